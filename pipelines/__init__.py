@@ -1,0 +1,1 @@
+"""One runnable job a file: parse → wire → run."""

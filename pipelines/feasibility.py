@@ -1,0 +1,124 @@
+"""Counts and wishes → what can be had, with the numbers, before an image is read."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from transforms import storage
+from transforms.groups import GroupTable
+from transforms.images.settings import ImageSettings
+from transforms.index_table import Inventory
+from transforms.top_up import validation_top_up
+
+# Measured on ImageNet's photographs at quality 90, 4:2:0: 0.25 to 0.5 bytes a pixel.
+_BYTES_A_PIXEL, _BYTES_A_RECORD = 0.45, 3072
+_MEAN_ASPECT = 4 / 3
+_GROUPS_NAMED = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Availability:
+    """What each group has, and what of it must serve as validation."""
+
+    num_train: Mapping[int, int]  # label → images
+    num_validation: Mapping[int, int]
+    top_ups: Mapping[int, int]
+
+    def num_free(self, label: int) -> int:
+        """Count the training images that are not set aside."""
+        return self.num_train[label] - self.top_ups[label]
+
+
+def measure(
+    inventory: Inventory,
+    table: GroupTable,
+    *,
+    min_validation_images: int,
+    reserved: int,
+) -> Availability:
+    """Count what each group has.
+
+    Args:
+      inventory: the input.
+      table: the groups.
+      min_validation_images: how many validation images to reach with top-ups.
+      reserved: training images a group that no top-up may take.
+    """
+    num_train = dict.fromkeys(range(table.num_groups), 0)
+    num_validation = dict.fromkeys(range(table.num_groups), 0)
+    for (wnid, split), count in inventory.num_images.items():
+        if (label := table.label_of.get(wnid)) is not None:
+            counts = num_train if split == "train" else num_validation
+            counts[label] += count
+    spare = {label: max(count - reserved, 0) for label, count in num_train.items()}
+    top_ups = validation_top_up(num_validation, spare, min_validation_images)
+    return Availability(
+        num_train=num_train, num_validation=num_validation, top_ups=top_ups
+    )
+
+
+def find_short_groups(
+    availability: Availability, table: GroupTable, images_per_group: int | None
+) -> Iterator[str]:
+    """Name the groups that cannot give M images, and the largest M that works."""
+    wanted = images_per_group or 1
+    if not any(availability.num_train.values()):
+        return  # validation only
+    short = [
+        label
+        for label in range(table.num_groups)
+        if availability.num_free(label) < wanted
+    ]
+    if not short:
+        return
+    largest = min(map(availability.num_free, availability.num_train))
+    yield (
+        f"--images_per_group {images_per_group}: too many for {len(short)} of "
+        f"{table.num_groups} groups; the largest that works is {max(largest, 0)}"
+    )
+    for label in short[:_GROUPS_NAMED]:
+        yield (
+            f"  group {label} ({table.names[label]}): {availability.num_train[label]} "
+            f"training images, {availability.top_ups[label]} of them set aside for "
+            f"validation: at most {availability.num_free(label)}"
+        )
+    if len(short) > _GROUPS_NAMED:
+        yield f"  and {len(short) - _GROUPS_NAMED} more groups"
+
+
+def find_small_validation(
+    availability: Availability, min_validation_images: int, *, is_allowed: bool
+) -> Iterator[str]:
+    """Say when the validation images asked for cannot be reached."""
+    total = sum(availability.num_validation.values()) + sum(
+        availability.top_ups.values()
+    )
+    if total < min_validation_images and not is_allowed:
+        yield (
+            f"--min_validation_images {min_validation_images}: only {total} can be had "
+            "of these groups; lower it, or give --allow_small_validation"
+        )
+
+
+def estimate_bytes(
+    num_images: int, images: ImageSettings, *, mean_source_bytes: float, num_formats: int
+) -> int:
+    """Estimate the bytes of the output."""
+    side = images.image_size
+    is_square = images.resize_mode in {"center_crop", "squash"}
+    pixels = side * side * (1 if is_square else _MEAN_ASPECT)
+    per_image = pixels * _BYTES_A_PIXEL
+    if images.resize_mode == "none":
+        per_image = mean_source_bytes
+    elif not images.upscale and not is_square:
+        per_image = min(per_image, mean_source_bytes * 1.5)
+    return int(num_images * (per_image + _BYTES_A_RECORD) * num_formats)
+
+
+def find_lack_of_space(path: str, needed: int) -> Iterator[str]:
+    """Compare the estimate with the free space."""
+    free = storage.free_bytes(path)
+    if needed > free:
+        yield (
+            f"--output {path}: needs about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB "
+            "are free; free some, or name another place"
+        )

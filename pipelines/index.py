@@ -1,0 +1,142 @@
+"""Raw ImageNet → an index: one row an image, with where its bytes lie."""
+
+import dataclasses
+import functools
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines import inputs
+from pipelines.options import exit_with, flag, parse
+from transforms import index_table
+from transforms.pieces import Piece
+from transforms.records import JobError, UsageError
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IndexOptions:
+    """List every image of ImageNet, with where its bytes lie, in one Parquet file."""
+
+    input: tuple[str, ...] = flag("raw ImageNet: archive or folder; repeatable")
+    output: str = flag("the index to write, e.g. imagenet.parquet", metavar="FILE")
+    validation_labels: str | None = flag(
+        "labels of flat validation images (LOC_val_solution.csv beside them, else the "
+        "official ones where they fit)",
+        default=None,
+        metavar="FILE",
+    )
+    inspect: bool = flag(
+        "also read every image once: format, size, checksum, and whether it is whole",
+        default=False,
+    )
+    threads: int = flag("threads that inspect", default=len(os.sched_getaffinity(0)))
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the values."""
+        if self.output and not index_table.is_index(self.output):
+            yield f"--output {self.output}: must end in .parquet"
+        if self.output and Path(self.output).is_dir():
+            yield f"--output {self.output}: is a folder; name a file"
+        if self.threads < 1:
+            yield f"--threads {self.threads}: must be at least 1"
+
+
+def define_pipeline(
+    root: "beam.Pipeline",
+    pieces: Sequence[Piece],
+    *,
+    output: str,
+    parts_folder: str,
+    num_inspect_threads: int = 0,
+    ticks: str | None = None,
+) -> None:
+    """Wire find → label → write index."""
+    import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
+
+    from transforms.find import FindImages  # noqa: PLC0415
+    from transforms.index import WriteIndex  # noqa: PLC0415
+    from transforms.label import LabelImages  # noqa: PLC0415
+
+    roots = {piece.input: piece.root for piece in pieces}
+    _ = (
+        root
+        | "ListPieces" >> beam.Create(list(enumerate(pieces)))
+        | FindImages()
+        | LabelImages()
+        | WriteIndex(
+            output=output,
+            parts_folder=parts_folder,
+            roots=[roots[number] for number in sorted(roots)],
+            num_inspect_threads=num_inspect_threads,
+            ticks=ticks,
+        )
+    )
+
+
+def index_images(
+    pieces: Sequence[Piece],
+    *,
+    output: str,
+    num_inspect_threads: int,
+    beam_flags: Sequence[str],
+) -> index_table.Inventory:
+    """Run the index job and count what it found.
+
+    Raises: UsageError: an archive, label or image name that the user must mend.
+    """
+    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+    from transforms import progress  # noqa: PLC0415
+
+    place = Path(output).absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{place.name}.", dir=place.parent
+    ) as folder:
+        ticks = f"{folder}/ticks"
+        define = functools.partial(
+            define_pipeline,
+            pieces=pieces,
+            output=str(place),
+            parts_folder=folder,
+            num_inspect_threads=num_inspect_threads,
+            ticks=ticks,
+        )
+        with progress.show(ticks, total=len(pieces), what="finding", unit="piece"):
+            engine.run(define, engine.make_beam_options(beam_flags))
+    inventory = index_table.read_inventory(str(place))
+    if not inventory.num_images:
+        raise UsageError("no images found in " + ", ".join(inventory.roots))
+    return inventory
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the job from the command line."""
+    try:
+        options, _, beam_flags = parse(
+            IndexOptions, argv, prog="python -m pipelines.index"
+        )
+        pieces, told = inputs.find_pieces(options.input, options.validation_labels)
+        for line in told:
+            sys.stderr.write(f"found {line}\n")
+        inventory = index_images(
+            pieces,
+            output=options.output,
+            num_inspect_threads=options.threads if options.inspect else 0,
+            beam_flags=beam_flags,
+        )
+    except UsageError as error:
+        exit_with(error, 2)
+    except (JobError, OSError) as error:
+        exit_with(error, 1)
+    sys.stderr.write(index_table.describe(inventory) + "\n")
+    sys.stdout.write(f"{Path(options.output).absolute()}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,106 @@
+"""What the user names → what the launcher needs: pieces, labels, an index."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from transforms import index_table, layouts, storage
+from transforms.labels import classes, validation
+from transforms.pieces import Found, Piece
+from transforms.records import UsageError
+
+LABELS_FILE = "LOC_val_solution.csv"
+_LEVELS_UP = 5  # from ILSVRC/Data/CLS-LOC/val to the folder above ILSVRC, and one more
+
+
+def find_pieces(
+    inputs: Sequence[str], validation_labels: str | None
+) -> tuple[list[Piece], list[str]]:
+    """Recognise raw inputs and find the labels of their validation images.
+
+    Returns: The pieces in the order of the inputs, and what to tell the user.
+    Raises: UsageError: every input that holds no ImageNet, and every label problem.
+    """
+    pieces: list[Piece] = []
+    told: list[str] = []
+    problems: list[str] = []
+    for position, path in enumerate(inputs):
+        try:
+            for found in _find_layouts(path):
+                told += [found.description, *found.notes]
+                pieces += [
+                    dataclasses.replace(piece, input=position) for piece in found.pieces
+                ]
+        except (UsageError, OSError) as error:
+            problems.append(f"--input {path}: {error}")
+    try:
+        pieces = _find_labels(pieces, validation_labels)
+    except (UsageError, OSError) as error:
+        problems.append(str(error))
+    if problems:
+        raise UsageError("\n".join(problems))
+    return pieces, told
+
+
+def _find_layouts(path: str) -> list[Found]:
+    if storage.is_remote(path):
+        raise UsageError("buckets cannot be read yet; name a local path")
+    if index_table.is_index(path):
+        raise UsageError("an index goes alone; give it as the only --input of a build")
+    if not storage.exists(path):
+        raise UsageError("no such file or folder")
+    absolute = str(Path(path).absolute())
+    modules = (layouts.load(name) for name in layouts.LAYOUTS)
+    found = [f for module in modules if (f := module.find(absolute)) is not None]
+    if not found:
+        raise UsageError(
+            "no ImageNet found here; looked for ILSVRC2012_img_train.tar and "
+            "ILSVRC2012_img_val.tar, nXXXXXXXX.tar, [train|val/]nXXXXXXXX/*.JPEG, "
+            "and ILSVRC/Data/CLS-LOC"
+        )
+    return found
+
+
+def _find_labels(
+    pieces: Sequence[Piece], validation_labels: str | None
+) -> list[Piece]:
+    """Name the labels of every flat validation piece, and check them now."""
+    trained = {piece.wnid for piece in pieces}
+    labelled = []
+    checked: set[str] = set()
+    for piece in pieces:
+        path = "" if piece.wnid else validation_labels or _labels_beside(piece)
+        if path and path not in checked:
+            _check_labels(path, trained)
+            checked.add(path)
+        labelled.append(dataclasses.replace(piece, labels=path))
+    return labelled
+
+
+def _labels_beside(piece: Piece) -> str:
+    """Find Kaggle's table beside the images or a little above; "" when there is none."""
+    place = Path(piece.path).absolute()
+    for folder in list(_upwards(place))[:_LEVELS_UP]:
+        if (folder / LABELS_FILE).is_file():
+            return str(folder / LABELS_FILE)
+    return ""
+
+
+def _upwards(place: Path) -> Iterator[Path]:
+    if place.is_dir():
+        yield place
+    yield from place.parents
+
+
+def _check_labels(path: str, trained: set[str]) -> None:
+    """Refuse a table whose classes nobody knows.
+
+    Raises: UsageError: wnids that are neither of the 1000 nor in the training images.
+    """
+    wnids = set(validation.read_labels(path).values())
+    known = {info.wnid for info in classes.load_classes()} | trained
+    if unknown := sorted(wnids - known):
+        raise UsageError(
+            f"{path}: unknown wnid {', '.join(unknown[:5])}: neither one of the 1000 "
+            "classes nor among the training images"
+        )

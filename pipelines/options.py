@@ -1,0 +1,232 @@
+"""A job's frozen dataclass ↔ its command line: one parser for all jobs.
+
+A field made with `flag` is a flag of the same name. What stands neither here nor in a
+method's own `Options` is handed back for Beam. All problems are reported at once.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from transforms.records import UsageError
+
+_MISSING = dataclasses.MISSING
+_TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
+
+
+class JobOptions(Protocol):
+    """A job's frozen options."""
+
+    __dataclass_fields__: typing.ClassVar[dict[str, Any]]
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the values, each with flag, value and remedy."""
+
+
+OptionsT = TypeVar("OptionsT", bound=JobOptions)
+
+
+def flag(
+    help_text: str,
+    *,
+    default: Any = _MISSING,
+    choices: Sequence[str] = (),
+    metavar: str = "",
+) -> Any:
+    """Declare a field that is a flag; without a default it is required."""
+    metadata = {"help": help_text, "choices": tuple(choices), "metavar": metavar}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises what is wrong instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def parse(
+    options_class: type[OptionsT],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    methods: Mapping[str, Mapping[str, type]] | None = None,
+) -> tuple[OptionsT, dict[str, Any], list[str]]:
+    """Parse a command line.
+
+    Args:
+      options_class: the job's frozen dataclass; its docstring is the description.
+      argv: the words after the program's name.
+      prog: how the program is called.
+      methods: flag → its values → each one's own options class, whose fields become
+        `--<value>_<field>` flags, e.g. {"grouping": {"manual": manual.Options}}.
+    Returns: The options, the chosen methods' own options by flag, and Beam's flags.
+    Raises: UsageError: every problem, a line each.
+    """
+    methods = methods or {}
+    parser = _make_parser(options_class, prog=prog, methods=methods)
+    parsed, rest = parser.parse_known_args(argv)
+    given = {name: value for name, value in vars(parsed).items() if value is not None}
+    rest, problems = _check_unknown(parser, rest)
+    options, found = _convert(options_class, given, prefix="")
+    problems += found
+    chosen = {}
+    for name, classes in methods.items():
+        value = getattr(options, name, None)
+        for method, method_class in classes.items():
+            prefix = f"{method}_"
+            made, found = _convert(method_class, given, prefix=prefix)
+            problems += found
+            own = [f"{prefix}{f.name}" for f in dataclasses.fields(method_class)]
+            if method == value:
+                chosen[name] = made
+            else:
+                problems += [
+                    f"--{flag_name}: goes with --{name}={method} only"
+                    for flag_name in own
+                    if flag_name in given
+                ]
+    bad = {problem.split(":", 1)[0].split()[0] for problem in problems}
+    problems += [p for p in options.problems() if p.split(":", 1)[0].split()[0] not in bad]
+    if problems:
+        raise UsageError("\n".join(problems))
+    return options, chosen, rest
+
+
+def _make_parser(
+    options_class: type, *, prog: str, methods: Mapping[str, Mapping[str, type]]
+) -> _Parser:
+    parser = _Parser(
+        prog=prog,
+        description=options_class.__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="All other flags are Apache Beam's, e.g. --runner.",
+    )
+    _add_flags(parser, options_class, prefix="")
+    for classes in methods.values():
+        for method, method_class in classes.items():
+            if dataclasses.fields(method_class):
+                group = parser.add_argument_group(f"--{method}_*", method_class.__doc__)
+                _add_flags(group, method_class, prefix=f"{method}_")
+    return parser
+
+
+def _add_flags(
+    parser: argparse._ActionsContainer, options_class: type, *, prefix: str
+) -> None:
+    """Add a flag a field; values stay text until all can be judged together."""
+    kinds = typing.get_type_hints(options_class)
+    for field in dataclasses.fields(options_class):
+        kind = kinds[field.name]
+        text = field.metadata["help"].replace("%", "%%")
+        if field.default is _MISSING:
+            text += " (required)"
+        elif field.default not in {None, False, ()}:
+            shown = field.default
+            text += f" ({','.join(shown) if isinstance(shown, tuple) else shown})"
+        settings: dict[str, Any] = {"dest": prefix + field.name, "help": text}
+        if kind is bool:
+            settings |= {"nargs": "?", "const": "true", "metavar": "true|false"}
+        else:
+            choices = "|".join(field.metadata.get("choices", ()))
+            metavar = field.metadata.get("metavar") or choices or _metavar(kind)
+            settings |= {"metavar": metavar}
+        if kind == tuple[str, ...]:
+            settings["action"] = "append"
+        parser.add_argument(f"--{prefix}{field.name}", **settings)
+
+
+def _metavar(kind: Any) -> str:
+    names = {int: "N", float: "X", str: "TEXT", tuple[str, ...]: "TEXT"}
+    return names.get(_plain(kind), "TEXT")
+
+
+def _plain(kind: Any) -> Any:
+    """Strip `| None`."""
+    if isinstance(kind, types.UnionType):
+        return next(part for part in typing.get_args(kind) if part is not type(None))
+    return kind
+
+
+def _convert(
+    options_class: type, given: Mapping[str, Any], *, prefix: str
+) -> tuple[Any, list[str]]:
+    """Make the options of texts; a value that is wrong is replaced after it is named."""
+    kinds = typing.get_type_hints(options_class)
+    values: dict[str, Any] = {}
+    problems = []
+    for field in dataclasses.fields(options_class):
+        name = prefix + field.name
+        fallback = None if field.default is _MISSING else field.default
+        if name in given:
+            try:
+                values[field.name] = _to_kind(
+                    given[name], _plain(kinds[field.name]), field.metadata
+                )
+                continue
+            except ValueError as error:
+                problems.append(f"--{name} {_shown(given[name])}: {error}")
+        elif field.default is _MISSING:
+            problems.append(f"--{name}: is required ({field.metadata['help']})")
+        values[field.name] = fallback
+    return options_class(**values), problems
+
+
+def _shown(value: Any) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value)
+
+
+def _to_kind(text: Any, kind: Any, metadata: Mapping[str, Any]) -> Any:
+    choices = metadata.get("choices", ())
+    if kind == tuple[str, ...]:
+        words = [w for item in text for w in item.split(",")] if choices else text
+        for word in words:
+            _check_choice(word, choices)
+        return tuple(words)
+    if kind is bool:
+        if text.lower() not in _TRUE | _FALSE:
+            raise ValueError("is true or false")
+        return text.lower() in _TRUE
+    if kind in {int, float}:
+        try:
+            return kind(text)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise ValueError(f"is not {what}") from None
+    _check_choice(text, choices)
+    return text
+
+
+def _check_choice(word: str, choices: Sequence[str]) -> None:
+    if choices and word not in choices:
+        close = difflib.get_close_matches(word, choices, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"is not one of {', '.join(choices)}{hint}")
+
+
+def _check_unknown(
+    parser: _Parser, rest: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Split what is left into Beam's flags and flags that nobody knows.
+
+    Beam is asked only when something is left, since its import takes a second.
+    """
+    if not rest:
+        return [], []
+    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+
+    ours = {s.removeprefix("--") for s in parser._option_string_actions}  # noqa: SLF001
+    return list(rest), engine.find_flag_problems(rest, ours)
+
+
+def exit_with(error: Exception, code: int) -> NoReturn:
+    """End the process as a command does: what is wrong on stderr, no traceback."""
+    for line in str(error).splitlines():
+        sys.stderr.write(f"error: {line}\n")
+    sys.exit(code)

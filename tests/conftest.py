@@ -1,0 +1,106 @@
+"""Fixtures of all tests. All are made once a session: read them, never change them.
+
+Contents, each a folder with the same images (6 classes, 20 training and 5 validation
+images each, `ODDITIES` among them):
+
+  mini_imagenet    official archives, unextracted, and LOC_val_solution.csv
+  class_folders    train/<wnid>/*.JPEG, val/<wnid>/*.JPEG
+  kaggle_tree      ILSVRC/Data/CLS-LOC/{train/<wnid>,val}, LOC_val_solution.csv on top
+  class_archives   <wnid>.tar, training images only
+
+  real_data        the folder of real photographs, for tests marked `real`
+
+What makes bytes and archives of a test's own lies in `tests/making.py`.
+"""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines import miniature
+from pipelines.miniature import LABELS
+from tests import making
+from transforms.layouts.official_archives import TRAIN, VALIDATION
+
+NUM_CLASSES, NUM_TRAIN, NUM_VALIDATION = 6, 20, 5
+
+
+@pytest.fixture(scope="session")
+def mini_imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the miniature, then put the oddities of the real one into it."""
+    folder = tmp_path_factory.mktemp("imagenet")
+    miniature.write_miniature(
+        str(folder),
+        num_classes=NUM_CLASSES,
+        num_train=NUM_TRAIN,
+        num_validation=NUM_VALIDATION,
+    )
+    train = {
+        name: making.tar_bytes(_with_oddities(making.read_tar(data)))
+        for name, data in making.read_tar(folder / TRAIN).items()
+    }
+    making.write_tar(folder / TRAIN, train)
+    validation = _with_oddities(making.read_tar(folder / VALIDATION))
+    making.write_tar(folder / VALIDATION, validation)
+    return folder
+
+
+def _with_oddities(files: dict[str, bytes]) -> dict[str, bytes]:
+    odd = dict(files)
+    for key, make in making.ODDITIES.items():
+        name = f"{key}.JPEG"
+        if name in files:
+            odd[name] = make(Image.open(io.BytesIO(files[name])))
+    return odd
+
+
+@pytest.fixture(scope="session")
+def class_archives(
+    mini_imagenet: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("class_archives")
+    return making.write_files(folder, making.read_tar(mini_imagenet / TRAIN))
+
+
+@pytest.fixture(scope="session")
+def class_folders(
+    mini_imagenet: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    wnids = making.read_labels(mini_imagenet / LABELS)
+    files = _train_files(mini_imagenet)
+    for name, data in making.read_tar(mini_imagenet / VALIDATION).items():
+        files[f"val/{wnids[Path(name).stem]}/{name}"] = data
+    return making.write_files(tmp_path_factory.mktemp("class_folders"), files)
+
+
+@pytest.fixture(scope="session")
+def kaggle_tree(mini_imagenet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    validation = making.read_tar(mini_imagenet / VALIDATION)
+    files = _train_files(mini_imagenet)
+    files |= {f"val/{name}": data for name, data in validation.items()}
+    root = tmp_path_factory.mktemp("kaggle")
+    making.write_files(root / "ILSVRC/Data/CLS-LOC", files)
+    (root / LABELS).write_bytes((mini_imagenet / LABELS).read_bytes())
+    return root
+
+
+def _train_files(imagenet: Path) -> dict[str, bytes]:
+    return {
+        f"train/{Path(archive).stem}/{name}": data
+        for archive, content in making.read_tar(imagenet / TRAIN).items()
+        for name, data in making.read_tar(content).items()
+    }
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    folder = os.environ.get("SUBSETS_REAL_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.fail(
+            f"SUBSETS_REAL_DATA={folder!r} is not a folder: set it to the real "
+            'photographs, or deselect these tests with -m "not real"'
+        )
+    return Path(folder)

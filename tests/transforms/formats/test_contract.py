@@ -1,0 +1,91 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from transforms import formats, storage
+from transforms.records import Record, Shard
+
+WRITTEN_HERE = ("folders", "tfrecord", "webdataset")
+SHARD = Shard("train", 0, 1)
+RECORD = Record("n01440764_1", b"\xff\xd8 image", 0, 0, "n01440764")
+
+
+@pytest.fixture(params=WRITTEN_HERE)
+def open_writer(request, tmp_path):
+    def open_writer(shard=SHARD):
+        return formats.load(request.param).ShardWriter(
+            root=str(tmp_path), name="tiny", folders=["000_fish"], shard=shard
+        )
+
+    return open_writer
+
+
+def test_formats_are_found():
+    assert set(WRITTEN_HERE) <= set(formats.FORMATS)
+
+
+@pytest.mark.parametrize("name", WRITTEN_HERE)
+def test_location_holds_the_image(name, root, locations):
+    assert len(locations[name]) == 10
+    for record, place in locations[name]:
+        content = (root / place.file).read_bytes()
+        assert content[place.offset : place.offset + place.length] == record.image
+
+
+@pytest.mark.parametrize("name", WRITTEN_HERE)
+def test_written_files_are_described_rightly(name, root, dataset):
+    for split in dataset.splits:
+        for file in split.files[name]:
+            content = (root / file.path).read_bytes()
+            assert file.num_bytes == len(content)
+            assert file.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["tfrecord", "webdataset"])
+def test_files_lie_where_shard_path_says(name, records, dataset):
+    paths = [file.path for split in dataset.splits for file in split.files[name]]
+    assert paths == [formats.load(name).shard_path("tiny", shard) for shard in records]
+
+
+def test_every_file_is_the_same_when_written_again(root, write_again):
+    again = write_again()
+    assert len(again) == 2 * 3 + 10 + 7
+    for path, checksum in again.items():
+        assert hashlib.sha256((root / path).read_bytes()).hexdigest() == checksum, path
+
+
+def test_no_text_file_tells_where_it_was_made(root):
+    for path in storage.list_files(str(root)):
+        assert str(root).encode() not in (root / path).read_bytes()
+
+
+def test_discarded_shard_leaves_no_file(open_writer, tmp_path):
+    writer = open_writer()
+    writer.add(RECORD)
+    writer.discard()
+    writer.discard()
+    assert list(storage.list_files(str(tmp_path))) == []
+
+
+def test_discard_after_close_keeps_the_shard(open_writer, tmp_path):
+    writer = open_writer()
+    place = writer.add(RECORD)
+    (file,) = writer.close()
+    writer.discard()
+    assert list(storage.list_files(str(tmp_path))) == [file.path] == [place.file]
+
+
+def test_shard_without_images_is_written(open_writer, tmp_path):
+    files = open_writer().close()
+    assert list(storage.list_files(str(tmp_path))) == [file.path for file in files]
+
+
+def test_rewritten_shard_replaces_the_old_one(open_writer, tmp_path):
+    for image in (b"\xff\xd8 longer than the other", b"\xff\xd8"):
+        writer = open_writer()
+        place = writer.add(RECORD._replace(image=image))
+        writer.close()
+    content = Path(tmp_path, place.file).read_bytes()
+    assert content[place.offset :][: place.length] == b"\xff\xd8"
+    assert b"longer" not in content

@@ -1,0 +1,92 @@
+"""What every grouping method keeps to; one that needs more gets it in `_request`."""
+
+import pytest
+
+from transforms import grouping
+from transforms.groups import Grouping, GroupingRequest, make_table
+from transforms.labels.classes import load_classes
+from transforms.records import ImageClass
+
+CLASSES = tuple(
+    ImageClass(info.wnid, info.class_index, info.name, 100 + info.class_index, 50)
+    for info in load_classes()[::40]
+)
+NUM_GROUPS = (2, 10, len(CLASSES))
+
+
+def _request(tmp_path, method, num_groups, *, classes=CLASSES, seed=0):
+    rows = "".join(f"{c.wnid},{n % num_groups}\n" for n, c in enumerate(CLASSES))
+    path = tmp_path / "by_hand.csv"
+    path.write_text("wnid,group\n" + rows)
+    return GroupingRequest(
+        classes=classes,
+        num_groups=len(CLASSES) if method == "all_classes" else num_groups,
+        seed=seed,
+        images_per_group=None,
+        min_validation_images=0,
+        allow_small_validation=False,
+        groups_file=str(path) if method == "manual" else None,
+    )
+
+
+def _group(request, method) -> Grouping:
+    module = grouping.load(method)
+    return module.group_classes(request, module.Options())
+
+
+@pytest.mark.parametrize("num_groups", NUM_GROUPS)
+@pytest.mark.parametrize("method", grouping.METHODS)
+def test_every_class_is_in_a_group_or_left_out(tmp_path, method, num_groups):
+    request = _request(tmp_path, method, num_groups)
+    result = _group(request, method)
+    assert result.assignment.keys() == {c.wnid for c in CLASSES}
+    table = make_table(CLASSES, result.assignment, result.names)
+    assert table.num_groups == request.num_groups
+    assert set(table.label_of.values()) == set(range(table.num_groups))
+    assert len(set(table.names)) == table.num_groups
+
+
+@pytest.mark.parametrize("num_groups", NUM_GROUPS)
+@pytest.mark.parametrize("method", grouping.METHODS)
+def test_order_of_classes_does_not_matter(tmp_path, method, num_groups):
+    shuffled = CLASSES[::-2] + CLASSES[-2::-2]
+    assert sorted(shuffled) == list(CLASSES)
+    one = _group(_request(tmp_path, method, num_groups), method)
+    other = _group(_request(tmp_path, method, num_groups, classes=shuffled), method)
+    assert one == other
+
+
+@pytest.mark.parametrize("method", grouping.METHODS)
+def test_same_seed_gives_the_same_groups(tmp_path, method):
+    request = _request(tmp_path, method, 10, seed=7)
+    assert _group(request, method) == _group(request, method)
+
+
+@pytest.mark.parametrize("method", ["random_classes", "random_groups"])
+def test_another_seed_gives_other_groups(tmp_path, method):
+    results = [
+        _group(_request(tmp_path, method, 10, seed=seed), method).assignment
+        for seed in range(3)
+    ]
+    assert all(results[0] != other for other in results[1:])
+
+
+@pytest.mark.parametrize("method", grouping.METHODS)
+def test_first_line_of_the_module_is_its_help(method):
+    first = (grouping.load(method).__doc__ or "").splitlines()[0]
+    assert 20 < len(first) <= 85
+    assert first.endswith(".")
+
+
+@pytest.mark.parametrize("method", grouping.METHODS)
+def test_options_have_defaults_and_help(method):
+    options = grouping.load(method).Options
+    fields = options.__dataclass_fields__.values()
+    assert options() == options()
+    assert all(field.metadata.get("help") for field in fields)
+
+
+def test_methods_are_the_modules_of_the_folder():
+    assert {"all_classes", "manual", "random_classes", "random_groups"} <= set(
+        grouping.METHODS
+    )

@@ -1,0 +1,192 @@
+from collections import Counter
+
+import pytest
+
+from transforms.grouping import all_classes, random_classes, random_groups
+from transforms.groups import GroupingRequest, TooFewClassesError, make_table
+from transforms.records import ImageClass, UsageError
+
+
+def _classes(num_train, num_validation=None):
+    num_validation = num_validation or [50] * len(num_train)
+    return tuple(
+        ImageClass(f"n{number:08d}", -1, f"class {number}", *counts)
+        for number, counts in enumerate(zip(num_train, num_validation, strict=True))
+    )
+
+
+def _request(classes, num_groups, **settings):
+    defaults = {
+        "seed": 0,
+        "images_per_group": None,
+        "min_validation_images": 0,
+        "allow_small_validation": False,
+        "groups_file": None,
+    }
+    return GroupingRequest(
+        classes=classes, num_groups=num_groups, **(defaults | settings)
+    )
+
+
+def _draw(request):
+    return random_classes.group_classes(request, random_classes.Options())
+
+
+def _chosen(request):
+    assignment = _draw(request).assignment
+    return {int(wnid[1:]) for wnid, group in assignment.items() if group is not None}
+
+
+def test_golden_random_classes():
+    classes = _classes([100] * 12)
+    assert _chosen(_request(classes, 4)) == GOLDEN_CLASSES
+    assert _chosen(_request(classes, 5)) > GOLDEN_CLASSES
+    table = make_table(classes, _draw(_request(classes, 4)).assignment)
+    assert table.names == tuple(f"class {number}" for number in sorted(GOLDEN_CLASSES))
+    assert table.folders == tuple(f"n{number:08d}" for number in sorted(GOLDEN_CLASSES))
+
+
+def test_golden_random_groups():
+    classes = _classes([1] * 8)
+    request = _request(classes, 3)
+    result = random_groups.group_classes(request, random_groups.Options())
+    table = make_table(classes, result.assignment, result.names)
+    assert [row.group for row in table.rows] == GOLDEN_GROUPS
+    assert table.names == ("group 0", "group 1", "group 2")
+
+
+@pytest.mark.parametrize(("num_classes", "num_groups"), [(10, 3), (12, 4), (7, 7), (9, 2)])
+def test_random_groups_are_of_equal_size(num_classes, num_groups):
+    request = _request(_classes([1] * num_classes), num_groups)
+    result = random_groups.group_classes(request, random_groups.Options())
+    sizes = sorted(Counter(result.assignment.values()).values(), reverse=True)
+    small, num_larger = divmod(num_classes, num_groups)
+    assert sizes == [small + 1] * num_larger + [small] * (num_groups - num_larger)
+
+
+def test_classes_that_cannot_serve_are_passed_over_and_the_next_drawn():
+    first = sorted(_chosen(_request(_classes([100] * 12), 4)))
+    num_train = [100] * 12
+    num_train[first[0]] = 59
+    request = _request(_classes(num_train), 4, images_per_group=60)
+    result = _draw(request)
+    assert set(first[1:]) < _chosen(request)
+    assert len(_chosen(request)) == 4
+    assert result.quality == {"passed_over": [f"n{first[0]:08d}"]}
+    assert result.notes == (
+        "passed over 1 class that cannot serve: "
+        f"n{first[0]:08d} (class {first[0]})",
+    )
+
+
+def test_without_m_a_class_serves_that_has_one_training_image_left():
+    request = _request(_classes([0, 1, 1, 0]), 2)
+    assert _chosen(request) == {1, 2}
+    assert _draw(request).notes or _draw(request).quality == {"passed_over": []}
+    request = _request(_classes([10, 11, 11, 10]), 2, min_validation_images=120)
+    assert _chosen(request) == {1, 2}
+
+
+def test_an_input_without_training_images_is_not_short_of_them():
+    request = _request(_classes([0] * 4), 2, min_validation_images=10_000)
+    assert len(_chosen(request)) == 2
+    with pytest.raises(TooFewClassesError, match="only 0 of 4 classes can serve"):
+        _draw(_request(_classes([0] * 4), 2, images_per_group=1))
+
+
+def test_the_top_up_counts_unless_small_validation_is_allowed():
+    num_train = [100, 100, 150, 150]
+    settings = {"images_per_group": 100, "min_validation_images": 200}
+    assert _chosen(_request(_classes(num_train), 2, **settings)) == {2, 3}
+    chosen = {
+        frozenset(
+            _chosen(
+                _request(
+                    _classes(num_train), 2, seed=seed, allow_small_validation=True,
+                    **settings,
+                )
+            )
+        )
+        for seed in range(20)
+    }
+    assert len(chosen) > 1
+
+
+def test_top_up_follows_the_official_images_of_the_drawn_classes():
+    # 2 and 3 alone bring the 200 validation images along, so they need no top-up.
+    classes = _classes([100] * 4, [0, 0, 100, 100])
+    request = _request(classes, 2, images_per_group=100, min_validation_images=200)
+    drawn = [_try(_request(classes, 2, images_per_group=100, seed=seed,
+                           min_validation_images=200)) for seed in range(10)]
+    assert {2, 3} in drawn
+    assert all(chosen in ({2, 3}, None) for chosen in drawn)
+    assert request.num_groups == 2
+
+
+def _try(request):
+    try:
+        return _chosen(request)
+    except TooFewClassesError:
+        return None
+
+
+def test_too_few_classes_names_how_many_can_serve_and_the_largest_m():
+    classes = _classes([100, 200, 300, 400])
+    with pytest.raises(TooFewClassesError) as caught:
+        _draw(_request(classes, 3, images_per_group=300))
+    assert str(caught.value).splitlines() == [
+        "--num_groups 3: only 2 of 4 classes can serve, with 300 training images",
+        "--images_per_group 300: the largest that works for 3 groups is 200",
+    ]
+    assert _chosen(_request(classes, 3, images_per_group=200)) == {1, 2, 3}
+
+
+def test_too_few_classes_names_the_top_up():
+    classes = _classes([100, 200, 300, 400])
+    settings = {"min_validation_images": 300}
+    with pytest.raises(TooFewClassesError) as caught:
+        _draw(_request(classes, 3, images_per_group=300, **settings))
+    assert str(caught.value).splitlines() == [
+        "--num_groups 3: only 1 of 4 classes can serve, with 300 training images and 50 "
+        "more for validation",
+        "--images_per_group 300: the largest that works for 3 groups is 150",
+        "--min_validation_images 300: lower it, or give --allow_small_validation, to keep "
+        "more for training",
+    ]
+    assert _chosen(_request(classes, 3, images_per_group=150, **settings)) == {1, 2, 3}
+    with pytest.raises(TooFewClassesError, match="no --images_per_group works for 3"):
+        _draw(_request(classes, 3, images_per_group=9, min_validation_images=9_999))
+
+
+@pytest.mark.parametrize("method", [random_classes, random_groups])
+@pytest.mark.parametrize(
+    ("num_groups", "message"),
+    [
+        (None, "--num_groups: is required"),
+        (1, "--num_groups 1: must be at least 2"),
+        (5, "--num_groups 5: the input holds only 4 classes; at most 4"),
+    ],
+)
+def test_number_of_groups_is_checked(method, num_groups, message):
+    with pytest.raises(UsageError, match=message):
+        method.group_classes(_request(_classes([9] * 4), num_groups), method.Options())
+
+
+def test_all_classes_takes_every_class_and_no_other_number():
+    classes = _classes([0, 5, 9])
+    for num_groups in (None, 3):
+        request = _request(classes, num_groups)
+        result = all_classes.group_classes(request, all_classes.Options())
+        assert make_table(classes, result.assignment).names == (
+            "class 0",
+            "class 1",
+            "class 2",
+        )
+    with pytest.raises(UsageError, match="--num_groups 2: .* 3 classes"):
+        all_classes.group_classes(_request(classes, 2), all_classes.Options())
+    with pytest.raises(TooFewClassesError, match="holds 1 class; a subset needs 2"):
+        all_classes.group_classes(_request(classes[:1], None), all_classes.Options())
+
+
+GOLDEN_CLASSES = {0}
+GOLDEN_GROUPS = [0]

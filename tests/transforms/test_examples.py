@@ -1,0 +1,41 @@
+import subprocess
+import sys
+
+from transforms import examples
+from transforms.records import Record
+
+RECORD = Record("n99999999_1", b"\xff\xd8\xff\xd9", 3, -1, "n99999999")
+GOLDEN = (
+    "0a7e"  # features, 126 bytes
+    "0a210a0966696c655f6e616d65"  # file_name
+    "12140a120a106e39393939393939395f312e4a504547"
+    "0a1b0a0a66696e655f6c6162656c"  # fine_label, -1
+    "120d1a0b0a09ffffffffffffffff"
+)
+
+
+def test_example_golden():
+    example, offset = examples.encode_record(RECORD)
+    assert example.hex() == GOLDEN
+    assert example[offset : offset + 4] == RECORD.image
+
+
+def test_empty_record_frame_golden():
+    assert examples.frame(b"").hex() == "0000000000000000" + "29039807" + "d8ea82a2"
+
+
+def test_header_bytes_stand_before_the_data():
+    assert examples.frame(b"data")[examples.HEADER_BYTES :][:4] == b"data"
+
+
+def test_example_longer_than_a_one_byte_length():
+    record = RECORD._replace(image=bytes(range(256)) * 300)
+    example, offset = examples.encode_record(record)
+    assert example[offset : offset + 76_800] == record.image
+
+
+def test_tensorflow_is_not_imported():
+    code = (
+        "import sys, transforms.formats.tfrecord; sys.exit('tensorflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

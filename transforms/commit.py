@@ -1,0 +1,230 @@
+"""Written shards → a dataset: manifest, sidecars, card, and the commit mark last.
+
+Until the mark is written and the directory has its name, no reader finds a dataset.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection
+
+from transforms import card, formats, groups, manifest, preview, statistics, storage
+from transforms.datasets import Dataset, LabelInfo, SplitInfo
+from transforms.groups import GroupTable
+from transforms.manifest import Part
+from transforms.records import Failure, JobError, Shard, WrittenFile
+
+MANIFEST = "__meta__/manifest.parquet"
+FAILURES = "__meta__/failures.csv"
+GROUPS = "__meta__/groups.csv"
+RECIPE = "__meta__/recipe.json"
+STATISTICS = "__meta__/statistics.json"
+PREVIEW = "__meta__/preview.jpg"
+COMPLETE = "__meta__/complete.json"
+_FAILURES_NAMED = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommitSettings:
+    """What is known of the dataset before its first image is written."""
+
+    root: str  # where it is made
+    target: str  # where it appears
+    name: str
+    version: str
+    formats: Sequence[str]
+    table: GroupTable
+    subset_id: str
+    recipe: Mapping[str, Any]
+    found: statistics.Counts
+    bad: statistics.Counts
+    chosen: statistics.Counts
+    max_failure_fraction: float
+
+    @property
+    def num_chosen(self) -> int:
+        """Count the images of the plan."""
+        return sum(sum(counts.values()) for counts in self.chosen.values())
+
+
+def check_failures(failures: Sequence[Failure], settings: CommitSettings) -> None:
+    """Refuse a dataset that misses too many of its images.
+
+    Raises: JobError: more failed than --max_failure_fraction allows.
+    """
+    allowed = settings.max_failure_fraction * settings.num_chosen
+    if len(failures) <= allowed:
+        return
+    named = [f"{f.key} ({f.place}): {f.reason}" for f in failures[:_FAILURES_NAMED]]
+    more = len(failures) - len(named)
+    raise JobError(
+        "\n".join(
+            [
+                f"{len(failures)} of {settings.num_chosen} chosen images failed, more "
+                f"than --max_failure_fraction {settings.max_failure_fraction:g} allows",
+                *named,
+                *([f"and {more} more"] if more else []),
+                "the good shards are kept: mend the images or raise "
+                "--max_failure_fraction, then run again with --resume",
+            ]
+        )
+    )
+
+
+def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str:
+    """Make a dataset of written shards; returns its directory.
+
+    Raises: JobError: too many failures, or a shard that is not whole.
+    """
+    parts = [_read_part(settings.root, shard) for shard, _ in sorted(shards)]
+    failures = sorted(failure for part in parts for failure in part.failures)
+    check_failures(failures, settings)
+    root = settings.root
+    ordered = [part.shard for part in parts if part.num_images]
+    manifest.merge_parts(root, ordered, MANIFEST)
+    written = [file for part in parts for files in part.files.values() for file in files]
+    written.append(_describe(root, MANIFEST))
+    dataset = describe_dataset(parts, failures, settings)
+    for path, data in _make_sidecars(dataset, failures, settings):
+        written.append(storage.write(root, path, data))
+    written.append(storage.write(root, PREVIEW, make_preview(root, settings.table)))
+    written.append(storage.write(root, "README.md", card.make_card(dataset)))
+    complete = {
+        "subset_id": settings.subset_id,
+        "files": {file.path: file.sha256 for file in sorted(written)},
+    }
+    storage.write(root, COMPLETE, _to_json(complete))
+    _remove_others(root, {*complete["files"], COMPLETE})
+    storage.rename_folder(root, settings.target)
+    return settings.target
+
+
+def _read_part(root: str, shard: Shard) -> Part:
+    part = manifest.read_part(root, shard)
+    if part is None:
+        raise JobError(f"shard {shard} is gone; run again with --resume")
+    return part
+
+
+def _describe(root: str, path: str) -> WrittenFile:
+    described = storage.describe_file(root, path)
+    if described is None:
+        raise JobError(f"{root}/{path} is gone; run again with --resume")
+    return described
+
+
+def describe_dataset(
+    parts: Sequence[Part], failures: Sequence[Failure], settings: CommitSettings
+) -> Dataset:
+    """Describe what was written, with the real counts."""
+    described = statistics.describe(
+        table=settings.table,
+        found=settings.found,
+        bad=settings.bad,
+        chosen=settings.chosen,
+        failures=failures,
+    )
+    return Dataset(
+        name=settings.name,
+        version=settings.version,
+        subset_id=settings.subset_id,
+        formats=tuple(settings.formats),
+        labels=tuple(describe_labels(settings.table)),
+        splits=tuple(_describe_splits(parts)),
+        recipe=dict(settings.recipe),
+        statistics={
+            "subset_id": settings.subset_id,
+            **described,
+            "oddities": statistics.count_oddities(parts),
+        },
+    )
+
+
+def describe_labels(table: GroupTable) -> Iterator[LabelInfo]:
+    """Describe every label: its names and its classes."""
+    for label, (name, folder) in enumerate(zip(table.names, table.folders, strict=True)):
+        rows = [row for row in table.rows if row.group == label]
+        yield LabelInfo(
+            label,
+            name,
+            folder,
+            tuple(row.wnid for row in rows),
+            tuple(row.class_index for row in rows),
+        )
+
+
+def _describe_splits(parts: Sequence[Part]) -> Iterator[SplitInfo]:
+    for split in sorted({part.shard.split for part in parts}):
+        own = [part for part in parts if part.shard.split == split]
+        yield SplitInfo(
+            name=split,
+            num_images=sum(part.num_images for part in own),
+            shard_lengths=tuple(part.num_images for part in own),
+            files={
+                name: tuple(file for part in own for file in part.files[name])
+                for name in own[0].files
+            },
+        )
+
+
+def _make_sidecars(
+    dataset: Dataset, failures: Sequence[Failure], settings: CommitSettings
+) -> Iterator[tuple[str, bytes]]:
+    yield GROUPS, groups.to_csv(settings.table)
+    yield RECIPE, _to_json(settings.recipe)
+    yield STATISTICS, _to_json(dataset.statistics)
+    yield FAILURES, manifest.write_failures(failures)
+    yield "classes.json", card.make_classes(dataset)
+    for name in settings.formats:
+        yield from formats.load(name).sidecars(dataset).items()
+
+
+def make_preview(root: str, table: GroupTable) -> bytes:
+    """Make a contact sheet of the first images of each group, in the dataset's order."""
+    wanted = preview.images_per_group_shown(table.num_groups)
+    first: dict[int, list[bytes]] = {label: [] for label in range(table.num_groups)}
+    missing = wanted * table.num_groups
+    for row in manifest.read_rows(
+        f"{root}/{MANIFEST}", columns=["label", "file", "offset", "length"]
+    ):
+        if len(first[row["label"]]) < wanted:
+            path = f"{root}/{row['file']}"
+            image = storage.read_range(path, row["offset"], row["length"])
+            first[row["label"]].append(image)
+            missing -= 1
+        if not missing:
+            break
+    return preview.contact_sheet(
+        [(name, first[label]) for label, name in enumerate(table.names)]
+    )
+
+
+def _remove_others(root: str, keep: set[str]) -> None:
+    """Leave only the dataset: parts, plan and what a killed run left behind go."""
+    for path in list(storage.list_files(root)):
+        if path not in keep:
+            Path(root, path).unlink()
+    storage.remove_empty_folders(root)
+
+
+def _to_json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+@dataclasses.dataclass
+class CommitDataset(beam.PTransform):
+    """Make the dataset appear. (shard, number of failures) in, the directory out."""
+
+    settings: CommitSettings
+
+    def expand(self, shards: PCollection[tuple[Shard, int]]) -> PCollection[str]:
+        """Gather the shards, so that nothing appears before all are written."""
+        return (
+            shards
+            | "GatherShards" >> beam.combiners.ToList()
+            | "Commit" >> beam.Map(commit, settings=self.settings)
+        )

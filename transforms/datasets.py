@@ -1,0 +1,57 @@
+"""A finished dataset as plain data: what its sidecars and its card are made of."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from transforms.records import WrittenFile
+
+JSON: TypeAlias = (
+    "Mapping[str, JSON] | Sequence[JSON] | str | int | float | bool | None"
+)
+
+
+class LabelInfo(NamedTuple):
+    """One group: its label and what stands behind it."""
+
+    label: int
+    name: str  # display name, unique
+    folder: str  # lower-case, sorts as the label does
+    wnids: tuple[str, ...]
+    class_indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitInfo:
+    """One split, with the real counts of what was written."""
+
+    name: str
+    num_images: int
+    shard_lengths: tuple[int, ...]
+    files: dict[str, tuple[WrittenFile, ...]]  # format → files in shard order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """All that sidecars tell of a dataset."""
+
+    name: str
+    version: str
+    subset_id: str
+    formats: tuple[str, ...]
+    labels: tuple[LabelInfo, ...]  # in the order of their labels
+    splits: tuple[SplitInfo, ...]
+    recipe: dict[str, JSON]
+    statistics: dict[str, JSON]
+
+    @property
+    def example_path(self) -> str:
+        """The directory as instructions show it: nothing tells where it was made."""
+        return f"PATH/TO/{self.name}/{self.version}"
+
+
+def to_json(value: JSON) -> bytes:
+    """Write JSON for people and programs: indented, keys sorted, names as they are."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
+    return f"{text}\n".encode()

@@ -1,0 +1,92 @@
+"""A folder a group, for torchvision, keras and whatever else reads folders of images.
+
+Every group gets its folder in every split, with or without images: these readers number
+the folders that they see, so that a missing one would shift all labels after it without
+a word. An empty one is a class without images to keras, and an error that says so to
+torchvision. (A bucket has no empty folders.)
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from transforms import storage
+from transforms.datasets import Dataset
+from transforms.records import ImageLocation, Record, Shard, WrittenFile
+
+
+def split_folder(split: str) -> str:
+    """Return a split's folder; these readers say val where others say validation."""
+    return f"folders/{'val' if split == 'validation' else split}"
+
+
+class ShardWriter:
+    """Write the images of one shard, each to its group's folder.
+
+    Args:
+      root: the dataset's directory.
+      name: the dataset's name, for formats that have it in file names.
+      folders: the groups' folder names, by label.
+      shard: which shard.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        name: str,  # noqa: ARG002
+        folders: Sequence[str],
+        shard: Shard,
+    ) -> None:
+        self._root = root
+        self._split_folder = split_folder(shard.split)
+        self._folders = folders
+        self._written: list[WrittenFile] = []
+        self._closed = False
+
+    def add(self, record: Record) -> ImageLocation:
+        """Write an image; return where it lies."""
+        path = f"{self._split_folder}/{self._folders[record.label]}/{record.file_name}"
+        self._written.append(storage.write(self._root, path, record.image))
+        return ImageLocation(path, 0, len(record.image))
+
+    def close(self) -> tuple[WrittenFile, ...]:
+        """Make the folders of groups without images, and keep what was written."""
+        for folder in self._folders:
+            Path(self._root, self._split_folder, folder).mkdir(
+                parents=True, exist_ok=True
+            )
+        self._closed = True
+        return tuple(self._written)
+
+    def discard(self) -> None:
+        """Remove what was written; harmless after `close`."""
+        if not self._closed:
+            for file in self._written:
+                Path(self._root, file.path).unlink(missing_ok=True)
+
+
+def sidecars(dataset: Dataset) -> dict[str, bytes]:  # noqa: ARG001
+    """Make nothing: the folders' names say all."""
+    return {}
+
+
+def how_to_load(dataset: Dataset) -> str:
+    """Write the card's part on this format."""
+    folder = f"{dataset.example_path}/{split_folder(dataset.splits[0].name)}"
+    return f"""\
+torchvision (the folder of validation images is `folders/val`):
+
+```python
+from torchvision.datasets import ImageFolder
+
+dataset = ImageFolder("{folder}")
+```
+
+keras (its labels are the same):
+
+```python
+import keras
+
+dataset = keras.utils.image_dataset_from_directory("{folder}")
+```
+"""

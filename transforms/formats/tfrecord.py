@@ -1,0 +1,206 @@
+"""TFRecord shards of tf.train.Example, with what TensorFlow Datasets needs beside them.
+
+Source: TFDS's dataset_info.proto, feature.proto and naming.py.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+
+from transforms import examples, storage
+from transforms.datasets import JSON, Dataset, SplitInfo, to_json
+from transforms.records import ImageLocation, Record, Shard, WrittenFile
+
+_TERMS = "https://www.image-net.org/download.php"
+_CITATION = """\
+@article{ILSVRC15,
+  author = {Olga Russakovsky and Jia Deng and Hao Su and Jonathan Krause and
+    Sanjeev Satheesh and Sean Ma and Zhiheng Huang and Andrej Karpathy and
+    Aditya Khosla and Michael Bernstein and Alexander C. Berg and Li Fei-Fei},
+  title = {{ImageNet Large Scale Visual Recognition Challenge}},
+  journal = {International Journal of Computer Vision},
+  year = {2015}, volume = {115}, number = {3}, pages = {211-252},
+  doi = {10.1007/s11263-015-0816-y}
+}"""
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_MAX_NAME_CHARACTERS = 100
+
+
+def shard_path(name: str, shard: Shard) -> str:
+    """Return where a shard lies in the dataset's directory."""
+    part = f"{shard.number:05d}-of-{shard.num_shards:05d}"
+    return f"__tfds__/{name}-{shard.split}.tfrecord-{part}"
+
+
+class ShardWriter:
+    """Write one shard.
+
+    Args:
+      root: the dataset's directory.
+      name: the dataset's name.
+      folders: the groups' folder names, for formats that have folders.
+      shard: which shard.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        name: str,
+        folders: Sequence[str],  # noqa: ARG002
+        shard: Shard,
+    ) -> None:
+        self._path = shard_path(name, shard)
+        self._file = storage.AtomicFile(root, self._path)
+
+    def add(self, record: Record) -> ImageLocation:
+        """Append an image and its labels; return where the image's bytes lie."""
+        example, offset = examples.encode_record(record)
+        offset += self._file.tell() + examples.HEADER_BYTES
+        self._file.write(examples.frame(example))
+        return ImageLocation(self._path, offset, len(record.image))
+
+    def close(self) -> tuple[WrittenFile, ...]:
+        """Make the file appear."""
+        return (self._file.close(),)
+
+    def discard(self) -> None:
+        """Leave nothing behind; harmless after `close`."""
+        self._file.discard()
+
+
+def sidecars(dataset: Dataset) -> dict[str, bytes]:
+    """Make the files by which TensorFlow Datasets opens the directory without code."""
+    names = "".join(f"{label.name}\n" for label in dataset.labels)
+    return {
+        "dataset_info.json": to_json(_describe_dataset(dataset)),
+        "features.json": to_json(_describe_features(len(dataset.labels))),
+        "label.labels.txt": names.encode(),
+        "metadata.json": to_json({
+            "recipe": dataset.recipe,
+            "subset_id": dataset.subset_id,
+        }),
+    }
+
+
+def _describe_dataset(dataset: Dataset) -> JSON:
+    """Fill in TFDS's DatasetInfo message; a key that it does not know is an error."""
+    items: JSON = [{"featureKey": "image"}, {"featureKey": "label"}]
+    return {
+        "name": dataset.name,
+        "version": dataset.version,
+        "description": f"A subset of ImageNet (ILSVRC 2012) in {len(dataset.labels)} "
+        "groups, under ImageNet's terms of access. README.md tells more.",
+        "citation": _CITATION,
+        "location": {"urls": ["https://www.image-net.org/"]},
+        "redistributionInfo": {"license": f"ImageNet's terms of access: {_TERMS}"},
+        "fileFormat": "tfrecord",
+        "supervisedKeys": {"tuple": {"items": items}},
+        "splits": [_describe_split(split) for split in dataset.splits],
+    }
+
+
+def _describe_split(split: SplitInfo) -> JSON:
+    """Describe a split; protobuf's JSON has 64-bit integers as strings."""
+    num_bytes = sum(file.num_bytes for file in split.files["tfrecord"])
+    return {
+        "name": split.name,
+        "shardLengths": [str(length) for length in split.shard_lengths],
+        "numBytes": str(num_bytes),
+        "filepathTemplate": "__tfds__/{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+    }
+
+
+def _describe_features(num_labels: int) -> JSON:
+    text: JSON = {"pythonClassName": _class_name("text_feature.Text"), "text": {}}
+    dimensions: JSON = ["-1", "-1", "3"]
+    features: JSON = {
+        "file_name": text,
+        "fine_label": {  # a plain integer: -1 is no class label
+            "pythonClassName": _class_name("tensor_feature.Tensor"),
+            "tensor": {"shape": {}, "dtype": "int64", "encoding": "none"},
+        },
+        "image": {
+            "pythonClassName": _class_name("image_feature.Image"),
+            "image": {
+                "shape": {"dimensions": dimensions},
+                "dtype": "uint8",
+                "encodingFormat": "jpeg",
+            },
+        },
+        "label": {
+            "pythonClassName": _class_name("class_label_feature.ClassLabel"),
+            "classLabel": {"numClasses": str(num_labels)},
+        },
+        "wnid": text,
+    }
+    return {
+        "pythonClassName": _class_name("features_dict.FeaturesDict"),
+        "featuresDict": {"features": features},
+    }
+
+
+def _class_name(name: str) -> str:
+    return f"tensorflow_datasets.core.features.{name}"
+
+
+@cache
+def reserved_names() -> frozenset[str]:
+    """Return the names that TFDS registers: under these it never opens our files."""
+    path = resources.files("transforms.labels").joinpath("tfds_names.txt")
+    return frozenset(path.read_text(encoding="utf-8").split())
+
+
+def name_problem(name: str) -> str | None:
+    """Say why a dataset cannot have this name; None when it can."""
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME_CHARACTERS:
+        return (
+            f"{name!r} is no name for a dataset: use a-z, 0-9 and _, a letter first, "
+            f"at most {_MAX_NAME_CHARACTERS} characters"
+        )
+    if name in reserved_names():
+        return (
+            f"{name!r} is a dataset of TensorFlow Datasets, which would open that one "
+            f"instead; try my_{name}"
+        )
+    return None
+
+
+def how_to_load(dataset: Dataset) -> str:
+    """Write the card's part on this format; the split to validate on is the last."""
+    train, validation = dataset.splits[0].name, dataset.splits[-1].name
+    place = dataset.example_path
+    return f"""\
+TensorFlow Datasets:
+
+```python
+import tensorflow_datasets as tfds
+
+builder = tfds.builder_from_directory("{place}")
+dataset = builder.as_dataset(split="{train}", as_supervised=True, shuffle_files=True)
+names = builder.info.features["label"].names
+```
+
+tf.data alone:
+
+```python
+import tensorflow as tf
+
+files = tf.io.gfile.glob("{place}/__tfds__/*-{train}.tfrecord-*")
+features = {{
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "label": tf.io.FixedLenFeature([], tf.int64),
+}}
+dataset = tf.data.TFRecordDataset(sorted(files))
+dataset = dataset.map(lambda record: tf.io.parse_single_example(record, features))
+dataset = dataset.map(lambda x: (tf.io.decode_jpeg(x["image"], 3), x["label"]))
+```
+
+timm:
+
+```sh
+python train.py --dataset tfds/{dataset.name} --data-dir PATH/TO \\
+  --num-classes {len(dataset.labels)} --train-split {train} --val-split {validation}
+```
+"""

@@ -1,0 +1,151 @@
+"""Tar shards of (jpg, cls, json) members, for webdataset, timm and Hugging Face.
+
+The readers take members with one stem for one image, so a key holds no dot; all images
+have the same members and the same JSON fields, without nulls.
+Source: POSIX.1-1988 (USTAR); webdataset's tariterators; timm's reader_wds.
+"""
+
+import json
+from collections.abc import Sequence
+
+from transforms import storage
+from transforms.datasets import JSON, Dataset, SplitInfo, to_json
+from transforms.records import ImageLocation, Record, Shard, WrittenFile
+
+_BLOCK = 512
+_ARCHIVE_MULTIPLE = 10240  # as tarfile and GNU tar pad: byte for byte what they write
+_MAX_NAME_BYTES = 99  # readers that map the file see the name field only
+# What stands after name, size and checksum are taken out; no time, user or host.
+_MODE_AND_OWNER = b"0000644\0" + b"0000000\0" + b"0000000\0"
+_TIME = b"00000000000\0"
+_TYPE_TO_END = (b"0" + bytes(100) + b"ustar\x0000").ljust(_BLOCK - 156, b"\0")
+_FIXED_SUM = sum(_MODE_AND_OWNER) + sum(_TIME) + 8 * ord(" ") + sum(_TYPE_TO_END)
+
+
+def shard_path(name: str, shard: Shard) -> str:
+    """Return where a shard lies in the dataset's directory."""
+    return f"{shard.split}/{name}-{shard}.tar"
+
+
+class ShardWriter:
+    """Write one shard.
+
+    Args:
+      root: the dataset's directory.
+      name: the dataset's name.
+      folders: the groups' folder names, for formats that have folders.
+      shard: which shard.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        name: str,
+        folders: Sequence[str],  # noqa: ARG002
+        shard: Shard,
+    ) -> None:
+        self._path = shard_path(name, shard)
+        self._file = storage.AtomicFile(root, self._path)
+
+    def add(self, record: Record) -> ImageLocation:
+        """Append an image and its labels; return where the image's bytes lie."""
+        offset = self._file.tell() + _BLOCK
+        labels = {
+            "file_name": record.file_name,
+            "fine_label": record.fine_label,
+            "label": record.label,
+            "wnid": record.wnid,
+        }
+        self._file.write(
+            make_member(f"{record.key}.jpg", record.image)
+            + make_member(f"{record.key}.cls", str(record.label).encode())
+            + make_member(f"{record.key}.json", json.dumps(labels).encode())
+        )
+        return ImageLocation(self._path, offset, len(record.image))
+
+    def close(self) -> tuple[WrittenFile, ...]:
+        """End the archive and make it appear."""
+        end = self._file.tell() + 2 * _BLOCK
+        self._file.write(bytes(2 * _BLOCK + -end % _ARCHIVE_MULTIPLE))
+        return (self._file.close(),)
+
+    def discard(self) -> None:
+        """Leave nothing behind; harmless after `close`."""
+        self._file.discard()
+
+
+def make_member(name: str, content: bytes) -> bytes:
+    """Make an archive's member: header, content and padding.
+
+    Raises: ValueError: the name does not fit the header's field.
+    """
+    name_field = name.encode()
+    if len(name_field) > _MAX_NAME_BYTES:
+        raise ValueError(
+            f"the member name {name!r} is longer than {_MAX_NAME_BYTES} bytes"
+        )
+    size = b"%011o\0" % len(content)
+    checksum = _FIXED_SUM + sum(name_field) + sum(size)
+    return b"".join((
+        name_field.ljust(100, b"\0"),
+        _MODE_AND_OWNER,
+        size,
+        _TIME,
+        b"%06o\0 " % checksum,
+        _TYPE_TO_END,
+        content,
+        bytes(-len(content) % _BLOCK),
+    ))
+
+
+def sidecars(dataset: Dataset) -> dict[str, bytes]:
+    """Make `_info.json`, by which timm knows the splits."""
+    splits: JSON = {split.name: _describe_split(split) for split in dataset.splits}
+    return {"_info.json": to_json({"splits": splits})}
+
+
+def _describe_split(split: SplitInfo) -> JSON:
+    return {
+        "name": split.name,
+        "num_samples": split.num_images,
+        "filenames": [file.path for file in split.files["webdataset"]],
+        "shard_lengths": split.shard_lengths,
+        "alt_label": "",
+    }
+
+
+def how_to_load(dataset: Dataset) -> str:
+    """Write the card's part on this format; the split to validate on is the last."""
+    train, validation = dataset.splits[0], dataset.splits[-1]
+    place, last = dataset.example_path, len(train.shard_lengths) - 1
+    numbers = f"{{00000..{last:05d}}}-of-{last + 1:05d}"
+    return f"""\
+webdataset:
+
+```python
+import webdataset
+
+shards = "{place}/{train.name}/{dataset.name}-{train.name}-{numbers}.tar"
+dataset = webdataset.WebDataset(shards, shardshuffle=100).shuffle(1000)
+for image, label in dataset.decode("pil").to_tuple("jpg", "cls"):
+    ...
+```
+
+Hugging Face datasets:
+
+```python
+from datasets import load_dataset
+
+dataset = load_dataset("{place}", split="{train.name}")
+image, label = dataset[0]["jpg"], dataset[0]["cls"]
+```
+
+timm:
+
+```sh
+python train.py --dataset wds/{dataset.name} --data-dir {place} \\
+  --num-classes {len(dataset.labels)} \\
+  --train-split {train.name} --val-split {validation.name}
+```
+"""

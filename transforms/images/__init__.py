@@ -1,0 +1,1 @@
+"""The bytes of a picture → a finished JPEG of the size asked for."""

@@ -1,0 +1,101 @@
+"""The bytes of a file → the bytes of the JPEG that goes into the dataset.
+
+The shard writer calls `process` from many threads: it keeps no state, and decoding,
+resizing and encoding all run without the interpreter lock.
+"""
+
+import os
+import sys
+import tempfile
+from typing import BinaryIO, NamedTuple
+
+from cykooz_resizer import CropBox
+from PIL import Image, ImageFile
+
+from transforms import records
+from transforms.images import decode, resize
+from transforms.images.settings import (
+    CHROMA,
+    MAX_SIDE,
+    ImageSettings,
+    is_smaller_than_asked,
+    target_size,
+)
+
+
+class ProcessedImage(NamedTuple):
+    """A finished picture."""
+
+    jpeg: bytes
+    width: int
+    height: int
+    oddities: tuple[str, ...]  # of the original, see decode.find_oddities
+    smaller_than_asked: bool
+
+
+def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
+    """Decode, resize and encode one picture.
+
+    Returns: An RGB JPEG without metadata, the same bytes on every machine. With
+      resize_mode=none, the original bytes where every reader gets the same from them.
+    Raises: DataError: the file is no picture, is broken, or is out of bounds.
+    """
+    image = decode.open_image(data)
+    orientation = decode.find_orientation(image)
+    oddities = decode.find_oddities(image, orientation)
+    lying = orientation >= 5  # width and height change places
+    width, height = image.size[::-1] if lying else image.size
+    size = target_size(width, height, settings)
+    if settings.resize_mode == "none" and _is_plain(image, orientation):
+        decode.decode(image)  # proves that it is whole
+        jpeg = data
+    else:
+        _check_bounds(image.size, size)
+        pixels = _resized(image, size[::-1] if lying else size, settings)
+        jpeg = _encode(resize.turn_upright(pixels, orientation), settings)
+    smaller = is_smaller_than_asked(*size, settings)
+    return ProcessedImage(jpeg, *size, oddities, smaller)
+
+
+def _is_plain(image: ImageFile.ImageFile, orientation: int) -> bool:
+    return image.format == "JPEG" and image.mode != "CMYK" and orientation == 1
+
+
+def _check_bounds(original: tuple[int, int], size: tuple[int, int]) -> None:
+    # A strip of 1 x 60000 pixels is within bounds until it is enlarged.
+    width, height = size
+    if width * height > decode.MAX_PIXELS or max(size) > MAX_SIDE:
+        raise records.DataError(
+            f"image of {original[0]}x{original[1]} pixels would become one of "
+            f"{width}x{height}, over the bounds of {decode.MAX_PIXELS} pixels "
+            f"and {MAX_SIDE} a side"
+        )
+
+
+def _resized(
+    image: ImageFile.ImageFile, size: tuple[int, int], settings: ImageSettings
+) -> Image.Image:
+    box = CropBox(0, 0, *image.size)
+    if settings.resize_mode == "center_crop":
+        box = resize.middle_square(*image.size)
+    shrink = min(box.width / size[0], box.height / size[1])
+    pixels = decode.decode(image, shrink)
+    if pixels.scale > 1:
+        part = (box.left, box.top, box.width, box.height)
+        box = CropBox(*(length / pixels.scale for length in part))
+    return resize.resize(pixels.image, size, box)
+
+
+def _encode(image: Image.Image, settings: ImageSettings) -> bytes:
+    colour = image if image.mode == "RGB" else image.convert("RGB")
+    with _scratch_file() as file:
+        colour.save(file, "JPEG", quality=settings.jpeg_quality, subsampling=CHROMA)
+        file.seek(0)
+        return file.read()
+
+
+def _scratch_file() -> BinaryIO:
+    # Pillow lets go of the interpreter lock only when it encodes into a real file.
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("jpeg"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)

@@ -1,0 +1,76 @@
+"""Image settings and the size of a picture → the size it will have in the dataset."""
+
+import dataclasses
+from collections.abc import Iterator
+from importlib import metadata
+
+from PIL import features
+
+RESIZE_MODES = ("shorter_side", "longer_side", "center_crop", "squash", "none")
+CHROMA = "4:2:0"
+FILTER = "catmull_rom"
+MAX_SIDE = 65500  # libjpeg writes no longer one
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageSettings:
+    """How pictures are resized and encoded."""
+
+    image_size: int = 256
+    resize_mode: str = "shorter_side"
+    upscale: bool = False
+    jpeg_quality: int = 90
+
+    def problems(self) -> Iterator[str]:
+        """Name every setting that cannot be, with its remedy."""
+        if not 1 <= self.image_size <= MAX_SIDE:
+            yield f"--image_size {self.image_size}: give 1 to {MAX_SIDE} pixels"
+        if self.resize_mode not in RESIZE_MODES:
+            yield f"--resize_mode {self.resize_mode}: give {', '.join(RESIZE_MODES)}"
+        if not 1 <= self.jpeg_quality <= 100:
+            yield f"--jpeg_quality {self.jpeg_quality}: give 1 to 100"
+
+    def describe(self) -> dict[str, str | int | bool]:
+        """Return all that decides the pixels, as the recipe records it."""
+        return {**dataclasses.asdict(self), "chroma": CHROMA, "filter": FILTER}
+
+
+def describe_libraries() -> dict[str, str]:
+    """Return the versions of the libraries that make the pixels."""
+    return {
+        "pillow": metadata.version("pillow"),
+        "libjpeg_turbo": features.version_feature("libjpeg_turbo") or "none",
+        "cykooz_resizer": metadata.version("cykooz-resizer"),
+    }
+
+
+def target_size(width: int, height: int, settings: ImageSettings) -> tuple[int, int]:
+    """Find the size that an upright picture is brought to.
+
+    Returns: (width, height). shorter_side and longer_side keep the ratio, the other
+      side rounded half up and at least 1, and enlarge only with `upscale`;
+      center_crop and squash are always square; none keeps the size.
+    """
+    size = settings.image_size
+    if settings.resize_mode in {"center_crop", "squash"}:
+        return size, size
+    side = _measured_side(width, height, settings)
+    if settings.resize_mode == "none" or (side < size and not settings.upscale):
+        return width, height
+    return _scaled(width, side, size), _scaled(height, side, size)
+
+
+def is_smaller_than_asked(width: int, height: int, settings: ImageSettings) -> bool:
+    """Tell whether a finished picture misses the image size, having been too small."""
+    if settings.resize_mode == "none":
+        return False
+    return _measured_side(width, height, settings) < settings.image_size
+
+
+def _measured_side(width: int, height: int, settings: ImageSettings) -> int:
+    return (max if settings.resize_mode == "longer_side" else min)(width, height)
+
+
+def _scaled(length: int, side: int, size: int) -> int:
+    # Half up in whole numbers: round() would go to even, and floats may miss a half.
+    return max(1, (2 * length * size + side) // (2 * side))

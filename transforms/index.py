@@ -1,0 +1,103 @@
+"""Labelled images of pieces → one Parquet index, inspected on the way when asked for."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import PCollection
+
+from transforms import index_table, progress, storage
+from transforms.find import PieceImages
+from transforms.images.inspect import Inspection, inspect
+from transforms.records import DataError, ImageRef
+
+_MAX_STRAYS_NAMED = 5
+
+
+class IndexPart(NamedTuple):
+    """One piece's part of the index, small enough to gather."""
+
+    number: int
+    path: str
+    num_images: int
+    strays: tuple[str, ...]
+
+
+def inspect_ref(root: str, ref: ImageRef) -> Inspection:
+    """Read an image once and say what it is."""
+    try:
+        data = storage.read_range(f"{root}/{ref.uri}", ref.offset, ref.length)
+    except DataError as error:
+        return Inspection("", "", 0, 0, "", str(error))
+    return inspect(data)
+
+
+class _WriteParts(beam.DoFn):
+    """Writes each piece's refs to a file; inspects them with threads, in order."""
+
+    def __init__(self, folder: str, num_threads: int, ticks: str | None) -> None:
+        self._folder = folder
+        self._num_threads = num_threads  # 0: no inspection
+        self._ticks = ticks
+
+    def setup(self) -> None:
+        self._pool = ThreadPoolExecutor(self._num_threads or 1)
+        self._counter = Metrics.counter("WriteIndex", "images_indexed")
+        self._ticker = progress.Ticker(self._ticks)
+
+    def teardown(self) -> None:
+        self._pool.shutdown()
+
+    def process(self, images: PieceImages) -> Iterator[IndexPart]:
+        inspections: list[Inspection] = []
+        if self._num_threads:
+            roots = [images.piece.root] * len(images.refs)
+            inspections = list(self._pool.map(inspect_ref, roots, images.refs))
+        path = f"{self._folder}/{images.number:07d}.parquet"
+        index_table.write_part(path, images.refs, inspections)
+        self._counter.inc(len(images.refs))
+        self._ticker.tick()
+        strays = tuple(f"{stray.uri}: {stray.name}" for stray in images.strays)
+        yield IndexPart(images.number, path, len(images.refs), strays)
+
+
+def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
+    """Join the parts in the order of the pieces; returns the number of images."""
+    ordered = sorted(parts)
+    strays = [stray for part in ordered for stray in part.strays]
+    index_table.merge_parts(
+        [part.path for part in ordered],
+        output,
+        roots=roots,
+        strays={"count": len(strays), "first": strays[:_MAX_STRAYS_NAMED]},
+    )
+    for part in ordered:
+        Path(part.path).unlink()
+    return sum(part.num_images for part in ordered)
+
+
+@dataclasses.dataclass
+class WriteIndex(beam.PTransform):
+    """Write one index. PieceImages in, the number of images out."""
+
+    output: str
+    parts_folder: str
+    roots: Sequence[str]
+    num_inspect_threads: int = 0
+    ticks: str | None = None
+
+    def expand(self, images: PCollection[PieceImages]) -> PCollection[int]:
+        """Write a part a piece, then join them: only paths and counts are gathered."""
+        write = _WriteParts(self.parts_folder, self.num_inspect_threads, self.ticks)
+        return (
+            images
+            | "WriteParts" >> beam.ParDo(write)
+            | "GatherParts" >> beam.combiners.ToList()
+            | "MergeParts" >> beam.Map(merge, output=self.output, roots=self.roots)
+        )
+
+

@@ -1,0 +1,51 @@
+"""The table of the 1000 classes → index and names of a wnid."""
+
+import re
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+_WNID = re.compile(r"n[0-9]{8}")
+
+
+class ClassInfo(NamedTuple):
+    """One of the 1000 classes."""
+
+    class_index: int  # rank of the wnid
+    wnid: str
+    name: str  # simple label, unique
+    lemmas: tuple[str, ...]  # WordNet's words for it; some stand for several classes
+
+
+@cache
+def load_classes() -> tuple[ClassInfo, ...]:
+    """Return the 1000 classes in the order of their index."""
+    path = resources.files("transforms.labels").joinpath("classes.tsv")
+    _header, *lines = path.read_text(encoding="utf-8").splitlines()
+    rows = (line.split("\t") for line in lines)
+    return tuple(
+        ClassInfo(int(index), wnid, name, tuple(lemmas.split(", ")))
+        for index, wnid, name, lemmas in rows
+    )
+
+
+@cache
+def _by_wnid() -> dict[str, ClassInfo]:
+    return {info.wnid: info for info in load_classes()}
+
+
+def class_index(wnid: str) -> int:
+    """Return the rank of a wnid among the 1000; -1 outside."""
+    info = _by_wnid().get(wnid)
+    return -1 if info is None else info.class_index
+
+
+def display_name(wnid: str) -> str:
+    """Return the simple label of a wnid; the wnid itself outside the 1000."""
+    info = _by_wnid().get(wnid)
+    return wnid if info is None else info.name
+
+
+def is_wnid(text: str) -> bool:
+    """Tell whether a text has the shape of a wnid."""
+    return _WNID.fullmatch(text) is not None

@@ -1,0 +1,101 @@
+"""The official labels, or Kaggle's table → the wnid of each validation image."""
+
+import csv
+import io
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import resources
+
+import numpy as np
+
+from transforms import storage
+from transforms.labels import classes
+from transforms.records import UsageError
+
+NUM_OFFICIAL = 50_000
+_COLUMNS = ("ImageId", "PredictionString")
+_PROBLEMS_SHOWN = 10
+
+
+@cache
+def official_labels() -> dict[str, str]:
+    """Return the wnid of each of the 50,000 official validation images, by stem."""
+    path = resources.files("transforms.labels").joinpath("validation_labels.zlib")
+    indices = np.frombuffer(zlib.decompress(path.read_bytes()), dtype="<u2")
+    wnids = [info.wnid for info in classes.load_classes()]
+    return {
+        f"ILSVRC2012_val_{number:08d}": wnids[index]
+        for number, index in enumerate(indices.tolist(), start=1)
+    }
+
+
+def are_official_stems(stems: Iterable[str]) -> bool:
+    """Tell whether these are the 50,000 official images, each once and no other."""
+    names = list(stems)
+    return len(names) == NUM_OFFICIAL and set(names) == official_labels().keys()
+
+
+def read_labels(path: str) -> dict[str, str]:
+    """Read a table in the layout of Kaggle's LOC_val_solution.csv.
+
+    Raises: UsageError: no such file, or whatever `parse_labels` finds.
+    """
+    try:
+        text = storage.read(path).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file of validation labels") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: {error}; save it as UTF-8") from None
+    return parse_labels(text, source=path)
+
+
+def parse_labels(text: str, *, source: str) -> dict[str, str]:
+    """Read validation labels: stem → wnid, the first word of PredictionString.
+
+    Args:
+      text: lines of ImageId,PredictionString under that header; BOM and CRLF are fine.
+      source: the file's name, for messages.
+    Raises: UsageError: the first ten problems, each with its line.
+    """
+    labels: dict[str, str] = {}
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    try:
+        problems = list(_fill(labels, reader))
+    except csv.Error as error:  # e.g. a quote that is never closed
+        problems = [f"{reader.line_num}: {error}"]
+    if problems:
+        shown = [f"{source}:{problem}" for problem in problems[:_PROBLEMS_SHOWN]]
+        if more := len(problems) - len(shown):
+            shown.append(f"{source}: and {more} more problems")
+        raise UsageError("\n".join(shown))
+    return labels
+
+
+def _fill(labels: dict[str, str], rows: Iterator[list[str]]) -> Iterator[str]:
+    """Add the rows' labels; yield `line: what is wrong`."""
+    header = [cell.strip() for cell in next(rows, [])]
+    if header != list(_COLUMNS):
+        yield (
+            f"1: the header is {','.join(header)[:80]!r}, not {','.join(_COLUMNS)!r}; "
+            "give Kaggle's LOC_val_solution.csv or a table like it"
+        )
+        return
+    first_line: dict[str, int] = {}
+    for line, row in enumerate(rows, start=2):
+        if not row:
+            continue
+        stem, words = row[0].strip(), row[-1].split()
+        if len(row) != len(_COLUMNS) or not stem or not words:
+            yield f"{line}: is {','.join(row)[:80]!r}, not an image and its wnid"
+        elif not classes.is_wnid(words[0]):
+            yield f"{line}: {words[0][:40]!r} is not a wnid (n and 8 digits)"
+        elif labels.setdefault(stem, words[0]) != words[0]:
+            yield (
+                f"{line}: {stem} is {words[0]} here and {labels[stem]} in line "
+                f"{first_line[stem]}; keep one"
+            )
+        else:
+            first_line.setdefault(stem, line)
+    if not first_line:
+        yield "1: holds no labels"

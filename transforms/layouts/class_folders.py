@@ -1,0 +1,80 @@
+"""Class folders: [train|val/]nXXXXXXXX/*.JPEG (torchvision's), validation perhaps flat."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from transforms import storage
+from transforms.pieces import IMAGE_SUFFIXES, WNID, Found, Piece, make_ref
+from transforms.records import ImageRef, Stray
+
+KAGGLE_FOLDERS = ("ILSVRC", "Data", "CLS-LOC")
+SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validation"}
+
+
+def find(path: str) -> Found | None:
+    """Recognise class folders below a path, or below its split folders."""
+    root = Path(path)
+    if not root.is_dir() or root.absolute().parts[-3:] == KAGGLE_FOLDERS:
+        return None  # Kaggle's tree is its own layout
+    folders = [f for f in SPLIT_FOLDERS if (root / f).is_dir()]
+    if folders:
+        parts = [find_split(root, f, SPLIT_FOLDERS[f]) for f in folders]
+    else:
+        parts = [find_split(root, ".", SPLIT_FOLDERS.get(root.name, "train"))]
+    pieces = tuple(piece for found, _ in parts for piece in found)
+    if not pieces:
+        return None
+    what = " and ".join(folders) or f"{len(pieces)} classes"
+    notes = tuple(note for _, found in parts for note in found)
+    if (root / "test").is_dir():
+        notes += (f"{root}/test is left out: its images have no labels",)
+    return Found(
+        description=f"class folders ({what} in {root})", pieces=pieces, notes=notes
+    )
+
+
+def find_split(root: Path, uri: str, split: str) -> tuple[list[Piece], list[str]]:
+    """Find one split's class folders, or its flat folder when it is validation.
+
+    Returns: The pieces, and notes on what else lies there.
+    """
+    entries = storage.list_folder(str(root / uri))
+    classes = [e.name for e in entries if e.is_folder and WNID.fullmatch(e.name)]
+    others = [e.name for e in entries if e.is_folder and not WNID.fullmatch(e.name)]
+    is_flat = any(_is_image(e.name) for e in entries if not e.is_folder)
+    prefix = "" if uri == "." else f"{uri}/"
+    notes = []
+    pieces = [
+        Piece(
+            layout="class_folders",
+            root=str(root),
+            uri=f"{prefix}{name}",
+            split=split,
+            wnid=name,
+        )
+        for name in classes
+    ]
+    if is_flat and split == "validation":
+        pieces.append(
+            Piece(layout="class_folders", root=str(root), uri=uri, split=split)
+        )
+    elif is_flat and classes:
+        notes.append(f"{root / uri} holds images outside any class folder: left out")
+    if others and classes:
+        shown = ", ".join(others[:3])
+        notes.append(f"{root / uri}: not class folders, left out: {shown}")
+    return pieces, notes
+
+
+def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+    """Yield the images of one folder."""
+    for entry in storage.list_folder(piece.path):
+        uri = piece.child(entry.name)
+        if not entry.is_folder:
+            yield make_ref(piece, entry.name, uri=uri, offset=0, length=entry.num_bytes)
+        elif piece.wnid or not WNID.fullmatch(entry.name):
+            yield Stray(uri, f"{entry.name}/")
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES

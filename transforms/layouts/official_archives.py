@@ -1,0 +1,84 @@
+"""Official archives, unextracted: a training tar of class tars, and a flat validation tar."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from transforms import storage, tar
+from transforms.pieces import IMAGE_SUFFIXES, WNID, Found, Piece, make_ref
+from transforms.records import ImageRef, Stray, UsageError
+
+TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+
+
+def find(path: str) -> Found | None:
+    """Recognise a folder that holds the archives by name, or one archive by its content."""
+    place = Path(path)
+    if place.is_dir():
+        files = [
+            place / name for name in (TRAIN, VALIDATION) if (place / name).is_file()
+        ]
+    else:
+        files = [place] if place.suffix == ".tar" else []
+    pieces: list[Piece] = []
+    for file in files:
+        pieces += _class_pieces(file) if _holds_class_tars(file) else _flat_pieces(file)
+    if not pieces:
+        return None
+    names = " and ".join(sorted({piece.uri for piece in pieces}))
+    return Found(description=f"official archives ({names})", pieces=tuple(pieces))
+
+
+def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+    """Yield the images of one class tar inside the training tar, or of a flat tar."""
+    end = piece.offset + piece.length
+    for member in tar.read_members(piece.path, start=piece.offset, end=end):
+        if member.is_file:
+            yield make_ref(
+                piece,
+                member.name,
+                uri=piece.uri,
+                offset=member.offset,
+                length=member.length,
+            )
+        elif not member.name.endswith("/"):
+            yield Stray(piece.uri, member.name)
+
+
+def _holds_class_tars(file: Path) -> bool:
+    first = next(tar.read_members(str(file)), None)
+    return first is not None and first.name.endswith(".tar")
+
+
+def _class_pieces(file: Path) -> Iterator[Piece]:
+    """Yield one piece a class tar: a thousand headers, of which none is an image's."""
+    for member in tar.read_members(str(file)):
+        name = PurePosixPath(member.name)
+        if name.suffix != ".tar" or not WNID.fullmatch(name.stem):
+            raise UsageError(
+                f"{file}: {member.name!r} is not a class archive (nXXXXXXXX.tar); "
+                "is this the training archive of ILSVRC2012?"
+            )
+        yield Piece(
+            layout="official_archives",
+            root=str(file.parent),
+            uri=file.name,
+            split="train",
+            wnid=name.stem,
+            offset=member.offset,
+            length=member.length,
+        )
+
+
+def _flat_pieces(file: Path) -> Iterator[Piece]:
+    """Yield a flat archive of images as validation; class tars belong elsewhere."""
+    names = (PurePosixPath(m.name) for m in islice(tar.read_members(str(file)), 8))
+    is_flat = any(name.suffix.lower() in IMAGE_SUFFIXES for name in names)
+    if is_flat and not WNID.fullmatch(file.stem):
+        yield Piece(
+            layout="official_archives",
+            root=str(file.parent),
+            uri=file.name,
+            split="validation",
+            length=storage.num_bytes(str(file)),
+        )

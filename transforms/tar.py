@@ -1,0 +1,146 @@
+"""A tar archive → its members' names and places, by hopping from header to header.
+
+Nothing is extracted and no image byte is read: one 512-byte read a member. Plain, USTAR,
+GNU long names and pax headers are understood; what else a hostile archive may hold is
+either skipped as not a file or refused with its place.
+Source: POSIX.1-1988 (USTAR), POSIX.1-2001 (pax), GNU tar manual, "Basic Tar Format".
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from transforms import storage
+from transforms.records import DataError, UsageError
+
+BLOCK = 512
+_MAX_NAME_BYTES = 1 << 20  # of a long name or pax header: bounds what is read
+_FILE_TYPES = (b"0", b"\0", b"7")
+_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"L", b"K", b"x", b"g"
+
+
+class Member(NamedTuple):
+    """One member: its data lie at [offset, offset + length) of the archive's file."""
+
+    name: str
+    offset: int
+    length: int
+    is_file: bool
+
+
+def read_members(
+    path: str, *, start: int = 0, end: int | None = None
+) -> Iterator[Member]:
+    """Yield the members of an archive, or of one that lies inside another.
+
+    Args:
+      path: the file.
+      start: where the archive begins in it.
+      end: where it ends; the file's end when not given.
+    Raises: UsageError: not a tar, truncated, or a name that leaves the archive.
+    """
+    end = storage.num_bytes(path) if end is None else end
+    position, overrides = start, dict[str, str]()
+    while True:
+        block = _read_block(path, position, end)
+        if not block.rstrip(b"\0"):
+            return
+        kind, name, length = _parse_header(path, position, block)
+        data = position + BLOCK
+        if kind in {_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL}:
+            overrides |= _read_overrides(path, kind, data, length)
+            position = data + _padded(length)
+            continue
+        name = overrides.get("path", name)
+        length = int(overrides.get("size", length))
+        overrides = {}
+        if data + length > end:
+            raise _truncated(path, f"{name} needs {data + length - end} bytes more")
+        _check_name(path, name)
+        is_file = kind in _FILE_TYPES and not name.endswith("/")
+        yield Member(name, data, length, is_file)
+        position = data + _padded(length)
+
+
+def _padded(length: int) -> int:
+    return -(-length // BLOCK) * BLOCK
+
+
+def _read_block(path: str, position: int, end: int) -> bytes:
+    if position + BLOCK > end:
+        raise _truncated(path, f"no end mark at byte {position}")
+    try:
+        return storage.read_range(path, position, BLOCK)
+    except DataError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _truncated(path: str, detail: str) -> UsageError:
+    return UsageError(
+        f"{path}: the archive is truncated ({detail}); copy or download it again"
+    )
+
+
+def _parse_header(path: str, position: int, block: bytes) -> tuple[bytes, str, int]:
+    """Take (type, name, length) from a header whose checksum is right."""
+    try:
+        stored = _parse_number(block[148:156])
+        length = _parse_number(block[124:136])
+    except ValueError:
+        stored, length = -1, 0
+    if stored != sum(block) - sum(block[148:156]) + 8 * ord(" ") or length < 0:
+        what = "not a tar archive" if position == 0 else "damaged"
+        raise UsageError(
+            f"{path}: {what} (no tar header at byte {position}); "
+            "copy or download it again"
+        )
+    name = block[:100].split(b"\0", 1)[0]
+    if block[257:263] == b"ustar\0":
+        prefix = block[345:500].split(b"\0", 1)[0]
+        name = prefix + b"/" + name if prefix else name
+    return block[156:157], name.decode("utf-8", "surrogateescape"), length
+
+
+def _parse_number(field: bytes) -> int:
+    """Read an octal field, or GNU's base-256 for what is too large for it."""
+    if field[0] & 0x80:
+        return int.from_bytes(field, "big", signed=True) & ((1 << 88) - 1)
+    return int(field.rstrip(b" \0") or b"0", 8)
+
+
+def _read_overrides(path: str, kind: bytes, data: int, length: int) -> dict[str, str]:
+    """Read what a long-name or pax header says of the member after it."""
+    if length > _MAX_NAME_BYTES:
+        raise UsageError(f"{path}: damaged (a name of {length} bytes at byte {data})")
+    if kind in {_LONG_LINK, _PAX_GLOBAL}:
+        return {}
+    try:
+        content = storage.read_range(path, data, length)
+        if kind == _LONG_NAME:
+            return {"path": content.rstrip(b"\0").decode("utf-8", "surrogateescape")}
+        return _parse_pax(content)
+    except (DataError, ValueError) as error:
+        raise UsageError(f"{path}: damaged header at byte {data}: {error}") from error
+
+
+def _parse_pax(content: bytes) -> dict[str, str]:
+    """Read `length key=value\\n` records; only path and size matter here."""
+    found: dict[str, str] = {}
+    while content:
+        size = int(content.split(b" ", 1)[0])
+        if not 0 < size <= len(content):
+            raise ValueError("a pax record of a wrong length")
+        key, _, value = content[:size].split(b" ", 1)[1].rstrip(b"\n").partition(b"=")
+        if key == b"path":
+            found["path"] = value.decode("utf-8", "surrogateescape")
+        elif key == b"size":
+            found["size"] = str(int(value))
+        content = content[size:]
+    return found
+
+
+def _check_name(path: str, name: str) -> None:
+    if name.startswith("/") or ".." in name.split("/"):
+        raise UsageError(
+            f"{path}: member {name!r} would leave the archive's folder; "
+            "this is not an archive of ImageNet"
+        )

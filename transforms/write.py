@@ -1,0 +1,220 @@
+"""Planned shards → written shards: the only step that holds the bytes of images.
+
+    shard ── read ── decode ── resize ── encode ──┬─ tar
+             (threads, results taken in order)    ├─ TFRecord
+                                                  └─ part of the manifest, last
+"""
+
+import dataclasses
+import hashlib
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import PCollection
+
+from transforms import formats, manifest, plan, progress, storage
+from transforms.images.process import ProcessedImage, process
+from transforms.images.settings import ImageSettings
+from transforms.labels import classes
+from transforms.manifest import ManifestRow, Part
+from transforms.records import DataError, Failure, ImageRef, Record, Shard
+from transforms.sample import Chosen
+
+# Enough waiting images that no thread idles while results are taken in order.
+_LOOK_AHEAD = 8
+
+
+class Prepared(NamedTuple):
+    """An image ready to be written, and what it was made of."""
+
+    image: ProcessedImage
+    source_sha256: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardSettings:
+    """What all shards of a dataset share."""
+
+    root: str  # of the dataset while it is made
+    plan_folder: str
+    roots: Sequence[str]  # of the inputs
+    name: str
+    formats: Sequence[str]
+    folders: Sequence[str]  # by label
+    images: ImageSettings
+    num_threads: int
+    ticks: str | None = None
+
+
+def prepare(ref: ImageRef, settings: ShardSettings) -> Prepared | DataError:
+    """Read one image and make it what will be written; a data error is a result."""
+    path = f"{settings.roots[ref.input]}/{ref.uri}"
+    try:
+        data = storage.read_range(path, ref.offset, ref.length)
+        return Prepared(
+            process(data, settings.images), hashlib.sha256(data).hexdigest()
+        )
+    except DataError as error:
+        return error
+
+
+def find_kept(root: str, shard: Shard) -> Part | None:
+    """Return what an earlier run finished of a shard, if its files are still whole.
+
+    A shard with failures is tried again: the images may have been mended.
+    """
+    part = manifest.read_part(root, shard)
+    if part is None or part.failures:
+        return None
+    files = (file for files in part.files.values() for file in files)
+    whole = all(storage.describe_file(root, file.path) == file for file in files)
+    return part if whole else None
+
+
+class ShardMaker:
+    """Writes shards, one after the other, with a pool of threads."""
+
+    def __init__(self, settings: ShardSettings) -> None:
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(settings.num_threads)
+        self._ticker = progress.Ticker(settings.ticks)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def make(self, shard: Shard) -> Part:
+        """Write one shard in every format, or find that it is there."""
+        settings = self._settings
+        if kept := find_kept(settings.root, shard):
+            self._ticker.tick(kept.num_images)
+            return kept
+        images = plan.read_part(settings.plan_folder, shard)
+        writers = {name: self._open(name, shard) for name in settings.formats}
+        rows: list[ManifestRow] = []
+        failures: list[Failure] = []
+        oddities: Counter[str] = Counter()
+        try:
+            for image, prepared in self._prepare_all(images):
+                if isinstance(prepared, DataError):
+                    failures.append(_describe_failure(image, prepared))
+                else:
+                    rows.append(_write(image, prepared, writers, shard, len(rows)))
+                    oddities.update(_find_oddities(prepared.image))
+                self._ticker.tick()
+            files = {name: writer.close() for name, writer in writers.items()}
+        finally:
+            for writer in writers.values():
+                writer.discard()
+        part = Part(
+            shard=shard,
+            files=files,
+            failures=failures,
+            oddities=oddities,
+            num_images=len(rows),
+        )
+        manifest.write_part(settings.root, part, rows)
+        return part
+
+    def _open(self, format_name: str, shard: Shard) -> Any:
+        settings = self._settings
+        return formats.load(format_name).ShardWriter(
+            root=settings.root, name=settings.name, folders=settings.folders, shard=shard
+        )
+
+    def _prepare_all(
+        self, images: Sequence[Chosen]
+    ) -> Iterator[tuple[Chosen, Prepared | DataError]]:
+        """Yield every image's result in order, a bounded number of images ahead."""
+        waiting: deque[tuple[Chosen, Future[Prepared | DataError]]] = deque()
+        for image in images:
+            waiting.append((image, self._pool.submit(prepare, image.ref, self._settings)))
+            if len(waiting) > _LOOK_AHEAD * self._settings.num_threads:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for image, future in waiting:
+            yield image, future.result()
+
+
+def _write(
+    image: Chosen,
+    prepared: Prepared,
+    writers: Mapping[str, Any],
+    shard: Shard,
+    position: int,
+) -> ManifestRow:
+    """Append one image to every format; the first one's place is the manifest's."""
+    ref, made = image.ref, prepared.image
+    fine_label = classes.class_index(ref.wnid)
+    record = Record(ref.key, made.jpeg, image.label, fine_label, ref.wnid)
+    places = [writer.add(record) for writer in writers.values()]
+    return ManifestRow(
+        key=ref.key,
+        split=image.split,
+        wnid=ref.wnid,
+        label=image.label,
+        fine_label=fine_label,
+        shard=shard.number,
+        position=position,
+        file=places[0].file,
+        offset=places[0].offset,
+        length=places[0].length,
+        width=made.width,
+        height=made.height,
+        source=ref.uri,
+        source_offset=ref.offset,
+        source_length=ref.length,
+        source_sha256=prepared.source_sha256,
+    )
+
+
+def _find_oddities(image: ProcessedImage) -> Iterator[str]:
+    yield from image.oddities
+    if image.smaller_than_asked:
+        yield "smaller_than_asked"
+
+
+def _describe_failure(image: Chosen, error: DataError) -> Failure:
+    ref = image.ref
+    place = f"{ref.uri} at byte {ref.offset}"
+    return Failure(ref.key, image.split, image.label, ref.wnid, place, str(error))
+
+
+class _WriteShard(beam.DoFn):
+    """Writes a shard an element; a retry writes the same bytes."""
+
+    def __init__(self, settings: ShardSettings) -> None:
+        self._settings = settings
+
+    def setup(self) -> None:
+        self._maker = ShardMaker(self._settings)
+        self._written = Metrics.counter("WriteShards", "images_written")
+        self._failed = Metrics.counter("WriteShards", "images_failed")
+
+    def teardown(self) -> None:
+        self._maker.close()
+
+    def process(self, shard: Shard) -> Iterator[tuple[Shard, int]]:
+        part = self._maker.make(shard)
+        self._written.inc(part.num_images)
+        self._failed.inc(len(part.failures))
+        yield shard, len(part.failures)
+
+
+@dataclasses.dataclass
+class WriteShards(beam.PTransform):
+    """Write every shard of a plan. Shards in, (shard, number of failures) out."""
+
+    settings: ShardSettings
+
+    def expand(self, shards: PCollection[Shard]) -> PCollection[tuple[Shard, int]]:
+        """Break fusion, so that many workers write; no image leaves its step."""
+        return (
+            shards
+            | "SpreadShards" >> beam.Reshuffle()
+            | "WriteShard" >> beam.ParDo(_WriteShard(self.settings))
+        )
