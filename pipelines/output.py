@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transforms import commit, plan, storage
+from transforms.datasets import to_json
 from transforms.records import Shard, UsageError
 
 
@@ -107,14 +108,11 @@ def write_plan(
     storage.remove_folder(place.plan_only)
     files = {
         "groups.csv": groups_csv,
-        "recipe.json": _to_json(recipe),
-        "statistics.json": _to_json(statistics),
+        "recipe.json": to_json(recipe),
+        "statistics.json": to_json(statistics),
     }
     for path, data in files.items():
         storage.write(place.plan_only, path, data)
     plan.merge_parts(plan_folder, f"{place.plan_only}/images.parquet")
     return place.plan_only
 
-
-def _to_json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

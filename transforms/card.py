@@ -101,11 +101,12 @@ def _introduction(dataset: Dataset) -> str:
     return f"""\
 # {dataset.name}
 
-A small ImageNet: {len(dataset.labels)} groups of {num_classes} of the ILSVRC 2012
-classes, for research that has to tell good models from bad ones at a fraction of the
-cost. Version {dataset.version}, subset id `{dataset.subset_id}`: equal images, labels
-and image settings have the same id. Figures on it do not compare with figures on
-ImageNet itself, nor with those on another subset; give the id with them.
+A small ImageNet, for research that has to tell good models from bad ones at a fraction
+of the cost: {len(dataset.labels)} groups, made of {num_classes} classes.
+
+Version {dataset.version}, subset id `{dataset.subset_id}`. Datasets with the same
+images, labels and image settings have the same id. Give it with your figures: they do
+not compare with those on ImageNet itself, nor with those on another subset.
 
 ![Some images of each group](__meta__/preview.jpg)
 {splits}"""

@@ -4,7 +4,6 @@ Until the mark is written and the directory has its name, no reader finds a data
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from transforms import card, formats, groups, manifest, preview, statistics, storage
-from transforms.datasets import Dataset, LabelInfo, SplitInfo
+from transforms.datasets import Dataset, LabelInfo, SplitInfo, to_json
 from transforms.groups import GroupTable
 from transforms.manifest import Part
 from transforms.records import Failure, JobError, Shard, WrittenFile
@@ -89,15 +88,14 @@ def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str
     written = [file for part in parts for files in part.files.values() for file in files]
     written.append(_describe(root, MANIFEST))
     dataset = describe_dataset(parts, failures, settings)
-    for path, data in _make_sidecars(dataset, failures, settings):
+    sheet = make_preview(root, settings.table)
+    for path, data in [(PREVIEW, sheet), *_make_sidecars(dataset, failures, settings)]:
         written.append(storage.write(root, path, data))
-    written.append(storage.write(root, PREVIEW, make_preview(root, settings.table)))
-    written.append(storage.write(root, "README.md", card.make_card(dataset)))
     complete = {
         "subset_id": settings.subset_id,
         "files": {file.path: file.sha256 for file in sorted(written)},
     }
-    storage.write(root, COMPLETE, _to_json(complete))
+    storage.write(root, COMPLETE, to_json(complete))
     _remove_others(root, {*complete["files"], COMPLETE})
     storage.rename_folder(root, settings.target)
     return settings.target
@@ -175,12 +173,12 @@ def _make_sidecars(
     dataset: Dataset, failures: Sequence[Failure], settings: CommitSettings
 ) -> Iterator[tuple[str, bytes]]:
     yield GROUPS, groups.to_csv(settings.table)
-    yield RECIPE, _to_json(settings.recipe)
-    yield STATISTICS, _to_json(dataset.statistics)
+    yield RECIPE, to_json(settings.recipe)
+    yield STATISTICS, to_json(dataset.statistics)
     yield FAILURES, manifest.write_failures(failures)
-    yield "classes.json", card.make_classes(dataset)
     for name in settings.formats:
         yield from formats.load(name).sidecars(dataset).items()
+    yield from card.sidecars(dataset).items()
 
 
 def make_preview(root: str, table: GroupTable) -> bytes:
@@ -209,10 +207,6 @@ def _remove_others(root: str, keep: set[str]) -> None:
         if path not in keep:
             Path(root, path).unlink()
     storage.remove_empty_folders(root)
-
-
-def _to_json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
 @dataclasses.dataclass

@@ -1,6 +1,7 @@
 """Groups' names and some of their images → a contact sheet, one JPEG to look at."""
 
 import io
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -102,7 +103,7 @@ def _draw_name(
         fitting = bisect_right(
             range(len(name)),
             layout.width_px,
-            key=lambda length: font.getlength(name[:length] + "…"),
+            key=lambda length: math.ceil(font.getlength(name[:length] + "…")),
         )
         text = name[: fitting - 1].rstrip() + "…"
     baseline = (place[0], place[1] + layout.font_px)

@@ -6,12 +6,13 @@ from transforms.records import Record
 
 RECORD = Record("n99999999_1", b"\xff\xd8\xff\xd9", 3, -1, "n99999999")
 GOLDEN = (
-    "0a7e"  # features, 126 bytes
-    "0a210a0966696c655f6e616d65"  # file_name
-    "12140a120a106e39393939393939395f312e4a504547"
-    "0a1b0a0a66696e655f6c6162656c"  # fine_label, -1
-    "120d1a0b0a09ffffffffffffffff"
-)
+    "0a7b"
+    "0a210a0966696c655f6e616d6512140a120a106e39393939393939395f312e4a504547"
+    "0a1c0a0a66696e655f6c6162656c120e1a0c0a0affffffffffffffffff01"
+    "0a110a05696d61676512080a060a04ffd8ffd9"
+    "0a0e0a056c6162656c12051a030a0103"
+    "0a150a04776e6964120d0a0b0a096e3939393939393939"
+)  # file_name, fine_label, image, label, wnid
 
 
 def test_example_golden():

@@ -16,7 +16,9 @@ CLASSES = (A, B, C, D)
 
 
 def _table(*ids, names=None):
-    return make_table(CLASSES, dict(zip([c.wnid for c in CLASSES], ids, strict=True)), names)
+    return make_table(
+        CLASSES, dict(zip([c.wnid for c in CLASSES], ids, strict=True)), names
+    )
 
 
 def test_labels_follow_each_groups_smallest_wnid():
@@ -39,7 +41,10 @@ def test_order_of_classes_does_not_matter():
 
 def test_single_classes_are_named_as_the_class_and_others_by_their_label():
     assert _table("x", 5, 5, None).names == ("ant", "group 1")
-    assert _table("x", 5, 5, None, names={"x": "", 5: " \n"}).names == ("ant", "group 1")
+    assert _table("x", 5, 5, None, names={"x": "", 5: " \n"}).names == (
+        "ant",
+        "group 1",
+    )
 
 
 def test_names_that_repeat_get_their_smallest_wnid():
@@ -69,7 +74,10 @@ def test_folders_are_wnids_when_every_group_is_one_class():
 
 def test_folders_are_padded_numbers_and_slugs_otherwise():
     names = {0: "Élan: 3 Dogs/Cats", 1: "日本"}
-    assert _table(0, 0, 1, 1, names=names).folders == ("000_elan_3_dogs_cats", "001_group")
+    assert _table(0, 0, 1, 1, names=names).folders == (
+        "000_elan_3_dogs_cats",
+        "001_group",
+    )
 
 
 def _natural_key(text):
@@ -107,13 +115,19 @@ def test_golden_groups_csv():
         "n00000003,-1,cat,1,seven\n"
         'n00000004,8,dog,0,"last, ""best"""\n'
     )
-    assert table.sha256 == _table(1, None, 2, 1, names={1: 'last, "best"', 2: "seven"}).sha256
+    assert (
+        table.sha256
+        == _table(1, None, 2, 1, names={1: 'last, "best"', 2: "seven"}).sha256
+    )
     assert table.sha256 != _table(1, None, 2, 1).sha256
 
 
 @given(
-    ids=st.lists(st.one_of(st.none(), st.integers(0, 3), st.text(max_size=3)),
-                 min_size=4, max_size=4),
+    ids=st.lists(
+        st.one_of(st.none(), st.integers(0, 3), st.text(max_size=3)),
+        min_size=4,
+        max_size=4,
+    ),
     words=st.lists(st.text(max_size=8), min_size=4, max_size=4),
 )
 def test_groups_csv_gives_the_same_table_again(ids, words):
@@ -127,7 +141,11 @@ def test_groups_csv_gives_the_same_table_again(ids, words):
     ("old", "new", "message"),
     [
         ("wnid,class_index,name,group,", "a,b,c,d,", "x:1: the header is"),
-        ("n00000003,-1", "n00000009,-1", "x:4: 'n00000009' is not a class of the input"),
+        (
+            "n00000003,-1",
+            "n00000009,-1",
+            "x:4: 'n00000009' is not a class of the input",
+        ),
         ("n00000003,-1", "n00000009,-1", "x: no row for 1 classes (n00000003)"),
         ("n00000003,-1", "n00000001,-1", "x:4: n00000001 stands in an earlier line"),
         ("n00000004,8,dog,0,group 0", "n00000004,8,dog,0,hm", "x:5: group 0 is named"),

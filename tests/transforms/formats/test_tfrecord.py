@@ -1,6 +1,7 @@
 import json
 from importlib import import_module
 
+import numpy as np
 import pytest
 
 from transforms.formats import tfrecord
@@ -86,13 +87,18 @@ def test_features_are_as_tfds_itself_writes_them(tfds, root, dataset, tmp_path):
     features.FeaturesDict({
         "image": features.Image(shape=(None, None, 3), encoding_format="jpeg"),
         "label": features.ClassLabel(names=[label.name for label in dataset.labels]),
-        "fine_label": features.Scalar("int64"),
+        "fine_label": features.Scalar(np.int64),
         "wnid": features.Text(),
         "file_name": features.Text(),
-    }).save_metadata(str(tmp_path))
-    assert (root / "label.labels.txt").read_text() == (
-        tmp_path / "label.labels.txt"
-    ).read_text()
+    }).save_config(str(tmp_path))
+    ours, theirs = (
+        json.loads((folder / "features.json").read_text())
+        for folder in (root, tmp_path)
+    )
+    theirs["featuresDict"]["features"]["fine_label"]["pythonClassName"] = (
+        "tensorflow_datasets.core.features.tensor_feature.Tensor"
+    )
+    assert ours == theirs
 
 
 def test_dataset_info_counts_bytes(root, dataset):

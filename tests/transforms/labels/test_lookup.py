@@ -32,11 +32,19 @@ def test_find(kind, text, wnid):
     ("kind", "text", "said"),
     [
         ("any", "1000", "class index '1000' is not 0 to 999; give the wnid"),
-        ("name", "crane", "'crane' is ambiguous; give one of n02012849 (crane (bird)) or"),
+        (
+            "name",
+            "crane",
+            "'crane' is ambiguous; give one of n02012849 (crane (bird)) or",
+        ),
         ("name", "Tinca tinca", "unknown label .* did you mean n01440764 (tench)?"),
         ("name", "tensh", "unknown label 'tensh'; did you mean n01440764 (tench)?"),
         ("name", "qqqqqq", "unknown label 'qqqqqq'; give its wnid"),
-        ("wnid", "tench", "not a wnid, n and 8 digits; did you mean n01440764 (tench)?"),
+        (
+            "wnid",
+            "tench",
+            "not a wnid, n and 8 digits; did you mean n01440764 (tench)?",
+        ),
         ("wnid", "n0144O764", "did you mean n01440764 (tench)?"),
         ("wnid", "!", "'!' is not a wnid, n and 8 digits; give the wnid"),
     ],

@@ -1,6 +1,4 @@
-import os
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -25,8 +23,8 @@ def test_official_labels_of_the_first_and_last_images():
 
 
 @pytest.mark.real
-def test_official_labels_are_those_of_kaggle():
-    path = Path(os.environ["SUBSETS_REAL_DATA"], "labels", "LOC_val_solution.csv")
+def test_official_labels_are_those_of_kaggle(real_data):
+    path = real_data / "labels" / "LOC_val_solution.csv"
     assert validation.read_labels(str(path)) == validation.official_labels()
 
 
