@@ -34,7 +34,7 @@ lint: install-dev
 	$(BIN)/mypy
 
 # With SUBSETS_REAL_DATA set, the suite that reads real photographs runs as well.
-MARKED := $(if $(SUBSETS_REAL_DATA),,-m "not real")
+MARKED := -m "not torch$(if $(SUBSETS_REAL_DATA),, and not real)"
 test: lint
 	$(BIN)/pytest $(MARKED) --cov=pipelines --cov=transforms --cov-branch \
 	  --cov-report=term:skip-covered --durations=10

@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.options import exit_with, flag, parse
 from transforms import formats, grouping, sampling
 from transforms.formats import tfrecord
+from transforms.grouping import random_classes
 from transforms.images.settings import RESIZE_MODES, ImageSettings
 from transforms.records import JobError, UsageError
 
@@ -109,6 +110,7 @@ class BuildOptions:
         if not self.is_demonstration:
             yield from self._missing()
         yield from self._out_of_bounds()
+        yield from self.images.problems()
         if self.name and (problem := tfrecord.name_problem(self.name)):
             yield f"--name {self.name}: {problem}"
         numbers = self.dataset_version.split(".")
@@ -141,8 +143,6 @@ class BuildOptions:
             "images_per_group": (1, 10**9),
             "folds": (1, 2),
             "min_validation_images": (0, 10**9),
-            "image_size": (8, 8192),
-            "jpeg_quality": (1, 95),
             "images_per_shard": (1, 1_000_000),
             "max_failure_fraction": (0, 1),
             "threads": (1, 1024),
@@ -182,11 +182,20 @@ def main(argv: Sequence[str]) -> None:
 def _run(
     options: BuildOptions, own: Mapping[str, Any], beam_flags: Sequence[str]
 ) -> str:
-    from pipelines import building  # noqa: PLC0415  # Beam's import takes a second
+    # Beam's import takes a second, which --help has not.
+    from pipelines import building  # noqa: PLC0415
+    from pipelines.planning import Request  # noqa: PLC0415
 
     if options.is_demonstration:
         options = building.make_demonstration(options)
-    return building.build(options, own, beam_flags)
+    return building.build(
+        Request(
+            options=options,
+            grouping_options=own.get("grouping", random_classes.Options()),
+            sampling_options=own["sampling"],
+            beam_flags=beam_flags,
+        )
+    )
 
 
 if __name__ == "__main__":

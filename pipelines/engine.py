@@ -65,7 +65,9 @@ def _stray_words(flags: Sequence[str]) -> list[str]:
 
 def _describe_unknown(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    return f"--{name}: unknown flag" + (f"; did you mean --{close[0]}?" if close else "")
+    return f"--{name}: unknown flag" + (
+        f"; did you mean --{close[0]}?" if close else ""
+    )
 
 
 def is_local(options: PipelineOptions) -> bool:

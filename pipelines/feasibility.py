@@ -23,6 +23,16 @@ class Availability:
     num_validation: Mapping[int, int]
     top_ups: Mapping[int, int]
 
+    def count_images(self, images_per_group: int | None) -> int:
+        """Count the images of a subset."""
+        train = (
+            images_per_group or self.num_free(label)
+            for label, count in self.num_train.items()
+            if count
+        )
+        validation = (*self.num_validation.values(), *self.top_ups.values())
+        return sum(train) + sum(validation)
+
     def num_free(self, label: int) -> int:
         """Count the training images that are not set aside."""
         return self.num_train[label] - self.top_ups[label]
@@ -100,7 +110,11 @@ def find_small_validation(
 
 
 def estimate_bytes(
-    num_images: int, images: ImageSettings, *, mean_source_bytes: float, num_formats: int
+    num_images: int,
+    images: ImageSettings,
+    *,
+    mean_source_bytes: float,
+    num_formats: int,
 ) -> int:
     """Estimate the bytes of the output."""
     side = images.image_size

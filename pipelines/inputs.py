@@ -61,9 +61,7 @@ def _find_layouts(path: str) -> list[Found]:
     return found
 
 
-def _find_labels(
-    pieces: Sequence[Piece], validation_labels: str | None
-) -> list[Piece]:
+def _find_labels(pieces: Sequence[Piece], validation_labels: str | None) -> list[Piece]:
     """Name the labels of every flat validation piece, and check them now."""
     trained = {piece.wnid for piece in pieces}
     labelled = []
@@ -78,7 +76,7 @@ def _find_labels(
 
 
 def _labels_beside(piece: Piece) -> str:
-    """Find Kaggle's table beside the images or a little above; "" when there is none."""
+    """Find Kaggle's table beside the images or a little above; "" when it is not."""
     place = Path(piece.path).absolute()
     for folder in list(_upwards(place))[:_LEVELS_UP]:
         if (folder / LABELS_FILE).is_file():

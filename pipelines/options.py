@@ -92,7 +92,9 @@ def parse(
                     if flag_name in given
                 ]
     bad = {problem.split(":", 1)[0].split()[0] for problem in problems}
-    problems += [p for p in options.problems() if p.split(":", 1)[0].split()[0] not in bad]
+    problems += [
+        p for p in options.problems() if p.split(":", 1)[0].split()[0] not in bad
+    ]
     if problems:
         raise UsageError("\n".join(problems))
     return options, chosen, rest
@@ -157,7 +159,7 @@ def _plain(kind: Any) -> Any:
 def _convert(
     options_class: type, given: Mapping[str, Any], *, prefix: str
 ) -> tuple[Any, list[str]]:
-    """Make the options of texts; a value that is wrong is replaced after it is named."""
+    """Make options of texts; a value that is wrong is replaced after it is named."""
     kinds = typing.get_type_hints(options_class)
     values: dict[str, Any] = {}
     problems = []
@@ -210,9 +212,7 @@ def _check_choice(word: str, choices: Sequence[str]) -> None:
         raise ValueError(f"is not one of {', '.join(choices)}{hint}")
 
 
-def _check_unknown(
-    parser: _Parser, rest: Sequence[str]
-) -> tuple[list[str], list[str]]:
+def _check_unknown(parser: _Parser, rest: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split what is left into Beam's flags and flags that nobody knows.
 
     Beam is asked only when something is left, since its import takes a second.
@@ -221,7 +221,7 @@ def _check_unknown(
         return [], []
     from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
-    ours = {s.removeprefix("--") for s in parser._option_string_actions}  # noqa: SLF001
+    ours = {s.removeprefix("--") for s in parser._option_string_actions}
     return list(rest), engine.find_flag_problems(rest, ours)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,17 +37,27 @@ class Place:
         return f"{self.target}.plan"
 
 
-def compute_plan_id(
-    *,
-    subset_id: str,
-    groups_sha256: str,
-    formats: Sequence[str],
-    shards: Sequence[Shard],
-    versions: Mapping[str, str],
-) -> str:
-    """Hash all that decides the bytes of shards and sidecars."""
-    described = [subset_id, groups_sha256, formats, shards, sorted(versions.items())]
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+def make_folder(path: str) -> None:
+    """Make the folder of all datasets, and see that files can be made in it.
+
+    Raises: UsageError: they cannot.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"--output {path}: nothing can be written there ({error.strerror}); name "
+            "another place"
+        ) from error
+
+
+def compute_plan_id(recipe: Mapping[str, Any], shards: Sequence[Shard]) -> str:
+    """Hash all that decides the bytes of shards."""
+    names = ("subset_id", "groups_sha256", "formats", "versions")
+    described = [[recipe[name] for name in names], list(shards)]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def is_finished(place: Place, plan_id: str) -> bool:
@@ -115,4 +126,3 @@ def write_plan(
         storage.write(place.plan_only, path, data)
     plan.merge_parts(plan_folder, f"{place.plan_only}/images.parquet")
     return place.plan_only
-

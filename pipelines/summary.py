@@ -44,21 +44,19 @@ def describe_dataset(target: str) -> str:
     recipe = json.loads(Path(target, commit.RECIPE).read_bytes())
     format_name = recipe["formats"][0]
     loader = _LOADERS[format_name].format(target=target)
-    return "\n".join(
-        [
-            f"{recipe['name']} {recipe['dataset_version']}, subset "
-            f"{statistics['subset_id'][:12]}",
-            *_describe_splits(statistics),
-            *_describe_totals(statistics),
-            f"  contact sheet: {target}/{commit.PREVIEW}",
-            "",
-            "load it:",
-            *(f"    {line}" for line in loader.splitlines()),
-            "",
-            "prove it:",
-            f"    python -m pipelines.verify {target}",
-        ]
-    )
+    return "\n".join([
+        f"{recipe['name']} {recipe['dataset_version']}, subset "
+        f"{statistics['subset_id'][:12]}",
+        *_describe_splits(statistics),
+        *_describe_totals(statistics),
+        f"  contact sheet: {target}/{commit.PREVIEW}",
+        "",
+        "load it:",
+        *(f"    {line}" for line in loader.splitlines()),
+        "",
+        "prove it:",
+        f"    python -m pipelines.verify {target}",
+    ])
 
 
 def _describe_splits(statistics: Mapping[str, Any]) -> list[str]:

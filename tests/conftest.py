@@ -104,3 +104,9 @@ def real_data() -> Path:
             'photographs, or deselect these tests with -m "not real"'
         )
     return Path(folder)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write_goldens", action="store_true", help="write golden files anew"
+    )

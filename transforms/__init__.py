@@ -1,3 +1,3 @@
-"""The data's way, find → label → sample → assign → write, and the plain Python in it."""
+"""The data's way, find → label → sample → assign → write, and its plain Python."""
 
 __version__ = "0.1.0"

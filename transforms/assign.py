@@ -84,9 +84,7 @@ class AssignShards(beam.PTransform):
             | "RankImages" >> beam.Map(rank, seed=self.seed)
             | "GroupOrders" >> beam.GroupByKey()
             | "CutSplits"
-            >> beam.MapTuple(
-                partial(cut_split, images_per_shard=self.images_per_shard)
-            )
+            >> beam.MapTuple(partial(cut_split, images_per_shard=self.images_per_shard))
         )
         return (
             images

@@ -4,15 +4,17 @@ Until the mark is written and the directory has its name, no reader finds a data
 """
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.combiners import ToList
 
 from transforms import card, formats, groups, manifest, preview, statistics, storage
-from transforms.datasets import Dataset, LabelInfo, SplitInfo, to_json
+from transforms.datasets import JSON, Dataset, LabelInfo, SplitInfo, to_json
 from transforms.groups import GroupTable
 from transforms.manifest import Part
 from transforms.records import Failure, JobError, Shard, WrittenFile
@@ -61,44 +63,53 @@ def check_failures(failures: Sequence[Failure], settings: CommitSettings) -> Non
     named = [f"{f.key} ({f.place}): {f.reason}" for f in failures[:_FAILURES_NAMED]]
     more = len(failures) - len(named)
     raise JobError(
-        "\n".join(
-            [
-                f"{len(failures)} of {settings.num_chosen} chosen images failed, more "
-                f"than --max_failure_fraction {settings.max_failure_fraction:g} allows",
-                *named,
-                *([f"and {more} more"] if more else []),
-                "the good shards are kept: mend the images or raise "
-                "--max_failure_fraction, then run again with --resume",
-            ]
-        )
+        "\n".join([
+            f"{len(failures)} of {settings.num_chosen} chosen images failed, more "
+            f"than --max_failure_fraction {settings.max_failure_fraction:g} allows",
+            *named,
+            *([f"and {more} more"] if more else []),
+            "the good shards are kept: mend the images or raise "
+            "--max_failure_fraction, then run again with --resume",
+        ])
     )
 
 
 def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str:
     """Make a dataset of written shards; returns its directory.
 
+    An engine may do this again at any point: it goes on from the mark, or finds the
+    dataset in its place.
+
     Raises: JobError: too many failures, or a shard that is not whole.
     """
-    parts = [_read_part(settings.root, shard) for shard, _ in sorted(shards)]
+    root = settings.root
+    if not storage.exists(root) and storage.exists(f"{settings.target}/{COMPLETE}"):
+        return settings.target
+    if not storage.exists(f"{root}/{COMPLETE}"):
+        _write_sidecars([shard for shard, _ in sorted(shards)], settings)
+    marked = json.loads(storage.read(f"{root}/{COMPLETE}"))
+    _remove_others(root, {*marked["files"], COMPLETE})
+    storage.rename_folder(root, settings.target)
+    return settings.target
+
+
+def _write_sidecars(shards: Sequence[Shard], settings: CommitSettings) -> None:
+    """Write the manifest, all sidecars, and the commit mark last."""
+    root = settings.root
+    parts = [_read_part(root, shard) for shard in shards]
     failures = sorted(failure for part in parts for failure in part.failures)
     check_failures(failures, settings)
-    root = settings.root
-    ordered = [part.shard for part in parts if part.num_images]
-    manifest.merge_parts(root, ordered, MANIFEST)
-    written = [file for part in parts for files in part.files.values() for file in files]
+    manifest.merge_parts(root, [p.shard for p in parts if p.num_images], MANIFEST)
+    written = [f for part in parts for files in part.files.values() for f in files]
     written.append(_describe(root, MANIFEST))
     dataset = describe_dataset(parts, failures, settings)
     sheet = make_preview(root, settings.table)
     for path, data in [(PREVIEW, sheet), *_make_sidecars(dataset, failures, settings)]:
         written.append(storage.write(root, path, data))
-    complete = {
-        "subset_id": settings.subset_id,
-        "files": {file.path: file.sha256 for file in sorted(written)},
-    }
+    storage.flush()
+    checksums = {file.path: file.sha256 for file in sorted(written)}
+    complete: JSON = {"subset_id": settings.subset_id, "files": checksums}
     storage.write(root, COMPLETE, to_json(complete))
-    _remove_others(root, {*complete["files"], COMPLETE})
-    storage.rename_folder(root, settings.target)
-    return settings.target
 
 
 def _read_part(root: str, shard: Shard) -> Part:
@@ -144,7 +155,9 @@ def describe_dataset(
 
 def describe_labels(table: GroupTable) -> Iterator[LabelInfo]:
     """Describe every label: its names and its classes."""
-    for label, (name, folder) in enumerate(zip(table.names, table.folders, strict=True)):
+    for label, (name, folder) in enumerate(
+        zip(table.names, table.folders, strict=True)
+    ):
         rows = [row for row in table.rows if row.group == label]
         yield LabelInfo(
             label,
@@ -182,7 +195,7 @@ def _make_sidecars(
 
 
 def make_preview(root: str, table: GroupTable) -> bytes:
-    """Make a contact sheet of the first images of each group, in the dataset's order."""
+    """Make a contact sheet of each group's first images, in the dataset's order."""
     wanted = preview.images_per_group_shown(table.num_groups)
     first: dict[int, list[bytes]] = {label: [] for label in range(table.num_groups)}
     missing = wanted * table.num_groups
@@ -196,9 +209,9 @@ def make_preview(root: str, table: GroupTable) -> bytes:
             missing -= 1
         if not missing:
             break
-    return preview.contact_sheet(
-        [(name, first[label]) for label, name in enumerate(table.names)]
-    )
+    return preview.contact_sheet([
+        (name, first[label]) for label, name in enumerate(table.names)
+    ])
 
 
 def _remove_others(root: str, keep: set[str]) -> None:
@@ -219,6 +232,6 @@ class CommitDataset(beam.PTransform):
         """Gather the shards, so that nothing appears before all are written."""
         return (
             shards
-            | "GatherShards" >> beam.combiners.ToList()
+            | "GatherShards" >> ToList()
             | "Commit" >> beam.Map(commit, settings=self.settings)
         )

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
-from transforms.records import WrittenFile
+from transforms.records import ImageLocation, Record, WrittenFile
 
 JSON: TypeAlias = (
     "Mapping[str, JSON] | Sequence[JSON] | str | int | float | bool | None"
@@ -49,6 +49,19 @@ class Dataset:
     def example_path(self) -> str:
         """The directory as instructions show it: nothing tells where it was made."""
         return f"PATH/TO/{self.name}/{self.version}"
+
+
+class ShardWriter(Protocol):
+    """What writes one shard in one format."""
+
+    def add(self, record: Record) -> ImageLocation:
+        """Append an image; says where exactly its bytes lie."""
+
+    def close(self) -> Sequence[WrittenFile]:
+        """Let the shard's files appear."""
+
+    def discard(self) -> None:
+        """Leave nothing behind; harmless after `close`."""
 
 
 def to_json(value: JSON) -> bytes:

@@ -1,14 +1,14 @@
-"""Labelled images of pieces → one Parquet index, inspected on the way when asked for."""
+"""Labelled images of pieces → one Parquet index, inspected on the way if asked for."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.combiners import ToList
 
 from transforms import index_table, progress, storage
 from transforms.find import PieceImages
@@ -66,7 +66,10 @@ class _WriteParts(beam.DoFn):
 
 
 def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
-    """Join the parts in the order of the pieces; returns the number of images."""
+    """Join the parts in the order of the pieces; returns the number of images.
+
+    The parts stay, so that an engine may do this again.
+    """
     ordered = sorted(parts)
     strays = [stray for part in ordered for stray in part.strays]
     index_table.merge_parts(
@@ -75,8 +78,6 @@ def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
         roots=roots,
         strays={"count": len(strays), "first": strays[:_MAX_STRAYS_NAMED]},
     )
-    for part in ordered:
-        Path(part.path).unlink()
     return sum(part.num_images for part in ordered)
 
 
@@ -96,8 +97,6 @@ class WriteIndex(beam.PTransform):
         return (
             images
             | "WriteParts" >> beam.ParDo(write)
-            | "GatherParts" >> beam.combiners.ToList()
+            | "GatherParts" >> ToList()
             | "MergeParts" >> beam.Map(merge, output=self.output, roots=self.roots)
         )
-
-

@@ -1,13 +1,13 @@
 """The index: refs ↔ a Parquet file with one row an image, and what it holds in numbers.
 
-Its schema's metadata names the inputs that the rows' `input` and `uri` refer to, and the
-strays among the images.
+Its schema's metadata names the inputs that the rows' `input` and `uri` refer to, and
+the strays among the images.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,11 +61,18 @@ class Inventory:
     fingerprint: str
     roots: tuple[str, ...]
     num_row_groups: int
-    strays: Mapping[str, object] = field(default_factory=dict)
+    num_strays: int
+    first_strays: Sequence[str]
 
     def wnids(self) -> list[str]:
         """Return the classes in order."""
         return sorted({key.wnid for key in (*self.num_images, *self.num_bad)})
+
+    @property
+    def mean_bytes(self) -> float:
+        """The mean size of an image as it lies in the input."""
+        num_images = sum(self.num_images.values())
+        return sum(self.num_bytes.values()) / max(num_images, 1)
 
     def total(self, split: str) -> int:
         """Count a split's usable images."""
@@ -153,7 +160,8 @@ def read_inventory(path: str) -> Inventory:
         fingerprint=fingerprint,
         roots=tuple(described["inputs"]),
         num_row_groups=file.num_row_groups,
-        strays=described["strays"],
+        num_strays=described["strays"]["count"],
+        first_strays=described["strays"]["first"],
     )
 
 
@@ -258,9 +266,11 @@ def describe(inventory: Inventory) -> str:
     ]
     if bad := sum(inventory.num_bad.values()):
         lines.append(f"{bad} images cannot be used and are left out (column `problem`)")
-    if count := inventory.strays.get("count", 0):
-        first = "; ".join(inventory.strays["first"])  # type: ignore[call-overload]
-        lines.append(f"{count} files are not images and are left out ({first})")
+    if inventory.num_strays:
+        first = "; ".join(inventory.first_strays)
+        lines.append(
+            f"{inventory.num_strays} files are not images and are left out ({first})"
+        )
     return "\n".join(lines)
 
 

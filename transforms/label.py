@@ -12,7 +12,7 @@ from transforms.records import ImageRef, UsageError
 
 
 def label_piece(images: PieceImages) -> PieceImages:
-    """Join the validation labels to a flat piece; others are labelled by their place."""
+    """Join labels to a flat validation piece; others are labelled by their place."""
     piece = images.piece
     if piece.wnid:
         return images

@@ -1,4 +1,4 @@
-"""Written images ↔ the manifest: a part a shard while it is made, one Parquet at the end.
+"""Written images ↔ the manifest: a part a shard at first, one Parquet file at the end.
 
 A part is the shard's commit mark: it is written after the shard's files and names them
 with their checksums, so that a resumed run can tell what it may keep.
@@ -17,26 +17,24 @@ import pyarrow.parquet as pq
 
 from transforms.records import Failure, Shard, WrittenFile
 
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("split", pa.string()),
-        ("wnid", pa.string()),
-        ("label", pa.int32()),
-        ("fine_label", pa.int32()),
-        ("shard", pa.int32()),
-        ("position", pa.int32()),
-        ("file", pa.string()),
-        ("offset", pa.int64()),
-        ("length", pa.int64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("source", pa.string()),
-        ("source_offset", pa.int64()),
-        ("source_length", pa.int64()),
-        ("source_sha256", pa.string()),
-    ]
-)
+SCHEMA = pa.schema([
+    ("key", pa.string()),
+    ("split", pa.string()),
+    ("wnid", pa.string()),
+    ("label", pa.int32()),
+    ("fine_label", pa.int32()),
+    ("shard", pa.int32()),
+    ("position", pa.int32()),
+    ("file", pa.string()),
+    ("offset", pa.int64()),
+    ("length", pa.int64()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("source", pa.string()),
+    ("source_offset", pa.int64()),
+    ("source_length", pa.int64()),
+    ("source_sha256", pa.string()),
+])
 _METADATA_KEY = b"imagenet_subsets_part"
 
 
@@ -144,4 +142,7 @@ def write_failures(failures: Sequence[Failure]) -> bytes:
 def read_failures(data: bytes) -> list[Failure]:
     """Read failures.csv."""
     rows = list(csv.reader(io.StringIO(data.decode())))
-    return [Failure(*row[:2], int(row[2]), *row[3:]) for row in rows[1:]]
+    return [
+        Failure(key, split, int(label), wnid, place, reason)
+        for key, split, label, wnid, place, reason in rows[1:]
+    ]

@@ -1,4 +1,4 @@
-"""Pieces: the archives and folders that an input is read by, and the refs made of them."""
+"""Pieces: the archives and folders an input is read by, and the refs made of them."""
 
 import re
 from dataclasses import dataclass

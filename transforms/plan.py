@@ -1,4 +1,4 @@
-"""Chosen images ↔ the plan: a small Parquet file a shard, and the subset id of them all."""
+"""Chosen images ↔ the plan: a small Parquet file a shard, and the id of them all."""
 
 import hashlib
 import json
@@ -14,19 +14,17 @@ from transforms import index_table
 from transforms.records import ImageRef, Shard
 from transforms.sample import Chosen
 
-_SCHEMA = pa.schema(
-    [
-        ("label", pa.int32()),
-        ("key", pa.string()),
-        ("wnid", pa.string()),
-        ("split", pa.string()),
-        ("input", pa.int32()),
-        ("uri", pa.string()),
-        ("offset", pa.int64()),
-        ("length", pa.int64()),
-        ("encoding", pa.string()),
-    ]
-)
+_SCHEMA = pa.schema([
+    ("label", pa.int32()),
+    ("key", pa.string()),
+    ("wnid", pa.string()),
+    ("split", pa.string()),
+    ("input", pa.int32()),
+    ("uri", pa.string()),
+    ("offset", pa.int64()),
+    ("length", pa.int64()),
+    ("encoding", pa.string()),
+])
 
 
 class PlannedShard(NamedTuple):
@@ -77,17 +75,17 @@ def read_lines(folder: str) -> pa.ChunkedArray:
     return pa.chunked_array([chunk for line in lines for chunk in line.chunks])
 
 
-def format_lines(table: pa.Table, *, split: pa.Scalar | pa.ChunkedArray) -> pa.ChunkedArray:
+def format_lines(
+    table: pa.Table, *, split: pa.Scalar | pa.ChunkedArray
+) -> pa.ChunkedArray:
     """Make the lines that a subset id is the hash of."""
-    return index_table.join_lines(
-        table["key"], split, table["label"], table["wnid"]
-    )
+    return index_table.join_lines(table["key"], split, table["label"], table["wnid"])
 
 
 def compute_subset_id(
     lines: pa.ChunkedArray, image_settings: Mapping[str, str | int | bool]
 ) -> str:
-    """Hash the image settings and the sorted lines: what the subset is, however made."""
+    """Hash the image settings and sorted lines: what the subset is, however made."""
     digest = hashlib.sha256()
     digest.update(f"{json.dumps(dict(image_settings), sort_keys=True)}\n".encode())
     for chunk in lines.take(pc.sort_indices(lines)).iterchunks():
@@ -118,9 +116,7 @@ def sum_source_bytes(folder: str) -> int:
 
 def merge_parts(folder: str, output: str) -> None:
     """Join a plan to one file, with the shard and position of every image."""
-    schema = pa.schema(
-        [*_SCHEMA, ("shard", pa.string()), ("position", pa.int32())]
-    )
+    schema = pa.schema([*_SCHEMA, ("shard", pa.string()), ("position", pa.int32())])
     with pq.ParquetWriter(output, schema, compression="zstd") as writer:
         for shard, num_images in list_shards(folder):
             table = pq.read_table(part_path(folder, shard), schema=_SCHEMA)

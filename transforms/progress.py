@@ -29,8 +29,8 @@ class Ticker:
             os.write(self._descriptor, b"." * count)
 
     def __del__(self) -> None:
-        if getattr(self, "_descriptor", None) is not None:
-            os.close(self._descriptor)
+        if (descriptor := getattr(self, "_descriptor", None)) is not None:
+            os.close(descriptor)
 
 
 @contextmanager

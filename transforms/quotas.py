@@ -1,7 +1,7 @@
 """Counts and a target → how many to take from each: the one allocation of the project.
 
-Water-filling: every place gives the same amount, until it has no more to give. Validation
-top-ups, stratified samples and the difficulty cap are all this function.
+Water-filling: every place gives the same amount, until it has no more to give.
+Validation top-ups, stratified samples and the difficulty cap are all this function.
 """
 
 from collections.abc import Hashable, Mapping
@@ -17,9 +17,9 @@ def water_fill(
 ) -> dict[Place, int]:
     """Share a target out so that the shares are as equal as the counts allow.
 
-    With f(t) = Σ min(count, t), every place gives min(count, t*) where t* is the largest
-    t with f(t) ≤ target; the rest, target − f(t*), is given one each by the places that
-    have more, first by hash. A larger target never takes from a place.
+    With f(t) = Σ min(count, t), every place gives min(count, t*) where t* is the
+    largest t with f(t) ≤ target; the rest, target − f(t*), is given one each by the
+    places that have more, first by hash. A larger target never takes from a place.
 
     Args:
       counts: how much each place has.

@@ -22,7 +22,7 @@ class ImageRef(NamedTuple):
 
 
 class Stray(NamedTuple):
-    """A file among the images that is not one, so that nothing is passed over unsaid."""
+    """A file among the images that is none, so that nothing is passed over unsaid."""
 
     uri: str
     name: str
@@ -92,7 +92,7 @@ class Failure(NamedTuple):
 
 
 class UsageError(Exception):
-    """The user can mend this: flags, tables, inputs or output in the way. Exit code 2."""
+    """What the user can mend: flags, tables, inputs, output in the way. Exit code 2."""
 
 
 class JobError(Exception):

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, AsSingleton, PCollection
+from apache_beam.transforms.combiners import ToList
 
 from transforms import index_table, quotas, seeds, strata
 from transforms.records import ImageRef
@@ -39,8 +40,9 @@ class Chosen(NamedTuple):
 class FirstByHash(beam.CombineFn):
     """Keeps the n first by (order, key).
 
-    Elements are (n, image): every element of a key carries the same n, since a CombineFn
-    does not see its key. Exact, associative and commutative: (order, key) is unique.
+    Elements are (n, image): every element of a key carries the same n, since a
+    CombineFn does not see its key. Exact, associative and commutative: (order, key) is
+    unique.
     """
 
     def create_accumulator(self) -> tuple[int, list[RankedRef]]:
@@ -93,7 +95,7 @@ def count_strata(
     """Yield the number of training images of each stratum."""
     table = plan.read(index, row_group, split="train")
     for stratum, count in strata.count(table, plan).items():
-        yield tuple(stratum), count
+        yield (*stratum,), count
 
 
 def find_cutoff(label: int, ranked: Sequence[RankedRef]) -> tuple[int, Ranked]:
@@ -108,7 +110,7 @@ def spend(
     del label
     table = index_table.to_table([image.ref for image in ranked])
     for stratum, count in strata.count(table, plan).items():
-        yield tuple(stratum), -count
+        yield (*stratum,), -count
 
 
 def allocate(
@@ -140,7 +142,7 @@ def rank_for_sample(
     """Yield the training images that may be among the first of their stratum."""
     table = plan.read(index, row_group, split="train")
     for stratum, image in strata.rank_for_sample(table, cutoffs, taken, plan):
-        yield tuple(stratum), (taken[stratum], image)
+        yield (*stratum,), (taken[stratum], image)
 
 
 def read_validation(
@@ -177,17 +179,19 @@ class SampleImages(beam.PTransform):
 
     def expand(self, row_groups: PCollection[int]) -> PCollection[Chosen]:
         """Set validation aside, count, allocate, and take the first by hash."""
-        read = {"index": self.index, "plan": self.plan}
         aside = (
             row_groups
-            | "RankForValidation" >> beam.FlatMap(partial(rank_for_validation, **read))
+            | "RankForValidation"
+            >> beam.FlatMap(
+                partial(rank_for_validation, index=self.index, plan=self.plan)
+            )
             | "SetAside" >> beam.CombinePerKey(FirstByHash())
         )
         topped_up = aside | "ChooseSetAside" >> beam.FlatMapTuple(
             partial(choose, split="validation")
         )
         official = row_groups | "ReadValidation" >> beam.FlatMap(
-            partial(read_validation, **read)
+            partial(read_validation, index=self.index, plan=self.plan)
         )
         sampled = (
             row_groups
@@ -196,7 +200,8 @@ class SampleImages(beam.PTransform):
                 rank_for_sample,
                 cutoffs=AsDict(aside | "FindCutoffs" >> beam.MapTuple(find_cutoff)),
                 taken=AsSingleton(self._allocate(row_groups, aside)),
-                **read,
+                index=self.index,
+                plan=self.plan,
             )
             | "TakeFirst" >> beam.CombinePerKey(FirstByHash())
             | "ChooseSampled"
@@ -223,7 +228,7 @@ class SampleImages(beam.PTransform):
             (counted, spent)
             | "JoinCounts" >> beam.Flatten()
             | "SumCounts" >> beam.CombinePerKey(sum)
-            | "GatherCounts" >> beam.combiners.ToList()
+            | "GatherCounts" >> ToList()
             | "AllocateImages" >> beam.Map(partial(allocate, plan=plan))
         )
 

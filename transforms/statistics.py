@@ -30,21 +30,27 @@ def _nest(items: Iterable[tuple[Any, int]]) -> dict[str, dict[str, int]]:
 
 
 def describe(
-    *, table: GroupTable, found: Counts, bad: Counts, chosen: Counts,
+    *,
+    table: GroupTable,
+    found: Counts,
+    bad: Counts,
+    chosen: Counts,
     failures: Sequence[Failure],
 ) -> dict[str, Any]:
     """Make the statistics of a plan, or of a dataset with its failures.
 
-    Every image of the input is unusable, chosen or left out; every chosen one is written
-    or failed. For each class: found = chosen + left_out, written = chosen - failed.
+    Every image of the input is unusable, chosen or left out; every chosen one is
+    written or failed. For each class: found = chosen + left_out, and
+    written = chosen - failed.
     """
     failed: dict[str, Counter[str]] = {split: Counter() for split in chosen}
     for failure in failures:
         failed[failure.split][failure.wnid] += 1
     wnids = sorted({w for counts in (found, bad) for c in counts.values() for w in c})
     classes = [
-        _describe_class(wnid, table=table, found=found, bad=bad, chosen=chosen,
-                        failed=failed)
+        _describe_class(
+            wnid, table=table, found=found, bad=bad, chosen=chosen, failed=failed
+        )
         for wnid in wnids
     ]
     return {
@@ -69,7 +75,12 @@ def describe(
 
 
 def _describe_class(
-    wnid: str, *, table: GroupTable, found: Counts, bad: Counts, chosen: Counts,
+    wnid: str,
+    *,
+    table: GroupTable,
+    found: Counts,
+    bad: Counts,
+    chosen: Counts,
     failed: Counts,
 ) -> dict[str, Any]:
     of_found = {s: c[wnid] for s, c in found.items() if c.get(wnid)}

@@ -140,8 +140,6 @@ class AtomicFile:
 
     def close(self) -> WrittenFile:
         """Make the file appear under its name."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
         self._temporary.replace(self._final)
         return WrittenFile(self._path, self._num_bytes, self._hash.hexdigest())
@@ -217,5 +215,10 @@ def rename_folder(source: str, target: str) -> None:
 def remove_empty_folders(root: str) -> None:
     """Remove the folders below a root that hold nothing."""
     for folder, _, _ in os.walk(root, topdown=False):
-        if folder != root and not os.listdir(folder):
+        if folder != root and not any(Path(folder).iterdir()):
             Path(folder).rmdir()
+
+
+def flush() -> None:
+    """Bring to the disk what was written, so that a commit mark speaks the truth."""
+    os.sync()

@@ -111,7 +111,9 @@ def first_by_hash(
     ]
 
 
-def rank_for_validation(table: pa.Table, plan: SamplePlan) -> list[tuple[int, RankedRef]]:
+def rank_for_validation(
+    table: pa.Table, plan: SamplePlan
+) -> list[tuple[int, RankedRef]]:
     """Find the images that may have to serve as validation, by label."""
     wanted = np.fromiter((plan.top_ups.get(n, 0) > 0 for n in plan.labels(table)), bool)
     table = table.filter(pa.array(wanted, pa.bool_()))

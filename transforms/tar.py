@@ -1,8 +1,8 @@
 """A tar archive → its members' names and places, by hopping from header to header.
 
-Nothing is extracted and no image byte is read: one 512-byte read a member. Plain, USTAR,
-GNU long names and pax headers are understood; what else a hostile archive may hold is
-either skipped as not a file or refused with its place.
+Nothing is extracted and no image byte is read: one 512-byte read a member. Plain,
+USTAR, GNU long names and pax headers are understood; what else a hostile archive may
+hold is either skipped as not a file or refused with its place.
 Source: POSIX.1-1988 (USTAR), POSIX.1-2001 (pax), GNU tar manual, "Basic Tar Format".
 """
 
@@ -123,7 +123,7 @@ def _read_overrides(path: str, kind: bytes, data: int, length: int) -> dict[str,
 
 
 def _parse_pax(content: bytes) -> dict[str, str]:
-    """Read `length key=value\\n` records; only path and size matter here."""
+    """Read records of a length, a key and a value; only path and size matter."""
     found: dict[str, str] = {}
     while content:
         size = int(content.split(b" ", 1)[0])

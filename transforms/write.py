@@ -1,8 +1,8 @@
 """Planned shards → written shards: the only step that holds the bytes of images.
 
-    shard ── read ── decode ── resize ── encode ──┬─ tar
-             (threads, results taken in order)    ├─ TFRecord
-                                                  └─ part of the manifest, last
+shard ── read ── decode ── resize ── encode ──┬─ tar
+         (threads, results taken in order)    ├─ TFRecord
+                                              └─ part of the manifest, last
 """
 
 import dataclasses
@@ -10,13 +10,14 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 
 from transforms import formats, manifest, plan, progress, storage
+from transforms.datasets import ShardWriter
 from transforms.images.process import ProcessedImage, process
 from transforms.images.settings import ImageSettings
 from transforms.labels import classes
@@ -120,10 +121,13 @@ class ShardMaker:
         manifest.write_part(settings.root, part, rows)
         return part
 
-    def _open(self, format_name: str, shard: Shard) -> Any:
+    def _open(self, format_name: str, shard: Shard) -> ShardWriter:
         settings = self._settings
         return formats.load(format_name).ShardWriter(
-            root=settings.root, name=settings.name, folders=settings.folders, shard=shard
+            root=settings.root,
+            name=settings.name,
+            folders=settings.folders,
+            shard=shard,
         )
 
     def _prepare_all(
@@ -132,7 +136,10 @@ class ShardMaker:
         """Yield every image's result in order, a bounded number of images ahead."""
         waiting: deque[tuple[Chosen, Future[Prepared | DataError]]] = deque()
         for image in images:
-            waiting.append((image, self._pool.submit(prepare, image.ref, self._settings)))
+            waiting.append((
+                image,
+                self._pool.submit(prepare, image.ref, self._settings),
+            ))
             if len(waiting) > _LOOK_AHEAD * self._settings.num_threads:
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -143,7 +150,7 @@ class ShardMaker:
 def _write(
     image: Chosen,
     prepared: Prepared,
-    writers: Mapping[str, Any],
+    writers: Mapping[str, ShardWriter],
     shard: Shard,
     position: int,
 ) -> ManifestRow:

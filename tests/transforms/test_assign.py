@@ -1,3 +1,5 @@
+import itertools
+
 import apache_beam as beam
 import pytest
 from apache_beam.testing import test_pipeline
@@ -38,7 +40,7 @@ def test_shards_are_equal_within_one(orders, num_shards):
     bounds = [-1, *[cut - 1 for cut in cuts], 2**63]
     sizes = [
         sum(low < order <= high for order in orders)
-        for low, high in zip(bounds[:-1], bounds[1:], strict=True)
+        for low, high in itertools.pairwise(bounds)
     ]
     assert sum(sizes) == len(orders)
     assert max(sizes) - min(sizes) <= 1

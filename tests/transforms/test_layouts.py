@@ -28,9 +28,7 @@ FIXTURE_OF = {
 def _read(layout, path):
     found = layout.find(str(path))
     assert found is not None
-    return [
-        (piece, image) for piece in found.pieces for image in layout.read(piece)
-    ]
+    return [(piece, image) for piece in found.pieces for image in layout.read(piece)]
 
 
 @pytest.fixture
@@ -90,7 +88,10 @@ def test_one_split_folder_alone(class_folders, split):
 def test_one_archive_alone(mini_imagenet, class_archives):
     train = mini_imagenet / official_archives.TRAIN
     assert len(_read(official_archives, train)) == 120
-    assert len(_read(official_archives, mini_imagenet / official_archives.VALIDATION)) == 30
+    assert (
+        len(_read(official_archives, mini_imagenet / official_archives.VALIDATION))
+        == 30
+    )
     one = next(class_archives.glob("*.tar"))
     assert len(_read(class_archives_layout, one)) == 20
     assert official_archives.find(str(one)) is None
@@ -111,9 +112,7 @@ def test_flat_validation_beside_class_folders_is_left_to_be_labelled(tmp_path):
         ("n01440764", "train"),
         ("", "validation"),
     ]
-    assert found.notes == (
-        f"{tmp_path}/test is left out: its images have no labels",
-    )
+    assert found.notes == (f"{tmp_path}/test is left out: its images have no labels",)
 
 
 def test_what_is_no_image_is_a_stray(tmp_path):
@@ -133,7 +132,7 @@ def test_folders_that_are_no_classes_are_told(tmp_path):
 @pytest.mark.parametrize("name", ["a.b.JPEG", "a b.JPEG", "__a__.JPEG", "ä.JPEG"])
 def test_name_that_cannot_be_a_key_is_an_error(tmp_path, name):
     making.write_files(tmp_path / "n01440764", {name: b"x"})
-    with pytest.raises(UsageError, match="cannot be a key .* rename the file"):
+    with pytest.raises(UsageError, match=r"cannot be a key .* rename the file"):
         _read(class_folders_layout, tmp_path)
 
 

@@ -52,7 +52,9 @@ def _oracle(plan: SamplePlan):
     """The same choice in plain Python."""
     for label in sorted(set(plan.label_of.values())):
         own = [ref for ref in _refs() if plan.label_of.get(ref.wnid) == label]
-        train = _ordered([r for r in own if r.split == "train"], "validation", plan.seed)
+        train = _ordered(
+            [r for r in own if r.split == "train"], "validation", plan.seed
+        )
         top_up = plan.top_ups.get(label, 0)
         aside, train = train[:top_up], train[top_up:]
         official = [r for r in own if r.split == "validation"]

@@ -46,7 +46,12 @@ def test_an_archive_inside_an_archive_is_read_in_place(tmp_path):
 def test_links_folders_and_devices_are_not_files(tmp_path):
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as archive:
-        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE):
+        for kind in (
+            tarfile.SYMTYPE,
+            tarfile.LNKTYPE,
+            tarfile.DIRTYPE,
+            tarfile.CHRTYPE,
+        ):
             member = tarfile.TarInfo("thing")
             member.type, member.linkname = kind, "/etc/passwd"
             archive.addfile(member)

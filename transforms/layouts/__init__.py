@@ -1,4 +1,4 @@
-"""How ImageNet lies on disks: one module a layout, each of which finds and reads pieces.
+"""How ImageNet lies on disks: one module a layout, which finds and reads pieces.
 
 A module offers `find(path) -> Found | None` (None: not this layout) and
 `read(piece) -> Iterator[ImageRef | Stray]`.

@@ -1,4 +1,4 @@
-"""Class folders: [train|val/]nXXXXXXXX/*.JPEG (torchvision's), validation perhaps flat."""
+"""Class folders, torchvision's: [train|val/]nXXXXXXXX/*.JPEG, or a flat val/."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -33,12 +33,10 @@ def find(path: str) -> Found | None:
 
 
 def _find_root(path: Path) -> Path | None:
-    """Go up to the folder that holds ILSVRC, so that every start gives the same uris."""
+    """Go up to the folder above ILSVRC, so that every start gives the same uris."""
     for root in (path, path.parent, path.parent.parent.parent):
         tree = root / _INSIDE
-        if tree.is_dir() and (
-            path == root or tree == path or tree.is_relative_to(path)
-        ):
+        if tree.is_dir() and (path == root or tree.is_relative_to(path)):
             return root
     return None
 

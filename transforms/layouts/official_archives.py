@@ -1,4 +1,4 @@
-"""Official archives, unextracted: a training tar of class tars, and a flat validation tar."""
+"""Official archives, unextracted: a tar of class tars, and a flat validation tar."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -12,7 +12,7 @@ TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
 
 def find(path: str) -> Found | None:
-    """Recognise a folder that holds the archives by name, or one archive by its content."""
+    """Recognise a folder by the archives' names, or one archive by its content."""
     place = Path(path)
     if place.is_dir():
         files = [

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import importlib
 import re
 from importlib import import_module
 
@@ -48,11 +49,11 @@ def test_hugging_face_loads_both_splits(root, dataset, by_key, tmp_path):
         "tensorflow_datasets",
         "tensorflow",
         "keras",
-        "torchvision",
+        pytest.param("torchvision", marks=pytest.mark.torch),
     ],
 )
 def test_code_of_the_card_runs(library, text, root, tmp_path, monkeypatch):
-    module = pytest.importorskip(library)
+    module = importlib.import_module(library)
     if library == "datasets":
         monkeypatch.setattr(module.config, "HF_DATASETS_CACHE", tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

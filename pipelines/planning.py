@@ -1,0 +1,278 @@
+"""A build's options → its plan: which images, in which groups, splits and shards.
+
+raw ImageNet ─ index ─┬─ classes ─ groups ─┐
+                      └────────────────────┴─ plan
+"""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from pipelines import engine, feasibility, inputs, output
+from pipelines.index import index_images
+from transforms import __version__, grouping, groups, index_table, plan
+from transforms.assign import AssignShards
+from transforms.groups import Grouping, GroupingRequest, GroupTable
+from transforms.images.settings import describe_libraries
+from transforms.index_table import ClassSplit, Inventory
+from transforms.labels import classes
+from transforms.plan import PlannedShard
+from transforms.records import ImageClass, UsageError
+from transforms.sample import SampleImages
+from transforms.strata import SamplePlan
+
+if TYPE_CHECKING:
+    from pipelines.build import BuildOptions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """A build's options, those of its methods, and Beam's flags."""
+
+    options: "BuildOptions"
+    grouping_options: Any
+    sampling_options: Any
+    beam_flags: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuildPlan:
+    """All that is decided before the first image is read."""
+
+    options: "BuildOptions"  # with the name
+    inventory: Inventory
+    table: GroupTable
+    folder: str  # of the plan's files
+    shards: Sequence[PlannedShard]
+    recipe: Mapping[str, Any]
+
+    @property
+    def subset_id(self) -> str:
+        """What the subset is, however it was made."""
+        return self.recipe["subset_id"]
+
+    @property
+    def plan_id(self) -> str:
+        """What decides the bytes of the dataset."""
+        return self.recipe["plan_id"]
+
+
+def make_plan(request: Request, scratch: str) -> BuildPlan:
+    """Index, group, see what is feasible, and sample.
+
+    Args:
+      request: what is wanted.
+      scratch: a folder for the index and the plan.
+    Raises: UsageError: what the user must mend.
+    """
+    options = request.options
+    index, inventory = _find_images(request, scratch)
+    table, result = _group_classes(request, inventory)
+    sample_plan = _plan_sample(request, inventory, table)
+    folder = str(Path(scratch, "plan").absolute())
+    Path(folder).mkdir()
+    define = functools.partial(
+        define_pipeline,
+        index=str(Path(index).absolute()),
+        num_row_groups=inventory.num_row_groups,
+        sample_plan=sample_plan,
+        images_per_shard=options.images_per_shard,
+        plan_folder=folder,
+    )
+    engine.run(define, engine.make_beam_options(request.beam_flags))
+    if options.name is None:
+        images = options.images_per_group or "all"
+        name = f"subset_{options.grouping}_n{table.num_groups}_m{images}"
+        options = dataclasses.replace(options, name=name)
+    shards = plan.list_shards(folder)
+    recipe = _make_recipe(
+        dataclasses.replace(request, options=options), inventory, table, shards, folder
+    )
+    recipe["grouping_notes"] = list(result.notes)
+    recipe["grouping_quality"] = result.quality
+    return BuildPlan(
+        options=options,
+        inventory=inventory,
+        table=table,
+        folder=folder,
+        shards=shards,
+        recipe=recipe,
+    )
+
+
+def _find_images(request: Request, scratch: str) -> tuple[str, Inventory]:
+    """Take the index that is given, or make one of raw ImageNet."""
+    options = request.options
+    if len(options.input) == 1 and index_table.is_index(options.input[0]):
+        index = options.input[0]
+        inventory = index_table.read_inventory(index)
+    else:
+        pieces, told = inputs.find_pieces(options.input, options.validation_labels)
+        for line in told:
+            sys.stderr.write(f"found {line}\n")
+        index = f"{scratch}/index.parquet"
+        inventory = index_images(
+            pieces, output=index, num_inspect_threads=0, beam_flags=request.beam_flags
+        )
+    sys.stderr.write(index_table.describe(inventory) + "\n")
+    return index, inventory
+
+
+def list_classes(inventory: Inventory) -> tuple[ImageClass, ...]:
+    """Return the classes of an input as groupings see them."""
+    counts = inventory.num_images
+    return tuple(
+        ImageClass(
+            wnid,
+            classes.class_index(wnid),
+            classes.display_name(wnid),
+            counts.get(ClassSplit(wnid, "train"), 0),
+            counts.get(ClassSplit(wnid, "validation"), 0),
+        )
+        for wnid in inventory.wnids()
+    )
+
+
+def _group_classes(
+    request: Request, inventory: Inventory
+) -> tuple[GroupTable, Grouping]:
+    """Group the classes that the input holds."""
+    options = request.options
+    held = list_classes(inventory)
+    method = grouping.load(options.grouping or "")
+    result = method.group_classes(
+        GroupingRequest(
+            classes=held,
+            num_groups=options.num_groups,
+            seed=options.seed,
+            images_per_group=options.images_per_group,
+            min_validation_images=options.min_validation_images,
+            allow_small_validation=options.allow_small_validation,
+            groups_file=options.groups,
+        ),
+        request.grouping_options,
+    )
+    for note in result.notes:
+        sys.stderr.write(f"{note}\n")
+    return groups.make_table(held, result.assignment, result.names), result
+
+
+def _plan_sample(
+    request: Request, inventory: Inventory, table: GroupTable
+) -> SamplePlan:
+    """See that every group can serve, and decide how.
+
+    Raises: UsageError: short groups, small validation, lack of space; all at once.
+    """
+    options = request.options
+    available = feasibility.measure(
+        inventory,
+        table,
+        min_validation_images=options.min_validation_images,
+        reserved=(options.images_per_group or 1) * options.allow_small_validation,
+    )
+    problems = [
+        *feasibility.find_short_groups(available, table, options.images_per_group),
+        *feasibility.find_small_validation(
+            available,
+            options.min_validation_images,
+            is_allowed=options.allow_small_validation,
+        ),
+        *feasibility.find_lack_of_space(
+            options.output,
+            feasibility.estimate_bytes(
+                available.count_images(options.images_per_group),
+                options.images,
+                mean_source_bytes=inventory.mean_bytes,
+                num_formats=len(options.formats),
+            ),
+        ),
+    ]
+    if problems and not options.plan_only:
+        raise UsageError("\n".join(problems))
+    return SamplePlan(
+        label_of=table.label_of,
+        top_ups=available.top_ups,
+        images_per_group=options.images_per_group,
+        sampler=options.sampling,
+        sampler_options=request.sampling_options,
+        stratify_by_class=options.stratify_by_class,
+        num_folds=options.folds,
+        seed=options.seed,
+    )
+
+
+def define_pipeline(
+    root: beam.Pipeline,
+    *,
+    index: str,
+    num_row_groups: int,
+    sample_plan: SamplePlan,
+    images_per_shard: int,
+    plan_folder: str,
+) -> None:
+    """Wire an index → sample → assign → the plan's files."""
+    write = functools.partial(plan.write_part, folder=plan_folder)
+    _ = (
+        root
+        | "ListRowGroups" >> beam.Create(range(num_row_groups), reshuffle=False)
+        | "SpreadRowGroups" >> beam.Reshuffle()
+        | SampleImages(index, sample_plan)
+        | AssignShards(sample_plan.seed, images_per_shard)
+        | "WritePlan" >> beam.MapTuple(write)
+    )
+
+
+# Flags that decide the subset or its bytes; the others decide how the work is done.
+_RECIPE_FLAGS = (
+    "grouping",
+    "sampling",
+    "images_per_group",
+    "stratify_by_class",
+    "folds",
+    "min_validation_images",
+    "allow_small_validation",
+    "seed",
+    "name",
+    "dataset_version",
+    "formats",
+    "images_per_shard",
+)
+
+
+def _make_recipe(
+    request: Request,
+    inventory: Inventory,
+    table: GroupTable,
+    shards: Sequence[PlannedShard],
+    folder: str,
+) -> dict[str, Any]:
+    """Describe how the subset is made: all that decides its bytes, no path, no time."""
+    options = request.options
+    recipe = {name: getattr(options, name) for name in _RECIPE_FLAGS}
+    recipe |= {
+        "num_groups": table.num_groups,
+        "grouping_options": dataclasses.asdict(request.grouping_options),
+        "sampling_options": dataclasses.asdict(request.sampling_options),
+        "groups_sha256": table.sha256,
+        "images": options.images.describe(),
+        "input_fingerprint": inventory.fingerprint,
+        "subset_id": plan.compute_subset_id(
+            plan.read_lines(folder), options.images.describe()
+        ),
+        "versions": {
+            "imagenet-subsets": __version__,
+            "pyarrow": pa.__version__,
+            **describe_libraries(),
+        },
+    }
+    recipe["plan_id"] = output.compute_plan_id(
+        recipe, [planned.shard for planned in shards]
+    )
+    return recipe

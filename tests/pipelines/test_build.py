@@ -1,0 +1,358 @@
+"""The main job, whole, on the miniature ImageNet with its oddities."""
+
+import csv
+import io
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines import build
+from tests import building, making
+from transforms import quotas, seeds
+from transforms.layouts.official_archives import TRAIN, VALIDATION
+
+GOLDEN = Path(__file__).parent / "golden_manifest.json"
+
+
+@pytest.fixture(scope="module")
+def dataset(mini_imagenet, tmp_path_factory):
+    return building.run(mini_imagenet, tmp_path_factory.mktemp("dataset"))
+
+
+def _read_originals(imagenet):
+    """Read everything by tarfile: key → (wnid, split, bytes)."""
+    wnids = making.read_labels(imagenet / "LOC_val_solution.csv")
+    images = {}
+    for data in making.read_tar(imagenet / TRAIN).values():
+        for name, image in making.read_tar(data).items():
+            images[Path(name).stem] = (name.split("_")[0], "train", image)
+    for name, image in making.read_tar(imagenet / VALIDATION).items():
+        images[Path(name).stem] = (wnids[Path(name).stem], "validation", image)
+    return images
+
+
+def test_subset_is_what_plain_python_chooses(mini_imagenet, dataset):
+    images = _read_originals(mini_imagenet)
+    wnids = sorted({wnid for wnid, _, _ in images.values()})
+    dealt = sorted(wnids, key=lambda wnid: seeds.order(0, "group", wnid))
+    groups = sorted([sorted(dealt[start:][:2]) for start in (0, 2, 4)])
+    label_of = {wnid: n for n, group in enumerate(groups) for wnid in group}
+    chosen = []
+    for label in range(3):
+        own = [k for k, (w, s, _) in images.items() if (label_of[w], s) == (label, "train")]
+        own.sort(key=lambda key: seeds.order(0, "sample", key))
+        chosen += [("train", key, label) for key in own[:20]]
+    chosen += [
+        ("validation", key, label_of[wnid])
+        for key, (wnid, split, _) in images.items()
+        if split == "validation"
+    ]
+    chosen.sort(key=lambda row: (row[0], seeds.order(0, "shuffle", row[1])))
+    rows = building.manifest(dataset)
+    assert [(row["split"], row["key"], row["label"]) for row in rows] == chosen
+    assert [row["shard"] for row in rows] == [0] * 20 + [1] * 20 + [2] * 20 + [0] * 15 + [
+        1
+    ] * 15
+
+
+def test_manifest_is_the_golden_one(dataset, request):
+    names = ("key", "split", "label", "wnid", "shard", "position", "width", "height")
+    found = {
+        "subset_id": building.read_json(dataset, "__meta__/recipe.json")["subset_id"],
+        "images": [
+            " ".join(str(row[name]) for name in names) for row in building.manifest(dataset)
+        ],
+    }
+    if request.config.getoption("--write_goldens"):
+        GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
+    assert found == json.loads(GOLDEN.read_text())
+
+
+def test_every_image_is_a_whole_rgb_jpeg_without_metadata(dataset):
+    for row in building.manifest(dataset):
+        data = (dataset / row["file"]).read_bytes()
+        data = data[row["offset"] : row["offset"] + row["length"]]
+        image = Image.open(io.BytesIO(data))
+        image.load()
+        assert (image.format, image.mode) == ("JPEG", "RGB")
+        assert image.size == (row["width"], row["height"])
+        assert min(image.size) == 32
+        assert not image.getexif()
+        assert "icc_profile" not in image.info
+
+
+def test_counts_add_up(mini_imagenet, dataset):
+    statistics = building.read_json(dataset, "__meta__/statistics.json")
+    assert statistics["totals"] == {
+        "found": 150,
+        "unusable": 0,
+        "chosen": 90,
+        "left_out": 60,
+        "failed": 0,
+        "written": 90,
+    }
+    assert sum(c["left_out"] for c in statistics["classes"]) == 60
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threads": 1},
+        {"threads": 4},
+        {"direct_running_mode": "multi_processing", "direct_num_workers": 2},
+        {"direct_runner_bundle_repeat": 1},
+        {"runner": "BundleBasedDirectRunner"},
+    ],
+    ids=["1 thread", "4 threads", "2 processes", "bundles repeated", "other runner"],
+)
+def test_bytes_are_the_same_however_the_work_is_done(
+    mini_imagenet, tmp_path, dataset, change
+):
+    again = building.run(mini_imagenet, tmp_path / "elsewhere", **change)
+    assert building.checksums(again) == building.checksums(dataset)
+
+
+@pytest.mark.parametrize("layout", ["class_folders", "kaggle_tree"])
+def test_every_layout_gives_the_same_images(layout, request, tmp_path, dataset):
+    other = building.run(request.getfixturevalue(layout), tmp_path)
+    assert building.read_json(other, "__meta__/recipe.json")["subset_id"] == (
+        building.read_json(dataset, "__meta__/recipe.json")["subset_id"]
+    )
+    shards = [path for path in building.checksums(dataset) if path.endswith(".tar")]
+    assert shards
+    for path in shards:
+        assert (other / path).read_bytes() == (dataset / path).read_bytes()
+
+
+RECIPE_CHANGES = {
+    "grouping": {"grouping": "all_classes", "num_groups": None, "images_per_group": 9},
+    "num_groups": {"num_groups": 2},
+    "images_per_group": {"images_per_group": 19},
+    "stratify_by_class": {"stratify_by_class": True},
+    "folds": {"folds": 2},
+    "min_validation_images": {"min_validation_images": 36},
+    "allow_small_validation": {"allow_small_validation": True},
+    "image_size": {"image_size": 31},
+    "resize_mode": {"resize_mode": "center_crop"},
+    "upscale": {"upscale": True},
+    "jpeg_quality": {"jpeg_quality": 80},
+    "name": {"name": "other"},
+    "formats": {"formats": "tfrecord"},
+    "images_per_shard": {"images_per_shard": 20},
+    "seed": {"seed": 1},
+}
+OTHER_CHANGES = {
+    "threads": {"threads": 3},
+    "max_failure_fraction": {"max_failure_fraction": 0.5},
+    "resume": {"resume": True},
+}
+
+
+@pytest.mark.parametrize("change", RECIPE_CHANGES.values(), ids=RECIPE_CHANGES)
+def test_every_recipe_flag_changes_the_dataset(mini_imagenet, tmp_path, dataset, change):
+    other = building.run(mini_imagenet, tmp_path, **change)
+    assert building.checksums(other) != building.checksums(dataset)
+
+
+@pytest.mark.parametrize("change", OTHER_CHANGES.values(), ids=OTHER_CHANGES)
+def test_no_other_flag_changes_the_dataset(mini_imagenet, tmp_path, dataset, change):
+    other = building.run(mini_imagenet, tmp_path, **change)
+    assert building.checksums(other) == building.checksums(dataset)
+
+
+def test_effect_tests_cover_every_flag():
+    tested = {*RECIPE_CHANGES, *OTHER_CHANGES}
+    elsewhere = {"input", "output", "validation_labels", "groups", "plan_only"}
+    elsewhere |= {"dataset_version", "sampling"}  # one value, or part of the path
+    assert tested | elsewhere == set(build.BuildOptions.__dataclass_fields__)
+
+
+def test_groups_table_gives_the_same_subset_again(mini_imagenet, tmp_path, dataset):
+    groups = dataset / "__meta__" / "groups.csv"
+    change = {"grouping": "manual", "groups": groups, "num_groups": None}
+    again = building.run(mini_imagenet, tmp_path, **change)
+    ids = [
+        building.read_json(directory, "__meta__/recipe.json")["subset_id"]
+        for directory in (dataset, again)
+    ]
+    assert ids[0] == ids[1]
+    assert (again / "__meta__/groups.csv").read_bytes() == groups.read_bytes()
+
+
+def test_smaller_subset_lies_in_a_larger_one(mini_imagenet, tmp_path, dataset):
+    small = building.run(mini_imagenet, tmp_path, images_per_group=7)
+    keys = {
+        directory: {r["key"] for r in building.manifest(directory) if r["split"] == "train"}
+        for directory in (small, dataset)
+    }
+    assert keys[small] < keys[dataset]
+
+
+@pytest.mark.parametrize("images_per_group", [5, 16])
+@pytest.mark.parametrize("stratify", [None, True])
+def test_validation_is_the_same_for_every_m_and_sampler(
+    mini_imagenet, tmp_path, images_per_group, stratify
+):
+    change = {"min_validation_images": 42}
+    validation = []
+    for number, more in enumerate(
+        [{}, {"images_per_group": images_per_group, "stratify_by_class": stratify}]
+    ):
+        directory = building.run(
+            mini_imagenet, tmp_path / str(number), **change, **{"images_per_group": 12, **more}
+        )
+        rows = building.manifest(directory)
+        validation.append([r["key"] for r in rows if r["split"] == "validation"])
+        train = {r["key"] for r in rows if r["split"] == "train"}
+        assert not train & set(validation[-1])
+    assert validation[0] == validation[1]
+    assert len(validation[0]) == 42
+
+
+def test_stratified_sample_takes_equally_of_each_class(mini_imagenet, tmp_path):
+    directory = building.run(
+        mini_imagenet, tmp_path, num_groups=2, images_per_group=31, stratify_by_class=True
+    )
+    counts = {}
+    for row in building.manifest(directory):
+        if row["split"] == "train":
+            by_class = counts.setdefault(row["label"], {})
+            by_class[row["wnid"]] = by_class.get(row["wnid"], 0) + 1
+    for by_class in counts.values():
+        available = dict.fromkeys(by_class, 20)
+        assert by_class == quotas.water_fill(available, 31, seed=0)
+
+
+def test_folds_part_every_class_in_halves(mini_imagenet, tmp_path):
+    directory = building.run(mini_imagenet, tmp_path, folds=2, images_per_group=None)
+    counts = {}
+    for row in building.manifest(directory):
+        counts.setdefault(row["split"], []).append(row["wnid"])
+    assert {split: len(wnids) for split, wnids in counts.items()} == {
+        "fold_a": 60,
+        "fold_b": 60,
+        "validation": 30,
+    }
+    assert sorted(counts["fold_a"]) == sorted(counts["fold_b"])
+
+
+def test_only_training_images_are_fine(class_archives, tmp_path):
+    directory = building.run(class_archives, tmp_path, min_validation_images=0)
+    assert {row["split"] for row in building.manifest(directory)} == {"train"}
+    assert not (directory / "validation").exists()
+
+
+def test_only_validation_images_are_fine(mini_imagenet, tmp_path):
+    directory = building.run(mini_imagenet / VALIDATION, tmp_path)
+    assert {row["split"] for row in building.manifest(directory)} == {"validation"}
+
+
+def test_plan_only_decides_the_same_and_writes_no_dataset(
+    mini_imagenet, tmp_path, dataset
+):
+    plan = building.run(mini_imagenet, tmp_path, plan_only=True)
+    assert {path.name for path in plan.iterdir()} == {
+        "groups.csv",
+        "images.parquet",
+        "recipe.json",
+        "statistics.json",
+    }
+    assert building.read_json(plan, "recipe.json") == building.read_json(
+        dataset, "__meta__/recipe.json"
+    )
+    assert not (tmp_path / "small" / "1.0.0").exists()
+
+
+def test_last_line_is_the_directory_and_the_rest_is_stderr(
+    mini_imagenet, tmp_path, capfd
+):
+    directory = building.run(mini_imagenet, tmp_path)
+    out, err = capfd.readouterr()
+    assert out == f"{directory}\n"
+    for expected in (
+        f"found official archives ({TRAIN} and {VALIDATION})",
+        "120 training and 30 validation images of 6 classes",
+        "finding: 100%",
+        "writing: 100%",
+        "train: 60 images, 20 in each of 3 groups",
+        "of 150 images found, 60 were left out, 0 failed",
+        "load it:",
+    ):
+        assert expected in err
+
+
+def test_demonstration_needs_no_flags(tmp_path):
+    finished = subprocess.run(
+        [sys.executable, "-m", "pipelines.build"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path.cwd()), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    directory = Path(finished.stdout.splitlines()[-1])
+    assert directory == tmp_path / "subsets" / "demonstration" / "1.0.0"
+    assert len(building.manifest(directory)) == 700
+    assert "what to run next" in finished.stderr
+
+
+def test_help_needs_no_beam():
+    code = (
+        "import sys; from pipelines import build\n"
+        "try: build.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('apache_beam' in sys.modules or 'tensorflow' in sys.modules)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "--images_per_group" in finished.stdout
+
+
+def test_oddities_are_counted_and_no_failures(mini_imagenet, tmp_path):
+    directory = building.run(
+        mini_imagenet,
+        tmp_path,
+        grouping="all_classes",
+        num_groups=None,
+        images_per_group=None,
+        min_validation_images=0,
+        image_size=100,
+    )
+    oddities = building.read_json(directory, "__meta__/statistics.json")["oddities"]
+    assert oddities.pop("smaller_than_asked") == 150
+    assert oddities == {"cmyk": 1, "greyscale": 2, "icc": 1, "orientation": 1, "png": 1}
+    with (directory / "__meta__/failures.csv").open() as file:
+        assert list(csv.DictReader(file)) == []
+
+
+def test_shards_hold_what_the_manifest_says(dataset):
+    for shard, rows in itertools.groupby(
+        building.manifest(dataset), key=lambda row: row["file"]
+    ):
+        members = making.read_tar(dataset / shard)
+        expected = [f"{row['key']}.jpg" for row in rows]
+        assert [name for name in members if name.endswith(".jpg")] == expected
+
+
+def test_nothing_is_left_beside_the_dataset(mini_imagenet, tmp_path):
+    building.run(mini_imagenet, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+    assert [path.name for path in (tmp_path / "small").iterdir()] == ["1.0.0"]
+
+
+def test_index_is_taken_in_place_of_raw_images(mini_imagenet, tmp_path, dataset):
+    from pipelines import index  # noqa: PLC0415
+
+    path = tmp_path / "index.parquet"
+    index.main([f"--input={mini_imagenet}", f"--output={path}"])
+    again = building.run(path, tmp_path)
+    assert building.checksums(again) == building.checksums(dataset)
+    shutil.rmtree(again)

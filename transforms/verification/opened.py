@@ -1,0 +1,188 @@
+"""The directory of a finished dataset → what its files say, each read when first asked.
+
+Whatever is damaged raises where it is needed, so that one check fails and not all.
+"""
+
+import csv
+import functools
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms import formats, manifest
+from transforms.formats import folders
+from transforms.groups import LEFT_OUT, GroupRow, GroupTable
+from transforms.records import Failure, Shard
+
+MANIFEST = "__meta__/manifest.parquet"
+FAILURES = "__meta__/failures.csv"
+GROUPS = "__meta__/groups.csv"
+RECIPE = "__meta__/recipe.json"
+STATISTICS = "__meta__/statistics.json"
+PREVIEW = "__meta__/preview.jpg"
+COMPLETE = "__meta__/complete.json"
+_MAX_SIDECAR_BYTES = 1 << 26
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class CommitMark:
+    """What complete.json says."""
+
+    subset_id: str
+    files: Mapping[str, str]  # path → sha256
+
+
+@dataclass
+class OpenedDataset:
+    """A dataset that is being verified."""
+
+    directory: str
+    num_threads: int = 1
+    # sha256 of each manifest row's image, in order; found when images are decoded
+    digests: list[bytes] = field(default_factory=list)
+
+    def read(self, path: str) -> bytes:
+        """Read a sidecar, which is never large."""
+        place = Path(self.directory, path)
+        if (size := place.stat().st_size) > _MAX_SIDECAR_BYTES:
+            raise ValueError(f"{path} has {size} bytes, which no sidecar has")
+        return place.read_bytes()
+
+    def read_json(self, path: str) -> dict[str, Any]:
+        """Read a sidecar that is a JSON object."""
+        try:
+            value = json.loads(self.read(path))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise TypeError(f"{path} is not a JSON object")
+        return value
+
+    @functools.cached_property
+    def mark(self) -> CommitMark:
+        """The commit mark, well-formed; its paths stay in the directory."""
+        value = self.read_json(COMPLETE)
+        files = value.get("files")
+        if value.keys() != {"subset_id", "files"} or not isinstance(files, dict):
+            raise ValueError(f"{COMPLETE} must hold subset_id and files, nothing else")
+        for name, checksum in [("subset_id", value["subset_id"]), *files.items()]:
+            if not isinstance(checksum, str) or not _SHA256.fullmatch(checksum):
+                raise ValueError(f"{COMPLETE}: {name} is {checksum!r}, no sha256")
+        for path in files:
+            parts = PurePosixPath(path).parts
+            if not parts or path != "/".join(parts) or ".." in parts or "\0" in path:
+                raise ValueError(f"{COMPLETE}: {path!r} is no path in the dataset")
+        return CommitMark(value["subset_id"], files)
+
+    @functools.cached_property
+    def recipe(self) -> dict[str, Any]:
+        """How the dataset was made."""
+        return self.read_json(RECIPE)
+
+    @functools.cached_property
+    def statistics(self) -> dict[str, Any]:
+        """The counts."""
+        return self.read_json(STATISTICS)
+
+    @functools.cached_property
+    def table(self) -> GroupTable:
+        """The groups of all classes of the input."""
+        text = io.StringIO(self.read(GROUPS).decode(), newline="")
+        header, *rows = csv.reader(text, strict=True)
+        if tuple(header) != GroupRow._fields:
+            raise ValueError(f"{GROUPS}: the header is {','.join(header)}")
+        return GroupTable(
+            tuple(
+                GroupRow(wnid, int(index), name, int(group or LEFT_OUT), group_name)
+                for wnid, index, name, group, group_name in rows
+            )
+        )
+
+    @functools.cached_property
+    def failures(self) -> list[Failure]:
+        """The chosen images that could not be used."""
+        return manifest.read_failures(self.read(FAILURES))
+
+    @functools.cached_property
+    def manifest(self) -> pa.Table:
+        """The written images, in order."""
+        path = Path(self.directory, MANIFEST)
+        if not (found := pq.read_schema(path)).equals(manifest.SCHEMA):
+            missing = sorted(set(manifest.SCHEMA.names) ^ set(found.names))
+            raise ValueError(f"{MANIFEST}: the columns are others: {missing or found}")
+        table = pq.read_table(path)
+        for name in table.column_names:
+            if count := table[name].null_count:
+                raise ValueError(f"{MANIFEST}: {count} values of {name} are missing")
+        return table
+
+    def rows(self, *columns: str) -> Iterator[tuple[Any, ...]]:
+        """Yield these columns of the manifest, row by row."""
+        return zip(*(self.manifest[name].to_pylist() for name in columns), strict=True)
+
+    @property
+    def num_images(self) -> int:
+        """How many images were written."""
+        return int(self.manifest.num_rows)
+
+    @functools.cached_property
+    def formats(self) -> tuple[str, ...]:
+        """What was written, the manifest's format first."""
+        found = self.recipe["formats"]
+        if unknown := sorted(set(found) - set(formats.FORMATS)):
+            raise ValueError(f"{RECIPE}: unknown formats {unknown}")
+        return tuple(found)
+
+    @functools.cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of the chosen images."""
+        failed = {failure.split for failure in self.failures}
+        return tuple(sorted(failed | set(self.manifest["split"].unique().to_pylist())))
+
+    @functools.cached_property
+    def num_chosen(self) -> dict[str, int]:
+        """Count the chosen images of each split."""
+        counts = dict.fromkeys(self.splits, 0)
+        for split in self.manifest["split"].to_pylist():
+            counts[split] += 1
+        for failure in self.failures:
+            counts[failure.split] += 1
+        return counts
+
+    @functools.cached_property
+    def num_shards(self) -> dict[str, int]:
+        """Count the shards that each split must have."""
+        most = self.recipe["images_per_shard"]
+        return {
+            split: count_shards(split, chosen, images_per_shard=most)
+            for split, chosen in self.num_chosen.items()
+        }
+
+    def path_of(self, format_name: str, *, split: str, shard: int) -> str:
+        """Return where a format keeps a shard; not for `folders`, which has none."""
+        where = Shard(split, shard, self.num_shards[split])
+        return str(formats.load(format_name).shard_path(self.recipe["name"], where))
+
+    def image_path(self, *, split: str, label: int, key: str) -> str:
+        """Return where an image lies in `folders`."""
+        folder = self.table.folders[label]
+        return f"{folders.split_folder(split)}/{folder}/{key}.JPEG"
+
+
+def count_shards(split: str, num_images: int, *, images_per_shard: int) -> int:
+    """Return how many shards a split must have, told apart from what writes them.
+
+    As few as hold the images; a validation split has a multiple of eight where each
+    would hold at least 50, since eight readers often share it.
+    """
+    fewest = max(1, (num_images + images_per_shard - 1) // images_per_shard)
+    eights = (fewest + 7) // 8 * 8
+    return eights if split == "validation" and num_images >= 50 * eights else fewest

@@ -1,0 +1,142 @@
+"""Manifest, groups and recipe → what every sidecar and the card must say ↔ what they do.
+
+The sidecars are made again, and compared as data: an older version's wording is no
+mismatch, another number or name is.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image
+
+from transforms import card, formats
+from transforms.datasets import Dataset, LabelInfo, SplitInfo
+from transforms.records import WrittenFile
+from transforms.verification import opened
+from transforms.verification.opened import OpenedDataset
+from transforms.verification.rows import Problems
+
+_CARD = "README.md"
+_WORDING = {"citation", "description", "location", "redistributionInfo"}
+_CARD_FACTS = ("configs", "dataset_info", "pretty_name")
+
+
+def describe(dataset: OpenedDataset) -> Dataset:
+    """Describe the dataset as its sidecars and its card must."""
+    recipe = dataset.recipe
+    return Dataset(
+        name=recipe["name"],
+        version=recipe["dataset_version"],
+        subset_id=dataset.mark.subset_id,
+        formats=dataset.formats,
+        labels=tuple(_describe_labels(dataset)),
+        splits=tuple(_describe_splits(dataset)),
+        recipe=recipe,
+        statistics=dataset.statistics,
+    )
+
+
+def _describe_labels(dataset: OpenedDataset) -> Iterator[LabelInfo]:
+    table = dataset.table
+    for label, folder in enumerate(table.folders):
+        own = [row for row in table.rows if row.group == label]
+        wnids = tuple(row.wnid for row in own)
+        indices = tuple(row.class_index for row in own)
+        yield LabelInfo(label, table.names[label], folder, wnids, indices)
+
+
+def _describe_splits(dataset: OpenedDataset) -> Iterator[SplitInfo]:
+    lengths = {split: [0] * count for split, count in dataset.num_shards.items()}
+    for split, shard in dataset.rows("split", "shard"):
+        lengths[split][shard] += 1
+    for split, of_shards in lengths.items():
+        files = {
+            name: tuple(
+                _describe_file(dataset, dataset.path_of(name, split=split, shard=n))
+                for n in range(len(of_shards))
+            )
+            for name in dataset.formats
+            if name != "folders"
+        }
+        yield SplitInfo(
+            name=split,
+            num_images=sum(of_shards),
+            shard_lengths=tuple(of_shards),
+            files=files,
+        )
+
+
+def _describe_file(dataset: OpenedDataset, path: str) -> WrittenFile:
+    place = Path(dataset.directory, path)
+    size = place.stat().st_size if place.is_file() else 0
+    return WrittenFile(path, size, dataset.mark.files.get(path, ""))
+
+
+def make_expected(dataset: OpenedDataset) -> dict[str, bytes]:
+    """Make the sidecars and the card again."""
+    described = describe(dataset)
+    made = card.sidecars(described)
+    for name in dataset.formats:
+        made |= formats.load(name).sidecars(described)
+    return made
+
+
+def check_sidecars(dataset: OpenedDataset) -> Problems:
+    """See that each sidecar says what manifest, groups and recipe say."""
+    expected = make_expected(dataset)
+    for path, data in expected.items():
+        wanted, found = _facts(path, data), _facts(path, dataset.read(path))
+        for where in _differences(wanted, found):
+            yield f"{path}: {where}"
+    return f"{', '.join(sorted(expected))}"
+
+
+def check_wording(dataset: OpenedDataset) -> Problems:
+    """See that the sidecars' other text is this version's."""
+    for path, data in make_expected(dataset).items():
+        if dataset.read(path) != data:
+            yield f"{path} is not worded as this version of the program does"
+    return "card and descriptions"
+
+
+def check_preview(dataset: OpenedDataset) -> Problems:
+    """See that the contact sheet is a picture."""
+    yield from ()
+    with Image.open(io.BytesIO(dataset.read(opened.PREVIEW)), formats=["JPEG"]) as image:
+        image.load()
+        return f"{image.width}x{image.height}"
+
+
+def _facts(path: str, data: bytes) -> Any:
+    """Take from a sidecar what programs read."""
+    text = data.decode()
+    if path == _CARD:
+        front = yaml.safe_load(text.split("---\n", 2)[1])
+        return {name: front.get(name) for name in _CARD_FACTS}
+    if not path.endswith(".json"):
+        return text.splitlines()
+    value = json.loads(text)
+    if isinstance(value, dict):
+        return {k: v for k, v in value.items() if k not in _WORDING}
+    return value
+
+
+def _differences(wanted: Any, found: Any, where: str = "") -> Iterator[str]:
+    """Yield where two JSON values differ, as deep as their shapes are the same."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for name in sorted({*wanted, *found}, key=str):
+            if name in wanted and name in found:
+                yield from _differences(wanted[name], found[name], f"{where}.{name}")
+            else:
+                yield f"{where}.{name} is {'missing' if name in wanted else 'too much'}"
+    elif isinstance(wanted, list) and isinstance(found, list):
+        if len(wanted) != len(found):
+            yield f"{where or 'it'} has {len(found)} entries, not {len(wanted)}"
+        for number, pair in enumerate(zip(wanted, found, strict=False)):
+            yield from _differences(*pair, f"{where}[{number}]")
+    elif wanted != found or type(wanted) is not type(found):
+        yield f"{where or 'it'} is {found!r}, not {wanted!r}"
