@@ -9,7 +9,6 @@ from typing import Any
 from pipelines.options import exit_with, flag, parse
 from transforms import formats, grouping, sampling
 from transforms.formats import tfrecord
-from transforms.grouping import random_classes
 from transforms.images.settings import RESIZE_MODES, ImageSettings
 from transforms.records import JobError, UsageError
 
@@ -186,16 +185,15 @@ def _run(
     from pipelines import building  # noqa: PLC0415
     from pipelines.planning import Request  # noqa: PLC0415
 
-    if options.is_demonstration:
-        options = building.make_demonstration(options)
-    return building.build(
-        Request(
-            options=options,
-            grouping_options=own.get("grouping", random_classes.Options()),
-            sampling_options=own["sampling"],
-            beam_flags=beam_flags,
-        )
+    request = Request(
+        options=options,
+        grouping_options=own.get("grouping"),
+        sampling_options=own["sampling"],
+        beam_flags=beam_flags,
     )
+    if options.is_demonstration:
+        return building.demonstrate(request)
+    return building.build(request)
 
 
 if __name__ == "__main__":

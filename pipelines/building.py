@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import apache_beam as beam
 
@@ -14,19 +13,19 @@ from pipelines import engine, miniature, output, planning, summary
 from pipelines.planning import BuildPlan, Request
 from transforms import groups, plan, progress, statistics
 from transforms.commit import CommitDataset, CommitSettings
+from transforms.grouping import random_classes
 from transforms.records import Shard
 from transforms.write import ShardSettings, WriteShards
 
-if TYPE_CHECKING:
-    from pipelines.build import BuildOptions
 
-
-def make_demonstration(options: "BuildOptions") -> "BuildOptions":
-    """Draw the miniature and choose a small subset of it."""
+def demonstrate(request: Request) -> str:
+    """Draw the miniature and build a small subset of it."""
+    options = request.options
     folder = str(Path(options.output) / "miniature_imagenet")
     sys.stderr.write(f"no --input: drawing a miniature ImageNet in {folder}\n")
+    output.make_folder(options.output)
     miniature.ensure_miniature(folder, num_classes=20, num_train=60, num_validation=20)
-    return dataclasses.replace(
+    chosen = dataclasses.replace(
         options,
         input=(folder,),
         grouping="random_classes",
@@ -37,6 +36,13 @@ def make_demonstration(options: "BuildOptions") -> "BuildOptions":
         images_per_shard=100,
         name=options.name or "demonstration",
     )
+    directory = build(
+        dataclasses.replace(
+            request, options=chosen, grouping_options=random_classes.Options()
+        )
+    )
+    sys.stderr.write(summary.describe_next_steps(folder) + "\n")
+    return directory
 
 
 def build(request: Request) -> str:
@@ -63,7 +69,7 @@ def build(request: Request) -> str:
             return _write_plan(made, place, settings)
         if not output.is_finished(place, made.plan_id):
             output.prepare(place, made.plan_id, made.folder, resume=options.resume)
-            _write_dataset(made, settings, request.beam_flags)
+            _write_dataset(made, settings, request.beam_flags, f"{scratch}/ticks")
     sys.stderr.write(summary.describe_dataset(place.target) + "\n")
     return place.target
 
@@ -120,10 +126,9 @@ def define_pipeline(
 
 
 def _write_dataset(
-    made: BuildPlan, settings: CommitSettings, beam_flags: Sequence[str]
+    made: BuildPlan, settings: CommitSettings, beam_flags: Sequence[str], ticks: str
 ) -> None:
     """Write the shards, with a progress bar, and let the dataset appear."""
-    ticks = f"{settings.root}/ticks"
     options = made.options
     shard_settings = ShardSettings(
         root=settings.root,
@@ -134,7 +139,7 @@ def _write_dataset(
         folders=made.table.folders,
         images=options.images,
         num_threads=options.threads,
-        ticks=ticks,
+        ticks=str(Path(ticks).absolute()),
     )
     define = functools.partial(
         define_pipeline,

@@ -82,7 +82,8 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> Non
     """
     pipeline = beam.Pipeline(options=options)
     define(pipeline)
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    # What a step raises is raised here too; Beam's log would only say it twice.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
         pipeline.run().wait_until_finish()
     except (UsageError, JobError) as error:
@@ -91,8 +92,10 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> Non
         raise _translate(error) from error
 
 
-def _translate(error: RuntimeError) -> Exception:
-    """Find our own error in the text that another process's worker sent."""
+def _translate(error: RuntimeError) -> BaseException:
+    """Find the error in the text that Beam, or another process's worker, made of it."""
+    if str(error).startswith("KeyboardInterrupt"):
+        return KeyboardInterrupt()
     found = list(_RAISED.finditer(str(error)))
     for match in reversed(found):
         message = _WHERE.sub("", match.group(2))

@@ -2,12 +2,17 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from transforms import storage
 from transforms.groups import GroupTable
 from transforms.images.settings import ImageSettings
-from transforms.index_table import Inventory
+from transforms.inventory import Inventory
+from transforms.records import UsageError
 from transforms.top_up import validation_top_up
+
+if TYPE_CHECKING:
+    from pipelines.build import BuildOptions
 
 # Measured on ImageNet's photographs at quality 90, 4:2:0: 0.25 to 0.5 bytes a pixel.
 _BYTES_A_PIXEL, _BYTES_A_RECORD = 0.45, 3072
@@ -36,6 +41,36 @@ class Availability:
     def num_free(self, label: int) -> int:
         """Count the training images that are not set aside."""
         return self.num_train[label] - self.top_ups[label]
+
+
+def check(
+    options: "BuildOptions", inventory: Inventory, table: GroupTable
+) -> Availability:
+    """Measure what each group has, and see that it is enough.
+
+    Raises: UsageError: short groups, small validation, lack of space; all at once.
+    """
+    reserved = (options.images_per_group or 1) * options.allow_small_validation
+    available = measure(
+        inventory,
+        table,
+        min_validation_images=options.min_validation_images,
+        reserved=reserved,
+    )
+    problems = [*find_short_groups(available, table, options.images_per_group)]
+    if not options.allow_small_validation:
+        problems += find_small_validation(available, options.min_validation_images)
+    if not options.plan_only:
+        needed = estimate_bytes(
+            available.count_images(options.images_per_group),
+            options.images,
+            mean_source_bytes=inventory.mean_bytes,
+            num_formats=len(options.formats),
+        )
+        problems += find_lack_of_space(options.output, needed)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return available
 
 
 def measure(
@@ -96,13 +131,13 @@ def find_short_groups(
 
 
 def find_small_validation(
-    availability: Availability, min_validation_images: int, *, is_allowed: bool
+    availability: Availability, min_validation_images: int
 ) -> Iterator[str]:
     """Say when the validation images asked for cannot be reached."""
     total = sum(availability.num_validation.values()) + sum(
         availability.top_ups.values()
     )
-    if total < min_validation_images and not is_allowed:
+    if total < min_validation_images:
         yield (
             f"--min_validation_images {min_validation_images}: only {total} can be had "
             "of these groups; lower it, or give --allow_small_validation"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipelines import inputs
 from pipelines.options import exit_with, flag, parse
 from transforms import index_table
+from transforms.inventory import Inventory, read_inventory
 from transforms.pieces import Piece
 from transforms.records import JobError, UsageError
 
@@ -85,7 +86,7 @@ def index_images(
     output: str,
     num_inspect_threads: int,
     beam_flags: Sequence[str],
-) -> index_table.Inventory:
+) -> Inventory:
     """Run the index job and count what it found.
 
     Raises: UsageError: an archive, label or image name that the user must mend.
@@ -109,7 +110,7 @@ def index_images(
         )
         with progress.show(ticks, total=len(pieces), what="finding", unit="piece"):
             engine.run(define, engine.make_beam_options(beam_flags))
-    inventory = index_table.read_inventory(str(place))
+    inventory = read_inventory(str(place))
     if not inventory.num_images:
         raise UsageError("no images found in " + ", ".join(inventory.roots))
     return inventory
@@ -134,7 +135,7 @@ def main(argv: Sequence[str]) -> None:
         exit_with(error, 2)
     except (JobError, OSError) as error:
         exit_with(error, 1)
-    sys.stderr.write(index_table.describe(inventory) + "\n")
+    sys.stderr.write(inventory.describe() + "\n")
     sys.stdout.write(f"{Path(options.output).absolute()}\n")
 
 

@@ -1,16 +1,15 @@
 """Where a dataset is made and appears, and what may already lie there."""
 
 import dataclasses
-import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from transforms import commit, plan, storage
 from transforms.datasets import to_json
-from transforms.records import Shard, UsageError
+from transforms.records import UsageError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,13 +50,6 @@ def make_folder(path: str) -> None:
             f"--output {path}: nothing can be written there ({error.strerror}); name "
             "another place"
         ) from error
-
-
-def compute_plan_id(recipe: Mapping[str, Any], shards: Sequence[Shard]) -> str:
-    """Hash all that decides the bytes of shards."""
-    names = ("subset_id", "groups_sha256", "formats", "versions")
-    described = [[recipe[name] for name in names], list(shards)]
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def is_finished(place: Place, plan_id: str) -> bool:

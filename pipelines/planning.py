@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
-import pyarrow as pa
 
-from pipelines import engine, feasibility, inputs, output
+from pipelines import engine, feasibility, inputs, recipes
 from pipelines.index import index_images
-from transforms import __version__, grouping, groups, index_table, plan
+from transforms import grouping, groups, index_table, plan
 from transforms.assign import AssignShards
 from transforms.groups import Grouping, GroupingRequest, GroupTable
-from transforms.images.settings import describe_libraries
-from transforms.index_table import ClassSplit, Inventory
+from transforms.inventory import ClassSplit, Inventory, read_inventory
 from transforms.labels import classes
 from transforms.plan import PlannedShard
-from transforms.records import ImageClass, UsageError
+from transforms.records import ImageClass
 from transforms.sample import SampleImages
 from transforms.strata import SamplePlan
 
@@ -91,18 +89,28 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         name = f"subset_{options.grouping}_n{table.num_groups}_m{images}"
         options = dataclasses.replace(options, name=name)
     shards = plan.list_shards(folder)
-    recipe = _make_recipe(
-        dataclasses.replace(request, options=options), inventory, table, shards, folder
+    subset_id = plan.compute_subset_id(
+        plan.read_lines(folder), options.images.describe()
     )
-    recipe["grouping_notes"] = list(result.notes)
-    recipe["grouping_quality"] = result.quality
+    described = recipes.make_recipe(
+        options,
+        grouping_options=request.grouping_options,
+        sampling_options=request.sampling_options,
+        result=result,
+        table=table,
+        input_fingerprint=inventory.fingerprint,
+        subset_id=subset_id,
+    )
+    described["plan_id"] = recipes.compute_plan_id(
+        described, [planned.shard for planned in shards]
+    )
     return BuildPlan(
         options=options,
         inventory=inventory,
         table=table,
         folder=folder,
         shards=shards,
-        recipe=recipe,
+        recipe=described,
     )
 
 
@@ -111,7 +119,7 @@ def _find_images(request: Request, scratch: str) -> tuple[str, Inventory]:
     options = request.options
     if len(options.input) == 1 and index_table.is_index(options.input[0]):
         index = options.input[0]
-        inventory = index_table.read_inventory(index)
+        inventory = read_inventory(index)
     else:
         pieces, told = inputs.find_pieces(options.input, options.validation_labels)
         for line in told:
@@ -120,7 +128,7 @@ def _find_images(request: Request, scratch: str) -> tuple[str, Inventory]:
         inventory = index_images(
             pieces, output=index, num_inspect_threads=0, beam_flags=request.beam_flags
         )
-    sys.stderr.write(index_table.describe(inventory) + "\n")
+    sys.stderr.write(inventory.describe() + "\n")
     return index, inventory
 
 
@@ -171,31 +179,7 @@ def _plan_sample(
     Raises: UsageError: short groups, small validation, lack of space; all at once.
     """
     options = request.options
-    available = feasibility.measure(
-        inventory,
-        table,
-        min_validation_images=options.min_validation_images,
-        reserved=(options.images_per_group or 1) * options.allow_small_validation,
-    )
-    problems = [
-        *feasibility.find_short_groups(available, table, options.images_per_group),
-        *feasibility.find_small_validation(
-            available,
-            options.min_validation_images,
-            is_allowed=options.allow_small_validation,
-        ),
-        *feasibility.find_lack_of_space(
-            options.output,
-            feasibility.estimate_bytes(
-                available.count_images(options.images_per_group),
-                options.images,
-                mean_source_bytes=inventory.mean_bytes,
-                num_formats=len(options.formats),
-            ),
-        ),
-    ]
-    if problems and not options.plan_only:
-        raise UsageError("\n".join(problems))
+    available = feasibility.check(options, inventory, table)
     return SamplePlan(
         label_of=table.label_of,
         top_ups=available.top_ups,
@@ -227,52 +211,3 @@ def define_pipeline(
         | AssignShards(sample_plan.seed, images_per_shard)
         | "WritePlan" >> beam.MapTuple(write)
     )
-
-
-# Flags that decide the subset or its bytes; the others decide how the work is done.
-_RECIPE_FLAGS = (
-    "grouping",
-    "sampling",
-    "images_per_group",
-    "stratify_by_class",
-    "folds",
-    "min_validation_images",
-    "allow_small_validation",
-    "seed",
-    "name",
-    "dataset_version",
-    "formats",
-    "images_per_shard",
-)
-
-
-def _make_recipe(
-    request: Request,
-    inventory: Inventory,
-    table: GroupTable,
-    shards: Sequence[PlannedShard],
-    folder: str,
-) -> dict[str, Any]:
-    """Describe how the subset is made: all that decides its bytes, no path, no time."""
-    options = request.options
-    recipe = {name: getattr(options, name) for name in _RECIPE_FLAGS}
-    recipe |= {
-        "num_groups": table.num_groups,
-        "grouping_options": dataclasses.asdict(request.grouping_options),
-        "sampling_options": dataclasses.asdict(request.sampling_options),
-        "groups_sha256": table.sha256,
-        "images": options.images.describe(),
-        "input_fingerprint": inventory.fingerprint,
-        "subset_id": plan.compute_subset_id(
-            plan.read_lines(folder), options.images.describe()
-        ),
-        "versions": {
-            "imagenet-subsets": __version__,
-            "pyarrow": pa.__version__,
-            **describe_libraries(),
-        },
-    }
-    recipe["plan_id"] = output.compute_plan_id(
-        recipe, [planned.shard for planned in shards]
-    )
-    return recipe

@@ -59,6 +59,17 @@ def describe_dataset(target: str) -> str:
     ])
 
 
+def describe_next_steps(folder: str) -> str:
+    """Say what to run after the demonstration."""
+    return f"""
+what to run next:
+    python -m pipelines.build --input {folder} --grouping random_groups \\
+        --num_groups 5 --images_per_group 200 --image_size 64 \\
+        --min_validation_images 400
+    python -m pipelines.build --input PATH/TO/IMAGENET --grouping random_classes \\
+        --num_groups 100 --images_per_group 500"""
+
+
 def _describe_splits(statistics: Mapping[str, Any]) -> list[str]:
     groups = statistics["groups"]
     lines = []

@@ -15,8 +15,6 @@ from transforms.find import PieceImages
 from transforms.images.inspect import Inspection, inspect
 from transforms.records import DataError, ImageRef
 
-_MAX_STRAYS_NAMED = 5
-
 
 class IndexPart(NamedTuple):
     """One piece's part of the index, small enough to gather."""
@@ -76,7 +74,7 @@ def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
         [part.path for part in ordered],
         output,
         roots=roots,
-        strays={"count": len(strays), "first": strays[:_MAX_STRAYS_NAMED]},
+        strays=strays,
     )
     return sum(part.num_images for part in ordered)
 

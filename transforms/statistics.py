@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from transforms.groups import GroupTable
-from transforms.index_table import Inventory
+from transforms.inventory import Inventory
 from transforms.manifest import Part
 from transforms.records import Failure
 

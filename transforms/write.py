@@ -85,8 +85,9 @@ class ShardMaker:
         self._ticker = progress.Ticker(settings.ticks)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads and let go of the input's files."""
         self._pool.shutdown(cancel_futures=True)
+        storage.forget_open_files()
 
     def make(self, shard: Shard) -> Part:
         """Write one shard in every format, or find that it is there."""

@@ -45,7 +45,9 @@ def test_subset_is_what_plain_python_chooses(mini_imagenet, dataset):
     label_of = {wnid: n for n, group in enumerate(groups) for wnid in group}
     chosen = []
     for label in range(3):
-        own = [k for k, (w, s, _) in images.items() if (label_of[w], s) == (label, "train")]
+        own = [
+            k for k, (w, s, _) in images.items() if (label_of[w], s) == (label, "train")
+        ]
         own.sort(key=lambda key: seeds.order(0, "sample", key))
         chosen += [("train", key, label) for key in own[:20]]
     chosen += [
@@ -56,9 +58,9 @@ def test_subset_is_what_plain_python_chooses(mini_imagenet, dataset):
     chosen.sort(key=lambda row: (row[0], seeds.order(0, "shuffle", row[1])))
     rows = building.manifest(dataset)
     assert [(row["split"], row["key"], row["label"]) for row in rows] == chosen
-    assert [row["shard"] for row in rows] == [0] * 20 + [1] * 20 + [2] * 20 + [0] * 15 + [
-        1
-    ] * 15
+    assert [row["shard"] for row in rows] == [0] * 20 + [1] * 20 + [2] * 20 + [
+        0
+    ] * 15 + [1] * 15
 
 
 def test_manifest_is_the_golden_one(dataset, request):
@@ -66,7 +68,8 @@ def test_manifest_is_the_golden_one(dataset, request):
     found = {
         "subset_id": building.read_json(dataset, "__meta__/recipe.json")["subset_id"],
         "images": [
-            " ".join(str(row[name]) for name in names) for row in building.manifest(dataset)
+            " ".join(str(row[name]) for name in names)
+            for row in building.manifest(dataset)
         ],
     }
     if request.config.getoption("--write_goldens"):
@@ -87,7 +90,7 @@ def test_every_image_is_a_whole_rgb_jpeg_without_metadata(dataset):
         assert "icc_profile" not in image.info
 
 
-def test_counts_add_up(mini_imagenet, dataset):
+def test_counts_add_up(dataset):
     statistics = building.read_json(dataset, "__meta__/statistics.json")
     assert statistics["totals"] == {
         "found": 150,
@@ -121,8 +124,9 @@ def test_bytes_are_the_same_however_the_work_is_done(
 @pytest.mark.parametrize("layout", ["class_folders", "kaggle_tree"])
 def test_every_layout_gives_the_same_images(layout, request, tmp_path, dataset):
     other = building.run(request.getfixturevalue(layout), tmp_path)
-    assert building.read_json(other, "__meta__/recipe.json")["subset_id"] == (
-        building.read_json(dataset, "__meta__/recipe.json")["subset_id"]
+    assert (
+        building.read_json(other, "__meta__/recipe.json")["subset_id"]
+        == (building.read_json(dataset, "__meta__/recipe.json")["subset_id"])
     )
     shards = [path for path in building.checksums(dataset) if path.endswith(".tar")]
     assert shards
@@ -155,7 +159,9 @@ OTHER_CHANGES = {
 
 
 @pytest.mark.parametrize("change", RECIPE_CHANGES.values(), ids=RECIPE_CHANGES)
-def test_every_recipe_flag_changes_the_dataset(mini_imagenet, tmp_path, dataset, change):
+def test_every_recipe_flag_changes_the_dataset(
+    mini_imagenet, tmp_path, dataset, change
+):
     other = building.run(mini_imagenet, tmp_path, **change)
     assert building.checksums(other) != building.checksums(dataset)
 
@@ -188,7 +194,9 @@ def test_groups_table_gives_the_same_subset_again(mini_imagenet, tmp_path, datas
 def test_smaller_subset_lies_in_a_larger_one(mini_imagenet, tmp_path, dataset):
     small = building.run(mini_imagenet, tmp_path, images_per_group=7)
     keys = {
-        directory: {r["key"] for r in building.manifest(directory) if r["split"] == "train"}
+        directory: {
+            r["key"] for r in building.manifest(directory) if r["split"] == "train"
+        }
         for directory in (small, dataset)
     }
     assert keys[small] < keys[dataset]
@@ -201,11 +209,15 @@ def test_validation_is_the_same_for_every_m_and_sampler(
 ):
     change = {"min_validation_images": 42}
     validation = []
-    for number, more in enumerate(
-        [{}, {"images_per_group": images_per_group, "stratify_by_class": stratify}]
-    ):
+    for number, more in enumerate([
+        {},
+        {"images_per_group": images_per_group, "stratify_by_class": stratify},
+    ]):
         directory = building.run(
-            mini_imagenet, tmp_path / str(number), **change, **{"images_per_group": 12, **more}
+            mini_imagenet,
+            tmp_path / str(number),
+            **change,
+            **{"images_per_group": 12, **more},
         )
         rows = building.manifest(directory)
         validation.append([r["key"] for r in rows if r["split"] == "validation"])
@@ -217,7 +229,11 @@ def test_validation_is_the_same_for_every_m_and_sampler(
 
 def test_stratified_sample_takes_equally_of_each_class(mini_imagenet, tmp_path):
     directory = building.run(
-        mini_imagenet, tmp_path, num_groups=2, images_per_group=31, stratify_by_class=True
+        mini_imagenet,
+        tmp_path,
+        num_groups=2,
+        images_per_group=31,
+        stratify_by_class=True,
     )
     counts = {}
     for row in building.manifest(directory):

@@ -8,6 +8,7 @@ from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from transforms import index_table, quotas, sample, seeds
+from transforms.inventory import read_inventory
 from transforms.records import ImageRef
 from transforms.sample import Chosen, FirstByHash, SampleImages
 from transforms.strata import RankedRef, SamplePlan
@@ -40,7 +41,7 @@ def index(tmp_path, monkeypatch):
     monkeypatch.setattr(index_table, "ROW_GROUP_IMAGES", 17)  # several row groups
     path = str(tmp_path / "index.parquet")
     index_table.write_part(f"{tmp_path}/part.parquet", list(_refs()))
-    index_table.merge_parts([f"{tmp_path}/part.parquet"], path, roots=["/"], strays={})
+    index_table.merge_parts([f"{tmp_path}/part.parquet"], path, roots=["/"], strays=[])
     return path
 
 
@@ -73,7 +74,7 @@ def _oracle(plan: SamplePlan):
 
 def _sample(index, plan, check):
     with test_pipeline.TestPipeline("FnApiRunner") as root:
-        groups = range(index_table.read_inventory(index).num_row_groups)
+        groups = range(read_inventory(index).num_row_groups)
         chosen = root | beam.Create(groups) | SampleImages(index, plan)
         assert_that(chosen, check)
 

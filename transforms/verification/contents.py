@@ -1,5 +1,7 @@
 """The manifest ↔ groups.csv, failures.csv and the recipe's seed, row by row."""
 
+from collections.abc import Iterator
+
 import pyarrow.compute as pc
 
 from transforms import seeds
@@ -9,18 +11,16 @@ from transforms.verification.rows import Problems
 
 
 def check_keys(dataset: OpenedDataset) -> Problems:
-    """See that every chosen image stands in one split, once, written or failed."""
-    seen: dict[str, str] = {}
+    """See that every chosen image is in one split, once, written or failed."""
+    split_of: dict[str, str] = {}
     failed = ((failure.key, failure.split) for failure in dataset.failures)
     for key, split in [*dataset.rows("key", "split"), *failed]:
-        before = seen.setdefault(key, split)
-        if before != split:
-            yield f"{key} is in {before} and in {split}: a leak"
-        elif len(seen) == 0:
-            yield key
-    repeated = dataset.num_images + len(dataset.failures) - len(seen)
-    if repeated:
-        yield f"{repeated} keys stand there again"
+        if key not in split_of:
+            split_of[key] = split
+        elif split_of[key] != split:
+            yield f"{key} is in {split_of[key]} and in {split}: a leak"
+        else:
+            yield f"{key} is in {split} twice"
     return f"{dataset.num_images} written, {len(dataset.failures)} failed"
 
 
@@ -46,30 +46,32 @@ def check_order(dataset: OpenedDataset) -> Problems:
     Before failures, the shards of a split are equal within one, and their images lie in
     the order of the seed's hash; a failed image leaves its shard one short.
     """
-    seed = dataset.recipe["seed"]
-    chosen: dict[str, list[str]] = {split: [] for split in dataset.splits}
-    for key, split in dataset.rows("key", "split"):
-        chosen[split].append(key)
-    failed = {failure.key for failure in dataset.failures}
-    for failure in dataset.failures:
-        chosen[failure.split].append(failure.key)
     rows = dataset.rows("split", "shard", "position", "key")
-    for split, keys in chosen.items():
-        ranked = sorted(keys, key=_Rank(seed))
-        size, longer = divmod(len(ranked), dataset.num_shards[split])
-        ends = [longer * (size + 1)]
-        for number in range(dataset.num_shards[split]):
-            start = number * size + min(number, longer)
-            end = start + size + (number < longer)
+    for expected in _deal(dataset):
+        found = next(rows, None)
+        if found != expected:
+            yield f"{found} stands where {expected} must"
+    for found in rows:
+        yield f"{found} is too much"
+    shards = (f"{count} {split}" for split, count in dataset.num_shards.items())
+    return f"seed {dataset.recipe['seed']}; shards: {', '.join(shards)}"
+
+
+def _deal(dataset: OpenedDataset) -> Iterator[tuple[str, int, int, str]]:
+    """Yield (split, shard, position, key) of every image that was written."""
+    keys_of: dict[str, list[str]] = {split: [] for split in dataset.splits}
+    for key, split in dataset.rows("key", "split"):
+        keys_of[split].append(key)
+    for failure in dataset.failures:
+        keys_of[failure.split].append(failure.key)
+    failed = {failure.key for failure in dataset.failures}
+    for split, keys in keys_of.items():
+        orders = seeds.orders(dataset.recipe["seed"], "shuffle", keys).tolist()
+        ranked = [key for _, key in sorted(zip(orders, keys, strict=True))]
+        start = 0
+        for shard in range(num_shards := dataset.num_shards[split]):
+            end = start + len(ranked) // num_shards + (shard < len(ranked) % num_shards)
             written = [key for key in ranked[start:end] if key not in failed]
             for position, key in enumerate(written):
-                found = next(rows, None)
-                if found != (split, number, position, key):
-                    yield f"{found} stands where {(split, number, position, key)} must"
-        del ends
-    shards = (f"{count} {split}" for split, count in dataset.num_shards.items())
-    return f"seed {seed}; shards: {', '.join(shards)}"
-
-
-class _Rank:
-    pass
+                yield split, shard, position, key
+            start = end

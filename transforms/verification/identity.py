@@ -4,6 +4,7 @@ import hashlib
 import json
 
 from transforms.labels import classes
+from transforms.verification import opened
 from transforms.verification.opened import OpenedDataset
 from transforms.verification.rows import Problems
 
@@ -34,7 +35,8 @@ def check_subset_id(dataset: OpenedDataset) -> Problems:
 def check_groups(dataset: OpenedDataset) -> Problems:
     """See that groups.csv is the recipe's, and that its labels follow the rules."""
     table, recipe = dataset.table, dataset.recipe
-    if table.sha256 != recipe["groups_sha256"]:
+    checksum = hashlib.sha256(dataset.read(opened.GROUPS)).hexdigest()
+    if checksum != recipe["groups_sha256"]:
         yield "groups.csv is not the table whose sha256 recipe.json has"
     if table.num_groups != recipe["num_groups"]:
         yield f"{table.num_groups} groups, where the recipe has {recipe['num_groups']}"

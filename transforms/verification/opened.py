@@ -109,7 +109,11 @@ class OpenedDataset:
     @functools.cached_property
     def failures(self) -> list[Failure]:
         """The chosen images that could not be used."""
-        return manifest.read_failures(self.read(FAILURES))
+        data = self.read(FAILURES)
+        failures = manifest.read_failures(data)
+        if manifest.write_failures(failures) != data:
+            raise ValueError(f"{FAILURES} is not as it was written")
+        return failures
 
     @functools.cached_property
     def manifest(self) -> pa.Table:

@@ -1,20 +1,18 @@
-"""Manifest, groups and recipe → what every sidecar and the card must say ↔ what they do.
+"""Manifest, groups and recipe → what sidecars and card must say ↔ what they do.
 
 The sidecars are made again, and compared as data: an older version's wording is no
 mismatch, another number or name is.
 """
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
-from PIL import Image
 
 from transforms import card, formats
-from transforms.datasets import Dataset, LabelInfo, SplitInfo
+from transforms.datasets import JSON, Dataset, LabelInfo, SplitInfo
+from transforms.images import decode
 from transforms.records import WrittenFile
 from transforms.verification import opened
 from transforms.verification.opened import OpenedDataset
@@ -106,12 +104,13 @@ def check_wording(dataset: OpenedDataset) -> Problems:
 def check_preview(dataset: OpenedDataset) -> Problems:
     """See that the contact sheet is a picture."""
     yield from ()
-    with Image.open(io.BytesIO(dataset.read(opened.PREVIEW)), formats=["JPEG"]) as image:
-        image.load()
-        return f"{image.width}x{image.height}"
+    image = decode.open_image(dataset.read(opened.PREVIEW))
+    size = f"{image.width}x{image.height}"
+    decode.decode(image)
+    return size
 
 
-def _facts(path: str, data: bytes) -> Any:
+def _facts(path: str, data: bytes) -> JSON:
     """Take from a sidecar what programs read."""
     text = data.decode()
     if path == _CARD:
@@ -119,13 +118,13 @@ def _facts(path: str, data: bytes) -> Any:
         return {name: front.get(name) for name in _CARD_FACTS}
     if not path.endswith(".json"):
         return text.splitlines()
-    value = json.loads(text)
+    value: JSON = json.loads(text)
     if isinstance(value, dict):
         return {k: v for k, v in value.items() if k not in _WORDING}
     return value
 
 
-def _differences(wanted: Any, found: Any, where: str = "") -> Iterator[str]:
+def _differences(wanted: JSON, found: JSON, where: str = "") -> Iterator[str]:
     """Yield where two JSON values differ, as deep as their shapes are the same."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         for name in sorted({*wanted, *found}, key=str):

@@ -1,6 +1,6 @@
 import dataclasses
-import json
 import importlib
+import json
 import re
 from importlib import import_module
 

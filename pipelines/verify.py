@@ -1,0 +1,148 @@
+"""A dataset's directory → proof that it is what it says, or all that is wrong with it.
+
+Damage is a MISMATCH and makes exit code 1: in files, manifest, counts, labels, names,
+images, in what each installed reader gives, and one key in two splits. The same source
+bytes under different keys are a warning and no damage: ImageNet holds such copies, in
+training and validation images alike, and whoever trains on the subset decides on them.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from pipelines.options import exit_with, flag, parse
+from transforms.records import UsageError
+from transforms.verification import (
+    contents,
+    counts,
+    files,
+    identity,
+    images,
+    opening,
+    readers,
+    repeats,
+    rows,
+    sidecars,
+)
+from transforms.verification.opened import OpenedDataset
+from transforms.verification.rows import Row
+
+_PROG = "python -m pipelines.verify"
+_CHECKS = {
+    "commit mark": files.check_mark,
+    "files and checksums": files.check_files,
+    "list of files": files.check_layout,
+    "subset id": identity.check_subset_id,
+    "groups": identity.check_groups,
+    "recipe": identity.check_recipe,
+    "keys": contents.check_keys,
+    "labels": contents.check_labels,
+    "shards and order": contents.check_order,
+    "counts": counts.check_counts,
+    "sidecars and card": sidecars.check_sidecars,
+    "preview": sidecars.check_preview,
+    "copies within splits": repeats.check_repeats,
+    "images": images.check_images,
+}
+_WARNINGS = {
+    "wording": sidecars.check_wording,
+    "leaks between splits": repeats.check_leaks,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """Prove that a dataset is what it says.
+
+    The directory may stand alone: python -m pipelines.verify subsets/NAME/1.0.0
+    """
+
+    dataset: str = flag("the dataset's directory: OUTPUT/NAME/VERSION", metavar="DIR")
+    readers: tuple[str, ...] = flag(
+        "what it is opened with, by commas, where installed",
+        default=readers.READERS,
+        choices=readers.READERS,
+    )
+    threads: int = flag(
+        "threads that hash and decode", default=len(os.sched_getaffinity(0))
+    )
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the values."""
+        if not 1 <= self.threads <= 1024:
+            yield f"--threads {self.threads}: must be between 1 and 1024"
+        if self.dataset and (problem := find_problem(self.dataset)):
+            yield f"--dataset {self.dataset}: {problem}"
+
+
+def find_problem(directory: str) -> str:
+    """Say why a path is no dataset's directory, with the remedy."""
+    place = Path(directory)
+    if not place.is_dir():
+        return "is no folder; give OUTPUT/NAME/VERSION, as build printed it"
+    if (place / "__meta__").is_dir():
+        return ""
+    if place.name.endswith(".partial"):
+        return "is unfinished; run the same build with --resume"
+    inside = sorted(path.parent for path in place.glob("*/__meta__"))
+    inside += sorted(path.parent for path in place.glob("*/*/__meta__"))
+    if inside:
+        return f"is no dataset, but holds some; give {inside[0]}"
+    return "is no dataset (it has no __meta__); give OUTPUT/NAME/VERSION"
+
+
+def verify(options: VerifyOptions) -> Iterator[Row]:
+    """Run every check; each stands alone, so that all mismatches are found at once."""
+    dataset = OpenedDataset(options.dataset, options.threads)
+    for name, check in _CHECKS.items():
+        yield rows.run(name, partial(check, dataset))
+    for name, check in _WARNINGS.items():
+        yield rows.run(name, partial(check, dataset), found=rows.WARNING)
+    for name in options.readers:
+        yield opening.open_with(name, dataset)
+
+
+def give_verdict(found: Sequence[Row]) -> str:
+    """Sum the rows up in one line."""
+    bad = [row.check for row in found if row.result == rows.MISMATCH]
+    if bad:
+        return f"MISMATCH in {len(bad)} of {len(found)} checks: {', '.join(bad)}"
+    warned = sum(row.result == rows.WARNING for row in found)
+    absent = [row.check for row in found if row.result == rows.NOT_INSTALLED]
+    notes = f", {warned} with a warning" if warned else ""
+    notes += f", not {', '.join(absent)}" if absent else ""
+    return f"ok: {len(found)} checks{notes}"
+
+
+def name_positional(argv: Sequence[str]) -> list[str]:
+    """Give the one word that belongs to no flag the name of its flag."""
+    named: list[str] = []
+    for word, before in zip(argv, ["", *argv], strict=False):
+        is_value = before.startswith("--") and "=" not in before and before != "--help"
+        alone = not word.startswith("-") and not is_value
+        named += [f"--dataset={word}"] if alone else [word]
+    return named
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the job from the command line."""
+    try:
+        words = name_positional(argv)
+        options, _, beam_flags = parse(VerifyOptions, words, prog=_PROG)
+    except UsageError as error:
+        exit_with(error, 2)
+    if beam_flags:
+        exit_with(UsageError(f"{' '.join(beam_flags)}: verify runs without Beam"), 2)
+    try:
+        found = list(verify(options))
+    except KeyboardInterrupt:
+        exit_with(InterruptedError("stopped"), 130)
+    sys.stdout.write(f"{rows.format_table(found)}\n{give_verdict(found)}\n")
+    sys.exit(any(row.result == rows.MISMATCH for row in found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

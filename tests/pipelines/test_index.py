@@ -1,0 +1,134 @@
+"""The index job: every image once, with where its bytes lie."""
+
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import index
+from tests import making
+from transforms import storage
+from transforms.inventory import read_inventory
+
+
+def _index(imagenet, output, *more):
+    path = output / "index.parquet"
+    index.main([f"--input={imagenet}", f"--output={path}", *more])
+    return path
+
+
+def _rows(path):
+    return pq.read_table(path).to_pylist()
+
+
+def test_every_image_stands_in_it_with_its_bytes(mini_imagenet, tmp_path, capfd):
+    path = _index(mini_imagenet, tmp_path)
+    rows = _rows(path)
+    labels = making.read_labels(mini_imagenet / "LOC_val_solution.csv")
+    assert len(rows) == len({row["key"] for row in rows}) == 150
+    for row in rows:
+        where = f"{mini_imagenet}/{row['uri']}"
+        data = storage.read_range(where, row["offset"], row["length"])
+        assert data[:3] == b"\xff\xd8\xff" or data[:4] == b"\x89PNG"
+        assert row["wnid"] == labels.get(row["key"], row["key"][:9])
+        assert row["encoding"] == "raw"
+    assert capfd.readouterr().out == f"{path}\n"
+
+
+def test_inspection_tells_what_each_image_is(class_folders, tmp_path, capfd):
+    folder = tmp_path / "imagenet"
+    shutil.copytree(class_folders, folder)
+    broken = folder / "train/n02088364/n02088364_1.JPEG"
+    broken.write_bytes(broken.read_bytes()[:500])
+    rows = {row["key"]: row for row in _rows(_index(folder, tmp_path, "--inspect"))}
+    assert "1 images cannot be used" in capfd.readouterr().err
+    assert rows["n02088364_1"]["problem"] == "truncated image"
+    assert [row["problem"] for row in rows.values()].count("") == 149
+    assert rows["n02088364_3"]["mode"] == "CMYK"
+    assert rows["n02099601_5"]["format"] == "PNG"
+    whole = rows["n02088364_2"]
+    described = storage.describe_file(str(folder), whole["uri"])
+    assert whole["sha256"] == described.sha256
+    assert (whole["format"], whole["mode"]) == ("JPEG", "RGB")
+    assert whole["width"] > 0
+    assert whole["height"] > 0
+
+
+def test_index_is_the_same_every_time_and_for_any_workers(mini_imagenet, tmp_path):
+    once = _index(mini_imagenet, tmp_path / "a")
+    again = _index(
+        mini_imagenet,
+        tmp_path / "b",
+        "--direct_running_mode=multi_processing",
+        "--direct_num_workers=2",
+    )
+    assert once.read_bytes() == again.read_bytes()
+    assert [path.name for path in once.parent.iterdir()] == ["index.parquet"]
+
+
+def test_fingerprint_tells_inputs_apart_and_layouts_not(
+    mini_imagenet, class_folders, tmp_path
+):
+    first = read_inventory(str(_index(mini_imagenet, tmp_path / "a")))
+    same = read_inventory(str(_index(class_folders, tmp_path / "b")))
+    folder = tmp_path / "less"
+    shutil.copytree(class_folders, folder)
+    (folder / "train/n02088364/n02088364_1.JPEG").unlink()
+    less = read_inventory(str(_index(folder, tmp_path / "c")))
+    assert first.fingerprint == same.fingerprint != less.fingerprint
+    assert first.num_images == same.num_images
+
+
+def test_strays_are_told(class_folders, tmp_path, capfd):
+    folder = tmp_path / "imagenet"
+    shutil.copytree(class_folders, folder)
+    (folder / "train/n02088364/Thumbs.db").write_bytes(b"x")
+    _index(folder, tmp_path)
+    assert "1 files are not images and are left out (train/n02088364/Thumbs.db" in (
+        capfd.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--input=a", "--output=a.csv"], "--output a.csv: must end in .parquet"),
+        (["--output=a.parquet"], "--input: is required"),
+        (["--input=a"], "--output: is required"),
+        (["--input=nowhere", "--output=a.parquet"], "no such file or folder"),
+        (["--input=a", "--output=a.parquet", "--threads=0"], "--threads 0: must be"),
+    ],
+)
+def test_problems_are_named(flags, expected, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        index.main(flags)
+    assert ended.value.code == 2
+    assert expected in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_of_empty_classes_is_an_error(tmp_path, capfd):
+    (tmp_path / "n01440764").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        _index(tmp_path, tmp_path / "out")
+    assert ended.value.code == 2
+    assert "no images found in" in capfd.readouterr().err
+
+
+@pytest.mark.real
+def test_tiny_imagenet_is_found_whole(real_data, tmp_path):
+    inventory = read_inventory(str(_index(real_data / "tiny_imagenet", tmp_path)))
+    assert (inventory.total("train"), inventory.total("validation")) == (30_300, 5050)
+    assert len(inventory.wnids()) == 101
+    assert set(inventory.num_images.values()) == {300, 50}
+
+
+@pytest.mark.real
+def test_tiny_imagenet_without_its_labels_is_an_error(real_data, tmp_path, capfd):
+    archive = real_data / "tiny_imagenet" / "ILSVRC2012_img_val.tar"
+    (tmp_path / archive.name).symlink_to(archive)
+    with pytest.raises(SystemExit) as ended:
+        _index(tmp_path, tmp_path / "out")
+    assert ended.value.code == 2
+    assert "5050 validation images without labels" in capfd.readouterr().err

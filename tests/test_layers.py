@@ -1,0 +1,124 @@
+"""The dependency rule of the project, and the graph's names."""
+
+import ast
+import pkgutil
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+
+from pipelines import building, index, planning
+from transforms.commit import CommitSettings
+from transforms.strata import SamplePlan
+from transforms.write import ShardSettings
+
+ROOT = Path(__file__).parent.parent
+NOUN_FOLDERS = sorted(p.name for p in (ROOT / "transforms").iterdir() if p.is_dir())
+NOUN_FOLDERS = [name for name in NOUN_FOLDERS if not name.startswith("__")]
+# Beam steps and what they alone use.
+VERBS = {"find", "label", "index", "sample", "assign", "write", "commit"}
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _modules(pattern: str) -> list[Path]:
+    return sorted(ROOT.glob(pattern))
+
+
+@pytest.mark.parametrize("folder", NOUN_FOLDERS)
+def test_noun_folders_are_plain_python(folder):
+    for path in _modules(f"transforms/{folder}/**/*.py"):
+        tops = {name.split(".")[0] for name in _imports(path)}
+        assert not tops & {"apache_beam", "argparse", "obstore", "pipelines"}, path
+        assert not tops & {"google"}, path
+
+
+def test_only_verb_modules_import_beam():
+    users = {
+        path.stem
+        for path in _modules("transforms/**/*.py")
+        if any(name.split(".")[0] == "apache_beam" for name in _imports(path))
+    }
+    assert users == VERBS
+
+
+def test_transforms_never_import_pipelines():
+    for path in _modules("transforms/**/*.py"):
+        assert not any(name.startswith("pipelines") for name in _imports(path)), path
+
+
+def test_tensorflow_is_imported_by_readers_only():
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("pipelines", "transforms")
+        for path in _modules(f"{folder}/**/*.py")
+        if any(name.split(".")[0] in {"tensorflow", "keras"} for name in _imports(path))
+    }
+    assert all(path.startswith("transforms/verification/readers/") for path in users)
+
+
+def test_no_module_is_a_grab_bag():
+    names = {m.name.split(".")[-1] for m in pkgutil.walk_packages([str(ROOT)])}
+    assert not names & {"utils", "common", "core", "helpers", "base"}
+
+
+def test_no_module_is_long():
+    for folder in ("pipelines", "transforms"):
+        for path in _modules(f"{folder}/**/*.py"):
+            assert len(path.read_text().splitlines()) <= 275, path
+
+
+def _top_level_steps(define) -> list[str]:
+    root = beam.Pipeline("FnApiRunner")
+    define(root)
+    root.contains_external_transforms = False
+    return [part.full_label for part in root.transforms_stack[0].parts]
+
+
+def test_step_names_are_pinned():
+    """They are what a user sees in an engine's monitoring."""
+    settings = ShardSettings(
+        root="", plan_folder="", roots=[], name="", formats=[], folders=[],
+        images=None, num_threads=1,
+    )  # fmt: skip
+    commit = CommitSettings(
+        root="", target="", name="", version="", formats=[], table=None, subset_id="",
+        recipe={}, found={}, bad={}, chosen={}, max_failure_fraction=0,
+    )  # fmt: skip
+    plan = SamplePlan(
+        label_of={}, top_ups={}, images_per_group=1, sampler="uniform",
+        sampler_options=None, stratify_by_class=False, num_folds=1, seed=0,
+    )  # fmt: skip
+    assert _top_level_steps(
+        lambda root: index.define_pipeline(root, [], output="", parts_folder="")
+    ) == ["ListPieces", "FindImages", "LabelImages", "WriteIndex"]
+    assert _top_level_steps(
+        lambda root: planning.define_pipeline(
+            root,
+            index="",
+            num_row_groups=1,
+            sample_plan=plan,
+            images_per_shard=1,
+            plan_folder="",
+        )
+    ) == [
+        "ListRowGroups",
+        "SpreadRowGroups",
+        "SampleImages",
+        "AssignShards",
+        "WritePlan",
+    ]
+    assert _top_level_steps(
+        lambda root: building.define_pipeline(
+            root, shards=[], shard_settings=settings, commit_settings=commit
+        )
+    ) == ["ListShards", "WriteShards", "CommitDataset"]

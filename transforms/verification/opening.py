@@ -1,0 +1,150 @@
+"""Readers in processes of their own → whether users get what the manifest says."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from importlib import util
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import transforms
+from transforms.verification import readers, rows
+from transforms.verification.bars import show_bar
+from transforms.verification.opened import OpenedDataset
+from transforms.verification.rows import Problems, Row
+
+# A reader that hangs is ended after this long, and longer for many images.
+_LEAST_S, _IMAGES_PER_S = 300, 50
+
+
+class _Given(NamedTuple):
+    """What a reader gives for one image, as far as it has the fields."""
+
+    split: str
+    label: int
+    sha256: str
+    fine_label: int | None
+    wnid: str | None
+    file_name: str | None
+
+
+def open_with(name: str, dataset: OpenedDataset) -> Row:
+    """Open the dataset with one reader, where it is installed and has what to read."""
+    title, reader = f"opened with {name}", readers.load(name)
+    try:
+        if reader.FORMAT not in dataset.formats:
+            return Row(title, rows.NOT_WRITTEN, reader.FORMAT)
+    except rows.UNREADABLE as error:
+        return Row(title, rows.MISMATCH, "not opened", (rows.describe_error(error),))
+    if reader.LIBRARY and util.find_spec(reader.LIBRARY) is None:
+        return Row(title, rows.NOT_INSTALLED, f"pip install {reader.LIBRARY}")
+    return rows.run(title, partial(check_reader, dataset, name))
+
+
+def check_reader(dataset: OpenedDataset, name: str) -> Problems:
+    """Open the dataset with one reader; compare the names and every image."""
+    if len(dataset.digests) != dataset.num_images:
+        raise ValueError("the images could not be read, so there is nothing to compare")
+    columns = dataset.rows("key", "split", "label", "fine_label", "wnid")
+    expected = {
+        key: _Given(split, label, digest.hex(), fine_label, wnid, f"{key}.JPEG")
+        for (key, split, label, fine_label, wnid), digest in zip(
+            columns, dataset.digests, strict=True
+        )
+    }
+    num_read = 0
+    with show_bar(name, total=len(expected), unit="image") as bar:
+        lines = _read_lines(dataset, name)
+        yield from _compare_names(dataset, name, next(lines))
+        for key, split, labels, *others in lines:
+            num_read += 1
+            wanted = expected.pop(key, None)
+            for label in labels:
+                yield from _compare(key, wanted, _Given(split, label, *others))
+            bar.update()
+    for key, wanted in expected.items():
+        yield f"{key} of {wanted.split} is not read"
+    return f"{num_read} images: bytes, labels and names"
+
+
+def _compare(key: str, wanted: _Given | None, given: _Given) -> Iterator[str]:
+    if wanted is None:
+        yield f"{key} of {given.split} is read, and is unknown or read before"
+        return
+    for field, value, known in zip(_Given._fields, given, wanted, strict=True):
+        if value is not None and value != known:
+            yield f"{key} has {field} {value!r}, the manifest {known!r}"
+
+
+def _compare_names(
+    dataset: OpenedDataset, name: str, names: list[str] | None
+) -> Iterator[str]:
+    table = dataset.table
+    wanted = table.folders if readers.load(name).FORMAT == "folders" else table.names
+    if names is not None and names != list(wanted):
+        pairs = zip([*names, None], [*wanted, None], strict=False)
+        given, known = next((g, w) for g, w in pairs if g != w)
+        yield f"its labels' names differ: {given!r}, where groups.csv has {known!r}"
+
+
+def _read_lines(dataset: OpenedDataset, name: str) -> Iterator[Any]:
+    """Yield what a reader's process says.
+
+    Raises: ValueError: it failed, with its last word, or took too long.
+    """
+    module = "transforms.verification.reading"
+    directory = str(Path(dataset.directory).resolve())
+    command = [sys.executable, "-m", module, name, directory, *dataset.splits]
+    limit_s = _LEAST_S + dataset.num_images / _IMAGES_PER_S
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(  # noqa: S603  # our own module, no shell
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=_environment(scratch),
+            cwd=scratch,
+        ) as process,
+    ):
+        timer = threading.Timer(limit_s, process.kill)
+        timer.start()
+        try:
+            for line in process.stdout or ():
+                yield json.loads(line)
+            code = process.wait()
+        finally:
+            process.kill()
+            timed_out = not timer.is_alive()
+            timer.cancel()
+        if timed_out:
+            raise ValueError(f"the reader took more than {limit_s:.0f} s and was ended")
+        if code:
+            raise ValueError(f"the reader failed ({code}): {_last_line(errors)}")
+
+
+def _environment(scratch: str) -> dict[str, str]:
+    """Keep readers off the net, off other caches, and off the accelerator."""
+    root = str(Path(transforms.__file__).parents[1])
+    paths = [root, os.environ.get("PYTHONPATH", "")]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HOME": scratch,
+        "HF_HUB_OFFLINE": "1",
+        "NO_GCE_CHECK": "true",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+def _last_line(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    lines = errors.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no word")

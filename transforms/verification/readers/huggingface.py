@@ -1,0 +1,37 @@
+"""Tar shards and the card → images, through Hugging Face datasets, offline."""
+
+import importlib
+from collections.abc import Iterator, Sequence
+
+from transforms.verification.readers import ReadImage
+
+FORMAT = "webdataset"
+LIBRARY = "datasets"
+
+
+def read_names(directory: str) -> Sequence[str]:
+    """Return the names of the labels as the card gives them."""
+    datasets = importlib.import_module(LIBRARY)
+    splits = datasets.load_dataset(directory, streaming=True)
+    names: list[str] = next(iter(splits.values())).features["cls"].names
+    return names
+
+
+def read_images(
+    directory: str,
+    splits: Sequence[str],  # noqa: ARG001
+) -> Iterator[ReadImage]:
+    """Stream every split that the card names; nothing is copied to a cache."""
+    datasets = importlib.import_module(LIBRARY)
+    for split, images in datasets.load_dataset(directory, streaming=True).items():
+        for image in images.cast_column("jpg", datasets.Image(decode=False)):
+            labels = image["json"]
+            yield ReadImage(
+                str(split),
+                image["__key__"],
+                image["jpg"]["bytes"],
+                (image["cls"], labels["label"]),
+                labels["fine_label"],
+                labels["wnid"],
+                labels["file_name"],
+            )

@@ -1,0 +1,38 @@
+"""One reader, a dataset's directory → a line of JSON an image on stdout, and no more.
+
+Run as `python -m transforms.verification.reading READER DIRECTORY SPLIT…`, since
+readers do not stand each other in one process. The first line names the labels.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from transforms.verification import readers
+
+
+def main(argv: Sequence[str]) -> None:
+    """Open a dataset with one reader; what it raises ends the process."""
+    name, directory, *splits = argv
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as lines:
+        # What libraries print must not stand between the lines.
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        reader = readers.load(name)
+        lines.write(f"{json.dumps(reader.read_names(directory))}\n")
+        for image in reader.read_images(directory, splits):
+            line = [
+                image.key,
+                image.split,
+                image.labels,
+                hashlib.sha256(image.image).hexdigest(),
+                image.fine_label,
+                image.wnid,
+                image.file_name,
+            ]
+            lines.write(f"{json.dumps(line)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
