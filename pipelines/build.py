@@ -67,7 +67,7 @@ class BuildOptions:
         "what is made of image_size", default="shorter_side", choices=RESIZE_MODES
     )
     upscale: bool = flag("enlarge images that are smaller", default=False)
-    jpeg_quality: int = flag("1 to 95, chroma 4:2:0", default=90)
+    jpeg_quality: int = flag("1 to 100, chroma 4:2:0", default=90)
     output: str = flag("where datasets are made", default="subsets", metavar="DIR")
     name: str | None = flag(
         "the dataset's name (subset_<grouping>_n<N>_m<M>)", default=None

@@ -7,6 +7,7 @@ method's own `Options` is handed back for Beam. All problems are reported at onc
 import argparse
 import dataclasses
 import difflib
+import inspect
 import sys
 import types
 import typing
@@ -105,7 +106,7 @@ def _make_parser(
 ) -> _Parser:
     parser = _Parser(
         prog=prog,
-        description=options_class.__doc__,
+        description=inspect.getdoc(options_class),
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="All other flags are Apache Beam's, e.g. --runner.",
@@ -129,7 +130,7 @@ def _add_flags(
         text = field.metadata["help"].replace("%", "%%")
         if field.default is _MISSING:
             text += " (required)"
-        elif field.default not in {None, False, ()}:
+        elif field.default not in (None, ()) and field.default is not False:
             shown = field.default
             text += f" ({','.join(shown) if isinstance(shown, tuple) else shown})"
         settings: dict[str, Any] = {"dest": prefix + field.name, "help": text}

@@ -40,6 +40,7 @@ _CHECKS = {
     "recipe": identity.check_recipe,
     "keys": contents.check_keys,
     "labels": contents.check_labels,
+    "sources": contents.check_sources,
     "shards and order": contents.check_order,
     "counts": counts.check_counts,
     "sidecars and card": sidecars.check_sidecars,

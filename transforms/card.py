@@ -27,7 +27,7 @@ def _write_card(dataset: Dataset) -> str:
     sections = (
         _introduction(dataset),
         _table("Recipe", ("setting", "value"), _scalars(dataset.recipe)),
-        _table("Counts", ("what", "value"), _scalars(dataset.statistics)),
+        _table("Counts", ("images", "number"), _scalars(_totals(dataset))),
         _labels(dataset),
         _loading(dataset),
         _FIELDS,
@@ -120,6 +120,11 @@ def _table(title: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> str:
     heading = f"## {title}\n\n" if title else "\n"
     rule = "|".join(" --- " for _ in columns)
     return heading + "\n".join([_row(columns), f"|{rule}|", *lines]) + "\n"
+
+
+def _totals(dataset: Dataset) -> Mapping[str, JSON]:
+    totals = dataset.statistics.get("totals", {})
+    return totals if isinstance(totals, Mapping) else {}
 
 
 def _row(cells: tuple) -> str:

@@ -1,7 +1,7 @@
 """The verify job: a whole dataset passes with every reader, and damage is found.
 
-The second half is a mutation test. `DAMAGES` leave the checksums alone, as accidents do;
-`FORGERIES` make them anew afterwards, so that only what the files say can tell.
+The second half is a mutation test. `DAMAGES` leave the checksums alone, as accidents
+do; `FORGERIES` make them anew afterwards, so that only what the files say can tell.
 """
 
 import csv
@@ -455,7 +455,9 @@ FORGERIES: dict[str, tuple[str, Damage]] = {
     "width": ("images", set_value("width", 5, lower)),
     "null": ("keys", set_value("wnid", 5, None)),
     "column missing": ("keys", remake(lambda table: table.drop_columns("wnid"))),
-    "checksum of source": ("leaks between splits", set_value("source_sha256", 0, "x")),
+    "checksum of source": ("sources", set_value("source_sha256", 0, "x")),
+    "path of a machine": ("sources", set_value("source", 0, "/home/me/x.tar")),
+    "no source": ("sources", set_value("source_length", 0, 0)),
     "failures emptied": ("keys", write(FAILURES, lambda _: b"")),
     "failure added": ("subset id", add_failure),
     "groups exchanged": ("groups", swap_groups),

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from transforms import seeds
 from transforms.labels import classes
-from transforms.verification.opened import OpenedDataset
+from transforms.verification.opened import SHA256, OpenedDataset
 from transforms.verification.rows import Problems
 
 
@@ -38,6 +38,23 @@ def check_labels(dataset: OpenedDataset) -> Problems:
             yield f"{failure.key} ({failure.wnid}) failed with label {failure.label}"
     labels = pc.count_distinct(dataset.manifest["label"]).as_py()
     return f"{labels} labels as groups.csv has them"
+
+
+def check_sources(dataset: OpenedDataset) -> Problems:
+    """See that each image tells where it came from, and nothing of whose machine.
+
+    Whether that is true only the input can say.
+    """
+    names = ("key", "source", "source_offset", "source_length", "source_sha256")
+    for key, source, offset, length, checksum in dataset.rows(*names):
+        if not source or source.startswith("/") or ".." in source.split("/"):
+            yield f"{key} comes from {source!r}, no path in an input"
+        if offset < 0 or length <= 0:
+            yield f"{key} comes from {length} bytes at byte {offset}"
+        if not SHA256.fullmatch(checksum):
+            yield f"{key} has {checksum!r} as the sha256 of its source"
+    total = pc.sum(dataset.manifest["source_length"]).as_py() or 0
+    return f"{total / 1e6:,.1f} MB of originals"
 
 
 def check_order(dataset: OpenedDataset) -> Problems:

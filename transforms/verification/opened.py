@@ -29,7 +29,7 @@ STATISTICS = "__meta__/statistics.json"
 PREVIEW = "__meta__/preview.jpg"
 COMPLETE = "__meta__/complete.json"
 _MAX_SIDECAR_BYTES = 1 << 26
-_SHA256 = re.compile("[0-9a-f]{64}")
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class OpenedDataset:
         if value.keys() != {"subset_id", "files"} or not isinstance(files, dict):
             raise ValueError(f"{COMPLETE} must hold subset_id and files, nothing else")
         for name, checksum in [("subset_id", value["subset_id"]), *files.items()]:
-            if not isinstance(checksum, str) or not _SHA256.fullmatch(checksum):
+            if not isinstance(checksum, str) or not SHA256.fullmatch(checksum):
                 raise ValueError(f"{COMPLETE}: {name} is {checksum!r}, no sha256")
         for path in files:
             parts = PurePosixPath(path).parts

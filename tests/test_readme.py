@@ -1,0 +1,89 @@
+"""Every command and snippet of the README is run here, on the miniature ImageNet."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import miniature
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+# The miniature has fewer classes and images than ImageNet.
+SCALED = {
+    "--num_groups 20 --images_per_group 5000": "--num_groups 2 --images_per_group 20",
+    "--num_groups 100 --images_per_group 500": "--num_groups 3 --images_per_group 10",
+    "random_groups_n20_m5000": "random_groups_n2_m20",
+}
+
+
+def _blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def _commands():
+    text = "".join(_blocks("sh")).replace("\\\n", " ")
+    text = re.sub(r" +", " ", text)
+    for real, scaled in SCALED.items():
+        assert real in text
+        text = text.replace(real, scaled)
+    return text.splitlines()
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with ImageNet in it, as a reader of the README has one."""
+    folder = tmp_path_factory.mktemp("reader")
+    miniature.write_miniature(
+        str(folder / "IMAGENET"), num_classes=6, num_train=60, num_validation=10
+    )
+    return folder
+
+
+def test_commands_run_in_their_order(workplace):
+    for command in _commands():
+        words = shlex.split(command)
+        if words[0] == "make":
+            shown = subprocess.run(
+                ["make", "--dry-run", "--always-make", *words[1:]],
+                cwd=ROOT, capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            words = shlex.split(shown.stdout.splitlines()[-1])
+            assert words[1:] == ["-m", "pipelines.build"]
+        assert words[0] in {"python", ".venv/bin/python"}
+        if "pipelines.build" in words and "--input" in words:
+            words.append("--min_validation_images=40")
+        finished = subprocess.run(
+            [sys.executable, *words[1:]],
+            cwd=workplace,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+        assert finished.returncode == 0, f"{command}\n{finished.stderr}"
+
+
+def test_snippets_run(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    assert Path("subsets/demonstration/1.0.0").is_dir()
+    for code in _blocks("python"):
+        names: dict = {}
+        exec(code, names)
+        assert names["image"].mode == "RGB"
+        assert 0 <= names["label"] < 10
+
+
+def test_files_and_methods_that_it_names_exist():
+    for path in re.findall(r"`((?:transforms|pipelines|docs)/[a-z_./]*)`", README):
+        assert (ROOT / path).exists(), path
+    for path in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (ROOT / path).exists(), path
+    for folder in ("grouping", "sampling"):
+        for module in (ROOT / "transforms" / folder).glob("[a-z]*.py"):
+            assert f"| `{module.stem}` |" in README
+
+
+def test_it_is_short():
+    assert len(README.splitlines()) <= 150

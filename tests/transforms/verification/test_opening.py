@@ -1,0 +1,90 @@
+"""Readers run in processes of their own, and nothing that befalls one is lost."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tests import making
+from transforms.verification import opening, readers
+from transforms.verification.opened import OpenedDataset
+
+PICTURES = {
+    "folders/train/000_a/n01_1.JPEG": b"one",
+    "folders/train/001_b/n02_1.JPEG": b"two",
+    "folders/val/000_a/v_1.JPEG": b"three",
+    "folders/val/001_b/v_2.JPEG": b"four",
+}
+
+
+@pytest.fixture
+def folders(tmp_path) -> Path:
+    return making.write_files(tmp_path, PICTURES)
+
+
+@pytest.mark.parametrize("name", readers.READERS)
+def test_reader_says_what_it_needs_without_importing_it(name):
+    reader = readers.load(name)
+    assert reader.FORMAT in {"folders", "tfrecord", "webdataset"}
+    code = f"import sys; from transforms.verification import readers; \
+readers.load({name!r}); sys.exit({reader.LIBRARY!r} in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path.cwd())
+
+
+def test_folders_are_numbered_in_order(folders):
+    images = readers.load("image_folders").read_images(
+        str(folders), ["train", "validation"]
+    )
+    assert [(image.split, image.key, image.labels) for image in images] == [
+        ("train", "n01_1", (0,)),
+        ("train", "n02_1", (1,)),
+        ("validation", "v_1", (0,)),
+        ("validation", "v_2", (1,)),
+    ]
+
+
+def test_folders_that_timm_orders_otherwise_are_refused(tmp_path):
+    making.write_files(tmp_path, {f"folders/train/{n}/x": b"" for n in ("c2", "c10")})
+    with pytest.raises(ValueError, match="timm would number"):
+        list(readers.load("image_folders").read_images(str(tmp_path), ["train"]))
+
+
+def test_process_writes_names_and_then_a_line_an_image(folders):
+    command = [sys.executable, "-m", "transforms.verification.reading"]
+    done = subprocess.run(
+        [*command, "image_folders", str(folders), "train"],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+    )
+    names, *lines = map(json.loads, done.stdout.splitlines())
+    assert names == ["000_a", "001_b"]
+    assert [line[:3] for line in lines] == [
+        ["n01_1", "train", [0]],
+        ["n02_1", "train", [1]],
+    ]
+
+
+def open_dataset(root: Path) -> OpenedDataset:
+    """Open what has no more than a reader's process is told."""
+    dataset = OpenedDataset(str(root))
+    dataset.splits = ("train",)
+    dataset.manifest = pa.table({"key": ["n01_1", "n02_1"]})
+    return dataset
+
+
+def test_reader_that_fails_is_quoted(tmp_path):
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(ValueError, match=r"failed \(1\): FileNotFoundError: .*folders"):
+        list(opening._read_lines(dataset, "image_folders"))
+
+
+def test_reader_that_hangs_is_ended(folders, monkeypatch):
+    monkeypatch.setattr(opening, "_LEAST_S", 0)
+    monkeypatch.setattr(opening, "_IMAGES_PER_S", 1e9)
+    with pytest.raises(ValueError, match="and was ended"):
+        list(opening._read_lines(open_dataset(folders), "image_folders"))
