@@ -1,6 +1,5 @@
 """Beam's flags → a runner that loses nothing, and its errors → ours."""
 
-import difflib
 import logging
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -13,6 +12,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
+from pipelines.options import describe_unknown
 from transforms.records import JobError, UsageError
 
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
@@ -34,7 +34,7 @@ def find_flag_problems(flags: Sequence[str], ours: Collection[str] = ()) -> list
     options = PipelineOptions(list(flags))
     known = set(options.get_all_options())
     unknown = set(options.get_all_options(retain_unknown_options=True)) - known
-    problems = [_describe_unknown(name, [*ours, *known]) for name in sorted(unknown)]
+    problems = [describe_unknown(name, [*ours, *known]) for name in sorted(unknown)]
     problems += [f"{word}: not a flag" for word in _stray_words(flags)]
     if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
         problems.append(
@@ -61,13 +61,6 @@ def _stray_words(flags: Sequence[str]) -> list[str]:
         for flag, last in zip(flags, before, strict=False)
         if not flag.startswith("-") and (not last.startswith("-") or "=" in last)
     ]
-
-
-def _describe_unknown(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"--{name}: unknown flag" + (
-        f"; did you mean --{close[0]}?" if close else ""
-    )
 
 
 def is_local(options: PipelineOptions) -> bool:

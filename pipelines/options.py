@@ -11,7 +11,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from transforms.records import UsageError
@@ -57,6 +57,7 @@ def parse(
     *,
     prog: str,
     methods: Mapping[str, Mapping[str, type]] | None = None,
+    takes_beam_flags: bool = True,
 ) -> tuple[OptionsT, dict[str, Any], list[str]]:
     """Parse a command line.
 
@@ -66,14 +67,17 @@ def parse(
       prog: how the program is called.
       methods: flag → its values → each one's own options class, whose fields become
         `--<value>_<field>` flags, e.g. {"grouping": {"manual": manual.Options}}.
+      takes_beam_flags: whether flags that are not ours may be Beam's.
     Returns: The options, the chosen methods' own options by flag, and Beam's flags.
     Raises: UsageError: every problem, a line each.
     """
     methods = methods or {}
     parser = _make_parser(options_class, prog=prog, methods=methods)
+    if takes_beam_flags:
+        parser.epilog = "All other flags are Apache Beam's, e.g. --runner."
     parsed, rest = parser.parse_known_args(argv)
     given = {name: value for name, value in vars(parsed).items() if value is not None}
-    rest, problems = _check_unknown(parser, rest)
+    problems = _find_unknown(parser, rest, takes_beam_flags=takes_beam_flags)
     options, found = _convert(options_class, given, prefix="")
     problems += found
     chosen = {}
@@ -109,7 +113,6 @@ def _make_parser(
         description=inspect.getdoc(options_class),
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="All other flags are Apache Beam's, e.g. --runner.",
     )
     _add_flags(parser, options_class, prefix="")
     for classes in methods.values():
@@ -213,17 +216,30 @@ def _check_choice(word: str, choices: Sequence[str]) -> None:
         raise ValueError(f"is not one of {', '.join(choices)}{hint}")
 
 
-def _check_unknown(parser: _Parser, rest: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split what is left into Beam's flags and flags that nobody knows.
+def _find_unknown(
+    parser: _Parser, rest: Sequence[str], *, takes_beam_flags: bool
+) -> list[str]:
+    """Name what is left and nobody knows.
 
     Beam is asked only when something is left, since its import takes a second.
     """
     if not rest:
-        return [], []
+        return []
+    ours = {s.removeprefix("--") for s in parser._option_string_actions}
+    if not takes_beam_flags:
+        return [describe_unknown(word, ours) for word in rest if word.startswith("--")]
     from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
-    ours = {s.removeprefix("--") for s in parser._option_string_actions}
-    return list(rest), engine.find_flag_problems(rest, ours)
+    return engine.find_flag_problems(rest, ours)
+
+
+def describe_unknown(word: str, known: Collection[str]) -> str:
+    """Say that nobody knows a flag, and which was perhaps meant."""
+    name = word.removeprefix("--").split("=", 1)[0]
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"--{name}: unknown flag" + (
+        f"; did you mean --{close[0]}?" if close else ""
+    )
 
 
 def exit_with(error: Exception, code: int) -> NoReturn:

@@ -11,18 +11,18 @@ from transforms.commit import CommitSettings
 _LOADERS = {
     "webdataset": """\
 import glob, webdataset
-shards = sorted(glob.glob("{target}/train/*.tar"))
+shards = sorted(glob.glob("{target}/{split}/*.tar"))
 images = webdataset.WebDataset(shards, shardshuffle=False).decode("pilrgb")
 image, label = next(iter(images.to_tuple("jpg", "cls")))""",
     "tfrecord": """\
 import tensorflow_datasets as tfds
 builder = tfds.builder_from_directory("{target}")
-images = builder.as_dataset(split="train")
+images = builder.as_dataset(split="{split}")
 example = next(iter(images))  # example["image"], example["label"]""",
     "folders": """\
 from keras.utils import image_dataset_from_directory
 images = image_dataset_from_directory(
-    "{target}/folders/train", image_size=(224, 224))
+    "{target}/folders/{split}", image_size=(224, 224))
 batch, labels = next(iter(images))""",
 }
 
@@ -43,7 +43,8 @@ def describe_dataset(target: str) -> str:
     statistics = json.loads(Path(target, commit.STATISTICS).read_bytes())
     recipe = json.loads(Path(target, commit.RECIPE).read_bytes())
     format_name = recipe["formats"][0]
-    loader = _LOADERS[format_name].format(target=target)
+    split = next(iter(statistics["groups"][0]["written"]))
+    loader = _LOADERS[format_name].format(target=target, split=split)
     return "\n".join([
         f"{recipe['name']} {recipe['dataset_version']}, subset "
         f"{statistics['subset_id'][:12]}",

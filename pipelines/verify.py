@@ -132,11 +132,9 @@ def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     try:
         words = name_positional(argv)
-        options, _, beam_flags = parse(VerifyOptions, words, prog=_PROG)
+        options, _, _ = parse(VerifyOptions, words, prog=_PROG, takes_beam_flags=False)
     except UsageError as error:
         exit_with(error, 2)
-    if beam_flags:
-        exit_with(UsageError(f"{' '.join(beam_flags)}: verify runs without Beam"), 2)
     try:
         found = list(verify(options))
     except KeyboardInterrupt:

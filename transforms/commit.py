@@ -215,11 +215,15 @@ def make_preview(root: str, table: GroupTable) -> bytes:
 
 
 def _remove_others(root: str, keep: set[str]) -> None:
-    """Leave only the dataset: parts, plan and what a killed run left behind go."""
+    """Leave only the dataset: parts, plan and what a killed run left behind go.
+
+    Empty folders stay: a class without validation images needs its own in `folders`.
+    """
     for path in list(storage.list_files(root)):
         if path not in keep:
             Path(root, path).unlink()
-    storage.remove_empty_folders(root)
+    for folder in ("parts", "plan"):
+        storage.remove_folder(f"{root}/{folder}")
 
 
 @dataclasses.dataclass

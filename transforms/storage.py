@@ -212,13 +212,6 @@ def rename_folder(source: str, target: str) -> None:
         raise JobError(f"{source} could not become {target}: {error}") from error
 
 
-def remove_empty_folders(root: str) -> None:
-    """Remove the folders below a root that hold nothing."""
-    for folder, _, _ in os.walk(root, topdown=False):
-        if folder != root and not any(Path(folder).iterdir()):
-            Path(folder).rmdir()
-
-
 def flush() -> None:
     """Bring to the disk what was written, so that a commit mark speaks the truth."""
     os.sync()

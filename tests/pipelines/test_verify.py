@@ -164,7 +164,7 @@ def test_unfinished_dataset_is_named(tmp_path, capsys):
         (["--thread", "2"], "did you mean --threads"),
         (["--threads", "0"], "must be between"),
         (["--readers", "tfdss"], "did you mean tfds"),
-        (["--runner", "DirectRunner"], "without Beam"),
+        (["--runner", "DirectRunner"], "--runner: unknown flag"),
     ],
     ids=["nothing", "misspelt", "out of bounds", "reader", "beam"],
 )
