@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help install install-dev demo test lint format clean
+.PHONY: help install install-dev demo test package lint format clean
 
 help:
 	@echo "make demo    install, and build a small subset of a drawn miniature ImageNet"
@@ -33,11 +33,22 @@ lint: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+format: install-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
 # With SUBSETS_REAL_DATA set, the suite that reads real photographs runs as well.
 MARKED := -m "not torch$(if $(SUBSETS_REAL_DATA),, and not real)"
 test: lint
 	$(BIN)/pytest $(MARKED) --cov=pipelines --cov=transforms --cov-branch \
 	  --cov-report=term:skip-covered --durations=10
+
+# The wheel alone, in a folder of its own, must build the demonstration.
+package: install-dev
+	rm -rf build
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(BIN)/pip install --quiet --no-deps --target build/installed build/wheel/*.whl
+	cd build && PYTHONPATH=installed ../$(RUN) -m pipelines.build --output demonstration
 
 clean:
 	rm -rf .venv build dist *.egg-info

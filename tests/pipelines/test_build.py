@@ -349,6 +349,25 @@ def test_oddities_are_counted_and_no_failures(mini_imagenet, tmp_path):
         assert list(csv.DictReader(file)) == []
 
 
+def test_class_without_validation_images_keeps_its_folder(class_folders, tmp_path):
+    """Else torchvision and keras would number the other classes differently."""
+    folder = tmp_path / "imagenet"
+    shutil.copytree(class_folders, folder)
+    wnids = sorted(path.name for path in (folder / "val").iterdir())
+    shutil.rmtree(folder / "val" / wnids[0])
+    dataset = building.run(
+        folder,
+        tmp_path,
+        grouping="all_classes",
+        num_groups=None,
+        formats="folders",
+        min_validation_images=0,
+        images_per_group=9,
+    )
+    for split in ("train", "val"):
+        assert sorted(p.name for p in (dataset / "folders" / split).iterdir()) == wnids
+
+
 def test_shards_hold_what_the_manifest_says(dataset):
     for shard, rows in itertools.groupby(
         building.manifest(dataset), key=lambda row: row["file"]
