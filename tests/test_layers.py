@@ -7,7 +7,8 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
-from pipelines import building, index, planning
+from pipelines import index
+from pipelines.building import planning, writing
 from transforms.commit import CommitSettings
 from transforms.strata import SamplePlan
 from transforms.write import ShardSettings
@@ -118,7 +119,7 @@ def test_step_names_are_pinned():
         "WritePlan",
     ]
     assert _top_level_steps(
-        lambda root: building.define_pipeline(
+        lambda root: writing.define_pipeline(
             root, shards=[], shard_settings=settings, commit_settings=commit
         )
     ) == ["ListShards", "WriteShards", "CommitDataset"]

@@ -9,11 +9,13 @@ import functools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import apache_beam as beam
 
-from pipelines import engine, feasibility, inputs, recipes
+from pipelines import engine, inputs
+from pipelines.building import feasibility, recipes
+from pipelines.building.options import BuildOptions
 from pipelines.index import index_images
 from transforms import grouping, groups, index_table, plan
 from transforms.assign import AssignShards
@@ -25,15 +27,12 @@ from transforms.records import ImageClass
 from transforms.sample import SampleImages
 from transforms.strata import SamplePlan
 
-if TYPE_CHECKING:
-    from pipelines.build import BuildOptions
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
     """A build's options, those of its methods, and Beam's flags."""
 
-    options: "BuildOptions"
+    options: BuildOptions
     grouping_options: Any
     sampling_options: Any
     beam_flags: Sequence[str]
@@ -43,7 +42,7 @@ class Request:
 class BuildPlan:
     """All that is decided before the first image is read."""
 
-    options: "BuildOptions"  # with the name
+    options: BuildOptions  # with the name
     inventory: Inventory
     table: GroupTable
     folder: str  # of the plan's files

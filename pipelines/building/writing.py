@@ -9,8 +9,9 @@ from pathlib import Path
 
 import apache_beam as beam
 
-from pipelines import engine, miniature, output, planning, summary
-from pipelines.planning import BuildPlan, Request
+from pipelines import engine, miniature
+from pipelines.building import output, planning, summary
+from pipelines.building.planning import BuildPlan, Request
 from transforms import groups, plan, progress, statistics
 from transforms.commit import CommitDataset, CommitSettings
 from transforms.grouping import random_classes

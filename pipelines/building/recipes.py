@@ -6,17 +6,15 @@ No path, host, time or number of threads stands in a recipe.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
+from pipelines.building.options import BuildOptions
 from transforms import __version__
 from transforms.groups import Grouping, GroupTable
 from transforms.images.settings import describe_libraries
 from transforms.records import Shard
-
-if TYPE_CHECKING:
-    from pipelines.build import BuildOptions
 
 # Flags that decide the subset or its bytes; the others decide how the work is done.
 _RECIPE_FLAGS = (
@@ -36,7 +34,7 @@ _RECIPE_FLAGS = (
 
 
 def make_recipe(
-    options: "BuildOptions",
+    options: BuildOptions,
     *,
     grouping_options: object,
     sampling_options: object,

@@ -2,17 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
+from pipelines.building.options import BuildOptions
 from transforms import storage
 from transforms.groups import GroupTable
 from transforms.images.settings import ImageSettings
 from transforms.inventory import Inventory
 from transforms.records import UsageError
 from transforms.top_up import validation_top_up
-
-if TYPE_CHECKING:
-    from pipelines.build import BuildOptions
 
 # Measured on ImageNet's photographs at quality 90, 4:2:0: 0.25 to 0.5 bytes a pixel.
 _BYTES_A_PIXEL, _BYTES_A_RECORD = 0.45, 3072
@@ -44,7 +41,7 @@ class Availability:
 
 
 def check(
-    options: "BuildOptions", inventory: Inventory, table: GroupTable
+    options: BuildOptions, inventory: Inventory, table: GroupTable
 ) -> Availability:
     """Measure what each group has, and see that it is enough.
 

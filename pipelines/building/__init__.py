@@ -1,0 +1,1 @@
+"""The build job's own parts: its options, its plan, its output, its words."""

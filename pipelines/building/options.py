@@ -1,0 +1,155 @@
+"""The flags of the build job, and what may be wrong with them."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+
+from pipelines.options import flag
+from transforms import formats, grouping, sampling
+from transforms.formats import tfrecord
+from transforms.images.settings import RESIZE_MODES, ImageSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """Build one subset of ImageNet: N groups of classes × M training images each.
+
+    Without --input: a demonstration on a miniature ImageNet that is drawn for it.
+    """
+
+    input: tuple[str, ...] = flag(
+        "raw ImageNet (archive, class folders, Kaggle's tree; repeatable) or an index",
+        default=(),
+        metavar="PATH",
+    )
+    validation_labels: str | None = flag(
+        "labels of flat validation images (LOC_val_solution.csv beside them, else the "
+        "official ones where they fit)",
+        default=None,
+        metavar="FILE",
+    )
+    grouping: str | None = flag(
+        "how classes are grouped", default=None, choices=grouping.METHODS
+    )
+    num_groups: int | None = flag("number of groups, N, from 2", default=None)
+    groups: str | None = flag(
+        "a table of groups, CSV or YAML: your own, or any earlier groups.csv",
+        default=None,
+        metavar="FILE",
+    )
+    sampling: str = flag(
+        "how images are chosen", default="uniform", choices=sampling.SAMPLERS
+    )
+    images_per_group: int | None = flag(
+        "training images a group, M; all with --folds or all_classes when not given",
+        default=None,
+    )
+    stratify_by_class: bool = flag(
+        "take equally many of each class of a group, as far as they have them",
+        default=False,
+    )
+    folds: int = flag("2: halve each class into fold_a and fold_b", default=1)
+    min_validation_images: int = flag(
+        "validation images to reach, with training images set aside where the official "
+        "ones are fewer",
+        default=10_000,
+    )
+    allow_small_validation: bool = flag(
+        "rather have fewer validation images than fewer training images", default=False
+    )
+    image_size: int = flag("side in pixels", default=256)
+    resize_mode: str = flag(
+        "what is made of image_size", default="shorter_side", choices=RESIZE_MODES
+    )
+    upscale: bool = flag("enlarge images that are smaller", default=False)
+    jpeg_quality: int = flag("1 to 100, chroma 4:2:0", default=90)
+    output: str = flag("where datasets are made", default="subsets", metavar="DIR")
+    name: str | None = flag(
+        "the dataset's name (subset_<grouping>_n<N>_m<M>)", default=None
+    )
+    dataset_version: str = flag("x.y.z", default="1.0.0")
+    formats: tuple[str, ...] = flag(
+        "what to write, by commas",
+        default=("webdataset", "tfrecord"),
+        choices=formats.FORMATS,
+    )
+    images_per_shard: int = flag("at most, within one", default=1000)
+    seed: int = flag("decides every choice and order", default=0)
+    max_failure_fraction: float = flag(
+        "share of the chosen images that may be unreadable", default=0.0
+    )
+    resume: bool = flag("go on where a run was stopped", default=False)
+    plan_only: bool = flag("decide everything, read no image", default=False)
+    threads: int = flag(
+        "threads that make images", default=len(os.sched_getaffinity(0))
+    )
+
+    @property
+    def is_demonstration(self) -> bool:
+        """Whether the miniature is to be drawn."""
+        return not self.input and self.grouping is None and self.groups is None
+
+    @property
+    def images(self) -> ImageSettings:
+        """What becomes of each picture."""
+        return ImageSettings(
+            image_size=self.image_size,
+            resize_mode=self.resize_mode,
+            upscale=self.upscale,
+            jpeg_quality=self.jpeg_quality,
+        )
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the values, each with flag, value and remedy."""
+        if not self.is_demonstration:
+            yield from self._missing()
+        yield from self._out_of_bounds()
+        yield from self.images.problems()
+        if self.name and (problem := tfrecord.name_problem(self.name)):
+            yield f"--name {self.name}: {problem}"
+        numbers = self.dataset_version.split(".")
+        if len(numbers) != 3 or not all(n.isdecimal() for n in numbers):
+            yield f"--dataset_version {self.dataset_version}: must be x.y.z, e.g. 1.0.0"
+        if not self.formats or len(set(self.formats)) != len(self.formats):
+            yield f"--formats {','.join(self.formats)}: name each format once"
+
+    def _missing(self) -> Iterator[str]:
+        if not self.input:
+            yield "--input: is required (raw ImageNet, or an index)"
+        if self.grouping is None:
+            yield f"--grouping: is required (one of {', '.join(grouping.METHODS)})"
+        if self.groups and self.grouping not in {None, "manual"}:
+            yield f"--groups {self.groups}: goes with --grouping=manual only"
+        if self.grouping == "manual" and not self.groups:
+            yield "--grouping manual: needs --groups FILE"
+        if self.num_groups is None and self.grouping in {
+            "random_classes",
+            "random_groups",
+        }:
+            yield "--num_groups: is required (how many groups)"
+        takes_all = self.folds != 1 or self.grouping == "all_classes"
+        if self.images_per_group is None and not takes_all:
+            yield "--images_per_group: is required (training images a group)"
+
+    def _out_of_bounds(self) -> Iterator[str]:
+        bounds: Mapping[str, tuple[float, float]] = {
+            "num_groups": (2, 65_535),
+            "images_per_group": (1, 10**9),
+            "folds": (1, 2),
+            "min_validation_images": (0, 10**9),
+            "images_per_shard": (1, 1_000_000),
+            "max_failure_fraction": (0, 1),
+            "threads": (1, 1024),
+        }
+        for name, (least, most) in bounds.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                yield f"--{name} {value}: must be between {least} and {most}"
+
+
+def method_options() -> dict[str, dict[str, type]]:
+    """Return the options of every grouping and sampler, for the parser."""
+    return {
+        "grouping": {name: grouping.load(name).Options for name in grouping.METHODS},
+        "sampling": {name: sampling.load(name).Options for name in sampling.SAMPLERS},
+    }
