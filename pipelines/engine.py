@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
-from pipelines.options import describe_unknown
+from pipelines import spelling
 from transforms.records import JobError, UsageError
 
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
@@ -34,7 +34,10 @@ def find_flag_problems(flags: Sequence[str], ours: Collection[str] = ()) -> list
     options = PipelineOptions(list(flags))
     known = set(options.get_all_options())
     unknown = set(options.get_all_options(retain_unknown_options=True)) - known
-    problems = [describe_unknown(name, [*ours, *known]) for name in sorted(unknown)]
+    problems = [
+        spelling.describe_unknown_flag(name, [*ours, *known])
+        for name in sorted(unknown)
+    ]
     problems += [f"{word}: not a flag" for word in _stray_words(flags)]
     if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
         problems.append(

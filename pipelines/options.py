@@ -6,14 +6,14 @@ method's own `Options` is handed back for Beam. All problems are reported at onc
 
 import argparse
 import dataclasses
-import difflib
 import inspect
 import sys
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, Protocol, TypeVar
 
+from pipelines import spelling
 from transforms.records import UsageError
 
 _MISSING = dataclasses.MISSING
@@ -211,8 +211,7 @@ def _to_kind(text: Any, kind: Any, metadata: Mapping[str, Any]) -> Any:
 
 def _check_choice(word: str, choices: Sequence[str]) -> None:
     if choices and word not in choices:
-        close = difflib.get_close_matches(word, choices, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = spelling.hint(word, choices)
         raise ValueError(f"is not one of {', '.join(choices)}{hint}")
 
 
@@ -227,19 +226,11 @@ def _find_unknown(
         return []
     ours = {s.removeprefix("--") for s in parser._option_string_actions}
     if not takes_beam_flags:
-        return [describe_unknown(word, ours) for word in rest if word.startswith("--")]
+        names = (w.removeprefix("--").split("=", 1)[0] for w in rest if w[:2] == "--")
+        return [spelling.describe_unknown_flag(name, ours) for name in names]
     from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
     return engine.find_flag_problems(rest, ours)
-
-
-def describe_unknown(word: str, known: Collection[str]) -> str:
-    """Say that nobody knows a flag, and which was perhaps meant."""
-    name = word.removeprefix("--").split("=", 1)[0]
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"--{name}: unknown flag" + (
-        f"; did you mean --{close[0]}?" if close else ""
-    )
 
 
 def exit_with(error: Exception, code: int) -> NoReturn:
