@@ -41,6 +41,7 @@ class GroupingRequest:
     min_validation_images: int
     allow_small_validation: bool
     groups_file: str | None
+    confusion_file: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,11 @@ class BuildOptions:
         default=None,
         metavar="FILE",
     )
+    confusion: str | None = flag(
+        "a confusion matrix, as python -m pipelines.confusion writes it",
+        default=None,
+        metavar="FILE",
+    )
     sampling: str = flag(
         "how images are chosen", default="uniform", choices=sampling.SAMPLERS
     )

@@ -162,6 +162,7 @@ def _group_classes(
             min_validation_images=options.min_validation_images,
             allow_small_validation=options.allow_small_validation,
             groups_file=options.groups,
+            confusion_file=options.confusion,
         ),
         request.grouping_options,
     )
