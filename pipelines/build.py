@@ -4,7 +4,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.building.options import BuildOptions, method_options
+from pipelines import presets
+from pipelines.building.options import (
+    BuildOptions,
+    default_options,
+    method_options,
+)
 from pipelines.options import exit_with, parse
 from transforms.records import JobError, UsageError
 
@@ -37,9 +42,10 @@ def _run(
     from pipelines.building import writing  # noqa: PLC0415
     from pipelines.building.planning import Request  # noqa: PLC0415
 
+    options = presets.expand(options)
     request = Request(
         options=options,
-        grouping_options=own.get("grouping"),
+        grouping_options=own.get("grouping") or default_options(options.grouping),
         sampling_options=own["sampling"],
         beam_flags=beam_flags,
     )

@@ -51,12 +51,12 @@ def check(
     available = measure(
         inventory,
         table,
-        min_validation_images=options.min_validation_images,
+        min_validation_images=options.min_validation_images or 0,
         reserved=reserved,
     )
     problems = [*find_short_groups(available, table, options.images_per_group)]
     if not options.allow_small_validation:
-        problems += find_small_validation(available, options.min_validation_images)
+        problems += find_small_validation(available, options.min_validation_images or 0)
     if not options.plan_only:
         needed = estimate_bytes(
             available.count_images(options.images_per_group),

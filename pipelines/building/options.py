@@ -4,6 +4,8 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 
+from pipelines import presets
+from pipelines.classes import GroupingFlags
 from pipelines.options import flag
 from transforms import formats, grouping, sampling
 from transforms.formats import tfrecord
@@ -11,7 +13,7 @@ from transforms.images.settings import RESIZE_MODES, ImageSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BuildOptions:
+class BuildOptions(GroupingFlags):
     """Build one subset of ImageNet: N groups of classes × M training images each.
 
     Without --input: a demonstration on a miniature ImageNet that is drawn for it.
@@ -28,40 +30,14 @@ class BuildOptions:
         default=None,
         metavar="FILE",
     )
-    grouping: str | None = flag(
-        "how classes are grouped", default=None, choices=grouping.METHODS
-    )
-    num_groups: int | None = flag("number of groups, N, from 2", default=None)
-    groups: str | None = flag(
-        "a table of groups, CSV or YAML: your own, or any earlier groups.csv",
-        default=None,
-        metavar="FILE",
-    )
-    confusion: str | None = flag(
-        "a confusion matrix, as python -m pipelines.confusion writes it",
-        default=None,
-        metavar="FILE",
-    )
     sampling: str = flag(
         "how images are chosen", default="uniform", choices=sampling.SAMPLERS
-    )
-    images_per_group: int | None = flag(
-        "training images a group, M; all with --folds or all_classes when not given",
-        default=None,
     )
     stratify_by_class: bool = flag(
         "take equally many of each class of a group, as far as they have them",
         default=False,
     )
     folds: int = flag("2: halve each class into fold_a and fold_b", default=1)
-    min_validation_images: int = flag(
-        "validation images to reach, with training images set aside where the official "
-        "ones are fewer",
-        default=10_000,
-    )
-    allow_small_validation: bool = flag(
-        "rather have fewer validation images than fewer training images", default=False
-    )
     image_size: int = flag("side in pixels", default=256)
     resize_mode: str = flag(
         "what is made of image_size", default="shorter_side", choices=RESIZE_MODES
@@ -79,7 +55,6 @@ class BuildOptions:
         choices=formats.FORMATS,
     )
     images_per_shard: int = flag("at most, within one", default=1000)
-    seed: int = flag("decides every choice and order", default=0)
     max_failure_fraction: float = flag(
         "share of the chosen images that may be unreadable", default=0.0
     )
@@ -92,7 +67,7 @@ class BuildOptions:
     @property
     def is_demonstration(self) -> bool:
         """Whether the miniature is to be drawn."""
-        return not self.input and self.grouping is None and self.groups is None
+        return not (self.input or self.preset or self.grouping or self.groups)
 
     @property
     def images(self) -> ImageSettings:
@@ -106,9 +81,10 @@ class BuildOptions:
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values, each with flag, value and remedy."""
+        yield from presets.find_contradictions(self)
         if not self.is_demonstration:
-            yield from self._missing()
-        yield from self._out_of_bounds()
+            yield from presets.expand(self)._find_missing()
+        yield from self._find_out_of_bounds()
         yield from self.images.problems()
         if self.name and (problem := tfrecord.name_problem(self.name)):
             yield f"--name {self.name}: {problem}"
@@ -118,7 +94,7 @@ class BuildOptions:
         if not self.formats or len(set(self.formats)) != len(self.formats):
             yield f"--formats {','.join(self.formats)}: name each format once"
 
-    def _missing(self) -> Iterator[str]:
+    def _find_missing(self) -> Iterator[str]:
         if not self.input:
             yield "--input: is required (raw ImageNet, or an index)"
         if self.grouping is None:
@@ -136,7 +112,7 @@ class BuildOptions:
         if self.images_per_group is None and not takes_all:
             yield "--images_per_group: is required (training images a group)"
 
-    def _out_of_bounds(self) -> Iterator[str]:
+    def _find_out_of_bounds(self) -> Iterator[str]:
         bounds: Mapping[str, tuple[float, float]] = {
             "num_groups": (2, 65_535),
             "images_per_group": (1, 10**9),
@@ -158,3 +134,8 @@ def method_options() -> dict[str, dict[str, type]]:
         "grouping": {name: grouping.load(name).Options for name in grouping.METHODS},
         "sampling": {name: sampling.load(name).Options for name in sampling.SAMPLERS},
     }
+
+
+def default_options(method: str | None) -> object:
+    """Return the defaults of a grouping that the command line did not name itself."""
+    return grouping.load(method or "all_classes").Options()

@@ -13,17 +13,15 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipelines import engine, inputs
+from pipelines import classes, engine, inputs
 from pipelines.building import feasibility, recipes
 from pipelines.building.options import BuildOptions
 from pipelines.index import index_images
-from transforms import grouping, groups, index_table, plan
+from transforms import index_table, plan
 from transforms.assign import AssignShards
-from transforms.groups import Grouping, GroupingRequest, GroupTable
-from transforms.inventory import ClassSplit, Inventory, read_inventory
-from transforms.labels import classes
+from transforms.groups import GroupTable
+from transforms.inventory import Inventory, read_inventory
 from transforms.plan import PlannedShard
-from transforms.records import ImageClass
 from transforms.sample import SampleImages
 from transforms.strata import SamplePlan
 
@@ -70,7 +68,11 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
     """
     options = request.options
     index, inventory = _find_images(request, scratch)
-    table, result = _group_classes(request, inventory)
+    table, result = classes.group_classes(
+        classes.list_classes(inventory),
+        options,
+        request.grouping_options,
+    )
     sample_plan = _plan_sample(request, inventory, table)
     folder = str(Path(scratch, "plan").absolute())
     Path(folder).mkdir()
@@ -84,8 +86,7 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
     )
     engine.run(define, engine.make_beam_options(request.beam_flags))
     if options.name is None:
-        images = options.images_per_group or "all"
-        name = f"subset_{options.grouping}_n{table.num_groups}_m{images}"
+        name = _name_dataset(request, table)
         options = dataclasses.replace(options, name=name)
     shards = plan.list_shards(folder)
     subset_id = plan.compute_subset_id(
@@ -131,46 +132,6 @@ def _find_images(request: Request, scratch: str) -> tuple[str, Inventory]:
     return index, inventory
 
 
-def list_classes(inventory: Inventory) -> tuple[ImageClass, ...]:
-    """Return the classes of an input as groupings see them."""
-    counts = inventory.num_images
-    return tuple(
-        ImageClass(
-            wnid,
-            classes.class_index(wnid),
-            classes.display_name(wnid),
-            counts.get(ClassSplit(wnid, "train"), 0),
-            counts.get(ClassSplit(wnid, "validation"), 0),
-        )
-        for wnid in inventory.wnids()
-    )
-
-
-def _group_classes(
-    request: Request, inventory: Inventory
-) -> tuple[GroupTable, Grouping]:
-    """Group the classes that the input holds."""
-    options = request.options
-    held = list_classes(inventory)
-    method = grouping.load(options.grouping or "")
-    result = method.group_classes(
-        GroupingRequest(
-            classes=held,
-            num_groups=options.num_groups,
-            seed=options.seed,
-            images_per_group=options.images_per_group,
-            min_validation_images=options.min_validation_images,
-            allow_small_validation=options.allow_small_validation,
-            groups_file=options.groups,
-            confusion_file=options.confusion,
-        ),
-        request.grouping_options,
-    )
-    for note in result.notes:
-        sys.stderr.write(f"{note}\n")
-    return groups.make_table(held, result.assignment, result.names), result
-
-
 def _plan_sample(
     request: Request, inventory: Inventory, table: GroupTable
 ) -> SamplePlan:
@@ -211,3 +172,12 @@ def define_pipeline(
         | AssignShards(sample_plan.seed, images_per_shard)
         | "WritePlan" >> beam.MapTuple(write)
     )
+
+
+def _name_dataset(request: Request, table: GroupTable) -> str:
+    """Make the default name of its recipe's words."""
+    options = request.options
+    if options.preset:
+        return f"subset_{options.preset}"
+    images = options.images_per_group or "all"
+    return f"subset_{options.grouping}_n{table.num_groups}_m{images}"

@@ -18,6 +18,7 @@ from transforms.records import Shard
 
 # Flags that decide the subset or its bytes; the others decide how the work is done.
 _RECIPE_FLAGS = (
+    "preset",
     "grouping",
     "sampling",
     "images_per_group",

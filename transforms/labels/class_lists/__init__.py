@@ -1,0 +1,30 @@
+"""Class lists of published subsets: one text file a list, a wnid a line.
+
+dogs118               the 118 dog breeds that ImageNet-1k shares with Stanford Dogs
+imagenet100_kaggle    ImageNet-100 as Kaggle has it; a different list from the next
+imagenet100_sololearn ImageNet-100 of Contrastive Multiview Coding and solo-learn
+imagenet_a            the 200 classes of ImageNet-A
+imagenet_r            the 200 classes of ImageNet-R
+imagenette            ten classes that are easy to tell apart
+imagewoof             ten dog breeds that are not
+mini_imagenet         the 100 classes of few-shot learning's miniImageNet
+"""
+
+import functools
+from importlib import resources
+
+_SUFFIX = ".txt"
+NAMES = tuple(
+    sorted(
+        file.name.removesuffix(_SUFFIX)
+        for file in resources.files(__name__).iterdir()
+        if file.name.endswith(_SUFFIX)
+    )
+)
+
+
+@functools.cache
+def load(name: str) -> tuple[str, ...]:
+    """Return a list's wnids, in order."""
+    text = (resources.files(__name__) / f"{name}{_SUFFIX}").read_text()
+    return tuple(sorted(text.split()))

@@ -1,0 +1,1 @@
+"""How well groups of classes keep the ranking of models."""
