@@ -10,13 +10,12 @@ from pipelines.building.options import (
     default_options,
     method_options,
 )
-from pipelines.options import exit_with, parse
-from transforms.records import JobError, UsageError
+from pipelines.options import exit_codes, parse
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
-    try:
+    with exit_codes(when_stopped="stopped; the same command with --resume goes on"):
         options, own, beam_flags = parse(
             BuildOptions,
             argv,
@@ -24,14 +23,6 @@ def main(argv: Sequence[str]) -> None:
             methods=method_options(),
         )
         directory = _run(options, own, beam_flags)
-    except UsageError as error:
-        exit_with(error, 2)
-    except (JobError, OSError) as error:
-        exit_with(error, 1)
-    except KeyboardInterrupt:
-        exit_with(
-            InterruptedError("stopped; the same command with --resume goes on"), 130
-        )
     sys.stdout.write(f"{directory}\n")
 
 

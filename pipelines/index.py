@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import inputs
-from pipelines.options import exit_with, flag, parse
+from pipelines.options import exit_codes, flag, parse
 from transforms import index_table
 from transforms.inventory import Inventory, read_inventory
 from transforms.pieces import Piece
-from transforms.records import JobError, UsageError
+from transforms.records import UsageError
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -110,15 +110,20 @@ def index_images(
         )
         with progress.show(ticks, total=len(pieces), what="finding", unit="piece"):
             engine.run(define, engine.make_beam_options(beam_flags))
-    inventory = read_inventory(str(place))
+    try:
+        inventory = read_inventory(str(place))
+    except UsageError:
+        place.unlink()  # nobody shall build from it
+        raise
     if not inventory.num_images:
-        raise UsageError("no images found in " + ", ".join(inventory.roots))
+        place.unlink()
+        raise UsageError("no usable images in " + ", ".join(inventory.roots))
     return inventory
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
-    try:
+    with exit_codes():
         options, _, beam_flags = parse(
             IndexOptions, argv, prog="python -m pipelines.index"
         )
@@ -131,10 +136,6 @@ def main(argv: Sequence[str]) -> None:
             num_inspect_threads=options.threads if options.inspect else 0,
             beam_flags=beam_flags,
         )
-    except UsageError as error:
-        exit_with(error, 2)
-    except (JobError, OSError) as error:
-        exit_with(error, 1)
     sys.stderr.write(inventory.describe() + "\n")
     sys.stdout.write(f"{Path(options.output).absolute()}\n")
 

@@ -1,6 +1,7 @@
 """What the user names → what the launcher needs: pieces, labels, an index."""
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -52,13 +53,47 @@ def _find_layouts(path: str) -> list[Found]:
     absolute = str(Path(path).absolute())
     modules = (layouts.load(name) for name in layouts.LAYOUTS)
     found = [f for module in modules if (f := module.find(absolute)) is not None]
+    problems = _find_unread(absolute, found)
     if not found:
-        raise UsageError(
+        problems.append(
             "no ImageNet found here; looked for ILSVRC2012_img_train.tar and "
             "ILSVRC2012_img_val.tar, nXXXXXXXX.tar, [train|val/]nXXXXXXXX/*.JPEG, "
             "and ILSVRC/Data/CLS-LOC"
         )
+    if problems:
+        raise UsageError("; ".join(problems))
     return found
+
+
+def _find_unread(path: str, found: Sequence[Found]) -> list[str]:
+    """Name what is called like a split but was not understood."""
+    if not storage.is_folder(path):
+        return []
+    read = {
+        Path(piece.path).relative_to(path).parts[0]
+        for part in found
+        for piece in part.pieces
+        if piece.uri != "." and Path(piece.path).is_relative_to(path)
+    }
+    return [
+        f"{path}/{entry.name} holds no images that are understood; it should hold "
+        f"{_EXPECTED[entry.is_folder]}"
+        for entry in storage.list_folder(path)
+        if _looks_like_a_split(entry.name) and entry.name not in read
+    ]
+
+
+_EXPECTED = {
+    True: "nXXXXXXXX/*.JPEG or nXXXXXXXX.tar (val: images too), and be called train or "
+    "val",
+    False: "nXXXXXXXX.tar archives, or images",
+}
+
+
+def _looks_like_a_split(name: str) -> bool:
+    return name.lower() in {"train", "val", "validation"} or bool(
+        re.fullmatch(r"ILSVRC2012_img_(train|val)\.tar", name, re.IGNORECASE)
+    )
 
 
 def _find_labels(pieces: Sequence[Piece], validation_labels: str | None) -> list[Piece]:
@@ -66,6 +101,9 @@ def _find_labels(pieces: Sequence[Piece], validation_labels: str | None) -> list
     trained = {piece.wnid for piece in pieces}
     labelled = []
     checked: set[str] = set()
+    if validation_labels:
+        _check_labels(validation_labels, trained)
+        checked.add(validation_labels)
     for piece in pieces:
         path = "" if piece.wnid else validation_labels or _labels_beside(piece)
         if path and path not in checked:
@@ -95,7 +133,13 @@ def _check_labels(path: str, trained: set[str]) -> None:
 
     Raises: UsageError: wnids that are neither of the 1000 nor in the training images.
     """
-    wnids = set(validation.read_labels(path).values())
+    try:
+        wnids = set(validation.read_labels(path).values())
+    except OSError as error:
+        raise UsageError(
+            f"--validation_labels {path}: cannot be read ({error.strerror}); name the "
+            "table LOC_val_solution.csv"
+        ) from error
     known = {info.wnid for info in classes.load_classes()} | trained
     if unknown := sorted(wnids - known):
         raise UsageError(

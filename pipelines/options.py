@@ -11,10 +11,11 @@ import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from pipelines import spelling
-from transforms.records import UsageError
+from transforms.records import JobError, UsageError
 
 _MISSING = dataclasses.MISSING
 _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
@@ -233,8 +234,23 @@ def _find_unknown(
     return engine.find_flag_problems(rest, ours)
 
 
-def exit_with(error: Exception, code: int) -> NoReturn:
-    """End the process as a command does: what is wrong on stderr, no traceback."""
-    for line in str(error).splitlines():
+@contextmanager
+def exit_codes(*, when_stopped: str = "stopped") -> Iterator[None]:
+    """End the process as a command does: what is wrong on stderr, no traceback.
+
+    2: what the user must mend; 1: what went wrong later; 130: Ctrl-C.
+    """
+    try:
+        yield
+    except UsageError as error:
+        _exit(str(error), 2)
+    except (JobError, OSError) as error:
+        _exit(str(error), 1)
+    except KeyboardInterrupt:
+        _exit(when_stopped, 130)
+
+
+def _exit(message: str, code: int) -> NoReturn:
+    for line in message.splitlines():
         sys.stderr.write(f"error: {line}\n")
     sys.exit(code)

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from pipelines.options import exit_with, flag, parse
-from transforms.records import UsageError
+from pipelines.options import exit_codes, flag, parse
 from transforms.verification import (
     contents,
     counts,
@@ -130,15 +129,11 @@ def name_positional(argv: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
-    try:
-        words = name_positional(argv)
-        options, _, _ = parse(VerifyOptions, words, prog=_PROG, takes_beam_flags=False)
-    except UsageError as error:
-        exit_with(error, 2)
-    try:
+    with exit_codes():
+        options, _, _ = parse(
+            VerifyOptions, name_positional(argv), prog=_PROG, takes_beam_flags=False
+        )
         found = list(verify(options))
-    except KeyboardInterrupt:
-        exit_with(InterruptedError("stopped"), 130)
     sys.stdout.write(f"{rows.format_table(found)}\n{give_verdict(found)}\n")
     sys.exit(any(row.result == rows.MISMATCH for row in found))
 

@@ -6,6 +6,7 @@ Until the mark is written and the directory has its name, no reader finds a data
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ RECIPE = "__meta__/recipe.json"
 STATISTICS = "__meta__/statistics.json"
 PREVIEW = "__meta__/preview.jpg"
 COMPLETE = "__meta__/complete.json"
+PLAN_ID = "plan_id"  # of what is being made; not of the dataset
 _FAILURES_NAMED = 10
 
 
@@ -57,8 +59,10 @@ def check_failures(failures: Sequence[Failure], settings: CommitSettings) -> Non
 
     Raises: JobError: more failed than --max_failure_fraction allows.
     """
-    allowed = settings.max_failure_fraction * settings.num_chosen
-    if len(failures) <= allowed:
+    fraction = Fraction(str(settings.max_failure_fraction))  # as it was typed
+    if len(failures) <= fraction * settings.num_chosen and (
+        len(failures) < settings.num_chosen
+    ):
         return
     named = [f"{f.key} ({f.place}): {f.reason}" for f in failures[:_FAILURES_NAMED]]
     more = len(failures) - len(named)
@@ -99,6 +103,8 @@ def _write_sidecars(shards: Sequence[Shard], settings: CommitSettings) -> None:
     parts = [_read_part(root, shard) for shard in shards]
     failures = sorted(failure for part in parts for failure in part.failures)
     check_failures(failures, settings)
+    written_splits = {part.shard.split for part in parts if part.num_images}
+    parts = [part for part in parts if part.shard.split in written_splits]
     manifest.merge_parts(root, [p.shard for p in parts if p.num_images], MANIFEST)
     written = [f for part in parts for files in part.files.values() for f in files]
     written.append(_describe(root, MANIFEST))
@@ -217,13 +223,18 @@ def make_preview(root: str, table: GroupTable) -> bytes:
 def _remove_others(root: str, keep: set[str]) -> None:
     """Leave only the dataset: parts, plan and what a killed run left behind go.
 
-    Empty folders stay: a class without validation images needs its own in `folders`.
+    A class without validation images keeps its empty folder in `folders`, but a split
+    without any image keeps nothing.
     """
     for path in list(storage.list_files(root)):
-        if path not in keep:
+        if path not in keep and path != PLAN_ID:
             Path(root, path).unlink()
-    for folder in ("parts", "plan"):
-        storage.remove_folder(f"{root}/{folder}")
+    storage.remove_folder(f"{root}/parts")
+    storage.remove_folder(f"{root}/plan")
+    for folder in [*Path(root).glob("*/"), *Path(root).glob("folders/*/")]:
+        if next(storage.list_files(str(folder)), None) is None:
+            storage.remove_folder(str(folder))
+    Path(root, PLAN_ID).unlink(missing_ok=True)  # last: until then it can be resumed
 
 
 @dataclasses.dataclass

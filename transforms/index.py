@@ -51,7 +51,7 @@ class _WriteParts(beam.DoFn):
         self._pool.shutdown()
 
     def process(self, images: PieceImages) -> Iterator[IndexPart]:
-        inspections: list[Inspection] = []
+        inspections: list[Inspection] | None = None
         if self._num_threads:
             roots = [images.piece.root] * len(images.refs)
             inspections = list(self._pool.map(inspect_ref, roots, images.refs))

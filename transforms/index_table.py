@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms import storage
+from transforms.pieces import KEY_PATTERN
 from transforms.records import ImageRef, UsageError
 
 _METADATA_KEY = b"imagenet_subsets_index"
@@ -42,13 +43,13 @@ INSPECTED_SCHEMA = pa.schema([
 
 
 def write_part(
-    path: str, refs: Sequence[ImageRef], extra: Sequence[tuple] = ()
+    path: str, refs: Sequence[ImageRef], inspections: Sequence[tuple] | None = None
 ) -> None:
-    """Write one piece's refs, with their inspections when there are any."""
+    """Write one piece's refs, with their inspections when these were made."""
     rows: Iterable[tuple] = refs
     schema = SCHEMA
-    if extra:
-        rows = (ref + more for ref, more in zip(refs, extra, strict=True))
+    if inspections is not None:
+        rows = (ref + more for ref, more in zip(refs, inspections, strict=True))
         schema = INSPECTED_SCHEMA
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
@@ -107,17 +108,42 @@ def read_description(path: str) -> dict:
     try:
         metadata = pq.read_metadata(path).metadata or {}
         described = json.loads(metadata[_METADATA_KEY])
-    except (pa.ArrowInvalid, KeyError, ValueError, OSError) as error:
+        version = described["version"]
+    except (pa.ArrowInvalid, KeyError, TypeError, ValueError, OSError) as error:
         raise UsageError(
             f"--input {path}: not an index; make one with "
             "python -m pipelines.index --input IMAGENET --output FILE"
         ) from error
-    if described["version"] != _FORMAT_VERSION:
+    if version != _FORMAT_VERSION:
         raise UsageError(
-            f"--input {path}: an index of version {described['version']}, not "
+            f"--input {path}: an index of version {version}, not "
             f"{_FORMAT_VERSION}; make it again with python -m pipelines.index"
         )
     return described
+
+
+def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
+    """Name the columns of an index that hold what no index of ours would.
+
+    An index may come from anywhere; its keys and uris become paths.
+    """
+    holds = {
+        "key": pc.match_substring_regex(table["key"], KEY_PATTERN),
+        "wnid": pc.match_substring_regex(table["wnid"], r"^n\d{8}$"),
+        "split": pc.is_in(table["split"], pa.array(["train", "validation"])),
+        "encoding": pc.equal(table["encoding"], "raw"),
+        "input": pc.and_(
+            pc.greater_equal(table["input"], 0), pc.less(table["input"], num_inputs)
+        ),
+        "offset": pc.greater_equal(table["offset"], 0),
+        "length": pc.greater_equal(table["length"], 0),
+        "uri": pc.invert(pc.match_substring_regex(table["uri"], r"^/|(^|/)\.\.(/|$)")),
+    }
+    return [
+        name
+        for name, good in holds.items()
+        if table[name].null_count or not pc.all(good, min_count=0).as_py()
+    ]
 
 
 def find_places(path: str, key: str) -> list[str]:

@@ -13,6 +13,7 @@ from transforms import index_table
 from transforms.records import UsageError
 
 _REPEATED_NAMED = 5
+_REMEDY = "make it again with python -m pipelines.index"
 
 
 class ClassSplit(NamedTuple):
@@ -74,8 +75,22 @@ def read_inventory(path: str) -> Inventory:
     """
     described = index_table.read_description(path)
     file = pq.ParquetFile(path)
-    inspected = "problem" in file.schema_arrow.names
+    names = file.schema_arrow.names
+    if missing := set(index_table.SCHEMA.names) - set(names):
+        raise UsageError(f"--input {path}: no column {sorted(missing)[0]}; {_REMEDY}")
+    roots = tuple(described["inputs"])
+    inspected = "problem" in names
     columns = ["key", "wnid", "split", "length", *(["problem"] if inspected else [])]
+    problems = {
+        problem
+        for number in range(file.num_row_groups)
+        for problem in index_table.find_problems(
+            file.read_row_group(number, columns=index_table.SCHEMA.names), len(roots)
+        )
+    }
+    if problems:
+        shown = ", ".join(sorted(problems))
+        raise UsageError(f"--input {path}: values that cannot be in {shown}; {_REMEDY}")
     table = file.read(columns=columns)
     bad = table.slice(0, 0)
     if inspected:
@@ -91,7 +106,7 @@ def read_inventory(path: str) -> Inventory:
         num_bytes=lengths,
         num_bad=_count(bad)[0],
         fingerprint=fingerprint,
-        roots=tuple(described["inputs"]),
+        roots=roots,
         num_row_groups=file.num_row_groups,
         num_strays=described["num_strays"],
         first_strays=described["first_strays"],

@@ -10,7 +10,8 @@ IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 WNID = re.compile(r"n\d{8}")
 # What readers of WebDataset take for one sample's key: no dot, no `__x__`; and short
 # enough for the 100-byte name field of a tar header with the longest suffix.
-_KEY = re.compile(r"(?!__)[A-Za-z0-9_-]{1,90}")
+KEY_PATTERN = r"^(_?[A-Za-z0-9-]|_$)[A-Za-z0-9_-]{0,89}$"
+_KEY = re.compile(KEY_PATTERN)
 
 
 @dataclass(frozen=True, kw_only=True)

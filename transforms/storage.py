@@ -1,5 +1,6 @@
 """Paths → listings, byte ranges and atomic files: the only door to where data lies."""
 
+import errno
 import functools
 import hashlib
 import os
@@ -12,6 +13,9 @@ from typing import NamedTuple, Self
 from transforms.records import DataError, JobError, WrittenFile
 
 _MAX_OPEN_FILES = 128
+# No image of ImageNet has a hundredth of this; bounds what is allocated.
+MAX_RANGE_BYTES = 1 << 28
+_BROKEN_LINK = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}
 
 
 class Entry(NamedTuple):
@@ -50,18 +54,18 @@ def read(path: str) -> bytes:
 def list_folder(path: str) -> list[Entry]:
     """List a folder by name, links followed, hidden names included."""
     with os.scandir(path) as entries:
-        found = [
-            Entry(e.name, is_folder=e.is_dir(), num_bytes=_entry_bytes(e))
-            for e in entries
-        ]
-    return sorted(found)
+        return sorted(map(_describe_entry, entries))
 
 
-def _entry_bytes(entry: os.DirEntry[str]) -> int:
+def _describe_entry(entry: os.DirEntry[str]) -> Entry:
     try:
-        return 0 if entry.is_dir() else entry.stat().st_size
-    except FileNotFoundError:  # a dangling link: its bytes are reported when read
-        return 0
+        if entry.is_dir():
+            return Entry(entry.name, is_folder=True, num_bytes=0)
+        return Entry(entry.name, is_folder=False, num_bytes=entry.stat().st_size)
+    except OSError as error:
+        if error.errno not in _BROKEN_LINK:
+            raise
+        return Entry(entry.name, is_folder=False, num_bytes=0)  # told when it is read
 
 
 class _SharedDescriptor:
@@ -90,10 +94,14 @@ def read_range(path: str, offset: int, length: int) -> bytes:
     """
     try:
         descriptor = _open_shared(path)
-    except FileNotFoundError:
-        raise DataError("the file is gone") from None
     except PermissionError:
         raise DataError("no permission to read the file") from None
+    except OSError as error:
+        if error.errno not in _BROKEN_LINK:
+            raise
+        raise DataError("the file is gone") from None
+    if length > MAX_RANGE_BYTES:
+        raise DataError(f"{length} bytes are over the bound of {MAX_RANGE_BYTES}")
     data = os.pread(descriptor.number, length, offset)
     while 0 < len(data) < length:  # Linux returns at most 2 GiB at once
         more = os.pread(descriptor.number, length - len(data), offset + len(data))

@@ -1,6 +1,7 @@
 """Counts and wishes → what can be had, with the numbers, before an image is read."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 
 from pipelines.building.options import BuildOptions
@@ -47,7 +48,9 @@ def check(
 
     Raises: UsageError: short groups, small validation, lack of space; all at once.
     """
-    reserved = (options.images_per_group or 1) * options.allow_small_validation
+    reserved: float = 0
+    if options.allow_small_validation:  # training images come first; unset means all
+        reserved = options.images_per_group or math.inf
     available = measure(
         inventory,
         table,
@@ -75,7 +78,7 @@ def measure(
     table: GroupTable,
     *,
     min_validation_images: int,
-    reserved: int,
+    reserved: float,
 ) -> Availability:
     """Count what each group has.
 
@@ -91,7 +94,7 @@ def measure(
         if (label := table.label_of.get(wnid)) is not None:
             counts = num_train if split == "train" else num_validation
             counts[label] += count
-    spare = {label: max(count - reserved, 0) for label, count in num_train.items()}
+    spare = {label: int(max(count - reserved, 0)) for label, count in num_train.items()}
     top_ups = validation_top_up(num_validation, spare, min_validation_images)
     return Availability(
         num_train=num_train, num_validation=num_validation, top_ups=top_ups
@@ -104,7 +107,13 @@ def find_short_groups(
     """Name the groups that cannot give M images, and the largest M that works."""
     wanted = images_per_group or 1
     if not any(availability.num_train.values()):
-        return  # validation only
+        if images_per_group:
+            yield (
+                f"--images_per_group {images_per_group}: there are no training images "
+                "in the input; give them too, or build validation alone by --grouping "
+                "all_classes without this flag"
+            )
+        return
     short = [
         label
         for label in range(table.num_groups)
@@ -113,10 +122,16 @@ def find_short_groups(
     if not short:
         return
     largest = min(map(availability.num_free, availability.num_train))
-    yield (
-        f"--images_per_group {images_per_group}: too many for {len(short)} of "
-        f"{table.num_groups} groups; the largest that works is {max(largest, 0)}"
-    )
+    if images_per_group:
+        yield (
+            f"--images_per_group {images_per_group}: too many for {len(short)} of "
+            f"{table.num_groups} groups; the largest that works is {max(largest, 0)}"
+        )
+    else:
+        yield (
+            f"{len(short)} of {table.num_groups} groups have no training images; leave "
+            "their classes out, or lower --min_validation_images"
+        )
     for label in short[:_GROUPS_NAMED]:
         yield (
             f"  group {label} ({table.names[label]}): {availability.num_train[label]} "

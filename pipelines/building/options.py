@@ -2,14 +2,17 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping
 
 from pipelines import presets
 from pipelines.classes import GroupingFlags
 from pipelines.options import flag
-from transforms import formats, grouping, sampling
+from transforms import formats, grouping, sampling, storage
 from transforms.formats import tfrecord
 from transforms.images.settings import RESIZE_MODES, ImageSettings
+
+_VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,11 +89,14 @@ class BuildOptions(GroupingFlags):
             yield from presets.expand(self)._find_missing()
         yield from self._find_out_of_bounds()
         yield from self.images.problems()
-        if self.name and (problem := tfrecord.name_problem(self.name)):
+        if self.name is not None and (problem := tfrecord.name_problem(self.name)):
             yield f"--name {self.name}: {problem}"
-        numbers = self.dataset_version.split(".")
-        if len(numbers) != 3 or not all(n.isdecimal() for n in numbers):
+        if not _VERSION.fullmatch(self.dataset_version):
             yield f"--dataset_version {self.dataset_version}: must be x.y.z, e.g. 1.0.0"
+        if storage.is_remote(self.output):
+            yield f"--output {self.output}: no bucket can be written; name a folder"
+        if "" in self.input:
+            yield "--input: names nothing; give a path"
         if not self.formats or len(set(self.formats)) != len(self.formats):
             yield f"--formats {','.join(self.formats)}: name each format once"
 

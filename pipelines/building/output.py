@@ -1,15 +1,20 @@
 """Where a dataset is made and appears, and what may already lie there."""
 
 import dataclasses
+import fcntl
 import json
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from transforms import commit, plan, storage
 from transforms.datasets import to_json
 from transforms.records import UsageError
+
+_REMEDY = "give another --name or --dataset_version, or remove it"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,44 +64,77 @@ def is_finished(place: Place, plan_id: str) -> bool:
     """
     if not storage.exists(place.target):
         return False
-    remedy = "give another --name or --dataset_version, or remove it"
-    try:
-        recipe = json.loads(storage.read(f"{place.target}/{commit.RECIPE}"))
-        found = recipe["plan_id"]
-        storage.read(f"{place.target}/{commit.COMPLETE}")
-    except (OSError, ValueError, KeyError):
+    found = _read_committed(place.target)
+    if found is None:
         raise UsageError(
-            f"--output: {place.target} exists and is no finished dataset; {remedy}"
-        ) from None
+            f"--output: {place.target} exists and is no finished dataset; {_REMEDY}"
+        )
     if found != plan_id:
-        raise UsageError(f"--output: {place.target} holds another dataset; {remedy}")
+        raise UsageError(f"--output: {place.target} holds another dataset; {_REMEDY}")
     return True
 
 
-def prepare(place: Place, plan_id: str, plan_folder: str, *, resume: bool) -> None:
-    """Make the partial directory, or go on in it.
+def _read_committed(directory: str) -> str | None:
+    """Return the plan id of a dataset that has its commit mark."""
+    try:
+        storage.read(f"{directory}/{commit.COMPLETE}")
+        recipe = json.loads(storage.read(f"{directory}/{commit.RECIPE}"))
+        return recipe["plan_id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
-    Raises: UsageError: an unfinished dataset lies there.
+
+@contextmanager
+def prepare(
+    place: Place, plan_id: str, plan_folder: str, *, resume: bool
+) -> Iterator[None]:
+    """Make the partial directory, or go on in it; hold it while the block runs.
+
+    Raises: UsageError: an unfinished dataset lies there, or is being worked at.
     """
-    mark = Path(place.partial, "plan_id")
-    if storage.exists(place.partial):
-        found = mark.read_text() if mark.exists() else None
-        if found is not None and found != plan_id:
-            raise UsageError(
-                f"--output: {place.partial} is an unfinished dataset of another plan; "
-                "give another --name or --dataset_version, or remove it"
-            )
-        if found is not None and not resume:
-            raise UsageError(
-                f"--output: {place.partial} is unfinished; give --resume to go on, or "
-                "remove it to start anew"
-            )
-        if found is None:  # killed before it had begun
-            storage.remove_folder(place.partial)
+    _check_unfinished(place, plan_id, resume=resume)
     Path(place.partial).mkdir(parents=True, exist_ok=True)
-    storage.remove_folder(f"{place.partial}/plan")
-    Path(plan_folder).rename(f"{place.partial}/plan")
-    storage.write(place.partial, "plan_id", plan_id.encode())
+    descriptor = os.open(place.partial, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UsageError(
+            f"--output: another run is at work in {place.partial}; wait for it, or "
+            "give another --name"
+        ) from None
+    try:
+        # Sidecars of an earlier run may tell of failures that are mended now.
+        Path(place.partial, commit.COMPLETE).unlink(missing_ok=True)
+        storage.remove_folder(f"{place.partial}/plan")
+        Path(plan_folder).rename(f"{place.partial}/plan")
+        storage.write(place.partial, commit.PLAN_ID, plan_id.encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _check_unfinished(place: Place, plan_id: str, *, resume: bool) -> None:
+    if not storage.exists(place.partial):
+        return
+    if not storage.is_folder(place.partial):
+        raise UsageError(f"--output: {place.partial} is in the way; remove it")
+    try:
+        found: str | None = storage.read(f"{place.partial}/{commit.PLAN_ID}").decode()
+    except FileNotFoundError:
+        found = _read_committed(place.partial)
+    if found is None and not any(Path(place.partial).iterdir()):
+        return  # stopped before it had begun
+    if found != plan_id:
+        raise UsageError(
+            f"--output: {place.partial} is an unfinished dataset of another plan; "
+            "give another --name or --dataset_version, or remove it"
+        )
+    if not resume:
+        raise UsageError(
+            f"--output: {place.partial} is unfinished; give --resume to go on, or "
+            "remove it to start anew"
+        )
 
 
 def write_plan(
@@ -109,6 +147,7 @@ def write_plan(
 ) -> str:
     """Write what --plan_only promises: everything that is decided, no image."""
     storage.remove_folder(place.plan_only)
+    make_folder(str(Path(place.target).parent))
     files = {
         "groups.csv": groups_csv,
         "recipe.json": to_json(recipe),

@@ -17,11 +17,12 @@ from pipelines import classes, engine, inputs
 from pipelines.building import feasibility, recipes
 from pipelines.building.options import BuildOptions
 from pipelines.index import index_images
-from transforms import index_table, plan
+from transforms import index_table, plan, storage
 from transforms.assign import AssignShards
 from transforms.groups import GroupTable
 from transforms.inventory import Inventory, read_inventory
 from transforms.plan import PlannedShard
+from transforms.records import UsageError
 from transforms.sample import SampleImages
 from transforms.strata import SamplePlan
 
@@ -67,6 +68,9 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
     Raises: UsageError: what the user must mend.
     """
     options = request.options
+    # In one order whatever the user's: the manifest has the first format's places.
+    formats = tuple(sorted(options.formats, reverse=True))
+    options = dataclasses.replace(options, formats=formats)
     index, inventory = _find_images(request, scratch)
     table, result = classes.group_classes(
         classes.list_classes(inventory),
@@ -102,7 +106,9 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         subset_id=subset_id,
     )
     described["plan_id"] = recipes.compute_plan_id(
-        described, [planned.shard for planned in shards]
+        described,
+        [planned.shard for planned in shards],
+        sources_sha256=plan.hash_sources(folder),
     )
     return BuildPlan(
         options=options,
@@ -120,6 +126,11 @@ def _find_images(request: Request, scratch: str) -> tuple[str, Inventory]:
     if len(options.input) == 1 and index_table.is_index(options.input[0]):
         index = options.input[0]
         inventory = read_inventory(index)
+        if moved := [root for root in inventory.roots if not storage.exists(root)]:
+            raise UsageError(
+                f"--input {index}: its images lay in {moved[0]}, which is gone; put "
+                "them back, or make the index again with python -m pipelines.index"
+            )
     else:
         pieces, told = inputs.find_pieces(options.input, options.validation_labels)
         for line in told:
@@ -129,6 +140,8 @@ def _find_images(request: Request, scratch: str) -> tuple[str, Inventory]:
             pieces, output=index, num_inspect_threads=0, beam_flags=request.beam_flags
         )
     sys.stderr.write(inventory.describe() + "\n")
+    if not inventory.num_images:
+        raise UsageError(f"--input {' '.join(options.input)}: no usable images")
     return index, inventory
 
 

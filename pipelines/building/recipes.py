@@ -68,8 +68,10 @@ def _describe(method_options: object) -> dict[str, Any]:
     return dict(vars(method_options))
 
 
-def compute_plan_id(recipe: Mapping[str, Any], shards: Sequence[Shard]) -> str:
+def compute_plan_id(
+    recipe: Mapping[str, Any], shards: Sequence[Shard], *, sources_sha256: str
+) -> str:
     """Hash all that decides the bytes of shards."""
     names = ("subset_id", "groups_sha256", "formats", "versions")
-    described = [[recipe[name] for name in names], list(shards)]
+    described = [[recipe[name] for name in names], list(shards), sources_sha256]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

@@ -68,9 +68,12 @@ def build(request: Request) -> str:
         if options.plan_only:
             sys.stderr.write(summary.describe_plan(settings) + "\n")
             return _write_plan(made, place, settings)
+        output.make_folder(str(Path(place.target).parent))
         if not output.is_finished(place, made.plan_id):
-            output.prepare(place, made.plan_id, made.folder, resume=options.resume)
-            _write_dataset(made, settings, request.beam_flags, f"{scratch}/ticks")
+            with output.prepare(
+                place, made.plan_id, made.folder, resume=options.resume
+            ):
+                _write_dataset(made, settings, request.beam_flags, f"{scratch}/ticks")
     sys.stderr.write(summary.describe_dataset(place.target) + "\n")
     return place.target
 

@@ -230,7 +230,7 @@ def test_all_flag_problems_are_told_at_once(mini_imagenet, tmp_path, capfd):
     [
         ({"images_per_group": None}, "--images_per_group: is required"),
         ({"num_groups": None}, "--num_groups: is required"),
-        ({"grouping": None}, "--grouping: is required (one of all_classes, manual"),
+        ({"grouping": None}, "--grouping: is required (one of all_classes, "),
         ({"input": None}, "--input: is required"),
         ({"grouping": "manual"}, "--grouping manual: needs --groups FILE"),
         ({"groups": "a.csv"}, "--groups a.csv: goes with --grouping=manual only"),

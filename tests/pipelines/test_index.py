@@ -113,7 +113,7 @@ def test_folder_of_empty_classes_is_an_error(tmp_path, capfd):
     with pytest.raises(SystemExit) as ended:
         _index(tmp_path, tmp_path / "out")
     assert ended.value.code == 2
-    assert "no images found in" in capfd.readouterr().err
+    assert "no usable images in" in capfd.readouterr().err
 
 
 @pytest.mark.real

@@ -15,7 +15,7 @@ def find(path: str) -> Found | None:
     if place.is_file():
         folder, files = place.parent, [place]
     else:
-        folder = place / "train" if (place / "train").is_dir() else place
+        folder = place / "train" if any(place.glob("train/n*.tar")) else place
         files = sorted(folder.glob("n*.tar"))
     files = [f for f in files if f.suffix == ".tar" and WNID.fullmatch(f.stem)]
     if not files:

@@ -40,7 +40,11 @@ def find_split(root: Path, uri: str, split: str) -> tuple[list[Piece], list[str]
     """
     entries = storage.list_folder(str(root / uri))
     classes = [e.name for e in entries if e.is_folder and WNID.fullmatch(e.name)]
-    others = [e.name for e in entries if e.is_folder and not WNID.fullmatch(e.name)]
+    others = [
+        e.name
+        for e in entries
+        if e.is_folder and not WNID.fullmatch(e.name) and not e.name.startswith(".")
+    ]
     is_flat = any(_is_image(e.name) for e in entries if not e.is_folder)
     prefix = "" if uri == "." else f"{uri}/"
     notes = []
@@ -58,9 +62,14 @@ def find_split(root: Path, uri: str, split: str) -> tuple[list[Piece], list[str]
         pieces.append(
             Piece(layout="class_folders", root=str(root), uri=uri, split=split)
         )
-    elif is_flat and classes:
-        notes.append(f"{root / uri} holds images outside any class folder: left out")
-    if others and classes:
+    others += [
+        e.name
+        for e in entries
+        if not (e.is_folder or e.name.startswith(".") or _is_image(e.name))
+    ]
+    if is_flat and split != "validation":
+        others.append("images outside any class folder")
+    if others and pieces:
         shown = ", ".join(others[:3])
         notes.append(f"{root / uri}: not class folders, left out: {shown}")
     return pieces, notes

@@ -46,13 +46,16 @@ def read(piece: Piece) -> Iterator[ImageRef | Stray]:
 
 
 def _holds_class_tars(file: Path) -> bool:
-    first = next(tar.read_members(str(file)), None)
+    files = (member for member in tar.read_members(str(file)) if member.is_file)
+    first = next(files, None)
     return first is not None and first.name.endswith(".tar")
 
 
 def _class_pieces(file: Path) -> Iterator[Piece]:
     """Yield one piece a class tar: a thousand headers, of which none is an image's."""
     for member in tar.read_members(str(file)):
+        if member.name.endswith("/"):
+            continue
         name = PurePosixPath(member.name)
         if name.suffix != ".tar" or not WNID.fullmatch(name.stem):
             raise UsageError(

@@ -60,7 +60,7 @@ def score(predictions: Predictions, group_of: IntArray, *, masked: bool) -> Scor
         out is wrong. Where no class is left out both are the same.
     Returns: The score over the images whose true class is in a group.
     Raises: UsageError: there is no such image.
-    Source: METHODS of training-free scoring: ours, since only five classes are kept.
+    Source: ours, since only the five likeliest classes are kept.
     """
     if group_of.shape != (NUM_CLASSES,):
         raise ValueError(f"group_of has shape {group_of.shape}, not ({NUM_CLASSES},)")

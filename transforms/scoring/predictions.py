@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,12 @@ NUM_CLASSES = 1000
 _MEMBER = "top5.npy"
 _SHAPE = (validation.NUM_OFFICIAL, 5)
 _MAX_BYTES = 16 * 2**20  # far above 50,000 × 5 × 8; what is larger is something else
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes
+_UNREADABLE = (
+    IsADirectoryError, PermissionError, zipfile.BadZipFile, zlib.error, EOFError,
+    RuntimeError, NotImplementedError, ValueError,
+)  # fmt: skip
+_NO_ARRAY = (ValueError, TypeError, EOFError, TokenError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,23 +56,24 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
     Returns: The predictions, in the order of the paths.
     Raises: UsageError: every file's problem, a line each.
     """
-    found: dict[str, Predictions] = {}
-    problems, path_of = [], dict[str, str]()
+    found, problems = [], []
+    path_of: dict[str, str] = {}
     for path in paths:
-        name = PurePosixPath(path)
-        if path_of.setdefault(name.stem, path) != path or name.stem in found:
+        model = PurePosixPath(path).stem
+        if model in path_of:
             problems.append(
-                f"{path}: model {name.stem} was read from {path_of[name.stem]}; "
+                f"{path}: {model} is the model of {path_of[model]} already; "
                 "rename the file, or give it once"
             )
             continue
+        path_of[model] = path
         try:
-            found[name.stem] = _reader(path)(path)
+            found.append(_reader(path)(path))
         except UsageError as error:
             problems.append(str(error))
     if problems:
         raise UsageError("\n".join(problems))
-    return list(found.values())
+    return found
 
 
 def _reader(path: str) -> Callable[[str], Predictions]:
@@ -97,14 +105,15 @@ def _read_member(path: str) -> bytes:
                     f"{path}: holds {found[:80]}, not {_MEMBER}; "
                     "write it with numpy.savez(path, top5=…)"
                 )
-            if archive.getinfo(_MEMBER).file_size > _MAX_BYTES:
+            member = archive.getinfo(_MEMBER)
+            if member.file_size > _MAX_BYTES:
                 raise UsageError(f"{path}: {_MEMBER} is too large for 50,000 images")
-            return archive.read(_MEMBER)
+            if member.compress_type not in _COMPRESSIONS:
+                raise UsageError(f"{path}: {_MEMBER} must be stored or deflated")
+            return archive.read(member)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file of predictions") from None
-    except (
-        zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError
-    ) as error:  # fmt: skip
+    except _UNREADABLE as error:
         raise UsageError(
             f"{path}: cannot be read as .npz ({error}); make or fetch it again"
         ) from None
@@ -124,7 +133,7 @@ def _parse_npy(data: bytes, path: str) -> IntArray:
                 "give five class indices for each official validation image in order"
             )
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except _NO_ARRAY as error:
         raise UsageError(
             f"{path}: top5 is not a NumPy array ({error}); make or fetch it again"
         ) from None

@@ -1,0 +1,169 @@
+"""Groups with their classes and images → the page that is read before building."""
+
+import base64
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transforms.groups import GroupTable
+from transforms.pages import markup
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupCounts:
+    """Images of one group; None where no input is known."""
+
+    num_train: int | None = None
+    num_validation: int | None = None
+    num_set_aside: int = 0
+    num_wanted: int | None = None
+
+    @property
+    def num_free(self) -> int | None:
+        """Training images that are not set aside."""
+        return None if self.num_train is None else self.num_train - self.num_set_aside
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the group cannot give what is wanted."""
+        if self.num_free is None or self.num_wanted is None:
+            return False
+        return self.num_free < self.num_wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupsPage:
+    """All that the page tells."""
+
+    title: str
+    method: str
+    table: GroupTable
+    counts: Sequence[GroupCounts]  # by label
+    facts: Sequence[tuple[str, object]]
+    notes: Sequence[str] = ()
+    problems: Sequence[str] = ()
+    quality: Mapping[str, Any] | None = None
+    paths: Mapping[int, tuple[str, ...]] | None = None  # label → names from the root
+    contact_sheet: bytes | None = None  # JPEG
+
+
+def measure_sizes(table: GroupTable) -> dict[str, float | int]:
+    """Describe how many classes groups have; effective = n² / Σ size²."""
+    sizes = [len(table.wnids(label)) for label in range(table.num_groups)]
+    return {
+        "num_groups": len(sizes),
+        "num_classes": sum(sizes),
+        "smallest": min(sizes),
+        "median": statistics.median(sizes),
+        "largest": max(sizes),
+        "effective_num_groups": round(sum(sizes) ** 2 / sum(s * s for s in sizes), 1),
+    }
+
+
+def make_page(content: GroupsPage) -> bytes:
+    """Write the page."""
+    return markup.page(content.title, _sections(content))
+
+
+def _sections(content: GroupsPage) -> Iterator[str]:
+    sizes = measure_sizes(content.table)
+    yield f"<h1>{markup.escape(content.title)}</h1>"
+    yield f'<p class="soft">{markup.escape(content.method)}</p>'
+    yield markup.alert(content.problems)
+    spread = f"{sizes['smallest']} to {sizes['largest']}"
+    yield markup.tiles([
+        ("groups", sizes["num_groups"]),
+        ("classes in groups", sizes["num_classes"]),
+        ("classes in a group", spread),
+        ("effective number of groups", sizes["effective_num_groups"]),
+        *content.facts,
+    ])
+    if content.notes:
+        yield markup.listing(markup.escape(note) for note in content.notes)
+    if content.contact_sheet:
+        data = base64.b64encode(content.contact_sheet).decode()
+        yield (
+            "<h2>Some images of each group</h2>"
+            f'<img alt="contact sheet" src="data:image/jpeg;base64,{data}">'
+        )
+    yield "<h2>Groups</h2>" + _groups(content)
+    if content.paths:
+        yield "<h2>Where they stand in WordNet</h2>" + _tree(content)
+    left_out = [row for row in content.table.rows if row.group == -1]
+    if left_out:
+        names = markup.listing(
+            f"{markup.escape(row.name)} <code>{row.wnid}</code>" for row in left_out
+        )
+        yield "<h2>Left out</h2>" + markup.disclose(f"{len(left_out)} classes", names)
+
+
+def _groups(content: GroupsPage) -> str:
+    has_images = any(count.num_train is not None for count in content.counts)
+    rates = (content.quality or {}).get("group_rates")
+    columns = ["label#", "group", "classes#"]
+    columns += ["train#", "validation#", "wanted of what there is"] * has_images
+    columns += ["captured confusion#"] * bool(rates)
+    most = max((count.num_free or 0 for count in content.counts), default=0)
+    rows = []
+    for label, count in enumerate(content.counts):
+        row = [str(label), *_classes(content.table, label)]
+        if has_images:
+            row += _images(count, most)
+        if rates:
+            row.append(f"{100 * rates[label]:.1f} %")
+        rows.append(row)
+    return markup.table(columns, rows)
+
+
+def _classes(table: GroupTable, label: int) -> tuple[str, str]:
+    rows = [row for row in table.rows if row.group == label]
+    name = markup.escape(table.names[label])
+    if len(rows) == 1:
+        return f"{name} <code>{rows[0].wnid}</code>", "1"
+    names = markup.listing(
+        f"{markup.escape(row.name)} <code>{row.wnid}</code>" for row in rows
+    )
+    return markup.disclose(name, names), str(len(rows))
+
+
+def _images(count: GroupCounts, most: int) -> tuple[str, str, str]:
+    free, wanted = count.num_free or 0, count.num_wanted
+    aside = f" − {count.num_set_aside}" if count.num_set_aside else ""
+    validation = f"{count.num_validation}" + aside.replace("−", "+")
+    if wanted is None:
+        drawn = markup.bar(free / max(most, 1), label=f"{free} images")
+    else:
+        drawn = markup.bar(
+            wanted / max(free, 1),
+            is_short=count.is_short,
+            label=f"{wanted} of {free} images",
+        )
+    return f"{count.num_train}{aside}", validation, drawn
+
+
+def _tree(content: GroupsPage) -> str:
+    """Nest the groups below the names on their way from the root."""
+    root: dict[str, Any] = {}
+    for label, path in sorted((content.paths or {}).items(), key=lambda item: item[1]):
+        node = root
+        for name in path:
+            node = node.setdefault(name, {})
+        node.setdefault("", []).append(label)
+    return f'<div class="tree">{_branch(root, content, depth=0)}</div>'
+
+
+def _branch(node: Mapping[str, Any], content: GroupsPage, *, depth: int) -> str:
+    parts = []
+    for label in node.get("", ()):
+        name = markup.escape(content.table.names[label])
+        size = len(content.table.wnids(label))
+        text = f'{label} · {name} <span class="soft">({size})</span>'
+        parts.append(f'<div class="leaf">{text}</div>')
+    for name, child in node.items():
+        if name:
+            inside = _branch(child, content, depth=depth + 1)
+            parts.append(
+                markup.disclose(markup.escape(name), inside, is_open=depth < 6)
+            )
+    return "".join(parts)
