@@ -55,6 +55,11 @@ class GroupingFlags:
     seed: int = flag("decides every choice and order", default=0)
 
 
+def with_method(flags: GroupingFlags, method: str) -> GroupingFlags:
+    """Return the same flags for another method."""
+    return dataclasses.replace(flags, grouping=method, preset=None)
+
+
 def list_classes(inventory: Inventory) -> tuple[ImageClass, ...]:
     """Return the classes of an input, with their numbers of images."""
     counts = inventory.num_images

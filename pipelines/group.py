@@ -1,12 +1,22 @@
 """Classes → groups, without reading an image: groups.csv, groups.json and a page."""
 
+import csv
 import dataclasses
-from collections.abc import Iterator
+import io
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from pipelines import presets
+from pipelines import classes, group_comparison, group_report, presets
 from pipelines.classes import GroupingFlags
-from pipelines.options import flag
-from transforms import grouping
+from pipelines.options import exit_codes, flag, parse
+from transforms import grouping, groups, inventory, storage
+from transforms.datasets import to_json
+from transforms.groups import GroupTable
+from transforms.labels import wordnet
+from transforms.pages.groups import GroupCounts, GroupsPage, make_page
+from transforms.records import ImageClass
 
 _PROG = "python -m pipelines.group"
 
@@ -21,20 +31,159 @@ class GroupOptions(GroupingFlags):
         metavar="FILE",
     )
     output: str | None = flag("folder of groups.csv and its page", default=None)
+    compare: bool = flag(
+        "print all methods side by side, by --predictions of trained models; "
+        "--grouping=confusion with it lets --confusion_heldout count what is captured",
+        default=False,
+    )
+    predictions: tuple[str, ...] = flag(
+        "predictions of a trained model for the validation images; repeatable",
+        default=(),
+        metavar="FILE",
+    )
     export_starter: str | None = flag(
-        "also write a table of the classes to edit for --grouping=manual",
+        "write a table of the classes to edit for --grouping=manual",
         default=None,
         metavar="FILE",
     )
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""
-        if not self.output and not self.export_starter:
-            yield "--output: is required (a folder), or --export_starter FILE"
+        if not (self.output or self.export_starter or self.compare):
+            yield "--output: is required (a folder), or --export_starter, or --compare"
         if self.output and not presets.expand(self).grouping:
             yield f"--grouping: is required (one of {', '.join(grouping.METHODS)})"
-        if self.groups and self.grouping not in {None, "manual"}:
+        if self.groups and self.grouping != "manual" and not self.compare:
             yield f"--groups {self.groups}: goes with --grouping=manual only"
         if self.grouping == "manual" and not self.groups:
             yield "--grouping manual: needs --groups FILE"
+        if self.compare and not self.predictions:
+            yield "--compare: needs --predictions FILE, one or more"
+        if self.compare and not self.num_groups:
+            yield "--compare: needs --num_groups N"
         yield from presets.find_contradictions(self)
+
+
+def group(
+    options: GroupOptions, held: Sequence[ImageClass], method_options: object
+) -> str:
+    """Group the classes and write what is told of them; returns the folder.
+
+    Raises: UsageError: what the method does not allow.
+    """
+    table, result = classes.group_classes(held, options, method_options)
+    captured = group_report.measure_captured(table, options.confusion)
+    described = group_report.describe_groups(
+        table,
+        result,
+        method=options.grouping,
+        method_options=method_options,
+        captured=captured,
+    )
+    page = GroupsPage(
+        title=f"{table.num_groups} groups of ImageNet's classes",
+        method=f"--grouping {options.grouping}, seed {options.seed}",
+        table=table,
+        counts=_count_images(table, held, options),
+        facts=group_report.describe_facts(captured),
+        notes=result.notes,
+        quality=group_report.describe_quality(captured),
+        paths=group_report.find_paths(table, options.grouping),
+    )
+    root = str(Path(options.output or "").absolute())
+    storage.write(root, "groups.csv", groups.to_csv(table))
+    storage.write(root, "groups.json", to_json(described))
+    storage.write(root, "groups.html", make_page(page))
+    return root
+
+
+def _count_images(
+    table: GroupTable, held: Sequence[ImageClass], options: GroupOptions
+) -> list[GroupCounts]:
+    """Count each group's images, where an index tells them."""
+    if options.index is None:
+        return [GroupCounts()] * table.num_groups
+    counts = []
+    for label in range(table.num_groups):
+        own = [c for c in held if table.label_of.get(c.wnid) == label]
+        counts.append(
+            GroupCounts(
+                num_train=sum(c.num_train for c in own),
+                num_validation=sum(c.num_validation for c in own),
+                num_wanted=options.images_per_group,
+            )
+        )
+    return counts
+
+
+def export_starter(
+    held: Sequence[ImageClass], path: str, table: GroupTable | None
+) -> None:
+    """Write the table that a person edits to group by hand.
+
+    Each class has its path in WordNet to sort by; the group is that of the table, or
+    empty.
+    """
+    label_of = table.label_of if table else {}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["class_index", "wnid", "name", "wordnet_path", "group"])
+    for c in held:
+        place = " > ".join(wordnet.path(c.wnid))
+        row = [c.class_index, c.wnid, c.name, place, label_of.get(c.wnid, "")]
+        writer.writerow(row)
+    target = Path(path).absolute()
+    storage.write(str(target.parent), target.name, text.getvalue().encode())
+    sys.stderr.write(
+        f"edit the column `group` of {path}, then give it to --grouping=manual --groups\n"
+    )
+
+
+def method_options() -> dict[str, dict[str, type]]:
+    """Return the options of every grouping, for the parser."""
+    return {
+        "grouping": {name: grouping.load(name).Options for name in grouping.METHODS}
+    }
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the job from the command line."""
+    with exit_codes():
+        options, own, _ = parse(
+            GroupOptions,
+            argv,
+            prog=_PROG,
+            methods=method_options(),
+            takes_beam_flags=False,
+        )
+        told = _run(presets.expand(options), own)
+    sys.stdout.write(f"{told}\n")
+
+
+def _run(options: GroupOptions, own: Mapping[str, Any]) -> str:
+    held = _read_classes(options)
+    if options.compare:
+        named = own.get("grouping")
+        return group_comparison.compare_methods(
+            held,
+            options,
+            {options.grouping or "": named},
+            predictions=options.predictions,
+            heldout=getattr(named, "heldout", None),
+        )
+    if options.export_starter:
+        export_starter(held, options.export_starter, None)
+        if not options.output:
+            return str(Path(options.export_starter).absolute())
+    chosen = own.get("grouping") or grouping.load(options.grouping or "").Options()
+    return group(options, held, chosen)
+
+
+def _read_classes(options: GroupOptions) -> tuple[ImageClass, ...]:
+    if options.index is None:
+        return classes.list_official_classes()
+    return classes.list_classes(inventory.read_inventory(options.index))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -103,10 +103,14 @@ def agglomerate(weights: FloatArray, cap: int) -> list[list[int]]:
             rank = -near[one][other] / math.sqrt(sizes[0] * sizes[1])
             heapq.heappush(heap, (rank, min(one, other), max(one, other)))
 
-    for one, others in enumerate(near):
-        for other in others:
-            if one < other:
-                offer(one, other)
+    if cap > 1:
+        heap += [
+            (-weight, one, other)
+            for one, others in enumerate(near)
+            for other, weight in others.items()
+            if one < other
+        ]
+        heapq.heapify(heap)
     while heap:
         rank, one, other = heapq.heappop(heap)
         sizes = len(clusters[one]), len(clusters[other])

@@ -112,10 +112,17 @@ def name_part(part: Part, namer: GroupNamer) -> str:
     is_whole = not part.within and not part.without
     if len(part.wnids) == 1 and not is_whole:
         return ""
-    name = join_names(part.categories)
-    if part.within and (word := namer.name_node(part.within)) != name:
-        name += f": {word}"
+    category = join_names(part.categories)
+
+    def name_node(node: str) -> str:
+        word = namer.name_node(node)
+        return f"{word} proper" if word == category else word
+
+    name = category
+    if part.within:
+        word = name_node(part.within)
+        name = word if word.startswith(category) else f"{category}: {word}"
     if part.without:
         nodes = part.without[::-1]  # the latest first, so that no two names are alike
-        name += f" without {join_names([namer.name_node(node) for node in nodes])}"
+        name += f" without {join_names([name_node(node) for node in nodes])}"
     return name

@@ -18,7 +18,7 @@ _NUM_LISTED = 30
 _NUM_TICKS = 20
 _MAX_CELLS = 350  # along a side
 _LEAST_SHARE = 1e-3  # what soft predictions give below this is paper
-_MAX_NAME = 24
+_MAX_NAME = 22
 _INK, _PAPER, _FAINT, _BAR = "#262626", "#ffffff", "#6f6f6f", "#d97706"
 _HEAT = ("#f7c873", "#ef8a3c", "#d1433f", "#8c1d5b", "#3b0f4f", "#140b2b")
 

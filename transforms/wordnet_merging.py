@@ -128,7 +128,7 @@ class _Merging:
             heapq.heappush(self.candidates, candidate)
 
     def _close(self, node: str) -> None:
-        """Pass the unit of a node that has nothing to merge to its parent, and so on."""
+        """Pass the unit of a node with nothing left to merge to its parent, and on."""
         while node != ROOT and not self.num_awaited[node] and len(self.units[node]) < 2:
             parent = self.parent_of[node]
             self.num_awaited[parent] -= 1

@@ -43,9 +43,10 @@ class Availability:
 
 def check(
     options: BuildOptions, inventory: Inventory, table: GroupTable
-) -> Availability:
+) -> tuple[Availability, int]:
     """Measure what each group has, and see that it is enough.
 
+    Returns: What there is, and the estimated bytes of the output.
     Raises: UsageError: short groups, small validation, lack of space; all at once.
     """
     reserved: float = 0
@@ -60,17 +61,17 @@ def check(
     problems = [*find_short_groups(available, table, options.images_per_group)]
     if not options.allow_small_validation:
         problems += find_small_validation(available, options.min_validation_images or 0)
+    needed = estimate_bytes(
+        available.count_images(options.images_per_group),
+        options.images,
+        mean_source_bytes=inventory.mean_bytes,
+        num_formats=len(options.formats),
+    )
     if not options.plan_only:
-        needed = estimate_bytes(
-            available.count_images(options.images_per_group),
-            options.images,
-            mean_source_bytes=inventory.mean_bytes,
-            num_formats=len(options.formats),
-        )
         problems += find_lack_of_space(options.output, needed)
     if problems:
         raise UsageError("\n".join(problems))
-    return available
+    return available, needed
 
 
 def measure(

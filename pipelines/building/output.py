@@ -64,7 +64,7 @@ def is_finished(place: Place, plan_id: str) -> bool:
     """
     if not storage.exists(place.target):
         return False
-    found = _read_committed(place.target)
+    found = read_committed(place.target)
     if found is None:
         raise UsageError(
             f"--output: {place.target} exists and is no finished dataset; {_REMEDY}"
@@ -74,7 +74,7 @@ def is_finished(place: Place, plan_id: str) -> bool:
     return True
 
 
-def _read_committed(directory: str) -> str | None:
+def read_committed(directory: str) -> str | None:
     """Return the plan id of a dataset that has its commit mark."""
     try:
         storage.read(f"{directory}/{commit.COMPLETE}")
@@ -122,7 +122,7 @@ def _check_unfinished(place: Place, plan_id: str, *, resume: bool) -> None:
     try:
         found: str | None = storage.read(f"{place.partial}/{commit.PLAN_ID}").decode()
     except FileNotFoundError:
-        found = _read_committed(place.partial)
+        found = read_committed(place.partial)
     if found is None and not any(Path(place.partial).iterdir()):
         return  # stopped before it had begun
     if found != plan_id:
@@ -144,6 +144,7 @@ def write_plan(
     groups_csv: bytes,
     recipe: Mapping[str, Any],
     statistics: Mapping[str, Any],
+    page: bytes,
 ) -> str:
     """Write what --plan_only promises: everything that is decided, no image."""
     storage.remove_folder(place.plan_only)
@@ -152,6 +153,7 @@ def write_plan(
         "groups.csv": groups_csv,
         "recipe.json": to_json(recipe),
         "statistics.json": to_json(statistics),
+        "plan.html": page,
     }
     for path, data in files.items():
         storage.write(place.plan_only, path, data)

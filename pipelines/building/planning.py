@@ -15,6 +15,7 @@ import apache_beam as beam
 
 from pipelines import classes, engine, inputs
 from pipelines.building import feasibility, recipes
+from pipelines.building.feasibility import Availability
 from pipelines.building.options import BuildOptions
 from pipelines.index import index_images
 from transforms import index_table, plan, storage
@@ -46,12 +47,19 @@ class BuildPlan:
     table: GroupTable
     folder: str  # of the plan's files
     shards: Sequence[PlannedShard]
+    available: Availability
+    num_bytes: int  # of the output, estimated
     recipe: Mapping[str, Any]
 
     @property
     def subset_id(self) -> str:
         """What the subset is, however it was made."""
         return self.recipe["subset_id"]
+
+    @property
+    def chosen(self) -> Mapping[str, Mapping[str, int]]:
+        """How many images: split → wnid → images."""
+        return plan.count_by_class(self.folder)
 
     @property
     def plan_id(self) -> str:
@@ -77,7 +85,8 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         options,
         request.grouping_options,
     )
-    sample_plan = _plan_sample(request, inventory, table)
+    available, num_bytes = feasibility.check(options, inventory, table)
+    sample_plan = _plan_sample(request, table, available)
     folder = str(Path(scratch, "plan").absolute())
     Path(folder).mkdir()
     define = functools.partial(
@@ -116,6 +125,8 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         table=table,
         folder=folder,
         shards=shards,
+        available=available,
+        num_bytes=num_bytes,
         recipe=described,
     )
 
@@ -146,14 +157,10 @@ def _find_images(request: Request, scratch: str) -> tuple[str, Inventory]:
 
 
 def _plan_sample(
-    request: Request, inventory: Inventory, table: GroupTable
+    request: Request, table: GroupTable, available: Availability
 ) -> SamplePlan:
-    """See that every group can serve, and decide how.
-
-    Raises: UsageError: short groups, small validation, lack of space; all at once.
-    """
+    """Gather what decides which images are chosen."""
     options = request.options
-    available = feasibility.check(options, inventory, table)
     return SamplePlan(
         label_of=table.label_of,
         top_ups=available.top_ups,

@@ -10,9 +10,9 @@ from pathlib import Path
 import apache_beam as beam
 
 from pipelines import engine, miniature
-from pipelines.building import output, planning, summary
+from pipelines.building import output, plan_page, planning, summary
 from pipelines.building.planning import BuildPlan, Request
-from transforms import groups, plan, progress, statistics
+from transforms import groups, progress, statistics
 from transforms.commit import CommitDataset, CommitSettings
 from transforms.grouping import random_classes
 from transforms.records import Shard
@@ -91,7 +91,7 @@ def _settle(made: BuildPlan, place: output.Place) -> CommitSettings:
         recipe=made.recipe,
         found=statistics.count_found(made.inventory),
         bad=statistics.count_bad(made.inventory),
-        chosen=plan.count_by_class(made.folder),
+        chosen=made.chosen,
         max_failure_fraction=made.options.max_failure_fraction,
     )
 
@@ -110,6 +110,7 @@ def _write_plan(made: BuildPlan, place: output.Place, settings: CommitSettings) 
         groups_csv=groups.to_csv(made.table),
         recipe=made.recipe,
         statistics=described,
+        page=plan_page.make_plan_page(made, place),
     )
 
 

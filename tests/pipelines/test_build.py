@@ -277,6 +277,7 @@ def test_plan_only_decides_the_same_and_writes_no_dataset(
     assert {path.name for path in plan.iterdir()} == {
         "groups.csv",
         "images.parquet",
+        "plan.html",
         "recipe.json",
         "statistics.json",
     }

@@ -81,8 +81,9 @@ def _list_categories(request: GroupingRequest, options: Options) -> list[Part]:
         shown = ", ".join(outside[:_WNIDS_SHOWN])
         shown += f" and {more} more" if more > 0 else ""
         raise UsageError(
-            f"--grouping curated: {len(outside)} classes of the input are not among the "
-            f"1000 that have a category: {shown}; leave them out, or take another grouping"
+            f"--grouping curated: {len(outside)} classes of the input are not among "
+            f"the 1000 that have a category: {shown}; leave them out, or take another "
+            "grouping"
         )
     members: dict[str, list[str]] = defaultdict(list)
     for wnid in wnids:

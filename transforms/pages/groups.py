@@ -72,6 +72,8 @@ def _sections(content: GroupsPage) -> Iterator[str]:
     yield f'<p class="soft">{markup.escape(content.method)}</p>'
     yield markup.alert(content.problems)
     spread = f"{sizes['smallest']} to {sizes['largest']}"
+    if sizes["smallest"] == sizes["largest"]:
+        spread = f"{sizes['smallest']}"
     yield markup.tiles([
         ("groups", sizes["num_groups"]),
         ("classes in groups", sizes["num_classes"]),

@@ -1,32 +1,46 @@
 """What every grouping method keeps to; one that needs more gets it in `_request`."""
 
+import numpy as np
 import pytest
 
-from transforms import grouping
+from transforms import confusion_matrix, grouping
+from transforms.confusion_matrix import Confusion
 from transforms.groups import Grouping, GroupingRequest, make_table
 from transforms.labels.classes import load_classes
 from transforms.records import ImageClass
 
-CLASSES = tuple(
+THOUSAND = tuple(
     ImageClass(info.wnid, info.class_index, info.name, 100 + info.class_index, 50)
-    for info in load_classes()[::40]
+    for info in load_classes()
 )
+CLASSES = THOUSAND[::40]
 NUM_GROUPS = (2, 10, len(CLASSES))
 
 
 def _request(tmp_path, method, num_groups, *, classes=CLASSES, seed=0):
-    rows = "".join(f"{c.wnid},{n % num_groups}\n" for n, c in enumerate(CLASSES))
+    rows = "".join(f"{c.wnid},{n % num_groups}\n" for n, c in enumerate(sorted(classes)))
     path = tmp_path / "by_hand.csv"
     path.write_text("wnid,group\n" + rows)
     return GroupingRequest(
         classes=classes,
-        num_groups=len(CLASSES) if method == "all_classes" else num_groups,
+        num_groups=len(classes) if method == "all_classes" else num_groups,
         seed=seed,
         images_per_group=None,
         min_validation_images=0,
         allow_small_validation=False,
         groups_file=str(path) if method == "manual" else None,
+        confusion_file=_confusion(tmp_path, sorted(classes)) if method == "confusion" else None,
     )
+
+
+def _confusion(tmp_path, classes):
+    rank = np.arange(len(classes))
+    matrix = (3.0 * rank[:, None] + 5 * rank) % 7
+    wnids = tuple(c.wnid for c in classes)
+    num_images = matrix.sum(axis=1).astype(np.int64)
+    data = confusion_matrix.to_npz(Confusion(matrix, wnids, num_images))
+    (tmp_path / "confusion.npz").write_bytes(data)
+    return str(tmp_path / "confusion.npz")
 
 
 def _group(request, method) -> Grouping:
@@ -54,6 +68,16 @@ def test_order_of_classes_does_not_matter(tmp_path, method, num_groups):
     one = _group(_request(tmp_path, method, num_groups), method)
     other = _group(_request(tmp_path, method, num_groups, classes=shuffled), method)
     assert one == other
+
+
+@pytest.mark.parametrize("num_groups", [2, 10, 20, 100, 200, 999, 1000])
+@pytest.mark.parametrize("method", grouping.METHODS)
+def test_the_thousand_classes_make_any_number_of_groups(tmp_path, method, num_groups):
+    request = _request(tmp_path, method, num_groups, classes=THOUSAND)
+    result = _group(request, method)
+    table = make_table(THOUSAND, result.assignment, result.names)
+    assert table.num_groups == request.num_groups
+    assert len(set(table.names)) == table.num_groups
 
 
 @pytest.mark.parametrize("method", grouping.METHODS)

@@ -1,0 +1,82 @@
+"""All methods of grouping at one N → one table: sizes, confusion, ranks of models."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines import classes
+from pipelines.classes import GroupingFlags
+from transforms import confusion_matrix, grouping
+from transforms.confusion_matrix import Confusion
+from transforms.groups import LEFT_OUT, GroupTable
+from transforms.labels.classes import load_classes
+from transforms.records import ImageClass, UsageError
+from transforms.scoring.coarse import make_group_of
+from transforms.scoring.compare import compare, format_comparison
+from transforms.scoring.predictions import IntArray, read_predictions
+
+
+class _OfficialConfusion:
+    """A matrix over the 1000 classes, in their order."""
+
+    def __init__(self, path: str) -> None:
+        wnids = [info.wnid for info in load_classes()]
+        self._matrix: Confusion = confusion_matrix.read(path).select(wnids, source=path)
+
+    def captured(self, labels: IntArray, /) -> float:
+        """Return the share of the errors that stay within groups."""
+        return confusion_matrix.capture(self._matrix, labels.tolist()).share
+
+
+def compare_methods(
+    held: Sequence[ImageClass],
+    flags: GroupingFlags,
+    options_of: Mapping[str, Any],
+    *,
+    predictions: Sequence[str],
+    heldout: str | None,
+) -> str:
+    """Group by every method that can be had, and score each; returns a table.
+
+    Args:
+      held: the classes.
+      flags: N, seed and the tables that methods need.
+      options_of: method → its options.
+      predictions: files of trained models' predictions.
+      heldout: a confusion matrix that no grouping has seen; else that of the flags.
+    Raises: UsageError: no method works, or the files do not fit.
+    """
+    tables: dict[str, IntArray] = {}
+    for name, table in _group_all(held, flags, options_of):
+        group_of = make_group_of(table.label_of)
+        tables[name] = np.where(group_of < 0, LEFT_OUT, group_of)
+    matrix = heldout or flags.confusion
+    rows = compare(
+        read_predictions(predictions),
+        tables,
+        confusion=_OfficialConfusion(matrix) if matrix else None,
+        seed=flags.seed,
+    )
+    return format_comparison(rows)
+
+
+def _group_all(
+    held: Sequence[ImageClass], flags: GroupingFlags, options_of: Mapping[str, Any]
+) -> Iterator[tuple[str, GroupTable]]:
+    for method in grouping.METHODS:
+        if method == "all_classes":
+            continue  # not a way to make N groups
+        if method == "manual" and not flags.groups:
+            sys.stderr.write("manual: left out, it needs --groups FILE\n")
+            continue
+        if method == "confusion" and not flags.confusion:
+            sys.stderr.write("confusion: left out, it needs --confusion FILE\n")
+            continue
+        own = classes.with_method(flags, method)
+        try:
+            table, _ = classes.group_classes(held, own, options_of.get(method))
+        except UsageError as error:
+            raise UsageError(f"{method}: {error}") from None
+        yield method, table

@@ -1,0 +1,81 @@
+"""A grouping → what is told of it: figures, groups.json and a page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transforms import confusion_matrix
+from transforms.confusion_matrix import Captured
+from transforms.groups import LEFT_OUT, Grouping, GroupTable
+from transforms.labels import wordnet
+from transforms.pages.groups import measure_sizes
+from transforms.wordnet_names import GroupNamer
+
+
+def measure_captured(table: GroupTable, confusion: str | None) -> Captured | None:
+    """Find the share of a confusion matrix's errors that any groups forgive.
+
+    Raises: UsageError: the matrix lacks classes of the groups.
+    """
+    if confusion is None:
+        return None
+    matrix = confusion_matrix.read(confusion)
+    wnids = sorted(table.label_of)
+    labels = [table.label_of[wnid] for wnid in wnids]
+    return confusion_matrix.capture(matrix.select(wnids, source=confusion), labels)
+
+
+def find_paths(table: GroupTable, method: str | None) -> dict[int, tuple[str, ...]]:
+    """Find where groups stand in WordNet, for the methods that go by it."""
+    if method != "wordnet":
+        return {}
+    tree, word_of = wordnet.grow_tree(row.wnid for row in table.rows)
+    namer = GroupNamer(tree, word_of)
+    return {
+        label: tuple(namer.name_path(tree.lowest_common_ancestor(table.wnids(label))))
+        for label in range(table.num_groups)
+    }
+
+
+def describe_facts(captured: Captured | None) -> list[tuple[str, object]]:
+    """Make the page's tiles about confusion."""
+    if captured is None:
+        return []
+    return [
+        ("captured confusion", f"{captured.share:.1%}"),
+        ("groups that capture nothing", captured.num_empty),
+    ]
+
+
+def describe_groups(
+    table: GroupTable,
+    result: Grouping,
+    *,
+    method: str | None,
+    method_options: object,
+    captured: Captured | None,
+) -> dict[str, Any]:
+    """Make groups.json: sizes and quality figures, which a table of rows cannot hold."""
+    rates: Sequence[float | None] = captured.rates if captured else ()
+    return {
+        "grouping": method,
+        "grouping_options": dict(vars(method_options)),
+        "sizes": measure_sizes(table),
+        "captured": captured.to_json() if captured else None,
+        "quality": result.quality,
+        "notes": list(result.notes),
+        "groups": [
+            {
+                "label": label,
+                "name": name,
+                "wnids": list(table.wnids(label)),
+                **({"rate": round(rates[label] or 0, 6)} if rates else {}),
+            }
+            for label, name in enumerate(table.names)
+        ],
+        "left_out": [row.wnid for row in table.rows if row.group == LEFT_OUT],
+    }
+
+
+def describe_quality(captured: Captured | None) -> Mapping[str, Any] | None:
+    """Return the figures that the page shows for each group."""
+    return {"group_rates": captured.shares} if captured else None
