@@ -13,10 +13,11 @@ from pipelines.classes import GroupingFlags
 from pipelines.options import exit_codes, flag, parse
 from transforms import grouping, groups, inventory, storage
 from transforms.datasets import to_json
-from transforms.groups import GroupTable
+from transforms.groups import Grouping, GroupTable
 from transforms.labels import wordnet
 from transforms.pages.groups import GroupCounts, GroupsPage, make_page
 from transforms.records import ImageClass
+from transforms.wordnet_names import GroupNamer
 
 _PROG = "python -m pipelines.group"
 
@@ -64,14 +65,14 @@ class GroupOptions(GroupingFlags):
         yield from presets.find_contradictions(self)
 
 
-def group(
-    options: GroupOptions, held: Sequence[ImageClass], method_options: object
+def write_groups(
+    options: GroupOptions,
+    held: Sequence[ImageClass],
+    table: GroupTable,
+    result: Grouping,
+    method_options: object,
 ) -> str:
-    """Group the classes and write what is told of them; returns the folder.
-
-    Raises: UsageError: what the method does not allow.
-    """
-    table, result = classes.group_classes(held, options, method_options)
+    """Write what is told of groups; returns the folder."""
     captured = group_report.measure_captured(table, options.confusion)
     described = group_report.describe_groups(
         table,
@@ -128,14 +129,17 @@ def export_starter(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["class_index", "wnid", "name", "wordnet_path", "group"])
+    tree, word_of = wordnet.grow_tree(c.wnid for c in held)
+    namer = GroupNamer(tree, word_of)
     for c in held:
-        place = " > ".join(wordnet.path(c.wnid))
+        place = " > ".join(namer.name_path(c.wnid))
         row = [c.class_index, c.wnid, c.name, place, label_of.get(c.wnid, "")]
         writer.writerow(row)
     target = Path(path).absolute()
     storage.write(str(target.parent), target.name, text.getvalue().encode())
     sys.stderr.write(
-        f"edit the column `group` of {path}, then give it to --grouping=manual --groups\n"
+        f"edit the column `group` of {path}, then build with --grouping=manual "
+        f"--groups={path}\n"
     )
 
 
@@ -171,12 +175,16 @@ def _run(options: GroupOptions, own: Mapping[str, Any]) -> str:
             predictions=options.predictions,
             heldout=getattr(named, "heldout", None),
         )
+    if not options.grouping:
+        export_starter(held, options.export_starter or "", None)
+        return str(Path(options.export_starter or "").absolute())
+    chosen = own.get("grouping") or grouping.load(options.grouping).Options()
+    table, result = classes.group_classes(held, options, chosen)
     if options.export_starter:
-        export_starter(held, options.export_starter, None)
+        export_starter(held, options.export_starter, table)
         if not options.output:
             return str(Path(options.export_starter).absolute())
-    chosen = own.get("grouping") or grouping.load(options.grouping or "").Options()
-    return group(options, held, chosen)
+    return write_groups(options, held, table, result, chosen)
 
 
 def _read_classes(options: GroupOptions) -> tuple[ImageClass, ...]:

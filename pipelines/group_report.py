@@ -54,7 +54,7 @@ def describe_groups(
     method_options: object,
     captured: Captured | None,
 ) -> dict[str, Any]:
-    """Make groups.json: sizes and quality figures, which a table of rows cannot hold."""
+    """Make groups.json: sizes and quality figures, which no table of rows can hold."""
     rates: Sequence[float | None] = captured.rates if captured else ()
     return {
         "grouping": method,

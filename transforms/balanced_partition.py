@@ -84,16 +84,7 @@ def agglomerate(weights: FloatArray, cap: int) -> list[list[int]]:
 
     Ties: the smallest class of the one, then of the other.
     """
-    near = [
-        dict(
-            zip(
-                (found := np.flatnonzero(row)).tolist(),
-                row[found].tolist(),
-                strict=True,
-            )
-        )
-        for row in weights
-    ]
+    near = [_list_neighbours(row) for row in weights]
     clusters = [[number] for number in range(len(weights))]  # named by their smallest
     heap: list[tuple[float, int, int]] = []
 
@@ -129,6 +120,11 @@ def agglomerate(weights: FloatArray, cap: int) -> list[list[int]]:
         for third in near[one]:
             offer(one, third)
     return [cluster for cluster in clusters if cluster]
+
+
+def _list_neighbours(row: FloatArray) -> dict[int, float]:
+    found = np.flatnonzero(row)
+    return dict(zip(found.tolist(), row[found].tolist(), strict=True))
 
 
 def pack(

@@ -9,7 +9,8 @@ from scipy import linalg
 FloatArray = npt.NDArray[np.float64]
 
 _NUM_STEPS = 25
-_PATIENCE = 3
+_PATIENCE = 2
+_STEP = 0.4
 _DIGITS = 4
 _MARGIN = 1e-8  # above the rounding of weights and the error of eigenvalues
 
@@ -33,8 +34,9 @@ def bound_captured(
     if sizes.max() == 1:
         return 0.0
     rising = np.sort(sizes).astype(np.float64)
-    u = best_u = np.zeros(len(weights))
-    best, length, waited = math.inf, 0.5, 0
+    degrees = weights.sum(axis=1)
+    u = best_u = (degrees.mean() - degrees) / 2
+    best, length, waited = math.inf, _STEP, 0
     for _ in range(_NUM_STEPS):
         value, slope = _evaluate(weights, u, rising)
         if value < best:
@@ -57,11 +59,11 @@ def _evaluate(
 ) -> tuple[float, FloatArray]:
     """Return Σ sizes_i λ_i(W + diag u), and its slope in u along Σu = 0."""
     count, num_groups = len(weights), len(rising)
-    values, vectors = linalg.eigh(
-        weights + np.diag(u),
-        subset_by_index=(count - num_groups, count - 1),
-        overwrite_a=True,
-        check_finite=False,
-    )
+    if num_groups > count // 4:
+        values, vectors = linalg.eigh(weights + np.diag(u), driver="evd")
+        values, vectors = values[-num_groups:], vectors[:, -num_groups:]
+    else:  # the largest few are found sooner
+        largest = (count - num_groups, count - 1)
+        values, vectors = linalg.eigh(weights + np.diag(u), subset_by_index=largest)
     slope = (vectors**2) @ rising
     return float(values @ rising), slope - slope.mean()

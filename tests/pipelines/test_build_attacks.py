@@ -239,7 +239,10 @@ def test_folder_of_somebody_else_is_not_removed(folders, tmp_path, capfd):
         ({"output": "gs://bucket/x"}, "--output gs://bucket/x: no bucket"),
         ({"name": ""}, "--name : "),
         ({"dataset_version": "01.0.0"}, "--dataset_version 01.0.0: must be x.y.z"),
-        ({"validation_labels": "/none.csv"}, "/none.csv: no such file of validation labels"),
+        (
+            {"validation_labels": "/none.csv"},
+            "/none.csv: no such file of validation labels",
+        ),
     ],
 )
 def test_flags_that_name_nothing_are_errors(folders, tmp_path, capfd, flags, expected):

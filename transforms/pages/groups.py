@@ -104,7 +104,7 @@ def _groups(content: GroupsPage) -> str:
     has_images = any(count.num_train is not None for count in content.counts)
     rates = (content.quality or {}).get("group_rates")
     columns = ["label#", "group", "classes#"]
-    columns += ["train#", "validation#", "wanted of what there is"] * has_images
+    columns += ["train#", "validation#", "taken of what there is"] * has_images
     columns += ["captured confusion#"] * bool(rates)
     most = max((count.num_free or 0 for count in content.counts), default=0)
     rows = []
@@ -133,15 +133,10 @@ def _images(count: GroupCounts, most: int) -> tuple[str, str, str]:
     free, wanted = count.num_free or 0, count.num_wanted
     aside = f" − {count.num_set_aside}" if count.num_set_aside else ""
     validation = f"{count.num_validation}" + aside.replace("−", "+")
-    if wanted is None:
-        drawn = markup.bar(free / max(most, 1), label=f"{free} images")
-    else:
-        drawn = markup.bar(
-            wanted / max(free, 1),
-            is_short=count.is_short,
-            label=f"{wanted} of {free} images",
-        )
-    return f"{count.num_train}{aside}", validation, drawn
+    share = free / max(most, 1) if wanted is None else wanted / max(free, 1)
+    text = f"{free}" if wanted is None else f"{wanted} of {free}"
+    drawn = markup.bar(share, is_short=count.is_short, label=f"{text} images")
+    return f"{count.num_train}{aside}", validation, f"{text}{drawn}"
 
 
 def _tree(content: GroupsPage) -> str:
@@ -152,10 +147,10 @@ def _tree(content: GroupsPage) -> str:
         for name in path:
             node = node.setdefault(name, {})
         node.setdefault("", []).append(label)
-    return f'<div class="tree">{_branch(root, content, depth=0)}</div>'
+    return f'<div class="tree">{_branch(root, content)}</div>'
 
 
-def _branch(node: Mapping[str, Any], content: GroupsPage, *, depth: int) -> str:
+def _branch(node: Mapping[str, Any], content: GroupsPage) -> str:
     parts = []
     for label in node.get("", ()):
         name = markup.escape(content.table.names[label])
@@ -164,8 +159,6 @@ def _branch(node: Mapping[str, Any], content: GroupsPage, *, depth: int) -> str:
         parts.append(f'<div class="leaf">{text}</div>')
     for name, child in node.items():
         if name:
-            inside = _branch(child, content, depth=depth + 1)
-            parts.append(
-                markup.disclose(markup.escape(name), inside, is_open=depth < 6)
-            )
+            inside = _branch(child, content)
+            parts.append(markup.disclose(markup.escape(name), inside, is_open=True))
     return "".join(parts)

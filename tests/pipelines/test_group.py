@@ -1,0 +1,198 @@
+"""The group job: all methods on the 1000 classes, without an image."""
+
+import csv
+import html.parser
+import json
+
+import numpy as np
+import pytest
+
+from pipelines import confusion, group, index
+from transforms import grouping
+from transforms.labels import class_lists
+from transforms.labels.classes import load_classes
+
+
+@pytest.fixture(scope="module")
+def predictions(tmp_path_factory):
+    """Three models that are wrong more and more often, always by one class."""
+    folder = tmp_path_factory.mktemp("predictions")
+    from transforms.labels.classes import class_index  # noqa: PLC0415
+    from transforms.labels.validation import official_labels  # noqa: PLC0415
+
+    truth = np.array([class_index(wnid) for wnid in official_labels().values()])
+    paths = []
+    for name, every in (("good", 10), ("fair", 5), ("poor", 3)):
+        first = truth.copy()
+        first[::every] ^= 1
+        top5 = np.stack([first, *((first + step) % 1000 for step in (2, 3, 4, 5))], 1)
+        np.savez_compressed(folder / f"{name}.npz", top5=top5.astype(np.uint16))
+        paths.append(folder / f"{name}.npz")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def matrix(predictions, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("confusion")
+    confusion.main([f"--predictions={predictions[0]}", f"--output={folder}"])
+    return folder / "confusion.npz"
+
+
+def _group(tmp_path, *flags):
+    group.main([*map(str, flags), f"--output={tmp_path}"])
+    with (tmp_path / "groups.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return rows, json.loads((tmp_path / "groups.json").read_bytes())
+
+
+class _Outline(html.parser.HTMLParser):
+    """Notes links to elsewhere and tags that are not closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag, attrs):
+        self.links += [v for k, v in attrs if k in {"src", "href"} and v]
+        if tag not in {"meta", "img"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def _read_page(path):
+    outline = _Outline()
+    outline.feed(path.read_text())
+    assert not outline.open
+    assert all(link.startswith("data:") for link in outline.links)
+    return outline.text
+
+
+@pytest.mark.parametrize("method", grouping.METHODS)
+def test_every_method_writes_a_table_figures_and_a_page(
+    tmp_path, matrix, method, capsys
+):
+    flags = ["--grouping", method, "--confusion", matrix]
+    flags += [] if method in {"all_classes", "manual"} else ["--num_groups", 20]
+    if method == "manual":
+        starter = tmp_path / "mine.csv"
+        starter.write_text(
+            "wnid,group\n"
+            + "".join(f"{c.wnid},{c.class_index % 20}\n" for c in load_classes())
+        )
+        flags += ["--groups", starter]
+    rows, figures = _group(tmp_path, *flags)
+    num_groups = 1000 if method == "all_classes" else 20
+    assert len(rows) == 1000
+    assert len({row["group"] for row in rows if row["group"]}) == num_groups
+    assert figures["grouping"] == method
+    assert figures["sizes"]["num_groups"] == len(figures["groups"]) == num_groups
+    assert 0 <= figures["captured"]["captured_share"] <= 1
+    text = _read_page(tmp_path / "groups.html")
+    assert f"{num_groups} groups of ImageNet's classes" in text
+    assert "captured confusion" in text
+    assert ("Where they stand in WordNet" in text) == (method == "wordnet")
+    assert capsys.readouterr().out == f"{tmp_path}\n"
+
+
+def test_groups_of_an_index_show_their_images(class_folders, tmp_path):
+    path = tmp_path / "index.parquet"
+    index.main([f"--input={class_folders}", f"--output={path}"])
+    flags = ["--grouping=random_groups", "--num_groups=3", "--images_per_group=30"]
+    rows, _ = _group(tmp_path, f"--index={path}", *flags)
+    assert len(rows) == 6
+    assert "30 of 40" in _read_page(tmp_path / "groups.html")
+
+
+@pytest.mark.parametrize("method", ["wordnet", "random_groups"])
+def test_build_and_group_make_the_same_groups(class_folders, tmp_path, method):
+    from tests import building  # noqa: PLC0415
+
+    dataset = building.run(class_folders, tmp_path, grouping=method)
+    path = tmp_path / "index.parquet"
+    index.main([f"--input={class_folders}", f"--output={path}"])
+    _group(tmp_path, f"--index={path}", f"--grouping={method}", "--num_groups=3")
+    expected = (dataset / "__meta__/groups.csv").read_bytes()
+    assert (tmp_path / "groups.csv").read_bytes() == expected
+
+
+def test_starter_can_be_edited_and_given_back(tmp_path):
+    path = tmp_path / "starter.csv"
+    group.main([f"--export_starter={path}"])
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["wnid"] for row in rows] == [c.wnid for c in load_classes()]
+    assert rows[0]["wordnet_path"].startswith("entity > ")
+    for row in rows:
+        row["group"] = row["wordnet_path"].split(" > ")[1]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    edited, figures = _group(tmp_path, "--grouping=manual", f"--groups={path}")
+    names = {row["wordnet_path"].split(" > ")[1] for row in rows}
+    assert {row["group_name"] for row in edited} == names
+    assert figures["sizes"]["num_groups"] == len(names)
+
+
+def test_starter_may_begin_with_a_methods_groups(tmp_path):
+    path = tmp_path / "starter.csv"
+    group.main(["--grouping=curated", "--num_groups=30", f"--export_starter={path}"])
+    with path.open() as file:
+        assert {int(row["group"]) for row in csv.DictReader(file)} == set(range(30))
+
+
+def test_comparison_shows_all_methods(predictions, matrix, capsys):
+    flags = ["--compare", "--grouping=confusion", "--num_groups=10"]
+    flags += [f"--confusion={matrix}", f"--confusion_heldout={matrix}"]
+    group.main([*flags, *(f"--predictions={path}" for path in predictions)])
+    out, err = capsys.readouterr()
+    table = {line.split()[0]: line for line in out.splitlines() if line}
+    for method in set(grouping.METHODS) - {"all_classes", "manual"}:
+        assert method in table
+    assert "100.0%" in table["confusion"]  # each class is confused with one other
+    assert "manual: left out, it needs --groups FILE" in err
+
+
+@pytest.mark.parametrize("name", class_lists.NAMES)
+def test_class_lists_are_presets(tmp_path, name):
+    rows, figures = _group(tmp_path, f"--preset={name}")
+    grouped = sorted(row["wnid"] for row in rows if row["group"])
+    assert tuple(grouped) == class_lists.load(name)
+    assert figures["sizes"]["largest"] == 1
+
+
+def test_presets_of_the_source_fix_the_number_of_groups(tmp_path):
+    _, figures = _group(tmp_path, "--preset=n20_m2500")
+    assert (figures["grouping"], figures["sizes"]["num_groups"]) == ("wordnet", 20)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], "--output: is required"),
+        (["--output=x"], "--grouping: is required"),
+        (["--output=x", "--grouping=confusion", "--num_groups=9"], "needs --confusion"),
+        (["--output=x", "--grouping=manual"], "--grouping manual: needs --groups"),
+        (["--compare", "--num_groups=9"], "--compare: needs --predictions"),
+        (["--output=x", "--preset=n20_m2500", "--num_groups=9"], "means 20"),
+        (["--output=x", "--preset=imagenette", "--grouping=wordnet"], "means all_cl"),
+        (["--output=x", "--preset=imagenet100"], "did you mean imagenet100"),
+        (["--output=x", "--grouping=wordnet", "--runner=x"], "--runner: unknown flag"),
+        (["--output=x", "--grouping=wordnet", "--index=no.parquet"], "no such file"),
+        (["--output=x", "--grouping=wordnet"], "--num_groups"),
+    ],
+)
+def test_problems_are_named(tmp_path, monkeypatch, capsys, flags, expected):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        group.main(flags)
+    assert ended.value.code == 2
+    assert expected in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
