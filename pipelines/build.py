@@ -5,11 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines import presets
-from pipelines.building.options import (
-    BuildOptions,
-    default_options,
-    method_options,
-)
+from pipelines.building.options import BuildOptions, method_options
+from pipelines.classes import load_options
 from pipelines.options import exit_codes, parse
 
 
@@ -30,18 +27,18 @@ def _run(
     options: BuildOptions, own: Mapping[str, Any], beam_flags: Sequence[str]
 ) -> str:
     # Beam's import takes a second, which --help has not.
-    from pipelines.building import writing  # noqa: PLC0415
+    from pipelines.building import demonstration, writing  # noqa: PLC0415
     from pipelines.building.planning import Request  # noqa: PLC0415
 
+    if options.is_demonstration:
+        options = demonstration.choose(options)
     options = presets.expand(options)
     request = Request(
         options=options,
-        grouping_options=own.get("grouping") or default_options(options.grouping),
+        grouping_options=own.get("grouping") or load_options(options.grouping),
         sampling_options=own["sampling"],
         beam_flags=beam_flags,
     )
-    if options.is_demonstration:
-        return writing.demonstrate(request)
     return writing.build(request)
 
 

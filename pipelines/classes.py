@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipelines import presets
@@ -54,10 +54,27 @@ class GroupingFlags:
     )
     seed: int = flag("decides every choice and order", default=0)
 
+    def find_grouping_problems(self) -> Iterator[str]:
+        """Yield what is wrong with these flags, whatever the job."""
+        yield from presets.find_contradictions(self)
+        method = presets.expand(self).grouping
+        if method is None:
+            yield f"--grouping: is required (one of {', '.join(grouping.METHODS)})"
+        if method == "manual" and not self.groups:
+            yield "--groups: is required (the table that --grouping=manual reads)"
+        if self.groups and method not in {None, "manual"}:
+            yield f"--groups {self.groups}: goes with --grouping=manual only"
+        if method == "confusion" and not self.confusion:
+            yield "--confusion: is required (the matrix of --grouping=confusion)"
+        if method not in {None, "manual", "all_classes"} and (
+            presets.expand(self).num_groups is None
+        ):
+            yield "--num_groups: is required (how many groups)"
 
-def with_method(flags: GroupingFlags, method: str) -> GroupingFlags:
-    """Return the same flags for another method."""
-    return dataclasses.replace(flags, grouping=method, preset=None)
+
+def load_options(method: str | None) -> Any:  # noqa: ANN401  # of each method's class
+    """Return a method's own options when the command line names none of them."""
+    return grouping.load(method or "").Options()
 
 
 def list_classes(inventory: Inventory) -> tuple[ImageClass, ...]:
@@ -117,7 +134,7 @@ def group_classes(
             groups_file=flags.groups,
             confusion_file=flags.confusion,
         ),
-        method_options or method.Options(),
+        method_options or load_options(flags.grouping),
     )
     for note in result.notes:
         sys.stderr.write(f"{note}\n")

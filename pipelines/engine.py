@@ -66,11 +66,6 @@ def _stray_words(flags: Sequence[str]) -> list[str]:
     ]
 
 
-def is_local(options: PipelineOptions) -> bool:
-    """Tell whether the pipeline runs on this machine, in or below this process."""
-    return options.view_as(StandardOptions).runner == _EMBEDDED
-
-
 def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> None:
     """Build a graph and run it to its end.
 

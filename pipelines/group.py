@@ -52,17 +52,14 @@ class GroupOptions(GroupingFlags):
         """Yield what is wrong with the values."""
         if not (self.output or self.export_starter or self.compare):
             yield "--output: is required (a folder), or --export_starter, or --compare"
-        if self.output and not presets.expand(self).grouping:
-            yield f"--grouping: is required (one of {', '.join(grouping.METHODS)})"
-        if self.groups and self.grouping != "manual" and not self.compare:
-            yield f"--groups {self.groups}: goes with --grouping=manual only"
-        if self.grouping == "manual" and not self.groups:
-            yield "--grouping manual: needs --groups FILE"
+        if self.compare and (self.output or self.export_starter):
+            yield "--compare: prints a table only; leave out --output, --export_starter"
         if self.compare and not self.predictions:
             yield "--compare: needs --predictions FILE, one or more"
-        if self.compare and not self.num_groups:
-            yield "--compare: needs --num_groups N"
-        yield from presets.find_contradictions(self)
+        if self.compare and not presets.expand(self).num_groups:
+            yield "--num_groups: is required (how many groups)"
+        if not self.compare and (self.output or self.grouping or self.preset):
+            yield from self.find_grouping_problems()
 
 
 def write_groups(
@@ -178,7 +175,7 @@ def _run(options: GroupOptions, own: Mapping[str, Any]) -> str:
     if not options.grouping:
         export_starter(held, options.export_starter or "", None)
         return str(Path(options.export_starter or "").absolute())
-    chosen = own.get("grouping") or grouping.load(options.grouping).Options()
+    chosen = own.get("grouping") or classes.load_options(options.grouping)
     table, result = classes.group_classes(held, options, chosen)
     if options.export_starter:
         export_starter(held, options.export_starter, table)

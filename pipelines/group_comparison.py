@@ -1,5 +1,6 @@
 """All methods of grouping at one N → one table: sizes, confusion, ranks of models."""
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -74,7 +75,7 @@ def _group_all(
         if method == "confusion" and not flags.confusion:
             sys.stderr.write("confusion: left out, it needs --confusion FILE\n")
             continue
-        own = classes.with_method(flags, method)
+        own = dataclasses.replace(flags, grouping=method, preset=None)
         try:
             table, _ = classes.group_classes(held, own, options_of.get(method))
         except UsageError as error:

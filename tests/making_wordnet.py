@@ -42,6 +42,12 @@ def write(
             f"{' '.join([f'{len(pointers):03d}', *pointers])} | {name}  \n"
         )
     (folder / "data.noun").write_text(text)
+    senses = "".join(
+        f"{lemma.lower()} n 1 0 1 0 {offsets[name]:08d}  \n"
+        for name, (lemmas, *_) in _NOUNS.items()
+        for lemma in lemmas
+    )
+    (folder / "index.noun").write_text(header + senses)
     if with_all:
         lines = "".join(f"{number:02d}\tunnamed\t1\n" for number in range(45))
         (folder / "lexnames").write_text(lines)

@@ -14,20 +14,21 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
 
-from transforms import card, formats, groups, manifest, preview, statistics, storage
+from transforms import (
+    card,
+    formats,
+    groups,
+    manifest,
+    paths,
+    preview,
+    statistics,
+    storage,
+)
 from transforms.datasets import JSON, Dataset, LabelInfo, SplitInfo, to_json
 from transforms.groups import GroupTable
 from transforms.manifest import Part
 from transforms.records import Failure, JobError, Shard, WrittenFile
 
-MANIFEST = "__meta__/manifest.parquet"
-FAILURES = "__meta__/failures.csv"
-GROUPS = "__meta__/groups.csv"
-RECIPE = "__meta__/recipe.json"
-STATISTICS = "__meta__/statistics.json"
-PREVIEW = "__meta__/preview.jpg"
-COMPLETE = "__meta__/complete.json"
-PLAN_ID = "plan_id"  # of what is being made; not of the dataset
 _FAILURES_NAMED = 10
 
 
@@ -87,12 +88,14 @@ def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str
     Raises: JobError: too many failures, or a shard that is not whole.
     """
     root = settings.root
-    if not storage.exists(root) and storage.exists(f"{settings.target}/{COMPLETE}"):
+    if not storage.exists(root) and storage.exists(
+        f"{settings.target}/{paths.COMPLETE}"
+    ):
         return settings.target
-    if not storage.exists(f"{root}/{COMPLETE}"):
+    if not storage.exists(f"{root}/{paths.COMPLETE}"):
         _write_sidecars([shard for shard, _ in sorted(shards)], settings)
-    marked = json.loads(storage.read(f"{root}/{COMPLETE}"))
-    _remove_others(root, {*marked["files"], COMPLETE})
+    marked = json.loads(storage.read(f"{root}/{paths.COMPLETE}"))
+    _remove_others(root, {*marked["files"], paths.COMPLETE})
     storage.rename_folder(root, settings.target)
     return settings.target
 
@@ -105,17 +108,20 @@ def _write_sidecars(shards: Sequence[Shard], settings: CommitSettings) -> None:
     check_failures(failures, settings)
     written_splits = {part.shard.split for part in parts if part.num_images}
     parts = [part for part in parts if part.shard.split in written_splits]
-    manifest.merge_parts(root, [p.shard for p in parts if p.num_images], MANIFEST)
+    manifest.merge_parts(root, [p.shard for p in parts if p.num_images], paths.MANIFEST)
     written = [f for part in parts for files in part.files.values() for f in files]
-    written.append(_describe(root, MANIFEST))
+    written.append(_describe(root, paths.MANIFEST))
     dataset = describe_dataset(parts, failures, settings)
     sheet = make_preview(root, settings.table)
-    for path, data in [(PREVIEW, sheet), *_make_sidecars(dataset, failures, settings)]:
+    for path, data in [
+        (paths.PREVIEW, sheet),
+        *_make_sidecars(dataset, failures, settings),
+    ]:
         written.append(storage.write(root, path, data))
     storage.flush()
     checksums = {file.path: file.sha256 for file in sorted(written)}
     complete: JSON = {"subset_id": settings.subset_id, "files": checksums}
-    storage.write(root, COMPLETE, to_json(complete))
+    storage.write(root, paths.COMPLETE, to_json(complete))
 
 
 def _read_part(root: str, shard: Shard) -> Part:
@@ -191,10 +197,10 @@ def _describe_splits(parts: Sequence[Part]) -> Iterator[SplitInfo]:
 def _make_sidecars(
     dataset: Dataset, failures: Sequence[Failure], settings: CommitSettings
 ) -> Iterator[tuple[str, bytes]]:
-    yield GROUPS, groups.to_csv(settings.table)
-    yield RECIPE, to_json(settings.recipe)
-    yield STATISTICS, to_json(dataset.statistics)
-    yield FAILURES, manifest.write_failures(failures)
+    yield paths.GROUPS, groups.to_csv(settings.table)
+    yield paths.RECIPE, to_json(settings.recipe)
+    yield paths.STATISTICS, to_json(dataset.statistics)
+    yield paths.FAILURES, manifest.write_failures(failures)
     for name in settings.formats:
         yield from formats.load(name).sidecars(dataset).items()
     yield from card.sidecars(dataset).items()
@@ -206,7 +212,7 @@ def make_preview(root: str, table: GroupTable) -> bytes:
     first: dict[int, list[bytes]] = {label: [] for label in range(table.num_groups)}
     missing = wanted * table.num_groups
     for row in manifest.read_rows(
-        f"{root}/{MANIFEST}", columns=["label", "file", "offset", "length"]
+        f"{root}/{paths.MANIFEST}", columns=["label", "file", "offset", "length"]
     ):
         if len(first[row["label"]]) < wanted:
             path = f"{root}/{row['file']}"
@@ -227,14 +233,16 @@ def _remove_others(root: str, keep: set[str]) -> None:
     without any image keeps nothing.
     """
     for path in list(storage.list_files(root)):
-        if path not in keep and path != PLAN_ID:
+        if path not in keep and path != paths.PLAN_ID:
             Path(root, path).unlink()
     storage.remove_folder(f"{root}/parts")
     storage.remove_folder(f"{root}/plan")
     for folder in [*Path(root).glob("*/"), *Path(root).glob("folders/*/")]:
         if next(storage.list_files(str(folder)), None) is None:
             storage.remove_folder(str(folder))
-    Path(root, PLAN_ID).unlink(missing_ok=True)  # last: until then it can be resumed
+    Path(root, paths.PLAN_ID).unlink(
+        missing_ok=True
+    )  # last: until then it can be resumed
 
 
 @dataclasses.dataclass

@@ -71,7 +71,8 @@ def _from_csv(data: bytes) -> Arrays:
     Without that column a row's sum is its number of images.
     """
     try:
-        rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+        text = io.StringIO(data.decode("utf-8-sig"), newline="")
+        rows = list(csv.reader(text, strict=True))
     except UnicodeDecodeError as error:
         raise ValueError(f"{error}; save it as UTF-8") from None
     except csv.Error as error:

@@ -8,7 +8,7 @@ from scipy import linalg
 
 FloatArray = npt.NDArray[np.float64]
 
-_NUM_STEPS = 25
+_NUM_STEPS = 20
 _PATIENCE = 2
 _STEP = 0.4
 _DIGITS = 4
@@ -59,7 +59,7 @@ def _evaluate(
 ) -> tuple[float, FloatArray]:
     """Return Σ sizes_i λ_i(W + diag u), and its slope in u along Σu = 0."""
     count, num_groups = len(weights), len(rising)
-    if num_groups > count // 4:
+    if num_groups > count // 8:
         values, vectors = linalg.eigh(weights + np.diag(u), driver="evd")
         values, vectors = values[-num_groups:], vectors[:, -num_groups:]
     else:  # the largest few are found sooner

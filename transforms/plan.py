@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms import index_table
-from transforms.records import ImageRef, Shard
-from transforms.sample import Chosen
+from transforms.records import Chosen, ImageRef, Shard
 
 _SCHEMA = pa.schema([
     ("label", pa.int32()),
@@ -115,16 +114,6 @@ def count_by_class(folder: str) -> dict[str, dict[str, int]]:
         for row in pc.value_counts(column).to_pylist():
             by_class[row["values"]] = by_class.get(row["values"], 0) + row["counts"]
     return {split: dict(sorted(c.items())) for split, c in sorted(counts.items())}
-
-
-def sum_source_bytes(folder: str) -> int:
-    """Sum the bytes of the planned images as they lie in the input."""
-    shards: Iterable[PlannedShard] = list_shards(folder)
-    parts = (part_path(folder, planned.shard) for planned in shards)
-    return sum(
-        pc.sum(pq.read_table(part, columns=["length"])["length"]).as_py()
-        for part in parts
-    )
 
 
 def merge_parts(folder: str, output: str) -> None:

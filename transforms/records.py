@@ -28,6 +28,14 @@ class Stray(NamedTuple):
     name: str
 
 
+class Chosen(NamedTuple):
+    """An image of the subset."""
+
+    split: str
+    label: int
+    ref: ImageRef
+
+
 class ImageClass(NamedTuple):
     """A class that the input holds, as groupings see it."""
 

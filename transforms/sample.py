@@ -16,25 +16,16 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, AsSingleton, PCollection
 from apache_beam.transforms.combiners import ToList
 
 from transforms import index_table, quotas, seeds, strata
-from transforms.records import ImageRef
+from transforms.records import Chosen
 from transforms.strata import Ranked, RankedRef, SamplePlan, Stratum
 
 StratumKey = tuple[int, str, str]  # a Stratum, as a type whose coder Beam trusts as key
-
-
-class Chosen(NamedTuple):
-    """An image of the subset."""
-
-    split: str
-    label: int
-    ref: ImageRef
 
 
 class FirstByHash(beam.CombineFn):

@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from transforms.records import DataError, JobError, WrittenFile
 
@@ -156,15 +156,6 @@ class AtomicFile:
         """Leave nothing behind; harmless after `close`."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
 
 def write(root: str, path: str, data: bytes) -> WrittenFile:

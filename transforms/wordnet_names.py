@@ -35,11 +35,12 @@ class GroupNamer:
         """Name a group: "ancestor", or "ancestor: child + child (+k more)".
 
         The ancestor alone if the group is all of it; children by falling size, each by
-        the lowest node that holds all of its part of the group.
+        the lowest node that holds all of its part of the group. A single class keeps
+        its name.
         """
         ancestor = self.tree.lowest_common_ancestor(wnids)
         name = self.name_node(ancestor)
-        if len(wnids) == self.tree.num_under[ancestor]:
+        if len(wnids) in {1, self.tree.num_under[ancestor]}:
             return name
         depth = len(self.tree.path(ancestor))
         parts: dict[str, list[str]] = {}

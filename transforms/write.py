@@ -22,8 +22,7 @@ from transforms.images.process import ProcessedImage, process
 from transforms.images.settings import ImageSettings
 from transforms.labels import classes
 from transforms.manifest import ManifestRow, Part
-from transforms.records import DataError, Failure, ImageRef, Record, Shard
-from transforms.sample import Chosen
+from transforms.records import Chosen, DataError, Failure, ImageRef, Record, Shard
 
 # Enough waiting images that no thread idles while results are taken in order.
 _LOOK_AHEAD = 8

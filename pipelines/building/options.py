@@ -12,6 +12,17 @@ from transforms import formats, grouping, sampling, storage
 from transforms.formats import tfrecord
 from transforms.images.settings import RESIZE_MODES, ImageSettings
 
+# They say where and how to build, not what.
+_HOW_FLAGS = {
+    "output",
+    "name",
+    "dataset_version",
+    "formats",
+    "resume",
+    "plan_only",
+    "threads",
+    "max_failure_fraction",
+}
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 
 
@@ -69,8 +80,12 @@ class BuildOptions(GroupingFlags):
 
     @property
     def is_demonstration(self) -> bool:
-        """Whether the miniature is to be drawn."""
-        return not (self.input or self.preset or self.grouping or self.groups)
+        """Whether the miniature is to be drawn: nothing says what to build."""
+        return all(
+            getattr(self, field.name) == field.default
+            for field in dataclasses.fields(self)
+            if field.name not in _HOW_FLAGS
+        )
 
     @property
     def images(self) -> ImageSettings:
@@ -84,8 +99,8 @@ class BuildOptions(GroupingFlags):
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values, each with flag, value and remedy."""
-        yield from presets.find_contradictions(self)
         if not self.is_demonstration:
+            yield from self.find_grouping_problems()
             yield from presets.expand(self)._find_missing()
         yield from self._find_out_of_bounds()
         yield from self.images.problems()
@@ -103,17 +118,6 @@ class BuildOptions(GroupingFlags):
     def _find_missing(self) -> Iterator[str]:
         if not self.input:
             yield "--input: is required (raw ImageNet, or an index)"
-        if self.grouping is None:
-            yield f"--grouping: is required (one of {', '.join(grouping.METHODS)})"
-        if self.groups and self.grouping not in {None, "manual"}:
-            yield f"--groups {self.groups}: goes with --grouping=manual only"
-        if self.grouping == "manual" and not self.groups:
-            yield "--grouping manual: needs --groups FILE"
-        if self.num_groups is None and self.grouping in {
-            "random_classes",
-            "random_groups",
-        }:
-            yield "--num_groups: is required (how many groups)"
         takes_all = self.folds != 1 or self.grouping == "all_classes"
         if self.images_per_group is None and not takes_all:
             yield "--images_per_group: is required (training images a group)"
@@ -140,8 +144,3 @@ def method_options() -> dict[str, dict[str, type]]:
         "grouping": {name: grouping.load(name).Options for name in grouping.METHODS},
         "sampling": {name: sampling.load(name).Options for name in sampling.SAMPLERS},
     }
-
-
-def default_options(method: str | None) -> object:
-    """Return the defaults of a grouping that the command line did not name itself."""
-    return grouping.load(method or "all_classes").Options()

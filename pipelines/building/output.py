@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transforms import commit, plan, storage
+from transforms import paths, plan, storage
 from transforms.datasets import to_json
 from transforms.records import UsageError
 
@@ -77,8 +77,8 @@ def is_finished(place: Place, plan_id: str) -> bool:
 def read_committed(directory: str) -> str | None:
     """Return the plan id of a dataset that has its commit mark."""
     try:
-        storage.read(f"{directory}/{commit.COMPLETE}")
-        recipe = json.loads(storage.read(f"{directory}/{commit.RECIPE}"))
+        storage.read(f"{directory}/{paths.COMPLETE}")
+        recipe = json.loads(storage.read(f"{directory}/{paths.RECIPE}"))
         return recipe["plan_id"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -105,10 +105,10 @@ def prepare(
         ) from None
     try:
         # Sidecars of an earlier run may tell of failures that are mended now.
-        Path(place.partial, commit.COMPLETE).unlink(missing_ok=True)
+        Path(place.partial, paths.COMPLETE).unlink(missing_ok=True)
         storage.remove_folder(f"{place.partial}/plan")
         Path(plan_folder).rename(f"{place.partial}/plan")
-        storage.write(place.partial, commit.PLAN_ID, plan_id.encode())
+        storage.write(place.partial, paths.PLAN_ID, plan_id.encode())
         yield
     finally:
         os.close(descriptor)
@@ -120,7 +120,7 @@ def _check_unfinished(place: Place, plan_id: str, *, resume: bool) -> None:
     if not storage.is_folder(place.partial):
         raise UsageError(f"--output: {place.partial} is in the way; remove it")
     try:
-        found: str | None = storage.read(f"{place.partial}/{commit.PLAN_ID}").decode()
+        found: str | None = storage.read(f"{place.partial}/{paths.PLAN_ID}").decode()
     except FileNotFoundError:
         found = read_committed(place.partial)
     if found is None and not any(Path(place.partial).iterdir()):

@@ -3,7 +3,7 @@
 from pipelines import group_report
 from pipelines.building.output import Place, read_committed
 from pipelines.building.planning import BuildPlan
-from transforms import commit, storage
+from transforms import paths, storage
 from transforms.pages.groups import GroupCounts, GroupsPage, make_page
 
 
@@ -44,7 +44,7 @@ def make_plan_page(made: BuildPlan, place: Place) -> bytes:
 
 def _find_contact_sheet(made: BuildPlan, place: Place) -> bytes | None:
     """Take the pictures of the dataset, once this plan has been built."""
-    sheet = f"{place.target}/{commit.PREVIEW}"
+    sheet = f"{place.target}/{paths.PREVIEW}"
     if not storage.exists(sheet) or read_committed(place.target) != made.plan_id:
         return None
     return storage.read(sheet)

@@ -47,6 +47,7 @@ class BuildPlan:
     table: GroupTable
     folder: str  # of the plan's files
     shards: Sequence[PlannedShard]
+    chosen: Mapping[str, Mapping[str, int]]  # split → wnid → images
     available: Availability
     num_bytes: int  # of the output, estimated
     recipe: Mapping[str, Any]
@@ -55,11 +56,6 @@ class BuildPlan:
     def subset_id(self) -> str:
         """What the subset is, however it was made."""
         return self.recipe["subset_id"]
-
-    @property
-    def chosen(self) -> Mapping[str, Mapping[str, int]]:
-        """How many images: split → wnid → images."""
-        return plan.count_by_class(self.folder)
 
     @property
     def plan_id(self) -> str:
@@ -125,6 +121,7 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         table=table,
         folder=folder,
         shards=shards,
+        chosen=plan.count_by_class(folder),
         available=available,
         num_bytes=num_bytes,
         recipe=described,

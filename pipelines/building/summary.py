@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transforms import commit
+from transforms import paths
 from transforms.commit import CommitSettings
 
 _LOADERS = {
@@ -40,8 +40,8 @@ def describe_plan(settings: CommitSettings) -> str:
 
 def describe_dataset(target: str) -> str:
     """Say what was built, where it is, and how to load it."""
-    statistics = json.loads(Path(target, commit.STATISTICS).read_bytes())
-    recipe = json.loads(Path(target, commit.RECIPE).read_bytes())
+    statistics = json.loads(Path(target, paths.STATISTICS).read_bytes())
+    recipe = json.loads(Path(target, paths.RECIPE).read_bytes())
     format_name = recipe["formats"][0]
     split = next(iter(statistics["groups"][0]["written"]))
     loader = _LOADERS[format_name].format(target=target, split=split)
@@ -50,7 +50,7 @@ def describe_dataset(target: str) -> str:
         f"{statistics['subset_id'][:12]}",
         *_describe_splits(statistics),
         *_describe_totals(statistics),
-        f"  contact sheet: {target}/{commit.PREVIEW}",
+        f"  contact sheet: {target}/{paths.PREVIEW}",
         "",
         "load it:",
         *(f"    {line}" for line in loader.splitlines()),
@@ -58,17 +58,6 @@ def describe_dataset(target: str) -> str:
         "prove it:",
         f"    python -m pipelines.verify {target}",
     ])
-
-
-def describe_next_steps(folder: str) -> str:
-    """Say what to run after the demonstration."""
-    return f"""
-what to run next:
-    python -m pipelines.build --input {folder} --grouping random_groups \\
-        --num_groups 5 --images_per_group 200 --image_size 64 \\
-        --min_validation_images 400
-    python -m pipelines.build --input PATH/TO/IMAGENET --grouping random_classes \\
-        --num_groups 100 --images_per_group 500"""
 
 
 def _describe_splits(statistics: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,5 @@
 """A build's options → its dataset: plan it, see what lies there, write its shards."""
 
-import dataclasses
 import functools
 import sys
 import tempfile
@@ -9,41 +8,13 @@ from pathlib import Path
 
 import apache_beam as beam
 
-from pipelines import engine, miniature
+from pipelines import engine
 from pipelines.building import output, plan_page, planning, summary
 from pipelines.building.planning import BuildPlan, Request
 from transforms import groups, progress, statistics
 from transforms.commit import CommitDataset, CommitSettings
-from transforms.grouping import random_classes
 from transforms.records import Shard
 from transforms.write import ShardSettings, WriteShards
-
-
-def demonstrate(request: Request) -> str:
-    """Draw the miniature and build a small subset of it."""
-    options = request.options
-    folder = str(Path(options.output) / "miniature_imagenet")
-    sys.stderr.write(f"no --input: drawing a miniature ImageNet in {folder}\n")
-    output.make_folder(options.output)
-    miniature.ensure_miniature(folder, num_classes=20, num_train=60, num_validation=20)
-    chosen = dataclasses.replace(
-        options,
-        input=(folder,),
-        grouping="random_classes",
-        num_groups=10,
-        images_per_group=50,
-        min_validation_images=200,
-        image_size=64,
-        images_per_shard=100,
-        name=options.name or "demonstration",
-    )
-    directory = build(
-        dataclasses.replace(
-            request, options=chosen, grouping_options=random_classes.Options()
-        )
-    )
-    sys.stderr.write(summary.describe_next_steps(folder) + "\n")
-    return directory
 
 
 def build(request: Request) -> str:

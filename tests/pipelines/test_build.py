@@ -266,7 +266,13 @@ def test_only_training_images_are_fine(class_archives, tmp_path):
 
 
 def test_only_validation_images_are_fine(mini_imagenet, tmp_path):
-    directory = building.run(mini_imagenet / VALIDATION, tmp_path)
+    directory = building.run(
+        mini_imagenet / VALIDATION,
+        tmp_path,
+        grouping="all_classes",
+        num_groups=None,
+        images_per_group=None,
+    )
     assert {row["split"] for row in building.manifest(directory)} == {"validation"}
 
 
@@ -318,7 +324,7 @@ def test_demonstration_needs_no_flags(tmp_path):
     directory = Path(finished.stdout.splitlines()[-1])
     assert directory == tmp_path / "subsets" / "demonstration" / "1.0.0"
     assert len(building.manifest(directory)) == 700
-    assert "what to run next" in finished.stderr
+    assert "and on ImageNet itself:" in finished.stderr
 
 
 def test_help_needs_no_beam():

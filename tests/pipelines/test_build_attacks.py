@@ -10,7 +10,7 @@ import pytest
 
 from pipelines import index
 from tests import building, making
-from transforms import commit, index_table, storage
+from transforms import index_table, paths, storage
 from transforms.commit import CommitSettings, check_failures
 from transforms.layouts.official_archives import TRAIN
 from transforms.records import Failure, JobError
@@ -275,4 +275,4 @@ def test_formats_are_written_alike_in_any_order(folders, tmp_path):
     other = building.run(folders, tmp_path / "b", formats="tfrecord,webdataset")
     assert building.checksums(one) == building.checksums(other)
     assert all(row["file"].endswith(".tar") for row in building.manifest(one))
-    assert commit.PLAN_ID not in building.checksums(one)
+    assert paths.PLAN_ID not in building.checksums(one)

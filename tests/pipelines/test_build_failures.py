@@ -232,7 +232,7 @@ def test_all_flag_problems_are_told_at_once(mini_imagenet, tmp_path, capfd):
         ({"num_groups": None}, "--num_groups: is required"),
         ({"grouping": None}, "--grouping: is required (one of all_classes, "),
         ({"input": None}, "--input: is required"),
-        ({"grouping": "manual"}, "--grouping manual: needs --groups FILE"),
+        ({"grouping": "manual"}, "--groups: is required"),
         ({"groups": "a.csv"}, "--groups a.csv: goes with --grouping=manual only"),
         ({"manual_missing": "drop"}, "--manual_missing: goes with --grouping=manual"),
         ({"folds": 3}, "--folds 3: must be between 1 and 2"),

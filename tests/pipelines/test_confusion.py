@@ -6,14 +6,13 @@ import pytest
 from pipelines import confusion
 from transforms import confusion_matrix, npz
 from transforms.labels.classes import load_classes
+from transforms.labels.validation import official_labels
 
 
 @pytest.fixture(scope="module")
 def predictions(tmp_path_factory):
-    """Two models that take every second class for the next one, one of them at times."""
+    """Two models that take every second class for the next, one of them at times."""
     folder = tmp_path_factory.mktemp("predictions")
-    from transforms.confusion_tally import official_labels  # noqa: PLC0415
-
     index = {info.wnid: info.class_index for info in load_classes()}
     true = np.array([index[wnid] for wnid in official_labels().values()])
     for name, every in (("first", 1), ("second", 3)):
@@ -80,11 +79,11 @@ def test_soft_counts_and_the_seed_change_what_they_should(predictions, tmp_path)
     assert not differs("seed", "confusion")
 
 
-def test_all_problems_are_told_and_nothing_is_written(predictions, tmp_path, capsys):
+def test_all_problems_are_told_and_nothing_is_written(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         confusion.main(
-            ["--predictions", "a.parquet", "--predictions", f"{tmp_path}/b.npz"]
-            + ["--output", f"{tmp_path}/out"]
+            f"--predictions a.parquet --predictions {tmp_path}/b.npz "
+            f"--output {tmp_path}/out".split()
         )
     assert caught.value.code == 2
     first, second = capsys.readouterr().err.splitlines()
@@ -93,7 +92,7 @@ def test_all_problems_are_told_and_nothing_is_written(predictions, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
-def test_flags_are_checked(predictions, tmp_path, capsys):
+def test_flags_are_checked(predictions, capsys):
     with pytest.raises(SystemExit) as caught:
         _run(predictions, __file__, "--sotf", names=("first", "first"))
     assert caught.value.code == 2

@@ -178,14 +178,20 @@ def test_presets_of_the_source_fix_the_number_of_groups(tmp_path):
     [
         ([], "--output: is required"),
         (["--output=x"], "--grouping: is required"),
-        (["--output=x", "--grouping=confusion", "--num_groups=9"], "needs --confusion"),
-        (["--output=x", "--grouping=manual"], "--grouping manual: needs --groups"),
+        (
+            ["--output=x", "--grouping=confusion", "--num_groups=9"],
+            "--confusion: is requi",
+        ),
+        (["--output=x", "--grouping=manual"], "--groups: is required"),
         (["--compare", "--num_groups=9"], "--compare: needs --predictions"),
         (["--output=x", "--preset=n20_m2500", "--num_groups=9"], "means 20"),
         (["--output=x", "--preset=imagenette", "--grouping=wordnet"], "means all_cl"),
         (["--output=x", "--preset=imagenet100"], "did you mean imagenet100"),
         (["--output=x", "--grouping=wordnet", "--runner=x"], "--runner: unknown flag"),
-        (["--output=x", "--grouping=wordnet", "--index=no.parquet"], "no such file"),
+        (
+            ["--output=x", "--grouping=all_classes", "--index=no.parquet"],
+            "no such file",
+        ),
         (["--output=x", "--grouping=wordnet"], "--num_groups"),
     ],
 )

@@ -7,10 +7,9 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms import assign, seeds
+from transforms import seeds, shards
 from transforms.assign import AssignShards
-from transforms.records import ImageRef
-from transforms.sample import Chosen
+from transforms.records import Chosen, ImageRef
 
 
 @pytest.mark.parametrize(
@@ -27,7 +26,7 @@ from transforms.sample import Chosen
     ],
 )
 def test_number_of_shards(split, num_images, images_per_shard, num_shards):
-    assert assign.count_shards(split, num_images, images_per_shard) == num_shards
+    assert shards.count_shards(split, num_images, images_per_shard) == num_shards
 
 
 @given(
@@ -36,7 +35,7 @@ def test_number_of_shards(split, num_images, images_per_shard, num_shards):
 )
 def test_shards_are_equal_within_one(orders, num_shards):
     num_shards = min(num_shards, len(orders))
-    cuts = assign.find_cuts(orders, num_shards)
+    cuts = shards.find_cuts(orders, num_shards)
     bounds = [-1, *[cut - 1 for cut in cuts], 2**63]
     sizes = [
         sum(low < order <= high for order in orders)

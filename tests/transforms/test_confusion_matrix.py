@@ -103,7 +103,7 @@ CSV = "wnid,{0},{1}\n{0},3,1\n{1},0,4\n".format(*WNIDS)
     [
         (CSV, [4, 4]),
         ("\ufeff" + CSV.replace("\n", "\r\n"), [4, 4]),
-        ("{1},{0},{1}\n".replace("{1},", ",", 1).format(*WNIDS) + CSV[21:], [4, 4]),
+        (CSV.removeprefix("wnid"), [4, 4]),
         ("x,{1},{0}\n{0},1,3\n{1},4,0\n".format(*WNIDS), [4, 4]),
         ("x,{0},{1},num_images\n{0},3,1,9\n{1},0,4,8\n".format(*WNIDS), [9, 8]),
     ],

@@ -9,8 +9,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from transforms import index_table, quotas, sample, seeds
 from transforms.inventory import read_inventory
-from transforms.records import ImageRef
-from transforms.sample import Chosen, FirstByHash, SampleImages
+from transforms.records import Chosen, ImageRef
+from transforms.sample import FirstByHash, SampleImages
 from transforms.strata import RankedRef, SamplePlan
 
 CLASSES = {"n00000001": 40, "n00000002": 9, "n00000003": 25, "n00000004": 30}

@@ -42,8 +42,7 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
     nodes: list[JSON] = []
     for label, wnids in enumerate(groups):
         assignment |= dict.fromkeys(wnids, label)
-        if len(wnids) > 1:  # a single class keeps its name
-            names[label] = namer.name_group(wnids)
+        names[label] = namer.name_group(wnids)
         node = tree.lowest_common_ancestor(wnids)
         nodes.append({"wnid": node, "path": namer.name_path(node), "size": len(wnids)})
     return Grouping(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transforms.groups import GroupTable
+from transforms.groups import LEFT_OUT, GroupTable
 from transforms.pages import markup
 
 
@@ -42,7 +42,6 @@ class GroupsPage:
     counts: Sequence[GroupCounts]  # by label
     facts: Sequence[tuple[str, object]]
     notes: Sequence[str] = ()
-    problems: Sequence[str] = ()
     quality: Mapping[str, Any] | None = None
     paths: Mapping[int, tuple[str, ...]] | None = None  # label → names from the root
     contact_sheet: bytes | None = None  # JPEG
@@ -70,7 +69,6 @@ def _sections(content: GroupsPage) -> Iterator[str]:
     sizes = measure_sizes(content.table)
     yield f"<h1>{markup.escape(content.title)}</h1>"
     yield f'<p class="soft">{markup.escape(content.method)}</p>'
-    yield markup.alert(content.problems)
     spread = f"{sizes['smallest']} to {sizes['largest']}"
     if sizes["smallest"] == sizes["largest"]:
         spread = f"{sizes['smallest']}"
@@ -92,7 +90,7 @@ def _sections(content: GroupsPage) -> Iterator[str]:
     yield "<h2>Groups</h2>" + _groups(content)
     if content.paths:
         yield "<h2>Where they stand in WordNet</h2>" + _tree(content)
-    left_out = [row for row in content.table.rows if row.group == -1]
+    left_out = [row for row in content.table.rows if row.group == LEFT_OUT]
     if left_out:
         names = markup.listing(
             f"{markup.escape(row.name)} <code>{row.wnid}</code>" for row in left_out

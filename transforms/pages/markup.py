@@ -24,8 +24,6 @@ p { margin: .25rem 0 .75rem; } .soft { color: var(--soft); }
 .tile b { display: block; font-size: 1.3rem; line-height: 1.25;
   overflow-wrap: anywhere; }
 .tile span { color: var(--soft); font-size: .85rem; }
-.alert { background: var(--bad-soft); color: var(--bad); border-radius: .6rem;
-  padding: .7rem 1rem; margin: .75rem 0; white-space: pre-line; }
 table { width: 100%; border-collapse: collapse; background: var(--card);
   border: 1px solid var(--line); border-radius: .6rem;
   font-variant-numeric: tabular-nums; }
@@ -104,12 +102,6 @@ def bar(share: float, *, is_short: bool = False, label: str = "") -> str:
         f'<div class="{kind}" role="img" aria-label="{escape(label)}">'
         f'<i style="width:{width:.1f}%"></i></div>'
     )
-
-
-def alert(lines: Iterable[str]) -> str:
-    """Show what is wrong; nothing when nothing is."""
-    text = "\n".join(lines)
-    return f'<div class="alert">{escape(text)}</div>' if text else ""
 
 
 def disclose(summary: str, content: str, *, is_open: bool = False) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from transforms import paths
 from transforms.formats import folders
-from transforms.verification import opened, sidecars
+from transforms.verification import sidecars
 from transforms.verification.bars import show_bar
 from transforms.verification.opened import OpenedDataset
 from transforms.verification.rows import Problems
@@ -29,7 +30,7 @@ def check_files(dataset: OpenedDataset) -> Problems:
     """See that what the mark lists is there, byte for byte, and nothing else."""
     listed = dataset.mark.files
     found = dict(_scan(dataset.directory))
-    for path in sorted(found.keys() - {*listed, opened.COMPLETE}):
+    for path in sorted(found.keys() - {*listed, paths.COMPLETE}):
         yield f"{path} is there, and complete.json does not list it"
     for path in sorted(_find_empty_folders(dataset)):
         yield f"{path}/ is an empty folder"
@@ -92,12 +93,12 @@ def check_layout(dataset: OpenedDataset) -> Problems:
 
 def _expected_files(dataset: OpenedDataset) -> Iterator[str]:
     yield from (
-        opened.FAILURES,
-        opened.GROUPS,
-        opened.MANIFEST,
-        opened.PREVIEW,
-        opened.RECIPE,
-        opened.STATISTICS,
+        paths.FAILURES,
+        paths.GROUPS,
+        paths.MANIFEST,
+        paths.PREVIEW,
+        paths.RECIPE,
+        paths.STATISTICS,
     )
     yield from sidecars.make_expected(dataset)
     for name in dataset.formats:

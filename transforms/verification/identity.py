@@ -3,8 +3,8 @@
 import hashlib
 import json
 
+from transforms import paths
 from transforms.labels import classes
-from transforms.verification import opened
 from transforms.verification.opened import OpenedDataset
 from transforms.verification.rows import Problems
 
@@ -35,7 +35,7 @@ def check_subset_id(dataset: OpenedDataset) -> Problems:
 def check_groups(dataset: OpenedDataset) -> Problems:
     """See that groups.csv is the recipe's, and that its labels follow the rules."""
     table, recipe = dataset.table, dataset.recipe
-    checksum = hashlib.sha256(dataset.read(opened.GROUPS)).hexdigest()
+    checksum = hashlib.sha256(dataset.read(paths.GROUPS)).hexdigest()
     if checksum != recipe["groups_sha256"]:
         yield "groups.csv is not the table whose sha256 recipe.json has"
     if table.num_groups != recipe["num_groups"]:

@@ -16,18 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms import formats, manifest
+from transforms import formats, manifest, paths, shards
 from transforms.formats import folders
 from transforms.groups import LEFT_OUT, GroupRow, GroupTable
 from transforms.records import Failure, Shard
 
-MANIFEST = "__meta__/manifest.parquet"
-FAILURES = "__meta__/failures.csv"
-GROUPS = "__meta__/groups.csv"
-RECIPE = "__meta__/recipe.json"
-STATISTICS = "__meta__/statistics.json"
-PREVIEW = "__meta__/preview.jpg"
-COMPLETE = "__meta__/complete.json"
 _MAX_SIDECAR_BYTES = 1 << 26
 SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -69,36 +62,40 @@ class OpenedDataset:
     @functools.cached_property
     def mark(self) -> CommitMark:
         """The commit mark, well-formed; its paths stay in the directory."""
-        value = self.read_json(COMPLETE)
+        value = self.read_json(paths.COMPLETE)
         files = value.get("files")
         if value.keys() != {"subset_id", "files"} or not isinstance(files, dict):
-            raise ValueError(f"{COMPLETE} must hold subset_id and files, nothing else")
+            raise ValueError(
+                f"{paths.COMPLETE} must hold subset_id and files, nothing else"
+            )
         for name, checksum in [("subset_id", value["subset_id"]), *files.items()]:
             if not isinstance(checksum, str) or not SHA256.fullmatch(checksum):
-                raise ValueError(f"{COMPLETE}: {name} is {checksum!r}, no sha256")
+                raise ValueError(f"{paths.COMPLETE}: {name} is {checksum!r}, no sha256")
         for path in files:
             parts = PurePosixPath(path).parts
             if not parts or path != "/".join(parts) or ".." in parts or "\0" in path:
-                raise ValueError(f"{COMPLETE}: {path!r} is no path in the dataset")
+                raise ValueError(
+                    f"{paths.COMPLETE}: {path!r} is no path in the dataset"
+                )
         return CommitMark(value["subset_id"], files)
 
     @functools.cached_property
     def recipe(self) -> dict[str, Any]:
         """How the dataset was made."""
-        return self.read_json(RECIPE)
+        return self.read_json(paths.RECIPE)
 
     @functools.cached_property
     def statistics(self) -> dict[str, Any]:
         """The counts."""
-        return self.read_json(STATISTICS)
+        return self.read_json(paths.STATISTICS)
 
     @functools.cached_property
     def table(self) -> GroupTable:
         """The groups of all classes of the input."""
-        text = io.StringIO(self.read(GROUPS).decode(), newline="")
+        text = io.StringIO(self.read(paths.GROUPS).decode(), newline="")
         header, *rows = csv.reader(text, strict=True)
         if tuple(header) != GroupRow._fields:
-            raise ValueError(f"{GROUPS}: the header is {','.join(header)}")
+            raise ValueError(f"{paths.GROUPS}: the header is {','.join(header)}")
         return GroupTable(
             tuple(
                 GroupRow(wnid, int(index), name, int(group or LEFT_OUT), group_name)
@@ -109,23 +106,27 @@ class OpenedDataset:
     @functools.cached_property
     def failures(self) -> list[Failure]:
         """The chosen images that could not be used."""
-        data = self.read(FAILURES)
+        data = self.read(paths.FAILURES)
         failures = manifest.read_failures(data)
         if manifest.write_failures(failures) != data:
-            raise ValueError(f"{FAILURES} is not as it was written")
+            raise ValueError(f"{paths.FAILURES} is not as it was written")
         return failures
 
     @functools.cached_property
     def manifest(self) -> pa.Table:
         """The written images, in order."""
-        path = Path(self.directory, MANIFEST)
+        path = Path(self.directory, paths.MANIFEST)
         if not (found := pq.read_schema(path)).equals(manifest.SCHEMA):
             missing = sorted(set(manifest.SCHEMA.names) ^ set(found.names))
-            raise ValueError(f"{MANIFEST}: the columns are others: {missing or found}")
+            raise ValueError(
+                f"{paths.MANIFEST}: the columns are others: {missing or found}"
+            )
         table = pq.read_table(path)
         for name in table.column_names:
             if count := table[name].null_count:
-                raise ValueError(f"{MANIFEST}: {count} values of {name} are missing")
+                raise ValueError(
+                    f"{paths.MANIFEST}: {count} values of {name} are missing"
+                )
         return table
 
     def rows(self, *columns: str) -> Iterator[tuple[Any, ...]]:
@@ -142,7 +143,7 @@ class OpenedDataset:
         """What was written, the manifest's format first."""
         found = self.recipe["formats"]
         if unknown := sorted(set(found) - set(formats.FORMATS)):
-            raise ValueError(f"{RECIPE}: unknown formats {unknown}")
+            raise ValueError(f"{paths.RECIPE}: unknown formats {unknown}")
         return tuple(found)
 
     @functools.cached_property
@@ -166,7 +167,7 @@ class OpenedDataset:
         """Count the shards that each split must have."""
         most = self.recipe["images_per_shard"]
         return {
-            split: count_shards(split, chosen, images_per_shard=most)
+            split: shards.count_shards(split, chosen, most)
             for split, chosen in self.num_chosen.items()
         }
 
@@ -179,14 +180,3 @@ class OpenedDataset:
         """Return where an image lies in `folders`."""
         folder = self.table.folders[label]
         return f"{folders.split_folder(split)}/{folder}/{key}.JPEG"
-
-
-def count_shards(split: str, num_images: int, *, images_per_shard: int) -> int:
-    """Return how many shards a split must have, told apart from what writes them.
-
-    As few as hold the images; a validation split has a multiple of eight where each
-    would hold at least 50, since eight readers often share it.
-    """
-    fewest = max(1, (num_images + images_per_shard - 1) // images_per_shard)
-    eights = (fewest + 7) // 8 * 8
-    return eights if split == "validation" and num_images >= 50 * eights else fewest

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from transforms import card, formats
+from transforms import card, formats, paths
 from transforms.datasets import JSON, Dataset, LabelInfo, SplitInfo
 from transforms.images import decode
 from transforms.records import WrittenFile
-from transforms.verification import opened
 from transforms.verification.opened import OpenedDataset
 from transforms.verification.rows import Problems
 
@@ -104,7 +103,7 @@ def check_wording(dataset: OpenedDataset) -> Problems:
 def check_preview(dataset: OpenedDataset) -> Problems:
     """See that the contact sheet is a picture."""
     yield from ()
-    image = decode.open_image(dataset.read(opened.PREVIEW))
+    image = decode.open_image(dataset.read(paths.PREVIEW))
     size = f"{image.width}x{image.height}"
     decode.decode(image)
     return size

@@ -1,0 +1,10 @@
+"""Where the files of a dataset lie that have one place in all of them."""
+
+MANIFEST = "__meta__/manifest.parquet"
+FAILURES = "__meta__/failures.csv"
+GROUPS = "__meta__/groups.csv"
+RECIPE = "__meta__/recipe.json"
+STATISTICS = "__meta__/statistics.json"
+PREVIEW = "__meta__/preview.jpg"
+COMPLETE = "__meta__/complete.json"
+PLAN_ID = "plan_id"  # of what is being made; not of the dataset
