@@ -20,10 +20,10 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 UNIT = 2.0**-40
-_NUM_SWEEPS = 100
+_NUM_SWEEPS, _MIN_SWEEPS = 100, 10
 # Of each annealing; found by trial on real confusion, hard and soft, for N = 10…200.
 _WARMTHS = (0.004, 0.006, 0.01)
-_COOLING = 0.98  # from one sweep to the next
+_MAX_PROPOSALS = 100_000_000  # swaps weighed in one annealing
 _NUM_NOISES = 1 << 17
 _NEVER = -9.0  # below any gain
 
@@ -58,8 +58,8 @@ def partition(
       weights: shape (classes, classes), as `normalise` makes them.
       num_groups: N, at most the number of classes.
       seed: decides the noise of the annealing.
-      num_sweeps: how often each of three annealings visits every class; of their
-        results the best is taken, the first of equals.
+      num_sweeps: how often each of three annealings visits every class, at most; of
+        their results the best is taken, the first of equals.
     Returns: The group of each class, shape (classes,); sizes as `group_sizes` has them.
     Source: agglomeration and pair swaps after Kernighan and Lin 1970; annealing of all
       swaps of a class at once is ours.
@@ -195,6 +195,8 @@ class _Swaps:
     def anneal(self, key: int, *, num_sweeps: int, warmth: float) -> None:
         """Visit all classes again and again, with ever less noise on the gains."""
         count = self._num_classes
+        most = _MAX_PROPOSALS // (count * len(self._group_of))
+        num_sweeps = min(num_sweeps, max(_MIN_SWEEPS, most))
         noise = make_noise(f"{key} noise", _NUM_NOISES + len(self._group_of) + 1)
         size = len(self._group_of) // len(self._has_empty)
         heat = warmth * math.sqrt(size) / count
@@ -204,7 +206,7 @@ class _Swaps:
             warm = heat * noise
             for one, start in zip(order.tolist(), starts.tolist(), strict=True):
                 self._visit(one, warm[start:])
-            heat *= _COOLING
+            heat *= 1 - 2 / num_sweeps  # to an eighth in all
 
     def _visit(self, one: int, noise: FloatArray | None = None) -> bool:
         """Swap a class with the best partner, if that gains; tell whether it did."""
