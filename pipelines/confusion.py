@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from transforms import (
     storage,
 )
 from transforms.confusion_matrix import Confusion
-from transforms.confusion_tally import Predictions
-from transforms.records import UsageError
+from transforms.scoring.predictions import Predictions, read_predictions
 
 _PROG = "python -m pipelines.confusion"
 
@@ -41,32 +39,12 @@ class ConfusionOptions:
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""
-        for path, count in Counter(self.predictions or ()).items():
-            if count > 1:
-                yield f"--predictions {path}: is given {count} times; give it once"
         if (
             self.output
             and Path(self.output).exists()
             and not Path(self.output).is_dir()
         ):
             yield f"--output {self.output}: is a file; name a folder"
-
-
-def read_all(paths: Sequence[str]) -> list[Predictions]:
-    """Read all predictions.
-
-    Raises: UsageError: what is wrong with any of them.
-    """
-    found: list[Predictions] = []
-    problems: list[str] = []
-    for path in paths:
-        try:
-            found.append(confusion_tally.read_predictions(path))
-        except UsageError as error:
-            problems.append(f"--predictions {error}")
-    if problems:
-        raise UsageError("\n".join(problems))
-    return found
 
 
 def make_matrices(
@@ -99,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
         options, _, _ = parse(
             ConfusionOptions, argv, prog=_PROG, takes_beam_flags=False
         )
-        found = read_all(options.predictions)
+        found = read_predictions(options.predictions)
         matrices = make_matrices(found, is_soft=options.soft, seed=options.seed)
         write_all(options.output, matrices)
     whole = matrices["confusion"]

@@ -78,4 +78,4 @@ def describe_groups(
 
 def describe_quality(captured: Captured | None) -> Mapping[str, Any] | None:
     """Return the figures that the page shows for each group."""
-    return {"group_rates": captured.shares} if captured else None
+    return {"group_shares": captured.shares} if captured else None

@@ -30,6 +30,9 @@ def parse(
             sizes = {info.filename: info.file_size for info in file.infolist()}
             if missing := [name for name in needed if f"{name}.npy" not in sizes]:
                 raise ValueError(f"lacks the array {missing[0]!r}")
+            kinds = {info.compress_type for info in file.infolist()}
+            if kinds - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                raise ValueError("must be stored or deflated, as NumPy writes it")
             wanted = [*needed, *(n for n in optional if f"{n}.npy" in sizes)]
             for name in wanted:
                 if (size := sizes[f"{name}.npy"]) > max_bytes:

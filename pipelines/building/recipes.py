@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.building.options import BuildOptions
-from transforms import __version__
+from transforms import __version__, storage
 from transforms.groups import Grouping, GroupTable
 from transforms.images.settings import describe_libraries
 from transforms.records import Shard
@@ -65,7 +65,12 @@ def make_recipe(
 
 
 def _describe(method_options: object) -> dict[str, Any]:
-    return dict(vars(method_options))
+    """Return a method's own options; a file stands by its content, not its path."""
+    described = dict(vars(method_options))
+    for name, value in described.items():
+        if isinstance(value, str) and storage.exists(value):
+            described[name] = hashlib.sha256(storage.read(value)).hexdigest()
+    return described
 
 
 def compute_plan_id(

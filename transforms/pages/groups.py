@@ -100,18 +100,18 @@ def _sections(content: GroupsPage) -> Iterator[str]:
 
 def _groups(content: GroupsPage) -> str:
     has_images = any(count.num_train is not None for count in content.counts)
-    rates = (content.quality or {}).get("group_rates")
+    shares = (content.quality or {}).get("group_shares")
     columns = ["label#", "group", "classes#"]
     columns += ["train#", "validation#", "taken of what there is"] * has_images
-    columns += ["captured confusion#"] * bool(rates)
+    columns += ["captured confusion#"] * bool(shares)
     most = max((count.num_free or 0 for count in content.counts), default=0)
     rows = []
     for label, count in enumerate(content.counts):
         row = [str(label), *_classes(content.table, label)]
         if has_images:
             row += _images(count, most)
-        if rates:
-            row.append(f"{100 * rates[label]:.1f} %")
+        if shares:
+            row.append(f"{100 * shares[label]:.1f} %")
         rows.append(row)
     return markup.table(columns, rows)
 

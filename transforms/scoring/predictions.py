@@ -1,33 +1,26 @@
 """Files of predictions → each model's five likeliest classes, and the truth."""
 
-import io
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
-from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
 
-from transforms import storage
+from transforms import npz, storage
 from transforms.labels import classes, validation
 from transforms.records import UsageError
 
 IntArray = npt.NDArray[np.integer]
 
 NUM_CLASSES = 1000
-_MEMBER = "top5.npy"
 _SHAPE = (validation.NUM_OFFICIAL, 5)
 _MAX_BYTES = 16 * 2**20  # far above 50,000 × 5 × 8; what is larger is something else
-_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes
-_UNREADABLE = (
-    IsADirectoryError, PermissionError, zipfile.BadZipFile, zlib.error, EOFError,
-    RuntimeError, NotImplementedError, ValueError,
-)  # fmt: skip
-_NO_ARRAY = (ValueError, TypeError, EOFError, TokenError, RecursionError, MemoryError)
+_REMEDY = (
+    "give an npz file with top5: the five likeliest class indices of each official "
+    "validation image, in order"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +55,7 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
         model = PurePosixPath(path).stem
         if model in path_of:
             problems.append(
-                f"{path}: {model} is the model of {path_of[model]} already; "
+                f"--predictions {path}: {path_of[model]} is of {model} already; "
                 "rename the file, or give it once"
             )
             continue
@@ -70,7 +63,7 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
         try:
             found.append(_reader(path)(path))
         except UsageError as error:
-            problems.append(str(error))
+            problems.append(f"--predictions {error}")
     if problems:
         raise UsageError("\n".join(problems))
     return found
@@ -85,62 +78,27 @@ def _reader(path: str) -> Callable[[str], Predictions]:
 
 
 def _read_npz(path: str) -> Predictions:
-    top5 = _parse_npy(_read_member(path), path)
+    try:
+        if (size := storage.num_bytes(path)) > _MAX_BYTES:
+            raise UsageError(f"{path}: is too large ({size} bytes); {_REMEDY}")
+        arrays = npz.parse(storage.read(path), ["top5"], max_bytes=_MAX_BYTES)
+    except OSError as error:
+        what = (error.strerror or str(error)).lower()
+        raise UsageError(f"{path}: {what}; {_REMEDY}") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; {_REMEDY}") from None
+    top5 = arrays["top5"]
     if problem := next(_find_problems(top5), None):
-        raise UsageError(f"{path}: {problem}")
+        raise UsageError(f"{path}: {problem}; {_REMEDY}")
     keys, truth = _official()
-    name = PurePosixPath(path).stem
-    return Predictions(name, top5.astype(np.int16), truth, keys)
-
-
-def _read_member(path: str) -> bytes:
-    """Read the one member that counts; sizes are checked before anything is read."""
-    try:
-        if storage.num_bytes(path) > _MAX_BYTES:
-            raise UsageError(f"{path}: is too large for predictions of 50,000 images")
-        with zipfile.ZipFile(io.BytesIO(storage.read(path))) as archive:
-            if _MEMBER not in archive.namelist():
-                found = ", ".join(archive.namelist()[:5]) or "nothing"
-                raise UsageError(
-                    f"{path}: holds {found[:80]}, not {_MEMBER}; "
-                    "write it with numpy.savez(path, top5=…)"
-                )
-            member = archive.getinfo(_MEMBER)
-            if member.file_size > _MAX_BYTES:
-                raise UsageError(f"{path}: {_MEMBER} is too large for 50,000 images")
-            if member.compress_type not in _COMPRESSIONS:
-                raise UsageError(f"{path}: {_MEMBER} must be stored or deflated")
-            return archive.read(member)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file of predictions") from None
-    except _UNREADABLE as error:
-        raise UsageError(
-            f"{path}: cannot be read as .npz ({error}); make or fetch it again"
-        ) from None
-
-
-def _parse_npy(data: bytes, path: str) -> IntArray:
-    """Parse an array once its header says what is expected, so that none is huge."""
-    file = io.BytesIO(data)
-    try:
-        if np.lib.format.read_magic(file) == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-        if shape != _SHAPE or dtype.kind not in "iu":
-            raise UsageError(
-                f"{path}: top5 has shape {shape} of {dtype}, not {_SHAPE} of integers; "
-                "give five class indices for each official validation image in order"
-            )
-        return np.load(io.BytesIO(data), allow_pickle=False)
-    except _NO_ARRAY as error:
-        raise UsageError(
-            f"{path}: top5 is not a NumPy array ({error}); make or fetch it again"
-        ) from None
+    return Predictions(PurePosixPath(path).stem, top5.astype(np.int64), truth, keys)
 
 
 def _find_problems(top5: IntArray) -> Iterator[str]:
-    """Yield what is wrong with the class indices."""
+    """Yield what is wrong with the array."""
+    if top5.shape != _SHAPE or top5.dtype.kind not in "iu":
+        yield f"top5 has shape {top5.shape} of {top5.dtype}, not {_SHAPE} of integers"
+        return
     outside = ((top5 < 0) | (top5 >= NUM_CLASSES)).any(axis=1)
     if outside.any():
         image = int(outside.argmax())
@@ -156,7 +114,7 @@ def _official() -> tuple[tuple[str, ...], IntArray]:
     """Return keys and class indices of the official validation images in order."""
     labels = validation.official_labels()
     index_of = {info.wnid: info.class_index for info in classes.load_classes()}
-    truth = np.array([index_of[wnid] for wnid in labels.values()], dtype=np.int16)
+    truth = np.array([index_of[wnid] for wnid in labels.values()], dtype=np.int64)
     truth.flags.writeable = False  # all models share it
     return tuple(labels), truth
 
