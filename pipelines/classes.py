@@ -7,11 +7,12 @@ from typing import Any
 
 from pipelines import presets
 from pipelines.options import flag
-from transforms import grouping, groups
-from transforms.groups import Grouping, GroupingRequest, GroupTable
-from transforms.inventory import ClassSplit, Inventory
+from transforms import grouping
 from transforms.labels import classes
 from transforms.records import ImageClass, UsageError
+from transforms.tables import groups
+from transforms.tables.groups import Grouping, GroupingRequest, GroupTable
+from transforms.tables.inventory import ClassSplit, Inventory
 
 _MISSING_NAMED = 10
 

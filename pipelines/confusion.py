@@ -6,13 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipelines.options import exit_codes, flag, parse
-from transforms import (
-    confusion_matrix,
-    confusion_picture,
-    confusion_tally,
-    storage,
-)
-from transforms.confusion_matrix import Confusion
+from transforms import storage
+from transforms.confusion import confusion_matrix, confusion_picture, confusion_tally
+from transforms.confusion.confusion_matrix import Confusion
 from transforms.scoring.predictions import Predictions, read_predictions
 
 _PROG = "python -m pipelines.confusion"

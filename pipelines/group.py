@@ -11,13 +11,14 @@ from typing import Any
 from pipelines import classes, group_comparison, group_report, presets
 from pipelines.classes import GroupingFlags
 from pipelines.options import exit_codes, flag, parse
-from transforms import grouping, groups, inventory, storage
+from transforms import grouping, storage
 from transforms.datasets import to_json
-from transforms.groups import Grouping, GroupTable
 from transforms.labels import wordnet
+from transforms.labels.wordnet_names import GroupNamer
 from transforms.pages.groups import GroupCounts, GroupsPage, make_page
 from transforms.records import ImageClass
-from transforms.wordnet_names import GroupNamer
+from transforms.tables import groups, inventory
+from transforms.tables.groups import Grouping, GroupTable
 
 _PROG = "python -m pipelines.group"
 

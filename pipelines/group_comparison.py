@@ -9,14 +9,15 @@ import numpy as np
 
 from pipelines import classes
 from pipelines.classes import GroupingFlags
-from transforms import confusion_matrix, grouping
-from transforms.confusion_matrix import Confusion
-from transforms.groups import LEFT_OUT, GroupTable
+from transforms import grouping
+from transforms.confusion import confusion_matrix
+from transforms.confusion.confusion_matrix import Confusion
 from transforms.labels.classes import load_classes
 from transforms.records import ImageClass, UsageError
 from transforms.scoring.coarse import make_group_of
 from transforms.scoring.compare import compare, format_comparison
 from transforms.scoring.predictions import IntArray, read_predictions
+from transforms.tables.groups import LEFT_OUT, GroupTable
 
 
 class _OfficialConfusion:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transforms import confusion_matrix
-from transforms.confusion_matrix import Captured
-from transforms.groups import LEFT_OUT, Grouping, GroupTable
+from transforms.confusion import confusion_matrix
+from transforms.confusion.confusion_matrix import Captured
 from transforms.labels import wordnet
+from transforms.labels.wordnet_names import GroupNamer
 from transforms.pages.groups import measure_sizes
-from transforms.wordnet_names import GroupNamer
+from transforms.tables.groups import LEFT_OUT, Grouping, GroupTable
 
 
 def measure_captured(table: GroupTable, confusion: str | None) -> Captured | None:

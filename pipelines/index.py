@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from pipelines import inputs
 from pipelines.options import exit_codes, flag, parse
-from transforms import index_table
-from transforms.inventory import Inventory, read_inventory
 from transforms.pieces import Piece
 from transforms.records import UsageError
+from transforms.tables import index_table
+from transforms.tables.inventory import Inventory, read_inventory
 
 if TYPE_CHECKING:
     import apache_beam as beam

@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from transforms import index_table, layouts, storage
+from transforms import layouts, storage
 from transforms.labels import classes, validation
 from transforms.pieces import Found, Piece
 from transforms.records import UsageError
+from transforms.tables import index_table
 
 LABELS_FILE = "LOC_val_solution.csv"
 _LEVELS_UP = 5  # from ILSVRC/Data/CLS-LOC/val to the folder above ILSVRC, and one more

@@ -10,7 +10,7 @@ import pytest
 from pipelines import index
 from pipelines.building import planning, writing
 from transforms.commit import CommitSettings
-from transforms.strata import SamplePlan
+from transforms.selection.strata import SamplePlan
 from transforms.write import ShardSettings
 
 ROOT = Path(__file__).parent.parent

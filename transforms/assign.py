@@ -8,8 +8,9 @@ from functools import partial
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, PCollection
 
-from transforms import seeds, shards
+from transforms import seeds
 from transforms.records import Chosen, Shard
+from transforms.selection import shards
 
 ShardKey = tuple[str, int, int]  # a Shard, as a type whose coder Beam trusts as key
 

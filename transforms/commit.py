@@ -14,20 +14,13 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
 
-from transforms import (
-    card,
-    formats,
-    groups,
-    manifest,
-    paths,
-    preview,
-    statistics,
-    storage,
-)
+from transforms import formats, paths, storage
 from transforms.datasets import JSON, Dataset, LabelInfo, SplitInfo, to_json
-from transforms.groups import GroupTable
-from transforms.manifest import Part
+from transforms.pages import card, preview
 from transforms.records import Failure, JobError, Shard, WrittenFile
+from transforms.tables import groups, manifest, statistics
+from transforms.tables.groups import GroupTable
+from transforms.tables.manifest import Part
 
 _FAILURES_NAMED = 10
 

@@ -10,10 +10,11 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
 
-from transforms import index_table, progress, storage
+from transforms import progress, storage
 from transforms.find import PieceImages
 from transforms.images.inspect import Inspection, inspect
 from transforms.records import DataError, ImageRef
+from transforms.tables import index_table
 
 
 class IndexPart(NamedTuple):

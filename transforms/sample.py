@@ -21,9 +21,11 @@ import apache_beam as beam
 from apache_beam.pvalue import AsDict, AsSingleton, PCollection
 from apache_beam.transforms.combiners import ToList
 
-from transforms import index_table, quotas, seeds, strata
+from transforms import seeds
 from transforms.records import Chosen
-from transforms.strata import Ranked, RankedRef, SamplePlan, Stratum
+from transforms.selection import quotas, strata
+from transforms.selection.strata import Ranked, RankedRef, SamplePlan, Stratum
+from transforms.tables import index_table
 
 StratumKey = tuple[int, str, str]  # a Stratum, as a type whose coder Beam trusts as key
 

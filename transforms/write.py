@@ -16,13 +16,14 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 
-from transforms import formats, manifest, plan, progress, storage
+from transforms import formats, progress, storage
 from transforms.datasets import ShardWriter
 from transforms.images.process import ProcessedImage, process
 from transforms.images.settings import ImageSettings
 from transforms.labels import classes
-from transforms.manifest import ManifestRow, Part
 from transforms.records import Chosen, DataError, Failure, ImageRef, Record, Shard
+from transforms.tables import manifest, plan
+from transforms.tables.manifest import ManifestRow, Part
 
 # Enough waiting images that no thread idles while results are taken in order.
 _LOOK_AHEAD = 8

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transforms import paths, plan, storage
+from transforms import paths, storage
 from transforms.datasets import to_json
 from transforms.records import UsageError
+from transforms.tables import plan
 
 _REMEDY = "give another --name or --dataset_version, or remove it"
 

@@ -18,14 +18,15 @@ from pipelines.building import feasibility, recipes
 from pipelines.building.feasibility import Availability
 from pipelines.building.options import BuildOptions
 from pipelines.index import index_images
-from transforms import index_table, plan, storage
+from transforms import storage
 from transforms.assign import AssignShards
-from transforms.groups import GroupTable
-from transforms.inventory import Inventory, read_inventory
-from transforms.plan import PlannedShard
 from transforms.records import UsageError
 from transforms.sample import SampleImages
-from transforms.strata import SamplePlan
+from transforms.selection.strata import SamplePlan
+from transforms.tables import index_table, plan
+from transforms.tables.groups import GroupTable
+from transforms.tables.inventory import Inventory, read_inventory
+from transforms.tables.plan import PlannedShard
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from pipelines.building.options import BuildOptions
 from transforms import __version__, storage
-from transforms.groups import Grouping, GroupTable
 from transforms.images.settings import describe_libraries
 from transforms.records import Shard
+from transforms.tables.groups import Grouping, GroupTable
 
 # Flags that decide the subset or its bytes; the others decide how the work is done.
 _RECIPE_FLAGS = (

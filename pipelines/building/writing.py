@@ -11,9 +11,10 @@ import apache_beam as beam
 from pipelines import engine
 from pipelines.building import output, plan_page, planning, summary
 from pipelines.building.planning import BuildPlan, Request
-from transforms import groups, progress, statistics
+from transforms import progress
 from transforms.commit import CommitDataset, CommitSettings
 from transforms.records import Shard
+from transforms.tables import groups, statistics
 from transforms.write import ShardSettings, WriteShards
 
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 from pipelines import build
 from tests import building, making
-from transforms import quotas, seeds
+from transforms import seeds
 from transforms.layouts.official_archives import TRAIN, VALIDATION
+from transforms.selection import quotas
 
 GOLDEN = Path(__file__).parent / "golden_manifest.json"
 

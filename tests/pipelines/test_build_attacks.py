@@ -10,10 +10,11 @@ import pytest
 
 from pipelines import index
 from tests import building, making
-from transforms import index_table, paths, storage
+from transforms import paths, storage
 from transforms.commit import CommitSettings, check_failures
 from transforms.layouts.official_archives import TRAIN
 from transforms.records import Failure, JobError
+from transforms.tables import index_table
 
 ALL = {
     "grouping": "all_classes",

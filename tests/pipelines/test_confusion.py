@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines import confusion
-from transforms import confusion_matrix, npz
+from transforms.confusion import confusion_matrix, npz
 from transforms.labels.classes import load_classes
 from transforms.labels.validation import official_labels
 

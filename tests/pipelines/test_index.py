@@ -8,7 +8,7 @@ import pytest
 from pipelines import index
 from tests import making
 from transforms import storage
-from transforms.inventory import read_inventory
+from transforms.tables.inventory import read_inventory
 
 
 def _index(imagenet, output, *more):

@@ -7,9 +7,10 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms import seeds, shards
+from transforms import seeds
 from transforms.assign import AssignShards
 from transforms.records import Chosen, ImageRef
+from transforms.selection import shards
 
 
 @pytest.mark.parametrize(

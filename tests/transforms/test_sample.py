@@ -7,11 +7,13 @@ import pytest
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms import index_table, quotas, sample, seeds
-from transforms.inventory import read_inventory
+from transforms import sample, seeds
 from transforms.records import Chosen, ImageRef
 from transforms.sample import FirstByHash, SampleImages
-from transforms.strata import RankedRef, SamplePlan
+from transforms.selection import quotas
+from transforms.selection.strata import RankedRef, SamplePlan
+from transforms.tables import index_table
+from transforms.tables.inventory import read_inventory
 
 CLASSES = {"n00000001": 40, "n00000002": 9, "n00000003": 25, "n00000004": 30}
 LABEL_OF = {"n00000001": 0, "n00000002": 0, "n00000003": 1}

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from transforms.groups import Grouping, GroupingRequest, TooFewClassesError
 from transforms.records import UsageError
+from transforms.tables.groups import Grouping, GroupingRequest, TooFewClassesError
 
 
 @dataclass(frozen=True, kw_only=True)

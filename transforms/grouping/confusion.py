@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from transforms import (
+from transforms.confusion import confusion_matrix
+from transforms.confusion.confusion_matrix import Captured, Confusion
+from transforms.datasets import JSON
+from transforms.labels import wordnet
+from transforms.partitions import (
     balanced_partition,
-    confusion_matrix,
     partition_bound,
     sequential_partition,
 )
-from transforms.confusion_matrix import Captured, Confusion
-from transforms.datasets import JSON
-from transforms.groups import (
+from transforms.records import ImageClass, UsageError
+from transforms.tables.groups import (
     GroupId,
     Grouping,
     GroupingRequest,
@@ -22,8 +24,6 @@ from transforms.groups import (
     number_groups,
     require_num_groups,
 )
-from transforms.labels import wordnet
-from transforms.records import ImageClass, UsageError
 
 FloatArray = npt.NDArray[np.float64]
 

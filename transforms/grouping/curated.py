@@ -3,21 +3,26 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from transforms import confusion_matrix
-from transforms.category_splitting import (
+from transforms.confusion import confusion_matrix
+from transforms.datasets import JSON
+from transforms.labels import wordnet
+from transforms.labels.categories import load_categories, load_fixes
+from transforms.labels.wordnet_names import GroupNamer
+from transforms.labels.wordnet_tree import FloatArray, WordNetTree
+from transforms.partitions.category_splitting import (
     Part,
     merge_smallest,
     name_part,
     split_largest,
 )
-from transforms.datasets import JSON
-from transforms.group_sizes import describe_sizes
-from transforms.groups import GroupId, Grouping, GroupingRequest, require_num_groups
-from transforms.labels import wordnet
-from transforms.labels.categories import load_categories, load_fixes
-from transforms.labels.wordnet_tree import FloatArray, WordNetTree
 from transforms.records import UsageError
-from transforms.wordnet_names import GroupNamer
+from transforms.tables.group_sizes import describe_sizes
+from transforms.tables.groups import (
+    GroupId,
+    Grouping,
+    GroupingRequest,
+    require_num_groups,
+)
 
 _WNIDS_SHOWN = 10
 

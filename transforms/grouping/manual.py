@@ -3,18 +3,18 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from transforms import groups_file
-from transforms.groups import (
+from transforms.labels.classes import class_index
+from transforms.labels.lookup import ClassLookup
+from transforms.records import UsageError
+from transforms.tables import groups_file
+from transforms.tables.groups import (
     GroupId,
     Grouping,
     GroupingRequest,
     MissingTableError,
     number_groups,
 )
-from transforms.groups_file import Entry, Problem
-from transforms.labels.classes import class_index
-from transforms.labels.lookup import ClassLookup
-from transforms.records import UsageError
+from transforms.tables.groups_file import Entry, Problem
 
 _PROBLEMS_SHOWN = 20
 _NAMES_SHOWN = 10

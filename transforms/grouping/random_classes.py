@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from transforms import seeds
-from transforms.groups import (
+from transforms.records import ImageClass
+from transforms.selection.top_up import validation_top_up
+from transforms.tables.groups import (
     Grouping,
     GroupingRequest,
     TooFewClassesError,
     require_num_groups,
 )
-from transforms.records import ImageClass
-from transforms.top_up import validation_top_up
 
 _NAMES_SHOWN = 10
 

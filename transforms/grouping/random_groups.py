@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from transforms import seeds
-from transforms.groups import Grouping, GroupingRequest, require_num_groups
+from transforms.tables.groups import Grouping, GroupingRequest, require_num_groups
 
 
 @dataclass(frozen=True, kw_only=True)

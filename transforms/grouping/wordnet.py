@@ -4,11 +4,16 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from transforms.datasets import JSON
-from transforms.group_sizes import describe_sizes
-from transforms.groups import GroupId, Grouping, GroupingRequest, require_num_groups
 from transforms.labels import wordnet
-from transforms.wordnet_merging import Rule, merge_classes
-from transforms.wordnet_names import GroupNamer
+from transforms.labels.wordnet_names import GroupNamer
+from transforms.partitions.wordnet_merging import Rule, merge_classes
+from transforms.tables.group_sizes import describe_sizes
+from transforms.tables.groups import (
+    GroupId,
+    Grouping,
+    GroupingRequest,
+    require_num_groups,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

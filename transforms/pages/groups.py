@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transforms.groups import LEFT_OUT, GroupTable
 from transforms.pages import markup
+from transforms.tables.groups import LEFT_OUT, GroupTable
 
 
 @dataclass(frozen=True, kw_only=True)

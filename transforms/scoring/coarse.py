@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from transforms.groups import LEFT_OUT
 from transforms.labels import classes
 from transforms.records import UsageError
 from transforms.scoring.predictions import NUM_CLASSES, IntArray, Predictions
+from transforms.tables.groups import LEFT_OUT
 
 BoolArray = npt.NDArray[np.bool_]
 

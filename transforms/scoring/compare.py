@@ -5,12 +5,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from transforms.groups import LEFT_OUT
 from transforms.records import UsageError
 from transforms.scoring import coarse, deciding, ranking
 from transforms.scoring.coarse import BoolArray, Score
 from transforms.scoring.deciding import SignArray
 from transforms.scoring.predictions import IntArray, Predictions
+from transforms.tables.groups import LEFT_OUT
 
 
 class Confusion(Protocol):

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from transforms import npz, storage
+from transforms import storage
+from transforms.confusion import npz
 from transforms.labels import classes, validation
 from transforms.records import UsageError
 

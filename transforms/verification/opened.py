@@ -16,10 +16,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms import formats, manifest, paths, shards
+from transforms import formats, paths
 from transforms.formats import folders
-from transforms.groups import LEFT_OUT, GroupRow, GroupTable
 from transforms.records import Failure, Shard
+from transforms.selection import shards
+from transforms.tables import manifest
+from transforms.tables.groups import LEFT_OUT, GroupRow, GroupTable
 
 _MAX_SIDECAR_BYTES = 1 << 26
 SHA256 = re.compile("[0-9a-f]{64}")

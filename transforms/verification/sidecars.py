@@ -10,9 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from transforms import card, formats, paths
+from transforms import formats, paths
 from transforms.datasets import JSON, Dataset, LabelInfo, SplitInfo
 from transforms.images import decode
+from transforms.pages import card
 from transforms.records import WrittenFile
 from transforms.verification.opened import OpenedDataset
 from transforms.verification.rows import Problems

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from transforms import card, formats, storage
+from transforms import formats, storage
 from transforms.datasets import Dataset, LabelInfo, SplitInfo
+from transforms.pages import card
 from transforms.records import ImageLocation, Record, Shard, WrittenFile
 
 # Both libraries read these when they are first imported.

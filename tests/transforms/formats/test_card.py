@@ -7,8 +7,8 @@ from importlib import import_module
 import pytest
 import yaml
 
-from transforms import card
 from transforms.datasets import LabelInfo
+from transforms.pages import card
 
 HUGGING_FACE_FILES = {"state.json", "dataset_dict.json", "index.json"}
 

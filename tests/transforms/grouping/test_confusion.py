@@ -3,17 +3,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from transforms import confusion_matrix, confusion_tally, seeds
-from transforms.confusion_matrix import Confusion
+from transforms import seeds
+from transforms.confusion import confusion_matrix, confusion_tally
+from transforms.confusion.confusion_matrix import Confusion
 from transforms.grouping import confusion
-from transforms.groups import (
+from transforms.labels.classes import load_classes
+from transforms.records import ImageClass, UsageError
+from transforms.tables.groups import (
     GroupingRequest,
     MissingTableError,
     TooFewClassesError,
     make_table,
 )
-from transforms.labels.classes import load_classes
-from transforms.records import ImageClass, UsageError
 
 CLASSES = tuple(
     ImageClass(info.wnid, info.class_index, info.name, 100, 50)

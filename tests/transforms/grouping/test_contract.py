@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from transforms import confusion_matrix, grouping
-from transforms.confusion_matrix import Confusion
-from transforms.groups import Grouping, GroupingRequest, make_table
+from transforms import grouping
+from transforms.confusion import confusion_matrix
+from transforms.confusion.confusion_matrix import Confusion
 from transforms.labels.classes import load_classes
 from transforms.records import ImageClass
+from transforms.tables.groups import Grouping, GroupingRequest, make_table
 
 THOUSAND = tuple(
     ImageClass(info.wnid, info.class_index, info.name, 100 + info.class_index, 50)

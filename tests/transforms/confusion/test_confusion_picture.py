@@ -1,0 +1,38 @@
+import io
+
+import numpy as np
+from PIL import Image
+from tests.transforms.test_confusion_matrix import CONFUSION, WNIDS
+
+from transforms.confusion import confusion_picture
+from transforms.confusion.confusion_matrix import Confusion
+
+
+def test_pairs_come_strongest_first():
+    pairs = confusion_picture.find_pairs(CONFUSION)
+    assert [(p.name_a, p.name_b, p.num_images) for p in pairs] == [
+        ("tench", "goldfish", 5),
+        ("tench", "hen", 4),
+        ("tench", "great white shark", 1),
+    ]
+    assert confusion_picture.find_pairs(CONFUSION, 1) == pairs[:1]
+
+
+def test_table_of_pairs():
+    lines = confusion_picture.to_csv(confusion_picture.find_pairs(CONFUSION)).decode()
+    assert lines.splitlines()[:2] == [
+        "wnid_a,name_a,wnid_b,name_b,rate,count",
+        "n01440764,tench,n01443537,goldfish,0.25,5",
+    ]
+
+
+def test_picture_is_the_same_at_any_time():
+    pairs = confusion_picture.find_pairs(CONFUSION)
+    data = confusion_picture.draw(CONFUSION, pairs)
+    assert data == confusion_picture.draw(CONFUSION, pairs)
+    assert Image.open(io.BytesIO(data)).size == (2040, 1320)
+
+
+def test_a_model_without_errors_can_be_drawn():
+    perfect = Confusion(np.diag([5.0] * 4), WNIDS, np.array([5] * 4))
+    assert confusion_picture.draw(perfect, confusion_picture.find_pairs(perfect))

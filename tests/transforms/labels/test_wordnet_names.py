@@ -1,0 +1,47 @@
+import pytest
+
+from transforms.labels.wordnet_names import GroupNamer, join_names
+from transforms.labels.wordnet_tree import ROOT, WordNetTree
+
+GRAPH = {
+    "fish": (),
+    "carp": ("fish",),
+    "n01440764": ("carp",),
+    "koi": ("carp",),
+    "shark": ("fish",),
+    "ray": ("fish",),
+    "tool": (),
+}
+NAMER = GroupNamer(
+    WordNetTree(GRAPH, ["n01440764", "koi", "shark", "ray", "tool", "fish"]),
+    {node: node.upper() for node in GRAPH},
+)
+
+
+@pytest.mark.parametrize(
+    ("wnids", "name"),
+    [
+        (["koi", "n01440764"], "CARP"),
+        (["koi"], "KOI"),
+        (["n01440764"], "tench"),
+        (["fish"], "FISH"),
+        (["fish", "koi", "n01440764", "ray", "shark"], "FISH"),
+        (["koi", "n01440764", "ray"], "FISH: CARP + RAY"),
+        (["koi", "n01440764", "ray", "shark"], "FISH: CARP + RAY (+1 more)"),
+        (["fish", "koi"], "FISH: FISH + KOI"),
+        (["koi", "tool"], "everything: KOI + TOOL"),
+    ],
+)
+def test_groups_are_named_by_ancestor_and_parts(wnids, name):
+    assert NAMER.name_group(wnids) == name
+
+
+def test_path_is_of_names():
+    assert NAMER.name_path("n01440764") == ["FISH", "CARP", "tench"]
+    assert NAMER.name_path(ROOT) == []
+
+
+def test_two_names_are_shown_and_the_rest_counted():
+    assert join_names(["a"]) == "a"
+    assert join_names(["a", "b"]) == "a + b"
+    assert join_names(["a", "b", "c", "d"]) == "a + b (+2 more)"

@@ -1,0 +1,1 @@
+"""Classes parted into N groups: the algorithms behind the methods of grouping."""

@@ -1,0 +1,1 @@
+"""How many images each place gives, which come first, and how shards are cut."""

@@ -1,0 +1,1 @@
+"""Tables as plain data: index, groups, plan, manifest, and their counts."""

@@ -1,0 +1,128 @@
+"""Chosen images ↔ the plan: a small Parquet file a shard, and the id of them all."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms.records import Chosen, ImageRef, Shard
+from transforms.tables import index_table
+
+_SCHEMA = pa.schema([
+    ("label", pa.int32()),
+    ("key", pa.string()),
+    ("wnid", pa.string()),
+    ("split", pa.string()),
+    ("input", pa.int32()),
+    ("uri", pa.string()),
+    ("offset", pa.int64()),
+    ("length", pa.int64()),
+    ("encoding", pa.string()),
+])
+
+
+class PlannedShard(NamedTuple):
+    """One shard of the plan, small enough to gather."""
+
+    shard: Shard
+    num_images: int
+
+
+def part_path(folder: str, shard: Shard) -> str:
+    """Return where a shard's plan lies."""
+    return f"{folder}/{shard}.parquet"
+
+
+def write_part(shard: Shard, images: Sequence[Chosen], *, folder: str) -> PlannedShard:
+    """Write what a shard will hold, in order; `split` is that of the source."""
+    rows = [(image.label, *image.ref) for image in images]
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
+    table = pa.table(arrays, schema=_SCHEMA)
+    pq.write_table(table, part_path(folder, shard), compression="zstd")
+    return PlannedShard(shard, len(images))
+
+
+def read_part(folder: str, shard: Shard) -> list[Chosen]:
+    """Read what a shard will hold, in order."""
+    table = pq.read_table(part_path(folder, shard), schema=_SCHEMA)
+    rows = zip(*table.to_pydict().values(), strict=True)
+    return [Chosen(shard.split, label, ImageRef(*ref)) for label, *ref in rows]
+
+
+def list_shards(folder: str) -> list[PlannedShard]:
+    """Return the plan's shards, split by split."""
+    shards = []
+    for path in sorted(Path(folder).glob("*.parquet")):
+        split, number, num_shards = path.stem.replace("-of-", "-").rsplit("-", 2)
+        shard = Shard(split, int(number), int(num_shards))
+        shards.append(PlannedShard(shard, pq.read_metadata(path).num_rows))
+    return shards
+
+
+def read_lines(folder: str) -> pa.ChunkedArray:
+    """Return a line `key split label wnid` for every image of a plan."""
+    lines = []
+    for shard, _ in list_shards(folder):
+        table = pq.read_table(part_path(folder, shard), schema=_SCHEMA)
+        lines.append(format_lines(table, split=pa.scalar(shard.split)))
+    return pa.chunked_array([c for line in lines for c in line.chunks], pa.string())
+
+
+def format_lines(
+    table: pa.Table, *, split: pa.Scalar | pa.ChunkedArray
+) -> pa.ChunkedArray:
+    """Make the lines that a subset id is the hash of."""
+    return index_table.join_lines(table["key"], split, table["label"], table["wnid"])
+
+
+def compute_subset_id(
+    lines: pa.ChunkedArray, image_settings: Mapping[str, str | int | bool]
+) -> str:
+    """Hash the image settings and sorted lines: what the subset is, however made."""
+    digest = hashlib.sha256()
+    digest.update(f"{json.dumps(dict(image_settings), sort_keys=True)}\n".encode())
+    for chunk in lines.take(pc.sort_indices(lines)).iterchunks():
+        digest.update("".join(chunk.to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def hash_sources(folder: str) -> str:
+    """Hash the keys and lengths of the planned images, shard by shard, in order.
+
+    Images of the same names but other bytes are another plan, though the same subset.
+    """
+    digest = hashlib.sha256()
+    for shard, _ in list_shards(folder):
+        table = pq.read_table(part_path(folder, shard), columns=["key", "length"])
+        lines = index_table.join_lines(table["key"], table["length"])
+        digest.update("".join(lines.to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def count_by_class(folder: str) -> dict[str, dict[str, int]]:
+    """Count the planned images: split → wnid → images."""
+    counts: dict[str, dict[str, int]] = {}
+    for shard, _ in list_shards(folder):
+        column = pq.read_table(part_path(folder, shard), columns=["wnid"])["wnid"]
+        by_class = counts.setdefault(shard.split, {})
+        for row in pc.value_counts(column).to_pylist():
+            by_class[row["values"]] = by_class.get(row["values"], 0) + row["counts"]
+    return {split: dict(sorted(c.items())) for split, c in sorted(counts.items())}
+
+
+def merge_parts(folder: str, output: str) -> None:
+    """Join a plan to one file, with the shard and position of every image."""
+    schema = pa.schema([*_SCHEMA, ("shard", pa.string()), ("position", pa.int32())])
+    with pq.ParquetWriter(output, schema, compression="zstd") as writer:
+        for shard, num_images in list_shards(folder):
+            table = pq.read_table(part_path(folder, shard), schema=_SCHEMA)
+            shards = pa.array([str(shard)] * num_images)
+            positions = pa.array(range(num_images), pa.int32())
+            table = table.append_column("shard", shards)
+            writer.write_table(table.append_column("position", positions))
