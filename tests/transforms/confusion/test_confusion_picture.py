@@ -2,8 +2,8 @@ import io
 
 import numpy as np
 from PIL import Image
-from tests.transforms.test_confusion_matrix import CONFUSION, WNIDS
 
+from tests.transforms.confusion.test_confusion_matrix import CONFUSION, WNIDS
 from transforms.confusion import confusion_picture
 from transforms.confusion.confusion_matrix import Confusion
 

@@ -2,8 +2,8 @@ import itertools
 
 import numpy as np
 import pytest
-from tests.transforms.test_balanced_partition import _weights
 
+from tests.transforms.partitions.test_balanced_partition import _weights
 from transforms.partitions import balanced_partition, sequential_partition
 
 
