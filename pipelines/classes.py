@@ -58,6 +58,14 @@ class GroupingFlags:
     def find_grouping_problems(self) -> Iterator[str]:
         """Yield what is wrong with these flags, whatever the job."""
         yield from presets.find_contradictions(self)
+        for name, least in (
+            ("num_groups", 2),
+            ("images_per_group", 1),
+            ("min_validation_images", 0),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                yield f"--{name} {value}: must be at least {least}"
         method = presets.expand(self).grouping
         if method is None:
             yield f"--grouping: is required (one of {', '.join(grouping.METHODS)})"

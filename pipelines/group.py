@@ -13,7 +13,7 @@ from pipelines.classes import GroupingFlags
 from pipelines.options import exit_codes, flag, parse
 from transforms import grouping, storage
 from transforms.datasets import to_json
-from transforms.labels import wordnet
+from transforms.labels import class_lists, wordnet
 from transforms.labels.wordnet_names import GroupNamer
 from transforms.pages.groups import GroupCounts, GroupsPage, make_page
 from transforms.records import ImageClass
@@ -53,6 +53,18 @@ class GroupOptions(GroupingFlags):
         """Yield what is wrong with the values."""
         if not (self.output or self.export_starter or self.compare):
             yield "--output: is required (a folder), or --export_starter, or --compare"
+        for name in ("output", "export_starter"):
+            path, is_folder = getattr(self, name), name == "output"
+            if path and Path(path).exists() and Path(path).is_dir() != is_folder:
+                what = "a file; name a folder" if is_folder else "a folder; name a file"
+                yield f"--{name} {path}: is {what}"
+        if self.predictions and not self.compare:
+            yield "--predictions: goes with --compare only"
+        if self.compare and self.preset in class_lists.NAMES:
+            yield (
+                f"--preset {self.preset}: is one list of classes, which has no N to "
+                "compare at; give --num_groups"
+            )
         if self.compare and (self.output or self.export_starter):
             yield "--compare: prints a table only; leave out --output, --export_starter"
         if self.compare and not self.predictions:
@@ -127,10 +139,11 @@ def export_starter(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["class_index", "wnid", "name", "wordnet_path", "group"])
-    tree, word_of = wordnet.grow_tree(c.wnid for c in held)
+    known = wordnet.load_closure()
+    tree, word_of = wordnet.grow_tree(c.wnid for c in held if c.wnid in known)
     namer = GroupNamer(tree, word_of)
     for c in held:
-        place = " > ".join(namer.name_path(c.wnid))
+        place = " > ".join(namer.name_path(c.wnid)) if c.wnid in known else ""
         row = [c.class_index, c.wnid, c.name, place, label_of.get(c.wnid, "")]
         writer.writerow(row)
     target = Path(path).absolute()

@@ -50,13 +50,16 @@ def compare_methods(
       heldout: a confusion matrix that no grouping has seen; else that of the flags.
     Raises: UsageError: no method works, or the files do not fit.
     """
+    found = read_predictions(predictions)
     tables: dict[str, IntArray] = {}
     for name, table in _group_all(held, flags, options_of):
         group_of = make_group_of(table.label_of)
         tables[name] = np.where(group_of < 0, LEFT_OUT, group_of)
+    if not tables:
+        raise UsageError("--compare: no method works on these classes, as said above")
     matrix = heldout or flags.confusion
     rows = compare(
-        read_predictions(predictions),
+        found,
         tables,
         confusion=_OfficialConfusion(matrix) if matrix else None,
         seed=flags.seed,
@@ -76,9 +79,16 @@ def _group_all(
         if method == "confusion" and not flags.confusion:
             sys.stderr.write("confusion: left out, it needs --confusion FILE\n")
             continue
-        own = dataclasses.replace(flags, grouping=method, preset=None)
+        own = dataclasses.replace(  # it ranks by N alone: no image is wanted
+            flags,
+            grouping=method,
+            preset=None,
+            images_per_group=None,
+            min_validation_images=0,
+        )
         try:
             table, _ = classes.group_classes(held, own, options_of.get(method))
         except UsageError as error:
-            raise UsageError(f"{method}: {error}") from None
+            sys.stderr.write(f"{method}: left out, {error}\n")
+            continue
         yield method, table

@@ -124,10 +124,7 @@ class BuildOptions(GroupingFlags):
 
     def _find_out_of_bounds(self) -> Iterator[str]:
         bounds: Mapping[str, tuple[float, float]] = {
-            "num_groups": (2, 65_535),
-            "images_per_group": (1, 10**9),
             "folds": (1, 2),
-            "min_validation_images": (0, 10**9),
             "images_per_shard": (1, 1_000_000),
             "max_failure_fraction": (0, 1),
             "threads": (1, 1024),

@@ -212,7 +212,7 @@ def test_all_flag_problems_are_told_at_once(mini_imagenet, tmp_path, capfd):
         "--grouping random_grups: is not one of",
         "did you mean random_groups?",
         "--num_groups many: is not a whole number",
-        "--images_per_group 0: must be between 1 and",
+        "--images_per_group 0: must be at least 1",
         "--formats webdataset,zip: ",
         "--name cifar10: ",
         "--dataset_version 1.0: must be x.y.z, e.g. 1.0.0",

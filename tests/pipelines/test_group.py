@@ -150,7 +150,9 @@ def test_starter_may_begin_with_a_methods_groups(tmp_path):
 
 def test_comparison_shows_all_methods(predictions, matrix, capsys):
     flags = ["--compare", "--grouping=confusion", "--num_groups=10"]
-    flags += [f"--confusion={matrix}", f"--confusion_heldout={matrix}"]
+    folder = matrix.parent
+    flags += [f"--confusion={folder}/confusion_a.npz"]
+    flags += [f"--confusion_heldout={folder}/confusion_b.npz"]
     group.main([*flags, *(f"--predictions={path}" for path in predictions)])
     out, err = capsys.readouterr()
     table = {line.split()[0]: line for line in out.splitlines() if line}

@@ -123,9 +123,22 @@ def _read_all(
                     f"--{flag} {file}: holds no errors between the classes of the "
                     "input; use predictions of a model that makes some"
                 )
+    if heldout and len(found) == 2 and _overlap(*found):
+        problems.append(
+            f"--confusion_heldout {heldout}: counts images of --confusion {path} too; "
+            "give confusion_a.npz and confusion_b.npz"
+        )
     if problems:
         raise UsageError("\n".join(problems))
     return found[0], found[1] if heldout else None
+
+
+def _overlap(one: Confusion, other: Confusion) -> bool:
+    """Tell whether one of two matrices of the same models lies inside the other."""
+    if one.models != other.models:
+        return False
+    inside = (one.matrix <= other.matrix).all() or (other.matrix <= one.matrix).all()
+    return bool(inside)
 
 
 def _mix(weights: FloatArray, wnids: Sequence[str], prior: float) -> FloatArray:
@@ -180,10 +193,11 @@ def _note(
     quality: dict[str, JSON],
     heldout: Captured | None,
 ) -> Iterator[str]:
-    bound, gap = quality["bound"], quality["gap"]
+    rate, bound, gap = (quality[name] for name in ("captured_rate", "bound", "gap"))
     yield (
-        f"groups capture {captured.share:.1%} of the errors of the confusion matrix; "
-        f"no groups of these sizes capture more than {bound:.1%} (gap {gap:.1%})"
+        f"groups capture {captured.share:.1%} of the errors of the confusion matrix, "
+        f"and hold {rate:.1%} of the rates of confusion; no groups of these sizes hold "
+        f"more than {bound:.1%} (gap {gap:.1%})"
     )
     low, middle, high = np.quantile(captured.shares, [0, 0.5, 1])
     yield (

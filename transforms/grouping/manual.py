@@ -1,5 +1,6 @@
 """Groups from a file, CSV or YAML: made by hand, or any earlier groups.csv."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ _PROBLEMS_SHOWN = 20
 _NAMES_SHOWN = 10
 _OTHER = "other"
 _NO_LINE = 0
+
+_WHOLE_NUMBER = re.compile(r"0*([0-9]+)(?:\.0+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,9 @@ class _Reading:
         if entry.group == "-1":
             self._report(entry, "group -1: leave the group empty to leave a class out")
         key = " ".join(entry.group.casefold().split())
+        if whole := _WHOLE_NUMBER.fullmatch(key):  # as spreadsheets write 1 and 01
+            key = str(int(whole.group(1)))
+            entry = entry._replace(group=key)
         group = self.groups.setdefault(key, _Group(entry.group, entry.line))
         group.name = group.name or entry.group_name
         if entry.group_name not in {"", group.name}:

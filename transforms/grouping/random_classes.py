@@ -44,10 +44,9 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
         request.classes,
         key=lambda c: (seeds.order(request.seed, "class", c.wnid), c.wnid),
     )
-    wanted = request.images_per_group
-    if wanted is None and any(c.num_train for c in ordered):
-        wanted = 1
-    draw = _draw(ordered, request, num_groups, wanted or 0)
+    has_images = any(c.num_train for c in ordered)
+    wanted = (request.images_per_group or 1) if has_images else 0
+    draw = _draw(ordered, request, num_groups, wanted)
     if len(draw.chosen) < num_groups:
         raise TooFewClassesError(
             "\n".join(_explain(draw, ordered, request, num_groups))

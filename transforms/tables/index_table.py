@@ -104,19 +104,21 @@ def read_description(path: str) -> dict:
     Raises: UsageError: not an index, or of another version.
     """
     if not storage.exists(path):
-        raise UsageError(f"--input {path}: no such file")
+        raise UsageError(
+            f"{path}: no such file; make an index with python -m pipelines.index"
+        )
     try:
         metadata = pq.read_metadata(path).metadata or {}
         described = json.loads(metadata[_METADATA_KEY])
         version = described["version"]
     except (pa.ArrowInvalid, KeyError, TypeError, ValueError, OSError) as error:
         raise UsageError(
-            f"--input {path}: not an index; make one with "
+            f"{path}: not an index; make one with "
             "python -m pipelines.index --input IMAGENET --output FILE"
         ) from error
     if version != _FORMAT_VERSION:
         raise UsageError(
-            f"--input {path}: an index of version {version}, not "
+            f"{path}: an index of version {version}, not "
             f"{_FORMAT_VERSION}; make it again with python -m pipelines.index"
         )
     return described

@@ -77,7 +77,7 @@ def read_inventory(path: str) -> Inventory:
     file = pq.ParquetFile(path)
     names = file.schema_arrow.names
     if missing := set(index_table.SCHEMA.names) - set(names):
-        raise UsageError(f"--input {path}: no column {sorted(missing)[0]}; {_REMEDY}")
+        raise UsageError(f"{path}: no column {sorted(missing)[0]}; {_REMEDY}")
     roots = tuple(described["inputs"])
     inspected = "problem" in names
     columns = ["key", "wnid", "split", "length", *(["problem"] if inspected else [])]
@@ -90,7 +90,7 @@ def read_inventory(path: str) -> Inventory:
     }
     if problems:
         shown = ", ".join(sorted(problems))
-        raise UsageError(f"--input {path}: values that cannot be in {shown}; {_REMEDY}")
+        raise UsageError(f"{path}: values that cannot be in {shown}; {_REMEDY}")
     table = file.read(columns=columns)
     bad = table.slice(0, 0)
     if inspected:
