@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines import build
+from pipelines import build, index
 from tests import building, making
 from transforms import seeds
 from transforms.layouts.official_archives import TRAIN, VALIDATION
@@ -393,7 +393,6 @@ def test_nothing_is_left_beside_the_dataset(mini_imagenet, tmp_path):
 
 
 def test_index_is_taken_in_place_of_raw_images(mini_imagenet, tmp_path, dataset):
-    from pipelines import index  # noqa: PLC0415
 
     path = tmp_path / "index.parquet"
     index.main([f"--input={mini_imagenet}", f"--output={path}"])

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import index
+from pipelines import build, index
 from tests import building, making
 from transforms import paths, storage
 from transforms.commit import CommitSettings, check_failures
@@ -247,7 +247,6 @@ def test_folder_of_somebody_else_is_not_removed(folders, tmp_path, capfd):
     ],
 )
 def test_flags_that_name_nothing_are_errors(folders, tmp_path, capfd, flags, expected):
-    from pipelines import build  # noqa: PLC0415
 
     with pytest.raises(SystemExit) as ended:
         build.main(building.command_line(folders, **{"output": tmp_path, **flags}))

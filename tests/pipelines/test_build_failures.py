@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import build, index
 from tests import building, making
 from transforms.layouts.official_archives import TRAIN
 
@@ -295,7 +296,6 @@ def test_input_without_imagenet_is_an_error(tmp_path, capfd, path, expected):
 
 def test_every_bad_input_is_named(tmp_path, capfd):
     command = building.command_line(tmp_path / "a", tmp_path / "out")
-    from pipelines import build  # noqa: PLC0415
 
     with pytest.raises(SystemExit):
         build.main([*command, f"--input={tmp_path / 'b'}"])
@@ -398,7 +398,6 @@ def test_bad_group_file_is_an_error_with_its_lines(mini_imagenet, tmp_path, capf
 
 
 def test_image_that_is_gone_is_a_failure(folders, tmp_path, capfd):
-    from pipelines import index  # noqa: PLC0415
 
     path = tmp_path / "index.parquet"
     index.main([f"--input={folders}", f"--output={path}"])
@@ -410,7 +409,6 @@ def test_image_that_is_gone_is_a_failure(folders, tmp_path, capfd):
 
 
 def test_known_bad_images_are_left_out(folders, tmp_path, capfd):
-    from pipelines import index  # noqa: PLC0415
 
     (folders / f"train/n02088364/{VICTIM}.JPEG").write_bytes(b"")
     (folders / "train/n02088364/n02088364_2.JPEG").write_bytes(b"GIF89a")

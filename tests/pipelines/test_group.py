@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from pipelines import confusion, group, index
+from tests import building
 from transforms import grouping
 from transforms.labels import class_lists
-from transforms.labels.classes import load_classes
+from transforms.labels.classes import class_index, load_classes
+from transforms.labels.validation import official_labels
 
 
 @pytest.fixture(scope="module")
 def predictions(tmp_path_factory):
     """Three models that are wrong more and more often, always by one class."""
     folder = tmp_path_factory.mktemp("predictions")
-    from transforms.labels.classes import class_index  # noqa: PLC0415
-    from transforms.labels.validation import official_labels  # noqa: PLC0415
 
     truth = np.array([class_index(wnid) for wnid in official_labels().values()])
     paths = []
@@ -112,7 +112,6 @@ def test_groups_of_an_index_show_their_images(class_folders, tmp_path):
 
 @pytest.mark.parametrize("method", ["wordnet", "random_groups"])
 def test_build_and_group_make_the_same_groups(class_folders, tmp_path, method):
-    from tests import building  # noqa: PLC0415
 
     dataset = building.run(class_folders, tmp_path, grouping=method)
     path = tmp_path / "index.parquet"

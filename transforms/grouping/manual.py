@@ -229,7 +229,7 @@ def _note_renumbering(label_of: dict[GroupId, int]) -> Iterator[str]:
     changed = [
         f"{key} → {label}"
         for key, label in label_of.items()
-        if (str(key).lstrip("0") or "0") != str(label)
+        if str(key) != str(label)  # without leading zeros: `_find_group`
     ]
     if changed:
         changed[_NAMES_SHOWN:] = ["…"] if len(changed) > _NAMES_SHOWN else []

@@ -13,17 +13,7 @@ import pyarrow.parquet as pq
 from transforms.records import Chosen, ImageRef, Shard
 from transforms.tables import index_table
 
-_SCHEMA = pa.schema([
-    ("label", pa.int32()),
-    ("key", pa.string()),
-    ("wnid", pa.string()),
-    ("split", pa.string()),
-    ("input", pa.int32()),
-    ("uri", pa.string()),
-    ("offset", pa.int64()),
-    ("length", pa.int64()),
-    ("encoding", pa.string()),
-])
+_SCHEMA = pa.schema([("label", pa.int32()), *index_table.SCHEMA])
 
 
 class PlannedShard(NamedTuple):
