@@ -1,0 +1,1 @@
+"""Trained models: their cards, how they are loaded, and what they say of images."""

@@ -1,0 +1,98 @@
+"""How difficult images are ↔ a Parquet file: one row an image, by key."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms import storage
+from transforms.records import UsageError
+
+NUM_BINS = 101  # percent 0 … 100
+MAX_PROBABILITY = 1 + 1e-6  # sums of float32 may pass 1 by so much
+_REMEDY = "make it again with python -m pipelines.difficulty"
+_SHOWN = 5
+
+SCHEMA = pa.schema([
+    ("key", pa.string()),
+    ("wnid", pa.string()),  # "" where an outside table does not say
+    ("p_correct", pa.float32()),  # 0 difficult … 1 easy
+    ("percent", pa.int16()),
+    ("fold", pa.string()),  # the images' fold, where they were cross-fitted
+    ("model_id", pa.string()),  # the model that scored it, or what is known of it
+])
+
+
+def find_percent(p_correct: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
+    """Find each probability's bin, ⌊100p + ½⌋.
+
+    Half up, in float64 of the float32 that the table holds: 0.005 as float32 is a
+    little less than a half percent, 0.015 a little more, so these edges are the binary
+    numbers' and not the decimals'.
+
+    Args:
+      p_correct: shape (images,), from 0 to `MAX_PROBABILITY`, which may pass 1 a
+        little.
+    Returns: shape (images,), 0 … 100.
+    """
+    exact = np.asarray(p_correct, np.float32).astype(np.float64)
+    return np.minimum(np.floor(100 * exact + 0.5), NUM_BINS - 1).astype(np.int16)
+
+
+def write_table(table: pa.Table, output: str) -> None:
+    """Write a table sorted by key, which appears whole or not at all."""
+    place = Path(output)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name}.tmp")
+    try:
+        pq.write_table(
+            table.cast(SCHEMA).sort_by("key"), temporary, compression="zstd"
+        )
+        temporary.replace(place)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_table(path: str) -> pa.Table:
+    """Read key and p_correct of every image.
+
+    Raises: UsageError: no such file, no such table, or values that cannot be.
+    """
+    if not storage.exists(path):
+        raise UsageError(
+            f"{path}: no such file; make it with python -m pipelines.difficulty"
+        )
+    try:
+        table = pq.read_table(path, columns=["key", "p_correct"])
+    except (pa.ArrowInvalid, ValueError, OSError) as error:
+        raise UsageError(f"{path}: is no table of difficulty; {_REMEDY}") from error
+    if set(table.column_names) != {"key", "p_correct"}:
+        raise UsageError(
+            f"{path}: is no table of difficulty: it needs key and p_correct; {_REMEDY}"
+        )
+    if problem := _find_problem(table):
+        raise UsageError(f"{path}: {problem}; {_REMEDY}")
+    return table
+
+
+def _find_problem(table: pa.Table) -> str | None:
+    if not pa.types.is_string(table["key"].type) or table["key"].null_count:
+        return "key must name every image"
+    if not pa.types.is_floating(table["p_correct"].type):
+        return f"p_correct is {table['p_correct'].type}, not a float"
+    p_correct = table["p_correct"].to_numpy()  # null becomes NaN
+    if (bad := ~((p_correct >= 0) & (p_correct <= MAX_PROBABILITY))).any():
+        row = int(bad.argmax())
+        return (
+            f"p_correct of {bad.sum()} images is not from 0 to 1, the first "
+            f"{table['key'][row]} ({p_correct[row]:g})"
+        )
+    counts = pc.value_counts(table["key"])
+    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(twice):
+        shown = ", ".join(sorted(twice.to_pylist())[:_SHOWN])
+        return f"{len(twice)} keys stand more than once ({shown})"
+    return None
