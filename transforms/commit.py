@@ -41,6 +41,7 @@ class CommitSettings:
     bad: statistics.Counts
     chosen: statistics.Counts
     max_failure_fraction: float
+    difficulty: Mapping[str, Any] | None = None  # histograms, where it decided
 
     @property
     def num_chosen(self) -> int:
@@ -141,6 +142,7 @@ def describe_dataset(
         bad=settings.bad,
         chosen=settings.chosen,
         failures=failures,
+        difficulty=settings.difficulty,
     )
     return Dataset(
         name=settings.name,

@@ -13,7 +13,6 @@ stratum. So no more than the chosen refs is ever held or shuffled.
 
 import dataclasses
 import heapq
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -23,11 +22,12 @@ from apache_beam.transforms.combiners import ToList
 
 from transforms import seeds
 from transforms.records import Chosen
-from transforms.selection import quotas, strata
+from transforms.selection import strata
+from transforms.selection.allocation import allocate
 from transforms.selection.strata import Ranked, RankedRef, SamplePlan, Stratum
 from transforms.tables import index_table
 
-StratumKey = tuple[int, str, str]  # a Stratum, as a type whose coder Beam trusts as key
+StratumKey = tuple[int, str, int]  # a Stratum, as a type whose coder Beam trusts as key
 
 
 class FirstByHash(beam.CombineFn):
@@ -101,27 +101,8 @@ def spend(
 ) -> Iterator[tuple[StratumKey, int]]:
     """Count what is set aside against its strata."""
     del label
-    table = index_table.to_table([image.ref for image in ranked])
-    for stratum, count in strata.count(table, plan).items():
+    for stratum, count in strata.count_set_aside(ranked, plan).items():
         yield (*stratum,), -count
-
-
-def allocate(
-    counts: Iterable[tuple[StratumKey, int]], *, plan: SamplePlan
-) -> dict[Stratum, int]:
-    """Share each group's images out over its classes, and these over their parts."""
-    tree: dict[int, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
-    for (label, wnid, part), count in counts:
-        tree[label][wnid][part] = count
-    taken: dict[Stratum, int] = {}
-    for label, by_class in tree.items():
-        available = {wnid: sum(parts.values()) for wnid, parts in by_class.items()}
-        target = plan.images_per_group or sum(available.values())
-        shares = quotas.water_fill(available, target, seed=plan.seed)
-        for wnid, share in shares.items():
-            filled = quotas.water_fill(by_class[wnid], share, seed=plan.seed)
-            taken |= {Stratum(label, wnid, part): n for part, n in filled.items()}
-    return taken
 
 
 def rank_for_sample(
@@ -147,10 +128,17 @@ def read_validation(
         yield Chosen("validation", label, ref)
 
 
-def choose(label: int, ranked: Iterable[RankedRef], *, split: str) -> Iterator[Chosen]:
+def choose(
+    place: object,
+    ranked: Iterable[RankedRef],
+    *,
+    split: str,
+    label_of: Mapping[str, int],
+) -> Iterator[Chosen]:
     """Yield ranked images as chosen."""
+    del place
     for image in ranked:
-        yield Chosen(split, label, image.ref)
+        yield Chosen(split, label_of[image.ref.wnid], image.ref)
 
 
 def split_into_folds(images: Iterable[Chosen], *, seed: int) -> Iterator[Chosen]:
@@ -181,7 +169,7 @@ class SampleImages(beam.PTransform):
             | "SetAside" >> beam.CombinePerKey(FirstByHash())
         )
         topped_up = aside | "ChooseSetAside" >> beam.FlatMapTuple(
-            partial(choose, split="validation")
+            partial(choose, split="validation", label_of=self.plan.label_of)
         )
         official = row_groups | "ReadValidation" >> beam.FlatMap(
             partial(read_validation, index=self.index, plan=self.plan)
@@ -199,7 +187,7 @@ class SampleImages(beam.PTransform):
             | "TakeFirst" >> beam.CombinePerKey(FirstByHash())
             | "ChooseSampled"
             >> beam.FlatMapTuple(
-                lambda stratum, ranked: choose(stratum[0], ranked, split="train")
+                partial(choose, split="train", label_of=self.plan.label_of)
             )
         )
         if self.plan.num_folds > 1:

@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 Purpose = Literal[
-    "class", "group", "fold", "validation", "sample", "remainder", "shuffle", "draw"
+    "class",
+    "group",
+    "fold",
+    "validation",
+    "sample",
+    "score",
+    "remainder",
+    "shuffle",
+    "draw",
 ]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pipelines.building.options import BuildOptions
 from transforms import storage
 from transforms.images.settings import ImageSettings
-from transforms.records import UsageError
 from transforms.selection.top_up import validation_top_up
 from transforms.tables.groups import GroupTable
 from transforms.tables.inventory import Inventory
@@ -42,12 +41,17 @@ class Availability:
 
 
 def check(
-    options: BuildOptions, inventory: Inventory, table: GroupTable
-) -> tuple[Availability, int]:
+    options: BuildOptions, inventory: Inventory, table: GroupTable, *, scope: str
+) -> tuple[Availability, int, list[str]]:
     """Measure what each group has, and see that it is enough.
 
-    Returns: What there is, and the estimated bytes of the output.
-    Raises: UsageError: short groups, small validation, lack of space; all at once.
+    Args:
+      options: what is wanted.
+      inventory: the input.
+      table: the groups.
+      scope: "group" where each of them must give M images, "set" where all give N × M.
+    Returns: What there is, the estimated bytes of the output, and all problems: short
+      groups, small validation, lack of space.
     """
     reserved: float = 0
     if options.allow_small_validation:  # training images come first; unset means all
@@ -58,7 +62,10 @@ def check(
         min_validation_images=options.min_validation_images or 0,
         reserved=reserved,
     )
-    problems = [*find_short_groups(available, table, options.images_per_group)]
+    if scope == "set":
+        problems = [*find_short_set(available, options.images_per_group)]
+    else:
+        problems = [*find_short_groups(available, table, options.images_per_group)]
     if not options.allow_small_validation:
         problems += find_small_validation(available, options.min_validation_images or 0)
     needed = estimate_bytes(
@@ -69,9 +76,7 @@ def check(
     )
     if not options.plan_only:
         problems += find_lack_of_space(options.output, needed)
-    if problems:
-        raise UsageError("\n".join(problems))
-    return available, needed
+    return available, needed, problems
 
 
 def measure(
@@ -141,6 +146,21 @@ def find_short_groups(
         )
     if len(short) > _GROUPS_NAMED:
         yield f"  and {len(short) - _GROUPS_NAMED} more groups"
+
+
+def find_short_set(
+    availability: Availability, images_per_group: int | None
+) -> Iterator[str]:
+    """Say when all groups together cannot give N × M images."""
+    labels = availability.num_train
+    free = sum(map(availability.num_free, labels))
+    wanted = (images_per_group or 0) * len(labels)
+    if wanted > free:
+        yield (
+            f"--images_per_group {images_per_group}: too many for {len(labels)} groups "
+            f"with {free} training images; the largest that works is "
+            f"{free // len(labels)}"
+        )
 
 
 def find_small_validation(

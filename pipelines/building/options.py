@@ -47,6 +47,11 @@ class BuildOptions(GroupingFlags):
     sampling: str = flag(
         "how images are chosen", default="uniform", choices=sampling.SAMPLERS
     )
+    difficulty: str | None = flag(
+        "how difficult images are, as python -m pipelines.difficulty writes it",
+        default=None,
+        metavar="FILE",
+    )
     stratify_by_class: bool = flag(
         "take equally many of each class of a group, as far as they have them",
         default=False,
@@ -102,6 +107,11 @@ class BuildOptions(GroupingFlags):
         if not self.is_demonstration:
             yield from self.find_grouping_problems()
             yield from presets.expand(self)._find_missing()
+        is_needed = self.sampling == "difficulty"
+        if is_needed and not self.difficulty:
+            yield "--difficulty: is required (the table of --sampling=difficulty)"
+        if self.difficulty and not is_needed:
+            yield f"--difficulty {self.difficulty}: goes with --sampling=difficulty"
         yield from self._find_out_of_bounds()
         yield from self.images.problems()
         if self.name is not None and (problem := tfrecord.name_problem(self.name)):

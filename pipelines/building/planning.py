@@ -14,7 +14,8 @@ from typing import Any
 import apache_beam as beam
 
 from pipelines import classes, engine, inputs
-from pipelines.building import feasibility, recipes
+from pipelines.building import arranging, feasibility, recipes
+from pipelines.building.arranging import Arranged, IndexedImages
 from pipelines.building.feasibility import Availability
 from pipelines.building.options import BuildOptions
 from pipelines.index import index_images
@@ -50,6 +51,7 @@ class BuildPlan:
     shards: Sequence[PlannedShard]
     chosen: Mapping[str, Mapping[str, int]]  # split → wnid → images
     available: Availability
+    difficulty: Mapping[str, Any] | None  # histograms of all images and the chosen
     num_bytes: int  # of the output, estimated
     recipe: Mapping[str, Any]
 
@@ -82,8 +84,16 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         options,
         request.grouping_options,
     )
-    available, num_bytes = feasibility.check(options, inventory, table)
-    sample_plan = _plan_sample(request, table, available)
+    images = IndexedImages(
+        index=index, num_row_groups=inventory.num_row_groups, table=table
+    )
+    arranged, problems = _arrange(request, images, f"{scratch}/arrangement")
+    available, num_bytes, found = feasibility.check(
+        options, inventory, table, scope=arranged.scope
+    )
+    if problems := [*problems, *found]:
+        raise UsageError("\n".join(problems))
+    sample_plan = _plan_sample(request, table, available, arranged)
     folder = str(Path(scratch, "plan").absolute())
     Path(folder).mkdir()
     define = functools.partial(
@@ -98,6 +108,8 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
     if options.name is None:
         name = _name_dataset(request, table)
         options = dataclasses.replace(options, name=name)
+    chosen = plan.count_by_class(folder)
+    arranging.check_every_group(chosen, table, arranged)
     shards = plan.list_shards(folder)
     subset_id = plan.compute_subset_id(
         plan.read_lines(folder), options.images.describe()
@@ -107,6 +119,7 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         grouping_options=request.grouping_options,
         sampling_options=request.sampling_options,
         result=result,
+        sampling_notes=arranged.notes,
         table=table,
         input_fingerprint=inventory.fingerprint,
         subset_id=subset_id,
@@ -122,7 +135,10 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         table=table,
         folder=folder,
         shards=shards,
-        chosen=plan.count_by_class(folder),
+        chosen=chosen,
+        difficulty=arranging.measure_difficulty(
+            images, difficulty_file=options.difficulty, plan_folder=folder
+        ),
         available=available,
         num_bytes=num_bytes,
         recipe=described,
@@ -154,8 +170,29 @@ def _find_images(request: Request, scratch: str) -> tuple[str, Inventory]:
     return index, inventory
 
 
+def _arrange(
+    request: Request, images: IndexedImages, folder: str
+) -> tuple[Arranged, list[str]]:
+    """Ask the sampler; what it does not allow is told with all other problems."""
+    options = request.options
+    try:
+        arranged = arranging.arrange(
+            images,
+            sampler=options.sampling,
+            options=request.sampling_options,
+            difficulty_file=options.difficulty,
+            seed=options.seed,
+            folder=str(Path(folder).absolute()),
+        )
+    except UsageError as error:
+        return Arranged(), str(error).splitlines()
+    for note in arranged.notes:
+        sys.stderr.write(f"{note}\n")
+    return arranged, []
+
+
 def _plan_sample(
-    request: Request, table: GroupTable, available: Availability
+    request: Request, table: GroupTable, available: Availability, arranged: Arranged
 ) -> SamplePlan:
     """Gather what decides which images are chosen."""
     options = request.options
@@ -163,11 +200,11 @@ def _plan_sample(
         label_of=table.label_of,
         top_ups=available.top_ups,
         images_per_group=options.images_per_group,
-        sampler=options.sampling,
-        sampler_options=request.sampling_options,
         stratify_by_class=options.stratify_by_class,
         num_folds=options.folds,
         seed=options.seed,
+        scope=arranged.scope,
+        arrangement=arranged.folder,
     )
 
 

@@ -40,6 +40,7 @@ def make_recipe(
     grouping_options: object,
     sampling_options: object,
     result: Grouping,
+    sampling_notes: Sequence[str],
     table: GroupTable,
     input_fingerprint: str,
     subset_id: str,
@@ -53,6 +54,8 @@ def make_recipe(
         "grouping_quality": result.quality,
         "groups_sha256": table.sha256,
         "sampling_options": _describe(sampling_options),
+        "sampling_notes": list(sampling_notes),
+        "difficulty_sha256": _hash_file(options.difficulty),
         "images": options.images.describe(),
         "input_fingerprint": input_fingerprint,
         "subset_id": subset_id,
@@ -69,8 +72,12 @@ def _describe(method_options: object) -> dict[str, Any]:
     described = dict(vars(method_options))
     for name, value in described.items():
         if isinstance(value, str) and storage.exists(value):
-            described[name] = hashlib.sha256(storage.read(value)).hexdigest()
+            described[name] = _hash_file(value)
     return described
+
+
+def _hash_file(path: str | None) -> str | None:
+    return None if path is None else hashlib.sha256(storage.read(path)).hexdigest()
 
 
 def compute_plan_id(

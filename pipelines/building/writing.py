@@ -65,6 +65,7 @@ def _settle(made: BuildPlan, place: output.Place) -> CommitSettings:
         bad=statistics.count_bad(made.inventory),
         chosen=made.chosen,
         max_failure_fraction=made.options.max_failure_fraction,
+        difficulty=made.difficulty,
     )
 
 
@@ -75,6 +76,7 @@ def _write_plan(made: BuildPlan, place: output.Place, settings: CommitSettings) 
         bad=settings.bad,
         chosen=settings.chosen,
         failures=(),
+        difficulty=settings.difficulty,
     )
     return output.write_plan(
         place,

@@ -1,17 +1,24 @@
 """The sampler against a few lines of plain Python, on an index made of nothing."""
 
 import itertools
+from collections import defaultdict
 
 import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms import sample, seeds
-from transforms.records import Chosen, ImageRef
+from transforms import seeds
+from transforms.records import Chosen, ImageRef, UsageError
 from transforms.sample import FirstByHash, SampleImages
-from transforms.selection import quotas
-from transforms.selection.strata import RankedRef, SamplePlan
+from transforms.sampling import difficulty
+from transforms.selection import arrangement, quotas
+from transforms.selection.allocation import allocate
+from transforms.selection.arrangement import SamplingRequest
+from transforms.selection.strata import RankedRef, SamplePlan, Stratum
 from transforms.tables import index_table
 from transforms.tables.inventory import read_inventory
 
@@ -21,8 +28,6 @@ UNIFORM = {
     "label_of": LABEL_OF,
     "top_ups": {0: 4, 1: 7},
     "images_per_group": 12,
-    "sampler": "uniform",
-    "sampler_options": None,
     "stratify_by_class": False,
     "num_folds": 1,
     "seed": 3,
@@ -137,5 +142,97 @@ def test_first_by_hash_merges_to_the_same(parts):
 
 def test_allocation_takes_all_when_no_target_is_set():
     plan = SamplePlan(**{**UNIFORM, "images_per_group": None})
-    counts = [(sample.Stratum(0, "", ""), 5), (sample.Stratum(1, "", ""), 0)]
-    assert sample.allocate(counts, plan=plan) == dict(counts)
+    counts = [(Stratum(0, "", 0), 5), (Stratum(1, "", 0), 0)]
+    assert allocate(counts, plan=plan) == dict(counts)
+
+
+P_CORRECT = {  # n00000001 easy, the others hard, many of them equally
+    ref.key: round(
+        (seeds.order(9, "draw", ref.key) % 1000 / 1000)
+        ** (0.3 if ref.wnid == "n00000001" else 4),
+        1,
+    )
+    for ref in _refs()
+    if ref.split == "train"
+}
+
+
+def _cap(refs, target, *, scope, seed):
+    """The cap on each bin, as METHODS' sentence says it, by brute force."""
+    bins = defaultdict(list)
+    for ref in _ordered(refs, "sample", seed):
+        bins[int(np.floor(100 * np.float32(P_CORRECT[ref.key]) + 0.5))].append(ref)
+    cap = max(
+        t for t in range(len(refs) + 1)
+        if sum(min(len(b), t) for b in bins.values()) <= target
+    )  # fmt: skip
+    rest = target - sum(min(len(b), cap) for b in bins.values())
+    able = sorted(
+        (number for number, b in bins.items() if len(b) > cap),
+        key=lambda number: seeds.order(seed, "remainder", f"{scope}||{number}"),
+    )
+    for number, own in bins.items():
+        yield from own[: cap + (number in able[:rest])]
+
+
+def _by_difficulty(plan, options):
+    """The same choice in plain Python: what is set aside, then the cap or an end."""
+    aside = {c.ref.key for c in _oracle(plan) if c.split == "validation"}
+    yield from (c for c in _oracle(plan) if c.split == "validation")
+    train = [r for r in _refs() if r.split == "train" and r.wnid in LABEL_OF]
+    free = [r for r in train if r.key not in aside]
+    scopes = {-1: free}
+    if options.scope == "group":
+        scopes = {n: [r for r in free if LABEL_OF[r.wnid] == n] for n in (0, 1)}
+    for scope, refs in scopes.items():
+        target = plan.images_per_group * (2 if scope == -1 else 1)
+        if options.rule == "flat":
+            chosen = _cap(refs, target, scope=scope, seed=plan.seed)
+        else:
+            sign = -1 if options.rule == "easiest" else 1
+            chosen = sorted(
+                _ordered(refs, "sample", plan.seed),
+                key=lambda ref: sign * P_CORRECT[ref.key],
+            )[:target]
+        yield from (Chosen("train", LABEL_OF[ref.wnid], ref) for ref in chosen)
+
+
+@pytest.mark.parametrize("rule", ["flat", "easiest", "hardest"])
+@pytest.mark.parametrize("scope", ["group", "set"])
+def test_difficulty_is_the_oracles(index, tmp_path, rule, scope):
+    table = pa.table({
+        "key": list(P_CORRECT),
+        "p_correct": pa.array(P_CORRECT.values(), pa.float32()),
+    })
+    pq.write_table(table, tmp_path / "difficulty.parquet")
+    options = difficulty.Options(rule=rule, scope=scope)
+    plan = SamplePlan(**{
+        **UNIFORM,
+        "scope": scope,
+        "arrangement": str(tmp_path / "arranged"),
+    })
+    hashed = SamplePlan(**UNIFORM)
+    row_groups = [
+        hashed.read(index, number, split="train")
+        for number in range(read_inventory(index).num_row_groups)
+    ]
+    images = pa.concat_tables(row_groups)
+    labels = pa.array([LABEL_OF[w] for w in images["wnid"].to_pylist()], pa.int32())
+    found = difficulty.arrange(
+        SamplingRequest(
+            read_images=lambda: images.append_column("label", labels),
+            seed=plan.seed,
+            difficulty_file=str(tmp_path / "difficulty.parquet"),
+        ),
+        options,
+    )
+    sizes = [part.num_rows for part in row_groups]
+    arrangement.write_parts(found, sizes, plan.arrangement)
+    _sample(index, plan, equal_to(list(_by_difficulty(hashed, options))))
+
+
+def test_scopes_that_are_too_small_are_all_named():
+    plan = SamplePlan(**UNIFORM)
+    counts = [(Stratum(0, "", 3), 5), (Stratum(0, "", 4), 2)]
+    with pytest.raises(UsageError, match=r"2 of 2 groups \(group 0 7, group 1 0\)"):
+        allocate(counts, plan=plan)

@@ -1,8 +1,9 @@
 """How images are chosen within a group: one module a sampler.
 
-A module offers `Options` and `find_parts(table, options) -> list[str]`, the part of its
-group that each image of an index belongs to. The images of a group are taken as equally
-from its parts as these allow (`quotas.water_fill`), inside a part the first by hash.
+A module offers `Options` and `arrange(request, options) -> Arrangement | None`: the
+part of its group that each image belongs to, and its place there; None where hashes
+alone decide. The images of a group are taken as equally from its parts as these allow
+(`quotas.water_fill`), inside a part the first by order.
 """
 
 import importlib

@@ -13,19 +13,25 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms import sampling, seeds
+from transforms import seeds
 from transforms.records import ImageRef
+from transforms.selection import arrangement
+from transforms.selection.arrangement import NEVER
 from transforms.tables import index_table
 
 Ranked = tuple[int, str]  # (order, key): a total order, since keys are unique
+EVERYWHERE = -1
 
 
 class Stratum(NamedTuple):
     """Images that are interchangeable for the sampler."""
 
-    label: int
+    label: int  # `EVERYWHERE` where the whole set is one scope
     wnid: str  # "" unless stratified by class
-    part: str  # the sampler's own
+    part: int  # the sampler's own
+
+    def __str__(self) -> str:
+        return f"{self.label}|{self.wnid}|{self.part}"
 
 
 class RankedRef(NamedTuple):
@@ -34,6 +40,7 @@ class RankedRef(NamedTuple):
     order: int
     key: str
     ref: ImageRef
+    part: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,39 +50,60 @@ class SamplePlan:
     label_of: Mapping[str, int]  # wnid → label
     top_ups: Mapping[int, int]  # label → training images that serve as validation
     images_per_group: int | None  # None: all
-    sampler: str
-    sampler_options: Any
     stratify_by_class: bool
     num_folds: int
     seed: int
+    scope: str = "group"  # what M, or N × M, is shared out over
+    arrangement: str | None = None  # folder of the sampler's; None: by hash alone
+
+    @property
+    def num_groups(self) -> int:
+        """How many groups there are."""
+        return len(set(self.label_of.values()))
 
     def read(self, index: str, row_group: int, *, split: str) -> pa.Table:
-        """Read one split's images of the grouped classes from a row group."""
+        """Read one split's images of the grouped classes from a row group.
+
+        Training images come with what the sampler says of them, as columns.
+        """
         wnids = sorted(self.label_of)
-        return index_table.read_row_group(index, row_group, split=split, wnids=wnids)
+        table = index_table.read_row_group(index, row_group, split=split, wnids=wnids)
+        if self.arrangement is None or split != "train":
+            return table
+        return arrangement.join_part(table, self.arrangement, row_group)
 
     def labels(self, table: pa.Table) -> list[int]:
         """Return each image's label."""
         return [self.label_of[wnid] for wnid in table["wnid"].to_pylist()]
 
+    def stratum(self, wnid: str, part: int) -> Stratum:
+        """Return the stratum of an image of this class and part."""
+        label = EVERYWHERE if self.scope == "set" else self.label_of[wnid]
+        return Stratum(label, wnid if self.stratify_by_class else "", part)
+
     def strata(self, table: pa.Table) -> list[Stratum]:
         """Return each image's stratum."""
-        wnids = table["wnid"].to_pylist()
-        parts = sampling.load(self.sampler).find_parts(table, self.sampler_options)
-        if self.stratify_by_class:
-            rows = zip(wnids, parts, strict=True)
-            return [Stratum(self.label_of[wnid], wnid, part) for wnid, part in rows]
-        made = {wnid: Stratum(label, "", "") for wnid, label in self.label_of.items()}
-        rows = zip(wnids, parts, strict=True)
-        return [
-            made[wnid] if not part else made[wnid]._replace(part=part)
-            for wnid, part in rows
-        ]
+        pairs = list(zip(table["wnid"].to_pylist(), _parts(table), strict=True))
+        made = {pair: self.stratum(*pair) for pair in set(pairs)}
+        return [made[pair] for pair in pairs]
+
+
+def _parts(table: pa.Table) -> list[int]:
+    if "part" not in table.column_names:
+        return [0] * table.num_rows
+    return table["part"].to_pylist()
 
 
 def count(table: pa.Table, plan: SamplePlan) -> Counter[Stratum]:
-    """Count the images of each stratum."""
-    return Counter(plan.strata(table))
+    """Count the images of each stratum that may be chosen."""
+    counts = Counter(plan.strata(table))
+    return Counter({s: count for s, count in counts.items() if s.part != NEVER})
+
+
+def count_set_aside(ranked: Sequence[RankedRef], plan: SamplePlan) -> Counter[Stratum]:
+    """Count the images that serve as validation against their strata."""
+    strata = (plan.stratum(image.ref.wnid, image.part) for image in ranked)
+    return Counter(stratum for stratum in strata if stratum.part != NEVER)
 
 
 def first_by_hash(
@@ -105,10 +133,11 @@ def first_by_hash(
             own = sorting[start:end]
             last = orders[own[limit - 1]]
             kept += own[: np.searchsorted(orders[own], last, side="right")].tolist()
-    refs = index_table.to_refs(table.take(pa.array(kept, pa.int64())))
+    chosen = table.take(pa.array(kept, pa.int64()))
+    rows = zip(kept, index_table.to_refs(chosen), _parts(chosen), strict=True)
     return [
-        (places[position], RankedRef(int(orders[position]), ref.key, ref))
-        for position, ref in zip(kept, refs, strict=True)
+        (places[position], RankedRef(int(orders[position]), ref.key, ref, part))
+        for position, ref, part in rows
     ]
 
 
@@ -146,6 +175,9 @@ def rank_for_sample(
 ) -> list[tuple[Stratum, RankedRef]]:
     """Find the images that may be among the first of their stratum."""
     table = drop_set_aside(table, cutoffs, plan)
-    orders = seeds.orders(plan.seed, "sample", table["key"].to_pylist())
+    if "order" in table.column_names:
+        orders = table["order"].to_numpy()
+    else:
+        orders = seeds.orders(plan.seed, "sample", table["key"].to_pylist())
     strata = plan.strata(table)
     return first_by_hash(table, strata, lambda stratum: taken.get(stratum, 0), orders)

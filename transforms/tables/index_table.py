@@ -181,12 +181,6 @@ def read_row_group(
 
 
 def to_refs(table: pa.Table) -> list[ImageRef]:
-    """Make a ref of each row."""
-    return [ImageRef(*row) for row in zip(*table.to_pydict().values(), strict=True)]
-
-
-def to_table(refs: Sequence[ImageRef]) -> pa.Table:
-    """Make a row of each ref."""
-    columns = list(zip(*refs, strict=True)) or [()] * len(SCHEMA)
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
-    return pa.table(arrays, schema=SCHEMA)
+    """Make a ref of each row; other columns are passed over."""
+    columns = table.select(SCHEMA.names).to_pydict().values()
+    return [ImageRef(*row) for row in zip(*columns, strict=True)]

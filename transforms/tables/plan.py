@@ -55,6 +55,17 @@ def list_shards(folder: str) -> list[PlannedShard]:
     return shards
 
 
+def read_train_keys(folder: str) -> pa.StringArray:
+    """Return the names of the images to train on, folds and all."""
+    columns = [
+        pq.read_table(part_path(folder, shard), columns=["key"])["key"]
+        for shard, _ in list_shards(folder)
+        if shard.split != "validation"
+    ]
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    return pa.chunked_array(chunks, pa.string()).combine_chunks()
+
+
 def read_lines(folder: str) -> pa.ChunkedArray:
     """Return a line `key split label wnid` for every image of a plan."""
     lines = []

@@ -36,6 +36,7 @@ def describe(
     bad: Counts,
     chosen: Counts,
     failures: Sequence[Failure],
+    difficulty: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Make the statistics of a plan, or of a dataset with its failures.
 
@@ -53,7 +54,8 @@ def describe(
         )
         for wnid in wnids
     ]
-    return {
+    described = {} if difficulty is None else {"difficulty": dict(difficulty)}
+    return described | {
         "totals": _total(classes),
         "groups": [
             {

@@ -31,6 +31,7 @@ def check_counts(dataset: OpenedDataset) -> Problems:
         yield f"{wnid} has images and is not listed"
     yield from _check_sums(dataset)
     yield from _check_oddities(dataset)
+    yield from _check_difficulty(dataset)
     totals = statistics["totals"]
     return ", ".join(f"{totals[name]} {name.replace('_', ' ')}" for name in totals)
 
@@ -85,6 +86,28 @@ def _check_sums(dataset: OpenedDataset) -> Iterator[str]:
     for found, group in zip(statistics["groups"], groups, strict=False):
         if found != group:
             yield f"group is {found}, counted {group}"
+
+
+def _check_difficulty(dataset: OpenedDataset) -> Iterator[str]:
+    """See that both histograms count every training image once."""
+    told = dataset.statistics.get("difficulty")
+    if (told is not None) != (dataset.recipe.get("difficulty_sha256") is not None):
+        yield "difficulty is in one of statistics.json and recipe.json only"
+    in_groups = [e for e in dataset.statistics["classes"] if e["label"] is not None]
+    expected = {
+        "available": sum(entry["found"].get("train", 0) for entry in in_groups),
+        "chosen": sum(
+            count
+            for split, count in dataset.num_chosen.items()
+            if split != "validation"
+        ),
+    }
+    if told is None:
+        return
+    for name, count in expected.items():
+        found = sum(told[name]["images_by_percent"]) + told[name]["without_score"]
+        if found != count:
+            yield f"difficulty of {found} {name} images, counted {count}"
 
 
 def _check_oddities(dataset: OpenedDataset) -> Iterator[str]:

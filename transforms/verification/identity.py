@@ -69,6 +69,11 @@ def check_recipe(dataset: OpenedDataset) -> Problems:
     for failure in dataset.failures:
         chosen[failure.label] += failure.split != "validation"
     asked = recipe["images_per_group"]
+    if recipe["sampling_options"].get("scope") == "set":  # groups differ in size
+        total = sum(chosen.values())
+        if asked is not None and total != asked * len(chosen):
+            yield f"there are {total} training images, not {asked * len(chosen)}"
+        asked = None
     for label, count in chosen.items():
         if asked is not None and count not in {0, asked}:
             yield f"group {label} has {count} training images, not {asked}"
