@@ -1,144 +1,137 @@
 """An index and the groups → the chosen images: set validation aside, then sample.
 
-The index is read twice. The first pass finds which training images serve as validation
-and counts what is left in each stratum; the second takes the first by hash of each
-stratum. So no more than the chosen refs is ever held or shuffled.
+The index is read three times, each time for numbers or for the chosen alone: so no ref
+but those of chosen images is ever held or shuffled.
 
-    row groups ─┬─ train ─┬─ first T by hash(validation) ────────────── validation
-                │         │                  └─ cutoffs ──┐
-                │         └─ count by stratum ── quotas ──┤
-                ├─ train again ── past the cutoff, first by hash(sample) ── train
-                └─ validation ───────────────────────────────────────── validation
+    row groups ─┬─ first T of each group by hash(validation) ── set aside ─┐
+                │                           ┌──────────────────────────────┤
+                ├─ count and rank the others, by stratum ── quotas ── taken ┤
+                └─ read what is set aside, taken, and official validation ──┴─ Chosen
 """
 
 import dataclasses
-import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import apache_beam as beam
-from apache_beam.pvalue import AsDict, AsSingleton, PCollection
-from apache_beam.transforms.combiners import ToList
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from apache_beam.pvalue import AsSingleton, PCollection
 
 from transforms import seeds
 from transforms.records import Chosen
-from transforms.selection import strata
-from transforms.selection.allocation import allocate
-from transforms.selection.strata import Ranked, RankedRef, SamplePlan, Stratum
+from transforms.selection import allocation, firsts
+from transforms.selection.arrangement import NEVER
+from transforms.selection.firsts import Firsts, LimitOf, Positions
+from transforms.selection.sample_plan import SamplePlan
 from transforms.tables import index_table
 
-StratumKey = tuple[int, str, int]  # a Stratum, as a type whose coder Beam trusts as key
+_WAITING = 16  # row groups that are merged at once
 
 
-class FirstByHash(beam.CombineFn):
-    """Keeps the n first by (order, key).
+class KeepFirsts(beam.CombineFn):
+    """Keeps the first of each place; exact, associative and commutative."""
 
-    Elements are (n, image): every element of a key carries the same n, since a
-    CombineFn does not see its key. Exact, associative and commutative: (order, key) is
-    unique.
-    """
+    def __init__(self, limit_of: LimitOf) -> None:
+        self._limit_of = limit_of
 
-    def create_accumulator(self) -> tuple[int, list[RankedRef]]:
+    def create_accumulator(self) -> list[Firsts]:
         """Start with nothing."""
-        return 0, []
+        return []
 
-    def add_input(
-        self, accumulator: tuple[int, list[RankedRef]], element: tuple[int, RankedRef]
-    ) -> tuple[int, list[RankedRef]]:
-        """Add one; prune only now and then, so that an element costs little."""
-        _, kept = accumulator
-        limit, image = element
-        kept.append(image)
-        if len(kept) >= 2 * limit + 64:
-            kept = heapq.nsmallest(limit, kept)
-        return limit, kept
+    def add_input(self, accumulator: list[Firsts], element: Firsts) -> list[Firsts]:
+        """Add one; merge only now and then, so that an element costs little."""
+        accumulator.append(element)
+        if len(accumulator) >= _WAITING:
+            return [firsts.merge(accumulator, self._limit_of)]
+        return accumulator
 
-    def merge_accumulators(
-        self, accumulators: Iterable[tuple[int, list[RankedRef]]]
-    ) -> tuple[int, list[RankedRef]]:
+    def merge_accumulators(self, accumulators: Iterable[list[Firsts]]) -> list[Firsts]:
         """Join what several workers kept."""
-        limit, kept = 0, list[RankedRef]()
-        for more_limit, more in accumulators:
-            limit = max(limit, more_limit)
-            kept += more
-        return limit, heapq.nsmallest(limit, kept)
+        listed = [part for accumulator in accumulators for part in accumulator]
+        return [firsts.merge(listed, self._limit_of)]
 
-    def extract_output(
-        self, accumulator: tuple[int, list[RankedRef]]
-    ) -> list[RankedRef]:
-        """Return the kept, in order."""
-        limit, kept = accumulator
-        return heapq.nsmallest(limit, kept)
+    def extract_output(self, accumulator: list[Firsts]) -> Firsts:
+        """Return what is kept."""
+        return firsts.merge(accumulator, self._limit_of)
 
 
 def rank_for_validation(
     row_group: int, *, index: str, plan: SamplePlan
-) -> Iterator[tuple[int, tuple[int, RankedRef]]]:
-    """Yield the training images that may have to serve as validation, by label."""
+) -> Iterator[Firsts]:
+    """Rank the training images that may have to serve as validation, by label."""
     if not any(plan.top_ups.values()):
         return
     table = plan.read(index, row_group, split="train")
-    for label, image in strata.rank_for_validation(table, plan):
-        yield label, (plan.top_ups[label], image)
-
-
-def count_strata(
-    row_group: int, *, index: str, plan: SamplePlan
-) -> Iterator[tuple[StratumKey, int]]:
-    """Yield the number of training images of each stratum."""
-    table = plan.read(index, row_group, split="train")
-    for stratum, count in strata.count(table, plan).items():
-        yield (*stratum,), count
-
-
-def find_cutoff(label: int, ranked: Sequence[RankedRef]) -> tuple[int, Ranked]:
-    """Return the place of a group's last image that is set aside."""
-    return label, (ranked[-1].order, ranked[-1].key)
-
-
-def spend(
-    label: int, ranked: Sequence[RankedRef], *, plan: SamplePlan
-) -> Iterator[tuple[StratumKey, int]]:
-    """Count what is set aside against its strata."""
-    del label
-    for stratum, count in strata.count_set_aside(ranked, plan).items():
-        yield (*stratum,), -count
+    labels = plan.labels(table)
+    gives = [label for label, count in plan.top_ups.items() if count]
+    rows = np.flatnonzero(np.isin(labels, gives))
+    keys = table["key"].take(pa.array(rows)).to_pylist()
+    yield firsts.rank(
+        labels[rows],
+        seeds.orders(plan.seed, "validation", keys),
+        row_group=row_group,
+        rows=rows,
+        limit_of=plan.top_up,
+    )
 
 
 def rank_for_sample(
+    row_group: int, aside: Positions, *, index: str, plan: SamplePlan
+) -> Iterator[Firsts]:
+    """Rank the training images that may be taken, by stratum."""
+    if plan.images_per_group is None:  # all are
+        return
+    table = plan.read(index, row_group, split="train")
+    rows = find_free(row_group, aside, parts=plan.parts(table))
+    free = table.take(pa.array(rows, pa.int64()))
+    yield firsts.rank(
+        plan.strata(free),
+        plan.orders(free),
+        row_group=row_group,
+        rows=rows,
+        limit_of=partial(_most_of_any, plan),
+    )
+
+
+def _most_of_any(plan: SamplePlan, place: int) -> int:
+    del place
+    return plan.most_of_a_stratum
+
+
+def find_free(
+    row_group: int, aside: Positions, *, parts: npt.NDArray[np.integer]
+) -> npt.NDArray[np.integer]:
+    """Find the rows that are not set aside, and that the sampler does not leave out."""
+    is_free = parts != NEVER
+    is_free[aside.get(row_group, [])] = False
+    return np.flatnonzero(is_free)
+
+
+def read_chosen(
     row_group: int,
-    cutoffs: Mapping[int, Ranked],
-    taken: Mapping[Stratum, int],
+    aside: Positions,
+    taken: Positions,
     *,
     index: str,
     plan: SamplePlan,
-) -> Iterator[tuple[StratumKey, tuple[int, RankedRef]]]:
-    """Yield the training images that may be among the first of their stratum."""
-    table = plan.read(index, row_group, split="train")
-    for stratum, image in strata.rank_for_sample(table, cutoffs, taken, plan):
-        yield (*stratum,), (taken[stratum], image)
-
-
-def read_validation(
-    row_group: int, *, index: str, plan: SamplePlan
 ) -> Iterator[Chosen]:
-    """Yield the official validation images of the groups: all of them."""
-    table = plan.read(index, row_group, split="validation")
-    for label, ref in zip(plan.labels(table), index_table.to_refs(table), strict=True):
-        yield Chosen("validation", label, ref)
-
-
-def choose(
-    place: object,
-    ranked: Iterable[RankedRef],
-    *,
-    split: str,
-    label_of: Mapping[str, int],
-) -> Iterator[Chosen]:
-    """Yield ranked images as chosen."""
-    del place
-    for image in ranked:
-        yield Chosen(split, label_of[image.ref.wnid], image.ref)
+    """Yield the chosen images of a row group, and all its official validation."""
+    official = plan.read(index, row_group, split="validation")
+    train = plan.read(index, row_group, split="train")
+    rows = taken.get(row_group, np.empty(0, np.int64))
+    if plan.images_per_group is None:
+        rows = find_free(row_group, aside, parts=plan.parts(train))
+    set_aside = aside.get(row_group, np.empty(0, np.int64))
+    for split, table in (
+        ("validation", official),
+        ("validation", train.take(pa.array(set_aside, pa.int64()))),
+        ("train", train.take(pa.array(rows, pa.int64()))),
+    ):
+        refs = index_table.to_refs(table)
+        for label, ref in zip(plan.labels(table).tolist(), refs, strict=True):
+            yield Chosen(split, label, ref)
 
 
 def split_into_folds(images: Iterable[Chosen], *, seed: int) -> Iterator[Chosen]:
@@ -159,64 +152,37 @@ class SampleImages(beam.PTransform):
     plan: SamplePlan
 
     def expand(self, row_groups: PCollection[int]) -> PCollection[Chosen]:
-        """Set validation aside, count, allocate, and take the first by hash."""
-        aside = (
+        """Set validation aside, rank, allocate, and read what is chosen."""
+        aside = AsSingleton(
             row_groups
             | "RankForValidation"
-            >> beam.FlatMap(
-                partial(rank_for_validation, index=self.index, plan=self.plan)
-            )
-            | "SetAside" >> beam.CombinePerKey(FirstByHash())
+            >> beam.FlatMap(rank_for_validation, index=self.index, plan=self.plan)
+            | "SetAside" >> beam.CombineGlobally(KeepFirsts(self.plan.top_up))
+            | "FindSetAside" >> beam.Map(firsts.find_positions)
         )
-        topped_up = aside | "ChooseSetAside" >> beam.FlatMapTuple(
-            partial(choose, split="validation", label_of=self.plan.label_of)
-        )
-        official = row_groups | "ReadValidation" >> beam.FlatMap(
-            partial(read_validation, index=self.index, plan=self.plan)
-        )
-        sampled = (
+        most = partial(_most_of_any, self.plan)
+        taken = AsSingleton(
             row_groups
             | "RankForSample"
             >> beam.FlatMap(
-                rank_for_sample,
-                cutoffs=AsDict(aside | "FindCutoffs" >> beam.MapTuple(find_cutoff)),
-                taken=AsSingleton(self._allocate(row_groups, aside)),
-                index=self.index,
-                plan=self.plan,
+                rank_for_sample, aside=aside, index=self.index, plan=self.plan
             )
-            | "TakeFirst" >> beam.CombinePerKey(FirstByHash())
-            | "ChooseSampled"
-            >> beam.FlatMapTuple(
-                partial(choose, split="train", label_of=self.plan.label_of)
-            )
+            | "TakeFirst" >> beam.CombineGlobally(KeepFirsts(most))
+            | "AllocateImages" >> beam.Map(partial(allocation.choose, plan=self.plan))
         )
-        if self.plan.num_folds > 1:
-            sampled = self._fold(sampled)
-        return (sampled, topped_up, official) | "JoinChosen" >> beam.Flatten()
+        chosen = row_groups | "ReadChosen" >> beam.FlatMap(
+            read_chosen, aside=aside, taken=taken, index=self.index, plan=self.plan
+        )
+        return self._fold(chosen) if self.plan.num_folds > 1 else chosen
 
-    def _allocate(
-        self,
-        row_groups: PCollection[int],
-        aside: PCollection[tuple[int, list[RankedRef]]],
-    ) -> PCollection[dict[Stratum, int]]:
-        """Count what each stratum has besides validation, and share the target out."""
-        plan = self.plan
-        counted = row_groups | "CountStrata" >> beam.FlatMap(
-            partial(count_strata, index=self.index, plan=plan)
+    def _fold(self, chosen: PCollection[Chosen]) -> PCollection[Chosen]:
+        """Halve every class's training images."""
+        train = chosen | "TakeTraining" >> beam.Filter(lambda c: c.split == "train")
+        validation = chosen | "TakeValidation" >> beam.Filter(
+            lambda c: c.split == "validation"
         )
-        spent = aside | "SpendSetAside" >> beam.FlatMapTuple(partial(spend, plan=plan))
-        return (
-            (counted, spent)
-            | "JoinCounts" >> beam.Flatten()
-            | "SumCounts" >> beam.CombinePerKey(sum)
-            | "GatherCounts" >> ToList()
-            | "AllocateImages" >> beam.Map(partial(allocate, plan=plan))
-        )
-
-    def _fold(self, sampled: PCollection[Chosen]) -> PCollection[Chosen]:
-        """Halve every class."""
-        return (
-            sampled
+        folds = (
+            train
             | "KeyByClass" >> beam.WithKeys(lambda image: image.ref.wnid)
             | "GroupByClass" >> beam.GroupByKey()
             | "SplitIntoFolds"
@@ -224,3 +190,4 @@ class SampleImages(beam.PTransform):
                 lambda _, images: split_into_folds(images, seed=self.plan.seed)
             )
         )
+        return (validation, folds) | "JoinFolds" >> beam.Flatten()

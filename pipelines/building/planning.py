@@ -23,7 +23,7 @@ from transforms import storage
 from transforms.assign import AssignShards
 from transforms.records import UsageError
 from transforms.sample import SampleImages
-from transforms.selection.strata import SamplePlan
+from transforms.selection.sample_plan import SamplePlan
 from transforms.tables import index_table, plan
 from transforms.tables.groups import GroupTable
 from transforms.tables.inventory import Inventory, read_inventory

@@ -13,12 +13,12 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from transforms import seeds
 from transforms.records import Chosen, ImageRef, UsageError
-from transforms.sample import FirstByHash, SampleImages
+from transforms.sample import KeepFirsts, SampleImages
 from transforms.sampling import difficulty
-from transforms.selection import arrangement, quotas
+from transforms.selection import arrangement, firsts, quotas
 from transforms.selection.allocation import allocate
 from transforms.selection.arrangement import SamplingRequest
-from transforms.selection.strata import RankedRef, SamplePlan, Stratum
+from transforms.selection.sample_plan import SamplePlan, Stratum
 from transforms.tables import index_table
 from transforms.tables.inventory import read_inventory
 
@@ -124,26 +124,43 @@ def test_folds_halve_every_class_and_lose_nothing(index):
     _sample(index, plan, equal_to(expected))
 
 
+def _rank(places, orders, row_group, limit):
+    return firsts.rank(
+        np.array(places),
+        np.array(orders),
+        row_group=row_group,
+        rows=np.arange(len(places)),
+        limit_of=lambda place: limit + place,
+    )
+
+
 @pytest.mark.parametrize("parts", [1, 2, 5, 60])
-def test_first_by_hash_merges_to_the_same(parts):
-    combine = FirstByHash()
-    images = [
-        RankedRef(seeds.order(0, "sample", str(n)), str(n), None) for n in range(300)
-    ]
+def test_firsts_merge_to_the_same_however_they_are_dealt_out(parts):
+    places = [n % 3 for n in range(300)]
+    orders = [seeds.order(0, "sample", str(n)) for n in range(300)]
+    combine = KeepFirsts(lambda place: 10 + place)
     accumulators = []
     for start in range(parts):
         accumulator = combine.create_accumulator()
-        for image in images[start::parts]:
-            accumulator = combine.add_input(accumulator, (10, image))
+        for first in range(start, 300, parts * 5):
+            own = range(first, min(first + parts * 5, 300), parts)
+            element = _rank(
+                [places[n] for n in own], [orders[n] for n in own], first, 10
+            )
+            accumulator = combine.add_input(accumulator, element)
         accumulators.append(accumulator)
-    merged = combine.merge_accumulators(reversed(accumulators))
-    assert combine.extract_output(merged) == sorted(images)[:10]
+    found = combine.extract_output(combine.merge_accumulators(reversed(accumulators)))
+    for place in range(3):
+        own = sorted(o for o, p in zip(orders, places, strict=True) if p == place)
+        assert found.orders[found.places == place].tolist() == own[: 10 + place]
+    assert found.counts == {0: 100, 1: 100, 2: 100}
 
 
-def test_allocation_takes_all_when_no_target_is_set():
-    plan = SamplePlan(**{**UNIFORM, "images_per_group": None})
-    counts = [(Stratum(0, "", 0), 5), (Stratum(1, "", 0), 0)]
-    assert allocate(counts, plan=plan) == dict(counts)
+def test_nothing_merges_to_nothing():
+    combine = KeepFirsts(lambda _: 3)
+    found = combine.extract_output(combine.create_accumulator())
+    assert len(found.orders) == 0
+    assert firsts.find_positions(found) == {}
 
 
 P_CORRECT = {  # n00000001 easy, the others hard, many of them equally
@@ -235,4 +252,4 @@ def test_scopes_that_are_too_small_are_all_named():
     plan = SamplePlan(**UNIFORM)
     counts = [(Stratum(0, "", 3), 5), (Stratum(0, "", 4), 2)]
     with pytest.raises(UsageError, match=r"2 of 2 groups \(group 0 7, group 1 0\)"):
-        allocate(counts, plan=plan)
+        allocate(dict(counts), plan=plan)

@@ -1,35 +1,45 @@
-"""Counts of strata → how many images each gives."""
+"""The first of every stratum, with its count → the images that are chosen."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from transforms.records import UsageError
-from transforms.selection import quotas
-from transforms.selection.strata import EVERYWHERE, SamplePlan, Stratum
+from transforms.selection import firsts, quotas
+from transforms.selection.firsts import Firsts, Positions
+from transforms.selection.sample_plan import EVERYWHERE, SamplePlan, Stratum
 
 _SHORT_NAMED = 10
 
 
-def allocate(
-    counts: Iterable[tuple[tuple[int, str, int], int]], *, plan: SamplePlan
-) -> dict[Stratum, int]:
-    """Share a scope's images out over its classes, and these over their parts.
+def choose(ranked: Firsts, *, plan: SamplePlan) -> Positions:
+    """Choose as many of each stratum as is its share, the first ones.
+
+    Raises: UsageError: scopes that have too few images, all of them.
+    """
+    named = {plan.name_stratum(number): number for number in ranked.counts}
+    counts = {stratum: ranked.counts[number] for stratum, number in named.items()}
+    shares = allocate(counts, plan=plan)
+    taken = {named[stratum]: share for stratum, share in shares.items()}
+    return firsts.find_positions(firsts.merge([ranked], taken.__getitem__))
+
+
+def allocate(counts: Mapping[Stratum, int], *, plan: SamplePlan) -> dict[Stratum, int]:
+    """Share each scope's M out over its classes, and these shares over their parts.
 
     Raises: UsageError: scopes that have too few images, all of them.
     """
     tree: dict[int, dict[str, dict[Stratum, int]]] = defaultdict(
         lambda: defaultdict(dict)
     )
-    for key, count in counts:
-        stratum = Stratum(*key)
+    for stratum, count in counts.items():
         tree[stratum.label][stratum.wnid][stratum] = count
     labels = {EVERYWHERE} if plan.scope == "set" else set(plan.label_of.values())
+    target = plan.most_of_a_stratum
     taken: dict[Stratum, int] = {}
     short: dict[int, int] = {}
     for label in sorted(labels):
         by_class = tree[label]
         available = {wnid: sum(parts.values()) for wnid, parts in by_class.items()}
-        target = _find_target(label, sum(available.values()), plan)
         if target > sum(available.values()):
             short[label] = sum(available.values())
         shares = quotas.water_fill(available, target, seed=plan.seed)
@@ -38,12 +48,6 @@ def allocate(
     if short:
         raise UsageError(_describe_short(short, plan))
     return taken
-
-
-def _find_target(label: int, available: int, plan: SamplePlan) -> int:
-    if plan.images_per_group is None:
-        return available
-    return plan.images_per_group * (plan.num_groups if label == EVERYWHERE else 1)
 
 
 def _describe_short(short: Mapping[int, int], plan: SamplePlan) -> str:

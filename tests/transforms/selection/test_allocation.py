@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from transforms.records import UsageError
 from transforms.selection.allocation import allocate
-from transforms.selection.strata import SamplePlan, Stratum
+from transforms.selection.sample_plan import SamplePlan, Stratum
 
 LABEL_OF = {"n00000001": 0, "n00000002": 0, "n00000003": 1}
 COUNTS = st.dictionaries(
@@ -43,7 +43,7 @@ def test_cap_is_exact_flat_and_nested(counts, share):
     images_per_group = int(share * most)
     if images_per_group < 1:
         return
-    taken = allocate(counts.items(), plan=_plan(images_per_group))
+    taken = allocate(counts, plan=_plan(images_per_group))
     assert _by_label(taken) == {0: images_per_group, 1: images_per_group}
     for label in (0, 1):
         saturated = [
@@ -53,16 +53,16 @@ def test_cap_is_exact_flat_and_nested(counts, share):
         assert not saturated or max(saturated) - min(saturated) <= 1
         assert not saturated or max(others) <= max(saturated) + 1
     if images_per_group < most:
-        more = allocate(counts.items(), plan=_plan(images_per_group + 1))
+        more = allocate(counts, plan=_plan(images_per_group + 1))
         assert all(more[s] >= taken[s] for s in counts)
-    turned = allocate(reversed(list(counts.items())), plan=_plan(images_per_group))
+    turned = allocate(dict(reversed(counts.items())), plan=_plan(images_per_group))
     assert turned == taken
 
 
 def test_rest_falls_on_other_bins_in_every_group():
     label_of = {f"n{number:08d}": number for number in range(40)}
     counts = {Stratum(n, "", part): 9 for n in range(40) for part in range(50)}
-    taken = allocate(counts.items(), plan=_plan(25, label_of=label_of))
+    taken = allocate(counts, plan=_plan(25, label_of=label_of))
     by_part = Counter()
     for stratum, count in taken.items():
         by_part[stratum.part] += count
@@ -72,7 +72,7 @@ def test_rest_falls_on_other_bins_in_every_group():
 
 def test_whole_set_shares_n_times_m():
     counts = {Stratum(-1, "", part): 30 for part in range(5)}
-    taken = allocate(counts.items(), plan=_plan(50, scope="set"))
+    taken = allocate(counts, plan=_plan(50, scope="set"))
     assert sum(taken.values()) == 100
     assert set(taken.values()) == {20}
 
@@ -80,4 +80,4 @@ def test_whole_set_shares_n_times_m():
 def test_whole_set_that_is_too_small_is_an_error():
     counts = {Stratum(-1, "", 0): 99}
     with pytest.raises(UsageError, match=r"the set 99.*largest that works is 49"):
-        allocate(counts.items(), plan=_plan(50, scope="set"))
+        allocate(counts, plan=_plan(50, scope="set"))
