@@ -6,18 +6,29 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.ml.inference.base import ModelHandler
 
-from pipelines import index
+from pipelines import confusion, index, predict
 from pipelines.building import planning, writing
 from transforms.commit import CommitSettings
-from transforms.selection.strata import SamplePlan
+from transforms.confusion.confusion_tally import TallyPlan
+from transforms.selection.sample_plan import SamplePlan
 from transforms.write import ShardSettings
 
 ROOT = Path(__file__).parent.parent
 NOUN_FOLDERS = sorted(p.name for p in (ROOT / "transforms").iterdir() if p.is_dir())
 NOUN_FOLDERS = [name for name in NOUN_FOLDERS if not name.startswith("__")]
 # Beam steps and what they alone use.
-VERBS = {"find", "label", "index", "sample", "assign", "write", "commit"}
+VERBS = {
+    *("find", "label", "index", "sample", "assign", "write", "commit"),
+    *("predict", "tally"),
+}
+# Where TensorFlow may be imported: it takes seconds, and starts threads.
+TENSORFLOW_FOLDERS = (
+    "transforms/models/",
+    "transforms/training/",
+    "transforms/verification/readers/",
+)
 
 
 def _imports(path: Path) -> set[str]:
@@ -57,14 +68,14 @@ def test_transforms_never_import_pipelines():
         assert not any(name.startswith("pipelines") for name in _imports(path)), path
 
 
-def test_tensorflow_is_imported_by_readers_only():
+def test_tensorflow_is_imported_by_readers_and_models_only():
     users = {
         path.relative_to(ROOT).as_posix()
         for folder in ("pipelines", "transforms")
         for path in _modules(f"{folder}/**/*.py")
         if any(name.split(".")[0] in {"tensorflow", "keras"} for name in _imports(path))
     }
-    assert all(path.startswith("transforms/verification/readers/") for path in users)
+    assert all(path.startswith(TENSORFLOW_FOLDERS) for path in users)
 
 
 def test_no_module_is_a_grab_bag():
@@ -96,8 +107,8 @@ def test_step_names_are_pinned():
         recipe={}, found={}, bad={}, chosen={}, max_failure_fraction=0,
     )  # fmt: skip
     plan = SamplePlan(
-        label_of={}, top_ups={}, images_per_group=1, sampler="uniform",
-        sampler_options=None, stratify_by_class=False, num_folds=1, seed=0,
+        label_of={}, top_ups={}, images_per_group=1, stratify_by_class=False,
+        num_folds=1, seed=0,
     )  # fmt: skip
     assert _top_level_steps(
         lambda root: index.define_pipeline(root, [], output="", parts_folder="")
@@ -123,3 +134,18 @@ def test_step_names_are_pinned():
             root, shards=[], shard_settings=settings, commit_settings=commit
         )
     ) == ["ListShards", "WriteShards", "CommitDataset"]
+    assert _top_level_steps(
+        lambda root: predict.define_pipeline(
+            root,
+            ModelHandler(),
+            num_chunks=1,
+            image_list="",
+            parts_folder="",
+            gathered="",
+        )
+    ) == ["ListChunks", "PredictImages"]
+    assert _top_level_steps(
+        lambda root: confusion.define_pipeline(
+            root, [], plan=TallyPlan((), (), 0, is_soft=False), output=""
+        )
+    ) == ["ListPieces", "TallyPredictions", "WriteTally"]

@@ -19,6 +19,8 @@ _INTERVAL_S = 0.2
 class Ticker:
     """Counts units of work; does nothing without a path."""
 
+    _close = staticmethod(os.close)  # kept: at the process' end `os` may be gone
+
     def __init__(self, path: str | None) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         self._descriptor = None if path is None else os.open(path, flags)
@@ -30,7 +32,7 @@ class Ticker:
 
     def __del__(self) -> None:
         if (descriptor := getattr(self, "_descriptor", None)) is not None:
-            os.close(descriptor)
+            self._close(descriptor)
 
 
 @contextmanager

@@ -61,7 +61,8 @@ class Preprocessing:
         if not all(value > 0 for value in self.std):
             yield f"std {list(self.std)}: must be above 0"
         if self.channel_order not in CHANNEL_ORDERS:
-            yield f"channel_order {self.channel_order}: is {' or '.join(CHANNEL_ORDERS)}"
+            known = " or ".join(CHANNEL_ORDERS)
+            yield f"channel_order {self.channel_order}: is {known}"
         if self.layout not in LAYOUTS:
             yield f"layout {self.layout}: is {' or '.join(LAYOUTS)}"
 
@@ -127,7 +128,7 @@ def read_card(path: str) -> ModelCard:
         found = json.loads(storage.read(path))
     except OSError as error:
         raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise UsageError(f"{path}: is no card; it must be one JSON object")
@@ -166,8 +167,7 @@ def _read_classes(found: object, problems: list[str]) -> tuple[ModelClass, ...]:
     for number, item in enumerate(found):
         wnids = item.get("wnids") if isinstance(item, dict) else item
         wnids = [wnids] if isinstance(wnids, str) else wnids
-        is_good = isinstance(wnids, list) and wnids
-        if not is_good or not all(isinstance(w, str) and is_wnid(w) for w in wnids):
+        if not isinstance(wnids, list) or not _are_wnids(wnids):
             problems.append(f"classes: output {number} names no wnids ({item!r:.60})")
             return ()
         name = item.get("name") if isinstance(item, dict) else None
@@ -178,13 +178,19 @@ def _read_classes(found: object, problems: list[str]) -> tuple[ModelClass, ...]:
     return tuple(listed)
 
 
+def _are_wnids(found: list) -> bool:
+    return bool(found) and all(isinstance(w, str) and is_wnid(w) for w in found)
+
+
 def _name(wnids: Sequence[str]) -> str:
     return classes.display_name(wnids[0]) if len(wnids) == 1 else f"{wnids[0]}, …"
 
 
 def _read_fields(kind: Any, found: object, name: str, problems: list[str]) -> Any:  # noqa: ANN401  # a dataclass
     """Make a dataclass of a JSON object whose values have the right types."""
-    fallback = TrainedOn() if kind is TrainedOn else Preprocessing(resize_px=1, crop_px=1)
+    fallback = (
+        TrainedOn() if kind is TrainedOn else Preprocessing(resize_px=1, crop_px=1)
+    )
     if not isinstance(found, dict):
         problems.append(f"{name}: is missing; it must be an object")
         return fallback

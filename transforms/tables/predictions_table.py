@@ -136,7 +136,10 @@ def merge_parts(
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             waiting = schema.empty_table()
             for part in parts:
-                waiting = pa.concat_tables([waiting, pq.read_table(part, schema=schema)])
+                waiting = pa.concat_tables([
+                    waiting,
+                    pq.read_table(part, schema=schema),
+                ])
                 while waiting.num_rows >= ROWS_IN_GROUP:
                     writer.write_table(waiting.slice(0, ROWS_IN_GROUP).combine_chunks())
                     waiting = waiting.slice(ROWS_IN_GROUP)
@@ -163,18 +166,16 @@ def read_models(path: str) -> tuple[ScoredModel, ...]:
         described = json.loads((file.metadata.metadata or {})[_METADATA_KEY])
         version = described["version"]
         models = tuple(
-            ScoredModel(
-                **{
-                    **model,
-                    "classes": tuple(
-                        ModelClass(name, tuple(wnids)) for name, wnids in model["classes"]
-                    ),
-                }
-            )
+            ScoredModel(**{
+                **model,
+                "classes": tuple(
+                    ModelClass(name, tuple(wnids)) for name, wnids in model["classes"]
+                ),
+            })
             for model in described["models"]
         )
         missing = set(SCHEMA.names) - set(file.schema_arrow.names)
-    except (pa.ArrowInvalid, KeyError, TypeError, ValueError, OSError) as error:
+    except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
         raise UsageError(f"{path}: holds no predictions; {_REMEDY}") from error
     if version != _VERSION:
         raise UsageError(f"{path}: has version {version}, not {_VERSION}; {_REMEDY}")

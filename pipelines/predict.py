@@ -1,0 +1,217 @@
+"""Images and trained models → what each model says of each image, in one table."""
+
+import dataclasses
+import functools
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.options import exit_codes, flag, parse
+from pipelines.predicting import checking, outcome
+from transforms.models.asking import AskedModel, AskSettings
+from transforms.models.image_list import ImageSource
+from transforms.records import UsageError
+from transforms.tables.groups import GroupTable
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+    from apache_beam.ml.inference.base import ModelHandler
+
+    from transforms.predict import ScoredPart
+
+_PROG = "python -m pipelines.predict"
+_SPLITS = ("train", "validation", "fold_a", "fold_b")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """Ask trained models of every image of a split, and keep what they say."""
+
+    input: tuple[str, ...] = flag(
+        "raw ImageNet (archive or folder; repeatable), an index, or the directory of a "
+        "finished subset"
+    )
+    split: str = flag(
+        "which images (folds: of subsets that have them)", choices=_SPLITS
+    )
+    model: tuple[str, ...] = flag(
+        ".keras, .onnx or the folder of a SavedModel, its card beside it (NAME.json or "
+        "model.json); repeatable",
+        metavar="PATH",
+    )
+    model_card: str | None = flag(
+        "the card of models that have none beside them", default=None, metavar="FILE"
+    )
+    groups: str | None = flag(
+        "a table of groups: an image is right in its group, not its class",
+        default=None,
+        metavar="FILE",
+    )
+    output: str = flag("the table to write, e.g. predictions.parquet", metavar="FILE")
+    keep_probabilities: bool = flag(
+        "also keep the probability of every class, 2 kB an image for 1000 classes",
+        default=False,
+    )
+    batch_size: int = flag("images that a model is asked of at once", default=64)
+    threads: int = flag(
+        "threads that decode and ask", default=len(os.sched_getaffinity(0))
+    )
+    validation_labels: str | None = flag(
+        "labels of flat validation images (LOC_val_solution.csv beside them, else the "
+        "official ones where they fit)",
+        default=None,
+        metavar="FILE",
+    )
+    max_failure_fraction: float = flag(
+        "share of the images that may be unreadable", default=0.0
+    )
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the values."""
+        if self.output and not self.output.endswith(".parquet"):
+            yield f"--output {self.output}: must end in .parquet"
+        if self.output and Path(self.output).is_dir():
+            yield f"--output {self.output}: is a folder; name a file"
+        for name, most in (("batch_size", 4096), ("threads", 1024)):
+            if not 1 <= getattr(self, name) <= most:
+                yield f"--{name} {getattr(self, name)}: must be 1 to {most}"
+        if not 0 <= self.max_failure_fraction <= 1:
+            yield (
+                f"--max_failure_fraction {self.max_failure_fraction:g}: must be 0 to 1"
+            )
+
+
+def define_pipeline(
+    root: "beam.Pipeline",
+    handler: "ModelHandler",
+    *,
+    num_chunks: int,
+    image_list: str,
+    parts_folder: str,
+    gathered: str,
+) -> None:
+    """Wire chunks of images → parts of the table."""
+    import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
+
+    from transforms.predict import Chunk, PredictImages  # noqa: PLC0415
+
+    chunks = [Chunk(number, image_list) for number in range(num_chunks)]
+    _ = (
+        root
+        | "ListChunks" >> beam.Create(chunks)
+        | PredictImages(handler, parts_folder=parts_folder, gathered=gathered)
+    )
+
+
+def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
+    """Run the job; returns what to tell of every model.
+
+    Raises:
+      UsageError: what the user must mend, all that is found before images are read.
+      JobError: what went wrong later.
+    """
+    models, list_images = _check(options, beam_flags)
+    place = Path(options.output).absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{place.name}.", dir=place.parent
+    ) as scratch:
+        source = checking.choose_images(list_images(scratch), models)
+        parts = _ask(options, models, source, beam_flags=beam_flags, scratch=scratch)
+        return outcome.write_outcome(
+            parts,
+            models,
+            str(place),
+            num_images=len(source.table),
+            max_failure_fraction=options.max_failure_fraction,
+        )
+
+
+def _check(
+    options: PredictOptions, beam_flags: Sequence[str]
+) -> tuple[list[AskedModel], checking.ListImages]:
+    """Check inputs, groups and models, and load the models when all else is well.
+
+    Raises: UsageError: all that is wrong with any of them.
+    """
+    problems: list[str] = []
+    table: GroupTable | None = None
+    with _collect(problems):
+        list_images = checking.prepare_source(
+            options.input,
+            options.validation_labels,
+            split=options.split,
+            beam_flags=beam_flags,
+        )
+    with _collect(problems):
+        table = checking.read_groups(options.groups) if options.groups else None
+    with _collect(problems):
+        models = checking.describe_models(options.model, options.model_card, table)
+    if problems:
+        raise UsageError("\n".join(problems))
+    checking.check_models(models, options.batch_size)
+    return models, list_images
+
+
+@contextmanager
+def _collect(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        problems.append(str(error))
+
+
+def _ask(
+    options: PredictOptions,
+    models: Sequence[AskedModel],
+    source: ImageSource,
+    *,
+    beam_flags: Sequence[str],
+    scratch: str,
+) -> "list[ScoredPart]":
+    """Run the pipeline, with a progress bar."""
+    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+    from transforms import predict as steps  # noqa: PLC0415
+    from transforms import progress  # noqa: PLC0415
+
+    ticks, gathered = f"{scratch}/ticks", f"{scratch}/gathered.json"
+    listed = f"{scratch}/images.parquet"
+    num_chunks = checking.write_list(source, models, listed, options.batch_size)
+    settings = AskSettings(
+        models=tuple(models),
+        roots=source.roots,
+        batch_size=options.batch_size,
+        num_threads=options.threads,
+        keep_probabilities=options.keep_probabilities,
+        ticks=ticks,
+    )
+    define = functools.partial(
+        define_pipeline,
+        handler=steps.ScoreImages(settings),
+        num_chunks=num_chunks,
+        image_list=listed,
+        parts_folder=scratch,
+        gathered=gathered,
+    )
+    total = len(source.table)
+    with progress.show(ticks, total=total, what="asking", unit="image"):
+        engine.run(define, engine.make_beam_options(beam_flags))
+    return steps.read_gathered(gathered)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the job from the command line."""
+    with exit_codes():
+        options, _, beam_flags = parse(PredictOptions, argv, prog=_PROG)
+        told = predict(options, beam_flags)
+    for line in told:
+        sys.stderr.write(f"{line}\n")
+    sys.stdout.write(f"{Path(options.output).absolute()}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

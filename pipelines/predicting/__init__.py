@@ -1,0 +1,1 @@
+"""What the job `predict` is made of: what it checks, and what it leaves behind."""

@@ -1,0 +1,475 @@
+"""The predict job: tiny models, every kind of input, and all that can be wrong."""
+
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import index, predict
+from tests import building, making, making_models
+from transforms.models import preprocessing
+from transforms.models.card import Preprocessing
+from transforms.tables import manifest, predictions_table
+
+NUM_CLASSES = 6
+WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+
+
+@pytest.fixture(scope="module")
+def wnids(mini_imagenet):
+    labels = making.read_labels(mini_imagenet / "LOC_val_solution.csv")
+    return sorted(set(labels.values()))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, wnids):
+    """A fine model in two formats, and a coarse one of three pairs of classes."""
+    folder = tmp_path_factory.mktemp("models")
+    making_models.write_onnx(folder / "fine.onnx", NUM_CLASSES)
+    making_models.write_card(folder / "fine.json", wnids)
+    making_models.write_onnx(folder / "coarse.onnx", 3)
+    pairs = [wnids[n : n + 2] for n in range(0, NUM_CLASSES, 2)]
+    making_models.write_card(folder / "coarse.json", pairs)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory, wnids):
+    path = tmp_path_factory.mktemp("groups") / "groups.csv"
+    rows = [f"{wnid},{number // 2}" for number, wnid in enumerate(wnids)]
+    path.write_text("\n".join(["wnid,group", *rows]) + "\n")
+    return path
+
+
+def _run(imagenet, folder, *words, model=None, split="validation", **flags):
+    table = folder / "predictions.parquet"
+    named = {"input": imagenet, "split": split, "model": model, "output": table}
+    named |= {"batch_size": 8, **flags}
+    predict.main([*(f"--{k}={v}" for k, v in named.items() if v is not None), *words])
+    return table
+
+
+def _fail(capfd, code, *args, **flags):
+    with pytest.raises(SystemExit) as caught:
+        _run(*args, **flags)
+    assert caught.value.code == code
+    return capfd.readouterr().err
+
+
+def _rows(path):
+    return pq.read_table(path).to_pylist()
+
+
+def _expect(imagenet, wnids):
+    """Say in a few lines of NumPy what the fine model says of the validation images."""
+    settings = Preprocessing(**{
+        k: tuple(v) if isinstance(v, list) else v
+        for k, v in making_models.PREPROCESSING.items()
+    })
+    labels = making.read_labels(imagenet / "LOC_val_solution.csv")
+    found = {}
+    for name, data in making.read_tar(imagenet / "ILSVRC2012_img_val.tar").items():
+        pixels = preprocessing.prepare(data, settings)[np.newaxis]
+        batch = preprocessing.make_batch(pixels, settings)
+        key = name.removesuffix(".JPEG")
+        probabilities = making_models.expect(batch, NUM_CLASSES)[0]
+        found[key] = (wnids.index(labels[key]), probabilities)
+    return found
+
+
+def test_table_holds_what_the_model_says_of_every_image(
+    mini_imagenet, models, wnids, tmp_path, capfd
+):
+    path = _run(
+        mini_imagenet, tmp_path, "--keep_probabilities", model=models / "fine.onnx"
+    )
+    out, err = capfd.readouterr()
+    assert out.splitlines()[-1] == str(path)
+    expected = _expect(mini_imagenet, wnids)
+    rows = _rows(path)
+    assert {row["key"] for row in rows} == expected.keys()
+    assert len(rows) == 30
+    for row in rows:
+        right, probabilities = expected[row["key"]]
+        assert row["p_correct"] == pytest.approx(probabilities[right], abs=1e-6)
+        assert row["top5"] == np.argsort(-probabilities)[:5].tolist()
+        assert row["probabilities"] == pytest.approx(probabilities.tolist(), abs=1e-3)
+        assert (row["split"], row["wnid"]) == ("validation", wnids[right])
+        assert row["seen"] is None
+    top1 = np.mean([p.argmax() == right for right, p in expected.values()])
+    mean = np.mean([p[right] for right, p in expected.values()])
+    assert f"fine: 30 images, top-1 {top1:.3f}, " in err
+    assert f"mean p_correct {mean:.4f}" in err
+    assert "fine is no better than chance" in err
+    (model,) = predictions_table.read_models(str(path))
+    assert [c.wnids[0] for c in model.classes] == wnids
+    assert model.correct == "class"
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_all_inputs_give_the_same_table(mini_imagenet, class_folders, models, tmp_path):
+    indexed = tmp_path / "index.parquet"
+    index.main([f"--input={mini_imagenet}", f"--output={indexed}"])
+    model = models / "fine.onnx"
+    raw = _run(mini_imagenet, tmp_path / "raw", model=model)
+    from_index = _run(indexed, tmp_path / "index", model=model)
+    assert raw.read_bytes() == from_index.read_bytes()
+    folders = _run(class_folders, tmp_path / "folders", model=model)
+    assert sorted(row["key"] for row in _rows(folders)) == sorted(
+        row["key"] for row in _rows(raw)
+    )
+
+
+def test_finished_dataset_is_an_input(mini_imagenet, models, tmp_path):
+    dataset = building.run(mini_imagenet, tmp_path, folds=2, images_per_group=None)
+    for split in ("fold_a", "validation"):
+        path = _run(dataset, tmp_path, model=models / "fine.onnx", split=split)
+        listed = [r["key"] for r in building.manifest(dataset) if r["split"] == split]
+        assert [row["key"] for row in _rows(path)] == listed
+        assert {row["split"] for row in _rows(path)} == {split}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--threads=1"], ["--threads=3", "--direct_runner_bundle_repeat=2"], WORKERS],
+    ids=["one thread", "repeated bundles", "two processes"],
+)
+def test_workers_bundles_and_threads_change_no_byte(
+    mini_imagenet, models, tmp_path, flags, monkeypatch
+):
+    monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 16)
+    words = ["--keep_probabilities", f"--model={models / 'coarse.onnx'}"]
+    once = _run(
+        mini_imagenet, tmp_path / "a", *words, model=models / "fine.onnx", split="train"
+    )
+    again = _run(
+        mini_imagenet,
+        tmp_path / "b",
+        *words,
+        *flags,
+        model=models / "fine.onnx",
+        split="train",
+    )
+    assert pq.read_metadata(once).num_rows == 240
+    assert once.read_bytes() == again.read_bytes()
+
+
+def test_batch_size_changes_nothing_that_matters(mini_imagenet, models, tmp_path):
+    one, other = (
+        _rows(
+            _run(
+                mini_imagenet,
+                tmp_path / str(size),
+                model=models / "fine.onnx",
+                batch_size=size,
+            )
+        )
+        for size in (3, 64)
+    )
+    assert [row["key"] for row in one] == [row["key"] for row in other]
+    np.testing.assert_allclose(
+        [row["p_correct"] for row in one],
+        [row["p_correct"] for row in other],
+        atol=1e-6,
+    )
+
+
+def test_keras_says_what_onnx_says(mini_imagenet, models, wnids, tmp_path):
+    making_models.write_keras(tmp_path / "fine.keras", NUM_CLASSES)
+    making_models.write_card(tmp_path / "fine.json", wnids)
+    keras = _rows(
+        _run(mini_imagenet, tmp_path / "keras", model=tmp_path / "fine.keras")
+    )
+    onnx = _rows(_run(mini_imagenet, tmp_path / "onnx", model=models / "fine.onnx"))
+    np.testing.assert_allclose(
+        [row["p_correct"] for row in keras],
+        [row["p_correct"] for row in onnx],
+        atol=1e-6,
+    )
+    assert [row["model"] for row in keras] == [row["model"] for row in onnx]
+    assert keras[0]["model_id"] != onnx[0]["model_id"]
+
+
+def test_coarse_and_fine_models_are_right_in_groups(
+    mini_imagenet, models, groups, wnids, tmp_path
+):
+    words = [f"--model={models / 'coarse.onnx'}", "--keep_probabilities"]
+    path = _run(
+        mini_imagenet, tmp_path, *words, model=models / "fine.onnx", groups=groups
+    )
+    fine, coarse = predictions_table.read_models(str(path))
+    assert fine.correct == coarse.correct == "group"
+    assert fine.groups_sha256 == coarse.groups_sha256 != ""
+    rows = _rows(path)
+    assert [row["model"] for row in rows] == ["fine"] * 30 + ["coarse"] * 30
+    expected = _expect(mini_imagenet, wnids)
+    for row in rows:
+        group = wnids.index(row["wnid"]) // 2
+        if row["model"] == "fine":
+            probabilities = expected[row["key"]][1]
+            right = probabilities[2 * group] + probabilities[2 * group + 1]
+        else:
+            right = row["probabilities"][group]
+        assert row["p_correct"] == pytest.approx(right, abs=1e-3)
+
+
+def test_coarse_model_answers_for_its_groups_without_a_table(
+    mini_imagenet, models, tmp_path
+):
+    path = _run(mini_imagenet, tmp_path, model=models / "coarse.onnx")
+    (coarse,) = predictions_table.read_models(str(path))
+    assert (coarse.correct, coarse.groups_sha256) == ("group", "")
+
+
+def test_images_that_a_model_was_trained_on_are_marked(
+    mini_imagenet, models, wnids, tmp_path
+):
+    shutil.copy(models / "fine.onnx", tmp_path)
+    keys = [f"{wnids[0]}_{number}" for number in range(1, 6)]
+    pq.write_table(pa.table({"key": keys}), tmp_path / "trained_on.parquet")
+    trained_on = {
+        "subset_id": "s",
+        "split": "fold_a",
+        "keys_file": "trained_on.parquet",
+    }
+    making_models.write_card(tmp_path / "fine.json", wnids, trained_on=trained_on)
+    rows = _rows(
+        _run(mini_imagenet, tmp_path / "o", model=tmp_path / "fine.onnx", split="train")
+    )
+    assert {row["key"] for row in rows if row["seen"]} == set(keys)
+    assert all(row["seen"] is not None for row in rows)
+    assert rows[0]["trained_on_subset_id"] == "s"
+    assert rows[0]["trained_on_split"] == "fold_a"
+
+
+def test_classes_without_an_output_are_left_out_and_told(
+    mini_imagenet, wnids, tmp_path, capfd
+):
+    making_models.write_onnx(tmp_path / "few.onnx", 2)
+    making_models.write_card(tmp_path / "few.json", wnids[:2])
+    path = _run(mini_imagenet, tmp_path / "o", model=tmp_path / "few.onnx")
+    assert "few: 20 images of 4 classes that it has no output for" in (
+        capfd.readouterr().err
+    )
+    assert {row["wnid"] for row in _rows(path)} == set(wnids[:2])
+
+
+def test_logits_become_probabilities(mini_imagenet, models, wnids, tmp_path, capfd):
+    making_models.write_onnx(tmp_path / "fine.onnx", NUM_CLASSES, softmax=False)
+    making_models.write_card(tmp_path / "fine.json", wnids)
+    err = _fail(capfd, 2, mini_imagenet, tmp_path / "o", model=tmp_path / "fine.onnx")
+    assert 'if they are logits, say so in its card: "output": "logits"' in err
+    making_models.write_card(tmp_path / "fine.json", wnids, output="logits")
+    logits = _run(mini_imagenet, tmp_path / "l", model=tmp_path / "fine.onnx")
+    plain = _run(mini_imagenet, tmp_path / "p", model=models / "fine.onnx")
+    np.testing.assert_allclose(
+        [row["p_correct"] for row in _rows(logits)],
+        [row["p_correct"] for row in _rows(plain)],
+        atol=1e-6,
+    )
+
+
+@pytest.fixture
+def broken(class_folders, tmp_path):
+    folder = tmp_path / "broken"
+    shutil.copytree(class_folders, folder)
+    paths = sorted(folder.glob("val/*/*.JPEG"))[:2]
+    paths[0].write_bytes(paths[0].read_bytes()[:500])
+    paths[1].write_bytes(b"no picture")
+    return folder, [path.stem for path in paths]
+
+
+def test_unreadable_images_fail_the_job_by_default(broken, models, tmp_path, capfd):
+    folder, keys = broken
+    err = _fail(capfd, 1, folder, tmp_path / "o", model=models / "fine.onnx")
+    assert "2 of 30 images cannot be read, more than --max_failure_fraction 0" in err
+    assert f"{keys[0]} (val/" in err
+    assert "truncated image" in err
+    assert not list((tmp_path / "o").iterdir())  # and no half of a table
+
+
+def test_unreadable_images_are_listed_when_allowed(broken, models, tmp_path, capfd):
+    folder, keys = broken
+    model = models / "fine.onnx"
+    path = _run(
+        folder, tmp_path / "o", model=model, max_failure_fraction=0.1, batch_size=4
+    )
+    assert len(_rows(path)) == 28
+    listed = tmp_path / "o" / "predictions.failures.csv"
+    failures = manifest.read_failures(listed.read_bytes())
+    assert [failure.key for failure in failures] == keys
+    assert failures[1].reason == "not an image"
+    assert f"2 images cannot be read: {listed}" in capfd.readouterr().err
+    for broken_key in keys:
+        next(folder.glob(f"val/*/{broken_key}.JPEG")).unlink()
+    _run(folder, tmp_path / "o", model=model)
+    assert not listed.exists()  # they are of an earlier run
+
+
+def test_all_that_is_wrong_is_told_at_once(models, tmp_path, capfd):
+    err = _fail(
+        capfd,
+        2,
+        tmp_path / "nowhere",
+        tmp_path,
+        f"--model={tmp_path}/a.h5",
+        f"--model={models}/fine.onnx",
+        model=tmp_path / "none.keras",
+    )
+    assert f"--input {tmp_path}/nowhere: no such file or folder" in err
+    assert f"--model {tmp_path}/none.keras: no such file or folder" in err
+    assert f"--model {tmp_path}/a.h5: no such file" in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"split": "test"}, "--split test: is not one of train, validation, fold_a"),
+        ({"split": "fold_a"}, "--split fold_a: the input has no such images; it has"),
+        ({"batch_size": 0}, "--batch_size 0: must be 1 to 4096"),
+        ({"threads": 0}, "--threads 0: must be"),
+        ({"max_failure_fraction": 2}, "--max_failure_fraction 2: must be 0 to 1"),
+        ({"output": "p.csv"}, "--output p.csv: must end in .parquet"),
+        ({"model": None}, "--model: is required"),
+        ({"groups": "none.csv"}, "--groups none.csv: No such file"),
+        ({"model_card": "x.json"}, "--model_card x.json: every model has a card"),
+        ({"modle": "x"}, "--modle: unknown flag; did you mean --model"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_bad_flags_are_named(mini_imagenet, models, tmp_path, capfd, flags, expected):
+    flags = {"model": models / "fine.onnx", **flags}
+    assert expected in _fail(capfd, 2, mini_imagenet, tmp_path / "o", **flags)
+
+
+def test_index_goes_alone_and_needs_no_labels(mini_imagenet, models, tmp_path, capfd):
+    indexed = tmp_path / "index.parquet"
+    index.main([f"--input={mini_imagenet}", f"--output={indexed}"])
+    model = models / "fine.onnx"
+    second = f"--input={mini_imagenet}"
+    err = _fail(capfd, 2, indexed, tmp_path, second, model=model)
+    assert f"--input {indexed}: an index or a dataset goes alone" in err
+    labels = mini_imagenet / "LOC_val_solution.csv"
+    err = _fail(capfd, 2, indexed, tmp_path, model=model, validation_labels=labels)
+    assert "goes with raw ImageNet only" in err
+
+
+def test_models_that_do_not_fit_their_cards_are_all_named(
+    mini_imagenet, wnids, tmp_path, capfd
+):
+    making_models.write_onnx(tmp_path / "a.onnx", 5)
+    making_models.write_card(tmp_path / "a.json", wnids)
+    making_models.write_onnx(tmp_path / "b.onnx", NUM_CLASSES, side_px=8)
+    making_models.write_card(tmp_path / "b.json", wnids)
+    (tmp_path / "c.keras").write_bytes(b"x")
+    making_models.write_card(tmp_path / "c.json", wnids)
+    words = [f"--model={tmp_path}/{name}" for name in ("b.onnx", "c.keras")]
+    err = _fail(
+        capfd, 2, mini_imagenet, tmp_path / "o", *words, model=tmp_path / "a.onnx"
+    )
+    assert f"--model {tmp_path}/a.onnx: has 5 outputs, and its card lists 6" in err
+    assert f"--model {tmp_path}/b.onnx: takes images of 8×8×3, and its card" in err
+    assert f"--model {tmp_path}/c.keras: is no .keras file" in err
+
+
+def test_bad_cards_are_all_named(mini_imagenet, models, wnids, tmp_path, capfd):
+    for name in ("a", "b", "c"):
+        shutil.copy(models / "fine.onnx", tmp_path / f"{name}.onnx")
+    making_models.write_card(tmp_path / "a.json", wnids, preprocessing=None)
+    making_models.write_card(tmp_path / "b.json", wnids, file_sha256="1" * 64)
+    words = [f"--model={tmp_path}/{name}.onnx" for name in ("b", "c")]
+    err = _fail(
+        capfd, 2, mini_imagenet, tmp_path / "o", *words, model=tmp_path / "a.onnx"
+    )
+    assert "a.json: preprocessing: is missing" in err
+    assert "b.json is the card of another file" in err
+    assert "c.onnx: has no card beside it (c.json or model.json)" in err
+
+
+def test_one_card_serves_models_that_have_none(mini_imagenet, models, tmp_path):
+    shutil.copy(models / "fine.onnx", tmp_path / "plain.onnx")
+    card = models / "fine.json"
+    path = _run(mini_imagenet, tmp_path, model=tmp_path / "plain.onnx", model_card=card)
+    assert _rows(path)[0]["model"] == "fine"
+
+
+def test_models_that_cannot_be_told_apart_are_refused(
+    mini_imagenet, models, wnids, tmp_path, capfd
+):
+    shutil.copy(models / "fine.onnx", tmp_path / "other.onnx")
+    making_models.write_card(tmp_path / "other.json", wnids, model="fine")
+    words = [f"--model={tmp_path}/other.onnx", f"--model={models}/fine.onnx"]
+    err = _fail(
+        capfd, 2, mini_imagenet, tmp_path / "o", *words, model=models / "fine.onnx"
+    )
+    assert f"--model {models}/fine.onnx: is given twice" in err
+    assert "other.onnx: is called 'fine' as another model is" in err
+
+
+def test_outputs_that_straddle_groups_are_refused(
+    mini_imagenet, models, wnids, tmp_path, capfd
+):
+    path = tmp_path / "groups.csv"
+    rows = [f"{wnid},{number % 2}" for number, wnid in enumerate(wnids)]
+    path.write_text("\n".join(["wnid,group", *rows]) + "\n")
+    err = _fail(
+        capfd,
+        2,
+        mini_imagenet,
+        tmp_path / "o",
+        model=models / "coarse.onnx",
+        groups=path,
+    )
+    assert "lie partly in one group and partly outside it" in err
+
+
+def test_model_of_other_classes_is_refused(mini_imagenet, tmp_path, capfd):
+    making_models.write_onnx(tmp_path / "m.onnx", 2)
+    making_models.write_card(tmp_path / "m.json", ["n00000001", "n00000002"])
+    err = _fail(capfd, 2, mini_imagenet, tmp_path / "o", model=tmp_path / "m.onnx")
+    assert "none of its outputs stands for a class of these images" in err
+
+
+@pytest.mark.real
+def test_real_model_is_as_right_as_it_is_known_to_be(real_data, tmp_path, capfd):
+    rows = []
+    for kind in ("keras", "onnx"):
+        model = tmp_path / kind / f"mobilenet.{kind}"
+        preprocessing_ = {
+            "resize_px": 256,
+            "crop_px": 224,
+            "mean": [127.5] * 3,
+            "std": [127.5] * 3,
+        }
+        making_models.write_card(
+            model.with_name("mobilenet.json"), "imagenet", preprocessing=preprocessing_
+        )
+        model.symlink_to(real_data / "models" / f"mobilenet_v1_0.25_224.{kind}")
+        path = _run(
+            real_data / "full_size",
+            tmp_path / kind,
+            model=model,
+            split="train",
+            batch_size=64,
+        )
+        rows.append(_rows(path))
+        right = {"top1": 0, "top5": 0}
+        classes = predictions_table.read_models(str(path))[0].classes
+        for row in rows[-1]:
+            best = [classes[output].wnids[0] for output in row["top5"]]
+            right["top1"] += best[0] == row["wnid"]
+            right["top5"] += row["wnid"] in best
+        assert abs(right["top1"] - 120) <= 1
+        assert right["top5"] == 173
+        mean = np.mean([row["p_correct"] for row in rows[-1]])
+        assert mean == pytest.approx(0.4575, abs=0.005)
+    assert "warning" not in capfd.readouterr().err
+    np.testing.assert_allclose(
+        [row["p_correct"] for row in rows[0]],
+        [row["p_correct"] for row in rows[1]],
+        atol=1e-4,
+    )

@@ -1,0 +1,55 @@
+import pytest
+
+from transforms.models import answers
+from transforms.models.card import ModelCard, ModelClass, Preprocessing
+from transforms.records import ImageClass, UsageError
+from transforms.tables import groups
+
+A, B, C, D = (f"n0000000{number}" for number in range(1, 5))
+
+
+def _card(*outputs):
+    return ModelCard(
+        model="m",
+        classes=tuple(ModelClass("+".join(wnids), wnids) for wnids in outputs),
+        preprocessing=Preprocessing(resize_px=1, crop_px=1),
+    )
+
+
+def _groups(**group_of):
+    assignment = {wnid: group_of.get("_abcd"[int(wnid[-1])]) for wnid in (A, B, C, D)}
+    held = [ImageClass(wnid, -1, wnid, 0, 0) for wnid in assignment]
+    return groups.make_table(held, assignment)
+
+
+def test_without_groups_the_output_that_holds_the_wnid_is_right():
+    found = answers.find_answers(_card((B,), (A,)), None)
+    assert found == answers.Answers({B: (0,), A: (1,)}, "class")
+
+
+def test_outputs_of_several_classes_answer_for_their_group():
+    found = answers.find_answers(_card((A, B), (C,)), None)
+    assert found == answers.Answers({A: (0,), B: (0,), C: (1,)}, "group")
+
+
+def test_all_outputs_in_the_group_are_right():
+    found = answers.find_answers(_card((D,), (C,), (B,), (A,)), _groups(a=0, c=0, b=1))
+    assert found.outputs == {A: (1, 3), C: (1, 3), B: (2,)}  # D is in no group
+    assert found.correct == "group"
+
+
+def test_groups_of_one_class_each_are_classes():
+    assert answers.find_answers(_card((A,), (B,)), _groups(a=0, b=1)).correct == "class"
+
+
+def test_group_of_several_outputs_of_several_classes():
+    found = answers.find_answers(_card((A, B), (C,), (D,)), _groups(a=0, b=0, c=0, d=1))
+    assert found.outputs[C] == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "group_of", [{"a": 0, "b": 1, "c": 0}, {"a": 0, "c": 1}], ids=["two", "none"]
+)
+def test_output_that_straddles_groups_is_an_error(group_of):
+    with pytest.raises(UsageError, match=f"its outputs '{A}\\+{B}' lie partly"):
+        answers.find_answers(_card((A, B), (C,)), _groups(**group_of))

@@ -1,0 +1,178 @@
+"""Models that are functions, asked of pictures in files."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests import making, making_models
+from transforms.models import asking, preprocessing
+from transforms.models.asking import AskedModel, Asker, AskSettings
+from transforms.models.card import ModelCard, ModelClass, Preprocessing
+from transforms.models.image_list import Images
+from transforms.models.loaded import LoadedModel, ModelError
+from transforms.records import ImageRef, JobError
+from transforms.tables.predictions_table import ScoredModel
+
+WNIDS = ("n00000001", "n00000002", "n00000003")
+SETTINGS = Preprocessing(
+    **{k: tuple(v) if isinstance(v, list) else v
+       for k, v in making_models.PREPROCESSING.items()}
+)  # fmt: skip
+NUM_IMAGES = 21
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    refs = []
+    for number in range(NUM_IMAGES):
+        data = making.jpeg_bytes(number)
+        (folder / f"{number}.JPEG").write_bytes(data)
+        wnid = WNIDS[number % 3]
+        name = f"{number}.JPEG"
+        refs.append(
+            ImageRef(f"{wnid}_{number}", wnid, "train", 0, name, 0, len(data), "raw")
+        )
+    return str(folder), refs
+
+
+def _asked(**changes):
+    card = ModelCard(
+        model="tiny",
+        classes=tuple(ModelClass(wnid, (wnid,)) for wnid in WNIDS),
+        preprocessing=SETTINGS,
+    )
+    scored = ScoredModel(
+        model="tiny",
+        model_id="id",
+        classes=card.classes,
+        trained_on_subset_id="",
+        trained_on_split="",
+        correct="class",
+    )
+    right = {wnid: (number,) for number, wnid in enumerate(WNIDS)}
+    asked = AskedModel(path="tiny.onnx", card=card, scored=scored, right=right)
+    return dataclasses.replace(asked, **changes)
+
+
+def _say(batch):
+    return making_models.expect(batch, 3).astype(np.float32)
+
+
+def _ask(images, *, asked=None, say=_say, batch_size=4, threads=2, seen=None, **more):
+    root, refs = images
+    models = asked or [_asked()]
+    settings = AskSettings(
+        models=tuple(models),
+        roots=[root],
+        batch_size=batch_size,
+        num_threads=threads,
+        **more,
+    )
+    loaded = [LoadedModel(say, is_on_gpu=False)] * len(models)
+    columns = seen or [[None] * len(refs)] * len(models)
+    return Asker(settings, loaded).ask(Images(refs, columns))
+
+
+def test_scores_are_those_of_each_picture_in_order(images):
+    (table,), (tally,), failures = _ask(images, seen=[[True] * NUM_IMAGES])
+    _, refs = images
+    pixels = np.stack([
+        preprocessing.prepare(making.jpeg_bytes(number), SETTINGS)
+        for number in range(NUM_IMAGES)
+    ])
+    expected = making_models.expect(preprocessing.make_batch(pixels, SETTINGS), 3)
+    right = expected[range(NUM_IMAGES), [number % 3 for number in range(NUM_IMAGES)]]
+    np.testing.assert_allclose(table["p_correct"].to_numpy(), right, atol=1e-6)
+    assert table["key"].to_pylist() == [ref.key for ref in refs]
+    assert table["seen"].to_pylist() == [True] * NUM_IMAGES
+    assert [row[0] for row in table["top5"].to_pylist()] == expected.argmax(1).tolist()
+    assert tally.num_images == tally.num_top5 == NUM_IMAGES
+    assert tally.sum_correct == pytest.approx(right.sum())
+    assert failures == ()
+
+
+def test_every_batch_has_exactly_the_size_and_is_cut(images):
+    shapes = []
+
+    def say(batch):
+        shapes.append(batch.shape)
+        return _say(batch)
+
+    (table,), _, _ = _ask(images, say=say, batch_size=8)
+    assert shapes == [(8, 16, 16, 3)] * 3
+    assert len(table) == NUM_IMAGES
+
+
+def test_threads_change_nothing(images):
+    once = _ask(images, threads=1)
+    for _ in range(3):
+        again = _ask(images, threads=4)
+        assert again.tables[0].equals(once.tables[0])
+        assert again.tallies == once.tallies
+
+
+def test_probabilities_are_kept_when_asked_for(images):
+    (table,), _, _ = _ask(images, keep_probabilities=True)
+    kept = np.array(table["probabilities"].to_pylist())
+    assert kept.shape == (NUM_IMAGES, 3)
+    np.testing.assert_allclose(kept.sum(axis=1), 1, atol=2e-3)
+    assert "probabilities" not in _ask(images).tables[0].column_names
+
+
+def test_several_models_share_what_was_read(images):
+    larger = Preprocessing(resize_px=30, crop_px=24)
+    other = _asked()
+    card = dataclasses.replace(other.card, preprocessing=larger)
+    tables, _, _ = _ask(images, asked=[other, dataclasses.replace(other, card=card)])
+    assert [len(table) for table in tables] == [NUM_IMAGES] * 2
+    assert not tables[0]["p_correct"].equals(tables[1]["p_correct"])
+
+
+def test_images_that_a_model_cannot_be_right_of_are_left_out(images):
+    few = _asked(right={WNIDS[1]: (1,)})
+    (some, all_of_them), tallies, _ = _ask(images, asked=[few, _asked()])
+    assert set(some["wnid"].to_pylist()) == {WNIDS[1]}
+    assert [tally.num_images for tally in tallies] == [7, NUM_IMAGES]
+    whole = all_of_them.filter(pa.compute.equal(all_of_them["wnid"], WNIDS[1]))
+    assert some.equals(whole)
+
+
+@pytest.mark.parametrize("broken", [{3}, {0, 1, 2, 3}, set(range(NUM_IMAGES))])
+def test_unreadable_images_are_failures_and_the_others_scored(images, broken):
+    root, refs = images
+    refs = [
+        ref._replace(length=200) if number in broken else ref
+        for number, ref in enumerate(refs)
+    ]
+    (table,), (tally,), failures = _ask((root, refs))
+    assert [f.key for f in failures] == [refs[n].key for n in sorted(broken)]
+    assert failures[0].place == f"{min(broken)}.JPEG at byte 0"
+    assert tally.num_images == len(table) == NUM_IMAGES - len(broken)
+
+
+def test_impossible_outputs_name_the_first_image(images):
+    def say(batch):
+        outputs = _say(batch)
+        outputs[1] = 0.5
+        return outputs
+
+    with pytest.raises(JobError, match=rf"{WNIDS[1]}_1 \(1.JPEG at byte 0\) has outp"):
+        _ask(images, say=say, threads=1)
+
+
+def test_model_that_fails_is_named(images):
+    def say(_):
+        raise ModelError("failed when asked: no memory")
+
+    with pytest.raises(JobError, match=r"tiny\.onnx: failed when asked: no memory"):
+        _ask(images, say=say)
+
+
+def test_outputs_of_another_shape_are_an_error():
+    grey = preprocessing.make_grey(SETTINGS)[np.newaxis]
+    model = LoadedModel(lambda _: np.zeros((4, 2)), is_on_gpu=False)
+    with pytest.raises(ModelError, match=r"gives outputs of shape \(4, 2\), not"):
+        asking.ask_once(_asked(), model, grey, 4)

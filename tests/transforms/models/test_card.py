@@ -1,0 +1,124 @@
+"""Cards: written and read again, and all that can be wrong in them."""
+
+import json
+
+import pytest
+
+from tests import making_models
+from transforms.models import card
+from transforms.models.card import (
+    ModelCard,
+    ModelClass,
+    Preprocessing,
+    TrainedOn,
+    read_card,
+)
+from transforms.records import UsageError
+
+WNIDS = ["n02088364", "n02099601"]
+
+
+def _write(tmp_path, **changes):
+    classes = changes.pop("classes", WNIDS)
+    return str(making_models.write_card(tmp_path / "m.json", classes, **changes))
+
+
+def test_card_is_read_as_it_was_written(tmp_path):
+    written = ModelCard(
+        model="m",
+        classes=(ModelClass("dogs", tuple(WNIDS)), ModelClass("x", ("n02123159",))),
+        preprocessing=Preprocessing(
+            resize_px=40, crop_px=32, mean=(1.0, 2.0, 3.0), channel_order="bgr"
+        ),
+        output="logits",
+        trained_on=TrainedOn(subset_id="s", split="train", keys_file="keys.parquet"),
+        file_sha256="0" * 64,
+        training={"epochs": 3},
+    )
+    (tmp_path / "m.json").write_bytes(card.to_bytes(written))
+    assert read_card(str(tmp_path / "m.json")) == written
+    assert not written.is_fine
+
+
+def test_classes_are_written_in_several_ways(tmp_path):
+    dogs = {"name": "dogs", "wnids": WNIDS}
+    found = read_card(_write(tmp_path, classes=[dogs, ["n02123159"], "n02123394"]))
+    assert [c.wnids for c in found.classes] == [
+        tuple(WNIDS),
+        ("n02123159",),
+        ("n02123394",),
+    ]
+    assert found.classes[0].name == "dogs"
+    assert found.classes[1].name == "tiger cat"
+    imagenet = read_card(_write(tmp_path, classes="imagenet"))
+    assert len(imagenet.classes) == 1000
+    assert imagenet.is_fine
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"classes": None}, "classes: must list the wnids of each output"),
+        ({"classes": ["n02088364"]}, "classes: must list"),
+        ({"classes": [*WNIDS, "dog"]}, "classes: output 2 names no wnids ('dog')"),
+        ({"classes": [*WNIDS, []]}, "classes: output 2 names no wnids"),
+        ({"classes": [*WNIDS, {"name": "dog"}]}, "output 2 names no wnids"),
+        ({"classes": WNIDS * 2}, "n02088364, n02099601 stand for more than one output"),
+        ({"preprocessing": None}, "preprocessing: is missing"),
+        ({"preprocessing": {"resize_px": 9}}, "preprocessing: crop_px is missing"),
+        ({"output": "scores"}, "output 'scores': is probabilities or logits"),
+        ({"trained_on": {"set": "x"}}, "trained_on: set is not known"),
+        ({"trained_on": {"split": 3}}, "trained_on: split cannot be 3"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "-".join(value),
+)
+def test_problems_are_named(tmp_path, changes, expected):
+    with pytest.raises(UsageError) as caught:
+        read_card(_write(tmp_path, **changes))
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"resize_px": 0}, "resize_px 0: must be 1 to 4096"),
+        ({"resize_px": 8}, "crop_px 16: must not exceed resize_px 8"),
+        ({"resize_px": True}, "resize_px cannot be True"),
+        ({"std": [1, 0, 1]}, "std [1, 0, 1]: must be above 0"),
+        ({"mean": [1, 2]}, "mean cannot be [1, 2]"),
+        ({"mean": "imagenet"}, "mean cannot be 'imagenet'"),
+        ({"channel_order": "rbg"}, "channel_order rbg: is rgb or bgr"),
+        ({"layout": "NHWC"}, "layout NHWC: is channels_last or channels_first"),
+        ({"size": 3}, "size is not known"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "-".join(value),
+)
+def test_problems_of_preprocessing_are_named(tmp_path, changes, expected):
+    changed = {**making_models.PREPROCESSING, **changes}
+    with pytest.raises(UsageError) as caught:
+        read_card(_write(tmp_path, preprocessing=changed))
+    assert f"preprocessing: {expected}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ("[]", "is no card"),
+        ("{}", "classes: must list"),
+    ],
+    ids=["empty", "deep", "list", "bare"],
+)
+def test_what_is_no_card_is_said(tmp_path, text, expected):
+    (tmp_path / "m.json").write_text(text)
+    with pytest.raises(UsageError, match=expected):
+        read_card(str(tmp_path / "m.json"))
+
+
+def test_missing_and_giant_cards_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="no such file"):
+        read_card(str(tmp_path / "m.json"))
+    (tmp_path / "m.json").write_text(json.dumps(" " * (1 << 24)))
+    with pytest.raises(UsageError, match="too large for a card"):
+        read_card(str(tmp_path / "m.json"))

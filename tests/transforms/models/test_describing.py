@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+from tests import making_models
+from transforms.models import describing, loading
+from transforms.models.card import read_card
+from transforms.records import UsageError
+
+WNIDS = ["n02088364", "n02099601"]
+
+
+@pytest.fixture
+def model(tmp_path):
+    return making_models.write_onnx(tmp_path / "tiny.onnx", 2)
+
+
+def _describe(model, groups=None):
+    return describing.describe_model(
+        str(model), describing.find_card(str(model)), groups
+    )
+
+
+@pytest.mark.parametrize("name", ["tiny.json", "model.json"])
+def test_card_beside_the_model_is_found(model, name):
+    assert not describing.find_card(str(model))
+    card = making_models.write_card(model.with_name(name), WNIDS)
+    assert describing.find_card(str(model)) == str(card)
+
+
+def test_model_is_described_by_its_card(model):
+    sha256 = loading.find_model_id(str(model))
+    model.with_name("keys.parquet").touch()
+    trained_on = {"subset_id": "s", "split": "fold_a", "keys_file": "keys.parquet"}
+    making_models.write_card(
+        model.with_name("tiny.json"), WNIDS, file_sha256=sha256, trained_on=trained_on
+    )
+    asked = _describe(model)
+    assert asked.scored.model == "tiny"
+    assert asked.scored.model_id == sha256
+    assert asked.scored.trained_on_split == "fold_a"
+    assert asked.scored.correct == "class"
+    assert asked.right == {WNIDS[0]: (0,), WNIDS[1]: (1,)}
+    assert asked.keys_file == str(model.with_name("keys.parquet"))
+
+
+def test_preprocessing_is_hashed(model):
+    card = making_models.write_card(model.with_name("tiny.json"), WNIDS)
+    first = _describe(model).scored.preprocessing_sha256
+    other = {**making_models.PREPROCESSING, "resize_px": 21}
+    making_models.write_card(card, WNIDS, preprocessing=other)
+    assert _describe(model).scored.preprocessing_sha256 != first
+
+
+def test_card_of_another_file_is_an_error(model):
+    making_models.write_card(model.with_name("tiny.json"), WNIDS, file_sha256="0" * 64)
+    with pytest.raises(UsageError, match="is the card of another file"):
+        _describe(model)
+
+
+def test_missing_card_is_an_error_that_shows_one(model):
+    with pytest.raises(UsageError, match="has no card beside it") as caught:
+        _describe(model)
+    shown = str(caught.value).split("The smallest:\n")[1]
+    model.with_name("tiny.json").write_text(shown)
+    assert len(read_card(str(model.with_name("tiny.json"))).classes) == 1000
+    assert json.loads(shown)["model"] == "NAME"
+
+
+@pytest.mark.parametrize(
+    ("keys_file", "expected"),
+    [
+        ("../keys.parquet", "must be the name of a file beside the card"),
+        ("keys.parquet", "is not beside it"),
+    ],
+)
+def test_keys_must_lie_beside_the_card(model, keys_file, expected):
+    making_models.write_card(
+        model.with_name("tiny.json"), WNIDS, trained_on={"keys_file": keys_file}
+    )
+    with pytest.raises(UsageError, match=expected):
+        _describe(model)
+
+
+def test_kind_is_checked_before_the_card(tmp_path):
+    with pytest.raises(UsageError, match="no such file or folder"):
+        _describe(tmp_path / "nowhere.keras")

@@ -1,0 +1,121 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import index
+from tests import building
+from transforms.models import image_list
+from transforms.records import UsageError
+
+KEYS = pa.array(["a", "b", "c"])
+
+
+@pytest.fixture(scope="module")
+def indexed(mini_imagenet, tmp_path_factory):
+    path = tmp_path_factory.mktemp("index") / "index.parquet"
+    index.main([f"--input={mini_imagenet}", f"--output={path}"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(mini_imagenet, tmp_path_factory):
+    return building.run(mini_imagenet, tmp_path_factory.mktemp("built"))
+
+
+def test_chunks_are_whole_batches_and_together_all_images(indexed, tmp_path):
+    source = image_list.read_index(str(indexed), "train")
+    path = str(tmp_path / "list.parquet")
+    unknown = pa.nulls(120, pa.bool_())
+    known = pa.array([True] * 120)
+    num_chunks = image_list.write(
+        source.table, path, seen=[unknown, known], batch_size=1000
+    )
+    assert num_chunks == 1
+    chunk = image_list.read(path, 0)
+    assert [ref.key for ref in chunk.refs] == source.table["key"].to_pylist()
+    assert chunk.seen == [[None] * 120, [True] * 120]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "expected"), [(1, 1024), (64, 1024), (100, 1000), (4096, 4096)]
+)
+def test_size_of_chunks_follows_the_batches(batch_size, expected):
+    assert image_list.chunk_size(batch_size) == expected
+
+
+def test_images_that_inspection_found_bad_are_left_out(indexed, tmp_path):
+    table = pq.read_table(indexed)
+    bad = pa.array(["truncated"] + [""] * (len(table) - 1))
+    metadata = dict(pq.read_metadata(indexed).metadata)
+    metadata.pop(b"ARROW:schema")
+    table = table.append_column("problem", bad).replace_schema_metadata(metadata)
+    pq.write_table(table, tmp_path / "index.parquet")
+    split = table["split"][0].as_py()
+    for path, missing in ((indexed, 0), (tmp_path / "index.parquet", 1)):
+        source = image_list.read_index(str(path), split)
+        assert len(source.table) == table["split"].to_pylist().count(split) - missing
+
+
+def test_images_of_a_dataset_lie_in_its_shards(dataset):
+    source = image_list.read_dataset(str(dataset), "validation")
+    assert source.roots == (str(dataset),)
+    rows = [r for r in building.manifest(dataset) if r["split"] == "validation"]
+    assert source.table["key"].to_pylist() == [row["key"] for row in rows]
+    first = rows[0]
+    data = (dataset / first["file"]).read_bytes()[first["offset"] :]
+    assert data[:3] == b"\xff\xd8\xff"
+
+
+def test_absent_split_is_an_error_that_names_the_others(dataset, indexed):
+    message = r"--split fold_a: .* it has train \(60 images\), validation \(30 images\)"
+    with pytest.raises(UsageError, match=message):
+        image_list.read_dataset(str(dataset), "fold_a")
+    with pytest.raises(UsageError, match=r"it has train \(120 images\)"):
+        image_list.read_index(str(indexed), "fold_a")
+
+
+def test_unfinished_dataset_is_an_error(tmp_path):
+    (tmp_path / "__meta__").mkdir()
+    assert image_list.is_dataset(str(tmp_path))
+    with pytest.raises(UsageError, match="is no finished dataset"):
+        image_list.read_dataset(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("file", "../outside"), ("offset", -1), ("key", "same")]
+)
+def test_damaged_manifest_is_an_error(dataset, tmp_path, column, value):
+    table = pq.read_table(dataset / "__meta__/manifest.parquet")
+    position = table.schema.get_field_index(column)
+    field = table.schema.field(column)
+    values = pa.array([value] * len(table), field.type)
+    (tmp_path / "__meta__").mkdir()
+    (tmp_path / "__meta__/complete.json").write_text("{}")
+    pq.write_table(
+        table.set_column(position, field, values),
+        tmp_path / "__meta__/manifest.parquet",
+    )
+    named = "uri" if column == "file" else column
+    with pytest.raises(UsageError, match=f"cannot be in {named}"):
+        image_list.read_dataset(str(tmp_path), "train")
+
+
+def test_dataset_without_manifest_is_an_error(tmp_path):
+    (tmp_path / "__meta__").mkdir()
+    (tmp_path / "__meta__/complete.json").write_text("{}")
+    with pytest.raises(UsageError, match="its manifest cannot be read"):
+        image_list.read_dataset(str(tmp_path), "train")
+
+
+def test_seen_is_what_the_keys_say(tmp_path):
+    pq.write_table(pa.table({"key": ["c", "x"]}), tmp_path / "keys.parquet")
+    seen = image_list.find_seen(KEYS, str(tmp_path / "keys.parquet"))
+    assert seen.to_pylist() == [False, False, True]
+    assert image_list.find_seen(KEYS, "").to_pylist() == [None] * 3
+
+
+def test_file_without_keys_is_an_error(tmp_path):
+    pq.write_table(pa.table({"keys": ["c"]}), tmp_path / "keys.parquet")
+    for name in ("keys.parquet", "nowhere.parquet"):
+        with pytest.raises(UsageError, match="holds no keys"):
+            image_list.find_seen(KEYS, str(tmp_path / name))

@@ -1,0 +1,154 @@
+"""The images that models are asked of ↔ a scratch Parquet file, a row group a chunk.
+
+Beside the columns of the index it has `seen_0`, `seen_1`, …: for each model, whether it
+was trained on the image; null where nobody knows.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms import paths, storage
+from transforms.records import ImageRef, UsageError
+from transforms.tables import index_table, manifest
+
+_CHUNK_IMAGES = 1024
+_MAX_KEYS = 50_000_000
+_VERIFY = "see what is wrong with python -m pipelines.verify"
+
+
+class Images(NamedTuple):
+    """The images of one chunk."""
+
+    refs: list[ImageRef]
+    seen: list[list[bool | None]]  # for each model, of each image
+
+
+def chunk_size(batch_size: int) -> int:
+    """Return how many images make a chunk: whole batches, so that few are padded."""
+    return batch_size * max(1, _CHUNK_IMAGES // batch_size)
+
+
+def write(
+    table: pa.Table, path: str, *, seen: Sequence[pa.Array], batch_size: int
+) -> int:
+    """Write images in chunks; returns the number of chunks.
+
+    Args:
+      table: columns as the index has them.
+      path: where to.
+      seen: for each model, whether it was trained on each image.
+      batch_size: of the models.
+    """
+    for number, values in enumerate(seen):
+        table = table.append_column(pa.field(f"seen_{number}", pa.bool_()), values)
+    size = chunk_size(batch_size)
+    pq.write_table(table, path, row_group_size=size, compression="zstd")
+    return -(-table.num_rows // size)
+
+
+def read(path: str, number: int) -> Images:
+    """Read one chunk."""
+    table = pq.ParquetFile(path).read_row_group(number)
+    refs = index_table.to_refs(table.select(index_table.SCHEMA.names))
+    seen = table.column_names[len(index_table.SCHEMA) :]
+    return Images(refs, [table[name].to_pylist() for name in seen])
+
+
+def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
+    """Tell which keys stand in a file of keys.
+
+    Args:
+      keys: of the images.
+      keys_file: Parquet with a column `key`; "": nobody knows, all null.
+    Raises: UsageError: no such file, or not of this kind.
+    """
+    if not keys_file:
+        return pa.nulls(len(keys), pa.bool_())
+    try:
+        file = pq.ParquetFile(keys_file)
+        if file.metadata.num_rows > _MAX_KEYS:
+            raise UsageError(f"{keys_file}: holds more keys than ImageNet has images")
+        known = file.read(columns=["key"])["key"].cast(pa.string())
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise UsageError(
+            f"{keys_file}: holds no keys (Parquet with a column `key`); it is named as "
+            "trained_on.keys_file in the model's card"
+        ) from error
+    return pc.is_in(keys, value_set=known.combine_chunks())
+
+
+class ImageSource(NamedTuple):
+    """The images of a split, and where they lie."""
+
+    table: pa.Table  # columns as the index has them
+    roots: tuple[str, ...]
+
+
+def read_index(path: str, split: str) -> ImageSource:
+    """Read the usable images of a split of an index, which has been checked.
+
+    Raises: UsageError: it has no such split.
+    """
+    file = pq.ParquetFile(path)
+    table = file.read()
+    if "problem" in table.column_names:
+        table = table.filter(pc.equal(table["problem"], ""))
+    roots = tuple(index_table.read_description(path)["inputs"])
+    table = table.select(index_table.SCHEMA.names)
+    return ImageSource(_choose(table, split, path), roots)
+
+
+def is_dataset(path: str) -> bool:
+    """Tell whether a path is the directory of a dataset of ours, or of half of one."""
+    return storage.exists(f"{path}/{Path(paths.COMPLETE).parent}")
+
+
+def read_dataset(directory: str, split: str) -> ImageSource:
+    """Read the images of a split of a finished dataset.
+
+    Raises: UsageError: it is not finished, damaged, or has no such split.
+    """
+    if not storage.exists(f"{directory}/{paths.COMPLETE}"):
+        raise UsageError(
+            f"{directory}: is no finished dataset (no {paths.COMPLETE}); finish it "
+            "with python -m pipelines.build --resume"
+        )
+    columns = ["key", "wnid", "split", "file", "offset", "length"]
+    try:
+        rows = pq.read_table(f"{directory}/{paths.MANIFEST}", columns=columns)
+        rows = rows.cast(pa.schema([manifest.SCHEMA.field(name) for name in columns]))
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+        raise UsageError(
+            f"{directory}: its manifest cannot be read; {_VERIFY}"
+        ) from error
+    rows = rows.rename_columns(["key", "wnid", "split", "uri", "offset", "length"])
+    rows = rows.append_column("input", pa.array([0] * len(rows), pa.int32()))
+    rows = rows.append_column("encoding", pa.array(["raw"] * len(rows), pa.string()))
+    table = rows.select(index_table.SCHEMA.names)
+    problems = set(index_table.find_problems(table, 1)) - {"split"}
+    if len(pc.unique(table["key"])) < len(table):
+        problems.add("key")
+    if problems:
+        shown = ", ".join(sorted(problems))
+        raise UsageError(
+            f"{directory}: its manifest has values that cannot be in {shown}; {_VERIFY}"
+        )
+    return ImageSource(
+        _choose(table, split, directory), (str(Path(directory).absolute()),)
+    )
+
+
+def _choose(table: pa.Table, split: str, path: str) -> pa.Table:
+    chosen = table.filter(pc.equal(table["split"], split))
+    if not len(chosen):
+        counts = pc.value_counts(table["split"].combine_chunks()).to_pylist()
+        shown = sorted(f"{c['values']} ({c['counts']} images)" for c in counts)
+        raise UsageError(
+            f"--split {split}: {path} has no such images; it has {', '.join(shown)}"
+        )
+    return chosen
