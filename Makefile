@@ -3,10 +3,12 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help install install-dev demo test package lint format clean
+.PHONY: help install install-dev demo chain test package lint format clean
 
 help:
 	@echo "make demo    install, and build a small subset of a drawn miniature ImageNet"
+	@echo "make chain   from raw images to a subset made flat by difficulty: models, predictions,"
+	@echo "             confusion, groups; on the miniature, or with IMAGENET=, see docs/chain.md"
 	@echo "make test    install, check and test everything"
 	@echo "make lint    ruff and mypy;  make format  ruff format"
 
@@ -27,6 +29,41 @@ install-dev: .venv/installed-dev
 
 demo: install
 	$(RUN) -m pipelines.build
+
+# The whole chain. With ImageNet: make chain IMAGENET=... N=20 M=5000 MODEL=resnet50 ...
+CHAIN ?= chain
+IMAGENET ?= $(CHAIN)/miniature_imagenet
+N ?= 5
+M ?= 60
+SIDE ?= 64
+MODEL ?= cnn_small
+EPOCHS ?= 8
+HALVES := $(CHAIN)/halves/1.0.0
+FOLDS := fold_a fold_b
+SCORES := $(FOLDS:%=--predictions $(CHAIN)/%.parquet)
+SUBSET := --input $(CHAIN)/index.parquet --grouping confusion --num_groups $(N) \
+  --confusion $(CHAIN)/confusion/confusion.npz --images_per_group $(M) \
+  --image_size $(SIDE) --allow_small_validation --output $(CHAIN)
+
+chain: install
+	test -d $(IMAGENET) || $(RUN) -m pipelines.build --output $(CHAIN) --plan_only
+	$(RUN) -m pipelines.index --input $(IMAGENET) --output $(CHAIN)/index.parquet
+	$(RUN) -m pipelines.build --input $(CHAIN)/index.parquet --grouping all_classes \
+	  --folds 2 --min_validation_images 0 --image_size $(SIDE) --formats tfrecord \
+	  --output $(CHAIN) --name halves
+	$(foreach fold,$(FOLDS),$(RUN) -m pipelines.train --dataset $(HALVES) \
+	  --train_split $(fold) --models $(MODEL) --epochs $(EPOCHS) \
+	  --output $(CHAIN)/$(fold) &&) true
+	$(RUN) -m pipelines.predict --input $(HALVES) --split fold_b --keep_probabilities \
+	  --model $(CHAIN)/fold_a/$(MODEL)/seed0/model.keras --output $(CHAIN)/fold_b.parquet
+	$(RUN) -m pipelines.predict --input $(HALVES) --split fold_a --keep_probabilities \
+	  --model $(CHAIN)/fold_b/$(MODEL)/seed0/model.keras --output $(CHAIN)/fold_a.parquet
+	$(RUN) -m pipelines.confusion $(SCORES) --soft --output $(CHAIN)/confusion
+	$(RUN) -m pipelines.difficulty $(SCORES) --output $(CHAIN)/difficulty
+	$(RUN) -m pipelines.build $(SUBSET) --name flat --sampling difficulty \
+	  --difficulty $(CHAIN)/difficulty/difficulty.parquet --plan_only
+	$(RUN) -m pipelines.build $(SUBSET) --name flat --sampling difficulty \
+	  --difficulty $(CHAIN)/difficulty/difficulty.parquet
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -1,17 +1,26 @@
 """Predictions → a confusion matrix, its cross-fit halves, and what is confused most."""
 
 import dataclasses
+import functools
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.options import exit_codes, flag, parse
 from transforms import storage
-from transforms.confusion import confusion_matrix, confusion_picture, confusion_tally
+from transforms.confusion import confusion_images, confusion_matrix, confusion_picture
+from transforms.confusion.confusion_images import Surveyed
 from transforms.confusion.confusion_matrix import Confusion
-from transforms.scoring.predictions import Predictions, read_predictions
+from transforms.confusion.confusion_tally import Piece, Tally, TallyPlan, read_tally
+
+if TYPE_CHECKING:
+    import apache_beam as beam
 
 _PROG = "python -m pipelines.confusion"
+_NAMES = ("confusion", "confusion_a", "confusion_b")
+_MAX_UNDECIDED_SHARE = 0.02  # above it the five classes tell too little
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,12 +31,14 @@ class ConfusionOptions:
     """
 
     predictions: tuple[str, ...] = flag(
-        "a model's top-5 for the official validation images; repeatable, summed",
+        "what python -m pipelines.predict wrote (.parquet), or a model's top-5 for the "
+        "official validation images (.npz); repeatable, summed",
         metavar="FILE",
     )
     output: str = flag("where the tables are written", metavar="DIR")
     soft: bool = flag(
-        "count all five by their rank (1, ½, ¼, ⅛, 1/16), not the first alone: "
+        "count all that a model thinks likely, not its first choice alone: by its "
+        "probabilities where they are kept, else its five by rank (1, ½, ¼, ⅛, 1/16); "
         "steadier where images are few",
         default=False,
     )
@@ -43,40 +54,106 @@ class ConfusionOptions:
             yield f"--output {self.output}: is a file; name a folder"
 
 
-def make_matrices(
-    found: Sequence[Predictions], *, is_soft: bool, seed: int
-) -> dict[str, Confusion]:
-    """Count all images, and those of each half, by the name of the file."""
-    in_a = [confusion_tally.halve(predictions, seed) for predictions in found]
-    in_b = [~half for half in in_a]
-    return {
-        "confusion": confusion_tally.tally(found, is_soft=is_soft),
-        "confusion_a": confusion_tally.tally(found, is_soft=is_soft, chosen=in_a),
-        "confusion_b": confusion_tally.tally(found, is_soft=is_soft, chosen=in_b),
-    }
+def define_pipeline(
+    root: "beam.Pipeline", pieces: Sequence[Piece], *, plan: TallyPlan, output: str
+) -> None:
+    """Wire pieces → tally → a file of it."""
+    import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
+
+    from transforms.tally import TallyPredictions, WriteTally  # noqa: PLC0415
+
+    _ = (
+        root
+        | "ListPieces" >> beam.Create(list(pieces))
+        | TallyPredictions(plan)
+        | WriteTally(output)
+    )
 
 
-def write_all(folder: str, matrices: dict[str, Confusion]) -> None:
+def tally_predictions(
+    pieces: Sequence[Piece],
+    plan: TallyPlan,
+    *,
+    output: str,
+    beam_flags: Sequence[str],
+) -> Tally:
+    """Run the job; its result passes through a file beside the output.
+
+    Raises: UsageError: predictions that cannot be.
+    """
+    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+
+    place = Path(output).absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{place.name}.", dir=place.parent
+    ) as folder:
+        file = f"{folder}/tally.npz"
+        define = functools.partial(
+            define_pipeline, pieces=pieces, plan=plan, output=file
+        )
+        engine.run(define, engine.make_beam_options(beam_flags))
+        return read_tally(storage.read(file), len(plan.wnids))
+
+
+def write_all(folder: str, matrices: Sequence[Confusion]) -> None:
     """Write the matrices, the strongest pairs, and the picture."""
-    for name, confusion in matrices.items():
+    for name, confusion in zip(_NAMES, matrices, strict=True):
         data = confusion_matrix.to_npz(confusion)
         storage.write(folder, f"{name}.npz", data)
-    whole = matrices["confusion"]
+    whole = matrices[0]
     pairs = confusion_picture.find_pairs(whole)
     storage.write(folder, "confusion.csv", confusion_picture.to_csv(pairs))
     storage.write(folder, "confusion.png", confusion_picture.draw(whole, pairs))
 
 
+def _describe(surveyed: Surveyed, tally: Tally, *, is_soft: bool) -> Iterator[str]:
+    """Yield what to know before trusting the matrix."""
+    if is_soft and surveyed.by_probabilities:
+        yield f"counted by probabilities: {', '.join(surveyed.by_probabilities)}"
+        if surveyed.by_rank:
+            yield f"counted by rank, for want of them: {', '.join(surveyed.by_rank)}"
+    if surveyed.num_seen:
+        yield (
+            f"warning: models were trained on {_share(surveyed.num_seen, surveyed)}: "
+            "confusion of training images is too good, so use validation images, or "
+            "predict each of two folds by the model trained on the other"
+        )
+    if tally.num_undecided:
+        is_much = tally.num_undecided > _MAX_UNDECIDED_SHARE * surveyed.num_images
+        yield (
+            f"{'warning: ' if is_much else ''}nothing is known of "
+            f"{_share(tally.num_undecided, surveyed)}: none of their model's five "
+            "likeliest classes is among those of the images"
+            + (
+                "; keep all probabilities (--keep_probabilities of predict)"
+                if is_much
+                else ""
+            )
+        )
+
+
+def _share(count: int, surveyed: Surveyed) -> str:
+    share = count / surveyed.num_images
+    return f"{count} of {surveyed.num_images} images ({share:.2%})"
+
+
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     with exit_codes():
-        options, _, _ = parse(
-            ConfusionOptions, argv, prog=_PROG, takes_beam_flags=False
+        options, _, beam_flags = parse(ConfusionOptions, argv, prog=_PROG)
+        surveyed = confusion_images.survey(options.predictions, seed=options.seed)
+        plan = TallyPlan(
+            surveyed.wnids, surveyed.cutoffs, options.seed, is_soft=options.soft
         )
-        found = read_predictions(options.predictions)
-        matrices = make_matrices(found, is_soft=options.soft, seed=options.seed)
+        tally = tally_predictions(
+            surveyed.pieces, plan, output=options.output, beam_flags=beam_flags
+        )
+        matrices = tally.to_confusions(plan, surveyed.models)
         write_all(options.output, matrices)
-    whole = matrices["confusion"]
+    whole = matrices[0]
+    for line in _describe(surveyed, tally, is_soft=options.soft):
+        sys.stderr.write(f"{line}\n")
     sys.stderr.write(
         f"{whole.num_errors:.0f} of {whole.num_images.sum()} images are taken for "
         f"another class, by {', '.join(whole.models)}\n"

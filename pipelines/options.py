@@ -145,7 +145,7 @@ def _add_flags(
             metavar = field.metadata.get("metavar") or choices or _metavar(kind)
             settings |= {"metavar": metavar}
         if kind == tuple[str, ...]:
-            settings["action"] = "append"
+            settings |= {"action": "extend", "nargs": "+"}
         parser.add_argument(f"--{prefix}{field.name}", **settings)
 
 
@@ -228,7 +228,8 @@ def _find_unknown(
     ours = {s.removeprefix("--") for s in parser._option_string_actions}
     if not takes_beam_flags:
         names = (w.removeprefix("--").split("=", 1)[0] for w in rest if w[:2] == "--")
-        return [spelling.describe_unknown_flag(name, ours) for name in names]
+        found = [spelling.describe_unknown_flag(name, ours) for name in names]
+        return found or [f"{' '.join(rest)}: belongs to no flag; put a flag before it"]
     from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
     return engine.find_flag_problems(rest, ours)

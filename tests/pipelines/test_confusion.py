@@ -1,12 +1,21 @@
 import csv
+import subprocess
+import sys
+from collections import defaultdict
 
 import numpy as np
 import pytest
 
 from pipelines import confusion
+from tests import making_predictions
+from transforms import seeds
 from transforms.confusion import confusion_matrix, npz
 from transforms.labels.classes import load_classes
 from transforms.labels.validation import official_labels
+from transforms.tables import predictions_table
+
+WNIDS = [info.wnid for info in load_classes()]
+NAMES = ("confusion", "confusion_a", "confusion_b")
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +39,16 @@ def _run(predictions, output, *words, names=("first",)):
     confusion.main([*files, "--output", str(output), *words])
 
 
+def _read(folder):
+    return [confusion_matrix.read(str(folder / f"{name}.npz")) for name in NAMES]
+
+
 def test_job_writes_matrix_halves_pairs_and_picture(predictions, tmp_path, capsys):
     _run(predictions, tmp_path / "out")
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == str(tmp_path / "out")
     assert err == "25000 of 50000 images are taken for another class, by first\n"
-    names = ["confusion", "confusion_a", "confusion_b"]
-    whole, a, b = (
-        confusion_matrix.read(str(tmp_path / "out" / f"{name}.npz")) for name in names
-    )
+    whole, a, b = _read(tmp_path / "out")
     assert whole.matrix[0, 1] == 50
     assert (a.matrix + b.matrix == whole.matrix).all()
     assert set(a.num_images.tolist()) == set(b.num_images.tolist()) == {25}
@@ -82,14 +92,15 @@ def test_soft_counts_and_the_seed_change_what_they_should(predictions, tmp_path)
 def test_all_problems_are_told_and_nothing_is_written(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         confusion.main(
-            f"--predictions a.parquet --predictions {tmp_path}/b.npz "
-            f"--output {tmp_path}/out".split()
+            f"--predictions a.csv --predictions {tmp_path}/b.npz "
+            f"--predictions c.parquet --output {tmp_path}/out".split()
         )
     assert caught.value.code == 2
-    first, second = capsys.readouterr().err.splitlines()
+    first, second, third = capsys.readouterr().err.splitlines()
     assert first.startswith(
-        "error: --predictions a.parquet: predictions are files of .npz"
+        "error: --predictions a.csv: predictions are files of .npz, .parquet"
     )
+    assert third.startswith("error: --predictions c.parquet: no such file; make it")
     assert second.startswith(f"error: --predictions {tmp_path}/b.npz: no such file")
     assert not (tmp_path / "out").exists()
 
@@ -101,3 +112,140 @@ def test_flags_are_checked(predictions, capsys):
     err = capsys.readouterr().err
     assert "--sotf: unknown flag; did you mean --soft?" in err
     assert f"--output {__file__}: is a file; name a folder" in err
+
+
+CLASSES = WNIDS[:5]
+
+
+def _answers(number, num_outputs):
+    """Make what a model says of an image: the right class, the next, or any."""
+    rng = np.random.default_rng(number)
+    softmax = rng.dirichlet(np.full(num_outputs, 0.3))
+    softmax[(number + rng.integers(0, 2)) % len(CLASSES)] += rng.integers(0, 3)
+    return softmax / softmax.sum()
+
+
+def _write(path, numbers, *, outputs=CLASSES, model_id="f0", seen=None, keep=True):
+    model = making_predictions.scored(outputs, model_id=model_id)
+    keys = [f"k{number}" for number in numbers]
+    wnids = [CLASSES[number % len(CLASSES)] for number in numbers]
+    softmax = [_answers(number, len(outputs)) for number in numbers]
+    table = making_predictions.rows(model, keys, wnids, softmax, seen=seen, keep=keep)
+    making_predictions.write(path, [model], table)
+    return f"--predictions={path}"
+
+
+def _halve(seed):
+    """Halve the images k0…k99 in plain Python."""
+    of_class = defaultdict(list)
+    for number in range(100):
+        of_class[number % len(CLASSES)].append(f"k{number}")
+    for keys in of_class.values():
+        keys.sort(key=lambda key: seeds.order(seed, "fold", key))
+    return {key for keys in of_class.values() for key in keys[: -(-len(keys) // 2)]}
+
+
+@pytest.mark.parametrize("is_soft", [False, True], ids=["hard", "soft"])
+@pytest.mark.parametrize("num_outputs", [5, 9], ids=["same_classes", "more_classes"])
+def test_matrices_are_those_of_a_loop(tmp_path, monkeypatch, is_soft, num_outputs):
+    monkeypatch.setattr(predictions_table, "ROWS_IN_GROUP", 30)
+    file = _write(tmp_path / "p.parquet", range(100), outputs=WNIDS[:num_outputs])
+    words = ["--soft"] if is_soft else []
+    confusion.main([file, f"--output={tmp_path}/out", "--seed=4", *words])
+    in_a = _halve(4)
+    expected = np.zeros((2, 5, 5))
+    for number in range(100):
+        said = _answers(number, num_outputs)[:5]
+        said = said.astype(np.float16) if is_soft else np.eye(5)[said.argmax()]
+        expected[int(f"k{number}" not in in_a), number % 5] += said
+    whole, a, b = _read(tmp_path / "out")
+    assert whole.wnids == tuple(CLASSES)
+    for found, cells in ((a, expected[0]), (b, expected[1]), (whole, expected.sum(0))):
+        np.testing.assert_allclose(found.matrix, cells, rtol=1e-3, atol=1e-6)
+        assert set(found.num_images.tolist()) <= {10, 20}
+
+
+def test_workers_row_groups_and_file_order_change_no_byte(tmp_path, monkeypatch):
+    def run(name, files, *words):
+        confusion.main([*files, f"--output={tmp_path}/{name}", "--soft", *words])
+        return [(tmp_path / name / f"{file}.npz").read_bytes() for file in NAMES]
+
+    one = _write(tmp_path / "one.parquet", range(100))
+    two = _write(tmp_path / "two.parquet", range(50), model_id="f1")
+    expected = run("one_worker", [one, two])
+    monkeypatch.setattr(predictions_table, "ROWS_IN_GROUP", 9)
+    _write(tmp_path / "one.parquet", range(99, -1, -1))
+    workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    assert run("workers", [two, one], *workers) == expected
+
+
+def test_halves_of_a_cross_fit_are_its_folds(tmp_path):
+    """Both models have one name: each scored the fold that the other was trained on."""
+    in_a = {int(key[1:]) for key in _halve(0)}
+    files = [
+        _write(tmp_path / "a.parquet", sorted(in_a), model_id="of_b", seen=False),
+        _write(tmp_path / "b.parquet", sorted({*range(100)} - in_a), model_id="of_a"),
+    ]
+    confusion.main([*files, f"--output={tmp_path}/both"])
+    both = _read(tmp_path / "both")
+    for file, name, half in zip(files, "ab", both[1:], strict=True):
+        confusion.main([file, f"--output={tmp_path}/{name}"])
+        alone = _read(tmp_path / name)[0]
+        assert (alone.matrix == half.matrix).all()
+        assert (alone.num_images == half.num_images).all()
+    assert both[0].models == ("cnn",)
+
+
+def test_each_file_counts_by_what_it_has(predictions, tmp_path, capsys):
+    kept = _write(tmp_path / "kept.parquet", range(20))
+    _run(predictions, tmp_path / "out", "--soft", kept)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        f"counted by probabilities: {tmp_path}/kept.parquet",
+        f"counted by rank, for want of them: {predictions}/first.npz",
+    ]
+    whole = _read(tmp_path / "out")[0]
+    assert whole.num_images[:6].tolist() == [54] * 5 + [50]
+    assert (whole.matrix.sum(axis=1) <= whole.num_images * (1 + 1e-12)).all()
+
+
+def test_what_makes_a_matrix_doubtful_is_told(tmp_path, capsys):
+    file = _write(
+        tmp_path / "p.parquet", range(100), outputs=WNIDS[:200], seen=True, keep=False
+    )
+    confusion.main([file, f"--output={tmp_path}/out"])
+    seen, unknown, _ = capsys.readouterr().err.splitlines()
+    assert seen.startswith(
+        "warning: models were trained on 100 of 100 images (100.00%): confusion of "
+        "training images is too good"
+    )
+    assert unknown.startswith("warning: nothing is known of ")
+    assert unknown.endswith("keep all probabilities (--keep_probabilities of predict)")
+    whole = _read(tmp_path / "out")[0]
+    assert whole.matrix.sum() == 100 - int(unknown.split()[5])
+
+
+def test_what_cannot_be_counted_ends_the_job_without_a_trace(tmp_path, capsys):
+    model = making_predictions.scored(CLASSES)
+    rows = making_predictions.rows(
+        model, ["a", "b"], CLASSES[:2], np.full((2, 5), 0.5), keep=True
+    )
+    path = making_predictions.write(tmp_path / "p.parquet", [model], rows)
+    with pytest.raises(SystemExit) as caught:
+        confusion.main([f"--predictions={path}", f"--output={tmp_path}/out", "--soft"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        f"error: {path}: the sum of probabilities of image a is not 1; make it again "
+        "with python -m pipelines.predict\n"
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["p.parquet"]
+
+
+def test_help_imports_no_beam():
+    code = (
+        "import sys\nfrom pipelines import confusion\n"
+        "try: confusion.main(['--help'])\n"
+        "finally: assert 'apache_beam' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert b"Apache Beam's, e.g. --runner" in done.stdout

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from transforms.confusion.confusion_matrix import Confusion, find_rates
+from transforms.confusion.confusion_matrix import Confusion, FloatArray, find_rates
 from transforms.labels.classes import display_name
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ _NUM_TICKS = 20
 _MAX_CELLS = 350  # along a side
 _LEAST_SHARE = 1e-3  # what soft predictions give below this is paper
 _MAX_NAME = 22
+_MAX_NAMED = 120  # classes; where there are more, some are named
+_MAX_WRITTEN = 20  # classes; where there are more, cells hold no numbers
+_WIDE = (0.115, 0.065, 0.5565, 0.86)  # of the map, square
+_NAMED = (0.14, 0.175, 0.4853, 0.75)  # with room for names below
 _INK, _PAPER, _FAINT, _BAR = "#262626", "#ffffff", "#6f6f6f", "#d97706"
 _HEAT = ("#f7c873", "#ef8a3c", "#d1433f", "#8c1d5b", "#3b0f4f", "#140b2b")
 
@@ -65,7 +69,8 @@ def draw(confusion: Confusion, pairs: list[Pair]) -> bytes:
 
     figure = Figure(figsize=(17, 11), dpi=120, facecolor=_PAPER)
     FigureCanvasAgg(figure)
-    _draw_map(figure.add_axes((0.115, 0.065, 0.5565, 0.86)), confusion)
+    is_named = len(confusion.wnids) <= _MAX_NAMED
+    _draw_map(figure.add_axes(_NAMED if is_named else _WIDE), confusion)
     _draw_pairs(figure.add_axes((0.755, 0.065, 0.23, 0.86)), pairs[:_NUM_LISTED])
     data = io.BytesIO()
     figure.savefig(data, format="png", metadata={"Software": None})
@@ -86,15 +91,12 @@ def _draw_map(axes: "Axes", confusion: Confusion) -> None:
         cmap=LinearSegmentedColormap.from_list("heat", _HEAT),
         interpolation="nearest",
     )
-    numbers = range(0, len(shares), max(1, len(shares) // _NUM_TICKS))
-    names = [display_name(confusion.wnids[number])[:_MAX_NAME] for number in numbers]
-    axes.set_xticks(numbers, [str(n) for n in numbers], fontsize=9, color=_INK)
-    axes.set_yticks(
-        numbers,
-        [f"{name}  {n}" for n, name in zip(numbers, names, strict=True)],
-        fontsize=9,
-        color=_INK,
-    )
+    if len(shares) <= _MAX_NAMED:
+        _name_all(axes, confusion)
+    else:
+        _name_some(axes, confusion)
+    if len(shares) <= _MAX_WRITTEN:
+        _write_shares(axes, shares, least)
     axes.tick_params(color=_FAINT)
     large = f", each cell drawn {width} × {width} classes large" if width > 1 else ""
     axes.set_xlabel(f"predicted class{large}", fontsize=10, color=_FAINT)
@@ -105,6 +107,45 @@ def _draw_map(axes: "Axes", confusion: Confusion) -> None:
     bar.set_label("share of the true class's images", fontsize=10, color=_FAINT)
     bar.ax.yaxis.set_major_formatter("{x:.1%}")
     bar.ax.tick_params(labelsize=9, color=_FAINT)
+
+
+def _name_all(axes: "Axes", confusion: Confusion) -> None:
+    """Name every row and column, as large as there is room."""
+    names = [_shorten(display_name(wnid)) for wnid in confusion.wnids]
+    size = min(9.0, 0.95 * 72 * 11 * _NAMED[3] / len(names))  # 11 inches high
+    numbers = range(len(names))
+    axes.set_xticks(numbers, names, fontsize=size, color=_INK, rotation=90)
+    axes.set_yticks(numbers, names, fontsize=size, color=_INK)
+
+
+def _name_some(axes: "Axes", confusion: Confusion) -> None:
+    """Name some rows, and number some columns."""
+    size = len(confusion.wnids)
+    numbers = range(0, size, max(1, size // _NUM_TICKS))
+    names = [_shorten(display_name(confusion.wnids[number])) for number in numbers]
+    axes.set_xticks(numbers, [str(n) for n in numbers], fontsize=9, color=_INK)
+    axes.set_yticks(
+        numbers,
+        [f"{name}  {n}" for n, name in zip(numbers, names, strict=True)],
+        fontsize=9,
+        color=_INK,
+    )
+
+
+def _write_shares(axes: "Axes", shares: FloatArray, least: float) -> None:
+    """Write every cell's share into it."""
+    dark = least**0.6  # the reds of the scale, which is logarithmic
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= least:
+            axes.text(
+                column,
+                row,
+                f"{share:.0%}" if share >= 0.01 else f"{share:.1%}",
+                fontsize=9,
+                color=_PAPER if share > dark else _INK,
+                ha="center",
+                va="center",
+            )
 
 
 def _describe(confusion: Confusion) -> str:

@@ -52,13 +52,13 @@ def escape(text: object) -> str:
     return html.escape(str(text))
 
 
-def page(title: str, sections: Iterable[str]) -> bytes:
-    """Put sections into a page."""
+def page(title: str, sections: Iterable[str], *, style: str = "") -> bytes:
+    """Put sections into a page; `style` is what it needs beyond the common one."""
     body = "\n".join(section for section in sections if section)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
+        f"<title>{escape(title)}</title><style>{_STYLE}{style}</style></head>\n"
         f"<body>\n{body}\n</body></html>\n"
     ).encode()
 

@@ -67,7 +67,7 @@ def compare(
     Raises: UsageError: no predictions, of unlike images, or a table without images.
     Source: ours: trained models stand in for models trained on the groups.
     """
-    _check_alike(predictions)
+    check_alike(predictions)
     fine = np.stack([coarse.score_classes(p) for p in predictions])
     full = deciding.decide_pairs(fine)
     rows = []
@@ -79,7 +79,7 @@ def compare(
         figures = _rank(scores, fine, full, seed=seed)
         row = Comparison(
             name=name,
-            **_measure(group_of)._asdict(),
+            **measure_shape(group_of)._asdict(),
             captured=None if confusion is None else confusion.captured(group_of),
             **figures._asdict(),
             notes=(
@@ -91,7 +91,11 @@ def compare(
     return rows
 
 
-def _check_alike(predictions: Sequence[Predictions]) -> None:
+def check_alike(predictions: Sequence[Predictions]) -> None:
+    """Refuse predictions of unlike images, and none at all.
+
+    Raises: UsageError: whose they are.
+    """
     if not predictions:
         raise UsageError("no predictions: give the files of at least one model")
     first = predictions[0]
@@ -107,7 +111,9 @@ def _check_alike(predictions: Sequence[Predictions]) -> None:
         )
 
 
-class _Shape(NamedTuple):
+class Shape(NamedTuple):
+    """A grouping's groups, in classes; effective = n²/Σ size²."""
+
     num_groups: int
     num_classes: int
     smallest: int
@@ -116,11 +122,11 @@ class _Shape(NamedTuple):
     effective_groups: float
 
 
-def _measure(group_of: IntArray) -> _Shape:
+def measure_shape(group_of: IntArray) -> Shape:
     """Measure the groups, in classes."""
     _, sizes = np.unique(group_of[group_of != LEFT_OUT], return_counts=True)
     num_classes = int(sizes.sum())
-    return _Shape(
+    return Shape(
         len(sizes),
         num_classes,
         int(sizes.min()),

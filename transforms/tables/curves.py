@@ -1,5 +1,8 @@
 """A training run ↔ curves.csv: one row an epoch, appended as it ends."""
 
+import csv
+import io
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -17,3 +20,12 @@ class CurveRow(NamedTuple):
     validation_images: int
     validation_accuracy: float  # 0 … 1
     seconds: float
+
+
+def to_csv(rows: Iterable[CurveRow]) -> bytes:
+    """Write curves; numbers have as many digits as it takes to read them back."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CurveRow._fields)
+    writer.writerows(rows)
+    return file.getvalue().encode()

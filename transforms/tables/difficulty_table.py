@@ -48,9 +48,7 @@ def write_table(table: pa.Table, output: str) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = place.with_name(f".{place.name}.tmp")
     try:
-        pq.write_table(
-            table.cast(SCHEMA).sort_by("key"), temporary, compression="zstd"
-        )
+        pq.write_table(table.cast(SCHEMA).sort_by("key"), temporary, compression="zstd")
         temporary.replace(place)
     finally:
         temporary.unlink(missing_ok=True)

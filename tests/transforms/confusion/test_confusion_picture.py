@@ -1,11 +1,14 @@
+import dataclasses
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.transforms.confusion.test_confusion_matrix import CONFUSION, WNIDS
 from transforms.confusion import confusion_picture
 from transforms.confusion.confusion_matrix import Confusion
+from transforms.labels.classes import load_classes
 
 
 def test_pairs_come_strongest_first():
@@ -36,3 +39,15 @@ def test_picture_is_the_same_at_any_time():
 def test_a_model_without_errors_can_be_drawn():
     perfect = Confusion(np.diag([5.0] * 4), WNIDS, np.array([5] * 4))
     assert confusion_picture.draw(perfect, confusion_picture.find_pairs(perfect))
+
+
+@pytest.mark.parametrize("size", [2, 20, 120, 121], ids=str)
+def test_every_class_is_named_where_there_is_room(size):
+    wnids = [info.wnid for info in load_classes()[:size]]
+    shared = Confusion(np.full((size, size), 0.25), tuple(wnids), np.full(size, size))
+    other = dataclasses.replace(shared, wnids=("n00000001", *wnids[1:]))
+    wnids[1] = "n00000001"
+    second = dataclasses.replace(shared, wnids=tuple(wnids))
+    plain = confusion_picture.draw(shared, [])
+    assert confusion_picture.draw(other, []) != plain  # named at any size
+    assert (confusion_picture.draw(second, []) != plain) == (size <= 120)

@@ -3,13 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pipelines.confusion import main as make_confusion
 from transforms import seeds
-from transforms.confusion import confusion_matrix, confusion_tally
+from transforms.confusion import confusion_matrix
 from transforms.confusion.confusion_matrix import Confusion
 from transforms.grouping import confusion
 from transforms.labels.classes import load_classes
 from transforms.records import ImageClass, UsageError
-from transforms.scoring.predictions import read_predictions
 from transforms.tables.groups import (
     GroupingRequest,
     MissingTableError,
@@ -171,8 +171,9 @@ def test_problems_name_flag_file_and_remedy(tmp_path):
 def test_golden_captured_share_of_resnet34(
     real_data, tmp_path, num_groups, rule, captured, bound
 ):
-    found = read_predictions([f"{real_data}/predictions/resnet34.npz"])
-    path = _write(tmp_path, confusion_tally.tally(found, is_soft=False))
+    predictions = f"{real_data}/predictions/resnet34.npz"
+    make_confusion([f"--predictions={predictions}", f"--output={tmp_path}"])
+    path = str(tmp_path / "confusion.npz")
     classes = tuple(
         ImageClass(info.wnid, info.class_index, info.name, 1000, 50)
         for info in load_classes()

@@ -1,9 +1,12 @@
+import dataclasses
 import io
 import zipfile
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from tests import making_predictions
 from transforms.labels import classes, validation
 from transforms.records import UsageError
 from transforms.scoring.predictions import read_predictions
@@ -141,7 +144,127 @@ def test_all_files_problems_are_told_at_once(tmp_path):
     assert len(lines) == 3
     assert f"--predictions {paths[1]}: {paths[0]} is of a already" in lines[0]
     assert "no such file" in lines[1]
-    assert "predictions are files of .npz" in lines[2]
+    assert "predictions are files of .npz, .parquet" in lines[2]
+
+
+WNIDS = [info.wnid for info in classes.load_classes()]
+CNN = making_predictions.scored([WNIDS[7], WNIDS[3], WNIDS[900]])
+ANSWERS = [[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]]
+
+
+def parquet(path, *, model=CNN, keys=("b", "a"), truth=(7, 900), change=None):
+    """Write what a model says of two images, changed as asked."""
+    wnids = [n if isinstance(n, str) else WNIDS[n] for n in truth]
+    answers = np.resize(ANSWERS, (len(keys), len(model.classes)))
+    table = making_predictions.rows(model, keys, wnids, answers)
+    if change is not None:
+        name, values = change
+        column = table.schema.names.index(name)
+        field = table.schema.field(column)
+        table = table.set_column(column, field, pa.array(values, field.type))
+    return making_predictions.write(path, [model], table)
+
+
+def test_outputs_of_a_parquet_file_become_class_indices_by_key(tmp_path):
+    (one,) = read_predictions([parquet(tmp_path / "any_name.parquet")])
+    assert (one.model, one.keys) == ("cnn", ("a", "b"))
+    assert one.top5.tolist() == [[7, 3, 900], [3, 900, 7]]
+    assert one.truth.tolist() == [900, 7]
+
+
+def test_a_parquet_file_may_hold_several_models(tmp_path):
+    other = making_predictions.scored(WNIDS[:10], "mlp", "f1")
+    tables = [
+        making_predictions.rows(other, ["x", "y"], WNIDS[:2], np.eye(2, 10)),
+        making_predictions.rows(CNN, ["x", "y"], WNIDS[:2], ANSWERS),
+    ]
+    path = making_predictions.write(tmp_path / "two.parquet", [CNN, other], *tables)
+    npz = write(tmp_path / "vgg16.npz", top5())
+    found = read_predictions([npz, path])
+    assert [p.model for p in found] == ["vgg16", "cnn", "mlp"]
+    assert [p.top5.shape for p in found] == [SHAPE, (2, 3), (2, 5)]
+    assert found[2].top5[:, 0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"model": making_predictions.scored([WNIDS[0], f"{WNIDS[1]}+{WNIDS[2]}"])},
+            "tells groups, not classes: 1 of its 2 outputs",
+        ),
+        (
+            {"model": making_predictions.scored([WNIDS[0], "n00000001"])},
+            "model cnn has outputs of 1 classes outside the 1000 of ImageNet (n0000",
+        ),
+        (
+            {"model": making_predictions.scored([WNIDS[0], "dog"])},
+            "outputs that are no wnids ('dog')",
+        ),
+        (
+            {"model": making_predictions.scored([WNIDS[0], WNIDS[0]])},
+            "several outputs for one class",
+        ),
+        ({"truth": (1, "n00000002")}, "it holds images of 1 classes outside the 1000"),
+        ({"truth": (1, "cat")}, "wnid 'cat' is none"),
+        ({"keys": ("a", "a")}, "image a stands more than once for model cnn"),
+        ({"keys": (), "truth": ()}, "holds no predictions"),
+        ({"change": ("key", ["a", None])}, "column key has gaps"),
+        ({"change": ("wnid", [WNIDS[0], None])}, "column wnid has gaps"),
+        ({"change": ("top5", [[0, 1, 2], None])}, "column top5 has gaps"),
+        ({"change": ("top5", [[0, 1, 2], [0, 1, None]])}, "a list has gaps"),
+        ({"change": ("top5", [[0, 1, 2], [0, 1, 3]])}, "top5 of image a is not 0…2"),
+        ({"change": ("top5", [[0, 1], [0, 1, 2]])}, "length of a list of image b"),
+        ({"change": ("p_correct", [0.5, 1.1])}, "p_correct of image a is not 0 to 1"),
+        ({"change": ("p_correct", [np.nan, 1])}, "p_correct of image b"),
+        ({"change": ("model_id", ["f0", "f1"])}, "rows of 'cnn', which it does not"),
+    ],
+    ids=lambda value: value.replace(" ", "_")[:30] if isinstance(value, str) else "",
+)
+def test_problems_of_a_parquet_file_name_it(tmp_path, settings, message):
+    path = parquet(tmp_path / "p.parquet", **settings)
+    with pytest.raises(UsageError) as caught:
+        read_predictions([path])
+    assert str(caught.value).startswith(f"--predictions {path}: ")
+    assert message in str(caught.value)
+
+
+def test_a_parquet_column_of_another_type_is_refused(tmp_path):
+    table = making_predictions.rows(CNN, ["a"], [WNIDS[3]], ANSWERS[:1])
+    at = table.schema.names.index("top5")
+    table = table.set_column(at, "top5", pa.array([["0", "1", "2"]]))
+    path = making_predictions.write(tmp_path / "p.parquet", [CNN], table)
+    with pytest.raises(UsageError, match=r"column top5 is list.*string.*not list"):
+        read_predictions([path])
+
+
+def test_two_models_of_one_name_are_told_apart_by_nobody(tmp_path):
+    other = dataclasses.replace(CNN, model_id="f1")
+    table = making_predictions.rows(CNN, ["a"], [WNIDS[3]], ANSWERS[:1])
+    both = making_predictions.write(tmp_path / "both.parquet", [CNN, other], table)
+    one = parquet(tmp_path / "one.parquet")
+    two = parquet(tmp_path / "two.parquet", model=other)
+    with pytest.raises(UsageError) as caught:
+        read_predictions([both, one, two])
+    first, second = str(caught.value).splitlines()
+    assert f"{both}: has two models named cnn" in first
+    assert f"{two}: {one} is of cnn already" in second
+
+
+def test_damaged_parquet_files_are_the_users_to_mend(tmp_path):
+    whole = tmp_path / "whole.parquet"
+    parquet(whole)
+    data = whole.read_bytes()
+    path = tmp_path / "p.parquet"
+    for position in range(0, len(data), 5):
+        damaged = bytearray(data)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            (one,) = read_predictions([str(path)])
+        except UsageError:
+            continue
+        assert one.top5.shape == (2, 3)
 
 
 @pytest.mark.real

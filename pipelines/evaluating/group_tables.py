@@ -1,0 +1,68 @@
+"""Files of groups → the group of each of the 1000 classes, by the file's name."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipelines import classes
+from transforms.grouping import manual
+from transforms.records import UsageError
+from transforms.scoring.coarse import make_group_of
+from transforms.scoring.predictions import IntArray
+from transforms.tables.groups import LEFT_OUT, GroupingRequest, make_table
+
+_USUAL = "groups"  # the name that says nothing
+
+
+def read_group_tables(paths: Sequence[str]) -> dict[str, IntArray]:
+    """Read tables of groups as --grouping=manual does; other classes are left out.
+
+    Raises: UsageError: every table's problems.
+    """
+    official = classes.list_official_classes()
+    tables: dict[str, IntArray] = {}
+    problems: list[str] = []
+    for path, name in zip(paths, name_tables(paths), strict=True):
+        request = GroupingRequest(
+            classes=official,
+            num_groups=None,
+            seed=0,
+            images_per_group=None,
+            min_validation_images=0,
+            allow_small_validation=True,
+            groups_file=path,
+        )
+        try:
+            result = manual.group_classes(request, manual.Options(missing="drop"))
+        except UsageError as error:
+            problems.append(str(error))
+            continue
+        for note in result.notes:
+            sys.stderr.write(f"{name}: {note}\n")
+        table = make_table(official, result.assignment, result.names)
+        group_of = make_group_of(table.label_of)
+        tables[name] = np.where(group_of < 0, LEFT_OUT, group_of)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return tables
+
+
+def name_tables(paths: Sequence[str]) -> list[str]:
+    """Name tables by their files, or by the folders of files named alike.
+
+    Raises: UsageError: a file is given twice.
+    """
+    absolute = [Path(path).absolute() for path in paths]
+    if twice := [str(path) for path, count in Counter(absolute).items() if count > 1]:
+        raise UsageError(f"--groups {twice[0]}: is given twice; give it once")
+    names = [
+        path.parent.name if path.stem == _USUAL else path.stem for path in absolute
+    ]
+    depth = 1
+    while len(set(names)) < len(names):
+        depth += 1
+        names = ["/".join(path.parts[-depth:]) for path in absolute]
+    return names

@@ -1,0 +1,52 @@
+"""Accuracies by epoch → rows and files of curves, as `pipelines.train` writes them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from transforms.scoring.curve_files import FoundRow
+from transforms.tables import curves
+from transforms.tables.curves import CurveRow
+
+FULL_ID, SUBSET_ID = "f" * 64, "a" * 64
+
+
+def rows(
+    accuracies: Mapping[str, Sequence[float]],
+    *,
+    subset_id: str = FULL_ID,
+    train_images: int = 1000,
+    validation_images: int = 10_000,
+    seed: int = 0,
+    learning_rate: float = 0.1,
+    epochs: int | None = None,
+) -> list[CurveRow]:
+    """Make the rows of one run of each model."""
+    return [
+        CurveRow(
+            dataset="full" if subset_id == FULL_ID else "small",
+            subset_id=subset_id,
+            model=model,
+            seed=seed,
+            learning_rate=learning_rate,
+            epoch=epoch,
+            epochs=epochs or len(curve),
+            train_images=train_images,
+            validation_images=validation_images,
+            validation_accuracy=accuracy,
+            seconds=1.5,
+        )
+        for model, curve in accuracies.items()
+        for epoch, accuracy in enumerate(curve, 1)
+    ]
+
+
+def found(made: Iterable[CurveRow], path: str = "curves.csv") -> list[FoundRow]:
+    """Say where rows stand."""
+    return [FoundRow(row, path) for row in made]
+
+
+def write(path: Path, made: Iterable[CurveRow]) -> str:
+    """Write a file of curves."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(curves.to_csv(made))
+    return str(path)

@@ -1,0 +1,62 @@
+"""Answers of models → a Parquet file of predictions, as `pipelines.predict` writes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.models.card import ModelClass
+from transforms.tables import predictions_table
+from transforms.tables.predictions_table import ScoredModel, Scores
+
+
+def scored(
+    wnids: Sequence[str], model: str = "cnn", model_id: str = "f0"
+) -> ScoredModel:
+    """Make a model whose outputs are these classes; "n…+n…" is a group of several."""
+    classes = tuple(ModelClass(wnid, tuple(wnid.split("+"))) for wnid in wnids)
+    return ScoredModel(
+        model=model,
+        model_id=model_id,
+        classes=classes,
+        trained_on_subset_id="",
+        trained_on_split="",
+        correct="class",
+    )
+
+
+def rows(
+    model: ScoredModel,
+    keys: Sequence[str],
+    wnids: Sequence[str],
+    probabilities: npt.ArrayLike,
+    *,
+    seen: bool | None = None,
+    keep: bool = False,
+) -> pa.Table:
+    """Make the rows of what a model says of images."""
+    values = np.asarray(probabilities, np.float64).reshape(
+        len(keys), len(model.classes)
+    )
+    top5 = np.argsort(-values, axis=1, kind="stable")[:, :5].astype(np.uint16)
+    kept = values.astype(np.float16) if keep else None
+    p_correct = np.full(len(keys), 0.5, np.float32)
+    return predictions_table.make_table(
+        Scores(p_correct, top5, kept),
+        model=model,
+        keys=keys,
+        splits=["validation"] * len(keys),
+        wnids=wnids,
+        seen=[seen] * len(keys),
+    )
+
+
+def write(path: Path, models: Sequence[ScoredModel], *tables: pa.Table) -> str:
+    """Write a file of these rows."""
+    part = path.with_suffix(".part")
+    predictions_table.write_part(pa.concat_tables(tables), str(part))
+    predictions_table.merge_parts([str(part)], str(path), models)
+    part.unlink()
+    return str(path)

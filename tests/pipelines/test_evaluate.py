@@ -1,0 +1,237 @@
+"""The evaluate job: curves, predictions or accuracies in, a report and its page out."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pipelines import evaluate
+from pipelines.evaluating.group_tables import name_tables
+from tests import making_curves, making_predictions
+from tests.making_curves import SUBSET_ID, rows
+from transforms.labels import classes
+from transforms.labels.validation import official_labels
+from transforms.records import UsageError
+
+NAMES = ("a", "b", "c", "d", "e", "f")
+CURVES = {name: [0.5 - 0.05 * n, 0.9 - 0.05 * n] for n, name in enumerate(NAMES)}
+LATE = CURVES | {"a": [0.1, 0.9]}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Folders of runs as `pipelines.train` leaves them."""
+    for seed in (0, 1):
+        for name in NAMES:
+            making_curves.write(
+                tmp_path / f"full/{name}/seed{seed}/curves.csv",
+                rows({name: LATE[name]}, seed=seed),
+            )
+            making_curves.write(
+                tmp_path / f"small/{name}/seed{seed}/curves.csv",
+                rows({name: CURVES[name]}, seed=seed, subset_id=SUBSET_ID),
+            )
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def predictions(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predictions")
+    wnids = list(official_labels().values())
+    truth = np.array([classes.class_index(wnid) for wnid in wnids])
+    for name, every in (("good", 10), ("fair", 5), ("poor", 3)):
+        first = truth.copy()
+        first[::every] ^= 1
+        top5 = np.stack([first, *((first + step) % 1000 for step in (2, 3, 4, 5))], 1)
+        np.savez_compressed(folder / f"{name}.npz", top5=top5.astype(np.uint16))
+    return folder
+
+
+def run(tmp_path, *flags):
+    output = tmp_path / "report"
+    evaluate.main([*map(str, flags), "--output", str(output)])
+    return output, json.loads((output / "report.json").read_bytes())
+
+
+def fails(capsys, *flags):
+    with pytest.raises(SystemExit) as caught:
+        evaluate.main([*map(str, flags)])
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_curves_of_folders_are_judged(runs, tmp_path, capsys):
+    output, report = run(tmp_path, "--full", runs / "full", "--subset", runs / "small")
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == str(output)
+    assert report["kind"] == "curves"
+    assert [m["model"] for m in report["full"]["models"]] == list(NAMES)
+    assert report["full"]["models"][0]["runs"][1]["seed"] == 1
+    assert report["subsets"][0]["gain"] == 2
+    assert (output / "report.html").read_bytes().startswith(b"<!doctype html>")
+    # all pairs of the subset are told apart from the first epoch, those of the full
+    # set are not: the list is strict enough
+    assert "small aaaaaaaa has value: it keeps the order of all 15 pairs" in err
+    assert "warning: full ffffffff: its order is clear with its last epoch only" in err
+
+
+def test_predictions_beside_curves_make_pairs_paired(tmp_path):
+    keys = [f"image{number}" for number in range(200)]
+    truth = ["n01440764", "n01484850"] * 100
+    rng = np.random.default_rng(0)
+    flags = []
+    for which, subset_id in (("full", "ff"), ("small", "aa")):
+        for share, name in ((0.9, "a"), (0.7, "b"), (0.5, "c")):
+            place = tmp_path / which / name / "seed0"
+            right = rng.random(200) < share
+            made = {name: [0.1, float(right.mean())]}
+            settings = {"subset_id": subset_id, "validation_images": 200}
+            making_curves.write(place / "curves.csv", rows(made, **settings))
+            scored = making_predictions.scored(["n01440764", "n01484850"], name)
+            labels = np.array([0, 1] * 100)
+            answers = np.eye(2)[np.where(right, labels, 1 - labels)]
+            table = making_predictions.rows(scored, keys, truth, answers)
+            making_predictions.write(place / "predictions.parquet", [scored], table)
+        flags += [f"--{which}".replace("small", "subset"), tmp_path / which]
+    _, report = run(tmp_path, *flags)
+    assert report["full"]["pairs_compared_by"] == "images"
+    assert report["subsets"][0]["pairs_compared_by"] == "images"
+
+
+def test_several_subsets_may_be_given(runs, tmp_path):
+    other = making_curves.write(tmp_path / "other.csv", rows(LATE, subset_id="other"))
+    flags = ("--full", runs / "full", "--subset", runs / "small", other)
+    _, report = run(tmp_path, *flags)
+    ids = [one["subset_id"] for one in report["subsets"]]
+    assert ids == [SUBSET_ID, "other"]
+
+
+def test_the_same_inputs_give_the_same_bytes(runs, tmp_path):
+    flags = ("--full", runs / "full", "--subset", runs / "small", "--seed", 3)
+    output, _ = run(tmp_path, *flags)
+    first = [(output / name).read_bytes() for name in ("report.json", "report.html")]
+    run(tmp_path, *flags)
+    again = [(output / name).read_bytes() for name in ("report.json", "report.html")]
+    assert first == again
+    assert not any(str(tmp_path).encode() in data for data in first)
+
+
+def test_predictions_and_groups_are_scored(predictions, tmp_path, capsys):
+    paths = sorted(predictions.glob("*.npz"))
+    pairs = tmp_path / "pairs/groups.csv"
+    some = tmp_path / "some/groups.csv"
+    for path, last in ((pairs, 1000), (some, 100)):
+        path.parent.mkdir()
+        lines = [f"{index},{index // 2}" for index in range(last)]
+        path.write_text("\n".join(["class_index,group", *lines]))
+    _, report = run(tmp_path, "--predictions", *paths, "--groups", pairs, some)
+    names = [(one["name"], one["answers"]) for one in report["groupings"]]
+    assert names == [
+        ("pairs", "all classes"),
+        ("some", "all classes"),
+        ("some", "own classes"),
+    ]
+    first = report["groupings"][0]
+    # the wrong answer is the other class of the pair: all are right
+    assert [m["accuracy"] for m in first["models"]] == [1, 1, 1]
+    assert first["ranks"]["tau"] is None
+    assert "pairs, all classes: 0.00% of 50000 images undecided" in (
+        capsys.readouterr().err
+    )
+
+
+def test_accuracy_tables_are_compared(tmp_path):
+    for name, scores in (("one", (1, 2, 3)), ("two", (1, 3, 2))):
+        lines = [f"{model},{score}" for model, score in zip("abc", scores, strict=True)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["model,top1", *lines]))
+    both = (tmp_path / "one.csv", tmp_path / "two.csv")
+    _, report = run(tmp_path, "--accuracies", *both, "--key_columns", "model")
+    assert report["ranks"]["tau"] == pytest.approx(1 / 3, abs=1e-6)
+    assert report["tables"] == ["one", "two"]
+    _, report = run(tmp_path, "--accuracies", both[0], "--columns", "top1,top1")
+    assert report["ranks"]["tau"] == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "--full: is required, with --subset; or --predictions with"),
+        (["--full", "x"], "--subset: is required with --full"),
+        (["--subset", "x"], "--full: is required with --subset"),
+        (["--predictions", "x"], "--groups: is required with --predictions"),
+        (["--groups", "x"], "--predictions: is required with --groups"),
+        (
+            ["--full", "x", "--subset", "y", "--accuracies", "z"],
+            "one question at a time",
+        ),
+        (["--accuracies", "x", "y", "z"], "are 3 files; give two, or one"),
+        (["--accuracies", "x", "--columns", "a,b,c"], "a,b,c: give one or two"),
+        (["--accuracies", "x", "--key_columns", "a,a"], "one is given twice"),
+        (["--full", "x", "--subset", "y", "--columns", "a"], "goes with --accuracies"),
+        (["stray", "--accuracies", "x"], "stray: belongs to no flag"),
+        (["--acuracies", "x"], "did you mean --accuracies?"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(tmp_path, capsys, flags, words):
+    assert words in fails(capsys, *flags, f"--output={tmp_path / 'report'}")
+    assert not (tmp_path / "report").exists()
+
+
+def test_all_problems_of_curves_are_told_without_a_traceback(tmp_path, capsys):
+    mixed = rows(CURVES) + rows({"g": [0.1, 0.2, 0.3]})
+    one = making_curves.write(tmp_path / "full.csv", mixed)
+    percent = {"a": [50.0, 76.0]}
+    two = making_curves.write(tmp_path / "small.csv", rows(percent, subset_id="x"))
+    err = fails(capsys, "--full", one, "--subset", two, "--output", tmp_path / "report")
+    assert f"error: --full set {'f' * 64}: its runs differ in epochs" in err
+    assert f"error: --subset {two}: line 2" in err
+    assert "divide those in percent by 100" in err
+    assert "Traceback" not in err
+
+
+def test_the_output_may_not_be_a_file(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    flags = ("--accuracies", "x", "--output", tmp_path / "file/report")
+    assert "lies in or is a file; name a folder" in fails(capsys, *flags)
+
+
+def test_groups_that_cannot_be_read_are_named(predictions, tmp_path, capsys):
+    path = tmp_path / "groups.csv"
+    path.write_text("class_index,group\n0,a\nnobody,b\n")
+    paths = sorted(predictions.glob("*.npz"))
+    flags = ("--predictions", *paths, "--groups", path, "--output", tmp_path / "report")
+    assert f"{path}:3" in fails(capsys, *flags)
+
+
+def test_tables_are_named_by_their_files_or_folders():
+    assert name_tables(["x/wordnet.csv", "y/groups.csv"]) == ["wordnet", "y"]
+    alike = ["x/n10/groups.csv", "y/n10/groups.csv", "z/a.csv", "z/a.tsv"]
+    assert name_tables(alike[:2]) == alike[:2]
+    assert name_tables(alike[2:]) == ["z/a.csv", "z/a.tsv"]
+    with pytest.raises(UsageError, match="is given twice"):
+        name_tables(["x/groups.csv", "x/groups.csv"])
+
+
+def test_help_needs_no_science():
+    code = "import sys, pipelines.evaluate; print('scipy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.real
+def test_trained_models_rank_by_curated_categories(real_data, tmp_path):
+    table = tmp_path / "curated.csv"
+    with (real_data / "labels/curated_categories_synset.csv").open() as file:
+        lines = [f"{r['synset']},{r['categories']}" for r in csv.DictReader(file)]
+    table.write_text("\n".join(["wnid,group", *lines]))
+    paths = sorted((real_data / "predictions").glob("*.npz"))
+    _, report = run(tmp_path, "--predictions", *paths, "--groups", table)
+    (grouping,) = report["groupings"]
+    right = {m["model"]: m["num_right"] for m in grouping["models"]}
+    assert (right["vgg16"], right["alexnet"]) == (42_322, 36_726)
+    assert grouping["shape"]["num_groups"] == 67

@@ -1,0 +1,1 @@
+"""A finished dataset → models trained on it: made, fed, fitted and kept."""
