@@ -6,5 +6,6 @@ GROUPS = "__meta__/groups.csv"
 RECIPE = "__meta__/recipe.json"
 STATISTICS = "__meta__/statistics.json"
 PREVIEW = "__meta__/preview.jpg"
+DIFFICULTY = "__meta__/difficulty.svg"  # where difficulty decided
 COMPLETE = "__meta__/complete.json"
 PLAN_ID = "plan_id"  # of what is being made; not of the dataset

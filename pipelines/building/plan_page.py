@@ -5,6 +5,7 @@ from pipelines.building.output import Place, read_committed
 from pipelines.building.planning import BuildPlan
 from transforms import paths, storage
 from transforms.pages.groups import GroupCounts, GroupsPage, make_page
+from transforms.pages.histogram import Series
 
 
 def make_plan_page(made: BuildPlan, place: Place) -> bytes:
@@ -24,7 +25,7 @@ def make_plan_page(made: BuildPlan, place: Place) -> bytes:
                 num_train=available.num_train[label],
                 num_validation=available.num_validation[label],
                 num_set_aside=available.top_ups[label],
-                num_wanted=options.images_per_group or available.num_free(label),
+                num_wanted=_count_train(made, label),
             )
             for label in range(made.table.num_groups)
         ],
@@ -38,8 +39,23 @@ def make_plan_page(made: BuildPlan, place: Place) -> bytes:
         quality=group_report.describe_quality(captured),
         paths=group_report.find_paths(made.table, options.grouping),
         contact_sheet=_find_contact_sheet(made, place),
+        difficulty=[
+            Series(f"training images {name}", found["images_by_percent"])
+            for name, found in (made.difficulty or {}).items()
+        ],
     )
     return make_page(page)
+
+
+def _count_train(made: BuildPlan, label: int) -> int:
+    """Count a group's chosen training images, folds and all."""
+    wnids = made.table.wnids(label)
+    return sum(
+        counts.get(wnid, 0)
+        for split, counts in made.chosen.items()
+        if split != "validation"
+        for wnid in wnids
+    )
 
 
 def _find_contact_sheet(made: BuildPlan, place: Place) -> bytes | None:

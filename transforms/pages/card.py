@@ -5,11 +5,13 @@ people. Paths stand as `PATH/TO`: no file of a dataset says where it was made.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import yaml
 
-from transforms import formats
+from transforms import formats, paths
 from transforms.datasets import JSON, Dataset, SplitInfo, to_json
+from transforms.pages.histogram import Series, draw_histogram
 
 _TERMS = "https://www.image-net.org/download.php"
 _MAX_LABELS_SHOWN = 100
@@ -19,7 +21,35 @@ _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
     """Make the files that every dataset has, whatever its formats."""
     labels: JSON = [label._asdict() for label in dataset.labels]
-    return {"README.md": _write_card(dataset).encode(), "classes.json": to_json(labels)}
+    made = {
+        "README.md": _write_card(dataset).encode(),
+        "classes.json": to_json(labels),
+    }
+    if drawn := _draw_difficulty(dataset):
+        made[paths.DIFFICULTY] = f"{drawn}\n".encode()
+    return made
+
+
+def _draw_difficulty(dataset: Dataset) -> str:
+    """Draw the difficulty of all training images and of the chosen; "" if unknown."""
+    found: Any = dataset.statistics.get("difficulty")
+    if found is None:
+        return ""
+    series = [
+        Series(f"training images {name}", of_images["images_by_percent"])
+        for name, of_images in sorted(found.items())
+    ]
+    return draw_histogram(series, caption="Training images by difficulty")
+
+
+def _describe_difficulty(dataset: Dataset) -> str:
+    if "difficulty" not in dataset.statistics:
+        return ""
+    return (
+        "## Difficulty\n\nTraining images by the probability that a model gives to the "
+        "right answer, all\nthere were and those chosen:\n\n"
+        f"![Histogram of difficulty]({paths.DIFFICULTY})\n"
+    )
 
 
 def _write_card(dataset: Dataset) -> str:
@@ -28,6 +58,7 @@ def _write_card(dataset: Dataset) -> str:
         _introduction(dataset),
         _table("Recipe", ("setting", "value"), _scalars(dataset.recipe)),
         _table("Counts", ("images", "number"), _scalars(_totals(dataset))),
+        _describe_difficulty(dataset),
         _labels(dataset),
         _loading(dataset),
         _FIELDS,

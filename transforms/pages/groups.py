@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transforms.pages import markup
+from transforms.pages.histogram import Series, draw_histogram
 from transforms.tables.groups import LEFT_OUT, GroupTable
 
 
@@ -45,6 +46,8 @@ class GroupsPage:
     quality: Mapping[str, Any] | None = None
     paths: Mapping[int, tuple[str, ...]] | None = None  # label → names from the root
     contact_sheet: bytes | None = None  # JPEG
+    # Images by percent of difficulty, of all and of the chosen, where it decides.
+    difficulty: Sequence[Series] = ()
 
 
 def measure_sizes(table: GroupTable) -> dict[str, float | int]:
@@ -87,6 +90,10 @@ def _sections(content: GroupsPage) -> Iterator[str]:
             "<h2>Some images of each group</h2>"
             f'<img alt="contact sheet" src="data:image/jpeg;base64,{data}">'
         )
+    if content.difficulty:
+        caption = "Training images by difficulty, before and after"
+        drawn = draw_histogram(content.difficulty, caption=caption)
+        yield f"<h2>Difficulty, before and after</h2>{drawn}"
     yield "<h2>Groups</h2>" + _groups(content)
     if content.paths:
         yield "<h2>Where they stand in WordNet</h2>" + _tree(content)

@@ -56,27 +56,26 @@ def _make_cnn_medium(x: Tensor) -> Tensor:
 
 def _make_separable(x: Tensor) -> Tensor:
     """MobileNet's idea: convolve each channel alone, then mix channels."""
-    x = _rectify(_convolve(x, 32, strides=2))
-    for width, strides in ((64, 1), (128, 2), (128, 1), (256, 2)):
+    x = _rectify(_convolve(x, 24, strides=2))
+    for width, strides in ((48, 1), (96, 2), (96, 1), (192, 2)):
         x = layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False)(x)
         x = _rectify(_convolve(_rectify(x), width, side=1))
     return layers.GlobalAveragePooling2D()(x)
 
 
 def _make_resnet_small(x: Tensor) -> Tensor:
-    x = _rectify(_convolve(x, 24, strides=2))
-    for width, strides in ((24, 1), (48, 2), (96, 2)):
-        y = _rectify(_convolve(x, width, strides=strides))
+    x = _rectify(_convolve(x, 32))
+    for width in (48, 96, 160):
+        y = _rectify(_convolve(x, width, strides=2))
         y = _normalise(_convolve(y, width))
-        if strides > 1:
-            x = _normalise(_convolve(x, width, side=1, strides=strides))
+        x = _normalise(_convolve(x, width, side=1, strides=2))
         x = layers.Activation("relu")(layers.Add()([x, y]))
     return layers.GlobalAveragePooling2D()(x)
 
 
 def _make_mixer(x: Tensor) -> Tensor:
     """MLP-Mixer's idea: mix 8 × 8 patches, then channels, in turn."""
-    width, side = 64, x.shape[1] // 8
+    width, side = 48, x.shape[1] // 8
     x = layers.Conv2D(width, side, side)(x)
     x = layers.Reshape((-1, width))(x)
     num_patches = x.shape[1]

@@ -1,0 +1,94 @@
+"""Predictions of cross-fitted models, or scores of others → how hard each image is."""
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipelines.options import exit_codes, flag, parse
+from transforms import storage
+from transforms.difficulty import importing, joining
+from transforms.pages import difficulty as difficulty_page
+from transforms.pages.histogram import Series, draw_histogram
+from transforms.tables import difficulty_table
+
+_PROG = "python -m pipelines.difficulty"
+TABLE = "difficulty.parquet"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DifficultyOptions:
+    """Give every image a difficulty, as --sampling=difficulty needs it."""
+
+    predictions: tuple[str, ...] = flag(
+        "what python -m pipelines.predict wrote; each half of the images scored by the "
+        "model of the other half (build --folds 2); repeatable",
+        default=(),
+        metavar="FILE",
+    )
+    scores: str | None = flag(
+        "instead: scores from elsewhere, .csv or .parquet, a row an image",
+        default=None,
+        metavar="FILE",
+    )
+    score_kind: str = flag(
+        "what --scores holds: the probability of the right answer; or any numbers that "
+        "are larger for easier, or for harder images (EL2N, forgetting counts)",
+        default="probability",
+        choices=importing.SCORE_KINDS,
+    )
+    key_column: str = flag("the images' names, or paths, in --scores", default="key")
+    score_column: str = flag("the numbers in --scores", default="score")
+    output: str = flag("where the table and its page are written", metavar="DIR")
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the values."""
+        if bool(self.predictions) == bool(self.scores):
+            yield "--predictions: give either these, or --scores"
+        if self.output and Path(self.output).is_file():
+            yield f"--output {self.output}: is a file; name a folder"
+
+
+def measure(options: DifficultyOptions) -> None:
+    """Write the table, its page and its histogram.
+
+    Raises: UsageError: what the user must mend.
+    """
+    notes: tuple[str, ...] = ()
+    if options.scores:
+        table = importing.read_scores(
+            options.scores,
+            kind=options.score_kind,
+            key_column=options.key_column,
+            score_column=options.score_column,
+        )
+        source = f"Scores of another program, read as {options.score_kind}."
+    else:
+        joined = joining.join(options.predictions)
+        table, notes = joined.table, joined.notes
+        source = f"Probability that a model gives to an image's own {joined.correct}."
+    table = table.sort_by("key")
+    for line in (*notes, source):
+        sys.stderr.write(f"{line}\n")
+    page = difficulty_page.make_page(table, source=source, notes=notes)
+    counts = difficulty_page.count_percents(table)
+    picture = draw_histogram([Series("images", counts)], caption="Images by difficulty")
+    storage.write(options.output, "difficulty.html", page)
+    storage.write(options.output, "difficulty.svg", f"{picture}\n".encode())
+    difficulty_table.write_table(table, f"{options.output}/{TABLE}")
+    mean = table["p_correct"].to_numpy().mean()
+    sys.stderr.write(f"{len(table)} images, mean p_correct {mean:.4f}\n")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the job from the command line."""
+    with exit_codes():
+        options, _, _ = parse(
+            DifficultyOptions, argv, prog=_PROG, takes_beam_flags=False
+        )
+        measure(options)
+    sys.stdout.write(f"{Path(options.output).absolute()}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

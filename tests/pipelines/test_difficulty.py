@@ -1,0 +1,168 @@
+import dataclasses
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import difficulty
+from transforms.models.card import ModelClass
+from transforms.tables import difficulty_table, predictions_table
+from transforms.tables.predictions_table import ScoredModel, Scores
+
+MODEL = ScoredModel(
+    model="cnn",
+    model_id="a" * 64,
+    classes=(
+        ModelClass("beagle", ("n02088364",)),
+        ModelClass("tiger cat", ("n02123159",)),
+    ),
+    trained_on_subset_id="s",
+    trained_on_split="fold_b",
+    correct="class",
+)
+OTHER = dataclasses.replace(MODEL, model_id="b" * 64, trained_on_split="fold_a")
+
+
+def _write(path, p_correct, *, model=MODEL, split="fold_a", seen=False, first=0):
+    count = len(p_correct)
+    wnids = [MODEL.classes[n % 2].wnids[0] for n in range(first, first + count)]
+    table = predictions_table.make_table(
+        Scores(np.array(p_correct, np.float32), np.zeros((count, 2), np.uint16), None),
+        model=model,
+        keys=[f"{wnid}_{n}" for n, wnid in enumerate(wnids, start=first)],
+        splits=[split] * count,
+        wnids=wnids,
+        seen=[seen] * count,
+    )
+    part = path.with_suffix(".part")
+    predictions_table.write_part(table, str(part))
+    predictions_table.merge_parts([str(part)], str(path), [model])
+    return str(path)
+
+
+@pytest.fixture
+def halves(tmp_path):
+    return [
+        _write(tmp_path / "a.parquet", [0.125, 0.5, 0.994], first=0),
+        _write(
+            tmp_path / "b.parquet", [0, 1 + 5e-7], first=3, model=OTHER, split="fold_b"
+        ),
+    ]
+
+
+def _run(paths, output, *words):
+    files = [word for path in paths for word in ("--predictions", path)]
+    difficulty.main([*files, "--output", str(output), *words])
+
+
+def _fails(capsys, *words):
+    with pytest.raises(SystemExit) as caught:
+        difficulty.main([str(word) for word in words])
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_halves_are_joined_to_one_row_an_image(halves, tmp_path, capsys):
+    _run(halves, tmp_path / "out")
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == str(tmp_path / "out")
+    assert "own class" in err
+    table = pq.read_table(tmp_path / "out" / "difficulty.parquet")
+    assert table.schema.equals(difficulty_table.SCHEMA)
+    rows = {row["key"]: row for row in table.to_pylist()}
+    assert list(rows) == sorted(rows)
+    assert {
+        key: (r["percent"], r["fold"], r["model_id"][0]) for key, r in rows.items()
+    } == {
+        "n02088364_0": (13, "a", "a"),
+        "n02123159_1": (50, "a", "a"),
+        "n02088364_2": (99, "a", "a"),
+        "n02123159_3": (0, "b", "b"),
+        "n02088364_4": (100, "b", "b"),
+    }
+
+
+def test_page_and_picture_show_the_histogram(halves, tmp_path):
+    _run(halves, tmp_path / "out")
+    page = (tmp_path / "out" / "difficulty.html").read_text()
+    assert "Fold a" in page
+    assert "tiger cat" in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    picture = ET.parse(tmp_path / "out" / "difficulty.svg").getroot()
+    bars = [e for e in picture.iter() if e.tag.endswith("title") and "%" in e.text]
+    assert {bar.text.split(" %")[0] for bar in bars} == {"0", "13", "50", "99", "100"}
+
+
+def test_two_runs_write_the_same_bytes(halves, tmp_path):
+    for name, paths in (("one", halves), ("two", halves[::-1])):
+        _run(paths, tmp_path / name)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_images_that_their_model_saw_are_refused(tmp_path, capsys):
+    path = _write(tmp_path / "p.parquet", [0.5, 0.6], seen=True)
+    err = _fails(capsys, "--predictions", path, "--output", tmp_path / "out")
+    assert "2 of 2 images are scored by a model that was trained on them" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_scored_twice_are_refused(halves, tmp_path, capsys):
+    again = _write(tmp_path / "c.parquet", [0.5], model=OTHER)
+    err = _fails(
+        capsys, "--predictions", halves[0], "--predictions", again,
+        "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert "1 images are scored more than once (n02088364_0), by 2 models" in err
+
+
+def test_unknown_pasts_are_told(tmp_path, capsys):
+    path = _write(tmp_path / "p.parquet", [0.5, 0.6], seen=None)
+    _run([path], tmp_path / "out")
+    assert "nobody knows whether 2 of 2 images were seen" in capsys.readouterr().err
+
+
+def test_classes_and_groups_do_not_mix(halves, tmp_path, capsys):
+    coarse = dataclasses.replace(OTHER, correct="group", groups_sha256="g")
+    other = _write(tmp_path / "c.parquet", [0.5], model=coarse, first=9)
+    err = _fails(
+        capsys, "--predictions", halves[0], "--predictions", other,
+        "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert "some are right in their class, some in a group" in err
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1], ids=str)
+def test_what_is_no_probability_is_refused(tmp_path, capsys, value):
+    path = _write(tmp_path / "p.parquet", [0.5, value])
+    err = _fails(capsys, "--predictions", path, "--output", tmp_path / "out")
+    assert "p_correct of 1 images is not from 0 to 1, the first n02123159_1" in err
+
+
+def test_all_bad_files_are_told_at_once(tmp_path, capsys):
+    (tmp_path / "b.parquet").write_bytes(b"no table")
+    err = _fails(
+        capsys, "--predictions", "gone.parquet",
+        "--predictions", tmp_path / "b.parquet", "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert len(err.splitlines()) == 2
+
+
+def test_outside_scores_become_difficulty(tmp_path):
+    scores = tmp_path / "el2n.csv"
+    scores.write_text("key,score\nn02088364_1,0.2\nn02088364_2,1.3\n")
+    difficulty.main(
+        f"--scores {scores} --score_kind hardness --output {tmp_path}/out".split()
+    )
+    table = pq.read_table(tmp_path / "out" / "difficulty.parquet").to_pylist()
+    assert [(r["key"], r["p_correct"]) for r in table] == [
+        ("n02088364_1", 1.0),
+        ("n02088364_2", 0.0),
+    ]
+
+
+def test_one_source_is_needed(tmp_path, capsys):
+    assert "give either these, or --scores" in _fails(
+        capsys, "--output", tmp_path / "out"
+    )

@@ -1,0 +1,105 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from transforms.difficulty import importing
+from transforms.records import UsageError
+
+
+def _read(path, kind="probability", **columns):
+    names = {"key_column": "key", "score_column": "score", **columns}
+    return importing.read_scores(str(path), kind=kind, **names)
+
+
+def test_csv_of_probabilities_is_taken_as_it_is(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text(
+        "\ufeffkey,score,more\ntrain/n01440764/n01440764_10026.JPEG,0.25,x\nb,1,y\n"
+    )
+    assert _read(path).to_pylist() == [
+        {
+            "key": "n01440764_10026",
+            "wnid": "n01440764",
+            "p_correct": 0.25,
+            "percent": 25,
+            "fold": "",
+            "model_id": "probability",
+        },
+        {
+            "key": "b",
+            "wnid": "",
+            "p_correct": 1.0,
+            "percent": 100,
+            "fold": "",
+            "model_id": "probability",
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("easiness", [0, 0.5, 0.5, 1]), ("hardness", [1, 0.5, 0.5, 0])],
+)
+def test_any_numbers_become_shares_of_harder_images(tmp_path, kind, expected):
+    path = tmp_path / "scores.parquet"
+    pq.write_table(pa.table({"k": list("abcd"), "el2n": [-3, 8.5, 8.5, 900]}), path)
+    found = _read(path, kind, key_column="k", score_column="el2n")
+    assert found["p_correct"].to_pylist() == expected
+
+
+def test_order_of_the_rows_changes_nothing():
+    scores = np.array([4.0, 1, 4, 2, 0])
+    shares = importing.to_p_correct(scores, "hardness")
+    assert importing.to_p_correct(scores[::-1], "hardness").tolist() == (
+        shares[::-1].tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("key,score\na,1.5\n", r"row 2: 1.5 is no probability"),
+        ("key,score\na,-0.1\n", r"row 2: -0.1 is no probability"),
+        ("key,score\na,0.1\nb,nan\n", r"row 3: its score is no finite number"),
+        ("key,score\na,0.1\nb,many\n", r"row 3: its score is no finite number"),
+        ("key,score\na,0.1\n,0.2\n", r"row 3: names no image"),
+        ("key,score\na,0.1\nx/a.JPEG,0.2\n", r"row 3: a stands there more than once"),
+        ("image,score\na,0.1\n", r"has no column key; it has image, score"),
+        ("key,score\n", r"has no rows"),
+        ("", r"cannot be read"),
+    ],
+    ids=[
+        "above one",
+        "below zero",
+        "nan",
+        "text",
+        "no key",
+        "twice",
+        "no column",
+        "no rows",
+        "empty",
+    ],
+)
+def test_bad_rows_are_told_with_their_place(tmp_path, text, message):
+    path = tmp_path / "scores.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        _read(path)
+
+
+def test_all_bad_rows_are_told_at_once(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("key,score\n" + "".join(f"k{n},2\n" for n in range(30)))
+    with pytest.raises(UsageError) as caught:
+        _read(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 11
+    assert lines[-1].endswith("and 20 more rows")
+
+
+@pytest.mark.parametrize("name", ["gone.csv", "scores.txt"])
+def test_other_files_are_errors(tmp_path, name):
+    (tmp_path / "scores.txt").write_text("key,score\n")
+    with pytest.raises(UsageError, match=f"--scores .*{name}"):
+        _read(tmp_path / name)

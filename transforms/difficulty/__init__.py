@@ -1,0 +1,1 @@
+"""How difficult images are: joined of predictions, or taken from scores of others."""
