@@ -35,6 +35,7 @@ CHAIN ?= chain
 IMAGENET ?= $(CHAIN)/miniature_imagenet
 N ?= 5
 M ?= 60
+VALIDATION ?= 400
 SIDE ?= 64
 MODEL ?= cnn_small
 EPOCHS ?= 8
@@ -43,7 +44,7 @@ FOLDS := fold_a fold_b
 SCORES := $(FOLDS:%=--predictions $(CHAIN)/%.parquet)
 SUBSET := --input $(CHAIN)/index.parquet --grouping confusion --num_groups $(N) \
   --confusion $(CHAIN)/confusion/confusion.npz --images_per_group $(M) \
-  --image_size $(SIDE) --allow_small_validation --output $(CHAIN)
+  --image_size $(SIDE) --min_validation_images $(VALIDATION) --output $(CHAIN)
 
 chain: install
 	test -d $(IMAGENET) || $(RUN) -m pipelines.build --output $(CHAIN) --plan_only
@@ -77,7 +78,7 @@ format: install-dev
 # With SUBSETS_REAL_DATA set, the suite that reads real photographs runs as well.
 MARKED := -m "not torch$(if $(SUBSETS_REAL_DATA),, and not real)"
 test: lint
-	$(BIN)/pytest $(MARKED) --cov=pipelines --cov=transforms --cov-branch \
+	$(BIN)/pytest $(MARKED) --numprocesses=2 --dist=worksteal --cov=pipelines --cov=transforms --cov-branch \
 	  --cov-report=term:skip-covered --durations=10
 
 # The wheel alone, in a folder of its own, must build the demonstration.

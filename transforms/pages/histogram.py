@@ -6,7 +6,7 @@ from typing import NamedTuple
 from transforms.pages.markup import escape
 
 _WIDTH, _HEIGHT = 720, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 30, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 26, 30, 44
 _TICKS = (0, 25, 50, 75, 100)
 _FILLS = ("var(--bar-soft, #d5e3f7)", "var(--bar, #3b7dd8)")
 _INK, _LINE = "var(--soft, #6d6962)", "var(--line, #e4e0d9)"
