@@ -6,6 +6,7 @@ from pipelines.building.planning import BuildPlan
 from transforms import paths, storage
 from transforms.pages.groups import GroupCounts, GroupsPage, make_page
 from transforms.pages.histogram import Series
+from transforms.scoring import power
 
 
 def make_plan_page(made: BuildPlan, place: Place) -> bytes:
@@ -39,12 +40,17 @@ def make_plan_page(made: BuildPlan, place: Place) -> bytes:
         quality=group_report.describe_quality(captured),
         paths=group_report.find_paths(made.table, options.grouping),
         contact_sheet=_find_contact_sheet(made, place),
+        power=_find_power(chosen.get("validation", 0), made.table.num_groups),
         difficulty=[
-            Series(f"training images {name}", found["images_by_percent"])
+            Series(f"images {name}", found["images_by_percent"])
             for name, found in (made.difficulty or {}).items()
         ],
     )
     return make_page(page)
+
+
+def _find_power(num_validation: int, num_groups: int) -> list[tuple[str, str]]:
+    return power.describe_power(num_validation, num_groups) if num_validation else []
 
 
 def _count_train(made: BuildPlan, label: int) -> int:

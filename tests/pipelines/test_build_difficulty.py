@@ -212,4 +212,5 @@ def test_images_without_a_score_may_be_drawn_by_hash(
     told = building.read_json(plan, "statistics.json")["difficulty"]
     assert told["available"]["without_score"] == 5
     page = (plan / "plan.html").read_text()
-    assert "Difficulty" in page
+    assert "Difficulty, before and after" in page
+    assert "What its validation images can tell" in page

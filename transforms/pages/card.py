@@ -36,7 +36,7 @@ def _draw_difficulty(dataset: Dataset) -> str:
     if found is None:
         return ""
     series = [
-        Series(f"training images {name}", of_images["images_by_percent"])
+        Series(f"images {name}", of_images["images_by_percent"])
         for name, of_images in sorted(found.items())
     ]
     return draw_histogram(series, caption="Training images by difficulty")

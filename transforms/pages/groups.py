@@ -48,6 +48,7 @@ class GroupsPage:
     contact_sheet: bytes | None = None  # JPEG
     # Images by percent of difficulty, of all and of the chosen, where it decides.
     difficulty: Sequence[Series] = ()
+    power: Sequence[tuple[str, str]] = ()  # what the validation images can tell
 
 
 def measure_sizes(table: GroupTable) -> dict[str, float | int]:
@@ -94,6 +95,9 @@ def _sections(content: GroupsPage) -> Iterator[str]:
         caption = "Training images by difficulty, before and after"
         drawn = draw_histogram(content.difficulty, caption=caption)
         yield f"<h2>Difficulty, before and after</h2>{drawn}"
+    if content.power:
+        yield "<h2>What its validation images can tell</h2>"
+        yield markup.tiles(content.power)
     yield "<h2>Groups</h2>" + _groups(content)
     if content.paths:
         yield "<h2>Where they stand in WordNet</h2>" + _tree(content)

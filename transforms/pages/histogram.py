@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from transforms.pages.markup import escape
 
-_WIDTH, _HEIGHT = 720, 260
+_WIDTH, _HEIGHT = 480, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 26, 30, 44
 _TICKS = (0, 25, 50, 75, 100)
 _FILLS = ("var(--bar-soft, #d5e3f7)", "var(--bar, #3b7dd8)")
@@ -34,8 +34,9 @@ def draw_histogram(series: Sequence[Series], *, caption: str) -> str:
         parts.append(_legend(one, number, fill))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'width="100%" role="img" aria-label="{escape(caption)}" '
-        'font-family="system-ui, sans-serif" font-size="12">'
+        'width="100%" style="max-width:46rem" role="img" '
+        f'aria-label="{escape(caption)}" '
+        'font-family="system-ui, sans-serif" font-size="11">'
         f"<title>{escape(caption)}</title>{''.join(parts)}</svg>"
     )
 
@@ -85,7 +86,7 @@ def _bars(series: Series, most: int, fill: str) -> str:
 
 
 def _legend(series: Series, number: int, fill: str) -> str:
-    x = _LEFT + number * 220
+    x = _LEFT + number * 200
     text = f"{sum(series.counts):,} {series.name}"
     return (
         f'<rect x="{x}" y="8" width="12" height="12" fill="{fill}"/>'
