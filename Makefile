@@ -8,7 +8,7 @@ RUN := $(BIN)/python
 help:
 	@echo "make demo    install, and build a small subset of a drawn miniature ImageNet"
 	@echo "make chain   from raw images to a subset made flat by difficulty: models, predictions,"
-	@echo "             confusion, groups; on the miniature, or with IMAGENET=, see docs/chain.md"
+	@echo "             confusion, groups; on the miniature, or IMAGENET=... N=20 M=5000"
 	@echo "make test    install, check and test everything"
 	@echo "make lint    ruff and mypy;  make format  ruff format"
 
