@@ -8,6 +8,7 @@ from pipelines import presets
 from pipelines.building.options import BuildOptions, method_options
 from pipelines.classes import load_options
 from pipelines.options import exit_codes, parse
+from pipelines.storing import settle
 
 
 def main(argv: Sequence[str]) -> None:
@@ -19,7 +20,7 @@ def main(argv: Sequence[str]) -> None:
             prog="python -m pipelines.build",
             methods=method_options(),
         )
-        directory = _run(options, own, beam_flags)
+        directory = _run(options, own, settle(options, beam_flags))
     sys.stdout.write(f"{directory}\n")
 
 

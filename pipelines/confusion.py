@@ -133,6 +133,17 @@ def _describe(surveyed: Surveyed, tally: Tally, *, is_soft: bool) -> Iterator[st
         )
 
 
+def _count_errors(whole: Confusion, *, is_soft: bool) -> str:
+    total, models = int(whole.num_images.sum()), ", ".join(whole.models)
+    if is_soft:
+        share = whole.num_errors / max(total, 1)
+        return f"{share:.1%} of what is believed of images is another class: {models}"
+    what = "images are" if len(whole.models) == 1 else "answers for images are"
+    return (
+        f"{whole.num_errors:.0f} of {total} {what} taken for another class, by {models}"
+    )
+
+
 def _share(count: int, surveyed: Surveyed) -> str:
     share = count / surveyed.num_images
     return f"{count} of {surveyed.num_images} images ({share:.2%})"
@@ -154,10 +165,7 @@ def main(argv: Sequence[str]) -> None:
     whole = matrices[0]
     for line in _describe(surveyed, tally, is_soft=options.soft):
         sys.stderr.write(f"{line}\n")
-    sys.stderr.write(
-        f"{whole.num_errors:.0f} of {whole.num_images.sum()} images are taken for "
-        f"another class, by {', '.join(whole.models)}\n"
-    )
+    sys.stderr.write(f"{_count_errors(whole, is_soft=options.soft)}\n")
     sys.stdout.write(f"{Path(options.output).absolute()}\n")
 
 

@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import inputs
 from pipelines.options import exit_codes, flag, parse
+from pipelines.storing import StoreFlags, settle
+from transforms import storage
 from transforms.pieces import Piece
 from transforms.records import UsageError
 from transforms.tables import index_table
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class IndexOptions:
+class IndexOptions(StoreFlags):
     """List every image of ImageNet, with where its bytes lie, in one Parquet file."""
 
-    input: tuple[str, ...] = flag("raw ImageNet: archive or folder; repeatable")
+    input: tuple[str, ...] = flag(
+        "raw ImageNet: archive, folder or bucket prefix; repeatable"
+    )
     output: str = flag("the index to write, e.g. imagenet.parquet", metavar="FILE")
     validation_labels: str | None = flag(
         "labels of flat validation images (LOC_val_solution.csv beside them, else the "
@@ -40,9 +43,11 @@ class IndexOptions:
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""
+        yield from self.find_store_problems()
         if self.output and not index_table.is_index(self.output):
             yield f"--output {self.output}: must end in .parquet"
-        if self.output and Path(self.output).is_dir():
+        is_local = not storage.is_remote(self.output or "")
+        if self.output and is_local and Path(self.output).is_dir():
             yield f"--output {self.output}: is a folder; name a file"
         if self.threads < 1:
             yield f"--threads {self.threads}: must be at least 1"
@@ -94,16 +99,14 @@ def index_images(
     from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
     from transforms import progress  # noqa: PLC0415
 
-    place = Path(output).absolute()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{place.name}.", dir=place.parent
-    ) as folder:
+    place = storage.absolute(output)
+    name = place.rpartition("/")[2]
+    with storage.scratch_folder(place, f".{name}.") as folder:
         ticks = f"{folder}/ticks"
         define = functools.partial(
             define_pipeline,
             pieces=pieces,
-            output=str(place),
+            output=place,
             parts_folder=folder,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks,
@@ -111,12 +114,12 @@ def index_images(
         with progress.show(ticks, total=len(pieces), what="finding", unit="piece"):
             engine.run(define, engine.make_beam_options(beam_flags))
     try:
-        inventory = read_inventory(str(place))
+        inventory = read_inventory(place)
     except UsageError:
-        place.unlink()  # nobody shall build from it
+        storage.remove_file(place)  # nobody shall build from it
         raise
     if not inventory.num_images:
-        place.unlink()
+        storage.remove_file(place)
         raise UsageError("no usable images in " + ", ".join(inventory.roots))
     return inventory
 
@@ -127,6 +130,7 @@ def main(argv: Sequence[str]) -> None:
         options, _, beam_flags = parse(
             IndexOptions, argv, prog="python -m pipelines.index"
         )
+        beam_flags = settle(options, beam_flags)
         pieces, told = inputs.find_pieces(options.input, options.validation_labels)
         for line in told:
             sys.stderr.write(f"found {line}\n")
@@ -137,7 +141,7 @@ def main(argv: Sequence[str]) -> None:
             beam_flags=beam_flags,
         )
     sys.stderr.write(inventory.describe() + "\n")
-    sys.stdout.write(f"{Path(options.output).absolute()}\n")
+    sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from transforms import layouts, storage
 from transforms.labels import classes, validation
@@ -45,13 +44,11 @@ def find_pieces(
 
 
 def _find_layouts(path: str) -> list[Found]:
-    if storage.is_remote(path):
-        raise UsageError("buckets cannot be read yet; name a local path")
     if index_table.is_index(path):
         raise UsageError("an index goes alone; give it as the only --input of a build")
     if not storage.exists(path):
         raise UsageError("no such file or folder")
-    absolute = str(Path(path).absolute())
+    absolute = storage.absolute(path)
     modules = (layouts.load(name) for name in layouts.LAYOUTS)
     found = [f for module in modules if (f := module.find(absolute)) is not None]
     problems = _find_unread(absolute, found)
@@ -59,7 +56,8 @@ def _find_layouts(path: str) -> list[Found]:
         problems.append(
             "no ImageNet found here; looked for ILSVRC2012_img_train.tar and "
             "ILSVRC2012_img_val.tar, nXXXXXXXX.tar, [train|val/]nXXXXXXXX/*.JPEG, "
-            "and ILSVRC/Data/CLS-LOC"
+            "ILSVRC/Data/CLS-LOC, these in a zip, train-00000-of-NNNNN.parquet, "
+            "NAME-train.tfrecord-00000-of-NNNNN, and NAME-train-0000.tar"
         )
     if problems:
         raise UsageError("; ".join(problems))
@@ -71,10 +69,10 @@ def _find_unread(path: str, found: Sequence[Found]) -> list[str]:
     if not storage.is_folder(path):
         return []
     read = {
-        Path(piece.path).relative_to(path).parts[0]
+        piece.path.removeprefix(f"{path}/").split("/", 1)[0]
         for part in found
         for piece in part.pieces
-        if piece.uri != "." and Path(piece.path).is_relative_to(path)
+        if piece.uri != "." and piece.path.startswith(f"{path}/")
     }
     return [
         f"{path}/{entry.name} holds no images that are understood; it should hold "
@@ -106,7 +104,9 @@ def _find_labels(pieces: Sequence[Piece], validation_labels: str | None) -> list
         _check_labels(validation_labels, trained)
         checked.add(validation_labels)
     for piece in pieces:
-        path = "" if piece.wnid else validation_labels or _labels_beside(piece)
+        path = ""
+        if piece.needs_labels:
+            path = validation_labels or piece.labels or _labels_beside(piece)
         if path and path not in checked:
             _check_labels(path, trained)
             checked.add(path)
@@ -116,17 +116,17 @@ def _find_labels(pieces: Sequence[Piece], validation_labels: str | None) -> list
 
 def _labels_beside(piece: Piece) -> str:
     """Find Kaggle's table beside the images or a little above; "" when it is not."""
-    place = Path(piece.path).absolute()
-    for folder in list(_upwards(place))[:_LEVELS_UP]:
-        if (folder / LABELS_FILE).is_file():
-            return str(folder / LABELS_FILE)
+    folder = piece.root if piece.uri == "." else piece.path
+    if not storage.is_folder(folder):
+        folder = folder.rpartition("/")[0]
+    for _ in range(_LEVELS_UP):
+        path = f"{folder}/{LABELS_FILE}"
+        if storage.is_file(path):
+            return path
+        folder = folder.rpartition("/")[0]
+        if folder.endswith("/") or not folder:  # a bucket, or the root, is the last
+            break
     return ""
-
-
-def _upwards(place: Path) -> Iterator[Path]:
-    if place.is_dir():
-        yield place
-    yield from place.parents
 
 
 def _check_labels(path: str, trained: set[str]) -> None:

@@ -39,9 +39,23 @@ def flag(
     default: Any = _MISSING,
     choices: Sequence[str] = (),
     metavar: str = "",
+    heading: str = "",
 ) -> Any:
-    """Declare a field that is a flag; without a default it is required."""
-    metadata = {"help": help_text, "choices": tuple(choices), "metavar": metavar}
+    """Declare a field that is a flag; without a default it is required.
+
+    Args:
+      help_text: what --help says of it.
+      default: its value when it is not given.
+      choices: the values that it may have.
+      metavar: what stands for the value in --help.
+      heading: under which it stands there, behind those that have none.
+    """
+    metadata = {
+        "help": help_text,
+        "choices": tuple(choices),
+        "metavar": metavar,
+        "heading": heading,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -129,8 +143,12 @@ def _add_flags(
 ) -> None:
     """Add a flag a field; values stay text until all can be judged together."""
     kinds = typing.get_type_hints(options_class)
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for field in dataclasses.fields(options_class):
         kind = kinds[field.name]
+        heading = field.metadata.get("heading", "")
+        group = groups.get(heading) or parser.add_argument_group(heading)
+        groups[heading] = group
         text = field.metadata["help"].replace("%", "%%")
         if field.default is _MISSING:
             text += " (required)"
@@ -146,7 +164,7 @@ def _add_flags(
             settings |= {"metavar": metavar}
         if kind == tuple[str, ...]:
             settings |= {"action": "extend", "nargs": "+"}
-        parser.add_argument(f"--{prefix}{field.name}", **settings)
+        group.add_argument(f"--{prefix}{field.name}", **settings)
 
 
 def _metavar(kind: Any) -> str:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.options import exit_codes, flag, parse
 from pipelines.predicting import checking, outcome
+from pipelines.storing import StoreFlags, settle
+from transforms import storage
 from transforms.models.asking import AskedModel, AskSettings
 from transforms.models.image_list import ImageSource
 from transforms.records import UsageError
@@ -28,7 +30,7 @@ _SPLITS = ("train", "validation", "fold_a", "fold_b")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictOptions:
+class PredictOptions(StoreFlags):
     """Ask trained models of every image of a split, and keep what they say."""
 
     input: tuple[str, ...] = flag(
@@ -72,6 +74,9 @@ class PredictOptions:
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""
+        yield from self.find_store_problems()
+        if storage.is_remote(self.output or ""):
+            yield f"--output {self.output}: is no local file; name one"
         if self.output and not self.output.endswith(".parquet"):
             yield f"--output {self.output}: must end in .parquet"
         if self.output and Path(self.output).is_dir():
@@ -207,7 +212,7 @@ def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     with exit_codes():
         options, _, beam_flags = parse(PredictOptions, argv, prog=_PROG)
-        told = predict(options, beam_flags)
+        told = predict(options, settle(options, beam_flags))
     for line in told:
         sys.stderr.write(f"{line}\n")
     sys.stdout.write(f"{Path(options.output).absolute()}\n")

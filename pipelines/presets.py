@@ -14,7 +14,7 @@ Flags = TypeVar("Flags", bound="GroupingFlags")
 _MIN_VALIDATION_IMAGES = 10_000
 # Groups and images of the configurations that the source holds likely to work.
 # Source: Gao, "Subsets of ImageNet" (2021).
-_SIZES = {
+SIZES = {
     "n200_m500": (200, 500),
     "n100_m1000": (100, 1000),
     "n20_m5000": (20, 5000),
@@ -24,13 +24,13 @@ _SIZES = {
 }
 # Made of classes alike, which can serve every one of these sizes.
 _DEFAULT_GROUPING = "wordnet"
-PRESETS = (*_SIZES, *class_lists.NAMES)
+PRESETS = (*SIZES, *class_lists.NAMES)
 
 
 def list_flags(preset: str) -> Mapping[str, Any]:
     """Return what a preset fixes."""
-    if preset in _SIZES:
-        num_groups, images_per_group = _SIZES[preset]
+    if preset in SIZES:
+        num_groups, images_per_group = SIZES[preset]
         return {"num_groups": num_groups, "images_per_group": images_per_group}
     num_classes = len(class_lists.load(preset))
     return {"grouping": "all_classes", "num_groups": num_classes}

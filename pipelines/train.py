@@ -114,7 +114,8 @@ class TrainOptions:
 
 
 def _split(words: Sequence[str]) -> list[str]:
-    return [part.strip() for word in words for part in word.split(",")]
+    parts = (part.strip() for word in words for part in word.split(","))
+    return [part for part in parts if part]
 
 
 def make_settings(options: TrainOptions, found: TrainingSet) -> list[TrainSettings]:

@@ -14,6 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.options import exit_codes, flag, parse
+from pipelines.storing import StoreFlags, settle
+from transforms import storage
+from transforms.records import UsageError
 from transforms.verification import (
     contents,
     counts,
@@ -54,7 +57,7 @@ _WARNINGS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VerifyOptions:
+class VerifyOptions(StoreFlags):
     """Prove that a dataset is what it says.
 
     The directory may stand alone: python -m pipelines.verify subsets/NAME/1.0.0
@@ -74,17 +77,24 @@ class VerifyOptions:
         """Yield what is wrong with the values."""
         if not 1 <= self.threads <= 1024:
             yield f"--threads {self.threads}: must be between 1 and 1024"
-        if self.dataset and (problem := find_problem(self.dataset)):
-            yield f"--dataset {self.dataset}: {problem}"
+        yield from self.find_store_problems()
+        if self.dataset and not storage.is_remote(self.dataset):
+            yield from find_problems(self.dataset)
+
+
+def find_problems(directory: str) -> Iterator[str]:
+    """Yield why a path is no dataset's directory."""
+    if problem := find_problem(directory):
+        yield f"--dataset {directory}: {problem}"
 
 
 def find_problem(directory: str) -> str:
     """Say why a path is no dataset's directory, with the remedy."""
-    place = Path(directory)
-    if not place.is_dir():
+    if not storage.is_folder(directory):
         return "is no folder; give OUTPUT/NAME/VERSION, as build printed it"
-    if (place / "__meta__").is_dir():
+    if storage.is_folder(f"{directory}/__meta__"):
         return ""
+    place = Path(directory)
     if place.name.endswith(".partial"):
         return "is unfinished; run the same build with --resume"
     inside = sorted(path.parent for path in place.glob("*/__meta__"))
@@ -96,7 +106,7 @@ def find_problem(directory: str) -> str:
 
 def verify(options: VerifyOptions) -> Iterator[Row]:
     """Run every check; each stands alone, so that all mismatches are found at once."""
-    dataset = OpenedDataset(options.dataset, options.threads)
+    dataset = OpenedDataset(storage.absolute(options.dataset), options.threads)
     for name, check in _CHECKS.items():
         yield rows.run(name, partial(check, dataset))
     for name, check in _WARNINGS.items():
@@ -114,6 +124,8 @@ def give_verdict(found: Sequence[Row]) -> str:
     absent = [row.check for row in found if row.result == rows.NOT_INSTALLED]
     notes = f", {warned} with a warning" if warned else ""
     notes += f", not {', '.join(absent)}" if absent else ""
+    if any(row.result == rows.NOT_RUN for row in found):
+        notes += ", not opened with any reader, since it lies in a bucket"
     return f"ok: {len(found)} checks{notes}"
 
 
@@ -133,6 +145,10 @@ def main(argv: Sequence[str]) -> None:
         options, _, _ = parse(
             VerifyOptions, name_positional(argv), prog=_PROG, takes_beam_flags=False
         )
+        settle(options)
+        is_remote = storage.is_remote(options.dataset)
+        if is_remote and (problems := list(find_problems(options.dataset))):
+            raise UsageError("\n".join(problems))
         found = list(verify(options))
     sys.stdout.write(f"{rows.format_table(found)}\n{give_verdict(found)}\n")
     sys.exit(any(row.result == rows.MISMATCH for row in found))

@@ -7,6 +7,10 @@ images each, `ODDITIES` among them):
   class_folders    train/<wnid>/*.JPEG, val/<wnid>/*.JPEG
   kaggle_tree      ILSVRC/Data/CLS-LOC/{train/<wnid>,val}, LOC_val_solution.csv on top
   class_archives   <wnid>.tar, training images only
+  kaggle_zip       the tree in a zip (a file), with LOC_val_solution.csv in it
+  huggingface_parquet  data/{train,validation}-00000-of-00002.parquet
+  tfds_records         imagenet2012-{train,validation}.tfrecord-00000-of-00002
+  webdataset_tars      imagenet1k-{train,validation}-0000.tar
 
   real_data        the folder of real photographs, for tests marked `real`
 
@@ -22,7 +26,7 @@ from PIL import Image
 
 from pipelines import miniature
 from pipelines.miniature import LABELS
-from tests import making
+from tests import making, making_layouts
 from transforms.layouts.official_archives import TRAIN, VALIDATION
 
 NUM_CLASSES, NUM_TRAIN, NUM_VALIDATION = 6, 20, 5
@@ -85,6 +89,41 @@ def kaggle_tree(mini_imagenet: Path, tmp_path_factory: pytest.TempPathFactory) -
     making.write_files(root / "ILSVRC/Data/CLS-LOC", files)
     (root / LABELS).write_bytes((mini_imagenet / LABELS).read_bytes())
     return root
+
+
+@pytest.fixture(scope="session")
+def kaggle_zip(
+    mini_imagenet: Path, class_folders: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    path = tmp_path_factory.mktemp("zip") / "imagenet.zip"
+    images = making_layouts.read_class_folders(class_folders)
+    labels = (mini_imagenet / LABELS).read_bytes()
+    return making_layouts.write_kaggle_zip(path, images, labels)
+
+
+@pytest.fixture(scope="session")
+def huggingface_parquet(
+    class_folders: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("huggingface") / "imagenet-1k"
+    images = making_layouts.read_class_folders(class_folders)
+    return making_layouts.write_huggingface(folder, images)
+
+
+@pytest.fixture(scope="session")
+def tfds_records(class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tfds") / "imagenet2012" / "5.1.0"
+    images = making_layouts.read_class_folders(class_folders)
+    return making_layouts.write_tfds(folder, images)
+
+
+@pytest.fixture(scope="session")
+def webdataset_tars(
+    class_folders: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("webdataset")
+    images = making_layouts.read_class_folders(class_folders)
+    return making_layouts.write_webdataset(folder, images)
 
 
 def _train_files(imagenet: Path) -> dict[str, bytes]:

@@ -54,6 +54,28 @@ def test_noun_folders_are_plain_python(folder):
         assert not tops & {"google"}, path
 
 
+def test_only_the_modules_of_stores_import_obstore():
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("pipelines", "transforms")
+        for path in _modules(f"{folder}/**/*.py")
+        if any(name.split(".")[0] == "obstore" for name in _imports(path))
+    }
+    assert users == {"transforms/stores.py", "transforms/store_clients.py"}
+
+
+def test_only_storage_opens_the_door_to_stores():
+    doors = {"transforms.stores", "transforms.object_files", "transforms.local_files"}
+    behind = {"storage", "atomic_files", "object_files", "local_files"}
+    users = {
+        path.stem
+        for folder in ("pipelines", "transforms")
+        for path in _modules(f"{folder}/**/*.py")
+        if _imports(path) & doors
+    }
+    assert users == behind
+
+
 def test_only_verb_modules_import_beam():
     users = {
         path.stem
@@ -99,12 +121,12 @@ def _top_level_steps(define) -> list[str]:
 def test_step_names_are_pinned():
     """They are what a user sees in an engine's monitoring."""
     settings = ShardSettings(
-        root="", plan_folder="", roots=[], name="", formats=[], folders=[],
+        root="", work="", plan_folder="", roots=[], name="", formats=[], folders=[],
         images=None, num_threads=1,
     )  # fmt: skip
     commit = CommitSettings(
-        root="", target="", name="", version="", formats=[], table=None, subset_id="",
-        recipe={}, found={}, bad={}, chosen={}, max_failure_fraction=0,
+        root="", work="", target="", name="", version="", formats=[], table=None,
+        subset_id="", recipe={}, found={}, bad={}, chosen={}, max_failure_fraction=0,
     )  # fmt: skip
     plan = SamplePlan(
         label_of={}, top_ups={}, images_per_group=1, stratify_by_class=False,

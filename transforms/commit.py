@@ -1,6 +1,7 @@
 """Written shards → a dataset: manifest, sidecars, card, and the commit mark last.
 
-Until the mark is written and the directory has its name, no reader finds a dataset.
+Until the mark is written and the directory has its name, no reader finds a dataset. In
+a bucket the shards have their names at once, and the mark alone makes the dataset.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
 
 from transforms import formats, paths, storage
-from transforms.datasets import JSON, Dataset, LabelInfo, SplitInfo, to_json
+from transforms.datasets import Dataset, LabelInfo, SplitInfo, to_json
 from transforms.pages import card, preview
 from transforms.records import Failure, JobError, Shard, WrittenFile
 from transforms.tables import groups, manifest, statistics
@@ -30,6 +31,7 @@ class CommitSettings:
     """What is known of the dataset before its first image is written."""
 
     root: str  # where it is made
+    work: str  # where parts of the manifest lie until it is made
     target: str  # where it appears
     name: str
     version: str
@@ -81,45 +83,80 @@ def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str
 
     Raises: JobError: too many failures, or a shard that is not whole.
     """
+    ordered = [shard for shard, _ in sorted(shards)]
+    if storage.is_remote(settings.target):
+        _commit_in_bucket(ordered, settings)
+    else:
+        _commit_in_folder(ordered, settings)
+    return settings.target
+
+
+def _commit_in_folder(shards: Sequence[Shard], settings: CommitSettings) -> None:
+    """Mark the folder as complete and give it its name."""
     root = settings.root
     if not storage.exists(root) and storage.exists(
         f"{settings.target}/{paths.COMPLETE}"
     ):
-        return settings.target
+        return
     if not storage.exists(f"{root}/{paths.COMPLETE}"):
-        _write_sidecars([shard for shard, _ in sorted(shards)], settings)
+        complete = _write_sidecars(shards, settings)
+        storage.flush()
+        storage.write(root, paths.COMPLETE, to_json(complete))
     marked = json.loads(storage.read(f"{root}/{paths.COMPLETE}"))
     _remove_others(root, {*marked["files"], paths.COMPLETE})
     storage.rename_folder(root, settings.target)
-    return settings.target
 
 
-def _write_sidecars(shards: Sequence[Shard], settings: CommitSettings) -> None:
-    """Write the manifest, all sidecars, and the commit mark last."""
+def _commit_in_bucket(shards: Sequence[Shard], settings: CommitSettings) -> None:
+    """Make the mark appear when all else is in its place: a bucket cannot rename."""
     root = settings.root
-    parts = [_read_part(root, shard) for shard in shards]
+    if not storage.exists(f"{root}/{paths.COMPLETE}"):
+        complete = _write_sidecars(shards, settings)
+        keep = {*complete["files"], paths.COMPLETE}  # another run may have written it
+        for path in set(storage.list_files(root)) - keep:
+            storage.remove_file(f"{root}/{path}")
+        storage.write(root, paths.COMPLETE, to_json(complete))
+    remove_work(settings.work)
+
+
+def remove_work(work: str) -> None:
+    """Remove from a bucket what was known of a dataset while it was made."""
+    storage.remove_folder(f"{work}/parts")
+    storage.remove_folder(f"{work}/plan")
+    # Last: until then it can be resumed.
+    storage.remove_file(f"{work}/{paths.PLAN_ID}")
+
+
+def _write_sidecars(
+    shards: Sequence[Shard], settings: CommitSettings
+) -> dict[str, Any]:
+    """Write the manifest and all sidecars; returns the commit mark."""
+    root = settings.root
+    parts = [_read_part(settings.work, shard) for shard in shards]
     failures = sorted(failure for part in parts for failure in part.failures)
     check_failures(failures, settings)
     written_splits = {part.shard.split for part in parts if part.num_images}
     parts = [part for part in parts if part.shard.split in written_splits]
-    manifest.merge_parts(root, [p.shard for p in parts if p.num_images], paths.MANIFEST)
+    manifest.merge_parts(
+        settings.work,
+        [p.shard for p in parts if p.num_images],
+        f"{root}/{paths.MANIFEST}",
+    )
     written = [f for part in parts for files in part.files.values() for f in files]
     written.append(_describe(root, paths.MANIFEST))
     dataset = describe_dataset(parts, failures, settings)
-    sheet = make_preview(root, settings.table)
+    sheet = preview.make_preview(root, settings.table)
     for path, data in [
         (paths.PREVIEW, sheet),
         *_make_sidecars(dataset, failures, settings),
     ]:
         written.append(storage.write(root, path, data))
-    storage.flush()
     checksums = {file.path: file.sha256 for file in sorted(written)}
-    complete: JSON = {"subset_id": settings.subset_id, "files": checksums}
-    storage.write(root, paths.COMPLETE, to_json(complete))
+    return {"subset_id": settings.subset_id, "files": checksums}
 
 
-def _read_part(root: str, shard: Shard) -> Part:
-    part = manifest.read_part(root, shard)
+def _read_part(work: str, shard: Shard) -> Part:
+    part = manifest.read_part(work, shard)
     if part is None:
         raise JobError(f"shard {shard} is gone; run again with --resume")
     return part
@@ -199,26 +236,6 @@ def _make_sidecars(
     for name in settings.formats:
         yield from formats.load(name).sidecars(dataset).items()
     yield from card.sidecars(dataset).items()
-
-
-def make_preview(root: str, table: GroupTable) -> bytes:
-    """Make a contact sheet of each group's first images, in the dataset's order."""
-    wanted = preview.images_per_group_shown(table.num_groups)
-    first: dict[int, list[bytes]] = {label: [] for label in range(table.num_groups)}
-    missing = wanted * table.num_groups
-    for row in manifest.read_rows(
-        f"{root}/{paths.MANIFEST}", columns=["label", "file", "offset", "length"]
-    ):
-        if len(first[row["label"]]) < wanted:
-            path = f"{root}/{row['file']}"
-            image = storage.read_range(path, row["offset"], row["length"])
-            first[row["label"]].append(image)
-            missing -= 1
-        if not missing:
-            break
-    return preview.contact_sheet([
-        (name, first[label]) for label, name in enumerate(table.names)
-    ])
 
 
 def _remove_others(root: str, keep: set[str]) -> None:

@@ -19,10 +19,11 @@ _LENGTH_DELIMITED = 2  # protobuf's wire type
 def frame(data: bytes) -> bytes:
     """Frame a record: its length, the length's checksum, the data, their checksum."""
     length = len(data).to_bytes(8, "little")
-    return b"".join((length, _masked_crc(length), data, _masked_crc(data)))
+    return b"".join((length, masked_crc(length), data, masked_crc(data)))
 
 
-def _masked_crc(data: bytes) -> bytes:
+def masked_crc(data: bytes) -> bytes:
+    """Return the checksum that the frames hold."""
     crc = google_crc32c.value(data)
     rotated = (crc >> 15) | (crc << 17)
     return ((rotated + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
@@ -52,15 +53,15 @@ def _encode_entry(name: str, value: bytes | int) -> bytes:
     if isinstance(value, bytes):
         feature = _field(1, _field(1, value))  # bytes_list
     else:
-        feature = _field(3, _field(1, _varint(value)))  # int64_list, packed
+        feature = _field(3, _field(1, varint(value)))  # int64_list, packed
     return _field(1, _field(1, name.encode()) + _field(2, feature))
 
 
 def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
+    return varint(number << 3 | _LENGTH_DELIMITED) + varint(len(content)) + content
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
     """Encode seven bits a byte, lowest first; a negative int64 as its complement."""
     value &= (1 << 64) - 1
     encoded = bytearray()

@@ -1,14 +1,23 @@
 """Pieces → the images found in each: the first step, which reads no image."""
 
 import dataclasses
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms import layouts
+from transforms import layouts, storage
 from transforms.pieces import Piece
 from transforms.records import ImageRef, Stray
+
+# Pieces in buckets that are read at once: an archive is a chain of small reads, each
+# of which waits for the one before it.
+_PIECES_AT_ONCE = 64
 
 
 class PieceImages(NamedTuple):
@@ -32,6 +41,34 @@ def read_piece(number: int, piece: Piece) -> PieceImages:
     return PieceImages(number, piece, refs, strays)
 
 
+class _ReadPieces(beam.DoFn):
+    """Reads a piece an element; of buckets many at once, a bounded number ahead."""
+
+    def setup(self) -> None:
+        self._pool = ThreadPoolExecutor(_PIECES_AT_ONCE)
+
+    def start_bundle(self) -> None:
+        self._waiting: deque[Future[PieceImages]] = deque()
+
+    def teardown(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def process(self, numbered: tuple[int, Piece]) -> Iterator[PieceImages]:
+        number, piece = numbered
+        if not storage.is_remote(piece.root):
+            yield read_piece(number, piece)
+            return
+        self._waiting.append(self._pool.submit(read_piece, number, piece))
+        if len(self._waiting) > _PIECES_AT_ONCE:
+            yield self._waiting.popleft().result()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._waiting:
+            images = self._waiting.popleft().result()
+            window = GlobalWindow()
+            yield WindowedValue(images, window.max_timestamp(), (window,))
+
+
 @dataclasses.dataclass
 class FindImages(beam.PTransform):
     """Find the images of every piece. (number, piece) in, one PieceImages each out."""
@@ -43,5 +80,5 @@ class FindImages(beam.PTransform):
         return (
             pieces
             | "SpreadPieces" >> beam.Reshuffle()
-            | "ReadPieces" >> beam.MapTuple(read_piece)
+            | "ReadPieces" >> beam.ParDo(_ReadPieces())
         )

@@ -10,7 +10,7 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
 
-from transforms import progress, storage
+from transforms import image_bytes, progress, storage
 from transforms.find import PieceImages
 from transforms.images.inspect import Inspection, inspect
 from transforms.records import DataError, ImageRef
@@ -29,7 +29,7 @@ class IndexPart(NamedTuple):
 def inspect_ref(root: str, ref: ImageRef) -> Inspection:
     """Read an image once and say what it is."""
     try:
-        data = storage.read_range(f"{root}/{ref.uri}", ref.offset, ref.length)
+        data = image_bytes.read_image_bytes(root, ref)
     except DataError as error:
         return Inspection("", "", 0, 0, "", str(error))
     return inspect(data)
@@ -92,7 +92,10 @@ class WriteIndex(beam.PTransform):
 
     def expand(self, images: PCollection[PieceImages]) -> PCollection[int]:
         """Write a part a piece, then join them: only paths and counts are gathered."""
-        write = _WriteParts(self.parts_folder, self.num_inspect_threads, self.ticks)
+        num_threads = self.num_inspect_threads
+        if num_threads:
+            num_threads = storage.num_readers(num_threads, self.roots)
+        write = _WriteParts(self.parts_folder, num_threads, self.ticks)
         return (
             images
             | "WriteParts" >> beam.ParDo(write)

@@ -14,7 +14,7 @@ from transforms.records import ImageRef, UsageError
 def label_piece(images: PieceImages) -> PieceImages:
     """Join labels to a flat validation piece; others are labelled by their place."""
     piece = images.piece
-    if piece.wnid:
+    if not piece.needs_labels:
         return images
     if piece.labels:
         labels: Mapping[str, str] = validation.read_labels(piece.labels)

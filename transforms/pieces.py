@@ -1,13 +1,22 @@
 """Pieces: the archives and folders an input is read by, and the refs made of them."""
 
 import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from transforms.records import ImageRef, Stray, UsageError
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 WNID = re.compile(r"n\d{8}")
+# What stands in the names of shards → the split; our own folds are training images.
+SPLIT_OF = {
+    "train": "train",
+    "fold_a": "train",
+    "fold_b": "train",
+    "val": "validation",
+    "validation": "validation",
+}
 # What readers of WebDataset take for one sample's key: no dot, no `__x__`; and short
 # enough for the 100-byte name field of a tar header with the longest suffix.
 KEY_PATTERN = r"^(_?[A-Za-z0-9-]|_$)[A-Za-z0-9_-]{0,89}$"
@@ -22,11 +31,17 @@ class Piece:
     root: str  # the input's folder
     uri: str  # relative to root; "." is the root itself
     split: str  # train | validation
-    wnid: str = ""  # "": each image is to be labelled
+    wnid: str = ""  # "": each image has its own, or is to be labelled
+    is_labelled: bool = False  # the images come with their wnids
     offset: int = 0
-    length: int = 0  # of an archive inside an archive
+    length: int = 0  # of an archive inside an archive, or a part of a directory
     input: int = 0
     labels: str = ""  # path of the validation labels; "": the official table
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether labels are to be joined to the images."""
+        return not (self.wnid or self.is_labelled)
 
     @property
     def path(self) -> str:
@@ -48,20 +63,66 @@ class Found:
 
 
 def make_ref(
-    piece: Piece, name: str, *, uri: str, offset: int, length: int
+    piece: Piece,
+    name: str,
+    *,
+    uri: str,
+    offset: int,
+    length: int,
+    wnid: str = "",
+    encoding: str = "raw",
 ) -> ImageRef | Stray:
     """Make a file of a piece an image, or a stray when its name is not an image's.
 
+    Args:
+      piece: what holds it.
+      name: of the file; its stem becomes the key.
+      uri: where its bytes lie, relative to the input.
+      offset: of the bytes there, or the number of a row group.
+      length: of the bytes there, or the number of a row.
+      wnid: the image's own, where the piece has none for all.
+      encoding: raw | deflate | parquet.
     Raises: UsageError: the name cannot be a key of the written dataset.
     """
-    path = PurePosixPath(name)
-    if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+    file = name.rpartition("/")[2]  # paths of pathlib would double the time
+    stem, _, suffix = file.rpartition(".")
+    if not stem or f".{suffix.lower()}" not in IMAGE_SUFFIXES or file[0] == ".":
         return Stray(uri, name)
-    if not _KEY.fullmatch(path.stem):
+    if not _KEY.fullmatch(stem):
         raise UsageError(
-            f"{piece.path}: the image name {path.name!r} cannot be a key "
+            f"{piece.path}: the image name {file!r} cannot be a key "
             "(letters, digits, - and _ only, at most 90); rename the file"
         )
     return ImageRef(
-        path.stem, piece.wnid, piece.split, piece.input, uri, offset, length, "raw"
+        stem,
+        piece.wnid or wnid,
+        piece.split,
+        piece.input,
+        uri,
+        offset,
+        length,
+        encoding,
     )
+
+
+class ShardName(NamedTuple):
+    """What the name of a shard of some dataset tells."""
+
+    split: str
+    number: int
+    num_shards: int  # 0: it does not tell
+
+
+def describe_missing(path: str, names: Collection[ShardName]) -> Iterator[str]:
+    """Tell of splits that have no labels, and of shards that are not there."""
+    for split in sorted({name.split for name in names}):
+        if split not in SPLIT_OF:
+            yield f"{path}: the files of {split} are left out"
+            continue
+        own = [name for name in names if name.split == split]
+        total = max(name.num_shards for name in own)
+        if missing := sorted(set(range(total)) - {name.number for name in own}):
+            yield (
+                f"{path}: {len(missing)} of {total} files of {split} are not there "
+                f"(the first is number {missing[0]})"
+            )

@@ -1,88 +1,102 @@
-"""Paths → listings, byte ranges and atomic files: the only door to where data lies."""
+"""Paths → listings, byte ranges and atomic files: the only door to where data lies.
 
-import errno
-import functools
+A path is local, or gs://BUCKET/... or s3://BUCKET/...; see `stores` for the latter.
+"""
+
 import hashlib
 import os
 import shutil
-import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
+from transforms import atomic_files, local_files, object_files, stores
 from transforms.records import DataError, JobError, WrittenFile
+from transforms.stores import Entry
 
-_MAX_OPEN_FILES = 128
 # No image of ImageNet has a hundredth of this; bounds what is allocated.
 MAX_RANGE_BYTES = 1 << 28
-_BROKEN_LINK = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}
+
+# Threads that read from a bucket: they wait far longer than they work.
+_READERS_OF_BUCKETS = 16
+
+is_remote = stores.is_remote
 
 
-class Entry(NamedTuple):
-    """One name in a folder."""
+def scratch_folder(path: str, prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """Make a local folder for the time of some work, beside a path if that is local."""
+    if is_remote(path):
+        return tempfile.TemporaryDirectory(prefix=prefix.lstrip("."))
+    place = Path(path).absolute().parent
+    place.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=place)
 
-    name: str
-    is_folder: bool
-    num_bytes: int
+
+def absolute(path: str) -> str:
+    """Return a path that does not depend on the working directory."""
+    if is_remote(path):
+        scheme, _, rest = path.partition("://")
+        return f"{scheme}://{PurePosixPath(rest)}"
+    return str(Path(path).absolute())
 
 
-def is_remote(path: str) -> bool:
-    """Tell whether a path names a bucket."""
-    return "://" in path
+def num_readers(num_threads: int, paths: Iterable[str]) -> int:
+    """Return how many threads keep as many busy that make images of what they read."""
+    waits = any(map(is_remote, paths))
+    return max(num_threads, _READERS_OF_BUCKETS) if waits else num_threads
 
 
 def exists(path: str) -> bool:
     """Tell whether a file or folder is there."""
+    if is_remote(path):
+        return stores.is_object(path) or stores.is_folder(path)
     return Path(path).exists()
+
+
+def is_file(path: str) -> bool:
+    """Tell whether a path is a file."""
+    return stores.is_object(path) if is_remote(path) else Path(path).is_file()
 
 
 def is_folder(path: str) -> bool:
     """Tell whether a path is a folder."""
+    if is_remote(path):
+        return stores.is_folder(path)
     return Path(path).is_dir()
 
 
 def num_bytes(path: str) -> int:
     """Return the size of a file."""
+    if is_remote(path):
+        return stores.num_bytes(path)
     return Path(path).stat().st_size
 
 
 def read(path: str) -> bytes:
     """Read a small file whole."""
+    if is_remote(path):
+        return stores.read(path)
     return Path(path).read_bytes()
+
+
+def open_input(path: str) -> BinaryIO:
+    """Open a file to read and seek in; whoever opens it closes it."""
+    return object_files.open_input(path) if is_remote(path) else Path(path).open("rb")
+
+
+def for_arrow(path: str) -> str | BinaryIO:
+    """Return what pyarrow reads a file by: its path, as long as it is local."""
+    return object_files.open_input(path) if is_remote(path) else path
 
 
 def list_folder(path: str) -> list[Entry]:
     """List a folder by name, links followed, hidden names included."""
-    with os.scandir(path) as entries:
-        return sorted(map(_describe_entry, entries))
-
-
-def _describe_entry(entry: os.DirEntry[str]) -> Entry:
-    try:
-        if entry.is_dir():
-            return Entry(entry.name, is_folder=True, num_bytes=0)
-        return Entry(entry.name, is_folder=False, num_bytes=entry.stat().st_size)
-    except OSError as error:
-        if error.errno not in _BROKEN_LINK:
-            raise
-        return Entry(entry.name, is_folder=False, num_bytes=0)  # told when it is read
-
-
-class _SharedDescriptor:
-    """A file kept open between reads, closed with its last reader."""
-
-    def __init__(self, path: str) -> None:
-        self.number = os.open(path, os.O_RDONLY)
-
-    def __del__(self) -> None:
-        number = getattr(self, "number", None)
-        if number is not None:
-            os.close(number)
-
-
-@functools.lru_cache(maxsize=_MAX_OPEN_FILES)
-def _open_shared(path: str) -> _SharedDescriptor:
-    return _SharedDescriptor(path)
+    if is_remote(path):
+        return stores.list_folder(path)
+    return local_files.list_folder(path)
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
@@ -92,87 +106,29 @@ def read_range(path: str, offset: int, length: int) -> bytes:
       DataError: the file is gone, or shorter than the range.
       OSError: anything that another try may mend.
     """
-    try:
-        descriptor = _open_shared(path)
-    except PermissionError:
-        raise DataError("no permission to read the file") from None
-    except OSError as error:
-        if error.errno not in _BROKEN_LINK:
-            raise
-        raise DataError("the file is gone") from None
     if length > MAX_RANGE_BYTES:
         raise DataError(f"{length} bytes are over the bound of {MAX_RANGE_BYTES}")
-    data = os.pread(descriptor.number, length, offset)
-    while 0 < len(data) < length:  # Linux returns at most 2 GiB at once
-        more = os.pread(descriptor.number, length - len(data), offset + len(data))
-        if not more:
-            break
-        data += more
-    if len(data) != length:
-        raise DataError(f"the file ends {length - len(data)} bytes too early")
-    return data
+    if is_remote(path):
+        return stores.read_range(path, offset, length)
+    return local_files.read_range(path, offset, length)
 
 
 def forget_open_files() -> None:
-    """Close the files that `read_range` keeps open."""
-    _open_shared.cache_clear()
+    """Close the files that `read_range` keeps open, and forget versions of objects."""
+    local_files.close_shared()
+    stores.forget_versions()
 
 
-class AtomicFile:
-    """A file that appears whole or not at all, hashed while it is written.
-
-    Args:
-      root: the dataset's directory.
-      path: where in it, relative.
-    """
-
-    def __init__(self, root: str, path: str) -> None:
-        self._path = path
-        self._final = Path(root, path)
-        self._final.parent.mkdir(parents=True, exist_ok=True)
-        mark = f"{os.getpid()}-{threading.get_ident()}"
-        self._temporary = self._final.with_name(f".{self._final.name}.{mark}.tmp")
-        self._hash = hashlib.sha256()
-        self._num_bytes = 0
-        self._file = self._temporary.open("wb")
-
-    def write(self, data: bytes) -> None:
-        """Append bytes."""
-        self._file.write(data)
-        self._hash.update(data)
-        self._num_bytes += len(data)
-
-    def tell(self) -> int:
-        """Return how many bytes have been written."""
-        return self._num_bytes
-
-    def close(self) -> WrittenFile:
-        """Make the file appear under its name."""
-        self._file.close()
-        self._temporary.replace(self._final)
-        return WrittenFile(self._path, self._num_bytes, self._hash.hexdigest())
-
-    def discard(self) -> None:
-        """Leave nothing behind; harmless after `close`."""
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
-
-
-def write(root: str, path: str, data: bytes) -> WrittenFile:
-    """Write a small file atomically."""
-    file = AtomicFile(root, path)
-    try:
-        file.write(data)
-        return file.close()
-    finally:
-        file.discard()
+AtomicFile = atomic_files.AtomicFile
+replacing = atomic_files.replacing
+write = atomic_files.write
 
 
 def describe_file(root: str, path: str) -> WrittenFile | None:
     """Hash a file again; None when it is not there."""
     try:
-        with Path(root, path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with open_input(f"{root}/{path}") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
             return WrittenFile(path, file.tell(), digest)
     except FileNotFoundError:
         return None
@@ -180,22 +136,78 @@ def describe_file(root: str, path: str) -> WrittenFile | None:
 
 def list_files(root: str) -> Iterator[str]:
     """Yield every file below a folder, relative to it, by name."""
+    if is_remote(root):
+        yield from (name for name, _ in stores.list_files(root))
+        return
     for folder, folders, names in os.walk(root):
         folders.sort()
         for name in sorted(names):
             yield Path(folder, name).relative_to(root).as_posix()
 
 
+def list_sizes(root: str) -> Iterator[tuple[str, int | None]]:
+    """Yield every name that is no folder, with its size; None if it is no file."""
+    if is_remote(root):
+        yield from stores.list_files(root)
+        return
+    for folder, subfolders, names in os.walk(root):
+        links = [name for name in subfolders if Path(folder, name).is_symlink()]
+        for name in [*names, *links]:
+            place = Path(folder, name)
+            size = place.stat().st_size if place.is_file() else None
+            yield place.relative_to(root).as_posix(), size
+
+
 def free_bytes(path: str) -> int:
-    """Return the free space where a path lies or would lie."""
+    """Return the free space where a path lies or would lie; a bucket has no end."""
+    if is_remote(path):
+        return sys.maxsize
     place = Path(path).absolute()
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free
 
 
+def make_folder(path: str) -> None:
+    """Make a folder and those above it; a bucket has none."""
+    if not is_remote(path):
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def check_bucket(path: str) -> None:
+    """See that a path's bucket is there and answers.
+
+    Raises: OSError: it is not, or does not.
+    """
+    stores.check_bucket(path)
+
+
+def create(root: str, path: str, data: bytes) -> bool:
+    """Put a small file into a bucket unless one is there; returns whether it was."""
+    return stores.put(f"{root}/{path}", data, only_if_absent=True)
+
+
+def copy_folder(source: str, target: str) -> None:
+    """Copy a local folder's files into a bucket."""
+    with ThreadPoolExecutor(_READERS_OF_BUCKETS) as pool:
+        names = list(list_files(source))
+        places = [Path(source, name) for name in names]
+        list(pool.map(stores.put, [f"{target}/{name}" for name in names], places))
+
+
+def remove_file(path: str) -> None:
+    """Remove a file; harmless when it is not there."""
+    if is_remote(path):
+        stores.remove([path])
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
 def remove_folder(path: str) -> None:
     """Remove a folder and all in it; harmless when it is not there."""
+    if is_remote(path):
+        stores.remove(f"{path}/{name}" for name in list_files(path))
+        return
     if Path(path).is_dir():
         shutil.rmtree(path)
 

@@ -16,7 +16,7 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 
-from transforms import formats, progress, storage
+from transforms import formats, image_bytes, progress, storage
 from transforms.datasets import ShardWriter
 from transforms.images.process import ProcessedImage, process
 from transforms.images.settings import ImageSettings
@@ -41,6 +41,7 @@ class ShardSettings:
     """What all shards of a dataset share."""
 
     root: str  # of the dataset while it is made
+    work: str  # where parts of the manifest lie until it is made
     plan_folder: str
     roots: Sequence[str]  # of the inputs
     name: str
@@ -53,9 +54,8 @@ class ShardSettings:
 
 def prepare(ref: ImageRef, settings: ShardSettings) -> Prepared | DataError:
     """Read one image and make it what will be written; a data error is a result."""
-    path = f"{settings.roots[ref.input]}/{ref.uri}"
     try:
-        data = storage.read_range(path, ref.offset, ref.length)
+        data = image_bytes.read_image_bytes(settings.roots[ref.input], ref)
         return Prepared(
             process(data, settings.images), hashlib.sha256(data).hexdigest()
         )
@@ -63,12 +63,12 @@ def prepare(ref: ImageRef, settings: ShardSettings) -> Prepared | DataError:
         return error
 
 
-def find_kept(root: str, shard: Shard) -> Part | None:
+def find_kept(root: str, shard: Shard, *, work: str) -> Part | None:
     """Return what an earlier run finished of a shard, if its files are still whole.
 
     A shard with failures is tried again: the images may have been mended.
     """
-    part = manifest.read_part(root, shard)
+    part = manifest.read_part(work, shard)
     if part is None or part.failures:
         return None
     files = (file for files in part.files.values() for file in files)
@@ -81,18 +81,20 @@ class ShardMaker:
 
     def __init__(self, settings: ShardSettings) -> None:
         self._settings = settings
-        self._pool = ThreadPoolExecutor(settings.num_threads)
+        num_threads = storage.num_readers(settings.num_threads, settings.roots)
+        self._pool = ThreadPoolExecutor(num_threads)
+        self._num_ahead = _LOOK_AHEAD * num_threads
         self._ticker = progress.Ticker(settings.ticks)
 
     def close(self) -> None:
         """End the threads and let go of the input's files."""
         self._pool.shutdown(cancel_futures=True)
-        storage.forget_open_files()
+        image_bytes.forget()
 
     def make(self, shard: Shard) -> Part:
         """Write one shard in every format, or find that it is there."""
         settings = self._settings
-        if kept := find_kept(settings.root, shard):
+        if kept := find_kept(settings.root, shard, work=settings.work):
             self._ticker.tick(kept.num_images)
             return kept
         images = plan.read_part(settings.plan_folder, shard)
@@ -119,7 +121,7 @@ class ShardMaker:
             oddities=oddities,
             num_images=len(rows),
         )
-        manifest.write_part(settings.root, part, rows)
+        manifest.write_part(settings.work, part, rows)
         return part
 
     def _open(self, format_name: str, shard: Shard) -> ShardWriter:
@@ -141,7 +143,7 @@ class ShardMaker:
                 image,
                 self._pool.submit(prepare, image.ref, self._settings),
             ))
-            if len(waiting) > _LOOK_AHEAD * self._settings.num_threads:
+            if len(waiting) > self._num_ahead:
                 first, future = waiting.popleft()
                 yield first, future.result()
         for image, future in waiting:
@@ -188,7 +190,7 @@ def _find_oddities(image: ProcessedImage) -> Iterator[str]:
 
 def _describe_failure(image: Chosen, error: DataError) -> Failure:
     ref = image.ref
-    place = f"{ref.uri} at byte {ref.offset}"
+    place = image_bytes.describe_place(ref)
     return Failure(ref.key, image.split, image.label, ref.wnid, place, str(error))
 
 

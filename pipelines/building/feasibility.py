@@ -2,10 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from pipelines.building.options import BuildOptions
-from transforms import storage
+from transforms import sampling, storage
 from transforms.images.settings import ImageSettings
 from transforms.selection.top_up import validation_top_up
 from transforms.tables.groups import GroupTable
@@ -41,7 +41,12 @@ class Availability:
 
 
 def check(
-    options: BuildOptions, inventory: Inventory, table: GroupTable, *, scope: str
+    options: BuildOptions,
+    inventory: Inventory,
+    table: GroupTable,
+    *,
+    scope: str,
+    sampling_options: object = None,
 ) -> tuple[Availability, int, list[str]]:
     """Measure what each group has, and see that it is enough.
 
@@ -50,17 +55,24 @@ def check(
       inventory: the input.
       table: the groups.
       scope: "group" where each of them must give M images, "set" where all give N × M.
+      sampling_options: of the sampler, which may leave images out.
     Returns: What there is, the estimated bytes of the output, and all problems: short
       groups, small validation, lack of space.
     """
-    reserved: float = 0
-    if options.allow_small_validation:  # training images come first; unset means all
-        reserved = options.images_per_group or math.inf
+
+    def reserve(num_train: int) -> float:
+        """Count what no top-up may take: what M needs, whoever is left out."""
+        if not options.allow_small_validation:
+            return 0
+        # Training images come first; unset means all.
+        wanted = options.images_per_group or math.inf
+        return wanted + sampling.count_left_out(num_train, sampling_options)
+
     available = measure(
         inventory,
         table,
         min_validation_images=options.min_validation_images or 0,
-        reserved=reserved,
+        reserve=reserve,
     )
     if scope == "set":
         problems = [*find_short_set(available, options.images_per_group)]
@@ -84,7 +96,7 @@ def measure(
     table: GroupTable,
     *,
     min_validation_images: int,
-    reserved: float,
+    reserve: Callable[[int], float],
 ) -> Availability:
     """Count what each group has.
 
@@ -92,7 +104,7 @@ def measure(
       inventory: the input.
       table: the groups.
       min_validation_images: how many validation images to reach with top-ups.
-      reserved: training images a group that no top-up may take.
+      reserve: a group's training images → how many of them no top-up may take.
     """
     num_train = dict.fromkeys(range(table.num_groups), 0)
     num_validation = dict.fromkeys(range(table.num_groups), 0)
@@ -100,7 +112,7 @@ def measure(
         if (label := table.label_of.get(wnid)) is not None:
             counts = num_train if split == "train" else num_validation
             counts[label] += count
-    spare = {label: int(max(count - reserved, 0)) for label, count in num_train.items()}
+    spare = {n: int(max(count - reserve(count), 0)) for n, count in num_train.items()}
     top_ups = validation_top_up(num_validation, spare, min_validation_images)
     return Availability(
         num_train=num_train, num_validation=num_validation, top_ups=top_ups

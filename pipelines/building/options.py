@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pipelines import presets
 from pipelines.classes import GroupingFlags
 from pipelines.options import flag
+from pipelines.storing import StoreFlags
 from transforms import formats, grouping, sampling, storage
 from transforms.formats import tfrecord
 from transforms.images.settings import RESIZE_MODES, ImageSettings
@@ -22,12 +23,15 @@ _HOW_FLAGS = {
     "plan_only",
     "threads",
     "max_failure_fraction",
+    "store_endpoint",
+    "store_region",
+    "store_anonymous",
 }
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BuildOptions(GroupingFlags):
+class BuildOptions(GroupingFlags, StoreFlags):
     """Build one subset of ImageNet: N groups of classes × M training images each.
 
     Without --input: a demonstration on a miniature ImageNet that is drawn for it.
@@ -63,7 +67,11 @@ class BuildOptions(GroupingFlags):
     )
     upscale: bool = flag("enlarge images that are smaller", default=False)
     jpeg_quality: int = flag("1 to 100, chroma 4:2:0", default=90)
-    output: str = flag("where datasets are made", default="subsets", metavar="DIR")
+    output: str = flag(
+        "where datasets are made: a folder, or gs:// or s3://",
+        default="subsets",
+        metavar="DIR",
+    )
     name: str | None = flag(
         "the dataset's name (subset_<grouping>_n<N>_m<M>)", default=None
     )
@@ -118,8 +126,12 @@ class BuildOptions(GroupingFlags):
             yield f"--name {self.name}: {problem}"
         if not _VERSION.fullmatch(self.dataset_version):
             yield f"--dataset_version {self.dataset_version}: must be x.y.z, e.g. 1.0.0"
-        if storage.is_remote(self.output):
-            yield f"--output {self.output}: no bucket can be written; name a folder"
+        yield from self.find_store_problems()
+        if self.is_demonstration and storage.is_remote(self.output):
+            yield (
+                f"--output {self.output}: the demonstration is made in a folder; name "
+                "one, or give --input"
+            )
         if "" in self.input:
             yield "--input: names nothing; give a path"
         if not self.formats or len(set(self.formats)) != len(self.formats):

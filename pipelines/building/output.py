@@ -1,6 +1,7 @@
 """Where a dataset is made and appears, and what may already lie there."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transforms import paths, storage
+from transforms import commit, paths, storage
 from transforms.datasets import to_json
 from transforms.records import UsageError
 from transforms.tables import plan
@@ -27,14 +28,29 @@ class Place:
     version: str
 
     @property
-    def target(self) -> str:
-        """The finished dataset."""
-        return str(Path(self.output).absolute() / self.name / self.version)
+    def is_remote(self) -> bool:
+        """Whether it lies in a bucket, where nothing can be renamed."""
+        return storage.is_remote(self.output)
 
     @property
-    def partial(self) -> str:
-        """The dataset while it is made; no reader looks at a hidden directory."""
-        return str(Path(self.target).with_name(f".{self.version}.partial"))
+    def folder(self) -> str:
+        """All versions of the dataset."""
+        return f"{storage.absolute(self.output)}/{self.name}"
+
+    @property
+    def target(self) -> str:
+        """The finished dataset."""
+        return f"{self.folder}/{self.version}"
+
+    @property
+    def work(self) -> str:
+        """What is known while it is made; no reader looks at a hidden directory."""
+        return f"{self.folder}/.{self.version}.partial"
+
+    @property
+    def root(self) -> str:
+        """The dataset while it is made: in a bucket under its name at once."""
+        return self.target if self.is_remote else self.work
 
     @property
     def plan_only(self) -> str:
@@ -48,7 +64,10 @@ def make_folder(path: str) -> None:
     Raises: UsageError: they cannot.
     """
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        if storage.is_remote(path):
+            storage.check_bucket(path)
+            return
+        storage.make_folder(path)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
@@ -66,12 +85,16 @@ def is_finished(place: Place, plan_id: str) -> bool:
     if not storage.exists(place.target):
         return False
     found = read_committed(place.target)
+    if found is None and place.is_remote and _read_plan_id(place) is not None:
+        return False  # shards that wait for their mark
     if found is None:
         raise UsageError(
             f"--output: {place.target} exists and is no finished dataset; {_REMEDY}"
         )
     if found != plan_id:
         raise UsageError(f"--output: {place.target} holds another dataset; {_REMEDY}")
+    if place.is_remote and _read_plan_id(place) == plan_id:
+        commit.remove_work(place.work)  # a run was stopped behind its mark
     return True
 
 
@@ -81,7 +104,11 @@ def read_committed(directory: str) -> str | None:
         storage.read(f"{directory}/{paths.COMPLETE}")
         recipe = json.loads(storage.read(f"{directory}/{paths.RECIPE}"))
         return recipe["plan_id"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
+        return None
+    except OSError as error:
+        if error.errno == errno.EIO:  # it may well be there
+            raise
         return None
 
 
@@ -89,51 +116,96 @@ def read_committed(directory: str) -> str | None:
 def prepare(
     place: Place, plan_id: str, plan_folder: str, *, resume: bool
 ) -> Iterator[None]:
-    """Make the partial directory, or go on in it; hold it while the block runs.
+    """Make the place to work in, or go on in it; hold it while the block runs.
 
     Raises: UsageError: an unfinished dataset lies there, or is being worked at.
     """
     _check_unfinished(place, plan_id, resume=resume)
-    Path(place.partial).mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(place.partial, os.O_RDONLY)
+    hold = _hold_in_bucket if place.is_remote else _hold_folder
+    with hold(place, plan_id, plan_folder):
+        yield
+
+
+@contextmanager
+def _hold_folder(place: Place, plan_id: str, plan_folder: str) -> Iterator[None]:
+    storage.make_folder(place.work)
+    descriptor = os.open(place.work, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         raise UsageError(
-            f"--output: another run is at work in {place.partial}; wait for it, or "
+            f"--output: another run is at work in {place.work}; wait for it, or "
             "give another --name"
         ) from None
     try:
         # Sidecars of an earlier run may tell of failures that are mended now.
-        Path(place.partial, paths.COMPLETE).unlink(missing_ok=True)
-        storage.remove_folder(f"{place.partial}/plan")
-        Path(plan_folder).rename(f"{place.partial}/plan")
-        storage.write(place.partial, paths.PLAN_ID, plan_id.encode())
+        storage.remove_file(f"{place.work}/{paths.COMPLETE}")
+        storage.remove_folder(f"{place.work}/plan")
+        Path(plan_folder).rename(f"{place.work}/plan")
+        storage.write(place.work, paths.PLAN_ID, plan_id.encode())
         yield
     finally:
         os.close(descriptor)
 
 
-def _check_unfinished(place: Place, plan_id: str, *, resume: bool) -> None:
-    if not storage.exists(place.partial):
-        return
-    if not storage.is_folder(place.partial):
-        raise UsageError(f"--output: {place.partial} is in the way; remove it")
+@contextmanager
+def _hold_in_bucket(place: Place, plan_id: str, plan_folder: str) -> Iterator[None]:
+    """Claim a place by its plan's id, which only one of several can create.
+
+    Two that go on with one plan at once write the same bytes to the same names.
+    """
     try:
-        found: str | None = storage.read(f"{place.partial}/{paths.PLAN_ID}").decode()
+        is_new = storage.create(place.work, paths.PLAN_ID, plan_id.encode())
+    except OSError as error:
+        raise UsageError(
+            f"--output {place.output}: nothing can be written there "
+            f"({error.strerror}); name another place"
+        ) from error
+    if is_new:
+        storage.remove_folder(f"{place.work}/parts")
+    elif _read_plan_id(place) != plan_id:
+        raise UsageError(
+            f"--output: another run is at work in {place.work}; wait for it, or "
+            "give another --name"
+        )
+    storage.copy_folder(plan_folder, f"{place.work}/plan")
+    yield
+
+
+def _read_plan_id(place: Place) -> str | None:
+    try:
+        return storage.read(f"{place.work}/{paths.PLAN_ID}").decode()
     except FileNotFoundError:
-        found = read_committed(place.partial)
-    if found is None and not any(Path(place.partial).iterdir()):
+        return None
+
+
+def _is_empty(place: Place) -> bool:
+    """Tell whether nothing lies there but what a worker that was lost wrote late."""
+    if not place.is_remote:
+        return not any(Path(place.work).iterdir())
+    return {entry.name for entry in storage.list_folder(place.work)} <= {
+        "parts",
+        "plan",
+    }
+
+
+def _check_unfinished(place: Place, plan_id: str, *, resume: bool) -> None:
+    if not storage.exists(place.work):
+        return
+    if not storage.is_folder(place.work):
+        raise UsageError(f"--output: {place.work} is in the way; remove it")
+    found = _read_plan_id(place) or read_committed(place.root)
+    if found is None and _is_empty(place):
         return  # stopped before it had begun
     if found != plan_id:
         raise UsageError(
-            f"--output: {place.partial} is an unfinished dataset of another plan; "
+            f"--output: {place.work} is an unfinished dataset of another plan; "
             "give another --name or --dataset_version, or remove it"
         )
     if not resume:
         raise UsageError(
-            f"--output: {place.partial} is unfinished; give --resume to go on, or "
+            f"--output: {place.work} is unfinished; give --resume to go on, or "
             "remove it to start anew"
         )
 
@@ -149,7 +221,7 @@ def write_plan(
 ) -> str:
     """Write what --plan_only promises: everything that is decided, no image."""
     storage.remove_folder(place.plan_only)
-    make_folder(str(Path(place.target).parent))
+    make_folder(place.folder)
     files = {
         "groups.csv": groups_csv,
         "recipe.json": to_json(recipe),

@@ -19,9 +19,9 @@ from pipelines.building.arranging import Arranged, IndexedImages
 from pipelines.building.feasibility import Availability
 from pipelines.building.options import BuildOptions
 from pipelines.index import index_images
-from transforms import storage
+from transforms import sampling, storage
 from transforms.assign import AssignShards
-from transforms.records import UsageError
+from transforms.records import ImageClass, UsageError
 from transforms.sample import SampleImages
 from transforms.selection.sample_plan import SamplePlan
 from transforms.tables import index_table, plan
@@ -80,7 +80,7 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
     options = dataclasses.replace(options, formats=formats)
     index, inventory = _find_images(request, scratch)
     table, result = classes.group_classes(
-        classes.list_classes(inventory),
+        _list_classes(inventory, request.sampling_options),
         options,
         request.grouping_options,
     )
@@ -89,7 +89,11 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
     )
     arranged, problems = _arrange(request, images, f"{scratch}/arrangement")
     available, num_bytes, found = feasibility.check(
-        options, inventory, table, scope=arranged.scope
+        options,
+        inventory,
+        table,
+        scope=arranged.scope,
+        sampling_options=request.sampling_options,
     )
     if problems := [*problems, *found]:
         raise UsageError("\n".join(problems))
@@ -98,7 +102,7 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
     Path(folder).mkdir()
     define = functools.partial(
         define_pipeline,
-        index=str(Path(index).absolute()),
+        index=storage.absolute(index),
         num_row_groups=inventory.num_row_groups,
         sample_plan=sample_plan,
         images_per_shard=options.images_per_shard,
@@ -168,6 +172,19 @@ def _find_images(request: Request, scratch: str) -> tuple[str, Inventory]:
     if not inventory.num_images:
         raise UsageError(f"--input {' '.join(options.input)}: no usable images")
     return index, inventory
+
+
+def _list_classes(
+    inventory: Inventory, sampling_options: object
+) -> tuple[ImageClass, ...]:
+    """List the classes with the training images that the sampler leaves them."""
+    return tuple(
+        c._replace(
+            num_train=c.num_train
+            - sampling.count_left_out(c.num_train, sampling_options)
+        )
+        for c in classes.list_classes(inventory)
+    )
 
 
 def _arrange(

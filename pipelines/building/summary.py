@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from transforms import paths
+from transforms import paths, storage
 from transforms.commit import CommitSettings
 
 _LOADERS = {
@@ -19,11 +18,21 @@ import tensorflow_datasets as tfds
 builder = tfds.builder_from_directory("{target}")
 images = builder.as_dataset(split="{split}")
 example = next(iter(images))  # example["image"], example["label"]""",
+    "parquet": """\
+from datasets import load_dataset
+images = load_dataset("{target}/parquet", split="{split}")
+image, label = images[0]["image"], images[0]["label"]""",
     "folders": """\
 from keras.utils import image_dataset_from_directory
 images = image_dataset_from_directory(
     "{target}/folders/{split}", image_size=(224, 224))
 batch, labels = next(iter(images))""",
+}
+
+# Readers of all kinds want a folder.
+_FETCH = {
+    "gs": "gcloud storage cp --recursive {target} .",
+    "s3": "aws s3 cp --recursive {target} ./{version}",
 }
 
 
@@ -40,11 +49,15 @@ def describe_plan(settings: CommitSettings) -> str:
 
 def describe_dataset(target: str) -> str:
     """Say what was built, where it is, and how to load it."""
-    statistics = json.loads(Path(target, paths.STATISTICS).read_bytes())
-    recipe = json.loads(Path(target, paths.RECIPE).read_bytes())
+    statistics = json.loads(storage.read(f"{target}/{paths.STATISTICS}"))
+    recipe = json.loads(storage.read(f"{target}/{paths.RECIPE}"))
     format_name = recipe["formats"][0]
     split = next(iter(statistics["groups"][0]["written"]))
-    loader = _LOADERS[format_name].format(target=target, split=split)
+    version = recipe["dataset_version"]
+    fetch = _FETCH.get(target.partition("://")[0], "")
+    fetch = fetch.format(target=target, version=version)
+    place = f"./{version}" if fetch else target
+    loader = _LOADERS[format_name].format(target=place, split=split)
     return "\n".join([
         f"{recipe['name']} {recipe['dataset_version']}, subset "
         f"{statistics['subset_id'][:12]}",
@@ -52,6 +65,7 @@ def describe_dataset(target: str) -> str:
         *_describe_totals(statistics),
         f"  contact sheet: {target}/{paths.PREVIEW}",
         "",
+        *(["fetch it:", f"    {fetch}", ""] if fetch else []),
         "load it:",
         *(f"    {line}" for line in loader.splitlines()),
         "",

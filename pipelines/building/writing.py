@@ -2,7 +2,6 @@
 
 import functools
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import apache_beam as beam
 from pipelines import engine
 from pipelines.building import output, plan_page, planning, summary
 from pipelines.building.planning import BuildPlan, Request
-from transforms import progress
+from transforms import progress, storage
 from transforms.commit import CommitDataset, CommitSettings
 from transforms.records import Shard
 from transforms.tables import groups, statistics
@@ -27,9 +26,7 @@ def build(request: Request) -> str:
     """
     options = request.options
     output.make_folder(options.output)
-    with tempfile.TemporaryDirectory(
-        prefix=".planning-", dir=options.output
-    ) as scratch:
+    with storage.scratch_folder(f"{options.output}/plan", ".planning-") as scratch:
         made = planning.make_plan(request, scratch)
         place = output.Place(
             output=options.output,
@@ -40,7 +37,7 @@ def build(request: Request) -> str:
         if options.plan_only:
             sys.stderr.write(summary.describe_plan(settings) + "\n")
             return _write_plan(made, place, settings)
-        output.make_folder(str(Path(place.target).parent))
+        output.make_folder(place.folder)
         if not output.is_finished(place, made.plan_id):
             with output.prepare(
                 place, made.plan_id, made.folder, resume=options.resume
@@ -53,7 +50,8 @@ def build(request: Request) -> str:
 def _settle(made: BuildPlan, place: output.Place) -> CommitSettings:
     """Gather what is known of the dataset before its first image is written."""
     return CommitSettings(
-        root=place.partial,
+        root=place.root,
+        work=place.work,
         target=place.target,
         name=place.name,
         version=place.version,
@@ -111,7 +109,8 @@ def _write_dataset(
     options = made.options
     shard_settings = ShardSettings(
         root=settings.root,
-        plan_folder=f"{settings.root}/plan",
+        work=settings.work,
+        plan_folder=f"{settings.work}/plan",
         roots=made.inventory.roots,
         name=settings.name,
         formats=options.formats,

@@ -237,7 +237,7 @@ def test_folder_of_somebody_else_is_not_removed(folders, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ({"output": "gs://bucket/x"}, "--output gs://bucket/x: no bucket"),
+        ({"output": "ftp://bucket/x"}, "neither a local path nor gs://BUCKET/"),
         ({"name": ""}, "--name : "),
         ({"dataset_version": "01.0.0"}, "--dataset_version 01.0.0: must be x.y.z"),
         (
@@ -258,8 +258,8 @@ def test_flags_that_name_nothing_are_errors(folders, tmp_path, capfd, flags, exp
 def test_failure_fraction_is_the_number_that_was_typed(num_failed, is_fine):
     """0.29 * 100 is less than 29 in binary."""
     settings = CommitSettings(
-        root="", target="", name="", version="", formats=[], table=None, subset_id="",
-        recipe={}, found={}, bad={}, chosen={"train": {"n": 100}},
+        root="", work="", target="", name="", version="", formats=[], table=None,
+        subset_id="", recipe={}, found={}, bad={}, chosen={"train": {"n": 100}},
         max_failure_fraction=0.29,
     )  # fmt: skip
     failures = [Failure("k", "train", 0, "n", "", "")] * num_failed

@@ -214,3 +214,67 @@ def test_images_without_a_score_may_be_drawn_by_hash(
     page = (plan / "plan.html").read_text()
     assert "Difficulty, before and after" in page
     assert "What its validation images can tell" in page
+
+
+def test_training_images_come_first_also_when_the_hardest_are_left_out(
+    mini_imagenet, scores, tmp_path
+):
+    plan = _build(
+        mini_imagenet,
+        tmp_path,
+        scores,
+        plan_only=True,
+        images_per_group=28,
+        difficulty_drop_hardest=0.3,
+        min_validation_images=1000,
+        allow_small_validation=True,
+    )
+    chosen = pq.read_table(plan / "images.parquet").to_pydict()
+    assert Counter(chosen["split"]) == {"train": 84, "validation": 30}
+
+
+def test_random_classes_are_drawn_of_those_that_serve_what_is_left(
+    mini_imagenet, scores, tmp_path, capsys
+):
+    words = building.command_line(
+        mini_imagenet,
+        tmp_path,
+        sampling="difficulty",
+        difficulty=scores,
+        grouping="random_classes",
+        difficulty_drop_hardest=0.5,
+        min_validation_images=0,
+        images_per_group=11,
+    )
+    assert "10" in _fails(capsys, *words)
+
+
+def test_predictions_are_no_table_of_difficulty(
+    mini_imagenet, scores, tmp_path, capsys
+):
+    table = pq.read_table(scores).drop_columns(["percent"])
+    top5 = pa.array([[0]] * len(table), pa.list_(pa.uint16()))
+    pq.write_table(table.append_column("top5", top5), tmp_path / "predictions.parquet")
+    for name, message in (
+        ("predictions.parquet", "holds predictions; give them to"),
+        ("", "is a folder; name difficulty.parquet in it"),
+    ):
+        words = building.command_line(
+            mini_imagenet,
+            tmp_path,
+            sampling="difficulty",
+            difficulty=tmp_path / name,
+        )
+        assert message in _fails(capsys, *words)
+
+
+def test_plan_tells_where_an_image_is_read_and_what_it_serves_as(
+    mini_imagenet, scores, tmp_path
+):
+    plan = _build(
+        mini_imagenet, tmp_path, scores, plan_only=True, min_validation_images=42
+    )
+    images = pq.read_table(plan / "images.parquet").to_pylist()
+    pairs = Counter((i["source_split"], i["split"]) for i in images)
+    assert pairs["train", "validation"] == 12
+    assert pairs["train", "train"] == 60

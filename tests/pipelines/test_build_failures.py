@@ -284,7 +284,7 @@ def test_lack_of_space_is_told_before_anything_is_read(
     [
         ("missing", "no such file or folder"),
         ("empty", "no ImageNet found here; looked for ILSVRC2012_img_train.tar"),
-        ("gs://bucket/imagenet", "buckets cannot be read yet"),
+        ("ftp://bucket/imagenet", "neither a local path nor gs://BUCKET/"),
         ("missing.parquet", "no such file"),
     ],
 )

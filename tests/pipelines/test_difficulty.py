@@ -114,13 +114,22 @@ def test_images_scored_twice_are_refused(halves, tmp_path, capsys):
         capsys, "--predictions", halves[0], "--predictions", again,
         "--output", tmp_path / "out",
     )  # fmt: skip
-    assert "1 images are scored more than once (n02088364_0), by 2 models" in err
+    assert "1 images are scored more than once (n02088364_0), by 2 model(s)" in err
 
 
 def test_unknown_pasts_are_told(tmp_path, capsys):
     path = _write(tmp_path / "p.parquet", [0.5, 0.6], seen=None)
     _run([path], tmp_path / "out")
     assert "nobody knows whether 2 of 2 images were seen" in capsys.readouterr().err
+
+
+def test_models_that_differ_are_told_with_their_means(halves, tmp_path, capsys):
+    other = dataclasses.replace(OTHER, model="mlp", model_id="c" * 64)
+    path = _write(tmp_path / "c.parquet", [0.5], model=other, first=9, split="fold_b")
+    _run([halves[0], path], tmp_path / "out")
+    err = capsys.readouterr().err
+    assert "scored by models that differ (cnn, mlp)" in err
+    assert "mean p_correct: 0.5397 of fold_a by aaaaaaaa, 0.5000 of fold_b by" in err
 
 
 def test_classes_and_groups_do_not_mix(halves, tmp_path, capsys):

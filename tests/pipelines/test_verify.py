@@ -43,7 +43,7 @@ def build_small(
     folder: Path,
     imagenet: Path,
     *flags: str,
-    formats: str = "webdataset,tfrecord,folders",
+    formats: str = "webdataset,tfrecord,parquet,folders",
 ) -> Path:
     build.main([
         f"--input={imagenet}",
@@ -106,9 +106,10 @@ def test_whole_dataset_passes_with_every_reader(whole, capsys):
         ("folders,webdataset", ["--folds=2"]),
         ("folders", []),
         ("tfrecord", ["--resize_mode=none"]),
+        ("parquet", ["--folds=2"]),
         ("webdataset", ["--images_per_shard=1000", "--seed=3"]),
     ],
-    ids=["folds", "folders", "original bytes", "one shard"],
+    ids=["folds", "folders", "original bytes", "parquet", "one shard"],
 )
 def test_every_kind_of_dataset_passes(mini_imagenet, tmp_path, formats, flags):
     root = build_small(tmp_path, mini_imagenet, *flags, formats=formats)

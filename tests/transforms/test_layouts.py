@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests import making
-from transforms import layouts, storage
+from transforms import image_bytes, layouts
 from transforms.layouts import (
     class_archives as class_archives_layout,
 )
@@ -22,6 +22,10 @@ FIXTURE_OF = {
     "class_archives": "class_archives",
     "class_folders": "class_folders",
     "kaggle_folders": "kaggle_tree",
+    "kaggle_zip": "kaggle_zip",
+    "huggingface_parquet": "huggingface_parquet",
+    "tfds_records": "tfds_records",
+    "webdataset_tars": "webdataset_tars",
 }
 
 
@@ -45,16 +49,20 @@ def test_every_layout_has_a_fixture():
 
 
 @pytest.mark.parametrize("name", layouts.LAYOUTS)
-def test_refs_point_at_the_images_bytes(name, original_bytes, request):
+def test_refs_point_at_the_images_bytes(name, original_bytes, mini_imagenet, request):
+    labels = making.read_labels(mini_imagenet / "LOC_val_solution.csv")
     folder = request.getfixturevalue(FIXTURE_OF[name])
     read = _read(layouts.load(name), folder)
     assert len(read) == (120 if name == "class_archives" else 150)
     for piece, ref in read:
         assert isinstance(ref, ImageRef)
-        data = storage.read_range(f"{piece.root}/{ref.uri}", ref.offset, ref.length)
+        data = image_bytes.read_image_bytes(piece.root, ref)
         assert data == original_bytes[ref.key]
         assert ref.split == ("validation" if "val_" in ref.key else "train")
-        assert ref.wnid in ({"", piece.wnid} if "val_" in ref.key else {ref.key[:9]})
+        if "val_" not in ref.key:
+            assert ref.wnid == ref.key[:9]
+        elif not piece.needs_labels:
+            assert ref.wnid == labels[ref.key]
 
 
 @pytest.mark.parametrize("name", layouts.LAYOUTS)

@@ -153,7 +153,9 @@ def _describe(confusion: Confusion) -> str:
     models = ", ".join(confusion.models[:3]) or "unknown model"
     if (more := len(confusion.models) - 3) > 0:
         models += f" and {more} more"
-    return f"Confusion of {models}: {wrong:.1%} of images go to another class"
+    is_soft = bool((confusion.matrix != np.rint(confusion.matrix)).any())
+    what = "of what is believed is" if is_soft else "of images go to"
+    return f"Confusion of {models}: {wrong:.1%} {what} another class"
 
 
 def _draw_pairs(axes: "Axes", pairs: list[Pair]) -> None:

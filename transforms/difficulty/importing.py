@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from transforms import storage
+from transforms.pieces import IMAGE_SUFFIXES
 from transforms.records import UsageError
 from transforms.tables import difficulty_table
 
@@ -82,6 +83,13 @@ def _read(path: str, columns: Sequence[str]) -> pa.Table:
             table = pq.read_table(path)
         else:
             raise UsageError(f"--scores {path}: scores are files of .csv, .parquet")
+        for name in columns:
+            if table.column_names.count(name) > 1:
+                raise UsageError(f"--scores {path}: has several columns {name}")
+            if name == columns[0] and name in table.column_names:
+                keys = pc.fill_null(pc.cast(table[name], pa.string()), "")
+                place = table.column_names.index(name)
+                table = table.set_column(place, name, keys)
     except (pa.ArrowException, OSError, ValueError) as error:
         text = str(error).splitlines()[0]
         raise UsageError(f"--scores {path}: cannot be read ({text})") from None
@@ -93,11 +101,7 @@ def _read(path: str, columns: Sequence[str]) -> pa.Table:
         )
     if not len(table):
         raise UsageError(f"--scores {path}: has no rows")
-    return table.set_column(
-        table.column_names.index(columns[0]),
-        columns[0],
-        pc.fill_null(pc.cast(table[columns[0]], pa.string()), ""),
-    )
+    return table
 
 
 def _read_csv(data: bytes, columns: Sequence[str]) -> pa.Table:
@@ -109,8 +113,8 @@ def _read_csv(data: bytes, columns: Sequence[str]) -> pa.Table:
 
 
 def _find_stem(text: str) -> str:
-    name = PurePosixPath(text.strip()).name
-    return PurePosixPath(name).stem if "." in name else name
+    path = PurePosixPath(text.strip())
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
 
 
 def _find_wnid(key: str) -> str:

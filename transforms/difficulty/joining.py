@@ -57,7 +57,7 @@ def join(paths: Sequence[str]) -> Joined:
     return Joined(
         table=_make_table(table),
         correct=models[0].correct,
-        notes=tuple(_find_notes(table)),
+        notes=(*_find_notes(table), *_compare_models(table, models)),
     )
 
 
@@ -109,10 +109,11 @@ def _find_row_problems(table: pa.Table) -> Iterator[str]:
     counts = pc.value_counts(table["key"])
     twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
     if len(twice):
-        models = pc.unique(table["model_id"]).to_pylist()
+        rows = table.filter(pc.is_in(table["key"], value_set=twice))
+        models = pc.unique(rows["model_id"]).to_pylist()
         yield (
             f"--predictions: {len(twice)} images are scored more than once "
-            f"({_show(twice)}), by {len(models)} models; give each image one score"
+            f"({_show(twice)}), by {len(models)} model(s); give each image one score"
         )
 
 
@@ -127,6 +128,24 @@ def _find_notes(table: pa.Table) -> Iterator[str]:
             f"nobody knows whether {unknown} of {len(table)} images were seen by the "
             "model that scored them; those that were seem easier than they are"
         )
+
+
+def _compare_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
+    """Tell how models differ: then so do their scores, whatever the images are."""
+    if len({(m.model, m.preprocessing_sha256) for m in models}) > 1:
+        names = ", ".join(sorted({m.model for m in models}))
+        yield (
+            f"images are scored by models that differ ({names}): what one finds hard "
+            "another need not; score all with models alike"
+        )
+    means = table.group_by(["split", "model_id"]).aggregate([("p_correct", "mean")])
+    rows = means.sort_by([("split", "ascending"), ("model_id", "ascending")])
+    if len(rows) > 1:
+        told = ", ".join(
+            f"{row['p_correct_mean']:.4f} of {row['split']} by {row['model_id'][:8]}"
+            for row in rows.to_pylist()
+        )
+        yield f"mean p_correct: {told}"
 
 
 def _make_table(table: pa.Table) -> pa.Table:

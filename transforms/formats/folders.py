@@ -7,7 +7,6 @@ torchvision. (A bucket has no empty folders.)
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from transforms import storage
 from transforms.datasets import Dataset
@@ -52,9 +51,7 @@ class ShardWriter:
     def close(self) -> tuple[WrittenFile, ...]:
         """Make the folders of groups without images, and keep what was written."""
         for folder in self._folders:
-            Path(self._root, self._split_folder, folder).mkdir(
-                parents=True, exist_ok=True
-            )
+            storage.make_folder(f"{self._root}/{self._split_folder}/{folder}")
         self._closed = True
         return tuple(self._written)
 
@@ -62,7 +59,7 @@ class ShardWriter:
         """Remove what was written; harmless after `close`."""
         if not self._closed:
             for file in self._written:
-                Path(self._root, file.path).unlink(missing_ok=True)
+                storage.remove_file(f"{self._root}/{file.path}")
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:  # noqa: ARG001

@@ -9,7 +9,7 @@ from importlib import resources
 
 import numpy as np
 
-from transforms import storage
+from transforms import storage, zips
 from transforms.labels import classes
 from transforms.records import UsageError
 
@@ -37,12 +37,13 @@ def are_official_stems(stems: Iterable[str]) -> bool:
 
 
 def read_labels(path: str) -> dict[str, str]:
-    """Read a table in the layout of Kaggle's LOC_val_solution.csv.
+    """Read a table in the layout of Kaggle's LOC_val_solution.csv, perhaps in a zip.
 
     Raises: UsageError: no such file, or whatever `parse_labels` finds.
     """
     try:
-        text = storage.read(path).decode("utf-8-sig")
+        data = zips.read_file(path) if zips.is_inside(path) else storage.read(path)
+        text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file of validation labels") from None
     except UnicodeDecodeError as error:

@@ -1,40 +1,60 @@
 """Class archives: the training archive extracted once, to a folder of nXXXXXXXX.tar."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from transforms import storage
 from transforms.layouts import official_archives
 from transforms.pieces import WNID, Found, Piece
 from transforms.records import ImageRef, Stray
 
+_SUFFIX = ".tar"
+
 
 def find(path: str) -> Found | None:
     """Recognise a folder of class archives, perhaps in `train/`, or one of them."""
-    place = Path(path)
-    if place.is_file():
-        folder, files = place.parent, [place]
+    if storage.is_folder(path):
+        root, prefix = path, "train/"
+        if not (sizes := _list_archives(path, prefix)):
+            prefix = ""
+            sizes = _list_archives(path, prefix)
     else:
-        folder = place / "train" if any(place.glob("train/n*.tar")) else place
-        files = sorted(folder.glob("n*.tar"))
-    files = [f for f in files if f.suffix == ".tar" and WNID.fullmatch(f.stem)]
-    if not files:
+        root, _, name = path.rpartition("/")
+        prefix = ""
+        sizes = {name: storage.num_bytes(path)} if _is_archive(name) else {}
+    if not sizes:
         return None
-    root = place if place.is_dir() else place.parent
-    pieces = [
+    pieces = tuple(
         Piece(
             layout="class_archives",
-            root=str(root),
-            uri=file.relative_to(root).as_posix(),
+            root=root,
+            uri=f"{prefix}{name}",
             split="train",
-            wnid=file.stem,
-            length=storage.num_bytes(str(file)),
+            wnid=name.removesuffix(_SUFFIX),
+            length=size,
         )
-        for file in files
-    ]
-    return Found(
-        description=f"class archives ({len(files)} in {folder})", pieces=tuple(pieces)
+        for name, size in sizes.items()
     )
+    folder = f"{root}/{prefix}".rstrip("/")
+    return Found(
+        description=f"class archives ({len(pieces)} in {folder})", pieces=pieces
+    )
+
+
+def _list_archives(path: str, prefix: str) -> dict[str, int]:
+    """Return the names and sizes of a folder's class archives."""
+    folder = f"{path}/{prefix}"
+    if not storage.is_folder(folder):
+        return {}
+    return {
+        entry.name: entry.num_bytes
+        for entry in storage.list_folder(folder)
+        if not entry.is_folder and _is_archive(entry.name)
+    }
+
+
+def _is_archive(name: str) -> bool:
+    wnid = name.removesuffix(_SUFFIX)
+    return wnid != name and WNID.fullmatch(wnid) is not None
 
 
 def read(piece: Piece) -> Iterator[ImageRef | Stray]:

@@ -1,7 +1,7 @@
 """Class folders, torchvision's: [train|val/]nXXXXXXXX/*.JPEG, or a flat val/."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from transforms import storage
 from transforms.pieces import IMAGE_SUFFIXES, WNID, Found, Piece, make_ref
@@ -13,32 +13,34 @@ SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validatio
 
 def find(path: str) -> Found | None:
     """Recognise class folders below a path, or below its split folders."""
-    root = Path(path)
-    if not root.is_dir() or root.absolute().parts[-3:] == KAGGLE_FOLDERS:
+    steps = PurePosixPath(path).parts
+    if not storage.is_folder(path) or steps[-3:] == KAGGLE_FOLDERS:
         return None  # Kaggle's tree is its own layout
-    folders = [f for f in SPLIT_FOLDERS if (root / f).is_dir()]
+    inside = {entry.name for entry in storage.list_folder(path) if entry.is_folder}
+    folders = [f for f in SPLIT_FOLDERS if f in inside]
     if folders:
-        parts = [find_split(root, f, SPLIT_FOLDERS[f]) for f in folders]
+        parts = [find_split(path, f, SPLIT_FOLDERS[f]) for f in folders]
     else:
-        parts = [find_split(root, ".", SPLIT_FOLDERS.get(root.name, "train"))]
+        parts = [find_split(path, ".", SPLIT_FOLDERS.get(steps[-1], "train"))]
     pieces = tuple(piece for found, _ in parts for piece in found)
     if not pieces:
         return None
     what = " and ".join(folders) or f"{len(pieces)} classes"
     notes = tuple(note for _, found in parts for note in found)
-    if (root / "test").is_dir():
-        notes += (f"{root}/test is left out: its images have no labels",)
+    if "test" in inside:
+        notes += (f"{path}/test is left out: its images have no labels",)
     return Found(
-        description=f"class folders ({what} in {root})", pieces=pieces, notes=notes
+        description=f"class folders ({what} in {path})", pieces=pieces, notes=notes
     )
 
 
-def find_split(root: Path, uri: str, split: str) -> tuple[list[Piece], list[str]]:
+def find_split(root: str, uri: str, split: str) -> tuple[list[Piece], list[str]]:
     """Find one split's class folders, or its flat folder when it is validation.
 
     Returns: The pieces, and notes on what else lies there.
     """
-    entries = storage.list_folder(str(root / uri))
+    folder = root if uri == "." else f"{root}/{uri}"
+    entries = storage.list_folder(folder)
     classes = [e.name for e in entries if e.is_folder and WNID.fullmatch(e.name)]
     others = [
         e.name
@@ -51,7 +53,7 @@ def find_split(root: Path, uri: str, split: str) -> tuple[list[Piece], list[str]
     pieces = [
         Piece(
             layout="class_folders",
-            root=str(root),
+            root=root,
             uri=f"{prefix}{name}",
             split=split,
             wnid=name,
@@ -59,9 +61,7 @@ def find_split(root: Path, uri: str, split: str) -> tuple[list[Piece], list[str]
         for name in classes
     ]
     if is_flat and split == "validation":
-        pieces.append(
-            Piece(layout="class_folders", root=str(root), uri=uri, split=split)
-        )
+        pieces.append(Piece(layout="class_folders", root=root, uri=uri, split=split))
     others += [
         e.name
         for e in entries
@@ -71,7 +71,7 @@ def find_split(root: Path, uri: str, split: str) -> tuple[list[Piece], list[str]
         others.append("images outside any class folder")
     if others and pieces:
         shown = ", ".join(others[:3])
-        notes.append(f"{root / uri}: not class folders, left out: {shown}")
+        notes.append(f"{folder}: not class folders, left out: {shown}")
     return pieces, notes
 
 
@@ -86,4 +86,4 @@ def read(piece: Piece) -> Iterator[ImageRef | Stray]:
 
 
 def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES

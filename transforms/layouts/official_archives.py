@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from transforms import storage, tar
 from transforms.pieces import IMAGE_SUFFIXES, WNID, Found, Piece, make_ref
@@ -13,20 +13,18 @@ TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
 def find(path: str) -> Found | None:
     """Recognise a folder by the archives' names, or one archive by its content."""
-    place = Path(path)
-    if place.is_dir():
-        files = [
-            place / name for name in (TRAIN, VALIDATION) if (place / name).is_file()
-        ]
+    if storage.is_folder(path):
+        names = {e.name for e in storage.list_folder(path) if not e.is_folder}
+        files = [f"{path}/{name}" for name in (TRAIN, VALIDATION) if name in names]
     else:
-        files = [place] if place.suffix == ".tar" else []
+        files = [path] if path.endswith(".tar") else []
     pieces: list[Piece] = []
     for file in files:
         pieces += _class_pieces(file) if _holds_class_tars(file) else _flat_pieces(file)
     if not pieces:
         return None
-    names = " and ".join(sorted({piece.uri for piece in pieces}))
-    return Found(description=f"official archives ({names})", pieces=tuple(pieces))
+    shown = " and ".join(sorted({piece.uri for piece in pieces}))
+    return Found(description=f"official archives ({shown})", pieces=tuple(pieces))
 
 
 def read(piece: Piece) -> Iterator[ImageRef | Stray]:
@@ -45,15 +43,16 @@ def read(piece: Piece) -> Iterator[ImageRef | Stray]:
             yield Stray(piece.uri, member.name)
 
 
-def _holds_class_tars(file: Path) -> bool:
-    files = (member for member in tar.read_members(str(file)) if member.is_file)
+def _holds_class_tars(file: str) -> bool:
+    files = (member for member in tar.read_members(file) if member.is_file)
     first = next(files, None)
     return first is not None and first.name.endswith(".tar")
 
 
-def _class_pieces(file: Path) -> Iterator[Piece]:
+def _class_pieces(file: str) -> Iterator[Piece]:
     """Yield one piece a class tar: a thousand headers, of which none is an image's."""
-    for member in tar.read_members(str(file)):
+    root, _, uri = file.rpartition("/")
+    for member in tar.read_members(file):
         if member.name.endswith("/"):
             continue
         name = PurePosixPath(member.name)
@@ -64,8 +63,8 @@ def _class_pieces(file: Path) -> Iterator[Piece]:
             )
         yield Piece(
             layout="official_archives",
-            root=str(file.parent),
-            uri=file.name,
+            root=root,
+            uri=uri,
             split="train",
             wnid=name.stem,
             offset=member.offset,
@@ -73,15 +72,16 @@ def _class_pieces(file: Path) -> Iterator[Piece]:
         )
 
 
-def _flat_pieces(file: Path) -> Iterator[Piece]:
+def _flat_pieces(file: str) -> Iterator[Piece]:
     """Yield a flat archive of images as validation; class tars belong elsewhere."""
-    names = (PurePosixPath(m.name) for m in islice(tar.read_members(str(file)), 8))
+    root, _, uri = file.rpartition("/")
+    names = (PurePosixPath(m.name) for m in islice(tar.read_members(file), 8))
     is_flat = any(name.suffix.lower() in IMAGE_SUFFIXES for name in names)
-    if is_flat and not WNID.fullmatch(file.stem):
+    if is_flat and not WNID.fullmatch(uri.removesuffix(".tar")):
         yield Piece(
             layout="official_archives",
-            root=str(file.parent),
-            uri=file.name,
+            root=root,
+            uri=uri,
             split="validation",
-            length=storage.num_bytes(str(file)),
+            length=storage.num_bytes(file),
         )

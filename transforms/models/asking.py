@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms import progress, storage
+from transforms.image_bytes import describe_place, read_image_bytes
 from transforms.models import loading, preprocessing, scoring
 from transforms.models.card import ModelCard, Preprocessing
 from transforms.models.image_list import Images
@@ -108,7 +109,8 @@ class Asker:
         )
         is_on_gpu = any(model.is_on_gpu for model in models)
         self._num_at_once = _ON_GPU_AT_ONCE if is_on_gpu else settings.num_threads
-        self._readers = ThreadPoolExecutor(settings.num_threads)
+        num_readers = storage.num_readers(settings.num_threads, settings.roots)
+        self._readers = ThreadPoolExecutor(num_readers)
         self._askers = ThreadPoolExecutor(self._num_at_once)
         self._ticker = progress.Ticker(settings.ticks)
 
@@ -159,9 +161,8 @@ class Asker:
 
     def _prepare(self, ref: ImageRef) -> list[Pixels] | DataError:
         """Read one image and make it all that the models take; an error is a result."""
-        path = f"{self._settings.roots[ref.input]}/{ref.uri}"
         try:
-            data = storage.read_range(path, ref.offset, ref.length)
+            data = read_image_bytes(self._settings.roots[ref.input], ref)
             return [preprocessing.prepare(data, g) for g in self._geometries]
         except DataError as error:
             return error
@@ -231,18 +232,13 @@ class Asker:
         if bad := scoring.find_bad_row(outputs, asked.card.output):
             row, what = bad
             raise JobError(
-                f"{asked.path}: {refs[row].key} ({find_place(refs[row])}) {what}; "
+                f"{asked.path}: {refs[row].key} ({describe_place(refs[row])}) {what}; "
                 f"{_REMEDY}"
             )
         return outputs
 
 
-def find_place(ref: ImageRef) -> str:
-    """Say where an image lies."""
-    return f"{ref.uri} at byte {ref.offset}"
-
-
 def describe_failure(ref: ImageRef, error: DataError) -> Failure:
     """Make a row of failures.csv."""
-    place = find_place(ref)
+    place = describe_place(ref)
     return Failure(ref.key, ref.split, NO_LABEL, ref.wnid, place, str(error))

@@ -94,7 +94,7 @@ def read_index(path: str, split: str) -> ImageSource:
 
     Raises: UsageError: it has no such split.
     """
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(storage.for_arrow(path))
     table = file.read()
     if "problem" in table.column_names:
         table = table.filter(pc.equal(table["problem"], ""))
@@ -120,7 +120,8 @@ def read_dataset(directory: str, split: str) -> ImageSource:
         )
     columns = ["key", "wnid", "split", "file", "offset", "length"]
     try:
-        rows = pq.read_table(f"{directory}/{paths.MANIFEST}", columns=columns)
+        file = storage.for_arrow(f"{directory}/{paths.MANIFEST}")
+        rows = pq.read_table(file, columns=columns)
         rows = rows.cast(pa.schema([manifest.SCHEMA.field(name) for name in columns]))
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise UsageError(
@@ -138,9 +139,7 @@ def read_dataset(directory: str, split: str) -> ImageSource:
         raise UsageError(
             f"{directory}: its manifest has values that cannot be in {shown}; {_VERIFY}"
         )
-    return ImageSource(
-        _choose(table, split, directory), (str(Path(directory).absolute()),)
-    )
+    return ImageSource(_choose(table, split, directory), (storage.absolute(directory),))
 
 
 def _choose(table: pa.Table, split: str, path: str) -> pa.Table:

@@ -17,6 +17,8 @@ _LONGEST = 19  # characters of a label
 MOST_LABELS = 24  # more have no room: they are named where a pointer rests
 _NUM_COLORS = 10
 
+Box = tuple[float, float, float, float]  # left, top, width, height
+
 # Told apart by people who see no red or green, and readable as text on both papers.
 STYLE = """
 :root { --c0: #2f6fc6; --c1: #c2540a; --c2: #1f8060; --c3: #a8377a; --c4: #6a4fbf;
@@ -218,3 +220,12 @@ def percent(value: float) -> str:
 def plain(value: float) -> str:
     """Write a number of an axis."""
     return f"{value:.4g}"
+
+
+def overlap(one: Box, other: Box) -> bool:
+    """Tell whether two boxes have a place in common."""
+    return all(
+        one[side] < other[side] + other[side + 2]
+        and other[side] < one[side] + one[side + 2]
+        for side in (0, 1)
+    )

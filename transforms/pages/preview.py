@@ -8,6 +8,10 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from transforms import paths, storage
+from transforms.tables import manifest
+from transforms.tables.groups import GroupTable
+
 _PAPER, _INK, _EMPTY = (255, 255, 255), (38, 38, 38), (241, 241, 241)
 _JPEG_QUALITY = 88
 
@@ -120,3 +124,23 @@ def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Imag
             yield ImageOps.fit(image.convert("RGB"), size, Image.Resampling.BICUBIC)
     for _ in range(layout.images_per_group - len(shown)):
         yield Image.new("RGB", size, _EMPTY)
+
+
+def make_preview(root: str, table: GroupTable) -> bytes:
+    """Make a contact sheet of each group's first images, in the dataset's order."""
+    wanted = images_per_group_shown(table.num_groups)
+    first: dict[int, list[bytes]] = {label: [] for label in range(table.num_groups)}
+    missing = wanted * table.num_groups
+    for row in manifest.read_rows(
+        f"{root}/{paths.MANIFEST}", columns=["label", "file", "offset", "length"]
+    ):
+        if len(first[row["label"]]) < wanted:
+            path = f"{root}/{row['file']}"
+            image = storage.read_range(path, row["offset"], row["length"])
+            first[row["label"]].append(image)
+            missing -= 1
+        if not missing:
+            break
+    return contact_sheet([
+        (name, first[label]) for label, name in enumerate(table.names)
+    ])

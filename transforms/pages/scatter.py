@@ -95,18 +95,7 @@ def _name_points(frame: Frame, points: Sequence[Point]) -> Iterator[str]:
         for left, top, anchor, at in sides:
             box = (left, top, width, 10.0)
             inside = left >= frame.left and left + width <= WIDTH
-            if inside and not any(_overlap(box, other) for other in taken):
+            if inside and not any(drawing.overlap(box, other) for other in taken):
                 taken.append(box)
                 yield drawing.name(at, top + 8, name, number, anchor=anchor)
                 break
-
-
-_Box = tuple[float, float, float, float]  # left, top, width, height
-
-
-def _overlap(one: _Box, other: _Box) -> bool:
-    return all(
-        one[side] < other[side] + other[side + 2]
-        and other[side] < one[side] + one[side + 2]
-        for side in (0, 1)
-    )

@@ -8,6 +8,7 @@ alone decide. The images of a group are taken as equally from its parts as these
 
 import importlib
 import pkgutil
+from fractions import Fraction
 from types import ModuleType
 
 SAMPLERS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
@@ -16,3 +17,9 @@ SAMPLERS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)
 def load(name: str) -> ModuleType:
     """Import one sampler."""
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def count_left_out(num_images: int, options: object) -> int:
+    """Count the images of a scope that a sampler leaves out, whatever they are."""
+    share = getattr(options, "drop_hardest", 0)
+    return int(Fraction(str(share)) * num_images) if 0 < share < 1 else 0

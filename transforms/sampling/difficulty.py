@@ -1,14 +1,13 @@
 """Equally many images of every difficulty, as far as there are; needs --difficulty."""
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms import seeds
+from transforms import sampling, seeds
 from transforms.records import UsageError
 from transforms.selection.arrangement import (
     NEVER,
@@ -203,7 +202,8 @@ def find_hardest(
     is_hard = np.zeros(len(p_correct), np.bool_)
     for own in split_by_scope(scopes):
         hardest_first = own[np.lexsort((hashes[own], p_correct[own]))]
-        is_hard[hardest_first[: int(Fraction(str(share)) * len(own))]] = True
+        count = sampling.count_left_out(len(own), Options(drop_hardest=share))
+        is_hard[hardest_first[:count]] = True
     return is_hard
 
 

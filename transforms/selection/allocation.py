@@ -53,12 +53,15 @@ def allocate(counts: Mapping[Stratum, int], *, plan: SamplePlan) -> dict[Stratum
 def _describe_short(short: Mapping[int, int], plan: SamplePlan) -> str:
     """Say which scopes have too few images once the sampler has left some out."""
     least = min(short.values()) // (plan.num_groups if EVERYWHERE in short else 1)
-    shown = ", ".join(
-        f"{'the set' if label == EVERYWHERE else f'group {label}'} {count}"
-        for label, count in sorted(short.items())[:_SHORT_NAMED]
-    )
+    where = f"all groups together ({short.get(EVERYWHERE)} images)"
+    if EVERYWHERE not in short:
+        shown = ", ".join(
+            f"group {label} {count}"
+            for label, count in sorted(short.items())[:_SHORT_NAMED]
+        )
+        where = f"{len(short)} of {plan.num_groups} groups ({shown})"
     return (
         f"--images_per_group {plan.images_per_group}: too many once the hardest images "
-        f"are left out, for {len(short)} of {plan.num_groups} groups ({shown}); the "
-        f"largest that works is {least}; lower it, or --difficulty_drop_hardest"
+        f"are left out, for {where}; the largest that works is {least}; lower it, or "
+        "--difficulty_drop_hardest"
     )

@@ -14,6 +14,7 @@ from transforms.records import UsageError
 NUM_BINS = 101  # percent 0 … 100
 MAX_PROBABILITY = 1 + 1e-6  # sums of float32 may pass 1 by so much
 _REMEDY = "make it again with python -m pipelines.difficulty"
+_FROM_PREDICTIONS = "give them to python -m pipelines.difficulty"
 _SHOWN = 5
 
 SCHEMA = pa.schema([
@@ -63,14 +64,19 @@ def read_table(path: str) -> pa.Table:
         raise UsageError(
             f"{path}: no such file; make it with python -m pipelines.difficulty"
         )
+    if storage.is_folder(path):
+        raise UsageError(f"{path}: is a folder; name difficulty.parquet in it")
     try:
+        names = pq.read_schema(path).names
+        if "top5" in names:
+            raise UsageError(f"{path}: holds predictions; {_FROM_PREDICTIONS}")
+        if missing := sorted({"key", "p_correct"} - set(names)):
+            raise UsageError(
+                f"{path}: is no table of difficulty: it has no {missing[0]}; {_REMEDY}"
+            )
         table = pq.read_table(path, columns=["key", "p_correct"])
     except (pa.ArrowInvalid, ValueError, OSError) as error:
         raise UsageError(f"{path}: is no table of difficulty; {_REMEDY}") from error
-    if set(table.column_names) != {"key", "p_correct"}:
-        raise UsageError(
-            f"{path}: is no table of difficulty: it needs key and p_correct; {_REMEDY}"
-        )
     if problem := _find_problem(table):
         raise UsageError(f"{path}: {problem}; {_REMEDY}")
     return table

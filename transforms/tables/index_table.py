@@ -6,13 +6,12 @@ the strays among the images.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import storage
+from transforms import image_bytes, storage
 from transforms.pieces import KEY_PATTERN
 from transforms.records import ImageRef, UsageError
 
@@ -53,39 +52,35 @@ def write_part(
         schema = INSPECTED_SCHEMA
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(arrays, schema=schema), path, compression="zstd")
+    with storage.replacing(path) as file:
+        pq.write_table(pa.table(arrays, schema=schema), file, compression="zstd")
 
 
 def merge_parts(
     parts: Sequence[str], output: str, *, roots: Sequence[str], strays: Sequence[str]
 ) -> None:
     """Join parts to one index, row groups of a bounded size, in the parts' order."""
-    schema = pq.read_schema(parts[0]) if parts else SCHEMA
-    place = Path(output)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.tmp")
-    try:
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for table in _regroup(parts, schema):
-                writer.write_table(table, row_group_size=ROW_GROUP_IMAGES)
-            described = {
-                "version": _FORMAT_VERSION,
-                "inputs": list(roots),
-                "num_strays": len(strays),
-                "first_strays": list(strays[:_STRAYS_NAMED]),
-            }
-            writer.add_key_value_metadata({_METADATA_KEY: json.dumps(described)})
-        temporary.replace(place)
-    finally:
-        temporary.unlink(missing_ok=True)
+    schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
+    with (
+        storage.replacing(output) as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+        for table in _regroup(parts, schema):
+            writer.write_table(table, row_group_size=ROW_GROUP_IMAGES)
+        described = {
+            "version": _FORMAT_VERSION,
+            "inputs": list(roots),
+            "num_strays": len(strays),
+            "first_strays": list(strays[:_STRAYS_NAMED]),
+        }
+        writer.add_key_value_metadata({_METADATA_KEY: json.dumps(described)})
 
 
 def _regroup(parts: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield tables of about a row group, so that no more is held in memory."""
     waiting: list[pa.Table] = []
     for part in parts:
-        waiting.append(pq.read_table(part, schema=schema))
+        waiting.append(pq.read_table(storage.for_arrow(part), schema=schema))
         if sum(table.num_rows for table in waiting) >= ROW_GROUP_IMAGES:
             yield pa.concat_tables(waiting)
             waiting = []
@@ -108,7 +103,7 @@ def read_description(path: str) -> dict:
             f"{path}: no such file; make an index with python -m pipelines.index"
         )
     try:
-        metadata = pq.read_metadata(path).metadata or {}
+        metadata = pq.read_metadata(storage.for_arrow(path)).metadata or {}
         described = json.loads(metadata[_METADATA_KEY])
         version = described["version"]
     except (pa.ArrowInvalid, KeyError, TypeError, ValueError, OSError) as error:
@@ -133,7 +128,7 @@ def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
         "key": pc.match_substring_regex(table["key"], KEY_PATTERN),
         "wnid": pc.match_substring_regex(table["wnid"], r"^n\d{8}$"),
         "split": pc.is_in(table["split"], pa.array(["train", "validation"])),
-        "encoding": pc.equal(table["encoding"], "raw"),
+        "encoding": pc.is_in(table["encoding"], pa.array(image_bytes.ENCODINGS)),
         "input": pc.and_(
             pc.greater_equal(table["input"], 0), pc.less(table["input"], num_inputs)
         ),
@@ -150,10 +145,9 @@ def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
 
 def find_places(path: str, key: str) -> list[str]:
     """Say where an image lies, for messages."""
-    rows = pq.read_table(
-        path, columns=["uri", "offset"], filters=[("key", "=", key)]
-    ).to_pylist()
-    return [f"{row['uri']} (byte {row['offset']})" for row in rows]
+    file = storage.for_arrow(path)
+    rows = pq.read_table(file, columns=SCHEMA.names, filters=[("key", "=", key)])
+    return [image_bytes.describe_place(ref) for ref in to_refs(rows)]
 
 
 def join_lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
@@ -167,7 +161,7 @@ def read_row_group(
     path: str, number: int, *, split: str, wnids: Sequence[str]
 ) -> pa.Table:
     """Read the usable images of some classes from one row group of an index."""
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(storage.for_arrow(path))
     inspected = "problem" in file.schema_arrow.names
     names = [*SCHEMA.names, *(["problem"] if inspected else [])]
     table = file.read_row_group(number, columns=names)

@@ -9,12 +9,12 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms import storage
 from transforms.records import Failure, Shard, WrittenFile
 
 SCHEMA = pa.schema([
@@ -86,20 +86,18 @@ def write_part(root: str, part: Part, rows: Sequence[ManifestRow]) -> None:
         "oddities": dict(sorted(part.oddities.items())),
     }
     metadata = {_METADATA_KEY: json.dumps(described).encode()}
-    path = Path(part_path(root, part.shard))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
     table = pa.table(arrays, schema=SCHEMA.with_metadata(metadata))
-    pq.write_table(table, temporary, compression="zstd")
-    temporary.replace(path)
+    with storage.replacing(part_path(root, part.shard)) as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def read_part(root: str, shard: Shard) -> Part | None:
     """Read what is said of a shard; None when it is not finished."""
     path = part_path(root, shard)
-    if not Path(path).exists():
+    try:
+        metadata = pq.read_metadata(storage.for_arrow(path))
+    except FileNotFoundError:
         return None
-    metadata = pq.read_metadata(path)
     described = json.loads(metadata.metadata[_METADATA_KEY])
     return Part(
         shard=Shard(*described["shard"]),
@@ -114,18 +112,26 @@ def read_part(root: str, shard: Shard) -> Part | None:
 
 
 def merge_parts(root: str, shards: Sequence[Shard], output: str) -> None:
-    """Write the manifest: a row group a shard, so that a shard can be read alone."""
-    path = Path(root, output)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+    """Write the manifest: a row group a shard, so that a shard can be read alone.
+
+    Args:
+      root: where the parts lie.
+      shards: whose parts, in order.
+      output: the manifest's path.
+    """
+    with (
+        storage.replacing(output) as path,
+        pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer,
+    ):
         for shard in shards:
-            table = pq.read_table(part_path(root, shard), schema=SCHEMA)
+            part = storage.for_arrow(part_path(root, shard))
+            table = pq.read_table(part, schema=SCHEMA)
             writer.write_table(table.replace_schema_metadata(None))
 
 
 def read_rows(path: str, *, columns: Sequence[str] | None = None) -> Iterator[dict]:
     """Yield the manifest's rows, a row group at a time."""
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(storage.for_arrow(path))
     for number in range(file.num_row_groups):
         yield from file.read_row_group(number, columns=columns).to_pylist()
 

@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from transforms import storage
 from transforms.records import Chosen, ImageRef, Shard
 from transforms.tables import index_table
 
@@ -34,13 +34,14 @@ def write_part(shard: Shard, images: Sequence[Chosen], *, folder: str) -> Planne
     columns = zip(*rows, strict=True)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
     table = pa.table(arrays, schema=_SCHEMA)
-    pq.write_table(table, part_path(folder, shard), compression="zstd")
+    with storage.replacing(part_path(folder, shard)) as file:
+        pq.write_table(table, file, compression="zstd")
     return PlannedShard(shard, len(images))
 
 
 def read_part(folder: str, shard: Shard) -> list[Chosen]:
     """Read what a shard will hold, in order."""
-    table = pq.read_table(part_path(folder, shard), schema=_SCHEMA)
+    table = _read(folder, shard)
     rows = zip(*table.to_pydict().values(), strict=True)
     return [Chosen(shard.split, label, ImageRef(*ref)) for label, *ref in rows]
 
@@ -48,17 +49,26 @@ def read_part(folder: str, shard: Shard) -> list[Chosen]:
 def list_shards(folder: str) -> list[PlannedShard]:
     """Return the plan's shards, split by split."""
     shards = []
-    for path in sorted(Path(folder).glob("*.parquet")):
-        split, number, num_shards = path.stem.replace("-of-", "-").rsplit("-", 2)
+    for name in sorted(storage.list_files(folder)):
+        stem = name.removesuffix(".parquet")
+        split, number, num_shards = stem.replace("-of-", "-").rsplit("-", 2)
         shard = Shard(split, int(number), int(num_shards))
-        shards.append(PlannedShard(shard, pq.read_metadata(path).num_rows))
+        metadata = pq.read_metadata(storage.for_arrow(f"{folder}/{name}"))
+        shards.append(PlannedShard(shard, metadata.num_rows))
     return shards
+
+
+def _read(
+    folder: str, shard: Shard, columns: Sequence[str] = tuple(_SCHEMA.names)
+) -> pa.Table:
+    schema = pa.schema([_SCHEMA.field(name) for name in columns])
+    return pq.read_table(storage.for_arrow(part_path(folder, shard)), schema=schema)
 
 
 def read_train_keys(folder: str) -> pa.StringArray:
     """Return the names of the images to train on, folds and all."""
     columns = [
-        pq.read_table(part_path(folder, shard), columns=["key"])["key"]
+        _read(folder, shard, ["key"])["key"]
         for shard, _ in list_shards(folder)
         if shard.split != "validation"
     ]
@@ -70,7 +80,7 @@ def read_lines(folder: str) -> pa.ChunkedArray:
     """Return a line `key split label wnid` for every image of a plan."""
     lines = []
     for shard, _ in list_shards(folder):
-        table = pq.read_table(part_path(folder, shard), schema=_SCHEMA)
+        table = _read(folder, shard)
         lines.append(format_lines(table, split=pa.scalar(shard.split)))
     return pa.chunked_array([c for line in lines for c in line.chunks], pa.string())
 
@@ -100,7 +110,7 @@ def hash_sources(folder: str) -> str:
     """
     digest = hashlib.sha256()
     for shard, _ in list_shards(folder):
-        table = pq.read_table(part_path(folder, shard), columns=["key", "length"])
+        table = _read(folder, shard, ["key", "length"])
         lines = index_table.join_lines(table["key"], table["length"])
         digest.update("".join(lines.to_pylist()).encode())
     return digest.hexdigest()
@@ -110,7 +120,7 @@ def count_by_class(folder: str) -> dict[str, dict[str, int]]:
     """Count the planned images: split → wnid → images."""
     counts: dict[str, dict[str, int]] = {}
     for shard, _ in list_shards(folder):
-        column = pq.read_table(part_path(folder, shard), columns=["wnid"])["wnid"]
+        column = _read(folder, shard, ["wnid"])["wnid"]
         by_class = counts.setdefault(shard.split, {})
         for row in pc.value_counts(column).to_pylist():
             by_class[row["values"]] = by_class.get(row["values"], 0) + row["counts"]
@@ -118,12 +128,28 @@ def count_by_class(folder: str) -> dict[str, dict[str, int]]:
 
 
 def merge_parts(folder: str, output: str) -> None:
-    """Join a plan to one file, with the shard and position of every image."""
-    schema = pa.schema([*_SCHEMA, ("shard", pa.string()), ("position", pa.int32())])
-    with pq.ParquetWriter(output, schema, compression="zstd") as writer:
+    """Join a plan to one file, with the split, shard and position of every image.
+
+    Where an image is read, `source_split`, is another split if it serves as validation.
+    """
+    names = ["source_split" if name == "split" else name for name in _SCHEMA.names]
+    kinds = list(zip(names, _SCHEMA.types, strict=True))
+    places = [("split", pa.string()), ("shard", pa.string()), ("position", pa.int32())]
+    schema = pa.schema([*kinds, *places])
+    with (
+        storage.replacing(output) as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
         for shard, num_images in list_shards(folder):
-            table = pq.read_table(part_path(folder, shard), schema=_SCHEMA)
-            shards = pa.array([str(shard)] * num_images)
-            positions = pa.array(range(num_images), pa.int32())
-            table = table.append_column("shard", shards)
-            writer.write_table(table.append_column("position", positions))
+            table = _read(folder, shard).rename_columns(names)
+            for name, values in zip(
+                ("split", "shard", "position"),
+                (
+                    pa.array([shard.split] * num_images),
+                    pa.array([str(shard)] * num_images),
+                    pa.array(range(num_images), pa.int32()),
+                ),
+                strict=True,
+            ):
+                table = table.append_column(name, values)
+            writer.write_table(table)

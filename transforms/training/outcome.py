@@ -49,15 +49,15 @@ def find_accuracy(
 def choose_best(reached: Sequence[Reached]) -> Reached:
     """Choose the run that ended with the highest accuracy, the first of equal ones.
 
-    Raises: JobError: not even that one has numbers for weights.
+    Raises: JobError: none of them ended with numbers.
     """
-    best = max(reached, key=lambda run: run.rows[-1].validation_accuracy)
-    if not np.isfinite(best.outputs).all():
+    finite = [run for run in reached if np.isfinite(run.outputs).all()]
+    if not finite:
         raise JobError(
-            f"{best.rows[-1].model} diverged at every learning rate; give a smaller "
-            "--learning_rate"
+            f"{reached[0].rows[-1].model} diverged at every learning rate; give a "
+            "smaller --learning_rate"
         )
-    return best
+    return max(finite, key=lambda run: run.rows[-1].validation_accuracy)
 
 
 def write_curves(folder: str, reached: Sequence[Reached]) -> None:

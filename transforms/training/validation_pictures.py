@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from transforms import storage
+from transforms.image_bytes import describe_place, read_image_bytes
 from transforms.models import preprocessing
-from transforms.models.asking import find_place
 from transforms.models.card import Preprocessing
 from transforms.models.image_list import ImageSource
 from transforms.records import DataError, ImageRef, JobError
@@ -57,12 +56,11 @@ class ValidationPictures:
         self._kept = kept
 
     def _prepare(self, ref: ImageRef) -> Pictures:
-        path = f"{self._root}/{ref.uri}"
         try:
-            data = storage.read_range(path, ref.offset, ref.length)
+            data = read_image_bytes(self._root, ref)
             return preprocessing.prepare(data, self._settings)
         except DataError as error:
             raise JobError(
-                f"{ref.key} ({find_place(ref)}): {error}; see what is wrong with "
+                f"{ref.key} ({describe_place(ref)}): {error}; see what is wrong with "
                 "python -m pipelines.verify"
             ) from error

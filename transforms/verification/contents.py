@@ -45,16 +45,20 @@ def check_sources(dataset: OpenedDataset) -> Problems:
 
     Whether that is true only the input can say.
     """
+    num_bytes = num_rows = 0
     names = ("key", "source", "source_offset", "source_length", "source_sha256")
     for key, source, offset, length, checksum in dataset.rows(*names):
         if not source or source.startswith("/") or ".." in source.split("/"):
             yield f"{key} comes from {source!r}, no path in an input"
-        if offset < 0 or length <= 0:
+        is_row = source.endswith(".parquet")  # of a row group, both from 0
+        if offset < 0 or length < 0 or not (length or is_row):
             yield f"{key} comes from {length} bytes at byte {offset}"
         if not SHA256.fullmatch(checksum):
             yield f"{key} has {checksum!r} as the sha256 of its source"
-    total = pc.sum(dataset.manifest["source_length"]).as_py() or 0
-    return f"{total / 1e6:,.1f} MB of originals"
+        num_rows += is_row
+        num_bytes += 0 if is_row else length
+    rows = f", {num_rows} rows of Parquet" if num_rows else ""
+    return f"{num_bytes / 1e6:,.1f} MB of originals{rows}"
 
 
 def check_order(dataset: OpenedDataset) -> Problems:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from transforms import paths
+from transforms import paths, storage
 from transforms.formats import folders
 from transforms.verification import sidecars
 from transforms.verification.bars import show_bar
@@ -29,7 +29,7 @@ def check_mark(dataset: OpenedDataset) -> Problems:
 def check_files(dataset: OpenedDataset) -> Problems:
     """See that what the mark lists is there, byte for byte, and nothing else."""
     listed = dataset.mark.files
-    found = dict(_scan(dataset.directory))
+    found = dataset.sizes
     for path in sorted(found.keys() - {*listed, paths.COMPLETE}):
         yield f"{path} is there, and complete.json does not list it"
     for path in sorted(_find_empty_folders(dataset)):
@@ -43,7 +43,7 @@ def check_files(dataset: OpenedDataset) -> Problems:
     total = sum(found[path] or 0 for path in present)
     with (
         show_bar("hashing", total=total, unit="B") as bar,
-        ThreadPoolExecutor(dataset.num_threads) as pool,
+        ThreadPoolExecutor(dataset.num_readers) as pool,
     ):
         hash_one = partial(_hash_file, dataset.directory, bar=bar)
         for path, checksum in zip(present, pool.map(hash_one, present), strict=True):
@@ -52,18 +52,10 @@ def check_files(dataset: OpenedDataset) -> Problems:
     return f"{len(present)} files, {total / 1e6:,.1f} MB, sha256"
 
 
-def _scan(root: str) -> Iterator[tuple[str, int | None]]:
-    """Yield every name that is not a folder, with its size; None if it is no file."""
-    for folder, subfolders, names in os.walk(root):
-        links = [name for name in subfolders if Path(folder, name).is_symlink()]
-        for name in [*names, *links]:
-            place = Path(folder, name)
-            size = place.stat().st_size if place.is_file() else None
-            yield place.relative_to(root).as_posix(), size
-
-
 def _find_empty_folders(dataset: OpenedDataset) -> Iterator[str]:
     """Yield the folders without content; a group without images has one by right."""
+    if storage.is_remote(dataset.directory):
+        return
     for folder, subfolders, names in os.walk(dataset.directory):
         path = Path(folder).relative_to(dataset.directory)
         of_group = path.parts[:1] == ("folders",) and len(path.parts) == 3
@@ -73,7 +65,7 @@ def _find_empty_folders(dataset: OpenedDataset) -> Iterator[str]:
 
 def _hash_file(root: str, path: str, *, bar: tqdm) -> str:
     digest = hashlib.sha256()
-    with Path(root, path).open("rb") as file:
+    with storage.open_input(f"{root}/{path}") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
             bar.update(len(chunk))

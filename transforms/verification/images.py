@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from transforms import storage
@@ -50,7 +49,7 @@ def check_images(dataset: OpenedDataset) -> Problems:
     look = partial(_look, dataset, files)
     with (
         show_bar("decoding", total=dataset.num_images, unit="image") as bar,
-        ThreadPoolExecutor(dataset.num_threads) as pool,
+        ThreadPoolExecutor(dataset.num_readers) as pool,
     ):
         for batch in _batches(rows):
             for place, seen in zip(batch, pool.map(look, batch), strict=True):
@@ -74,12 +73,12 @@ def _look(dataset: OpenedDataset, files: set[str], place: _Place) -> _Seen:
     expected = _expected_file(dataset, place)
     if place.file != expected or place.file not in files:
         return _Seen(_UNREAD, f"lies in {place.file}, not in {expected}")
-    path = Path(dataset.directory, place.file)
-    size = path.stat().st_size if path.is_file() else 0
+    size = dataset.sizes.get(place.file) or 0
     if place.offset < 0 or not 0 < place.length <= size - place.offset:
         where = f"{place.length} bytes at byte {place.offset} of {place.file}"
         return _Seen(_UNREAD, f"{where}, which has {size}")
-    data = storage.read_range(str(path), place.offset, place.length)
+    path = f"{dataset.directory}/{place.file}"
+    data = storage.read_range(path, place.offset, place.length)
     digest = hashlib.sha256(data).digest()
     try:
         return _Seen(digest, _find_problem(data, place.width, place.height))

@@ -10,13 +10,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms import formats, paths
+from transforms import formats, paths, storage
 from transforms.formats import folders
 from transforms.records import Failure, Shard
 from transforms.selection import shards
@@ -46,10 +46,20 @@ class OpenedDataset:
 
     def read(self, path: str) -> bytes:
         """Read a sidecar, which is never large."""
-        place = Path(self.directory, path)
-        if (size := place.stat().st_size) > _MAX_SIDECAR_BYTES:
+        place = f"{self.directory}/{path}"
+        if (size := storage.num_bytes(place)) > _MAX_SIDECAR_BYTES:
             raise ValueError(f"{path} has {size} bytes, which no sidecar has")
-        return place.read_bytes()
+        return storage.read(place)
+
+    @property
+    def num_readers(self) -> int:
+        """How many threads read and make something of it."""
+        return storage.num_readers(self.num_threads, [self.directory])
+
+    @functools.cached_property
+    def sizes(self) -> dict[str, int | None]:
+        """The size of everything that lies there; None if it is no file."""
+        return dict(storage.list_sizes(self.directory))
 
     def read_json(self, path: str) -> dict[str, Any]:
         """Read a sidecar that is a JSON object."""
@@ -117,13 +127,15 @@ class OpenedDataset:
     @functools.cached_property
     def manifest(self) -> pa.Table:
         """The written images, in order."""
-        path = Path(self.directory, paths.MANIFEST)
-        if not (found := pq.read_schema(path)).equals(manifest.SCHEMA):
+        path = f"{self.directory}/{paths.MANIFEST}"
+        if not (found := pq.read_schema(storage.for_arrow(path))).equals(
+            manifest.SCHEMA
+        ):
             missing = sorted(set(manifest.SCHEMA.names) ^ set(found.names))
             raise ValueError(
                 f"{paths.MANIFEST}: the columns are others: {missing or found}"
             )
-        table = pq.read_table(path)
+        table = pq.read_table(storage.for_arrow(path))
         for name in table.column_names:
             if count := table[name].null_count:
                 raise ValueError(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import transforms
+from transforms import storage
 from transforms.verification import readers, rows
 from transforms.verification.bars import show_bar
 from transforms.verification.opened import OpenedDataset
@@ -41,6 +42,8 @@ def open_with(name: str, dataset: OpenedDataset) -> Row:
             return Row(title, rows.NOT_WRITTEN, reader.FORMAT)
     except rows.UNREADABLE as error:
         return Row(title, rows.MISMATCH, "not opened", (rows.describe_error(error),))
+    if storage.is_remote(dataset.directory):
+        return Row(title, rows.NOT_RUN, "in a bucket; copy it to a folder for this")
     if reader.LIBRARY and util.find_spec(reader.LIBRARY) is None:
         return Row(title, rows.NOT_INSTALLED, f"pip install {reader.LIBRARY}")
     return rows.run(title, partial(check_reader, dataset, name))

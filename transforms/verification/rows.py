@@ -10,7 +10,7 @@ import yaml
 from transforms.records import DataError, UsageError
 
 OK, WARNING, MISMATCH = "ok", "warning", "MISMATCH"
-NOT_INSTALLED, NOT_WRITTEN = "not installed", "not written"
+NOT_INSTALLED, NOT_WRITTEN, NOT_RUN = "not installed", "not written", "not run"
 _EXAMPLES_SHOWN = 5
 _MAX_EXAMPLE_CHARACTERS = 300
 

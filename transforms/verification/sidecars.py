@@ -69,8 +69,7 @@ def _describe_splits(dataset: OpenedDataset) -> Iterator[SplitInfo]:
 
 
 def _describe_file(dataset: OpenedDataset, path: str) -> WrittenFile:
-    place = Path(dataset.directory, path)
-    size = place.stat().st_size if place.is_file() else 0
+    size = dataset.sizes.get(path) or 0
     return WrittenFile(path, size, dataset.mark.files.get(path, ""))
 
 
@@ -113,7 +112,7 @@ def check_preview(dataset: OpenedDataset) -> Problems:
 def _facts(path: str, data: bytes) -> JSON:
     """Take from a sidecar what programs read."""
     text = data.decode()
-    if path == _CARD:
+    if Path(path).name == _CARD:
         front = yaml.safe_load(text.split("---\n", 2)[1])
         return {name: front.get(name) for name in _CARD_FACTS}
     if not path.endswith(".json"):

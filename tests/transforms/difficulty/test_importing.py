@@ -98,6 +98,30 @@ def test_all_bad_rows_are_told_at_once(tmp_path):
     assert lines[-1].endswith("and 20 more rows")
 
 
+def test_names_of_images_may_have_dots(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("key,score\nimg.1,0.1\nimg.2,0.2\na.b.jpg,0.3\n")
+    assert _read(path)["key"].to_pylist() == ["img.1", "img.2", "a.b"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pa.table({"key": [["a"]], "score": [0.5]}), "cannot be read"),
+        (pa.table({"key": [b"\xff"], "score": [0.5]}), "cannot be read"),
+        (
+            pa.Table.from_arrays([pa.array(["a"])] * 2, names=["key", "key"]),
+            "key",
+        ),
+    ],
+    ids=["lists", "bytes", "twice"],
+)
+def test_odd_columns_are_errors(tmp_path, table, message):
+    pq.write_table(table, tmp_path / "scores.parquet")
+    with pytest.raises(UsageError, match=message):
+        _read(tmp_path / "scores.parquet")
+
+
 @pytest.mark.parametrize("name", ["gone.csv", "scores.txt"])
 def test_other_files_are_errors(tmp_path, name):
     (tmp_path / "scores.txt").write_text("key,score\n")

@@ -57,10 +57,12 @@ def test_code_of_the_card_runs(library, text, root, tmp_path, monkeypatch):
     if library == "datasets":
         monkeypatch.setattr(module.config, "HF_DATASETS_CACHE", tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    (code,) = (x for x in blocks if re.match(rf"(import|from) {library}\b", x))
-    namespace: dict = {}
-    exec(code.replace("PATH/TO", str(root.parent.parent)), namespace)
-    assert sum(1 for _ in namespace["dataset"]) in {1, 7}  # keras: one batch
+    codes = [x for x in blocks if re.match(rf"(import|from) {library}\b", x)]
+    assert len(codes) == (2 if library == "datasets" else 1)  # tars and Parquet
+    for code in codes:
+        namespace: dict = {}
+        exec(code.replace("PATH/TO", str(root.parent.parent)), namespace)
+        assert sum(1 for _ in namespace["dataset"]) in {1, 7}  # keras: one batch
 
 
 def test_card_counts_what_was_written(text, root):
@@ -81,8 +83,9 @@ def num_bytes(root, split):
         (("webdataset",), ["webdataset", "datasets", "wds/tiny"], ["tfds/", "keras"]),
         (("tfrecord",), ["tensorflow", "tfds/tiny"], ["load_dataset", "wds/"]),
         (("folders",), ["torchvision"], ["load_dataset", "tensorflow", "timm"]),
+        (("parquet",), ["load_dataset", "hfds/"], ["webdataset", "tensorflow"]),
     ],
-    ids=["webdataset", "tfrecord", "folders"],
+    ids=["webdataset", "tfrecord", "folders", "parquet"],
 )
 def test_card_shows_only_what_fits_the_formats(dataset, formats, shown, hidden):
     partial = dataclasses.replace(dataset, formats=formats)

@@ -79,5 +79,7 @@ def test_whole_set_shares_n_times_m():
 
 def test_whole_set_that_is_too_small_is_an_error():
     counts = {Stratum(-1, "", 0): 99}
-    with pytest.raises(UsageError, match=r"the set 99.*largest that works is 49"):
+    with pytest.raises(
+        UsageError, match=r"all groups together \(99 images.*largest that works is 49"
+    ):
         allocate(counts, plan=_plan(50, scope="set"))

@@ -1,0 +1,196 @@
+"""A file of recipes, or none → recipes that the build job understands."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.building.options import BuildOptions, method_options
+from pipelines.classes import load_options
+from pipelines.options import parse
+from transforms.formats import tfrecord
+from transforms.records import UsageError
+
+# Datasets of the study itself.
+FULL, HALVES = "full", "halves"
+_MAX_BYTES, _MAX_RECIPES = 1 << 20, 1000
+_NAME = "name"
+# The study sets these, for all recipes alike.
+_OWN_FLAGS = (
+    "input",
+    "validation_labels",
+    "output",
+    "dataset_version",
+    "formats",
+    "resume",
+    "plan_only",
+    "folds",
+)
+
+
+Listed = tuple[str, Mapping[str, str]]  # a recipe's name, and its flags
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One subset to build.
+
+    Attributes:
+      name: of the recipe, and of its dataset.
+      flags: as the user gave them.
+      words: the same and the study's own, as the build job takes them.
+      options: what the build job makes of them.
+      grouping_options: of its grouping.
+      sampling_options: of its sampler.
+    """
+
+    name: str
+    flags: Mapping[str, str]
+    words: tuple[str, ...]
+    options: BuildOptions
+    grouping_options: Any
+    sampling_options: Any
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The tables that it is made by."""
+        named = (self.options.groups, self.options.confusion, self.options.difficulty)
+        return tuple(path for path in named if path)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Common:
+    """What recipes have that do not say otherwise.
+
+    Attributes:
+      flags: for all of them.
+      groups: the table of --grouping=manual; None: none is given.
+      confusion: the matrix of --grouping=confusion, there already or made later.
+      difficulty: the table of --sampling=difficulty, the same.
+    """
+
+    flags: Mapping[str, str]
+    groups: str | None
+    confusion: str
+    difficulty: str
+
+
+def read_recipes(path: str) -> list[Listed]:
+    """Read (name, flags) pairs.
+
+    Raises: UsageError: it cannot be read; all that is wrong with its form.
+    """
+    try:
+        if Path(path).stat().st_size > _MAX_BYTES:
+            raise UsageError(f"--recipes {path}: is larger than {_MAX_BYTES} bytes")
+        found = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"--recipes {path}: cannot be read ({error.strerror})"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--recipes {path}: is no JSON ({error})") from error
+    if not isinstance(found, list) or not 0 < len(found) <= _MAX_RECIPES:
+        raise UsageError(
+            f"--recipes {path}: must be a list of 1 to {_MAX_RECIPES} recipes, each "
+            '{"name": …, "grouping": …, "num_groups": …, "images_per_group": …}'
+        )
+    problems = [
+        f"--recipes {path}: recipe {number}: {problem}"
+        for number, item in enumerate(found, 1)
+        for problem in _find_form_problems(item)
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
+    return [
+        (item[_NAME], {k: _to_text(v) for k, v in item.items() if k != _NAME})
+        for item in found
+    ]
+
+
+def _find_form_problems(item: object) -> Iterator[str]:
+    if not isinstance(item, dict):
+        yield 'is no object; write {"name": …, "grouping": …}'
+        return
+    if not isinstance(item.get(_NAME), str):
+        yield "has no name; give it one (a-z, 0-9 and _)"
+    for flag, value in item.items():
+        listed = value if isinstance(value, list) else [value]
+        if not all(isinstance(v, str | int | float) for v in listed):
+            yield f"{flag} is neither text, a number, true or false, nor a list of them"
+
+
+def _to_text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_to_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def make_recipes(
+    listed: Sequence[Listed], common: Common, *, source: str
+) -> list[Recipe]:
+    """Check recipes as the build job would.
+
+    Args:
+      listed: names and flags.
+      common: what they share.
+      source: where they come from, for messages.
+    Raises: UsageError: all that is wrong with any of them.
+    """
+    made: list[Recipe] = []
+    problems = []
+    names = [name for name, _ in listed]
+    for name, flags in listed:
+        found = [*_find_name_problems(name, names), *_find_flag_problems(flags)]
+        try:
+            made.append(_make(name, flags, common))
+        except UsageError as error:
+            found += str(error).splitlines()
+        problems += [f"{source}: {name}: {line}" for line in dict.fromkeys(found)]
+    if problems:
+        raise UsageError("\n".join(dict.fromkeys(problems)))
+    return made
+
+
+def _find_name_problems(name: str, names: Sequence[str]) -> Iterator[str]:
+    if problem := tfrecord.name_problem(name):
+        yield problem
+    if name in {FULL, HALVES}:
+        yield f"the study has a dataset of its own called {name}; give another name"
+    if names.count(name) > 1:
+        yield "two recipes have this name; give each its own"
+
+
+def _find_flag_problems(flags: Mapping[str, str]) -> Iterator[str]:
+    for flag in flags:
+        if flag in _OWN_FLAGS:
+            yield f"--{flag}: the study sets it for all recipes alike; leave it out"
+
+
+def _make(name: str, flags: Mapping[str, str], common: Common) -> Recipe:
+    kept = {flag: value for flag, value in flags.items() if flag not in _OWN_FLAGS}
+    filled = dict(common.flags) | kept
+    method = filled.get("grouping")
+    if method == "confusion":
+        filled.setdefault("confusion", common.confusion)
+    if method == "manual" and common.groups:
+        filled.setdefault("groups", common.groups)
+    if filled.get("sampling") == "difficulty":
+        filled.setdefault("difficulty", common.difficulty)
+    words = tuple(f"--{flag}={value}" for flag, value in sorted(filled.items()))
+    options, own, _ = parse(
+        BuildOptions,
+        ["--input=index.parquet", *words],
+        prog="",
+        methods=method_options(),
+        takes_beam_flags=False,
+    )
+    return Recipe(
+        name=name,
+        flags=flags,
+        words=words,
+        options=options,
+        grouping_options=own.get("grouping") or load_options(options.grouping),
+        sampling_options=own["sampling"],
+    )

@@ -1,0 +1,157 @@
+"""Evaluations of recipes → study.json, study.csv, study.svg and study.html."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines import presets
+from pipelines.studying.prospects import LeftOut
+from pipelines.studying.recipes import Recipe
+from pipelines.studying.steps import Places, Training
+from transforms import storage
+from transforms.datasets import to_json
+from transforms.pages.study import StudyPage, make_page
+from transforms.pages.study_figure import draw_study, make_svg
+from transforms.scoring import study_ranking
+from transforms.scoring.study_ranking import Ranked, RecipeScore
+
+JSON_FILE, CSV_FILE = "study.json", "study.csv"
+SVG_FILE, PAGE_FILE = "study.svg", "study.html"
+_VERSION = 1
+_COLUMNS = (
+    *("rank", "recipe", "is_tied_with_best", "num_groups", "images_per_group"),
+    *("train_images", "validation_images", "tau", "tau_low", "tau_high", "spearman"),
+    *("regret", "resolving_power", "sign_agreement", "images_looped_full"),
+    *("images_looped_subset", "gain", "verdict", "left_out"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What has come of a study so far.
+
+    Attributes:
+      evaluated: recipes whose subsets have been judged.
+      left_out: those that cannot be.
+      waiting: names of those that are still to come.
+      full: training of the full set.
+      subset: training of the subsets.
+    """
+
+    evaluated: Sequence[Recipe]
+    left_out: Sequence[LeftOut]
+    waiting: Sequence[str]
+    full: Training
+    subset: Training
+
+
+def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
+    """Write all that is told of a study; returns the recipes in order."""
+    scores = [_read_score(places, recipe) for recipe in outcome.evaluated]
+    ranked = study_ranking.rank(scores)
+    files = {
+        JSON_FILE: to_json(_describe(ranked, outcome)),
+        CSV_FILE: _make_csv(ranked, outcome.left_out),
+        PAGE_FILE: make_page(_make_page(places, ranked, outcome)),
+    }
+    if figure := draw_study(ranked):
+        files[SVG_FILE] = make_svg(figure)
+    for name, data in files.items():
+        storage.write(places.root, name, data)
+    return ranked
+
+
+def _read_score(places: Places, recipe: Recipe) -> RecipeScore:
+    labels = json.loads(storage.read(f"{places.dataset(recipe.name)}/classes.json"))
+    return study_ranking.read_report(
+        json.loads(storage.read(places.report(recipe.name))),
+        name=recipe.name,
+        flags=recipe.flags,
+        num_groups=len(labels),
+        images_per_group=presets.expand(recipe.options).images_per_group,
+    )
+
+
+def _describe(ranked: Sequence[Ranked], outcome: Outcome) -> dict[str, Any]:
+    return {
+        "version": _VERSION,
+        "models": list(outcome.full.models),
+        "seeds": list(outcome.full.seeds),
+        "epochs": outcome.full.epochs,
+        "subset_epochs": outcome.subset.epochs,
+        "best": study_ranking.describe_best(ranked),
+        "recipes": [
+            {**_to_row(one), "flags": dict(one.score.flags), "reason": one.score.reason}
+            for one in ranked
+        ],
+        "left_out": [one._asdict() for one in outcome.left_out],
+        "waiting": list(outcome.waiting),
+        "warnings": list(_gather_warnings(ranked)),
+    }
+
+
+def _to_row(one: Ranked) -> Mapping[str, Any]:
+    score = one.score
+    low, high = score.tau_interval or (None, None)
+    return {
+        "rank": one.rank,
+        "recipe": score.name,
+        "is_tied_with_best": one.is_tied,
+        "num_groups": score.num_groups,
+        "images_per_group": score.images_per_group,
+        "train_images": score.train_images,
+        "validation_images": score.validation_images,
+        "tau": score.tau,
+        "tau_low": low,
+        "tau_high": high,
+        "spearman": score.spearman,
+        "regret": score.regret,
+        "resolving_power": score.resolving_power,
+        "sign_agreement": score.sign_agreement,
+        "images_looped_full": score.looped_full,
+        "images_looped_subset": score.looped_subset,
+        "gain": score.gain,
+        "verdict": score.verdict,
+    }
+
+
+def _make_csv(ranked: Sequence[Ranked], left_out: Sequence[LeftOut]) -> bytes:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_to_row(one) for one in ranked)
+    writer.writerows({"recipe": o.name, "left_out": o.reason} for o in left_out)
+    return file.getvalue().encode()
+
+
+def _gather_warnings(ranked: Sequence[Ranked]) -> list[str]:
+    """Return each warning once; those of all recipes without a recipe's name."""
+    seen: dict[str, list[str]] = {}
+    for one in ranked:
+        for warning in one.score.warnings:
+            seen.setdefault(warning, []).append(one.score.name)
+    return list(seen)
+
+
+def _make_page(places: Places, ranked: Sequence[Ranked], outcome: Outcome) -> StudyPage:
+    return StudyPage(
+        ranked=ranked,
+        links={
+            one.score.name: Path(places.report(one.score.name))
+            .with_suffix(".html")
+            .relative_to(places.root)
+            .as_posix()
+            for one in ranked
+        },
+        left_out=[(one.name, one.reason) for one in outcome.left_out],
+        waiting=outcome.waiting,
+        models=outcome.full.models,
+        num_seeds=len(outcome.full.seeds),
+        epochs=outcome.full.epochs,
+        subset_epochs=outcome.subset.epochs,
+        warnings=_gather_warnings(ranked),
+    )

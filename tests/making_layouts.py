@@ -1,0 +1,131 @@
+"""Images in class folders → the same in the layouts that others hand ImageNet on in."""
+
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests import making
+from transforms import examples
+from transforms.labels.classes import class_index, load_classes
+
+
+class LaidImage(NamedTuple):
+    """One image of class folders."""
+
+    split: str  # train | validation
+    wnid: str
+    key: str
+    data: bytes
+
+    @property
+    def label(self) -> int:
+        return class_index(self.wnid)
+
+
+def read_class_folders(folder: Path) -> list[LaidImage]:
+    """Read the fixture `class_folders`, in a pseudo-random order, as others shuffle."""
+    paths = sorted(folder.glob("*/*/*"), key=lambda path: path.stem[::-1])
+    return [
+        LaidImage(
+            "validation" if path.parts[-3] == "val" else "train",
+            path.parts[-2],
+            path.stem,
+            path.read_bytes(),
+        )
+        for path in paths
+    ]
+
+
+def parts(images: Iterable[LaidImage]) -> Iterator[tuple[str, int, int, list]]:
+    """Yield (split, number, how many, images) of two training shards and one other."""
+    for split, total in (("train", 2), ("validation", 1)):
+        own = [image for image in images if image.split == split]
+        for number in range(total):
+            yield split, number, total, own[number::total]
+
+
+def write_kaggle_zip(path: Path, images: Sequence[LaidImage], labels: bytes) -> Path:
+    """Write Kaggle's zip: stored and deflated, and much that is no labelled image."""
+    root = "ILSVRC/Data/CLS-LOC"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ILSVRC/Annotations/CLS-LOC/train/n02088364/a.xml", b"<a/>")
+        archive.writestr(f"{root}/test/ILSVRC2012_test_00000001.JPEG", b"?")
+        archive.writestr(f"{root}/train/", b"")
+        for number, image in enumerate(images):
+            folder = f"train/{image.wnid}" if image.split == "train" else "val"
+            method = zipfile.ZIP_STORED if number % 3 else zipfile.ZIP_DEFLATED
+            name = f"{root}/{folder}/{image.key}.JPEG"
+            archive.writestr(name, image.data, compress_type=method)
+        archive.writestr("LOC_val_solution.csv", labels, zipfile.ZIP_DEFLATED)
+    return path
+
+
+def huggingface_schema() -> pa.Schema:
+    """Return the schema of ILSVRC/imagenet-1k."""
+    names = [", ".join(info.lemmas) for info in load_classes()]
+    label = {"names": names, "_type": "ClassLabel"}
+    features = {"image": {"_type": "Image"}, "label": label}
+    return pa.schema(
+        [
+            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            ("label", pa.int64()),
+        ],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+
+
+def write_huggingface(
+    folder: Path, images: Sequence[LaidImage], *, row_group_size: int = 7
+) -> Path:
+    """Write data/train-00000-of-00002.parquet and so on, and an unlabelled test."""
+    (folder / "data").mkdir(parents=True)
+    for split, number, total, own in parts(images):
+        rows = [
+            {
+                "image": {"bytes": i.data, "path": f"{i.key}_{i.wnid}.JPEG"},
+                "label": i.label,
+            }
+            for i in own
+        ]
+        path = folder / f"data/{split}-{number:05d}-of-{total:05d}.parquet"
+        table = pa.Table.from_pylist(rows, huggingface_schema())
+        pq.write_table(table, path, row_group_size=row_group_size)
+    (folder / "data/test-00000-of-00028.parquet").write_bytes(b"not looked into")
+    return folder
+
+
+def write_tfds(folder: Path, images: Sequence[LaidImage]) -> Path:
+    """Write imagenet2012-train.tfrecord-00000-of-00002 and so on."""
+    folder.mkdir(parents=True)
+    for split, number, total, own in parts(images):
+        name = f"imagenet2012-{split}.tfrecord-{number:05d}-of-{total:05d}"
+        (folder / name).write_bytes(b"".join(map(_make_record, own)))
+    (folder / "imagenet2012-test.tfrecord-00000-of-00001").write_bytes(b"?")
+    return folder
+
+
+def _make_record(image: LaidImage) -> bytes:
+    features = {
+        "file_name": f"{image.key}.JPEG".encode(),
+        "image": image.data,
+        "label": image.label,
+    }
+    return examples.frame(examples._field(1, examples._encode_features(features)))
+
+
+def write_webdataset(folder: Path, images: Sequence[LaidImage]) -> Path:
+    """Write imagenet1k-train-0000.tar and so on, as timm does."""
+    for split, number, _, own in parts(images):
+        members = {}
+        for image in own:
+            members[f"{image.key}.cls"] = str(image.label).encode()
+            members[f"{image.key}.jpg"] = image.data
+            described = {"filename": f"{image.key}.JPEG", "label": image.label}
+            members[f"{image.key}.json"] = json.dumps(described).encode()
+        making.write_tar(folder / f"imagenet1k-{split}-{number:04d}.tar", members)
+    return folder

@@ -1,0 +1,138 @@
+"""Recipes: what is wrong with a file of them, and those that are chosen without one."""
+
+import json
+
+import pytest
+
+from pipelines.studying import defaults, recipes
+from pipelines.studying.defaults import Size
+from pipelines.studying.recipes import Common
+from transforms.records import UsageError
+
+COMMON = Common(
+    flags={"image_size": "64", "min_validation_images": "0", "seed": "0"},
+    groups=None,
+    confusion="made/confusion.npz",
+    difficulty="made/difficulty.parquet",
+)
+GOOD = {"name": "good", "grouping": "wordnet", "num_groups": 5, "images_per_group": 9}
+
+
+def make(*items: dict):
+    listed = [
+        (item["name"], {k: str(v) for k, v in item.items() if k != "name"})
+        for item in items
+    ]
+    return recipes.make_recipes(listed, COMMON, source="--recipes r.json")
+
+
+def test_a_recipe_has_the_flags_of_build(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps([{**GOOD, "upscale": True, "num_groups": 4}]))
+    ((name, flags),) = recipes.read_recipes(str(path))
+    (made,) = recipes.make_recipes([(name, flags)], COMMON, source="")
+    assert made.options.upscale
+    assert (made.options.num_groups, made.options.image_size) == (4, 64)
+    assert made.options.min_validation_images == 0
+    assert made.files == ()
+
+
+def test_what_a_recipe_says_goes_before_what_all_have():
+    (made,) = make({**GOOD, "image_size": 128, "min_validation_images": 50})
+    assert made.options.image_size == 128
+    assert made.options.min_validation_images == 50
+
+
+def test_tables_that_are_made_later_are_filled_in():
+    flags = {"name": "hard", "grouping": "confusion", "sampling": "difficulty"}
+    (made,) = make({**GOOD, **flags})
+    assert made.files == (COMMON.confusion, COMMON.difficulty)
+    (own,) = make({**GOOD, **flags, "confusion": "mine.npz"})
+    assert own.files == ("mine.npz", COMMON.difficulty)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"grouping": "wordnets"}, "--grouping wordnets: is not one of"),
+        ({"num_group": 5}, "--num_group: unknown flag; did you mean --num_groups"),
+        ({"num_groups": 1}, "--num_groups 1: must be at least 2"),
+        ({"output": "x"}, "--output: the study sets it for all recipes alike"),
+        ({"name": "Not a name"}, "is no name for a dataset"),
+        ({"name": "full"}, "the study has a dataset of its own called full"),
+        ({"grouping": "manual"}, "--groups: is required"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else next(iter(value.items()))[1],
+)
+def test_a_wrong_flag_is_named(change, said):
+    with pytest.raises(UsageError, match=said):
+        make({**GOOD, **change})
+
+
+def test_all_problems_of_all_recipes_are_told_at_once():
+    with pytest.raises(UsageError) as caught:
+        make({**GOOD, "num_groups": 1}, {**GOOD, "name": "bad", "folds": 2}, GOOD)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("--recipes r.json: ") for line in lines)
+    assert "two recipes have this name" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is no JSON"),
+        ("{}", "must be a list of 1 to 1000 recipes"),
+        ("[]", "must be a list of 1 to 1000 recipes"),
+        ("[" * 100_000, "is no JSON"),
+        ("[3]", "recipe 1: is no object"),
+        ('[{"grouping": "wordnet"}]', "recipe 1: has no name"),
+        ('[{"name": "a", "seed": null}]', "recipe 1: seed is neither text"),
+    ],
+    ids=["broken", "object", "empty", "deep", "number", "nameless", "null"],
+)
+def test_a_bad_file_is_refused(tmp_path, text, said):
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        recipes.read_recipes(str(path))
+
+
+def test_sizes_of_imagenet_are_those_of_the_presets():
+    sizes, note = defaults.choose_sizes(1000, 1_281_167)
+    assert sizes[:3] == [Size(200, 500), Size(100, 1000), Size(20, 5000)]
+    assert len(sizes) == 6
+    assert "presets" in note
+
+
+def test_a_smaller_input_has_the_same_share_of_classes_and_images():
+    sizes, note = defaults.choose_sizes(100, 128_116)
+    assert sizes == [
+        Size(20, 499),
+        Size(10, 999),
+        Size(2, 4999),
+        Size(2, 2499),
+        Size(10, 499),
+    ]
+    assert "N × 100/1000" in note
+
+
+def test_default_recipes_are_groupings_times_samplers_times_sizes():
+    listed = dict(defaults.list_recipes([Size(4, 30)], num_classes=12, num_manual=None))
+    assert len(listed) == 6 * 2
+    assert listed["all_classes_n12_m10"] == {
+        "grouping": "all_classes",
+        "images_per_group": "10",
+    }
+    assert listed["wordnet_n4_m30_difficulty"] == {
+        "grouping": "wordnet",
+        "num_groups": "4",
+        "images_per_group": "30",
+        "sampling": "difficulty",
+    }
+    assert len(make(*({"name": name, **flags} for name, flags in listed.items()))) == 12
+
+
+def test_a_table_of_groups_is_one_more_grouping():
+    listed = dict(defaults.list_recipes([Size(4, 30)], num_classes=12, num_manual=3))
+    assert listed["manual_n3_m40"] == {"grouping": "manual", "images_per_group": "40"}

@@ -1,0 +1,79 @@
+"""Steps: each is a process, run once; what it says is passed on, but for its errors."""
+
+import pytest
+
+from pipelines.studying import running
+from pipelines.studying.running import RefusedError, Runner, Step
+from transforms.records import UsageError
+
+
+def make_step(root, *words: str, files=()) -> Step:
+    output = root / "groups"
+    return Step(
+        "group",
+        "group",
+        ("--grouping=random_groups", f"--output={output}", *words),
+        str(output / "groups.csv"),
+        files,
+    )
+
+
+@pytest.fixture
+def runner(tmp_path):
+    with running.hold(str(tmp_path)) as lock:
+        yield Runner(str(tmp_path), lock)
+
+
+def test_a_step_is_run_once(runner, tmp_path):
+    step = make_step(tmp_path, "--num_groups=5")
+    assert not runner.is_finished(step)
+    runner.run(step)
+    assert runner.is_finished(step)
+    before = (tmp_path / "groups/groups.csv").stat().st_mtime_ns
+    runner.run(step)
+    assert (tmp_path / "groups/groups.csv").stat().st_mtime_ns == before
+
+
+def test_other_words_or_another_table_make_another_step(runner, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("a")
+    step = make_step(tmp_path, "--num_groups=5", files=(str(table),))
+    runner.run(step)
+    assert runner.is_finished(step)
+    other = make_step(tmp_path, "--num_groups=6", files=(str(table),))
+    assert runner.is_another(other)
+    table.write_text("b")
+    assert runner.is_another(step)
+
+
+def test_a_step_whose_result_is_gone_is_not_finished(runner, tmp_path):
+    step = make_step(tmp_path, "--num_groups=5")
+    runner.run(step)
+    (tmp_path / "groups/groups.csv").unlink()
+    assert not runner.is_finished(step)
+
+
+def test_a_refused_step_tells_why_once(runner, tmp_path, capsys):
+    with pytest.raises(RefusedError, match="--num_groups 1: must be at least 2"):
+        runner.run(make_step(tmp_path, "--num_groups=1"))
+    assert "must be at least" not in capsys.readouterr().err
+
+
+def test_one_study_at_a_time(tmp_path):
+    with (
+        running.hold(str(tmp_path)),
+        pytest.raises(UsageError, match="another study is at work there"),
+        running.hold(str(tmp_path)),
+    ):
+        pass
+    with running.hold(str(tmp_path)):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(UsageError, match="nothing can be written there"),
+        running.hold(str(tmp_path / "file" / "study")),
+    ):
+        pass

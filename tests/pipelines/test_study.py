@@ -1,0 +1,291 @@
+"""The study job: recipes and a mini-ImageNet in, one ranked table out."""
+
+import csv
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import study
+from pipelines.options import parse
+from pipelines.studying import planning, running, working
+from pipelines.studying.options import StudyOptions
+from pipelines.studying.running import Runner, Step
+from transforms.records import UsageError
+
+RECIPES = [
+    {
+        "name": "pairs",
+        "grouping": "random_groups",
+        "num_groups": 3,
+        "images_per_group": 20,
+    },
+    {
+        "name": "mixed",
+        "grouping": "confusion",
+        "num_groups": 2,
+        "images_per_group": 20,
+        "sampling": "difficulty",
+    },
+]
+FLAGS = {
+    "models": "linear,mlp,cnn_small",
+    "epochs": "2",
+    "subset_epochs": "1",
+    "batch_size": "32",
+    "image_size": "32",
+    "train_size": "16",
+    "reference_model": "mlp",
+}
+FIRST_MODEL = "models/full/linear/seed0/model.json"
+
+
+class InThisProcess(Runner):
+    """Runs steps without a process each: TensorFlow starts once."""
+
+    def _run(self, step: Step) -> tuple[int, list[str]]:
+        try:
+            importlib.import_module(f"pipelines.{step.job}").main(list(step.words))
+        except SystemExit as error:
+            return int(error.code or 0), [f"{step.name} was refused"]
+        return 0, []
+
+
+@pytest.fixture(scope="session")
+def recipes(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("recipes") / "recipes.json"
+    path.write_text(json.dumps(RECIPES))
+    return path
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_bytes())
+
+
+def command_line(imagenet: Path, output: Path, **flags: object) -> list[str]:
+    chosen = {"input": imagenet, "output": output, **FLAGS, **flags}
+    return [f"--{name}={value}" for name, value in chosen.items() if value is not None]
+
+
+def run_here(words: list[str]) -> None:
+    """Run a study in this process."""
+    options, _, _ = parse(StudyOptions, words, prog="", takes_beam_flags=False)
+    root = options.output
+    with running.hold(root) as lock:
+        runner = InThisProcess(root, lock)
+        working.work(planning.plan(options, root, runner), runner)
+
+
+def refuse(capsys, words: list[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        study.main(words)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def kill_behind(file: Path, words: list[str]) -> None:
+    """Start a study, and kill it and its step as soon as a file is there."""
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.study", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    while not file.exists():
+        assert begun.poll() is None, begun.communicate()[1]
+        time.sleep(0.02)
+    os.killpg(begun.pid, signal.SIGKILL)
+    begun.communicate()
+    while is_held(file.parents[4]):  # until the last process is gone
+        time.sleep(0.02)
+
+
+def is_held(root: Path) -> bool:
+    try:
+        with running.hold(str(root)):
+            return False
+    except UsageError:
+        return True
+
+
+@pytest.fixture(scope="session")
+def killed(mini_imagenet: Path, recipes: Path, tmp_path_factory) -> Path:
+    """A study that was killed behind its first trained model, and then went on."""
+    root = tmp_path_factory.mktemp("killed") / "study"
+    words = command_line(mini_imagenet, root, recipes=recipes)
+    kill_behind(root / FIRST_MODEL, words)
+    assert not (root / "study.json").exists()
+    run_here(words)
+    return root
+
+
+def test_a_killed_study_goes_on_to_the_results_of_one_that_was_not(
+    killed, mini_imagenet, recipes, tmp_path
+):
+    words = command_line(
+        mini_imagenet,
+        tmp_path / "whole",
+        recipes=recipes,
+        confusion=killed / "confusion/confusion.npz",  # the same, made beforehand
+        difficulty=killed / "difficulty/difficulty.parquet",
+    )
+    run_here(words)
+    assert not (tmp_path / "whole/datasets/halves").exists()
+    for name in ("study.json", "study.csv", "study.html", "study.svg"):
+        assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_results_are_one_row_a_recipe_with_links_to_evaluations(killed):
+    found = read_json(killed / "study.json")
+    assert [row["rank"] for row in found["recipes"]] == [1, 2]
+    assert (found["epochs"], found["subset_epochs"]) == (2, 1)
+    assert found["left_out"] == found["waiting"] == []
+    rows = {row["recipe"]: row for row in found["recipes"]}
+    assert (rows["pairs"]["num_groups"], rows["pairs"]["train_images"]) == (3, 60)
+    assert (rows["mixed"]["num_groups"], rows["mixed"]["train_images"]) == (2, 40)
+    assert rows["mixed"]["flags"]["grouping"] == "confusion"
+    with (killed / "study.csv").open() as file:
+        listed = [row["recipe"] for row in csv.DictReader(file)]
+    assert listed == list(rows)
+    page = (killed / "study.html").read_text()
+    for name in rows:
+        report = read_json(killed / f"evaluations/{name}/report.json")
+        assert report["subsets"][0]["ranks"]["tau"] == rows[name]["tau"]
+        assert f'href="evaluations/{name}/report.html"' in page
+    assert str(killed) not in page + (killed / "study.json").read_text()
+
+
+def test_confusion_and_difficulty_are_made_by_models_of_the_other_half(killed):
+    table = pq.read_table(killed / "difficulty/difficulty.parquet").to_pylist()
+    assert len(table) == 120
+    assert {row["fold"] for row in table} == {"a", "b"}
+    assert (killed / "models/fold_a/mlp/seed0/model.json").exists()
+    assert not (killed / "models/fold_a/linear").exists()
+    used = read_json(killed / "datasets/mixed/1.0.0/__meta__/recipe.json")
+    assert used["grouping"] == "confusion"
+
+
+def test_the_same_command_again_does_nothing(killed, mini_imagenet, recipes, capsys):
+    root = killed
+    before = (root / "study.json").read_bytes()
+    study.main(command_line(mini_imagenet, root, recipes=recipes))
+    told = capsys.readouterr()
+    assert told.out == f"{root}\n"
+    assert "step " not in told.err
+    assert "nothing is left to train" in told.err
+    assert (root / "study.json").read_bytes() == before
+
+
+def test_a_recipe_that_build_refuses_is_left_out_of_a_study_that_was_moved(
+    killed, mini_imagenet, tmp_path
+):
+    root = shutil.copytree(killed, tmp_path / "moved")
+    scores = pq.read_table(killed / "difficulty/difficulty.parquet")
+    pq.write_table(scores.slice(5), tmp_path / "part.parquet")
+    short = {
+        **RECIPES[0],
+        "name": "short",
+        "sampling": "difficulty",
+        "difficulty": str(tmp_path / "part.parquet"),
+    }
+    path = tmp_path / "recipes.json"
+    path.write_text(json.dumps([*RECIPES, short]))
+    run_here(command_line(mini_imagenet, root, recipes=path))
+    found = read_json(root / "study.json")
+    before = read_json(killed / "study.json")
+    assert found["recipes"] == before["recipes"]
+    (left,) = found["left_out"]
+    assert left["name"] == "short"
+    assert "short" in (root / "study.csv").read_text()
+    assert "1 recipe left out" in (root / "study.html").read_text()
+
+
+def test_another_input_is_refused(killed, kaggle_tree, recipes, capsys):
+    said = refuse(capsys, command_line(kaggle_tree, killed, recipes=recipes))
+    assert "holds a study of another --input" in said
+
+
+def test_a_recipe_that_became_another_is_refused(
+    killed, mini_imagenet, tmp_path, capsys
+):
+    root = killed
+    changed = [{**RECIPES[0], "images_per_group": 15}, RECIPES[1]]
+    path = tmp_path / "changed.json"
+    path.write_text(json.dumps(changed))
+    said = refuse(capsys, command_line(mini_imagenet, root, recipes=path))
+    (error,) = [line for line in said.splitlines() if "error: " in line]
+    assert error.startswith("error: build_pairs: --output: ")
+    assert "holds another dataset" in error
+
+
+def test_two_studies_at_one_place_are_refused(killed, mini_imagenet, recipes, capsys):
+    root = killed
+    words = command_line(mini_imagenet, root, recipes=recipes)
+    with running.hold(str(root)):
+        assert "another study is at work there" in refuse(capsys, words)
+
+
+def test_dry_run_tells_all_and_writes_nothing(mini_imagenet, tmp_path, capsys):
+    root = tmp_path / "study"
+    study.main([*command_line(mini_imagenet, root), "--dry_run"])
+    told = capsys.readouterr().out
+    assert not root.exists()
+    assert "sizes: the input is too small for the presets" in told
+    assert "  wordnet_n2_m4: 2 groups, 8 training images" in told
+    assert "wordnet_n2_m4_difficulty" in told
+    assert "training: 3 models with 1 seed loop through" in told
+    assert "GB are free" in told
+    assert "time: not known before a model has been trained" in told
+
+
+def test_infeasible_recipes_are_all_named_before_anything_is_built(
+    mini_imagenet, tmp_path, capsys
+):
+    path = tmp_path / "recipes.json"
+    many = {**RECIPES[0], "name": "many", "num_groups": 7}
+    large = {**RECIPES[0], "name": "large", "images_per_group": 41}
+    unknown = {**large, "name": "unknown", "grouping": "confusion"}
+    path.write_text(json.dumps([*RECIPES, many, large, unknown]))
+    root = tmp_path / "study"
+    said = refuse(capsys, command_line(mini_imagenet, root, recipes=path))
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 3
+    assert "many: " in errors[0]
+    assert "large: --images_per_group 41: too many for 3 of 3 groups" in errors[1]
+    assert "unknown: --images_per_group 41: 3 groups need 123" in errors[2]
+    assert not (root / "datasets").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"models": "linear,mpl"}, "--models mpl: no such model; did you mean mlp?"),
+        ({"seeds": "0,x"}, "--seeds x: is not a whole number"),
+        ({"seeds": "1,1"}, "--seeds 1,1: one is given twice"),
+        ({"epochs": "0"}, "--epochs 0: must be 1 to"),
+        ({"subset_epochs": "0"}, "--subset_epochs 0: must be 1 to"),
+        ({"learning_rate": "fast"}, "--learning_rate fast: is not a number"),
+        ({"train_size": "4"}, "--train_size 4: must be"),
+        ({"recipes": "gone.json"}, "--recipes gone.json: no such file"),
+        ({"reference_model": "mpl"}, "--reference_model mpl: no such model"),
+        ({"models": "linear,mlp"}, "--models linear,mlp: a ranking needs 3"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
+)
+def test_wrong_flags_are_named(mini_imagenet, tmp_path, capsys, flags, said):
+    words = command_line(mini_imagenet, tmp_path / "study", **flags)
+    assert said in refuse(capsys, words)
+    assert not (tmp_path / "study").exists()
+
+
+def test_an_index_that_is_not_there_is_refused(tmp_path, capsys):
+    words = command_line(tmp_path / "gone.parquet", tmp_path / "study")
+    assert "gone.parquet" in refuse(capsys, words)

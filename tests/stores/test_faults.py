@@ -1,0 +1,101 @@
+"""A store that fails: the same bytes come out, or what failed is said clearly."""
+
+import itertools
+
+import pytest
+
+from pipelines import build
+from tests import building
+from tests.stores.copying import checksums, upload
+from transforms import paths, storage, store_clients
+from transforms.records import DataError
+
+BUCKET = "s3://photographs"
+FAULTS = [500, 503, 429, "reset", "short", "slow"]
+SMALL = {"num_groups": 2, "images_per_group": 10, "min_validation_images": 10}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Give up after three tries, and after two seconds without a byte."""
+    monkeypatch.setattr(store_clients, "_MAX_RETRIES", 3)
+    monkeypatch.setattr(store_clients, "REQUEST_TIMEOUT_S", 1.0)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_read_that_fails_once_is_tried_again(faulty, fault):
+    faulty.objects["image"] = bytes(range(200))
+    faulty.fail(fault, key="image")
+    assert storage.read_range(f"{BUCKET}/image", 10, 100) == bytes(range(10, 110))
+    assert not faulty.num_waiting
+
+
+@pytest.mark.parametrize("fault", [503, "reset"])
+def test_a_put_that_fails_once_is_tried_again(faulty, fault):
+    faulty.fail(fault, method="PUT")
+    storage.write(BUCKET, "file", b"12345")
+    assert faulty.objects == {"file": b"12345"}
+    assert not faulty.num_waiting
+
+
+def test_a_store_that_stays_busy_is_an_error_not_damage(faulty):
+    faulty.objects["416"] = bytes(200)
+    faulty.fail(503, times=99)
+    with pytest.raises(OSError, match="503") as error:
+        storage.read_range(f"{BUCKET}/416", 0, 100)
+    assert error.value.filename == f"{BUCKET}/416"
+
+
+def test_no_permission_is_said_so(faulty):
+    faulty.denied = "GET"
+    faulty.objects["image"] = bytes(200)
+    with pytest.raises(PermissionError, match="no permission"):
+        storage.read_range(f"{BUCKET}/image", 0, 100)
+
+
+def test_a_changed_object_is_damage(faulty):
+    faulty.objects["image"] = bytes(200)
+    assert storage.num_bytes(f"{BUCKET}/image") == 200
+    faulty.objects["image"] = bytes(range(200))
+    with pytest.raises(DataError, match="not what it was"):
+        storage.read_range(f"{BUCKET}/image", 0, 100)
+
+
+def test_listing_goes_on_behind_each_page(faulty):
+    faulty.page = 7
+    faulty.objects |= {f"many/{number:03}": b"" for number in range(50)}
+    faulty.fail(503)
+    names = [entry.name for entry in storage.list_folder(f"{BUCKET}/many")]
+    assert names == [f"{number:03}" for number in range(50)]
+
+
+def test_a_build_among_faults_has_the_same_bytes(faulty, mini_imagenet, tmp_path):
+    source = upload(mini_imagenet, f"{BUCKET}/imagenet")
+    storm = [fault for kind in FAULTS for fault in (*[None] * 9, kind)]
+    faulty.storm = itertools.cycle(storm)
+    faulty.asked.clear()
+    build.main(building.command_line(source, f"{BUCKET}/out", **SMALL))
+    faulty.storm = iter(())
+    assert len(faulty.asked) > 2 * len(storm), "each fault was met, twice"
+    local = building.run(mini_imagenet, tmp_path, **SMALL)
+    assert checksums(f"{BUCKET}/out/small/1.0.0") == building.checksums(local)
+
+
+def test_a_build_whose_store_refuses_writes_is_no_dataset(faulty, mini_imagenet, capfd):
+    faulty.fail(503, method="PUT", key=".*/train/.*", times=999)
+    with pytest.raises(SystemExit) as ended:
+        build.main(building.command_line(mini_imagenet, f"{BUCKET}/out", **SMALL))
+    assert ended.value.code == 1
+    err = capfd.readouterr().err
+    assert "503" in err.splitlines()[-1]
+    assert not storage.exists(f"{BUCKET}/out/small/1.0.0/{paths.COMPLETE}")
+
+
+def test_a_build_into_a_bucket_without_permission_is_a_mistake(
+    faulty, mini_imagenet, capfd
+):
+    faulty.denied = "PUT"
+    with pytest.raises(SystemExit) as ended:
+        build.main(building.command_line(mini_imagenet, f"{BUCKET}/out", **SMALL))
+    assert ended.value.code == 2
+    assert "nothing can be written there" in capfd.readouterr().err

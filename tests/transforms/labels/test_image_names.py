@@ -1,0 +1,56 @@
+import pytest
+
+from transforms.labels.image_names import ImageName, find_wnid, parse
+from transforms.records import UsageError
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("n01440764_10026_n01440764.JPEG", ("n01440764_10026.JPEG", "n01440764")),
+        (
+            "ILSVRC2012_val_00000001_n01751748.JPEG",
+            ("ILSVRC2012_val_00000001.JPEG", "n01751748"),
+        ),
+        ("train/n01440764_10026.jpg", ("n01440764_10026.jpg", "n01440764")),
+        ("ILSVRC2012_val_00000001.JPEG", ("ILSVRC2012_val_00000001.JPEG", "")),
+        ("n01440764.JPEG", ("n01440764.JPEG", "")),
+        ("cat.png", ("cat.png", "")),
+    ],
+    ids=str,
+)
+def test_name_and_class_are_parted(path, expected):
+    assert parse(path) == ImageName(*expected)
+
+
+@pytest.mark.parametrize(
+    ("by_name", "label", "names", "expected"),
+    [
+        ("n01440764", 0, (), "n01440764"),
+        ("", 1, (), "n01443537"),
+        ("n01440764", None, (), "n01440764"),
+        ("", "n99999999", (), "n99999999"),
+        ("", 1, ("n00000001", "n00000002"), "n00000002"),
+    ],
+    ids=["both", "label", "name", "wnid", "names"],
+)
+def test_class_is_found(by_name, label, names, expected):
+    assert find_wnid(by_name, label, names=names, where="here") == expected
+
+
+@pytest.mark.parametrize(
+    ("by_name", "label", "expected"),
+    [
+        ("", None, "here: neither a label nor the name tells the class"),
+        ("", -1, "here: the label is '-1', neither a wnid nor 0 to 999"),
+        ("n01440764", 1000, "here: the label is '1000', neither"),
+        ("", "cat", "here: the label is 'cat', neither"),
+        ("", 1.0, "here: the label is '1.0', neither"),
+        ("n01443537", 0, "here: label 0 is n01440764, and its name says n01443537"),
+        ("n01443537", "n01440764", "here: it is n01440764, and its name says n0144353"),
+    ],
+    ids=["none", "test", "too large", "name", "float", "conflict", "two wnids"],
+)
+def test_class_that_is_not_clear_is_an_error(by_name, label, expected):
+    with pytest.raises(UsageError, match=expected):
+        find_wnid(by_name, label, where="here")

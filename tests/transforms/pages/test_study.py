@@ -1,0 +1,88 @@
+"""The study's page and figure, of made-up scores."""
+
+import dataclasses
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tests.transforms.scoring.test_study_ranking import score
+from transforms.pages.study import StudyPage, make_page
+from transforms.pages.study_figure import draw_study, make_svg
+from transforms.scoring.study_ranking import rank
+
+
+def make(scores, **changes) -> str:
+    ranked = rank(scores)
+    page = StudyPage(
+        ranked=ranked,
+        links={s.name: f"evaluations/{s.name}/report.html" for s in scores},
+        left_out=[],
+        waiting=[],
+        models=["mlp", "cnn"],
+        num_seeds=1,
+        epochs=5,
+        subset_epochs=5,
+        warnings=[],
+    )
+    return make_page(dataclasses.replace(page, **changes)).decode()
+
+
+BEST = score("best", 0.9, (0.7, 1.0))
+TIED = score("tied", 0.8, (0.6, 1.0), looped=None)
+WORST = score("worst", -0.5, (-0.9, -0.1))
+
+
+def test_recipes_stand_in_order_linked_and_ties_are_marked():
+    page = make([WORST, TIED, BEST])
+    assert re.findall(r'href="evaluations/(\w+)/report.html"', page) == [
+        "best",
+        "tied",
+        "worst",
+    ]
+    assert page.count("a tie with the best") == 1
+    assert "0.900 (0.70 to 1.00)" in page
+    assert "never clear" in page
+    assert "but 1 of the 2 others cannot be told from it" in page
+
+
+def test_left_out_waiting_and_warnings_are_told_and_escaped():
+    page = make(
+        [BEST],
+        left_out=[("tiny", "<b>too few</b>")],
+        waiting=["later"],
+        warnings=["few models"],
+    )
+    assert "1 recipe left out, and why" in page
+    assert "&lt;b&gt;too few&lt;/b&gt;" in page
+    assert "1 more to come" in page
+    assert "few models" in page
+
+
+def test_a_study_without_results_has_a_page():
+    assert "No recipe could be evaluated." in make([])
+    assert draw_study([]) == ""
+    assert draw_study(rank([score("a", None)])) == ""
+
+
+@pytest.mark.parametrize("count", [1, 3, 60])
+def test_the_figure_has_a_mark_and_a_label_for_each_recipe(count):
+    scores = [
+        score(f"recipe_{n}", 0.9 - n / 100, (0.5, 1.0), looped=10 ** (2 + n % 3))
+        for n in range(count)
+    ]
+    svg = ET.fromstring(make_svg(draw_study(rank(scores))))
+    titles = [e.text for e in svg.iter("{http://www.w3.org/2000/svg}title")]
+    assert sum("τ-b 0" in (text or "") for text in titles) == count
+    names = [
+        e.text
+        for e in svg.iter("{http://www.w3.org/2000/svg}text")
+        if e.get("class") == "name"
+    ]
+    assert "1 recipe_0" in names
+    assert len(names) == len(set(names)) <= count
+
+
+def test_never_clear_marks_are_hollow_and_in_the_legend():
+    assert "never clear" in draw_study(rank([BEST, TIED]))
+    assert "never clear" not in draw_study(rank([BEST, WORST]))

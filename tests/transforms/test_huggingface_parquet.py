@@ -1,0 +1,121 @@
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests import making_layouts
+from tests.making_layouts import LaidImage
+from transforms.layouts import huggingface_parquet as layout
+from transforms.records import UsageError
+
+IMAGE = LaidImage("train", "n01440764", "n01440764_1", b"image")
+
+
+def read(path):
+    found = layout.find(str(path))
+    return [image for piece in found.pieces for image in layout.read(piece)]
+
+
+def write(path, rows, schema=None):
+    """Write one file of these rows, as training images."""
+    schema = schema or making_layouts.huggingface_schema()
+    pq.write_table(pa.Table.from_pylist(rows, schema), path / "train-00-of-01.parquet")
+    return path
+
+
+def make_row(path="n01440764_1.JPEG", label=0):
+    return {"image": {"bytes": b"x", "path": path}, "label": label}
+
+
+def test_places_are_row_groups_and_rows(huggingface_parquet):
+    refs = read(huggingface_parquet)
+    assert {ref.encoding for ref in refs} == {"parquet"}
+    first = [ref for ref in refs if ref.uri.endswith("train-00000-of-00002.parquet")]
+    assert [(ref.offset, ref.length) for ref in first] == [
+        divmod(number, 7) for number in range(60)
+    ]
+
+
+def test_folder_of_the_files_themselves_is_recognised(huggingface_parquet):
+    whole, inside = read(huggingface_parquet), read(huggingface_parquet / "data")
+    assert [ref._replace(uri=f"data/{ref.uri}") for ref in inside] == whole
+
+
+def test_test_images_and_missing_files_are_told(huggingface_parquet, tmp_path):
+    folder = shutil.copytree(huggingface_parquet, tmp_path / "copy")
+    (folder / "data/train-00000-of-00002.parquet").unlink()
+    assert layout.find(str(folder)).notes == (
+        f"{folder}: the files of test are left out",
+        f"{folder}: 1 of 2 files of train are not there (the first is number 0)",
+    )
+
+
+def test_no_byte_of_an_image_is_read(huggingface_parquet, tmp_path):
+    """The pages of the images may as well not be there."""
+    folder = shutil.copytree(huggingface_parquet, tmp_path / "copy")
+    for path in (folder / "data").glob("train*"):
+        data = bytearray(path.read_bytes())
+        footer = pq.read_metadata(path)
+        for number in range(footer.num_row_groups):
+            chunk = footer.row_group(number).column(0)
+            assert chunk.path_in_schema == "image.bytes"
+            start = chunk.dictionary_page_offset or chunk.data_page_offset
+            data[start : start + chunk.total_compressed_size] = bytes(
+                chunk.total_compressed_size
+            )
+        path.write_bytes(data)
+    assert read(folder) == read(huggingface_parquet)
+
+
+def test_labels_that_are_named_by_wnids_are_these(tmp_path):
+    schema = making_layouts.huggingface_schema()
+    names = b'{"info": {"features": {"label": {"names": ["n02012849", "n01440764"]}}}}'
+    schema = schema.with_metadata({"huggingface": names})
+    (ref,) = read(write(tmp_path, [make_row("a_b.JPEG", 1)], schema))
+    assert (ref.key, ref.wnid) == ("a_b", "n01440764")
+
+
+def test_wnid_beside_the_label_is_the_class(tmp_path):
+    schema = pa.schema([*making_layouts.huggingface_schema(), ("wnid", pa.string())])
+    rows = [{**make_row(label=17), "wnid": "n01440764"}]
+    (ref,) = read(write(tmp_path, rows, schema))
+    assert ref.wnid == "n01440764"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (make_row(label=1), "label 1 is n01443537, and its name says n01440764"),
+        (make_row(label=-1), "the label is '-1', neither a wnid nor 0 to 999"),
+        (make_row(path=None), "row 0 of row group 0 has no image.path"),
+        ({"image": None, "label": 0}, "row 0 of row group 0 has no image.path"),
+        (make_row(path="a b.JPEG"), "'a b.JPEG' cannot be a key"),
+    ],
+    ids=["conflict", "no label", "no path", "no image", "name"],
+)
+def test_bad_row_is_an_error_with_its_place(tmp_path, row, problem):
+    write(tmp_path, [row])
+    with pytest.raises(UsageError, match=rf"train-00-of-01\.parquet.*{problem}"):
+        read(tmp_path)
+
+
+def test_parquet_of_other_things_is_an_error_at_once(tmp_path):
+    write(tmp_path, [{"text": "x"}], pa.schema([("text", pa.string())]))
+    with pytest.raises(UsageError, match="has no columns image"):
+        layout.find(str(tmp_path))
+
+
+def test_truncated_file_is_an_error(huggingface_parquet, tmp_path):
+    folder = shutil.copytree(huggingface_parquet, tmp_path / "copy")
+    path = folder / "data/train-00000-of-00002.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UsageError, match="not a whole Parquet file"):
+        layout.find(str(folder))
+
+
+def test_index_of_ours_is_no_input(tmp_path):
+    write(tmp_path, [make_row()]).joinpath("train-00-of-01.parquet").rename(
+        tmp_path / "imagenet.parquet"
+    )
+    assert layout.find(str(tmp_path)) is None

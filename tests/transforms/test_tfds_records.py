@@ -1,0 +1,71 @@
+import shutil
+
+import pytest
+
+from tests import making_layouts
+from tests.making_layouts import LaidImage
+from transforms import examples
+from transforms.layouts import tfds_records as layout
+from transforms.records import UsageError
+
+IMAGE = LaidImage("train", "n01440764", "n01440764_1", b"image")
+
+
+def read(path):
+    found = layout.find(str(path))
+    return [image for piece in found.pieces for image in layout.read(piece)]
+
+
+def test_every_folder_above_the_files_gives_the_same(tfds_records):
+    refs = read(tfds_records)
+    assert len(refs) == 150
+    for folder, prefix in (
+        (tfds_records.parent, "5.1.0/"),
+        (tfds_records.parents[1], "imagenet2012/5.1.0/"),
+    ):
+        assert read(folder) == [r._replace(uri=f"{prefix}{r.uri}") for r in refs]
+
+
+def test_newest_version_is_taken(tmp_path):
+    for version in ("5.9.0", "5.10.0", "5.0.0"):
+        image = IMAGE._replace(key=f"n01440764_{version.split('.')[1]}")
+        making_layouts.write_tfds(tmp_path / version, [image])
+    assert [ref.key for ref in read(tmp_path)] == ["n01440764_10"]
+
+
+def test_test_images_and_missing_files_are_told(tfds_records, tmp_path):
+    folder = shutil.copytree(tfds_records, tmp_path / "copy")
+    (folder / "imagenet2012-train.tfrecord-00001-of-00002").unlink()
+    assert layout.find(str(folder)).notes == (
+        f"{folder}: the files of test are left out",
+        f"{folder}: 1 of 2 files of train are not there (the first is number 1)",
+    )
+
+
+def test_bytes_lie_in_the_file_as_they_are(tfds_records):
+    for ref in read(tfds_records):
+        assert ref.encoding == "raw"
+        data = (tfds_records / ref.uri).read_bytes()[ref.offset :][: ref.length]
+        assert data[:2] in {b"\xff\xd8", b"\x89P"}
+
+
+@pytest.mark.parametrize(
+    ("features", "problem"),
+    [
+        ({"image": b"x", "label": 0}, "has no image and file_name"),
+        ({"file_name": b"n01440764_1.JPEG", "label": 0}, "has no image and file_name"),
+        (
+            {"file_name": b"n01440764_1.JPEG", "image": b"x", "label": 9},
+            "label 9 is n01518878, and its name says n01440764",
+        ),
+        ({"file_name": b"a.JPEG", "image": b"x"}, "neither a label nor the name"),
+        ({"file_name": b"a.JPEG", "image": b"x", "label": -1}, "the label is '-1'"),
+    ],
+    ids=["no name", "no image", "conflict", "no label", "test"],
+)
+def test_bad_record_is_an_error_with_its_place(tmp_path, features, problem):
+    record = examples._field(1, examples._encode_features(features))
+    path = tmp_path / "imagenet2012-train.tfrecord-00000-of-00001"
+    path.write_bytes(examples.frame(record))
+    with pytest.raises(UsageError, match=rf"the record at byte 12.*{problem}"):
+        read(tmp_path)

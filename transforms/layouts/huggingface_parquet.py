@@ -1,0 +1,138 @@
+"""Hugging Face's Parquet files: [data/]train-00000-of-00294.parquet and validation."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms import image_bytes, storage
+from transforms.labels import image_names
+from transforms.labels.classes import is_wnid
+from transforms.pieces import (
+    SPLIT_OF,
+    Found,
+    Piece,
+    ShardName,
+    describe_missing,
+    make_ref,
+)
+from transforms.records import ImageRef, Stray, UsageError
+
+_FILE = re.compile(r"([a-z_]+)-(\d+)-of-(\d+)(?:-[0-9a-f]+)?\.parquet")
+_FOLDER = "data"
+_PATH_COLUMN = "image.path"
+_NO_COLUMNS = (
+    "has no columns image (bytes and path) and label, as Hugging Face's copies of "
+    "ImageNet have"
+)
+
+
+class _Columns(NamedTuple):
+    """What of a file tells the names and classes of its images."""
+
+    names: Sequence[str]  # of the columns
+    label_names: Sequence[str]  # where they are wnids
+
+
+def find(path: str) -> Found | None:
+    """Recognise a folder of such files, or one with them in `data`."""
+    if not storage.is_folder(path):
+        return None
+    entries = storage.list_folder(path)
+    prefix = ""
+    if any(entry.is_folder and entry.name == _FOLDER for entry in entries):
+        inside = storage.list_folder(f"{path}/{_FOLDER}")
+        if any(_FILE.fullmatch(entry.name) for entry in inside):
+            entries, prefix = inside, f"{_FOLDER}/"
+    matches = [m for entry in entries if (m := _FILE.fullmatch(entry.name))]
+    pieces = tuple(
+        Piece(
+            layout="huggingface_parquet",
+            root=path,
+            uri=f"{prefix}{match[0]}",
+            split=SPLIT_OF[match[1]],
+            is_labelled=True,
+        )
+        for match in matches
+        if match[1] in SPLIT_OF
+    )
+    if not pieces:
+        return None
+    with storage.open_input(pieces[0].path) as file:
+        _find_columns(_open(file, pieces[0].path), pieces[0].path)
+    names = [ShardName(m[1], int(m[2]), int(m[3])) for m in matches]
+    return Found(
+        description=f"Hugging Face's Parquet ({len(pieces)} files in {path})",
+        pieces=pieces,
+        notes=tuple(describe_missing(path, names)),
+    )
+
+
+def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+    """Yield the images of one file, whose bytes stay unread."""
+    with storage.open_input(piece.path) as file:
+        opened = _open(file, piece.path)
+        columns = _find_columns(opened, piece.path)
+        for number in range(opened.num_row_groups):
+            table = opened.read_row_group(number, columns=list(columns.names))
+            yield from _read_rows(piece, table, number, columns.label_names)
+
+
+def _open(file: object, path: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        raise UsageError(
+            f"{path}: not a whole Parquet file ({error}); download it again"
+        ) from error
+
+
+def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
+    """See that a file is ImageNet; our own have the class's id beside the label.
+
+    Raises: UsageError: it is not.
+    """
+    stored = [opened.schema.column(number).path for number in range(len(opened.schema))]
+    found = {image_bytes.BYTES_COLUMN, _PATH_COLUMN} <= set(stored)
+    label = next((name for name in ("wnid", "label") if name in stored), None)
+    if not found or label is None:
+        raise UsageError(f"{path}: {_NO_COLUMNS}")
+    return _Columns((_PATH_COLUMN, label), _find_wnids(opened.schema_arrow))
+
+
+def _find_wnids(schema: pa.Schema) -> Sequence[str]:
+    """Return the names of the labels where they are wnids."""
+    try:
+        described = json.loads((schema.metadata or {})[b"huggingface"])
+        names = described["info"]["features"]["label"]["names"]
+        return names if names and all(map(is_wnid, names)) else ()
+    except (KeyError, TypeError, ValueError):
+        return ()
+
+
+def _read_rows(
+    piece: Piece, table: pa.Table, row_group: int, label_names: Sequence[str]
+) -> Iterator[ImageRef | Stray]:
+    image_column, label_column = table.columns
+    rows = zip(image_column.to_pylist(), label_column.to_pylist(), strict=True)
+    for row, (image, label) in enumerate(rows):
+        where = f"{piece.path}: row {row} of row group {row_group}"
+        if not image or not image["path"]:
+            raise UsageError(
+                f"{where} has no image.path; without the names of the images in "
+                "ImageNet nothing can be chosen by them"
+            )
+        found = image_names.parse(image["path"])
+        wnid = image_names.find_wnid(found.wnid, label, names=label_names, where=where)
+        yield make_ref(
+            piece,
+            found.name,
+            uri=piece.uri,
+            offset=row_group,
+            length=row,
+            wnid=wnid,
+            encoding="parquet",
+        )

@@ -1,0 +1,138 @@
+"""Kaggle's zip, unextracted, or class folders in any zip: read by its directory."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from transforms import storage, zips
+from transforms.pieces import Found, Piece, make_ref
+from transforms.records import ImageRef, Stray
+
+KAGGLE = "imagenet-object-localization-challenge.zip"
+LABELS = "LOC_val_solution.csv"
+_TREE = "ILSVRC"  # what the zip becomes when it is extracted
+# A piece is as many entries of the directory as stay small when they are refs.
+_ENTRIES_PER_PIECE = 1 << 16
+_FOLDER = re.compile(
+    rb"(?:ILSVRC/Data/CLS-LOC/|[^/]+/)??(?:(train|val|validation)/)?(?:(n\d{8})/)?"
+)
+_MAX_FOLDERS = 1 << 14
+
+
+class _Kind(NamedTuple):
+    """What a member is by its folder."""
+
+    split: str
+    is_labelled: bool
+
+
+class _Counted(NamedTuple):
+    """What the directory holds."""
+
+    pieces: list[Piece]
+    num_images: Counter[str]  # by split
+    num_others: int
+    first_other: str
+    has_labels: bool
+
+
+def find(path: str) -> Found | None:
+    """Recognise a zip by its members, or a folder where Kaggle's lies unextracted."""
+    archive = _find_archive(path)
+    if archive is None:
+        return None
+    counted = _scan(archive)
+    if not counted.pieces:
+        return None
+    counts = " and ".join(f"{n} {s}" for s, n in sorted(counted.num_images.items()))
+    notes: tuple[str, ...] = ()
+    if counted.num_others:
+        notes = (
+            f"{archive}: {counted.num_others} members are outside train and val and "
+            f"are left out ({counted.first_other}, ...)",
+        )
+    return Found(
+        description=f"zip ({counts} files in {archive})",
+        pieces=tuple(counted.pieces),
+        notes=notes,
+    )
+
+
+def _find_archive(path: str) -> str | None:
+    if not storage.is_folder(path):
+        return path if path.lower().endswith(zips.SUFFIX) else None
+    names = {entry.name for entry in storage.list_folder(path)}
+    return f"{path}/{KAGGLE}" if KAGGLE in names and _TREE not in names else None
+
+
+def _scan(archive: str) -> _Counted:
+    """Part the directory among pieces: flat validation must stay in one."""
+    root, _, uri = archive.rpartition("/")
+    spans: dict[_Kind, list[list[int]]] = {}  # start, end, number of entries
+    num_images: Counter[str] = Counter()
+    num_others, first_other, has_labels = 0, "", False
+    for entry in zips.read_entries(archive, *zips.find_directory(archive)):
+        if entry.name.endswith(b"/"):
+            continue
+        kind = _find_kind(entry.name[: entry.name.rfind(b"/") + 1])
+        if kind is None:
+            num_others += 1
+            first_other = first_other or zips.decode_name(entry)
+            has_labels |= entry.name == LABELS.encode()
+            continue
+        num_images[kind.split] += 1
+        own = spans.setdefault(kind, [])
+        if not own or (kind.is_labelled and own[-1][2] >= _ENTRIES_PER_PIECE):
+            own.append([entry.position, entry.end, 0])
+        own[-1][1:] = entry.end, own[-1][2] + 1
+    pieces = [
+        Piece(
+            layout="kaggle_zip",
+            root=root,
+            uri=uri,
+            split=kind.split,
+            is_labelled=kind.is_labelled,
+            offset=start,
+            length=end - start,
+            labels=f"{archive}/{LABELS}" if has_labels and not kind.is_labelled else "",
+        )
+        for kind, own in sorted(spans.items(), reverse=True)
+        for start, end, _ in own
+    ]
+    return _Counted(pieces, num_images, num_others, first_other, has_labels)
+
+
+@lru_cache(_MAX_FOLDERS)
+def _find_kind(folder: bytes) -> _Kind | None:
+    """Tell what a folder's files are; None when not of a known class or split."""
+    match = _FOLDER.fullmatch(folder)
+    if match is None or not (match[2] or match[1] in {b"val", b"validation"}):
+        return None
+    split = "validation" if match[1] in {b"val", b"validation"} else "train"
+    return _Kind(split, match[2] is not None)
+
+
+def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+    """Yield the images of a part of the directory, of one split."""
+    kind = _Kind(piece.split, piece.is_labelled)
+    finder = zips.DataFinder(piece.path)
+    end = piece.offset + piece.length
+    entries = zips.read_entries(piece.path, piece.offset, end)
+    for entry, next_header in zips.with_next(entries):
+        end_of_folder = entry.name.rfind(b"/") + 1
+        is_folder = end_of_folder == len(entry.name)
+        if is_folder or _find_kind(entry.name[:end_of_folder]) != kind:
+            continue
+        member = finder.find(entry, next_header)
+        *_, folder, name = member.name.rsplit("/", 2)
+        yield make_ref(
+            piece,
+            name,
+            uri=piece.uri,
+            offset=member.offset,
+            length=member.length,
+            wnid=folder if piece.is_labelled else "",
+            encoding="deflate" if member.is_deflated else "raw",
+        )

@@ -1,0 +1,167 @@
+"""A TFRecord file of tf.train.Examples → the features of each, and where bytes lie.
+
+    length, its checksum │ Example { features { name → [value] } } │ checksum
+
+Records and values are hopped over: of an image no byte is read, of a record hardly more
+than what stands around it. The checksum of each length is seen to be right.
+Source: tensorflow/core/lib/io/record_reader, core/example/{example,feature}.proto;
+protobuf.dev, "Encoding".
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from transforms import examples, storage
+from transforms.records import DataError, UsageError
+
+_WINDOW_BYTES = 512  # what stands before or behind an image, in one read
+_FOOTER_BYTES = 4
+_VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
+_FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
+_MAX_VARINT_BYTES = 10
+_BYTES_LIST, _INT64_LIST = 1, 3
+_MAX_TEXT_BYTES = 256
+
+
+class Span(NamedTuple):
+    """Bytes of the file: [start, end)."""
+
+    start: int
+    end: int
+
+
+class _Field(NamedTuple):
+    """One field of a message; the bytes of its value."""
+
+    number: int
+    wire_type: int
+    value: Span
+
+
+class Example(NamedTuple):
+    """One record: the features that have exactly one value, by name."""
+
+    start: int
+    integers: Mapping[str, int]
+    spans: Mapping[str, Span]  # bytes, however many
+    texts: Mapping[str, str]  # the short ones of these
+
+
+class Reader:
+    """Reads the records of one file, in order.
+
+    Raises: UsageError: truncated, damaged, or no TFRecord file of tf.train.Examples.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._num_bytes = storage.num_bytes(path)
+        self._start, self._window = 0, b""
+
+    def read_examples(self) -> Iterator[Example]:
+        """Yield every record."""
+        position = 0
+        while position < self._num_bytes:
+            header = self._read(Span(position, position + examples.HEADER_BYTES))
+            length, checksum = header[:8], header[8:]
+            if examples.masked_crc(length) != checksum:
+                raise self._damaged(position)
+            start = position + examples.HEADER_BYTES
+            end = start + int.from_bytes(length, "little")
+            if end + _FOOTER_BYTES > self._num_bytes:
+                raise self._damaged(position)
+            yield self._parse_example(Span(start, end))
+            position = end + _FOOTER_BYTES
+
+    def _parse_example(self, example: Span) -> Example:
+        integers: dict[str, int] = {}
+        spans: dict[str, Span] = {}
+        texts: dict[str, str] = {}
+        for features in self._messages(example):
+            for entry in self._messages(features):
+                parts = {field.number: field.value for field in self._fields(entry)}
+                if parts.keys() != {1, 2}:
+                    raise self._damaged(entry.start)
+                name = self._read_text(parts[1])
+                value = self._parse_feature(parts[2])
+                if isinstance(value, int):
+                    integers[name] = value
+                elif value:
+                    spans[name] = value
+                    if value.end - value.start <= _MAX_TEXT_BYTES:
+                        texts[name] = self._read_text(value)  # while it is at hand
+        return Example(example.start, integers, spans, texts)
+
+    def _read_text(self, span: Span) -> str:
+        if span.end - span.start > _MAX_TEXT_BYTES:
+            raise self._damaged(span.start)
+        return self._read(span).decode("utf-8", "replace")
+
+    def _parse_feature(self, feature: Span) -> int | Span | None:
+        """Return a list's only value; None for numbers with a point, and for others."""
+        for kind in self._fields(feature):
+            values = list(self._fields(kind.value))
+            if len(values) != 1 or kind.number not in {_BYTES_LIST, _INT64_LIST}:
+                return None
+            (value,) = values
+            if kind.number == _BYTES_LIST:
+                return value.value
+            number, end = self._read_varint(value.value)
+            if end == value.value.end:  # else it is a packed list of several
+                return number - (1 << 64) if number >> 63 else number
+        return None
+
+    def _messages(self, message: Span) -> Iterator[Span]:
+        for field in self._fields(message):
+            if field.number == 1 and field.wire_type == _LENGTH_DELIMITED:
+                yield field.value
+
+    def _fields(self, message: Span) -> Iterator[_Field]:
+        position = message.start
+        while position < message.end:
+            tag, start = self._read_varint(Span(position, message.end))
+            number, wire_type = tag >> 3, tag & 7
+            if wire_type == _LENGTH_DELIMITED:
+                length, start = self._read_varint(Span(start, message.end))
+                end = start + length
+            elif wire_type == _VARINT:
+                _, end = self._read_varint(Span(start, message.end))
+            elif wire_type in _FIXED_BYTES:
+                end = start + _FIXED_BYTES[wire_type]
+            else:
+                raise self._damaged(position)
+            if end > message.end:
+                raise self._damaged(position)
+            yield _Field(number, wire_type, Span(start, end))
+            position = end
+
+    def _read_varint(self, span: Span) -> tuple[int, int]:
+        """Return a number of seven bits a byte, lowest first, and where it ends."""
+        value = 0
+        end = min(span.end, span.start + _MAX_VARINT_BYTES)
+        for shift, byte in enumerate(self._read(Span(span.start, end))):
+            value |= (byte & 0x7F) << (7 * shift)
+            if byte < 0x80:
+                return value & ((1 << 64) - 1), span.start + shift + 1
+        raise self._damaged(span.start)
+
+    def _read(self, span: Span) -> bytes:
+        """Read a few bytes, with those that will be wanted next."""
+        at = span.start - self._start
+        if at < 0 or span.end > self._start + len(self._window):
+            wanted = max(span.end - span.start, _WINDOW_BYTES)
+            length = min(wanted, self._num_bytes - span.start)
+            if span.end > span.start + length:
+                raise self._damaged(span.start)
+            try:
+                self._window = storage.read_range(self._path, span.start, length)
+            except DataError as error:
+                raise UsageError(f"{self._path}: {error}") from error
+            self._start, at = span.start, 0
+        return self._window[at : at + span.end - span.start]
+
+    def _damaged(self, position: int) -> UsageError:
+        return UsageError(
+            f"{self._path}: truncated, or no TFRecord file of images (at byte "
+            f"{position}); download it again"
+        )
