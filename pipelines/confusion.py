@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.options import exit_codes, flag, parse
+from pipelines.outputs import find_folder_problems
 from transforms import storage
 from transforms.confusion import confusion_images, confusion_matrix, confusion_picture
 from transforms.confusion.confusion_images import Surveyed
@@ -46,12 +47,7 @@ class ConfusionOptions:
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""
-        if (
-            self.output
-            and Path(self.output).exists()
-            and not Path(self.output).is_dir()
-        ):
-            yield f"--output {self.output}: is a file; name a folder"
+        yield from find_folder_problems(self.output)
 
 
 def define_pipeline(

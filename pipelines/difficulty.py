@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipelines.options import exit_codes, flag, parse
+from pipelines.outputs import find_folder_problems
 from transforms import storage
 from transforms.difficulty import importing, joining
 from transforms.pages import difficulty as difficulty_page
@@ -45,8 +46,7 @@ class DifficultyOptions:
         """Yield what is wrong with the values."""
         if bool(self.predictions) == bool(self.scores):
             yield "--predictions: give either these, or --scores"
-        if self.output and Path(self.output).is_file():
-            yield f"--output {self.output}: is a file; name a folder"
+        yield from find_folder_problems(self.output)
 
 
 def measure(options: DifficultyOptions) -> None:

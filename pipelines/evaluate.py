@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.options import exit_codes, flag, parse
+from pipelines.outputs import find_folder_problems
 
 if TYPE_CHECKING:
     from transforms.scoring.report import Evaluation
@@ -85,10 +86,7 @@ class EvaluateOptions:
             if getattr(self, one) and not getattr(self, other):
                 yield f"--{other}: is required with --{one} ({what})"
         yield from self._find_table_problems()
-        if self.output and any(
-            place.is_file() for place in (Path(self.output), *Path(self.output).parents)
-        ):
-            yield f"--output {self.output}: lies in or is a file; name a folder"
+        yield from find_folder_problems(self.output)
 
     def _find_table_problems(self) -> Iterator[str]:
         for name in ("key_columns", "columns"):

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from pipelines import spelling
 from pipelines.options import exit_codes, flag, parse
+from pipelines.outputs import find_folder_problems
 from transforms.records import UsageError
 from transforms.tables.curves import CurveRow
 from transforms.training import architectures, checkpoint, training_set
@@ -82,10 +83,7 @@ class TrainOptions:
         least, most = _SIZES_PX
         if self.image_size is not None and not least <= self.image_size <= most:
             yield f"--image_size {self.image_size}: must be {least} to {most}"
-        if self.output and any(
-            place.is_file() for place in (Path(self.output), *Path(self.output).parents)
-        ):
-            yield f"--output {self.output}: lies in or is a file; name a folder"
+        yield from find_folder_problems(self.output)
 
     def _find_model_problems(self) -> Iterator[str]:
         names = _split(self.models or ())

@@ -40,6 +40,10 @@ class Places:
         """Name the directory of a dataset."""
         return f"{self.datasets}/{name}/{_VERSION}"
 
+    def mark(self, name: str) -> str:
+        """Name the file that tells of a dataset whether it is finished, and which."""
+        return f"{self.dataset(name)}/{paths.COMPLETE}"
+
     def models(self, name: str) -> str:
         """Name the folder of the models that are trained on a set."""
         return f"{self.root}/models/{name}"
@@ -113,16 +117,23 @@ class Steps:
                 "--keep_probabilities",
                 f"--output={file}",
             )
-            steps.append(Step(f"predict_{fold}", "predict", words, file))
+            asked = (f"{folder}/model.json", places.mark(HALVES))
+            steps.append(Step(f"predict_{fold}", "predict", words, file, asked))
         words = ("--predictions", *files)
         if confusion:
             folder = f"--output={Path(places.confusion).parent}"
             own_words = (*words, "--soft", folder)
-            steps.append(Step("confusion", "confusion", own_words, places.confusion))
+            result = places.confusion
+            steps.append(
+                Step("confusion", "confusion", own_words, result, tuple(files))
+            )
         if difficulty:
             folder = f"--output={Path(places.difficulty).parent}"
             own_words = (*words, folder)
-            steps.append(Step("difficulty", "difficulty", own_words, places.difficulty))
+            result = places.difficulty
+            steps.append(
+                Step("difficulty", "difficulty", own_words, result, tuple(files))
+            )
         return steps
 
     def list_recipe(self, recipe: Recipe, training: Training) -> list[Step]:
@@ -133,15 +144,25 @@ class Steps:
     def list_evaluation(self, recipe: Recipe, training: Training, seed: int) -> Step:
         """Judge a recipe's subset by the full set."""
         report = self._places.report(recipe.name)
+        full, subset = (
+            self._places.curves(name, training) for name in (FULL, recipe.name)
+        )
+        # Predictions beside the curves decide pairs, so that they count as well.
+        files = [
+            f"{Path(path).parent}/{name}"
+            for path in (*full, *subset)
+            for name in ("curves.csv", "predictions.parquet")
+        ]
         words = (
             "--full",
-            *self._places.curves(FULL, training),
+            *full,
             "--subset",
-            *self._places.curves(recipe.name, training),
+            *subset,
             f"--output={Path(report).parent}",
             f"--seed={seed}",
         )
-        return Step(f"evaluate_{recipe.name}", "evaluate", words, report)
+        name = f"evaluate_{recipe.name}"
+        return Step(name, "evaluate", words, report, tuple(files))
 
     def _build(
         self, name: str, words: Sequence[str], files: tuple[str, ...] = ()
@@ -154,8 +175,8 @@ class Steps:
             "--resume",  # where a run was stopped
             *words,
         )
-        result = f"{self._places.dataset(name)}/{paths.COMPLETE}"
-        return Step(f"build_{name}", "build", own, result, files)
+        result = self._places.mark(name)
+        return Step(f"build_{name}", "build", own, result, (self._index, *files))
 
     def _train(
         self, name: str, training: Training, *, dataset: str | None = None
@@ -175,6 +196,7 @@ class Steps:
                     *training.words,
                 ),
                 f"{output}/{training.models[-1]}/seed{seed}/model.json",
+                (self._places.mark(dataset or name),),
             )
             for seed in training.seeds
         ]

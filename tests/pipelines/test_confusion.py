@@ -111,7 +111,7 @@ def test_flags_are_checked(predictions, capsys):
     assert caught.value.code == 2
     err = capsys.readouterr().err
     assert "--sotf: unknown flag; did you mean --soft?" in err
-    assert f"--output {__file__}: is a file; name a folder" in err
+    assert f"--output {__file__}: lies in or is a file; name a folder" in err
 
 
 CLASSES = WNIDS[:5]

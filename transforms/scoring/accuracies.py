@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from transforms.scoring.accuracy_table import Row, read_table
 from transforms.scoring.agreement import RankAgreement
 from transforms.scoring.ranking import FloatArray
 
+# A column of these is no accuracy, or none that is better when it is higher.
+_LOWER_IS_BETTER = re.compile("err|loss|rank|param|diff|time|msec")
 _USUAL_KEYS = ("model", "img_size", "crop_pct")  # as timm's tables are told apart
 _USUAL_COLUMNS = ("top1", "accuracy")
 _SHOWN = 3
@@ -170,7 +173,12 @@ def _has_fractions(name: str, table: Rows) -> bool:
 
 
 def _key(row: Row, keys: Key) -> Key:
-    return tuple(row[name] for name in keys)
+    return tuple(_canonical(row[name]) for name in keys)
+
+
+def _canonical(cell: str) -> str:
+    """Write a number in one way: 1.0 and 1.000 are the same crop."""
+    return f"{float(cell):.12g}" if _is_number(cell) else cell
 
 
 def _choose_columns(
@@ -206,7 +214,7 @@ def _guess_column(table: Rows, path: str, keys: Key) -> str:
     usual = [name for name in _USUAL_COLUMNS if name in numbers]
     if usual:
         return usual[0]
-    if len(numbers) == 1:
+    if len(numbers) == 1 and not _LOWER_IS_BETTER.search(numbers[0].lower()):
         return numbers[0]
     raise UsageError(
         f"--columns: is required for {path} (which holds the score, of "

@@ -7,7 +7,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from transforms.records import UsageError
 from transforms.scoring.curve_files import FoundRow
 from transforms.scoring.ranking import FloatArray
 
+_COUNT_ERROR = 1e-4  # of a number of images, as the digits of a CSV leave it
 _SHOWN = 5
 _SHORT_ID = 8
 
@@ -77,11 +77,22 @@ class CurveSet:
         )
 
     def mean_curves(self) -> FloatArray:
-        """Average the best runs over seeds, shape (models, epochs)."""
-        return np.array([
-            np.mean([run.accuracies for run in self.best_runs(model)], axis=0)
-            for model in self.models
-        ])
+        """Average the best runs over seeds, shape (models, epochs).
+
+        Right images are summed as whole numbers, so that models which got as many
+        right in all tie exactly, in whatever order their seeds are added.
+        """
+        return np.array([self._mean_curve(model) for model in self.models])
+
+    def _mean_curve(self, model: str) -> FloatArray:
+        accuracies = np.array([run.accuracies for run in self.best_runs(model)])
+        counts = accuracies * self.validation_images
+        whole = np.rint(counts)
+        if np.abs(counts - whole).max() > _COUNT_ERROR:  # rounded before they came
+            mean: FloatArray = np.round(accuracies.mean(axis=0), 12)
+            return mean
+        total: FloatArray = whole.sum(axis=0)
+        return total / (self.validation_images * len(accuracies))
 
 
 def gather(found: Sequence[FoundRow]) -> tuple[list[CurveSet], list[str]]:
@@ -206,11 +217,16 @@ def _make_set(rows: Sequence[FoundRow]) -> CurveSet:
     )
 
 
+def find_folder(path: str) -> str:
+    """Return the folder of a file, local or in a bucket."""
+    return path.rpartition("/")[0] or "."
+
+
 def folder_runs(curve_set: CurveSet) -> dict[str, list[Run]]:
     """Return which runs each folder's files hold."""
     runs: dict[str, list[Run]] = defaultdict(list)
     for run in curve_set.runs:
-        runs[str(PurePath(run.path).parent)].append(run)
+        runs[find_folder(run.path)].append(run)
     return dict(runs)
 
 

@@ -91,12 +91,10 @@ def decide_pairs(
       1946, for the degrees of freedom.
     """
     single = accuracies * (1 - accuracies) / num_images
-    means = accuracies
     if shares is None:
         from_images = single[:, np.newaxis] + single
     else:
         wide = shares.astype(np.float64)
-        means = wide.mean(axis=1)
         both = wide @ wide.T
         own = np.diagonal(both)
         squares = own[:, np.newaxis] + own - 2 * both
@@ -107,7 +105,8 @@ def decide_pairs(
         seeds, degrees = noise.variance / noise.num_seeds, noise.degrees
     from_seeds = seeds[:, np.newaxis] + seeds
     variance = from_images + from_seeds
-    difference = means[:, np.newaxis] - means
+    # Of the curves, also where images are known: no pair is decided against them.
+    difference = accuracies[:, np.newaxis] - accuracies
     limit = _find_limit(variance, from_seeds, degrees)
     spread = np.sqrt(variance)
     is_decided = np.abs(difference) > limit * spread

@@ -4,7 +4,6 @@ They are what `pipelines.train` writes: of one model, of the classes or groups t
 was trained on. They let pairs of models be told apart by McNemar's test.
 """
 
-from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 from transforms import storage
 from transforms.records import UsageError
 from transforms.scoring.coarse import BoolArray
-from transforms.scoring.curves import CurveSet, Run, folder_runs
+from transforms.scoring.curves import CurveSet, Run, find_folder, folder_runs
 from transforms.scoring.ranking import FloatArray
 from transforms.tables import predictions_table
 
@@ -60,7 +59,7 @@ def find_right_images(curve_set: CurveSet) -> RightImages:
         rows = []
         for run in curve_set.best_runs(model):
             num_runs += 1
-            folder = str(PurePath(run.path).parent)
+            folder = find_folder(run.path)
             path = f"{folder}/{_PREDICTIONS}"
             if folder not in alone or not storage.exists(path):
                 lacking.append(f"{run.model}, seed {run.seed}")
@@ -107,7 +106,7 @@ def _read(path: str, num_images: int) -> _Answers:
     keys: list[str] = []
     correct: list[BoolArray] = []
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(storage.for_arrow(path))
         if file.metadata.num_rows != num_images:
             raise UsageError(
                 f"has {file.metadata.num_rows} images, the curves {num_images}"

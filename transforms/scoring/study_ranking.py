@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from transforms.records import UsageError
 from transforms.scoring.ranking import Interval
 
+_ENOUGH_MODELS = 6  # that resamples of them may be trusted where all agree
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeScore:
@@ -29,6 +31,7 @@ class RecipeScore:
       looped_full: images until the full set's order is clear; None: never.
       looped_subset: the same of the subset.
       trained_on: images that training went through in all, train images × epochs.
+      num_models: that were ranked.
       warnings: what to know before trusting the figures.
     """
 
@@ -47,6 +50,7 @@ class RecipeScore:
     looped_full: int | None
     looped_subset: int | None
     trained_on: int
+    num_models: int
     gain: float | None
     verdict: str
     reason: str
@@ -90,7 +94,10 @@ def _is_tied(best: RecipeScore, other: RecipeScore) -> bool:
     """Tell whether intervals overlap; without an interval nothing can be told."""
     if best.tau_interval is None or other.tau_interval is None:
         return other.tau is not None
-    return other.tau_interval.high >= best.tau_interval.low
+    low, high = best.tau_interval
+    # A few models that keep their order keep it in every resample: that is no proof.
+    has_width = high > low or best.num_models >= _ENOUGH_MODELS
+    return not has_width or other.tau_interval.high >= low
 
 
 def read_report(
@@ -132,6 +139,7 @@ def read_report(
             looped_full=report["full"]["images_looped"],
             looped_subset=subset["images_looped"],
             trained_on=subset["train_images"] * subset["epochs"],
+            num_models=ranks["num_models"],
             gain=subset["gain"],
             verdict=subset["verdict"]["value"],
             reason=subset["verdict"]["text"],
@@ -151,14 +159,15 @@ def describe_best(ranked: Sequence[Ranked]) -> str:
     if best.tau is None:
         return "No recipe can be ranked: all models tie, so that τ-b is not defined."
     tied = [one.score.name for one in ranked if one.is_tied]
+    num_ranked = sum(one.score.tau is not None for one in ranked)
     said = f"{best.name} keeps the order of the models best (τ-b {best.tau:.3f})"
     if not tied:
-        alone = ", and its interval is clear of all others" if len(ranked) > 1 else ""
+        alone = ", and its interval is clear of all others" if num_ranked > 1 else ""
         return f"{said}{alone}."
-    if len(tied) == len(ranked) - 1:
+    if len(tied) == num_ranked - 1:
         whom = "none of the others" if len(tied) > 1 else tied[0]
     else:
-        whom = f"{len(tied)} of the {len(ranked) - 1} others"
-    if len(tied) > 1 and len(tied) == len(ranked) - 1:
+        whom = f"{len(tied)} of the {num_ranked - 1} others"
+    if len(tied) > 1 and len(tied) == num_ranked - 1:
         return f"{said}, but {whom} can be told from it: their intervals overlap."
     return f"{said}, but {whom} cannot be told from it: their intervals overlap."

@@ -2,8 +2,11 @@
 
 import pytest
 
+from pipelines.building.options import BuildOptions
 from pipelines.studying import running
+from pipelines.studying.recipes import Recipe
 from pipelines.studying.running import RefusedError, Runner, Step
+from pipelines.studying.steps import Places, Steps, Training
 from transforms.records import UsageError
 
 
@@ -77,3 +80,26 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
         running.hold(str(tmp_path / "file" / "study")),
     ):
         pass
+
+
+def test_what_lies_at_a_steps_inputs_counts_not_their_paths_alone(tmp_path):
+    """A rebuilt subset is trained on again, and new curves are judged again."""
+    places = Places(str(tmp_path))
+    training = Training(("linear",), (0,), 2, ())
+    steps = Steps(places, str(tmp_path / "index.parquet"), ())
+    recipe = Recipe(
+        name="small",
+        flags={},
+        words=(),
+        options=BuildOptions(),
+        grouping_options=None,
+        sampling_options=None,
+    )
+    built, trained = steps.list_recipe(recipe, training)
+    judged = steps.list_evaluation(recipe, training, 0)
+    assert str(tmp_path / "index.parquet") in built.files
+    assert places.mark("small") in trained.files
+    for name in ("full", "small"):
+        (curves,) = places.curves(name, training)
+        assert curves in judged.files
+        assert curves.replace("curves.csv", "predictions.parquet") in judged.files

@@ -105,3 +105,15 @@ def _tau_with_last(accuracy, epoch):
     last = np.array([own[max(own)] for own in accuracy.values()])
     now = np.array([own[epoch] for own in accuracy.values()])
     return ranking.kendall_tau(now, last)
+
+
+def test_models_with_as_many_right_images_tie_whatever_their_seeds_order():
+    counts = {"a": [409, 411, 406], "b": [406, 409, 411], "c": [411, 406, 410]}
+    made = []
+    for seed in range(3):
+        accuracies = {model: [n[seed] / 1000] * 2 for model, n in counts.items()}
+        made += rows(accuracies, seed=seed, validation_images=1000)
+    (one,), _ = gather(found(made))
+    means = dict(zip(one.models, one.mean_curves()[:, -1], strict=True))
+    assert means["a"] == means["b"] == 1226 / 3000
+    assert means["c"] == 1227 / 3000

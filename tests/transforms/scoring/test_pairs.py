@@ -92,3 +92,11 @@ def test_expected_tau_without_noise_is_one_and_without_pairs_is_none():
     differences = np.array([[0.0, 0.1], [-0.1, 0.0]])
     assert expected_tau(differences, np.zeros((2, 2))) == 1
     assert expected_tau(np.zeros((1, 1)), np.zeros((1, 1))) is None
+
+
+def test_no_pair_is_decided_against_the_accuracies_that_curves_tell():
+    accuracies = np.array([0.4999, 0.5003])
+    rng = np.random.default_rng(0)
+    shares = rng.random((2, 10_000)) < np.array([[0.52], [0.48]])
+    tests = decide_pairs(accuracies, 10_000, shares=shares)
+    assert tests.decisions[0, 1] <= 0 <= tests.decisions[1, 0]

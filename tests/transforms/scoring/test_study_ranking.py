@@ -19,6 +19,7 @@ REPORT = {
             "gain": 15.0,
             "verdict": {"value": "has value", "text": "has value: it keeps all."},
             "ranks": {
+                "num_models": 8,
                 "tau": 0.8,
                 "tau_interval": [0.5, 1.0],
                 "spearman": 0.9,
@@ -136,3 +137,19 @@ def test_a_report_is_read():
 def test_another_report_is_refused(report):
     with pytest.raises(UsageError, match="evaluation of small cannot be read"):
         read(report)
+
+
+@pytest.mark.parametrize(("num_models", "is_tied"), [(4, True), (8, False)])
+def test_few_models_that_all_keep_their_order_prove_nothing(num_models, is_tied):
+    best, other = (
+        dataclasses.replace(made, num_models=num_models)
+        for made in (score("best", 1.0, (1.0, 1.0)), score("other", 0.3, (-0.2, 0.9)))
+    )
+    assert rank([best, other])[1].is_tied == is_tied
+
+
+def test_only_recipes_that_have_a_tau_are_cleared_of():
+    ranked = rank([score("best", 0.5, (0.4, 0.6)), score("none", None)])
+    assert describe_best(ranked) == (
+        "best keeps the order of the models best (τ-b 0.500)."
+    )
