@@ -35,7 +35,7 @@ def test_tiny_imagenet_gives_twenty_groups_of_a_thousand(real_data, tmp_path, ca
     assert _verify(dataset) == 0
     table = capfd.readouterr().out
     for reader in ("webdataset", "tf_data", "tfds", "huggingface"):
-        (line,) = (line for line in table.splitlines() if f"with {reader}" in line)
+        (line,) = (line for line in table.splitlines() if f"with {reader} " in line)
         assert "| ok " in line
         assert "25050 images" in line
 
