@@ -115,6 +115,8 @@ def show_tau(ranks: RankAgreement) -> str:
     """Write τ-b with its interval."""
     if ranks.tau_interval is None:
         return fraction(ranks.tau)
+    if not ranks.tau_interval.has_width:
+        return f"{fraction(ranks.tau)} (in every resample)"
     low, high = ranks.tau_interval
     return f"{fraction(ranks.tau)} ({fraction(low, 2)} to {fraction(high, 2)})"
 
@@ -122,11 +124,11 @@ def show_tau(ranks: RankAgreement) -> str:
 def rank_tiles(ranks: RankAgreement, *, is_share: bool) -> list[tuple[str, object]]:
     """Tell how alike two orders are."""
     interval = ranks.tau_interval
-    between = (
-        ""
-        if interval is None
-        else f", 95 %: {fraction(interval.low, 2)} to {fraction(interval.high, 2)}"
-    )
+    between = ""
+    if interval is not None:
+        between = f", 95 %: {fraction(interval.low, 2)} to {fraction(interval.high, 2)}"
+        if not interval.has_width:
+            between = ", in every resample"
     regret = f"{100 * ranks.regret:.2f} points" if is_share else f"{ranks.regret:.4g}"
     return [
         (f"τ-b{between}", fraction(ranks.tau)),

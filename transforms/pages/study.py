@@ -141,6 +141,8 @@ def _make_row(one: Ranked, links: Mapping[str, str]) -> tuple[str, ...]:
 def _show_tau(score: RecipeScore) -> str:
     if score.tau_interval is None:
         return fraction(score.tau)
+    if not score.tau_interval.has_width:
+        return f"{fraction(score.tau)} (in every resample)"
     low, high = score.tau_interval
     return f"{fraction(score.tau)} ({fraction(low, 2)} to {fraction(high, 2)})"
 

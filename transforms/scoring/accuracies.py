@@ -4,7 +4,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -100,17 +100,26 @@ def evaluate_accuracies(
         full=first,
         subset=second,
         ranks=agreement.compare_ranks(first, second, seed=seed),
-        warnings=tuple(_find_warnings(len(full), len(subset), len(shared))),
+        warnings=tuple(
+            _warn_of_unmatched(own, other, path)
+            for own, other, path in (
+                (full, subset, paths[0]),
+                (subset, full, paths[-1]),
+            )
+            if own.keys() - other.keys()
+        ),
     )
 
 
-def _find_warnings(num_full: int, num_subset: int, num_shared: int) -> list[str]:
-    return [
-        f"{count - num_shared} rows of the {which} table have no partner in the other "
-        "and are left out"
-        for which, count in (("first", num_full), ("second", num_subset))
-        if count > num_shared
-    ]
+def _warn_of_unmatched(
+    own: Mapping[Key, float], other: Mapping[Key, float], path: str
+) -> str:
+    unmatched = [" · ".join(key) for key in own if key not in other]
+    more = ", …" if len(unmatched) > _SHOWN else ""
+    return (
+        f"{len(unmatched)} rows of {PurePath(path).name} have no partner in the other "
+        f"table and are left out: {', '.join(unmatched[:_SHOWN])}{more}"
+    )
 
 
 def _choose_keys(

@@ -27,6 +27,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def has_width(self) -> bool:
+        """Whether draws differ: what all agree on is no proof when models are few."""
+        return self.high > self.low
+
 
 def kendall_tau(first: FloatArray, second: FloatArray) -> float | None:
     """Correlate two orders of models: Kendall's τ-b, which allows for ties.

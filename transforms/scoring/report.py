@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from transforms.datasets import to_json
-from transforms.scoring import epochs
 from transforms.scoring.accuracies import AccuracyEvaluation
 from transforms.scoring.agreement import PairAgreement, RankAgreement
 from transforms.scoring.curve_scoring import CurveEvaluation, ScoredSet, ScoredSubset
@@ -77,8 +77,8 @@ def _describe_pairs(pairs: PairAgreement, models: Sequence[str]) -> dict[str, An
 
 
 def _rank(values: np.ndarray) -> list[int]:
-    """Rank models, 1 the best."""
-    return [int(rank) for rank in epochs.rank_by_epoch(values[:, np.newaxis])[:, 0]]
+    """Rank models, 1 the best; equal ones share the better rank, as in sports."""
+    return [int(rank) for rank in stats.rankdata(-values, method="min")]
 
 
 def _list_models(models: Sequence[str], tests: PairTests) -> list[dict[str, Any]]:

@@ -94,10 +94,9 @@ def _is_tied(best: RecipeScore, other: RecipeScore) -> bool:
     """Tell whether intervals overlap; without an interval nothing can be told."""
     if best.tau_interval is None or other.tau_interval is None:
         return other.tau is not None
-    low, high = best.tau_interval
     # A few models that keep their order keep it in every resample: that is no proof.
-    has_width = high > low or best.num_models >= _ENOUGH_MODELS
-    return not has_width or other.tau_interval.high >= low
+    is_proof = best.tau_interval.has_width or best.num_models >= _ENOUGH_MODELS
+    return not is_proof or other.tau_interval.high >= best.tau_interval.low
 
 
 def read_report(

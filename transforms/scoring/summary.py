@@ -44,4 +44,6 @@ def _say_ranks(ranks: RankAgreement) -> str:
     if ranks.tau_interval is not None:
         low, high = ranks.tau_interval
         between = f" (95 %: {low:.3f} to {high:.3f})"
+        if not ranks.tau_interval.has_width:
+            between = " (in every resample of these models)"
     return f"tau-b {ranks.tau:.4f}{between}, Spearman {ranks.spearman:.4f}"

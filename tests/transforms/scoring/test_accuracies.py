@@ -42,7 +42,10 @@ def test_rows_are_joined_on_all_that_identifies_them(tables):
     assert found.ranks.tau == pytest.approx(4 / 6)
     assert found.names == ("top1 of full", "top1 of subset")
     (warning,) = found.warnings
-    assert warning.startswith("1 rows of the first table have no partner")
+    assert warning == (
+        "1 rows of full.csv have no partner in the other table and are left out: "
+        "lone · 224"
+    )
 
 
 def test_a_column_may_be_any_score(tables):

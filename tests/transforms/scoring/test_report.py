@@ -133,5 +133,14 @@ def test_the_summary_says_the_verdict(by_curves):
     first, second = summarize(by_curves)
     assert first.startswith("small aaaaaaaa has value: it keeps")
     assert second == (
-        "small aaaaaaaa: tau-b 1.0000 (95 %: 1.000 to 1.000), Spearman 1.0000"
+        "small aaaaaaaa: tau-b 1.0000 (in every resample of these models), "
+        "Spearman 1.0000"
     )
+
+
+def test_equal_models_share_a_rank(tmp_path):
+    lines = ["model,top1,mAP", "a,70,1", "b,80,2", "c,70,3", "d,60,4"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    found = evaluate_accuracies([str(tmp_path / "table.csv")], columns=["top1", "mAP"])
+    models = json.loads(make_report(found, seed=0))["models"]
+    assert [model["full_rank"] for model in models] == [2, 1, 2, 4]
