@@ -50,7 +50,7 @@ class RunningBuild:
         """Wait for a moment; the build must not end before it."""
         deadline = time.monotonic() + timeout_s
         while not condition():
-            assert self._process.exitcode is None, self.said
+            assert not self.has_ended, self.said
             assert time.monotonic() < deadline, self.said
             time.sleep(0.0005)
 
@@ -63,6 +63,11 @@ class RunningBuild:
             if self._process.exitcode is None:
                 os.kill(self.pid, number)
         return self.wait()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is over."""
+        return self._process.exitcode is not None
 
     @property
     def said(self) -> str:

@@ -4,11 +4,9 @@ import csv
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -113,47 +111,6 @@ def test_resume_writes_damaged_shards_again_and_keeps_whole_ones(
     resumed = building.run(folders, tmp_path / "out", resume=True)
     assert (resumed / "train" / first.name).stat().st_ino == kept
     assert building.checksums(resumed) == building.checksums(whole)
-
-
-def test_killed_job_is_resumed_to_the_same_bytes(mini_imagenet, tmp_path):
-    flags = {"images_per_shard": 5, "threads": 1}
-    whole = building.run(mini_imagenet, tmp_path / "whole", **flags)
-    command = building.command_line(mini_imagenet, tmp_path / "out", **flags)
-    job = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.build", *command], stderr=subprocess.DEVNULL
-    )
-    partial = tmp_path / "out" / "small" / ".1.0.0.partial"
-    deadline = time.monotonic() + 60
-    while not list(partial.glob("parts/*-00003-*.parquet")):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    job.send_signal(signal.SIGKILL)
-    job.wait(timeout=60)
-    assert not (tmp_path / "out" / "small" / "1.0.0").exists()
-    resumed = building.run(mini_imagenet, tmp_path / "out", **flags, resume=True)
-    assert building.checksums(resumed) == building.checksums(whole)
-    assert [path.name for path in partial.parent.iterdir()] == ["1.0.0"]
-
-
-def test_interrupted_job_says_how_to_go_on(mini_imagenet, tmp_path):
-    command = building.command_line(
-        mini_imagenet, tmp_path / "out", images_per_shard=2, threads=1
-    )
-    job = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.build", *command],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    partial = tmp_path / "out" / "small" / ".1.0.0.partial"
-    deadline = time.monotonic() + 60
-    while not list(partial.glob("parts/*.parquet")):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    job.send_signal(signal.SIGINT)
-    _, err = job.communicate(timeout=60)
-    assert job.returncode == 130
-    assert "error: stopped; the same command with --resume goes on" in err
-    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("resume", [None, True], ids=["again", "resumed"])
@@ -442,7 +399,9 @@ def test_full_disk_is_a_clear_error_and_can_be_resumed(mini_imagenet, tmp_path):
         check=False,
     )
     assert finished.returncode == 1
-    assert "File too large" in finished.stderr
+    assert (
+        "-00002.tar: cannot be written (File too large); make room" in finished.stderr
+    )
     assert "Traceback" not in finished.stderr
     resumed = building.run(mini_imagenet, tmp_path / "out", **flags, resume=True)
     assert building.checksums(resumed) == building.checksums(whole)

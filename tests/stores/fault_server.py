@@ -24,8 +24,8 @@ class FaultServer:
     """The objects, the faults that wait, and what was asked.
 
     `fail` makes the next requests fail whose method and key match: by a status, by
-    "reset" (the connection breaks), "short" (half of the body, then it breaks) or
-    "slow" (no byte before `slow_s`).
+    "reset" (the connection breaks), "short" (half of the body, then it breaks), "slow"
+    (no byte before `slow_s`) or "lost" (a put is done, then the connection breaks).
     """
 
     def __init__(self, bucket, *, page=_PAGE, slow_s=1.5):
@@ -33,7 +33,8 @@ class FaultServer:
         self.objects = {}
         self.asked = []
         self.denied = ""  # a method that is not allowed
-        self.storm = iter(())  # what befalls reads and puts in turn, None: nothing
+        self.storm = iter(())  # what befalls requests in turn, None: nothing
+        self.storm_methods = {"GET", "PUT"}
         self._faults = []
         self._lock = threading.Lock()
 
@@ -49,7 +50,7 @@ class FaultServer:
                 if of_method == method and of_key.fullmatch(key):
                     del self._faults[number]
                     return kind
-            return next(self.storm, None) if method in {"GET", "PUT"} else None
+            return next(self.storm, None) if method in self.storm_methods else None
 
     @property
     def num_waiting(self):
@@ -107,6 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             if fault == "slow":
                 time.sleep(self.state.slow_s)
             self.short = fault == "short"
+            self.lost = fault == "lost"
             return key, query
         return None, query
 
@@ -146,6 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
         if "if-none-match" in self.headers and key in self.state.objects:
             return self._error(412, "PreconditionFailed")
         self.state.objects[key] = self.sent
+        if self.lost:
+            return self._break()
         return self._answer(200, etag=f'"{hashlib.md5(self.sent).hexdigest()}"')
 
     def do_POST(self):
