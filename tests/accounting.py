@@ -166,12 +166,8 @@ def _write_scores(images, path):
 
 def _find_usable(case, *, inspected):
     """An inspection sees what is broken then; what is gone later it does not."""
-    return [
-        image
-        for image in case.images
-        if not (inspected and image.broken not in {None, "gone"})
-        or image.broken is None
-    ]
+    seen = {"empty", "text", "truncated"} if inspected else set()
+    return [image for image in case.images if image.broken not in seen]
 
 
 def check(case: Case, dataset: Path) -> None:
@@ -200,9 +196,9 @@ def check(case: Case, dataset: Path) -> None:
 
 
 def _check_statistics(case, dataset, usable, rows, failures):
-    """Count by class and split: found = chosen + left out, chosen = written + failed."""
+    """By class and split: found = chosen + left out, chosen = written + failed."""
     written = Counter((row["wnid"], row["split"]) for row in rows)
-    failed = Counter((row["wnid"], row["split"]) for row in failures)
+    failed = Counter((f["wnid"], f["split"]) for f in failures)
     found = Counter((i.wnid, i.split) for i in case.images if i.key in usable)
     unusable = Counter((i.wnid, i.split) for i in case.images if i.key not in usable)
     statistics = building.read_json(dataset, "__meta__/statistics.json")

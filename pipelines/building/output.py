@@ -134,6 +134,7 @@ def _hold_folder(
 ) -> Iterator[bool]:
     descriptor = _lock_folder(place)
     try:
+        make_folder(place.work)  # it may be another user's
         if storage.exists(place.target):
             with suppress(OSError):  # made for the lock: another took its place
                 Path(place.work).rmdir()

@@ -1,6 +1,7 @@
 """What the main job does when something is wrong: it says so; nothing looks done."""
 
 import csv
+import ctypes
 import os
 import resource
 import shutil
@@ -415,6 +416,36 @@ def test_output_that_cannot_be_written_is_an_error(mini_imagenet, capfd):
             building.run(mini_imagenet, blocked / "out")
     assert ended.value.code == 2
     assert "nothing can be written there (Not a directory)" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["", "small", "small/.1.0.0.partial"])
+def test_output_that_is_read_only_is_an_error(mini_imagenet, tmp_path, folder):
+    place = tmp_path / "out" / folder
+    place.mkdir(parents=True)
+    place.chmod(0o555)
+    finished = subprocess.run(
+        [
+            *(sys.executable, "-m", "pipelines.build"),
+            *building.command_line(mini_imagenet, tmp_path / "out"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=_obey_permissions,
+        check=False,
+    )
+    assert finished.returncode == 2
+    last = finished.stderr.splitlines()[-1]
+    assert last.startswith("error: --output")
+    assert f"{place}: nothing can be written there (Permission denied)" in last
+    assert "Traceback" not in finished.stderr
+    assert not list(place.iterdir())
+
+
+def _obey_permissions():
+    """Take from root, if this is root, what lets it write where nobody may."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 def test_errors_of_worker_processes_are_told_as_ours(folders, tmp_path, capfd):

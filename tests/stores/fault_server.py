@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -34,7 +35,8 @@ class FaultServer:
         self.asked = []
         self.denied = ""  # a method that is not allowed
         self.storm = iter(())  # what befalls requests in turn, None: nothing
-        self.storm_methods = {"GET", "PUT"}
+        self.storm_methods = {"GET", "HEAD", "PUT"}
+        self.met = Counter()  # faults of the storm: (method, kind) → requests
         self._faults = []
         self._lock = threading.Lock()
 
@@ -50,7 +52,11 @@ class FaultServer:
                 if of_method == method and of_key.fullmatch(key):
                     del self._faults[number]
                     return kind
-            return next(self.storm, None) if method in self.storm_methods else None
+            if method not in self.storm_methods:
+                return None
+            if (kind := next(self.storm, None)) is not None:
+                self.met[method, kind] += 1
+            return kind
 
     @property
     def num_waiting(self):
