@@ -101,6 +101,7 @@ def index_images(
 
     place = storage.absolute(output)
     name = place.rpartition("/")[2]
+    storage.clear_temporary(place)
     with storage.scratch_folder(place, f".{name}.") as folder:
         ticks = f"{folder}/ticks"
         define = functools.partial(

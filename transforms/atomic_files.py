@@ -1,15 +1,20 @@
 """Bytes → files that appear whole or not at all, in a folder or in a bucket."""
 
+import errno
+import functools
 import hashlib
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from transforms import stores
-from transforms.records import WrittenFile
+from transforms import scratch, stores
+from transforms.records import JobError, WrittenFile
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class AtomicFile:
@@ -25,14 +30,19 @@ class AtomicFile:
     def __init__(self, root: str, path: str) -> None:
         self._path = path
         self._final = f"{root}/{path}"
-        self._temporary = _make_temporary(self._final)
         self._hash = hashlib.sha256()
         self._num_bytes = 0
-        self._file = self._temporary.open("wb")
+        with _room(self._final):
+            self._temporary = _Temporary(self._final)
+            self._file = self._temporary.path.open("wb")
 
     def write(self, data: bytes) -> None:
-        """Append bytes."""
-        self._file.write(data)
+        """Append bytes.
+
+        Raises: JobError: there is no room.
+        """
+        with _room(self._final):
+            self._file.write(data)
         self._hash.update(data)
         self._num_bytes += len(data)
 
@@ -42,44 +52,95 @@ class AtomicFile:
 
     def close(self) -> WrittenFile:
         """Make the file appear under its name."""
-        self._file.close()
-        _publish(self._temporary, self._final)
+        with _room(self._final):
+            self._file.close()
+            self._temporary.publish()
         return WrittenFile(self._path, self._num_bytes, self._hash.hexdigest())
 
     def discard(self) -> None:
         """Leave nothing behind; harmless after `close`."""
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # there may be no room for what it still holds
+            self._file.close()
+        self._temporary.remove()
 
 
-def _make_temporary(final: str) -> Path:
-    """Find a local place for a file until it is whole: beside its own, if it can be."""
-    if stores.is_remote(final):
-        number, name = tempfile.mkstemp(prefix="imagenet_subsets-")
-        os.close(number)
-        return Path(name)
+class _Temporary:
+    """A local file until it is whole: beside its own place, if it can be.
+
+    It is held, so that no other run clears it as a left-over.
+    """
+
+    def __init__(self, final: str) -> None:
+        self._final = final
+        if stores.is_remote(final):
+            _sweep_once()
+            self._descriptor, self.path = scratch.open_file()
+            return
+        place = Path(final)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        mark = f"{os.getpid()}-{threading.get_ident()}"
+        self.path = place.with_name(f".{place.name}.{mark}.tmp")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        self._descriptor = os.open(self.path, flags, 0o666)
+        scratch.claim(self._descriptor, self.path)
+
+    def publish(self) -> None:
+        """Give the file its name."""
+        if stores.is_remote(self._final):
+            stores.put(self._final, self.path)
+        else:
+            self.path.replace(self._final)
+        self.remove()
+
+    def remove(self) -> None:
+        """Leave nothing behind; harmless after `publish`."""
+        if self._descriptor >= 0:
+            self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+_sweep_once = functools.cache(scratch.sweep_files)
+
+
+@contextmanager
+def _room(final: str) -> Iterator[None]:
+    """Say what could not be written, and where: the system names no file.
+
+    Raises: JobError: there is no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        where = f"{tempfile.gettempdir()}, for " if stores.is_remote(final) else ""
+        raise JobError(
+            f"{where}{final}: cannot be written ({os.strerror(error.errno)}); make "
+            "room and run the same command again (a build goes on with --resume)"
+        ) from error
+
+
+def clear_temporary(final: str) -> None:
+    """Remove what killed processes left of a local file that was not whole yet."""
     place = Path(final)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    mark = f"{os.getpid()}-{threading.get_ident()}"
-    return place.with_name(f".{place.name}.{mark}.tmp")
-
-
-def _publish(temporary: Path, final: str) -> None:
-    if stores.is_remote(final):
-        stores.put(final, temporary)
-    else:
-        temporary.replace(final)
+    if not stores.is_remote(final) and place.parent.is_dir():
+        scratch.sweep(place.parent, rf"\.{re.escape(place.name)}\.\d+-\d+\.tmp")
 
 
 @contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Name a local file to write; it appears at the path when the block ends well."""
-    temporary = _make_temporary(path)
-    try:
-        yield str(temporary)
-        _publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Name a local file to write; it appears at the path when the block ends well.
+
+    Raises: JobError: there is no room.
+    """
+    with _room(path):
+        temporary = _Temporary(path)
+        try:
+            yield str(temporary.path)
+            temporary.publish()
+        finally:
+            temporary.remove()
 
 
 def write(root: str, path: str, data: bytes) -> WrittenFile:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -28,7 +28,8 @@ class Ticker:
     def tick(self, count: int = 1) -> None:
         """Count work that is done."""
         if self._descriptor is not None:
-            os.write(self._descriptor, b"." * count)
+            with suppress(OSError):  # a full disk is told by what needs it
+                os.write(self._descriptor, b"." * count)
 
     def __del__(self) -> None:
         if (descriptor := getattr(self, "_descriptor", None)) is not None:

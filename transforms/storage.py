@@ -7,13 +7,13 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from transforms import atomic_files, local_files, object_files, stores
+from transforms import atomic_files, local_files, object_files, scratch, stores
 from transforms.records import DataError, JobError, WrittenFile
 from transforms.stores import Entry
 
@@ -26,13 +26,11 @@ _READERS_OF_BUCKETS = 16
 is_remote = stores.is_remote
 
 
-def scratch_folder(path: str, prefix: str) -> tempfile.TemporaryDirectory[str]:
+def scratch_folder(path: str, prefix: str) -> AbstractContextManager[str]:
     """Make a local folder for the time of some work, beside a path if that is local."""
     if is_remote(path):
-        return tempfile.TemporaryDirectory(prefix=prefix.lstrip("."))
-    place = Path(path).absolute().parent
-    place.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix=prefix, dir=place)
+        return scratch.folder(None, prefix.lstrip("."))
+    return scratch.folder(Path(path).absolute().parent, prefix)
 
 
 def absolute(path: str) -> str:
@@ -121,6 +119,7 @@ def forget_open_files() -> None:
 
 AtomicFile = atomic_files.AtomicFile
 replacing = atomic_files.replacing
+clear_temporary = atomic_files.clear_temporary
 write = atomic_files.write
 
 

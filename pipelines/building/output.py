@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,46 +115,79 @@ def read_committed(directory: str) -> str | None:
 @contextmanager
 def prepare(
     place: Place, plan_id: str, plan_folder: str, *, resume: bool
-) -> Iterator[None]:
+) -> Iterator[bool]:
     """Make the place to work in, or go on in it; hold it while the block runs.
 
+    What lies there is looked at only when nobody else can change it.
+
+    Yields: Whether there is work: not if another run has finished it meanwhile.
     Raises: UsageError: an unfinished dataset lies there, or is being worked at.
     """
-    _check_unfinished(place, plan_id, resume=resume)
     hold = _hold_in_bucket if place.is_remote else _hold_folder
-    with hold(place, plan_id, plan_folder):
-        yield
+    with hold(place, plan_id, plan_folder, resume=resume) as has_work:
+        yield has_work
 
 
 @contextmanager
-def _hold_folder(place: Place, plan_id: str, plan_folder: str) -> Iterator[None]:
-    storage.make_folder(place.work)
-    descriptor = os.open(place.work, os.O_RDONLY)
+def _hold_folder(
+    place: Place, plan_id: str, plan_folder: str, *, resume: bool
+) -> Iterator[bool]:
+    descriptor = _lock_folder(place)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UsageError(
-            f"--output: another run is at work in {place.work}; wait for it, or "
-            "give another --name"
-        ) from None
-    try:
+        make_folder(place.work)  # it may be another user's
+        if storage.exists(place.target):
+            with suppress(OSError):  # made for the lock: another took its place
+                Path(place.work).rmdir()
+            yield not is_finished(place, plan_id)
+            return
+        _check_unfinished(place, plan_id, resume=resume)
+        # First: a run that is stopped hereafter can be resumed.
+        storage.write(place.work, paths.PLAN_ID, plan_id.encode())
         # Sidecars of an earlier run may tell of failures that are mended now.
         storage.remove_file(f"{place.work}/{paths.COMPLETE}")
         storage.remove_folder(f"{place.work}/plan")
         Path(plan_folder).rename(f"{place.work}/plan")
-        storage.write(place.work, paths.PLAN_ID, plan_id.encode())
-        yield
+        yield True
     finally:
         os.close(descriptor)
 
 
+def _lock_folder(place: Place) -> int:
+    """Lock the place to work in, which may be renamed while it is waited for."""
+    if storage.exists(place.work) and not storage.is_folder(place.work):
+        raise UsageError(f"--output: {place.work} is in the way; remove it")
+    while True:
+        storage.make_folder(place.work)
+        with suppress(FileNotFoundError):
+            descriptor = os.open(place.work, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(descriptor), Path(place.work).stat()):
+                    return descriptor
+            except BlockingIOError:
+                os.close(descriptor)
+                raise _at_work(place) from None
+            except FileNotFoundError:
+                pass
+            os.close(descriptor)
+
+
+def _at_work(place: Place) -> UsageError:
+    return UsageError(
+        f"--output: another run is at work in {place.work}; wait for it, or give "
+        "another --name"
+    )
+
+
 @contextmanager
-def _hold_in_bucket(place: Place, plan_id: str, plan_folder: str) -> Iterator[None]:
+def _hold_in_bucket(
+    place: Place, plan_id: str, plan_folder: str, *, resume: bool
+) -> Iterator[bool]:
     """Claim a place by its plan's id, which only one of several can create.
 
     Two that go on with one plan at once write the same bytes to the same names.
     """
+    _check_unfinished(place, plan_id, resume=resume)
     try:
         is_new = storage.create(place.work, paths.PLAN_ID, plan_id.encode())
     except OSError as error:
@@ -162,15 +195,16 @@ def _hold_in_bucket(place: Place, plan_id: str, plan_folder: str) -> Iterator[No
             f"--output {place.output}: nothing can be written there "
             f"({error.strerror}); name another place"
         ) from error
+    if not is_new and _read_plan_id(place) != plan_id:
+        raise _at_work(place)
+    if read_committed(place.target):  # by a run that ended before the claim
+        commit.remove_work(place.work)
+        yield not is_finished(place, plan_id)
+        return
     if is_new:
         storage.remove_folder(f"{place.work}/parts")
-    elif _read_plan_id(place) != plan_id:
-        raise UsageError(
-            f"--output: another run is at work in {place.work}; wait for it, or "
-            "give another --name"
-        )
     storage.copy_folder(plan_folder, f"{place.work}/plan")
-    yield
+    yield True
 
 
 def _read_plan_id(place: Place) -> str | None:
@@ -181,20 +215,21 @@ def _read_plan_id(place: Place) -> str | None:
 
 
 def _is_empty(place: Place) -> bool:
-    """Tell whether nothing lies there but what a worker that was lost wrote late."""
-    if not place.is_remote:
-        return not any(Path(place.work).iterdir())
-    return {entry.name for entry in storage.list_folder(place.work)} <= {
-        "parts",
-        "plan",
-    }
+    """Tell whether nothing lies there but what a worker that was lost wrote late.
+
+    Or, in a folder, what was to become the plan's id.
+    """
+    names = {entry.name for entry in storage.list_folder(place.work)}
+    return all(
+        (name in {"parts", "plan"} and place.is_remote)
+        or name.startswith(f".{paths.PLAN_ID}.")
+        for name in names
+    )
 
 
 def _check_unfinished(place: Place, plan_id: str, *, resume: bool) -> None:
     if not storage.exists(place.work):
         return
-    if not storage.is_folder(place.work):
-        raise UsageError(f"--output: {place.work} is in the way; remove it")
     found = _read_plan_id(place) or read_committed(place.root)
     if found is None and _is_empty(place):
         return  # stopped before it had begun

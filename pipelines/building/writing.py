@@ -11,8 +11,8 @@ from pipelines import engine
 from pipelines.building import output, plan_page, planning, summary
 from pipelines.building.planning import BuildPlan, Request
 from transforms import progress, storage
-from transforms.commit import CommitDataset, CommitSettings
-from transforms.records import Shard
+from transforms.commit import CommitDataset, CommitSettings, remove_work
+from transforms.records import JobError, Shard
 from transforms.tables import groups, statistics
 from transforms.write import ShardSettings, WriteShards
 
@@ -41,10 +41,31 @@ def build(request: Request) -> str:
         if not output.is_finished(place, made.plan_id):
             with output.prepare(
                 place, made.plan_id, made.folder, resume=options.resume
-            ):
-                _write_dataset(made, settings, request.beam_flags, f"{scratch}/ticks")
+            ) as has_work:
+                if has_work:
+                    _write(made, place, settings, request.beam_flags, scratch)
     sys.stderr.write(summary.describe_dataset(place.target) + "\n")
     return place.target
+
+
+def _write(
+    made: BuildPlan,
+    place: output.Place,
+    settings: CommitSettings,
+    beam_flags: Sequence[str],
+    scratch: str,
+) -> None:
+    """Write the dataset, or see that another run has.
+
+    Two runs of one plan can be at work in a bucket. The first that ends clears what the
+    other still needs, but it has written every byte of what that one would write.
+    """
+    try:
+        _write_dataset(made, settings, beam_flags, f"{scratch}/ticks")
+    except (JobError, OSError):
+        if not place.is_remote or not output.is_finished(place, made.plan_id):
+            raise
+        remove_work(settings.work)
 
 
 def _settle(made: BuildPlan, place: output.Place) -> CommitSettings:

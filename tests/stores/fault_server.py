@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -24,8 +25,8 @@ class FaultServer:
     """The objects, the faults that wait, and what was asked.
 
     `fail` makes the next requests fail whose method and key match: by a status, by
-    "reset" (the connection breaks), "short" (half of the body, then it breaks) or
-    "slow" (no byte before `slow_s`).
+    "reset" (the connection breaks), "short" (half of the body, then it breaks), "slow"
+    (no byte before `slow_s`) or "lost" (a put is done, then the connection breaks).
     """
 
     def __init__(self, bucket, *, page=_PAGE, slow_s=1.5):
@@ -33,7 +34,9 @@ class FaultServer:
         self.objects = {}
         self.asked = []
         self.denied = ""  # a method that is not allowed
-        self.storm = iter(())  # what befalls reads and puts in turn, None: nothing
+        self.storm = iter(())  # what befalls requests in turn, None: nothing
+        self.storm_methods = {"GET", "HEAD", "PUT"}
+        self.met = Counter()  # faults of the storm: (method, kind) → requests
         self._faults = []
         self._lock = threading.Lock()
 
@@ -49,7 +52,11 @@ class FaultServer:
                 if of_method == method and of_key.fullmatch(key):
                     del self._faults[number]
                     return kind
-            return next(self.storm, None) if method in {"GET", "PUT"} else None
+            if method not in self.storm_methods:
+                return None
+            if (kind := next(self.storm, None)) is not None:
+                self.met[method, kind] += 1
+            return kind
 
     @property
     def num_waiting(self):
@@ -107,6 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             if fault == "slow":
                 time.sleep(self.state.slow_s)
             self.short = fault == "short"
+            self.lost = fault == "lost"
             return key, query
         return None, query
 
@@ -146,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
         if "if-none-match" in self.headers and key in self.state.objects:
             return self._error(412, "PreconditionFailed")
         self.state.objects[key] = self.sent
+        if self.lost:
+            return self._break()
         return self._answer(200, etag=f'"{hashlib.md5(self.sent).hexdigest()}"')
 
     def do_POST(self):

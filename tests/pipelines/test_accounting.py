@@ -1,0 +1,25 @@
+"""Nothing is lost or hidden: a few random cases; tests/torture has many."""
+
+from collections import Counter
+
+from hypothesis import HealthCheck, given, settings
+
+from tests import accounting
+
+
+def test_every_image_is_accounted_for(tmp_path):
+    ends = Counter()
+
+    @settings(
+        max_examples=12,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(accounting.cases())
+    def attack(case):
+        ends[accounting.attack(case, tmp_path / "case")] += 1
+
+    attack()
+    assert ends["built"] >= 3, ends

@@ -1,0 +1,61 @@
+"""What engines do again, in another order or in other processes: the same bytes."""
+
+import pytest
+
+from pipelines import build, index
+from tests import building
+from tests.stores.conftest import faulty, set_variable  # noqa: F401
+from tests.stores.copying import checksums
+from transforms import store_clients
+
+FLAGS = {"images_per_shard": 20, "formats": "webdataset,tfrecord,folders,parquet"}
+BUCKET = "s3://photographs"
+
+
+@pytest.fixture(scope="module")
+def images(mini_imagenet, tmp_path_factory):
+    """Make the index that all builds here take."""
+    path = tmp_path_factory.mktemp("index") / "index.parquet"
+    index.main([f"--input={mini_imagenet}", f"--output={path}"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return building.checksums(building.run(images, folder, **FLAGS))
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        {"direct_runner_bundle_repeat": 1},
+        {"runner": "BundleBasedDirectRunner"},
+        {"direct_running_mode": "multi_processing", "direct_num_workers": 2},
+    ],
+    ids=["bundles repeated", "bundle based", "two processes"],
+)
+def test_other_engines_write_the_same_bytes(mini_imagenet, tmp_path, whole, engine):
+    dataset = building.run(mini_imagenet, tmp_path, **FLAGS, **engine)
+    assert building.checksums(dataset) == whole
+
+
+@pytest.mark.parametrize(
+    "key",
+    [r".*/train/small-train-00001.*\.tar", r".*/parts/.*", r".*/complete\.json"],
+    ids=["a shard", "its part", "the commit mark"],
+)
+def test_bundle_that_fails_behind_its_upload_is_done_again(
+    images,
+    whole,
+    faulty,  # noqa: F811
+    monkeypatch,
+    key,
+):
+    """The client gives up at once, so that the engine has to try again."""
+    monkeypatch.setattr(store_clients, "_MAX_RETRIES", 0)
+    faulty.fail("lost", method="PUT", key=key, times=2)
+    flags = {**FLAGS, "runner": "BundleBasedDirectRunner"}
+    build.main(building.command_line(images, f"{BUCKET}/out", **flags))
+    assert not faulty.num_waiting
+    assert checksums(f"{BUCKET}/out/small/1.0.0") == whole

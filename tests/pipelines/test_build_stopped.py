@@ -1,0 +1,214 @@
+"""Builds that are killed, interrupted or met by another: the same bytes, or none."""
+
+import fcntl
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import build, index
+from pipelines.building import output
+from tests import building, processes
+from transforms import paths, scratch, storage
+
+FLAGS = {"images_per_shard": 5, "threads": 1, "formats": "webdataset,folders"}
+
+
+@pytest.fixture(scope="module")
+def images(mini_imagenet, tmp_path_factory):
+    """Make the index that all builds here take."""
+    path = tmp_path_factory.mktemp("index") / "index.parquet"
+    index.main([f"--input={mini_imagenet}", f"--output={path}"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(images, tmp_path_factory):
+    """Build undisturbed."""
+    return building.run(images, tmp_path_factory.mktemp("whole"), **FLAGS)
+
+
+@pytest.fixture(scope="module")
+def whole(dataset):
+    return building.checksums(dataset)
+
+
+class _Started:
+    """A build that is at work, and where it works."""
+
+    def __init__(self, images, tmp_path):
+        self.output = tmp_path / "out"
+        self.target = self.output / "small" / "1.0.0"
+        self.work = self.output / "small" / ".1.0.0.partial"
+        self.command = building.command_line(images, self.output, **FLAGS)
+        self.build = processes.RunningBuild(self.command, tmp_path / "log")
+
+
+@pytest.fixture
+def started(images, tmp_path):
+    found = _Started(images, tmp_path)
+    yield found
+    found.build.stop(signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["out/*/plan/*", "out/small/*/parts/*-00001-*", "out/small/*/__meta__/recipe.json"],
+    ids=["planning", "behind a shard", "before the mark"],
+)
+def test_killed_build_is_resumed_to_the_same_bytes(started, whole, tmp_path, moment):
+    started.build.wait_until(lambda: list(tmp_path.glob(moment)))
+    started.build.stop(signal.SIGKILL)
+    assert not started.target.exists()
+    build.main([*started.command, "--resume"])
+    assert building.checksums(started.target) == whole
+    assert [p.name for p in started.output.rglob(".*")] == [], "nothing hidden is left"
+
+
+def test_interrupted_build_says_how_to_go_on(started):
+    started.build.wait_until(lambda: list(started.work.glob("parts/*.parquet")))
+    assert started.build.stop(signal.SIGINT) == 130
+    said = started.build.said
+    assert "error: stopped; the same command with --resume goes on" in said
+    assert "Traceback" not in said
+    assert [p.name for p in started.output.iterdir()] == ["small"]
+
+
+def test_the_command_ends_as_commands_do_when_interrupted(images, tmp_path):
+    command = building.command_line(images, tmp_path / "out", **FLAGS)
+    job = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.build", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    job.stderr.readline()  # it has begun to tell
+    job.send_signal(signal.SIGINT)
+    _, err = job.communicate(timeout=100)
+    assert job.returncode == 130
+    assert "error: stopped; the same command with --resume goes on" in err
+    assert "Traceback" not in err
+
+
+def test_second_run_is_told_of_the_first(started, whole, capfd):
+    started.build.wait_until(lambda: list(started.work.glob("parts/*.parquet")))
+    os.killpg(started.build.pid, signal.SIGSTOP)
+    for flag in ("--seed=1", "--resume"):
+        with pytest.raises(SystemExit) as ended:
+            build.main([*started.command, flag])
+        assert ended.value.code == 2
+        assert f"another run is at work in {started.work}" in capfd.readouterr().err
+    os.killpg(started.build.pid, signal.SIGCONT)
+    assert started.build.wait() == 0
+    assert building.checksums(started.target) == whole
+
+
+@pytest.mark.parametrize(
+    "left",
+    [[".plan_id.17-4.tmp"], ["plan_id", "plan/train-00000-of-00012.parquet"]],
+    ids=["before its id", "behind its id"],
+)
+def test_run_stopped_while_it_began_can_be_resumed(
+    images, dataset, whole, tmp_path, left
+):
+    """States that a kill leaves for microseconds."""
+    place = output.Place(output=str(tmp_path), name="small", version="1.0.0")
+    plan_id = building.read_json(dataset, paths.RECIPE)["plan_id"].encode()
+    for name in left:
+        storage.write(place.work, name, plan_id)
+    resumed = building.run(images, tmp_path, **FLAGS, resume=True)
+    assert building.checksums(resumed) == whole
+
+
+def _lock_late(monkeypatch, meanwhile):
+    """Let something happen between the look at what is there and the lock."""
+    lock = output._lock_folder
+
+    def late(place):
+        monkeypatch.setattr(output, "_lock_folder", lock)
+        meanwhile()
+        return lock(place)
+
+    monkeypatch.setattr(output, "_lock_folder", late)
+
+
+def test_run_that_finds_its_dataset_finished_meanwhile_agrees(
+    images, tmp_path, whole, monkeypatch
+):
+    _lock_late(monkeypatch, lambda: building.run(images, tmp_path, **FLAGS))
+    dataset = building.run(images, tmp_path, **FLAGS)
+    assert building.checksums(dataset) == whole
+    assert [path.name for path in dataset.parent.iterdir()] == ["1.0.0"]
+
+
+def test_run_that_finds_another_dataset_meanwhile_is_an_error(
+    images, tmp_path, whole, monkeypatch, capfd
+):
+    _lock_late(monkeypatch, lambda: building.run(images, tmp_path, **FLAGS))
+    with pytest.raises(SystemExit) as ended:
+        building.run(images, tmp_path, **FLAGS, seed=1)
+    assert ended.value.code == 2
+    assert "holds another dataset" in capfd.readouterr().err
+    assert building.checksums(tmp_path / "small" / "1.0.0") == whole
+    assert [path.name for path in (tmp_path / "small").iterdir()] == ["1.0.0"]
+
+
+def test_shards_of_another_plan_are_never_kept(images, tmp_path, monkeypatch, capfd):
+    """A run of another plan begins and dies between the look and the lock."""
+
+    def die():
+        with monkeypatch.context() as patch:
+            patch.setattr("transforms.commit.commit", _stop)
+            with pytest.raises(SystemExit):
+                building.run(images, tmp_path, **FLAGS, seed=1)
+
+    _lock_late(monkeypatch, die)
+    with pytest.raises(SystemExit) as ended:
+        building.run(images, tmp_path, **FLAGS)
+    assert ended.value.code == 2
+    assert "an unfinished dataset of another plan" in capfd.readouterr().err
+
+
+def _stop(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_place_that_became_the_dataset_is_not_worked_in(tmp_path, monkeypatch):
+    """The first run gives its folder the dataset's name just before the lock."""
+    place = output.Place(output=str(tmp_path), name="small", version="1.0.0")
+    storage.make_folder(place.work)
+    flock = fcntl.flock
+
+    def late(descriptor, how):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        storage.rename_folder(place.work, place.target)
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    descriptor = output._lock_folder(place)
+    assert os.path.samestat(os.fstat(descriptor), Path(place.work).stat())
+    os.close(descriptor)
+
+
+def test_left_overs_are_cleared_but_not_what_is_in_use(tmp_path):
+    left = tmp_path / ".planning-imagenet_subsets-abcdefg1"
+    left.mkdir()
+    others = [tmp_path / ".planning-mine", tmp_path / "imagenet_subsets-abcdefg1"]
+    for other in others:
+        other.mkdir()
+    with scratch.folder(tmp_path, ".planning-") as first:
+        assert not left.exists()
+        with scratch.folder(tmp_path, ".planning-") as second:
+            assert pathlib.Path(first).is_dir()
+            assert first != second
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+    file = storage.AtomicFile(str(tmp_path), "index.parquet")
+    killed = tmp_path / ".index.parquet.17-4.tmp"
+    killed.write_bytes(b"half")
+    storage.clear_temporary(str(tmp_path / "index.parquet"))
+    assert not killed.exists()
+    file.close()
+    assert (tmp_path / "index.parquet").exists()

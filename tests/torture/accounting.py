@@ -1,0 +1,24 @@
+"""Random inputs, recipes and failures: every image is accounted for, everywhere."""
+
+from collections import Counter
+
+from hypothesis import HealthCheck, given, settings
+
+from tests import accounting
+
+
+def test_every_image_is_accounted_for(tmp_path, request):
+    ends = Counter()
+
+    @settings(
+        max_examples=request.config.getoption("cases"),
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+    @given(accounting.cases())
+    def attack(case):
+        ends[accounting.attack(case, tmp_path / "case")] += 1
+
+    attack()
+    request.config.get_terminal_writer().line(f"\n{ends.total()} cases: {dict(ends)}")

@@ -1,0 +1,105 @@
+"""Workers of engines killed while they write: what the job does, and what comes after.
+
+Beam's embedded engine waits for ever for a worker process that is gone; `BOUND_S` is
+the outer bound that such a job needs. Whatever it does, --resume gives the same bytes.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipelines import build
+from tests import building, processes
+
+BOUND_S = 120
+FLAGS = {"images_per_shard": 2, "threads": 1}
+
+
+def find_children(pid):
+    """List the processes that one has started."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+@contextmanager
+def run_pool():
+    """Run Beam's pool of workers; yields its process and address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = str(Path(sys.executable).parent)  # the pool starts `python`
+    pool = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"),
+            f"--service_port={port}",
+        ],
+        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while "Listening" not in pool.stderr.readline():
+            assert pool.poll() is None
+        yield pool.pid, f"localhost:{port}"
+    finally:
+        for child in find_children(pool.pid):
+            os.kill(child, signal.SIGKILL)
+        os.killpg(pool.pid, signal.SIGKILL)
+        pool.wait()
+
+
+def kill_a_worker(imagenet, tmp_path, request, *, of_pool=None, **engine):
+    """Kill one behind its first shard, wait, go on; returns what the job did."""
+    whole = building.run(imagenet, tmp_path / "whole", **FLAGS)
+    command = building.command_line(imagenet, tmp_path / "out", **FLAGS, **engine)
+    started = processes.RunningBuild(command, tmp_path / "log")
+    parts = tmp_path / "out" / "small" / ".1.0.0.partial" / "parts"
+    started.wait_until(lambda: list(parts.glob("*.parquet")), BOUND_S)
+    victim = find_children(of_pool or started.pid)[-1]
+    os.kill(victim, signal.SIGKILL)
+    try:
+        started.wait_until(lambda: started.has_ended, BOUND_S)
+    except AssertionError:
+        started.stop(signal.SIGKILL)
+        told = f"did not end within {BOUND_S} s, and was killed"
+    else:
+        told = f"ended with exit code {started.wait()}"
+    assert not (tmp_path / "out" / "small" / "1.0.0").exists()
+    request.config.get_terminal_writer().line(f"\na worker was killed: the job {told}")
+    build.main(building.command_line(imagenet, tmp_path / "out", **FLAGS, resume=True))
+    resumed = tmp_path / "out" / "small" / "1.0.0"
+    assert building.checksums(resumed) == building.checksums(whole)
+
+
+def test_worker_of_the_portable_runner_killed(mini_imagenet, tmp_path, request):
+    with run_pool() as (pool, address):
+        kill_a_worker(
+            mini_imagenet,
+            tmp_path,
+            request,
+            of_pool=pool,
+            runner="PortableRunner",
+            job_endpoint="embed",
+            environment_type="EXTERNAL",
+            environment_config=address,
+        )
+
+
+@pytest.mark.parametrize("number", [2])
+def test_worker_process_of_the_embedded_engine_killed(
+    mini_imagenet, tmp_path, request, number
+):
+    kill_a_worker(
+        mini_imagenet,
+        tmp_path,
+        request,
+        direct_running_mode="multi_processing",
+        direct_num_workers=number,
+    )
