@@ -75,6 +75,24 @@ def find_unreachable(
             )
 
 
+def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str]:
+    """Say why a job that gathers its results on this machine cannot run elsewhere.
+
+    Args:
+      options: Beam's.
+      job: how it is called, e.g. "python -m pipelines.predict".
+    """
+    standard = options.view_as(StandardOptions)
+    if has_own_files(options):
+        yield (
+            f"--runner {standard.runner}: {job} keeps its tables on this machine, where "
+            "those workers cannot reach them; leave the flag out, or name an engine "
+            "whose workers share this machine's files"
+        )
+    if standard.no_wait_until_finish:
+        yield f"--no_wait_until_finish: {job} has work left when its pipeline ends"
+
+
 def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401  # of any runner
     """Say what a job is called and how to watch it."""
     runner = options.view_as(StandardOptions).runner

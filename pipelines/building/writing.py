@@ -174,12 +174,12 @@ def _describe_job(
 ) -> str:
     """Say what would be submitted."""
     job = engine.make_job(_define(made, settings, ticks=None), beam_options)
-    roots = [job.components.transforms[name] for name in job.root_transform_ids]
+    steps = job.components.transforms
     names = [
-        job.components.transforms[name].unique_name
-        for root in roots
-        for name in (root.subtransforms if not root.unique_name else [])
-    ] or [root.unique_name for root in roots]
+        steps[name].unique_name
+        for root in job.root_transform_ids
+        for name in steps[root].subtransforms
+    ]
     runner = beam_options.view_as(StandardOptions).runner
     return (
         f"{summary.describe_plan(settings)}\n"
