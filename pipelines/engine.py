@@ -92,9 +92,11 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
         result = pipeline.run()
-        if not PipelineState.is_terminal(result.state):
+        # A template's launcher is given the job as a file, and submits it.
+        has_job = getattr(result, "has_job", True)
+        if not has_job or not PipelineState.is_terminal(result.state):
             sys.stderr.write(f"{remote_engines.describe_job(result, options)}\n")
-            if options.view_as(StandardOptions).no_wait_until_finish:
+            if not has_job or options.view_as(StandardOptions).no_wait_until_finish:
                 return False
         result.wait_until_finish()
     except (UsageError, JobError) as error:

@@ -85,9 +85,9 @@ def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str
     standard = options.view_as(StandardOptions)
     if has_own_files(options):
         yield (
-            f"--runner {standard.runner}: {job} keeps its tables on this machine, where "
-            "those workers cannot reach them; leave the flag out, or name an engine "
-            "whose workers share this machine's files"
+            f"--runner {standard.runner}: {job} keeps its tables on this machine, "
+            "where those workers cannot reach them; leave the flag out, or name an "
+            "engine whose workers share this machine's files"
         )
     if standard.no_wait_until_finish:
         yield f"--no_wait_until_finish: {job} has work left when its pipeline ends"
@@ -99,6 +99,8 @@ def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401 
     google = options.view_as(GoogleCloudOptions)
     if not is_dataflow(options):
         return f"submitted to {runner}, which shows how the job gets on"
+    if not result.has_job:  # --template_location: Google's launcher submits it
+        return f"the job is described in {google.template_location}"
     job = result.job_id()
     return (
         f"submitted to Dataflow as job {job}\n"
