@@ -152,7 +152,7 @@ def describe(found: Estimate) -> str:
         f"vCPU hours at work    {found.vcpu_hours:,.1f}",
         f"worker hours          {found.worker_hours:,.1f}",
         f"wall clock            {found.wall_hours * 60:,.0f} min",
-        f"memory a worker       {found.worker_gb:.1f} GB ({found.process_gb} a process)",
+        f"memory a worker       {found.worker_gb:.1f} GB, {found.process_gb} a process",
         f"compute               ${found.compute:,.2f}; "
         f"${found.compute_flexrs:,.2f} with FlexRS",
         f"requests              ${found.requests:,.2f}",

@@ -86,7 +86,7 @@ def _describe(
     return described
 
 
-def _make_pattern(name: str, kind: Any, metadata: Mapping[str, Any]) -> str | None:
+def _make_pattern(name: str, kind: object, metadata: Mapping[str, Any]) -> str | None:
     """Make the pattern that a value has: its choices, a number, or a place."""
     if isinstance(kind, types.UnionType):
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
