@@ -32,12 +32,18 @@ class Prices:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What an image and a shard take, as the project's own runs showed."""
+    """What an image and a shard take: as the project's runs showed, or assumed."""
 
     images_per_second: float = 250.0  # decoded, resized, encoded by one core, at 256 px
+    cores_per_vcpu: float = 0.6  # assumed: a vCPU is half of a core with two threads
     client_ms_per_read: float = 0.5  # of the store's client
     bytes_per_written_image: int = 42_000  # mean at 256 px, quality 90
     bytes_per_shuffled_shard: int = 300  # a Shard twice: spread, then gathered
+    # Asked of a store by a test: the plan's file thrice, the part's six times.
+    reads_per_shard: int = 9
+    reads_by_commit_per_shard: int = 5  # of them one after the other, by one process
+    seconds_per_small_read: float = 0.03  # assumed
+    bytes_per_put: int = 1 << 23  # larger files are put in parts of it
     start_minutes: float = 4.0  # a worker's start, with an image of some GB: assumed
     process_gb: float = 0.35  # one SDK process with its readers ahead
 
@@ -64,6 +70,7 @@ class Estimate:
     vcpu_hours: float
     worker_hours: float
     wall_hours: float
+    commit_hours: float
     process_gb: float
     worker_gb: float
     compute: float
@@ -98,20 +105,25 @@ def estimate(
     prices, measured = prices or Prices(), measured or Measured()
     machine = machine or Machine()
     num_shards = math.ceil(num_images / images_per_shard)
-    # An image is one range read. A shard's plan is read (its footer, then its
-    # columns), its part is read twice by the commit; the plan was put by the launcher.
-    num_reads = num_images + num_shards * (2 + 2 + 2)
-    num_writes = num_shards * (num_formats + 1 + 1)
+    num_reads = num_images + num_shards * measured.reads_per_shard  # one range each
     written = num_images * measured.bytes_per_written_image * num_formats
-    core_seconds = num_images * (
+    num_puts = _count_puts(written / num_shards / num_formats, measured)
+    num_writes = num_shards * (num_formats * num_puts + 2)  # and its plan and part
+    busy_seconds = num_images * (
         1 / measured.images_per_second + measured.client_ms_per_read / 1000
     )
+    vcpu_seconds = busy_seconds / measured.cores_per_vcpu
     slots = min(num_workers * machine.vcpus, num_shards)
     waves = math.ceil(num_shards / slots)
     # The last wave may be of one shard: whole shards are what a process works at.
-    wall_seconds = waves * core_seconds / num_shards + measured.start_minutes * 60
+    write_seconds = waves * vcpu_seconds / num_shards + measured.start_minutes * 60
+    commit_seconds = (
+        num_shards
+        * measured.reads_by_commit_per_shard
+        * measured.seconds_per_small_read
+    )
     workers = math.ceil(slots / machine.vcpus)
-    worker_hours = workers * wall_seconds / 3600
+    worker_hours = (workers * write_seconds + commit_seconds) / 3600
     vcpus = worker_hours * machine.vcpus * prices.vcpu_hour
     memory = worker_hours * machine.memory_gb * prices.memory_gb_hour
     disk = worker_hours * machine.disk_gb * prices.disk_gb_hour
@@ -124,9 +136,10 @@ def estimate(
         read_gb=num_bytes / 1e9,
         written_gb=written / 1e9,
         shuffle_gb=shuffle_gb,
-        vcpu_hours=core_seconds / 3600,
+        vcpu_hours=vcpu_seconds / 3600,
         worker_hours=worker_hours,
-        wall_hours=wall_seconds / 3600,
+        wall_hours=(write_seconds + commit_seconds) / 3600,
+        commit_hours=commit_seconds / 3600,
         process_gb=measured.process_gb,
         worker_gb=measured.process_gb * machine.vcpus,
         compute=vcpus + memory + rest,
@@ -140,6 +153,12 @@ def estimate(
     )
 
 
+def _count_puts(num_bytes: float, measured: Measured) -> int:
+    """Count the requests that put a file: one, or its parts, a begin and an end."""
+    num_parts = math.ceil(num_bytes / measured.bytes_per_put)
+    return num_parts + 2 if num_parts > 1 else 1
+
+
 def describe(found: Estimate) -> str:
     """Make the lines that are shown."""
     return "\n".join([
@@ -151,7 +170,8 @@ def describe(found: Estimate) -> str:
         f"bytes shuffled        {found.shuffle_gb * 1000:,.2f} MB",
         f"vCPU hours at work    {found.vcpu_hours:,.1f}",
         f"worker hours          {found.worker_hours:,.1f}",
-        f"wall clock            {found.wall_hours * 60:,.0f} min",
+        f"wall clock            {found.wall_hours * 60:,.0f} min, "
+        f"{found.commit_hours * 60:,.0f} of them the commit",
         f"memory a worker       {found.worker_gb:.1f} GB, {found.process_gb} a process",
         f"compute               ${found.compute:,.2f}; "
         f"${found.compute_flexrs:,.2f} with FlexRS",

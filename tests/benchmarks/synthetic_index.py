@@ -4,7 +4,8 @@
     python -m tests.benchmarks.synthetic_index imagenet_21k.parquet --classes 10900
 
 It has the keys, the class sizes and the places of an index of the official archives,
-in a bucket that nobody has: good for `build --plan_only` and `--dry_run`.
+in a bucket that nobody has: good for `build --dry_run`, and for `--plan_only` with a
+`--root` on this machine, which must be there and is not read.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def list_wnids(num_classes: int) -> list[str]:
     return [*official, *(f"n9{n:07d}" for n in range(num_classes))][:num_classes]
 
 
-def write_index(path: Path, *, num_classes: int = 1000, with_validation: bool = True):
+def write_index(path: Path, *, num_classes: int = 1000, root: str = ROOT) -> int:
     """Write the index; returns how many images it has."""
     sizes, wnids = count_images(), list_wnids(num_classes)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -54,10 +55,9 @@ def write_index(path: Path, *, num_classes: int = 1000, with_validation: bool = 
             ]
             parts.append(f"{folder}/{start:06d}.parquet")
             pq.write_table(pa.concat_tables(tables), parts[-1])
-        if with_validation:
-            parts.append(f"{folder}/validation.parquet")
-            pq.write_table(_list_validation(wnids[:1000]), parts[-1])
-        index_table.merge_parts(parts, str(path), roots=[ROOT], strays=[])
+        parts.append(f"{folder}/validation.parquet")
+        pq.write_table(_list_validation(wnids[:1000]), parts[-1])
+        index_table.merge_parts(parts, str(path), roots=[root], strays=[])
     return pq.read_metadata(path).num_rows
 
 
@@ -93,6 +93,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Write a synthetic index.")
     parser.add_argument("path", type=Path)
     parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--root", default=ROOT)
     given = parser.parse_args()
-    num_images = write_index(given.path, num_classes=given.classes)
+    num_images = write_index(given.path, num_classes=given.classes, root=given.root)
     sys.stdout.write(f"{num_images} images\n")

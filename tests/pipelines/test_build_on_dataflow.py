@@ -141,12 +141,15 @@ def test_settings_of_buckets_go_with_the_job():
     flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
     told = storing.settle(storing.StoreFlags(store_region="eu-north-1"), flags)
     store_clients.configure(StoreSettings())
+    options = engine.make_beam_options(told)
     sent = apiclient.Environment(
         packages=[],
-        options=engine.make_beam_options(told),
+        options=options,
         environment_version="11",
         proto_pipeline_staged_url=f"{BUCKET}/temp/pipeline.pb",
-        proto_pipeline=beam.Pipeline("FnApiRunner").to_runner_api(),
+        proto_pipeline=engine.make_job(
+            lambda root: root | "ListNothing" >> beam.Create([]), options
+        ),
     ).proto.sdk_pipeline_options
     assert "eu-north-1" in sent["options"]["bucket_settings"]
     assert list(sent["options"]["beam_plugins"]) == ["pipelines.storing_on_workers"]

@@ -1,24 +1,14 @@
-import importlib.util
 import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from pipelines.building.options import BuildOptions
+from tests.deploy.dataflow.loading import FOLDER, load
 
-FOLDER = Path(__file__).parents[3] / "deploy" / "dataflow"
 IMAGE = f"europe-docker.pkg.dev/a-project/subsets/image@sha256:{'0' * 64}"
-
-
-def _load(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +23,7 @@ def parameters():
 
 def test_committed_file_is_the_generated_one():
     """After a change of the options: python deploy/dataflow/make_metadata.py."""
-    assert (FOLDER / "metadata.json").read_text() == _load("make_metadata").to_text()
+    assert (FOLDER / "metadata.json").read_text() == load("make_metadata").to_text()
 
 
 def test_every_option_of_a_build_is_a_parameter(parameters):
@@ -64,7 +54,7 @@ def test_values_are_checked_at_launch(parameters, name, good, bad):
 
 
 def test_launcher_makes_a_command_of_parameters():
-    launch = _load("launch")
+    launch = load("launch")
     command = launch.make_command([
         "--job=index", "--input=gs://b/a,gs://b/c", "--inspect=true", "--name=",
     ])  # fmt: skip
