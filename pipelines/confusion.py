@@ -15,6 +15,7 @@ from transforms.confusion import confusion_images, confusion_matrix, confusion_p
 from transforms.confusion.confusion_images import Surveyed
 from transforms.confusion.confusion_matrix import Confusion
 from transforms.confusion.confusion_tally import Piece, Tally, TallyPlan, read_tally
+from transforms.records import UsageError
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -77,8 +78,11 @@ def tally_predictions(
 
     Raises: UsageError: predictions that cannot be.
     """
-    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+    from pipelines import engine, remote_engines  # noqa: PLC0415  # takes a second
 
+    options = engine.make_beam_options(beam_flags)
+    if problems := list(remote_engines.find_own_folder_problems(options, _PROG)):
+        raise UsageError("\n".join(problems))
     place = Path(output).absolute()
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
@@ -88,7 +92,7 @@ def tally_predictions(
         define = functools.partial(
             define_pipeline, pieces=pieces, plan=plan, output=file
         )
-        engine.run(define, engine.make_beam_options(beam_flags))
+        engine.run(define, options)
         return read_tally(storage.read(file), len(plan.wnids))
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -10,9 +11,12 @@ from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
     StandardOptions,
+    TestOptions,
 )
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.runner import PipelineState
 
-from pipelines import spelling
+from pipelines import remote_engines, spelling
 from transforms.records import JobError, UsageError
 
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
@@ -44,7 +48,7 @@ def find_flag_problems(flags: Sequence[str], ours: Collection[str] = ()) -> list
             "--direct_running_mode multi_threading: loses images; use --threads, "
             "or multi_processing"
         )
-    return problems
+    return [*problems, *remote_engines.find_dataflow_problems(options)]
 
 
 def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
@@ -54,6 +58,16 @@ def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
     if standard.runner in {None, "DirectRunner"}:
         standard.runner = _EMBEDDED
     return options
+
+
+def is_embedded(options: PipelineOptions) -> bool:
+    """Tell whether the job runs by this process, and is done when `run` returns."""
+    return options.view_as(StandardOptions).runner == _EMBEDDED
+
+
+def embed(flags: Sequence[str]) -> list[str]:
+    """Make flags for a job that runs by this process, whatever engine they name."""
+    return [*flags, f"--runner={_EMBEDDED}"]
 
 
 def _stray_words(flags: Sequence[str]) -> list[str]:
@@ -66,24 +80,55 @@ def _stray_words(flags: Sequence[str]) -> list[str]:
     ]
 
 
-def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> None:
-    """Build a graph and run it to its end.
+def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> bool:
+    """Build a graph and run it to its end, or, if that is asked for, only submit it.
 
+    Returns: Whether the job is at its end; never False without
+      --no_wait_until_finish.
     Raises: UsageError, JobError: as the steps raised them, on whatever engine.
     """
-    pipeline = beam.Pipeline(options=options)
-    define(pipeline)
+    pipeline = _make_pipeline(define, options)
     # What a step raises is raised here too; Beam's log would only say it twice.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
-        pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        # A template's launcher is given the job as a file, and submits it.
+        has_job = getattr(result, "has_job", True)
+        if not has_job or not PipelineState.is_terminal(result.state):
+            sys.stderr.write(f"{remote_engines.describe_job(result, options)}\n")
+            if not has_job or options.view_as(StandardOptions).no_wait_until_finish:
+                return False
+        result.wait_until_finish()
     except (UsageError, JobError) as error:
         raise type(error)(_WHERE.sub("", str(error))) from error
-    except RuntimeError as error:
+    except (RuntimeError, *remote_engines.list_errors(options)) as error:
         raise _translate(error) from error
+    return True
 
 
-def _translate(error: RuntimeError) -> BaseException:
+def make_job(
+    define: Callable[[beam.Pipeline], Any], options: PipelineOptions
+) -> beam_runner_api_pb2.Pipeline:
+    """Build a graph as its engine would get it, and give it to none."""
+    options.view_as(TestOptions).dry_run = True
+    pipeline = _make_pipeline(define, options)
+    if remote_engines.is_dataflow(options):
+        return pipeline.run().job.proto_pipeline
+    return pipeline.to_runner_api()
+
+
+def _make_pipeline(
+    define: Callable[[beam.Pipeline], Any], options: PipelineOptions
+) -> beam.Pipeline:
+    try:
+        pipeline = beam.Pipeline(options=options)
+    except ValueError as error:  # flags that contradict each other
+        raise UsageError(str(error)) from error
+    define(pipeline)
+    return pipeline
+
+
+def _translate(error: Exception) -> BaseException:
     """Find the error in the text that Beam, or another process's worker, made of it."""
     if str(error).startswith("KeyboardInterrupt"):
         return KeyboardInterrupt()

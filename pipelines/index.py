@@ -85,14 +85,14 @@ def define_pipeline(
     )
 
 
-def index_images(
+def write_index(
     pieces: Sequence[Piece],
     *,
     output: str,
     num_inspect_threads: int,
     beam_flags: Sequence[str],
-) -> Inventory:
-    """Run the index job and count what it found.
+) -> bool:
+    """Run the index job; returns whether it is at its end, or only submitted.
 
     Raises: UsageError: an archive, label or image name that the user must mend.
     """
@@ -100,29 +100,80 @@ def index_images(
     from transforms import progress  # noqa: PLC0415
 
     place = storage.absolute(output)
-    name = place.rpartition("/")[2]
+    beside, _, name = place.rpartition("/")
+    options = engine.make_beam_options(beam_flags)
+    is_embedded = engine.is_embedded(options)
     storage.clear_temporary(place)
     with storage.scratch_folder(place, f".{name}.") as folder:
-        ticks = f"{folder}/ticks"
+        parts_folder = f"{folder}/parts"
+        if storage.is_remote(place) and not is_embedded:  # for workers anywhere
+            parts_folder = f"{beside}/.{Path(folder).name}"
+        ticks = f"{folder}/ticks" if is_embedded else None
         define = functools.partial(
             define_pipeline,
             pieces=pieces,
             output=place,
-            parts_folder=folder,
+            parts_folder=parts_folder,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks,
         )
         with progress.show(ticks, total=len(pieces), what="finding", unit="piece"):
-            engine.run(define, engine.make_beam_options(beam_flags))
+            return engine.run(define, options)
+
+
+def count_index(output: str) -> Inventory:
+    """Count a new index; one that nobody can build from is removed.
+
+    Raises: UsageError: image names that repeat, or no usable image.
+    """
+    place = storage.absolute(output)
     try:
         inventory = read_inventory(place)
     except UsageError:
-        storage.remove_file(place)  # nobody shall build from it
+        storage.remove_file(place)
         raise
     if not inventory.num_images:
         storage.remove_file(place)
         raise UsageError("no usable images in " + ", ".join(inventory.roots))
     return inventory
+
+
+def index_images(
+    pieces: Sequence[Piece],
+    *,
+    output: str,
+    num_inspect_threads: int,
+    beam_flags: Sequence[str],
+) -> Inventory:
+    """Make an index by this process, whatever engine the flags name, and count it.
+
+    Raises: UsageError: what the user must mend.
+    """
+    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+
+    write_index(
+        pieces,
+        output=output,
+        num_inspect_threads=num_inspect_threads,
+        beam_flags=engine.embed(beam_flags),
+    )
+    return count_index(output)
+
+
+def _check_reach(options: IndexOptions, beam_flags: Sequence[str]) -> None:
+    """See that workers can read what is listed, and write the index.
+
+    Raises: UsageError: what they cannot reach.
+    """
+    from pipelines import engine, remote_engines  # noqa: PLC0415
+
+    places = [(f"--input {path}", path) for path in options.input]
+    places.append((f"--output {options.output}", options.output))
+    if labels := options.validation_labels:
+        places.append((f"--validation_labels {labels}", labels))
+    beam_options = engine.make_beam_options(beam_flags)
+    if problems := list(remote_engines.find_unreachable(beam_options, places)):
+        raise UsageError("\n".join(problems))
 
 
 def main(argv: Sequence[str]) -> None:
@@ -132,16 +183,18 @@ def main(argv: Sequence[str]) -> None:
             IndexOptions, argv, prog="python -m pipelines.index"
         )
         beam_flags = settle(options, beam_flags)
+        _check_reach(options, beam_flags)
         pieces, told = inputs.find_pieces(options.input, options.validation_labels)
         for line in told:
             sys.stderr.write(f"found {line}\n")
-        inventory = index_images(
+        is_done = write_index(
             pieces,
             output=options.output,
             num_inspect_threads=options.threads if options.inspect else 0,
             beam_flags=beam_flags,
         )
-    sys.stderr.write(inventory.describe() + "\n")
+        if is_done:  # else the build that reads it counts it, and says the same
+            sys.stderr.write(count_index(options.output).describe() + "\n")
     sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 

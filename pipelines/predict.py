@@ -143,7 +143,13 @@ def _check(
 
     Raises: UsageError: all that is wrong with any of them.
     """
-    problems: list[str] = []
+    from pipelines import engine, remote_engines  # noqa: PLC0415  # takes a second
+
+    problems = list(
+        remote_engines.find_own_folder_problems(
+            engine.make_beam_options(beam_flags), _PROG
+        )
+    )
     table: GroupTable | None = None
     with _collect(problems):
         list_images = checking.prepare_source(

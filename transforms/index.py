@@ -67,7 +67,7 @@ class _WriteParts(beam.DoFn):
 def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
     """Join the parts in the order of the pieces; returns the number of images.
 
-    The parts stay, so that an engine may do this again.
+    The parts stay meanwhile, so that an engine may do this again.
     """
     ordered = sorted(parts)
     strays = [stray for part in ordered for stray in part.strays]
@@ -78,6 +78,11 @@ def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
         strays=strays,
     )
     return sum(part.num_images for part in ordered)
+
+
+def _remove_parts(num_images: int, folder: str) -> int:
+    storage.remove_folder(folder)
+    return num_images
 
 
 @dataclasses.dataclass
@@ -101,4 +106,7 @@ class WriteIndex(beam.PTransform):
             | "WriteParts" >> beam.ParDo(write)
             | "GatherParts" >> ToList()
             | "MergeParts" >> beam.Map(merge, output=self.output, roots=self.roots)
+            # A break, so that no engine merges again when the parts are gone.
+            | "SettleIndex" >> beam.Reshuffle()
+            | "RemoveParts" >> beam.Map(_remove_parts, folder=self.parts_folder)
         )

@@ -37,8 +37,14 @@ class Ticker:
 
 
 @contextmanager
-def show(path: str, *, total: int, what: str, unit: str) -> Iterator[None]:
-    """Show a bar with rate and remaining time on stderr while the block runs."""
+def show(path: str | None, *, total: int, what: str, unit: str) -> Iterator[None]:
+    """Show a bar with rate and remaining time on stderr while the block runs.
+
+    Without a path nothing is shown: the work is done where no file of ours is.
+    """
+    if path is None:
+        yield
+        return
     Path(path).unlink(missing_ok=True)
     bar = tqdm(
         total=total, desc=what, unit=unit, file=sys.stderr, mininterval=_INTERVAL_S

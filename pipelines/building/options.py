@@ -12,6 +12,7 @@ from pipelines.storing import StoreFlags
 from transforms import formats, grouping, sampling, storage
 from transforms.formats import tfrecord
 from transforms.images.settings import RESIZE_MODES, ImageSettings
+from transforms.tables import index_table
 
 # They say where and how to build, not what.
 _HOW_FLAGS = {
@@ -21,6 +22,7 @@ _HOW_FLAGS = {
     "formats",
     "resume",
     "plan_only",
+    "dry_run",
     "threads",
     "max_failure_fraction",
     "store_endpoint",
@@ -87,6 +89,11 @@ class BuildOptions(GroupingFlags, StoreFlags):
     )
     resume: bool = flag("go on where a run was stopped", default=False)
     plan_only: bool = flag("decide everything, read no image", default=False)
+    dry_run: bool = flag(
+        "decide everything and make the job, write nothing and ask no bucket; the "
+        "input is an index",
+        default=False,
+    )
     threads: int = flag(
         "threads that make images", default=len(os.sched_getaffinity(0))
     )
@@ -131,6 +138,15 @@ class BuildOptions(GroupingFlags, StoreFlags):
             yield (
                 f"--output {self.output}: the demonstration is made in a folder; name "
                 "one, or give --input"
+            )
+        if self.dry_run and self.plan_only:
+            yield "--dry_run: writes nothing; leave it or --plan_only out"
+        if self.dry_run and not (
+            len(self.input) == 1 and index_table.is_index(self.input[0])
+        ):
+            yield (
+                "--dry_run: goes with an index as --input; make one with python -m "
+                "pipelines.index"
             )
         if "" in self.input:
             yield "--input: names nothing; give a path"

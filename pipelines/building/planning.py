@@ -1,5 +1,8 @@
 """A build's options → its plan: which images, in which groups, splits and shards.
 
+All of it runs on this machine, whatever engine writes the shards: it takes seconds,
+and so every group that is too small is named before anything is submitted.
+
 raw ImageNet ─ index ─┬─ classes ─ groups ─┐
                       └────────────────────┴─ plan
 """
@@ -12,21 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import classes, engine, inputs
-from pipelines.building import arranging, feasibility, recipes
+from pipelines import classes, engine
+from pipelines.building import arranging, feasibility, finding, recipes
 from pipelines.building.arranging import Arranged, IndexedImages
 from pipelines.building.feasibility import Availability
 from pipelines.building.options import BuildOptions
-from pipelines.index import index_images
 from transforms import sampling, storage
 from transforms.assign import AssignShards
 from transforms.records import ImageClass, UsageError
 from transforms.sample import SampleImages
 from transforms.selection.sample_plan import SamplePlan
-from transforms.tables import index_table, plan
+from transforms.tables import plan
 from transforms.tables.groups import GroupTable
-from transforms.tables.inventory import Inventory, read_inventory
+from transforms.tables.inventory import Inventory
 from transforms.tables.plan import PlannedShard
 
 
@@ -38,6 +41,11 @@ class Request:
     grouping_options: Any
     sampling_options: Any
     beam_flags: Sequence[str]
+
+    @property
+    def beam_options(self) -> PipelineOptions:
+        """Beam's options, made anew: an engine writes into its own."""
+        return engine.make_beam_options(self.beam_flags)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +86,9 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
     # In one order whatever the user's: the manifest has the first format's places.
     formats = tuple(sorted(options.formats, reverse=True))
     options = dataclasses.replace(options, formats=formats)
-    index, inventory = _find_images(request, scratch)
+    index, inventory = finding.find_images(
+        options, scratch=scratch, beam_flags=request.beam_flags
+    )
     table, result = classes.group_classes(
         _list_classes(inventory, request.sampling_options),
         options,
@@ -108,7 +118,7 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         images_per_shard=options.images_per_shard,
         plan_folder=folder,
     )
-    engine.run(define, engine.make_beam_options(request.beam_flags))
+    engine.run(define, engine.make_beam_options(engine.embed(request.beam_flags)))
     if options.name is None:
         name = _name_dataset(request, table)
         options = dataclasses.replace(options, name=name)
@@ -147,31 +157,6 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         num_bytes=num_bytes,
         recipe=described,
     )
-
-
-def _find_images(request: Request, scratch: str) -> tuple[str, Inventory]:
-    """Take the index that is given, or make one of raw ImageNet."""
-    options = request.options
-    if len(options.input) == 1 and index_table.is_index(options.input[0]):
-        index = options.input[0]
-        inventory = read_inventory(index)
-        if moved := [root for root in inventory.roots if not storage.exists(root)]:
-            raise UsageError(
-                f"--input {index}: its images lay in {moved[0]}, which is gone; put "
-                "them back, or make the index again with python -m pipelines.index"
-            )
-    else:
-        pieces, told = inputs.find_pieces(options.input, options.validation_labels)
-        for line in told:
-            sys.stderr.write(f"found {line}\n")
-        index = f"{scratch}/index.parquet"
-        inventory = index_images(
-            pieces, output=index, num_inspect_threads=0, beam_flags=request.beam_flags
-        )
-    sys.stderr.write(inventory.describe() + "\n")
-    if not inventory.num_images:
-        raise UsageError(f"--input {' '.join(options.input)}: no usable images")
-    return index, inventory
 
 
 def _list_classes(

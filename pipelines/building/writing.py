@@ -2,15 +2,19 @@
 
 import functools
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from pipelines import engine
-from pipelines.building import output, plan_page, planning, summary
+from pipelines.building import finding, output, plan_page, planning, summary
+from pipelines.building.options import BuildOptions
 from pipelines.building.planning import BuildPlan, Request
-from transforms import progress, storage
+from transforms import paths, progress, storage
 from transforms.commit import CommitDataset, CommitSettings, remove_work
 from transforms.records import JobError, Shard
 from transforms.tables import groups, statistics
@@ -25,8 +29,10 @@ def build(request: Request) -> str:
       JobError: what went wrong later.
     """
     options = request.options
-    output.make_folder(options.output)
-    with storage.scratch_folder(f"{options.output}/plan", ".planning-") as scratch:
+    finding.check_reach(options, request.beam_flags)
+    if not options.dry_run:
+        output.make_folder(options.output)
+    with _make_scratch(options) as scratch:
         made = planning.make_plan(request, scratch)
         place = output.Place(
             output=options.output,
@@ -34,38 +40,29 @@ def build(request: Request) -> str:
             version=options.dataset_version,
         )
         settings = _settle(made, place)
+        if options.dry_run:
+            sys.stderr.write(_describe_job(made, settings, request.beam_options))
+            return place.target
         if options.plan_only:
             sys.stderr.write(summary.describe_plan(settings) + "\n")
             return _write_plan(made, place, settings)
         output.make_folder(place.folder)
-        if not output.is_finished(place, made.plan_id):
-            with output.prepare(
-                place, made.plan_id, made.folder, resume=options.resume
-            ) as has_work:
-                if has_work:
-                    _write(made, place, settings, request.beam_flags, scratch)
-    sys.stderr.write(summary.describe_dataset(place.target) + "\n")
+        is_done = output.is_finished(place, made.plan_id) or _write_dataset(
+            request, made, place=place, settings=settings, ticks=f"{scratch}/ticks"
+        )
+    if is_done:
+        told = summary.describe_dataset(place.target)
+    else:
+        told = f"it is finished when {place.target}/{paths.COMPLETE} is there"
+    sys.stderr.write(f"{told}\n")
     return place.target
 
 
-def _write(
-    made: BuildPlan,
-    place: output.Place,
-    settings: CommitSettings,
-    beam_flags: Sequence[str],
-    scratch: str,
-) -> None:
-    """Write the dataset, or see that another run has.
-
-    Two runs of one plan can be at work in a bucket. The first that ends clears what the
-    other still needs, but it has written every byte of what that one would write.
-    """
-    try:
-        _write_dataset(made, settings, beam_flags, f"{scratch}/ticks")
-    except (JobError, OSError):
-        if not place.is_remote or not output.is_finished(place, made.plan_id):
-            raise
-        remove_work(settings.work)
+def _make_scratch(options: BuildOptions) -> AbstractContextManager[str]:
+    """Make a folder for the plan, beside the output unless nothing may be there."""
+    if options.dry_run:
+        return tempfile.TemporaryDirectory()
+    return storage.scratch_folder(f"{options.output}/plan", ".planning-")
 
 
 def _settle(made: BuildPlan, place: output.Place) -> CommitSettings:
@@ -117,16 +114,17 @@ def define_pipeline(
     """Wire the plan → shards → the dataset."""
     _ = (
         root
-        | "ListShards" >> beam.Create(shards)
+        # Unshuffled: WriteShards spreads them over the workers.
+        | "ListShards" >> beam.Create(shards, reshuffle=False)
         | WriteShards(shard_settings)
         | CommitDataset(commit_settings)
     )
 
 
-def _write_dataset(
-    made: BuildPlan, settings: CommitSettings, beam_flags: Sequence[str], ticks: str
-) -> None:
-    """Write the shards, with a progress bar, and let the dataset appear."""
+def _define(
+    made: BuildPlan, settings: CommitSettings, *, ticks: str | None
+) -> Callable[[beam.Pipeline], None]:
+    """Gather what the graph is made of."""
     options = made.options
     shard_settings = ShardSettings(
         root=settings.root,
@@ -138,13 +136,69 @@ def _write_dataset(
         folders=made.table.folders,
         images=options.images,
         num_threads=options.threads,
-        ticks=str(Path(ticks).absolute()),
+        ticks=ticks,
     )
-    define = functools.partial(
+    return functools.partial(
         define_pipeline,
         shards=[planned.shard for planned in made.shards],
         shard_settings=shard_settings,
         commit_settings=settings,
     )
-    with progress.show(ticks, total=settings.num_chosen, what="writing", unit="image"):
-        engine.run(define, engine.make_beam_options(beam_flags))
+
+
+def _write_dataset(
+    request: Request,
+    made: BuildPlan,
+    *,
+    place: output.Place,
+    settings: CommitSettings,
+    ticks: str,
+) -> bool:
+    """Write the shards and let the dataset appear, all of it on the engine.
+
+    Two runs of one plan can be at work in a bucket. The first that ends clears what the
+    other still needs, but it has written every byte of what that one would write.
+
+    Returns: Whether it is done, or only submitted: nothing is left to do here then.
+    """
+    beam_options = request.beam_options
+    shown = None  # workers elsewhere cannot write to a file of this machine
+    if engine.is_embedded(beam_options):
+        shown = str(Path(ticks).absolute())
+    define = _define(made, settings, ticks=shown)
+    with output.prepare(
+        place, made.plan_id, made.folder, resume=request.options.resume
+    ) as has_work:
+        if not has_work:
+            return True
+        bar = progress.show(
+            shown, total=settings.num_chosen, what="writing", unit="image"
+        )
+        try:
+            with bar:
+                return engine.run(define, beam_options)
+        except (JobError, OSError):
+            if not place.is_remote or not output.is_finished(place, made.plan_id):
+                raise
+            remove_work(settings.work)
+            return True
+
+
+def _describe_job(
+    made: BuildPlan, settings: CommitSettings, beam_options: PipelineOptions
+) -> str:
+    """Say what would be submitted."""
+    job = engine.make_job(_define(made, settings, ticks=None), beam_options)
+    steps = job.components.transforms
+    names = [
+        steps[name].unique_name
+        for root in job.root_transform_ids
+        for name in steps[root].subtransforms
+    ]
+    runner = beam_options.view_as(StandardOptions).runner
+    return (
+        f"{summary.describe_plan(settings)}\n"
+        f"would be written to {settings.target} by {runner}: {' → '.join(names)}, "
+        f"{len(made.shards)} shards, a job of {job.ByteSize() / 1e6:.2f} MB; nothing "
+        "was written or submitted\n"
+    )

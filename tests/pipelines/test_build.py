@@ -175,7 +175,7 @@ def test_no_other_flag_changes_the_dataset(mini_imagenet, tmp_path, dataset, cha
 
 def test_effect_tests_cover_every_flag():
     tested = {*RECIPE_CHANGES, *OTHER_CHANGES}
-    elsewhere = {"input", "output", "validation_labels", "plan_only"}
+    elsewhere = {"input", "output", "validation_labels", "plan_only", "dry_run"}
     # These go with methods of their own.
     elsewhere |= {"groups", "confusion", "preset", "difficulty"}
     elsewhere |= {"dataset_version", "sampling"}  # one value, or part of the path

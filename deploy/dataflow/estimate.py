@@ -1,0 +1,205 @@
+"""Numbers of images and bytes → what a build on Dataflow asks for, and costs.
+
+python deploy/dataflow/estimate.py
+python deploy/dataflow/estimate.py --images 14000000 --gigabytes 1300
+"""
+
+import argparse
+import dataclasses
+import math
+import sys
+from collections.abc import Sequence
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prices:
+    """US dollars, list prices as remembered in 2026, not looked up: check them.
+
+    Sources: cloud.google.com/dataflow/pricing (batch workers and Shuffle, region
+    us-central1) and cloud.google.com/storage/pricing (Standard, single region). Others
+    than these stand nowhere in this project.
+    """
+
+    vcpu_hour: float = 0.056
+    memory_gb_hour: float = 0.003557
+    disk_gb_hour: float = 0.000054
+    shuffle_gb: float = 0.011
+    flexrs_discount: float = 0.40  # of vCPUs and memory
+    per_thousand_writes: float = 0.005  # class A: puts and listings
+    per_thousand_reads: float = 0.0004  # class B: gets
+    stored_gb_month: float = 0.020
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What an image and a shard take: as the project's runs showed, or assumed."""
+
+    images_per_second: float = 250.0  # decoded, resized, encoded by one core, at 256 px
+    cores_per_vcpu: float = 0.6  # assumed: a vCPU is half of a core with two threads
+    client_ms_per_read: float = 0.5  # of the store's client
+    bytes_per_written_image: int = 42_000  # mean at 256 px, quality 90
+    bytes_per_shuffled_shard: int = 300  # a Shard twice: spread, then gathered
+    # Asked of a store by a test: the plan's file thrice, the part's six times.
+    reads_per_shard: int = 9
+    reads_by_commit_per_shard: int = 5  # of them one after the other, by one process
+    seconds_per_small_read: float = 0.03  # assumed
+    bytes_per_put: int = 1 << 23  # larger files are put in parts of it
+    start_minutes: float = 4.0  # a worker's start, with an image of some GB: assumed
+    process_gb: float = 0.35  # one SDK process with its readers ahead
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A worker, n2-standard-4 unless said otherwise: one process a vCPU."""
+
+    vcpus: int = 4
+    memory_gb: float = 16.0
+    disk_gb: float = 30.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What one build takes."""
+
+    num_shards: int
+    num_reads: int
+    num_writes: int
+    read_gb: float
+    written_gb: float
+    shuffle_gb: float
+    vcpu_hours: float
+    worker_hours: float
+    wall_hours: float
+    commit_hours: float
+    process_gb: float
+    worker_gb: float
+    compute: float
+    compute_flexrs: float
+    requests: float
+    stored_a_month: float
+
+
+def estimate(
+    num_images: int,
+    num_bytes: int,
+    *,
+    num_workers: int = 32,
+    images_per_shard: int = 1000,
+    num_formats: int = 2,
+    prices: Prices | None = None,
+    measured: Measured | None = None,
+    machine: Machine | None = None,
+) -> Estimate:
+    """Compute what a build of so many images takes.
+
+    Args:
+      num_images: that are chosen, validation among them.
+      num_bytes: theirs, as they lie in the input.
+      num_workers: that the job may have.
+      images_per_shard: as of the build.
+      num_formats: each of them writes all images.
+      prices: of the cloud.
+      measured: of the code.
+      machine: of the workers.
+    """
+    prices, measured = prices or Prices(), measured or Measured()
+    machine = machine or Machine()
+    num_shards = math.ceil(num_images / images_per_shard)
+    num_reads = num_images + num_shards * measured.reads_per_shard  # one range each
+    written = num_images * measured.bytes_per_written_image * num_formats
+    num_puts = _count_puts(written / num_shards / num_formats, measured)
+    num_writes = num_shards * (num_formats * num_puts + 2)  # and its plan and part
+    busy_seconds = num_images * (
+        1 / measured.images_per_second + measured.client_ms_per_read / 1000
+    )
+    vcpu_seconds = busy_seconds / measured.cores_per_vcpu
+    slots = min(num_workers * machine.vcpus, num_shards)
+    waves = math.ceil(num_shards / slots)
+    # The last wave may be of one shard: whole shards are what a process works at.
+    write_seconds = waves * vcpu_seconds / num_shards + measured.start_minutes * 60
+    commit_seconds = (
+        num_shards
+        * measured.reads_by_commit_per_shard
+        * measured.seconds_per_small_read
+    )
+    workers = math.ceil(slots / machine.vcpus)
+    worker_hours = (workers * write_seconds + commit_seconds) / 3600
+    vcpus = worker_hours * machine.vcpus * prices.vcpu_hour
+    memory = worker_hours * machine.memory_gb * prices.memory_gb_hour
+    disk = worker_hours * machine.disk_gb * prices.disk_gb_hour
+    shuffle_gb = num_shards * measured.bytes_per_shuffled_shard / 1e9
+    rest = disk + shuffle_gb * prices.shuffle_gb
+    return Estimate(
+        num_shards=num_shards,
+        num_reads=num_reads,
+        num_writes=num_writes,
+        read_gb=num_bytes / 1e9,
+        written_gb=written / 1e9,
+        shuffle_gb=shuffle_gb,
+        vcpu_hours=vcpu_seconds / 3600,
+        worker_hours=worker_hours,
+        wall_hours=(write_seconds + commit_seconds) / 3600,
+        commit_hours=commit_seconds / 3600,
+        process_gb=measured.process_gb,
+        worker_gb=measured.process_gb * machine.vcpus,
+        compute=vcpus + memory + rest,
+        compute_flexrs=(vcpus + memory) * (1 - prices.flexrs_discount) + rest,
+        requests=(
+            num_reads * prices.per_thousand_reads
+            + num_writes * prices.per_thousand_writes
+        )
+        / 1000,
+        stored_a_month=written / 1e9 * prices.stored_gb_month,
+    )
+
+
+def _count_puts(num_bytes: float, measured: Measured) -> int:
+    """Count the requests that put a file: one, or its parts, a begin and an end."""
+    num_parts = math.ceil(num_bytes / measured.bytes_per_put)
+    return num_parts + 2 if num_parts > 1 else 1
+
+
+def describe(found: Estimate) -> str:
+    """Make the lines that are shown."""
+    return "\n".join([
+        f"shards                {found.num_shards:,}",
+        f"read requests         {found.num_reads:,}",
+        f"write requests        {found.num_writes:,}",
+        f"bytes read            {found.read_gb:,.0f} GB",
+        f"bytes written         {found.written_gb:,.0f} GB",
+        f"bytes shuffled        {found.shuffle_gb * 1000:,.2f} MB",
+        f"vCPU hours at work    {found.vcpu_hours:,.1f}",
+        f"worker hours          {found.worker_hours:,.1f}",
+        f"wall clock            {found.wall_hours * 60:,.0f} min, "
+        f"{found.commit_hours * 60:,.0f} of them the commit",
+        f"memory a worker       {found.worker_gb:.1f} GB, {found.process_gb} a process",
+        f"compute               ${found.compute:,.2f}; "
+        f"${found.compute_flexrs:,.2f} with FlexRS",
+        f"requests              ${found.requests:,.2f}",
+        f"storage a month       ${found.stored_a_month:,.2f}",
+    ])
+
+
+def main(argv: Sequence[str]) -> None:
+    """Show an estimate."""
+    parser = argparse.ArgumentParser(description="What a build on Dataflow takes.")
+    parser.add_argument("--images", type=int, default=1_281_167 + 50_000)
+    parser.add_argument("--gigabytes", type=float, default=150.0, help="of the images")
+    parser.add_argument("--workers", type=int, default=32)
+    parser.add_argument("--images_per_shard", type=int, default=1000)
+    parser.add_argument("--formats", type=int, default=2, help="how many")
+    given = parser.parse_args(argv)
+    if min(given.images, given.workers, given.images_per_shard, given.formats) < 1:
+        parser.error("--images, --workers, --images_per_shard, --formats: at least 1")
+    found = estimate(
+        given.images,
+        int(given.gigabytes * 1e9),
+        num_workers=given.workers,
+        images_per_shard=given.images_per_shard,
+        num_formats=given.formats,
+    )
+    sys.stdout.write(describe(found) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,127 @@
+"""The build job's options → metadata.json, the parameters of its flex template.
+
+python deploy/dataflow/make_metadata.py
+"""
+
+import dataclasses
+import json
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.building.options import BuildOptions, method_options
+from pipelines.index import IndexOptions
+
+FILE = Path(__file__).with_name("metadata.json")
+JOBS = ("build", "index")  # of launch.py, which stands alone in the image
+
+# They submit no job, which Google's launcher waits for.
+_NOT_THERE = {"plan_only", "dry_run"}
+_PLACE = r"(gs|s3)://[^,]+"
+_NUMBERS = {int: r"[0-9]+", float: r"[0-9]+(\.[0-9]+)?"}  # none is below zero
+# A launcher sees no folder of the user's: what is read or written lies in a bucket.
+_PLACES = {"output", "groups", "confusion", "difficulty", "validation_labels"}
+
+
+def make_metadata() -> dict[str, Any]:
+    """Make what a flex template is built with."""
+    parameters = [
+        _describe(
+            "job", "what to run; index takes input, output, inspect and no recipe",
+            pattern="|".join(JOBS), default=JOBS[0],
+        ),
+        *_list_parameters(BuildOptions),
+        *_list_parameters(IndexOptions, only={"inspect"}),
+        *_list_method_parameters(),
+        _describe(
+            "sdk_container_image", "this image, by digest: what the workers run",
+            pattern=r".+@sha256:[0-9a-f]{64}",
+        ),
+    ]  # fmt: skip
+    return {
+        "name": "Subsets of ImageNet",
+        "description": "Builds a subset of ImageNet, or an index of it.",
+        "parameters": parameters,
+    }
+
+
+def _list_method_parameters() -> Iterator[dict[str, Any]]:
+    for classes in method_options().values():
+        for method, method_class in classes.items():
+            yield from _list_parameters(method_class, prefix=f"{method}_")
+
+
+def _list_parameters(
+    options_class: type, *, prefix: str = "", only: set[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    kinds = typing.get_type_hints(options_class)
+    for field in dataclasses.fields(options_class):
+        if field.name in _NOT_THERE or (only and field.name not in only):
+            continue
+        yield _describe(
+            prefix + field.name,
+            field.metadata["help"],
+            pattern=_make_pattern(field.name, kinds[field.name], field.metadata),
+            default=_show(field),
+        )
+
+
+def _describe(
+    name: str, help_text: str, *, pattern: str | None, default: str | None = None
+) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": name,
+        "label": name.replace("_", " ").capitalize(),
+        # Told, not set: a job that does not know the flag would refuse it.
+        "helpText": f"{help_text} ({default})" if default else help_text,
+        "isOptional": default is not None,
+        "paramType": "TEXT",
+    }
+    if pattern:
+        # An optional parameter that is left empty in the console is sent as "".
+        described["regexes"] = [f"^({pattern}){'?' if default is not None else ''}$"]
+    return described
+
+
+def _make_pattern(name: str, kind: object, metadata: Mapping[str, Any]) -> str | None:
+    """Make the pattern that a value has: its choices, a number, or a place."""
+    if isinstance(kind, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    choices = "|".join(map(re.escape, metadata.get("choices", ())))
+    if kind == tuple[str, ...]:
+        one = f"({choices})" if choices else _PLACE
+        return f"{one}(,{one})*"
+    if choices:
+        return choices
+    if kind is bool:
+        return "true|false"
+    return _PLACE if name in _PLACES else _NUMBERS.get(kind)
+
+
+def _show(field: dataclasses.Field) -> str | None:
+    """Show a default as a parameter's text; "": none, but it may be left out."""
+    default = field.default
+    if field.name in {"input", "output"}:  # a demonstration makes no sense there
+        return None
+    # As many as the machine has that makes the metadata: not the launcher's.
+    if (
+        default in (None, ())
+        or default is dataclasses.MISSING
+        or field.name == "threads"
+    ):
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return ",".join(default) if isinstance(default, tuple) else str(default)
+
+
+def to_text() -> str:
+    """Make the file's text."""
+    return json.dumps(make_metadata(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(to_text())

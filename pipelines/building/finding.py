@@ -1,0 +1,73 @@
+"""What a build is given → an index of its images, and where workers read them."""
+
+import sys
+from collections.abc import Sequence
+
+from pipelines import engine, inputs, remote_engines
+from pipelines.building.options import BuildOptions
+from pipelines.index import index_images
+from transforms import storage
+from transforms.records import UsageError
+from transforms.tables import index_table
+from transforms.tables.inventory import Inventory, read_inventory
+
+
+def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
+    """See that workers can read every image, and write the dataset.
+
+    Raises: UsageError: every input, root of an index, or output out of their reach.
+    """
+    places = [(f"--input {path}", path) for path in options.input]
+    if _is_index(options):
+        index = options.input[0]
+        roots = index_table.read_description(index)["inputs"]
+        places = [(f"--input {index}: an index of images in {r}", r) for r in roots]
+    places.append((f"--output {options.output}", options.output))
+    problems = remote_engines.find_unreachable(
+        engine.make_beam_options(beam_flags), places
+    )
+    if told := list(problems):
+        raise UsageError("\n".join(told))
+
+
+def find_images(
+    options: BuildOptions, *, scratch: str, beam_flags: Sequence[str]
+) -> tuple[str, Inventory]:
+    """Take the index that is given, or make one of raw ImageNet, on this machine.
+
+    Raises: UsageError: what the user must mend.
+    """
+    if _is_index(options):
+        index = options.input[0]
+        inventory = read_inventory(index)
+        if not options.dry_run:
+            _check_roots(index, inventory.roots)
+    else:
+        pieces, told = inputs.find_pieces(options.input, options.validation_labels)
+        for line in told:
+            sys.stderr.write(f"found {line}\n")
+        if not engine.is_embedded(engine.make_beam_options(beam_flags)):
+            sys.stderr.write(
+                "listing the images on this machine; python -m pipelines.index "
+                "--runner=... lists them on many, for an index to build from\n"
+            )
+        index = f"{scratch}/index.parquet"
+        inventory = index_images(
+            pieces, output=index, num_inspect_threads=0, beam_flags=beam_flags
+        )
+    sys.stderr.write(inventory.describe() + "\n")
+    if not inventory.num_images:
+        raise UsageError(f"--input {' '.join(options.input)}: no usable images")
+    return index, inventory
+
+
+def _is_index(options: BuildOptions) -> bool:
+    return len(options.input) == 1 and index_table.is_index(options.input[0])
+
+
+def _check_roots(index: str, roots: Sequence[str]) -> None:
+    if moved := [root for root in roots if not storage.exists(root)]:
+        raise UsageError(
+            f"--input {index}: its images lay in {moved[0]}, which is gone; put "
+            "them back, or make the index again with python -m pipelines.index"
+        )

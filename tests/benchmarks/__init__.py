@@ -1,0 +1,1 @@
+"""What takes too long for a test: run by hand, and told in docs/scale.md."""

@@ -1,0 +1,1 @@
+"""Tests of what lies outside the package: deploy/ is no package."""

@@ -1,0 +1,19 @@
+"""A file of deploy/dataflow → its module."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+FOLDER = Path(__file__).parents[3] / "deploy" / "dataflow"
+
+
+def load(name: str) -> ModuleType:
+    """Import a file of the folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(
+        f"dataflow_{name}", FOLDER / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module

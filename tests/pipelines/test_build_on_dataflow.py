@@ -1,0 +1,300 @@
+"""The job that Dataflow would get, made offline: no network, no credentials."""
+
+import functools
+import socket
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+import pytest
+from apache_beam import coders
+from apache_beam.pipeline import PipelineVisitor
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.dataflow.internal import apiclient
+
+from pipelines import build, engine, index, predict, storing
+from tests import building
+from transforms import store_clients
+from transforms.pieces import Piece
+from transforms.records import Shard
+from transforms.store_clients import StoreSettings
+from transforms.tables import index_table
+
+IMAGE = f"europe-docker.pkg.dev/a-project/subsets/image@sha256:{'0' * 64}"
+BUCKET = "gs://a-bucket"
+DATAFLOW = {
+    "runner": "DataflowRunner",
+    "project": "a-project",
+    "region": "europe-west4",
+    "temp_location": f"{BUCKET}/temp",
+    "sdk_container_image": IMAGE,
+}
+STEPS = [
+    "CommitDataset",
+    "CommitDataset/Commit",
+    "CommitDataset/GatherShards",
+    "ListShards",
+    "WriteShards",
+    "WriteShards/SpreadShards",
+    "WriteShards/WriteShard",
+]
+SHUFFLES = {"beam:transform:group_by_key:v1", "beam:transform:reshuffle:v1"}
+
+
+@pytest.fixture(scope="module")
+def bucket_index(mini_imagenet, tmp_path_factory):
+    """Make an index, and move its root into a bucket that nobody has."""
+    folder = tmp_path_factory.mktemp("index")
+    index.main([f"--input={mini_imagenet}", f"--output={folder / 'local.parquet'}"])
+    index_table.merge_parts(
+        [str(folder / "local.parquet")],
+        str(folder / "index.parquet"),
+        roots=[f"{BUCKET}/imagenet"],
+        strays=[],
+    )
+    return folder / "index.parquet"
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Let nothing be reached, and no credentials be found."""
+
+    def refuse(_, address):
+        raise AssertionError(f"{address} was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """Keep every job that is made, as its engine would get it."""
+    kept = []
+    make = engine.make_job
+
+    def keep(define, options):
+        kept.append(make(define, options))
+        return kept[-1]
+
+    monkeypatch.setattr(engine, "make_job", keep)
+    return kept
+
+
+def _list_steps(job: beam_runner_api_pb2.Pipeline, depth: int) -> list[str]:
+    """Name the steps down to a depth, but for what Create is made of."""
+    names = {t.unique_name for t in job.components.transforms.values()}
+    return sorted(
+        name
+        for name in names
+        if name.count("/") < depth
+        and not name.startswith(("ListShards/", "ListPieces/", "ref_"))
+    )
+
+
+def _flatten(job: beam_runner_api_pb2.Pipeline, coder_id: str) -> set[str]:
+    coder = job.components.coders[coder_id]
+    parts = (_flatten(job, part) for part in coder.component_coder_ids)
+    return {coder.spec.urn}.union(*parts)
+
+
+def _list_shuffled(job: beam_runner_api_pb2.Pipeline) -> dict[str, set[str]]:
+    """Return the kinds of coder of all that crosses a shuffle, by step."""
+    steps = job.components.transforms.values()
+    return {
+        step.unique_name: set().union(
+            *(
+                _flatten(job, job.components.pcollections[name].coder_id)
+                for name in step.inputs.values()
+            )
+        )
+        for step in steps
+        if step.spec.urn in SHUFFLES
+    }
+
+
+@pytest.mark.usefixtures("offline")
+def test_dry_run_makes_the_job_and_nothing_else(
+    bucket_index, jobs, capfd, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    flags = {**DATAFLOW, "store_region": "europe-west4", "dry_run": True}
+    build.main(building.command_line(bucket_index, f"{BUCKET}/subsets", **flags))
+    out, err = capfd.readouterr()
+    assert out == f"{BUCKET}/subsets/small/1.0.0\n"
+    assert "DataflowRunner: ListShards → WriteShards → CommitDataset, 5 shards" in err
+    assert not list(tmp_path.iterdir())
+    (job,) = jobs
+    assert _list_steps(job, 2) == STEPS
+    environments = list(job.components.environments.values())
+    payloads = [
+        beam_runner_api_pb2.DockerPayload.FromString(e.payload) for e in environments
+    ]
+    assert [p.container_image for p in payloads] == [IMAGE]
+    # FlexRS takes none.
+    assert not any(e.resource_hints for e in environments)
+    shuffled = _list_shuffled(job)
+    assert len(shuffled) == 3
+    assert all("beam:coder:bytes:v1" not in kinds for kinds in shuffled.values())
+
+
+def test_settings_of_buckets_go_with_the_job():
+    flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
+    told = storing.settle(storing.StoreFlags(store_region="eu-north-1"), flags)
+    store_clients.configure(StoreSettings())
+    options = engine.make_beam_options(told)
+    sent = apiclient.Environment(
+        packages=[],
+        options=options,
+        environment_version="11",
+        proto_pipeline_staged_url=f"{BUCKET}/temp/pipeline.pb",
+        proto_pipeline=engine.make_job(
+            lambda root: root | "ListNothing" >> beam.Create([]), options
+        ),
+    ).proto.sdk_pipeline_options
+    assert "eu-north-1" in sent["options"]["bucket_settings"]
+    assert list(sent["options"]["beam_plugins"]) == ["pipelines.storing_on_workers"]
+
+
+class _Shuffled(PipelineVisitor):
+    """Gathers the types of what is spread or grouped."""
+
+    def __init__(self):
+        self.types = []
+
+    def enter_composite_transform(self, step):
+        self.visit_transform(step)
+
+    def visit_transform(self, step):
+        if isinstance(step.transform, beam.GroupByKey | beam.Reshuffle):
+            self.types += [p.element_type for p in step.inputs]
+
+
+@pytest.mark.usefixtures("offline")
+def test_only_shards_cross_the_shuffle(bucket_index, monkeypatch):
+    """Their coder is Python's own, whose name would hide bytes: so look at the type."""
+    seen = _Shuffled()
+    make = engine._make_pipeline
+
+    def look(define, options):
+        pipeline = make(define, options)
+        if engine.remote_engines.is_dataflow(options):
+            pipeline.visit(seen)
+        return pipeline
+
+    monkeypatch.setattr(engine, "_make_pipeline", look)
+    flags = {**DATAFLOW, "dry_run": True}
+    build.main(building.command_line(bucket_index, f"{BUCKET}/subsets", **flags))
+    types = [str(kind) for kind in seen.types]
+    assert types
+    assert all("Shard" in kind for kind in types), types
+    coder = coders.registry.get_coder(Shard)
+    assert len(coder.encode(Shard("validation", 99_999, 100_000))) < 200
+
+
+def test_index_is_made_wholly_by_its_graph():
+    pieces = [
+        Piece(layout="class_folders", root=f"{BUCKET}/imagenet", uri=".", split="train")
+    ]
+    define = functools.partial(
+        index.define_pipeline,
+        pieces=pieces,
+        output=f"{BUCKET}/index.parquet",
+        parts_folder=f"{BUCKET}/.parts",
+    )
+    flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
+    job = engine.make_job(define, engine.make_beam_options(flags))
+    assert [s for s in _list_steps(job, 2) if s.startswith("WriteIndex/")] == [
+        "WriteIndex/GatherParts",
+        "WriteIndex/MergeParts",
+        "WriteIndex/RemoveParts",
+        "WriteIndex/SettleIndex",
+        "WriteIndex/WriteParts",
+    ]
+
+
+def _fail(capfd, run, words):
+    with pytest.raises(SystemExit) as ended:
+        run(words)
+    assert ended.value.code == 2
+    return capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("offline")
+def test_paths_of_this_machine_are_named_at_once(mini_imagenet, tmp_path, capfd):
+    table = tmp_path / "index.parquet"
+    index.main([f"--input={mini_imagenet}", f"--output={table}"])
+    for source, named in (
+        (mini_imagenet, f"--input {mini_imagenet}: "),
+        (table, f"--input {table}: an index of images in {mini_imagenet}: "),
+    ):
+        err = _fail(
+            capfd, build.main, building.command_line(source, tmp_path, **DATAFLOW)
+        )
+        assert named in err
+        assert f"--output {tmp_path}: {tmp_path} is on this machine" in err
+        assert "name a place in a bucket" in err
+    flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
+    words = [f"--input={mini_imagenet}", "--output=new.parquet", *flags]
+    err = _fail(capfd, index.main, words)
+    assert "--input" in err
+    assert "--output new.parquet" in err
+    assert pq.read_table(table).num_rows
+
+
+@pytest.mark.usefixtures("offline")
+def test_containers_of_any_engine_have_files_of_their_own(mini_imagenet, capfd):
+    flags = {"runner": "FlinkRunner", "environment_type": "DOCKER"}
+    words = building.command_line(mini_imagenet, f"{BUCKET}/subsets", **flags)
+    assert f"--input {mini_imagenet}" in _fail(capfd, build.main, words)
+
+
+@pytest.mark.usefixtures("offline")
+def test_short_groups_are_named_before_anything_is_submitted(bucket_index, capfd):
+    words = building.command_line(
+        bucket_index,
+        f"{BUCKET}/subsets",
+        **{**DATAFLOW, "dry_run": True, "images_per_group": 100},
+    )
+    err = _fail(capfd, build.main, words)
+    assert "too many for 3 of 3 groups; the largest that works is 40" in err
+
+
+@pytest.mark.usefixtures("offline")
+def test_what_dataflow_needs_is_asked_for_at_once(bucket_index, capfd):
+    words = building.command_line(
+        bucket_index, f"{BUCKET}/subsets", runner="DataflowRunner"
+    )
+    err = _fail(capfd, build.main, words)
+    for name in ("project", "region", "temp_location"):
+        assert f"error: --{name}" in err
+
+
+@pytest.mark.usefixtures("offline")
+def test_jobs_that_gather_here_cannot_run_there(capfd):
+    words = ["--input=x", "--split=train", "--model=x", "--output=x.parquet"]
+    flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
+    err = _fail(capfd, predict.main, [*words, *flags, "--no_wait_until_finish"])
+    assert "python -m pipelines.predict keeps its tables on this machine" in err
+    assert "--no_wait_until_finish: python -m pipelines.predict has work left" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"plan_only": True}, "--dry_run: writes nothing"),
+        ({"input": None}, "--dry_run: goes with an index"),
+    ],
+    ids=["plan", "no index"],
+)
+def test_dry_run_that_cannot_be(bucket_index, capfd, change, named):
+    words = building.command_line(
+        bucket_index, f"{BUCKET}/subsets", **{"dry_run": True, **change}
+    )
+    assert named in _fail(capfd, build.main, words)
+
+
+def test_dry_run_of_the_embedded_engine_writes_nothing(bucket_index, tmp_path, capfd):
+    output = tmp_path / "subsets"
+    build.main(building.command_line(bucket_index, output, dry_run=True))
+    assert capfd.readouterr().out == f"{output}/small/1.0.0\n"
+    assert not output.exists()
