@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.engines import page
 # `python` in a command, and in what a worker pool starts, is that of these tests.
 ENVIRONMENT = {
     **os.environ,
-    "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "PYTHONPATH": str(page.ROOT),
 }
 _START_S = 120

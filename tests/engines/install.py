@@ -1,8 +1,10 @@
-"""Pinned versions → `.engines/`: the engines that Beam's wheel does not bring.
+"""Pinned versions → `.engines/`: the engines that Beam's own package does not bring.
 
-Run again, it fetches only what is missing; it names what it could not get, and why.
-Needs Go for Prism. Nothing of Beam's own downloads is used: they come at run time, from
-places that many machines do not reach.
+    python tests/engines/install.py [prism] [flink]
+
+Without names: Prism, which the tests need. What is there already is kept; what could
+not be had is named with the reason, and the exit code is 1. Beam would fetch the same
+files when a job starts, from places that many machines do not reach.
 """
 
 import os
@@ -13,52 +15,62 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent.parent.parent / ".engines"
 BEAM = "2.77.0"
-PRISM = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}"
-# Where the installer of Go puts it, which is often not on the path.
-GO_FOLDER = "/usr/local/go/bin"
-TIMEOUT_S = 1800  # compiling Prism takes minutes on two cores
+FLINK = "2.2"  # the newest that Beam 2.77 knows, and its default
+_TIMEOUT_S = 1800  # compiling Prism takes minutes on two cores
 
 
-def find_go() -> str | None:
-    """Find the compiler."""
-    return shutil.which("go") or shutil.which("go", path=GO_FOLDER)
-
-
-def install_prism() -> str | None:
-    """Compile Prism; returns why it could not be had."""
-    if (FOLDER / f"prism").exists():
-        return None
-    go = find_go()
+def install_prism() -> None:
+    """Compile Prism."""
+    # Where Go's own installer puts it is often not on the path.
+    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if go is None:
-        return "go is not installed"
-    made = FOLDER / "go" / "prism"
-    try:
-        subprocess.run(
-            [go, "install", PRISM],
-            env={**os.environ, "GOBIN": str(made.parent), "GOFLAGS": "-trimpath"},
-            timeout=TIMEOUT_S,
-            check=True,
-        )
-    except (subprocess.SubprocessError, OSError) as error:
-        return str(error)
-    made.rename(FOLDER / f"prism")
-    return None
+        raise FileNotFoundError("needs go, which is not installed")
+    made = FOLDER / "go"
+    subprocess.run(
+        [go, "install", f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}"],
+        env={**os.environ, "GOBIN": str(made)},
+        timeout=_TIMEOUT_S,
+        check=True,
+    )
+    (made / "prism").rename(FOLDER / f"prism-{BEAM}")
 
 
-INSTALLERS = {"prism": install_prism}
+def install_flink() -> None:
+    """Fetch Beam's job server, which has a Flink cluster of one process in it."""
+    for program in ("java", "mvn"):
+        if shutil.which(program) is None:
+            raise FileNotFoundError(f"needs {program}, which is not installed")
+    artifact = f"org.apache.beam:beam-runners-flink-{FLINK}-job-server:{BEAM}"
+    command = [
+        *("mvn", "--batch-mode", "--quiet", "dependency:copy"),
+        f"-Dartifact={artifact}",
+        f"-DoutputDirectory={FOLDER}",
+    ]
+    subprocess.run(command, cwd=FOLDER, timeout=_TIMEOUT_S, check=True)
 
 
-def main() -> int:
-    """Install all; returns how many could not be had."""
+INSTALLERS = {
+    f"prism-{BEAM}": install_prism,
+    f"beam-runners-flink-{FLINK}-job-server-{BEAM}.jar": install_flink,
+}
+
+
+def main(names: list[str]) -> int:
+    """Install what is named; returns 1 if something could not be had."""
     FOLDER.mkdir(exist_ok=True)
-    num_missing = 0
-    for name, install in INSTALLERS.items():
-        reason = install()
-        num_missing += reason is not None
-        state = f"not there: {reason}" if reason else "ready"
-        sys.stdout.write(f"{name}: {state}\n")
-    return num_missing
+    is_missing = False
+    for file, install in INSTALLERS.items():
+        if not any(name in file for name in names):
+            continue
+        state = "ready"
+        if not (FOLDER / file).exists():
+            try:
+                install()
+            except (subprocess.SubprocessError, OSError) as error:
+                state, is_missing = f"not there: {error}", True
+        sys.stdout.write(f"{file}: {state}\n")
+    return int(is_missing)
 
 
 if __name__ == "__main__":
-    sys.exit(min(main(), 1))
+    sys.exit(main(sys.argv[1:] or ["prism"]))

@@ -35,6 +35,11 @@ class Engine:
         return (*self.servers, shlex.join(self.flags))
 
 
+def is_there(engine: Engine) -> bool:
+    """Tell whether all that it needs is installed."""
+    return all((ROOT / path).exists() for path in engine.needs)
+
+
 def read_engines() -> list[Engine]:
     """Read the page."""
     engines = []
@@ -44,13 +49,10 @@ def read_engines() -> list[Engine]:
         for block in re.findall(r"```sh\n(.*?)```", body, re.DOTALL):
             lines = re.sub(r" *\\\n *", " ", block).splitlines()
             servers = tuple(line[:-1].strip() for line in lines if line[-1:] == "&")
-            engines += [
-                Engine(
-                    name=f"{heading} {line.removeprefix(_BUILD)}".lower(),
-                    servers=servers,
-                    flags=tuple(shlex.split(line.removeprefix(_BUILD))),
-                )
-                for line in lines
-                if line.startswith(_BUILD)
-            ]
+            builds = [line for line in lines if line.startswith(_BUILD)]
+            for line in builds:
+                flags = tuple(shlex.split(line.removeprefix(_BUILD)))
+                what = f" {flags[0][2:]}" if len(builds) > 1 else ""
+                what += " with workers" if servers else ""
+                engines.append(Engine(heading.lower() + what, servers, flags))
     return engines
