@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
-from pipelines import spelling
+from pipelines import portable_engines, spelling
 from transforms.records import JobError, UsageError
 
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
@@ -44,7 +44,7 @@ def find_flag_problems(flags: Sequence[str], ours: Collection[str] = ()) -> list
             "--direct_running_mode multi_threading: loses images; use --threads, "
             "or multi_processing"
         )
-    return problems
+    return [*problems, *portable_engines.find_problems(options)]
 
 
 def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
