@@ -74,13 +74,20 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> Non
     pipeline = beam.Pipeline(options=options)
     define(pipeline)
     # What a step raises is raised here too; Beam's log would only say it twice.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    for name in ("apache_beam", "PrismRunner"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(_is_not_beams)
     try:
         pipeline.run().wait_until_finish()
     except (UsageError, JobError) as error:
         raise type(error)(_WHERE.sub("", str(error))) from error
     except RuntimeError as error:
         raise _translate(error) from error
+
+
+def _is_not_beams(record: logging.LogRecord) -> bool:
+    """Drop what an engine's job server says, which Beam logs under no name."""
+    return record.module != "portable_runner"
 
 
 def _translate(error: RuntimeError) -> BaseException:

@@ -20,6 +20,7 @@ from tests.engines.conftest import ENVIRONMENT
 ENGINES = [e for e in page.read_engines() if page.is_there(e) or "flink" not in e.name]
 OUTSIDE = [engine for engine in ENGINES if "--runner" in " ".join(engine.flags)]
 _TIMEOUT_S = 240
+pytestmark = pytest.mark.timeout(600)  # of whatever else the machine does meanwhile
 
 each_engine = pytest.mark.parametrize("engine", ENGINES, ids=lambda e: e.name)
 each_outside = pytest.mark.parametrize("engine", OUTSIDE, ids=lambda e: e.name)
