@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.runner import PipelineState
 
-from pipelines import remote_engines, spelling
+from pipelines import portable_engines, remote_engines, spelling
 from transforms.records import JobError, UsageError
 
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
@@ -48,7 +48,8 @@ def find_flag_problems(flags: Sequence[str], ours: Collection[str] = ()) -> list
             "--direct_running_mode multi_threading: loses images; use --threads, "
             "or multi_processing"
         )
-    return [*problems, *remote_engines.find_dataflow_problems(options)]
+    problems += remote_engines.find_dataflow_problems(options)
+    return [*problems, *portable_engines.find_problems(options)]
 
 
 def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
@@ -89,7 +90,9 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
     """
     pipeline = _make_pipeline(define, options)
     # What a step raises is raised here too; Beam's log would only say it twice.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    for name in ("apache_beam", "PrismRunner"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(_is_not_beams)
     try:
         result = pipeline.run()
         # A template's launcher is given the job as a file, and submits it.
@@ -104,6 +107,11 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
     except (RuntimeError, *remote_engines.list_errors(options)) as error:
         raise _translate(error) from error
     return True
+
+
+def _is_not_beams(record: logging.LogRecord) -> bool:
+    """Drop what an engine's job server says, which Beam logs under no name."""
+    return record.module != "portable_runner"
 
 
 def make_job(

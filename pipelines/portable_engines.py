@@ -1,0 +1,40 @@
+"""Beam's flags for engines outside this process → what is wrong with them."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+_FILES = ("prism_location", "flink_job_server_jar", "spark_job_server_jar")
+_TIMEOUT_S = 5.0
+
+
+def find_problems(options: PipelineOptions) -> Iterator[str]:
+    """Yield what would end in a traceback, or in minutes of waiting, when it starts."""
+    values = options.get_all_options()
+    for flag in _FILES:
+        place = values[flag]
+        if place and "://" not in place and not Path(place).is_file():
+            yield f"--{flag} {place}: no such file"
+    endpoint = values["job_endpoint"]
+    if endpoint and endpoint != "embed" and not _answers(endpoint):
+        yield f"--job_endpoint {endpoint}: nobody answers there; start the job server"
+    # Elsewhere the address is one that the engine's machines see, not this one.
+    is_here = endpoint == "embed" or values["runner"] == "PrismRunner"
+    pool = values["environment_config"]
+    if is_here and values["environment_type"] == "EXTERNAL" and not _answers(pool):
+        yield (
+            f"--environment_config {pool}: nobody answers there; start a worker pool: "
+            "python -m apache_beam.runners.worker.worker_pool_main --service_port=PORT"
+        )
+
+
+def _answers(address: str | None) -> bool:
+    """Tell whether somebody listens at host:port."""
+    host, _, port = (address or "").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,133 @@
+"""Every engine of docs/engines.md writes the same bytes, and fails as the default does.
+
+The commands are the page's own, each run as a process; the engines are real.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pipelines import engine as engine_module
+from tests import building
+from tests.engines import page
+from tests.engines.conftest import ENVIRONMENT
+
+# Flink's files cannot be had everywhere; without them its engine is no test to skip.
+ENGINES = [e for e in page.read_engines() if page.is_there(e) or "flink" not in e.name]
+OUTSIDE = [engine for engine in ENGINES if "--runner" in " ".join(engine.flags)]
+_TIMEOUT_S = 240
+pytestmark = pytest.mark.timeout(600)  # of whatever else the machine does meanwhile
+
+each_engine = pytest.mark.parametrize("engine", ENGINES, ids=lambda e: e.name)
+each_outside = pytest.mark.parametrize("engine", OUTSIDE, ids=lambda e: e.name)
+
+
+def _start(job, flags):
+    return subprocess.Popen(
+        [sys.executable, "-m", f"pipelines.{job}", *flags],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _run(job, flags):
+    """Run a job; returns its exit code and what it said."""
+    process = _start(job, flags)
+    try:
+        out, err = process.communicate(timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError(f"hangs\n{process.communicate()[1]}") from None
+    return process.returncode, out, err
+
+
+def _fail(job, flags):
+    """Run a job that fails; returns its exit code and its errors."""
+    code, out, err = _run(job, flags)
+    assert out == ""
+    assert "Traceback" not in err
+    return code, [line for line in err.splitlines() if line.startswith("error: ")]
+
+
+@pytest.mark.parametrize("engine", page.read_engines(), ids=lambda e: e.name)
+def test_flags_are_known(engine):
+    flags = [flag for flag in engine.flags if "--threads" not in flag]
+    problems = engine_module.find_flag_problems(flags)
+    assert not [p for p in problems if "no such" not in p and "nobody" not in p]
+
+
+@each_engine
+def test_dataset_is_the_same_byte_for_byte(
+    engine, engines, mini_imagenet, reference, tmp_path
+):
+    flags = building.command_line(
+        mini_imagenet, tmp_path, formats="webdataset,tfrecord"
+    )
+    code, out, err = _run("build", [*flags, *engines.start(engine)])
+    assert code == 0, err
+    dataset = tmp_path / reference.relative_to(reference.parents[1])
+    assert out == f"{dataset}\n"
+    assert building.checksums(dataset) == building.checksums(reference)
+
+
+@each_outside
+def test_index_is_the_same_byte_for_byte(engine, engines, mini_imagenet, tmp_path):
+    here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
+    flags = [f"--input={mini_imagenet}"]
+    for path, more in ((here, []), (there, engines.start(engine))):
+        code, _, err = _run("index", [*flags, f"--output={path}", *more])
+        assert code == 0, err
+    assert there.read_bytes() == here.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def damaged(class_folders, reference, tmp_path_factory):
+    """A copy with one truncated image, one that the reference has."""
+    folder = tmp_path_factory.mktemp("damaged") / "imagenet"
+    shutil.copytree(class_folders, folder)
+    row = next(r for r in building.manifest(reference) if r["split"] == "train")
+    victim = folder / "train" / row["wnid"] / f"{row['key']}.JPEG"
+    victim.write_bytes(victim.read_bytes()[:300])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def failure(damaged, tmp_path_factory):
+    """What the default engine says of it."""
+    output = tmp_path_factory.mktemp("failure")
+    said = _fail("build", building.command_line(damaged, output))
+    assert said[0] == 1
+    assert "1 of 90 chosen images failed" in said[1][0]
+    return said
+
+
+@each_outside
+def test_failing_build_says_what_the_default_says(
+    engine, engines, damaged, failure, tmp_path
+):
+    flags = building.command_line(damaged, tmp_path)
+    said = _fail("build", [*flags, *engines.start(engine)])
+    assert said == failure
+    assert not list(tmp_path.glob("**/complete.json"))
+
+
+@each_outside
+def test_damaged_input_says_what_the_default_says(
+    engine, engines, class_archives, tmp_path
+):
+    folder = tmp_path / "damaged"
+    shutil.copytree(class_archives, folder)
+    victim = sorted(folder.iterdir())[2]
+    victim.write_bytes(victim.read_bytes()[:20000])
+    flags = [f"--input={folder}", f"--output={tmp_path}/index.parquet"]
+    code, errors = _fail("index", flags)
+    assert code == 2
+    assert str(victim) in errors[0]
+    assert _fail("index", [*flags, *engines.start(engine)]) == (code, errors)
