@@ -43,3 +43,12 @@ def _warm(path: Path) -> None:
     with path.open("rb") as file:
         while file.read(1 << 24):
             pass
+
+
+def make_class_archives(settings: Settings, num_images: int) -> Path:
+    """Take the archive's class archives out of it, each a file; returns the folder."""
+    folder = settings.work / f"class_archives_{num_images}"
+    if not folder.exists():
+        archive = make_archive(settings, num_images) / TRAIN
+        making.write_files(folder, making.read_tar(archive))
+    return folder

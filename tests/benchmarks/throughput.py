@@ -75,9 +75,7 @@ def describe(taken: dict[str, list[Usage]], num_images: int) -> list[Row]:
     turns = list(zip(*(figures[n] for n in list(figures)[1:]), strict=True))
     whole = [loop / build for build, _, loop, *_ in turns]
     alone = [bare / (build - plan) for build, plan, _, bare, *_ in turns]
-    cpu_msec = [
-        1000 * (build - plan) / num_images for *_, build, plan, _ in turns
-    ]
+    cpu_msec = [1000 * (build - plan) / num_images for *_, build, plan, _ in turns]
     loop_msec = [1000 * loop / num_images for *_, loop in turns]
     rate = children.show([num_images / s for s in figures["build_s"]], 0)
     return [
