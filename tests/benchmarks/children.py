@@ -86,4 +86,4 @@ def show(values: Sequence[float], digits: int = 2) -> str:
     middle = f"{median(values):.{digits}f}"
     if len(values) == 1:
         return middle
-    return f"{middle} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+    return f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f})"

@@ -38,8 +38,8 @@ def measure(settings: Settings) -> list[Row]:
     return [
         Row(
             what="indexing official archives: time of a member",
-            measured=f"{children.show(wall, 1)} µs ({children.show(cpu, 1)} µs of CPU)",
-            target=f"≤ {MICROSECONDS} µs",
+            measured=f"{children.show(wall, 1)} microseconds ({children.show(cpu, 1)} microseconds of CPU)",
+            target=f"≤ {MICROSECONDS} microseconds",
             reached=children.median(wall) <= MICROSECONDS,
             figures={
                 "members": settings.members,

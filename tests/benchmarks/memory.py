@@ -1,6 +1,6 @@
 """Peak memory of a build, of few images and of many."""
 
-from tests.benchmarks import children, photographs, throughput
+from tests.benchmarks import photographs, throughput
 from tests.benchmarks.settings import Row, Settings
 
 TIMES, MOST_MB = 1.15, 1000

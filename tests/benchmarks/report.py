@@ -9,7 +9,7 @@ from typing import Any
 from tests.benchmarks.settings import Row, Settings
 
 _HEADS = ("what", "measured", "target", "reached")
-_WORDS = {True: "yes", False: "no", None: "–"}
+_WORDS = {True: "yes", False: "no", None: "-"}
 
 
 def to_table(rows: Sequence[Row]) -> str:
@@ -64,8 +64,8 @@ def to_page(text: str) -> str:
 # How fast it is
 
 `make bench` measures all of this, what is compared in one run and in turns: medians
-of {sizes["repetitions"]} repetitions, the smallest and largest in brackets. Throughput \
-is of {sizes["images"]:,} images.
+of {sizes["repetitions"]} repetitions, the smallest and largest in brackets. \
+Throughput is of {sizes["images"]:,} images.
 
 {chr(10).join(lines)}
 
