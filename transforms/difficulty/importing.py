@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from scipy import stats
 
 from transforms import storage
 from transforms.pieces import IMAGE_SUFFIXES
@@ -66,6 +65,8 @@ def to_p_correct(scores: FloatArray, kind: str) -> npt.NDArray[np.float32]:
     if kind == "probability":
         return np.minimum(scores, 1).astype(np.float32)
     easiness = scores if kind == "easiness" else -scores
+    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+
     ranks = stats.rankdata(easiness)  # 1 is the hardest; equal ones share the mean
     return ((ranks - 1) / max(len(ranks) - 1, 1)).astype(np.float32)
 

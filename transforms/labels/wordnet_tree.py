@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 FloatArray = npt.NDArray[np.float64]
 ROOT = ""  # above all nodes that have no hypernym; WordNet has one, "entity"
@@ -69,6 +68,8 @@ class WordNetTree:
         rows = np.repeat(np.arange(len(paths)), [len(path) for path in paths])
         columns = [column_of[node] for path in paths for node in path]
         shape = (len(paths), len(column_of))
+        from scipy import sparse  # noqa: PLC0415  # a third of the start of --help
+
         on_path = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
         shared = (on_path @ on_path.T).toarray()  # in a tree: the common beginning
         depths = shared.diagonal()

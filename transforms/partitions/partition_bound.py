@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -58,6 +57,8 @@ def _evaluate(
     weights: FloatArray, u: FloatArray, rising: FloatArray
 ) -> tuple[float, FloatArray]:
     """Return Σ sizes_i λ_i(W + diag u), and its slope in u along Σu = 0."""
+    from scipy import linalg  # noqa: PLC0415  # a third of the start of --help
+
     count, num_groups = len(weights), len(rising)
     if num_groups > count // 8:
         values, vectors = linalg.eigh(weights + np.diag(u), driver="evd")

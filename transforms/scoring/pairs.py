@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from transforms.scoring.coarse import BoolArray
 from transforms.scoring.deciding import Z_95, SignArray
@@ -123,6 +122,8 @@ def _find_limit(
     variance: FloatArray, from_seeds: FloatArray, degrees: float
 ) -> FloatArray:
     """Return how many standard errors decide a pair."""
+    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+
     share = np.divide(
         from_seeds, variance, out=np.zeros_like(variance), where=variance > 0
     )
@@ -143,6 +144,8 @@ def expected_tau(differences: FloatArray, spread: FloatArray) -> float | None:
     Returns: The mean over pairs; None without a pair.
     Source: ours: the noise ceiling where single images are not known.
     """
+    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+
     upper = np.triu_indices(len(differences), 1)
     if not len(upper[0]):
         return None

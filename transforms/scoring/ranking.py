@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from transforms import seeds
 from transforms.scoring.coarse import BoolArray
@@ -76,6 +75,8 @@ def spearman(first: FloatArray, second: FloatArray) -> float | None:
     Returns: −1 to 1; None when all models tie on a set, as one or none does.
     Source: Spearman, "The proof and measurement of association …", 1904.
     """
+    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+
     _check_pair(first, second)
     if not (_has_order(first) and _has_order(second)):
         return None

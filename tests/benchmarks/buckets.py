@@ -1,0 +1,85 @@
+"""The client's CPU of an image that is read from a bucket, by local emulators."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from tests.benchmarks import children, photographs
+from tests.benchmarks.settings import Row, Settings
+
+MSEC = 0.5
+_BUCKET = "photographs"
+_MOST_IMAGES = 2000
+_KEYS = {
+    "AWS_ACCESS_KEY_ID": "somebody",
+    "AWS_SECRET_ACCESS_KEY": "nobody",
+    "AWS_REGION": "us-east-1",
+}
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Put an archive's class archives into each store, index them, and read images."""
+    with _run_google() as google, _run_amazon() as amazon:
+        return [
+            _measure(settings, "gs", {"STORAGE_EMULATOR_HOST": google}),
+            _measure(settings, "s3", {**_KEYS, "AWS_ENDPOINT_URL": amazon}),
+        ]
+
+
+def _measure(settings: Settings, scheme: str, environment: Mapping[str, str]) -> Row:
+    num_images = min(settings.images, _MOST_IMAGES)
+    folder = photographs.make_class_archives(settings, num_images)
+    target = f"{scheme}://{_BUCKET}/class_archives"
+    index = settings.work / f"{scheme}.parquet"
+    client = "tests.benchmarks.store_client"
+    children.run_module(client, "upload", folder, target, environment=environment)
+    children.run_module(
+        "pipelines.index",
+        *("--input", target, "--output", index),
+        environment=environment,
+    )
+    told = [
+        json.loads(
+            children.run_module(
+                client, "read", index, num_images, environment=environment
+            ).output.splitlines()[-1]
+        )
+        for _ in range(settings.repetitions)
+    ]
+    msec = [1000 * one["cpu_s"] / one["images"] for one in told]
+    return Row(
+        what=f"{scheme}:// reads: the client's CPU of a chosen image",
+        measured=f"{children.show(msec)} ms",
+        target=f"≤ {MSEC} ms",
+        reached=children.median(msec) <= MSEC,
+        figures={"cpu_msec": msec, **told[0]},
+    )
+
+
+@contextmanager
+def _run_google() -> Iterator[str]:
+    from tests.stores import gcs_emulator  # noqa: PLC0415  # others need no emulator
+
+    with gcs_emulator.run(_BUCKET) as address:
+        yield address
+
+
+@contextmanager
+def _run_amazon() -> Iterator[str]:
+    import boto3  # noqa: PLC0415  # as above
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name=_KEYS["AWS_REGION"],
+        aws_access_key_id=_KEYS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=_KEYS["AWS_SECRET_ACCESS_KEY"],
+    ).create_bucket(Bucket=_BUCKET)
+    try:
+        yield address
+    finally:
+        server.stop()

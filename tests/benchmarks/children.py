@@ -1,0 +1,89 @@
+"""Command lines → what their processes cost, as the kernel counts it."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Usage(NamedTuple):
+    """What a process cost, with the children that it waited for."""
+
+    seconds: float
+    cpu_s: float
+    peak_mb: float  # the largest process's
+    read_bytes: int  # by system calls of the process itself, from whatever cache
+    output: str
+
+
+def run(words: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Usage:
+    """Run a process to its end.
+
+    Raises: RuntimeError: it failed; with what it said.
+    """
+    started = time.perf_counter()
+    with subprocess.Popen(
+        list(words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(environment or {})},
+    ) as process:
+        output = process.stdout.read().decode(errors="replace")
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        seconds = time.perf_counter() - started
+        read_bytes = _count_read_bytes(process.pid)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)}: exit {process.returncode}\n{output}")
+    return Usage(
+        seconds,
+        usage.ru_utime + usage.ru_stime,
+        usage.ru_maxrss / 1024,
+        read_bytes,
+        output,
+    )
+
+
+def run_module(
+    module: str, *words: object, environment: Mapping[str, str] | None = None
+) -> Usage:
+    """Run a module of this project in a process of its own."""
+    command = [sys.executable, "-m", module, *map(str, words)]
+    return run(command, environment=environment)
+
+
+def _count_read_bytes(pid: int) -> int:
+    """Read a process's count while it has ended, but nobody has waited for it."""
+    with open(f"/proc/{pid}/io", encoding="ascii") as file:  # noqa: PTH123
+        return int(file.readline().removeprefix("rchar: "))
+
+
+def alternate(
+    sides: Mapping[str, Callable[[], T]], repetitions: int
+) -> dict[str, list[T]]:
+    """Run each side so often, in turns that change their direction: AB BA AB …"""
+    results: dict[str, list[T]] = {name: [] for name in sides}
+    for turn in range(repetitions):
+        names = list(sides)
+        for name in names if turn % 2 == 0 else reversed(names):
+            results[name].append(sides[name]())
+    return results
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the middle value."""
+    return statistics.median(values)
+
+
+def show(values: Sequence[float], digits: int = 2) -> str:
+    """Write the median, and the smallest and largest if there are several."""
+    middle = f"{median(values):.{digits}f}"
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f})"

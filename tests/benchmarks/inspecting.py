@@ -1,0 +1,43 @@
+"""`index --inspect` against reading, hashing and decoding in a bare loop."""
+
+from tests.benchmarks import children, photographs, throughput
+from tests.benchmarks.settings import Row, Settings
+
+MOST = 1.2
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Inspect an archive of photographs, and loop over it."""
+    folder = photographs.make_archive(settings, settings.images)
+    index = throughput.make_index(settings, folder)
+    output = settings.work / "inspecting.parquet"
+    taken = children.alternate(
+        {
+            "inspect": lambda: children.run_module(
+                "pipelines.index",
+                *("--input", folder, "--output", output, "--inspect"),
+            ),
+            "loop": lambda: throughput.loop("inspect", index, settings.work / "none"),
+        },
+        settings.repetitions,
+    )
+    output.unlink()
+    pairs = list(zip(taken["inspect"], taken["loop"], strict=True))
+    ratios = [whole.seconds / loop.seconds for whole, loop in pairs]
+    cpu = [whole.cpu_s / loop.cpu_s for whole, loop in pairs]
+    rates = [settings.images / whole.seconds for whole, _ in pairs]
+    return [
+        Row(
+            what="index --inspect: time, whole process",
+            measured=f"{children.show(ratios)} of the bare loop's "
+            f"({children.show(rates, 0)} images a second)",
+            target=f"≤ {MOST} × the bare loop's",
+            reached=children.median(ratios) <= MOST,
+            figures={
+                "inspect_s": [whole.seconds for whole, _ in pairs],
+                "loop_s": [loop.seconds for _, loop in pairs],
+                "ratio": ratios,
+                "cpu_ratio": cpu,
+            },
+        )
+    ]

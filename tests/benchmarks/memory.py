@@ -1,0 +1,27 @@
+"""Peak memory of a build, of few images and of many."""
+
+from tests.benchmarks import photographs, throughput
+from tests.benchmarks.settings import Row, Settings
+
+TIMES, MOST_MB = 1.15, 1000
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Build a twentieth of the images, and all."""
+    sizes = (settings.images // 20, settings.images)
+    peaks = {
+        size: throughput.build(
+            photographs.make_archive(settings, size), settings.work / "memory"
+        ).peak_mb
+        for size in sizes
+    }
+    few, many = peaks.values()
+    return [
+        Row(
+            what=f"memory of a build: {sizes[0]:,} and {sizes[1]:,} images",
+            measured=f"{few:.0f} MB and {many:.0f} MB, {many / few:.2f} ×",
+            target=f"≤ {TIMES} ×, ≤ 1 GB",
+            reached=many <= TIMES * few and many <= MOST_MB,
+            figures={"peak_mb": peaks},
+        )
+    ]

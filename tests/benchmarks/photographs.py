@@ -1,0 +1,54 @@
+"""Some hundred photographs → an official training archive of any number of images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests import making
+from tests.benchmarks.settings import Settings
+from transforms.formats.webdataset import make_member
+from transforms.layouts.official_archives import TRAIN
+
+
+def make_archive(settings: Settings, num_images: int) -> Path:
+    """Write the photographs again and again under other names; returns the folder.
+
+    What an earlier benchmark of the same size wrote is taken as it is.
+    """
+    photographs = settings.find_photographs()
+    folder = settings.work / f"photographs_{num_images}"
+    archive = folder / TRAIN
+    if not archive.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = archive.with_suffix(".part")
+        _write(unfinished, photographs, num_images)
+        unfinished.rename(archive)
+    _warm(archive)
+    return folder
+
+
+def _write(path: Path, photographs: Sequence[Path], num_images: int) -> None:
+    each, more = divmod(num_images, len(photographs))
+    with path.open("wb") as file:
+        for position, photograph in enumerate(photographs):
+            wnid, data = photograph.parent.name, photograph.read_bytes()
+            numbers = range(1, each + (position < more) + 1)
+            images = {f"{wnid}_{number}.JPEG": data for number in numbers}
+            if images:
+                file.write(make_member(f"{wnid}.tar", making.tar_bytes(images)))
+        file.write(bytes(1024))
+
+
+def _warm(path: Path) -> None:
+    """Bring a file into memory, so that the first side does not read it for both."""
+    with path.open("rb") as file:
+        while file.read(1 << 24):
+            pass
+
+
+def make_class_archives(settings: Settings, num_images: int) -> Path:
+    """Take the archive's class archives out of it, each a file; returns the folder."""
+    folder = settings.work / f"class_archives_{num_images}"
+    if not folder.exists():
+        archive = make_archive(settings, num_images) / TRAIN
+        making.write_files(folder, making.read_tar(archive))
+    return folder

@@ -1,0 +1,65 @@
+"""Time and memory of planning ImageNet, and eleven times as many images."""
+
+import shutil
+
+from tests.benchmarks import children, synthetic_index
+from tests.benchmarks.children import Usage
+from tests.benchmarks.settings import Row, Settings
+
+SECONDS, PEAK_MB, TIMES_TIME, TIMES_MEMORY = 20, 600, 11, 1.5
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Plan a subset of 100 groups × 1000 images from an index."""
+    usual = [_plan(settings, settings.rows) for _ in range(settings.repetitions)]
+    large = [_plan(settings, settings.large_rows)]  # minutes, of which one is enough
+    usual_s, large_s = ([u.seconds for u in usages] for usages in (usual, large))
+    usual_mb, large_mb = ([u.peak_mb for u in usages] for usages in (usual, large))
+    times = [seconds / children.median(usual_s) for seconds in large_s]
+    times_memory = [peak / children.median(usual_mb) for peak in large_mb]
+    return [
+        Row(
+            what=f"planning of {settings.rows:,} images: time, peak memory",
+            measured=f"{children.show(usual_s, 1)} s, {children.show(usual_mb, 0)} MB",
+            target=f"≤ {SECONDS} s, ≤ {PEAK_MB} MB",
+            reached=children.median(usual_s) <= SECONDS
+            and children.median(usual_mb) <= PEAK_MB,
+            figures={
+                "seconds": usual_s,
+                "peak_mb": usual_mb,
+                "cpu_s": [u.cpu_s for u in usual],
+            },
+        ),
+        Row(
+            what=f"planning of {settings.large_rows:,} images: time, peak memory",
+            measured=f"{children.show(times, 1)} ×, {children.show(times_memory, 1)} × "
+            f"({children.show(large_s, 0)} s, {children.show(large_mb, 0)} MB)",
+            target=f"≤ {TIMES_TIME} ×, ≤ {TIMES_MEMORY} × those of the row above",
+            reached=children.median(times) <= TIMES_TIME
+            and children.median(times_memory) <= TIMES_MEMORY,
+            figures={"seconds": large_s, "peak_mb": large_mb},
+        ),
+    ]
+
+
+def _plan(settings: Settings, num_rows: int) -> Usage:
+    index = settings.work / "synthetic" / f"{num_rows}.parquet"
+    if not index.exists():
+        synthetic_index.write(index, num_rows)
+    output = settings.work / "planning"
+    # Quick runs have fewer images than groups × images; what is asked shrinks alike.
+    each = min(1000, num_rows // 100 * 3 // 4)
+    try:
+        return children.run_module(
+            "pipelines.build",
+            *("--input", index, "--output", output, "--plan_only"),
+            *(
+                "--grouping",
+                "random_groups",
+                "--num_groups",
+                min(100, num_rows // 2000),
+            ),
+            *("--images_per_group", each),
+        )
+    finally:
+        shutil.rmtree(output, ignore_errors=True)

@@ -1,0 +1,52 @@
+"""What a worker does with a bucket, in a process of its own.
+
+python -m tests.benchmarks.store_client upload FOLDER TARGET
+python -m tests.benchmarks.store_client read INDEX NUM_IMAGES
+"""
+
+import json
+import os
+import random
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow.parquet as pq
+
+from transforms import image_bytes, storage
+from transforms.tables import index_table
+
+_NUM_FIRST = 32  # reads that open connections, as in a long job they are open
+
+
+def read(index: str, num_images: int) -> None:
+    """Read images as the shard writer does; print the CPU of one."""
+    root = index_table.read_description(index)["inputs"][0]
+    refs = index_table.to_refs(pq.read_table(index))
+    random.Random(0).shuffle(refs)
+    cores = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(storage.num_readers(cores, [root])) as pool:
+
+        def read_all(chosen: list) -> int:
+            roots = [root] * len(chosen)
+            return sum(map(len, pool.map(image_bytes.read_image_bytes, roots, chosen)))
+
+        read_all(refs[:_NUM_FIRST])
+        chosen = refs[_NUM_FIRST : _NUM_FIRST + num_images]
+        started = time.process_time()
+        num_bytes = read_all(chosen)
+        cpu_s = time.process_time() - started
+    told = {"cpu_s": cpu_s, "images": len(chosen), "bytes": num_bytes}
+    sys.stdout.write(json.dumps(told) + "\n")
+
+
+def main(what: str, place: str, more: str) -> None:
+    """Run one of both."""
+    if what == "upload":
+        storage.copy_folder(place, more)
+    else:
+        read(place, int(more))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
