@@ -3,23 +3,22 @@
 Two DAGs of one shape: `imagenet_subset` runs every job on the worker, and
 `imagenet_subset_on_dataflow` has index, predict and build run by a flex template:
 
-  check → index → predict_* → confusion, difficulty → build → verify → evaluate, publish
+    check → index → predict → confusion, difficulty → build → verify → publish, evaluate
 
-Jobs are only ever called by their command lines, so that Airflow needs none of the
-program's libraries. All that a run writes lies below OUTPUT/<its run id>/.
+Jobs are only called by their command lines: Airflow needs none of the program's
+libraries. All that a run writes lies below OUTPUT/<its run id>/.
 """
 
-import functools
-import hashlib
 import json
-import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import imagenet_recipe
 from airflow.exceptions import AirflowException, AirflowFailException
 from airflow.providers.google.cloud.operators.dataflow import (
     DataflowStartFlexTemplateOperator,
@@ -33,33 +32,32 @@ from airflow.sdk import (
     Param,
     Variable,
     chain,
+    get_current_context,
     task,
 )
 from airflow.sdk.exceptions import AirflowSkipException
+from imagenet_recipe import VARIABLE, Flags
 
-Flags = dict[str, Any]
-
-# Where things are, as JSON: python, input, output; and for Dataflow template, project,
-# region, environment. Read when a task runs, never when the file is parsed.
-PLACE = "imagenet_subset"
 GOOGLE = "google_cloud_default"
 SUBSET = Asset(name="imagenet_subset")
 COMPLETE = "__meta__/complete.json"
 USERS_MISTAKE = 2  # the jobs' exit code; no retry mends it
 
-GROUPINGS = ["all_classes", "confusion", "curated", "manual"]
-GROUPINGS += ["random_classes", "random_groups", "wordnet"]
+GROUPINGS = [
+    *("all_classes", "confusion", "curated", "manual"),
+    *("random_classes", "random_groups", "wordnet"),
+]
 RESIZE_MODES = ["shorter_side", "longer_side", "center_crop", "squash", "none"]
-FORMATS = ["webdataset", "tfrecord", "folders", "parquet"]
+FORMATS = {"type": "string", "enum": ["folders", "parquet", "tfrecord", "webdataset"]}
+PATH = {"type": ["null", "string"], "minLength": 1}
+PATHS = {"type": "array", "items": {"type": "string", "minLength": 1}}
+COUNT = {"type": "integer", "maximum": 1_300_000}
 
 
-def list_params() -> dict[str, Param]:
-    """Return the recipe: what a run can be asked for, and within which bounds."""
-    paths = {"type": "array", "items": {"type": "string", "minLength": 1}}
-    path = {"type": ["null", "string"], "minLength": 1}
-    whole = {"type": "integer", "minimum": 0}
-    return {
-        "input": Param([], **paths, description="raw ImageNet; empty: the Variable's"),
+def list_params(*, on_dataflow: bool) -> dict[str, Param]:
+    """Return what a run can be asked for, and within which bounds."""
+    params = {
+        "input": Param([], **PATHS, description="raw ImageNet; empty: the Variable's"),
         "name": Param(
             "imagenet_subset", type="string", pattern="^[a-z][a-z0-9_]*$", maxLength=100
         ),
@@ -67,254 +65,127 @@ def list_params() -> dict[str, Param]:
             "1.0.0", type="string", pattern=r"^(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}$"
         ),
         "grouping": Param("wordnet", type="string", enum=GROUPINGS),
-        "groups": Param(None, **path, description="the table of grouping=manual"),
+        "groups": Param(None, **PATH, description="the table of grouping=manual"),
         "num_groups": Param(100, type="integer", minimum=2, maximum=1000),
-        "images_per_group": Param(500, type="integer", minimum=1, maximum=1_300_000),
-        "min_validation_images": Param(10_000, **whole, maximum=1_300_000),
+        "images_per_group": Param(500, **COUNT, minimum=1),
+        "min_validation_images": Param(10_000, **COUNT, minimum=0),
         "sampling": Param("uniform", type="string", enum=["uniform", "difficulty"]),
         "image_size": Param(256, type="integer", minimum=1, maximum=65_500),
         "resize_mode": Param("shorter_side", type="string", enum=RESIZE_MODES),
         "formats": Param(
             ["webdataset", "tfrecord"],
-            type="array",
-            items={"type": "string", "enum": FORMATS},
-            minItems=1,
-            uniqueItems=True,
+            **{"type": "array", "items": FORMATS, "minItems": 1, "uniqueItems": True},
         ),
-        "seed": Param(0, **whole),
+        "seed": Param(0, type="integer", minimum=0),
         "max_failure_fraction": Param(0.0, type="number", minimum=0, maximum=1),
-        "models": Param(
-            [], **paths, description="models asked of the official validation images"
-        ),
-        "halves": Param(
-            None, **path, description="a dataset of build --folds 2, for fold_models"
-        ),
+        "models": Param([], **PATHS, description="asked of the validation images"),
+        "halves": Param(None, **PATH, description="a dataset of build --folds 2"),
         "fold_models": Param(
             [],
-            **paths,
+            **PATHS,
             maxItems=2,
-            description="the model trained on fold_a, then that trained on fold_b; "
-            "each is asked of the other's half",
+            description="trained on fold_a, and on fold_b; asked of the other's half",
         ),
     }
-
-
-def find_root(place: Mapping[str, Any], run_id: str) -> str:
-    """Return where a run writes: the same place however often it is retried."""
-    return f"{str(place.get('output', '')).rstrip('/')}/{make_slug(run_id)}"
-
-
-def make_slug(run_id: str) -> str:
-    """Make a run id safe for paths and job names; the hash keeps alike ones apart."""
-    digest = hashlib.sha256(run_id.encode()).hexdigest()[:8]
-    slug = re.sub("[^a-z0-9]+", "-", run_id.lower()).strip("-")
-    return f"{slug[:32]}-{digest}"
-
-
-def list_flags(step: str, params: Mapping[str, Any], root: str) -> Flags:
-    """Return the flags of a step's job; none when this recipe does not need it."""
-    index, dataset = f"{root}/index.parquet", find_dataset(params, root)
-    folds = [f"{root}/predictions/fold_{fold}.parquet" for fold in "ab"]
-    folds = folds if params["fold_models"] else []
-    asked = [f"{root}/predictions/validation.parquet"] if params["models"] else []
-    match step:
-        case "index":
-            return {"input": params["input"], "output": index}
-        case "predict_validation" if asked:
-            ask = {"input": [index], "split": "validation", "model": params["models"]}
-            return {**ask, "output": asked[0]}
-        case "predict_fold_a" | "predict_fold_b" if folds:
-            number = step.endswith("b")
-            # Whoever was trained on one half is asked of the other.
-            model = params["fold_models"][not number]
-            ask = {"input": [params["halves"]], "split": step[-6:], "model": [model]}
-            return {**ask, "output": folds[number]}
-        case "confusion" if folds or asked:
-            return {"predictions": folds or asked, "output": f"{root}/confusion"}
-        case "difficulty" if folds:
-            return {"predictions": folds, "output": f"{root}/difficulty"}
-        case "build":
-            return _list_build_flags(params, root) | {"input": [index]}
-        case "verify":
-            return {"dataset": dataset}
-        case "evaluate" if asked and not is_circular(params):
-            groups = f"{dataset}/__meta__/groups.csv"
-            output = f"{root}/evaluation"
-            return {"predictions": asked, "groups": [groups], "output": output}
-    return {}
-
-
-def _list_build_flags(params: Mapping[str, Any], root: str) -> Flags:
-    copied = ["grouping", "sampling", "image_size", "resize_mode", "seed", "name"]
-    copied += ["min_validation_images", "max_failure_fraction", "dataset_version"]
-    flags = {name: params[name] for name in copied}
-    flags |= {"formats": params["formats"], "output": root, "resume": True}
-    if params["grouping"] != "all_classes":
-        flags["images_per_group"] = params["images_per_group"]
-    if params["grouping"] not in {"all_classes", "manual"}:
-        flags["num_groups"] = params["num_groups"]
-    if params["grouping"] == "manual":
-        flags["groups"] = params["groups"]
-    if is_circular(params):
-        flags["confusion"] = f"{root}/confusion/confusion_a.npz"
-        flags["confusion_heldout"] = f"{root}/confusion/confusion_b.npz"
-    elif params["grouping"] == "confusion":
-        flags["confusion"] = f"{root}/confusion/confusion.npz"
-    if params["sampling"] == "difficulty":
-        flags["difficulty"] = f"{root}/difficulty/difficulty.parquet"
-    return flags
-
-
-def is_circular(params: Mapping[str, Any]) -> bool:
-    """Tell whether groups come of the very predictions that would judge them.
-
-    Then one half of the images makes the groups, the build tells how well they hold on
-    the other, and models are not ranked on groups that were made to suit them.
-    """
-    return params["grouping"] == "confusion" and not params["fold_models"]
-
-
-def find_dataset(params: Mapping[str, Any], root: str) -> str:
-    """Return the directory that the build makes."""
-    return f"{root}/{params['name']}/{params['dataset_version']}"
-
-
-def find_problems(
-    params: Mapping[str, Any], place: Mapping[str, Any], *, on_dataflow: bool
-) -> Iterator[str]:
-    """Yield what parameters that are each within bounds get wrong together."""
-    needed = ["python", "output"]
-    needed += ["template", "project", "region"] if on_dataflow else []
-    for name in needed:
-        if not place.get(name):
-            yield f"Variable {PLACE}: has no {name}; see deploy/airflow/README.md"
-    if not params["input"]:
-        yield f"input: name raw ImageNet, here or in the Variable {PLACE}"
-    has_folds = params["halves"] is not None and len(params["fold_models"]) == 2
-    if (params["halves"] is not None or params["fold_models"]) and not has_folds:
-        yield "halves: goes with two fold_models, those trained on fold_a and fold_b"
-    if params["sampling"] == "difficulty" and not has_folds:
-        yield "sampling=difficulty: needs halves and fold_models"
-    if params["grouping"] == "confusion" and not has_folds and not params["models"]:
-        yield "grouping=confusion: needs halves and fold_models, or models"
-    if (params["grouping"] == "manual") != (params["groups"] is not None):
-        yield "groups: is the table of grouping=manual, which needs it"
     if on_dataflow:
-        named = [*params["input"], *params["models"], *params["fold_models"]]
-        named += [params["halves"], params["groups"], place.get("output")]
-        for path in named:
-            if path and not path.startswith("gs://"):
-                yield f"{path}: workers of Dataflow read and write gs:// only"
-    elif "://" in place.get("output", ""):
-        yield f"{place['output']}: the jobs on this worker write to a folder"
+        params["max_workers"] = Param(20, type="integer", minimum=1, maximum=1000)
+    return params
 
 
-def open_path(path: str) -> ObjectStoragePath:
-    """Return a path of a bucket, or of this machine."""
-    return ObjectStoragePath(path, conn_id=GOOGLE if "://" in path else None)
-
-
-def gather(context: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], str]:
+def gather(context: Mapping[str, Any]) -> tuple[Flags, Flags, str]:
     """Return a run's recipe, where things are, and where the run writes."""
-    place = Variable.get(PLACE, default={}, deserialize_json=True)
-    params = dict(context["params"])
-    params["input"] = params["input"] or place.get("input", [])
-    return params, place, find_root(place, context["run_id"])
+    place = Variable.get(VARIABLE, default={}, deserialize_json=True)
+    recipe = dict(context["params"])
+    recipe["input"] = recipe["input"] or place.get("input", [])
+    root = imagenet_recipe.find_root(place.get("output", ""), context["run_id"])
+    return recipe, place, root
 
 
-def render_flags(step: str, context: Mapping[str, Any], jinja_env: object) -> Flags:
-    """Fill in the flags of a step's job when its task runs."""
-    del jinja_env
-    params, _, root = gather(context)
-    return list_flags(step, params, root)
+def render_flags(step: str, context: Mapping[str, Any], jinja_env: object) -> Flags:  # noqa: ARG001  # Airflow's signature
+    """Fill in the flags of a step's job; none when the recipe does not need it."""
+    recipe, _, root = gather(context)
+    return imagenet_recipe.list_steps(recipe, root).get(step, {})
 
 
 def render_body(step: str, context: Mapping[str, Any], jinja_env: object) -> Flags:
     """Fill in the launch of a step's flex template, whose parameters are all texts."""
-    params, place, root = gather(context)
+    recipe, place, root = gather(context)
     flags = render_flags(step, context, jinja_env)
     if not flags:
         return {}
-    words = {name: to_text(value) for name, value in flags.items()}
-    environment = {"maxWorkers": params["max_workers"]} | place.get("environment", {})
+    texts = {name: imagenet_recipe.to_text(value) for name, value in flags.items()}
+    environment = {"maxWorkers": recipe["max_workers"], **place.get("environment", {})}
     launch = {
-        # Of several jobs of one name only one can be active: no launch is paid twice.
+        # Of one name only one job can be active, so nothing is computed twice at once.
         "jobName": f"{step}-{PurePosixPath(root).name}".replace("_", "-"),
         "containerSpecGcsPath": place["template"],
-        "parameters": {"job": step.split("_")[0], **words},
+        "parameters": {"job": name_job(step), **texts},
         "environment": environment,
     }
     return {"launchParameter": launch}
 
 
-def to_text(value: object) -> str:
-    """Write a flag's value as the template's parameters have it."""
-    if isinstance(value, list):
-        return ",".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def name_job(step: str) -> str:
+    """Return the job of a step: predict_fold_a is one of predict."""
+    return step.partition("_")[0]
+
+
+def open_path(path: str) -> ObjectStoragePath:
+    """Return a path in a bucket, or on this machine."""
+    return ObjectStoragePath(path, conn_id=GOOGLE if "://" in path else None)
 
 
 class RunJob(BaseOperator):
-    """Run a job by its command line, in the interpreter that has the program."""
+    """Run a step's job by its command line, in the interpreter that has the program."""
 
     template_fields = ("flags",)
 
-    def __init__(self, *, job: str, flags: Flags, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.job = job
+    def __init__(self, *, flags: Flags, **settings: Any) -> None:  # noqa: ANN401  # of Airflow
+        super().__init__(**settings)
         self.flags = flags
 
-    @functools.cached_property
+    @cached_property
     def hook(self) -> SubprocessHook:
-        """What runs the job, and stops it with the task."""
+        """What runs the job."""
         return SubprocessHook()
 
     def execute(self, context: Mapping[str, Any]) -> None:
-        """Run the job; files of buckets that it reads whole are brought to it."""
+        """Run the job, which reads predictions and writes tables on this machine."""
         if not self.flags:
             raise AirflowSkipException("this recipe does not need it")
-        is_file = self.job in {"index", "predict"}
-        if is_file and open_path(self.flags["output"]).exists():
+        job = name_job(self.task_id)
+        if job in {"index", "predict"} and open_path(self.flags["output"]).exists():
             self.log.info("%s is there already", self.flags["output"])
             return
         with tempfile.TemporaryDirectory() as scratch:
             flags = bring(self.flags, Path(scratch))
-            self._run(flags)
+            python = gather(context)[1]["python"]
+            words = [python, "-m", f"pipelines.{job}", *imagenet_recipe.to_words(flags)]
+            code = self.hook.run_command(words).exit_code
+            if code == USERS_MISTAKE:
+                raise AirflowFailException(f"{job} refused its flags or inputs, above")
+            if code:
+                raise AirflowException(f"{job} ended with exit code {code}, see above")
             if flags.get("output") != self.flags.get("output"):
                 send(Path(flags["output"]), self.flags["output"])
 
-    def _run(self, flags: Flags) -> None:
-        python = Variable.get(PLACE, deserialize_json=True)["python"]
-        words = [python, "-m", f"pipelines.{self.job}"]
-        for name, value in flags.items():
-            words += [f"--{name}", *value] if isinstance(value, list) else []
-            words += [] if isinstance(value, list) else [f"--{name}={value}"]
-        code = self.hook.run_command(words).exit_code
-        if code == USERS_MISTAKE:
-            raise AirflowFailException(f"{self.job}: see the errors above")
-        if code:
-            raise AirflowException(f"{self.job}: exit code {code}; see above")
-
     def on_kill(self) -> None:
-        """Stop the job."""
+        """Stop the job with its task."""
         self.hook.send_sigterm()
 
 
 def bring(flags: Flags, scratch: Path) -> Flags:
-    """Copy files out of buckets, and put a folder in place of one that is in a bucket.
-
-    confusion, difficulty and evaluate take local files only.
-    """
+    """Copy what lies in a bucket, and let a folder stand for one in a bucket."""
     local = dict(flags)
     for name in {"predictions", "groups"} & flags.keys():
-        local[name] = []
-        for path in flags[name]:
-            place = scratch / name / "/".join(PurePosixPath(path).parts[-4:])
+        local[name] = list(flags[name])
+        for number, path in enumerate(flags[name]):
             if "://" in path:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with open_path(path).open("rb") as file, place.open("wb") as copy:
-                    shutil.copyfileobj(file, copy)
-            local[name].append(str(place) if "://" in path else path)
+                copy = scratch / name / "/".join(PurePosixPath(path).parts[-4:])
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                with open_path(path).open("rb") as file, copy.open("wb") as target:
+                    shutil.copyfileobj(file, target)
+                local[name][number] = str(copy)
     if "://" in flags.get("output", ""):
         local["output"] = str(scratch / "output")
     return local
@@ -322,53 +193,79 @@ def bring(flags: Flags, scratch: Path) -> Flags:
 
 def send(folder: Path, target: str) -> None:
     """Copy a folder's files into a bucket."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            place = open_path(f"{target}/{path.relative_to(folder).as_posix()}")
-            place.write_bytes(path.read_bytes())
+    for path in filter(Path.is_file, folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        open_path(f"{target}/{name}").write_bytes(path.read_bytes())
 
 
 class LaunchJob(DataflowStartFlexTemplateOperator):
-    """Launch a job's flex template, unless what it makes is there already."""
+    """Launch the flex template of a step's job, unless what it makes is there."""
 
-    def execute(self, context: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a job
-        """Launch it, and wait without a worker's slot."""
+    def execute(self, context: Mapping[str, Any]) -> object:
+        """Launch the job, then wait for it without a worker's slot."""
         if not self.body:
             raise AirflowSkipException("this recipe does not need it")
         flags = self.body["launchParameter"]["parameters"]
         made = flags["output"]
         if flags["job"] == "build":
-            made = f"{find_dataset(flags, made)}/{COMPLETE}"
+            made = f"{imagenet_recipe.find_dataset(flags, made)}/{COMPLETE}"
         if open_path(made).exists():
             self.log.info("%s is there already", made)
             return None
         return super().execute(context)
 
 
-def make_task(step: str, *, on_dataflow: bool = False, **settings: Any) -> BaseOperator:
+def make_task(step: str, *, on_dataflow: bool = False) -> BaseOperator:
     """Make the task of a step."""
-    common = {"task_id": step, "trigger_rule": "none_failed", **settings}
+    settings = {"task_id": step, "trigger_rule": "none_failed"}
     if not on_dataflow:
-        flags = functools.partial(render_flags, step)
-        return RunJob(job=step.split("_")[0], flags=flags, **common)
+        return RunJob(flags=partial(render_flags, step), **settings)
     return LaunchJob(
-        body=functools.partial(render_body, step),
-        project_id=f"{{{{ var.json.{PLACE}.project }}}}",
-        location=f"{{{{ var.json.{PLACE}.region }}}}",
+        body=partial(render_body, step),
+        project_id=f"{{{{ var.json.{VARIABLE}.project }}}}",
+        location=f"{{{{ var.json.{VARIABLE}.region }}}}",
         gcp_conn_id=GOOGLE,
         deferrable=True,
-        poll_sleep=60,
         append_job_name=False,
         expected_terminal_state="JOB_STATE_DONE",
-        **common,
+        poll_sleep=60,
+        **settings,
     )
+
+
+@task(retries=0)
+def check(*, on_dataflow: bool) -> str:
+    """Refuse a recipe that cannot be, and return where its dataset will be."""
+    recipe, place, root = gather(get_current_context())
+    problems = imagenet_recipe.find_problems(recipe, place, on_dataflow=on_dataflow)
+    if found := "\n".join(problems):
+        raise AirflowFailException(found)
+    return imagenet_recipe.find_dataset(recipe, root)
+
+
+@task(outlets=[SUBSET])
+def publish() -> None:
+    """Tell those who wait for the Asset what was built."""
+    context = get_current_context()
+    recipe, _, root = gather(context)
+    dataset = imagenet_recipe.find_dataset(recipe, root)
+    complete = json.loads(open_path(f"{dataset}/{COMPLETE}").read_text())
+    told = json.loads(open_path(f"{dataset}/__meta__/statistics.json").read_text())
+    images: dict[str, int] = {}
+    for group in told["groups"]:
+        for split, count in group["written"].items():
+            images[split] = images.get(split, 0) + count
+    context["outlet_events"][SUBSET].extra = {
+        "directory": dataset,
+        "subset_id": complete["subset_id"],
+        "groups": len(told["groups"]),
+        "images": images,
+        "failed": told["totals"]["failed"],
+    }
 
 
 def define(dag_id: str, *, on_dataflow: bool) -> DAG:
     """Make one of the two DAGs."""
-    params = list_params()
-    if on_dataflow:
-        params["max_workers"] = Param(20, type="integer", minimum=1, maximum=1000)
     dag = DAG(
         dag_id,
         doc_md=__doc__,
@@ -380,58 +277,21 @@ def define(dag_id: str, *, on_dataflow: bool) -> DAG:
         max_active_tasks=8 if on_dataflow else 1,  # a job takes all cores of a machine
         dagrun_timeout=timedelta(days=3),
         default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-        params=params,
+        params=list_params(on_dataflow=on_dataflow),
         tags=["imagenet"],
     )
     with dag:
-
-        @task(retries=0)
-        def check(**context: Any) -> str:
-            params, place, root = gather(context)
-            problems = list(find_problems(params, place, on_dataflow=on_dataflow))
-            if problems:
-                raise AirflowFailException("\n".join(problems))
-            return find_dataset(params, root)
-
-        @task(outlets=[SUBSET])
-        def publish(**context: Any) -> None:
-            params, _, root = gather(context)
-            dataset = find_dataset(params, root)
-            extra = describe_dataset(dataset)
-            context["outlet_events"][SUBSET].extra = extra
-
-        heavy = functools.partial(make_task, on_dataflow=on_dataflow)
+        heavy = partial(make_task, on_dataflow=on_dataflow)
+        index, build = heavy("index"), heavy("build")
+        validation = heavy("predict_validation")
         halves = [heavy("predict_fold_a"), heavy("predict_fold_b")]
-        index, asked, build = (
-            heavy("index"), heavy("predict_validation"), heavy("build"),
-        )  # fmt: skip
         confusion, difficulty = make_task("confusion"), make_task("difficulty")
         verify, evaluate = make_task("verify"), make_task("evaluate")
-        chain(check(), index, asked, confusion, build, verify)
-        chain(index, halves, difficulty, build)
-        for half in halves:
-            half >> confusion
-        verify >> [evaluate, publish()]
+        check(on_dataflow=on_dataflow) >> index >> [validation, *halves]
+        [validation, *halves] >> confusion >> build
+        chain(halves, difficulty, build)
+        build >> verify >> [evaluate, publish()]
     return dag
-
-
-def describe_dataset(dataset: str) -> dict[str, Any]:
-    """Return what consumers of the Asset are told of a finished dataset."""
-    complete = json.loads(open_path(f"{dataset}/{COMPLETE}").read_text())
-    statistics = json.loads(
-        open_path(f"{dataset}/__meta__/statistics.json").read_text()
-    )
-    images: dict[str, int] = {}
-    for group in statistics["groups"]:
-        for split, count in group["written"].items():
-            images[split] = images.get(split, 0) + count
-    return {
-        "directory": dataset,
-        "subset_id": complete["subset_id"],
-        "groups": len(statistics["groups"]),
-        "images": images,
-        "failed": statistics["totals"]["failed"],
-    }
 
 
 define("imagenet_subset", on_dataflow=False)
