@@ -10,7 +10,6 @@ libraries. All that a run writes lies below OUTPUT/<its run id>/.
 """
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,7 +18,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import imagenet_recipe
-from airflow.exceptions import AirflowException, AirflowFailException
 from airflow.providers.google.cloud.operators.dataflow import (
     DataflowStartFlexTemplateOperator,
 )
@@ -28,17 +26,20 @@ from airflow.sdk import (
     DAG,
     Asset,
     BaseOperator,
-    ObjectStoragePath,
     Param,
     Variable,
     chain,
     get_current_context,
     task,
 )
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+)
+from imagenet_files import GOOGLE, bring, open_path, send
 from imagenet_recipe import VARIABLE, Flags
 
-GOOGLE = "google_cloud_default"
 SUBSET = Asset(name="imagenet_subset")
 COMPLETE = "__meta__/complete.json"
 USERS_MISTAKE = 2  # the jobs' exit code; no retry mends it
@@ -130,11 +131,6 @@ def name_job(step: str) -> str:
     return step.partition("_")[0]
 
 
-def open_path(path: str) -> ObjectStoragePath:
-    """Return a path in a bucket, or on this machine."""
-    return ObjectStoragePath(path, conn_id=GOOGLE if "://" in path else None)
-
-
 class RunJob(BaseOperator):
     """Run a step's job by its command line, in the interpreter that has the program."""
 
@@ -172,30 +168,6 @@ class RunJob(BaseOperator):
     def on_kill(self) -> None:
         """Stop the job with its task."""
         self.hook.send_sigterm()
-
-
-def bring(flags: Flags, scratch: Path) -> Flags:
-    """Copy what lies in a bucket, and let a folder stand for one in a bucket."""
-    local = dict(flags)
-    for name in {"predictions", "groups"} & flags.keys():
-        local[name] = list(flags[name])
-        for number, path in enumerate(flags[name]):
-            if "://" in path:
-                copy = scratch / name / "/".join(PurePosixPath(path).parts[-4:])
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                with open_path(path).open("rb") as file, copy.open("wb") as target:
-                    shutil.copyfileobj(file, target)
-                local[name][number] = str(copy)
-    if "://" in flags.get("output", ""):
-        local["output"] = str(scratch / "output")
-    return local
-
-
-def send(folder: Path, target: str) -> None:
-    """Copy a folder's files into a bucket."""
-    for path in filter(Path.is_file, folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        open_path(f"{target}/{name}").write_bytes(path.read_bytes())
 
 
 class LaunchJob(DataflowStartFlexTemplateOperator):

@@ -1,0 +1,57 @@
+"""Airflow on a database of its own, and what its DAGs are given.
+
+These tests run in the environment of `deploy/airflow/requirements.txt`, by
+`make test-airflow`; the program itself is called in SUBSETS_PYTHON, its own one.
+
+  dags        both DAGs by their ids, as Airflow's own parser loads them
+  place       what stands in the Variable: the interpreter, where the runs write
+  inputs      a folder as `making_inputs.py` fills it
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DAGS = ROOT / "deploy/airflow/dags"
+PYTHON = os.environ.get("SUBSETS_PYTHON", str(ROOT / ".venv/bin/python"))
+
+# Airflow reads these when it is first imported.
+HOME = tempfile.TemporaryDirectory(prefix="airflow_home")
+os.environ |= {
+    "AIRFLOW_HOME": HOME.name,
+    "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "PYTHONPATH": str(ROOT),  # of the program, wherever its interpreter lies
+}
+
+
+@pytest.fixture(scope="session")
+def dags():
+    subprocess.run(["airflow", "db", "migrate"], check=True, capture_output=True)
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    bag = BundleDagBag(
+        dag_folder=str(DAGS), bundle_path=str(DAGS), bundle_name="dags-folder"
+    )
+    assert bag.import_errors == {}
+    return bag.dags
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    place = {"python": PYTHON, "output": str(tmp_path / "out")}
+    monkeypatch.setenv("AIRFLOW_VAR_IMAGENET_SUBSET", json.dumps(place))
+    return place
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    words = [PYTHON, "-m", "tests.airflow.making_inputs", str(folder)]
+    subprocess.run(words, check=True, cwd=ROOT)
+    return folder
