@@ -5,6 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from airflow.models.asset import AssetEvent
+from airflow.utils.session import create_session
+from sqlalchemy import select
 
 WHEN = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -71,10 +74,6 @@ def test_recipe_becomes_a_subset_and_a_retry_builds_nothing_again(dags, place, r
 
 
 def _find_event():
-    from airflow.models.asset import AssetEvent
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
     with create_session() as session:
         (event,) = session.scalars(select(AssetEvent)).all()
         return dict(event.extra)

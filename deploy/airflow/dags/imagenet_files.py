@@ -7,6 +7,7 @@ from airflow.sdk import ObjectStoragePath
 from imagenet_recipe import Flags
 
 GOOGLE = "google_cloud_default"  # the connection
+_OUTPUT = "output"
 
 
 def open_path(path: str) -> ObjectStoragePath:
@@ -15,7 +16,7 @@ def open_path(path: str) -> ObjectStoragePath:
 
 
 def bring(flags: Flags, scratch: Path) -> Flags:
-    """Copy what lies in a bucket, and let a folder stand for one in a bucket."""
+    """Copy files out of buckets, and let a place here stand for one to write to."""
     local = dict(flags)
     for name in {"predictions", "groups"} & flags.keys():
         local[name] = list(flags[name])
@@ -27,12 +28,15 @@ def bring(flags: Flags, scratch: Path) -> Flags:
                     shutil.copyfileobj(file, target)
                 local[name][number] = str(copy)
     if "://" in flags.get("output", ""):
-        local["output"] = str(scratch / "output")
+        local["output"] = str(scratch / _OUTPUT / PurePosixPath(flags["output"]).name)
     return local
 
 
-def send(folder: Path, target: str) -> None:
-    """Copy a folder's files into a bucket."""
-    for path in filter(Path.is_file, folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        open_path(f"{target}/{name}").write_bytes(path.read_bytes())
+def send(scratch: Path, flags: Flags) -> None:
+    """Copy into a bucket what was written here in its stead."""
+    made = scratch / _OUTPUT
+    beside = flags.get("output", "").rpartition("/")[0]
+    for path in filter(Path.is_file, made.rglob("*")):
+        place = open_path(f"{beside}/{path.relative_to(made).as_posix()}")
+        with path.open("rb") as file, place.open("wb") as target:
+            shutil.copyfileobj(file, target)

@@ -12,8 +12,9 @@ Flags = dict[str, Any]
 Recipe = Mapping[str, Any]
 
 VARIABLE = "imagenet_subset"
+_LEAST_RANKED = 3  # models: evaluate ranks no fewer
 _PLACE = ("python", "output")
-_PLACE_ON_DATAFLOW = (*_PLACE, "template", "project", "region")
+_PLACE_ON_DATAFLOW = (*_PLACE, "template", "image", "project", "region")
 _COPIED = (
     *("grouping", "sampling", "image_size", "resize_mode", "formats", "seed"),
     *("min_validation_images", "max_failure_fraction", "name", "dataset_version"),
@@ -67,7 +68,7 @@ def list_steps(recipe: Recipe, root: str) -> dict[str, Flags]:
     if recipe["models"] or recipe["fold_models"]:
         told = folds if recipe["fold_models"] else [validation]
         steps["confusion"] = {"predictions": told, "output": f"{root}/confusion"}
-    if recipe["models"] and not is_circular(recipe):
+    if len(recipe["models"]) >= _LEAST_RANKED and not is_circular(recipe):
         groups = [f"{dataset}/__meta__/groups.csv"]
         told = {"predictions": [validation], "groups": groups}
         steps["evaluate"] = {**told, "output": f"{root}/evaluation"}
@@ -129,8 +130,7 @@ def _find_path_problems(
         if "://" in output:
             yield f"Variable {VARIABLE}: output {output} must be a folder of the worker"
         return
-    named = [*recipe["input"], *recipe["models"], *recipe["fold_models"]]
-    for path in (*named, recipe["halves"], recipe["groups"], output):
+    for path in (*recipe["input"], recipe["groups"], output):
         if path and not path.startswith("gs://"):
             yield f"{path}: must be gs://, which is what workers of Dataflow reach"
 

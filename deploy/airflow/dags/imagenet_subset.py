@@ -1,7 +1,7 @@
 """A recipe for a subset of ImageNet → a built, verified and evaluated dataset.
 
 Two DAGs of one shape: `imagenet_subset` runs every job on the worker, and
-`imagenet_subset_on_dataflow` has index, predict and build run by a flex template:
+`imagenet_subset_on_dataflow` has index and build run by a flex template:
 
     check → index → predict → confusion, difficulty → build → verify → publish, evaluate
 
@@ -120,7 +120,11 @@ def render_body(step: str, context: Mapping[str, Any], jinja_env: object) -> Fla
         # Of one name only one job can be active, so nothing is computed twice at once.
         "jobName": f"{step}-{PurePosixPath(root).name}".replace("_", "-"),
         "containerSpecGcsPath": place["template"],
-        "parameters": {"job": name_job(step), **texts},
+        "parameters": {
+            "job": name_job(step),
+            "sdk_container_image": place["image"],
+            **texts,
+        },
         "environment": environment,
     }
     return {"launchParameter": launch}
@@ -146,7 +150,7 @@ class RunJob(BaseOperator):
         return SubprocessHook()
 
     def execute(self, context: Mapping[str, Any]) -> None:
-        """Run the job, which reads predictions and writes tables on this machine."""
+        """Run the job, which reads and writes tables on this machine."""
         if not self.flags:
             raise AirflowSkipException("this recipe does not need it")
         job = name_job(self.task_id)
@@ -162,8 +166,7 @@ class RunJob(BaseOperator):
                 raise AirflowFailException(f"{job} refused its flags or inputs, above")
             if code:
                 raise AirflowException(f"{job} ended with exit code {code}, see above")
-            if flags.get("output") != self.flags.get("output"):
-                send(Path(flags["output"]), self.flags["output"])
+            send(Path(scratch), self.flags)
 
     def on_kill(self) -> None:
         """Stop the job with its task."""
@@ -255,8 +258,9 @@ def define(dag_id: str, *, on_dataflow: bool) -> DAG:
     with dag:
         heavy = partial(make_task, on_dataflow=on_dataflow)
         index, build = heavy("index"), heavy("build")
-        validation = heavy("predict_validation")
-        halves = [heavy("predict_fold_a"), heavy("predict_fold_b")]
+        # predict gathers its tables where it runs, and needs no cluster.
+        validation = make_task("predict_validation")
+        halves = [make_task("predict_fold_a"), make_task("predict_fold_b")]
         confusion, difficulty = make_task("confusion"), make_task("difficulty")
         verify, evaluate = make_task("verify"), make_task("evaluate")
         check(on_dataflow=on_dataflow) >> index >> [validation, *halves]
