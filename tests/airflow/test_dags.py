@@ -75,8 +75,7 @@ def test_values_out_of_bounds_are_refused(dags, name, value):
     params = copy.deepcopy(dags[LOCAL].params)
     params.validate()
     with pytest.raises(ParamValidationError, match=name):
-        params[name] = value
-        params.validate()
+        params.update({name: value})
 
 
 def test_a_bad_value_makes_no_task(dags):
