@@ -13,16 +13,14 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DAGS = ROOT / "deploy/airflow/dags"
-PYTHON = os.environ.get("SUBSETS_PYTHON", str(ROOT / ".venv/bin/python"))
+from tests.airflow.places import DAGS, PYTHON, ROOT
 
 # Airflow reads these when it is first imported.
 HOME = tempfile.TemporaryDirectory(prefix="airflow_home")
@@ -32,6 +30,7 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "PYTHONPATH": str(ROOT),  # of the program, wherever its interpreter lies
 }
+sys.path.append(str(DAGS))  # as Airflow does
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
 
-from tests.airflow.conftest import DAGS, PYTHON, ROOT
+from tests.airflow.places import DAGS, PYTHON, ROOT
 
 LOCAL, CLOUD = "imagenet_subset", "imagenet_subset_on_dataflow"
 EDGES = {

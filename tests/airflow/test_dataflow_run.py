@@ -1,15 +1,16 @@
 """The DAG on Dataflow, but for the service itself: what is launched, and how often."""
 
 import json
-import pathlib
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
+import imagenet_files
 import pytest
 from airflow.providers.google.cloud.hooks import dataflow
 from google.cloud.dataflow_v1beta3 import JobState
 
-from tests.airflow.conftest import DAGS, ROOT
+from tests.airflow.places import ROOT
 
 WHEN = datetime(2026, 4, 1, tzinfo=UTC)
 IMAGE = "europe-west4-docker.pkg.dev/p/r/subsets@sha256:" + "0" * 64
@@ -38,10 +39,8 @@ def place(bucket, monkeypatch):
 
 
 @pytest.fixture
-def launches(place, monkeypatch):
+def launches(monkeypatch):
     """Dataflow that makes at once what each job should."""
-    from airflow.sdk import ObjectStoragePath
-
     asked = []
 
     def launch(_, body, location, project_id):
@@ -51,7 +50,7 @@ def launches(place, monkeypatch):
         if flags["job"] == "build":
             mark = "__meta__/complete.json"
             made += f"/{flags['name']}/{flags['dataset_version']}/{mark}"
-        ObjectStoragePath(made, conn_id="google_cloud_default").write_text("{}")
+        imagenet_files.open_path(made).write_text("{}")
         return {"id": f"job-{len(asked)}", "projectId": project_id}
 
     async def is_done(*_, **__):
@@ -70,6 +69,7 @@ def _run(dags, recipe):
     return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
 
 
+@pytest.mark.usefixtures("place")
 def test_index_and_build_are_launched_once_however_often_they_run(dags, launches):
     assert set(_run(dags, RECIPE).values()) == {"success"}
     assert {(region, project) for _, region, project in launches} == {
@@ -103,6 +103,7 @@ def _fits_the_template(parameters):
     assert needed <= parameters.keys()
 
 
+@pytest.mark.usefixtures("place")
 def test_local_paths_are_refused_before_anything_is_launched(dags, launches):
     states = _run(dags, {**RECIPE, "input": ["/data/imagenet"]})
     assert states["check"] == "failed"
@@ -110,12 +111,7 @@ def test_local_paths_are_refused_before_anything_is_launched(dags, launches):
     assert launches == []
 
 
-def test_tables_travel_between_bucket_and_worker(dags, bucket, place, tmp_path):
-    import sys
-
-    sys.path.append(str(DAGS))  # as Airflow does
-    import imagenet_files
-
+def test_tables_travel_between_bucket_and_worker(bucket, tmp_path):
     for number in "ab":
         path = f"{bucket}/runs/r/predictions/fold_{number}.parquet"
         imagenet_files.open_path(path).write_text(number)
@@ -125,7 +121,7 @@ def test_tables_travel_between_bucket_and_worker(dags, bucket, place, tmp_path):
         "output": f"{bucket}/runs/r/confusion",
     }
     local = imagenet_files.bring(flags, tmp_path)
-    read = [pathlib.Path(path).open().read() for path in local["predictions"]]
+    read = [Path(path).read_text() for path in local["predictions"]]
     assert read == ["a", "b"]
     assert local["groups"] == ["/data/groups.csv"]
     made = tmp_path / "output/confusion"

@@ -1,14 +1,9 @@
 """What a recipe comes to: its steps, their flags, and what is refused."""
 
 import re
-import sys
 
-import pytest
-
-from tests.airflow.conftest import DAGS
-
-sys.path.append(str(DAGS))  # as Airflow does
 import imagenet_recipe
+import pytest
 
 PLACE = {"python": "/opt/subsets/bin/python", "output": "/data/runs"}
 CLOUD = {
