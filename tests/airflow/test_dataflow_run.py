@@ -32,7 +32,7 @@ def place(bucket, monkeypatch):
         "image": IMAGE,
         "project": "p",
         "region": "europe-west4",
-        "environment": {"serviceAccountEmail": "subsets-worker@p", "maxWorkers": 3},
+        "environment": {"serviceAccountEmail": "subsets-worker@p"},
     }
     monkeypatch.setenv("AIRFLOW_VAR_IMAGENET_SUBSET", json.dumps(place))
     return place
@@ -82,7 +82,8 @@ def test_index_and_build_are_launched_once_however_often_they_run(dags, launches
     assert build["parameters"]["num_groups"] == "20"
     assert build["parameters"]["resume"] == "true"
     assert build["parameters"]["formats"] == "webdataset,tfrecord"
-    assert build["environment"]["serviceAccountEmail"] == "subsets-worker@p"
+    environment = {"serviceAccountEmail": "subsets-worker@p", "maxWorkers": 7}
+    assert index["environment"] == build["environment"] == environment
     assert index["jobName"] != build["jobName"]
     for launch in (index, build):
         assert re.fullmatch("[a-z]([-a-z0-9]{0,61}[a-z0-9])?", launch["jobName"])

@@ -115,7 +115,7 @@ def render_body(step: str, context: Mapping[str, Any], jinja_env: object) -> Fla
     if not flags:
         return {}
     texts = {name: imagenet_recipe.to_text(value) for name, value in flags.items()}
-    environment = {"maxWorkers": recipe["max_workers"], **place.get("environment", {})}
+    environment = {**place.get("environment", {}), "maxWorkers": recipe["max_workers"]}
     launch = {
         # Of one name only one job can be active, so nothing is computed twice at once.
         "jobName": f"{step}-{PurePosixPath(root).name}".replace("_", "-"),
