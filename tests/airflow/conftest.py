@@ -35,7 +35,8 @@ sys.path.append(str(DAGS))  # as Airflow does
 
 @pytest.fixture(scope="session")
 def dags():
-    subprocess.run(["airflow", "db", "migrate"], check=True, capture_output=True)
+    words = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(words, check=True, capture_output=True)
     from airflow.dag_processing.dagbag import BundleDagBag  # noqa: PLC0415  # reads HOME
 
     bag = BundleDagBag(
