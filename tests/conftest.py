@@ -30,6 +30,7 @@ from tests import making, making_layouts
 from transforms.layouts.official_archives import TRAIN, VALIDATION
 
 NUM_CLASSES, NUM_TRAIN, NUM_VALIDATION = 6, 20, 5
+collect_ignore = ["airflow"]  # in an environment of its own: make test-airflow
 
 
 @pytest.fixture(scope="session")

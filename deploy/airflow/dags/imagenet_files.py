@@ -1,0 +1,42 @@
+"""Files in buckets ↔ this machine, for jobs that read or write here only."""
+
+import shutil
+from pathlib import Path, PurePosixPath
+
+from airflow.sdk import ObjectStoragePath
+from imagenet_recipe import Flags
+
+GOOGLE = "google_cloud_default"  # the connection
+_OUTPUT = "output"
+
+
+def open_path(path: str) -> ObjectStoragePath:
+    """Return a path in a bucket, or on this machine."""
+    return ObjectStoragePath(path, conn_id=GOOGLE if "://" in path else None)
+
+
+def bring(flags: Flags, scratch: Path) -> Flags:
+    """Copy files out of buckets, and let a place here stand for one to write to."""
+    local = dict(flags)
+    for name in {"predictions", "groups"} & flags.keys():
+        local[name] = list(flags[name])
+        for number, path in enumerate(flags[name]):
+            if "://" in path:
+                copy = scratch / name / "/".join(PurePosixPath(path).parts[-4:])
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                with open_path(path).open("rb") as file, copy.open("wb") as target:
+                    shutil.copyfileobj(file, target)
+                local[name][number] = str(copy)
+    if "://" in flags.get("output", ""):
+        local["output"] = str(scratch / _OUTPUT / PurePosixPath(flags["output"]).name)
+    return local
+
+
+def send(scratch: Path, flags: Flags) -> None:
+    """Copy into a bucket what was written here in its stead."""
+    made = scratch / _OUTPUT
+    beside = flags.get("output", "").rpartition("/")[0]
+    for path in filter(Path.is_file, made.rglob("*")):
+        place = open_path(f"{beside}/{path.relative_to(made).as_posix()}")
+        with path.open("rb") as file, place.open("wb") as target:
+            shutil.copyfileobj(file, target)

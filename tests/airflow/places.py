@@ -1,0 +1,8 @@
+"""Where the DAGs and the program's interpreter lie."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DAGS = ROOT / "deploy/airflow/dags"
+PYTHON = os.environ.get("SUBSETS_PYTHON", str(ROOT / ".venv/bin/python"))

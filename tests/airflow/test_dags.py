@@ -1,0 +1,108 @@
+"""Both DAGs as Airflow parses them: edges, parameters, and what is never imported."""
+
+import ast
+import copy
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from airflow.exceptions import ParamValidationError
+from airflow.models.taskinstance import TaskInstance
+from airflow.utils.session import create_session
+from sqlalchemy import func, select
+
+from tests.airflow.places import DAGS, PYTHON, ROOT
+
+LOCAL, CLOUD = "imagenet_subset", "imagenet_subset_on_dataflow"
+EDGES = {
+    "check": {"index"},
+    "index": {"predict_validation", "predict_fold_a", "predict_fold_b"},
+    "predict_validation": {"confusion"},
+    "predict_fold_a": {"confusion", "difficulty"},
+    "predict_fold_b": {"confusion", "difficulty"},
+    "confusion": {"build"},
+    "difficulty": {"build"},
+    "build": {"verify"},
+    "verify": {"evaluate", "publish"},
+    "evaluate": set(),
+    "publish": set(),
+}
+
+
+@pytest.mark.parametrize("dag_id", [LOCAL, CLOUD])
+def test_tasks_and_edges(dags, dag_id):
+    tasks = dags[dag_id].tasks
+    assert {t.task_id: t.downstream_task_ids for t in tasks} == EDGES
+    assert dags[dag_id].max_active_runs == 1
+    assert [t.task_id for t in tasks if t.outlets] == ["publish"]
+
+
+def test_only_index_and_build_run_on_dataflow(dags):
+    cloud = {t.task_id: t for t in dags[CLOUD].tasks}
+    launched = {name for name, t in cloud.items() if hasattr(t, "body")}
+    assert launched == {"index", "build"}
+    assert all(cloud[name].deferrable for name in launched)
+    assert not any(hasattr(t, "body") for t in dags[LOCAL].tasks)
+
+
+def test_nothing_of_the_program_is_imported():
+    for path in DAGS.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in getattr(node, "names", [])]
+            names.append(getattr(node, "module", None) or "")
+            tops = {str(name).split(".")[0] for name in names}
+            assert not tops & {"pipelines", "transforms", "apache_beam", "tensorflow"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_groups", 1),
+        ("num_groups", "20"),
+        ("images_per_group", 0),
+        ("max_failure_fraction", 1.5),
+        ("grouping", "wordnett"),
+        ("formats", []),
+        ("formats", ["webdataset", "webdataset"]),
+        ("name", "My Subset"),
+        ("dataset_version", "1.0"),
+        ("models", "one.keras"),
+        ("fold_models", ["a", "b", "c"]),
+    ],
+)
+def test_values_out_of_bounds_are_refused(dags, name, value):
+    params = copy.deepcopy(dags[LOCAL].params)
+    params.validate()
+    with pytest.raises(ParamValidationError, match=name):
+        params.update({name: value})
+
+
+def test_a_bad_value_makes_no_task(dags):
+    with pytest.raises(ParamValidationError, match="num_groups"):
+        dags[LOCAL].test(run_conf={"num_groups": 1})
+    with create_session() as session:
+        count = select(func.count()).where(TaskInstance.dag_id == LOCAL)
+        assert session.scalar(count.where(TaskInstance.state.is_not(None))) == 0
+
+
+def test_choices_are_those_of_the_program(dags):
+    told = (
+        "import json; from transforms import formats, grouping, sampling;"
+        "from transforms.images.settings import RESIZE_MODES as modes;"
+        "print(json.dumps([[*x] for x in"
+        " (grouping.METHODS, sampling.SAMPLERS, modes, formats.FORMATS)]))"
+    )
+    output = subprocess.check_output([PYTHON, "-c", told], cwd=ROOT)
+    params = dags[LOCAL].params
+    named = [params.get_param(n).schema for n in ("grouping", "sampling")]
+    named += [params.get_param("resize_mode").schema]
+    named += [params.get_param("formats").schema["items"]]
+    for choices, schema in zip(json.loads(output), named, strict=True):
+        assert sorted(choices) == sorted(schema["enum"])
+
+
+def test_readme_names_every_parameter(dags):
+    page = Path(ROOT / "deploy/airflow/README.md").read_text()
+    for name in dags[CLOUD].params:
+        assert f"`{name}`" in page, name

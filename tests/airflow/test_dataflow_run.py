@@ -1,0 +1,134 @@
+"""The DAG on Dataflow, but for the service itself: what is launched, and how often."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import imagenet_files
+import pytest
+from airflow.providers.google.cloud.hooks import dataflow
+from google.cloud.dataflow_v1beta3 import JobState
+
+from tests.airflow.places import ROOT
+
+WHEN = datetime(2026, 4, 1, tzinfo=UTC)
+IMAGE = "europe-west4-docker.pkg.dev/p/r/subsets@sha256:" + "0" * 64
+RECIPE = {
+    "input": ["gs://images/a.tar", "gs://images/b.tar"],
+    "num_groups": 20,
+    "max_workers": 7,
+}
+# The jobs on the worker are those of the local run: here they only count as done.
+LAUNCHED = "(?!(check|index|build)$).*"
+
+
+@pytest.fixture
+def place(bucket, monkeypatch):
+    place = {
+        "python": "/opt/subsets/bin/python",
+        "output": f"{bucket}/runs",
+        "template": f"{bucket}/templates/subsets.json",
+        "image": IMAGE,
+        "project": "p",
+        "region": "europe-west4",
+        "environment": {"serviceAccountEmail": "subsets-worker@p"},
+    }
+    monkeypatch.setenv("AIRFLOW_VAR_IMAGENET_SUBSET", json.dumps(place))
+    return place
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """Dataflow that makes at once what each job should."""
+    asked = []
+
+    def launch(_, body, location, project_id):
+        asked.append((body, location, project_id))
+        flags = body["launchParameter"]["parameters"]
+        made = flags["output"]
+        if flags["job"] == "build":
+            mark = "__meta__/complete.json"
+            made += f"/{flags['name']}/{flags['dataset_version']}/{mark}"
+        imagenet_files.open_path(made).write_text("{}")
+        return {"id": f"job-{len(asked)}", "projectId": project_id}
+
+    async def is_done(*_, **__):
+        return JobState.JOB_STATE_DONE
+
+    hook, later = dataflow.DataflowHook, dataflow.AsyncDataflowHook
+    monkeypatch.setattr(hook, "launch_job_with_flex_template", launch)
+    monkeypatch.setattr(later, "get_job_status", is_done)
+    return asked
+
+
+def _run(dags, recipe):
+    dag = dags["imagenet_subset_on_dataflow"]
+    dates = {"logical_date": WHEN, "run_after": WHEN}
+    run = dag.test(**dates, run_conf=recipe, mark_success_pattern=LAUNCHED)
+    return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
+
+
+@pytest.mark.usefixtures("place")
+def test_index_and_build_are_launched_once_however_often_they_run(dags, launches):
+    assert set(_run(dags, RECIPE).values()) == {"success"}
+    assert {(region, project) for _, region, project in launches} == {
+        ("europe-west4", "p")
+    }
+    index, build = (body["launchParameter"] for body, _, _ in launches)
+    assert index["parameters"]["job"] == "index"
+    assert index["parameters"]["input"] == "gs://images/a.tar,gs://images/b.tar"
+    assert build["parameters"]["input"] == index["parameters"]["output"]
+    assert build["parameters"]["num_groups"] == "20"
+    assert build["parameters"]["resume"] == "true"
+    assert build["parameters"]["formats"] == "webdataset,tfrecord"
+    environment = {"serviceAccountEmail": "subsets-worker@p", "maxWorkers": 7}
+    assert index["environment"] == build["environment"] == environment
+    assert index["jobName"] != build["jobName"]
+    for launch in (index, build):
+        assert re.fullmatch("[a-z]([-a-z0-9]{0,61}[a-z0-9])?", launch["jobName"])
+        assert all(isinstance(v, str) for v in launch["parameters"].values())
+        _fits_the_template(launch["parameters"])
+    assert set(_run(dags, RECIPE).values()) == {"success"}
+    assert len(launches) == 2
+
+
+def _fits_the_template(parameters):
+    metadata = json.loads((ROOT / "deploy/dataflow/metadata.json").read_bytes())
+    known = {p["name"]: p for p in metadata["parameters"]}
+    assert parameters.keys() <= known.keys()
+    for name, value in parameters.items():
+        for pattern in known[name].get("regexes", ()):
+            assert re.fullmatch(pattern, value), (name, value)
+    needed = {name for name, p in known.items() if not p.get("isOptional")}
+    assert needed <= parameters.keys()
+
+
+@pytest.mark.usefixtures("place")
+def test_local_paths_are_refused_before_anything_is_launched(dags, launches):
+    states = _run(dags, {**RECIPE, "input": ["/data/imagenet"]})
+    assert states["check"] == "failed"
+    assert states["index"] == "upstream_failed"
+    assert launches == []
+
+
+def test_tables_travel_between_bucket_and_worker(bucket, tmp_path):
+    for number in "ab":
+        path = f"{bucket}/runs/r/predictions/fold_{number}.parquet"
+        imagenet_files.open_path(path).write_text(number)
+    flags = {
+        "predictions": [f"{bucket}/runs/r/predictions/fold_{n}.parquet" for n in "ab"],
+        "groups": ["/data/groups.csv"],
+        "output": f"{bucket}/runs/r/confusion",
+    }
+    local = imagenet_files.bring(flags, tmp_path)
+    read = [Path(path).read_text() for path in local["predictions"]]
+    assert read == ["a", "b"]
+    assert local["groups"] == ["/data/groups.csv"]
+    made = tmp_path / "output/confusion"
+    assert local["output"] == str(made)
+    (made / "deep").mkdir(parents=True)
+    (made / "deep/confusion.npz").write_bytes(b"matrix")
+    imagenet_files.send(tmp_path, flags)
+    sent = imagenet_files.open_path(f"{bucket}/runs/r/confusion/deep/confusion.npz")
+    assert sent.read_bytes() == b"matrix"

@@ -1,0 +1,106 @@
+"""What a recipe comes to: its steps, their flags, and what is refused."""
+
+import re
+
+import imagenet_recipe
+import pytest
+
+PLACE = {"python": "/opt/subsets/bin/python", "output": "/data/runs"}
+CLOUD = {
+    **PLACE,
+    "output": "gs://data/runs",
+    "template": "gs://data/templates/subsets.json",
+    "image": "region-docker.pkg.dev/p/r/subsets@sha256:" + "0" * 64,
+    "project": "p",
+    "region": "europe-west4",
+}
+FOLDS = {"halves": "/data/halves/1.0.0", "fold_models": ["a.keras", "b.keras"]}
+MODELS = {"models": ["1.keras", "2.keras", "3.keras"]}
+
+
+@pytest.fixture
+def recipe(dags):
+    return {**dags["imagenet_subset"].params, "input": ["/data/imagenet"]}
+
+
+def _problems(recipe, place=PLACE, *, on_dataflow=False):
+    return "\n".join(
+        imagenet_recipe.find_problems(recipe, place, on_dataflow=on_dataflow)
+    )
+
+
+def test_the_defaults_need_no_models(recipe):
+    steps = imagenet_recipe.list_steps(recipe, "/r")
+    assert steps.keys() == {"index", "build", "verify"}
+    assert steps["build"]["input"] == ["/r/index.parquet"]
+    assert steps["build"]["resume"] is True
+    assert not _problems(recipe)
+
+
+def test_each_half_is_scored_by_the_model_of_the_other(recipe):
+    steps = imagenet_recipe.list_steps({**recipe, **FOLDS}, "/r")
+    assert steps["predict_fold_a"]["model"] == ["b.keras"]
+    assert steps["predict_fold_a"]["split"] == "fold_a"
+    assert steps["predict_fold_b"]["model"] == ["a.keras"]
+    both = [f"/r/predictions/fold_{x}.parquet" for x in "ab"]
+    assert steps["confusion"]["predictions"] == both
+    assert steps["difficulty"]["predictions"] == both
+
+
+def test_models_never_judge_groups_made_of_their_own_confusion(recipe):
+    confused = {**recipe, **MODELS, "grouping": "confusion"}
+    steps = imagenet_recipe.list_steps(confused, "/r")
+    assert "evaluate" not in steps
+    assert steps["build"]["confusion"] == "/r/confusion/confusion_a.npz"
+    assert steps["build"]["confusion_heldout"] == "/r/confusion/confusion_b.npz"
+    steps = imagenet_recipe.list_steps({**confused, **FOLDS}, "/r")
+    assert steps["build"]["confusion"] == "/r/confusion/confusion.npz"
+    assert steps["evaluate"]["predictions"] == ["/r/predictions/validation.parquet"]
+
+
+def test_fewer_than_three_models_rank_nothing(recipe):
+    steps = imagenet_recipe.list_steps({**recipe, "models": ["1", "2"]}, "/r")
+    assert "predict_validation" in steps
+    assert "evaluate" not in steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input": []}, "input: name raw ImageNet"),
+        ({"sampling": "difficulty"}, "needs halves and fold_models"),
+        ({"grouping": "confusion"}, "needs halves and fold_models, or models"),
+        ({"halves": "/h"}, "goes with two fold_models"),
+        ({"fold_models": ["a", "b"]}, "goes with two fold_models"),
+        ({**FOLDS, "fold_models": ["a"]}, "goes with two fold_models"),
+        ({"grouping": "manual"}, "table of grouping=manual"),
+        ({"groups": "g.csv"}, "table of grouping=manual"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(recipe, changes, message):
+    assert message in _problems({**recipe, **changes})
+
+
+def test_everything_is_told_at_once(recipe):
+    found = _problems({**recipe, "input": [], "sampling": "difficulty"}, {})
+    assert len(found.splitlines()) == 4  # python, output, input, difficulty
+
+
+def test_dataflow_needs_its_own_settings_and_buckets(recipe):
+    assert not _problems({**recipe, "input": ["gs://i"]}, CLOUD, on_dataflow=True)
+    found = _problems(recipe, PLACE, on_dataflow=True)
+    for name in ("template", "image", "project", "region"):
+        assert f"has no {name}" in found
+    assert "/data/imagenet: must be gs://" in found
+    assert "must be a folder of the worker" in _problems(recipe, CLOUD)
+
+
+def test_run_ids_become_places_that_differ():
+    ids = [
+        "scheduled__2026-03-01T00:00:00+00:00",
+        "scheduled__2026-03-01T00:00:00-00:00",
+    ]
+    slugs = [imagenet_recipe.make_slug(run_id) for run_id in (*ids, "../x", "a" * 400)]
+    assert len(set(slugs)) == 4
+    assert all(re.fullmatch("[a-z0-9-]{1,41}", slug) for slug in slugs)
+    assert slugs[0] == imagenet_recipe.make_slug(ids[0])
