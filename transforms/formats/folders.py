@@ -12,6 +12,8 @@ from transforms import storage
 from transforms.datasets import Dataset
 from transforms.records import ImageLocation, Record, Shard, WrittenFile
 
+CLASS_MAP = "folders/class_map.txt"
+
 
 def split_folder(split: str) -> str:
     """Return a split's folder; these readers say val where others say validation."""
@@ -62,14 +64,15 @@ class ShardWriter:
                 storage.remove_file(f"{self._root}/{file.path}")
 
 
-def sidecars(dataset: Dataset) -> dict[str, bytes]:  # noqa: ARG001
-    """Make nothing: the folders' names say all."""
-    return {}
+def sidecars(dataset: Dataset) -> dict[str, bytes]:
+    """Make the list of the groups' folders, a line each in the order of the labels."""
+    return {CLASS_MAP: "".join(f"{x.folder}\n" for x in dataset.labels).encode()}
 
 
 def how_to_load(dataset: Dataset) -> str:
-    """Write the card's part on this format."""
-    folder = f"{dataset.example_path}/{split_folder(dataset.splits[0].name)}"
+    """Write the card's part on this format; the split to validate on is the last."""
+    train, validation = dataset.splits[0].name, dataset.splits[-1].name
+    folder = f"{dataset.example_path}/{split_folder(train)}"
     return f"""\
 torchvision (the folder of validation images is `folders/val`):
 
@@ -85,5 +88,14 @@ keras (its labels are the same):
 import keras
 
 dataset = keras.utils.image_dataset_from_directory("{folder}")
+```
+
+timm (without the class map, a group without images in a split shifts all labels):
+
+```sh
+python train.py --data-dir {dataset.example_path}/folders \\
+  --num-classes {len(dataset.labels)} \\
+  --class-map {dataset.example_path}/{CLASS_MAP} \\
+  --train-split {train} --val-split {validation}
 ```
 """

@@ -82,7 +82,11 @@ def num_bytes(root, split):
     [
         (("webdataset",), ["webdataset", "datasets", "wds/tiny"], ["tfds/", "keras"]),
         (("tfrecord",), ["tensorflow", "tfds/tiny"], ["load_dataset", "wds/"]),
-        (("folders",), ["torchvision"], ["load_dataset", "tensorflow", "timm"]),
+        (
+            ("folders",),
+            ["torchvision", "class_map.txt"],
+            ["load_dataset", "tensorflow"],
+        ),
         (("parquet",), ["load_dataset", "hfds/"], ["webdataset", "tensorflow"]),
     ],
     ids=["webdataset", "tfrecord", "folders", "parquet"],

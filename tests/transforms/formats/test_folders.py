@@ -22,7 +22,7 @@ def test_image_lies_in_its_groups_folder(root, records):
         f"/{('000_crane', '001_no', '002_mowe_s')[r.label]}/{r.key}.JPEG"
         for shard, images in records.items()
         for r in images
-    }
+    } | {"class_map.txt"}
     assert set(storage.list_files(str(root / "folders"))) == expected
 
 
@@ -31,6 +31,11 @@ def test_group_without_images_has_a_folder(root):
         found = sorted(path.name for path in (root / "folders" / split).iterdir())
         assert found == ["000_crane", "001_no", "002_mowe_s"]
     assert not any((root / "folders/val/002_mowe_s").iterdir())
+
+
+def test_class_map_lists_the_folders_by_label(root):
+    listed = (root / "folders" / "class_map.txt").read_text().splitlines()
+    assert listed == ["000_crane", "001_no", "002_mowe_s"]
 
 
 def test_keras_numbers_the_folders_as_the_labels(root, by_key):

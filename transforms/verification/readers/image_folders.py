@@ -17,7 +17,7 @@ LIBRARY = ""
 
 def read_names(directory: str) -> Sequence[str] | None:
     """Return the folders of the first split; None when there is none."""
-    roots = sorted(Path(directory, "folders").iterdir())
+    roots = _list_folders(Path(directory, "folders"))
     return [folder.name for folder in _list_folders(roots[0])] if roots else None
 
 
