@@ -290,8 +290,8 @@ def _read_records(dataset, split):
                 ((_, values),) = _fields(feature)
                 features[name.decode()] = dict(_fields(values))[1]
             key = features["file_name"].decode().removesuffix(".JPEG")
-            label, wnid = features["label"], features["wnid"].decode()
-            yield key, label, wnid, features["image"]
+            (label,) = features["label"]  # a packed number, of one byte here
+            yield key, label, features["wnid"].decode(), features["image"]
 
 
 def _fields(message):
