@@ -133,6 +133,8 @@ def _parse_pax(content: bytes) -> dict[str, str]:
         if key == b"path":
             found["path"] = value.decode("utf-8", "surrogateescape")
         elif key == b"size":
+            if not value.isdigit():  # a negative one would lead back, and on for ever
+                raise ValueError(f"a pax record of the size {value[:20]!r}")
             found["size"] = str(int(value))
         content = content[size:]
     return found

@@ -38,7 +38,7 @@ SETTINGS = (
     ImageSettings(image_size=64, resize_mode="squash"),
     ImageSettings(resize_mode="none"),
 )
-NUM_BOMBS = len(bombs.BOMBS) * len(SETTINGS)
+NUM_BOMBS = len(bombs.BOMBS)
 
 
 class Outcome(NamedTuple):
@@ -57,9 +57,9 @@ class Outcome(NamedTuple):
 
 def make_file(seed: int, number: int) -> tuple[str, bytes]:
     """Make a file by its number: bombs first, then broken pictures without end."""
-    if number < NUM_BOMBS:  # each with all settings
-        name = list(bombs.BOMBS)[number // len(SETTINGS)]
-        return f"{name}/{SETTINGS[number % len(SETTINGS)].resize_mode}", bombs.make(name)
+    if number < NUM_BOMBS:
+        name = list(bombs.BOMBS)[number]
+        return name, bombs.BOMBS[name]()
     return broken_pictures.make(random.Random(f"{seed} {number}"))
 
 
