@@ -149,7 +149,8 @@ def _summarise(outcomes: list[Outcome]) -> str:
     ]
     lines += [
         f"bomb {o.kind}: {o.result}, {o.seconds} s, {o.peak_bytes / 1e6:.0f} MB"
-        for o in outcomes if o.number < NUM_BOMBS
+        for o in outcomes
+        if o.number < NUM_BOMBS
     ]
     lines += [f"NOT ACCOUNTED FOR: {o}" for o in outcomes if not o.is_accounted_for]
     return "\n".join(lines)

@@ -79,7 +79,12 @@ def run_length_bmp(width: int, height: int) -> bytes:
     header = struct.pack("<L2l2H6L", 40, width, height, 1, 8, 1, 0, 0, 0, 256, 0)
     leaps = b"\0\2\xff\xff" * 4000
     data = bytes(1024) + leaps + b"\0\1"
-    return b"BM" + struct.pack("<3L", 14 + 40 + len(data), 0, 14 + 40 + 1024) + header + data
+    return (
+        b"BM"
+        + struct.pack("<3L", 14 + 40 + len(data), 0, 14 + 40 + 1024)
+        + header
+        + data
+    )
 
 
 def webp(width: int, height: int, *, has_alpha: bool) -> bytes:
@@ -127,4 +132,3 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "webp at the bound": lambda: webp(7_800, 16_000, has_alpha=False),
     "webp with alpha at the bound": lambda: webp(7_800, 16_000, has_alpha=True),
 }  # fmt: skip
-

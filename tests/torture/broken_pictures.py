@@ -128,7 +128,11 @@ def cut_out(draw: random.Random, data: bytes) -> bytes:
 
 def repeat(draw: random.Random, data: bytes) -> bytes:
     at, length = _place(draw, data), draw.choice((1, 4, 60, 800))
-    return data[: at + length] + data[at : at + length] * draw.choice((1, 3, 50)) + data[at + length :]
+    return (
+        data[: at + length]
+        + data[at : at + length] * draw.choice((1, 3, 50))
+        + data[at + length :]
+    )
 
 
 def splice(draw: random.Random, data: bytes) -> bytes:
@@ -138,7 +142,11 @@ def splice(draw: random.Random, data: bytes) -> bytes:
 
 
 def append(draw: random.Random, data: bytes) -> bytes:
-    others = (b"\0" * 5000, draw.randbytes(3000), draw.choice(list(load_sources().values())))
+    others = (
+        b"\0" * 5000,
+        draw.randbytes(3000),
+        draw.choice(list(load_sources().values())),
+    )
     return data + draw.choice(others)
 
 
@@ -171,7 +179,13 @@ def recode(draw: random.Random, data: bytes) -> bytes:
         return data
     code = draw.choice((0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC9, 0xCA, 0xCB, 0xCC, 0xCF))
     bits = draw.choice((data[at + 4], 8, 12, 16, 0))
-    return data[: at + 1] + bytes([code]) + data[at + 2 : at + 4] + bytes([bits]) + data[at + 5 :]
+    return (
+        data[: at + 1]
+        + bytes([code])
+        + data[at + 2 : at + 4]
+        + bytes([bits])
+        + data[at + 5 :]
+    )
 
 
 def resample(draw: random.Random, data: bytes) -> bytes:
@@ -183,7 +197,14 @@ def resample(draw: random.Random, data: bytes) -> bytes:
     broken[at + 9] = draw.choice((0, 1, 2, 3, 4, 5, 255))
     for number in range(3):
         if at + 11 + 3 * number < len(broken):
-            broken[at + 11 + 3 * number] = draw.choice((0, 0x11, 0x22, 0x44, 0x14, 0xFF))
+            broken[at + 11 + 3 * number] = draw.choice((
+                0,
+                0x11,
+                0x22,
+                0x44,
+                0x14,
+                0xFF,
+            ))
     return bytes(broken)
 
 
@@ -215,7 +236,9 @@ def insert_profile(draw: random.Random, data: bytes) -> bytes:
     parts = [
         _segment(
             0xE2,
-            b"ICC_PROFILE\0" + draw.randbytes(2) + draw.randbytes(draw.choice((0, 1, 40000))),
+            b"ICC_PROFILE\0"
+            + draw.randbytes(2)
+            + draw.randbytes(draw.choice((0, 1, 40000))),
         )
         for _ in range(draw.choice((1, 2, 40)))
     ]
@@ -225,7 +248,13 @@ def insert_profile(draw: random.Random, data: bytes) -> bytes:
 def insert_metadata(draw: random.Random, data: bytes) -> bytes:
     """Add megabytes of segments."""
     code = draw.choice((*range(0xE0, 0xF0), 0xFE))
-    start = draw.choice((b"", b"Photoshop 3.0\0", b"http://ns.adobe.com/xap/1.0/\0", b"MPF\0", b"Adobe"))
+    start = draw.choice((
+        b"",
+        b"Photoshop 3.0\0",
+        b"http://ns.adobe.com/xap/1.0/\0",
+        b"MPF\0",
+        b"Adobe",
+    ))
     content = start + draw.randbytes(draw.choice((0, 3, 60, 65000)))
     return _insert(data, _segment(code, content) * draw.choice((1, 5, 64)))
 
@@ -233,14 +262,27 @@ def insert_metadata(draw: random.Random, data: bytes) -> bytes:
 def quantise(draw: random.Random, data: bytes) -> bytes:
     """Add tables of numbers and of codes that are none."""
     code = draw.choice((0xDB, 0xC4, 0xCC, 0xDD, 0xDA))
-    return _insert(data, _segment(code, draw.randbytes(draw.choice((0, 1, 6, 65, 200)))))
+    return _insert(
+        data, _segment(code, draw.randbytes(draw.choice((0, 1, 6, 65, 200))))
+    )
 
 
 CHANGES: dict[str, Change] = {
     change.__name__: change
     for change in (
-        flip_bits, truncate, overwrite, cut_out, repeat, splice, append,
-        resize_header, recode, resample,
-        insert_exif, insert_profile, insert_metadata, quantise,
+        flip_bits,
+        truncate,
+        overwrite,
+        cut_out,
+        repeat,
+        splice,
+        append,
+        resize_header,
+        recode,
+        resample,
+        insert_exif,
+        insert_profile,
+        insert_metadata,
+        quantise,
     )  # fmt: skip
 }

@@ -223,9 +223,7 @@ def _difficulty() -> Iterable[bytes]:
 
 
 def _read_scores(path: str) -> None:
-    importing.read_scores(
-        path, kind="easiness", key_column="key", score_column="score"
-    )
+    importing.read_scores(path, kind="easiness", key_column="key", score_column="score")
 
 
 def _scores() -> Iterable[bytes]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import image_bytes, storage
+from transforms import damaged_parquet, image_bytes, storage
 from transforms.pieces import KEY_PATTERN
 from transforms.records import ImageRef, UsageError
 
@@ -19,6 +19,7 @@ _METADATA_KEY = b"imagenet_subsets_index"
 _FORMAT_VERSION = 1
 ROW_GROUP_IMAGES = 1 << 16
 _STRAYS_NAMED = 5
+REMEDY = "make it again with python -m pipelines.index"
 
 SCHEMA = pa.schema([
     ("key", pa.string()),
@@ -106,7 +107,9 @@ def read_description(path: str) -> dict:
         metadata = pq.read_metadata(storage.for_arrow(path)).metadata or {}
         described = json.loads(metadata[_METADATA_KEY])
         version = described["version"]
-    except (pa.ArrowInvalid, KeyError, TypeError, ValueError, OSError) as error:
+        if not _is_description(described):
+            raise ValueError("its description is another's")
+    except (pa.ArrowException, LookupError, TypeError, ValueError, OSError) as error:
         raise UsageError(
             f"{path}: not an index; make one with "
             "python -m pipelines.index --input IMAGENET --output FILE"
@@ -117,6 +120,13 @@ def read_description(path: str) -> dict:
             f"{_FORMAT_VERSION}; make it again with python -m pipelines.index"
         )
     return described
+
+
+def _is_description(described: dict) -> bool:
+    texts = (*described["inputs"], *described["first_strays"])
+    return isinstance(described["num_strays"], int) and all(
+        isinstance(text, str) for text in texts
+    )
 
 
 def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
@@ -161,10 +171,11 @@ def read_row_group(
     path: str, number: int, *, split: str, wnids: Sequence[str]
 ) -> pa.Table:
     """Read the usable images of some classes from one row group of an index."""
-    file = pq.ParquetFile(storage.for_arrow(path))
-    inspected = "problem" in file.schema_arrow.names
-    names = [*SCHEMA.names, *(["problem"] if inspected else [])]
-    table = file.read_row_group(number, columns=names)
+    with damaged_parquet.named(path, REMEDY):
+        file = pq.ParquetFile(storage.for_arrow(path))
+        inspected = "problem" in file.schema_arrow.names
+        names = [*SCHEMA.names, *(["problem"] if inspected else [])]
+        table = file.read_row_group(number, columns=names)
     wanted = pc.and_(
         pc.equal(table["split"], split),
         pc.is_in(table["wnid"], value_set=pa.array(wnids, pa.string())),
