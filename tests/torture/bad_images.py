@@ -4,8 +4,9 @@
 
 Files are made from a seed: pictures in every encoding that lies under the name .JPEG,
 then broken (`broken_pictures`), and bombs (`bombs`). They are processed in a child that
-may take `_MAX_BYTES` of address space and `_MAX_SECONDS` of CPU time a file: a signal that Python
-does not handle ends it, also inside C. With SUBSETS_REAL_DATA set, photographs too.
+may take `_MAX_BYTES` of address space and `_MAX_SECONDS` of CPU time a file: a signal
+that Python does not handle ends it, also inside C. With SUBSETS_REAL_DATA set,
+photographs are among them.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from transforms.records import DataError
 
 _MAX_BYTES = 3 << 30  # of address space: TensorFlow is not there, libraries are
 _MAX_SECONDS = 20
+_MODULE = "tests.torture.bad_images"
 SETTINGS = (
     ImageSettings(image_size=64),
     ImageSettings(image_size=64, resize_mode="longer_side", upscale=True),
@@ -112,7 +114,7 @@ def attack(seed: int, num_files: int, *, start: int = 0) -> Iterator[Outcome]:
     """Yield what came of every file; a child that ends is followed by another."""
     position = start
     while position < num_files:
-        command = [sys.executable, "-m", "tests.torture.bad_images"]
+        command = [sys.executable, "-m", _MODULE]
         words = [f"--seed={seed}", f"--start={position}", f"--num_files={num_files}"]
         with subprocess.Popen(
             [*command, "--child", *words],

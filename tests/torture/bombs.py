@@ -70,7 +70,7 @@ def scan_bomb(width: int, height: int, num_scans: int) -> bytes:
 def gif(width: int, height: int) -> bytes:
     """Make a GIF whose only frame has a size of its own."""
     small = making.encode(making.picture(1), "GIF")
-    at = small.index(b",") if b"," in small else 13
+    at = small.index(b",", 13 + 3 * (2 << (small[10] & 7)))  # behind the palette
     return small[: at + 5] + struct.pack("<2H", width, height) + small[at + 9 :]
 
 

@@ -1,7 +1,6 @@
 """A random generator → one broken picture file, and the name of its kind."""
 
 import functools
-import io
 import os
 import random
 import struct
@@ -128,11 +127,8 @@ def cut_out(draw: random.Random, data: bytes) -> bytes:
 
 def repeat(draw: random.Random, data: bytes) -> bytes:
     at, length = _place(draw, data), draw.choice((1, 4, 60, 800))
-    return (
-        data[: at + length]
-        + data[at : at + length] * draw.choice((1, 3, 50))
-        + data[at + length :]
-    )
+    part, times = data[at : at + length], draw.choice((1, 3, 50))
+    return data[: at + length] + part * times + data[at + length :]
 
 
 def splice(draw: random.Random, data: bytes) -> bytes:
@@ -142,12 +138,8 @@ def splice(draw: random.Random, data: bytes) -> bytes:
 
 
 def append(draw: random.Random, data: bytes) -> bytes:
-    others = (
-        b"\0" * 5000,
-        draw.randbytes(3000),
-        draw.choice(list(load_sources().values())),
-    )
-    return data + draw.choice(others)
+    other = draw.choice(list(load_sources().values()))
+    return data + draw.choice((b"\0" * 5000, draw.randbytes(3000), other))
 
 
 # Ways to break a JPEG; other files pass
@@ -179,13 +171,9 @@ def recode(draw: random.Random, data: bytes) -> bytes:
         return data
     code = draw.choice((0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC9, 0xCA, 0xCB, 0xCC, 0xCF))
     bits = draw.choice((data[at + 4], 8, 12, 16, 0))
-    return (
-        data[: at + 1]
-        + bytes([code])
-        + data[at + 2 : at + 4]
-        + bytes([bits])
-        + data[at + 5 :]
-    )
+    broken = bytearray(data)
+    broken[at + 1], broken[at + 4] = code, bits
+    return bytes(broken)
 
 
 def resample(draw: random.Random, data: bytes) -> bytes:
@@ -221,26 +209,22 @@ def insert_exif(draw: random.Random, data: bytes) -> bytes:
     order = draw.choice("<>")
     start = b"II*\0" if order == "<" else b"MM\0*"
     tag = draw.choice((0x0112, 0x0112, 0x8769, draw.randrange(1 << 16)))
-    entry = struct.pack(
-        f"{order}2H2L", tag, draw.randrange(14), draw.choice((0, 1, 2, 1 << 31)),
-        draw.choice((draw.randrange(12), draw.randrange(12) << 16, draw.randrange(1 << 32))),
-    )  # fmt: skip
+    values = draw.randrange(12), draw.randrange(12) << 16, draw.randrange(1 << 32)
+    number = draw.choice((0, 1, 2, 1 << 31))
+    kind, value = draw.randrange(14), draw.choice(values)
+    entry = struct.pack(f"{order}2H2L", tag, kind, number, value)
     offset = draw.choice((8, 8, 8, 0, 1 << 31, 12))
-    count = draw.choice((1, 1, 0, 65535))
-    content = struct.pack(f"{order}LH", offset, count) + entry + draw.randbytes(6)
-    return _insert(data, _segment(0xE1, b"Exif\0\0" + start + content))
+    head = struct.pack(f"{order}LH", offset, draw.choice((1, 1, 0, 65535)))
+    content = b"Exif\0\0" + start + head + entry + draw.randbytes(6)
+    return _insert(data, _segment(0xE1, content))
 
 
 def insert_profile(draw: random.Random, data: bytes) -> bytes:
     """Add parts of a profile that do not belong together."""
+    lengths = draw.choice(((0,), (1, 40_000), (9,) * 40))
     parts = [
-        _segment(
-            0xE2,
-            b"ICC_PROFILE\0"
-            + draw.randbytes(2)
-            + draw.randbytes(draw.choice((0, 1, 40000))),
-        )
-        for _ in range(draw.choice((1, 2, 40)))
+        _segment(0xE2, b"ICC_PROFILE\0" + draw.randbytes(2 + length))
+        for length in lengths
     ]
     return _insert(data, b"".join(parts))
 
@@ -248,41 +232,22 @@ def insert_profile(draw: random.Random, data: bytes) -> bytes:
 def insert_metadata(draw: random.Random, data: bytes) -> bytes:
     """Add megabytes of segments."""
     code = draw.choice((*range(0xE0, 0xF0), 0xFE))
-    start = draw.choice((
-        b"",
-        b"Photoshop 3.0\0",
-        b"http://ns.adobe.com/xap/1.0/\0",
-        b"MPF\0",
-        b"Adobe",
-    ))
-    content = start + draw.randbytes(draw.choice((0, 3, 60, 65000)))
+    xmp = b"http://ns.adobe.com/xap/1.0/\0"
+    start = draw.choice((b"", b"Photoshop 3.0\0", xmp, b"MPF\0", b"Adobe"))
+    content = start + draw.randbytes(draw.choice((0, 3, 60, 65_000)))
     return _insert(data, _segment(code, content) * draw.choice((1, 5, 64)))
 
 
-def quantise(draw: random.Random, data: bytes) -> bytes:
+def insert_tables(draw: random.Random, data: bytes) -> bytes:
     """Add tables of numbers and of codes that are none."""
     code = draw.choice((0xDB, 0xC4, 0xCC, 0xDD, 0xDA))
-    return _insert(
-        data, _segment(code, draw.randbytes(draw.choice((0, 1, 6, 65, 200))))
-    )
+    content = draw.randbytes(draw.choice((0, 1, 6, 65, 200)))
+    return _insert(data, _segment(code, content))
 
 
-CHANGES: dict[str, Change] = {
-    change.__name__: change
-    for change in (
-        flip_bits,
-        truncate,
-        overwrite,
-        cut_out,
-        repeat,
-        splice,
-        append,
-        resize_header,
-        recode,
-        resample,
-        insert_exif,
-        insert_profile,
-        insert_metadata,
-        quantise,
-    )  # fmt: skip
-}
+_CHANGES = (
+    *(flip_bits, truncate, overwrite, cut_out, repeat, splice, append),
+    *(resize_header, recode, resample),
+    *(insert_exif, insert_profile, insert_metadata, insert_tables),
+)
+CHANGES: dict[str, Change] = {change.__name__: change for change in _CHANGES}

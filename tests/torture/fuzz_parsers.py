@@ -6,6 +6,7 @@ Guided by coverage where atheris is installed: libFuzzer changes the files, keep
 that reach new code, and ends a parser at `_MAX_SECONDS` or `_MAX_MB`. Without atheris
 files are changed at random (`attack`), which the ordinary tests do for a moment.
 """
+# ruff: noqa: PLC0415  # parsers are imported late: atheris instruments what it imports
 
 import argparse
 import random
@@ -22,7 +23,7 @@ _MODULE = "tests.torture.fuzz_parsers"
 
 def find_fault(name: str, folder: Path, data: bytes) -> str:
     """Give one file to a parser; say what it raised that it must not."""
-    from tests.torture import parsers  # under atheris: after its instrumentation
+    from tests.torture import parsers
     from transforms import image_bytes
 
     target = parsers.TARGETS[name]
@@ -63,7 +64,7 @@ def attack(name: str, folder: Path, num_files: int, seed: int = 0) -> dict[str, 
 
 def fuzz(name: str, words: Sequence[str]) -> None:
     """Let libFuzzer attack one parser; never returns."""
-    import atheris  # pyright: ignore
+    import atheris
 
     packages = ["transforms", "pipelines", "csv", "json", "yaml", "zipfile"]
     with atheris.instrument_imports(include=packages):

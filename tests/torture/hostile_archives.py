@@ -1,4 +1,4 @@
-"""Archives made to harm → what the program makes of them, in a sandbox it may not leave.
+"""Archives made to harm → what the program makes of them, in a sandbox.
 
     python -m tests.torture.hostile_archives
 
@@ -107,10 +107,10 @@ TARS: dict[str, bytes] = {
     "pax size endless": _pax(b"size=" + b"9" * 9000) + _IMAGE,
     "pax path": _pax(b"path=" + _EVIL.encode()) + _IMAGE,
     "pax path absolute": _pax(b"path=/evil.JPEG") + _IMAGE,
-    "pax record of no length": _pax(b"path=a.JPEG")[:512] + b"0 x=y\n".ljust(512, b"\0"),
+    "pax record of no length": _pax(b"path=a")[:512] + b"0 x=y\n".ljust(512, b"\0"),
     "pax for all": _pax(b"path=" + _EVIL.encode(), kind=b"g") + _IMAGE,
     "pax sparse": _pax(
-        b"GNU.sparse.major=1", b"GNU.sparse.minor=0", b"GNU.sparse.name=" + _EVIL.encode(),
+        b"GNU.sparse.major=1", b"GNU.sparse.minor=0", b"GNU.sparse.name=../../evil",
         b"GNU.sparse.realsize=1099511627776",
     ) + _IMAGE,
     "sparse": _seal(
@@ -256,7 +256,10 @@ def _samples_of(**members: bytes) -> Callable[[Path], Path]:
     names = {name.replace("__", "."): data for name, data in members.items()}
 
     def write(folder: Path) -> Path:
-        good = {"n02088364_1.jpg": next(iter(_GOOD.values())), "n02088364_1.cls": b"162"}
+        good = {
+            "n02088364_1.jpg": next(iter(_GOOD.values())),
+            "n02088364_1.cls": b"162",
+        }
         return making.write_tar(folder / "x-train-0000.tar", {**good, **names}).parent
 
     return write
@@ -362,7 +365,9 @@ def attack(folder: Path, *, whole: bool = False) -> dict[str, str]:
     before = list(list_tree(folder))
     command = [sys.executable, "-m", "tests.torture.hostile_archives", "--child"]
     words = [str(sandbox), *(["--whole"] if whole else [])]
-    done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *words], capture_output=True, text=True, check=False
+    )
     outside = [path for path in list_tree(folder) if "/out/" not in path[0]]
     assert [p for p in outside if not p[0].endswith("/out")] == before
     results = dict.fromkeys(made, "NOT REACHED")

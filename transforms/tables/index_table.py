@@ -107,8 +107,7 @@ def read_description(path: str) -> dict:
         metadata = pq.read_metadata(storage.for_arrow(path)).metadata or {}
         described = json.loads(metadata[_METADATA_KEY])
         version = described["version"]
-        if not _is_description(described):
-            raise ValueError("its description is another's")
+        _check_description(described)
     except (pa.ArrowException, LookupError, TypeError, ValueError, OSError) as error:
         raise UsageError(
             f"{path}: not an index; make one with "
@@ -122,11 +121,11 @@ def read_description(path: str) -> dict:
     return described
 
 
-def _is_description(described: dict) -> bool:
-    texts = (*described["inputs"], *described["first_strays"])
-    return isinstance(described["num_strays"], int) and all(
-        isinstance(text, str) for text in texts
-    )
+def _check_description(described: dict) -> None:
+    texts = [*described["inputs"], *described["first_strays"]]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("names of inputs and strays are texts")
+    int(described["num_strays"])
 
 
 def find_problems(table: pa.Table, num_inputs: int) -> list[str]:

@@ -105,7 +105,9 @@ def _read_checked(file: pq.ParquetFile, path: str, num_inputs: int) -> pa.Table:
     """Read what is counted, after every row group has been looked at."""
     names = file.schema_arrow.names
     if missing := set(index_table.SCHEMA.names) - set(names):
-        raise UsageError(f"{path}: no column {sorted(missing)[0]}; {index_table.REMEDY}")
+        raise UsageError(
+            f"{path}: no column {sorted(missing)[0]}; {index_table.REMEDY}"
+        )
     problems = {
         problem
         for number in range(file.num_row_groups)
