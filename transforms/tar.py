@@ -101,9 +101,12 @@ def _parse_header(path: str, position: int, block: bytes) -> tuple[bytes, str, i
 
 
 def _parse_number(field: bytes) -> int:
-    """Read an octal field, or GNU's base-256 for what is too large for it."""
-    if field[0] & 0x80:
-        return int.from_bytes(field, "big", signed=True) & ((1 << 88) - 1)
+    """Read an octal field, or GNU's base-256 for what is too large for it.
+
+    Raises: ValueError: no number, or a negative one in base 256.
+    """
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
     return int(field.rstrip(b" \0") or b"0", 8)
 
 
