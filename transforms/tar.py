@@ -101,9 +101,12 @@ def _parse_header(path: str, position: int, block: bytes) -> tuple[bytes, str, i
 
 
 def _parse_number(field: bytes) -> int:
-    """Read an octal field, or GNU's base-256 for what is too large for it."""
-    if field[0] & 0x80:
-        return int.from_bytes(field, "big", signed=True) & ((1 << 88) - 1)
+    """Read an octal field, or GNU's base-256 for what is too large for it.
+
+    Raises: ValueError: no number, or a negative one in base 256.
+    """
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
     return int(field.rstrip(b" \0") or b"0", 8)
 
 
@@ -133,6 +136,8 @@ def _parse_pax(content: bytes) -> dict[str, str]:
         if key == b"path":
             found["path"] = value.decode("utf-8", "surrogateescape")
         elif key == b"size":
+            if not value.isdigit():  # a negative one would lead back, and on for ever
+                raise ValueError(f"a pax record of the size {value[:20]!r}")
             found["size"] = str(int(value))
         content = content[size:]
     return found

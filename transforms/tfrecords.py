@@ -9,6 +9,7 @@ protobuf.dev, "Encoding".
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from transforms import examples, storage
@@ -100,7 +101,8 @@ class Reader:
     def _parse_feature(self, feature: Span) -> int | Span | None:
         """Return a list's only value; None for numbers with a point, and for others."""
         for kind in self._fields(feature):
-            values = list(self._fields(kind.value))
+            # Two tell that there are several; a hostile list would fill the memory.
+            values = list(islice(self._fields(kind.value), 2))
             if len(values) != 1 or kind.number not in {_BYTES_LIST, _INT64_LIST}:
                 return None
             (value,) = values

@@ -8,6 +8,7 @@ import pytest
 from pipelines import index
 from tests import making
 from transforms import storage
+from transforms.records import UsageError
 from transforms.tables.inventory import read_inventory
 
 
@@ -132,3 +133,12 @@ def test_tiny_imagenet_without_its_labels_is_an_error(real_data, tmp_path, capfd
         _index(tmp_path, tmp_path / "out")
     assert ended.value.code == 2
     assert "5050 validation images without labels" in capfd.readouterr().err
+
+
+def test_damaged_index_is_named(class_folders, tmp_path):
+    path = _index(class_folders, tmp_path)
+    data = bytearray(path.read_bytes())
+    data[4:60] = b"\xff" * 56
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=r"index\.parquet: not a whole Parquet file"):
+        read_inventory(str(path))

@@ -28,6 +28,7 @@ from transforms.verification import readers, rows
 NAME = "small"
 TAR = f"train/{NAME}-train-00001-of-00004.tar"
 OTHER_TAR = f"train/{NAME}-train-00002-of-00004.tar"
+PARQUET = "parquet/data/train-00001-of-00004.parquet"
 RECORDS = f"__tfds__/{NAME}-train.tfrecord-00001-of-00004"
 MANIFEST = "__meta__/manifest.parquet"
 COMPLETE = "__meta__/complete.json"
@@ -371,6 +372,24 @@ def test_all_mismatches_are_shown_without_a_traceback(copy, capsys):
     assert captured.out.count(rows.MISMATCH) > 12
 
 
+def test_mark_of_another_run_is_found(mini_imagenet, copy, tmp_path):
+    other = build_small(tmp_path / "other", mini_imagenet, "--seed=1")
+    shutil.copy(other / COMPLETE, copy / COMPLETE)
+    assert {"files and checksums", "subset id"} <= find_mismatches(copy)
+
+
+def test_shard_of_another_run_is_found_under_any_checksum(
+    mini_imagenet, copy, tmp_path
+):
+    other = build_small(tmp_path / "other", mini_imagenet, "--seed=1")
+    shutil.copy(other / RECORDS, copy / RECORDS)
+    forge(copy)
+    assert "opened with tf_data" in find_mismatches(copy, "tf_data")
+    shutil.copy(other / PARQUET, copy / PARQUET)
+    forge(copy)
+    assert "opened with arrow" in find_mismatches(copy, "arrow")
+
+
 # Forgeries: the checksums are made anew
 
 
@@ -422,6 +441,26 @@ def lower(value: Any) -> Any:
 
 def other_label(label: int) -> int:
     return (label + 1) % 3
+
+
+def manifest_rows(root: Path) -> list[dict[str, Any]]:
+    return pq.read_table(root / MANIFEST).to_pylist()
+
+
+def cut_out(root: Path, row: dict[str, Any]) -> bytes:
+    data = (root / row["file"]).read_bytes()
+    return data[row["offset"] : row["offset"] + row["length"]]
+
+
+def enlarge_picture(root: Path) -> None:
+    """Put another picture behind a tar's end, and tell the manifest all about it."""
+    picture = making.jpeg_bytes(size=(48, 64))
+    row, tar = 5, root / manifest_rows(root)[5]["file"]
+    offset = tar.stat().st_size
+    tar.write_bytes(tar.read_bytes() + picture)
+    told = {"offset": offset, "length": len(picture), "width": 48, "height": 64}
+    for column, value in told.items():
+        set_value(column, row, value)(root)
 
 
 FORGERIES: dict[str, tuple[str, Damage]] = {
@@ -537,6 +576,7 @@ FORGERIES: dict[str, tuple[str, Damage]] = {
     ),
     "card is no card": ("sidecars and card", write("README.md", lambda _: b"hello")),
     "preview": ("preview", write("__meta__/preview.jpg", lambda data: data[:900])),
+    "larger picture": ("images", enlarge_picture),
 }
 
 
@@ -596,9 +636,70 @@ def exchange_pictures(root: Path) -> None:
     exchange(str(first.relative_to(root)), str(second.relative_to(root)))(root)
 
 
+def change_record_label(root: Path) -> None:
+    """Give the records anew, the first with the label of another group."""
+    rewritten = []
+    own = [row for row in manifest_rows(root) if row["file"] == TAR]
+    for number, row in enumerate(own):
+        label = other_label(row["label"]) if number == 0 else row["label"]
+        image = cut_out(root, row)
+        record = Record(row["key"], image, label, row["fine_label"], row["wnid"])
+        rewritten.append(examples.frame(examples.encode_record(record)[0]))
+    (root / RECORDS).write_bytes(b"".join(rewritten))
+
+
+def change_parquet(column: str, change: Callable[[Any], Any]) -> Damage:
+    """Change a column's first value in a Parquet file."""
+
+    def damage(root: Path) -> None:
+        table = pq.read_table(root / PARQUET)
+        values = table[column].to_pylist()
+        values[0] = change(values[0])
+        array = pa.array(values, table.schema.field(column).type)
+        place = table.column_names.index(column)
+        pq.write_table(table.set_column(place, column, array), root / PARQUET)
+
+    return damage
+
+
+def shorten_parquet(root: Path) -> None:
+    pq.write_table(pq.read_table(root / PARQUET)[1:], root / PARQUET)
+
+
+def append_behind_end(root: Path) -> None:
+    with (root / TAR).open("ab") as file:
+        file.write(making.tar_bytes({"x.jpg": making.jpeg_bytes()}))
+
+
+def add_member(name: str) -> Damage:
+    return rewrite_tar(lambda members: members.update({name: b"x"}))
+
+
 DEEP_FORGERIES: dict[str, tuple[str, Damage]] = {
     "label in tar": ("webdataset", rewrite_tar(change_label)),
     "json label in tar": ("webdataset", rewrite_tar(change_json_label)),
+    "label in tar, without its library": ("tar_members", rewrite_tar(change_label)),
+    "wnid in tar, without its library": ("tar_members", rewrite_tar(change_wnid)),
+    "member more in a sample": ("tar_members", add_member("n02088364_1.txt")),
+    "member of no sample": ("tar_members", add_member("../../evil.jpg")),
+    "sample behind the tar's end": ("tar_members", append_behind_end),
+    "label in records": ("tf_data", change_record_label),
+    "label in parquet": ("arrow", change_parquet("label", other_label)),
+    "fine label in parquet": ("arrow", change_parquet("fine_label", lower)),
+    "wnid in parquet": ("arrow", change_parquet("wnid", lambda _: "n00000000")),
+    "picture in parquet": (
+        "arrow",
+        change_parquet("image", lambda i: i | {"bytes": i["bytes"] + b"\0"}),
+    ),
+    "name in parquet": (
+        "arrow",
+        change_parquet("image", lambda i: i | {"path": "n02088364_1.JPEG"}),
+    ),
+    "row of parquet removed": ("arrow", shorten_parquet),
+    "label in parquet, as card reads it": (
+        "huggingface_parquet",
+        change_parquet("label", other_label),
+    ),
     "wnid in tar, as card reads it": ("huggingface", rewrite_tar(change_wnid)),
     "byte flipped in records": ("tf_data", flip(RECORDS)),
     "records of others": ("tfds", forge_records),

@@ -119,3 +119,18 @@ def test_index_of_ours_is_no_input(tmp_path):
         tmp_path / "imagenet.parquet"
     )
     assert layout.find(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("path", [b"n\xff", None], ids=["no text", "damaged page"])
+def test_file_damaged_inside_is_named(tmp_path, path):
+    write(tmp_path, [make_row("n01440764_1.JPEG")] * 9)
+    file = tmp_path / "train-00-of-01.parquet"
+    data = file.read_bytes()
+    if path:
+        file.write_bytes(data.replace(b"n01440764_1", path.ljust(11, b"_")))
+    else:
+        chunk = pq.read_metadata(file).row_group(0).column(1)
+        start = chunk.dictionary_page_offset
+        file.write_bytes(data[:start] + b"\xff" * 20 + data[start + 20 :])
+    with pytest.raises(UsageError, match=r"train-00-of-01\.parquet: not a whole"):
+        read(tmp_path)

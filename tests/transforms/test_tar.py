@@ -105,3 +105,27 @@ def test_size_beyond_octal_is_understood(tmp_path):
     path.write_bytes(member.tobuf(tarfile.GNU_FORMAT))
     os.truncate(path, 512 + (1 << 34) + 1024)  # sparse: takes no space
     assert _members(path) == [("big.bin", 512, 1 << 34, True)]
+
+
+def with_pax_size(size: bytes) -> bytes:
+    record = b"%d size=%s\n"
+    content = next(
+        text for n in range(99) if len(text := record % (n, size)) == n
+    )  # its own length counts
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, len(content)
+    return header.tobuf(tarfile.USTAR_FORMAT) + content.ljust(512, b"\0")
+
+
+@pytest.mark.parametrize("size", [b"-1536", b"-512", b"1_0", b"+1", b"1e3", b""])
+def test_pax_size_that_would_lead_back_is_refused(tmp_path, size):
+    path = tmp_path / "a.tar"
+    path.write_bytes(with_pax_size(size) + making.tar_bytes({"a.JPEG": b"x"}))
+    with pytest.raises(UsageError, match="damaged header at byte 512: a pax record"):
+        _members(path)
+
+
+def test_pax_size_goes_before_the_header(tmp_path):
+    path = tmp_path / "a.tar"
+    path.write_bytes(with_pax_size(b"3") + making.tar_bytes({"a.JPEG": b"xyz"}))
+    assert _members(path) == [("a.JPEG", 1536, 3, True)]

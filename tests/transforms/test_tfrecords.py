@@ -1,6 +1,7 @@
 """Records are hopped over, and what they hold is what TensorFlow wrote."""
 
 import os
+import tracemalloc
 
 import pytest
 
@@ -97,3 +98,19 @@ def test_damaged_file_is_an_error_with_its_place(tmp_path, change):
 
 def test_empty_file_holds_nothing(tmp_path):
     assert list(tfrecords.Reader(write(tmp_path / "a", [])).read_examples()) == []
+
+
+def test_long_list_is_not_held(tmp_path):
+    """Half a million numbers of two bytes each would be 100 MB of fields."""
+    numbers = b"\x08\x01" * 500_000
+    feature = b"\x1a" + examples.varint(len(numbers)) + numbers
+    entry = b"\x0a\x01a\x12" + examples.varint(len(feature)) + feature
+    features = b"\x0a" + examples.varint(len(entry)) + entry
+    example = b"\x0a" + examples.varint(len(features)) + features
+    (tmp_path / "a").write_bytes(examples.frame(example))
+    tracemalloc.start()
+    found = list(tfrecords.Reader(str(tmp_path / "a")).read_examples())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found[0].integers == {}
+    assert peak < 1_000_000

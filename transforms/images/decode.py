@@ -23,6 +23,11 @@ from PIL.WebPImagePlugin import WebPImageFile
 from transforms import records
 
 MAX_PIXELS = 128_000_000  # 512 MB in memory
+MAX_SIDE = 1_000_000  # beyond some millions Pillow says that memory is out
+# Pixels times passes over them: a progressive JPEG may ask for a pass with ten bytes.
+# Files of cameras and encoders have ten passes or so, the largest here may have fifty.
+MAX_PASSED_PIXELS = 50 * MAX_PIXELS
+_START_OF_SCAN = b"\xff\xda"  # never within the data of a scan
 DRAFT_MARGIN = 4  # see decode()
 _GREY_MODES = frozenset({"1", "L", "LA", "I;16"})
 
@@ -68,8 +73,8 @@ class Pixels(NamedTuple):
 def open_image(data: bytes) -> ImageFile.ImageFile:
     """Read the header of a picture.
 
-    Raises: DataError: not a picture of a known format, a broken header, or more than
-      `MAX_PIXELS` pixels.
+    Raises: DataError: not a picture of a known format, a broken header, or over one of
+      the bounds.
     """
     if not data:
         raise records.DataError("empty file")
@@ -78,12 +83,23 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
         raise records.DataError("not an image")
     with _data_errors("broken header"):
         image = image_file(io.BytesIO(data))
-    if image.width * image.height > MAX_PIXELS:
-        size = f"{image.width}x{image.height}"
+    _check_bounds(image, data)
+    return image
+
+
+def _check_bounds(image: ImageFile.ImageFile, data: bytes) -> None:
+    size, num_pixels = f"{image.width}x{image.height}", image.width * image.height
+    if num_pixels > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise records.DataError(
             f"image of {size} pixels is over the bound of {MAX_PIXELS} pixels"
+            f" and {MAX_SIDE} a side"
         )
-    return image
+    if isinstance(image, JpegImageFile):
+        num_scans = data.count(_START_OF_SCAN)
+        if num_scans * num_pixels > MAX_PASSED_PIXELS:
+            raise records.DataError(
+                f"image of {size} pixels in {num_scans} scans would take too long"
+            )
 
 
 def find_orientation(image: ImageFile.ImageFile) -> int:

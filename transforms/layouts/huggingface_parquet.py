@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms import image_bytes, storage
+from transforms import damaged_parquet, image_bytes, storage
 from transforms.labels import image_names
 from transforms.labels.classes import is_wnid
 from transforms.pieces import (
@@ -61,8 +61,9 @@ def find(path: str) -> Found | None:
     )
     if not pieces:
         return None
-    with storage.open_input(pieces[0].path) as file:
-        _find_columns(_open(file, pieces[0].path), pieces[0].path)
+    first = pieces[0].path
+    with storage.open_input(first) as file, damaged_parquet.named(first):
+        _find_columns(pq.ParquetFile(file), first)
     names = [ShardName(m[1], int(m[2]), int(m[3])) for m in matches]
     return Found(
         description=f"Hugging Face's Parquet ({len(pieces)} files in {path})",
@@ -73,21 +74,12 @@ def find(path: str) -> Found | None:
 
 def read(piece: Piece) -> Iterator[ImageRef | Stray]:
     """Yield the images of one file, whose bytes stay unread."""
-    with storage.open_input(piece.path) as file:
-        opened = _open(file, piece.path)
+    with storage.open_input(piece.path) as file, damaged_parquet.named(piece.path):
+        opened = pq.ParquetFile(file)
         columns = _find_columns(opened, piece.path)
         for number in range(opened.num_row_groups):
             table = opened.read_row_group(number, columns=list(columns.names))
             yield from _read_rows(piece, table, number, columns.label_names)
-
-
-def _open(file: object, path: str) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(
-            f"{path}: not a whole Parquet file ({error}); download it again"
-        ) from error
 
 
 def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:

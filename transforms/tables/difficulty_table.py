@@ -75,7 +75,8 @@ def read_table(path: str) -> pa.Table:
                 f"{path}: is no table of difficulty: it has no {missing[0]}; {_REMEDY}"
             )
         table = pq.read_table(path, columns=["key", "p_correct"])
-    except (pa.ArrowInvalid, ValueError, OSError) as error:
+        table.validate(full=True)  # texts may be no UTF-8
+    except (pa.ArrowException, ValueError, OSError) as error:
         raise UsageError(f"{path}: is no table of difficulty; {_REMEDY}") from error
     if problem := _find_problem(table):
         raise UsageError(f"{path}: {problem}; {_REMEDY}")

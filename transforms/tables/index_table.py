@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import image_bytes, storage
+from transforms import damaged_parquet, image_bytes, storage
 from transforms.pieces import KEY_PATTERN
 from transforms.records import ImageRef, UsageError
 
@@ -19,6 +19,7 @@ _METADATA_KEY = b"imagenet_subsets_index"
 _FORMAT_VERSION = 1
 ROW_GROUP_IMAGES = 1 << 16
 _STRAYS_NAMED = 5
+REMEDY = "make it again with python -m pipelines.index"
 
 SCHEMA = pa.schema([
     ("key", pa.string()),
@@ -106,7 +107,8 @@ def read_description(path: str) -> dict:
         metadata = pq.read_metadata(storage.for_arrow(path)).metadata or {}
         described = json.loads(metadata[_METADATA_KEY])
         version = described["version"]
-    except (pa.ArrowInvalid, KeyError, TypeError, ValueError, OSError) as error:
+        _check_description(described)
+    except (pa.ArrowException, LookupError, TypeError, ValueError, OSError) as error:
         raise UsageError(
             f"{path}: not an index; make one with "
             "python -m pipelines.index --input IMAGENET --output FILE"
@@ -117,6 +119,13 @@ def read_description(path: str) -> dict:
             f"{_FORMAT_VERSION}; make it again with python -m pipelines.index"
         )
     return described
+
+
+def _check_description(described: dict) -> None:
+    texts = [*described["inputs"], *described["first_strays"]]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("names of inputs and strays are texts")
+    int(described["num_strays"])
 
 
 def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
@@ -161,10 +170,11 @@ def read_row_group(
     path: str, number: int, *, split: str, wnids: Sequence[str]
 ) -> pa.Table:
     """Read the usable images of some classes from one row group of an index."""
-    file = pq.ParquetFile(storage.for_arrow(path))
-    inspected = "problem" in file.schema_arrow.names
-    names = [*SCHEMA.names, *(["problem"] if inspected else [])]
-    table = file.read_row_group(number, columns=names)
+    with damaged_parquet.named(path, REMEDY):
+        file = pq.ParquetFile(storage.for_arrow(path))
+        inspected = "problem" in file.schema_arrow.names
+        names = [*SCHEMA.names, *(["problem"] if inspected else [])]
+        table = file.read_row_group(number, columns=names)
     wanted = pc.and_(
         pc.equal(table["split"], split),
         pc.is_in(table["wnid"], value_set=pa.array(wnids, pa.string())),

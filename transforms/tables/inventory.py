@@ -9,13 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import storage
+from transforms import damaged_parquet, storage
 from transforms.records import UsageError
 from transforms.tables import index_table
 
 _REPEATED_NAMED = 5
 _PARQUET_IMAGE_BYTES = 110_000  # ImageNet's mean; rows do not tell their own
-_REMEDY = "make it again with python -m pipelines.index"
 
 
 class ClassSplit(NamedTuple):
@@ -76,25 +75,11 @@ def read_inventory(path: str) -> Inventory:
     Raises: UsageError: not an index, or a key stands in it twice.
     """
     described = index_table.read_description(path)
-    file = pq.ParquetFile(storage.for_arrow(path))
-    names = file.schema_arrow.names
-    if missing := set(index_table.SCHEMA.names) - set(names):
-        raise UsageError(f"{path}: no column {sorted(missing)[0]}; {_REMEDY}")
     roots = tuple(described["inputs"])
-    inspected = "problem" in names
-    columns = ["key", "wnid", "split", "length", "encoding"]
-    columns += ["problem"] if inspected else []
-    problems = {
-        problem
-        for number in range(file.num_row_groups)
-        for problem in index_table.find_problems(
-            file.read_row_group(number, columns=index_table.SCHEMA.names), len(roots)
-        )
-    }
-    if problems:
-        shown = ", ".join(sorted(problems))
-        raise UsageError(f"{path}: values that cannot be in {shown}; {_REMEDY}")
-    table = file.read(columns=columns)
+    with damaged_parquet.named(path, index_table.REMEDY):
+        file = pq.ParquetFile(storage.for_arrow(path))
+        table = _read_checked(file, path, len(roots))
+    inspected = "problem" in table.column_names
     bad = table.slice(0, 0)
     if inspected:
         is_good = pc.equal(table["problem"], "")
@@ -114,6 +99,31 @@ def read_inventory(path: str) -> Inventory:
         num_strays=described["num_strays"],
         first_strays=described["first_strays"],
     )
+
+
+def _read_checked(file: pq.ParquetFile, path: str, num_inputs: int) -> pa.Table:
+    """Read what is counted, after every row group has been looked at."""
+    names = file.schema_arrow.names
+    if missing := set(index_table.SCHEMA.names) - set(names):
+        raise UsageError(
+            f"{path}: no column {sorted(missing)[0]}; {index_table.REMEDY}"
+        )
+    problems = {
+        problem
+        for number in range(file.num_row_groups)
+        for problem in index_table.find_problems(
+            file.read_row_group(number, columns=index_table.SCHEMA.names), num_inputs
+        )
+    }
+    if problems:
+        shown = ", ".join(sorted(problems))
+        raise UsageError(
+            f"{path}: values that cannot be in {shown}; {index_table.REMEDY}"
+        )
+    columns = ["key", "wnid", "split", "length", "encoding"]
+    table = file.read(columns=[*columns, *({"problem"} & set(names))])
+    table.validate(full=True)  # texts may be no UTF-8
+    return table
 
 
 def _count(table: pa.Table) -> tuple[dict[ClassSplit, int], dict[ClassSplit, int]]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from transforms.images.settings import ImageSettings, is_smaller_than_asked
+from transforms.images.settings import is_smaller_than_asked
 from transforms.verification.opened import OpenedDataset
 from transforms.verification.rows import Problems
 
@@ -111,13 +111,7 @@ def _check_difficulty(dataset: OpenedDataset) -> Iterator[str]:
 
 
 def _check_oddities(dataset: OpenedDataset) -> Iterator[str]:
-    images = dict(dataset.recipe["images"])
-    settings = ImageSettings(
-        image_size=images["image_size"],
-        resize_mode=images["resize_mode"],
-        upscale=images["upscale"],
-        jpeg_quality=images["jpeg_quality"],
-    )
+    settings = dataset.image_settings
     smaller = sum(
         is_smaller_than_asked(width, height, settings)
         for width, height in dataset.rows("width", "height")

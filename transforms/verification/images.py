@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from transforms import storage
 from transforms.images import decode
+from transforms.images.settings import target_size
 from transforms.records import DataError
 from transforms.verification.bars import show_bar
 from transforms.verification.opened import OpenedDataset
@@ -81,9 +82,13 @@ def _look(dataset: OpenedDataset, files: set[str], place: _Place) -> _Seen:
     data = storage.read_range(path, place.offset, place.length)
     digest = hashlib.sha256(data).digest()
     try:
-        return _Seen(digest, _find_problem(data, place.width, place.height))
+        problem = _find_problem(data, place.width, place.height)
     except DataError as error:
         return _Seen(digest, str(error))
+    made = target_size(place.width, place.height, dataset.image_settings)
+    if not problem and made != (place.width, place.height):  # a made one stays as it is
+        problem = f"has {place.width}x{place.height} pixels, as the recipe makes none"
+    return _Seen(digest, problem)
 
 
 def _expected_file(dataset: OpenedDataset, place: _Place) -> str:

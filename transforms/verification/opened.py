@@ -9,7 +9,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from transforms import formats, paths, storage
 from transforms.formats import folders
+from transforms.images.settings import ImageSettings
 from transforms.records import Failure, Shard
 from transforms.selection import shards
 from transforms.tables import manifest
@@ -95,6 +96,12 @@ class OpenedDataset:
     def recipe(self) -> dict[str, Any]:
         """How the dataset was made."""
         return self.read_json(paths.RECIPE)
+
+    @functools.cached_property
+    def image_settings(self) -> ImageSettings:
+        """How the pictures were made."""
+        names = (f.name for f in fields(ImageSettings))
+        return ImageSettings(**{name: self.recipe["images"][name] for name in names})
 
     @functools.cached_property
     def statistics(self) -> dict[str, Any]:

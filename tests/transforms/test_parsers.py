@@ -1,0 +1,20 @@
+"""Every parser of foreign files, a moment of `tests.torture.fuzz_parsers` each."""
+
+import pytest
+
+from tests.torture import fuzz_parsers, parsers
+
+NUM_FILES = 30
+
+
+@pytest.mark.parametrize("name", parsers.TARGETS)
+def test_right_files_are_read(tmp_path, name):
+    target = parsers.TARGETS[name]
+    for data in target.seeds():
+        (tmp_path / target.file).write_bytes(data)
+        target.parse(str(tmp_path / target.file))
+
+
+@pytest.mark.parametrize("name", parsers.TARGETS)
+def test_broken_files_raise_nothing_but_named_errors(tmp_path, name):
+    assert fuzz_parsers.attack(name, tmp_path, NUM_FILES) == {}
