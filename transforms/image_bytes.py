@@ -37,7 +37,14 @@ def read_image_bytes(root: str, ref: ImageRef) -> bytes:
     path = f"{root}/{ref.uri}"
     if ref.encoding == "parquet":
         return _read_row(path, ref.offset, ref.length)
-    data = storage.read_range(path, ref.offset, ref.length)
+    return unpack(ref, storage.read_range(path, ref.offset, ref.length))
+
+
+def unpack(ref: ImageRef, data: bytes) -> bytes:
+    """Return an image as it is outside the archive that holds these bytes.
+
+    Raises: DataError: it is damaged, or larger than any image.
+    """
     return inflate(data) if ref.encoding == "deflate" else data
 
 
