@@ -2,9 +2,9 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from transforms import layouts, storage
+from transforms import image_bytes, layouts, storage
 from transforms.labels import classes, validation
 from transforms.pieces import Found, Piece
 from transforms.records import UsageError
@@ -25,6 +25,7 @@ def find_pieces(
     pieces: list[Piece] = []
     told: list[str] = []
     problems: list[str] = []
+    image_bytes.forget()  # an earlier job's versions are nothing to this one
     for position, path in enumerate(inputs):
         try:
             for found in _find_layouts(path):
@@ -41,6 +42,19 @@ def find_pieces(
     if problems:
         raise UsageError("\n".join(problems))
     return pieces, told
+
+
+def check_versions(index: str, versions: Mapping[str, str]) -> None:
+    """See that archives in buckets are what they were when they were indexed.
+
+    Raises: UsageError: one that is not: what the index says of it is of another.
+    """
+    if changed := storage.find_changed(versions):
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise UsageError(
+            f"--input {index}: {changed[0]}{more} changed since it was indexed, or is "
+            "gone; make the index again with python -m pipelines.index"
+        )
 
 
 def _find_layouts(path: str) -> list[Found]:

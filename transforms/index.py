@@ -15,7 +15,7 @@ from transforms import progress, storage
 from transforms.find import PieceImages
 from transforms.images.inspect import Inspection, inspect
 from transforms.nearby_images import NearbyReader, PlacedRef, ReadImage
-from transforms.records import DataError
+from transforms.records import DataError, UsageError
 from transforms.tables import index_table
 
 # Images whose neighbours are sought among each other, and how many may wait: enough
@@ -31,6 +31,9 @@ class IndexPart(NamedTuple):
     path: str
     num_images: int
     strays: tuple[str, ...]
+    input: int
+    uri: str
+    version: str  # of the archive at the uri; "": it is none, or lies in no bucket
 
 
 def inspect_image(read: ReadImage) -> Inspection:
@@ -79,14 +82,17 @@ class _WriteParts(beam.DoFn):
     def process(self, images: PieceImages) -> Iterator[IndexPart]:
         inspections: list[Inspection] | None = None
         if self._num_threads:
-            placed = [PlacedRef(images.piece.root, ref) for ref in images.refs]
+            root, version = images.piece.root, images.version
+            placed = [PlacedRef(root, ref, version) for ref in images.refs]
             inspections = list(inspect_all(placed, self._pool))
         path = f"{self._folder}/{images.number:07d}.parquet"
         index_table.write_part(path, images.refs, inspections)
         self._counter.inc(len(images.refs))
         self._ticker.tick()
         strays = tuple(f"{stray.uri}: {stray.name}" for stray in images.strays)
-        yield IndexPart(images.number, path, len(images.refs), strays)
+        piece = images.piece
+        where = piece.input, piece.uri, images.version
+        yield IndexPart(images.number, path, len(images.refs), strays, *where)
 
 
 def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
@@ -101,8 +107,28 @@ def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
         output,
         roots=roots,
         strays=strays,
+        versions=_join_versions(ordered, roots),
     )
     return sum(part.num_images for part in ordered)
+
+
+def _join_versions(
+    parts: Sequence[IndexPart], roots: Sequence[str]
+) -> list[dict[str, str]]:
+    """Return the versions of each input's archives by uri.
+
+    Raises: UsageError: one that changed between its parts.
+    """
+    versions: list[dict[str, str]] = [{} for _ in roots]
+    for part in parts:
+        if part.version:
+            known = versions[part.input].setdefault(part.uri, part.version)
+            if known != part.version:
+                raise UsageError(
+                    f"{roots[part.input]}/{part.uri}: the object changed while it was "
+                    "read; try again"
+                )
+    return versions
 
 
 @dataclasses.dataclass

@@ -23,10 +23,11 @@ ReadImage = Callable[[], bytes]  # raises as `read_image_bytes` does
 
 
 class PlacedRef(NamedTuple):
-    """An image, and the input that its uri is relative to."""
+    """An image, the input that its uri is relative to, and its object's version."""
 
     root: str
     ref: ImageRef
+    version: str = ""
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Span:
     """Bytes of one object, [start, end), that hold these images."""
 
     path: str
+    version: str
     start: int
     end: int
     numbers: list[int]  # of the images, in the order they were given
@@ -49,7 +51,7 @@ def plan_spans(images: Sequence[PlacedRef]) -> list[Span]:
     """Gather neighbours in buckets; what lies elsewhere, or alone, is left out."""
     places = sorted(
         (f"{root}/{ref.uri}", ref.offset, ref.offset + ref.length, number)
-        for number, (root, ref) in enumerate(images)
+        for number, (root, ref, _) in enumerate(images)
         if storage.is_remote(root) and ref.encoding != "parquet"
     )
     spans: list[Span] = []
@@ -58,7 +60,7 @@ def plan_spans(images: Sequence[PlacedRef]) -> list[Span]:
             spans[-1].end = max(end, spans[-1].end)
             spans[-1].numbers.append(number)
         else:
-            spans.append(Span(path, start, end, [number]))
+            spans.append(Span(path, images[number].version, start, end, [number]))
     return [span for span in spans if len(span.numbers) > 1]
 
 
@@ -80,7 +82,8 @@ class NearbyReader:
         reads: list[ReadImage] = [partial(read_image_bytes, *image) for image in images]
         for span in plan_spans(images):
             length = span.end - span.start
-            data = self._pool.submit(storage.read_range, span.path, span.start, length)
+            read = partial(storage.read_range, version=span.version)
+            data = self._pool.submit(read, span.path, span.start, length)
             for number in span.numbers:
                 reads[number] = partial(_cut, data, span.start, images[number])
         return reads

@@ -160,6 +160,7 @@ def _find_images(request: Request, scratch: str) -> tuple[str, Inventory]:
                 f"--input {index}: its images lay in {moved[0]}, which is gone; put "
                 "them back, or make the index again with python -m pipelines.index"
             )
+        inputs.check_versions(index, inventory.versions)
     else:
         pieces, told = inputs.find_pieces(options.input, options.validation_labels)
         for line in told:

@@ -112,6 +112,7 @@ def _write_dataset(
         work=settings.work,
         plan_folder=f"{settings.work}/plan",
         roots=made.inventory.roots,
+        versions=made.inventory.versions,
         name=settings.name,
         formats=options.formats,
         folders=made.table.folders,

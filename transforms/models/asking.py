@@ -54,6 +54,7 @@ class AskSettings:
 
     models: tuple[AskedModel, ...]
     roots: Sequence[str]  # of the inputs
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by path
     batch_size: int
     num_threads: int
     keep_probabilities: bool = False
@@ -153,8 +154,7 @@ class Asker:
         for start in range(0, len(images.refs), size):
             refs = images.refs[start : start + size]
             seen = [values[start : start + size] for values in images.seen]
-            placed = [PlacedRef(self._settings.roots[ref.input], ref) for ref in refs]
-            reads = self._nearby.begin(placed)
+            reads = self._nearby.begin([self._place(ref) for ref in refs])
             prepared = [self._readers.submit(self._prepare, read) for read in reads]
             batch = Images(refs, seen)
             waiting.append(self._askers.submit(self._ask_batch, batch, prepared))
@@ -162,6 +162,11 @@ class Asker:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+    def _place(self, ref: ImageRef) -> PlacedRef:
+        root = self._settings.roots[ref.input]
+        version = self._settings.versions.get(f"{root}/{ref.uri}", "")
+        return PlacedRef(root, ref, version)
 
     def _prepare(self, read: ReadImage) -> list[Pixels] | DataError:
         """Read one image and make it all that the models take; an error is a result."""
