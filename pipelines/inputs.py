@@ -2,9 +2,9 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from transforms import layouts, storage
+from transforms import image_bytes, layouts, storage
 from transforms.labels import classes, validation
 from transforms.pieces import Found, Piece
 from transforms.records import UsageError
@@ -25,9 +25,12 @@ def find_pieces(
     pieces: list[Piece] = []
     told: list[str] = []
     problems: list[str] = []
+    image_bytes.forget()  # an earlier job's versions are nothing to this one
     for position, path in enumerate(inputs):
         try:
-            for found in _find_layouts(path):
+            recognised = _find_layouts(path)
+            told += _describe_left_out(storage.absolute(path), recognised)
+            for found in recognised:
                 told += [found.description, *found.notes]
                 pieces += [
                     dataclasses.replace(piece, input=position) for piece in found.pieces
@@ -41,6 +44,19 @@ def find_pieces(
     if problems:
         raise UsageError("\n".join(problems))
     return pieces, told
+
+
+def check_versions(index: str, versions: Mapping[str, str]) -> None:
+    """See that archives in buckets are what they were when they were indexed.
+
+    Raises: UsageError: one that is not: what the index says of it is of another.
+    """
+    if changed := storage.find_changed(versions):
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise UsageError(
+            f"--input {index}: {changed[0]}{more} changed since it was indexed, or is "
+            "gone; make the index again with python -m pipelines.index"
+        )
 
 
 def _find_layouts(path: str) -> list[Found]:
@@ -68,12 +84,7 @@ def _find_unread(path: str, found: Sequence[Found]) -> list[str]:
     """Name what is called like a split but was not understood."""
     if not storage.is_folder(path):
         return []
-    read = {
-        piece.path.removeprefix(f"{path}/").split("/", 1)[0]
-        for part in found
-        for piece in part.pieces
-        if piece.uri != "." and piece.path.startswith(f"{path}/")
-    }
+    read = _list_read(path, found)
     return [
         f"{path}/{entry.name} holds no images that are understood; it should hold "
         f"{_EXPECTED[entry.is_folder]}"
@@ -82,6 +93,39 @@ def _find_unread(path: str, found: Sequence[Found]) -> list[str]:
     ]
 
 
+def _list_read(path: str, found: Sequence[Found]) -> set[str]:
+    """Return the names in a folder that pieces lie at or below."""
+    return {
+        piece.path.removeprefix(f"{path}/").split("/", 1)[0]
+        for part in found
+        for piece in part.pieces
+        if piece.uri != "." and piece.path.startswith(f"{path}/")
+    }
+
+
+def _describe_left_out(path: str, found: Sequence[Found]) -> list[str]:
+    """Name folders and archives beside those that are read: they may hold images."""
+    is_flat = any(piece.uri == "." for part in found for piece in part.pieces)
+    if not storage.is_folder(path) or is_flat:
+        return []
+    read = _list_read(path, found)
+    noted = " ".join(note for part in found for note in part.notes)
+    names = [
+        entry.name
+        for entry in storage.list_folder(path)
+        if (entry.is_folder or _ARCHIVE.search(entry.name))
+        and entry.name not in read
+        and entry.name[0] not in "._"
+        and not re.search(rf"\b{re.escape(entry.name)}\b", noted)
+    ]
+    if not names or not read:
+        return []
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return [f"{path}: left out: {', '.join(names[:_NAMED])}{more}"]
+
+
+_NAMED = 5
+_ARCHIVE = re.compile(r"\.(tar|tar\.\w+|tgz|zip|parquet|arrow|tfrecord[^.]*)$")
 _EXPECTED = {
     True: "nXXXXXXXX/*.JPEG or nXXXXXXXX.tar (val: images too), and be called train or "
     "val",

@@ -195,6 +195,7 @@ def _ask(
     settings = AskSettings(
         models=tuple(models),
         roots=source.roots,
+        versions=source.versions,
         batch_size=options.batch_size,
         num_threads=options.threads,
         keep_probabilities=options.keep_probabilities,

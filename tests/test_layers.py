@@ -121,8 +121,8 @@ def _top_level_steps(define) -> list[str]:
 def test_step_names_are_pinned():
     """They are what a user sees in an engine's monitoring."""
     settings = ShardSettings(
-        root="", work="", plan_folder="", roots=[], name="", formats=[], folders=[],
-        images=None, num_threads=1,
+        root="", work="", plan_folder="", roots=[], versions={}, name="", formats=[],
+        folders=[], images=None, num_threads=1,
     )  # fmt: skip
     commit = CommitSettings(
         root="", work="", target="", name="", version="", formats=[], table=None,

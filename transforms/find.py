@@ -13,7 +13,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import layouts, storage
 from transforms.pieces import Piece
-from transforms.records import ImageRef, Stray
+from transforms.records import DataError, ImageRef, Stray, UsageError
 
 # Pieces in buckets that are read at once: an archive is a chain of small reads, each
 # of which waits for the one before it.
@@ -27,10 +27,14 @@ class PieceImages(NamedTuple):
     piece: Piece
     refs: list[ImageRef]
     strays: list[Stray]
+    version: str = ""  # of an archive in a bucket
 
 
 def read_piece(number: int, piece: Piece) -> PieceImages:
-    """Read the names and places of all images of one piece."""
+    """Read the names and places of all images of one piece.
+
+    Raises: UsageError: an archive that changed meanwhile, and all that a layout raises.
+    """
     refs: list[ImageRef] = []
     strays: list[Stray] = []
     for found in layouts.load(piece.layout).read(piece):
@@ -38,7 +42,10 @@ def read_piece(number: int, piece: Piece) -> PieceImages:
             refs.append(found)
         else:
             strays.append(found)
-    return PieceImages(number, piece, refs, strays)
+    try:
+        return PieceImages(number, piece, refs, strays, storage.version(piece.path))
+    except DataError as error:
+        raise UsageError(f"{piece.path}: {error}; try again") from None
 
 
 class _ReadPieces(beam.DoFn):

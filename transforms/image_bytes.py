@@ -9,7 +9,7 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,8 +27,13 @@ _MAX_FOOTERS = 512
 _NUM_LOCKS = 64
 
 
-def read_image_bytes(root: str, ref: ImageRef) -> bytes:
+def read_image_bytes(root: str, ref: ImageRef, version: str = "") -> bytes:
     """Read an image that lies in an input's folder; safe from many threads.
+
+    Args:
+      root: the input's folder.
+      ref: the image.
+      version: of the object that holds it, if it lies in a bucket and is known.
 
     Raises:
       DataError: it is gone, damaged, or larger than any image.
@@ -36,8 +41,16 @@ def read_image_bytes(root: str, ref: ImageRef) -> bytes:
     """
     path = f"{root}/{ref.uri}"
     if ref.encoding == "parquet":
-        return _read_row(path, ref.offset, ref.length)
-    data = storage.read_range(path, ref.offset, ref.length)
+        return _read_row(path, ref.offset, ref.length, version)
+    data = storage.read_range(path, ref.offset, ref.length, version=version)
+    return unpack(ref, data)
+
+
+def unpack(ref: ImageRef, data: bytes) -> bytes:
+    """Return an image as it is outside the archive that holds these bytes.
+
+    Raises: DataError: it is damaged, or larger than any image.
+    """
     return inflate(data) if ref.encoding == "deflate" else data
 
 
@@ -112,8 +125,9 @@ def forget() -> None:
     storage.forget_open_files()
 
 
-def _read_row(path: str, row_group: int, row: int) -> bytes:
-    images = _row_groups.get(path, row_group, _load_row_group)
+def _read_row(path: str, row_group: int, row: int, version: str) -> bytes:
+    load = partial(_load_row_group, version=version)
+    images = _row_groups.get(path, row_group, load)
     if row >= len(images):
         raise DataError(f"row group {row_group} has {len(images)} rows")
     value = images[row].as_py()
@@ -123,19 +137,19 @@ def _read_row(path: str, row_group: int, row: int) -> bytes:
 
 
 @lru_cache(maxsize=_MAX_FOOTERS)
-def _read_footer(path: str) -> pq.FileMetaData:
-    with storage.open_input(path) as file:
+def _read_footer(path: str, version: str) -> pq.FileMetaData:
+    with storage.open_input(path, version=version) as file:
         return pq.read_metadata(file)
 
 
-def _load_row_group(path: str, number: int) -> pa.ChunkedArray:
+def _load_row_group(path: str, number: int, *, version: str) -> pa.ChunkedArray:
     """Read the bytes of all images of a row group, and no other column."""
     try:
-        footer = _read_footer(path)
+        footer = _read_footer(path, version)
         if number >= footer.num_row_groups:
             raise DataError(f"the file has {footer.num_row_groups} row groups")
         _check_size(footer.row_group(number))
-        with storage.open_input(path) as file:
+        with storage.open_input(path, version=version) as file:
             opened = pq.ParquetFile(file, metadata=footer)
             table = opened.read_row_group(number, columns=[BYTES_COLUMN])
         return pc.struct_field(table[IMAGE_COLUMN], "bytes").cast(pa.binary())
@@ -146,6 +160,8 @@ def _load_row_group(path: str, number: int) -> pa.ChunkedArray:
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise DataError(f"damaged Parquet file ({error})") from None
     except OSError as error:
+        if isinstance(error.__cause__, DataError):  # of the object, not of its content
+            raise error.__cause__ from None
         if error.errno is not None:
             raise
         raise DataError(f"damaged Parquet file ({error})") from None  # Arrow's own

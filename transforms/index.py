@@ -1,8 +1,9 @@
 """Labelled images of pieces → one Parquet index, inspected on the way if asked for."""
 
 import dataclasses
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -10,11 +11,17 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
 
-from transforms import image_bytes, progress, storage
+from transforms import progress, storage
 from transforms.find import PieceImages
 from transforms.images.inspect import Inspection, inspect
-from transforms.records import DataError, ImageRef
+from transforms.nearby_images import NearbyReader, PlacedRef, ReadImage
+from transforms.records import DataError, UsageError
 from transforms.tables import index_table
+
+# Images whose neighbours are sought among each other, and how many may wait: enough
+# that no thread idles, few enough that their bytes are some tens of megabytes.
+_WINDOW_IMAGES = 128
+_MAX_WAITING = 256
 
 
 class IndexPart(NamedTuple):
@@ -24,15 +31,36 @@ class IndexPart(NamedTuple):
     path: str
     num_images: int
     strays: tuple[str, ...]
+    input: int
+    uri: str
+    version: str  # of the archive at the uri; "": it is none, or lies in no bucket
 
 
-def inspect_ref(root: str, ref: ImageRef) -> Inspection:
+def inspect_image(read: ReadImage) -> Inspection:
     """Read an image once and say what it is."""
     try:
-        data = image_bytes.read_image_bytes(root, ref)
+        data = read()
     except DataError as error:
         return Inspection("", "", 0, 0, "", str(error))
     return inspect(data)
+
+
+def inspect_all(
+    images: Sequence[PlacedRef], pool: ThreadPoolExecutor
+) -> Iterator[Inspection]:
+    """Yield what each image is, in their order; reads a bounded number ahead."""
+    reader = NearbyReader()
+    waiting: deque[Future[Inspection]] = deque()
+    try:
+        for start in range(0, len(images), _WINDOW_IMAGES):
+            reads = reader.begin(images[start : start + _WINDOW_IMAGES])
+            waiting += [pool.submit(inspect_image, read) for read in reads]
+            while len(waiting) > _MAX_WAITING:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        reader.close()
 
 
 class _WriteParts(beam.DoFn):
@@ -54,14 +82,17 @@ class _WriteParts(beam.DoFn):
     def process(self, images: PieceImages) -> Iterator[IndexPart]:
         inspections: list[Inspection] | None = None
         if self._num_threads:
-            roots = [images.piece.root] * len(images.refs)
-            inspections = list(self._pool.map(inspect_ref, roots, images.refs))
+            root, version = images.piece.root, images.version
+            placed = [PlacedRef(root, ref, version) for ref in images.refs]
+            inspections = list(inspect_all(placed, self._pool))
         path = f"{self._folder}/{images.number:07d}.parquet"
         index_table.write_part(path, images.refs, inspections)
         self._counter.inc(len(images.refs))
         self._ticker.tick()
         strays = tuple(f"{stray.uri}: {stray.name}" for stray in images.strays)
-        yield IndexPart(images.number, path, len(images.refs), strays)
+        piece = images.piece
+        where = piece.input, piece.uri, images.version
+        yield IndexPart(images.number, path, len(images.refs), strays, *where)
 
 
 def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
@@ -76,6 +107,7 @@ def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
         output,
         roots=roots,
         strays=strays,
+        versions=_join_versions(ordered, roots),
     )
     return sum(part.num_images for part in ordered)
 
@@ -83,6 +115,25 @@ def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
 def _remove_parts(num_images: int, folder: str) -> int:
     storage.remove_folder(folder)
     return num_images
+
+
+def _join_versions(
+    parts: Sequence[IndexPart], roots: Sequence[str]
+) -> list[dict[str, str]]:
+    """Return the versions of each input's archives by uri.
+
+    Raises: UsageError: one that changed between its parts.
+    """
+    versions: list[dict[str, str]] = [{} for _ in roots]
+    for part in parts:
+        if part.version:
+            known = versions[part.input].setdefault(part.uri, part.version)
+            if known != part.version:
+                raise UsageError(
+                    f"{roots[part.input]}/{part.uri}: the object changed while it was "
+                    "read; try again"
+                )
+    return versions
 
 
 @dataclasses.dataclass

@@ -13,8 +13,9 @@ _BUFFER_BYTES = 1 << 20
 class _ObjectFile(io.RawIOBase):
     """An object as a file, read in ranges."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, version: str) -> None:
         self._path = path
+        self._version = version
         self._size = stores.num_bytes(path)
         self._position = 0
 
@@ -37,13 +38,15 @@ class _ObjectFile(io.RawIOBase):
         if length <= 0:
             return 0
         try:
-            buffer[:length] = stores.read_range(self._path, self._position, length)
+            buffer[:length] = stores.read_range(
+                self._path, self._position, length, version=self._version
+            )
         except DataError as error:
             raise OSError(errno.EIO, str(error), self._path) from error
         self._position += length
         return length
 
 
-def open_input(path: str) -> BinaryIO:
-    """Open an object to read and seek in."""
-    return io.BufferedReader(_ObjectFile(path), buffer_size=_BUFFER_BYTES)
+def open_input(path: str, *, version: str = "") -> BinaryIO:
+    """Open an object to read and seek in; "": of the version that it has now."""
+    return io.BufferedReader(_ObjectFile(path, version), buffer_size=_BUFFER_BYTES)

@@ -114,13 +114,23 @@ class ShardName(NamedTuple):
 
 
 def describe_missing(path: str, names: Collection[ShardName]) -> Iterator[str]:
-    """Tell of splits that have no labels, and of shards that are not there."""
+    """Tell of splits that have no labels, and of shards that are not there.
+
+    Raises: UsageError: shards that cannot all be of one dataset.
+    """
     for split in sorted({name.split for name in names}):
         if split not in SPLIT_OF:
             yield f"{path}: the files of {split} are left out"
             continue
         own = [name for name in names if name.split == split]
-        total = max(name.num_shards for name in own)
+        totals = sorted({name.num_shards for name in own})
+        if len(totals) > 1 or (totals[0] and len({n.number for n in own}) < len(own)):
+            raise UsageError(
+                f"the files of {split} are of several datasets, or of several versions "
+                f"of one (some say -of-{totals[0]:05d}, some -of-{totals[-1]:05d}, or "
+                "two have one number); leave those of one there"
+            )
+        total = totals[-1]
         if missing := sorted(set(range(total)) - {name.number for name in own}):
             yield (
                 f"{path}: {len(missing)} of {total} files of {split} are not there "

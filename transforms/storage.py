@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
@@ -80,9 +80,11 @@ def read(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
-def open_input(path: str) -> BinaryIO:
+def open_input(path: str, *, version: str = "") -> BinaryIO:
     """Open a file to read and seek in; whoever opens it closes it."""
-    return object_files.open_input(path) if is_remote(path) else Path(path).open("rb")
+    if is_remote(path):
+        return object_files.open_input(path, version=version)
+    return Path(path).open("rb")
 
 
 def for_arrow(path: str) -> str | BinaryIO:
@@ -97,18 +99,47 @@ def list_folder(path: str) -> list[Entry]:
     return local_files.list_folder(path)
 
 
-def read_range(path: str, offset: int, length: int) -> bytes:
+def read_range(path: str, offset: int, length: int, *, version: str = "") -> bytes:
     """Read part of a file; safe from many threads.
 
+    Args:
+      path: of the file.
+      offset: of the part.
+      length: of the part.
+      version: of an object in a bucket, as `version` returned it; "": any.
+
     Raises:
-      DataError: the file is gone, or shorter than the range.
+      DataError: the file is gone, shorter than the range, or of another version.
       OSError: anything that another try may mend.
     """
     if length > MAX_RANGE_BYTES:
         raise DataError(f"{length} bytes are over the bound of {MAX_RANGE_BYTES}")
     if is_remote(path):
-        return stores.read_range(path, offset, length)
+        return stores.read_range(path, offset, length, version=version)
     return local_files.read_range(path, offset, length)
+
+
+def version(path: str) -> str:
+    """Return the version of an object that was read; "" of folders and local files.
+
+    Raises: DataError: it changed since it was read first.
+    """
+    return stores.version(path) if is_remote(path) else ""
+
+
+def find_changed(versions: Mapping[str, str]) -> list[str]:
+    """Return the objects that are gone, or of another version than they were."""
+
+    def has_changed(path: str) -> bool:
+        try:
+            return stores.find_version(path) != versions[path]
+        except FileNotFoundError:
+            return True
+
+    with ThreadPoolExecutor(_READERS_OF_BUCKETS) as pool:
+        paths = sorted(versions)
+        answers = pool.map(has_changed, paths)
+        return [path for path, changed in zip(paths, answers, strict=True) if changed]
 
 
 def forget_open_files() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 SCHEMES = ("gs", "s3")
-REQUEST_TIMEOUT_S = 60.0  # of one try, which carries at most 8 MiB
+REQUEST_TIMEOUT_S = 60.0  # of one try, which carries at most 16 MiB
 RETRY_TIMEOUT_S = 180.0  # of all tries of one request
 _MAX_RETRIES = 10
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"

@@ -6,8 +6,6 @@ another than it was is a DataError: no further try would mend it.
 """
 
 import errno
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,12 +21,12 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 
+from transforms.object_versions import Pins
 from transforms.records import DataError
 from transforms.store_clients import Location, Store, is_emulated, open_store, parse
 
 CHUNK_BYTES = 8 << 20  # of one request
 _CONCURRENT_CHUNKS = 4
-_MAX_PINNED = 4096
 _MAX_MESSAGE = 300
 
 
@@ -40,30 +38,7 @@ class Entry(NamedTuple):
     num_bytes: int
 
 
-class _Pins:
-    """The versions of objects as they were first seen, so that a change is noticed."""
-
-    def __init__(self) -> None:
-        self._tags: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, path: str) -> str | None:
-        return self._tags.get(path)
-
-    def set(self, path: str, tag: str | None) -> None:
-        with self._lock:
-            self._tags.pop(path, None)
-            if tag:
-                self._tags[path] = tag
-            if len(self._tags) > _MAX_PINNED:
-                self._tags.popitem(last=False)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._tags.clear()
-
-
-_pins = _Pins()
+_pins = Pins()
 forget_versions = _pins.clear
 
 
@@ -137,13 +112,32 @@ def check_bucket(path: str) -> None:
 
 def num_bytes(path: str) -> int:
     """Return the size of an object, and pin what later reads must see."""
+    return _describe(path)["size"]
+
+
+def find_version(path: str) -> str:
+    """Return the version (its etag) that an object has now, and pin it."""
+    return _describe(path)["e_tag"] or ""
+
+
+def _describe(path: str) -> "obstore.ObjectMeta":
     store, place = _open(path)
     if not place.key:
         raise FileNotFoundError(errno.ENOENT, "is a bucket, no object", path)
     with _translated(path):
         described = obstore.head(store, place.key)
     _pins.set(path, described["e_tag"])
-    return described["size"]
+    return described
+
+
+def version(path: str) -> str:
+    """Return the version of an object that was read; "" of what was not.
+
+    Raises: DataError: it changed since it was read first.
+    """
+    if _pins.has_changed(path):
+        raise DataError("the object changed while it was read")
+    return _pins.get(path) or ""
 
 
 def read(path: str) -> bytes:
@@ -157,8 +151,14 @@ def read(path: str) -> bytes:
     return b"".join(parts)
 
 
-def read_range(path: str, offset: int, length: int) -> bytes:
+def read_range(path: str, offset: int, length: int, *, version: str = "") -> bytes:
     """Read part of an object in one request; safe from many threads.
+
+    Args:
+      path: of the object.
+      offset: of the part.
+      length: of the part.
+      version: that the object must have; "": the one that was read first.
 
     Raises:
       DataError: it is gone, shorter than the range, or another than it was.
@@ -167,7 +167,7 @@ def read_range(path: str, offset: int, length: int) -> bytes:
     if not length:
         return b""
     store, place = _open(path)
-    pinned = _pins.get(path)
+    pinned = version or _pins.get(path)
     options: obstore.GetOptions = {"range": (offset, offset + length)}
     if pinned:
         options["if_match"] = pinned
@@ -179,7 +179,7 @@ def read_range(path: str, offset: int, length: int) -> bytes:
         raise DataError("the object is gone") from None
     except OSError as error:
         if isinstance(error.__cause__, PreconditionError):
-            raise DataError("the object is not what it was at first") from None
+            raise DataError("the object changed: it is not what it was") from None
         if "416 Range Not Satisfiable" in str(error.__cause__):
             raise DataError("the object ends before the range") from None
         raise

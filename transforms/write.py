@@ -44,6 +44,7 @@ class ShardSettings:
     work: str  # where parts of the manifest lie until it is made
     plan_folder: str
     roots: Sequence[str]  # of the inputs
+    versions: Mapping[str, str]  # of their archives in buckets, by path
     name: str
     formats: Sequence[str]
     folders: Sequence[str]  # by label
@@ -55,7 +56,9 @@ class ShardSettings:
 def prepare(ref: ImageRef, settings: ShardSettings) -> Prepared | DataError:
     """Read one image and make it what will be written; a data error is a result."""
     try:
-        data = image_bytes.read_image_bytes(settings.roots[ref.input], ref)
+        root = settings.roots[ref.input]
+        version = settings.versions.get(f"{root}/{ref.uri}", "")
+        data = image_bytes.read_image_bytes(root, ref, version)
         return Prepared(
             process(data, settings.images), hashlib.sha256(data).hexdigest()
         )

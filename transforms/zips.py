@@ -47,10 +47,22 @@ class Entry(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """Where the entries lie in the file."""
+    """Where the entries lie in the file, and how many there are."""
 
     start: int
     end: int
+    num_entries: int
+
+    def check_count(self, path: str, found: int) -> None:
+        """See that no entry was lost; old writers count to 65,535 and begin again.
+
+        Raises: UsageError: there are more or fewer than it says.
+        """
+        if (found - self.num_entries) % (_MAX_16 + 1):
+            raise UsageError(
+                f"{path}: damaged ({found} members, not the {self.num_entries} that "
+                "its end tells); download it again"
+            )
 
 
 class Member(NamedTuple):
@@ -73,10 +85,11 @@ def find_directory(path: str) -> Directory:
     at = tail.rfind(_END_MARK)
     if at < 0 or at + _END.size > len(tail):
         raise UsageError(f"{path}: not a zip, or truncated; download it again")
-    _, disk, _, _, _, size, offset, _ = _END.unpack_from(tail, at)
+    _, disk, _, _, num_entries, size, offset, _ = _END.unpack_from(tail, at)
     end = start + at
-    if _MAX_32 in {size, offset} or disk == _MAX_16:
-        disk, size, offset, end = _read_end64(path, end)
+    is_full = num_entries == _MAX_16 and _has_locator(path, end)
+    if _MAX_32 in {size, offset} or disk == _MAX_16 or is_full:
+        disk, num_entries, size, offset, end = _read_end64(path, end)
     if disk:
         raise UsageError(f"{path}: one part of several; join them with zip -s 0")
     if offset + size != end:
@@ -84,21 +97,26 @@ def find_directory(path: str) -> Directory:
             f"{path}: damaged (the directory of {size} bytes at byte {offset} does not "
             f"end at byte {end}); download it again"
         )
-    return Directory(offset, end)
+    return Directory(offset, end, num_entries)
 
 
-def _read_end64(path: str, end: int) -> tuple[int, int, int, int]:
-    """Return (disk, size, offset, end) of the directory of a large archive."""
+def _has_locator(path: str, end: int) -> bool:
+    place = end - _LOCATOR.size
+    return place >= 0 and _read(path, place, 4) == _LOCATOR_MARK
+
+
+def _read_end64(path: str, end: int) -> tuple[int, int, int, int, int]:
+    """Return (disk, entries, size, offset, end) of the directory of a large archive."""
     place = end - _LOCATOR.size
     mark, _, record, _ = _LOCATOR.unpack(_read(path, place, _LOCATOR.size))
     if mark != _LOCATOR_MARK:
         raise UsageError(f"{path}: damaged (no ZIP64 record); download it again")
-    found, _, _, _, disk, _, _, _, size, offset = _END64.unpack(
+    found, _, _, _, disk, _, _, num_entries, size, offset = _END64.unpack(
         _read(path, record, _END64.size)
     )
     if found != _END64_MARK:
         raise UsageError(f"{path}: damaged (no ZIP64 record); download it again")
-    return disk, size, offset, record
+    return disk, num_entries, size, offset, record
 
 
 def read_entries(path: str, start: int, end: int) -> Iterator[Entry]:
@@ -244,7 +262,8 @@ def read_file(path: str) -> bytes:
     """
     end = path.lower().rindex(f"{SUFFIX}/") + len(SUFFIX)
     archive, name = path[:end], path[end + 1 :]
-    for entry in read_entries(archive, *find_directory(archive)):
+    directory = find_directory(archive)
+    for entry in read_entries(archive, directory.start, directory.end):
         if entry.name == name.encode():
             member = DataFinder(archive).find(entry, None)
             if max(entry.compressed, entry.size) > _MAX_FILE_BYTES:

@@ -42,6 +42,7 @@ def find_images(
         inventory = read_inventory(index)
         if not options.dry_run:
             _check_roots(index, inventory.roots)
+            inputs.check_versions(index, inventory.versions)
     else:
         pieces, told = inputs.find_pieces(options.input, options.validation_labels)
         for line in told:

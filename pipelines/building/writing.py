@@ -131,6 +131,7 @@ def _define(
         work=settings.work,
         plan_folder=f"{settings.work}/plan",
         roots=made.inventory.roots,
+        versions=made.inventory.versions,
         name=settings.name,
         formats=options.formats,
         folders=made.table.folders,

@@ -123,7 +123,8 @@ def prepare_source(
             f"--validation_labels {validation_labels}: goes with raw ImageNet only"
         )
     if whole and index_table.is_index(whole[0]):
-        read_inventory(whole[0])
+        inventory = read_inventory(whole[0])
+        inputs.check_versions(whole[0], inventory.versions)
         source = image_list.read_index(whole[0], split)
         return lambda _: source
     if whole:

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pyarrow as pa
@@ -6,6 +7,7 @@ import pytest
 
 from tests import making_layouts
 from tests.making_layouts import LaidImage
+from transforms.labels.classes import load_classes
 from transforms.layouts import huggingface_parquet as layout
 from transforms.records import UsageError
 
@@ -74,6 +76,42 @@ def test_labels_that_are_named_by_wnids_are_these(tmp_path):
     schema = schema.with_metadata({"huggingface": names})
     (ref,) = read(write(tmp_path, [make_row("a_b.JPEG", 1)], schema))
     assert (ref.key, ref.wnid) == ("a_b", "n01440764")
+
+
+def write_named(folder, names):
+    described = {"info": {"features": {"label": {"names": names}}}}
+    schema = making_layouts.huggingface_schema()
+    schema = schema.with_metadata({"huggingface": json.dumps(described)})
+    return write(folder, [make_row("ILSVRC2012_val_00000001.JPEG")], schema)
+
+
+def test_labels_called_as_the_classes_are_these(tmp_path):
+    (ref,) = read(write_named(tmp_path, [c.name.upper() for c in load_classes()]))
+    assert ref.wnid == "n01440764"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda n: [n[1], n[0], *n[2:]], "label 0 is called 'goldfish', not 'tench'"),
+        (lambda n: n[1:], "its 999 labels are neither called by their wnids nor"),
+        (lambda n: ["cat", "dog"] * (len(n) // 2), "are not the classes of ImageNet"),
+    ],
+    ids=["order", "fewer", "others"],
+)
+def test_labels_of_other_classes_are_an_error(tmp_path, change, problem):
+    """No image's own name would tell."""
+    write_named(tmp_path, change([c.lemmas[0] for c in load_classes()]))
+    with pytest.raises(UsageError, match=problem):
+        layout.find(str(tmp_path))
+
+
+def test_files_of_two_versions_are_an_error(huggingface_parquet, tmp_path):
+    folder = shutil.copytree(huggingface_parquet, tmp_path / "copy") / "data"
+    old = folder / "train-00000-of-00002-0123456789abcdef.parquet"
+    shutil.copy(folder / "train-00000-of-00002.parquet", old)
+    with pytest.raises(UsageError, match="the files of train are of several"):
+        layout.find(str(folder))
 
 
 def test_wnid_beside_the_label_is_the_class(tmp_path):

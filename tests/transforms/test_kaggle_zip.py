@@ -93,6 +93,23 @@ def test_folder_with_kaggles_zip_is_recognised_unless_it_was_extracted(tmp_path)
     assert layout.find(str(tmp_path)) is None
 
 
+@pytest.mark.parametrize("top", ["valid", "Val", "test", "dev", "__MACOSX"])
+def test_class_folders_of_another_split_are_no_training_images(tmp_path, top):
+    path = write(tmp_path / "a.zip", TRAIN, f"{top}/n01440764/n01440764_2.JPEG")
+    assert [ref.key for ref in read(path)] == ["n01440764_1"]
+    (note,) = layout.find(path).notes
+    assert f"1 members are outside train and val and are left out ({top}/" in note
+
+
+def test_lost_entry_of_the_directory_is_an_error(tmp_path):
+    path = write(tmp_path / "a.zip", TRAIN)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[data.rindex(b"PK\5\6") + 10] = 2
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(UsageError, match="1 members, not the 2 that its end tells"):
+        layout.find(path)
+
+
 def test_zip_of_other_things_is_no_layout(tmp_path):
     assert layout.find(write(tmp_path / "a.zip", "cats/1.JPEG", "readme.txt")) is None
 

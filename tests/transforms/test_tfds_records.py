@@ -69,3 +69,45 @@ def test_bad_record_is_an_error_with_its_place(tmp_path, features, problem):
     path.write_bytes(examples.frame(record))
     with pytest.raises(UsageError, match=rf"the record at byte 12.*{problem}"):
         read(tmp_path)
+
+
+def write_labelled(folder, name, labels=None):
+    """Write one validation image of label 1, whose name does not tell its class."""
+    features = {"file_name": b"a.JPEG", "image": b"x", "label": 1}
+    record = examples._field(1, examples._encode_features(features))
+    path = folder / f"{name}-validation.tfrecord-00000-of-00001"
+    path.write_bytes(examples.frame(record))
+    if labels is not None:
+        (folder / "label.labels.txt").write_text(labels)
+    return folder
+
+
+def test_labels_are_those_of_the_datasets_own_table(tmp_path):
+    write_labelled(tmp_path, "imagewoof", "n02086240\nn02087394\n")
+    (ref,) = read(tmp_path)
+    assert ref.wnid == "n02087394"
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "problem"),
+    [
+        ("cifar10", None, "nothing tells what the labels of cifar10 are"),
+        ("cifar10", "cat\ndog\n", "its 2 labels are neither called by their wnids"),
+        ("imagenet2012", "cat\ndog\n", "label.labels.txt: its 2 labels are neither"),
+    ],
+)
+def test_labels_of_other_datasets_are_an_error(tmp_path, name, labels, problem):
+    write_labelled(tmp_path, name, labels)
+    with pytest.raises(UsageError, match=problem):
+        read(tmp_path)
+
+
+def test_records_of_two_datasets_or_versions_are_an_error(tmp_path):
+    making_layouts.write_tfds(tmp_path / "a", [IMAGE])
+    other = tmp_path / "a" / "imagenet2012-train.tfrecord-00000-of-00004"
+    other.write_bytes(b"")
+    with pytest.raises(UsageError, match="of several versions of one"):
+        layout.find(str(tmp_path / "a"))
+    other.rename(tmp_path / "a" / "other-train.tfrecord-00000-of-00002")
+    with pytest.raises(UsageError, match=r"several datasets \(imagenet2012, other\)"):
+        layout.find(str(tmp_path / "a"))

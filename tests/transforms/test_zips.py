@@ -19,7 +19,8 @@ def read_members(path: Path) -> dict[str, bytes]:
     finder = zips.DataFinder(str(path))
     data = path.read_bytes()
     found = {}
-    entries = zips.read_entries(str(path), *zips.find_directory(str(path)))
+    directory = zips.find_directory(str(path))
+    entries = zips.read_entries(str(path), directory.start, directory.end)
     for entry, next_header in zips.with_next(entries):
         member = finder.find(entry, next_header)
         content = data[member.offset : member.offset + member.length]
@@ -113,6 +114,18 @@ def test_entries_go_on_over_blocks(tmp_path, monkeypatch):
     assert read_members(path) == {name: file[0] for name, file in files.items()}
 
 
+@pytest.mark.parametrize("num_members", [65_535, 65_536])
+def test_more_members_than_16_bits_count(tmp_path, num_members):
+    """Of less than 4 GiB: only the number of entries is in the ZIP64 record."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(num_members):
+            archive.writestr(str(number), b"")
+    directory = zips.find_directory(str(path))
+    entries = zips.read_entries(str(path), directory.start, directory.end)
+    assert sum(1 for _ in entries) == directory.num_entries == num_members
+
+
 def test_places_beyond_32_bits_are_understood(tmp_path):
     path = tmp_path / "a.zip"
     start = 5 << 30
@@ -122,7 +135,7 @@ def test_places_beyond_32_bits_are_understood(tmp_path):
             archive.writestr("a.JPEG", b"one")
             archive.writestr("b.JPEG", b"two")
     directory = zips.find_directory(str(path))
-    first, second = zips.read_entries(str(path), *directory)
+    first, second = zips.read_entries(str(path), directory.start, directory.end)
     assert first.header == start
     finder = zips.DataFinder(str(path))
     for entry, following, content in (

@@ -7,7 +7,7 @@ show that the labels of a dataset have another order.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -70,6 +70,49 @@ def _read_label(label: object, names: Sequence[str], where: str) -> str:
         f"{where}: the label is {str(label)[:40]!r}, neither a wnid nor 0 to "
         f"{len(names) - 1}"
     )
+
+
+def find_wnids(names: Sequence[str], *, where: str) -> Sequence[str]:
+    """Return the classes that a dataset's labels stand for, by what they are called.
+
+    Args:
+      names: of the labels 0, 1, …; none: where a dataset does not tell.
+      where: the dataset, for messages.
+    Returns: Their wnids; none where they are the 1000 in wnid order, or not told.
+    Raises: UsageError: they are other classes, or in another order.
+    """
+    if not names or all(map(classes.is_wnid, names)):
+        return names
+    known = classes.load_classes()
+    if len(names) != len(known):
+        raise UsageError(
+            f"{where}: its {len(names)} labels are neither called by their wnids nor "
+            f"the {len(known)} classes of ImageNet"
+        )
+    owners = _owners()
+    num_known = 0
+    for number, name in enumerate(names):
+        own = set().union(*(owners.get(w.strip().lower(), ()) for w in name.split(",")))
+        num_known += number in own
+        if own and number not in own:
+            raise UsageError(
+                f"{where}: label {number} is called {name[:60]!r}, not "
+                f"{known[number].name!r}; these labels are not the classes of "
+                "ImageNet in the order of their wnids"
+            )
+    if num_known < len(known) / 2:
+        raise UsageError(f"{where}: its labels are not the classes of ImageNet")
+    return ()
+
+
+@cache
+def _owners() -> Mapping[str, set[int]]:
+    """Return, for each word, the classes that it may stand for."""
+    owners: dict[str, set[int]] = {}
+    for info in classes.load_classes():
+        for word in (info.name, *info.lemmas):
+            owners.setdefault(word.lower(), set()).add(info.class_index)
+    return owners
 
 
 @cache

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from transforms import damaged_parquet, image_bytes, storage
 from transforms.labels import image_names
-from transforms.labels.classes import is_wnid
 from transforms.pieces import (
     SPLIT_OF,
     Found,
@@ -92,15 +91,15 @@ def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
     label = next((name for name in ("wnid", "label") if name in stored), None)
     if not found or label is None:
         raise UsageError(f"{path}: {_NO_COLUMNS}")
-    return _Columns((_PATH_COLUMN, label), _find_wnids(opened.schema_arrow))
+    names = _read_names(opened.schema_arrow) if label == "label" else ()
+    return _Columns((_PATH_COLUMN, label), image_names.find_wnids(names, where=path))
 
 
-def _find_wnids(schema: pa.Schema) -> Sequence[str]:
-    """Return the names of the labels where they are wnids."""
+def _read_names(schema: pa.Schema) -> Sequence[str]:
+    """Return what the labels are called, where a file tells."""
     try:
         described = json.loads((schema.metadata or {})[b"huggingface"])
-        names = described["info"]["features"]["label"]["names"]
-        return names if names and all(map(is_wnid, names)) else ()
+        return list(map(str, described["info"]["features"]["label"]["names"]))
     except (KeyError, TypeError, ValueError):
         return ()
 

@@ -16,8 +16,10 @@ _TREE = "ILSVRC"  # what the zip becomes when it is extracted
 # A piece is as many entries of the directory as stay small when they are refs.
 _ENTRIES_PER_PIECE = 1 << 16
 _FOLDER = re.compile(
-    rb"(?:ILSVRC/Data/CLS-LOC/|[^/]+/)??(?:(train|val|validation)/)?(?:(n\d{8})/)?"
+    rb"(?:ILSVRC/Data/CLS-LOC/|([^/]+)/)??(?:(train|val|validation)/)?(?:(n\d{8})/)?"
 )
+# Class folders in a folder of another name are training images, but not in these.
+_OTHER_SPLIT = re.compile(rb"val|test|dev|eval|holdout|__macosx", re.IGNORECASE)
 _MAX_FOLDERS = 1 << 14
 
 
@@ -70,10 +72,12 @@ def _find_archive(path: str) -> str | None:
 def _scan(archive: str) -> _Counted:
     """Part the directory among pieces: flat validation must stay in one."""
     root, _, uri = archive.rpartition("/")
+    directory = zips.find_directory(archive)
     spans: dict[_Kind, list[list[int]]] = {}  # start, end, number of entries
     num_images: Counter[str] = Counter()
-    num_others, first_other, has_labels = 0, "", False
-    for entry in zips.read_entries(archive, *zips.find_directory(archive)):
+    num_entries, num_others, first_other, has_labels = 0, 0, "", False
+    for entry in zips.read_entries(archive, directory.start, directory.end):
+        num_entries += 1
         if entry.name.endswith(b"/"):
             continue
         kind = _find_kind(entry.name[: entry.name.rfind(b"/") + 1])
@@ -87,6 +91,7 @@ def _scan(archive: str) -> _Counted:
         if not own or (kind.is_labelled and own[-1][2] >= _ENTRIES_PER_PIECE):
             own.append([entry.position, entry.end, 0])
         own[-1][1:] = entry.end, own[-1][2] + 1
+    directory.check_count(archive, num_entries)
     pieces = [
         Piece(
             layout="kaggle_zip",
@@ -108,10 +113,15 @@ def _scan(archive: str) -> _Counted:
 def _find_kind(folder: bytes) -> _Kind | None:
     """Tell what a folder's files are; None when not of a known class or split."""
     match = _FOLDER.fullmatch(folder)
-    if match is None or not (match[2] or match[1] in {b"val", b"validation"}):
+    if match is None:
         return None
-    split = "validation" if match[1] in {b"val", b"validation"} else "train"
-    return _Kind(split, match[2] is not None)
+    top, split_folder, wnid = match.groups()
+    is_validation = split_folder in {b"val", b"validation"}
+    if not (wnid or is_validation):
+        return None
+    if top and not split_folder and _OTHER_SPLIT.match(top):
+        return None
+    return _Kind("validation" if is_validation else "train", wnid is not None)
 
 
 def read(piece: Piece) -> Iterator[ImageRef | Stray]:

@@ -1,7 +1,8 @@
 """TensorFlow Datasets' imagenet2012: NAME-train.tfrecord-00000-of-01024, …"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from transforms import storage, tfrecords
 from transforms.labels import image_names
@@ -15,9 +16,10 @@ from transforms.pieces import (
 )
 from transforms.records import ImageRef, Stray, UsageError
 
-_FILE = re.compile(r"[A-Za-z]\w*-([a-z_]+)\.tfrecord-(\d+)-of-(\d+)")
+_FILE = re.compile(r"([A-Za-z]\w*)-([a-z_]+)\.tfrecord-(\d+)-of-(\d+)")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _NAME = "imagenet2012"
+_LABELS = "label.labels.txt"
 
 
 def find(path: str) -> Found | None:
@@ -25,6 +27,9 @@ def find(path: str) -> Found | None:
     if not storage.is_folder(path):
         return None
     found = _find_files(path)
+    names = sorted({uri.rpartition("/")[2].partition("-")[0] for uri in found})
+    if len(names) > 1:
+        raise UsageError(f"records of several datasets ({', '.join(names)}); name one")
     pieces = tuple(
         Piece(
             layout="tfds_records",
@@ -63,11 +68,31 @@ def _find_files(path: str) -> dict[str, ShardName]:
 def _list_files(path: str, prefix: str) -> dict[str, ShardName]:
     entries = storage.list_folder(f"{path}/{prefix}".rstrip("/"))
     matches = filter(None, (_FILE.fullmatch(entry.name) for entry in entries))
-    return {f"{prefix}{m[0]}": ShardName(m[1], int(m[2]), int(m[3])) for m in matches}
+    return {f"{prefix}{m[0]}": ShardName(m[2], int(m[3]), int(m[4])) for m in matches}
+
+
+@lru_cache
+def _find_wnids(folder: str, name: str) -> Sequence[str]:
+    """Return the classes of a dataset's labels; none: the 1000 in wnid order.
+
+    Raises: UsageError: nothing tells that they are.
+    """
+    path = f"{folder}/{_LABELS}"
+    try:
+        names = storage.read(path).decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        if name.startswith(_NAME):
+            return ()
+        raise UsageError(
+            f"{folder}: nothing tells what the labels of {name} are; put its {_LABELS} "
+            "there"
+        ) from None
+    return image_names.find_wnids(list(filter(None, names)), where=path)
 
 
 def read(piece: Piece) -> Iterator[ImageRef | Stray]:
     """Yield the images of one file, whose bytes lie in it as they are."""
+    folder, _, file = piece.path.rpartition("/")
     for example in tfrecords.Reader(piece.path).read_examples():
         where = f"{piece.path}: the record at byte {example.start}"
         if "image" not in example.spans or "file_name" not in example.texts:
@@ -76,12 +101,16 @@ def read(piece: Piece) -> Iterator[ImageRef | Stray]:
             )
         image = example.spans["image"]
         found = image_names.parse(example.texts["file_name"])
-        label = example.texts.get("wnid", example.integers.get("label"))  # ours have it
+        names: Sequence[str] = ()
+        label: str | int | None = example.texts.get("wnid")  # ours have it
+        if label is None and "label" in example.integers:
+            label = example.integers["label"]
+            names = _find_wnids(folder, file.partition("-")[0])
         yield make_ref(
             piece,
             found.name,
             uri=piece.uri,
             offset=image.start,
             length=image.end - image.start,
-            wnid=image_names.find_wnid(found.wnid, label, where=where),
+            wnid=image_names.find_wnid(found.wnid, label, names=names, where=where),
         )

@@ -19,12 +19,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms import progress, storage
-from transforms.image_bytes import describe_place, read_image_bytes
+from transforms.image_bytes import describe_place
 from transforms.models import loading, preprocessing, scoring
 from transforms.models.card import ModelCard, Preprocessing
 from transforms.models.image_list import Images
 from transforms.models.loaded import LoadedModel, ModelError
 from transforms.models.scoring import Tally
+from transforms.nearby_images import NearbyReader, PlacedRef, ReadImage
 from transforms.records import DataError, Failure, ImageRef, JobError
 from transforms.tables import predictions_table
 from transforms.tables.predictions_table import ScoredModel
@@ -53,6 +54,7 @@ class AskSettings:
 
     models: tuple[AskedModel, ...]
     roots: Sequence[str]  # of the inputs
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by path
     batch_size: int
     num_threads: int
     keep_probabilities: bool = False
@@ -111,6 +113,7 @@ class Asker:
         self._num_at_once = _ON_GPU_AT_ONCE if is_on_gpu else settings.num_threads
         num_readers = storage.num_readers(settings.num_threads, settings.roots)
         self._readers = ThreadPoolExecutor(num_readers)
+        self._nearby = NearbyReader()
         self._askers = ThreadPoolExecutor(self._num_at_once)
         self._ticker = progress.Ticker(settings.ticks)
 
@@ -151,7 +154,8 @@ class Asker:
         for start in range(0, len(images.refs), size):
             refs = images.refs[start : start + size]
             seen = [values[start : start + size] for values in images.seen]
-            prepared = [self._readers.submit(self._prepare, ref) for ref in refs]
+            reads = self._nearby.begin([self._place(ref) for ref in refs])
+            prepared = [self._readers.submit(self._prepare, read) for read in reads]
             batch = Images(refs, seen)
             waiting.append(self._askers.submit(self._ask_batch, batch, prepared))
             if len(waiting) > self._num_at_once:
@@ -159,10 +163,15 @@ class Asker:
         while waiting:
             yield waiting.popleft().result()
 
-    def _prepare(self, ref: ImageRef) -> list[Pixels] | DataError:
+    def _place(self, ref: ImageRef) -> PlacedRef:
+        root = self._settings.roots[ref.input]
+        version = self._settings.versions.get(f"{root}/{ref.uri}", "")
+        return PlacedRef(root, ref, version)
+
+    def _prepare(self, read: ReadImage) -> list[Pixels] | DataError:
         """Read one image and make it all that the models take; an error is a result."""
         try:
-            data = read_image_bytes(self._settings.roots[ref.input], ref)
+            data = read()
             return [preprocessing.prepare(data, g) for g in self._geometries]
         except DataError as error:
             return error

@@ -4,7 +4,7 @@ Beside the columns of the index it has `seen_0`, `seen_1`, …: for each model, 
 was trained on the image; null where nobody knows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +87,7 @@ class ImageSource(NamedTuple):
 
     table: pa.Table  # columns as the index has them
     roots: tuple[str, ...]
+    versions: Mapping[str, str] = {}  # of archives in buckets, by path
 
 
 def read_index(path: str, split: str) -> ImageSource:
@@ -98,9 +99,11 @@ def read_index(path: str, split: str) -> ImageSource:
     table = file.read()
     if "problem" in table.column_names:
         table = table.filter(pc.equal(table["problem"], ""))
-    roots = tuple(index_table.read_description(path)["inputs"])
+    described = index_table.read_description(path)
+    roots = tuple(described["inputs"])
     table = table.select(index_table.SCHEMA.names)
-    return ImageSource(_choose(table, split, path), roots)
+    versions = index_table.read_versions(described)
+    return ImageSource(_choose(table, split, path), roots, versions)
 
 
 def is_dataset(path: str) -> bool:

@@ -1,11 +1,14 @@
 """The index: refs ↔ a Parquet file with one row an image.
 
-Its schema's metadata names the inputs that the rows' `input` and `uri` refer to, and
-the strays among the images.
+Its schema's metadata names the inputs that the rows' `input` and `uri` refer to, the
+strays among the images, and the versions (etags) that archives in buckets had: offsets
+are those of one version. Images that are objects of their own have none there: 1.28
+million would weigh as much as all else; their length is checked, and that they decode.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -58,7 +61,12 @@ def write_part(
 
 
 def merge_parts(
-    parts: Sequence[str], output: str, *, roots: Sequence[str], strays: Sequence[str]
+    parts: Sequence[str],
+    output: str,
+    *,
+    roots: Sequence[str],
+    strays: Sequence[str],
+    versions: Sequence[Mapping[str, str]] = (),
 ) -> None:
     """Join parts to one index, row groups of a bounded size, in the parts' order."""
     schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
@@ -74,6 +82,8 @@ def merge_parts(
             "num_strays": len(strays),
             "first_strays": list(strays[:_STRAYS_NAMED]),
         }
+        if any(versions):
+            described["versions"] = list(versions)
         writer.add_key_value_metadata({_METADATA_KEY: json.dumps(described)})
 
 
@@ -108,7 +118,14 @@ def read_description(path: str) -> dict:
         described = json.loads(metadata[_METADATA_KEY])
         version = described["version"]
         _check_description(described)
-    except (pa.ArrowException, LookupError, TypeError, ValueError, OSError) as error:
+    except (
+        pa.ArrowException,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        OSError,
+    ) as error:
         raise UsageError(
             f"{path}: not an index; make one with "
             "python -m pipelines.index --input IMAGENET --output FILE"
@@ -125,7 +142,25 @@ def _check_description(described: dict) -> None:
     texts = [*described["inputs"], *described["first_strays"]]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("names of inputs and strays are texts")
+    versions = [part.items() for part in described.get("versions", ())]
+    if not all(isinstance(text, str) for v in versions for pair in v for text in pair):
+        raise TypeError("names and versions of archives are texts")
     int(described["num_strays"])
+
+
+def read_versions(described: Mapping[str, Any]) -> dict[str, str]:
+    """Return path → version of the archives in buckets that an index refers to.
+
+    Args:
+      described: what `read_description` returned.
+    """
+    return {
+        f"{root}/{uri}": version
+        for root, versions in zip(
+            described["inputs"], described.get("versions", ()), strict=False
+        )
+        for uri, version in versions.items()
+    }
 
 
 def find_problems(table: pa.Table, num_inputs: int) -> list[str]:

@@ -33,6 +33,7 @@ class Inventory:
     num_bad: Mapping[ClassSplit, int]  # known from inspection
     fingerprint: str
     roots: tuple[str, ...]
+    versions: Mapping[str, str]  # of archives in buckets, by path
     num_row_groups: int
     num_strays: int
     first_strays: Sequence[str]
@@ -95,6 +96,7 @@ def read_inventory(path: str) -> Inventory:
         num_bad=_count(bad)[0],
         fingerprint=fingerprint,
         roots=roots,
+        versions=index_table.read_versions(described),
         num_row_groups=file.num_row_groups,
         num_strays=described["num_strays"],
         first_strays=described["first_strays"],

@@ -1,0 +1,40 @@
+"""What lies beside the images of an input is told, since it may hold images too."""
+
+import shutil
+
+from pipelines import inputs
+from tests import building
+
+
+def find_notes(path):
+    _, told = inputs.find_pieces([str(path)], None)
+    return [line for line in told if "left out" in line]
+
+
+def test_archives_and_folders_beside_those_that_are_read_are_told(
+    webdataset_tars, tmp_path
+):
+    folder = shutil.copytree(webdataset_tars, tmp_path / "images")
+    (folder / "README.md").write_bytes(b"")
+    (folder / ".cache").mkdir()
+    assert find_notes(folder) == []
+    (folder / "default").mkdir()
+    (folder / "extra.tar").write_bytes(b"")
+    (folder / "imagenet1k-train-0001.tar.gz").write_bytes(b"")
+    assert find_notes(folder) == [
+        f"{folder}: left out: default, extra.tar, imagenet1k-train-0001.tar.gz"
+    ]
+
+
+def test_folders_beside_train_and_val_are_told_once(class_folders, tmp_path):
+    folder = shutil.copytree(class_folders, tmp_path / "images")
+    (folder / "valid").mkdir()
+    (folder / "test").mkdir()
+    second, first = find_notes(folder)
+    assert first == f"{folder}/test is left out: its images have no labels"
+    assert second == f"{folder}: left out: valid"
+
+
+def test_nothing_is_told_of_a_dataset_of_ours(class_folders, tmp_path):
+    made = building.run(class_folders, tmp_path)
+    assert find_notes(made) == []
