@@ -93,6 +93,10 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
     for name in ("apache_beam", "PrismRunner"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger().addFilter(_is_not_beams)
+    engines_errors: tuple[type[Exception], ...] = (
+        RuntimeError,
+        *remote_engines.list_errors(options),
+    )
     try:
         result = pipeline.run()
         # A template's launcher is given the job as a file, and submits it.
@@ -104,7 +108,7 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
         result.wait_until_finish()
     except (UsageError, JobError) as error:
         raise type(error)(_WHERE.sub("", str(error))) from error
-    except (RuntimeError, *remote_engines.list_errors(options)) as error:
+    except engines_errors as error:
         raise _translate(error) from error
     return True
 
@@ -121,7 +125,8 @@ def make_job(
     options.view_as(TestOptions).dry_run = True
     pipeline = _make_pipeline(define, options)
     if remote_engines.is_dataflow(options):
-        return pipeline.run().job.proto_pipeline
+        result: Any = pipeline.run()
+        return result.job.proto_pipeline
     return pipeline.to_runner_api()
 
 

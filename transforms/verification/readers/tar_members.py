@@ -53,7 +53,8 @@ def _read_samples(archive: tarfile.TarFile, split: str) -> Iterator[ReadImage]:
             labels["wnid"],
             labels["file_name"],
         )
-        archive.members = []  # which tarfile would keep, all of them
+        # tarfile would keep all of them.
+        archive.members = []  # type: ignore[attr-defined]
 
 
 def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
