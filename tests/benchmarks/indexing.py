@@ -1,4 +1,4 @@
-"""Time of a member when official archives are indexed, by hops from header to header."""
+"""Time of a member when official archives are indexed, from header to header."""
 
 import tarfile
 from pathlib import Path
@@ -38,7 +38,8 @@ def measure(settings: Settings) -> list[Row]:
     return [
         Row(
             what="indexing official archives: time of a member",
-            measured=f"{children.show(wall, 1)} microseconds ({children.show(cpu, 1)} microseconds of CPU)",
+            measured=f"{children.show(wall, 1)} microseconds "
+            f"({children.show(cpu, 1)} of CPU)",
             target=f"≤ {MICROSECONDS} microseconds",
             reached=children.median(wall) <= MICROSECONDS,
             figures={

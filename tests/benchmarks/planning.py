@@ -47,19 +47,14 @@ def _plan(settings: Settings, num_rows: int) -> Usage:
     if not index.exists():
         synthetic_index.write(index, num_rows)
     output = settings.work / "planning"
-    # Quick runs have fewer images than groups × images; what is asked shrinks alike.
-    each = min(1000, num_rows // 100 * 3 // 4)
+    # Of quick runs' fewer images, fewer groups of the same size.
+    num_groups = min(max(num_rows // 12_000, 2), 100)
     try:
         return children.run_module(
             "pipelines.build",
             *("--input", index, "--output", output, "--plan_only"),
-            *(
-                "--grouping",
-                "random_groups",
-                "--num_groups",
-                min(100, num_rows // 2000),
-            ),
-            *("--images_per_group", each),
+            *("--grouping", "random_groups", "--num_groups", num_groups),
+            *("--images_per_group", 1000),
         )
     finally:
         shutil.rmtree(output, ignore_errors=True)
