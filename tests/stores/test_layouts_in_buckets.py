@@ -1,0 +1,43 @@
+"""Each layout gives the same dataset from a bucket as from a disk, byte for byte."""
+
+import pytest
+
+from tests import building
+from tests.stores.copying import upload
+from transforms import storage
+
+LAYOUTS = [
+    *("mini_imagenet", "class_archives", "class_folders", "kaggle_tree"),
+    *("kaggle_zip", "huggingface_parquet", "tfds_records", "webdataset_tars"),
+]
+# Few images, each read by the ways that a larger build reads it too.
+FLAGS = {"num_groups": 2, "images_per_group": 12, "min_validation_images": 8}
+
+
+@pytest.fixture(scope="module")
+def local(request, tmp_path_factory):
+    """Build a layout's dataset from a disk, once."""
+    built = {}
+
+    def find(layout):
+        if layout not in built:
+            source = request.getfixturevalue(layout)
+            output = tmp_path_factory.mktemp("local")
+            built[layout] = building.run(source, output, **FLAGS)
+        return built[layout]
+
+    return find
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layout_in_a_bucket_gives_the_local_dataset(
+    layout, folder, local, request, tmp_path
+):
+    place = request.getfixturevalue(layout)
+    if place.is_file():
+        source = f"{upload(place.parent, f'{folder}/imagenet')}/{place.name}"
+    else:
+        source = upload(place, f"{folder}/imagenet")
+    made = building.run(source, tmp_path, **FLAGS)
+    assert building.checksums(made) == building.checksums(local(layout))
+    assert storage.exists(source), "nothing of the input was touched"
