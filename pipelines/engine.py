@@ -85,11 +85,6 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> Non
         raise _translate(error) from error
 
 
-def _is_not_beams(record: logging.LogRecord) -> bool:
-    """Drop what an engine's job server says, which Beam logs under no name."""
-    return record.module != "portable_runner"
-
-
 def _translate(error: RuntimeError) -> BaseException:
     """Find the error in the text that Beam, or another process's worker, made of it."""
     if str(error).startswith("KeyboardInterrupt"):
@@ -102,3 +97,8 @@ def _translate(error: RuntimeError) -> BaseException:
         if match.group(1) == "JobError":
             return JobError(message)
     return JobError(found[-1].group(0) if found else str(error))
+
+
+def _is_not_beams(record: logging.LogRecord) -> bool:
+    """Drop what an engine's job server says, which Beam logs under no name."""
+    return record.module != "portable_runner"
