@@ -113,11 +113,6 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
     return True
 
 
-def _is_not_beams(record: logging.LogRecord) -> bool:
-    """Drop what an engine's job server says, which Beam logs under no name."""
-    return record.module != "portable_runner"
-
-
 def make_job(
     define: Callable[[beam.Pipeline], Any], options: PipelineOptions
 ) -> beam_runner_api_pb2.Pipeline:
@@ -153,3 +148,8 @@ def _translate(error: Exception) -> BaseException:
         if match.group(1) == "JobError":
             return JobError(message)
     return JobError(found[-1].group(0) if found else str(error))
+
+
+def _is_not_beams(record: logging.LogRecord) -> bool:
+    """Drop what an engine's job server says, which Beam logs under no name."""
+    return record.module != "portable_runner"
