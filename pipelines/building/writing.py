@@ -8,7 +8,7 @@ from pathlib import Path
 import apache_beam as beam
 
 from pipelines import engine
-from pipelines.building import output, plan_page, planning, summary
+from pipelines.building import holding, output, plan_page, planning, summary
 from pipelines.building.planning import BuildPlan, Request
 from transforms import progress, storage
 from transforms.commit import CommitDataset, CommitSettings, remove_work
@@ -36,10 +36,10 @@ def build(request: Request) -> str:
         settings = _settle(made, place)
         if options.plan_only:
             sys.stderr.write(summary.describe_plan(settings) + "\n")
-            return _write_plan(made, place, settings)
+            return _write_plan(made, place, settings, scratch)
         output.make_folder(place.folder)
         if not output.is_finished(place, made.plan_id):
-            with output.prepare(
+            with holding.prepare(
                 place, made.plan_id, made.folder, resume=options.resume
             ) as has_work:
                 if has_work:
@@ -88,7 +88,9 @@ def _settle(made: BuildPlan, place: output.Place) -> CommitSettings:
     )
 
 
-def _write_plan(made: BuildPlan, place: output.Place, settings: CommitSettings) -> str:
+def _write_plan(
+    made: BuildPlan, place: output.Place, settings: CommitSettings, scratch: str
+) -> str:
     described = statistics.describe(
         table=made.table,
         found=settings.found,
@@ -100,6 +102,7 @@ def _write_plan(made: BuildPlan, place: output.Place, settings: CommitSettings) 
     return output.write_plan(
         place,
         made.folder,
+        scratch=scratch,
         groups_csv=groups.to_csv(made.table),
         recipe=made.recipe,
         statistics=described,
