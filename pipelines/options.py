@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from pipelines import spelling
+from pipelines import spelling, stop_by_exception
 from transforms.records import JobError, UsageError
 
 _MISSING = dataclasses.MISSING
@@ -222,8 +222,7 @@ def _to_kind(text: Any, kind: Any, metadata: Mapping[str, Any]) -> Any:
         try:
             return kind(text)
         except ValueError:
-            what = "a whole number" if kind is int else "a number"
-            raise ValueError(f"is not {what}") from None
+            raise ValueError(f"is not a {'whole ' * (kind is int)}number") from None
     _check_choice(text, choices)
     return text
 
@@ -259,6 +258,7 @@ def exit_codes(*, when_stopped: str = "stopped") -> Iterator[None]:
 
     2: what the user must mend; 1: what went wrong later; 130: Ctrl-C.
     """
+    stop_by_exception()
     try:
         yield
     except UsageError as error:

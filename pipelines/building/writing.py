@@ -11,7 +11,14 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from pipelines import engine
-from pipelines.building import finding, output, plan_page, planning, summary
+from pipelines.building import (
+    finding,
+    holding,
+    output,
+    plan_page,
+    planning,
+    summary,
+)
 from pipelines.building.options import BuildOptions
 from pipelines.building.planning import BuildPlan, Request
 from transforms import paths, progress, storage
@@ -45,7 +52,7 @@ def build(request: Request) -> str:
             return place.target
         if options.plan_only:
             sys.stderr.write(summary.describe_plan(settings) + "\n")
-            return _write_plan(made, place, settings)
+            return _write_plan(made, place, settings, scratch)
         output.make_folder(place.folder)
         is_done = output.is_finished(place, made.plan_id) or _write_dataset(
             request, made, place=place, settings=settings, ticks=f"{scratch}/ticks"
@@ -85,7 +92,9 @@ def _settle(made: BuildPlan, place: output.Place) -> CommitSettings:
     )
 
 
-def _write_plan(made: BuildPlan, place: output.Place, settings: CommitSettings) -> str:
+def _write_plan(
+    made: BuildPlan, place: output.Place, settings: CommitSettings, scratch: str
+) -> str:
     described = statistics.describe(
         table=made.table,
         found=settings.found,
@@ -97,6 +106,7 @@ def _write_plan(made: BuildPlan, place: output.Place, settings: CommitSettings) 
     return output.write_plan(
         place,
         made.folder,
+        scratch=scratch,
         groups_csv=groups.to_csv(made.table),
         recipe=made.recipe,
         statistics=described,
@@ -167,7 +177,7 @@ def _write_dataset(
     if engine.is_embedded(beam_options):
         shown = str(Path(ticks).absolute())
     define = _define(made, settings, ticks=shown)
-    with output.prepare(
+    with holding.prepare(
         place, made.plan_id, made.folder, resume=request.options.resume
     ) as has_work:
         if not has_work:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import build, index
-from pipelines.building import output
+from pipelines.building import holding, output
 from tests import building, processes
 from transforms import paths, scratch, storage
 
@@ -106,6 +106,23 @@ def test_second_run_is_told_of_the_first(started, whole, capfd):
     assert building.checksums(started.target) == whole
 
 
+def test_command_that_is_still_importing_ends_without_a_traceback():
+    """It stops itself while it imports what its options are made of."""
+    code = (
+        "import os, signal, sys, runpy\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'pipelines.presets': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "sys.argv = ['-m']\n"
+        "runpy.run_module('pipelines.build', run_name='__main__')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (130, "error: stopped\n")
+
+
 @pytest.mark.parametrize(
     "left",
     [[".plan_id.17-4.tmp"], ["plan_id", "plan/train-00000-of-00012.parquet"]],
@@ -125,14 +142,14 @@ def test_run_stopped_while_it_began_can_be_resumed(
 
 def _lock_late(monkeypatch, meanwhile):
     """Let something happen between the look at what is there and the lock."""
-    lock = output._lock_folder
+    lock = holding._lock_folder
 
     def late(place):
-        monkeypatch.setattr(output, "_lock_folder", lock)
+        monkeypatch.setattr(holding, "_lock_folder", lock)
         meanwhile()
         return lock(place)
 
-    monkeypatch.setattr(output, "_lock_folder", late)
+    monkeypatch.setattr(holding, "_lock_folder", late)
 
 
 def test_run_that_finds_its_dataset_finished_meanwhile_agrees(
@@ -188,7 +205,7 @@ def test_place_that_became_the_dataset_is_not_worked_in(tmp_path, monkeypatch):
         flock(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    descriptor = output._lock_folder(place)
+    descriptor = holding._lock_folder(place)
     assert os.path.samestat(os.fstat(descriptor), Path(place.work).stat())
     os.close(descriptor)
 
