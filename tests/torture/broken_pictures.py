@@ -1,5 +1,6 @@
 """A random generator → one broken picture file, and the name of its kind."""
 
+import base64
 import functools
 import os
 import random
@@ -12,7 +13,16 @@ from PIL import Image, features
 
 from tests import making
 
-_SOFS = (0xC0, 0xC1, 0xC2)
+# 24x16 pixels by cjpeg -arithmetic of libjpeg-turbo 2.1.5; Pillow only reads these.
+_ARITHMETIC = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwz"
+    "Oko+MzZGNywtQFdBRkxOUlNSMj5aYVpQYEpRUk//2wBDAQ4ODhMREyYVFSZPNS01T09PT09PT09PT09P"
+    "T09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT0//yQARCAAQABgDASIAAhEBAxEB/8wA"
+    "CgAQEAUBEBEF/9oADAMBAAIRAxEAPwDSaYwnORFLg0W8MQVtLynVaG4mqycar7QXU0Kvgu/kkcP7IO/h"
+    "mGMSg/iD6h3SNuymLL4Qa9mHe3TG1OILNNcRf6OrO1u1+1KPq0ieqonUT4QotuoD/PdkmdKvM4QggztzK"
+    "8FinBK/3VRgvnP/2Q=="
+)
+_SOFS = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 _SIDES = (0, 1, 2, 7, 255, 256, 4096, 65500, 65535)
 
 Change = Callable[[random.Random, bytes], bytes]
@@ -59,6 +69,7 @@ def _encode_pictures() -> dict[str, bytes]:
         "grey jpeg": making.greyscale_jpeg(picture),
         "cmyk jpeg": making.cmyk_jpeg(picture),
         "ycck jpeg": _as_ycck(making.cmyk_jpeg(picture)),
+        "arithmetic jpeg": base64.b64decode(_ARITHMETIC),
         "turned jpeg": making.turned_jpeg(picture),
         "giant exif jpeg": making.giant_exif_jpeg(picture),
         "profiled jpeg": making.profiled_jpeg(picture),
