@@ -52,11 +52,13 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def _run(module: str, index: Path, output: Path, *more: str) -> Usage:
-    num_classes = len(set(pq.read_table(index, columns=["wnid"])["wnid"].to_pylist()))
+    wnids = pq.read_table(index, columns=["wnid"])["wnid"]
+    num_classes = len(wnids.unique())
+    each = len(wnids) // num_classes  # as many as every class has
     return children.run_module(
         module,
         *("--input", index, "--output", output, "--name", "chosen", *more),
         *("--grouping", "random_classes", "--num_groups", max(num_classes // 3, 2)),
-        *("--images_per_group", 1, "--min_validation_images", 0),
+        *("--images_per_group", each, "--min_validation_images", 0),
         *("--formats", "webdataset"),
     )
