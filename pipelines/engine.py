@@ -101,7 +101,7 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
         result.wait_until_finish()
     except (UsageError, JobError) as error:
         raise type(error)(_WHERE.sub("", str(error))) from error
-    except (RuntimeError, *remote_engines.list_errors(options)) as error:
+    except remote_engines.list_errors(options) as error:
         raise _translate(error) from error
     return True
 
@@ -113,7 +113,8 @@ def make_job(
     options.view_as(TestOptions).dry_run = True
     pipeline = _make_pipeline(define, options)
     if remote_engines.is_dataflow(options):
-        return pipeline.run().job.proto_pipeline
+        result: Any = pipeline.run()  # of the runner's own kind
+        return result.job.proto_pipeline
     return pipeline.to_runner_api()
 
 
