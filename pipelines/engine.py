@@ -93,10 +93,6 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
     for name in ("apache_beam", "PrismRunner"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger().addFilter(_is_not_beams)
-    engines_errors: tuple[type[Exception], ...] = (
-        RuntimeError,
-        *remote_engines.list_errors(options),
-    )
     try:
         result = pipeline.run()
         # A template's launcher is given the job as a file, and submits it.
@@ -108,7 +104,7 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
         result.wait_until_finish()
     except (UsageError, JobError) as error:
         raise type(error)(_WHERE.sub("", str(error))) from error
-    except engines_errors as error:
+    except remote_engines.list_errors(options) as error:
         raise _translate(error) from error
     return True
 
@@ -120,7 +116,7 @@ def make_job(
     options.view_as(TestOptions).dry_run = True
     pipeline = _make_pipeline(define, options)
     if remote_engines.is_dataflow(options):
-        result: Any = pipeline.run()
+        result: Any = pipeline.run()  # of the runner's own kind
         return result.job.proto_pipeline
     return pipeline.to_runner_api()
 

@@ -114,9 +114,9 @@ def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401 
 
 
 def list_errors(options: PipelineOptions) -> tuple[type[Exception], ...]:
-    """Return what an engine raises beside RuntimeError when a job cannot be done."""
+    """Return what an engine raises when a job cannot be done."""
     if not is_dataflow(options):
-        return ()
+        return (RuntimeError,)
     # They take a while to import, and only Dataflow raises them.
     from apache_beam.runners.dataflow.dataflow_runner import (  # noqa: PLC0415
         DataflowRuntimeException,
@@ -124,4 +124,4 @@ def list_errors(options: PipelineOptions) -> tuple[type[Exception], ...]:
     from google.api_core.exceptions import GoogleAPIError  # noqa: PLC0415
     from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
 
-    return DataflowRuntimeException, GoogleAPIError, GoogleAuthError
+    return RuntimeError, DataflowRuntimeException, GoogleAPIError, GoogleAuthError
