@@ -28,6 +28,7 @@ os.environ |= {
     "AIRFLOW_HOME": HOME.name,
     "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # what an emulated bucket has not
     "PYTHONPATH": str(ROOT),  # of the program, wherever its interpreter lies
 }
 sys.path.append(str(DAGS))  # as Airflow does

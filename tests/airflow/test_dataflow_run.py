@@ -58,6 +58,7 @@ def launches(monkeypatch):
 
     hook, later = dataflow.DataflowHook, dataflow.AsyncDataflowHook
     monkeypatch.setattr(hook, "launch_job_with_flex_template", launch)
+    monkeypatch.setattr(hook, "get_job", lambda *_, job_id, **__: {"id": job_id})
     monkeypatch.setattr(later, "get_job_status", is_done)
     return asked
 
