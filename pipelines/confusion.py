@@ -3,13 +3,12 @@
 import dataclasses
 import functools
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.options import exit_codes, flag, parse
-from pipelines.outputs import find_folder_problems
+from pipelines.outputs import check_bucket, find_folder_problems
+from pipelines.storing import StoreFlags, settle
 from transforms import storage
 from transforms.confusion import confusion_images, confusion_matrix, confusion_picture
 from transforms.confusion.confusion_images import Surveyed
@@ -26,7 +25,7 @@ _MAX_UNDECIDED_SHARE = 0.02  # above it the five classes tell too little
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ConfusionOptions:
+class ConfusionOptions(StoreFlags):
     """Count which classes models take for each other, as --grouping=confusion needs it.
 
     Groups made of confusion_a.npz can be judged on confusion_b.npz.
@@ -48,6 +47,7 @@ class ConfusionOptions:
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""
+        yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
 
 
@@ -83,11 +83,8 @@ def tally_predictions(
     options = engine.make_beam_options(beam_flags)
     if problems := list(remote_engines.find_own_folder_problems(options, _PROG)):
         raise UsageError("\n".join(problems))
-    place = Path(output).absolute()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{place.name}.", dir=place.parent
-    ) as folder:
+    place = storage.absolute(output)
+    with storage.scratch_folder(place, f".{place.rpartition('/')[2]}.") as folder:
         file = f"{folder}/tally.npz"
         define = functools.partial(
             define_pipeline, pieces=pieces, plan=plan, output=file
@@ -153,6 +150,8 @@ def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     with exit_codes():
         options, _, beam_flags = parse(ConfusionOptions, argv, prog=_PROG)
+        beam_flags = settle(options, beam_flags)
+        check_bucket(options.output)
         surveyed = confusion_images.survey(options.predictions, seed=options.seed)
         plan = TallyPlan(
             surveyed.wnids, surveyed.cutoffs, options.seed, is_soft=options.soft
@@ -166,7 +165,7 @@ def main(argv: Sequence[str]) -> None:
     for line in _describe(surveyed, tally, is_soft=options.soft):
         sys.stderr.write(f"{line}\n")
     sys.stderr.write(f"{_count_errors(whole, is_soft=options.soft)}\n")
-    sys.stdout.write(f"{Path(options.output).absolute()}\n")
+    sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":

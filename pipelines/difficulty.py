@@ -3,10 +3,10 @@
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from pipelines.options import exit_codes, flag, parse
-from pipelines.outputs import find_folder_problems
+from pipelines.outputs import check_bucket, find_folder_problems
+from pipelines.storing import StoreFlags, settle
 from transforms import storage
 from transforms.difficulty import importing, joining
 from transforms.pages import difficulty as difficulty_page
@@ -18,7 +18,7 @@ TABLE = "difficulty.parquet"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DifficultyOptions:
+class DifficultyOptions(StoreFlags):
     """Give every image a difficulty, as --sampling=difficulty needs it."""
 
     predictions: tuple[str, ...] = flag(
@@ -44,6 +44,7 @@ class DifficultyOptions:
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""
+        yield from self.find_store_problems()
         if bool(self.predictions) == bool(self.scores):
             yield "--predictions: give either these, or --scores"
         yield from find_folder_problems(self.output)
@@ -86,8 +87,10 @@ def main(argv: Sequence[str]) -> None:
         options, _, _ = parse(
             DifficultyOptions, argv, prog=_PROG, takes_beam_flags=False
         )
+        settle(options)
+        check_bucket(options.output)
         measure(options)
-    sys.stdout.write(f"{Path(options.output).absolute()}\n")
+    sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.options import exit_codes, flag, parse
-from pipelines.outputs import find_folder_problems
+from pipelines.outputs import check_bucket, find_folder_problems
+from pipelines.storing import StoreFlags, settle
 
 if TYPE_CHECKING:
     from transforms.scoring.report import Evaluation
@@ -17,7 +17,7 @@ _KINDS = ("full", "predictions", "accuracies")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
+class EvaluateOptions(StoreFlags):
     """Tell how well a subset ranks models as the full set does.
 
     By curves of models trained on both (--full, --subset), by predictions of models
@@ -86,6 +86,7 @@ class EvaluateOptions:
             if getattr(self, one) and not getattr(self, other):
                 yield f"--{other}: is required with --{one} ({what})"
         yield from self._find_table_problems()
+        yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
 
     def _find_table_problems(self) -> Iterator[str]:
@@ -127,7 +128,7 @@ def evaluate(options: EvaluateOptions) -> str:
         sys.stderr.write(f"warning: {warning}\n")
     for line in summarize(found):
         sys.stderr.write(f"{line}\n")
-    root = str(Path(options.output).absolute())
+    root = storage.absolute(options.output)
     storage.write(root, "report.json", make_report(found, seed=options.seed))
     storage.write(root, "report.html", make_page(found))
     return root
@@ -164,6 +165,8 @@ def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     with exit_codes():
         options, _, _ = parse(EvaluateOptions, argv, prog=_PROG, takes_beam_flags=False)
+        settle(options)
+        check_bucket(options.output)
         root = evaluate(options)
     sys.stdout.write(f"{root}\n")
 

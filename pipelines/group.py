@@ -11,6 +11,8 @@ from typing import Any
 from pipelines import classes, group_comparison, group_report, presets
 from pipelines.classes import GroupingFlags
 from pipelines.options import exit_codes, flag, parse
+from pipelines.outputs import check_bucket
+from pipelines.storing import StoreFlags, settle
 from transforms import grouping, storage
 from transforms.datasets import to_json
 from transforms.labels import class_lists, wordnet
@@ -24,7 +26,7 @@ _PROG = "python -m pipelines.group"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GroupOptions(GroupingFlags):
+class GroupOptions(GroupingFlags, StoreFlags):
     """Group the classes of an index, or the 1000, without reading an image."""
 
     index: str | None = flag(
@@ -51,6 +53,7 @@ class GroupOptions(GroupingFlags):
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""
+        yield from self.find_store_problems()
         if not (self.output or self.export_starter or self.compare):
             yield "--output: is required (a folder), or --export_starter, or --compare"
         for name in ("output", "export_starter"):
@@ -101,7 +104,7 @@ def write_groups(
         quality=group_report.describe_quality(captured),
         paths=group_report.find_paths(table, options.grouping),
     )
-    root = str(Path(options.output or "").absolute())
+    root = storage.absolute(options.output or "")
     storage.write(root, "groups.csv", groups.to_csv(table))
     storage.write(root, "groups.json", to_json(described))
     storage.write(root, "groups.html", make_page(page))
@@ -146,8 +149,8 @@ def export_starter(
         place = " > ".join(namer.name_path(c.wnid)) if c.wnid in known else ""
         row = [c.class_index, c.wnid, c.name, place, label_of.get(c.wnid, "")]
         writer.writerow(row)
-    target = Path(path).absolute()
-    storage.write(str(target.parent), target.name, text.getvalue().encode())
+    folder, _, name = storage.absolute(path).rpartition("/")
+    storage.write(folder, name, text.getvalue().encode())
     sys.stderr.write(
         f"edit the column `group` of {path}, then build with --grouping=manual "
         f"--groups={path}\n"
@@ -171,6 +174,9 @@ def main(argv: Sequence[str]) -> None:
             methods=method_options(),
             takes_beam_flags=False,
         )
+        settle(options)
+        check_bucket(options.output)
+        check_bucket(options.export_starter)
         told = _run(presets.expand(options), own)
     sys.stdout.write(f"{told}\n")
 
@@ -188,13 +194,13 @@ def _run(options: GroupOptions, own: Mapping[str, Any]) -> str:
         )
     if not options.grouping:
         export_starter(held, options.export_starter or "", None)
-        return str(Path(options.export_starter or "").absolute())
+        return storage.absolute(options.export_starter or "")
     chosen = own.get("grouping") or classes.load_options(options.grouping)
     table, result = classes.group_classes(held, options, chosen)
     if options.export_starter:
         export_starter(held, options.export_starter, table)
         if not options.output:
-            return str(Path(options.export_starter).absolute())
+            return storage.absolute(options.export_starter)
     return write_groups(options, held, table, result, chosen)
 
 

@@ -3,13 +3,39 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from transforms.records import UsageError
+from transforms.store_clients import parse
+
 
 def find_folder_problems(output: str | None) -> Iterator[str]:
-    """Say why tables and pages cannot be written into a folder on this machine."""
+    """Say why nothing can be written into a folder, as far as its name tells."""
     if not output:
         return
-    place = Path(output)
     if "://" in output:
-        yield f"--output {output}: is in a bucket; name a folder on this machine"
-    elif any(parent.is_file() for parent in (place, *place.parents)):
+        try:
+            parse(output)
+        except UsageError as error:
+            yield f"--output {error}"
+        return
+    place = Path(output)
+    if any(parent.is_file() for parent in (place, *place.parents)):
         yield f"--output {output}: lies in or is a file; name a folder"
+
+
+def check_bucket(output: str | None) -> None:
+    """See that the bucket of an output answers, before all work; local ones are fine.
+
+    Raises: UsageError: it does not.
+    """
+    if not output or "://" not in output:
+        return
+    # pyarrow, which this imports, takes a second that --help has not.
+    from transforms import storage  # noqa: PLC0415
+
+    try:
+        storage.check_bucket(output)
+    except OSError as error:
+        raise UsageError(
+            f"--output {output}: nothing can be written there ({error.strerror}); name "
+            "another place"
+        ) from error

@@ -4,13 +4,13 @@ import dataclasses
 import functools
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.options import exit_codes, flag, parse
+from pipelines.outputs import check_bucket
 from pipelines.predicting import checking, outcome
 from pipelines.storing import StoreFlags, settle
 from transforms import storage
@@ -75,8 +75,6 @@ class PredictOptions(StoreFlags):
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""
         yield from self.find_store_problems()
-        if storage.is_remote(self.output or ""):
-            yield f"--output {self.output}: is no local file; name one"
         if self.output and not self.output.endswith(".parquet"):
             yield f"--output {self.output}: must end in .parquet"
         if self.output and Path(self.output).is_dir():
@@ -120,17 +118,15 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
       JobError: what went wrong later.
     """
     models, list_images = _check(options, beam_flags)
-    place = Path(options.output).absolute()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{place.name}.", dir=place.parent
-    ) as scratch:
+    check_bucket(options.output)
+    place = storage.absolute(options.output)
+    with storage.scratch_folder(place, f".{place.rpartition('/')[2]}.") as scratch:
         source = checking.choose_images(list_images(scratch), models)
         parts = _ask(options, models, source, beam_flags=beam_flags, scratch=scratch)
         return outcome.write_outcome(
             parts,
             models,
-            str(place),
+            place,
             num_images=len(source.table),
             max_failure_fraction=options.max_failure_fraction,
         )
@@ -222,7 +218,7 @@ def main(argv: Sequence[str]) -> None:
         told = predict(options, settle(options, beam_flags))
     for line in told:
         sys.stderr.write(f"{line}\n")
-    sys.stdout.write(f"{Path(options.output).absolute()}\n")
+    sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import shutil
 import sys
@@ -12,10 +13,12 @@ from tqdm import tqdm
 
 from pipelines import spelling
 from pipelines.options import exit_codes, flag, parse
-from pipelines.outputs import find_folder_problems
+from pipelines.outputs import check_bucket, find_folder_problems
+from pipelines.storing import StoreFlags, settle
+from transforms import storage
 from transforms.records import UsageError
 from transforms.tables.curves import CurveRow
-from transforms.training import architectures, checkpoint, training_set
+from transforms.training import architectures, checkpoint, copying, training_set
 from transforms.training.settings import TrainSettings, is_finished
 from transforms.training.training_set import TrainingSet
 
@@ -25,7 +28,7 @@ _PRECISIONS = ("auto", "true", "false")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainOptions:
+class TrainOptions(StoreFlags):
     """Train models on a subset, and follow how right they are after every epoch.
 
     What was stopped goes on, behind its last whole epoch, with the same command.
@@ -71,6 +74,7 @@ class TrainOptions:
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""
+        yield from self.find_store_problems()
         yield from self._find_model_problems()
         yield from self._find_rate_problems()
         for name, most in (("epochs", 10_000), ("batch_size", 65_536)):
@@ -138,10 +142,14 @@ def make_settings(options: TrainOptions, found: TrainingSet) -> list[TrainSettin
 
 
 def find_unfinished(
-    output: str, all_settings: Sequence[TrainSettings]
+    output: str, all_settings: Sequence[TrainSettings], *, named: str
 ) -> dict[str, TrainSettings]:
     """Return what is still to be trained, by its folder.
 
+    Args:
+      output: the folder of all models.
+      all_settings: of those that are wanted.
+      named: what the user calls that folder.
     Raises: UsageError: folders hold something else; models cannot take the pictures.
     """
     unfinished = {}
@@ -150,7 +158,8 @@ def find_unfinished(
         folder = str(Path(output, settings.model, f"seed{settings.seed}"))
         try:
             if is_finished(folder, settings):
-                sys.stderr.write(f"{folder} is finished\n")
+                shown = f"{named}{folder.removeprefix(output)}"
+                sys.stderr.write(f"{shown} is finished\n")
                 # a run may have been stopped before it tidied up
                 shutil.rmtree(Path(folder, checkpoint.FOLDER), ignore_errors=True)
             else:
@@ -182,9 +191,17 @@ def check_sizes(all_settings: Sequence[TrainSettings], num_classes: int) -> None
         raise UsageError("\n".join(problems))
 
 
-def train(found: TrainingSet, unfinished: Mapping[str, TrainSettings]) -> None:
+def train(
+    found: TrainingSet,
+    unfinished: Mapping[str, TrainSettings],
+    bring: Callable[[str], None],
+) -> None:
     """Train all models.
 
+    Args:
+      found: what they are trained on.
+      unfinished: how each is trained, by its folder.
+      bring: called with a folder when something is to be kept of it.
     Raises: UsageError, JobError: what is found before and after training begins.
     """
     from transforms.models import tensorflow_start  # noqa: PLC0415  # with TensorFlow
@@ -197,7 +214,10 @@ def train(found: TrainingSet, unfinished: Mapping[str, TrainSettings]) -> None:
     with _show_progress(passes * len(found.train_keys)) as tell:
         runner = Runner(found, tell=tell, report=_report)
         for folder, settings in unfinished.items():
-            best = runner.run(settings, folder).rows[-1]
+            try:
+                best = runner.run(settings, folder).rows[-1]
+            finally:
+                bring(folder)
             tqdm.write(
                 f"{settings.model}: {best.validation_accuracy:.4f} of "
                 f"{best.validation_images} images right, with learning rate "
@@ -229,16 +249,25 @@ def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     with exit_codes(when_stopped="stopped; the same command goes on from there"):
         options, _, _ = parse(TrainOptions, argv, prog=_PROG, takes_beam_flags=False)
-        found = training_set.read_training_set(
-            options.dataset,
-            train_split=options.train_split,
-            validation_split=options.validation_split,
-        )
-        settings = make_settings(options, found)
-        unfinished = find_unfinished(options.output, settings)
-        if unfinished:
-            train(found, unfinished)
-    sys.stdout.write(f"{Path(options.output).absolute()}\n")
+        settle(options)
+        check_bucket(options.output)
+        with (
+            copying.of_dataset(options.dataset, options.validation_split) as dataset,
+            copying.of_models(options.output, options.names) as output,
+        ):
+            found = training_set.read_training_set(
+                dataset,
+                train_split=options.train_split,
+                validation_split=options.validation_split,
+            )
+            settings = make_settings(options, found)
+            unfinished = find_unfinished(output, settings, named=options.output)
+            if unfinished:
+                bring = functools.partial(
+                    copying.bring_back, output=output, target=options.output
+                )
+                train(found, unfinished, bring)
+    sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ MAX_RANGE_BYTES = 1 << 28
 # Threads that read from a bucket: they wait far longer than they work.
 _READERS_OF_BUCKETS = 16
 
+COPY_BYTES = stores.CHUNK_BYTES  # one request of a file that is read whole
+
 is_remote = stores.is_remote
 
 

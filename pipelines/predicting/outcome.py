@@ -4,7 +4,7 @@ import functools
 import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from transforms import storage
@@ -79,12 +79,12 @@ def check_failures(
 
 def _write_failures(failures: Sequence[Failure], output: str) -> None:
     """Write what could not be read beside the table; nothing when all could."""
-    place = Path(output).absolute()
-    path = place.with_name(f"{place.stem}.failures.csv")
-    path.unlink(missing_ok=True)  # of an earlier run
+    folder, _, file = storage.absolute(output).rpartition("/")
+    name = f"{PurePath(file).stem}.failures.csv"
+    storage.remove_file(f"{folder}/{name}")  # of an earlier run
     if failures:
-        storage.write(str(place.parent), path.name, manifest.write_failures(failures))
-        sys.stderr.write(f"{len(failures)} images cannot be read: {path}\n")
+        storage.write(folder, name, manifest.write_failures(failures))
+        sys.stderr.write(f"{len(failures)} images cannot be read: {folder}/{name}\n")
 
 
 def describe_tally(asked: AskedModel, tally: Tally) -> Iterator[str]:

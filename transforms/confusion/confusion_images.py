@@ -6,7 +6,7 @@ image is counted twice. Only keys and labels are read here.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import seeds
+from transforms import seeds, storage
 from transforms.confusion.confusion_file import MAX_CLASSES
 from transforms.confusion.confusion_tally import Cutoff, Piece
 from transforms.labels.classes import is_wnid, load_classes
@@ -95,7 +95,7 @@ def survey(paths: Sequence[str], *, seed: int) -> Surveyed:
         raise UsageError("\n".join(f"--predictions {problem}" for problem in problems))
     return Surveyed(
         pieces=tuple(
-            Piece(str(Path(file.path).absolute()), number)
+            Piece(storage.absolute(file.path), number)
             for file in files
             for number in range(file.num_pieces)
         ),
@@ -148,7 +148,8 @@ def _read_parquet(path: str) -> _File:
     described = prediction_rows.describe(path)
     names = ["key", *_REPEATED, "seen"]
     try:
-        rows = pq.read_table(path, columns=names, read_dictionary=list(_REPEATED))
+        file = storage.for_arrow(path)
+        rows = pq.read_table(file, columns=names, read_dictionary=list(_REPEATED))
         rows.validate(full=True)  # texts may be no UTF-8
     except (pa.ArrowException, OSError) as error:
         raise UsageError(

@@ -81,7 +81,7 @@ def _read(path: str, columns: Sequence[str]) -> pa.Table:
         if suffix == ".csv":
             table = _read_csv(storage.read(path), columns)
         elif suffix == ".parquet":
-            table = pq.read_table(path)
+            table = pq.read_table(storage.for_arrow(path))
         else:
             raise UsageError(f"--scores {path}: scores are files of .csv, .parquet")
         for name in columns:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from transforms import storage
 from transforms.records import UsageError
 from transforms.tables import difficulty_table, predictions_table
 from transforms.tables.predictions_table import ScoredModel
@@ -62,7 +63,7 @@ def join(paths: Sequence[str]) -> Joined:
 
 
 def _read(path: str) -> pa.Table:
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(storage.for_arrow(path))
     if not 0 < file.metadata.num_rows <= _MAX_ROWS:
         raise UsageError(
             f"{path}: has {file.metadata.num_rows} rows, of 1 to {_MAX_ROWS}; make it "

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from transforms import storage
 from transforms.datasets import to_json
@@ -23,9 +23,9 @@ MINIMAL_CARD = """\
 
 def find_card(path: str) -> str:
     """Return the path of the card that lies beside a model; "" without one."""
-    place = Path(path).absolute()
-    beside = (place.with_name(f"{place.stem}.json"), place.with_name(CARD))
-    return next((str(card) for card in beside if storage.exists(str(card))), "")
+    folder, _, name = storage.absolute(path).rpartition("/")
+    beside = (f"{folder}/{PurePath(name).stem}.json", f"{folder}/{CARD}")
+    return next(filter(storage.exists, beside), "")
 
 
 def describe_model(path: str, card_path: str, groups: GroupTable | None) -> AskedModel:
@@ -87,7 +87,7 @@ def _find_keys(card: ModelCard, card_path: str) -> str:
             f"{card_path}: trained_on.keys_file {name!r} must be the name of a file "
             "beside the card"
         )
-    keys = str(Path(card_path).with_name(name))
+    keys = f"{storage.absolute(card_path).rpartition('/')[0]}/{name}"
     if not storage.exists(keys):
         raise UsageError(
             f"{card_path}: trained_on.keys_file {name} is not beside it; bring it "

@@ -70,7 +70,7 @@ def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
     if not keys_file:
         return pa.nulls(len(keys), pa.bool_())
     try:
-        file = pq.ParquetFile(keys_file)
+        file = pq.ParquetFile(storage.for_arrow(keys_file))
         if file.metadata.num_rows > _MAX_KEYS:
             raise UsageError(f"{keys_file}: holds more keys than ImageNet has images")
         known = file.read(columns=["key"])["key"].cast(pa.string())

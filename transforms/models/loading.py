@@ -2,14 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
-from transforms import storage
+from transforms import local_copies, storage
 from transforms.models import keras_file, onnx_file, saved_model
 from transforms.models.loaded import LoadedModel, ModelError
 
 _MODULES = {".keras": keras_file, ".onnx": onnx_file}
 _KINDS = ".keras, .onnx, or the folder of a SavedModel"
+_WEIGHTS = ".data"  # of an ONNX model, in a file of their own
 _SAVE_AS_KERAS = "save it with model.save('NAME.keras')"
 _REFUSED: Mapping[str, str] = {
     ".h5": f"HDF5 files can hold code; {_SAVE_AS_KERAS}",
@@ -31,7 +32,7 @@ def check_kind(path: str) -> None:
     if not storage.exists(path):
         raise ModelError("no such file or folder")
     if storage.is_folder(path):
-        if not Path(path, saved_model.GRAPH).is_file():
+        if not storage.is_file(f"{path}/{saved_model.GRAPH}"):
             raise ModelError(f"is a folder without {saved_model.GRAPH}; give {_KINDS}")
     elif suffix in _REFUSED:
         raise ModelError(f"is refused: {_REFUSED[suffix]}")
@@ -44,20 +45,19 @@ def find_model_id(path: str) -> str:
 
     Those are the files of a folder, and NAME.onnx.data with the weights of NAME.onnx.
     """
-    place = Path(path)
     if storage.is_folder(path):
-        files = {name: place / name for name in storage.list_files(path)}
-    elif (weights := Path(f"{path}.data")).is_file():
-        files = {place.suffix: place, ".data": weights}
+        files = {name: f"{path}/{name}" for name in storage.list_files(path)}
+    elif storage.is_file(weights := f"{path}{_WEIGHTS}"):
+        files = {PurePath(path).suffix: path, _WEIGHTS: weights}
     else:
-        return _hash(place)
+        return _hash(path)
     lines = "".join(f"{_hash(file)} {name}\n" for name, file in files.items())
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _hash(path: str) -> str:
+    with storage.open_input(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def load(path: str, given: Sequence[int], num_outputs: int) -> LoadedModel:
@@ -70,5 +70,7 @@ def load(path: str, given: Sequence[int], num_outputs: int) -> LoadedModel:
     Raises: ModelError: it cannot be loaded safely, or does not fit.
     """
     if storage.is_folder(path):
-        return saved_model.load(path, given, num_outputs)
-    return _MODULES[PurePath(path).suffix.lower()].load(path, given, num_outputs)
+        with local_copies.of_folder(path) as folder:
+            return saved_model.load(folder, given, num_outputs)
+    with local_copies.of_file(path, beside=(_WEIGHTS,)) as file:
+        return _MODULES[PurePath(path).suffix.lower()].load(file, given, num_outputs)

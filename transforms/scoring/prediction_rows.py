@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from transforms import storage
 from transforms.labels.classes import is_wnid
 from transforms.records import UsageError
 from transforms.tables import predictions_table
@@ -95,7 +96,7 @@ def describe(path: str) -> Description:
     Raises: UsageError: what is wrong with it, a line each that starts with the path.
     """
     models = predictions_table.read_models(path)
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(storage.for_arrow(path))
     names = Counter((str(model.model), str(model.model_id)) for model in models)
     problems = [
         f"lists the model {name} more than once; {REMEDY}"
@@ -167,7 +168,7 @@ def read_batches(
         longest = max(len(model.classes) for model in described.models)
         num_rows = max(1, min(num_rows, _BATCH_NUMBERS // longest))
     try:
-        for part in pq.ParquetFile(path).iter_batches(
+        for part in pq.ParquetFile(storage.for_arrow(path)).iter_batches(
             num_rows, row_groups=list(row_groups), columns=names
         ):
             table = pa.Table.from_batches([part])

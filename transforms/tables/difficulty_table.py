@@ -1,7 +1,5 @@
 """How difficult images are ↔ a Parquet file: one row an image, by key."""
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -45,14 +43,8 @@ def find_percent(p_correct: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
 
 def write_table(table: pa.Table, output: str) -> None:
     """Write a table sorted by key, which appears whole or not at all."""
-    place = Path(output)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.tmp")
-    try:
-        pq.write_table(table.cast(SCHEMA).sort_by("key"), temporary, compression="zstd")
-        temporary.replace(place)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storage.replacing(output) as file:
+        pq.write_table(table.cast(SCHEMA).sort_by("key"), file, compression="zstd")
 
 
 def read_table(path: str) -> pa.Table:
@@ -67,14 +59,14 @@ def read_table(path: str) -> pa.Table:
     if storage.is_folder(path):
         raise UsageError(f"{path}: is a folder; name difficulty.parquet in it")
     try:
-        names = pq.read_schema(path).names
+        names = pq.read_schema(storage.for_arrow(path)).names
         if "top5" in names:
             raise UsageError(f"{path}: holds predictions; {_FROM_PREDICTIONS}")
         if missing := sorted({"key", "p_correct"} - set(names)):
             raise UsageError(
                 f"{path}: is no table of difficulty: it has no {missing[0]}; {_REMEDY}"
             )
-        table = pq.read_table(path, columns=["key", "p_correct"])
+        table = pq.read_table(storage.for_arrow(path), columns=["key", "p_correct"])
         table.validate(full=True)  # texts may be no UTF-8
     except (pa.ArrowException, ValueError, OSError) as error:
         raise UsageError(f"{path}: is no table of difficulty; {_REMEDY}") from error

@@ -7,7 +7,6 @@ list of classes that `top5` counts in, stands once in the file's metadata.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -111,10 +110,8 @@ def _to_lists(array: npt.NDArray) -> pa.ListArray:
 
 def write_part(table: pa.Table, path: str) -> None:
     """Write some rows, atomically."""
-    place = Path(path)
-    temporary = place.with_name(f".{place.name}.tmp")
-    pq.write_table(table, temporary, compression="zstd")
-    temporary.replace(place)
+    with storage.replacing(path) as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def merge_parts(
@@ -125,30 +122,24 @@ def merge_parts(
     Row groups have `ROWS_IN_GROUP` rows whatever the parts were, so that the file does
     not tell how the work was dealt out. Returns the number of rows.
     """
-    schema = pq.read_schema(parts[0]) if parts else SCHEMA
+    schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
     described = {"version": _VERSION, "models": [asdict(model) for model in models]}
     schema = schema.with_metadata({_METADATA_KEY: json.dumps(described)})
-    place = Path(output)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.tmp")
     num_rows = 0
-    try:
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            waiting = schema.empty_table()
-            for part in parts:
-                waiting = pa.concat_tables([
-                    waiting,
-                    pq.read_table(part, schema=schema),
-                ])
-                while waiting.num_rows >= ROWS_IN_GROUP:
-                    writer.write_table(waiting.slice(0, ROWS_IN_GROUP).combine_chunks())
-                    waiting = waiting.slice(ROWS_IN_GROUP)
-                    num_rows += ROWS_IN_GROUP
-            writer.write_table(waiting.combine_chunks())
-            num_rows += waiting.num_rows
-        temporary.replace(place)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        storage.replacing(output) as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+        waiting = schema.empty_table()
+        for part in parts:
+            table = pq.read_table(storage.for_arrow(part), schema=schema)
+            waiting = pa.concat_tables([waiting, table])
+            while waiting.num_rows >= ROWS_IN_GROUP:
+                writer.write_table(waiting.slice(0, ROWS_IN_GROUP).combine_chunks())
+                waiting = waiting.slice(ROWS_IN_GROUP)
+                num_rows += ROWS_IN_GROUP
+        writer.write_table(waiting.combine_chunks())
+        num_rows += waiting.num_rows
     return num_rows
 
 
@@ -162,7 +153,7 @@ def read_models(path: str) -> tuple[ScoredModel, ...]:
             f"{path}: no such file; make it with python -m pipelines.predict"
         )
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(storage.for_arrow(path))
         described = json.loads((file.metadata.metadata or {})[_METADATA_KEY])
         version = described["version"]
         models = tuple(
