@@ -114,15 +114,15 @@ def test_saved_models_are_folders_in_a_bucket(amazon, halves, tmp_path):
     wnids = sorted({row["wnid"] for row in building.manifest(halves)})
     making_models.write_card(tmp_path / "models" / "saved.json", wnids)
     upload(tmp_path / "models", f"{amazon}/models")
-    for root, output in ((amazon, f"{amazon}/p.parquet"), (tmp_path, "l.parquet")):
-        output = output if root is amazon else str(tmp_path / output)
+    for root in (amazon, str(tmp_path)):
+        output = f"{root}/predictions.parquet"
         model = f"{root}/models/saved"
         predict.main(
             flags(input=halves, split="validation", model=model, output=output)
         )
     first, second = (
-        pq.read_table(storage.for_arrow(path))
-        for path in (f"{amazon}/p.parquet", str(tmp_path / "l.parquet"))
+        pq.read_table(storage.for_arrow(f"{root}/predictions.parquet"))
+        for root in (amazon, str(tmp_path))
     )
     assert first.num_rows == 30
     assert first.equals(second)
