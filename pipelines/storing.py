@@ -40,7 +40,12 @@ class StoreFlags:
     def find_store_problems(self) -> Iterator[str]:
         """Yield what is wrong with these flags."""
         endpoint = self.store_endpoint
-        if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+        if endpoint is not None and {"@", "?"} & set(endpoint):
+            yield (  # what stands there may be secret, and flags are logged
+                "--store_endpoint: must be an address alone; keys are taken from the "
+                "environment"
+            )
+        elif endpoint is not None and not endpoint.startswith(("http://", "https://")):
             yield f"--store_endpoint {endpoint}: must begin with https:// or http://"
 
 

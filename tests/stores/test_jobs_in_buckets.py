@@ -114,16 +114,12 @@ def test_saved_models_are_folders_in_a_bucket(amazon, halves, tmp_path):
     wnids = sorted({row["wnid"] for row in building.manifest(halves)})
     making_models.write_card(tmp_path / "models" / "saved.json", wnids)
     upload(tmp_path / "models", f"{amazon}/models")
+    tables = []
     for root in (amazon, str(tmp_path)):
-        output = f"{root}/predictions.parquet"
-        model = f"{root}/models/saved"
-        predict.main(
-            flags(input=halves, split="validation", model=model, output=output)
-        )
-    first, second = (
-        pq.read_table(storage.for_arrow(f"{root}/predictions.parquet"))
-        for root in (amazon, str(tmp_path))
-    )
+        where = {"model": f"{root}/models/saved", "output": f"{root}/p.parquet"}
+        predict.main(flags(input=halves, split="validation", **where))
+        tables.append(pq.read_table(storage.for_arrow(where["output"])))
+    first, second = tables
     assert first.num_rows == 30
     assert first.equals(second)
 
@@ -144,12 +140,11 @@ def tables(class_folders, tmp_path):
         )
     )
     (tmp_path / "index.parquet").rename(tmp_path / "tables/index.parquet")
-    for which, subset_id in (("full", ""), ("small", making_curves.SUBSET_ID)):
+    ids = {"full": making_curves.FULL_ID, "small": making_curves.SUBSET_ID}
+    for which, subset_id in ids.items():
         for number, name in enumerate("abc"):
             curve = {name: [0.5 - 0.05 * number, 0.9 - 0.05 * number]}
-            made = making_curves.rows(
-                curve, **{"subset_id": subset_id} if subset_id else {}
-            )
+            made = making_curves.rows(curve, subset_id=subset_id)
             making_curves.write(tmp_path / f"tables/{which}/{name}/curves.csv", made)
     return tmp_path / "tables"
 
