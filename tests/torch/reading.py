@@ -84,11 +84,19 @@ def read_timm_wds(directory: Path, split: str, workers: int) -> list[SeenImage]:
 
 
 def read_timm_tfds(directory: Path, split: str, workers: int) -> list[SeenImage]:
-    """Read in a new process: TensorFlow hangs in a fork of one that has used it."""
+    """Read in a new process: TensorFlow cannot go on in a fork of one that used it.
+
+    In there timm's loader processes are forks again, as they are for its users.
+    """
     name, root = f"tfds/{_name(directory)}", directory.parent.parent
     if not workers:
         return _read_timm_stream(name, root, split, workers)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+    with ProcessPoolExecutor(
+        1,
+        multiprocessing.get_context("spawn"),
+        initializer=multiprocessing.set_start_method,
+        initargs=("fork", True),
+    ) as process:
         return process.submit(_read_timm_stream, name, root, split, workers).result()
 
 
