@@ -123,7 +123,7 @@ def attack(folder: Path, num_train: int, num_validation: int) -> None:
         *("--grouping", "all_classes", "--min_validation_images", num_validation),
         *("--image_size", 8, "--images_per_shard", 10_000, "--name", "large"),
     ).strip()
-    run("verify", dataset, "--readers", "webdataset")
+    sys.stdout.write(run("verify", dataset, "--readers", "webdataset"))
 
 
 if __name__ == "__main__":
