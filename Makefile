@@ -3,13 +3,16 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help install install-dev demo chain test package lint format clean
+.PHONY: help install install-dev demo chain test test-torch test-airflow engines bench \
+  torture audit package lint format clean
 
 help:
 	@echo "make demo    install, and build a small subset of a drawn miniature ImageNet"
 	@echo "make chain   from raw images to a subset made flat by difficulty: models, predictions,"
 	@echo "             confusion, groups; on the miniature, or IMAGENET=... N=20 M=5000"
-	@echo "make test    install, check and test everything"
+	@echo "make test    install, check and test everything but what follows"
+	@echo "make engines, test-torch, test-airflow   large suites, each with its own packages"
+	@echo "make bench, torture, audit   speed; attacks that take hours; known vulnerabilities"
 	@echo "make lint    ruff and mypy;  make format  ruff format"
 
 $(BIN)/python:
@@ -81,6 +84,46 @@ test: lint
 	$(BIN)/pytest $(MARKED) --numprocesses=2 --dist=worksteal --cov=pipelines --cov=transforms --cov-branch \
 	  --cov-report=term:skip-covered --durations=10
 
+# Engines that Beam's package does not bring; their tests are skipped until they are there.
+engines: install
+	$(RUN) tests/engines/install.py
+
+# Readers on torch: gigabytes, of which the project needs nothing.
+.venv-torch/installed: tests/torch/requirements.txt .venv/installed-dev
+	$(BIN)/pip install --quiet --no-deps --upgrade --target .venv-torch --requirement $<
+	@touch $@
+
+test-torch: .venv-torch/installed
+	PYTHONPATH=$(CURDIR)/.venv-torch $(BIN)/pytest tests/torch
+
+# Airflow lives apart from the program, which its DAGs call.
+.venv-airflow/installed: deploy/airflow/requirements.txt
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/pip install --quiet --no-deps --requirement $<
+	@touch $@
+
+test-airflow: .venv-airflow/installed install-dev
+	.venv-airflow/bin/python -m pytest --confcutdir=tests/airflow tests/airflow
+
+# On a quiet machine; an hour.
+bench: install-dev
+	$(RUN) -m tests.benchmarks --write docs/benchmarks.md
+
+# Hours.
+torture: install-dev
+	$(RUN) -m tests.torture.bad_images
+	$(RUN) -m tests.torture.hostile_archives --whole
+	$(RUN) -m tests.torture.fuzz_parsers
+	$(BIN)/pytest --timeout=0 $(wildcard tests/torture/kill_*.py tests/torture/*_faults.py) \
+	  tests/torture/accounting.py tests/torture/full_disks.py
+	$(RUN) -m tests.torture.large_build build/torture
+
+audit: install-dev
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet bandit pip-audit
+	.venv-audit/bin/bandit --quiet --recursive pipelines transforms
+	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
 # The wheel alone, in a folder of its own, must build the demonstration.
 package: install-dev
 	rm -rf build
@@ -89,4 +132,4 @@ package: install-dev
 	cd build && PYTHONPATH=installed ../$(RUN) -m pipelines.build --output demonstration
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-* .engines build dist *.egg-info
