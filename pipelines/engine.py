@@ -74,9 +74,8 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> Non
     pipeline = beam.Pipeline(options=options)
     define(pipeline)
     # What a step raises is raised here too; Beam's log would only say it twice.
-    for name in ("apache_beam", "PrismRunner"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger().addFilter(_is_not_beams)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    portable_engines.silence()
     try:
         pipeline.run().wait_until_finish()
     except (UsageError, JobError) as error:
@@ -97,8 +96,3 @@ def _translate(error: RuntimeError) -> BaseException:
         if match.group(1) == "JobError":
             return JobError(message)
     return JobError(found[-1].group(0) if found else str(error))
-
-
-def _is_not_beams(record: logging.LogRecord) -> bool:
-    """Drop what an engine's job server says, which Beam logs under no name."""
-    return record.module != "portable_runner"
