@@ -90,9 +90,8 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
     """
     pipeline = _make_pipeline(define, options)
     # What a step raises is raised here too; Beam's log would only say it twice.
-    for name in ("apache_beam", "PrismRunner"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger().addFilter(_is_not_beams)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    portable_engines.silence()
     try:
         result = pipeline.run()
         # A template's launcher is given the job as a file, and submits it.
@@ -144,8 +143,3 @@ def _translate(error: Exception) -> BaseException:
         if match.group(1) == "JobError":
             return JobError(message)
     return JobError(found[-1].group(0) if found else str(error))
-
-
-def _is_not_beams(record: logging.LogRecord) -> bool:
-    """Drop what an engine's job server says, which Beam logs under no name."""
-    return record.module != "portable_runner"

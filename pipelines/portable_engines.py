@@ -1,5 +1,6 @@
-"""Beam's flags for engines outside this process → what is wrong with them."""
+"""Engines outside this process: what is wrong with their flags, and their logs."""
 
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,18 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
             f"--environment_config {pool}: nobody answers there; start a worker pool: "
             "python -m apache_beam.runners.worker.worker_pool_main --service_port=PORT"
         )
+
+
+def silence() -> None:
+    """Keep off stderr what job servers log: what a step raised, several times over."""
+    # Its level is set anew when the server starts.
+    logging.getLogger("PrismJobServer").disabled = True
+    logging.getLogger().addFilter(_is_not_a_job_servers)
+
+
+def _is_not_a_job_servers(record: logging.LogRecord) -> bool:
+    """Drop a message that Beam passes on under no logger's name."""
+    return record.module != "portable_runner"
 
 
 def _answers(address: str | None) -> bool:
