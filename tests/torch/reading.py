@@ -94,10 +94,13 @@ def read_timm_tfds(directory: Path, split: str, workers: int) -> list[SeenImage]
     with ProcessPoolExecutor(
         1,
         multiprocessing.get_context("spawn"),
-        initializer=multiprocessing.set_start_method,
-        initargs=("fork", True),
+        initializer=_start_by_fork,
     ) as process:
         return process.submit(_read_timm_stream, name, root, split, workers).result()
+
+
+def _start_by_fork() -> None:
+    multiprocessing.set_start_method("fork", force=True)
 
 
 def read_timm_folders(
