@@ -1,6 +1,7 @@
 """The client's CPU of an image that is read from a bucket, by local emulators."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -69,6 +70,7 @@ def _run_amazon() -> Iterator[str]:
     import boto3  # noqa: PLC0415  # as above
     from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     address = "http://{}:{}".format(*server.get_host_and_port())
