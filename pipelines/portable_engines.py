@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.worker import sdk_worker
 
 _FILES = ("prism_location", "flink_job_server_jar", "spark_job_server_jar")
 _TIMEOUT_S = 5.0
@@ -36,11 +37,18 @@ def silence() -> None:
     # Its level is set anew when the server starts.
     logging.getLogger("PrismJobServer").disabled = True
     logging.getLogger().addFilter(_is_not_a_job_servers)
+    # Where steps run in this process (LOOPBACK), Beam also prints it; the name found in
+    # the module hides the builtin one.
+    vars(sdk_worker)["print"] = _say_nothing
 
 
 def _is_not_a_job_servers(record: logging.LogRecord) -> bool:
     """Drop a message that Beam passes on under no logger's name."""
     return record.module != "portable_runner"
+
+
+def _say_nothing(*_: object, **__: object) -> None:
+    """Take what `print` takes."""
 
 
 def _answers(address: str | None) -> bool:
