@@ -8,6 +8,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from apache_beam.transforms.combiners import ToList
 from transforms import formats, paths, storage
 from transforms.datasets import Dataset, LabelInfo, SplitInfo, to_json
 from transforms.pages import card, preview
+from transforms.reading_ahead import read_ahead
 from transforms.records import Failure, JobError, Shard, WrittenFile
 from transforms.tables import groups, manifest, statistics
 from transforms.tables.groups import GroupTable
@@ -132,7 +134,7 @@ def _write_sidecars(
 ) -> dict[str, Any]:
     """Write the manifest and all sidecars; returns the commit mark."""
     root = settings.root
-    parts = [_read_part(settings.work, shard) for shard in shards]
+    parts = list(read_ahead(partial(_read_part, settings.work), shards))
     failures = sorted(failure for part in parts for failure in part.failures)
     check_failures(failures, settings)
     written_splits = {part.shard.split for part in parts if part.num_images}

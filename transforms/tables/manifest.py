@@ -9,12 +9,14 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import storage
+from transforms.reading_ahead import read_ahead
 from transforms.records import Failure, Shard, WrittenFile
 
 SCHEMA = pa.schema([
@@ -123,10 +125,13 @@ def merge_parts(root: str, shards: Sequence[Shard], output: str) -> None:
         storage.replacing(output) as path,
         pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer,
     ):
-        for shard in shards:
-            part = storage.for_arrow(part_path(root, shard))
-            table = pq.read_table(part, schema=SCHEMA)
-            writer.write_table(table.replace_schema_metadata(None))
+        for table in read_ahead(partial(_read_rows, root), shards):
+            writer.write_table(table)
+
+
+def _read_rows(root: str, shard: Shard) -> pa.Table:
+    part = storage.for_arrow(part_path(root, shard))
+    return pq.read_table(part, schema=SCHEMA).replace_schema_metadata(None)
 
 
 def read_rows(path: str, *, columns: Sequence[str] | None = None) -> Iterator[dict]:
