@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from transforms import storage
-from transforms.image_bytes import inflate
 from transforms.records import DataError, UsageError
 
 STORED, DEFLATED = 0, 8
@@ -29,7 +28,6 @@ _ENTRY_MARK, _LOCAL_MARK = b"PK\1\2", b"PK\3\4"
 _MAX_COMMENT, _MAX_16, _MAX_32 = 0xFFFF, 0xFFFF, 0xFFFFFFFF
 _MAX_ENTRY_BYTES = _ENTRY.size + 3 * _MAX_16
 _BLOCK_BYTES = 1 << 22
-_MAX_FILE_BYTES = 1 << 26  # of a member that is read whole: a table of labels
 _ZIP64 = 1  # id of an extra field
 
 
@@ -248,32 +246,6 @@ def with_next(entries: Iterator[Entry]) -> Iterator[tuple[Entry, int | None]]:
         following = next(entries, None)
         yield entry, following.header if following else None
         entry = following
-
-
-def is_inside(path: str) -> bool:
-    """Tell whether a path names a member of a zip: archive.zip/member."""
-    return f"{SUFFIX}/" in path.lower() and not storage.exists(path)
-
-
-def read_file(path: str) -> bytes:
-    """Read a small member whole.
-
-    Raises: UsageError: it is not there, too large or damaged.
-    """
-    end = path.lower().rindex(f"{SUFFIX}/") + len(SUFFIX)
-    archive, name = path[:end], path[end + 1 :]
-    directory = find_directory(archive)
-    for entry in read_entries(archive, directory.start, directory.end):
-        if entry.name == name.encode():
-            member = DataFinder(archive).find(entry, None)
-            if max(entry.compressed, entry.size) > _MAX_FILE_BYTES:
-                raise UsageError(f"{path}: is too large for what it should be")
-            data = _read(archive, member.offset, member.length)
-            try:
-                return inflate(data) if member.is_deflated else data
-            except DataError as error:
-                raise UsageError(f"{path}: {error}") from error
-    raise UsageError(f"{path}: no such member of the zip")
 
 
 def _read(path: str, offset: int, length: int) -> bytes:

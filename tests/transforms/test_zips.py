@@ -196,20 +196,3 @@ def test_what_is_no_whole_zip_is_an_error(tmp_path, cut, expected):
     path.write_bytes(write_two(path)[cut])
     with pytest.raises(UsageError, match=rf"a\.zip: .*{expected}.*again"):
         read_members(path)
-
-
-@pytest.mark.parametrize("name", ["a.zip", "A.ZIP"])
-def test_small_member_is_read_by_its_path(tmp_path, name):
-    write_two(tmp_path / name, compression=zipfile.ZIP_DEFLATED)
-    inside = f"{tmp_path}/{name}/b.JPEG"
-    assert zips.is_inside(inside)
-    assert zips.read_file(inside) == b"two" * 100
-    with pytest.raises(UsageError, match="no such member"):
-        zips.read_file(f"{tmp_path}/{name}/c.JPEG")
-
-
-def test_folder_that_is_called_zip_is_a_folder(tmp_path):
-    (tmp_path / "a.zip").mkdir()
-    path = tmp_path / "a.zip" / "labels.csv"
-    path.write_bytes(b"x")
-    assert not zips.is_inside(str(path))

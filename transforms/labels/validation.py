@@ -9,7 +9,7 @@ from importlib import resources
 
 import numpy as np
 
-from transforms import storage, zips
+from transforms import storage, zip_members
 from transforms.labels import classes
 from transforms.records import UsageError
 
@@ -42,7 +42,11 @@ def read_labels(path: str) -> dict[str, str]:
     Raises: UsageError: no such file, or whatever `parse_labels` finds.
     """
     try:
-        data = zips.read_file(path) if zips.is_inside(path) else storage.read(path)
+        data = (
+            zip_members.read(path)
+            if zip_members.is_inside(path)
+            else storage.read(path)
+        )
         text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file of validation labels") from None
