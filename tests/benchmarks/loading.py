@@ -1,4 +1,4 @@
-"""A dataset's directory → images a second of its shards, and of the same images as files.
+"""A dataset's directory → images a second of its shards, and of the same as files.
 
     python -m tests.benchmarks.loading subsets/demonstration/1.0.0 > loading.json
 
@@ -95,7 +95,7 @@ def write_files(directory: Path, folder: Path) -> list[Path]:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(image)
             files.append(path)
-    return sorted(files, key=lambda path: seeds.order(0, "loading", path.stem))
+    return sorted(files, key=lambda path: seeds.order(0, "shuffle", path.stem))
 
 
 def measure(read: Callable[[], Iterable[Any]], num_images: int, rounds: int) -> float:
