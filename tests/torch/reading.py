@@ -4,6 +4,7 @@ A reader takes (directory, split, number of loader processes) and returns all im
 the split, with pixels in torch's order: unsigned bytes, shape (3, height, width).
 """
 
+import functools
 import io
 import multiprocessing
 from collections.abc import Callable, Iterable
@@ -91,12 +92,15 @@ def read_timm_tfds(directory: Path, split: str, workers: int) -> list[SeenImage]
     name, root = f"tfds/{_name(directory)}", directory.parent.parent
     if not workers:
         return _read_timm_stream(name, root, split, workers)
-    with ProcessPoolExecutor(
-        1,
-        multiprocessing.get_context("spawn"),
-        initializer=_start_by_fork,
-    ) as process:
-        return process.submit(_read_timm_stream, name, root, split, workers).result()
+    reading = _start_process().submit(_read_timm_stream, name, root, split, workers)
+    return reading.result()
+
+
+@functools.cache
+def _start_process() -> ProcessPoolExecutor:
+    """Start one process for all: it uses no TensorFlow, only its own forks do."""
+    new = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, new, initializer=_start_by_fork)
 
 
 def _start_by_fork() -> None:

@@ -1,0 +1,148 @@
+"""A dataset's directory → images a second of its shards, and of the same as files.
+
+    python -m tests.benchmarks.loading subsets/demonstration/1.0.0 > loading.json
+
+One process decodes every training image to an array. Shards are read in order, as
+their readers do; files in a shuffled order, as training has to. Each format is set
+against files with the same decoder: webdataset and Pillow, tf.data and TensorFlow's.
+The best of some rounds counts, all of them on a warm page cache: a cold disk, or a
+bucket, favours shards by more.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from transforms import seeds
+
+SPLIT = "train"
+LIBRARIES = ("pillow", "tensorflow", "webdataset")
+
+
+def read_webdataset(directory: Path) -> Iterable[Any]:
+    import webdataset  # noqa: PLC0415 (each reader needs its own library alone)
+
+    shards = sorted(map(str, (directory / SPLIT).glob("*.tar")))
+    images = webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8")
+    return images.to_tuple("jpg", "cls")
+
+
+def read_files(files: list[Path]) -> Iterable[Any]:
+    for path in files:
+        with Image.open(path) as picture:
+            yield np.asarray(picture.convert("RGB"))
+
+
+def read_tfrecord(directory: Path) -> Iterable[Any]:
+    import tensorflow as tf  # noqa: PLC0415
+
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+    }
+
+    def decode(record: Any) -> Any:
+        example = tf.io.parse_single_example(record, features)
+        return tf.io.decode_jpeg(example["image"], channels=3), example["label"]
+
+    records = sorted(map(str, (directory / "__tfds__").glob(f"*-{SPLIT}.tfrecord-*")))
+    return _in_one_thread(tf.data.TFRecordDataset(records).map(decode))
+
+
+def read_files_with_tensorflow(files: list[Path]) -> Iterable[Any]:
+    import tensorflow as tf  # noqa: PLC0415
+
+    def decode(path: Any) -> Any:
+        return tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+
+    paths = tf.data.Dataset.from_tensor_slices([str(path) for path in files])
+    return _in_one_thread(paths.map(decode))
+
+
+def _in_one_thread(data: Any) -> Iterable[Any]:
+    import tensorflow as tf  # noqa: PLC0415
+
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 1
+    options.autotune.enabled = False
+    return data.with_options(options).as_numpy_iterator()
+
+
+def write_files(directory: Path, folder: Path) -> list[Path]:
+    """Write the training images of a dataset as files; return them shuffled."""
+    table = pq.read_table(
+        directory / "__meta__" / "manifest.parquet",
+        columns=["key", "split", "label", "file", "offset", "length"],
+    )
+    files = []
+    for row in table.to_pylist():
+        if row["split"] == SPLIT:
+            with (directory / row["file"]).open("rb") as shard:
+                shard.seek(row["offset"])
+                image = shard.read(row["length"])
+            path = folder / f"{row['label']:04d}" / f"{row['key']}.JPEG"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(image)
+            files.append(path)
+    return sorted(files, key=lambda path: seeds.order(0, "shuffle", path.stem))
+
+
+def measure(read: Callable[[], Iterable[Any]], num_images: int, rounds: int) -> float:
+    """Return images a second of the best round.
+
+    Raises: ValueError: a reader gave another number of images.
+    """
+    best = 0.0
+    for _ in range(rounds):
+        start = time.perf_counter()
+        found = sum(1 for _ in read())
+        best = max(best, found / (time.perf_counter() - start))
+        if found != num_images:
+            raise ValueError(f"{found} images were read, {num_images} were written")
+    return round(best, 1)
+
+
+def main(argv: list[str]) -> None:
+    """Measure what the directory has, and print it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("directory", type=Path, help="a built dataset")
+    parser.add_argument("--rounds", type=int, default=3, help="the best counts")
+    options = parser.parse_args(argv)
+    directory = options.directory
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(directory, Path(folder))
+        num_bytes = sum(path.stat().st_size for path in files)
+        readers: dict[str, Callable[[], Iterable[Any]]] = {}
+        if (directory / SPLIT).is_dir():
+            readers["webdataset"] = lambda: read_webdataset(directory)
+            readers["files, Pillow"] = lambda: read_files(files)
+        if (directory / "__tfds__").is_dir():
+            readers["TFRecord, tf.data"] = lambda: read_tfrecord(directory)
+            readers["files, tf.data"] = lambda: read_files_with_tensorflow(files)
+        speeds = {
+            name: measure(read, len(files), options.rounds)
+            for name, read in readers.items()
+        }
+    result = {
+        "images": len(files),
+        "mean_image_bytes": num_bytes // max(len(files), 1),
+        "images_per_s": speeds,
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+    sys.stdout.write(f"{json.dumps(result, indent=2)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
