@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from tests import accounting
 
 
-def test_every_image_is_accounted_for(tmp_path, request):
+def test_every_image_is_accounted_for(tmp_path, request, tell):
     ends = Counter()
 
     @settings(
@@ -22,4 +22,4 @@ def test_every_image_is_accounted_for(tmp_path, request):
         ends[accounting.attack(case, tmp_path / "case")] += 1
 
     attack()
-    request.config.get_terminal_writer().line(f"\n{ends.total()} cases: {dict(ends)}")
+    tell(f"{ends.total()} cases: {dict(ends)}")

@@ -1,11 +1,26 @@
 """The emulated stores' fixtures, and how long the attacks are."""
 
+import pytest
+
 from tests.stores.conftest import (  # noqa: F401
     faulty,
     google,
     google_address,
     set_variable,
 )
+
+_FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def tell(request):
+    """Say what was seen, at the end of all."""
+    return request.config.stash.setdefault(_FIGURES, []).append
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for line in config.stash.get(_FIGURES, []):
+        terminalreporter.write_line(line)
 
 
 def pytest_addoption(parser):

@@ -27,7 +27,7 @@ def disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_builds_on_a_disk_that_gets_full(mini_imagenet, tmp_path, disk, request):
+def test_builds_on_a_disk_that_gets_full(mini_imagenet, tmp_path, disk, request, tell):
     images = tmp_path / "index.parquet"
     index.main([f"--input={mini_imagenet}", f"--output={images}"])
     expected = building.checksums(building.run(images, tmp_path / "whole", **FLAGS))
@@ -58,8 +58,7 @@ def test_builds_on_a_disk_that_gets_full(mini_imagenet, tmp_path, disk, request)
         assert building.checksums(output / "small" / "1.0.0") == expected
         assert [path.name for path in output.iterdir()] == ["small"]
         shutil.rmtree(output)
-    line = f"\n{ends.total()} builds on a full disk: {dict(ends)}"
-    request.config.get_terminal_writer().line(line)
+    tell(f"{ends.total()} builds on a full disk: {dict(ends)}")
 
 
 def _fill(ballast, room):

@@ -79,13 +79,12 @@ class Stopper:
         self.stages[tell_stage(output)] += 1
         return code, started.said
 
-    def tell(self, request, what):
+    def describe(self, what):
         stages = ", ".join(f"{stage}: {n}" for stage, n in sorted(self.stages.items()))
-        line = f"\n{sum(self.stages.values())} {what} ({stages})"
-        request.config.get_terminal_writer().line(line)
+        return f"{sum(self.stages.values())} {what} ({stages})"
 
 
-def test_local_builds_killed_at_any_moment(mini_imagenet, tmp_path, request):
+def test_local_builds_killed_at_any_moment(mini_imagenet, tmp_path, request, tell):
     stopper = Stopper(mini_imagenet, tmp_path, {})
     stopper.finish(tmp_path / "whole")
     expected = building.checksums(tmp_path / "whole" / "small" / "1.0.0")
@@ -99,11 +98,11 @@ def test_local_builds_killed_at_any_moment(mini_imagenet, tmp_path, request):
         assert building.checksums(output / "small" / "1.0.0") == expected
         assert [path.name for path in output.iterdir()] == ["small"]
         assert [path.name for path in (output / "small").iterdir()] == ["1.0.0"]
-    stopper.tell(request, "local builds killed")
+    tell(stopper.describe("local builds killed"))
 
 
 def test_bucket_builds_killed_at_any_moment(
-    mini_imagenet, tmp_path, google, google_address, request
+    mini_imagenet, tmp_path, google, google_address, request, tell
 ):
     stopper = Stopper(
         mini_imagenet, tmp_path, {"STORAGE_EMULATOR_HOST": google_address}
@@ -122,10 +121,10 @@ def test_bucket_builds_killed_at_any_moment(
         assert checksums(f"{output}/small/1.0.0") == expected
         left = set(storage.list_files(output))
         assert left == {f"small/1.0.0/{name}" for name in expected}
-    stopper.tell(request, "builds into a bucket killed")
+    tell(stopper.describe("builds into a bucket killed"))
 
 
-def test_builds_interrupted_at_any_moment(mini_imagenet, tmp_path, request):
+def test_builds_interrupted_at_any_moment(mini_imagenet, tmp_path, request, tell):
     stopper = Stopper(mini_imagenet, tmp_path, {})
     stopper.finish(tmp_path / "whole")
     expected = building.checksums(tmp_path / "whole" / "small" / "1.0.0")
@@ -138,10 +137,10 @@ def test_builds_interrupted_at_any_moment(mini_imagenet, tmp_path, request):
         assert not list(output.glob(".*")), "what it planned with is left"
         stopper.finish(output)
         assert building.checksums(output / "small" / "1.0.0") == expected
-    stopper.tell(request, "builds interrupted")
+    tell(stopper.describe("builds interrupted"))
 
 
-def test_two_builds_at_once(mini_imagenet, tmp_path, request):
+def test_two_builds_at_once(mini_imagenet, tmp_path, request, tell):
     """The same plan or another, at once: one wins, or both agree."""
     stopper = Stopper(mini_imagenet, tmp_path, {})
     expected = []
@@ -170,4 +169,4 @@ def test_two_builds_at_once(mini_imagenet, tmp_path, request):
         assert [path.name for path in (output / "small").iterdir()] == ["1.0.0"]
         same = "same plan" if seeds == (0, 0) else "other plan"
         stopper.stages[f"{same}, exit codes {sorted(codes)}"] += 1
-    stopper.tell(request, "pairs of builds at once")
+    tell(stopper.describe("pairs of builds at once"))

@@ -12,8 +12,6 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from pipelines import build
 from tests import building, processes
 
@@ -55,7 +53,7 @@ def run_pool():
         pool.wait()
 
 
-def kill_a_worker(imagenet, tmp_path, request, *, of_pool=None, **engine):
+def kill_a_worker(imagenet, tmp_path, tell, *, of_pool=None, **engine):
     """Kill one behind its first shard, wait, go on; returns what the job did."""
     whole = building.run(imagenet, tmp_path / "whole", **FLAGS)
     command = building.command_line(imagenet, tmp_path / "out", **FLAGS, **engine)
@@ -72,18 +70,18 @@ def kill_a_worker(imagenet, tmp_path, request, *, of_pool=None, **engine):
     else:
         told = f"ended with exit code {started.wait()}"
     assert not (tmp_path / "out" / "small" / "1.0.0").exists()
-    request.config.get_terminal_writer().line(f"\na worker was killed: the job {told}")
+    tell(f"a worker was killed: the job {told}")
     build.main(building.command_line(imagenet, tmp_path / "out", **FLAGS, resume=True))
     resumed = tmp_path / "out" / "small" / "1.0.0"
     assert building.checksums(resumed) == building.checksums(whole)
 
 
-def test_worker_of_the_portable_runner_killed(mini_imagenet, tmp_path, request):
+def test_worker_of_the_portable_runner_killed(mini_imagenet, tmp_path, tell):
     with run_pool() as (pool, address):
         kill_a_worker(
             mini_imagenet,
             tmp_path,
-            request,
+            tell,
             of_pool=pool,
             runner="PortableRunner",
             job_endpoint="embed",
@@ -92,14 +90,11 @@ def test_worker_of_the_portable_runner_killed(mini_imagenet, tmp_path, request):
         )
 
 
-@pytest.mark.parametrize("number", [2])
-def test_worker_process_of_the_embedded_engine_killed(
-    mini_imagenet, tmp_path, request, number
-):
+def test_worker_process_of_the_embedded_engine_killed(mini_imagenet, tmp_path, tell):
     kill_a_worker(
         mini_imagenet,
         tmp_path,
-        request,
+        tell,
         direct_running_mode="multi_processing",
-        direct_num_workers=number,
+        direct_num_workers=2,
     )

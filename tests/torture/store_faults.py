@@ -14,7 +14,7 @@ FLAGS = {"formats": "webdataset,tfrecord,folders,parquet", "images_per_shard": 5
 
 
 def test_builds_among_faults_have_the_same_bytes(
-    faulty, mini_imagenet, tmp_path, monkeypatch, request
+    faulty, mini_imagenet, tmp_path, monkeypatch, request, tell
 ):
     monkeypatch.setattr(store_clients, "REQUEST_TIMEOUT_S", 1.0)
     local = building.run(mini_imagenet, tmp_path, **FLAGS)
@@ -37,7 +37,7 @@ def test_builds_among_faults_have_the_same_bytes(
         if num_requests >= request.config.getoption("requests"):
             break
     met = sorted((f"{m} {kind}", n) for (m, kind), n in faulty.met.items())
-    request.config.get_terminal_writer().line(
-        f"\n{trial + 1} builds, {num_requests} requests, "
+    tell(
+        f"{trial + 1} builds, {num_requests} requests, "
         f"{faulty.met.total()} faults: {dict(met)}"
     )
