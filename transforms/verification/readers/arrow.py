@@ -9,7 +9,7 @@ from transforms.formats.parquet import FOLDER
 from transforms.verification.readers import ReadImage
 
 FORMAT = "parquet"
-LIBRARY = "pyarrow"
+LIBRARY = ""
 _COLUMNS = ["image", "label", "fine_label", "wnid", "file_name"]
 _BATCH = 100
 
