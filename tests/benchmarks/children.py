@@ -17,7 +17,6 @@ class Usage(NamedTuple):
     seconds: float
     cpu_s: float
     peak_mb: float  # the largest process's
-    read_bytes: int  # by system calls of the process itself, from whatever cache
     output: str
 
 
@@ -34,10 +33,8 @@ def run(words: Sequence[str], *, environment: Mapping[str, str] | None = None) -
         env={**os.environ, **(environment or {})},
     ) as process:
         output = process.stdout.read().decode(errors="replace")
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        seconds = time.perf_counter() - started
-        read_bytes = _count_read_bytes(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(words)}: exit {process.returncode}\n{output}")
@@ -45,7 +42,6 @@ def run(words: Sequence[str], *, environment: Mapping[str, str] | None = None) -
         seconds,
         usage.ru_utime + usage.ru_stime,
         usage.ru_maxrss / 1024,
-        read_bytes,
         output,
     )
 
@@ -56,12 +52,6 @@ def run_module(
     """Run a module of this project in a process of its own."""
     command = [sys.executable, "-m", module, *map(str, words)]
     return run(command, environment=environment)
-
-
-def _count_read_bytes(pid: int) -> int:
-    """Read a process's count while it has ended, but nobody has waited for it."""
-    with open(f"/proc/{pid}/io", encoding="ascii") as file:  # noqa: PTH123
-        return int(file.readline().removeprefix("rchar: "))
 
 
 def alternate(

@@ -74,9 +74,10 @@ def _run_peer(settings: Settings, num_images: int, num_threads: int) -> Usage:
     per_shard = min(1000, -(-num_images // cores))  # so that no process idles
     words = (urls, output, cores, num_threads, per_shard)
     try:
-        usage = children.run([
-            str(settings.peer_python), str(_SCRIPT), *map(str, words)
-        ])  # fmt: skip
+        usage = children.run(
+            [str(settings.peer_python), str(_SCRIPT), *map(str, words)],
+            environment={"NO_ALBUMENTATIONS_UPDATE": "1"},  # or it asks the network
+        )
         counts = [json.loads(f.read_text()) for f in output.glob("*_stats.json")]
         if (made := sum(count["successes"] for count in counts)) != num_images:
             raise RuntimeError(f"img2dataset made {made} of {num_images} images")
