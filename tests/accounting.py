@@ -184,7 +184,7 @@ def check(case: Case, dataset: Path) -> None:
     for row in rows:
         image = by_key[row["key"]]
         assert image.wnid == row["wnid"]
-        assert image.broken is None
+        assert image.broken is None, image
         assert image.split == "train" or row["split"] == "validation"
     for failure in failures:
         assert by_key[failure["key"]].broken

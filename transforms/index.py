@@ -11,7 +11,7 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
 
-from transforms import progress, storage
+from transforms import image_bytes, progress, storage
 from transforms.find import PieceImages
 from transforms.images.inspect import Inspection, inspect
 from transforms.nearby_images import NearbyReader, PlacedRef, ReadImage
@@ -78,6 +78,7 @@ class _WriteParts(beam.DoFn):
 
     def teardown(self) -> None:
         self._pool.shutdown()
+        image_bytes.forget()
 
     def process(self, images: PieceImages) -> Iterator[IndexPart]:
         inspections: list[Inspection] | None = None

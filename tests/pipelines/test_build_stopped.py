@@ -15,6 +15,12 @@ from pipelines.building import holding, output
 from tests import building, processes
 from transforms import paths, scratch, storage
 
+# A shell's background jobs, and all that they start, hear no Ctrl-C.
+HEARS_CTRL_C = (
+    "import os, signal, sys\n"
+    "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n"
+)
 FLAGS = {"images_per_shard": 5, "threads": 1, "formats": "webdataset,folders"}
 
 
@@ -81,7 +87,7 @@ def test_interrupted_build_says_how_to_go_on(started):
 def test_the_command_ends_as_commands_do_when_interrupted(images, tmp_path):
     command = building.command_line(images, tmp_path / "out", **FLAGS)
     job = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.build", *command],
+        [sys.executable, "-c", HEARS_CTRL_C, "-m", "pipelines.build", *command],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -110,6 +116,7 @@ def test_command_that_is_still_importing_ends_without_a_traceback():
     """It stops itself while it imports what its options are made of."""
     code = (
         "import os, signal, sys, runpy\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Stop:\n"
         "    def find_spec(self, name, *_):\n"
         "        if name == 'pipelines.presets': os.kill(os.getpid(), signal.SIGINT)\n"

@@ -7,7 +7,7 @@ import pytest
 from apache_beam.options.value_provider import RuntimeValueProvider
 
 from pipelines import build, index, predict, storing, verify
-from pipelines.building import output
+from pipelines.building import holding, output
 from pipelines.miniature import LABELS
 from tests import building, making, making_models
 from tests.stores.copying import checksums, upload
@@ -137,17 +137,18 @@ def test_claim_of_another_run_is_respected(google, mini_imagenet, capfd):
     assert (code, "another plan" in err) == (2, True)
 
 
-def test_only_one_of_two_plans_begins_at_once(folder, tmp_path):
+def test_only_one_of_two_plans_begins_at_once(folder, tmp_path, monkeypatch):
     """Both have seen that nothing is there."""
+    monkeypatch.setattr(holding, "_check_unfinished", lambda *_, **__: None)
     place = output.Place(output=folder, name="small", version="1.0.0")
     (tmp_path / "plan.parquet").write_bytes(b"")
-    with output._hold_in_bucket(place, "first", str(tmp_path)):
+    with holding.prepare(place, "first", str(tmp_path), resume=True):
         with (
             pytest.raises(UsageError, match="another run is at work"),
-            output._hold_in_bucket(place, "second", str(tmp_path)),
+            holding.prepare(place, "second", str(tmp_path), resume=True),
         ):
             pass
-        with output._hold_in_bucket(place, "first", str(tmp_path)):
+        with holding.prepare(place, "first", str(tmp_path), resume=True):
             pass
     assert storage.read(f"{place.work}/{paths.PLAN_ID}") == b"first"
 
