@@ -3,7 +3,9 @@
 Every group gets its folder in every split, with or without images: these readers number
 the folders that they see, so that a missing one would shift all labels after it without
 a word. An empty one is a class without images to keras, and an error that says so to
-torchvision. (A bucket has no empty folders.)
+torchvision, unless it is told `allow_empty=True`. timm numbers only the folders that
+hold images: `class_map.txt` tells it the labels. (A bucket has no empty folders.)
+Source: torchvision's datasets/folder.py; timm's reader_image_folder.py, class_map.py.
 """
 
 from collections.abc import Sequence
