@@ -106,8 +106,13 @@ test-torch: .venv-torch/installed
 test-airflow: .venv-airflow/installed install-dev
 	.venv-airflow/bin/python -m pytest --confcutdir=tests/airflow tests/airflow
 
-# On a quiet machine; an hour.
-bench: install-dev
+# On a quiet machine; an hour. SUBSETS_REAL_DATA names the photographs.
+.venv-bench/installed:
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet img2dataset==1.47.0
+	@touch $@
+
+bench: install-dev .venv-bench/installed
 	$(RUN) -m tests.benchmarks --write docs/benchmarks.md
 
 # Hours.

@@ -45,7 +45,11 @@ def measure(settings: Settings) -> list[Row]:
 def _plan(settings: Settings, num_rows: int) -> Usage:
     index = settings.work / "synthetic" / f"{num_rows}.parquet"
     if not index.exists():
-        synthetic_index.write(index, num_rows)
+        index.parent.mkdir(parents=True, exist_ok=True)
+        num_classes = max(1, round(num_rows * 1000 / synthetic_index.NUM_TRAIN))
+        synthetic_index.write_index(
+            index, num_classes=num_classes, root=str(index.parent)
+        )
     output = settings.work / "planning"
     # Of quick runs' fewer images, fewer groups of the same size.
     num_groups = min(max(num_rows // 12_000, 2), 100)
