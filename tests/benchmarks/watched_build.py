@@ -38,11 +38,7 @@ def _watch_reads(folder: str, seen: Counter) -> None:
 
     def counting(descriptor: int, length: int, offset: int) -> bytes:
         data = read(descriptor, length, offset)
-<<<<<<< HEAD
-        place = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115  # called for every read
-=======
         place = str(Path(f"/proc/self/fd/{descriptor}").readlink())
->>>>>>> bench
         seen["read_bytes"] += len(data) * place.startswith(folder)
         return data
 
