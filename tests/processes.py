@@ -38,7 +38,7 @@ class RunningBuild:
     def pid(self) -> int:
         return self._process.pid
 
-    def wait(self, timeout_s: float = 120) -> int:
+    def wait(self, timeout_s: float = 900) -> int:
         """Wait for its end; returns the exit code, negative: the signal."""
         self._process.join(timeout_s)
         if self._process.exitcode is None:
@@ -46,7 +46,7 @@ class RunningBuild:
             raise AssertionError(f"still at work after {timeout_s} s: {self.said}")
         return self._process.exitcode
 
-    def wait_until(self, condition: Callable[[], object], timeout_s=120) -> None:
+    def wait_until(self, condition: Callable[[], object], timeout_s=900) -> None:
         """Wait for a moment; the build must not end before it."""
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -78,7 +78,7 @@ class RunningBuild:
 def _run(command: list[str], log: str, environment: Mapping[str, str]) -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the server ignores it
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)

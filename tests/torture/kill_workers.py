@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,18 +40,23 @@ def run_pool():
         ],
         env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
         start_new_session=True,
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=subprocess.DEVNULL,
     )
     try:
-        while "Listening" not in pool.stderr.readline():
+        while not _listens(port):
             assert pool.poll() is None
+            time.sleep(0.1)
         yield pool.pid, f"localhost:{port}"
     finally:
         for child in find_children(pool.pid):
             os.kill(child, signal.SIGKILL)
         os.killpg(pool.pid, signal.SIGKILL)
         pool.wait()
+
+
+def _listens(port):
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def kill_a_worker(imagenet, tmp_path, tell, *, of_pool=None, **engine):
