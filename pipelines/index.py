@@ -89,7 +89,7 @@ def write_index(
     pieces: Sequence[Piece],
     *,
     output: str,
-    num_inspect_threads: int,
+    num_inspect_threads: int = 0,
     beam_flags: Sequence[str],
 ) -> bool:
     """Run the index job; returns whether it is at its end, or only submitted.
@@ -142,7 +142,6 @@ def index_images(
     pieces: Sequence[Piece],
     *,
     output: str,
-    num_inspect_threads: int,
     beam_flags: Sequence[str],
 ) -> Inventory:
     """Make an index by this process, whatever engine the flags name, and count it.
@@ -151,12 +150,7 @@ def index_images(
     """
     from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
-    write_index(
-        pieces,
-        output=output,
-        num_inspect_threads=num_inspect_threads,
-        beam_flags=engine.embed(beam_flags),
-    )
+    write_index(pieces, output=output, beam_flags=engine.embed(beam_flags))
     return count_index(output)
 
 
@@ -171,9 +165,7 @@ def _check_reach(options: IndexOptions, beam_flags: Sequence[str]) -> None:
     places.append((f"--output {options.output}", options.output))
     if labels := options.validation_labels:
         places.append((f"--validation_labels {labels}", labels))
-    beam_options = engine.make_beam_options(beam_flags)
-    if problems := list(remote_engines.find_unreachable(beam_options, places)):
-        raise UsageError("\n".join(problems))
+    remote_engines.check_reach(engine.make_beam_options(beam_flags), places)
 
 
 def main(argv: Sequence[str]) -> None:

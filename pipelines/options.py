@@ -222,7 +222,8 @@ def _to_kind(text: Any, kind: Any, metadata: Mapping[str, Any]) -> Any:
         try:
             return kind(text)
         except ValueError:
-            raise ValueError(f"is not a {'whole ' * (kind is int)}number") from None
+            whole = "whole " if kind is int else ""
+            raise ValueError(f"is not a {whole}number") from None
     _check_choice(text, choices)
     return text
 

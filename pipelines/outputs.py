@@ -35,7 +35,12 @@ def check_bucket(output: str | None) -> None:
     try:
         storage.check_bucket(output)
     except OSError as error:
-        raise UsageError(
-            f"--output {output}: nothing can be written there ({error.strerror}); name "
-            "another place"
-        ) from error
+        raise cannot_write(output, error) from error
+
+
+def cannot_write(output: str, error: OSError) -> UsageError:
+    """Say that, and why, an output takes nothing."""
+    return UsageError(
+        f"--output {output}: nothing can be written there ({error.strerror}); name "
+        "another place"
+    )

@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from transforms import storage
+from transforms.records import UsageError
 
 _BUCKET_FOLDER = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9]/.*")
 
@@ -55,24 +56,26 @@ def find_dataflow_problems(options: PipelineOptions) -> Iterator[str]:
             )
 
 
-def find_unreachable(
-    options: PipelineOptions, places: Iterable[tuple[str, str]]
-) -> Iterator[str]:
-    """Name the local paths that workers would look for in vain.
+def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> None:
+    """See that no worker would look in vain for what lies on this machine.
 
     Args:
       options: Beam's.
       places: what is there, e.g. "--output subsets", and its path.
+
+    Raises: UsageError: every place that workers cannot reach.
     """
     if not has_own_files(options):
         return
     runner = options.view_as(StandardOptions).runner
-    for what, path in places:
-        if not storage.is_remote(path):
-            yield (
-                f"{what}: {storage.absolute(path)} is on this machine, where workers "
-                f"of --runner={runner} cannot reach it; name a place in a bucket"
-            )
+    problems = [
+        f"{what}: {storage.absolute(path)} is on this machine, where workers of "
+        f"--runner={runner} cannot reach it; name a place in a bucket"
+        for what, path in places
+        if not storage.is_remote(path)
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
 
 
 def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str]:

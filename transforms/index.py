@@ -1,9 +1,8 @@
 """Labelled images of pieces → one Parquet index, inspected on the way if asked for."""
 
 import dataclasses
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -15,6 +14,7 @@ from transforms import image_bytes, progress, storage
 from transforms.find import PieceImages
 from transforms.images.inspect import Inspection, inspect
 from transforms.nearby_images import NearbyReader, PlacedRef, ReadImage
+from transforms.reading_ahead import in_order
 from transforms.records import DataError, UsageError
 from transforms.tables import index_table
 
@@ -50,15 +50,15 @@ def inspect_all(
 ) -> Iterator[Inspection]:
     """Yield what each image is, in their order; reads a bounded number ahead."""
     reader = NearbyReader()
-    waiting: deque[Future[Inspection]] = deque()
+    windows = (
+        reader.begin(images[start : start + _WINDOW_IMAGES])
+        for start in range(0, len(images), _WINDOW_IMAGES)
+    )
+    inspections = (
+        pool.submit(inspect_image, read) for reads in windows for read in reads
+    )
     try:
-        for start in range(0, len(images), _WINDOW_IMAGES):
-            reads = reader.begin(images[start : start + _WINDOW_IMAGES])
-            waiting += [pool.submit(inspect_image, read) for read in reads]
-            while len(waiting) > _MAX_WAITING:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from in_order(inspections, num_ahead=_MAX_WAITING)
     finally:
         reader.close()
 

@@ -1,7 +1,6 @@
 """Objects in buckets → copies on this machine, for those who read files only."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from transforms import storage
 from transforms.records import JobError, UsageError
 
 _AT_ONCE = 8
-_PREFIX = "imagenet_subsets-"
+_PREFIX = "copy-"
 
 
 @contextmanager
@@ -25,7 +24,7 @@ def of_file(path: str, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
     if not storage.is_remote(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
+    with storage.scratch_folder(path, _PREFIX) as folder:
         target = Path(folder, path.rpartition("/")[2])
         for ending in ("", *beside):
             if not ending or storage.is_file(f"{path}{ending}"):
@@ -45,7 +44,7 @@ def of_folder(path: str, *, wanted: Callable[[str], bool] = bool) -> Iterator[st
     if not storage.is_remote(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
+    with storage.scratch_folder(path, _PREFIX) as folder:
         sizes = {n: s or 0 for n, s in storage.list_sizes(path) if wanted(n)}
         if sum(sizes.values()) > (free := storage.free_bytes(folder)):
             raise UsageError(

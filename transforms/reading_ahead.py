@@ -11,15 +11,26 @@ Result = TypeVar("Result")
 _THREADS = 16  # they wait for a store far longer than they work
 
 
+def in_order(futures: Iterable[Future[Result]], *, num_ahead: int) -> Iterator[Result]:
+    """Yield what work gives, in the order in which it was begun.
+
+    Args:
+        futures: Begins the next piece of work whenever one is taken from it.
+        num_ahead: How many may be under way, or done, when a result is yielded.
+    """
+    waiting: deque[Future[Result]] = deque()
+    for future in futures:
+        waiting.append(future)
+        if len(waiting) > num_ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
 def read_ahead(
     read: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[Result]:
-    """Yield what is read of each item; at most twice as many as threads are held."""
-    waiting: deque[Future[Result]] = deque()
+    """Yield what is read of each item; at most one more than the threads is held."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        for item in items:
-            waiting.append(pool.submit(read, item))
-            if len(waiting) > _THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        futures = (pool.submit(read, item) for item in items)
+        yield from in_order(futures, num_ahead=_THREADS)

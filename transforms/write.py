@@ -7,9 +7,9 @@ shard ── read ── decode ── resize ── encode ──┬─ tar
 
 import dataclasses
 import hashlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -21,6 +21,7 @@ from transforms.datasets import ShardWriter
 from transforms.images.process import ProcessedImage, process
 from transforms.images.settings import ImageSettings
 from transforms.labels import classes
+from transforms.reading_ahead import in_order
 from transforms.records import Chosen, DataError, Failure, ImageRef, Record, Shard
 from transforms.tables import manifest, plan
 from transforms.tables.manifest import ManifestRow, Part
@@ -140,17 +141,10 @@ class ShardMaker:
         self, images: Sequence[Chosen]
     ) -> Iterator[tuple[Chosen, Prepared | DataError]]:
         """Yield every image's result in order, a bounded number of images ahead."""
-        waiting: deque[tuple[Chosen, Future[Prepared | DataError]]] = deque()
-        for image in images:
-            waiting.append((
-                image,
-                self._pool.submit(prepare, image.ref, self._settings),
-            ))
-            if len(waiting) > self._num_ahead:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for image, future in waiting:
-            yield image, future.result()
+        futures = (
+            self._pool.submit(prepare, image.ref, self._settings) for image in images
+        )
+        return zip(images, in_order(futures, num_ahead=self._num_ahead), strict=True)
 
 
 def _write(

@@ -17,17 +17,15 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
 
     Raises: UsageError: every input, root of an index, or output out of their reach.
     """
+    beam_options = engine.make_beam_options(beam_flags)
+    if not remote_engines.has_own_files(beam_options):
+        return
     places = [(f"--input {path}", path) for path in options.input]
-    if _is_index(options):
-        index = options.input[0]
+    if index := index_table.only_index(options.input):
         roots = index_table.read_description(index)["inputs"]
         places = [(f"--input {index}: an index of images in {r}", r) for r in roots]
     places.append((f"--output {options.output}", options.output))
-    problems = remote_engines.find_unreachable(
-        engine.make_beam_options(beam_flags), places
-    )
-    if told := list(problems):
-        raise UsageError("\n".join(told))
+    remote_engines.check_reach(beam_options, places)
 
 
 def find_images(
@@ -37,8 +35,7 @@ def find_images(
 
     Raises: UsageError: what the user must mend.
     """
-    if _is_index(options):
-        index = options.input[0]
+    if index := index_table.only_index(options.input):
         inventory = read_inventory(index)
         if not options.dry_run:
             _check_roots(index, inventory.roots)
@@ -53,17 +50,11 @@ def find_images(
                 "--runner=... lists them on many, for an index to build from\n"
             )
         index = f"{scratch}/index.parquet"
-        inventory = index_images(
-            pieces, output=index, num_inspect_threads=0, beam_flags=beam_flags
-        )
+        inventory = index_images(pieces, output=index, beam_flags=beam_flags)
     sys.stderr.write(inventory.describe() + "\n")
     if not inventory.num_images:
         raise UsageError(f"--input {' '.join(options.input)}: no usable images")
     return index, inventory
-
-
-def _is_index(options: BuildOptions) -> bool:
-    return len(options.input) == 1 and index_table.is_index(options.input[0])
 
 
 def _check_roots(index: str, roots: Sequence[str]) -> None:

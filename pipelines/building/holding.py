@@ -3,18 +3,18 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from pipelines.building import output
+from pipelines.outputs import cannot_write
 from transforms import commit, paths, storage
 from transforms.records import UsageError
 
 
-@contextmanager
 def prepare(
     place: output.Place, plan_id: str, plan_folder: str, *, resume: bool
-) -> Iterator[bool]:
+) -> AbstractContextManager[bool]:
     """Make the place to work in, or go on in it; hold it while the block runs.
 
     What lies there is looked at only when nobody else can change it.
@@ -23,8 +23,7 @@ def prepare(
     Raises: UsageError: an unfinished dataset lies there, or is being worked at.
     """
     hold = _hold_in_bucket if place.is_remote else _hold_folder
-    with hold(place, plan_id, plan_folder, resume=resume) as has_work:
-        yield has_work
+    return hold(place, plan_id, plan_folder, resume=resume)
 
 
 @contextmanager
@@ -90,10 +89,7 @@ def _hold_in_bucket(
     try:
         is_new = storage.create(place.work, paths.PLAN_ID, plan_id.encode())
     except OSError as error:
-        raise UsageError(
-            f"--output {place.output}: nothing can be written there "
-            f"({error.strerror}); name another place"
-        ) from error
+        raise cannot_write(place.output, error) from error
     if not is_new and output.read_plan_id(place) != plan_id:
         raise _at_work(place)
     if output.read_committed(place.target):  # by a run that ended before the claim

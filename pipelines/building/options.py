@@ -141,9 +141,7 @@ class BuildOptions(GroupingFlags, StoreFlags):
             )
         if self.dry_run and self.plan_only:
             yield "--dry_run: writes nothing; leave it or --plan_only out"
-        if self.dry_run and not (
-            len(self.input) == 1 and index_table.is_index(self.input[0])
-        ):
+        if self.dry_run and index_table.only_index(self.input) is None:
             yield (
                 "--dry_run: goes with an index as --input; make one with python -m "
                 "pipelines.index"

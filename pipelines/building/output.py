@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.outputs import cannot_write
 from transforms import commit, paths, storage
 from transforms.datasets import to_json
 from transforms.records import UsageError
@@ -67,10 +68,7 @@ def make_folder(path: str) -> None:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise UsageError(
-            f"--output {path}: nothing can be written there ({error.strerror}); name "
-            "another place"
-        ) from error
+        raise cannot_write(path, error) from error
 
 
 def is_finished(place: Place, plan_id: str) -> bool:

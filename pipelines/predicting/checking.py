@@ -141,7 +141,7 @@ def prepare_source(
         for line in told:
             sys.stderr.write(f"found {line}\n")
         path = f"{scratch}/index.parquet"
-        index_images(pieces, output=path, num_inspect_threads=0, beam_flags=beam_flags)
+        index_images(pieces, output=path, beam_flags=beam_flags)
         return image_list.read_index(path, split)
 
     return index

@@ -48,8 +48,8 @@ def plan_dry(options: StudyOptions, root: str) -> Plan:
 
 def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
     """Take the index that is given, or make one."""
-    if len(options.input) == 1 and index_table.is_index(options.input[0]):
-        return options.input[0]
+    if given := index_table.only_index(options.input):
+        return given
     step = list_index_step(places, options.input, options.validation_labels)
     if runner.is_another(step):
         raise UsageError(

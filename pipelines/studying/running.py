@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
+from pipelines.outputs import cannot_write
 from transforms import storage
 from transforms.datasets import JSON, to_json
 from transforms.records import JobError, UsageError
@@ -171,10 +172,7 @@ def hold(root: str) -> Iterator[int]:
         Path(root).mkdir(parents=True, exist_ok=True)
         descriptor = os.open(root, os.O_RDONLY)
     except OSError as error:
-        raise UsageError(
-            f"--output {root}: nothing can be written there ({error.strerror}); name "
-            "another place"
-        ) from error
+        raise cannot_write(root, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -9,7 +9,6 @@ number of threads and workers.
 
 import dataclasses
 import functools
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -26,6 +25,7 @@ from transforms.models.image_list import Images
 from transforms.models.loaded import LoadedModel, ModelError
 from transforms.models.scoring import Tally
 from transforms.nearby_images import NearbyReader, PlacedRef, ReadImage
+from transforms.reading_ahead import in_order
 from transforms.records import DataError, Failure, ImageRef, JobError
 from transforms.tables import predictions_table
 from transforms.tables.predictions_table import ScoredModel
@@ -150,18 +150,19 @@ class Asker:
     def _ask_all(self, images: Images) -> Iterator[Answered]:
         """Yield every batch's answers in order, a bounded number of batches ahead."""
         size = self._settings.batch_size
-        waiting: deque[Future[Answered]] = deque()
-        for start in range(0, len(images.refs), size):
-            refs = images.refs[start : start + size]
-            seen = [values[start : start + size] for values in images.seen]
-            reads = self._nearby.begin([self._place(ref) for ref in refs])
-            prepared = [self._readers.submit(self._prepare, read) for read in reads]
-            batch = Images(refs, seen)
-            waiting.append(self._askers.submit(self._ask_batch, batch, prepared))
-            if len(waiting) > self._num_at_once:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        batches = (
+            Images(
+                images.refs[start : start + size],
+                [values[start : start + size] for values in images.seen],
+            )
+            for start in range(0, len(images.refs), size)
+        )
+        return in_order(map(self._begin, batches), num_ahead=self._num_at_once)
+
+    def _begin(self, batch: Images) -> Future[Answered]:
+        reads = self._nearby.begin([self._place(ref) for ref in batch.refs])
+        prepared = [self._readers.submit(self._prepare, read) for read in reads]
+        return self._askers.submit(self._ask_batch, batch, prepared)
 
     def _place(self, ref: ImageRef) -> PlacedRef:
         root = self._settings.roots[ref.input]

@@ -65,7 +65,7 @@ def _overview(subsets: Sequence[ScoredSubset]) -> str:
             markup.escape(one.curve_set.name),
             f'<span class="keep">{markup.escape(one.verdict.value)}</span>',
             _show_gain(one.verdict.gain),
-            show_tau(one.ranks),
+            show_tau(one.ranks.tau, one.ranks.tau_interval),
             percent(one.pairs.sign_agreement),
             percent(one.pairs.resolving_power),
             _show_epoch(one),

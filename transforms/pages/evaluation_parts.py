@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from transforms.pages import markup
 from transforms.scoring.agreement import PairAgreement, RankAgreement
+from transforms.scoring.ranking import Interval
 
 _OPEN_ROWS = 40  # a longer table is folded
 
@@ -111,14 +112,14 @@ def with_error(accuracy: float, error: float) -> str:
     return f"{100 * accuracy:.2f} ± {196 * error:.2f}"
 
 
-def show_tau(ranks: RankAgreement) -> str:
+def show_tau(tau: float | None, interval: Interval | None) -> str:
     """Write τ-b with its interval."""
-    if ranks.tau_interval is None:
-        return fraction(ranks.tau)
-    if not ranks.tau_interval.has_width:
-        return f"{fraction(ranks.tau)} (in every resample)"
-    low, high = ranks.tau_interval
-    return f"{fraction(ranks.tau)} ({fraction(low, 2)} to {fraction(high, 2)})"
+    if interval is None:
+        return fraction(tau)
+    if not interval.has_width:
+        return f"{fraction(tau)} (in every resample)"
+    low, high = interval
+    return f"{fraction(tau)} ({fraction(low, 2)} to {fraction(high, 2)})"
 
 
 def rank_tiles(ranks: RankAgreement, *, is_share: bool) -> list[tuple[str, object]]:

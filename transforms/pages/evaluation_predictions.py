@@ -56,7 +56,7 @@ def _overview(evaluation: PredictionEvaluation) -> str:
             "own classes" if score.is_masked else "all classes",
             str(score.shape.num_groups),
             f"{score.num_images:,}",
-            show_tau(score.ranks),
+            show_tau(score.ranks.tau, score.ranks.tau_interval),
             fraction(score.tau_same_images),
             fraction(score.ranks.spearman),
             percent(score.pairs.resolving_power),

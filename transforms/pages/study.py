@@ -10,11 +10,12 @@ from transforms.pages.evaluation_parts import (
     figure,
     fraction,
     percent,
+    show_tau,
     warn,
 )
 from transforms.pages.study_figure import draw_study
 from transforms.scoring import study_ranking
-from transforms.scoring.study_ranking import Ranked, RecipeScore
+from transforms.scoring.study_ranking import Ranked
 
 _TITLE = "Which subset is best?"
 _KINDS = {"has value": "up", "has none": "down", "cannot be told": ""}
@@ -125,7 +126,7 @@ def _make_row(one: Ranked, links: Mapping[str, str]) -> tuple[str, ...]:
         str(one.rank),
         f'<a href="{link}">{name}</a>{tied}',
         f'<span class="keep {kind}">{markup.escape(score.verdict)}</span>',
-        _show_tau(score),
+        show_tau(score.tau, score.tau_interval),
         _show_looped(score.looped_subset),
         "-" if score.gain is None else f"{score.gain:.3g}×",
         f"{score.num_groups:,}",
@@ -136,15 +137,6 @@ def _make_row(one: Ranked, links: Mapping[str, str]) -> tuple[str, ...]:
         percent(score.resolving_power),
         percent(score.sign_agreement),
     )
-
-
-def _show_tau(score: RecipeScore) -> str:
-    if score.tau_interval is None:
-        return fraction(score.tau)
-    if not score.tau_interval.has_width:
-        return f"{fraction(score.tau)} (in every resample)"
-    low, high = score.tau_interval
-    return f"{fraction(score.tau)} ({fraction(low, 2)} to {fraction(high, 2)})"
 
 
 def _show_looped(images: int | None) -> str:

@@ -99,6 +99,11 @@ def _regroup(parts: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
+def only_index(inputs: Sequence[str]) -> str | None:
+    """Return the index that is all of the input; None: it is something else."""
+    return inputs[0] if len(inputs) == 1 and is_index(inputs[0]) else None
+
+
 def is_index(path: str) -> bool:
     """Tell whether a path is named like an index."""
     return path.endswith(".parquet")
