@@ -17,8 +17,8 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from pipelines import spelling, stop_by_exception
 from transforms.records import JobError, UsageError
 
-_MISSING = dataclasses.MISSING
 _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
+_NUMBERS = {int: "whole number", float: "number"}
 
 
 class JobOptions(Protocol):
@@ -36,7 +36,7 @@ OptionsT = TypeVar("OptionsT", bound=JobOptions)
 def flag(
     help_text: str,
     *,
-    default: Any = _MISSING,
+    default: Any = dataclasses.MISSING,
     choices: Sequence[str] = (),
     metavar: str = "",
     heading: str = "",
@@ -150,7 +150,7 @@ def _add_flags(
         group = groups.get(heading) or parser.add_argument_group(heading)
         groups[heading] = group
         text = field.metadata["help"].replace("%", "%%")
-        if field.default is _MISSING:
+        if field.default is dataclasses.MISSING:
             text += " (required)"
         elif field.default not in (None, ()) and field.default is not False:
             shown = field.default
@@ -188,7 +188,7 @@ def _convert(
     problems = []
     for field in dataclasses.fields(options_class):
         name = prefix + field.name
-        fallback = None if field.default is _MISSING else field.default
+        fallback = None if field.default is dataclasses.MISSING else field.default
         if name in given:
             try:
                 values[field.name] = _to_kind(
@@ -197,7 +197,7 @@ def _convert(
                 continue
             except ValueError as error:
                 problems.append(f"--{name} {_shown(given[name])}: {error}")
-        elif field.default is _MISSING:
+        elif field.default is dataclasses.MISSING:
             problems.append(f"--{name}: is required ({field.metadata['help']})")
         values[field.name] = fallback
     return options_class(**values), problems
@@ -218,12 +218,11 @@ def _to_kind(text: Any, kind: Any, metadata: Mapping[str, Any]) -> Any:
         if text.lower() not in _TRUE | _FALSE:
             raise ValueError("is true or false")
         return text.lower() in _TRUE
-    if kind in {int, float}:
+    if kind in _NUMBERS:
         try:
             return kind(text)
         except ValueError:
-            whole = "whole " if kind is int else ""
-            raise ValueError(f"is not a {whole}number") from None
+            raise ValueError(f"is not a {_NUMBERS[kind]}") from None
     _check_choice(text, choices)
     return text
 

@@ -1,12 +1,12 @@
 """An index and the groups → the chosen images: set validation aside, then sample.
 
-The index is read three times, each time for numbers or for the chosen alone: so no ref
-but those of chosen images is ever held or shuffled.
+The index is read three times, each time for numbers or for the chosen alone: so no row
+but those of chosen images is ever held or shuffled, and these as columns.
 
     row groups ─┬─ first T of each group by hash(validation) ── set aside ─┐
                 │                           ┌──────────────────────────────┤
                 ├─ count and rank the others, by stratum ── quotas ── taken ┤
-                └─ read what is set aside, taken, and official validation ──┴─ Chosen
+                └─ read what is set aside, taken, and official validation ──┴─ chosen
 """
 
 import dataclasses
@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton, PCollection
+from apache_beam.transforms.combiners import ToList
 
 from transforms import seeds
-from transforms.records import Chosen
-from transforms.selection import allocation, firsts
+from transforms.selection import allocation, firsts, folds
 from transforms.selection.arrangement import NEVER
 from transforms.selection.firsts import Firsts, LimitOf, Positions
 from transforms.selection.sample_plan import SamplePlan
-from transforms.tables import index_table
+from transforms.tables import plan as plan_table
 
 _WAITING = 16  # row groups that are merged at once
 
@@ -116,43 +116,33 @@ def read_chosen(
     *,
     index: str,
     plan: SamplePlan,
-) -> Iterator[Chosen]:
-    """Yield the chosen images of a row group, and all its official validation."""
+) -> pa.Table:
+    """Read the chosen images of a row group, and all its official validation."""
     official = plan.read(index, row_group, split="validation")
     train = plan.read(index, row_group, split="train")
     rows = taken.get(row_group, np.empty(0, np.int64))
     if plan.images_per_group is None:
         rows = find_free(row_group, aside, parts=plan.parts(train))
     set_aside = aside.get(row_group, np.empty(0, np.int64))
-    for split, table in (
-        ("validation", official),
-        ("validation", train.take(pa.array(set_aside, pa.int64()))),
-        ("train", train.take(pa.array(rows, pa.int64()))),
-    ):
-        refs = index_table.to_refs(table)
-        for label, ref in zip(plan.labels(table).tolist(), refs, strict=True):
-            yield Chosen(split, label, ref)
-
-
-def split_into_folds(images: Iterable[Chosen], *, seed: int) -> Iterator[Chosen]:
-    """Halve one class: the first ⌈n/2⌉ by hash are fold A, the rest fold B."""
-    ordered = sorted(
-        images, key=lambda c: (seeds.order(seed, "fold", c.ref.key), c.ref.key)
+    return pa.concat_tables(
+        plan_table.choose(table, split=split, labels=plan.labels(table))
+        for split, table in (
+            ("validation", official),
+            ("validation", train.take(pa.array(set_aside, pa.int64()))),
+            ("train", train.take(pa.array(rows, pa.int64()))),
+        )
     )
-    half = -(-len(ordered) // 2)
-    for position, image in enumerate(ordered):
-        yield image._replace(split="fold_a" if position < half else "fold_b")
 
 
 @dataclasses.dataclass
 class SampleImages(beam.PTransform):
-    """Choose the images of the subset. Row group numbers of an index in, Chosen out."""
+    """Choose the images of the subset. Row groups of an index in, one table out."""
 
     index: str
     plan: SamplePlan
 
-    def expand(self, row_groups: PCollection[int]) -> PCollection[Chosen]:
-        """Set validation aside, rank, allocate, and read what is chosen."""
+    def expand(self, row_groups: PCollection[int]) -> PCollection[pa.Table]:
+        """Set validation aside, rank, allocate, read what is chosen, and fold it."""
         aside = AsSingleton(
             row_groups
             | "RankForValidation"
@@ -170,24 +160,14 @@ class SampleImages(beam.PTransform):
             | "TakeFirst" >> beam.CombineGlobally(KeepFirsts(most))
             | "AllocateImages" >> beam.Map(partial(allocation.choose, plan=self.plan))
         )
-        chosen = row_groups | "ReadChosen" >> beam.FlatMap(
-            read_chosen, aside=aside, taken=taken, index=self.index, plan=self.plan
-        )
-        return self._fold(chosen) if self.plan.num_folds > 1 else chosen
-
-    def _fold(self, chosen: PCollection[Chosen]) -> PCollection[Chosen]:
-        """Halve every class's training images."""
-        train = chosen | "TakeTraining" >> beam.Filter(lambda c: c.split == "train")
-        validation = chosen | "TakeValidation" >> beam.Filter(
-            lambda c: c.split == "validation"
-        )
-        folds = (
-            train
-            | "KeyByClass" >> beam.WithKeys(lambda image: image.ref.wnid)
-            | "GroupByClass" >> beam.GroupByKey()
-            | "SplitIntoFolds"
-            >> beam.FlatMapTuple(
-                lambda _, images: split_into_folds(images, seed=self.plan.seed)
+        return (
+            row_groups
+            | "ReadChosen"
+            >> beam.Map(
+                read_chosen, aside=aside, taken=taken, index=self.index, plan=self.plan
             )
+            | "GatherChosen" >> ToList()
+            | "JoinChosen" >> beam.Map(pa.concat_tables)
+            | "SplitIntoFolds"
+            >> beam.Map(folds.split, num_folds=self.plan.num_folds, seed=self.plan.seed)
         )
-        return (validation, folds) | "JoinFolds" >> beam.Flatten()

@@ -1,16 +1,16 @@
 import itertools
 
-import apache_beam as beam
+import numpy as np
+import pyarrow as pa
 import pytest
-from apache_beam.testing import test_pipeline
-from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms import seeds
-from transforms.assign import AssignShards
-from transforms.records import Chosen, ImageRef
+from transforms.assign import deal
+from transforms.records import Shard
 from transforms.selection import shards
+from transforms.tables import index_table, plan
 
 
 @pytest.mark.parametrize(
@@ -30,33 +30,23 @@ def test_number_of_shards(split, num_images, images_per_shard, num_shards):
     assert shards.count_shards(split, num_images, images_per_shard) == num_shards
 
 
-@given(
-    orders=st.lists(st.integers(0, 2**63 - 1), min_size=1, unique=True),
-    num_shards=st.integers(1, 9),
-)
-def test_shards_are_equal_within_one(orders, num_shards):
-    num_shards = min(num_shards, len(orders))
-    cuts = shards.find_cuts(orders, num_shards)
-    bounds = [-1, *[cut - 1 for cut in cuts], 2**63]
-    sizes = [
-        sum(low < order <= high for order in orders)
-        for low, high in itertools.pairwise(bounds)
-    ]
-    assert sum(sizes) == len(orders)
+@given(num_images=st.integers(1, 5000), images_per_shard=st.integers(1, 300))
+def test_shards_are_equal_within_one(num_images, images_per_shard):
+    starts = shards.find_starts("validation", num_images, images_per_shard)
+    sizes = [end - start for start, end in itertools.pairwise([*starts, num_images])]
+    assert starts[0] == 0
     assert max(sizes) - min(sizes) <= 1
+    assert len(sizes) == shards.count_shards("validation", num_images, images_per_shard)
 
 
 def test_images_are_dealt_in_one_global_order():
-    images = [
-        Chosen("train", 0, ImageRef(f"k{n}", "n00000001", "train", 0, "t", 0, 1, "raw"))
-        for n in range(25)
-    ]
-
-    def check(shards):
-        ordered = [image for _, part in sorted(shards) for image in part]
-        expected = sorted(images, key=lambda c: seeds.order(5, "shuffle", c.ref.key))
-        assert ordered == expected
-        assert [len(part) for _, part in sorted(shards)] == [9, 8, 8]
-
-    with test_pipeline.TestPipeline("FnApiRunner") as root:
-        assert_that(root | beam.Create(images) | AssignShards(5, 10), check)
+    keys = [f"k{n}" for n in range(25)]
+    rows = [(k, "n00000001", "train", 0, "t", 0, 1, "raw") for k in keys]
+    columns = zip(*rows, strict=True)
+    refs = pa.table(list(map(list, columns)), schema=index_table.SCHEMA)
+    images = plan.choose(refs, split="train", labels=np.zeros(25, int))
+    dealt = list(deal(images, seed=5, images_per_shard=10))
+    assert [shard for shard, _ in dealt] == [Shard("train", n, 3) for n in range(3)]
+    assert [part.num_rows for _, part in dealt] == [9, 8, 8]
+    ordered = [key for _, part in dealt for key in part["key"].to_pylist()]
+    assert ordered == sorted(keys, key=lambda key: seeds.order(5, "shuffle", key))

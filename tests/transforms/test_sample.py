@@ -80,10 +80,15 @@ def _oracle(plan: SamplePlan):
 
 
 def _sample(index, plan, check):
+    def list_rows(table):
+        columns = table.to_pydict().values()
+        for split, label, *ref in zip(*columns, strict=True):
+            yield Chosen(split, label, ImageRef(*ref))
+
     with test_pipeline.TestPipeline("FnApiRunner") as root:
         groups = range(read_inventory(index).num_row_groups)
         chosen = root | beam.Create(groups) | SampleImages(index, plan)
-        assert_that(chosen, check)
+        assert_that(chosen | beam.FlatMap(list_rows), check)
 
 
 @pytest.mark.parametrize(

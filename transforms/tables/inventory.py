@@ -1,7 +1,9 @@
 """An index → what it holds, in numbers small enough for the launcher."""
 
+import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,9 +14,17 @@ import pyarrow.parquet as pq
 from transforms import damaged_parquet, storage
 from transforms.records import UsageError
 from transforms.tables import index_table
+from transforms.tables.index_order import KeyOrder
 
 _REPEATED_NAMED = 5
 _PARQUET_IMAGE_BYTES = 110_000  # ImageNet's mean; rows do not tell their own
+_COUNTS = pa.schema([
+    ("wnid", pa.string()),
+    ("split", pa.string()),
+    ("problem", pa.string()),
+    ("images", pa.int64()),
+    ("bytes", pa.int64()),
+])
 
 
 class ClassSplit(NamedTuple):
@@ -71,7 +81,7 @@ class Inventory:
 
 
 def read_inventory(path: str) -> Inventory:
-    """Read an index once and count it.
+    """Read an index and count it; a row group at a time, then in the order of its keys.
 
     Raises: UsageError: not an index, or a key stands in it twice.
     """
@@ -79,21 +89,14 @@ def read_inventory(path: str) -> Inventory:
     roots = tuple(described["inputs"])
     with damaged_parquet.named(path, index_table.REMEDY):
         file = pq.ParquetFile(storage.for_arrow(path))
-        table = _read_checked(file, path, len(roots))
-    inspected = "problem" in table.column_names
-    bad = table.slice(0, 0)
-    if inspected:
-        is_good = pc.equal(table["problem"], "")
-        bad = table.filter(pc.invert(is_good)).drop_columns("problem")
-        table = table.filter(is_good).drop_columns("problem")
-    num_images, lengths = _count(table)
-    fingerprint, repeated = _fingerprint(table)
-    if repeated:
-        raise UsageError(_describe_repeated(path, repeated))
+        counts, order = _look_through(file, path, len(roots))
+        fingerprint = _hash(order.read(functools.partial(_read_good, file)), path)
+    good = counts.filter(pc.equal(counts["problem"], ""))
+    bad = counts.filter(pc.not_equal(counts["problem"], ""))
     return Inventory(
-        num_images=num_images,
-        num_bytes=lengths,
-        num_bad=_count(bad)[0],
+        num_images=_by_class(good, "images"),
+        num_bytes=_by_class(good, "bytes"),
+        num_bad=_by_class(bad, "images"),
         fingerprint=fingerprint,
         roots=roots,
         versions=index_table.read_versions(described),
@@ -103,68 +106,108 @@ def read_inventory(path: str) -> Inventory:
     )
 
 
-def _read_checked(file: pq.ParquetFile, path: str, num_inputs: int) -> pa.Table:
-    """Read what is counted, after every row group has been looked at."""
+def _look_through(
+    file: pq.ParquetFile, path: str, num_inputs: int
+) -> tuple[pa.Table, KeyOrder]:
+    """Look at every row group: are its values possible, how many images are there.
+
+    Returns: rows of (wnid, split, problem, images, bytes), of which several may be of
+      one class and split; and what the order of the keys is found by.
+    """
     names = file.schema_arrow.names
     if missing := set(index_table.SCHEMA.names) - set(names):
         raise UsageError(
             f"{path}: no column {sorted(missing)[0]}; {index_table.REMEDY}"
         )
-    problems = {
-        problem
-        for number in range(file.num_row_groups)
-        for problem in index_table.find_problems(
-            file.read_row_group(number, columns=index_table.SCHEMA.names), num_inputs
-        )
-    }
+    counts, order, problems = [], KeyOrder(), set()
+    for number in range(file.num_row_groups):
+        table = _read(file, number, index_table.SCHEMA.names)
+        table.validate(full=True)  # texts may be no UTF-8
+        if found := index_table.find_problems(table, num_inputs):
+            problems.update(found)
+            continue
+        counts.append(_count(table))
+        order.look(number, table.filter(_is_good(table))["key"])
     if problems:
         shown = ", ".join(sorted(problems))
         raise UsageError(
             f"{path}: values that cannot be in {shown}; {index_table.REMEDY}"
         )
-    columns = ["key", "wnid", "split", "length", "encoding"]
-    table = file.read(columns=[*columns, *({"problem"} & set(names))])
-    table.validate(full=True)  # texts may be no UTF-8
-    return table
+    return pa.concat_tables([_COUNTS.empty_table(), *counts]), order
 
 
-def _count(table: pa.Table) -> tuple[dict[ClassSplit, int], dict[ClassSplit, int]]:
+def _read(file: pq.ParquetFile, row_group: int, columns: Sequence[str]) -> pa.Table:
+    """Read a row group; without inspection no image has a problem that is known."""
+    if "problem" in file.schema_arrow.names:
+        return file.read_row_group(row_group, columns=[*columns, "problem"])
+    table = file.read_row_group(row_group, columns=list(columns))
+    return table.append_column("problem", pa.repeat("", table.num_rows))
+
+
+def _read_good(file: pq.ParquetFile, row_group: int) -> pa.Table:
+    table = _read(file, row_group, ["key", "wnid", "split", "length"])
+    return table.filter(_is_good(table)).drop_columns("problem")
+
+
+def _is_good(table: pa.Table) -> pa.ChunkedArray:
+    return pc.equal(table["problem"], "")
+
+
+def _count(table: pa.Table) -> pa.Table:
+    """Count the images of a row group by class, split, and whether they are of use."""
     is_row = pc.equal(table["encoding"], "parquet")
-    sizes = pc.if_else(is_row, _PARQUET_IMAGE_BYTES, table["length"])
-    table = table.set_column(table.column_names.index("length"), "length", sizes)
-    counted = table.group_by(["wnid", "split"]).aggregate([
+    sized = pa.table({
+        "wnid": table["wnid"],
+        "split": table["split"],
+        "problem": pc.if_else(_is_good(table), "", "some"),
+        "length": pc.if_else(is_row, _PARQUET_IMAGE_BYTES, table["length"]),
+    })
+    counted = sized.group_by(["wnid", "split", "problem"]).aggregate([
         ("length", "count"),
         ("length", "sum"),
     ])
-    rows = counted.sort_by([("wnid", "ascending"), ("split", "ascending")]).to_pylist()
-    keys = [ClassSplit(row["wnid"], row["split"]) for row in rows]
-    return (
-        {key: row["length_count"] for key, row in zip(keys, rows, strict=True)},
-        {key: row["length_sum"] for key, row in zip(keys, rows, strict=True)},
-    )
+    return counted.rename_columns(_COUNTS.names).cast(_COUNTS)
 
 
-def _describe_repeated(path: str, repeated: Sequence[str]) -> str:
-    shown = ", ".join(repeated[:_REPEATED_NAMED])
-    places = "; ".join(index_table.find_places(path, repeated[0]))
+def _by_class(counts: pa.Table, name: str) -> dict[ClassSplit, int]:
+    """Add up what is counted, in the order of the classes."""
+    ordered = counts.sort_by([("wnid", "ascending"), ("split", "ascending")])
+    totals: Counter[ClassSplit] = Counter()
+    for wnid, split, count in zip(
+        *(ordered[n].to_pylist() for n in ("wnid", "split", name)), strict=True
+    ):
+        totals[ClassSplit(wnid, split)] += count
+    return dict(totals)
+
+
+def _hash(ordered: Iterable[pa.Table], path: str) -> str:
+    """Hash the sorted lines `key wnid split length`.
+
+    Raises: UsageError: keys that stand there more than once.
+    """
+    digest = hashlib.sha256()
+    num_repeated = 0
+    first_repeated: list[str] = []
+    for rows in ordered:
+        keys = rows["key"].combine_chunks()
+        is_repeated = pc.equal(keys[1:], keys[:-1])
+        repeated = pc.unique(keys[1:].filter(is_repeated))
+        num_repeated += len(repeated)
+        first_repeated += repeated[: _REPEATED_NAMED - len(first_repeated)].to_pylist()
+        for part in rows.to_batches(max_chunksize=index_table.ROW_GROUP_IMAGES):
+            lines = index_table.join_lines(
+                *(part[name] for name in ("key", "wnid", "split", "length"))
+            )
+            digest.update("".join(lines.to_pylist()).encode())
+    if num_repeated:
+        raise UsageError(_describe_repeated(path, num_repeated, first_repeated))
+    return digest.hexdigest()
+
+
+def _describe_repeated(path: str, count: int, first: Sequence[str]) -> str:
+    shown = ", ".join(first)
+    places = "; ".join(index_table.find_places(path, first[0]))
     return (
-        f"{len(repeated)} image names stand more than once in the input ({shown}), "
+        f"{count} image names stand more than once in the input ({shown}), "
         f"the first at {places}; give each image once"
     )
-
-
-def _fingerprint(table: pa.Table) -> tuple[str, list[str]]:
-    """Hash the sorted lines `key wnid split length`; also find keys that repeat."""
-    keys = table["key"].combine_chunks()
-    ascending = pc.sort_indices(keys)
-    keys = keys.take(ascending)
-    is_repeated = pc.equal(keys[1:], keys[:-1])
-    repeated = pc.unique(keys[1:].filter(is_repeated)).to_pylist()
-    digest = hashlib.sha256()
-    for start in range(0, len(keys), index_table.ROW_GROUP_IMAGES):
-        rows = table.take(ascending.slice(start, index_table.ROW_GROUP_IMAGES))
-        lines = index_table.join_lines(
-            rows["key"], rows["wnid"], rows["split"], rows["length"]
-        )
-        digest.update("".join(lines.to_pylist()).encode())
-    return digest.hexdigest(), repeated

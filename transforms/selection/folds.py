@@ -1,0 +1,33 @@
+"""Chosen images → their training images in two halves, each half of every class."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.tables import plan
+
+
+def split(images: pa.Table, *, num_folds: int, seed: int) -> pa.Table:
+    """Give each class's first ⌈n/2⌉ by hash to fold A, the rest to fold B.
+
+    Args:
+      images: chosen ones, as `plan.CHOSEN`.
+      num_folds: 1: all stay in `train`.
+      seed: the user's.
+    Returns: the same, perhaps in another order.
+    """
+    if num_folds == 1:
+        return images
+    is_train = pc.equal(images["subset_split"], "train")
+    train = images.filter(is_train).combine_chunks()
+    train = train.take(plan.sort(train, "fold", by=["wnid"], seed=seed))
+    _, starts, sizes = np.unique(
+        train["wnid"].cast(pa.string()).to_numpy(),
+        return_index=True,
+        return_counts=True,
+    )
+    in_class = np.arange(train.num_rows) - np.repeat(starts, sizes)
+    is_first = in_class < np.repeat(-(-sizes // 2), sizes)
+    halves = pc.if_else(pa.array(is_first), "fold_a", "fold_b")
+    others = images.filter(pc.invert(is_train))
+    return pa.concat_tables([others, plan.set_split(train, halves)])
