@@ -100,12 +100,22 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
             sys.stderr.write(f"{remote_engines.describe_job(result, options)}\n")
             if not has_job or options.view_as(StandardOptions).no_wait_until_finish:
                 return False
-        result.wait_until_finish()
+        _wait(result, options)
     except (UsageError, JobError) as error:
         raise type(error)(_WHERE.sub("", str(error))) from error
     except remote_engines.list_errors(options) as error:
         raise _translate(error) from error
     return True
+
+
+def _wait(result: Any, options: PipelineOptions) -> None:  # noqa: ANN401  # of any runner
+    """Wait for a job; Ctrl-C ends it, wherever it is: else it would be paid for."""
+    try:
+        result.wait_until_finish()
+    except KeyboardInterrupt:
+        if not is_embedded(options):
+            sys.stderr.write(f"{remote_engines.cancel_job(result, options)}\n")
+        raise
 
 
 def make_job(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import grpc
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
@@ -114,6 +115,21 @@ def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401 
         f"  cancel: gcloud dataflow jobs cancel {job} --region={google.region} "
         f"--project={google.project}"
     )
+
+
+def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
+    """Cancel a job; returns what has become of it, in words."""
+    runner = options.view_as(StandardOptions).runner
+    try:
+        result.cancel()
+    except (grpc.RpcError, *list_errors(options)) as error:
+        if getattr(error, "code", str)() is grpc.StatusCode.UNAVAILABLE:
+            return f"{runner} has ended with its job"  # it was this process's own
+        return (
+            f"the job could not be cancelled and may go on: {error}\n"
+            f"{describe_job(result, options)}"
+        )
+    return f"the job is cancelled; {runner} may take a while to stop it"
 
 
 def list_errors(options: PipelineOptions) -> tuple[type[Exception], ...]:

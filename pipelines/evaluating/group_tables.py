@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines import classes
+from transforms import paths
 from transforms.grouping import manual
 from transforms.records import UsageError
 from transforms.scoring.coarse import make_group_of
@@ -17,7 +18,7 @@ from transforms.tables.groups import LEFT_OUT, GroupingRequest, make_table
 _USUAL = "groups"  # the name that says nothing
 
 
-def read_group_tables(paths: Sequence[str]) -> dict[str, IntArray]:
+def read_group_tables(files: Sequence[str]) -> dict[str, IntArray]:
     """Read tables of groups as --grouping=manual does; other classes are left out.
 
     Raises: UsageError: every table's problems.
@@ -25,7 +26,7 @@ def read_group_tables(paths: Sequence[str]) -> dict[str, IntArray]:
     official = classes.list_official_classes()
     tables: dict[str, IntArray] = {}
     problems: list[str] = []
-    for path, name in zip(paths, name_tables(paths), strict=True):
+    for path, name in zip(files, name_tables(files), strict=True):
         request = GroupingRequest(
             classes=official,
             num_groups=None,
@@ -50,19 +51,26 @@ def read_group_tables(paths: Sequence[str]) -> dict[str, IntArray]:
     return tables
 
 
-def name_tables(paths: Sequence[str]) -> list[str]:
-    """Name tables by their files, or by the folders of files named alike.
+def name_tables(files: Sequence[str]) -> list[str]:
+    """Name tables by their files, their datasets, or the folders of files named alike.
 
     Raises: UsageError: a file is given twice.
     """
-    absolute = [Path(path).absolute() for path in paths]
+    absolute = [Path(path).absolute() for path in files]
     if twice := [str(path) for path, count in Counter(absolute).items() if count > 1]:
         raise UsageError(f"--groups {twice[0]}: is given twice; give it once")
-    names = [
-        path.parent.name if path.stem == _USUAL else path.stem for path in absolute
-    ]
+    names = [_name_table(path) for path in absolute]
     depth = 1
     while len(set(names)) < len(names):
         depth += 1
         names = ["/".join(path.parts[-depth:]) for path in absolute]
     return names
+
+
+def _name_table(path: Path) -> str:
+    if path.stem != _USUAL:
+        return path.stem
+    if path.match(f"*/*/{paths.GROUPS}"):
+        dataset, version = path.parts[-4:-2]
+        return f"{dataset}/{version}"
+    return path.parent.name

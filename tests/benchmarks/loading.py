@@ -24,10 +24,40 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
+from tests.benchmarks import children, photographs, throughput
+from tests.benchmarks.settings import Row, Settings
 from transforms import seeds
 
 SPLIT = "train"
 LIBRARIES = ("pillow", "tensorflow", "webdataset")
+WEBDATASET, TFRECORD = "WebDataset in webdataset", "TFRecord in tf.data"
+PILLOW, TENSORFLOW = "files in Pillow", "files in tf.data"
+PAIRS = ((WEBDATASET, PILLOW), (TFRECORD, TENSORFLOW))
+_PART = 10  # of the images of other benchmarks, which several readers decode one by one
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Build some images in both formats, and read them in a process of its own."""
+    num_images = settings.images // _PART
+    folder = photographs.make_archive(settings, num_images)
+    output = settings.work / "loading"
+    throughput.build_all(folder, output, "--formats", "webdataset,tfrecord")
+    usage = children.run_module(
+        __name__, output / "photographs" / "1.0.0", "--rounds", settings.repetitions + 1
+    )
+    read = json.loads(usage.output[usage.output.index("{") :])
+    speeds = read["images_per_s"]
+    return [
+        Row(
+            what=f"loading: images a second, {reader}, against {files}",
+            measured=f"{speeds[reader]:.0f}, {speeds[reader] / speeds[files]:.2f} × "
+            f"the {speeds[files]:.0f} of a plain folder",
+            target="reported",
+            reached=None,
+            figures=read,
+        )
+        for reader, files in PAIRS
+    ]
 
 
 def read_webdataset(directory: Path) -> Iterable[Any]:
@@ -98,7 +128,9 @@ def write_files(directory: Path, folder: Path) -> list[Path]:
     return sorted(files, key=lambda path: seeds.order(0, "shuffle", path.stem))
 
 
-def measure(read: Callable[[], Iterable[Any]], num_images: int, rounds: int) -> float:
+def time_reader(
+    read: Callable[[], Iterable[Any]], num_images: int, rounds: int
+) -> float:
     """Return images a second of the best round.
 
     Raises: ValueError: a reader gave another number of images.
@@ -126,13 +158,13 @@ def main(argv: list[str]) -> None:
         num_bytes = sum(path.stat().st_size for path in files)
         readers: dict[str, Callable[[], Iterable[Any]]] = {}
         if (directory / SPLIT).is_dir():
-            readers["webdataset"] = lambda: read_webdataset(directory)
-            readers["files, Pillow"] = lambda: read_files(files)
+            readers[WEBDATASET] = lambda: read_webdataset(directory)
+            readers[PILLOW] = lambda: read_files(files)
         if (directory / "__tfds__").is_dir():
-            readers["TFRecord, tf.data"] = lambda: read_tfrecord(directory)
-            readers["files, tf.data"] = lambda: read_files_with_tensorflow(files)
+            readers[TFRECORD] = lambda: read_tfrecord(directory)
+            readers[TENSORFLOW] = lambda: read_files_with_tensorflow(files)
         speeds = {
-            name: measure(read, len(files), options.rounds)
+            name: time_reader(read, len(files), options.rounds)
             for name, read in readers.items()
         }
     result = {

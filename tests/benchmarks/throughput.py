@@ -35,16 +35,20 @@ def make_index(settings: Settings, folder: Path) -> Path:
 
 
 def build(folder: Path, output: Path, *more: str) -> Usage:
-    """Build every image of an archive at the default settings, WebDataset alone."""
+    """Build every image of an archive, WebDataset alone, and remove what was made."""
     try:
-        return children.run_module(
-            "pipelines.build",
-            *("--input", folder, "--output", output, "--name", "photographs"),
-            *("--grouping", "all_classes", "--min_validation_images", "0"),
-            *("--formats", "webdataset", *more),
-        )
+        return build_all(folder, output, "--formats", "webdataset", *more)
     finally:
         shutil.rmtree(output, ignore_errors=True)
+
+
+def build_all(folder: Path, output: Path, *more: str) -> Usage:
+    """Build every image of an archive at the default settings."""
+    return children.run_module(
+        "pipelines.build",
+        *("--input", folder, "--output", output, "--name", "photographs"),
+        *("--grouping", "all_classes", "--min_validation_images", "0", *more),
+    )
 
 
 def loop(what: str, index: Path, output: Path) -> Usage:

@@ -208,6 +208,7 @@ def test_groups_that_cannot_be_read_are_named(predictions, tmp_path, capsys):
 
 def test_tables_are_named_by_their_files_or_folders():
     assert name_tables(["x/wordnet.csv", "y/groups.csv"]) == ["wordnet", "y"]
+    assert name_tables(["small/1.0.0/__meta__/groups.csv"]) == ["small/1.0.0"]
     alike = ["x/n10/groups.csv", "y/n10/groups.csv", "z/a.csv", "z/a.tsv"]
     assert name_tables(alike[:2]) == alike[:2]
     assert name_tables(alike[2:]) == ["z/a.csv", "z/a.tsv"]

@@ -1,0 +1,44 @@
+"""Ctrl-C while an engine outside works: its job is cancelled, and can be taken up."""
+
+import signal
+
+import grpc
+import pytest
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+
+from tests import building, processes
+from tests.engines import install, page
+
+PRISM = f".engines/prism-{install.BEAM}"
+# A server of its own outlives the job, as Flink's or a cluster's would.
+ENGINE = page.Engine(
+    name="Prism, as a server",
+    servers=(f"{PRISM} --job_port=8099 --serve_http=false",),
+    flags=(
+        "--runner=PortableRunner",
+        "--job_endpoint=localhost:8099",
+        "--environment_type=LOOPBACK",
+    ),
+)
+
+
+def _list_states(flags):
+    address = flags[1].partition("=")[2]
+    with grpc.insecure_channel(address) as channel:
+        jobs = beam_job_api_pb2_grpc.JobServiceStub(channel)
+        found = jobs.GetJobs(beam_job_api_pb2.GetJobsRequest())
+    return [beam_job_api_pb2.JobState.Enum.Name(j.state) for j in found.job_info]
+
+
+@pytest.mark.timeout(300)
+def test_interrupted_build_cancels_its_job(engines, mini_imagenet, tmp_path):
+    flags = engines.start(ENGINE)
+    command = building.command_line(mini_imagenet, tmp_path / "out", images_per_shard=1)
+    build = processes.RunningBuild([*command, *flags], tmp_path / "log")
+    parts = tmp_path / "out" / "small" / ".1.0.0.partial" / "parts"
+    build.wait_until(lambda: parts.exists() and list(parts.glob("*.parquet")))
+    assert build.stop(signal.SIGINT) == 130
+    assert "the job is cancelled" in build.said
+    assert "error: stopped; the same command with --resume goes on" in build.said
+    assert "Traceback" not in build.said
+    assert _list_states(flags) == ["CANCELLED"]
