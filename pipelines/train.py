@@ -15,7 +15,7 @@ from pipelines import spelling
 from pipelines.options import exit_codes, flag, parse
 from pipelines.outputs import check_bucket, find_folder_problems
 from pipelines.storing import StoreFlags, settle
-from transforms import storage
+from transforms import progress, storage
 from transforms.records import UsageError
 from transforms.tables.curves import CurveRow
 from transforms.training import architectures, checkpoint, copying, training_set
@@ -229,7 +229,7 @@ def train(
 @contextlib.contextmanager
 def _show_progress(num_images: int) -> Iterator[Callable[[int], None]]:
     """Show a bar over the images of all epochs on stderr."""
-    with tqdm(total=num_images, desc="training", unit="image", file=sys.stderr) as bar:
+    with progress.make_bar("training", total=num_images, unit="image") as bar:
 
         def tell(count: int) -> None:
             bar.update(count)

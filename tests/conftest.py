@@ -14,6 +14,9 @@ images each, `ODDITIES` among them):
 
   real_data        the folder of real photographs, for tests marked `real`
 
+  mini_index       a file: the index of mini_imagenet
+  halves           the dataset of mini_imagenet whose groups are its classes, in folds
+
 What makes bytes and archives of a test's own lies in `tests/making.py`.
 """
 
@@ -24,9 +27,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines import miniature
+from pipelines import index, miniature
 from pipelines.miniature import LABELS
-from tests import making, making_layouts
+from tests import building, making, making_layouts
 from transforms.layouts.official_archives import TRAIN, VALIDATION
 
 NUM_CLASSES, NUM_TRAIN, NUM_VALIDATION = 6, 20, 5
@@ -60,6 +63,26 @@ def _with_oddities(files: dict[str, bytes]) -> dict[str, bytes]:
         if name in files:
             odd[name] = make(Image.open(io.BytesIO(files[name])))
     return odd
+
+
+@pytest.fixture(scope="session")
+def mini_index(mini_imagenet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("index") / "index.parquet"
+    index.main([f"--input={mini_imagenet}", f"--output={path}"])
+    return path
+
+
+@pytest.fixture(scope="session")
+def halves(mini_imagenet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return building.run(
+        mini_imagenet,
+        tmp_path_factory.mktemp("halves"),
+        formats="tfrecord,webdataset",
+        grouping="all_classes",
+        num_groups=None,
+        images_per_group=None,
+        folds="2",
+    )
 
 
 @pytest.fixture(scope="session")

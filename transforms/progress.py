@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 _INTERVAL_S = 0.2
+_INTERVAL_IN_A_LOG_S = 30.0
 
 
 class Ticker:
@@ -36,6 +37,28 @@ class Ticker:
             self._close(descriptor)
 
 
+def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
+    """Make a bar on stderr with rate and remaining time; seldom drawn in a log.
+
+    Args:
+      what: is being done.
+      total: number of units; "B", bytes, are shown in thousands and millions.
+      unit: of the work.
+      leave: whether it stays when it is closed.
+    """
+    interval_s = _INTERVAL_S if sys.stderr.isatty() else _INTERVAL_IN_A_LOG_S
+    return tqdm(
+        desc=what,
+        total=total,
+        unit=unit,
+        unit_scale=unit == "B",
+        file=sys.stderr,
+        leave=leave,
+        mininterval=interval_s,
+        maxinterval=2 * interval_s,
+    )
+
+
 @contextmanager
 def show(path: str | None, *, total: int, what: str, unit: str) -> Iterator[None]:
     """Show a bar with rate and remaining time on stderr while the block runs.
@@ -46,9 +69,7 @@ def show(path: str | None, *, total: int, what: str, unit: str) -> Iterator[None
         yield
         return
     Path(path).unlink(missing_ok=True)
-    bar = tqdm(
-        total=total, desc=what, unit=unit, file=sys.stderr, mininterval=_INTERVAL_S
-    )
+    bar = make_bar(what, total=total, unit=unit)
     done = threading.Event()
 
     def follow() -> None:

@@ -41,7 +41,8 @@ class Measured:
     bytes_per_shuffled_shard: int = 300  # a Shard twice: spread, then gathered
     # Asked of a store by a test: the plan's file thrice, the part's six times.
     reads_per_shard: int = 9
-    reads_by_commit_per_shard: int = 5  # of them one after the other, by one process
+    reads_by_commit_per_shard: int = 5  # of them by one process
+    shards_read_at_once: int = 16  # by its threads
     seconds_per_small_read: float = 0.03  # assumed
     bytes_per_put: int = 1 << 23  # larger files are put in parts of it
     start_minutes: float = 4.0  # a worker's start, with an image of some GB: assumed
@@ -117,10 +118,9 @@ def estimate(
     waves = math.ceil(num_shards / slots)
     # The last wave may be of one shard: whole shards are what a process works at.
     write_seconds = waves * vcpu_seconds / num_shards + measured.start_minutes * 60
+    commit_reads = num_shards * measured.reads_by_commit_per_shard
     commit_seconds = (
-        num_shards
-        * measured.reads_by_commit_per_shard
-        * measured.seconds_per_small_read
+        commit_reads / measured.shards_read_at_once * measured.seconds_per_small_read
     )
     workers = math.ceil(slots / machine.vcpus)
     worker_hours = (workers * write_seconds + commit_seconds) / 3600
@@ -170,8 +170,8 @@ def describe(found: Estimate) -> str:
         f"bytes shuffled        {found.shuffle_gb * 1000:,.2f} MB",
         f"vCPU hours at work    {found.vcpu_hours:,.1f}",
         f"worker hours          {found.worker_hours:,.1f}",
-        f"wall clock            {found.wall_hours * 60:,.0f} min, "
-        f"{found.commit_hours * 60:,.0f} of them the commit",
+        f"wall clock            {found.wall_hours * 60:,.1f} min, "
+        f"{found.commit_hours * 60:,.1f} of them the commit",
         f"memory a worker       {found.worker_gb:.1f} GB, {found.process_gb} a process",
         f"compute               ${found.compute:,.2f}; "
         f"${found.compute_flexrs:,.2f} with FlexRS",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines import build, index
+from pipelines import build
 from tests import building, making
 from transforms import seeds
 from transforms.layouts.official_archives import TRAIN, VALIDATION
@@ -394,10 +394,7 @@ def test_nothing_is_left_beside_the_dataset(mini_imagenet, tmp_path):
     assert [path.name for path in (tmp_path / "small").iterdir()] == ["1.0.0"]
 
 
-def test_index_is_taken_in_place_of_raw_images(mini_imagenet, tmp_path, dataset):
-
-    path = tmp_path / "index.parquet"
-    index.main([f"--input={mini_imagenet}", f"--output={path}"])
-    again = building.run(path, tmp_path)
+def test_index_is_taken_in_place_of_raw_images(mini_index, tmp_path, dataset):
+    again = building.run(mini_index, tmp_path)
     assert building.checksums(again) == building.checksums(dataset)
     shutil.rmtree(again)

@@ -220,12 +220,12 @@ def _fail(capfd, run, words):
 
 
 @pytest.mark.usefixtures("offline")
-def test_paths_of_this_machine_are_named_at_once(mini_imagenet, tmp_path, capfd):
-    table = tmp_path / "index.parquet"
-    index.main([f"--input={mini_imagenet}", f"--output={table}"])
+def test_paths_of_this_machine_are_named_at_once(
+    mini_imagenet, mini_index, tmp_path, capfd
+):
     for source, named in (
         (mini_imagenet, f"--input {mini_imagenet}: "),
-        (table, f"--input {table}: an index of images in {mini_imagenet}: "),
+        (mini_index, f"--input {mini_index}: an index of images in {mini_imagenet}: "),
     ):
         err = _fail(
             capfd, build.main, building.command_line(source, tmp_path, **DATAFLOW)
@@ -238,7 +238,7 @@ def test_paths_of_this_machine_are_named_at_once(mini_imagenet, tmp_path, capfd)
     err = _fail(capfd, index.main, words)
     assert "--input" in err
     assert "--output new.parquet" in err
-    assert pq.read_table(table).num_rows
+    assert pq.read_table(mini_index).num_rows
 
 
 @pytest.mark.usefixtures("offline")

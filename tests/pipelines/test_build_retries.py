@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines import build, index
+from pipelines import build
 from tests import building
 from tests.stores.conftest import faulty, set_variable  # noqa: F401
 from tests.stores.copying import checksums
@@ -13,17 +13,9 @@ BUCKET = "s3://photographs"
 
 
 @pytest.fixture(scope="module")
-def images(mini_imagenet, tmp_path_factory):
-    """Make the index that all builds here take."""
-    path = tmp_path_factory.mktemp("index") / "index.parquet"
-    index.main([f"--input={mini_imagenet}", f"--output={path}"])
-    return path
-
-
-@pytest.fixture(scope="module")
-def whole(images, tmp_path_factory):
+def whole(mini_index, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    return building.checksums(building.run(images, folder, **FLAGS))
+    return building.checksums(building.run(mini_index, folder, **FLAGS))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +42,7 @@ def test_other_engines_write_the_same_bytes(mini_imagenet, tmp_path, whole, engi
     ids=["a shard", "its part", "the commit mark"],
 )
 def test_bundle_that_fails_behind_its_upload_is_done_again(
-    images,
+    mini_index,
     whole,
     faulty,  # noqa: F811
     monkeypatch,
@@ -61,6 +53,6 @@ def test_bundle_that_fails_behind_its_upload_is_done_again(
     monkeypatch.setattr(store_clients, "_MAX_RETRIES", 0)
     faulty.fail("lost", method="PUT", key=key, times=times)
     flags = {**FLAGS, "runner": "BundleBasedDirectRunner"}
-    build.main(building.command_line(images, f"{BUCKET}/out", **flags))
+    build.main(building.command_line(mini_index, f"{BUCKET}/out", **flags))
     assert not faulty.num_waiting
     assert checksums(f"{BUCKET}/out/small/1.0.0") == whole

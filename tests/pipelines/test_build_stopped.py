@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import build, index
+from pipelines import build
 from pipelines.building import holding, output
 from tests import building, processes
 from transforms import paths, scratch, storage
@@ -25,17 +25,9 @@ FLAGS = {"images_per_shard": 5, "threads": 1, "formats": "webdataset,folders"}
 
 
 @pytest.fixture(scope="module")
-def images(mini_imagenet, tmp_path_factory):
-    """Make the index that all builds here take."""
-    path = tmp_path_factory.mktemp("index") / "index.parquet"
-    index.main([f"--input={mini_imagenet}", f"--output={path}"])
-    return path
-
-
-@pytest.fixture(scope="module")
-def dataset(images, tmp_path_factory):
+def dataset(mini_index, tmp_path_factory):
     """Build undisturbed."""
-    return building.run(images, tmp_path_factory.mktemp("whole"), **FLAGS)
+    return building.run(mini_index, tmp_path_factory.mktemp("whole"), **FLAGS)
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +38,17 @@ def whole(dataset):
 class _Started:
     """A build that is at work, and where it works."""
 
-    def __init__(self, images, tmp_path):
+    def __init__(self, mini_index, tmp_path):
         self.output = tmp_path / "out"
         self.target = self.output / "small" / "1.0.0"
         self.work = self.output / "small" / ".1.0.0.partial"
-        self.command = building.command_line(images, self.output, **FLAGS)
+        self.command = building.command_line(mini_index, self.output, **FLAGS)
         self.build = processes.RunningBuild(self.command, tmp_path / "log")
 
 
 @pytest.fixture
-def started(images, tmp_path):
-    found = _Started(images, tmp_path)
+def started(mini_index, tmp_path):
+    found = _Started(mini_index, tmp_path)
     yield found
     found.build.stop(signal.SIGKILL)
 
@@ -84,8 +76,8 @@ def test_interrupted_build_says_how_to_go_on(started):
     assert [p.name for p in started.output.iterdir()] == ["small"]
 
 
-def test_the_command_ends_as_commands_do_when_interrupted(images, tmp_path):
-    command = building.command_line(images, tmp_path / "out", **FLAGS)
+def test_the_command_ends_as_commands_do_when_interrupted(mini_index, tmp_path):
+    command = building.command_line(mini_index, tmp_path / "out", **FLAGS)
     job = subprocess.Popen(
         [sys.executable, "-c", HEARS_CTRL_C, "-m", "pipelines.build", *command],
         stderr=subprocess.PIPE,
@@ -136,14 +128,14 @@ def test_command_that_is_still_importing_ends_without_a_traceback():
     ids=["before its id", "behind its id"],
 )
 def test_run_stopped_while_it_began_can_be_resumed(
-    images, dataset, whole, tmp_path, left
+    mini_index, dataset, whole, tmp_path, left
 ):
     """States that a kill leaves for microseconds."""
     place = output.Place(output=str(tmp_path), name="small", version="1.0.0")
     plan_id = building.read_json(dataset, paths.RECIPE)["plan_id"].encode()
     for name in left:
         storage.write(place.work, name, plan_id)
-    resumed = building.run(images, tmp_path, **FLAGS, resume=True)
+    resumed = building.run(mini_index, tmp_path, **FLAGS, resume=True)
     assert building.checksums(resumed) == whole
 
 
@@ -160,38 +152,40 @@ def _lock_late(monkeypatch, meanwhile):
 
 
 def test_run_that_finds_its_dataset_finished_meanwhile_agrees(
-    images, tmp_path, whole, monkeypatch
+    mini_index, tmp_path, whole, monkeypatch
 ):
-    _lock_late(monkeypatch, lambda: building.run(images, tmp_path, **FLAGS))
-    dataset = building.run(images, tmp_path, **FLAGS)
+    _lock_late(monkeypatch, lambda: building.run(mini_index, tmp_path, **FLAGS))
+    dataset = building.run(mini_index, tmp_path, **FLAGS)
     assert building.checksums(dataset) == whole
     assert [path.name for path in dataset.parent.iterdir()] == ["1.0.0"]
 
 
 def test_run_that_finds_another_dataset_meanwhile_is_an_error(
-    images, tmp_path, whole, monkeypatch, capfd
+    mini_index, tmp_path, whole, monkeypatch, capfd
 ):
-    _lock_late(monkeypatch, lambda: building.run(images, tmp_path, **FLAGS))
+    _lock_late(monkeypatch, lambda: building.run(mini_index, tmp_path, **FLAGS))
     with pytest.raises(SystemExit) as ended:
-        building.run(images, tmp_path, **FLAGS, seed=1)
+        building.run(mini_index, tmp_path, **FLAGS, seed=1)
     assert ended.value.code == 2
     assert "holds another dataset" in capfd.readouterr().err
     assert building.checksums(tmp_path / "small" / "1.0.0") == whole
     assert [path.name for path in (tmp_path / "small").iterdir()] == ["1.0.0"]
 
 
-def test_shards_of_another_plan_are_never_kept(images, tmp_path, monkeypatch, capfd):
+def test_shards_of_another_plan_are_never_kept(
+    mini_index, tmp_path, monkeypatch, capfd
+):
     """A run of another plan begins and dies between the look and the lock."""
 
     def die():
         with monkeypatch.context() as patch:
             patch.setattr("transforms.commit.commit", _stop)
             with pytest.raises(SystemExit):
-                building.run(images, tmp_path, **FLAGS, seed=1)
+                building.run(mini_index, tmp_path, **FLAGS, seed=1)
 
     _lock_late(monkeypatch, die)
     with pytest.raises(SystemExit) as ended:
-        building.run(images, tmp_path, **FLAGS)
+        building.run(mini_index, tmp_path, **FLAGS)
     assert ended.value.code == 2
     assert "an unfinished dataset of another plan" in capfd.readouterr().err
 

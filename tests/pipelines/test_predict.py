@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import index, predict
+from pipelines import predict
 from tests import building, making, making_models
 from transforms.models import preprocessing
 from transforms.models.card import Preprocessing
@@ -109,12 +109,12 @@ def test_table_holds_what_the_model_says_of_every_image(
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_all_inputs_give_the_same_table(mini_imagenet, class_folders, models, tmp_path):
-    indexed = tmp_path / "index.parquet"
-    index.main([f"--input={mini_imagenet}", f"--output={indexed}"])
+def test_all_inputs_give_the_same_table(
+    mini_imagenet, mini_index, class_folders, models, tmp_path
+):
     model = models / "fine.onnx"
     raw = _run(mini_imagenet, tmp_path / "raw", model=model)
-    from_index = _run(indexed, tmp_path / "index", model=model)
+    from_index = _run(mini_index, tmp_path / "index", model=model)
     assert raw.read_bytes() == from_index.read_bytes()
     folders = _run(class_folders, tmp_path / "folders", model=model)
     assert sorted(row["key"] for row in _rows(folders)) == sorted(
@@ -346,15 +346,15 @@ def test_bad_flags_are_named(mini_imagenet, models, tmp_path, capfd, flags, expe
     assert expected in _fail(capfd, 2, mini_imagenet, tmp_path / "o", **flags)
 
 
-def test_index_goes_alone_and_needs_no_labels(mini_imagenet, models, tmp_path, capfd):
-    indexed = tmp_path / "index.parquet"
-    index.main([f"--input={mini_imagenet}", f"--output={indexed}"])
+def test_index_goes_alone_and_needs_no_labels(
+    mini_imagenet, mini_index, models, tmp_path, capfd
+):
     model = models / "fine.onnx"
     second = f"--input={mini_imagenet}"
-    err = _fail(capfd, 2, indexed, tmp_path, second, model=model)
-    assert f"--input {indexed}: an index or a dataset goes alone" in err
+    err = _fail(capfd, 2, mini_index, tmp_path, second, model=model)
+    assert f"--input {mini_index}: an index or a dataset goes alone" in err
     labels = mini_imagenet / "LOC_val_solution.csv"
-    err = _fail(capfd, 2, indexed, tmp_path, model=model, validation_labels=labels)
+    err = _fail(capfd, 2, mini_index, tmp_path, model=model, validation_labels=labels)
     assert "goes with raw ImageNet only" in err
 
 

@@ -39,20 +39,6 @@ def groups(mini_imagenet: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
-def folds(mini_imagenet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """6 groups of 1 class, in folds."""
-    return building.run(
-        mini_imagenet,
-        tmp_path_factory.mktemp("folds"),
-        formats="tfrecord,webdataset",
-        grouping="all_classes",
-        num_groups=None,
-        images_per_group=None,
-        folds="2",
-    )
-
-
-@pytest.fixture(scope="session")
 def trained(groups: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that was trained with two rates, the second far too small."""
     output = tmp_path_factory.mktemp("trained")
@@ -235,10 +221,10 @@ def test_another_seed_is_another_run(groups, tmp_path):
     assert read_card(str(second / "model.json")).training["seed"] == 1
 
 
-def test_folds_are_trained_crosswise(folds, tmp_path):
+def test_folds_are_trained_crosswise(halves, tmp_path):
     output = tmp_path / "a"
     folder = run(
-        folds, output, train_split="fold_a", validation_split="fold_b", epochs=1
+        halves, output, train_split="fold_a", validation_split="fold_b", epochs=1
     )
     (scored,) = predictions_table.read_models(str(folder / "predictions.parquet"))
     assert (scored.correct, scored.trained_on_split) == ("class", "fold_a")

@@ -4,10 +4,12 @@ Each test sees an empty folder of its own in a bucket, reached by the environmen
 users reach theirs.
 """
 
+import functools
 import itertools
 
 import pytest
 
+from tests import building
 from tests.stores import fault_server, gcs_emulator
 from transforms import storage, store_clients
 from transforms.store_clients import StoreSettings
@@ -19,6 +21,19 @@ _KEYS = {
     "AWS_REGION": "us-east-1",
 }
 _numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def local(request, tmp_path_factory):
+    """Build a layout's dataset from a disk, once with the same flags."""
+
+    @functools.cache
+    def find(layout, formats="webdataset,tfrecord", **flags):
+        output = tmp_path_factory.mktemp("local")
+        source = request.getfixturevalue(layout)
+        return building.run(source, output, formats=formats, **flags)
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -18,21 +18,6 @@ from transforms.store_clients import StoreSettings
 FORMATS = "webdataset,tfrecord"
 
 
-@pytest.fixture(scope="session")
-def local(request, tmp_path_factory):
-    """Build the dataset of each layout locally, once."""
-    built = {}
-
-    def find(layout):
-        if layout not in built:
-            source = request.getfixturevalue(layout)
-            output = tmp_path_factory.mktemp("local")
-            built[layout] = building.run(source, output, formats=FORMATS)
-        return built[layout]
-
-    return find
-
-
 def _build(source, output, **flags):
     flags = {"formats": FORMATS, **flags}
     build.main(building.command_line(source, output, **flags))

@@ -24,20 +24,6 @@ def flags(**values):
     return [f"--{name}={value}" for name, value in values.items()]
 
 
-@pytest.fixture(scope="module")
-def halves(mini_imagenet, tmp_path_factory):
-    """Each class a group, in folds."""
-    return building.run(
-        mini_imagenet,
-        tmp_path_factory.mktemp("halves"),
-        formats="tfrecord,webdataset",
-        grouping="all_classes",
-        num_groups=None,
-        images_per_group=None,
-        folds="2",
-    )
-
-
 def download(root, target):
     for name in storage.list_files(root):
         path = Path(target, name)

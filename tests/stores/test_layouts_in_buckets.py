@@ -11,22 +11,12 @@ LAYOUTS = [
     *("kaggle_zip", "huggingface_parquet", "tfds_records", "webdataset_tars"),
 ]
 # Few images, each read by the ways that a larger build reads it too.
-FLAGS = {"num_groups": 2, "images_per_group": 12, "min_validation_images": 8}
-
-
-@pytest.fixture(scope="module")
-def local(request, tmp_path_factory):
-    """Build a layout's dataset from a disk, once."""
-    built = {}
-
-    def find(layout):
-        if layout not in built:
-            source = request.getfixturevalue(layout)
-            output = tmp_path_factory.mktemp("local")
-            built[layout] = building.run(source, output, **FLAGS)
-        return built[layout]
-
-    return find
+FLAGS = {
+    "formats": "webdataset",
+    "num_groups": 2,
+    "images_per_group": 12,
+    "min_validation_images": 8,
+}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -39,5 +29,5 @@ def test_layout_in_a_bucket_gives_the_local_dataset(
     else:
         source = upload(place, f"{folder}/imagenet")
     made = building.run(source, tmp_path, **FLAGS)
-    assert building.checksums(made) == building.checksums(local(layout))
+    assert building.checksums(made) == building.checksums(local(layout, **FLAGS))
     assert storage.exists(source), "nothing of the input was touched"

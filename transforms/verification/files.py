@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from transforms import paths, storage
 from transforms.formats import folders
+from transforms.progress import make_bar
 from transforms.verification import sidecars
-from transforms.verification.bars import show_bar
 from transforms.verification.opened import OpenedDataset
 from transforms.verification.rows import Problems
 
@@ -42,7 +42,7 @@ def check_files(dataset: OpenedDataset) -> Problems:
             yield f"{path} is no file"
     total = sum(found[path] or 0 for path in present)
     with (
-        show_bar("hashing", total=total, unit="B") as bar,
+        make_bar("hashing", total=total, unit="B", leave=False) as bar,
         ThreadPoolExecutor(dataset.num_readers) as pool,
     ):
         hash_one = partial(_hash_file, dataset.directory, bar=bar)

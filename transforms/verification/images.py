@@ -10,8 +10,8 @@ from typing import NamedTuple
 from transforms import storage
 from transforms.images import decode
 from transforms.images.settings import target_size
+from transforms.progress import make_bar
 from transforms.records import DataError
-from transforms.verification.bars import show_bar
 from transforms.verification.opened import OpenedDataset
 from transforms.verification.rows import Problems
 
@@ -49,7 +49,9 @@ def check_images(dataset: OpenedDataset) -> Problems:
     rows = map(_Place._make, dataset.rows(*_Place._fields))
     look = partial(_look, dataset, files)
     with (
-        show_bar("decoding", total=dataset.num_images, unit="image") as bar,
+        make_bar(
+            "decoding", total=dataset.num_images, unit="image", leave=False
+        ) as bar,
         ThreadPoolExecutor(dataset.num_readers) as pool,
     ):
         for batch in _batches(rows):

@@ -14,8 +14,8 @@ from typing import IO, Any, NamedTuple
 
 import transforms
 from transforms import storage
+from transforms.progress import make_bar
 from transforms.verification import readers, rows
-from transforms.verification.bars import show_bar
 from transforms.verification.opened import OpenedDataset
 from transforms.verification.rows import Problems, Row
 
@@ -61,7 +61,7 @@ def check_reader(dataset: OpenedDataset, name: str) -> Problems:
         )
     }
     num_read = 0
-    with show_bar(name, total=len(expected), unit="image") as bar:
+    with make_bar(name, total=len(expected), unit="image", leave=False) as bar:
         lines = _read_lines(dataset, name)
         yield from _compare_names(dataset, name, next(lines))
         for key, split, labels, *others in lines:

@@ -2,7 +2,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import index
 from tests import building
 from transforms.models import image_list
 from transforms.records import UsageError
@@ -11,19 +10,12 @@ KEYS = pa.array(["a", "b", "c"])
 
 
 @pytest.fixture(scope="module")
-def indexed(mini_imagenet, tmp_path_factory):
-    path = tmp_path_factory.mktemp("index") / "index.parquet"
-    index.main([f"--input={mini_imagenet}", f"--output={path}"])
-    return path
-
-
-@pytest.fixture(scope="module")
 def dataset(mini_imagenet, tmp_path_factory):
     return building.run(mini_imagenet, tmp_path_factory.mktemp("built"))
 
 
-def test_chunks_are_whole_batches_and_together_all_images(indexed, tmp_path):
-    source = image_list.read_index(str(indexed), "train")
+def test_chunks_are_whole_batches_and_together_all_images(mini_index, tmp_path):
+    source = image_list.read_index(str(mini_index), "train")
     path = str(tmp_path / "list.parquet")
     unknown = pa.nulls(120, pa.bool_())
     known = pa.array([True] * 120)
@@ -43,15 +35,15 @@ def test_size_of_chunks_follows_the_batches(batch_size, expected):
     assert image_list.chunk_size(batch_size) == expected
 
 
-def test_images_that_inspection_found_bad_are_left_out(indexed, tmp_path):
-    table = pq.read_table(indexed)
+def test_images_that_inspection_found_bad_are_left_out(mini_index, tmp_path):
+    table = pq.read_table(mini_index)
     bad = pa.array(["truncated"] + [""] * (len(table) - 1))
-    metadata = dict(pq.read_metadata(indexed).metadata)
+    metadata = dict(pq.read_metadata(mini_index).metadata)
     metadata.pop(b"ARROW:schema")
     table = table.append_column("problem", bad).replace_schema_metadata(metadata)
     pq.write_table(table, tmp_path / "index.parquet")
     split = table["split"][0].as_py()
-    for path, missing in ((indexed, 0), (tmp_path / "index.parquet", 1)):
+    for path, missing in ((mini_index, 0), (tmp_path / "index.parquet", 1)):
         source = image_list.read_index(str(path), split)
         assert len(source.table) == table["split"].to_pylist().count(split) - missing
 
@@ -66,12 +58,12 @@ def test_images_of_a_dataset_lie_in_its_shards(dataset):
     assert data[:3] == b"\xff\xd8\xff"
 
 
-def test_absent_split_is_an_error_that_names_the_others(dataset, indexed):
+def test_absent_split_is_an_error_that_names_the_others(dataset, mini_index):
     message = r"--split fold_a: .* it has train \(60 images\), validation \(30 images\)"
     with pytest.raises(UsageError, match=message):
         image_list.read_dataset(str(dataset), "fold_a")
     with pytest.raises(UsageError, match=r"it has train \(120 images\)"):
-        image_list.read_index(str(indexed), "fold_a")
+        image_list.read_index(str(mini_index), "fold_a")
 
 
 def test_unfinished_dataset_is_an_error(tmp_path):
