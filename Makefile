@@ -13,7 +13,7 @@ help:
 	@echo "make test    install, check and test everything but what follows"
 	@echo "make engines, test-torch, test-airflow   large suites, each with its own packages"
 	@echo "make bench, torture, audit   speed; attacks that take hours; known vulnerabilities"
-	@echo "make lint    ruff and mypy;  make format  ruff format"
+	@echo "make lint    ruff, mypy and hadolint;  make format  ruff format"
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -73,6 +73,7 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint deploy/dataflow/Dockerfile
 
 format: install-dev
 	$(BIN)/ruff check --fix .
