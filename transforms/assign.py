@@ -25,7 +25,8 @@ def deal(
         bounds = itertools.pairwise([*starts, own.num_rows])
         for number, (start, end) in enumerate(bounds):
             shard = Shard(split, number, len(starts))
-            yield shard, own.take(ordered.slice(start, end - start))
+            images_of_it = own.take(ordered.slice(start, end - start))
+            yield shard, plan.make_part(images_of_it)
 
 
 @dataclasses.dataclass

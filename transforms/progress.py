@@ -40,13 +40,16 @@ class Ticker:
 def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
     """Make a bar on stderr with rate and remaining time; seldom drawn in a log.
 
+    A process that shows on a terminal what another says sets TQDM_MININTERVAL for it.
+
     Args:
       what: is being done.
       total: number of units; "B", bytes, are shown in thousands and millions.
       unit: of the work.
       leave: whether it stays when it is closed.
     """
-    interval_s = _INTERVAL_S if sys.stderr.isatty() else _INTERVAL_IN_A_LOG_S
+    is_seen = sys.stderr.isatty() or "TQDM_MININTERVAL" in os.environ
+    interval_s = _INTERVAL_S if is_seen else _INTERVAL_IN_A_LOG_S
     return tqdm(
         desc=what,
         total=total,

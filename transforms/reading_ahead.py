@@ -15,8 +15,8 @@ def in_order(futures: Iterable[Future[Result]], *, num_ahead: int) -> Iterator[R
     """Yield what work gives, in the order in which it was begun.
 
     Args:
-        futures: Begins the next piece of work whenever one is taken from it.
-        num_ahead: How many may be under way, or done, when a result is yielded.
+      futures: begins the next piece of work whenever one is taken from it.
+      num_ahead: how many may be under way, or done, when a result is yielded.
     """
     waiting: deque[Future[Result]] = deque()
     for future in futures:

@@ -70,7 +70,6 @@ def name_tables(files: Sequence[str]) -> list[str]:
 def _name_table(path: Path) -> str:
     if path.stem != _USUAL:
         return path.stem
-    if path.match(f"*/*/{paths.GROUPS}"):
-        dataset, version = path.parts[-4:-2]
-        return f"{dataset}/{version}"
+    if path.match(paths.GROUPS):
+        return "/".join(path.parts[1:][-4:-2])
     return path.parent.name

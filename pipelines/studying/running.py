@@ -105,11 +105,15 @@ class Runner:
     def _run(self, step: Step) -> tuple[int, list[str]]:
         """Run a process and show what it says; returns its code, and its errors."""
         command = [sys.executable, "-m", f"pipelines.{step.job}", *step.words]
+        is_seen = (
+            sys.stderr.isatty()
+        )  # which its steps, whose errors we read, cannot tell
         process = subprocess.Popen(  # noqa: S603  # our own jobs, no shell
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            env={**os.environ, **({"TQDM_MININTERVAL": "0.2"} if is_seen else {})},
             pass_fds=[self._lock],
         )
         try:

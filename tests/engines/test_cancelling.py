@@ -11,7 +11,7 @@ from tests.engines import install, page
 
 PRISM = f".engines/prism-{install.BEAM}"
 # A server of its own outlives the job, as Flink's or a cluster's would.
-ENGINE = page.Engine(
+SERVER = page.Engine(
     name="Prism, as a server",
     servers=(f"{PRISM} --job_port=8099 --serve_http=false",),
     flags=(
@@ -20,6 +20,8 @@ ENGINE = page.Engine(
         "--environment_type=LOOPBACK",
     ),
 )
+# Those that a job starts itself.
+CHILDREN = [e for e in page.read_engines() if "PrismRunner" in " ".join(e.flags)]
 
 
 def _list_states(flags):
@@ -30,15 +32,29 @@ def _list_states(flags):
     return [beam_job_api_pb2.JobState.Enum.Name(j.state) for j in found.job_info]
 
 
-@pytest.mark.timeout(300)
-def test_interrupted_build_cancels_its_job(engines, mini_imagenet, tmp_path):
-    flags = engines.start(ENGINE)
-    command = building.command_line(mini_imagenet, tmp_path / "out", images_per_shard=1)
+def _interrupt(imagenet, tmp_path, flags):
+    """Press Ctrl-C when shards are being written; returns what is said."""
+    command = building.command_line(imagenet, tmp_path / "out", images_per_shard=1)
     build = processes.RunningBuild([*command, *flags], tmp_path / "log")
     parts = tmp_path / "out" / "small" / ".1.0.0.partial" / "parts"
     build.wait_until(lambda: parts.exists() and list(parts.glob("*.parquet")))
-    assert build.stop(signal.SIGINT) == 130
-    assert "the job is cancelled" in build.said
+    assert build.stop(signal.SIGINT) == 130, build.said
     assert "error: stopped; the same command with --resume goes on" in build.said
     assert "Traceback" not in build.said
+    return build.said
+
+
+@pytest.mark.timeout(300)
+def test_job_of_an_engine_elsewhere_is_cancelled(engines, mini_imagenet, tmp_path):
+    flags = engines.start(SERVER)
+    assert "the job is cancelled" in _interrupt(mini_imagenet, tmp_path, flags)
     assert _list_states(flags) == ["CANCELLED"]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("engine", CHILDREN, ids=lambda e: e.name)
+def test_engine_that_the_job_has_started_ends_with_it(
+    engine, engines, mini_imagenet, tmp_path
+):
+    said = _interrupt(mini_imagenet, tmp_path, engines.start(engine))
+    assert "ends with this process" in said

@@ -1,7 +1,8 @@
 import apache_beam as beam
+import google.api_core.exceptions
 import pytest
 
-from pipelines import engine
+from pipelines import engine, remote_engines
 from transforms.records import JobError, UsageError
 
 
@@ -44,3 +45,52 @@ def test_an_error_of_the_machine_is_the_jobs():
 
     with pytest.raises(JobError, match=r"No space left"):
         engine.run(define, engine.make_beam_options([]))
+
+
+class _Kept:
+    """A job that cannot be cancelled."""
+
+    has_job = True
+
+    def __init__(self, error):
+        self._error = error
+
+    def cancel(self):
+        raise self._error
+
+    def job_id(self):
+        return "2026-11-26_1"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        google.api_core.exceptions.PermissionDenied("no"),
+        ValueError("Cannot invoke RPC on closed channel!"),
+        ConnectionError("no"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_job_that_cannot_be_cancelled_is_not_forgotten(error):
+    flags = ["--runner=DataflowRunner", "--project=a-project", "--region=europe-west4"]
+    options = engine.make_beam_options(flags)
+    said = remote_engines.cancel_job(_Kept(error), options)
+    assert "may go on" in said
+    assert "gcloud dataflow jobs cancel 2026-11-26_1 --region=europe-west4" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_child"),
+    [
+        (["--runner=PrismRunner"], True),
+        (["--runner=PortableRunner", "--job_endpoint=embed"], True),
+        (["--runner=PortableRunner", "--job_endpoint=a-host:8099"], False),
+        (["--runner=FlinkRunner"], True),
+        (["--runner=FlinkRunner", "--flink_master=a-host:8081"], False),
+    ],
+)
+def test_only_an_engine_of_this_process_ends_with_it(flags, is_child):
+    options = engine.make_beam_options(flags)
+    said = remote_engines.cancel_job(_Kept(ConnectionError("no")), options)
+    assert ("ends with this process" in said) == is_child
+    assert ("may go on" in said) != is_child

@@ -1,8 +1,8 @@
 """Images by place and order → the first of each place, as positions in the index.
 
 Only numbers are kept, 32 bytes an image, so that 1.28 million images are ranked in
-seconds, and no more than the chosen ever become records. Two equal orders (one pair in
-2⁶⁴/n² sets of n images) would be told apart by their position.
+seconds, and no more than the chosen are ever held as rows. Two equal orders (one pair
+in 2⁶⁴/n² sets of n images) would be told apart by their position.
 """
 
 from collections import Counter

@@ -4,7 +4,7 @@ Sorting 14 million rows at once would take 2 GB. Here a first look at each row g
 notes its first and last key, and a sample; then the rows between one sampled key and
 another are read, of the row groups alone that can hold them. Archives are listed class
 by class, so that each row group is read about twice; rows in a random order take a
-reading of the whole index for each quarter of a million of them.
+reading of the whole index, from its bucket too, for each half million of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_ROWS_AT_ONCE = 1 << 18
+_ROWS_AT_ONCE = 1 << 19
 _SAMPLED_EACH = 1 << 8
 
 

@@ -185,6 +185,8 @@ def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
         "length": pc.greater_equal(table["length"], 0),
         "uri": pc.invert(pc.match_substring_regex(table["uri"], r"^/|(^|/)\.\.(/|$)")),
     }
+    if "problem" in table.column_names:  # of inspected images, each has a text
+        holds["problem"] = pc.is_valid(table["problem"])
     return [
         name
         for name, good in holds.items()

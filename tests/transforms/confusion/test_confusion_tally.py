@@ -2,12 +2,14 @@ from collections import Counter
 from fractions import Fraction
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import making_predictions
-from transforms import sample, seeds
+from transforms import seeds
 from transforms.confusion import confusion_tally
 from transforms.confusion.confusion_images import find_cutoffs
 from transforms.confusion.confusion_tally import (
@@ -19,8 +21,11 @@ from transforms.confusion.confusion_tally import (
     read_tally,
 )
 from transforms.labels.classes import load_classes
-from transforms.records import Chosen, ImageRef, UsageError
+from transforms.records import UsageError
 from transforms.scoring.prediction_rows import Batch
+from transforms.selection import folds
+from transforms.tables import index_table
+from transforms.tables import plan as plan_table
 
 WNIDS = tuple(info.wnid for info in load_classes()[:8])
 TRUE = np.array([0, 0, 0, 1, 1, 2])
@@ -106,14 +111,15 @@ def test_halves_are_the_folds_of_a_build():
     plan = TallyPlan(WNIDS[:3], find_cutoffs(keys, true, seed=3), 3, is_soft=False)
     half = plan.halve(keys, true)
     for label, count in Counter(true.tolist()).items():
-        chosen = [
-            Chosen("train", 0, ImageRef(key, "", "train", 0, "", 0, 0, "raw"))
-            for key, t in zip(keys, true, strict=True)
-            if t == label
-        ]
+        own = [key for key, t in zip(keys, true, strict=True) if t == label]
+        rows = [(key, "", "train", 0, "", 0, 0, "raw") for key in own]
+        columns = list(map(list, zip(*rows, strict=True)))
+        refs = pa.table(columns, schema=index_table.SCHEMA)
+        chosen = plan_table.choose(refs, split="train", labels=np.zeros(len(own), int))
+        halved = folds.split(chosen, num_folds=2, seed=3)
+        is_first = pc.equal(halved["subset_split"], "fold_a")
         in_a = {keys[row] for row in np.flatnonzero((true == label) & (half == 0))}
-        folds = sample.split_into_folds(chosen, seed=3)
-        assert in_a == {image.ref.key for image in folds if image.split == "fold_a"}
+        assert in_a == set(halved["key"].filter(is_first).to_pylist())
         assert len(in_a) == -(-count // 2)
 
 
