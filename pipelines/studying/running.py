@@ -105,9 +105,7 @@ class Runner:
     def _run(self, step: Step) -> tuple[int, list[str]]:
         """Run a process and show what it says; returns its code, and its errors."""
         command = [sys.executable, "-m", f"pipelines.{step.job}", *step.words]
-        is_seen = (
-            sys.stderr.isatty()
-        )  # which its steps, whose errors we read, cannot tell
+        is_seen = sys.stderr.isatty()  # the step cannot tell: it writes to this process
         process = subprocess.Popen(  # noqa: S603  # our own jobs, no shell
             command,
             stdin=subprocess.DEVNULL,

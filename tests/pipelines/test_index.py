@@ -2,6 +2,7 @@
 
 import shutil
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -141,4 +142,15 @@ def test_damaged_index_is_named(class_folders, tmp_path):
     data[4:60] = b"\xff" * 56
     path.write_bytes(data)
     with pytest.raises(UsageError, match=r"index\.parquet: not a whole Parquet file"):
+        read_inventory(str(path))
+
+
+def test_image_whose_state_is_not_known_is_named(class_folders, tmp_path):
+    path = _index(class_folders, tmp_path, "--inspect")
+    table = pq.read_table(path)
+    problems = [None, *table["problem"].to_pylist()[1:]]
+    column = table.column_names.index("problem")
+    table = table.set_column(column, "problem", pa.array(problems, pa.string()))
+    pq.write_table(table.replace_schema_metadata(pq.read_metadata(path).metadata), path)
+    with pytest.raises(UsageError, match="values that cannot be in problem"):
         read_inventory(str(path))
