@@ -3,8 +3,8 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help install install-dev demo chain test test-torch test-airflow engines bench \
-  torture audit package lint format clean
+.PHONY: help install install-dev demo chain test test-torch test-airflow engines browser \
+  bench torture audit package lint format clean
 
 help:
 	@echo "make demo    install, and build a small subset of a drawn miniature ImageNet"
@@ -12,6 +12,7 @@ help:
 	@echo "             confusion, groups; on the miniature, or IMAGENET=... N=20 M=5000"
 	@echo "make test    install, check and test everything but what follows"
 	@echo "make engines, test-torch, test-airflow   large suites, each with its own packages"
+	@echo "make browser Debian's Chromium, in which the tests open all pages"
 	@echo "make bench, torture, audit   speed; attacks that take hours; known vulnerabilities"
 	@echo "make lint    ruff, mypy and hadolint;  make format  ruff format"
 
@@ -88,6 +89,11 @@ test: lint
 # Engines that Beam's package does not bring; their tests are skipped until they are there.
 engines: install
 	$(RUN) tests/engines/install.py
+
+# Tests that open pages in a browser are skipped until it is there.
+browser:
+	command -v chromium chromedriver || \
+	  (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver)
 
 # Readers on torch, whose wheel for Linux comes with CUDA: 2.5 GB to fetch.
 .venv-torch/installed: tests/torch/requirements.txt .venv/installed-dev

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.labels.classes import class_index
+from transforms.labels.validation import official_labels
 from transforms.models.card import ModelClass
 from transforms.tables import predictions_table
 from transforms.tables.predictions_table import ScoredModel, Scores
@@ -60,3 +62,16 @@ def write(path: Path, models: Sequence[ScoredModel], *tables: pa.Table) -> str:
     predictions_table.merge_parts([str(part)], str(path), models)
     part.unlink()
     return str(path)
+
+
+def write_top5(folder: Path) -> list[Path]:
+    """Write three models that are wrong more and more often, always by one class."""
+    truth = np.array([class_index(wnid) for wnid in official_labels().values()])
+    paths = []
+    for name, every in (("good", 10), ("fair", 5), ("poor", 3)):
+        first = truth.copy()
+        first[::every] ^= 1
+        top5 = np.stack([first, *((first + step) % 1000 for step in (2, 3, 4, 5))], 1)
+        np.savez_compressed(folder / f"{name}.npz", top5=top5.astype(np.uint16))
+        paths.append(folder / f"{name}.npz")
+    return paths

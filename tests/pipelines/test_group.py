@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines import confusion, group, index
-from tests import building
+from tests import building, making_predictions
 from transforms import grouping
 from transforms.labels import class_lists
 from transforms.labels.classes import class_index, load_classes
@@ -17,18 +17,7 @@ from transforms.labels.validation import official_labels
 
 @pytest.fixture(scope="module")
 def predictions(tmp_path_factory):
-    """Three models that are wrong more and more often, always by one class."""
-    folder = tmp_path_factory.mktemp("predictions")
-
-    truth = np.array([class_index(wnid) for wnid in official_labels().values()])
-    paths = []
-    for name, every in (("good", 10), ("fair", 5), ("poor", 3)):
-        first = truth.copy()
-        first[::every] ^= 1
-        top5 = np.stack([first, *((first + step) % 1000 for step in (2, 3, 4, 5))], 1)
-        np.savez_compressed(folder / f"{name}.npz", top5=top5.astype(np.uint16))
-        paths.append(folder / f"{name}.npz")
-    return paths
+    return making_predictions.write_top5(tmp_path_factory.mktemp("predictions"))
 
 
 @pytest.fixture(scope="module")

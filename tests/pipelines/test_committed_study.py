@@ -1,0 +1,61 @@
+"""The study in docs: its curves say what its table says, and its page gives them."""
+
+import csv
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pipelines import evaluate, study
+from pipelines.options import parse
+from pipelines.studying.options import StudyOptions
+
+FOLDER = Path(__file__).parents[2] / "docs" / "study"
+PAGE = (FOLDER / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def table():
+    with (FOLDER / "study.csv").open() as file:
+        return {row["recipe"]: row for row in csv.DictReader(file)}
+
+
+def test_curves_give_the_table(table, tmp_path):
+    curves = FOLDER / "curves"
+    subsets = [str(path) for path in curves.glob("*.csv") if path.stem != "full"]
+    full = ["--full", str(curves / "full.csv"), "--output", str(tmp_path)]
+    evaluate.main([*full, "--subset", *subsets])
+    report = json.loads((tmp_path / "report.json").read_text())
+    found = {subset["dataset"]: subset for subset in report["subsets"]}
+    assert found.keys() == table.keys()
+    for name, row in table.items():
+        subset = found[name]
+        ranks, pairs = subset["ranks"], subset["pairs"]
+        assert ranks["tau"] == pytest.approx(float(row["tau"]), abs=1e-6)
+        assert subset["verdict"]["value"] == row["verdict"]
+        assert subset["images_looped"] == int(row["images_looped_subset"])
+        assert pairs["sign_agreement"] == pytest.approx(float(row["sign_agreement"]))
+
+
+def test_page_tells_the_table(table):
+    lines = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    assert len(lines) == len(table)
+    for line, row in zip(lines, table.values(), strict=True):  # in the same order
+        assert row["recipe"].split("_n")[0] in line
+        cells = [cell.strip() for cell in line.split("|")]
+        assert f"{int(row['images_looped_subset']):,}" in cells[5]
+        assert cells[6] == f"{float(row['gain']):.1f}"
+        assert cells[7] == row["verdict"]
+
+
+def test_commands_of_the_page_are_understood(monkeypatch):
+    monkeypatch.chdir(FOLDER.parents[1])
+    text = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
+    again, whole = (shlex.split(c) for c in text.replace("\\\n", " ").splitlines())
+    assert again[:3] == ["python", "-m", evaluate.__name__]
+    assert all(Path(word).exists() for word in again if word.startswith("docs/"))
+    assert whole[:3] == ["python", "-m", study.__name__]
+    options, *_ = parse(StudyOptions, whole[3:], prog="study")
+    assert Path(options.recipes).exists()

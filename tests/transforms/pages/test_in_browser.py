@@ -1,0 +1,111 @@
+"""Every page in a real browser: it says nothing, asks for nothing, and fits its window."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+
+from pipelines import confusion, difficulty, group
+from tests import building, making_predictions
+from tests.transforms.pages import test_study
+from tests.transforms.pages.test_evaluation import MADE
+from transforms.pages import evaluation
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+WINDOWS = {"phone": (390, 844), "desk": (1280, 900)}
+pytestmark = [
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: make browser"
+    ),
+    pytest.mark.timeout(300),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tmp_path_factory.mktemp("profile")
+    for word in (
+        *("headless=new", "no-sandbox", "disable-gpu", "no-first-run"),
+        *("disable-background-networking", "disable-component-update", "disable-sync"),
+        f"user-data-dir={profile}",
+    ):
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=DRIVER)
+    started = webdriver.Chrome(options=options, service=service)
+    yield started
+    started.quit()
+
+
+def _make_group_pages(folder):
+    predictions = making_predictions.write_top5(folder)
+    confusion.main(["--predictions", str(predictions[0]), "--output", f"{folder}/c"])
+    flags = ["--num_groups", "20", "--confusion", f"{folder}/c/confusion.npz"]
+    for method in ("confusion", "wordnet"):
+        output = f"{folder}/{method}"
+        group.main(["--grouping", method, "--output", output, *flags])
+
+
+def _make_study(folder):
+    scores = [test_study.WORST, test_study.TIED, test_study.BEST]
+    page = test_study.make(scores, left_out=[("tiny", "too few")], warnings=["few"])
+    return [_write(folder / "study.html", page.encode())]
+
+
+def _make_evaluations(folder):
+    pages = []
+    for name, make in MADE.items():
+        own = folder / name.replace(" ", "_")
+        own.mkdir()
+        pages.append(_write(own / "report.html", evaluation.make_page(make(own))))
+    return pages
+
+
+def _write(path, page):
+    path.write_bytes(page)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pages(mini_index, tmp_path_factory):
+    """All pages that jobs make, by the name of their file."""
+    folder = tmp_path_factory.mktemp("pages")
+    plan = building.run(mini_index, folder / "plan", plan_only=True)
+    _make_group_pages(folder)
+    scores = "".join(f"n02123159_{n},{n / 99}\n" for n in range(100))
+    _write(folder / "scores.csv", f"key,score\n{scores}".encode())
+    job = ["--scores", f"{folder}/scores.csv", "--output", f"{folder}/difficulty"]
+    difficulty.main(job)
+    return [
+        *Path(plan).glob("*.html"),
+        *folder.glob("*/*.html"),
+        *_make_study(folder),
+        *_make_evaluations(folder),
+    ]
+
+
+@pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_silent_whole_and_fit(browser, pages, window, scheme):
+    width, height = window
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    wanted = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", wanted)
+    problems = []
+    for page in pages:
+        browser.get(page.as_uri())
+        said = [entry["message"] for entry in browser.get_log("browser")]
+        asked, seen, words = browser.execute_script(
+            "return [performance.getEntriesByType('resource').map(e => e.name), "
+            "document.documentElement.scrollWidth, document.body.innerText.length]"
+        )
+        asked = [name for name in asked if not name.startswith("data:")]
+        if said or asked or seen > width or words < 100:
+            problems.append((page.name, said, asked, seen, words))
+    assert not problems, json.dumps(problems, indent=1)
+    assert len(pages) == 9
