@@ -22,7 +22,8 @@ def table():
         return {row["recipe"]: row for row in csv.DictReader(file)}
 
 
-def test_curves_give_the_table(table, tmp_path):
+def test_curves_give_the_ranks_and_verdicts(table, tmp_path):
+    """When an order is clear is told by each image's answers, which are not here."""
     curves = FOLDER / "curves"
     subsets = [str(path) for path in curves.glob("*.csv") if path.stem != "full"]
     full = ["--full", str(curves / "full.csv"), "--output", str(tmp_path)]
@@ -35,7 +36,6 @@ def test_curves_give_the_table(table, tmp_path):
         ranks, pairs = subset["ranks"], subset["pairs"]
         assert ranks["tau"] == pytest.approx(float(row["tau"]), abs=1e-6)
         assert subset["verdict"]["value"] == row["verdict"]
-        assert subset["images_looped"] == int(row["images_looped_subset"])
         assert pairs["sign_agreement"] == pytest.approx(float(row["sign_agreement"]))
 
 

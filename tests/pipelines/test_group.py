@@ -4,15 +4,13 @@ import csv
 import html.parser
 import json
 
-import numpy as np
 import pytest
 
 from pipelines import confusion, group, index
 from tests import building, making_predictions
 from transforms import grouping
 from transforms.labels import class_lists
-from transforms.labels.classes import class_index, load_classes
-from transforms.labels.validation import official_labels
+from transforms.labels.classes import load_classes
 
 
 @pytest.fixture(scope="module")

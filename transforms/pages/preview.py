@@ -6,9 +6,10 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from transforms import paths, storage
+from transforms.images import resize
 from transforms.tables import manifest
 from transforms.tables.groups import GroupTable
 
@@ -121,7 +122,8 @@ def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Imag
     for data in shown:
         with Image.open(io.BytesIO(data)) as image:
             image.draft("RGB", (2 * size[0], 2 * size[1]))  # decodes small: faster
-            yield ImageOps.fit(image.convert("RGB"), size, Image.Resampling.BICUBIC)
+            picture = image.convert("RGB")
+        yield resize.resize(picture, size, resize.middle_square(*picture.size))
     for _ in range(layout.images_per_group - len(shown)):
         yield Image.new("RGB", size, _EMPTY)
 

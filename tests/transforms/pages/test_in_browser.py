@@ -1,4 +1,4 @@
-"""Every page in a real browser: it says nothing, asks for nothing, and fits its window."""
+"""Every page in a real browser: no word on the console, no request, and it fits."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 WINDOWS = {"phone": (390, 844), "desk": (1280, 900)}
 pytestmark = [
     pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: make browser"
+        not (CHROMIUM and DRIVER), reason="chromium is not there: run make browser"
     ),
     pytest.mark.timeout(300),
 ]
