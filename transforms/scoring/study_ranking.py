@@ -157,16 +157,22 @@ def describe_best(ranked: Sequence[Ranked]) -> str:
     best = ranked[0].score
     if best.tau is None:
         return "No recipe can be ranked: all models tie, so that τ-b is not defined."
+    taus = [one.score.tau for one in ranked if one.score.tau is not None]
+    if len(taus) > 1 and len(set(taus)) == 1:
+        clear = "on none it gets clear"
+        if best.looped_subset is not None:
+            clear = f"on {best.name} it is clear after the fewest images"
+        order = "All recipes keep the order of the models alike"
+        return f"{order} (τ-b {best.tau:.3f}); {clear}."
     tied = [one.score.name for one in ranked if one.is_tied]
-    num_ranked = sum(one.score.tau is not None for one in ranked)
     said = f"{best.name} keeps the order of the models best (τ-b {best.tau:.3f})"
+    return f"{said}{_describe_ties(tied, num_others=len(taus) - 1)}."
+
+
+def _describe_ties(tied: Sequence[str], *, num_others: int) -> str:
     if not tied:
-        alone = ", and its interval is clear of all others" if num_ranked > 1 else ""
-        return f"{said}{alone}."
-    if len(tied) == num_ranked - 1:
-        whom = "none of the others" if len(tied) > 1 else tied[0]
-    else:
-        whom = f"{len(tied)} of the {num_ranked - 1} others"
-    if len(tied) > 1 and len(tied) == num_ranked - 1:
-        return f"{said}, but {whom} can be told from it: their intervals overlap."
-    return f"{said}, but {whom} cannot be told from it: their intervals overlap."
+        return ", and its interval is clear of all others" if num_others else ""
+    if len(tied) == num_others > 1:
+        return ", but none of the others can be told from it: their intervals overlap"
+    whom = f"{len(tied)} of the {num_others} others" if num_others > 1 else tied[0]
+    return f", but {whom} cannot be told from it: their intervals overlap"

@@ -103,7 +103,10 @@ def test_ties_with_the_best_are_overlapping_intervals(other, is_tied):
             id="one tie",
         ),
         pytest.param(
-            [score(name, 0.9, (0.8, 1)) for name in "abc"],
+            [
+                score(n, t, (0.8, 1))
+                for n, t in zip("abc", (0.9, 0.8, 0.8), strict=True)
+            ],
             "but none of the others can be told from it",
             id="all tie",
         ),
@@ -153,3 +156,14 @@ def test_only_recipes_that_have_a_tau_are_cleared_of():
     assert describe_best(ranked) == (
         "best keeps the order of the models best (τ-b 0.500)."
     )
+
+
+@pytest.mark.parametrize(
+    ("looped", "expected"),
+    [(9000, "; on a it is clear after the fewest"), (None, "; on none it gets")],
+)
+def test_recipes_that_do_alike_are_not_called_better(looped, expected):
+    ranked = rank([score(n, 0.5, (0.2, 0.9), looped=looped) for n in "ab"])
+    said = describe_best(ranked)
+    assert "All recipes keep the order of the models alike (τ-b 0.500)" in said
+    assert expected in said
