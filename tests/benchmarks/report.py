@@ -65,7 +65,7 @@ def to_page(text: str) -> str:
 
 `make bench` measures all of this, what is compared in one run and in turns: medians
 of {sizes["repetitions"]} repetitions, the smallest and largest in brackets. \
-Throughput is of {sizes["images"]:,} images.
+Throughput is of {sizes["images"]:,} images. [What is not reached](speed.md), and why.
 
 {chr(10).join(lines)}
 
