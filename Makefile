@@ -92,7 +92,7 @@ engines: install
 
 # Tests that open pages in a browser are skipped until it is there.
 browser:
-	command -v chromium chromedriver || \
+	(command -v chromium && command -v chromedriver) || \
 	  (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver)
 
 # Readers on torch, whose wheel for Linux comes with CUDA: 2.5 GB to fetch.

@@ -114,6 +114,7 @@ def _wait(result: Any, options: PipelineOptions) -> None:  # noqa: ANN401  # of 
         result.wait_until_finish()
     except KeyboardInterrupt:
         if not is_embedded(options):
+            sys.stderr.write("cancelling the job\n")
             sys.stderr.write(f"{remote_engines.cancel_job(result, options)}\n")
         raise
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.worker import sdk_worker
 
@@ -42,7 +43,8 @@ def silence() -> None:
     # Where steps run in this process (LOOPBACK), Beam also prints it; the name found in
     # the module hides the builtin one.
     vars(sdk_worker)["print"] = _say_nothing
-    # Its thread that reads may meet an engine that has ended with the job's error.
+    # Its threads that read may meet an engine that has ended: with the job's error, or
+    # by Ctrl-C.
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _say_unless_readers
 
@@ -57,7 +59,8 @@ def _say_nothing(*_: object, **__: object) -> None:
 
 
 def _say_unless_readers(failed: threading.ExceptHookArgs) -> None:
-    if failed.thread is None or failed.thread.name != _READER:
+    is_reader = failed.thread is not None and failed.thread.name == _READER
+    if not is_reader and not issubclass(failed.exc_type, grpc.RpcError):
         threading.__excepthook__(failed)
 
 

@@ -137,9 +137,8 @@ def _ends_with_this_process(options: PipelineOptions) -> bool:
     if values["job_endpoint"]:
         return values["job_endpoint"] == "embed"
     name = str(values["runner"]).rpartition(".")[2]
-    masters = {"FlinkRunner": "flink_master", "SparkRunner": "spark_master_url"}
-    if name in masters:
-        return re.match(r"\[(local|auto)\]|local", values[masters[name]]) is not None
+    if name == "FlinkRunner":
+        return values["flink_master"] in {"[local]", "[auto]"}
     return name == "PrismRunner"
 
 

@@ -11,7 +11,7 @@ from apache_beam.pvalue import PCollection
 
 from transforms.records import Shard
 from transforms.selection import shards
-from transforms.tables import plan
+from transforms.tables import chosen, plan
 
 
 def deal(
@@ -20,13 +20,13 @@ def deal(
     """Order every split's images, and cut it into shards."""
     for split in sorted(pc.unique(images["subset_split"]).to_pylist()):
         own = images.filter(pc.equal(images["subset_split"], split)).combine_chunks()
-        ordered = plan.sort(own, "shuffle", seed=seed)
+        ordered = chosen.sort_indices(own, "shuffle", seed=seed)
         starts = shards.find_starts(split, own.num_rows, images_per_shard)
         bounds = itertools.pairwise([*starts, own.num_rows])
         for number, (start, end) in enumerate(bounds):
             shard = Shard(split, number, len(starts))
-            images_of_it = own.take(ordered.slice(start, end - start))
-            yield shard, plan.make_part(images_of_it)
+            rows = ordered.slice(start, end - start)
+            yield shard, plan.make_part(own.take(rows))
 
 
 @dataclasses.dataclass

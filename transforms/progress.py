@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-_INTERVAL_S = 0.2
+INTERVAL_S = 0.2
 _INTERVAL_IN_A_LOG_S = 30.0
 
 
@@ -40,7 +40,8 @@ class Ticker:
 def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
     """Make a bar on stderr with rate and remaining time; seldom drawn in a log.
 
-    A process that shows on a terminal what another says sets TQDM_MININTERVAL for it.
+    TQDM_MININTERVAL, in seconds, has the last word: a process that shows on a terminal
+    what another says sets it for that one.
 
     Args:
       what: is being done.
@@ -48,8 +49,8 @@ def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
       unit: of the work.
       leave: whether it stays when it is closed.
     """
-    is_seen = sys.stderr.isatty() or "TQDM_MININTERVAL" in os.environ
-    interval_s = _INTERVAL_S if is_seen else _INTERVAL_IN_A_LOG_S
+    usual_s = INTERVAL_S if sys.stderr.isatty() else _INTERVAL_IN_A_LOG_S
+    interval_s = float(os.environ.get("TQDM_MININTERVAL", usual_s))
     return tqdm(
         desc=what,
         total=total,
@@ -76,7 +77,7 @@ def show(path: str | None, *, total: int, what: str, unit: str) -> Iterator[None
     done = threading.Event()
 
     def follow() -> None:
-        while not done.wait(_INTERVAL_S):
+        while not done.wait(INTERVAL_S):
             _advance(bar, path)
 
     thread = threading.Thread(target=follow, daemon=True)

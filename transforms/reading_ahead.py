@@ -1,4 +1,4 @@
-"""Items that are read one by one → read several at once, told in their order."""
+"""Work that is done item by item → several at once, with results in their order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

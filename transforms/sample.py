@@ -25,7 +25,7 @@ from transforms.selection import allocation, firsts, folds
 from transforms.selection.arrangement import NEVER
 from transforms.selection.firsts import Firsts, LimitOf, Positions
 from transforms.selection.sample_plan import SamplePlan
-from transforms.tables import plan as plan_table
+from transforms.tables import chosen
 
 _WAITING = 16  # row groups that are merged at once
 
@@ -125,7 +125,7 @@ def read_chosen(
         rows = find_free(row_group, aside, parts=plan.parts(train))
     set_aside = aside.get(row_group, np.empty(0, np.int64))
     return pa.concat_tables(
-        plan_table.choose(table, split=split, labels=plan.labels(table))
+        chosen.make_chosen(table, split=split, labels=plan.labels(table))
         for split, table in (
             ("validation", official),
             ("validation", train.take(pa.array(set_aside, pa.int64()))),

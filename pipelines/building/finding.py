@@ -19,7 +19,7 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
     """
     beam_options = engine.make_beam_options(beam_flags)
     if not remote_engines.has_own_files(beam_options):
-        return
+        return  # before the index is read for its roots
     places = [(f"--input {path}", path) for path in options.input]
     if index := index_table.only_index(options.input):
         roots = index_table.read_description(index)["inputs"]

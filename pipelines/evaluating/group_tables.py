@@ -70,6 +70,6 @@ def name_tables(files: Sequence[str]) -> list[str]:
 def _name_table(path: Path) -> str:
     if path.stem != _USUAL:
         return path.stem
-    if path.match(paths.GROUPS):
+    if path.match(paths.GROUPS):  # a dataset's: …/small/1.0.0/__meta__/groups.csv
         return "/".join(path.parts[1:][-4:-2])
     return path.parent.name

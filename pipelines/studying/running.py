@@ -15,7 +15,7 @@ from types import FrameType
 from typing import NamedTuple, NoReturn
 
 from pipelines.outputs import cannot_write
-from transforms import storage
+from transforms import progress, storage
 from transforms.datasets import JSON, to_json
 from transforms.records import JobError, UsageError
 
@@ -105,13 +105,15 @@ class Runner:
     def _run(self, step: Step) -> tuple[int, list[str]]:
         """Run a process and show what it says; returns its code, and its errors."""
         command = [sys.executable, "-m", f"pipelines.{step.job}", *step.words]
-        is_seen = sys.stderr.isatty()  # the step cannot tell: it writes to this process
+        shown = {}
+        if sys.stderr.isatty():  # the step cannot tell: it writes to this process
+            shown["TQDM_MININTERVAL"] = str(progress.INTERVAL_S)
         process = subprocess.Popen(  # noqa: S603  # our own jobs, no shell
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, **({"TQDM_MININTERVAL": "0.2"} if is_seen else {})},
+            env={**shown, **os.environ},
             pass_fds=[self._lock],
         )
         try:

@@ -73,7 +73,8 @@ Measured at commit `{machine["commit"][:12]}`{changed} on {machine["cores"]} cor
 {machine["processor"]}, {machine["memory_gb"]} GB, {machine["system"]}, \
 Python {machine["python"]}; {versions}.
 
-The page is written from the figures of a run, which hold every repetition:
+The page is written from the figures of a run, `benchmarks.json`, which hold every
+repetition:
 
 ```sh
 python -m tests.benchmarks --from benchmarks.json --write docs/benchmarks.md

@@ -34,18 +34,30 @@ def test_curves_give_the_ranks_and_verdicts(table, tmp_path):
     for name, row in table.items():
         subset = found[name]
         assert subset["ranks"]["tau"] == pytest.approx(float(row["tau"]), abs=1e-6)
+        assert subset["ranks"]["regret"] == float(row["regret"])
         assert subset["verdict"]["value"] == row["verdict"]
 
 
 def test_page_tells_the_table(table):
-    lines = [line for line in PAGE.splitlines() if line.startswith("| `")]
-    assert len(lines) == len(table)
-    for line, row in zip(lines, table.values(), strict=True):  # in the same order
-        assert row["recipe"].split("_n")[0] in line
-        cells = [cell.strip() for cell in line.split("|")]
-        assert f"{int(row['images_looped_subset']):,}" in cells[5]
-        assert cells[6] == f"{float(row['gain']):.1f}"
-        assert cells[7] == row["verdict"]
+    found = [
+        line.split(" | ") for line in PAGE.splitlines() if re.match(r"\| `.* × ", line)
+    ]
+    cells = [[cell.strip("| ") for cell in line] for line in found if len(line) == 7]
+    names = [re.match(r"`(\w+)`(, flat)?", line[0]).groups() for line in cells]
+    assert [line[1:3] + line[4:] for line in cells] == [
+        [
+            f"{row['num_groups']} × {row['images_per_group']}",
+            f"{float(row['tau']):.2f} ({float(row['tau_low']):.2f} to "
+            f"{float(row['tau_high']):.0f})",
+            f"{int(row['images_looped_subset']):,}",
+            f"{float(row['gain']):.1f}",
+            row["verdict"],
+        ]
+        for row in table.values()
+    ]
+    for (method, is_flat), recipe in zip(names, table, strict=True):
+        assert recipe.split("_n")[0] == method
+        assert recipe.endswith("_difficulty") == bool(is_flat)
 
 
 def test_commands_of_the_page_are_understood(monkeypatch):

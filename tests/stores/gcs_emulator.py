@@ -55,7 +55,10 @@ class _Bridge(BaseHTTPRequestHandler):
         return bucket, key, {k: v[0] for k, v in parse_qs(parts.query).items()}
 
     def do_POST(self):
-        """Pass on what Google's own client asks, by the JSON API."""
+        self._pass_on()
+
+    def _pass_on(self):
+        """Ask what Google's own client asks, by the JSON API."""
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         given = {k: v for k, v in self.headers.items() if k.lower() != "host"}
         answer, body = self._ask(self.command, self.path, body, given)
@@ -64,7 +67,7 @@ class _Bridge(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path.startswith("/storage/v1/"):
-            self.do_POST()
+            self._pass_on()
             return
         bucket, key, query = self._split()
         if key:

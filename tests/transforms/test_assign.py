@@ -10,7 +10,7 @@ from transforms import seeds
 from transforms.assign import deal
 from transforms.records import Shard
 from transforms.selection import shards
-from transforms.tables import index_table, plan
+from transforms.tables import chosen, index_table
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_images_are_dealt_in_one_global_order():
     rows = [(k, "n00000001", "train", 0, "t", 0, 1, "raw") for k in keys]
     columns = zip(*rows, strict=True)
     refs = pa.table(list(map(list, columns)), schema=index_table.SCHEMA)
-    images = plan.choose(refs, split="train", labels=np.zeros(25, int))
+    images = chosen.make_chosen(refs, split="train", labels=np.zeros(25, int))
     dealt = list(deal(images, seed=5, images_per_shard=10))
     assert [shard for shard, _ in dealt] == [Shard("train", n, 3) for n in range(3)]
     assert [part.num_rows for _, part in dealt] == [9, 8, 8]

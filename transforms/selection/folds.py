@@ -4,14 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.tables import plan
+from transforms.tables import chosen
 
 
 def split(images: pa.Table, *, num_folds: int, seed: int) -> pa.Table:
     """Give each class's first ⌈n/2⌉ by hash to fold A, the rest to fold B.
 
     Args:
-      images: chosen ones, as `plan.CHOSEN`.
+      images: chosen ones, as `chosen.CHOSEN`.
       num_folds: 1: all stay in `train`.
       seed: the user's.
     Returns: the same, perhaps in another order.
@@ -20,7 +20,7 @@ def split(images: pa.Table, *, num_folds: int, seed: int) -> pa.Table:
         return images
     is_train = pc.equal(images["subset_split"], "train")
     train = images.filter(is_train).combine_chunks()
-    train = train.take(plan.sort(train, "fold", by=["wnid"], seed=seed))
+    train = train.take(chosen.sort_indices(train, "fold", by=["wnid"], seed=seed))
     # In the order of the classes, in which the images are now.
     sizes = pc.value_counts(train["wnid"].cast(pa.string())).field("counts").to_numpy()
     starts = np.cumsum(sizes) - sizes
@@ -28,4 +28,4 @@ def split(images: pa.Table, *, num_folds: int, seed: int) -> pa.Table:
     is_first = in_class < np.repeat(-(-sizes // 2), sizes)
     halves = pc.if_else(pa.array(is_first), "fold_a", "fold_b")
     others = images.filter(pc.invert(is_train))
-    return pa.concat_tables([others, plan.set_split(train, halves)])
+    return pa.concat_tables([others, chosen.set_split(train, halves)])

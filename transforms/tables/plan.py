@@ -5,26 +5,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import seeds, storage
+from transforms import storage
 from transforms.records import Chosen, ImageRef, Shard
 from transforms.tables import index_table
 
-_SCHEMA = pa.schema([("label", pa.int32()), *index_table.SCHEMA])
-
-# Chosen images before they are dealt over shards; `split` is that of the source. Texts
-# that many of them have are held once: 1.28 million images of archives weigh 80 MB.
-_TEXT = pa.dictionary(pa.int32(), pa.string())
-_FEW = {"wnid", "split", "uri", "encoding"}
-CHOSEN = pa.schema([
-    ("subset_split", _TEXT),
-    *(field.with_type(_TEXT) if field.name in _FEW else field for field in _SCHEMA),
-])
+SCHEMA = pa.schema([("label", pa.int32()), *index_table.SCHEMA])
 
 
 class PlannedShard(NamedTuple):
@@ -39,44 +28,9 @@ def part_path(folder: str, shard: Shard) -> str:
     return f"{folder}/{shard}.parquet"
 
 
-def choose(
-    images: pa.Table, *, split: str, labels: npt.NDArray[np.integer]
-) -> pa.Table:
-    """Make chosen images of an index's rows.
-
-    Args:
-      images: as `index_table.SCHEMA`; other columns are passed over.
-      split: of the subset, that all of them go into.
-      labels: shape (images,).
-    """
-    columns = [images[name] for name in index_table.SCHEMA.names]
-    splits = pa.repeat(split, images.num_rows)
-    return pa.table([splits, pa.array(labels), *columns], CHOSEN.names).cast(CHOSEN)
-
-
-def set_split(images: pa.Table, splits: pa.Array) -> pa.Table:
-    """Move chosen images into other splits of the subset."""
-    return images.set_column(0, CHOSEN.field("subset_split"), splits.cast(_TEXT))
-
-
-def sort(
-    images: pa.Table, purpose: seeds.Purpose, *, by: Sequence[str] = (), seed: int
-) -> pa.Array:
-    """Return the chosen images' places in a pseudo-random order, after some columns."""
-    keys = (key for chunk in images["key"].chunks for key in chunk.to_pylist())
-    columns = {
-        **{name: images[name].cast(pa.string()) for name in by},
-        "order": pa.array(seeds.orders(seed, purpose, keys)),
-        "key": images["key"],
-    }
-    return pc.sort_indices(
-        pa.table(columns), sort_keys=[(name, "ascending") for name in columns]
-    )
-
-
 def make_part(images: pa.Table) -> pa.Table:
     """Return chosen images as their shard's plan holds them, each by itself."""
-    return images.select(_SCHEMA.names).cast(_SCHEMA)
+    return images.select(SCHEMA.names).cast(SCHEMA)
 
 
 def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:
@@ -106,9 +60,9 @@ def list_shards(folder: str) -> list[PlannedShard]:
 
 
 def _read(
-    folder: str, shard: Shard, columns: Sequence[str] = tuple(_SCHEMA.names)
+    folder: str, shard: Shard, columns: Sequence[str] = tuple(SCHEMA.names)
 ) -> pa.Table:
-    schema = pa.schema([_SCHEMA.field(name) for name in columns])
+    schema = pa.schema([SCHEMA.field(name) for name in columns])
     return pq.read_table(storage.for_arrow(part_path(folder, shard)), schema=schema)
 
 
@@ -179,8 +133,8 @@ def merge_parts(folder: str, output: str) -> None:
 
     Where an image is read, `source_split`, is another split if it serves as validation.
     """
-    names = ["source_split" if name == "split" else name for name in _SCHEMA.names]
-    kinds = list(zip(names, _SCHEMA.types, strict=True))
+    names = ["source_split" if name == "split" else name for name in SCHEMA.names]
+    kinds = list(zip(names, SCHEMA.types, strict=True))
     places = [("split", pa.string()), ("shard", pa.string()), ("position", pa.int32())]
     schema = pa.schema([*kinds, *places])
     with (

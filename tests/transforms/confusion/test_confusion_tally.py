@@ -24,8 +24,7 @@ from transforms.labels.classes import load_classes
 from transforms.records import UsageError
 from transforms.scoring.prediction_rows import Batch
 from transforms.selection import folds
-from transforms.tables import index_table
-from transforms.tables import plan as plan_table
+from transforms.tables import chosen, index_table
 
 WNIDS = tuple(info.wnid for info in load_classes()[:8])
 TRUE = np.array([0, 0, 0, 1, 1, 2])
@@ -115,8 +114,8 @@ def test_halves_are_the_folds_of_a_build():
         rows = [(key, "", "train", 0, "", 0, 0, "raw") for key in own]
         columns = list(map(list, zip(*rows, strict=True)))
         refs = pa.table(columns, schema=index_table.SCHEMA)
-        chosen = plan_table.choose(refs, split="train", labels=np.zeros(len(own), int))
-        halved = folds.split(chosen, num_folds=2, seed=3)
+        images = chosen.make_chosen(refs, split="train", labels=np.zeros(len(own), int))
+        halved = folds.split(images, num_folds=2, seed=3)
         is_first = pc.equal(halved["subset_split"], "fold_a")
         in_a = {keys[row] for row in np.flatnonzero((true == label) & (half == 0))}
         assert in_a == set(halved["key"].filter(is_first).to_pylist())
