@@ -1,9 +1,11 @@
 import dataclasses
+import heapq
 import math
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.deploy.dataflow.loading import load
@@ -28,6 +30,42 @@ def test_arithmetic(size):
     work = found.worker_hours * 4
     assert found.vcpu_hours < work
     assert found.compute_flexrs < found.compute
+
+
+def _simulate(num_images, *, num_workers, seed):
+    """Hand shards to free slots; returns the seconds until the last one is written.
+
+    Slots are up to a fifth slower or faster than others, and start within two minutes;
+    images take from half to one and a half times the mean.
+    """
+    measured, machine = estimate.Measured(), estimate.Machine()
+    random = np.random.default_rng(seed)
+    an_image = 1 / measured.images_per_second + measured.client_ms_per_read / 1000
+    an_image /= measured.cores_per_vcpu
+    num_slots = num_workers * machine.vcpus
+    speeds = random.uniform(0.8, 1.2, num_slots)
+    starts = 60 * (measured.start_minutes + random.uniform(-1, 1, num_workers))
+    free = [
+        (start, slot) for slot, start in enumerate(np.repeat(starts, machine.vcpus))
+    ]
+    heapq.heapify(free)
+    end = 0.0
+    for first in range(0, num_images, 1000):
+        count = min(1000, num_images - first)
+        work = an_image * random.uniform(0.5, 1.5, count).sum()
+        at, slot = heapq.heappop(free)
+        heapq.heappush(free, (done := at + work / speeds[slot], slot))
+        end = max(end, done)
+    return end
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("num_workers", [8, 32, 100])
+def test_time_is_that_of_a_simulation(size, num_workers):
+    found = estimate.estimate(*size, num_workers=num_workers)
+    seconds = 3600 * (found.wall_hours - found.commit_hours)
+    simulated = [_simulate(size[0], num_workers=num_workers, seed=n) for n in range(3)]
+    assert seconds == pytest.approx(np.mean(simulated), rel=0.05)
 
 
 def test_price_is_linear_in_prices_and_grows_with_the_work():
