@@ -21,7 +21,7 @@ _PARQUET_IMAGE_BYTES = 110_000  # ImageNet's mean; rows do not tell their own
 _COUNTS = pa.schema([
     ("wnid", pa.string()),
     ("split", pa.string()),
-    ("problem", pa.string()),
+    ("is_good", pa.bool_()),
     ("images", pa.int64()),
     ("bytes", pa.int64()),
 ])
@@ -91,8 +91,8 @@ def read_inventory(path: str) -> Inventory:
         file = pq.ParquetFile(storage.for_arrow(path))
         counts, order = _look_through(file, path, len(roots))
         fingerprint = _hash(order.read(functools.partial(_read_good, file)), path)
-    good = counts.filter(pc.equal(counts["problem"], ""))
-    bad = counts.filter(pc.not_equal(counts["problem"], ""))
+    good = counts.filter(counts["is_good"])
+    bad = counts.filter(pc.invert(counts["is_good"]))
     return Inventory(
         num_images=_by_class(good, "images"),
         num_bytes=_by_class(good, "bytes"),
@@ -111,7 +111,7 @@ def _look_through(
 ) -> tuple[pa.Table, KeyOrder]:
     """Look at every row group: are its values possible, how many images are there.
 
-    Returns: rows of (wnid, split, problem, images, bytes), of which several may be of
+    Returns: rows of (wnid, split, is_good, images, bytes), of which several may be of
       one class and split; and what the order of the keys is found by.
     """
     names = file.schema_arrow.names
@@ -159,10 +159,10 @@ def _count(table: pa.Table) -> pa.Table:
     sized = pa.table({
         "wnid": table["wnid"],
         "split": table["split"],
-        "problem": pc.if_else(_is_good(table), "", "some"),
+        "is_good": _is_good(table),
         "length": pc.if_else(is_row, _PARQUET_IMAGE_BYTES, table["length"]),
     })
-    counted = sized.group_by(["wnid", "split", "problem"]).aggregate([
+    counted = sized.group_by(["wnid", "split", "is_good"]).aggregate([
         ("length", "count"),
         ("length", "sum"),
     ])
