@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from transforms import atomic_files, local_files, object_files, scratch, stores
+from transforms import atomic_files, claims, local_files, object_files, scratch, stores
 from transforms.records import DataError, JobError, WrittenFile
 from transforms.stores import Entry
 
@@ -216,7 +216,7 @@ def check_bucket(path: str) -> None:
 
 def create(root: str, path: str, data: bytes) -> bool:
     """Put a small file into a bucket unless one is there; returns whether it was."""
-    return stores.put(f"{root}/{path}", data, only_if_absent=True)
+    return claims.create(f"{root}/{path}", data)
 
 
 def copy_folder(source: str, target: str) -> None:

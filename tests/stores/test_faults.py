@@ -38,6 +38,16 @@ def test_a_put_that_fails_once_is_tried_again(faulty, fault):
     assert not faulty.num_waiting
 
 
+@pytest.mark.parametrize("fault", [503, "reset", "slow", "lost"])
+def test_a_claim_that_fails_once_is_made_once(faulty, fault, monkeypatch):
+    monkeypatch.setattr(store_clients, "REQUEST_TIMEOUT_S", 1.0)
+    faulty.fail(fault, method="PUT")
+    assert storage.create("s3://photographs", "claim", b"ours")
+    assert not faulty.num_waiting
+    assert not storage.create("s3://photographs", "claim", b"theirs")
+    assert faulty.objects == {"claim": b"ours"}
+
+
 def test_a_store_that_stays_busy_is_an_error_not_damage(faulty):
     faulty.objects["416"] = bytes(200)
     faulty.fail(503, times=99)
