@@ -1,16 +1,14 @@
 import itertools
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import making_chosen
 from transforms import seeds
 from transforms.assign import deal
 from transforms.records import Shard
 from transforms.selection import shards
-from transforms.tables import chosen, index_table
 
 
 @pytest.mark.parametrize(
@@ -41,11 +39,7 @@ def test_shards_are_equal_within_one(num_images, images_per_shard):
 
 def test_images_are_dealt_in_one_global_order():
     keys = [f"k{n}" for n in range(25)]
-    rows = [(k, "n00000001", "train", 0, "t", 0, 1, "raw") for k in keys]
-    columns = zip(*rows, strict=True)
-    refs = pa.table(list(map(list, columns)), schema=index_table.SCHEMA)
-    images = chosen.make_chosen(refs, split="train", labels=np.zeros(25, int))
-    dealt = list(deal(images, seed=5, images_per_shard=10))
+    dealt = list(deal(making_chosen.make(keys), seed=5, images_per_shard=10))
     assert [shard for shard, _ in dealt] == [Shard("train", n, 3) for n in range(3)]
     assert [part.num_rows for _, part in dealt] == [9, 8, 8]
     ordered = [key for _, part in dealt for key in part["key"].to_pylist()]

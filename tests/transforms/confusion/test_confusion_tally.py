@@ -2,13 +2,12 @@ from collections import Counter
 from fractions import Fraction
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import making_predictions
+from tests import making_chosen, making_predictions
 from transforms import seeds
 from transforms.confusion import confusion_tally
 from transforms.confusion.confusion_images import find_cutoffs
@@ -24,7 +23,6 @@ from transforms.labels.classes import load_classes
 from transforms.records import UsageError
 from transforms.scoring.prediction_rows import Batch
 from transforms.selection import folds
-from transforms.tables import chosen, index_table
 
 WNIDS = tuple(info.wnid for info in load_classes()[:8])
 TRUE = np.array([0, 0, 0, 1, 1, 2])
@@ -111,11 +109,7 @@ def test_halves_are_the_folds_of_a_build():
     half = plan.halve(keys, true)
     for label, count in Counter(true.tolist()).items():
         own = [key for key, t in zip(keys, true, strict=True) if t == label]
-        rows = [(key, "", "train", 0, "", 0, 0, "raw") for key in own]
-        columns = list(map(list, zip(*rows, strict=True)))
-        refs = pa.table(columns, schema=index_table.SCHEMA)
-        images = chosen.make_chosen(refs, split="train", labels=np.zeros(len(own), int))
-        halved = folds.split(images, num_folds=2, seed=3)
+        halved = folds.split(making_chosen.make(own), num_folds=2, seed=3)
         is_first = pc.equal(halved["subset_split"], "fold_a")
         in_a = {keys[row] for row in np.flatnonzero((true == label) & (half == 0))}
         assert in_a == set(halved["key"].filter(is_first).to_pylist())

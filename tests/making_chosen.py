@@ -1,0 +1,16 @@
+"""Names → chosen images, as a build's sampler gives them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.tables import chosen, index_table
+
+
+def make(keys: Sequence[str]) -> pa.Table:
+    """Make chosen training images of one class, with label 0."""
+    rows = [(key, "n00000001", "train", 0, "t", 0, 1, "raw") for key in keys]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    refs = pa.table(columns, schema=index_table.SCHEMA)
+    return chosen.make_chosen(refs, split="train", labels=np.zeros(len(rows), int))
