@@ -66,6 +66,12 @@ def is_embedded(options: PipelineOptions) -> bool:
     return options.view_as(StandardOptions).runner == _EMBEDDED
 
 
+def has_one_process(options: PipelineOptions) -> bool:
+    """Tell whether all steps run in this process."""
+    direct = options.view_as(DirectOptions)
+    return is_embedded(options) and direct.direct_running_mode == "in_memory"
+
+
 def embed(flags: Sequence[str]) -> list[str]:
     """Make flags for a job that runs by this process, whatever engine they name."""
     return [*flags, f"--runner={_EMBEDDED}"]

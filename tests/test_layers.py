@@ -13,7 +13,7 @@ from pipelines.building import planning, writing
 from transforms.commit import CommitSettings
 from transforms.confusion.confusion_tally import TallyPlan
 from transforms.selection.sample_plan import SamplePlan
-from transforms.write import ShardSettings
+from transforms.shards.maker import ShardSettings
 
 ROOT = Path(__file__).parent.parent
 NOUN_FOLDERS = sorted(p.name for p in (ROOT / "transforms").iterdir() if p.is_dir())

@@ -1,194 +1,19 @@
-"""Planned shards → written shards: the only step that holds the bytes of images.
-
-shard ── read ── decode ── resize ── encode ──┬─ tar
-         (threads, results taken in order)    ├─ TFRecord
-                                              └─ part of the manifest, last
-"""
+"""Planned shards → written shards: the step that reads, makes and writes images."""
 
 import dataclasses
-import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
 
 import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms import formats, image_bytes, progress, storage
-from transforms.datasets import ShardWriter
-from transforms.images.process import ProcessedImage, process
-from transforms.images.settings import ImageSettings
-from transforms.labels import classes
-from transforms.reading_ahead import in_order
-from transforms.records import Chosen, DataError, Failure, ImageRef, Record, Shard
-from transforms.tables import manifest, plan
-from transforms.tables.manifest import ManifestRow, Part
-
-# Enough waiting images that no thread idles while results are taken in order.
-_LOOK_AHEAD = 8
-
-
-class Prepared(NamedTuple):
-    """An image ready to be written, and what it was made of."""
-
-    image: ProcessedImage
-    source_sha256: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ShardSettings:
-    """What all shards of a dataset share."""
-
-    root: str  # of the dataset while it is made
-    work: str  # where parts of the manifest lie until it is made
-    plan_folder: str
-    roots: Sequence[str]  # of the inputs
-    versions: Mapping[str, str]  # of their archives in buckets, by path
-    name: str
-    formats: Sequence[str]
-    folders: Sequence[str]  # by label
-    images: ImageSettings
-    num_threads: int
-    ticks: str | None = None
-
-
-def prepare(ref: ImageRef, settings: ShardSettings) -> Prepared | DataError:
-    """Read one image and make it what will be written; a data error is a result."""
-    try:
-        root = settings.roots[ref.input]
-        version = settings.versions.get(f"{root}/{ref.uri}", "")
-        data = image_bytes.read_image_bytes(root, ref, version)
-        return Prepared(
-            process(data, settings.images), hashlib.sha256(data).hexdigest()
-        )
-    except DataError as error:
-        return error
-
-
-def find_kept(root: str, shard: Shard, *, work: str) -> Part | None:
-    """Return what an earlier run finished of a shard, if its files are still whole.
-
-    A shard with failures is tried again: the images may have been mended.
-    """
-    part = manifest.read_part(work, shard)
-    if part is None or part.failures:
-        return None
-    files = (file for files in part.files.values() for file in files)
-    whole = all(storage.describe_file(root, file.path) == file for file in files)
-    return part if whole else None
-
-
-class ShardMaker:
-    """Writes shards, one after the other, with a pool of threads."""
-
-    def __init__(self, settings: ShardSettings) -> None:
-        self._settings = settings
-        num_threads = storage.num_readers(settings.num_threads, settings.roots)
-        self._pool = ThreadPoolExecutor(num_threads)
-        self._num_ahead = _LOOK_AHEAD * num_threads
-        self._ticker = progress.Ticker(settings.ticks)
-
-    def close(self) -> None:
-        """End the threads and let go of the input's files."""
-        self._pool.shutdown(cancel_futures=True)
-        image_bytes.forget()
-
-    def make(self, shard: Shard) -> Part:
-        """Write one shard in every format, or find that it is there."""
-        settings = self._settings
-        if kept := find_kept(settings.root, shard, work=settings.work):
-            self._ticker.tick(kept.num_images)
-            return kept
-        images = plan.read_part(settings.plan_folder, shard)
-        writers = {name: self._open(name, shard) for name in settings.formats}
-        rows: list[ManifestRow] = []
-        failures: list[Failure] = []
-        oddities: Counter[str] = Counter()
-        try:
-            for image, prepared in self._prepare_all(images):
-                if isinstance(prepared, DataError):
-                    failures.append(_describe_failure(image, prepared))
-                else:
-                    rows.append(_write(image, prepared, writers, shard, len(rows)))
-                    oddities.update(_find_oddities(prepared.image))
-                self._ticker.tick()
-            files = {name: writer.close() for name, writer in writers.items()}
-        finally:
-            for writer in writers.values():
-                writer.discard()
-        part = Part(
-            shard=shard,
-            files=files,
-            failures=failures,
-            oddities=oddities,
-            num_images=len(rows),
-        )
-        manifest.write_part(settings.work, part, rows)
-        return part
-
-    def _open(self, format_name: str, shard: Shard) -> ShardWriter:
-        settings = self._settings
-        return formats.load(format_name).ShardWriter(
-            root=settings.root,
-            name=settings.name,
-            folders=settings.folders,
-            shard=shard,
-        )
-
-    def _prepare_all(
-        self, images: Sequence[Chosen]
-    ) -> Iterator[tuple[Chosen, Prepared | DataError]]:
-        """Yield every image's result in order, a bounded number of images ahead."""
-        futures = (
-            self._pool.submit(prepare, image.ref, self._settings) for image in images
-        )
-        return zip(images, in_order(futures, num_ahead=self._num_ahead), strict=True)
-
-
-def _write(
-    image: Chosen,
-    prepared: Prepared,
-    writers: Mapping[str, ShardWriter],
-    shard: Shard,
-    position: int,
-) -> ManifestRow:
-    """Append one image to every format; the first one's place is the manifest's."""
-    ref, made = image.ref, prepared.image
-    fine_label = classes.class_index(ref.wnid)
-    record = Record(ref.key, made.jpeg, image.label, fine_label, ref.wnid)
-    places = [writer.add(record) for writer in writers.values()]
-    return ManifestRow(
-        key=ref.key,
-        split=image.split,
-        wnid=ref.wnid,
-        label=image.label,
-        fine_label=fine_label,
-        shard=shard.number,
-        position=position,
-        file=places[0].file,
-        offset=places[0].offset,
-        length=places[0].length,
-        width=made.width,
-        height=made.height,
-        source=ref.uri,
-        source_offset=ref.offset,
-        source_length=ref.length,
-        source_sha256=prepared.source_sha256,
-    )
-
-
-def _find_oddities(image: ProcessedImage) -> Iterator[str]:
-    yield from image.oddities
-    if image.smaller_than_asked:
-        yield "smaller_than_asked"
-
-
-def _describe_failure(image: Chosen, error: DataError) -> Failure:
-    ref = image.ref
-    place = image_bytes.describe_place(ref)
-    return Failure(ref.key, image.split, image.label, ref.wnid, place, str(error))
+from transforms.records import Shard
+from transforms.shards.maker import ShardMaker, ShardSettings
+from transforms.shards.processes import Outcome, ShardProcesses
 
 
 class _WriteShard(beam.DoFn):
@@ -196,34 +21,76 @@ class _WriteShard(beam.DoFn):
 
     def __init__(self, settings: ShardSettings) -> None:
         self._settings = settings
+        self._written = Metrics.counter("WriteShards", "images_written")
+        self._failed = Metrics.counter("WriteShards", "images_failed")
 
     def setup(self) -> None:
         self._maker = ShardMaker(self._settings)
-        self._written = Metrics.counter("WriteShards", "images_written")
-        self._failed = Metrics.counter("WriteShards", "images_failed")
 
     def teardown(self) -> None:
         self._maker.close()
 
     def process(self, shard: Shard) -> Iterator[tuple[Shard, int]]:
         part = self._maker.make(shard)
-        self._written.inc(part.num_images)
-        self._failed.inc(len(part.failures))
-        yield shard, len(part.failures)
+        yield self._count(Outcome(shard, part.num_images, len(part.failures)))
+
+    def _count(self, outcome: Outcome) -> tuple[Shard, int]:
+        self._written.inc(outcome.num_images)
+        self._failed.inc(outcome.num_failures)
+        return outcome.shard, outcome.num_failures
+
+
+class _WriteShardsAtOnce(_WriteShard):
+    """Gives shards to processes of its own; some are at work when it takes the next."""
+
+    def __init__(self, settings: ShardSettings, num_processes: int) -> None:
+        super().__init__(settings)
+        self._num_processes = num_processes
+
+    def setup(self) -> None:
+        self._processes = ShardProcesses(self._settings, self._num_processes)
+
+    def teardown(self) -> None:
+        self._processes.close()
+
+    def start_bundle(self) -> None:
+        self._under_way: deque[Future[Outcome]] = deque()
+
+    def process(self, shard: Shard) -> Iterator[tuple[Shard, int]]:
+        self._under_way.append(self._processes.submit(shard))
+        # One waits for each that is at work, so that none of them is ever idle.
+        if len(self._under_way) > 2 * self._num_processes:
+            yield self._count(self._under_way.popleft().result())
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._under_way:
+            outcome = self._under_way.popleft().result()
+            yield GlobalWindows.windowed_value(self._count(outcome))
 
 
 @dataclasses.dataclass
 class WriteShards(beam.PTransform):
-    """Write every shard of a plan. Shards in, (shard, number of failures) out."""
+    """Write every shard of a plan. Shards in, (shard, number of failures) out.
+
+    Args:
+      settings: what the shards share.
+      num_processes: how many the step has of its own; 1: the engine's alone. Several
+        are for an engine that has but one.
+    """
 
     settings: ShardSettings
+    num_processes: int = 1
 
     def expand(self, shards: PCollection[Shard]) -> PCollection[tuple[Shard, int]]:
         """Break fusion, so that many workers write; no image leaves its step."""
         # Without resource hints: a worker's process holds about 0.3 GB, which every
         # machine type has, and Dataflow's cheap FlexRS jobs take no hints.
+        if self.num_processes == 1:
+            write = _WriteShard(self.settings)
+        else:
+            write = _WriteShardsAtOnce(self.settings, self.num_processes)
         return (
             shards
             | "SpreadShards" >> beam.Reshuffle()
-            | "WriteShard" >> beam.ParDo(_WriteShard(self.settings))
+            | "WriteShard" >> beam.ParDo(write)
         )

@@ -95,7 +95,9 @@ class BuildOptions(GroupingFlags, StoreFlags):
         default=False,
     )
     threads: int = flag(
-        "threads that make images", default=len(os.sched_getaffinity(0))
+        "images made at once, on the default engine by so many processes if they are "
+        "many",
+        default=len(os.sched_getaffinity(0)),
     )
 
     @property

@@ -24,8 +24,10 @@ from pipelines.building.planning import BuildPlan, Request
 from transforms import paths, progress, storage
 from transforms.commit import CommitDataset, CommitSettings, remove_work
 from transforms.records import JobError, Shard
+from transforms.shards.maker import ShardSettings
+from transforms.shards.processes import count_processes
 from transforms.tables import groups, statistics
-from transforms.write import ShardSettings, WriteShards
+from transforms.write import WriteShards
 
 
 def build(request: Request) -> str:
@@ -120,22 +122,32 @@ def define_pipeline(
     shards: Sequence[Shard],
     shard_settings: ShardSettings,
     commit_settings: CommitSettings,
+    num_processes: int = 1,
 ) -> None:
     """Wire the plan → shards → the dataset."""
     _ = (
         root
         # Unshuffled: WriteShards spreads them over the workers.
         | "ListShards" >> beam.Create(shards, reshuffle=False)
-        | WriteShards(shard_settings)
+        | WriteShards(shard_settings, num_processes)
         | CommitDataset(commit_settings)
     )
 
 
 def _define(
-    made: BuildPlan, settings: CommitSettings, *, ticks: str | None
+    made: BuildPlan,
+    settings: CommitSettings,
+    *,
+    beam_options: PipelineOptions,
+    ticks: str | None,
 ) -> Callable[[beam.Pipeline], None]:
     """Gather what the graph is made of."""
     options = made.options
+    num_processes = 1
+    if engine.has_one_process(beam_options):
+        num_processes = count_processes(
+            options.threads, len(made.shards), settings.num_chosen
+        )
     shard_settings = ShardSettings(
         root=settings.root,
         work=settings.work,
@@ -146,7 +158,7 @@ def _define(
         formats=options.formats,
         folders=made.table.folders,
         images=options.images,
-        num_threads=options.threads,
+        num_threads=-(-options.threads // num_processes),
         ticks=ticks,
     )
     return functools.partial(
@@ -154,6 +166,7 @@ def _define(
         shards=[planned.shard for planned in made.shards],
         shard_settings=shard_settings,
         commit_settings=settings,
+        num_processes=num_processes,
     )
 
 
@@ -176,7 +189,7 @@ def _write_dataset(
     shown = None  # workers elsewhere cannot write to a file of this machine
     if engine.is_embedded(beam_options):
         shown = str(Path(ticks).absolute())
-    define = _define(made, settings, ticks=shown)
+    define = _define(made, settings, beam_options=beam_options, ticks=shown)
     with holding.prepare(
         place, made.plan_id, made.folder, resume=request.options.resume
     ) as has_work:
@@ -199,7 +212,8 @@ def _describe_job(
     made: BuildPlan, settings: CommitSettings, beam_options: PipelineOptions
 ) -> str:
     """Say what would be submitted."""
-    job = engine.make_job(_define(made, settings, ticks=None), beam_options)
+    define = _define(made, settings, beam_options=beam_options, ticks=None)
+    job = engine.make_job(define, beam_options)
     steps = job.components.transforms
     names = [
         steps[name].unique_name

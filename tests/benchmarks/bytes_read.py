@@ -55,4 +55,5 @@ def _build(folder: Path, index: Path, output: Path) -> Usage:
         *("--grouping", "random_classes", "--num_groups", max(num_classes // 3, 2)),
         *("--images_per_group", len(wnids) // num_classes),  # all that a class has
         *("--min_validation_images", 0, "--formats", "webdataset"),
+        *("--threads", 1),  # in the process that is looked into
     )

@@ -8,7 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
+from tests.sampled_memory import SampledMemory
+
 T = TypeVar("T")
+_SAMPLE_S = 0.1
 
 
 class Usage(NamedTuple):
@@ -16,13 +19,22 @@ class Usage(NamedTuple):
 
     seconds: float
     cpu_s: float
-    peak_mb: float  # the largest process's
+    peak_mb: float  # the largest process's; with `sums_memory`, that of all together
     output: str
 
 
-def run(words: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Usage:
+def run(
+    words: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    sums_memory: bool = False,
+) -> Usage:
     """Run a process to its end.
 
+    Args:
+      words: its command line.
+      environment: variables to set.
+      sums_memory: whether memory is that of all processes, sampled; it costs some time.
     Raises: RuntimeError: it failed; with what it said.
     """
     started = time.perf_counter()
@@ -32,26 +44,33 @@ def run(words: Sequence[str], *, environment: Mapping[str, str] | None = None) -
         stderr=subprocess.STDOUT,
         env={**os.environ, **(environment or {})},
     ) as process:
+        memory = None
+        if sums_memory:
+            memory = SampledMemory(process.pid, interval_s=_SAMPLE_S)
         output = process.stdout.read().decode(errors="replace")
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
+    samples = memory.stop() if memory else []
     if process.returncode:
         raise RuntimeError(f"{' '.join(words)}: exit {process.returncode}\n{output}")
     return Usage(
         seconds,
         usage.ru_utime + usage.ru_stime,
-        usage.ru_maxrss / 1024,
+        max([usage.ru_maxrss / 1024, *samples]),
         output,
     )
 
 
 def run_module(
-    module: str, *words: object, environment: Mapping[str, str] | None = None
+    module: str,
+    *words: object,
+    environment: Mapping[str, str] | None = None,
+    sums_memory: bool = False,
 ) -> Usage:
-    """Run a module of this project in a process of its own."""
+    """Run a module of this project in a process of its own, as `run` does."""
     command = [sys.executable, "-m", module, *map(str, words)]
-    return run(command, environment=environment)
+    return run(command, environment=environment, sums_memory=sums_memory)
 
 
 def alternate(

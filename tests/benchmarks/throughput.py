@@ -34,20 +34,24 @@ def make_index(settings: Settings, folder: Path) -> Path:
     return index
 
 
-def build(folder: Path, output: Path, *more: str) -> Usage:
+def build(folder: Path, output: Path, *more: str, sums_memory: bool = False) -> Usage:
     """Build every image of an archive, WebDataset alone, and remove what was made."""
     try:
-        return build_all(folder, output, "--formats", "webdataset", *more)
+        flags = ("--formats", "webdataset", *more)
+        return build_all(folder, output, *flags, sums_memory=sums_memory)
     finally:
         shutil.rmtree(output, ignore_errors=True)
 
 
-def build_all(folder: Path, output: Path, *more: str) -> Usage:
+def build_all(
+    folder: Path, output: Path, *more: str, sums_memory: bool = False
+) -> Usage:
     """Build every image of an archive at the default settings."""
     return children.run_module(
         "pipelines.build",
         *("--input", folder, "--output", output, "--name", "photographs"),
         *("--grouping", "all_classes", "--min_validation_images", "0", *more),
+        sums_memory=sums_memory,
     )
 
 

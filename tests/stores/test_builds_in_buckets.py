@@ -11,8 +11,9 @@ from pipelines.building import holding, output
 from pipelines.miniature import LABELS
 from tests import building, making, making_models
 from tests.stores.copying import checksums, upload
-from transforms import paths, storage, store_clients, write
+from transforms import paths, storage, store_clients
 from transforms.records import UsageError
+from transforms.shards import maker
 from transforms.store_clients import StoreSettings
 
 FORMATS = "webdataset,tfrecord"
@@ -67,7 +68,7 @@ def test_index_in_a_bucket_serves_a_local_build(
 def stopped(google, mini_imagenet, monkeypatch):
     """Stop a build in its second shard; returns its output."""
     made = []
-    make = write.ShardMaker.make
+    make = maker.ShardMaker.make
 
     def stop(self, shard):
         if made:
@@ -76,7 +77,7 @@ def stopped(google, mini_imagenet, monkeypatch):
         return make(self, shard)
 
     with monkeypatch.context() as patch:
-        patch.setattr(write.ShardMaker, "make", stop)
+        patch.setattr(maker.ShardMaker, "make", stop)
         with pytest.raises(SystemExit) as ended:
             _build(mini_imagenet, f"{google}/out")
         assert ended.value.code == 1
@@ -94,14 +95,14 @@ def test_stopped_build_is_no_dataset_and_goes_on(
     assert (code, "of another plan" in err) == (2, True)
 
     kept = []
-    find_kept = write.find_kept
+    find_kept = maker.find_kept
 
     def note(root, shard, *, work):
         part = find_kept(root, shard, work=work)
         kept.append(part is not None)
         return part
 
-    monkeypatch.setattr(write, "find_kept", note)
+    monkeypatch.setattr(maker, "find_kept", note)
     assert _build(mini_imagenet, stopped, resume=True) == target
     assert sum(kept) == 1
     assert checksums(target) == building.checksums(local("mini_imagenet"))

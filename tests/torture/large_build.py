@@ -7,15 +7,14 @@ is a command of its own, as a user runs it; the table tells its time and memory.
 
 import csv
 import io
-import os
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from pathlib import Path
 
 from tests import making
+from tests.sampled_memory import SampledMemory
 from transforms.labels import classes
 from transforms.layouts.official_archives import TRAIN, VALIDATION
 
@@ -68,36 +67,12 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-class _Memory:
-    """Samples what a process and its children hold, in MiB."""
-
-    def __init__(self, pid: int) -> None:
-        self.samples: list[float] = []
-        self._pid = pid
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-        self._thread.start()
-
-    def _follow(self) -> None:
-        while not self._done.wait(_SAMPLE_S):
-            try:
-                pages = int(Path(f"/proc/{self._pid}/statm").read_text().split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                return
-            self.samples.append(pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20))
-
-    def stop(self) -> list[float]:
-        self._done.set()
-        self._thread.join()
-        return self.samples
-
-
 def run(name: str, *words: object) -> str:
     """Run a job; tell its time and the highest memory of each quarter of it."""
     command = [sys.executable, "-m", f"pipelines.{name}", *map(str, words)]
     start = time.monotonic()
     job = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    memory = _Memory(job.pid)
+    memory = SampledMemory(job.pid, interval_s=_SAMPLE_S)
     out, _ = job.communicate()
     found = memory.stop()
     quarters = [

@@ -31,7 +31,7 @@ def resize(image: Image.Image, size: tuple[int, int], box: CropBox) -> Image.Ima
     """
     if (box.width, box.height) == image.size == size:
         return image
-    resized = Image.new(image.mode, size)
+    resized = Image.new(image.mode, size, None)  # every pixel is set
     # A resizer serves one thread at a time; making one costs half a microsecond.
     Resizer().resize_pil(image, resized, ResizeOptions(CATMULL_ROM, crop_box=box))
     return resized

@@ -4,6 +4,7 @@ import io
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
@@ -85,14 +86,16 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[bytes]]]) -> bytes:
     width = margin + columns * (layout.width_px + margin)
     height = margin + lines * layout.height_px + margin // 2
     sheet = Image.new("RGB", (width, height), _PAPER)
-    for number, (name, images) in enumerate(rows):
-        column, line = divmod(number, lines)
-        left = margin + column * (layout.width_px + margin)
-        top = margin + line * layout.height_px
-        _draw_name(sheet, name, layout, place=(left, top))
-        for thumbnail in _thumbnails(images, layout):
-            sheet.paste(thumbnail, (left, top + layout.name_px))
-            left += layout.thumbnail_px + layout.gap_px
+    with ThreadPoolExecutor() as pool:  # a thumbnail needs no interpreter lock
+        strips = pool.map(lambda row: list(_thumbnails(row[1], layout)), rows)
+        for number, ((name, _), strip) in enumerate(zip(rows, strips, strict=True)):
+            column, line = divmod(number, lines)
+            left = margin + column * (layout.width_px + margin)
+            top = margin + line * layout.height_px
+            _draw_name(sheet, name, layout, place=(left, top))
+            for thumbnail in strip:
+                sheet.paste(thumbnail, (left, top + layout.name_px))
+                left += layout.thumbnail_px + layout.gap_px
     file = io.BytesIO()
     sheet.save(file, "JPEG", quality=_JPEG_QUALITY)
     return file.getvalue()
@@ -121,7 +124,7 @@ def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Imag
     shown = images[: layout.images_per_group]
     for data in shown:
         with Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", (2 * size[0], 2 * size[1]))  # decodes small: faster
+            image.draft("RGB", size)  # decodes small: faster
             picture = image.convert("RGB")
         yield resize.resize(picture, size, resize.middle_square(*picture.size))
     for _ in range(layout.images_per_group - len(shown)):

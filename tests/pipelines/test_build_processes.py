@@ -1,0 +1,142 @@
+"""Builds whose shards are written by several processes: the same bytes, or an error."""
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import building
+from tests.processes import RunningBuild
+from transforms.records import Shard
+from transforms.shards import processes
+
+pytestmark = pytest.mark.usefixtures("_started")
+
+FLAGS = {
+    "images_per_shard": 2,
+    "threads": 2,
+    "formats": "webdataset,tfrecord,folders,parquet",
+    "max_failure_fraction": 0.5,
+}
+
+
+@pytest.fixture
+def _started(monkeypatch):
+    """Let small builds have processes too, and see that all of them end."""
+    found = []
+    start = processes._Process.__init__
+
+    def note(self, settings):
+        start(self, settings)
+        found.append(self)
+
+    monkeypatch.setattr(processes, "_LEAST_IMAGES", 1)
+    monkeypatch.setattr(processes._Process, "__init__", note)
+    yield
+    assert found, "no process was started"
+    assert all(each._process.poll() is not None for each in found), "one is left"
+
+
+@pytest.fixture(scope="module")
+def whole(mini_index, tmp_path_factory):
+    """Build by threads."""
+    folder = tmp_path_factory.mktemp("whole")
+    return building.checksums(building.run(mini_index, folder, **FLAGS))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"threads": 5}, {"direct_runner_bundle_repeat": 1}],
+    ids=["two", "five", "bundles repeated"],
+)
+def test_processes_write_the_same_bytes(mini_index, tmp_path, whole, how):
+    dataset = building.run(mini_index, tmp_path, **{**FLAGS, **how})
+    assert building.checksums(dataset) == whole
+
+
+def test_broken_images_are_accounted_for(class_folders, tmp_path, capfd):
+    folders = tmp_path / "imagenet"
+    shutil.copytree(class_folders, folders)
+    for number, path in enumerate(sorted(folders.glob("*/*/*.JPEG"))):
+        if number % 5 == 0:
+            path.write_bytes(path.read_bytes()[:200])
+    dataset = building.run(folders, tmp_path / "processes", **FLAGS)
+    told = capfd.readouterr().err
+    by_one = building.run(folders, tmp_path / "one", **{**FLAGS, "threads": 1})
+    assert building.checksums(dataset) == building.checksums(by_one)
+    failures = (dataset / "__meta__" / "failures.csv").read_text().splitlines()[1:]
+    assert failures
+    assert f"{len(failures)} failed" in told
+
+
+def test_process_that_is_killed_is_named_and_the_build_goes_on(
+    mini_index, tmp_path, whole, monkeypatch, capfd
+):
+    make = processes._Process.make
+
+    def kill_second(self, shard):
+        if shard.number == 3:
+            self._process.kill()
+        return make(self, shard)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(processes._Process, "make", kill_second)
+        with pytest.raises(SystemExit) as ended:
+            building.run(mini_index, tmp_path, **FLAGS)
+    assert ended.value.code == 1
+    told = capfd.readouterr().err
+    assert "a process that wrote shards was ended by SIGKILL; if memory was" in told
+    assert "Traceback" not in told
+    dataset = building.run(mini_index, tmp_path, **FLAGS, resume=True)
+    assert building.checksums(dataset) == whole
+
+
+def test_error_of_a_process_is_the_jobs(mini_index, tmp_path, monkeypatch, capfd):
+    """What lies where a part of the manifest is to be written."""
+    make = processes._Process.make
+
+    def spoil(self, shard):
+        if shard.number == 3:
+            work = tmp_path / "small" / ".1.0.0.partial"
+            (work / "parts" / f"{shard}.parquet").mkdir()
+        return make(self, shard)
+
+    monkeypatch.setattr(processes._Process, "make", spoil)
+    with pytest.raises(SystemExit) as ended:
+        building.run(mini_index, tmp_path, **FLAGS)
+    assert ended.value.code == 1
+    told = capfd.readouterr().err
+    assert "error: " in told
+    assert f"{Shard('train', 3, 30)}.parquet" in told
+
+
+def _list_children(pid):
+    """List the processes that a process started."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += (task / "children").read_text().split()
+    return [int(number) for number in found]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)]
+)
+def test_processes_end_with_their_build(mini_index, tmp_path, whole, number, code):
+    """However it ends, and what they were at leaves nothing that is in the way."""
+    output = tmp_path / "out"
+    command = building.command_line(mini_index, output, **FLAGS)
+    build = RunningBuild(command, tmp_path / "log")
+    build.wait_until(lambda: list(output.glob("small/.1.0.0.partial/parts/*.parquet")))
+    children = _list_children(build.pid)
+    assert len(children) == 2
+    assert build.stop(number) == code
+    deadline = time.monotonic() + 5
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "processes are left"
+        time.sleep(0.01)
+    assert not (output / "small" / "1.0.0").exists()
+    dataset = building.run(mini_index, output, **FLAGS, resume=True)
+    assert building.checksums(dataset) == whole
+    assert [path.name for path in output.rglob(".*")] == []

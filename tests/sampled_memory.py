@@ -1,0 +1,56 @@
+"""A running process → how much memory it and its children hold together, sampled."""
+
+import threading
+from pathlib import Path
+
+
+class SampledMemory:
+    """Samples a process and its children until it ends.
+
+    Pages that several processes share are counted once in all (PSS).
+
+    Args:
+      pid: of the process.
+      interval_s: between samples.
+    """
+
+    def __init__(self, pid: int, *, interval_s: float) -> None:
+        self._samples: list[float] = []
+        self._pid = pid
+        self._interval_s = interval_s
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> list[float]:
+        """End sampling; returns the samples in MiB."""
+        self._done.set()
+        self._thread.join()
+        return self._samples
+
+    def _follow(self) -> None:
+        while not self._done.wait(self._interval_s):
+            if held := sum(map(_measure, _list_family(self._pid))):
+                self._samples.append(held / 1024)
+
+
+def _list_family(pid: int) -> list[int]:
+    """List a process and all that descend from it."""
+    family = [pid]
+    for member in family:
+        try:
+            tasks = list(Path(f"/proc/{member}/task").iterdir())
+            words = [(t / "children").read_text().split() for t in tasks]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        family += [int(word) for line in words for word in line]
+    return family
+
+
+def _measure(pid: int) -> int:
+    """Return what a process holds, in KiB; 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)

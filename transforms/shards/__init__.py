@@ -1,0 +1,1 @@
+"""A shard written: its maker, and processes that have one each."""
