@@ -39,7 +39,9 @@ class IndexOptions(StoreFlags):
         "also read every image once: format, size, checksum, and whether it is whole",
         default=False,
     )
-    threads: int = flag("threads that inspect", default=len(os.sched_getaffinity(0)))
+    threads: int = flag(
+        "images inspected at once", default=len(os.sched_getaffinity(0))
+    )
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""
@@ -61,6 +63,7 @@ def define_pipeline(
     parts_folder: str,
     num_inspect_threads: int = 0,
     ticks: str | None = None,
+    has_processes: bool = False,
 ) -> None:
     """Wire find → label → write index."""
     import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
@@ -81,6 +84,7 @@ def define_pipeline(
             roots=[roots[number] for number in sorted(roots)],
             num_inspect_threads=num_inspect_threads,
             ticks=ticks,
+            has_processes=has_processes,
         )
     )
 
@@ -116,6 +120,7 @@ def write_index(
             parts_folder=parts_folder,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks,
+            has_processes=engine.has_one_process(options),
         )
         with progress.show(ticks, total=len(pieces), what="finding", unit="piece"):
             return engine.run(define, options)

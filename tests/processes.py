@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipelines import build
-from transforms.shards import processes as shard_processes
+from transforms.processes import pool
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.processes", "pipelines.building.writing"])
@@ -84,7 +84,7 @@ def _run(command: list[str], log: str, environment: Mapping[str, str]) -> None:
     os.dup2(descriptor, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     os.environ.update(environment)
-    shard_processes._LEAST_IMAGES = 1  # small builds have processes as large ones do
+    pool.LEAST_IMAGES = 1  # small builds have processes as large ones do
     build.main(command)
 
 

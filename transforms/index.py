@@ -1,27 +1,28 @@
 """Labelled images of pieces → one Parquet index, inspected on the way if asked for."""
 
 import dataclasses
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms import image_bytes, progress, storage
+from transforms import image_bytes, inspection, progress, storage
 from transforms.find import PieceImages
-from transforms.images.inspect import Inspection, inspect
-from transforms.nearby_images import NearbyReader, PlacedRef, ReadImage
-from transforms.reading_ahead import in_order
-from transforms.records import DataError, UsageError
+from transforms.images.inspect import Inspection
+from transforms.inspection import inspect_all
+from transforms.nearby_images import PlacedRef
+from transforms.processes.pool import LEAST_IMAGES, ProcessPool
+from transforms.records import UsageError
 from transforms.tables import index_table
 
-# Images whose neighbours are sought among each other, and how many may wait: enough
-# that no thread idles, few enough that their bytes are some tens of megabytes.
-_WINDOW_IMAGES = 128
-_MAX_WAITING = 256
+_MAX_PIECES_AHEAD = 64  # the images of an archive of a class are a second's work
 
 
 class IndexPart(NamedTuple):
@@ -36,33 +37,6 @@ class IndexPart(NamedTuple):
     version: str  # of the archive at the uri; "": it is none, or lies in no bucket
 
 
-def inspect_image(read: ReadImage) -> Inspection:
-    """Read an image once and say what it is."""
-    try:
-        data = read()
-    except DataError as error:
-        return Inspection("", "", 0, 0, "", str(error))
-    return inspect(data)
-
-
-def inspect_all(
-    images: Sequence[PlacedRef], pool: ThreadPoolExecutor
-) -> Iterator[Inspection]:
-    """Yield what each image is, in their order; reads a bounded number ahead."""
-    reader = NearbyReader()
-    windows = (
-        reader.begin(images[start : start + _WINDOW_IMAGES])
-        for start in range(0, len(images), _WINDOW_IMAGES)
-    )
-    inspections = (
-        pool.submit(inspect_image, read) for reads in windows for read in reads
-    )
-    try:
-        yield from in_order(inspections, num_ahead=_MAX_WAITING)
-    finally:
-        reader.close()
-
-
 class _WriteParts(beam.DoFn):
     """Writes each piece's refs to a file; inspects them with threads, in order."""
 
@@ -70,10 +44,10 @@ class _WriteParts(beam.DoFn):
         self._folder = folder
         self._num_threads = num_threads  # 0: no inspection
         self._ticks = ticks
+        self._counter = Metrics.counter("WriteIndex", "images_indexed")
 
     def setup(self) -> None:
         self._pool = ThreadPoolExecutor(self._num_threads or 1)
-        self._counter = Metrics.counter("WriteIndex", "images_indexed")
         self._ticker = progress.Ticker(self._ticks)
 
     def teardown(self) -> None:
@@ -83,9 +57,12 @@ class _WriteParts(beam.DoFn):
     def process(self, images: PieceImages) -> Iterator[IndexPart]:
         inspections: list[Inspection] | None = None
         if self._num_threads:
-            root, version = images.piece.root, images.version
-            placed = [PlacedRef(root, ref, version) for ref in images.refs]
-            inspections = list(inspect_all(placed, self._pool))
+            inspections = list(inspect_all(_place(images), self._pool))
+        yield self._write(images, inspections)
+
+    def _write(
+        self, images: PieceImages, inspections: list[Inspection] | None
+    ) -> IndexPart:
         path = f"{self._folder}/{images.number:07d}.parquet"
         index_table.write_part(path, images.refs, inspections)
         self._counter.inc(len(images.refs))
@@ -93,7 +70,71 @@ class _WriteParts(beam.DoFn):
         strays = tuple(f"{stray.uri}: {stray.name}" for stray in images.strays)
         piece = images.piece
         where = piece.input, piece.uri, images.version
-        yield IndexPart(images.number, path, len(images.refs), strays, *where)
+        return IndexPart(images.number, path, len(images.refs), strays, *where)
+
+
+class _WritePartsAtOnce(_WriteParts):
+    """Inspects by processes of its own, which work at several pieces at once.
+
+    They are started when there are images enough for them.
+    """
+
+    def __init__(
+        self, folder: str, num_threads: int, ticks: str | None, roots: Sequence[str]
+    ) -> None:
+        super().__init__(folder, num_threads, ticks)
+        self._roots = roots
+
+    def setup(self) -> None:
+        super().setup()
+        self._processes: ProcessPool | None = None
+
+    def teardown(self) -> None:
+        super().teardown()
+        if self._processes:
+            self._processes.close()
+
+    def start_bundle(self) -> None:
+        self._waiting: deque[PieceImages] = deque()
+        self._under_way: deque[tuple[PieceImages, list[Future[Any]]]] = deque()
+
+    def process(self, images: PieceImages) -> Iterator[IndexPart]:
+        self._waiting.append(images)
+        num_images = sum(len(piece.refs) for piece in self._waiting)
+        if not self._processes and num_images < self._num_threads * LEAST_IMAGES:
+            return
+        while self._waiting:
+            self._submit(self._waiting.popleft())
+        while len(self._under_way) > _MAX_PIECES_AHEAD:
+            yield self._take_first()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._under_way:
+            yield GlobalWindows.windowed_value(self._take_first())
+        for images in self._waiting:
+            for part in super().process(images):
+                yield GlobalWindows.windowed_value(part)
+
+    def _submit(self, images: PieceImages) -> None:
+        if not self._processes:
+            num_processes = self._num_threads
+            self._processes = ProcessPool(inspection, self._roots, num_processes)
+        placed = _place(images)
+        windows = [
+            self._processes.submit(placed[start : start + inspection.WINDOW_IMAGES])
+            for start in range(0, len(placed), inspection.WINDOW_IMAGES)
+        ]
+        self._under_way.append((images, windows))
+
+    def _take_first(self) -> IndexPart:
+        images, windows = self._under_way.popleft()
+        found = [Inspection(*told) for window in windows for told in window.result()]
+        return self._write(images, found)
+
+
+def _place(images: PieceImages) -> list[PlacedRef]:
+    root, version = images.piece.root, images.version
+    return [PlacedRef(root, ref, version) for ref in images.refs]
 
 
 def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
@@ -146,13 +187,19 @@ class WriteIndex(beam.PTransform):
     roots: Sequence[str]
     num_inspect_threads: int = 0
     ticks: str | None = None
+    has_processes: bool = False
 
     def expand(self, images: PCollection[PieceImages]) -> PCollection[int]:
         """Write a part a piece, then join them: only paths and counts are gathered."""
         num_threads = self.num_inspect_threads
-        if num_threads:
-            num_threads = storage.num_readers(num_threads, self.roots)
-        write = _WriteParts(self.parts_folder, num_threads, self.ticks)
+        if num_threads > 1 and self.has_processes:
+            write: _WriteParts = _WritePartsAtOnce(
+                self.parts_folder, num_threads, self.ticks, self.roots
+            )
+        else:
+            if num_threads:
+                num_threads = storage.num_readers(num_threads, self.roots)
+            write = _WriteParts(self.parts_folder, num_threads, self.ticks)
         return (
             images
             | "WriteParts" >> beam.ParDo(write)

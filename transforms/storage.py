@@ -20,6 +20,8 @@ from transforms.stores import Entry
 # No image of ImageNet has a hundredth of this; bounds what is allocated.
 MAX_RANGE_BYTES = 1 << 28
 
+_MAX_FILE_BYTES = 1 << 62  # damaged directories name bytes that no system can count to
+
 # Threads that read from a bucket: they wait far longer than they work.
 _READERS_OF_BUCKETS = 16
 
@@ -114,6 +116,8 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
       DataError: the file is gone, shorter than the range, or of another version.
       OSError: anything that another try may mend.
     """
+    if not 0 <= offset < _MAX_FILE_BYTES:
+        raise DataError(f"no file has a byte {offset}")
     if length > MAX_RANGE_BYTES:
         raise DataError(f"{length} bytes are over the bound of {MAX_RANGE_BYTES}")
     if is_remote(path):

@@ -132,10 +132,12 @@ def _parse_pax(content: bytes) -> dict[str, str]:
     """Read records of a length, a key and a value; only path and size matter."""
     found: dict[str, str] = {}
     while content:
-        size = int(content.split(b" ", 1)[0])
-        if not 0 < size <= len(content):
+        digits = content.split(b" ", 1)[0]
+        size = int(digits)
+        if not len(digits) < size <= len(content):
             raise ValueError("a pax record of a wrong length")
-        key, _, value = content[:size].split(b" ", 1)[1].rstrip(b"\n").partition(b"=")
+        record = content[len(digits) + 1 : size]
+        key, _, value = record.rstrip(b"\n").partition(b"=")
         if key == b"path":
             found["path"] = value.decode("utf-8", "surrogateescape")
         elif key == b"size":

@@ -11,9 +11,10 @@ from apache_beam.pvalue import PCollection
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from transforms.processes.pool import ProcessPool
 from transforms.records import Shard
+from transforms.shards import writing
 from transforms.shards.maker import ShardMaker, ShardSettings
-from transforms.shards.processes import Outcome, ShardProcesses
 
 
 class _WriteShard(beam.DoFn):
@@ -32,12 +33,14 @@ class _WriteShard(beam.DoFn):
 
     def process(self, shard: Shard) -> Iterator[tuple[Shard, int]]:
         part = self._maker.make(shard)
-        yield self._count(Outcome(shard, part.num_images, len(part.failures)))
+        yield self._count(shard, part.num_images, len(part.failures))
 
-    def _count(self, outcome: Outcome) -> tuple[Shard, int]:
-        self._written.inc(outcome.num_images)
-        self._failed.inc(outcome.num_failures)
-        return outcome.shard, outcome.num_failures
+    def _count(
+        self, shard: Shard, num_images: int, num_failures: int
+    ) -> tuple[Shard, int]:
+        self._written.inc(num_images)
+        self._failed.inc(num_failures)
+        return shard, num_failures
 
 
 class _WriteShardsAtOnce(_WriteShard):
@@ -48,24 +51,28 @@ class _WriteShardsAtOnce(_WriteShard):
         self._num_processes = num_processes
 
     def setup(self) -> None:
-        self._processes = ShardProcesses(self._settings, self._num_processes)
+        told = writing.to_json(self._settings)
+        self._processes = ProcessPool(writing, told, self._num_processes)
 
     def teardown(self) -> None:
         self._processes.close()
 
     def start_bundle(self) -> None:
-        self._under_way: deque[Future[Outcome]] = deque()
+        self._under_way: deque[tuple[Shard, Future[tuple[int, int]]]] = deque()
 
     def process(self, shard: Shard) -> Iterator[tuple[Shard, int]]:
-        self._under_way.append(self._processes.submit(shard))
+        self._under_way.append((shard, self._processes.submit(shard)))
         # One waits for each that is at work, so that none of them is ever idle.
         if len(self._under_way) > 2 * self._num_processes:
-            yield self._count(self._under_way.popleft().result())
+            yield self._take_first()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         while self._under_way:
-            outcome = self._under_way.popleft().result()
-            yield GlobalWindows.windowed_value(self._count(outcome))
+            yield GlobalWindows.windowed_value(self._take_first())
+
+    def _take_first(self) -> tuple[Shard, int]:
+        shard, done = self._under_way.popleft()
+        return self._count(shard, *done.result())
 
 
 @dataclasses.dataclass

@@ -25,7 +25,7 @@ from transforms import paths, progress, storage
 from transforms.commit import CommitDataset, CommitSettings, remove_work
 from transforms.records import JobError, Shard
 from transforms.shards.maker import ShardSettings
-from transforms.shards.processes import count_processes
+from transforms.shards.writing import count_processes
 from transforms.tables import groups, statistics
 from transforms.write import WriteShards
 

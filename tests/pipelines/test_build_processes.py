@@ -9,8 +9,8 @@ import pytest
 
 from tests import building
 from tests.processes import RunningBuild
+from transforms.processes import pool
 from transforms.records import Shard
-from transforms.shards import processes
 
 pytestmark = pytest.mark.usefixtures("_started")
 
@@ -26,14 +26,14 @@ FLAGS = {
 def _started(monkeypatch):
     """Let small builds have processes too, and see that all of them end."""
     found = []
-    start = processes._Process.__init__
+    start = pool._Process.__init__
 
-    def note(self, settings):
-        start(self, settings)
+    def note(self, *arguments):
+        start(self, *arguments)
         found.append(self)
 
-    monkeypatch.setattr(processes, "_LEAST_IMAGES", 1)
-    monkeypatch.setattr(processes._Process, "__init__", note)
+    monkeypatch.setattr(pool, "LEAST_IMAGES", 1)
+    monkeypatch.setattr(pool._Process, "__init__", note)
     yield
     assert found, "no process was started"
     assert all(each._process.poll() is not None for each in found), "one is left"
@@ -74,20 +74,20 @@ def test_broken_images_are_accounted_for(class_folders, tmp_path, capfd):
 def test_process_that_is_killed_is_named_and_the_build_goes_on(
     mini_index, tmp_path, whole, monkeypatch, capfd
 ):
-    make = processes._Process.make
+    ask = pool._Process.ask
 
-    def kill_second(self, shard):
+    def kill_fourth(self, shard):
         if shard.number == 3:
             self._process.kill()
-        return make(self, shard)
+        return ask(self, shard)
 
     with monkeypatch.context() as patch:
-        patch.setattr(processes._Process, "make", kill_second)
+        patch.setattr(pool._Process, "ask", kill_fourth)
         with pytest.raises(SystemExit) as ended:
             building.run(mini_index, tmp_path, **FLAGS)
     assert ended.value.code == 1
     told = capfd.readouterr().err
-    assert "a process that wrote shards was ended by SIGKILL; if memory was" in told
+    assert "a process of this job was ended by SIGKILL; if memory was" in told
     assert "Traceback" not in told
     dataset = building.run(mini_index, tmp_path, **FLAGS, resume=True)
     assert building.checksums(dataset) == whole
@@ -95,15 +95,15 @@ def test_process_that_is_killed_is_named_and_the_build_goes_on(
 
 def test_error_of_a_process_is_the_jobs(mini_index, tmp_path, monkeypatch, capfd):
     """What lies where a part of the manifest is to be written."""
-    make = processes._Process.make
+    ask = pool._Process.ask
 
     def spoil(self, shard):
         if shard.number == 3:
             work = tmp_path / "small" / ".1.0.0.partial"
             (work / "parts" / f"{shard}.parquet").mkdir()
-        return make(self, shard)
+        return ask(self, shard)
 
-    monkeypatch.setattr(processes._Process, "make", spoil)
+    monkeypatch.setattr(pool._Process, "ask", spoil)
     with pytest.raises(SystemExit) as ended:
         building.run(mini_index, tmp_path, **FLAGS)
     assert ended.value.code == 1

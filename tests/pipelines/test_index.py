@@ -9,6 +9,7 @@ import pytest
 from pipelines import index
 from tests import making
 from transforms import storage
+from transforms.processes import pool
 from transforms.records import UsageError
 from transforms.tables.inventory import read_inventory
 
@@ -54,6 +55,33 @@ def test_inspection_tells_what_each_image_is(class_folders, tmp_path, capfd):
     assert (whole["format"], whole["mode"]) == ("JPEG", "RGB")
     assert whole["width"] > 0
     assert whole["height"] > 0
+
+
+@pytest.mark.parametrize("least", [1, 40, 10_000])
+def test_processes_inspect_as_threads_do(class_archives, tmp_path, monkeypatch, least):
+    """Started at once, in the midst, or never."""
+    started = []
+    monkeypatch.setattr("transforms.index.LEAST_IMAGES", least)
+    monkeypatch.setattr("transforms.inspection.WINDOW_IMAGES", 7)
+    start = pool.ProcessPool.__init__
+    monkeypatch.setattr(
+        pool.ProcessPool, "__init__", lambda *a: started.append(start(*a))
+    )
+    flags = ["--inspect", "--direct_runner_bundle_repeat=1"]
+    found = _index(class_archives, tmp_path / "a", *flags, "--threads=2")
+    assert bool(started) == (least < 10_000)
+    expected = _index(class_archives, tmp_path / "b", *flags, "--threads=1")
+    assert found.read_bytes() == expected.read_bytes()
+
+
+def test_index_of_other_types_is_an_error(mini_index, tmp_path):
+    table = pq.read_table(mini_index)
+    column = table.schema.get_field_index("key")
+    path = tmp_path / "index.parquet"
+    keys = table["key"].cast(pa.binary())
+    pq.write_table(table.set_column(column, "key", keys), path)
+    with pytest.raises(UsageError, match="column key is of type binary, not string"):
+        read_inventory(str(path))
 
 
 def test_index_is_the_same_every_time_and_for_any_workers(mini_imagenet, tmp_path):

@@ -138,6 +138,15 @@ def test_bad_row_is_an_error_with_its_place(tmp_path, row, problem):
         read(tmp_path)
 
 
+def test_path_that_is_no_text_is_an_error(tmp_path):
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.binary())])
+    schema = pa.schema([("image", image), ("label", pa.int64())])
+    row = {"image": {"bytes": b"x", "path": b"n01440764_1.JPEG"}, "label": 0}
+    write(tmp_path, [row], schema)
+    with pytest.raises(UsageError, match=r"image\.path is of type binary, not string"):
+        read(tmp_path)
+
+
 def test_parquet_of_other_things_is_an_error_at_once(tmp_path):
     write(tmp_path, [{"text": "x"}], pa.schema([("text", pa.string())]))
     with pytest.raises(UsageError, match="has no columns image"):

@@ -125,6 +125,17 @@ def test_pax_size_that_would_lead_back_is_refused(tmp_path, size):
         _members(path)
 
 
+@pytest.mark.parametrize("content", [b"5 ", b"1 x", b"2 path=a\n", b"30 a=b\n", b"x"])
+def test_pax_record_of_a_wrong_length_is_refused(tmp_path, content):
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, len(content)
+    record = header.tobuf(tarfile.USTAR_FORMAT) + content.ljust(512, b"\0")
+    path = tmp_path / "a.tar"
+    path.write_bytes(record + making.tar_bytes({"a.JPEG": b"x"}))
+    with pytest.raises(UsageError, match="damaged header at byte 512"):
+        _members(path)
+
+
 def test_pax_size_goes_before_the_header(tmp_path):
     path = tmp_path / "a.tar"
     path.write_bytes(with_pax_size(b"3") + making.tar_bytes({"a.JPEG": b"xyz"}))

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import zipfile
 from pathlib import Path
 
@@ -178,6 +179,15 @@ def test_bad_directory_is_an_error(tmp_path, offset, value, expected):
     data[data.index(b"PK\1\2") + offset] = value
     path.write_bytes(data)
     with pytest.raises(UsageError, match=rf"a\.zip.*{expected}"):
+        read_members(path)
+
+
+def test_directory_at_a_byte_that_no_file_has_is_an_error(tmp_path):
+    path = tmp_path / "a.zip"
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, 1 << 63, 1)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, *[0xFFFFFFFF] * 2, 0)
+    path.write_bytes(bytes(100) + locator + end)
+    with pytest.raises(UsageError, match="no file has a byte 9223372036854775808"):
         read_members(path)
 
 

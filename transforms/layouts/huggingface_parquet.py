@@ -108,6 +108,9 @@ def _read_rows(
     piece: Piece, table: pa.Table, row_group: int, label_names: Sequence[str]
 ) -> Iterator[ImageRef | Stray]:
     image_column, label_column = table.columns
+    path_type = image_column.type.field("path").type
+    if path_type not in {pa.string(), pa.large_string()}:
+        raise UsageError(f"{piece.path}: image.path is of type {path_type}, not string")
     rows = zip(image_column.to_pylist(), label_column.to_pylist(), strict=True)
     for row, (image, label) in enumerate(rows):
         where = f"{piece.path}: row {row} of row group {row_group}"

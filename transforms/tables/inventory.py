@@ -114,11 +114,15 @@ def _look_through(
     Returns: rows of (wnid, split, is_good, images, bytes), of which several may be of
       one class and split; and what the order of the keys is found by.
     """
-    names = file.schema_arrow.names
-    if missing := set(index_table.SCHEMA.names) - set(names):
-        raise UsageError(
-            f"{path}: no column {sorted(missing)[0]}; {index_table.REMEDY}"
-        )
+    stored = {column.name: column.type for column in file.schema_arrow}
+    for column in index_table.SCHEMA:
+        if column.name not in stored:
+            raise UsageError(f"{path}: no column {column.name}; {index_table.REMEDY}")
+        if stored[column.name] != column.type:
+            raise UsageError(
+                f"{path}: column {column.name} is of type {stored[column.name]}, not "
+                f"{column.type}; {index_table.REMEDY}"
+            )
     counts, order, problems = [], KeyOrder(), set()
     for number in range(file.num_row_groups):
         table = _read(file, number, index_table.SCHEMA.names)

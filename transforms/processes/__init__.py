@@ -1,0 +1,1 @@
+"""Work that is handed to processes of this machine, without Beam's workers."""

@@ -1,0 +1,120 @@
+"""Work → processes of this machine that do it side by side.
+
+Threads share Python's lock, which an image needs for 0.7 ms: however many cores there
+are, they make no more than 1,400 images a second.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess  # of a module of ours, without a shell
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
+
+from transforms.processes import worker
+from transforms.records import JobError, UsageError
+
+LEAST_IMAGES = 500  # what a process costs until it works; fewer are left to threads
+_TIME_TO_STOP_S = 5.0
+
+
+class ProcessPool:
+    """Processes that do a piece of work each at a time.
+
+    Args:
+      module: what they do: its `begin` makes a function of the settings.
+      settings: of all work, as JSON.
+      num_processes: how many.
+    """
+
+    def __init__(self, module: ModuleType, settings: Any, num_processes: int) -> None:  # noqa: ANN401
+        self._all = [_Process(module, settings) for _ in range(num_processes)]
+        self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+        for each in self._all:
+            self._idle.put(each)
+        self._pool = ThreadPoolExecutor(num_processes)  # a thread for each to wait in
+
+    def submit(self, request: Any) -> Future[Any]:  # noqa: ANN401  # JSON
+        """Let work be done as soon as a process is idle.
+
+        Returns: What it returned, later. Raises then what the work raises, and JobError
+          where the process has been ended by another.
+        """
+        return self._pool.submit(self._ask, request)
+
+    def close(self) -> None:
+        """End the processes; what is at work is discarded."""
+        for each in self._all:
+            each.stop()
+        self._pool.shutdown(cancel_futures=True)
+        for each in self._all:
+            each.close()
+
+    def _ask(self, request: Any) -> Any:  # noqa: ANN401
+        idle = self._idle.get()
+        try:
+            return idle.ask(request)
+        finally:
+            self._idle.put(idle)
+
+
+class _Process:
+    """One process, and the pipes to it."""
+
+    def __init__(self, module: ModuleType, settings: Any) -> None:  # noqa: ANN401
+        self._process = subprocess.Popen(  # noqa: S603  # a module of ours
+            [sys.executable, "-m", worker.__name__, module.__name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            text=True,
+            bufsize=1,
+            process_group=0,  # Ctrl-C is for the job, which ends them
+        )
+        self._write(settings)
+
+    def ask(self, request: Any) -> Any:  # noqa: ANN401
+        """Wait until it has done a piece of work."""
+        self._write(request)
+        line = self._process.stdout.readline()  # type: ignore[union-attr]
+        if not line.endswith("\n"):
+            raise JobError(self._describe_end())
+        answer = json.loads(line)
+        if "usage_error" in answer:
+            raise UsageError(answer["usage_error"])
+        if "job_error" in answer:
+            raise JobError(answer["job_error"])
+        return answer["done"]
+
+    def stop(self) -> None:
+        """Let it end."""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        """Wait for its end."""
+        try:
+            self._process.wait(_TIME_TO_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()  # type: ignore[union-attr]
+
+    def _write(self, value: Any) -> None:  # noqa: ANN401
+        with contextlib.suppress(BrokenPipeError):  # the answer, or none, tells
+            self._process.stdin.write(json.dumps(value) + "\n")  # type: ignore[union-attr]
+
+    def _describe_end(self) -> str:
+        code = self._process.wait()
+        how = f"with exit code {code}"
+        if code < 0:
+            how = f"by {signal.Signals(-code).name}"
+        return (
+            f"a process of this job was ended {how}; if memory was short, fewer "
+            "--threads need less; run the same command again (a build goes on with "
+            "--resume)"
+        )
