@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from transforms import storage
+from transforms.image_bytes import read_image_bytes
 from transforms.images.inspect import Inspection, inspect
 from transforms.nearby_images import NearbyReader, PlacedRef, ReadImage
 from transforms.reading_ahead import in_order
@@ -45,10 +47,13 @@ def inspect_all(
 
 def begin(roots: Sequence[str]) -> Callable[[Sequence[Any]], list[Inspection]]:
     """Make what a process does: [[root, ref, version], …] in, inspections out."""
-    pool = ThreadPoolExecutor(storage.num_readers(1, roots))
+    num_readers = storage.num_readers(1, roots)
+    pool = ThreadPoolExecutor(num_readers)
 
     def work(images: Sequence[Any]) -> list[Inspection]:
         placed = [PlacedRef(r, ImageRef(*ref), version) for r, ref, version in images]
-        return list(inspect_all(placed, pool))
+        if num_readers > 1:
+            return list(inspect_all(placed, pool))
+        return [inspect_image(partial(read_image_bytes, *place)) for place in placed]
 
     return work
