@@ -122,11 +122,16 @@ test-airflow: .venv-airflow/installed install-dev
 bench: install-dev .venv-bench/installed
 	$(RUN) -m tests.benchmarks --write docs/benchmarks.md
 
-# Hours.
-torture: install-dev
+# atheris has libFuzzer, which finds its way into parsers by coverage.
+.venv-fuzz/installed: .venv/installed-dev
+	$(BIN)/pip install --quiet --no-deps --upgrade --target .venv-fuzz atheris==3.0.0
+	@touch $@
+
+# Two hours. SUBSETS_REAL_DATA names the photographs.
+torture: install-dev .venv-fuzz/installed
 	$(RUN) -m tests.torture.bad_images
 	$(RUN) -m tests.torture.hostile_archives --whole
-	$(RUN) -m tests.torture.fuzz_parsers
+	PYTHONPATH=.venv-fuzz $(RUN) -m tests.torture.fuzz_parsers
 	$(BIN)/pytest --timeout=0 $(wildcard tests/torture/kill_*.py tests/torture/*_faults.py) \
 	  tests/torture/accounting.py tests/torture/full_disks.py
 	$(RUN) -m tests.torture.large_build build/torture

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from tests.sampled_memory import SampledMemory
+from tests.process_tree import SampledMemory
 
 T = TypeVar("T")
 _SAMPLE_S = 0.1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import building
+from tests.process_tree import list_children
 from tests.processes import RunningBuild
 from transforms.processes import pool
 from transforms.records import Shard
@@ -112,14 +113,6 @@ def test_error_of_a_process_is_the_jobs(mini_index, tmp_path, monkeypatch, capfd
     assert f"{Shard('train', 3, 30)}.parquet" in told
 
 
-def _list_children(pid):
-    """List the processes that a process started."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += (task / "children").read_text().split()
-    return [int(number) for number in found]
-
-
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)]
 )
@@ -129,7 +122,7 @@ def test_processes_end_with_their_build(mini_index, tmp_path, whole, number, cod
     command = building.command_line(mini_index, output, **FLAGS)
     build = RunningBuild(command, tmp_path / "log")
     build.wait_until(lambda: list(output.glob("small/.1.0.0.partial/parts/*.parquet")))
-    children = _list_children(build.pid)
+    children = list_children(build.pid)
     assert len(children) == 2
     assert build.stop(number) == code
     deadline = time.monotonic() + 5

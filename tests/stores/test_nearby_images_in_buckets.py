@@ -34,7 +34,11 @@ def run_index(source, output, *flags):
     return pq.read_table(output)
 
 
-def test_inspection_reads_neighbours_together(archive, faulty, tmp_path):
+@pytest.mark.parametrize("least", [1, 500], ids=["processes", "threads"])
+def test_inspection_reads_neighbours_together(
+    archive, faulty, tmp_path, monkeypatch, least
+):
+    monkeypatch.setattr("transforms.index.LEAST_IMAGES", least)
     run_index(archive, tmp_path / "plain.parquet")
     num_headers = count_reads(faulty, ".tar")
     faulty.asked.clear()

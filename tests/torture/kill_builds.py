@@ -67,7 +67,11 @@ class Stopper:
 
     def stop(self, output, number):
         """Build and stop: anywhere, or after the plan, where more is at stake."""
-        command = building.command_line(self.index, output, **FLAGS)
+        flags = {
+            **FLAGS,
+            "threads": self.chance.choice((1, 2)),
+        }  # processes, from two on
+        command = building.command_line(self.index, output, **flags)
         started = processes.RunningBuild(command, self.log, self.environment)
         within_s = self.within_s
         if self.chance.random() < 0.7:

@@ -5,25 +5,22 @@ the outer bound that such a job needs. Whatever it does, --resume gives the same
 """
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines import build
 from tests import building, processes
+from tests.process_tree import list_children
 
 BOUND_S = 120
 FLAGS = {"images_per_shard": 2, "threads": 1}
-
-
-def find_children(pid):
-    """List the processes that one has started."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 @contextmanager
@@ -48,7 +45,7 @@ def run_pool():
             time.sleep(0.1)
         yield pool.pid, f"localhost:{port}"
     finally:
-        for child in find_children(pool.pid):
+        for child in list_children(pool.pid):
             os.kill(child, signal.SIGKILL)
         os.killpg(pool.pid, signal.SIGKILL)
         pool.wait()
@@ -66,7 +63,7 @@ def kill_a_worker(imagenet, tmp_path, tell, *, of_pool=None, **engine):
     started = processes.RunningBuild(command, tmp_path / "log")
     parts = tmp_path / "out" / "small" / ".1.0.0.partial" / "parts"
     started.wait_until(lambda: list(parts.glob("*.parquet")), BOUND_S)
-    victim = find_children(of_pool or started.pid)[-1]
+    victim = list_children(of_pool or started.pid)[-1]
     os.kill(victim, signal.SIGKILL)
     try:
         started.wait_until(lambda: started.has_ended, BOUND_S)
@@ -104,3 +101,37 @@ def test_worker_process_of_the_embedded_engine_killed(mini_imagenet, tmp_path, t
         direct_running_mode="multi_processing",
         direct_num_workers=2,
     )
+
+
+def kill_own_process(started, chance):
+    """Kill one of a build's processes, if it still has any at that moment."""
+    started.wait_until(lambda: list_children(started.pid) or started.has_ended)
+    time.sleep(chance.uniform(0, 1))
+    if victims := list_children(started.pid):
+        os.kill(chance.choice(victims), signal.SIGKILL)
+
+
+def test_own_processes_killed_at_any_moment(mini_index, tmp_path, request, tell):
+    """Those that a build starts to write shards, as a system does that lacks memory."""
+    flags = {**FLAGS, "threads": 2}
+    whole = building.checksums(building.run(mini_index, tmp_path / "whole", **flags))
+    chance, ends = random.Random(6), Counter()
+    for trial in range(request.config.getoption("kills")):
+        output = tmp_path / f"out{trial}"
+        command = building.command_line(mini_index, output, **flags)
+        started = processes.RunningBuild(command, tmp_path / "log")
+        kill_own_process(started, chance)
+        code = started.wait(BOUND_S)
+        assert "Traceback" not in started.said
+        if code:
+            assert code == 1, started.said
+            assert "a process of this job was ended by SIGKILL" in started.said
+            assert not (output / "small" / "1.0.0").exists()
+            command.append("--resume")
+            code, said = processes.run(command, tmp_path / "log")
+            assert code == 0, said
+            ends["error, and resumed"] += 1
+        else:
+            ends["killed after its last shard"] += 1
+        assert building.checksums(output / "small" / "1.0.0") == whole
+    tell(f"{ends.total()} own processes killed: {dict(ends)}")

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from tests import making
-from tests.sampled_memory import SampledMemory
+from tests.process_tree import SampledMemory
 from transforms.labels import classes
 from transforms.layouts.official_archives import TRAIN, VALIDATION
 

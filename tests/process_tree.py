@@ -1,4 +1,4 @@
-"""A running process → how much memory it and its children hold together, sampled."""
+"""A running process → what it started, and how much memory they hold together."""
 
 import threading
 from pathlib import Path
@@ -34,16 +34,21 @@ class SampledMemory:
                 self._samples.append(held / 1024)
 
 
+def list_children(pid: int) -> list[int]:
+    """List the processes that one has started and that live; none when it is gone."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        words = [(task / "children").read_text().split() for task in tasks]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(word) for line in words for word in line]
+
+
 def _list_family(pid: int) -> list[int]:
     """List a process and all that descend from it."""
     family = [pid]
     for member in family:
-        try:
-            tasks = list(Path(f"/proc/{member}/task").iterdir())
-            words = [(t / "children").read_text().split() for t in tasks]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        family += [int(word) for line in words for word in line]
+        family += list_children(member)
     return family
 
 
