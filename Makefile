@@ -140,7 +140,7 @@ audit: install-dev
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/pip install --quiet bandit pip-audit
 	.venv-audit/bin/bandit --quiet --recursive pipelines transforms
-	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	.venv-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 # The wheel alone, in a folder of its own, must build the demonstration.
 package: install-dev

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404  # of jobs of ours, without a shell
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,7 +108,7 @@ class Runner:
         shown = {}
         if sys.stderr.isatty():  # the step cannot tell: it writes to this process
             shown["TQDM_MININTERVAL"] = str(progress.INTERVAL_S)
-        process = subprocess.Popen(  # noqa: S603  # our own jobs, no shell
+        process = subprocess.Popen(  # noqa: S603  # nosec B603  # our own jobs
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

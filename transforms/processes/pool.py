@@ -9,7 +9,7 @@ import json
 import os
 import queue
 import signal
-import subprocess  # of a module of ours, without a shell
+import subprocess  # nosec B404  # of a module of ours, without a shell
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
@@ -66,7 +66,7 @@ class _Process:
     """One process, and the pipes to it."""
 
     def __init__(self, module: ModuleType, settings: Any) -> None:  # noqa: ANN401
-        self._process = subprocess.Popen(  # noqa: S603  # a module of ours
+        self._process = subprocess.Popen(  # noqa: S603  # nosec B603  # a module of ours
             [sys.executable, "-m", worker.__name__, module.__name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
