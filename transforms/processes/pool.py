@@ -67,7 +67,8 @@ class _Process:
 
     def __init__(self, module: ModuleType, settings: Any) -> None:  # noqa: ANN401
         self._process = subprocess.Popen(  # noqa: S603  # nosec B603  # a module of ours
-            [sys.executable, "-m", worker.__name__, module.__name__],
+            # -P: modules come from where this process has them, in the same order.
+            [sys.executable, "-P", "-m", worker.__name__, module.__name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
