@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
-from transforms.records import ImageLocation, Record, WrittenFile
+from transforms.records import ImageLocation, Record, Shard, WrittenFile
 
 JSON: TypeAlias = (
     "Mapping[str, JSON] | Sequence[JSON] | str | int | float | bool | None"
@@ -49,6 +49,16 @@ class Dataset:
     def example_path(self) -> str:
         """The directory as instructions show it: nothing tells where it was made."""
         return f"PATH/TO/{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardPlace:
+    """Where a shard is written, for whatever format."""
+
+    root: str  # the dataset's directory while it is made
+    name: str  # the dataset's
+    folders: Sequence[str]  # the groups' folder names, by label
+    shard: Shard
 
 
 class ShardWriter(Protocol):

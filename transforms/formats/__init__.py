@@ -1,6 +1,6 @@
 """How a dataset is written: one module a format, each with a writer for one shard.
 
-A module offers `ShardWriter(root=, name=, folders=, shard=)` with `add(record)`,
+A module offers `ShardWriter(place)`, which writes one shard with `add(record)`,
 `close()` and `discard()`; `sidecars(dataset) -> dict[str, bytes]`: by path, what its
 readers need beside the shards; and `how_to_load(dataset) -> str`: its part of the card.
 """

@@ -8,11 +8,9 @@ hold images: `class_map.txt` tells it the labels. (A bucket has no empty folders
 Source: torchvision's datasets/folder.py; timm's reader_image_folder.py, class_map.py.
 """
 
-from collections.abc import Sequence
-
 from transforms import storage
-from transforms.datasets import Dataset
-from transforms.records import ImageLocation, Record, Shard, WrittenFile
+from transforms.datasets import Dataset, ShardPlace
+from transforms.records import ImageLocation, Record, WrittenFile
 
 CLASS_MAP = "folders/class_map.txt"
 
@@ -23,26 +21,12 @@ def split_folder(split: str) -> str:
 
 
 class ShardWriter:
-    """Write the images of one shard, each to its group's folder.
+    """Write the images of one shard, each to its group's folder."""
 
-    Args:
-      root: the dataset's directory.
-      name: the dataset's name, for formats that have it in file names.
-      folders: the groups' folder names, by label.
-      shard: which shard.
-    """
-
-    def __init__(
-        self,
-        *,
-        root: str,
-        name: str,  # noqa: ARG002
-        folders: Sequence[str],
-        shard: Shard,
-    ) -> None:
-        self._root = root
-        self._split_folder = split_folder(shard.split)
-        self._folders = folders
+    def __init__(self, place: ShardPlace) -> None:
+        self._root = place.root
+        self._split_folder = split_folder(place.shard.split)
+        self._folders = place.folders
         self._written: list[WrittenFile] = []
         self._closed = False
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import yaml
 
 from transforms import storage
-from transforms.datasets import JSON, Dataset, SplitInfo
+from transforms.datasets import JSON, Dataset, ShardPlace, SplitInfo
 from transforms.parquet_file import Column, Writer
 from transforms.records import ImageLocation, Record, Shard, WrittenFile
 
@@ -34,22 +34,13 @@ def shard_path(name: str, shard: Shard) -> str:  # noqa: ARG001
 
 
 class ShardWriter:
-    """Write one shard.
+    """Write one shard."""
 
-    Args:
-      root: the dataset's directory.
-      name: the dataset's name, for formats that have it in file names.
-      folders: the groups' folder names, by label: in the files they are the names of
-        the labels, and the card gives the display names.
-      shard: which shard.
-    """
-
-    def __init__(
-        self, *, root: str, name: str, folders: Sequence[str], shard: Shard
-    ) -> None:
-        self._path = shard_path(name, shard)
-        self._file = storage.AtomicFile(root, self._path)
-        metadata = {"huggingface": json.dumps(_describe_features(folders))}
+    def __init__(self, place: ShardPlace) -> None:
+        self._path = shard_path(place.name, place.shard)
+        self._file = storage.AtomicFile(place.root, self._path)
+        # Folder names are the labels' names here; the card gives the display names.
+        metadata = {"huggingface": json.dumps(_describe_features(place.folders))}
         self._writer = Writer(self._file.write, _COLUMNS, metadata)
 
     def add(self, record: Record) -> ImageLocation:

@@ -6,10 +6,9 @@ Source: POSIX.1-1988 (USTAR); webdataset's tariterators; timm's reader_wds.
 """
 
 import json
-from collections.abc import Sequence
 
 from transforms import storage
-from transforms.datasets import JSON, Dataset, SplitInfo, to_json
+from transforms.datasets import JSON, Dataset, ShardPlace, SplitInfo, to_json
 from transforms.records import ImageLocation, Record, Shard, WrittenFile
 
 _BLOCK = 512
@@ -28,25 +27,11 @@ def shard_path(name: str, shard: Shard) -> str:
 
 
 class ShardWriter:
-    """Write one shard.
+    """Write one shard."""
 
-    Args:
-      root: the dataset's directory.
-      name: the dataset's name.
-      folders: the groups' folder names, for formats that have folders.
-      shard: which shard.
-    """
-
-    def __init__(
-        self,
-        *,
-        root: str,
-        name: str,
-        folders: Sequence[str],  # noqa: ARG002
-        shard: Shard,
-    ) -> None:
-        self._path = shard_path(name, shard)
-        self._file = storage.AtomicFile(root, self._path)
+    def __init__(self, place: ShardPlace) -> None:
+        self._path = shard_path(place.name, place.shard)
+        self._file = storage.AtomicFile(place.root, self._path)
 
     def add(self, record: Record) -> ImageLocation:
         """Append an image and its labels; return where the image's bytes lie."""

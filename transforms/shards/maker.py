@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from transforms import formats, image_bytes, progress, storage
-from transforms.datasets import ShardWriter
+from transforms.datasets import ShardPlace, ShardWriter
 from transforms.images.process import ProcessedImage, process
 from transforms.images.settings import ImageSettings
 from transforms.labels import classes
@@ -128,12 +128,13 @@ class ShardMaker:
 
     def _open(self, format_name: str, shard: Shard) -> ShardWriter:
         settings = self._settings
-        return formats.load(format_name).ShardWriter(
+        place = ShardPlace(
             root=settings.root,
             name=settings.name,
             folders=settings.folders,
             shard=shard,
         )
+        return formats.load(format_name).ShardWriter(place)
 
     def _prepare_all(
         self, images: Sequence[Chosen]

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from transforms import formats, storage
-from transforms.datasets import Dataset, LabelInfo, SplitInfo
+from transforms.datasets import Dataset, LabelInfo, ShardPlace, SplitInfo
 from transforms.pages import card
 from transforms.records import ImageLocation, Record, Shard, WrittenFile
 
@@ -69,7 +69,7 @@ def write_dataset(root: Path, records: dict[Shard, list[Record]]) -> Written:
     for name in FORMATS:
         for shard, images in records.items():
             writer = formats.load(name).ShardWriter(
-                root=str(root), name="tiny", folders=folders, shard=shard
+                ShardPlace(root=str(root), name="tiny", folders=folders, shard=shard)
             )
             for image in images:
                 locations.setdefault(name, []).append((image, writer.add(image)))

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from transforms import formats, storage
+from transforms.datasets import ShardPlace
 from transforms.records import Record, Shard
 
 WRITTEN_HERE = ("folders", "parquet", "tfrecord", "webdataset")
@@ -15,7 +16,9 @@ RECORD = Record("n01440764_1", b"\xff\xd8 image", 0, 0, "n01440764")
 def open_writer(request, tmp_path):
     def open_writer(shard=SHARD):
         return formats.load(request.param).ShardWriter(
-            root=str(tmp_path), name="tiny", folders=["000_fish"], shard=shard
+            ShardPlace(
+                root=str(tmp_path), name="tiny", folders=["000_fish"], shard=shard
+            )
         )
 
     return open_writer
