@@ -4,6 +4,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -18,11 +19,11 @@ from transforms.find import PieceImages
 from transforms.images.inspect import Inspection
 from transforms.inspection import inspect_all
 from transforms.nearby_images import PlacedRef
-from transforms.processes.pool import LEAST_IMAGES, ProcessPool
+from transforms.processes.pool import LEAST_IMAGES, ProcessPool, num_cores
 from transforms.records import UsageError
 from transforms.tables import index_table
 
-_MAX_PIECES_AHEAD = 64  # the images of an archive of a class are a second's work
+_MAX_AHEAD = 10_000  # images that wait while those of a piece are inspected
 
 
 class IndexPart(NamedTuple):
@@ -80,9 +81,16 @@ class _WritePartsAtOnce(_WriteParts):
     """
 
     def __init__(
-        self, folder: str, num_threads: int, ticks: str | None, roots: Sequence[str]
+        self,
+        folder: str,
+        num_threads: int,
+        ticks: str | None,
+        *,
+        num_processes: int,
+        roots: Sequence[str],
     ) -> None:
         super().__init__(folder, num_threads, ticks)
+        self._num_processes = num_processes
         self._roots = roots
 
     def setup(self) -> None:
@@ -101,11 +109,11 @@ class _WritePartsAtOnce(_WriteParts):
     def process(self, images: PieceImages) -> Iterator[IndexPart]:
         self._waiting.append(images)
         num_images = sum(len(piece.refs) for piece in self._waiting)
-        if not self._processes and num_images < self._num_threads * LEAST_IMAGES:
+        if not self._processes and num_images < self._num_processes * LEAST_IMAGES:
             return
         while self._waiting:
             self._submit(self._waiting.popleft())
-        while len(self._under_way) > _MAX_PIECES_AHEAD:
+        while self._count_behind_first() > _MAX_AHEAD:
             yield self._take_first()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
@@ -117,14 +125,16 @@ class _WritePartsAtOnce(_WriteParts):
 
     def _submit(self, images: PieceImages) -> None:
         if not self._processes:
-            num_processes = self._num_threads
-            self._processes = ProcessPool(inspection, self._roots, num_processes)
+            self._processes = ProcessPool(inspection, self._roots, self._num_processes)
         placed = _place(images)
         windows = [
             self._processes.submit(placed[start : start + inspection.WINDOW_IMAGES])
             for start in range(0, len(placed), inspection.WINDOW_IMAGES)
         ]
         self._under_way.append((images, windows))
+
+    def _count_behind_first(self) -> int:
+        return sum(len(images.refs) for images, _ in islice(self._under_way, 1, None))
 
     def _take_first(self) -> IndexPart:
         images, windows = self._under_way.popleft()
@@ -191,15 +201,19 @@ class WriteIndex(beam.PTransform):
 
     def expand(self, images: PCollection[PieceImages]) -> PCollection[int]:
         """Write a part a piece, then join them: only paths and counts are gathered."""
+        num_processes = min(self.num_inspect_threads, num_cores())
         num_threads = self.num_inspect_threads
-        if num_threads > 1 and self.has_processes:
-            write: _WriteParts = _WritePartsAtOnce(
-                self.parts_folder, num_threads, self.ticks, self.roots
+        if num_threads:
+            num_threads = storage.num_readers(num_threads, self.roots)
+        write = _WriteParts(self.parts_folder, num_threads, self.ticks)
+        if num_processes > 1 and self.has_processes:
+            write = _WritePartsAtOnce(
+                self.parts_folder,
+                num_threads,
+                self.ticks,
+                num_processes=num_processes,
+                roots=self.roots,
             )
-        else:
-            if num_threads:
-                num_threads = storage.num_readers(num_threads, self.roots)
-            write = _WriteParts(self.parts_folder, num_threads, self.ticks)
         return (
             images
             | "WriteParts" >> beam.ParDo(write)

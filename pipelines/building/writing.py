@@ -23,6 +23,7 @@ from pipelines.building.options import BuildOptions
 from pipelines.building.planning import BuildPlan, Request
 from transforms import paths, progress, storage
 from transforms.commit import CommitDataset, CommitSettings, remove_work
+from transforms.processes.pool import num_cores
 from transforms.records import JobError, Shard
 from transforms.shards.maker import ShardSettings
 from transforms.shards.writing import count_processes
@@ -145,8 +146,9 @@ def _define(
     options = made.options
     num_processes = 1
     if engine.has_one_process(beam_options):
+        num_at_once = min(options.threads, num_cores())
         num_processes = count_processes(
-            options.threads, len(made.shards), settings.num_chosen
+            num_at_once, len(made.shards), settings.num_chosen
         )
     shard_settings = ShardSettings(
         root=settings.root,

@@ -22,6 +22,11 @@ LEAST_IMAGES = 500  # what a process costs until it works; fewer are left to thr
 _TIME_TO_STOP_S = 5.0
 
 
+def num_cores() -> int:
+    """Return how many cores this process may use; more processes would gain nothing."""
+    return len(os.sched_getaffinity(0))
+
+
 class ProcessPool:
     """Processes that do a piece of work each at a time.
 
