@@ -30,7 +30,7 @@ class SampledMemory:
 
     def _follow(self) -> None:
         while not self._done.wait(self._interval_s):
-            if held := sum(map(_measure, _list_family(self._pid))):
+            if held := sum(map(_measure, list_family(self._pid))):
                 self._samples.append(held / 1024)
 
 
@@ -44,7 +44,7 @@ def list_children(pid: int) -> list[int]:
     return [int(word) for line in words for word in line]
 
 
-def _list_family(pid: int) -> list[int]:
+def list_family(pid: int) -> list[int]:
     """List a process and all that descend from it."""
     family = [pid]
     for member in family:

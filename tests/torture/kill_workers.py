@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipelines import build
 from tests import building, processes
-from tests.process_tree import list_children
+from tests.process_tree import list_children, list_family
 
 BOUND_S = 120
 FLAGS = {"images_per_shard": 2, "threads": 1}
@@ -63,7 +63,7 @@ def kill_a_worker(imagenet, tmp_path, tell, *, of_pool=None, **engine):
     started = processes.RunningBuild(command, tmp_path / "log")
     parts = tmp_path / "out" / "small" / ".1.0.0.partial" / "parts"
     started.wait_until(lambda: list(parts.glob("*.parquet")), BOUND_S)
-    victim = list_children(of_pool or started.pid)[-1]
+    victim = list_family(of_pool or started.pid)[-1]  # Beam starts some by a shell
     os.kill(victim, signal.SIGKILL)
     try:
         started.wait_until(lambda: started.has_ended, BOUND_S)
