@@ -1,7 +1,7 @@
 """Workers of engines killed while they write: what the job does, and what comes after.
 
-Beam's embedded engine waits for ever for a worker process that is gone; `BOUND_S` is
-the outer bound that such a job needs. Whatever it does, --resume gives the same bytes.
+A job may wait for ever for a worker that is gone; `BOUND_S` is the outer bound that it
+needs then. Whatever it does, --resume gives the same bytes.
 """
 
 import os
