@@ -95,8 +95,7 @@ class BuildOptions(GroupingFlags, StoreFlags):
         default=False,
     )
     threads: int = flag(
-        "images made at once, on the default engine by so many processes if they are "
-        "many",
+        "images made at once; by a worker, on engines that have some",
         default=len(os.sched_getaffinity(0)),
     )
 
