@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pipelines.options import exit_codes, flag, parse
 from pipelines.storing import StoreFlags, settle
 from transforms import storage
 from transforms.pieces import Piece
+from transforms.processes.cores import num_cores
 from transforms.records import UsageError
 from transforms.tables import index_table
 from transforms.tables.inventory import Inventory, read_inventory
@@ -39,9 +39,7 @@ class IndexOptions(StoreFlags):
         "also read every image once: format, size, checksum, and whether it is whole",
         default=False,
     )
-    threads: int = flag(
-        "images inspected at once", default=len(os.sched_getaffinity(0))
-    )
+    threads: int = flag("images inspected at once", default=num_cores())
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pipelines.storing import StoreFlags, settle
 from transforms import storage
 from transforms.models.asking import AskedModel, AskSettings
 from transforms.models.image_list import ImageSource
+from transforms.processes.cores import num_cores
 from transforms.records import UsageError
 from transforms.tables.groups import GroupTable
 
@@ -59,9 +59,7 @@ class PredictOptions(StoreFlags):
         default=False,
     )
     batch_size: int = flag("images that a model is asked of at once", default=64)
-    threads: int = flag(
-        "threads that decode and ask", default=len(os.sched_getaffinity(0))
-    )
+    threads: int = flag("threads that decode and ask", default=num_cores())
     validation_labels: str | None = flag(
         "labels of flat validation images (LOC_val_solution.csv beside them, else the "
         "official ones where they fit)",

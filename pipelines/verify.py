@@ -7,7 +7,6 @@ training and validation images alike, and whoever trains on the subset decides o
 """
 
 import dataclasses
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from pathlib import Path
 from pipelines.options import exit_codes, flag, parse
 from pipelines.storing import StoreFlags, settle
 from transforms import storage
+from transforms.processes.cores import num_cores
 from transforms.records import UsageError
 from transforms.verification import (
     contents,
@@ -69,9 +69,7 @@ class VerifyOptions(StoreFlags):
         default=readers.READERS,
         choices=readers.READERS,
     )
-    threads: int = flag(
-        "threads that hash and decode", default=len(os.sched_getaffinity(0))
-    )
+    threads: int = flag("threads that hash and decode", default=num_cores())
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the values."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
-from apache_beam.transforms.window import GlobalWindow
+from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import layouts, storage
@@ -71,9 +71,7 @@ class _ReadPieces(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         while self._waiting:
-            images = self._waiting.popleft().result()
-            window = GlobalWindow()
-            yield WindowedValue(images, window.max_timestamp(), (window,))
+            yield GlobalWindows.windowed_value(self._waiting.popleft().result())
 
 
 @dataclasses.dataclass

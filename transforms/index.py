@@ -19,7 +19,8 @@ from transforms.find import PieceImages
 from transforms.images.inspect import Inspection
 from transforms.inspection import inspect_all
 from transforms.nearby_images import PlacedRef
-from transforms.processes.pool import LEAST_IMAGES, ProcessPool, num_cores
+from transforms.processes.cores import num_cores
+from transforms.processes.pool import LEAST_IMAGES, ProcessPool
 from transforms.records import UsageError
 from transforms.tables import index_table
 

@@ -1,7 +1,6 @@
 """The flags of the build job, and what may be wrong with them."""
 
 import dataclasses
-import os
 import re
 from collections.abc import Iterator, Mapping
 
@@ -12,6 +11,7 @@ from pipelines.storing import StoreFlags
 from transforms import formats, grouping, sampling, storage
 from transforms.formats import tfrecord
 from transforms.images.settings import RESIZE_MODES, ImageSettings
+from transforms.processes.cores import num_cores
 from transforms.tables import index_table
 
 # They say where and how to build, not what.
@@ -96,7 +96,7 @@ class BuildOptions(GroupingFlags, StoreFlags):
     )
     threads: int = flag(
         "images made at once; by a worker, on engines that have some",
-        default=len(os.sched_getaffinity(0)),
+        default=num_cores(),
     )
 
     @property

@@ -23,7 +23,7 @@ from pipelines.building.options import BuildOptions
 from pipelines.building.planning import BuildPlan, Request
 from transforms import paths, progress, storage
 from transforms.commit import CommitDataset, CommitSettings, remove_work
-from transforms.processes.pool import num_cores
+from transforms.processes.cores import num_cores
 from transforms.records import JobError, Shard
 from transforms.shards.maker import ShardSettings
 from transforms.shards.writing import count_processes

@@ -72,6 +72,14 @@ def test_broken_images_are_accounted_for(class_folders, tmp_path, capfd):
     assert f"{len(failures)} failed" in told
 
 
+def _fail(mini_index, output, capfd):
+    """Run a build that ends with 1; returns what it said."""
+    with pytest.raises(SystemExit) as ended:
+        building.run(mini_index, output, **FLAGS)
+    assert ended.value.code == 1
+    return capfd.readouterr().err
+
+
 def test_process_that_is_killed_is_named_and_the_build_goes_on(
     mini_index, tmp_path, whole, monkeypatch, capfd
 ):
@@ -84,10 +92,7 @@ def test_process_that_is_killed_is_named_and_the_build_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(pool._Process, "ask", kill_fourth)
-        with pytest.raises(SystemExit) as ended:
-            building.run(mini_index, tmp_path, **FLAGS)
-    assert ended.value.code == 1
-    told = capfd.readouterr().err
+        told = _fail(mini_index, tmp_path, capfd)
     assert "a process of this job was ended by SIGKILL; if memory was" in told
     assert "Traceback" not in told
     dataset = building.run(mini_index, tmp_path, **FLAGS, resume=True)
@@ -105,10 +110,7 @@ def test_error_of_a_process_is_the_jobs(mini_index, tmp_path, monkeypatch, capfd
         return ask(self, shard)
 
     monkeypatch.setattr(pool._Process, "ask", spoil)
-    with pytest.raises(SystemExit) as ended:
-        building.run(mini_index, tmp_path, **FLAGS)
-    assert ended.value.code == 1
-    told = capfd.readouterr().err
+    told = _fail(mini_index, tmp_path, capfd)
     assert "error: " in told
     assert f"{Shard('train', 3, 30)}.parquet" in told
 

@@ -13,14 +13,13 @@ from transforms.processes import pool
 from transforms.records import UsageError
 from transforms.tables.inventory import read_inventory
 
+_SCHEMA = b"ARROW:schema"  # which a writer adds itself
+
 
 def _index(imagenet, output, *more):
     path = output / "index.parquet"
     index.main([f"--input={imagenet}", f"--output={path}", *more])
     return path
-
-
-_SCHEMA = b"ARROW:schema"  # which a writer adds itself
 
 
 def _rows(path):

@@ -67,10 +67,8 @@ class Stopper:
 
     def stop(self, output, number):
         """Build and stop: anywhere, or after the plan, where more is at stake."""
-        flags = {
-            **FLAGS,
-            "threads": self.chance.choice((1, 2)),
-        }  # processes, from two on
+        num_threads = self.chance.choice((1, 2))  # two: processes of its own
+        flags = {**FLAGS, "threads": num_threads}
         command = building.command_line(self.index, output, **flags)
         started = processes.RunningBuild(command, self.log, self.environment)
         within_s = self.within_s

@@ -91,6 +91,9 @@ def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
     label = next((name for name in ("wnid", "label") if name in stored), None)
     if not found or label is None:
         raise UsageError(f"{path}: {_NO_COLUMNS}")
+    path_type = opened.schema_arrow.field("image").type.field("path").type
+    if path_type not in {pa.string(), pa.large_string()}:
+        raise UsageError(f"{path}: image.path is of type {path_type}, not string")
     names = _read_names(opened.schema_arrow) if label == "label" else ()
     return _Columns((_PATH_COLUMN, label), image_names.find_wnids(names, where=path))
 
@@ -108,9 +111,6 @@ def _read_rows(
     piece: Piece, table: pa.Table, row_group: int, label_names: Sequence[str]
 ) -> Iterator[ImageRef | Stray]:
     image_column, label_column = table.columns
-    path_type = image_column.type.field("path").type
-    if path_type not in {pa.string(), pa.large_string()}:
-        raise UsageError(f"{piece.path}: image.path is of type {path_type}, not string")
     rows = zip(image_column.to_pylist(), label_column.to_pylist(), strict=True)
     for row, (image, label) in enumerate(rows):
         where = f"{piece.path}: row {row} of row group {row_group}"

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
+from transforms.datasets import JSON
 from transforms.processes import worker
 from transforms.records import JobError, UsageError
 
@@ -22,28 +23,23 @@ LEAST_IMAGES = 500  # what a process costs until it works; fewer are left to thr
 _TIME_TO_STOP_S = 5.0
 
 
-def num_cores() -> int:
-    """Return how many cores this process may use; more processes would gain nothing."""
-    return len(os.sched_getaffinity(0))
-
-
 class ProcessPool:
     """Processes that do a piece of work each at a time.
 
     Args:
       module: what they do: its `begin` makes a function of the settings.
-      settings: of all work, as JSON.
+      settings: of all work.
       num_processes: how many.
     """
 
-    def __init__(self, module: ModuleType, settings: Any, num_processes: int) -> None:  # noqa: ANN401
+    def __init__(self, module: ModuleType, settings: JSON, num_processes: int) -> None:
         self._all = [_Process(module, settings) for _ in range(num_processes)]
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
         for each in self._all:
             self._idle.put(each)
         self._pool = ThreadPoolExecutor(num_processes)  # a thread for each to wait in
 
-    def submit(self, request: Any) -> Future[Any]:  # noqa: ANN401  # JSON
+    def submit(self, request: JSON) -> Future[Any]:
         """Let work be done as soon as a process is idle.
 
         Returns: What it returned, later. Raises then what the work raises, and JobError
@@ -59,7 +55,7 @@ class ProcessPool:
         for each in self._all:
             each.close()
 
-    def _ask(self, request: Any) -> Any:  # noqa: ANN401
+    def _ask(self, request: JSON) -> Any:  # noqa: ANN401  # as each work returns it
         idle = self._idle.get()
         try:
             return idle.ask(request)
@@ -70,7 +66,7 @@ class ProcessPool:
 class _Process:
     """One process, and the pipes to it."""
 
-    def __init__(self, module: ModuleType, settings: Any) -> None:  # noqa: ANN401
+    def __init__(self, module: ModuleType, settings: JSON) -> None:
         self._process = subprocess.Popen(  # noqa: S603  # nosec B603  # a module of ours
             # -P: modules come from where this process has them, in the same order.
             [sys.executable, "-P", "-m", worker.__name__, module.__name__],
@@ -83,7 +79,7 @@ class _Process:
         )
         self._write(settings)
 
-    def ask(self, request: Any) -> Any:  # noqa: ANN401
+    def ask(self, request: JSON) -> Any:  # noqa: ANN401  # as above
         """Wait until it has done a piece of work."""
         self._write(request)
         line = self._process.stdout.readline()  # type: ignore[union-attr]
@@ -110,7 +106,7 @@ class _Process:
             self._process.wait()
         self._process.stdout.close()  # type: ignore[union-attr]
 
-    def _write(self, value: Any) -> None:  # noqa: ANN401
+    def _write(self, value: JSON) -> None:
         with contextlib.suppress(BrokenPipeError):  # the answer, or none, tells
             self._process.stdin.write(json.dumps(value) + "\n")  # type: ignore[union-attr]
 

@@ -17,9 +17,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TextIO
 
+from transforms.datasets import JSON
 from transforms.records import JobError, UsageError
 
 _TIME_TO_STOP_S = 2.0
@@ -57,7 +58,7 @@ def _read_lines(lines: queue.SimpleQueue[str]) -> None:
     os._exit(1)
 
 
-def answer(work: Callable[[Any], Any], request: Any) -> Mapping[str, Any]:  # noqa: ANN401  # JSON
+def answer(work: Callable[[Any], JSON], request: JSON) -> dict[str, JSON]:
     """Do a piece of work; an error is an answer too."""
     try:
         return {"done": work(request)}

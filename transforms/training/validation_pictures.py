@@ -1,6 +1,5 @@
 """Images of a split → batches of what their bytes become, the same as for `predict`."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,12 +10,13 @@ from transforms.image_bytes import describe_place, read_image_bytes
 from transforms.models import preprocessing
 from transforms.models.card import Preprocessing
 from transforms.models.image_list import ImageSource
+from transforms.processes.cores import num_cores
 from transforms.records import DataError, ImageRef, JobError
 from transforms.tables import index_table
 
 MAX_KEPT_BYTES = 1 << 30
 _BATCH_IMAGES = 256
-_NUM_THREADS = len(os.sched_getaffinity(0))
+_NUM_THREADS = num_cores()
 
 Pictures = npt.NDArray[np.uint8]
 
