@@ -6,9 +6,9 @@ from typing import Any
 
 from pipelines import presets
 from pipelines.building.options import BuildOptions, method_options
-from pipelines.classes import load_options
-from pipelines.options import exit_codes, parse
-from pipelines.storing import settle
+from pipelines.cli import exit_codes, parse
+from pipelines.grouping_flags import load_options
+from pipelines.store_flags import settle
 
 
 def main(argv: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ def _run(
     options: BuildOptions, own: Mapping[str, Any], beam_flags: Sequence[str]
 ) -> str:
     # Beam's import takes a second, which --help has not.
-    from pipelines.building import demonstration, writing  # noqa: PLC0415
+    from pipelines.building import demonstration, run  # noqa: PLC0415
     from pipelines.building.planning import Request  # noqa: PLC0415
 
     if options.is_demonstration:
@@ -40,7 +40,7 @@ def _run(
         sampling_options=own["sampling"],
         beam_flags=beam_flags,
     )
-    return writing.build(request)
+    return run.build(request)
 
 
 if __name__ == "__main__":

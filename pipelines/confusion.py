@@ -6,14 +6,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.options import exit_codes, flag, parse
-from pipelines.outputs import check_bucket, find_folder_problems
-from pipelines.storing import StoreFlags, settle
+from pipelines.cli import check_bucket, exit_codes, find_folder_problems, flag, parse
+from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
-from transforms.confusion import confusion_images, confusion_matrix, confusion_picture
-from transforms.confusion.confusion_images import Surveyed
-from transforms.confusion.confusion_matrix import Confusion
-from transforms.confusion.confusion_tally import Piece, Tally, TallyPlan, read_tally
+from transforms.confusion import counts as confusion_counts
+from transforms.confusion import figure as confusion_figure
+from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion.counts import (
+    ConfusionCounts,
+    CountPlan,
+    PredictionPart,
+    PredictionSurvey,
+    read_counts,
+)
+from transforms.confusion.matrix import Confusion
 from transforms.records import UsageError
 
 if TYPE_CHECKING:
@@ -52,36 +58,40 @@ class ConfusionOptions(StoreFlags):
 
 
 def define_pipeline(
-    root: "beam.Pipeline", pieces: Sequence[Piece], *, plan: TallyPlan, output: str
+    root: "beam.Pipeline",
+    pieces: Sequence[PredictionPart],
+    *,
+    plan: CountPlan,
+    output: str,
 ) -> None:
     """Wire pieces → tally → a file of it."""
     import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
 
-    from transforms.tally import TallyPredictions, WriteTally  # noqa: PLC0415
+    from transforms.confusion.steps import CountPredictions, WriteCounts  # noqa: PLC0415
 
     _ = (
         root
         | "ListPieces" >> beam.Create(list(pieces))
-        | TallyPredictions(plan)
-        | WriteTally(output)
+        | CountPredictions(plan)
+        | WriteCounts(output)
     )
 
 
 def tally_predictions(
-    pieces: Sequence[Piece],
-    plan: TallyPlan,
+    pieces: Sequence[PredictionPart],
+    plan: CountPlan,
     *,
     output: str,
     beam_flags: Sequence[str],
-) -> Tally:
+) -> ConfusionCounts:
     """Run the job; its result passes through a file beside the output.
 
     Raises: UsageError: predictions that cannot be.
     """
-    from pipelines import engine, remote_engines  # noqa: PLC0415  # takes a second
+    from pipelines import engine  # noqa: PLC0415  # takes a second
 
     options = engine.make_beam_options(beam_flags)
-    if problems := list(remote_engines.find_own_folder_problems(options, _PROG)):
+    if problems := list(engine.find_own_folder_problems(options, _PROG)):
         raise UsageError("\n".join(problems))
     place = storage.absolute(output)
     with storage.scratch_folder(place, f".{place.rpartition('/')[2]}.") as folder:
@@ -90,7 +100,7 @@ def tally_predictions(
             define_pipeline, pieces=pieces, plan=plan, output=file
         )
         engine.run(define, options)
-        return read_tally(storage.read(file), len(plan.wnids))
+        return read_counts(storage.read(file), len(plan.wnids))
 
 
 def write_all(folder: str, matrices: Sequence[Confusion]) -> None:
@@ -99,12 +109,14 @@ def write_all(folder: str, matrices: Sequence[Confusion]) -> None:
         data = confusion_matrix.to_npz(confusion)
         storage.write(folder, f"{name}.npz", data)
     whole = matrices[0]
-    pairs = confusion_picture.find_pairs(whole)
-    storage.write(folder, "confusion.csv", confusion_picture.to_csv(pairs))
-    storage.write(folder, "confusion.png", confusion_picture.draw(whole, pairs))
+    pairs = confusion_figure.find_pairs(whole)
+    storage.write(folder, "confusion.csv", confusion_figure.to_csv(pairs))
+    storage.write(folder, "confusion.png", confusion_figure.draw(whole, pairs))
 
 
-def _describe(surveyed: Surveyed, tally: Tally, *, is_soft: bool) -> Iterator[str]:
+def _describe(
+    surveyed: PredictionSurvey, tally: ConfusionCounts, *, is_soft: bool
+) -> Iterator[str]:
     """Yield what to know before trusting the matrix."""
     if is_soft and surveyed.by_probabilities:
         yield f"counted by probabilities: {', '.join(surveyed.by_probabilities)}"
@@ -141,7 +153,7 @@ def _count_errors(whole: Confusion, *, is_soft: bool) -> str:
     )
 
 
-def _share(count: int, surveyed: Surveyed) -> str:
+def _share(count: int, surveyed: PredictionSurvey) -> str:
     share = count / surveyed.num_images
     return f"{count} of {surveyed.num_images} images ({share:.2%})"
 
@@ -152,8 +164,8 @@ def main(argv: Sequence[str]) -> None:
         options, _, beam_flags = parse(ConfusionOptions, argv, prog=_PROG)
         beam_flags = settle(options, beam_flags)
         check_bucket(options.output)
-        surveyed = confusion_images.survey(options.predictions, seed=options.seed)
-        plan = TallyPlan(
+        surveyed = confusion_counts.survey(options.predictions, seed=options.seed)
+        plan = CountPlan(
             surveyed.wnids, surveyed.cutoffs, options.seed, is_soft=options.soft
         )
         tally = tally_predictions(

@@ -4,14 +4,13 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 
-from pipelines.options import exit_codes, flag, parse
-from pipelines.outputs import check_bucket, find_folder_problems
-from pipelines.storing import StoreFlags, settle
+from pipelines.cli import check_bucket, exit_codes, find_folder_problems, flag, parse
+from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
-from transforms.difficulty import importing, joining
+from transforms.difficulty import sources as difficulty_sources
+from transforms.difficulty import table as difficulty_table
 from transforms.pages import difficulty as difficulty_page
 from transforms.pages.histogram import Series, draw_histogram
-from transforms.tables import difficulty_table
 
 _PROG = "python -m pipelines.difficulty"
 TABLE = "difficulty.parquet"
@@ -36,7 +35,7 @@ class DifficultyOptions(StoreFlags):
         "what --scores holds: the probability of the right answer; or any numbers that "
         "are larger for easier, or for harder images (EL2N, forgetting counts)",
         default="probability",
-        choices=importing.SCORE_KINDS,
+        choices=difficulty_sources.SCORE_KINDS,
     )
     key_column: str = flag("the images' names, or paths, in --scores", default="key")
     score_column: str = flag("the numbers in --scores", default="score")
@@ -57,7 +56,7 @@ def measure(options: DifficultyOptions) -> None:
     """
     notes: tuple[str, ...] = ()
     if options.scores:
-        table = importing.read_scores(
+        table = difficulty_sources.read_scores(
             options.scores,
             kind=options.score_kind,
             key_column=options.key_column,
@@ -65,7 +64,7 @@ def measure(options: DifficultyOptions) -> None:
         )
         source = f"Scores of another program, read as {options.score_kind}."
     else:
-        joined = joining.join(options.predictions)
+        joined = difficulty_sources.join(options.predictions)
         table, notes = joined.table, joined.notes
         source = f"Probability that a model gives to an image's own {joined.correct}."
     table = table.sort_by("key")

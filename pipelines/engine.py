@@ -2,21 +2,29 @@
 
 import logging
 import re
+import socket
 import sys
-from collections.abc import Callable, Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import (
     DirectOptions,
+    GoogleCloudOptions,
     PipelineOptions,
+    PortableOptions,
     StandardOptions,
     TestOptions,
 )
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.worker import sdk_worker
 
-from pipelines import portable_engines, remote_engines, spelling
+from pipelines import cli
+from transforms import storage
 from transforms.records import JobError, UsageError
 
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
@@ -39,8 +47,7 @@ def find_flag_problems(flags: Sequence[str], ours: Collection[str] = ()) -> list
     known = set(options.get_all_options())
     unknown = set(options.get_all_options(retain_unknown_options=True)) - known
     problems = [
-        spelling.describe_unknown_flag(name, [*ours, *known])
-        for name in sorted(unknown)
+        cli.describe_unknown_flag(name, [*ours, *known]) for name in sorted(unknown)
     ]
     problems += [f"{word}: not a flag" for word in _stray_words(flags)]
     if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
@@ -48,8 +55,8 @@ def find_flag_problems(flags: Sequence[str], ours: Collection[str] = ()) -> list
             "--direct_running_mode multi_threading: loses images; use --threads, "
             "or multi_processing"
         )
-    problems += remote_engines.find_dataflow_problems(options)
-    return [*problems, *portable_engines.find_problems(options)]
+    problems += find_dataflow_problems(options)
+    return [*problems, *find_problems(options)]
 
 
 def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
@@ -97,19 +104,19 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
     pipeline = _make_pipeline(define, options)
     # What a step raises is raised here too; Beam's log would only say it twice.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    portable_engines.silence()
+    silence()
     try:
         result = pipeline.run()
         # A template's launcher is given the job as a file, and submits it.
         has_job = getattr(result, "has_job", True)
         if not has_job or not PipelineState.is_terminal(result.state):
-            sys.stderr.write(f"{remote_engines.describe_job(result, options)}\n")
+            sys.stderr.write(f"{describe_job(result, options)}\n")
             if not has_job or options.view_as(StandardOptions).no_wait_until_finish:
                 return False
         _wait(result, options)
     except (UsageError, JobError) as error:
         raise type(error)(_WHERE.sub("", str(error))) from error
-    except remote_engines.list_errors(options) as error:
+    except list_errors(options) as error:
         raise _translate(error) from error
     return True
 
@@ -121,7 +128,7 @@ def _wait(result: Any, options: PipelineOptions) -> None:  # noqa: ANN401  # of 
     except KeyboardInterrupt:
         if not is_embedded(options):
             sys.stderr.write("cancelling the job\n")
-            sys.stderr.write(f"{remote_engines.cancel_job(result, options)}\n")
+            sys.stderr.write(f"{cancel_job(result, options)}\n")
         raise
 
 
@@ -131,7 +138,7 @@ def make_job(
     """Build a graph as its engine would get it, and give it to none."""
     options.view_as(TestOptions).dry_run = True
     pipeline = _make_pipeline(define, options)
-    if remote_engines.is_dataflow(options):
+    if is_dataflow(options):
         result: Any = pipeline.run()  # of the runner's own kind
         return result.job.proto_pipeline
     return pipeline.to_runner_api()
@@ -160,3 +167,209 @@ def _translate(error: Exception) -> BaseException:
         if match.group(1) == "JobError":
             return JobError(message)
     return JobError(found[-1].group(0) if found else str(error))
+
+
+_FILES = ("prism_location", "flink_job_server_jar", "spark_job_server_jar")
+_TIMEOUT_S = 5.0
+_READER = "read_grpc_client_inputs"  # of apache_beam's data plane
+
+
+def find_problems(options: PipelineOptions) -> Iterator[str]:
+    """Yield what would end in a traceback, or in minutes of waiting, when it starts."""
+    values = options.get_all_options()
+    for flag in _FILES:
+        place = values[flag]
+        if place and "://" not in place and not Path(place).is_file():
+            yield f"--{flag} {place}: no such file"
+    endpoint = values["job_endpoint"]
+    if endpoint and endpoint != "embed" and not _answers(endpoint):
+        yield f"--job_endpoint {endpoint}: nobody answers there; start the job server"
+    # Elsewhere the address is one that the engine's machines see, not this one.
+    is_here = endpoint == "embed" or values["runner"] == "PrismRunner"
+    pool = values["environment_config"]
+    if is_here and values["environment_type"] == "EXTERNAL" and not _answers(pool):
+        yield (
+            f"--environment_config {pool}: nobody answers there; start a worker pool: "
+            "python -m apache_beam.runners.worker.worker_pool_main --service_port=PORT"
+        )
+
+
+def silence() -> None:
+    """Keep off stderr what job servers log: what a step raised, several times over."""
+    # Its level is set anew when the server starts.
+    logging.getLogger("PrismJobServer").disabled = True
+    logging.getLogger().addFilter(_is_not_a_job_servers)
+    # Where steps run in this process (LOOPBACK), Beam also prints it; the name found in
+    # the module hides the builtin one.
+    vars(sdk_worker)["print"] = _say_nothing
+    # Its threads that read may meet an engine that has ended: with the job's error, or
+    # by Ctrl-C.
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _say_unless_readers
+
+
+def _is_not_a_job_servers(record: logging.LogRecord) -> bool:
+    """Drop a message that Beam passes on under no logger's name."""
+    return record.module != "portable_runner"
+
+
+def _say_nothing(*_: object, **__: object) -> None:
+    """Take what `print` takes."""
+
+
+def _say_unless_readers(failed: threading.ExceptHookArgs) -> None:
+    is_reader = failed.thread is not None and failed.thread.name == _READER
+    if not is_reader and not issubclass(failed.exc_type, grpc.RpcError):
+        threading.__excepthook__(failed)
+
+
+def _answers(address: str | None) -> bool:
+    """Tell whether somebody listens at host:port."""
+    host, _, port = (address or "").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+_BUCKET_FOLDER = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9]/.*")
+
+
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Tell whether the job is Google's to run."""
+    runner = options.view_as(StandardOptions).runner or ""
+    return runner.lower().rpartition(".")[2] == "dataflowrunner"
+
+
+def has_own_files(options: PipelineOptions) -> bool:
+    """Tell whether workers surely see none of this machine's files.
+
+    Dataflow's machines and any engine's containers never do. Other workers may be
+    processes of this machine, or share a file system with it: their engine cannot tell.
+    """
+    kind = options.view_as(PortableOptions).environment_type or ""
+    return is_dataflow(options) or kind.upper() == "DOCKER"
+
+
+def find_dataflow_problems(options: PipelineOptions) -> Iterator[str]:
+    """Name what Dataflow needs; Beam would ask Google for it, or make it up."""
+    if not is_dataflow(options):
+        return
+    google = options.view_as(GoogleCloudOptions)
+    if not google.project:
+        yield "--project: is required with --runner=DataflowRunner (the project's id)"
+    if not google.region:
+        yield (
+            "--region: is required with --runner=DataflowRunner; name the one that the "
+            "buckets lie in, e.g. europe-west4"
+        )
+    places = {"temp_location": google.temp_location}
+    if google.staging_location:
+        places["staging_location"] = google.staging_location
+    for name, place in places.items():
+        if not _BUCKET_FOLDER.fullmatch(place or ""):
+            yield (
+                f"--{name} {place or ''}".rstrip() + ": must be a folder in a bucket "
+                "with --runner=DataflowRunner, gs://BUCKET/FOLDER"
+            )
+
+
+def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> None:
+    """See that no worker would look in vain for what lies on this machine.
+
+    Args:
+      options: Beam's.
+      places: what is there, e.g. "--output subsets", and its path.
+
+    Raises: UsageError: every place that workers cannot reach.
+    """
+    if not has_own_files(options):
+        return
+    runner = options.view_as(StandardOptions).runner
+    problems = [
+        f"{what}: {storage.absolute(path)} is on this machine, where workers of "
+        f"--runner={runner} cannot reach it; name a place in a bucket"
+        for what, path in places
+        if not storage.is_remote(path)
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
+
+
+def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str]:
+    """Say why a job that gathers its results on this machine cannot run elsewhere.
+
+    Args:
+      options: Beam's.
+      job: how it is called, e.g. "python -m pipelines.predict".
+    """
+    standard = options.view_as(StandardOptions)
+    if has_own_files(options):
+        yield (
+            f"--runner {standard.runner}: {job} keeps its tables on this machine, "
+            "where those workers cannot reach them; leave the flag out, or name an "
+            "engine whose workers share this machine's files"
+        )
+    if standard.no_wait_until_finish:
+        yield f"--no_wait_until_finish: {job} has work left when its pipeline ends"
+
+
+def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401  # of any runner
+    """Say what a job is called and how to watch it."""
+    runner = options.view_as(StandardOptions).runner
+    google = options.view_as(GoogleCloudOptions)
+    if not is_dataflow(options):
+        return f"submitted to {runner}, which shows how the job gets on"
+    if not result.has_job:  # --template_location: Google's launcher submits it
+        return f"the job is described in {google.template_location}"
+    job = result.job_id()
+    return (
+        f"submitted to Dataflow as job {job}\n"
+        f"  watch:  https://console.cloud.google.com/dataflow/jobs/{google.region}/"
+        f"{job}?project={google.project}\n"
+        f"  state:  gcloud dataflow jobs describe {job} --region={google.region} "
+        f"--project={google.project}\n"
+        f"  cancel: gcloud dataflow jobs cancel {job} --region={google.region} "
+        f"--project={google.project}"
+    )
+
+
+def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
+    """Cancel a job; returns what has become of it, in words."""
+    runner = options.view_as(StandardOptions).runner
+    if _ends_with_this_process(options):
+        return f"{runner} ends with this process, and its job too"
+    try:
+        result.cancel()
+    except Exception as error:  # noqa: BLE001  # each runner and its client has others
+        return (
+            f"the job could not be cancelled ({error}) and may go on\n"
+            f"{describe_job(result, options)}"
+        )
+    return f"the job is cancelled; {runner} may take a while to stop it"
+
+
+def _ends_with_this_process(options: PipelineOptions) -> bool:
+    """Tell whether the engine is a child of this process, or a part of it."""
+    values = options.get_all_options()
+    if values["job_endpoint"]:
+        return values["job_endpoint"] == "embed"
+    name = str(values["runner"]).rpartition(".")[2]
+    if name == "FlinkRunner":
+        return values["flink_master"] in {"[local]", "[auto]"}
+    return name == "PrismRunner"
+
+
+def list_errors(options: PipelineOptions) -> tuple[type[Exception], ...]:
+    """Return what an engine raises when a job cannot be done."""
+    if not is_dataflow(options):
+        return (RuntimeError,)
+    # They take a while to import, and only Dataflow raises them.
+    from apache_beam.runners.dataflow.dataflow_runner import (  # noqa: PLC0415
+        DataflowRuntimeException,
+    )
+    from google.api_core.exceptions import GoogleAPIError  # noqa: PLC0415
+    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+
+    return RuntimeError, DataflowRuntimeException, GoogleAPIError, GoogleAuthError

@@ -1,16 +1,86 @@
-"""Curves, predictions or accuracies of models → how good a subset of ImageNet is."""
+"""Files of groups → the group of each of the 1000 classes, by the file's name."""
 
 import dataclasses
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.options import exit_codes, flag, parse
-from pipelines.outputs import check_bucket, find_folder_problems
-from pipelines.storing import StoreFlags, settle
+import numpy as np
+
+from pipelines import grouping_flags
+from pipelines.cli import check_bucket, exit_codes, find_folder_problems, flag, parse
+from pipelines.store_flags import StoreFlags, settle
+from transforms.arrays import IntegerArray
+from transforms.dataset import paths
+from transforms.evaluation.by_predictions import make_group_of
+from transforms.grouping.methods import manual
+from transforms.grouping.table import LEFT_OUT, GroupingRequest, make_table
+from transforms.records import UsageError
 
 if TYPE_CHECKING:
-    from transforms.scoring.report import Evaluation
+    from transforms.evaluation.report import Evaluation
+
+_USUAL = "groups"  # the name that says nothing
+
+
+def read_group_tables(files: Sequence[str]) -> dict[str, IntegerArray]:
+    """Read tables of groups as --grouping=manual does; other classes are left out.
+
+    Raises: UsageError: every table's problems.
+    """
+    official = grouping_flags.list_official_classes()
+    tables: dict[str, IntegerArray] = {}
+    problems: list[str] = []
+    for path, name in zip(files, name_tables(files), strict=True):
+        request = GroupingRequest(
+            classes=official,
+            num_groups=None,
+            seed=0,
+            images_per_group=None,
+            min_validation_images=0,
+            allow_small_validation=True,
+            groups_file=path,
+        )
+        try:
+            result = manual.group_classes(request, manual.Options(missing="drop"))
+        except UsageError as error:
+            problems.append(str(error))
+            continue
+        for note in result.notes:
+            sys.stderr.write(f"{name}: {note}\n")
+        table = make_table(official, result.assignment, result.names)
+        group_of = make_group_of(table.label_of)
+        tables[name] = np.where(group_of < 0, LEFT_OUT, group_of)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return tables
+
+
+def name_tables(files: Sequence[str]) -> list[str]:
+    """Name tables by their files, their datasets, or the folders of files named alike.
+
+    Raises: UsageError: a file is given twice.
+    """
+    absolute = [Path(path).absolute() for path in files]
+    if twice := [str(path) for path, count in Counter(absolute).items() if count > 1]:
+        raise UsageError(f"--groups {twice[0]}: is given twice; give it once")
+    names = [_name_table(path) for path in absolute]
+    depth = 1
+    while len(set(names)) < len(names):
+        depth += 1
+        names = ["/".join(path.parts[-depth:]) for path in absolute]
+    return names
+
+
+def _name_table(path: Path) -> str:
+    if path.stem != _USUAL:
+        return path.stem
+    if path.match(paths.GROUPS):  # a dataset's: …/small/1.0.0/__meta__/groups.csv
+        return "/".join(path.parts[1:][-4:-2])
+    return path.parent.name
+
 
 _PROG = "python -m pipelines.evaluate"
 _KINDS = ("full", "predictions", "accuracies")
@@ -119,9 +189,11 @@ def evaluate(options: EvaluateOptions) -> str:
     """
     # SciPy and pyarrow take a second that --help has not.
     from transforms import storage  # noqa: PLC0415
+    from transforms.evaluation.report import (
+        make_report,  # noqa: PLC0415
+        summarize,  # noqa: PLC0415
+    )
     from transforms.pages.evaluation import make_page  # noqa: PLC0415
-    from transforms.scoring.report import make_report  # noqa: PLC0415
-    from transforms.scoring.summary import summarize  # noqa: PLC0415
 
     found = _evaluate(options)
     for warning in found.warnings:
@@ -137,25 +209,26 @@ def evaluate(options: EvaluateOptions) -> str:
 def _evaluate(options: EvaluateOptions) -> "Evaluation":
     """Evaluate what is given."""
     if options.full:
-        from transforms.scoring import curve_scoring  # noqa: PLC0415  # as above
+        from transforms.evaluation import by_curves  # noqa: PLC0415  # as above
 
-        return curve_scoring.evaluate_curves(
+        return by_curves.evaluate_curves(
             options.full, options.subset, seed=options.seed
         )
     if options.accuracies:
-        from transforms.scoring import accuracies  # noqa: PLC0415  # as above
+        from transforms.evaluation import by_accuracies  # noqa: PLC0415  # as above
 
-        return accuracies.evaluate_accuracies(
+        return by_accuracies.evaluate_accuracies(
             options.accuracies,
             key_columns=split(options.key_columns),
             columns=split(options.columns),
             seed=options.seed,
         )
-    from pipelines.evaluating.group_tables import read_group_tables  # noqa: PLC0415
-    from transforms.scoring import predictions, training_free  # noqa: PLC0415
+    pass  # IMPORT GONE  # noqa: PLC0415
+    from transforms.evaluation import by_predictions  # noqa: PLC0415
+    from transforms.predictions import reading as prediction_files  # noqa: PLC0415
 
-    return training_free.evaluate_predictions(
-        predictions.read_predictions(options.predictions),
+    return by_predictions.evaluate_predictions(
+        prediction_files.read_predictions(options.predictions),
         read_group_tables(options.groups),
         seed=options.seed,
     )

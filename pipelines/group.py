@@ -8,19 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import classes, group_comparison, group_report, presets
-from pipelines.classes import GroupingFlags
-from pipelines.options import exit_codes, flag, parse
-from pipelines.outputs import check_bucket
-from pipelines.storing import StoreFlags, settle
+from pipelines import group_comparison, group_report, grouping_flags, presets
+from pipelines.cli import check_bucket, exit_codes, flag, parse
+from pipelines.grouping_flags import GroupingFlags
+from pipelines.store_flags import StoreFlags, settle
 from transforms import grouping, storage
-from transforms.datasets import to_json
+from transforms.grouping import table as groups
+from transforms.grouping.table import Grouping, GroupTable
+from transforms.index import inventory
 from transforms.labels import class_lists, wordnet
-from transforms.labels.wordnet_names import GroupNamer
+from transforms.labels.wordnet import GroupNamer
 from transforms.pages.groups import GroupCounts, GroupsPage, make_page
-from transforms.records import ImageClass
-from transforms.tables import groups, inventory
-from transforms.tables.groups import Grouping, GroupTable
+from transforms.records import ImageClass, to_json
 
 _PROG = "python -m pipelines.group"
 
@@ -195,8 +194,8 @@ def _run(options: GroupOptions, own: Mapping[str, Any]) -> str:
     if not options.grouping:
         export_starter(held, options.export_starter or "", None)
         return storage.absolute(options.export_starter or "")
-    chosen = own.get("grouping") or classes.load_options(options.grouping)
-    table, result = classes.group_classes(held, options, chosen)
+    chosen = own.get("grouping") or grouping_flags.load_options(options.grouping)
+    table, result = grouping_flags.group_classes(held, options, chosen)
     if options.export_starter:
         export_starter(held, options.export_starter, table)
         if not options.output:
@@ -206,8 +205,8 @@ def _run(options: GroupOptions, own: Mapping[str, Any]) -> str:
 
 def _read_classes(options: GroupOptions) -> tuple[ImageClass, ...]:
     if options.index is None:
-        return classes.list_official_classes()
-    return classes.list_classes(inventory.read_inventory(options.index))
+        return grouping_flags.list_official_classes()
+    return grouping_flags.list_classes(inventory.read_inventory(options.index))
 
 
 if __name__ == "__main__":

@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import classes
-from pipelines.classes import GroupingFlags
+from pipelines import grouping_flags
+from pipelines.grouping_flags import GroupingFlags
 from transforms import grouping
-from transforms.confusion import confusion_matrix
-from transforms.confusion.confusion_matrix import Confusion
+from transforms.arrays import IntegerArray
+from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion.matrix import Confusion
+from transforms.evaluation.by_predictions import (
+    compare,
+    format_comparison,
+    make_group_of,
+)
+from transforms.grouping.table import LEFT_OUT, GroupTable
 from transforms.labels.classes import load_classes
+from transforms.predictions.reading import read_predictions
 from transforms.records import ImageClass, UsageError
-from transforms.scoring.coarse import make_group_of
-from transforms.scoring.compare import compare, format_comparison
-from transforms.scoring.predictions import IntArray, read_predictions
-from transforms.tables.groups import LEFT_OUT, GroupTable
 
 
 class _OfficialConfusion:
@@ -25,9 +29,11 @@ class _OfficialConfusion:
 
     def __init__(self, path: str) -> None:
         wnids = [info.wnid for info in load_classes()]
-        self._matrix: Confusion = confusion_matrix.read(path).select(wnids, source=path)
+        self._matrix: Confusion = confusion_matrix.read_confusion_rates(path).select(
+            wnids, source=path
+        )
 
-    def captured(self, labels: IntArray, /) -> float:
+    def captured(self, labels: IntegerArray, /) -> float:
         """Return the share of the errors that stay within groups."""
         return confusion_matrix.capture(self._matrix, labels.tolist()).share
 
@@ -51,7 +57,7 @@ def compare_methods(
     Raises: UsageError: no method works, or the files do not fit.
     """
     found = read_predictions(predictions)
-    tables: dict[str, IntArray] = {}
+    tables: dict[str, IntegerArray] = {}
     for name, table in _group_all(held, flags, options_of):
         group_of = make_group_of(table.label_of)
         tables[name] = np.where(group_of < 0, LEFT_OUT, group_of)
@@ -87,7 +93,7 @@ def _group_all(
             min_validation_images=0,
         )
         try:
-            table, _ = classes.group_classes(held, own, options_of.get(method))
+            table, _ = grouping_flags.group_classes(held, own, options_of.get(method))
         except UsageError as error:
             sys.stderr.write(f"{method}: left out, {error}\n")
             continue

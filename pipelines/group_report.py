@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transforms.confusion import confusion_matrix
-from transforms.confusion.confusion_matrix import Captured
+from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion.matrix import Captured
+from transforms.grouping.table import LEFT_OUT, Grouping, GroupTable
 from transforms.labels import wordnet
-from transforms.labels.wordnet_names import GroupNamer
+from transforms.labels.wordnet import GroupNamer
 from transforms.pages.groups import measure_sizes
-from transforms.tables.groups import LEFT_OUT, Grouping, GroupTable
 
 
 def measure_captured(table: GroupTable, confusion: str | None) -> Captured | None:
@@ -18,7 +18,7 @@ def measure_captured(table: GroupTable, confusion: str | None) -> Captured | Non
     """
     if confusion is None:
         return None
-    matrix = confusion_matrix.read(confusion)
+    matrix = confusion_matrix.read_confusion_rates(confusion)
     wnids = sorted(table.label_of)
     labels = [table.label_of[wnid] for wnid in wnids]
     return confusion_matrix.capture(matrix.select(wnids, source=confusion), labels)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import inputs
-from pipelines.options import exit_codes, flag, parse
-from pipelines.storing import StoreFlags, settle
+from pipelines.cli import exit_codes, flag, parse
+from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
-from transforms.pieces import Piece
-from transforms.processes.cores import num_cores
+from transforms.index import table as index_table
+from transforms.index.inventory import Inventory, read_inventory
+from transforms.layouts import InputPart
+from transforms.processes import num_cores
 from transforms.records import UsageError
-from transforms.tables import index_table
-from transforms.tables.inventory import Inventory, read_inventory
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -55,7 +55,7 @@ class IndexOptions(StoreFlags):
 
 def define_pipeline(
     root: "beam.Pipeline",
-    pieces: Sequence[Piece],
+    pieces: Sequence[InputPart],
     *,
     output: str,
     parts_folder: str,
@@ -66,9 +66,11 @@ def define_pipeline(
     """Wire find → label → write index."""
     import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
 
-    from transforms.find import FindImages  # noqa: PLC0415
-    from transforms.index import WriteIndex  # noqa: PLC0415
-    from transforms.label import LabelImages  # noqa: PLC0415
+    from transforms.index.steps import (
+        FindImages,  # noqa: PLC0415
+        LabelImages,  # noqa: PLC0415
+        WriteIndex,  # noqa: PLC0415
+    )
 
     roots = {piece.input: piece.root for piece in pieces}
     _ = (
@@ -88,7 +90,7 @@ def define_pipeline(
 
 
 def write_index(
-    pieces: Sequence[Piece],
+    pieces: Sequence[InputPart],
     *,
     output: str,
     num_inspect_threads: int = 0,
@@ -142,7 +144,7 @@ def count_index(output: str) -> Inventory:
 
 
 def index_images(
-    pieces: Sequence[Piece],
+    pieces: Sequence[InputPart],
     *,
     output: str,
     beam_flags: Sequence[str],
@@ -162,13 +164,13 @@ def _check_reach(options: IndexOptions, beam_flags: Sequence[str]) -> None:
 
     Raises: UsageError: what they cannot reach.
     """
-    from pipelines import engine, remote_engines  # noqa: PLC0415
+    from pipelines import engine  # noqa: PLC0415
 
     places = [(f"--input {path}", path) for path in options.input]
     places.append((f"--output {options.output}", options.output))
     if labels := options.validation_labels:
         places.append((f"--validation_labels {labels}", labels))
-    remote_engines.check_reach(engine.make_beam_options(beam_flags), places)
+    engine.check_reach(engine.make_beam_options(beam_flags), places)
 
 
 def main(argv: Sequence[str]) -> None:

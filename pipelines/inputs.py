@@ -4,11 +4,12 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
-from transforms import image_bytes, layouts, storage
+from transforms import layouts, storage
+from transforms.images import read as image_reading
+from transforms.index import table as index_table
 from transforms.labels import classes, validation
-from transforms.pieces import Found, Piece
+from transforms.layouts import FoundParts, InputPart
 from transforms.records import UsageError
-from transforms.tables import index_table
 
 LABELS_FILE = "LOC_val_solution.csv"
 _LEVELS_UP = 5  # from ILSVRC/Data/CLS-LOC/val to the folder above ILSVRC, and one more
@@ -16,16 +17,16 @@ _LEVELS_UP = 5  # from ILSVRC/Data/CLS-LOC/val to the folder above ILSVRC, and o
 
 def find_pieces(
     inputs: Sequence[str], validation_labels: str | None
-) -> tuple[list[Piece], list[str]]:
+) -> tuple[list[InputPart], list[str]]:
     """Recognise raw inputs and find the labels of their validation images.
 
     Returns: The pieces in the order of the inputs, and what to tell the user.
     Raises: UsageError: every input that holds no ImageNet, and every label problem.
     """
-    pieces: list[Piece] = []
+    pieces: list[InputPart] = []
     told: list[str] = []
     problems: list[str] = []
-    image_bytes.forget()  # an earlier job's versions are nothing to this one
+    image_reading.forget()  # an earlier job's versions are nothing to this one
     for position, path in enumerate(inputs):
         try:
             recognised = _find_layouts(path)
@@ -59,7 +60,7 @@ def check_versions(index: str, versions: Mapping[str, str]) -> None:
         )
 
 
-def _find_layouts(path: str) -> list[Found]:
+def _find_layouts(path: str) -> list[FoundParts]:
     if index_table.is_index(path):
         raise UsageError("an index goes alone; give it as the only --input of a build")
     if not storage.exists(path):
@@ -80,7 +81,7 @@ def _find_layouts(path: str) -> list[Found]:
     return found
 
 
-def _find_unread(path: str, found: Sequence[Found]) -> list[str]:
+def _find_unread(path: str, found: Sequence[FoundParts]) -> list[str]:
     """Name what is called like a split but was not understood."""
     if not storage.is_folder(path):
         return []
@@ -93,7 +94,7 @@ def _find_unread(path: str, found: Sequence[Found]) -> list[str]:
     ]
 
 
-def _list_read(path: str, found: Sequence[Found]) -> set[str]:
+def _list_read(path: str, found: Sequence[FoundParts]) -> set[str]:
     """Return the names in a folder that pieces lie at or below."""
     return {
         piece.path.removeprefix(f"{path}/").split("/", 1)[0]
@@ -103,7 +104,7 @@ def _list_read(path: str, found: Sequence[Found]) -> set[str]:
     }
 
 
-def _describe_left_out(path: str, found: Sequence[Found]) -> list[str]:
+def _describe_left_out(path: str, found: Sequence[FoundParts]) -> list[str]:
     """Name folders and archives beside those that are read: they may hold images."""
     is_flat = any(piece.uri == "." for part in found for piece in part.pieces)
     if not storage.is_folder(path) or is_flat:
@@ -139,7 +140,9 @@ def _looks_like_a_split(name: str) -> bool:
     )
 
 
-def _find_labels(pieces: Sequence[Piece], validation_labels: str | None) -> list[Piece]:
+def _find_labels(
+    pieces: Sequence[InputPart], validation_labels: str | None
+) -> list[InputPart]:
     """Name the labels of every flat validation piece, and check them now."""
     trained = {piece.wnid for piece in pieces}
     labelled = []
@@ -158,7 +161,7 @@ def _find_labels(pieces: Sequence[Piece], validation_labels: str | None) -> list
     return labelled
 
 
-def _labels_beside(piece: Piece) -> str:
+def _labels_beside(piece: InputPart) -> str:
     """Find Kaggle's table beside the images or a little above; "" when it is not."""
     folder = piece.root if piece.uri == "." else piece.path
     if not storage.is_folder(folder):

@@ -8,22 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.options import exit_codes, flag, parse
-from pipelines.outputs import check_bucket
-from pipelines.predicting import checking, outcome
-from pipelines.storing import StoreFlags, settle
+from pipelines.cli import check_bucket, exit_codes, flag, parse
+from pipelines.predicting import checks, results
+from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
-from transforms.models.asking import AskedModel, AskSettings
+from transforms.grouping.table import GroupTable
 from transforms.models.image_list import ImageSource
-from transforms.processes.cores import num_cores
+from transforms.models.inference import InferenceSettings, ModelSpec
+from transforms.processes import num_cores
 from transforms.records import UsageError
-from transforms.tables.groups import GroupTable
 
 if TYPE_CHECKING:
     import apache_beam as beam
     from apache_beam.ml.inference.base import ModelHandler
 
-    from transforms.predict import ScoredPart
+    from transforms.models.steps import ScoredPart
 
 _PROG = "python -m pipelines.predict"
 _SPLITS = ("train", "validation", "fold_a", "fold_b")
@@ -98,7 +97,7 @@ def define_pipeline(
     """Wire chunks of images → parts of the table."""
     import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
 
-    from transforms.predict import Chunk, PredictImages  # noqa: PLC0415
+    from transforms.models.steps import Chunk, PredictImages  # noqa: PLC0415
 
     chunks = [Chunk(number, image_list) for number in range(num_chunks)]
     _ = (
@@ -119,9 +118,9 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
     check_bucket(options.output)
     place = storage.absolute(options.output)
     with storage.scratch_folder(place, f".{place.rpartition('/')[2]}.") as scratch:
-        source = checking.choose_images(list_images(scratch), models)
+        source = checks.choose_images(list_images(scratch), models)
         parts = _ask(options, models, source, beam_flags=beam_flags, scratch=scratch)
-        return outcome.write_outcome(
+        return results.write_outcome(
             parts,
             models,
             place,
@@ -132,33 +131,31 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
 
 def _check(
     options: PredictOptions, beam_flags: Sequence[str]
-) -> tuple[list[AskedModel], checking.ListImages]:
+) -> tuple[list[ModelSpec], checks.ListImages]:
     """Check inputs, groups and models, and load the models when all else is well.
 
     Raises: UsageError: all that is wrong with any of them.
     """
-    from pipelines import engine, remote_engines  # noqa: PLC0415  # takes a second
+    from pipelines import engine  # noqa: PLC0415  # takes a second
 
     problems = list(
-        remote_engines.find_own_folder_problems(
-            engine.make_beam_options(beam_flags), _PROG
-        )
+        engine.find_own_folder_problems(engine.make_beam_options(beam_flags), _PROG)
     )
     table: GroupTable | None = None
     with _collect(problems):
-        list_images = checking.prepare_source(
+        list_images = checks.prepare_source(
             options.input,
             options.validation_labels,
             split=options.split,
             beam_flags=beam_flags,
         )
     with _collect(problems):
-        table = checking.read_groups(options.groups) if options.groups else None
+        table = checks.read_groups(options.groups) if options.groups else None
     with _collect(problems):
-        models = checking.describe_models(options.model, options.model_card, table)
+        models = checks.describe_models(options.model, options.model_card, table)
     if problems:
         raise UsageError("\n".join(problems))
-    checking.check_models(models, options.batch_size)
+    checks.check_models(models, options.batch_size)
     return models, list_images
 
 
@@ -172,7 +169,7 @@ def _collect(problems: list[str]) -> Iterator[None]:
 
 def _ask(
     options: PredictOptions,
-    models: Sequence[AskedModel],
+    models: Sequence[ModelSpec],
     source: ImageSource,
     *,
     beam_flags: Sequence[str],
@@ -180,13 +177,13 @@ def _ask(
 ) -> "list[ScoredPart]":
     """Run the pipeline, with a progress bar."""
     from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
-    from transforms import predict as steps  # noqa: PLC0415
     from transforms import progress  # noqa: PLC0415
+    from transforms.models import steps  # noqa: PLC0415
 
     ticks, gathered = f"{scratch}/ticks", f"{scratch}/gathered.json"
     listed = f"{scratch}/images.parquet"
-    num_chunks = checking.write_list(source, models, listed, options.batch_size)
-    settings = AskSettings(
+    num_chunks = checks.write_list(source, models, listed, options.batch_size)
+    settings = InferenceSettings(
         models=tuple(models),
         roots=source.roots,
         versions=source.versions,
@@ -206,7 +203,7 @@ def _ask(
     total = len(source.table)
     with progress.show(ticks, total=total, what="asking", unit="image"):
         engine.run(define, engine.make_beam_options(beam_flags))
-    return steps.read_gathered(gathered)
+    return steps.read_outcome(gathered)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from transforms.labels import class_lists
 
 if TYPE_CHECKING:
-    from pipelines.classes import GroupingFlags
+    from pipelines.grouping_flags import GroupingFlags
 
 Flags = TypeVar("Flags", bound="GroupingFlags")
 

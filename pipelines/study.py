@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.options import exit_codes, parse
+from pipelines.cli import exit_codes, parse
 from pipelines.studying.options import StudyOptions
 
 _PROG = "python -m pipelines.study"
@@ -16,19 +16,20 @@ def study(options: StudyOptions) -> str:
     Raises: UsageError, JobError: what is found before and after the first step.
     """
     # SciPy and Beam take seconds that --help has not.
-    from pipelines.studying import planning, running, working  # noqa: PLC0415
+    from pipelines.studying import plan as study_plan  # noqa: PLC0415
+    from pipelines.studying import run, steps
 
     root = str(Path(options.output).absolute())
     if options.dry_run:
-        plan = planning.plan_dry(options, root)
+        plan = study_plan.plan_dry(options, root)
         return "\n".join(plan.describe())
-    with running.hold(root) as lock:
-        runner = running.Runner(root, lock)
-        plan = planning.plan(options, root, runner)
+    with steps.acquire_folder(root) as lock:
+        runner = steps.Runner(root, lock)
+        plan = study_plan.plan(options, root, runner)
         for line in plan.describe():
             sys.stderr.write(f"{line}\n")
         plan.check_space()
-        working.work(plan, runner)
+        run.run_study(plan, runner)
     return root
 
 

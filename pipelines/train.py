@@ -11,16 +11,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipelines import spelling
-from pipelines.options import exit_codes, flag, parse
-from pipelines.outputs import check_bucket, find_folder_problems
-from pipelines.storing import StoreFlags, settle
+from pipelines import cli
+from pipelines.cli import check_bucket, exit_codes, find_folder_problems, flag, parse
+from pipelines.store_flags import StoreFlags, settle
 from transforms import progress, storage
 from transforms.records import UsageError
-from transforms.tables.curves import CurveRow
-from transforms.training import architectures, checkpoint, copying, training_set
+from transforms.training import architectures, checkpoint
+from transforms.training import data as training_data
+from transforms.training.curves import CurveRow
+from transforms.training.data import TrainingSet
 from transforms.training.settings import TrainSettings, is_finished
-from transforms.training.training_set import TrainingSet
 
 _PROG = "python -m pipelines.train"
 _SIZES_PX = (8, 1024)
@@ -95,7 +95,7 @@ class TrainOptions(StoreFlags):
         there = f"; there are {small}, and the classifiers of keras.applications"
         for name in dict.fromkeys(names):
             if name not in architectures.NAMES:
-                hint = spelling.hint(name, architectures.NAMES)
+                hint = cli.suggest(name, architectures.NAMES)
                 yield f"--models {name}: no such model{hint or there}"
             elif names.count(name) > 1:
                 yield f"--models {name}: is given twice"
@@ -204,10 +204,10 @@ def train(
       bring: called with a folder when something is to be kept of it.
     Raises: UsageError, JobError: what is found before and after training begins.
     """
-    from transforms.models import tensorflow_start  # noqa: PLC0415  # with TensorFlow
+    from transforms.models.loaders import tensorflow_start  # noqa: PLC0415  # with TensorFlow
 
     tensorflow_start.import_tensorflow(threads_per_operation=0)
-    from transforms.training.running import Runner  # noqa: PLC0415  # takes seconds
+    from transforms.training.trainer import Runner  # noqa: PLC0415  # takes seconds
 
     check_sizes(list(unfinished.values()), len(found.classes))
     passes = sum(len(s.learning_rate) * s.epochs for s in unfinished.values())
@@ -252,10 +252,12 @@ def main(argv: Sequence[str]) -> None:
         settle(options)
         check_bucket(options.output)
         with (
-            copying.of_dataset(options.dataset, options.validation_split) as dataset,
-            copying.of_models(options.output, options.names) as output,
+            training_data.stage_dataset(
+                options.dataset, options.validation_split
+            ) as dataset,
+            training_data.stage_models(options.output, options.names) as output,
         ):
-            found = training_set.read_training_set(
+            found = training_data.read_training_set(
                 dataset,
                 train_split=options.train_split,
                 validation_split=options.validation_split,
@@ -264,7 +266,9 @@ def main(argv: Sequence[str]) -> None:
             unfinished = find_unfinished(output, settings, named=options.output)
             if unfinished:
                 bring = functools.partial(
-                    copying.bring_back, output=output, target=options.output
+                    training_data.copy_results_back,
+                    output=output,
+                    target=options.output,
                 )
                 train(found, unfinished, bring)
     sys.stdout.write(f"{storage.absolute(options.output)}\n")

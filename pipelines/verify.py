@@ -12,47 +12,37 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from pipelines.options import exit_codes, flag, parse
-from pipelines.storing import StoreFlags, settle
+from pipelines.cli import exit_codes, flag, parse
+from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
-from transforms.processes.cores import num_cores
+from transforms.processes import num_cores
 from transforms.records import UsageError
-from transforms.verification import (
-    contents,
-    counts,
-    files,
-    identity,
-    images,
-    opening,
-    readers,
-    repeats,
-    rows,
-    sidecars,
-)
-from transforms.verification.opened import OpenedDataset
-from transforms.verification.rows import Row
+from transforms.verification import checks, images, opening, readers, sidecars
+from transforms.verification import results as check_results
+from transforms.verification.dataset import DatasetFiles
+from transforms.verification.results import Row
 
 _PROG = "python -m pipelines.verify"
 _CHECKS = {
-    "commit mark": files.check_mark,
-    "files and checksums": files.check_files,
-    "list of files": files.check_layout,
-    "subset id": identity.check_subset_id,
-    "groups": identity.check_groups,
-    "recipe": identity.check_recipe,
-    "keys": contents.check_keys,
-    "labels": contents.check_labels,
-    "sources": contents.check_sources,
-    "shards and order": contents.check_order,
-    "counts": counts.check_counts,
+    "commit mark": checks.check_mark,
+    "files and checksums": checks.check_files,
+    "list of files": checks.check_layout,
+    "subset id": checks.check_subset_id,
+    "groups": checks.check_groups,
+    "recipe": checks.check_recipe,
+    "keys": checks.check_keys,
+    "labels": checks.check_labels,
+    "sources": checks.check_sources,
+    "shards and order": checks.check_order,
+    "counts": checks.check_counts,
     "sidecars and card": sidecars.check_sidecars,
     "preview": sidecars.check_preview,
-    "copies within splits": repeats.check_repeats,
+    "copies within splits": checks.check_repeats,
     "images": images.check_images,
 }
 _WARNINGS = {
     "wording": sidecars.check_wording,
-    "leaks between splits": repeats.check_leaks,
+    "leaks between splits": checks.check_leaks,
 }
 
 
@@ -104,25 +94,27 @@ def find_problem(directory: str) -> str:
 
 def verify(options: VerifyOptions) -> Iterator[Row]:
     """Run every check; each stands alone, so that all mismatches are found at once."""
-    dataset = OpenedDataset(storage.absolute(options.dataset), options.threads)
+    dataset = DatasetFiles(storage.absolute(options.dataset), options.threads)
     for name, check in _CHECKS.items():
-        yield rows.run(name, partial(check, dataset))
+        yield check_results.run(name, partial(check, dataset))
     for name, check in _WARNINGS.items():
-        yield rows.run(name, partial(check, dataset), found=rows.WARNING)
+        yield check_results.run(
+            name, partial(check, dataset), found=check_results.WARNING
+        )
     for name in options.readers:
         yield opening.open_with(name, dataset)
 
 
 def give_verdict(found: Sequence[Row]) -> str:
     """Sum the rows up in one line."""
-    bad = [row.check for row in found if row.result == rows.MISMATCH]
+    bad = [row.check for row in found if row.result == check_results.MISMATCH]
     if bad:
         return f"MISMATCH in {len(bad)} of {len(found)} checks: {', '.join(bad)}"
-    warned = sum(row.result == rows.WARNING for row in found)
-    absent = [row.check for row in found if row.result == rows.NOT_INSTALLED]
+    warned = sum(row.result == check_results.WARNING for row in found)
+    absent = [row.check for row in found if row.result == check_results.NOT_INSTALLED]
     notes = f", {warned} with a warning" if warned else ""
     notes += f", not {', '.join(absent)}" if absent else ""
-    if any(row.result == rows.NOT_RUN for row in found):
+    if any(row.result == check_results.NOT_RUN for row in found):
         notes += ", not opened with any reader, since it lies in a bucket"
     return f"ok: {len(found)} checks{notes}"
 
@@ -148,8 +140,8 @@ def main(argv: Sequence[str]) -> None:
         if is_remote and (problems := list(find_problems(options.dataset))):
             raise UsageError("\n".join(problems))
         found = list(verify(options))
-    sys.stdout.write(f"{rows.format_table(found)}\n{give_verdict(found)}\n")
-    sys.exit(any(row.result == rows.MISMATCH for row in found))
+    sys.stdout.write(f"{check_results.format_table(found)}\n{give_verdict(found)}\n")
+    sys.exit(any(row.result == check_results.MISMATCH for row in found))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ import yaml
 from hypothesis import strategies as st
 
 from pipelines import build, index
-from pipelines.miniature import CLASSES
 from tests import building, making
-from transforms.tables import difficulty_table
+from transforms.difficulty import table as difficulty_table
+from transforms.miniature.archives import CLASSES
 
 FORMATS = ("webdataset", "tfrecord", "folders", "parquet")
 PICTURES = [making.jpeg_bytes(n, size=(16 + n, 12)) for n in range(4)]

@@ -27,10 +27,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines import index, miniature
-from pipelines.miniature import LABELS
+from pipelines import index
 from tests import building, making, making_layouts
 from transforms.layouts.official_archives import TRAIN, VALIDATION
+from transforms.miniature import archives as miniature
+from transforms.miniature.archives import LABELS
 
 NUM_CLASSES, NUM_TRAIN, NUM_VALIDATION = 6, 20, 5
 collect_ignore = ["airflow"]  # in an environment of its own: make test-airflow

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import ExifTags, Image, ImageCms
 
-from transforms.images import drawn
+from transforms.miniature import drawing
 
 WNID = "n02088364"
 GIANT_EXIF = b"Exif\0\0" + b"MM\0*" + bytes(range(256)) * 255  # says nothing sensible
@@ -18,7 +18,7 @@ def picture(
     number: int = 1, *, size: tuple[int, int] = (96, 72), mode: str = "RGB"
 ) -> Image.Image:
     """Draw a picture of exactly this size."""
-    return drawn.draw_image(WNID, number, size=size).resize(size).convert(mode)
+    return drawing.draw_image(WNID, number, size=size).resize(size).convert(mode)
 
 
 def encode(image: Image.Image, kind: str = "JPEG", **settings: Any) -> bytes:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from transforms.tables import chosen, index_table
+from transforms.index import table as index_table
+from transforms.sampling import selected
 
 
 def make(keys: Sequence[str]) -> pa.Table:
@@ -13,4 +14,4 @@ def make(keys: Sequence[str]) -> pa.Table:
     rows = [(key, "n00000001", "train", 0, "t", 0, 1, "raw") for key in keys]
     columns = [list(column) for column in zip(*rows, strict=True)]
     refs = pa.table(columns, schema=index_table.SCHEMA)
-    return chosen.make_chosen(refs, split="train", labels=np.zeros(len(rows), int))
+    return selected.make_chosen(refs, split="train", labels=np.zeros(len(rows), int))

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from transforms.scoring.curve_files import FoundRow
-from transforms.tables import curves
-from transforms.tables.curves import CurveRow
+from transforms.evaluation.curves import FoundRow
+from transforms.training import curves as training_curves
+from transforms.training.curves import CurveRow
 
 FULL_ID, SUBSET_ID = "f" * 64, "a" * 64
 
@@ -48,5 +48,5 @@ def found(made: Iterable[CurveRow], path: str = "curves.csv") -> list[FoundRow]:
 def write(path: Path, made: Iterable[CurveRow]) -> str:
     """Write a file of curves."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(curves.to_csv(made))
+    path.write_bytes(training_curves.to_csv(made))
     return str(path)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests import making
-from transforms import examples
+from transforms.archives import tfrecords
 from transforms.labels.classes import class_index, load_classes
 
 
@@ -115,7 +115,7 @@ def _make_record(image: LaidImage) -> bytes:
         "image": image.data,
         "label": image.label,
     }
-    return examples.frame(examples._field(1, examples._encode_features(features)))
+    return tfrecords.frame(tfrecords._field(1, tfrecords._encode_features(features)))
 
 
 def write_webdataset(folder: Path, images: Sequence[LaidImage]) -> Path:

@@ -85,7 +85,7 @@ def write_onnx(
 
 def make_keras(num_classes: int) -> Any:
     """Make the Keras model of the same weights."""
-    from transforms.models.tensorflow_start import import_tensorflow  # noqa: PLC0415
+    from transforms.models.loaders.tensorflow_start import import_tensorflow  # noqa: PLC0415
 
     import_tensorflow()
     import keras  # noqa: PLC0415  # takes seconds that other tests have not

@@ -9,9 +9,8 @@ import pyarrow as pa
 
 from transforms.labels.classes import class_index
 from transforms.labels.validation import official_labels
-from transforms.models.card import ModelClass
-from transforms.tables import predictions_table
-from transforms.tables.predictions_table import ScoredModel, Scores
+from transforms.predictions import table as predictions_table
+from transforms.predictions.table import ModelClass, ScoredModel, Scores
 
 
 def scored(

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipelines import build
-from transforms.processes import pool
+from transforms import processes
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.processes", "pipelines.building.writing"])
+_context.set_forkserver_preload(["tests.processes", "pipelines.building.run"])
 
 
 class RunningBuild:
@@ -84,7 +84,7 @@ def _run(command: list[str], log: str, environment: Mapping[str, str]) -> None:
     os.dup2(descriptor, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     os.environ.update(environment)
-    pool.LEAST_IMAGES = 1  # small builds have processes as large ones do
+    processes.LEAST_IMAGES = 1  # small builds have processes as large ones do
     build.main(command)
 
 

@@ -9,11 +9,11 @@ import pytest
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines import confusion, index, predict
-from pipelines.building import planning, writing
-from transforms.commit import CommitSettings
-from transforms.confusion.confusion_tally import TallyPlan
-from transforms.selection.sample_plan import SamplePlan
-from transforms.shards.maker import ShardSettings
+from pipelines.building import planning, run
+from transforms.confusion.counts import CountPlan
+from transforms.dataset.commit import CommitSettings
+from transforms.dataset.shards import ShardSettings
+from transforms.sampling.plan import SamplePlan
 
 ROOT = Path(__file__).parent.parent
 NOUN_FOLDERS = sorted(p.name for p in (ROOT / "transforms").iterdir() if p.is_dir())
@@ -66,7 +66,11 @@ def test_only_the_modules_of_stores_import_obstore():
 
 
 def test_only_storage_opens_the_door_to_stores():
-    doors = {"transforms.stores", "transforms.object_files", "transforms.local_files"}
+    doors = {
+        "transforms.storage.remote",
+        "transforms.storage.remote",
+        "transforms.storage.local",
+    }
     behind = {"storage", "atomic_files", "object_files", "local_files", "claims"}
     users = {
         path.stem
@@ -153,7 +157,7 @@ def test_step_names_are_pinned():
         "WritePlan",
     ]
     assert _top_level_steps(
-        lambda root: writing.define_pipeline(
+        lambda root: run.define_pipeline(
             root, shards=[], shard_settings=settings, commit_settings=commit
         )
     ) == ["ListShards", "WriteShards", "CommitDataset"]
@@ -169,6 +173,6 @@ def test_step_names_are_pinned():
     ) == ["ListChunks", "PredictImages"]
     assert _top_level_steps(
         lambda root: confusion.define_pipeline(
-            root, [], plan=TallyPlan((), (), 0, is_soft=False), output=""
+            root, [], plan=CountPlan((), (), 0, is_soft=False), output=""
         )
     ) == ["ListPieces", "TallyPredictions", "WriteTally"]

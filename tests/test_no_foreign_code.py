@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transforms.confusion import confusion_matrix
+from transforms.confusion import matrix as confusion_matrix
+from transforms.grouping import table as groups
 from transforms.records import UsageError
-from transforms.tables import groups_file
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(
@@ -104,7 +104,7 @@ def test_pickle_in_an_npz_is_not_opened(tmp_path):
             np.lib.format.write_array(data, value, allow_pickle=True)
             file.writestr(f"{name}.npy", data.getvalue())
     with pytest.raises(UsageError, match="matrix holds object, not plain numbers"):
-        confusion_matrix.read(str(path))
+        confusion_matrix.read_confusion_rates(str(path))
     assert not trapped.exists()
     with np.load(path, allow_pickle=True) as file:
         _ = file["matrix"]
@@ -115,5 +115,5 @@ def test_object_in_a_yaml_is_not_made(tmp_path):
     trapped = tmp_path / "trapped"
     path = tmp_path / "g.yaml"
     path.write_text(f"dogs: !!python/object/apply:pathlib.Path.touch [{trapped}]\n")
-    groups_file.read(str(path))
+    groups.read_groups_file(str(path))
     assert not trapped.exists()

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import miniature
 from transforms.labels.classes import class_index
 from transforms.labels.validation import official_labels
+from transforms.miniature import archives as miniature
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -5,7 +5,19 @@ dataclasses, which counts at 1.28 million. No record holds the bytes of an image
 `Record`, which lives inside one step only.
 """
 
-from typing import NamedTuple
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+JSON: TypeAlias = (
+    "Mapping[str, JSON] | Sequence[JSON] | str | int | float | bool | None"
+)
+
+
+def to_json(value: JSON) -> bytes:
+    """Write JSON for people and programs: indented, keys sorted, names as they are."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
+    return f"{text}\n".encode()
 
 
 class ImageRef(NamedTuple):
@@ -21,14 +33,14 @@ class ImageRef(NamedTuple):
     encoding: str  # raw | deflate | parquet
 
 
-class Stray(NamedTuple):
+class SkippedFile(NamedTuple):
     """A file among the images that is none, so that nothing is passed over unsaid."""
 
     uri: str
     name: str
 
 
-class Chosen(NamedTuple):
+class SelectedImage(NamedTuple):
     """An image of the subset."""
 
     split: str

@@ -4,9 +4,9 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from pipelines import miniature
 from pipelines.building import output
 from pipelines.building.options import BuildOptions
+from transforms.miniature import archives as miniature
 
 _NEXT = """\
 then try others on it:

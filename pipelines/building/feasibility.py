@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pipelines.building.options import BuildOptions
 from transforms import sampling, storage
+from transforms.grouping.table import GroupTable
 from transforms.images.settings import ImageSettings
-from transforms.selection.top_up import validation_top_up
-from transforms.tables.groups import GroupTable
-from transforms.tables.inventory import Inventory
+from transforms.index.inventory import Inventory
+from transforms.sampling.allocation import validation_top_up
 
 # Measured on ImageNet's photographs at quality 90, 4:2:0: 0.25 to 0.5 bytes a pixel.
 _BYTES_A_PIXEL, _BYTES_A_RECORD = 0.45, 3072

@@ -5,14 +5,14 @@ import re
 from collections.abc import Iterator, Mapping
 
 from pipelines import presets
-from pipelines.classes import GroupingFlags
-from pipelines.options import flag
-from pipelines.storing import StoreFlags
+from pipelines.cli import flag
+from pipelines.grouping_flags import GroupingFlags
+from pipelines.store_flags import StoreFlags
 from transforms import formats, grouping, sampling, storage
 from transforms.formats import tfrecord
 from transforms.images.settings import RESIZE_MODES, ImageSettings
-from transforms.processes.cores import num_cores
-from transforms.tables import index_table
+from transforms.index import table as index_table
+from transforms.processes import num_cores
 
 # They say where and how to build, not what.
 _HOW_FLAGS = {

@@ -1,36 +1,292 @@
-"""A build's options → its plan: which images, in which groups, splits and shards.
-
-All of it runs on this machine, whatever engine writes the shards: it takes seconds,
-and so every group that is too small is named before anything is submitted.
-
-raw ImageNet ─ index ─┬─ classes ─ groups ─┐
-                      └────────────────────┴─ plan
-"""
+"""What a build is given → an index of its images, and where workers read them."""
 
 import dataclasses
 import functools
+import hashlib
+import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
+import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import classes, engine
-from pipelines.building import arranging, feasibility, finding, recipes
-from pipelines.building.arranging import Arranged, IndexedImages
+from pipelines import engine, grouping_flags, inputs
+from pipelines.building import feasibility
 from pipelines.building.feasibility import Availability
 from pipelines.building.options import BuildOptions
-from transforms import sampling, storage
-from transforms.assign import AssignShards
-from transforms.records import ImageClass, UsageError
-from transforms.sample import SampleImages
-from transforms.selection.sample_plan import SamplePlan
-from transforms.tables import plan
-from transforms.tables.groups import GroupTable
-from transforms.tables.inventory import Inventory
-from transforms.tables.plan import PlannedShard
+from pipelines.index import index_images
+from transforms import __version__, sampling, storage
+from transforms.dataset import plan as dataset_plan
+from transforms.dataset.plan import PlannedShard
+from transforms.dataset.steps import AssignShards
+from transforms.difficulty import table as difficulty_table
+from transforms.difficulty.table import NUM_BINS
+from transforms.grouping.table import Grouping, GroupTable
+from transforms.images.settings import describe_libraries
+from transforms.index import table as index_table
+from transforms.index.inventory import Inventory, read_inventory
+from transforms.records import JSON, ImageClass, Shard, UsageError
+from transforms.sampling import plan as sample_plan
+from transforms.sampling.methods import difficulty
+from transforms.sampling.plan import SamplePlan, SamplerOutput, SamplingRequest
+from transforms.sampling.steps import SampleImages
+
+
+def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
+    """See that workers can read every image, and write the dataset.
+
+    Raises: UsageError: every input, root of an index, or output out of their reach.
+    """
+    beam_options = engine.make_beam_options(beam_flags)
+    if not engine.has_own_files(beam_options):
+        return  # before the index is read for its roots
+    places = [(f"--input {path}", path) for path in options.input]
+    if index := index_table.only_index(options.input):
+        roots = index_table.read_description(index)["inputs"]
+        places = [(f"--input {index}: an index of images in {r}", r) for r in roots]
+    places.append((f"--output {options.output}", options.output))
+    engine.check_reach(beam_options, places)
+
+
+def resolve_input(
+    options: BuildOptions, *, scratch: str, beam_flags: Sequence[str]
+) -> tuple[str, Inventory]:
+    """Take the index that is given, or make one of raw ImageNet, on this machine.
+
+    Raises: UsageError: what the user must mend.
+    """
+    if index := index_table.only_index(options.input):
+        inventory = read_inventory(index)
+        if not options.dry_run:
+            _check_roots(index, inventory.roots)
+            inputs.check_versions(index, inventory.versions)
+    else:
+        pieces, told = inputs.find_pieces(options.input, options.validation_labels)
+        for line in told:
+            sys.stderr.write(f"found {line}\n")
+        if not engine.is_embedded(engine.make_beam_options(beam_flags)):
+            sys.stderr.write(
+                "listing the images on this machine; python -m pipelines.index "
+                "--runner=... lists them on many, for an index to build from\n"
+            )
+        index = f"{scratch}/index.parquet"
+        inventory = index_images(pieces, output=index, beam_flags=beam_flags)
+    sys.stderr.write(inventory.describe() + "\n")
+    if not inventory.num_images:
+        raise UsageError(f"--input {' '.join(options.input)}: no usable images")
+    return index, inventory
+
+
+def _check_roots(index: str, roots: Sequence[str]) -> None:
+    if moved := [root for root in roots if not storage.exists(root)]:
+        raise UsageError(
+            f"--input {index}: its images lay in {moved[0]}, which is gone; put "
+            "them back, or make the index again with python -m pipelines.index"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """Images by percent of p_correct."""
+
+    counts: tuple[int, ...]  # 0 … 100 percent
+    num_missing: int  # images without a score
+    mean: float  # of p_correct, of those with one
+
+    def to_json(self) -> Mapping[str, JSON]:
+        """Return what is recorded."""
+        return {
+            "images_by_percent": list(self.counts),
+            "without_score": self.num_missing,
+            "mean_p_correct": round(self.mean, 6),
+        }
+
+
+def measure(table: pa.Table, keys: pa.StringArray) -> Histogram:
+    """Count images by their difficulty.
+
+    Args:
+      table: key and p_correct, each key once.
+      keys: the images to count.
+    """
+    p_correct = difficulty.look_up(table, keys)
+    scored = p_correct[~np.isnan(p_correct)]
+    percent = difficulty_table.find_percent(scored)
+    return Histogram(
+        counts=tuple(np.bincount(percent, minlength=NUM_BINS).tolist()),
+        num_missing=len(p_correct) - len(scored),
+        mean=float(scored.mean(dtype=np.float64)) if len(scored) else 0.0,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampledIndex:
+    """A sampler's arrangement, as the plan needs it."""
+
+    folder: str | None = None  # of its files; None: hashes alone decide
+    scope: str = "group"
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IndexedImages:
+    """The usable training images of the groups, as samplers see them."""
+
+    index: str
+    num_row_groups: int
+    table: GroupTable
+
+    @functools.cached_property
+    def row_groups(self) -> Sequence[pa.Table]:
+        """Key and label of each row group's images."""
+        return [self._read(number) for number in range(self.num_row_groups)]
+
+    def _read(self, row_group: int) -> pa.Table:
+        label_of = self.table.label_of
+        images = index_table.read_row_group(
+            self.index, row_group, split="train", wnids=sorted(label_of)
+        )
+        labels = [label_of[wnid] for wnid in images["wnid"].to_pylist()]
+        return pa.table({"key": images["key"], "label": pa.array(labels, pa.int32())})
+
+    def read(self) -> pa.Table:
+        """Return key and label of all."""
+        return pa.concat_tables(self.row_groups)
+
+
+def run_sampler(
+    images: IndexedImages,
+    *,
+    sampler: str,
+    options: Any,  # noqa: ANN401  # each sampler has its own class
+    difficulty_file: str | None,
+    seed: int,
+    folder: str,
+) -> SampledIndex:
+    """Ask the sampler, and write what it says into a folder.
+
+    Raises: UsageError: what the sampler does not allow, or misses.
+    """
+    request = SamplingRequest(
+        read_images=images.read, seed=seed, difficulty_file=difficulty_file
+    )
+    found: SamplerOutput | None = sampling.load(sampler).arrange(request, options)
+    if found is None:
+        return SampledIndex()
+    sizes = [table.num_rows for table in images.row_groups]
+    sample_plan.write_parts(found, sizes, folder)
+    return SampledIndex(folder=folder, scope=found.scope, notes=found.notes)
+
+
+def measure_difficulty(
+    images: IndexedImages, *, difficulty_file: str | None, plan_folder: str
+) -> Mapping[str, JSON] | None:
+    """Count all images and the chosen by difficulty; None where it is not known."""
+    if difficulty_file is None:
+        return None
+    table = difficulty_table.read_table(difficulty_file)
+    keys = {
+        "available": images.read()["key"].combine_chunks(),
+        "chosen": dataset_plan.read_train_keys(plan_folder),
+    }
+    return {name: measure(table, k).to_json() for name, k in keys.items()}
+
+
+def check_every_group(
+    chosen: Mapping[str, Mapping[str, int]], table: GroupTable, arranged: SampledIndex
+) -> None:
+    """See that no group is left without images where the set is one scope.
+
+    Raises: UsageError: the groups that are.
+    """
+    if arranged.scope != "set":
+        return
+    trained = {w for split, c in chosen.items() if split != "validation" for w in c}
+    filled = {table.label_of[wnid] for wnid in trained}
+    empty = [table.names[n] for n in range(table.num_groups) if n not in filled]
+    if empty:
+        raise UsageError(
+            f"--difficulty_scope set: leaves {len(empty)} groups without training "
+            f"images ({', '.join(empty[:5])}); give group, or more --images_per_group"
+        )
+
+
+# Flags that decide the subset or its bytes; the others decide how the work is done.
+_RECIPE_FLAGS = (
+    "preset",
+    "grouping",
+    "sampling",
+    "images_per_group",
+    "stratify_by_class",
+    "folds",
+    "min_validation_images",
+    "allow_small_validation",
+    "seed",
+    "name",
+    "dataset_version",
+    "formats",
+    "images_per_shard",
+)
+
+
+def make_recipe(
+    options: BuildOptions,
+    *,
+    grouping_options: object,
+    sampling_options: object,
+    result: Grouping,
+    sampling_notes: Sequence[str],
+    table: GroupTable,
+    input_fingerprint: str,
+    subset_id: str,
+) -> dict[str, Any]:
+    """Describe how a subset is made."""
+    recipe = {name: getattr(options, name) for name in _RECIPE_FLAGS}
+    return recipe | {
+        "num_groups": table.num_groups,
+        "grouping_options": _describe(grouping_options),
+        "grouping_notes": list(result.notes),
+        "grouping_quality": result.quality,
+        "groups_sha256": table.sha256,
+        "sampling_options": _describe(sampling_options),
+        "sampling_notes": list(sampling_notes),
+        "difficulty_sha256": _hash_file(options.difficulty),
+        "images": options.images.describe(),
+        "input_fingerprint": input_fingerprint,
+        "subset_id": subset_id,
+        "versions": {
+            "imagenet-subsets": __version__,
+            "pyarrow": pa.__version__,
+            **describe_libraries(),
+        },
+    }
+
+
+def _describe(method_options: object) -> dict[str, Any]:
+    """Return a method's own options; a file stands by its content, not its path."""
+    described = dict(vars(method_options))
+    for name, value in described.items():
+        if isinstance(value, str) and storage.exists(value):
+            described[name] = _hash_file(value)
+    return described
+
+
+def _hash_file(path: str | None) -> str | None:
+    return None if path is None else hashlib.sha256(storage.read(path)).hexdigest()
+
+
+def compute_plan_id(
+    recipe: Mapping[str, Any], shards: Sequence[Shard], *, sources_sha256: str
+) -> str:
+    """Hash all that decides the bytes of shards."""
+    names = ("subset_id", "groups_sha256", "formats", "versions")
+    described = [[recipe[name] for name in names], list(shards), sources_sha256]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,10 +342,10 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
     # In one order whatever the user's: the manifest has the first format's places.
     formats = tuple(sorted(options.formats, reverse=True))
     options = dataclasses.replace(options, formats=formats)
-    index, inventory = finding.find_images(
+    index, inventory = resolve_input(
         options, scratch=scratch, beam_flags=request.beam_flags
     )
-    table, result = classes.group_classes(
+    table, result = grouping_flags.group_classes(
         _list_classes(inventory, request.sampling_options),
         options,
         request.grouping_options,
@@ -122,13 +378,13 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
     if options.name is None:
         name = _name_dataset(request, table)
         options = dataclasses.replace(options, name=name)
-    chosen = plan.count_by_class(folder)
-    arranging.check_every_group(chosen, table, arranged)
-    shards = plan.list_shards(folder)
-    subset_id = plan.compute_subset_id(
-        plan.read_lines(folder), options.images.describe()
+    chosen = dataset_plan.count_by_class(folder)
+    check_every_group(chosen, table, arranged)
+    shards = dataset_plan.list_shards(folder)
+    subset_id = dataset_plan.compute_subset_id(
+        dataset_plan.read_lines(folder), options.images.describe()
     )
-    described = recipes.make_recipe(
+    described = make_recipe(
         options,
         grouping_options=request.grouping_options,
         sampling_options=request.sampling_options,
@@ -138,10 +394,10 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         input_fingerprint=inventory.fingerprint,
         subset_id=subset_id,
     )
-    described["plan_id"] = recipes.compute_plan_id(
+    described["plan_id"] = compute_plan_id(
         described,
         [planned.shard for planned in shards],
-        sources_sha256=plan.hash_sources(folder),
+        sources_sha256=dataset_plan.hash_sources(folder),
     )
     return BuildPlan(
         options=options,
@@ -150,7 +406,7 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         folder=folder,
         shards=shards,
         chosen=chosen,
-        difficulty=arranging.measure_difficulty(
+        difficulty=measure_difficulty(
             images, difficulty_file=options.difficulty, plan_folder=folder
         ),
         available=available,
@@ -168,17 +424,17 @@ def _list_classes(
             num_train=c.num_train
             - sampling.count_left_out(c.num_train, sampling_options)
         )
-        for c in classes.list_classes(inventory)
+        for c in grouping_flags.list_classes(inventory)
     )
 
 
 def _arrange(
     request: Request, images: IndexedImages, folder: str
-) -> tuple[Arranged, list[str]]:
+) -> tuple[SampledIndex, list[str]]:
     """Ask the sampler; what it does not allow is told with all other problems."""
     options = request.options
     try:
-        arranged = arranging.arrange(
+        arranged = run_sampler(
             images,
             sampler=options.sampling,
             options=request.sampling_options,
@@ -187,14 +443,14 @@ def _arrange(
             folder=str(Path(folder).absolute()),
         )
     except UsageError as error:
-        return Arranged(), str(error).splitlines()
+        return SampledIndex(), str(error).splitlines()
     for note in arranged.notes:
         sys.stderr.write(f"{note}\n")
     return arranged, []
 
 
 def _plan_sample(
-    request: Request, table: GroupTable, available: Availability, arranged: Arranged
+    request: Request, table: GroupTable, available: Availability, arranged: SampledIndex
 ) -> SamplePlan:
     """Gather what decides which images are chosen."""
     options = request.options
@@ -220,7 +476,7 @@ def define_pipeline(
     plan_folder: str,
 ) -> None:
     """Wire an index → sample → assign → the plan's files."""
-    write = functools.partial(plan.write_part, folder=plan_folder)
+    write = functools.partial(dataset_plan.write_part, folder=plan_folder)
     _ = (
         root
         | "ListRowGroups" >> beam.Create(range(num_row_groups), reshuffle=False)

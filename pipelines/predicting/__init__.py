@@ -1,1 +1,1 @@
-"""What the job `predict` is made of: what it checks, and what it leaves behind."""
+"""Parts of the predict job: checks before it starts, and its results."""

@@ -1,1 +1,1 @@
-"""The study job's parts: recipes, what they cost, the steps, and what came of them."""
+"""Parts of the study job: recipes, estimates, steps and results."""

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipelines import spelling
-from pipelines.options import flag
+from pipelines import cli
+from pipelines.cli import flag
 from pipelines.train import TrainOptions
 from transforms.training import architectures
 
@@ -92,7 +92,7 @@ class StudyOptions:
             yield f"--subset_epochs {self.subset_epochs}: must be 1 to 10000"
         reference = self.reference_model
         if reference is not None and reference not in architectures.NAMES:
-            hint = spelling.hint(reference, architectures.NAMES)
+            hint = cli.suggest(reference, architectures.NAMES)
             yield f"--reference_model {reference}: no such model{hint}"
         if not 8 <= self.image_size <= 4096:
             yield f"--image_size {self.image_size}: must be 8 to 4096"
@@ -110,7 +110,7 @@ class StudyOptions:
             yield f"--seeds {','.join(words)}: one is given twice"
 
     def _find_few_models(self) -> Iterator[str]:
-        from transforms.scoring import ranking  # noqa: PLC0415  # SciPy takes a second
+        from transforms.evaluation import ranking  # noqa: PLC0415  # SciPy takes a second
 
         names = split(self.models)
         if len(names) < ranking.MIN_MODELS:

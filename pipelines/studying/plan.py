@@ -1,20 +1,218 @@
-"""A study's plan: recipes, steps, and what all of it takes."""
+"""Recipes and an inventory → which can be built, and what all of it takes."""
 
+import contextlib
+import csv
+import dataclasses
+import io
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from pipelines.studying import prospects
+from pipelines import grouping_flags, presets
+from pipelines.building import feasibility
+from pipelines.grouping_flags import GroupingFlags
+from pipelines.studying import recipes
 from pipelines.studying.options import StudyOptions, split
-from pipelines.studying.prospects import LeftOut, Looped, Prospect
-from pipelines.studying.recipes import FULL, Recipe
-from pipelines.studying.running import Step
-from pipelines.studying.steps import FOLDS, Places, Steps, Training
+from pipelines.studying.recipes import FULL, Common, Listed, Recipe
+from pipelines.studying.steps import (
+    FOLDS,
+    Places,
+    RefusedError,
+    Runner,
+    Step,
+    Steps,
+    Training,
+    acquire_folder,
+    list_index_step,
+)
 from transforms import storage
+from transforms.grouping.table import GroupTable
 from transforms.images.settings import ImageSettings
+from transforms.index import table as index_table
+from transforms.index.inventory import Inventory, read_inventory
 from transforms.records import UsageError
-from transforms.tables.inventory import Inventory
 from transforms.training import architectures
+
+_BYTES_A_PROBABILITY = 2
+
+
+class RecipeEstimate(NamedTuple):
+    """What a recipe will give, as far as it is known before it is built."""
+
+    recipe: Recipe
+    num_groups: int
+    num_train: int
+    num_images: int  # with validation, at most
+    problems: tuple[str, ...]  # why it cannot be built
+
+
+class SkippedRecipe(NamedTuple):
+    """A recipe that is not compared, and why."""
+
+    name: str
+    reason: str
+
+
+def estimate_recipes(recipe: Recipe, inventory: Inventory) -> RecipeEstimate:
+    """See what a recipe will give, and whether it can."""
+    options = presets.expand(dataclasses.replace(recipe.options, plan_only=True))
+    held = grouping_flags.list_classes(inventory)
+    if options.grouping == "confusion" and not storage.exists(options.confusion or ""):
+        return _estimate_without_groups(recipe, inventory)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # the build job tells its notes
+            table, _ = grouping_flags.group_classes(
+                held, options, recipe.grouping_options
+            )
+    except UsageError as error:
+        return RecipeEstimate(recipe, 0, 0, 0, tuple(str(error).splitlines()))
+    return _measure(recipe, inventory, table)
+
+
+def _measure(recipe: Recipe, inventory: Inventory, table: GroupTable) -> RecipeEstimate:
+    options = presets.expand(dataclasses.replace(recipe.options, plan_only=True))
+    available, _, problems = feasibility.check(
+        options,
+        inventory,
+        table,
+        scope=getattr(recipe.sampling_options, "scope", "group"),
+    )
+    free = sum(map(available.num_free, available.num_train))
+    wanted = options.images_per_group
+    return RecipeEstimate(
+        recipe,
+        table.num_groups,
+        free if wanted is None else wanted * table.num_groups,
+        available.count_images(wanted),
+        tuple(problems),
+    )
+
+
+def _estimate_without_groups(recipe: Recipe, inventory: Inventory) -> RecipeEstimate:
+    """Bound what a recipe gives whose groups are known only when models are trained."""
+    num_groups = recipe.options.num_groups or presets.expand(recipe.options).num_groups
+    images = presets.expand(recipe.options).images_per_group
+    num_classes, most = len(inventory.wnids()), inventory.total("train")
+    num_train = most if images is None else (num_groups or 0) * images
+    problems = []
+    if (num_groups or 0) > num_classes:
+        problems.append(f"--num_groups {num_groups}: the input has {num_classes}")
+    if num_train > most:
+        problems.append(
+            f"--images_per_group {images}: {num_groups} groups need {num_train} "
+            f"training images, the input has {most}"
+        )
+    num_images = num_train + inventory.total("validation")
+    return RecipeEstimate(
+        recipe, num_groups or 0, num_train, num_images, tuple(problems)
+    )
+
+
+def say_problems(problems: Sequence[str]) -> str:
+    """Put one recipe's problems into a line, without their indented details."""
+    return "; ".join(line.strip() for line in problems if not line.startswith(" "))
+
+
+class ImagesSeen(NamedTuple):
+    """Models that are trained on one set with one seed, and what they loop through."""
+
+    folder: str
+    models: tuple[str, ...]
+    seed: int
+    num_train: int
+    epochs: int
+    num_rates: int
+
+    @property
+    def num_images(self) -> int:
+        """Images looped by all of its models."""
+        return len(self.models) * self._images_a_model
+
+    @property
+    def _images_a_model(self) -> int:
+        return self.num_train * self.epochs * self.num_rates
+
+    def remaining(self) -> Iterator[tuple[str, int]]:
+        """Yield each model and the images that it has yet to loop through."""
+        for model in self.models:
+            rows = _read_curves(Path(self.folder, model, f"seed{self.seed}"))
+            done = sum(images for images, _ in rows)
+            yield model, max(self._images_a_model - done, 0)
+
+
+def _read_curves(folder: Path) -> list[tuple[int, float]]:
+    """Read the (images, seconds) of each epoch that is done."""
+    try:
+        with (folder / "curves.csv").open() as file:
+            return [
+                (int(row["train_images"]), float(row["seconds"]))
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, KeyError, TypeError, ValueError):
+        return []  # whoever evaluates them says what is wrong
+
+
+def estimate_seconds(trainings: Sequence[ImagesSeen]) -> float | None:
+    """Tell how long the remaining training takes; None before any model is trained.
+
+    A model that has not been trained yet is taken to be as fast as the others.
+    """
+    speeds: dict[str, float] = {}
+    for model in {model for one in trainings for model in one.models}:
+        rows = [
+            row
+            for one in trainings
+            for row in _read_curves(Path(one.folder, model, f"seed{one.seed}"))
+        ]
+        seconds = sum(spent for _, spent in rows)
+        if seconds > 0:
+            speeds[model] = sum(images for images, _ in rows) / seconds
+    if not speeds:
+        return None
+    usual = len(speeds) / sum(1 / speed for speed in speeds.values())
+    return sum(
+        images / speeds.get(model, usual)
+        for one in trainings
+        for model, images in one.remaining()
+    )
+
+
+def say_duration(seconds: float) -> str:
+    """Write a duration in the unit that suits it."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def estimate_bytes(
+    num_images: Sequence[int],
+    inventory: Inventory,
+    images: ImageSettings,
+    *,
+    model_bytes: int,
+    has_references: bool,
+) -> int:
+    """Estimate what the study writes.
+
+    Args:
+      num_images: of each dataset.
+      inventory: of the input.
+      images: settings of the pictures.
+      model_bytes: of the trained models.
+      has_references: whether every training image's probabilities are kept.
+    """
+    pictures = feasibility.estimate_bytes(
+        sum(num_images), images, mean_source_bytes=inventory.mean_bytes, num_formats=1
+    )
+    scores = 0
+    if has_references:
+        num_classes = len(inventory.wnids())
+        scores = inventory.total("train") * num_classes * _BYTES_A_PROBABILITY
+    return pictures + scores + model_bytes
+
 
 _SMALL_MODEL_BYTES, _MODEL_BYTES = 5_000_000, 100_000_000  # about
 
@@ -28,8 +226,8 @@ class Plan:
     inventory: Inventory
     steps: Steps
     note: str  # of the recipes
-    prospects: Sequence[Prospect]  # of those that can be built
-    left_out: Sequence[LeftOut]
+    prospects: Sequence[RecipeEstimate]  # of those that can be built
+    left_out: Sequence[SkippedRecipe]
     full: Training
     subset: Training
 
@@ -59,7 +257,7 @@ class Plan:
         """The model that confusion and difficulty are found with."""
         return self.options.reference_model or self.full.models[0]
 
-    def list_looped(self) -> list[Looped]:
+    def list_looped(self) -> list[ImagesSeen]:
         """List all training."""
         num_train = self.inventory.total("train")
         sets = [(FULL, self.full, num_train)]
@@ -70,7 +268,7 @@ class Plan:
             sets += [(fold, one, num_train // 2) for fold in FOLDS]
         sets += [(p.recipe.name, self.subset, p.num_train) for p in self.prospects]
         return [
-            Looped(
+            ImagesSeen(
                 folder=self.places.models(name),
                 models=training.models,
                 seed=seed,
@@ -116,7 +314,7 @@ class Plan:
             for name in self.full.models
         ]
         has_references = any(self.needs)
-        needed = prospects.estimate_bytes(
+        needed = estimate_bytes(
             [total] * (1 + has_references) + [p.num_images for p in self.prospects],
             self.inventory,
             ImageSettings(image_size=self.options.image_size),
@@ -142,9 +340,9 @@ class Plan:
             )
 
 
-def say_time(looped: Sequence[Looped]) -> str:
+def say_time(looped: Sequence[ImagesSeen]) -> str:
     """Say how long the training still takes."""
-    seconds = prospects.estimate_seconds(looped)
+    seconds = estimate_seconds(looped)
     if seconds is None:
         return (
             "time: not known before a model has been trained; it is told after every "
@@ -153,6 +351,131 @@ def say_time(looped: Sequence[Looped]) -> str:
     if not seconds:
         return "time: nothing is left to train"
     return (
-        f"time: about {prospects.say_duration(seconds)} of training are left, as fast "
+        f"time: about {say_duration(seconds)} of training are left, as fast "
         "as it has been here"
     )
+
+
+def plan(options: StudyOptions, root: str, runner: Runner) -> Plan:
+    """Find the images, and plan the study.
+
+    Raises: UsageError: all that is wrong with the recipes, or with the input.
+    """
+    places = Places(root)
+    listed = recipes.read_recipes(options.recipes) if options.recipes else None
+    if listed:
+        _make_recipes(
+            listed, options, places
+        )  # what is wrong is said before a long run
+    index = _find_index(options, places, runner)
+    return _make_plan(options, places, index, listed)
+
+
+def plan_dry(options: StudyOptions, root: str) -> Plan:
+    """Plan the study without writing anything that stays."""
+    places = Places(root)
+    listed = recipes.read_recipes(options.recipes) if options.recipes else None
+    if listed:
+        _make_recipes(listed, options, places)
+    with tempfile.TemporaryDirectory() as scratch, acquire_folder(scratch) as lock:
+        index = places.index
+        if not Path(index).exists():
+            index = _find_index(options, Places(scratch), Runner(scratch, lock))
+        return _make_plan(options, places, index, listed)
+
+
+def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
+    """Take the index that is given, or make one."""
+    if given := index_table.only_index(options.input):
+        return given
+    step = list_index_step(places, options.input, options.validation_labels)
+    if runner.is_another(step):
+        raise UsageError(
+            f"--output {options.output}: holds a study of another --input; name "
+            "another place"
+        )
+    try:
+        runner.run(step)
+    except RefusedError as error:
+        raise UsageError(str(error)) from error
+    return places.index
+
+
+def _make_recipes(
+    listed: Sequence[Listed],
+    options: StudyOptions,
+    places: Places,
+) -> list[Recipe]:
+    common = Common(
+        flags=_list_common_flags(options),
+        groups=options.groups,
+        confusion=options.confusion or places.confusion,
+        difficulty=options.difficulty or places.difficulty,
+    )
+    source = f"--recipes {options.recipes}" if options.recipes else "default recipes"
+    return recipes.make_recipes(listed, common, source=source)
+
+
+def _list_common_flags(options: StudyOptions) -> dict[str, str]:
+    return {
+        "image_size": str(options.image_size),
+        "min_validation_images": "0",
+        "seed": str(options.seed),
+    }
+
+
+def _make_plan(
+    options: StudyOptions,
+    places: Places,
+    index: str,
+    listed: Sequence[Listed] | None,
+) -> Plan:
+    inventory = read_inventory(index)
+    note = "of the file"
+    if listed is None:
+        listed, note = _choose_recipes(options, inventory)
+    foreseen = [
+        estimate_recipes(recipe, inventory)
+        for recipe in _make_recipes(listed, options, places)
+    ]
+    good = [one for one in foreseen if not one.problems]
+    left_out = [
+        SkippedRecipe(one.recipe.name, say_problems(one.problems))
+        for one in foreseen
+        if one.problems
+    ]
+    if left_out and (options.recipes or not good):
+        where = f"--recipes {options.recipes}" if options.recipes else "--input"
+        lines = [f"{where}: {one.name}: {one.reason}" for one in left_out]
+        raise UsageError("\n".join(lines))
+    training = Training(
+        models=tuple(split(options.models)),
+        seeds=tuple(options.seed_numbers),
+        epochs=options.epochs,
+        words=options.train_words,
+    )
+    flags = _list_common_flags(options).items()
+    return Plan(
+        options=options,
+        places=places,
+        inventory=inventory,
+        steps=Steps(places, index, [f"--{name}={value}" for name, value in flags]),
+        note=note,
+        prospects=good,
+        left_out=left_out,
+        full=training,
+        subset=training._replace(epochs=options.subset_epochs or options.epochs),
+    )
+
+
+def _choose_recipes(
+    options: StudyOptions, inventory: Inventory
+) -> tuple[list[Listed], str]:
+    held = grouping_flags.list_classes(inventory)
+    num_manual = None
+    if options.groups:
+        flags = GroupingFlags(grouping="manual", groups=options.groups)
+        num_manual = grouping_flags.group_classes(held, flags)[0].num_groups
+    sizes, note = recipes.choose_sizes(len(held), inventory.total("train"))
+    listed = recipes.list_recipes(sizes, num_classes=len(held), num_manual=num_manual)
+    return list(listed), note

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import presets
-from pipelines.studying.prospects import LeftOut
+from pipelines.studying.plan import SkippedRecipe
 from pipelines.studying.recipes import Recipe
 from pipelines.studying.steps import Places, Training
 from transforms import storage
-from transforms.datasets import to_json
+from transforms.evaluation import study as study_ranking
+from transforms.evaluation.study import Ranked, RecipeScore
 from transforms.pages.study import StudyPage, make_page
 from transforms.pages.study_figure import draw_study, make_svg
-from transforms.scoring import study_ranking
-from transforms.scoring.study_ranking import Ranked, RecipeScore
+from transforms.records import to_json
 
 JSON_FILE, CSV_FILE = "study.json", "study.csv"
 SVG_FILE, PAGE_FILE = "study.svg", "study.html"
@@ -43,7 +43,7 @@ class Outcome:
     """
 
     evaluated: Sequence[Recipe]
-    left_out: Sequence[LeftOut]
+    left_out: Sequence[SkippedRecipe]
     waiting: Sequence[str]
     full: Training
     subset: Training
@@ -119,7 +119,7 @@ def _to_row(one: Ranked) -> Mapping[str, Any]:
     }
 
 
-def _make_csv(ranked: Sequence[Ranked], left_out: Sequence[LeftOut]) -> bytes:
+def _make_csv(ranked: Sequence[Ranked], left_out: Sequence[SkippedRecipe]) -> bytes:
     file = io.StringIO()
     writer = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()

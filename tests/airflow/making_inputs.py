@@ -9,7 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from pipelines import build, miniature, train
+from pipelines import build, train
+from transforms.miniature import archives as miniature
 
 NAMES = ("linear_a", "linear_b", "linear_c")  # ranks are of three models at least
 

@@ -20,7 +20,7 @@ from transforms.formats.webdataset import make_member
 from transforms.images import decode
 from transforms.images.process import process
 from transforms.images.settings import ImageSettings
-from transforms.tables import index_table
+from transforms.index import table as index_table
 
 
 def build(refs: Sequence, path: str, output: str) -> int:

@@ -4,8 +4,8 @@ import numpy as np
 
 from tests.benchmarks import children
 from tests.benchmarks.settings import Row, Settings
-from transforms.confusion import confusion_matrix
-from transforms.confusion.confusion_matrix import Confusion
+from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion.matrix import Confusion
 from transforms.labels import classes
 
 SECONDS = 10

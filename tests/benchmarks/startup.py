@@ -2,9 +2,9 @@
 
 import sys
 
-from pipelines import miniature
 from tests.benchmarks import children
 from tests.benchmarks.settings import Row, Settings
+from transforms.miniature import archives as miniature
 
 HELP_S, PLAN_S = 1, 4
 _SLOW = ("apache_beam", "tensorflow", "pyarrow", "matplotlib", "scipy")

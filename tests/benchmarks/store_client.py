@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow.parquet as pq
 
-from transforms import image_bytes, storage
-from transforms.tables import index_table
+from transforms import storage
+from transforms.images import read as image_reading
+from transforms.index import table as index_table
 
 _NUM_FIRST = 32  # reads that open connections, as in a long job they are open
 
@@ -29,7 +30,9 @@ def read(index: str, num_images: int) -> None:
 
         def read_all(chosen: list) -> int:
             roots = [root] * len(chosen)
-            return sum(map(len, pool.map(image_bytes.read_image_bytes, roots, chosen)))
+            return sum(
+                map(len, pool.map(image_reading.read_image_bytes, roots, chosen))
+            )
 
         read_all(refs[:_NUM_FIRST])
         chosen = refs[_NUM_FIRST : _NUM_FIRST + num_images]

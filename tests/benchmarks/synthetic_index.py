@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import seeds
+from transforms.index import table as index_table
 from transforms.labels.classes import load_classes
-from transforms.tables import index_table
 
 ROOT = "gs://nobodys-bucket/imagenet"
 LARGEST, SMALLEST, NUM_LARGEST = 1300, 732, 895  # of 1000 classes

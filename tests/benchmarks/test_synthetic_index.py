@@ -1,5 +1,5 @@
 from tests.benchmarks import synthetic_index
-from transforms.tables.inventory import read_inventory
+from transforms.index.inventory import read_inventory
 
 
 def test_class_sizes_are_those_of_imagenet():

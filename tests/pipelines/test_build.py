@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines import build
+from pipelines.building import options
 from tests import building, making
 from transforms import seeds
 from transforms.layouts.official_archives import TRAIN, VALIDATION
-from transforms.selection import quotas
+from transforms.sampling import allocation
 
 GOLDEN = Path(__file__).parent / "golden_manifest.json"
 
@@ -180,7 +180,7 @@ def test_effect_tests_cover_every_flag():
     elsewhere |= {"groups", "confusion", "preset", "difficulty"}
     elsewhere |= {"dataset_version", "sampling"}  # one value, or part of the path
     elsewhere |= {"store_endpoint", "store_region", "store_anonymous"}  # of buckets
-    assert tested | elsewhere == set(build.BuildOptions.__dataclass_fields__)
+    assert tested | elsewhere == set(options.BuildOptions.__dataclass_fields__)
 
 
 def test_groups_table_gives_the_same_subset_again(mini_imagenet, tmp_path, dataset):
@@ -246,7 +246,7 @@ def test_stratified_sample_takes_equally_of_each_class(mini_imagenet, tmp_path):
             by_class[row["wnid"]] = by_class.get(row["wnid"], 0) + 1
     for by_class in counts.values():
         available = dict.fromkeys(by_class, 20)
-        assert by_class == quotas.water_fill(available, 31, seed=0)
+        assert by_class == allocation.water_fill(available, 31, seed=0)
 
 
 def test_folds_part_every_class_in_halves(mini_imagenet, tmp_path):

@@ -10,11 +10,12 @@ import pytest
 
 from pipelines import build, index
 from tests import building, making
-from transforms import paths, storage
-from transforms.commit import CommitSettings, check_failures
+from transforms import storage
+from transforms.dataset import paths
+from transforms.dataset.commit import CommitSettings, check_failures
+from transforms.index import table as index_table
 from transforms.layouts.official_archives import TRAIN
 from transforms.records import Failure, JobError
-from transforms.tables import index_table
 
 ALL = {
     "grouping": "all_classes",

@@ -10,7 +10,7 @@ import pytest
 from pipelines import verify
 from tests import building
 from transforms import seeds
-from transforms.tables import difficulty_table
+from transforms.difficulty import table as difficulty_table
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 from pipelines import index, verify
 from tests import building
 from transforms import storage
-from transforms.tables.inventory import read_inventory
-from transforms.verification import rows
+from transforms.index.inventory import read_inventory
+from transforms.verification import results as check_results
 
 LAYOUTS = ["kaggle_zip", "huggingface_parquet", "tfds_records", "webdataset_tars"]
 
@@ -28,7 +28,7 @@ def read_subset_id(directory: Path) -> str:
 def find_mismatches(directory: Path, *readers: str) -> list[str]:
     options = verify.VerifyOptions(dataset=str(directory), readers=readers, threads=2)
     found = verify.verify(options)
-    return [row.check for row in found if row.result == rows.MISMATCH]
+    return [row.check for row in found if row.result == check_results.MISMATCH]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

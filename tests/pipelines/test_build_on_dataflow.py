@@ -11,13 +11,13 @@ from apache_beam.pipeline import PipelineVisitor
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow.internal import apiclient
 
-from pipelines import build, engine, index, predict, storing
+from pipelines import build, engine, index, predict, store_flags
 from tests import building
-from transforms import store_clients
-from transforms.pieces import Piece
+from transforms.index import table as index_table
+from transforms.layouts import InputPart
 from transforms.records import Shard
-from transforms.store_clients import StoreSettings
-from transforms.tables import index_table
+from transforms.storage import clients as store_clients
+from transforms.storage.clients import StoreSettings
 
 IMAGE = f"europe-docker.pkg.dev/a-project/subsets/image@sha256:{'0' * 64}"
 BUCKET = "gs://a-bucket"
@@ -139,7 +139,7 @@ def test_dry_run_makes_the_job_and_nothing_else(
 
 def test_settings_of_buckets_go_with_the_job():
     flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
-    told = storing.settle(storing.StoreFlags(store_region="eu-north-1"), flags)
+    told = store_flags.settle(store_flags.StoreFlags(store_region="eu-north-1"), flags)
     store_clients.configure(StoreSettings())
     options = engine.make_beam_options(told)
     sent = apiclient.Environment(
@@ -152,7 +152,7 @@ def test_settings_of_buckets_go_with_the_job():
         ),
     ).proto.sdk_pipeline_options
     assert "eu-north-1" in sent["options"]["bucket_settings"]
-    assert list(sent["options"]["beam_plugins"]) == ["pipelines.storing_on_workers"]
+    assert list(sent["options"]["beam_plugins"]) == ["pipelines.worker_options"]
 
 
 class _Shuffled(PipelineVisitor):
@@ -193,7 +193,9 @@ def test_only_shards_cross_the_shuffle(bucket_index, monkeypatch):
 
 def test_index_is_made_wholly_by_its_graph():
     pieces = [
-        Piece(layout="class_folders", root=f"{BUCKET}/imagenet", uri=".", split="train")
+        InputPart(
+            layout="class_folders", root=f"{BUCKET}/imagenet", uri=".", split="train"
+        )
     ]
     define = functools.partial(
         index.define_pipeline,

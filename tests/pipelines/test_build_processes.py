@@ -10,7 +10,7 @@ import pytest
 from tests import building
 from tests.process_tree import list_children
 from tests.processes import RunningBuild
-from transforms.processes import pool
+from transforms import processes
 from transforms.records import Shard
 
 pytestmark = pytest.mark.usefixtures("_started")
@@ -27,14 +27,14 @@ FLAGS = {
 def _started(monkeypatch):
     """Let small builds have processes too, and see that all of them end."""
     found = []
-    start = pool._Process.__init__
+    start = processes._Process.__init__
 
     def note(self, *arguments):
         start(self, *arguments)
         found.append(self)
 
-    monkeypatch.setattr(pool, "LEAST_IMAGES", 1)
-    monkeypatch.setattr(pool._Process, "__init__", note)
+    monkeypatch.setattr(processes, "LEAST_IMAGES", 1)
+    monkeypatch.setattr(processes._Process, "__init__", note)
     yield
     assert found, "no process was started"
     assert all(each._process.poll() is not None for each in found), "one is left"
@@ -83,7 +83,7 @@ def _fail(mini_index, output, capfd):
 def test_process_that_is_killed_is_named_and_the_build_goes_on(
     mini_index, tmp_path, whole, monkeypatch, capfd
 ):
-    ask = pool._Process.ask
+    ask = processes._Process.ask
 
     def kill_fourth(self, shard):
         if shard.number == 3:
@@ -91,7 +91,7 @@ def test_process_that_is_killed_is_named_and_the_build_goes_on(
         return ask(self, shard)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pool._Process, "ask", kill_fourth)
+        patch.setattr(processes._Process, "ask", kill_fourth)
         told = _fail(mini_index, tmp_path, capfd)
     assert "a process of this job was ended by SIGKILL; if memory was" in told
     assert "Traceback" not in told
@@ -101,7 +101,7 @@ def test_process_that_is_killed_is_named_and_the_build_goes_on(
 
 def test_error_of_a_process_is_the_jobs(mini_index, tmp_path, monkeypatch, capfd):
     """What lies where a part of the manifest is to be written."""
-    ask = pool._Process.ask
+    ask = processes._Process.ask
 
     def spoil(self, shard):
         if shard.number == 3:
@@ -109,7 +109,7 @@ def test_error_of_a_process_is_the_jobs(mini_index, tmp_path, monkeypatch, capfd
             (work / "parts" / f"{shard}.parquet").mkdir()
         return ask(self, shard)
 
-    monkeypatch.setattr(pool._Process, "ask", spoil)
+    monkeypatch.setattr(processes._Process, "ask", spoil)
     told = _fail(mini_index, tmp_path, capfd)
     assert "error: " in told
     assert f"{Shard('train', 3, 30)}.parquet" in told

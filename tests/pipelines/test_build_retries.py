@@ -4,9 +4,12 @@ import pytest
 
 from pipelines import build
 from tests import building
-from tests.stores.conftest import faulty, set_variable  # noqa: F401
+from tests.stores.conftest import (
+    faulty,  # noqa: F401
+    set_variable,  # noqa: F401
+)
 from tests.stores.copying import checksums
-from transforms import store_clients
+from transforms.storage import clients as store_clients
 
 FLAGS = {"images_per_shard": 20, "formats": "webdataset,tfrecord,folders,parquet"}
 BUCKET = "s3://photographs"

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from pipelines import build
-from pipelines.building import holding, output
+from pipelines.building import output
 from tests import building, processes
-from transforms import paths, scratch, storage
+from transforms import storage
+from transforms.dataset import paths
+from transforms.storage import local
 
 # A shell's background jobs, and all that they start, hear no Ctrl-C.
 HEARS_CTRL_C = (
@@ -141,14 +143,14 @@ def test_run_stopped_while_it_began_can_be_resumed(
 
 def _lock_late(monkeypatch, meanwhile):
     """Let something happen between the look at what is there and the lock."""
-    lock = holding._lock_folder
+    lock = output._lock_folder
 
     def late(place):
-        monkeypatch.setattr(holding, "_lock_folder", lock)
+        monkeypatch.setattr(output, "_lock_folder", lock)
         meanwhile()
         return lock(place)
 
-    monkeypatch.setattr(holding, "_lock_folder", late)
+    monkeypatch.setattr(output, "_lock_folder", late)
 
 
 def test_run_that_finds_its_dataset_finished_meanwhile_agrees(
@@ -179,7 +181,7 @@ def test_shards_of_another_plan_are_never_kept(
 
     def die():
         with monkeypatch.context() as patch:
-            patch.setattr("transforms.commit.commit", _stop)
+            patch.setattr("transforms.dataset.commit.commit", _stop)
             with pytest.raises(SystemExit):
                 building.run(mini_index, tmp_path, **FLAGS, seed=1)
 
@@ -206,7 +208,7 @@ def test_place_that_became_the_dataset_is_not_worked_in(tmp_path, monkeypatch):
         flock(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    descriptor = holding._lock_folder(place)
+    descriptor = output._lock_folder(place)
     assert os.path.samestat(os.fstat(descriptor), Path(place.work).stat())
     os.close(descriptor)
 
@@ -217,9 +219,9 @@ def test_left_overs_are_cleared_but_not_what_is_in_use(tmp_path):
     others = [tmp_path / ".planning-mine", tmp_path / "imagenet_subsets-abcdefg1"]
     for other in others:
         other.mkdir()
-    with scratch.folder(tmp_path, ".planning-") as first:
+    with local.folder(tmp_path, ".planning-") as first:
         assert not left.exists()
-        with scratch.folder(tmp_path, ".planning-") as second:
+        with local.folder(tmp_path, ".planning-") as second:
             assert pathlib.Path(first).is_dir()
             assert first != second
     assert sorted(tmp_path.iterdir()) == sorted(others)

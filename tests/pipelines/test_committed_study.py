@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import evaluate, study
-from pipelines.options import parse
+from pipelines.cli import parse
 from pipelines.studying.options import StudyOptions
 
 FOLDER = Path(__file__).parents[2] / "docs" / "study"

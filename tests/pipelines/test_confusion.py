@@ -8,11 +8,11 @@ import pytest
 
 from pipelines import confusion
 from tests import making_predictions
-from transforms import seeds
-from transforms.confusion import confusion_matrix, npz
+from transforms import npz, seeds
+from transforms.confusion import matrix as confusion_matrix
 from transforms.labels.classes import load_classes
 from transforms.labels.validation import official_labels
-from transforms.tables import predictions_table
+from transforms.predictions import table as predictions_table
 
 WNIDS = [info.wnid for info in load_classes()]
 NAMES = ("confusion", "confusion_a", "confusion_b")
@@ -27,7 +27,7 @@ def predictions(tmp_path_factory):
     for name, every in (("first", 1), ("second", 3)):
         is_wrong = (true % 2 == 0) & (np.arange(len(true)) % every == 0)
         top = (true + is_wrong)[:, None] + np.arange(5)
-        data = npz.to_bytes({"top5": (top % 1000).astype(np.uint16)})
+        data = npz.to_npz_bytes({"top5": (top % 1000).astype(np.uint16)})
         (folder / f"{name}.npz").write_bytes(data)
     return folder
 
@@ -40,7 +40,10 @@ def _run(predictions, output, *words, names=("first",)):
 
 
 def _read(folder):
-    return [confusion_matrix.read(str(folder / f"{name}.npz")) for name in NAMES]
+    return [
+        confusion_matrix.read_confusion_rates(str(folder / f"{name}.npz"))
+        for name in NAMES
+    ]
 
 
 def test_job_writes_matrix_halves_pairs_and_picture(predictions, tmp_path, capsys):
@@ -71,7 +74,7 @@ def test_two_runs_write_the_same_bytes(predictions, tmp_path):
 
 def test_several_models_are_summed(predictions, tmp_path):
     _run(predictions, tmp_path, names=("first", "second"))
-    whole = confusion_matrix.read(str(tmp_path / "confusion.npz"))
+    whole = confusion_matrix.read_confusion_rates(str(tmp_path / "confusion.npz"))
     assert whole.models == ("first", "second")
     assert set(whole.num_images.tolist()) == {100}
     assert 50 < whole.matrix[0, 1] < 100

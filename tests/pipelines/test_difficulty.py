@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import difficulty
-from transforms.models.card import ModelClass
-from transforms.tables import difficulty_table, predictions_table
-from transforms.tables.predictions_table import ScoredModel, Scores
+from transforms.difficulty import table as difficulty_table
+from transforms.predictions import table as predictions_table
+from transforms.predictions.table import ModelClass, ScoredModel, Scores
 
 MODEL = ScoredModel(
     model="cnn",

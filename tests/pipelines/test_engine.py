@@ -2,7 +2,7 @@ import apache_beam as beam
 import google.api_core.exceptions
 import pytest
 
-from pipelines import engine, remote_engines
+from pipelines import engine
 from transforms.records import JobError, UsageError
 
 
@@ -74,7 +74,7 @@ class _Kept:
 def test_job_that_cannot_be_cancelled_is_not_forgotten(error):
     flags = ["--runner=DataflowRunner", "--project=a-project", "--region=europe-west4"]
     options = engine.make_beam_options(flags)
-    said = remote_engines.cancel_job(_Kept(error), options)
+    said = engine.cancel_job(_Kept(error), options)
     assert "may go on" in said
     assert "gcloud dataflow jobs cancel 2026-11-26_1 --region=europe-west4" in said
 
@@ -91,6 +91,6 @@ def test_job_that_cannot_be_cancelled_is_not_forgotten(error):
 )
 def test_only_an_engine_of_this_process_ends_with_it(flags, is_child):
     options = engine.make_beam_options(flags)
-    said = remote_engines.cancel_job(_Kept(ConnectionError("no")), options)
+    said = engine.cancel_job(_Kept(ConnectionError("no")), options)
     assert ("ends with this process" in said) == is_child
     assert ("may go on" in said) != is_child

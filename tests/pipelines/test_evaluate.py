@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines import evaluate
-from pipelines.evaluating.group_tables import name_tables
+from pipelines.evaluate import name_tables
 from tests import making_curves, making_predictions
 from tests.making_curves import SUBSET_ID, rows
 from transforms.labels import classes

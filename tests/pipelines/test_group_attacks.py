@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines import group
-from transforms.confusion import npz
+from transforms import npz
 from transforms.labels.classes import load_classes
 
 WNIDS = [info.wnid for info in load_classes()]
@@ -23,7 +23,7 @@ def _write_matrix(path, matrix, num_images):
         "wnids": np.array(WNIDS, "<U9"),
         "num_images": np.array(num_images, np.int64),
     }
-    path.write_bytes(npz.to_bytes(arrays))
+    path.write_bytes(npz.to_npz_bytes(arrays))
     return path
 
 

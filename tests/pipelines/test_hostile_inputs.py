@@ -11,7 +11,7 @@ import pytest
 from pipelines import verify
 from tests import building
 from tests.torture import broken_pictures, hostile_archives
-from transforms.verification import rows
+from transforms.verification import results as check_results
 
 # The whole list lies in tests/torture/hostile_archives.py; here is what must come of
 # those that once did harm elsewhere.
@@ -84,4 +84,4 @@ def test_build_accounts_for_every_broken_image(class_folders, tmp_path):
     assert not failed & written
     assert failed | written == {path.stem for path in folder.glob("*/*/*.JPEG")}
     options = verify.VerifyOptions(dataset=str(root), readers=("tar_members",))
-    assert rows.MISMATCH not in {row.result for row in verify.verify(options)}
+    assert check_results.MISMATCH not in {row.result for row in verify.verify(options)}

@@ -8,10 +8,9 @@ import pytest
 
 from pipelines import index
 from tests import making
-from transforms import storage
-from transforms.processes import pool
+from transforms import processes, storage
+from transforms.index.inventory import read_inventory
 from transforms.records import UsageError
-from transforms.tables.inventory import read_inventory
 
 _SCHEMA = b"ARROW:schema"  # which a writer adds itself
 
@@ -63,11 +62,11 @@ def test_inspection_tells_what_each_image_is(class_folders, tmp_path, capfd):
 def test_processes_inspect_as_threads_do(class_archives, tmp_path, monkeypatch, least):
     """Started at once, in the midst, or never."""
     started = []
-    monkeypatch.setattr("transforms.index.LEAST_IMAGES", least)
-    monkeypatch.setattr("transforms.inspection.WINDOW_IMAGES", 7)
-    start = pool.ProcessPool.__init__
+    monkeypatch.setattr("transforms.processes.LEAST_IMAGES", least)
+    monkeypatch.setattr("transforms.index.inspection.WINDOW_IMAGES", 7)
+    start = processes.ProcessPool.__init__
     monkeypatch.setattr(
-        pool.ProcessPool, "__init__", lambda *a: started.append(start(*a))
+        processes.ProcessPool, "__init__", lambda *a: started.append(start(*a))
     )
     flags = ["--inspect", "--direct_runner_bundle_repeat=1"]
     found = _index(class_archives, tmp_path / "a", *flags, "--threads=2")

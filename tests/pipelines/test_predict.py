@@ -9,9 +9,10 @@ import pytest
 
 from pipelines import predict
 from tests import building, making, making_models
-from transforms.models import preprocessing
+from transforms.dataset import manifest
+from transforms.models import inference
 from transforms.models.card import Preprocessing
-from transforms.tables import manifest, predictions_table
+from transforms.predictions import table as predictions_table
 
 NUM_CLASSES = 6
 WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
@@ -71,8 +72,8 @@ def _expect(imagenet, wnids):
     labels = making.read_labels(imagenet / "LOC_val_solution.csv")
     found = {}
     for name, data in making.read_tar(imagenet / "ILSVRC2012_img_val.tar").items():
-        pixels = preprocessing.prepare(data, settings)[np.newaxis]
-        batch = preprocessing.make_batch(pixels, settings)
+        pixels = inference.prepare(data, settings)[np.newaxis]
+        batch = inference.make_batch(pixels, settings)
         key = name.removesuffix(".JPEG")
         probabilities = making_models.expect(batch, NUM_CLASSES)[0]
         found[key] = (wnids.index(labels[key]), probabilities)

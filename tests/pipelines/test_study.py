@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import study
-from pipelines.options import parse
-from pipelines.studying import planning, running, working
+from pipelines.cli import parse
+from pipelines.studying import plan as study_plan
+from pipelines.studying import run, steps
 from pipelines.studying.options import StudyOptions
-from pipelines.studying.running import Runner, Step
+from pipelines.studying.steps import Runner, Step
 from transforms.records import UsageError
 
 RECIPES = [
@@ -79,9 +80,9 @@ def run_here(words: list[str]) -> None:
     """Run a study in this process."""
     options, _, _ = parse(StudyOptions, words, prog="", takes_beam_flags=False)
     root = options.output
-    with running.hold(root) as lock:
+    with steps.acquire_folder(root) as lock:
         runner = InThisProcess(root, lock)
-        working.work(planning.plan(options, root, runner), runner)
+        run.run_study(study_plan.plan(options, root, runner), runner)
 
 
 def refuse(capsys, words: list[str]) -> str:
@@ -110,7 +111,7 @@ def kill_behind(file: Path, words: list[str]) -> None:
 
 def is_held(root: Path) -> bool:
     try:
-        with running.hold(str(root)):
+        with steps.acquire_folder(str(root)):
             return False
     except UsageError:
         return True
@@ -229,7 +230,7 @@ def test_a_recipe_that_became_another_is_refused(
 def test_two_studies_at_one_place_are_refused(killed, mini_imagenet, recipes, capsys):
     root = killed
     words = command_line(mini_imagenet, root, recipes=recipes)
-    with running.hold(str(root)):
+    with steps.acquire_folder(str(root)):
         assert "another study is at work there" in refuse(capsys, words)
 
 

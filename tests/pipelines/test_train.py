@@ -13,7 +13,7 @@ import pytest
 from pipelines import predict, train
 from tests import building
 from transforms.models.card import read_card
-from transforms.tables import predictions_table
+from transforms.predictions import table as predictions_table
 
 FLAGS = {
     "models": "linear",
@@ -164,7 +164,7 @@ def test_predict_says_the_same_of_the_model(trained, groups, tmp_path):
 def test_a_stopped_run_ends_as_if_it_had_not_been(
     trained, groups, tmp_path, monkeypatch, stopped_in
 ):
-    from transforms.training.fitting import Trainer  # noqa: PLC0415  # TensorFlow
+    from transforms.training.trainer import Trainer  # noqa: PLC0415  # TensorFlow
 
     whole, epochs = Trainer.train, []
 

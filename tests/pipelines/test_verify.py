@@ -21,9 +21,11 @@ import pytest
 
 from pipelines import build, verify
 from tests import making
-from transforms import examples, storage
+from transforms import storage
+from transforms.archives import tfrecords
 from transforms.records import Record
-from transforms.verification import readers, rows
+from transforms.verification import readers
+from transforms.verification import results as check_results
 
 NAME = "small"
 TAR = f"train/{NAME}-train-00001-of-00004.tar"
@@ -73,14 +75,14 @@ def copy(whole, tmp_path) -> Path:
     return shutil.copytree(whole, tmp_path / NAME / "1.0.0")
 
 
-def verify_with(root: Path, *names: str) -> dict[str, rows.Row]:
+def verify_with(root: Path, *names: str) -> dict[str, check_results.Row]:
     options = verify.VerifyOptions(dataset=str(root), readers=names, threads=2)
     return {row.check: row for row in verify.verify(options)}
 
 
 def find_mismatches(root: Path, *names: str) -> set[str]:
     found = verify_with(root, *names).values()
-    return {row.check for row in found if row.result == rows.MISMATCH}
+    return {row.check for row in found if row.result == check_results.MISMATCH}
 
 
 def run_main(*words: str) -> int:
@@ -96,7 +98,7 @@ def test_whole_dataset_passes_with_every_reader(whole, capsys):
     assert run_main(str(whole), "--threads", "2") == 0
     table = capsys.readouterr().out.splitlines()
     results = {line.split("|")[0].strip(): line.split("|")[1] for line in table[2:-1]}
-    assert {result.strip() for result in results.values()} == {rows.OK}
+    assert {result.strip() for result in results.values()} == {check_results.OK}
     assert {f"opened with {name}" for name in readers.READERS} <= results.keys()
     assert table[-1] == f"ok: {len(results)} checks"
 
@@ -125,14 +127,14 @@ def test_failed_images_are_accounted_for(class_folders, tmp_path):
         tmp_path, raw, "--max_failure_fraction=0.5", "--images_per_shard=8"
     )
     found = verify_with(root, "image_folders")
-    assert {row.result for row in found.values()} == {rows.OK}
+    assert {row.result for row in found.values()} == {check_results.OK}
     assert not found["keys"].detail.endswith(" 0 failed")
 
 
 def test_reader_that_is_not_installed_is_no_failure(whole, monkeypatch):
     monkeypatch.setattr(readers.load("webdataset"), "LIBRARY", "not_to_be_found")
     row = verify_with(whole, "webdataset")["opened with webdataset"]
-    assert row.result == rows.NOT_INSTALLED
+    assert row.result == check_results.NOT_INSTALLED
 
 
 # What is no dataset
@@ -369,7 +371,7 @@ def test_all_mismatches_are_shown_without_a_traceback(copy, capsys):
     captured = capsys.readouterr()
     assert "Traceback" not in captured.out + captured.err
     assert captured.out.splitlines()[-1].startswith("MISMATCH in ")
-    assert captured.out.count(rows.MISMATCH) > 12
+    assert captured.out.count(check_results.MISMATCH) > 12
 
 
 def test_mark_of_another_run_is_found(mini_imagenet, copy, tmp_path):
@@ -627,8 +629,8 @@ def change_wnid(members: dict[str, bytes]) -> None:
 def forge_records(root: Path) -> None:
     """Replace a shard of records by one with a picture of ours."""
     record = Record("n02088364_1", making.jpeg_bytes(), 0, 162, "n02088364")
-    example, _ = examples.encode_record(record)
-    (root / RECORDS).write_bytes(examples.frame(example))
+    example, _ = tfrecords.encode_record(record)
+    (root / RECORDS).write_bytes(tfrecords.frame(example))
 
 
 def exchange_pictures(root: Path) -> None:
@@ -644,7 +646,7 @@ def change_record_label(root: Path) -> None:
         label = other_label(row["label"]) if number == 0 else row["label"]
         image = cut_out(root, row)
         record = Record(row["key"], image, label, row["fine_label"], row["wnid"])
-        rewritten.append(examples.frame(examples.encode_record(record)[0]))
+        rewritten.append(tfrecords.frame(tfrecords.encode_record(record)[0]))
     (root / RECORDS).write_bytes(b"".join(rewritten))
 
 
@@ -730,15 +732,15 @@ def test_same_photograph_in_two_splits_is_a_warning(copy):
     set_value("source_sha256", -1, checksum)(copy)
     forge(copy)
     found = verify_with(copy)
-    assert found["leaks between splits"].result == rows.WARNING
+    assert found["leaks between splits"].result == check_results.WARNING
     assert " = validation " in found["leaks between splits"].examples[0]
     others = {row.result for row in found.values() if "leaks" not in row.check}
-    assert others == {rows.OK}
+    assert others == {check_results.OK}
 
 
 def test_other_wording_is_a_warning(copy):
     replace("README.md", "A small ImageNet", "A tiny ImageNet")(copy)
     forge(copy)
     found = verify_with(copy)
-    assert found["wording"].result == rows.WARNING
-    assert rows.MISMATCH not in {row.result for row in found.values()}
+    assert found["wording"].result == check_results.WARNING
+    assert check_results.MISMATCH not in {row.result for row in found.values()}

@@ -11,8 +11,9 @@ import pytest
 
 from tests import building
 from tests.stores import fault_server, gcs_emulator
-from transforms import storage, store_clients
-from transforms.store_clients import StoreSettings
+from transforms import storage
+from transforms.storage import clients as store_clients
+from transforms.storage.clients import StoreSettings
 
 BUCKET = "photographs"
 _KEYS = {

@@ -6,15 +6,17 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.value_provider import RuntimeValueProvider
 
-from pipelines import build, index, predict, storing, verify
-from pipelines.building import holding, output
-from pipelines.miniature import LABELS
+from pipelines import build, index, predict, store_flags, verify
+from pipelines.building import output
 from tests import building, making, making_models
 from tests.stores.copying import checksums, upload
-from transforms import paths, storage, store_clients
+from transforms import storage
+from transforms.dataset import paths
+from transforms.dataset import shards as dataset_shards
+from transforms.miniature.archives import LABELS
 from transforms.records import UsageError
-from transforms.shards import maker
-from transforms.store_clients import StoreSettings
+from transforms.storage import clients as store_clients
+from transforms.storage.clients import StoreSettings
 
 FORMATS = "webdataset,tfrecord"
 
@@ -68,7 +70,7 @@ def test_index_in_a_bucket_serves_a_local_build(
 def stopped(google, mini_imagenet, monkeypatch):
     """Stop a build in its second shard; returns its output."""
     made = []
-    make = maker.ShardMaker.make
+    make = dataset_shards.ShardBuilder.make
 
     def stop(self, shard):
         if made:
@@ -77,7 +79,7 @@ def stopped(google, mini_imagenet, monkeypatch):
         return make(self, shard)
 
     with monkeypatch.context() as patch:
-        patch.setattr(maker.ShardMaker, "make", stop)
+        patch.setattr(dataset_shards.ShardBuilder, "make", stop)
         with pytest.raises(SystemExit) as ended:
             _build(mini_imagenet, f"{google}/out")
         assert ended.value.code == 1
@@ -95,14 +97,14 @@ def test_stopped_build_is_no_dataset_and_goes_on(
     assert (code, "of another plan" in err) == (2, True)
 
     kept = []
-    find_kept = maker.find_kept
+    find_kept = dataset_shards.find_written_shard
 
     def note(root, shard, *, work):
         part = find_kept(root, shard, work=work)
         kept.append(part is not None)
         return part
 
-    monkeypatch.setattr(maker, "find_kept", note)
+    monkeypatch.setattr(dataset_shards, "find_written_shard", note)
     assert _build(mini_imagenet, stopped, resume=True) == target
     assert sum(kept) == 1
     assert checksums(target) == building.checksums(local("mini_imagenet"))
@@ -125,16 +127,16 @@ def test_claim_of_another_run_is_respected(google, mini_imagenet, capfd):
 
 def test_only_one_of_two_plans_begins_at_once(folder, tmp_path, monkeypatch):
     """Both have seen that nothing is there."""
-    monkeypatch.setattr(holding, "_check_unfinished", lambda *_, **__: None)
+    monkeypatch.setattr(output, "_check_unfinished", lambda *_, **__: None)
     place = output.Place(output=folder, name="small", version="1.0.0")
     (tmp_path / "plan.parquet").write_bytes(b"")
-    with holding.prepare(place, "first", str(tmp_path), resume=True):
+    with output.acquire_output(place, "first", str(tmp_path), resume=True):
         with (
             pytest.raises(UsageError, match="another run is at work"),
-            holding.prepare(place, "second", str(tmp_path), resume=True),
+            output.acquire_output(place, "second", str(tmp_path), resume=True),
         ):
             pass
-        with holding.prepare(place, "first", str(tmp_path), resume=True):
+        with output.acquire_output(place, "first", str(tmp_path), resume=True):
             pass
     assert storage.read(f"{place.work}/{paths.PLAN_ID}") == b"first"
 
@@ -190,8 +192,8 @@ def test_settings_of_flags_reach_other_processes(
 @pytest.mark.usefixtures("set_variable")
 def test_settings_of_flags_reach_workers_of_engines():
     """As a worker does it: options, then plugins."""
-    flags = storing.StoreFlags(store_region="eu-north-1", store_anonymous=True)
-    plugin, told = storing.settle(flags, [])
+    flags = store_flags.StoreFlags(store_region="eu-north-1", store_anonymous=True)
+    plugin, told = store_flags.settle(flags, [])
     store_clients.configure(StoreSettings())
     name, value = told.removeprefix("--").split("=", 1)
     with pytest.MonkeyPatch.context() as patch:

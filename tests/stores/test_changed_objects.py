@@ -8,10 +8,12 @@ import pytest
 from pipelines import build, index, predict
 from tests import building, making, making_models
 from tests.stores.copying import upload
-from transforms import image_bytes, storage, stores
+from transforms import storage
+from transforms.images import read as image_reading
+from transforms.index import table as index_table
 from transforms.layouts.official_archives import TRAIN, VALIDATION
 from transforms.records import DataError, ImageRef
-from transforms.tables import index_table
+from transforms.storage import remote
 
 BUCKET = "s3://photographs"
 
@@ -130,17 +132,17 @@ def test_rows_of_a_changed_file_are_not_mixed(faulty, huggingface_parquet):
     name = "train-00000-of-00002.parquet"
     whole = (huggingface_parquet / "data" / name).read_bytes()
     faulty.objects[name] = whole
-    version = stores.find_version(f"{BUCKET}/{name}")
+    version = remote.find_version(f"{BUCKET}/{name}")
     first, second = (
         ImageRef("k", "n01440764", "train", 0, name, group, 0, "parquet")
         for group in (0, 1)
     )
-    assert image_bytes.read_image_bytes(BUCKET, first, version)
+    assert image_reading.read_image_bytes(BUCKET, first, version)
     faulty.objects[name] = whole[:1000] + b"\0" + whole[1001:]
-    assert image_bytes.read_image_bytes(BUCKET, first, version), "it is kept"
+    assert image_reading.read_image_bytes(BUCKET, first, version), "it is kept"
     with pytest.raises(DataError, match="not what it was"):
-        image_bytes.read_image_bytes(BUCKET, second, version)
-    image_bytes.forget()
+        image_reading.read_image_bytes(BUCKET, second, version)
+    image_reading.forget()
 
 
 def test_image_that_is_longer_or_shorter_than_it_was_is_a_failure(

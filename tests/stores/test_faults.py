@@ -7,8 +7,10 @@ import pytest
 from pipelines import build
 from tests import building
 from tests.stores.copying import checksums, upload
-from transforms import paths, storage, store_clients
+from transforms import storage
+from transforms.dataset import paths
 from transforms.records import DataError
+from transforms.storage import clients as store_clients
 
 BUCKET = "s3://photographs"
 FAULTS = [500, 503, 429, "reset", "short", "slow"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.stores.copying import upload
-from transforms import local_copies, scratch
+from transforms.storage import local, staging
 
 
 def test_copies_in_use_are_no_left_overs(google, tmp_path):
@@ -11,11 +11,11 @@ def test_copies_in_use_are_no_left_overs(google, tmp_path):
     (tmp_path / "in" / "model.onnx").write_bytes(b"weights")
     upload(tmp_path / "in", f"{google}/models")
     with (
-        local_copies.of_file(f"{google}/models/model.onnx") as file,
-        local_copies.of_folder(f"{google}/models") as folder,
+        staging.stage_file(f"{google}/models/model.onnx") as file,
+        staging.stage_folder(f"{google}/models") as folder,
     ):
-        scratch.sweep_files()  # as another process does when it begins to write
-        with scratch.folder(None, "copy-"):
+        local.remove_stale_files()  # as another process does when it begins to write
+        with local.folder(None, "copy-"):
             pass
         assert Path(file).read_bytes() == b"weights"
         assert Path(folder, "model.onnx").read_bytes() == b"weights"

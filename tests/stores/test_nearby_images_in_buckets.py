@@ -4,13 +4,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import index, predict
-from pipelines.miniature import LABELS
 from tests import making, making_layouts, making_models
 from tests.stores.copying import upload
-from transforms import storage, stores
+from transforms import storage
+from transforms.images.read import CoalescedReader, PlacedRef
 from transforms.layouts.official_archives import TRAIN
-from transforms.nearby_images import NearbyReader, PlacedRef
+from transforms.miniature.archives import LABELS
 from transforms.records import DataError, ImageRef
+from transforms.storage import remote
 
 BUCKET = "s3://photographs"
 WNID = "n01440764"
@@ -38,7 +39,7 @@ def run_index(source, output, *flags):
 def test_inspection_reads_neighbours_together(
     archive, faulty, tmp_path, monkeypatch, least
 ):
-    monkeypatch.setattr("transforms.index.LEAST_IMAGES", least)
+    monkeypatch.setattr("transforms.processes.LEAST_IMAGES", least)
     run_index(archive, tmp_path / "plain.parquet")
     num_headers = count_reads(faulty, ".tar")
     faulty.asked.clear()
@@ -81,7 +82,7 @@ def make_refs(lengths, *, uri="a.tar"):
 
 
 def read_all(images):
-    reader, found = NearbyReader(), []
+    reader, found = CoalescedReader(), []
     for read in reader.begin(images):
         try:
             found.append(read())
@@ -110,7 +111,7 @@ def test_truncated_archive_loses_only_what_it_lacks(faulty):
 
 def test_changed_archive_gives_no_bytes(faulty):
     faulty.objects["a.tar"] = bytes(400)
-    assert stores.num_bytes(f"{BUCKET}/a.tar") == 400
+    assert remote.num_bytes(f"{BUCKET}/a.tar") == 400
     faulty.objects["a.tar"] = bytes(range(200)) * 2
     (message,) = set(read_all(make_refs([200, 200])))
     assert "not what it was" in message

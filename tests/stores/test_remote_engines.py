@@ -10,7 +10,8 @@ import pytest
 from pipelines import build, index
 from tests import building
 from tests.stores.copying import checksums, upload
-from transforms import paths, storage
+from transforms import storage
+from transforms.dataset import paths
 
 ENGINE = {
     "runner": "PortableRunner",

@@ -6,10 +6,11 @@ import socket
 
 import pytest
 
-from pipelines import build, confusion, index, predict, storing
+from pipelines import build, confusion, index, predict, store_flags
 from tests import building, making_models
 from tests.stores.copying import upload
-from transforms import storage, store_clients
+from transforms import storage
+from transforms.storage import clients as store_clients
 
 BUCKET = "s3://photographs"
 SECRET = "ShhThisIsASecretAccessKey0123456789"
@@ -126,7 +127,7 @@ def test_service_account_without_answer_is_a_mistake_without_its_key(
 )
 @pytest.mark.usefixtures("set_variable")
 def test_endpoint_with_a_password_is_refused_and_not_repeated(endpoint):
-    (problem,) = storing.StoreFlags(store_endpoint=endpoint).find_store_problems()
+    (problem,) = store_flags.StoreFlags(store_endpoint=endpoint).find_store_problems()
     assert "must be an address alone" in problem
     assert find_secrets(problem) == []
     assert storage.is_remote(BUCKET)

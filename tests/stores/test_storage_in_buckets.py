@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from transforms import storage, stores
+from transforms import storage
 from transforms.records import DataError, UsageError
+from transforms.storage import remote
 
 
 def test_what_is_written_is_listed_and_read(folder):
@@ -100,8 +101,8 @@ def test_an_object_that_changes_while_it_is_read_is_a_data_error(folder):
     path = f"{folder}/image"
     storage.write(folder, "image", bytes(100))
     assert storage.num_bytes(path) == 100
-    store, place = stores._open(path)
-    stores.obstore.put(store, place.key, bytes(range(100)), use_multipart=False)
+    store, place = remote._open(path)
+    remote.obstore.put(store, place.key, bytes(range(100)), use_multipart=False)
     with pytest.raises(DataError, match="not what it was"):
         storage.read_range(path, 0, 100)
     storage.forget_open_files()

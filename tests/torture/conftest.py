@@ -2,13 +2,6 @@
 
 import pytest
 
-from tests.stores.conftest import (  # noqa: F401
-    faulty,
-    google,
-    google_address,
-    set_variable,
-)
-
 _FIGURES = pytest.StashKey[list[str]]()
 
 

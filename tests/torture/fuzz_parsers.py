@@ -6,7 +6,6 @@ Guided by coverage where atheris is installed: libFuzzer changes the files, keep
 that reach new code, and ends a parser at `_MAX_SECONDS` or `_MAX_MB`. Without atheris
 files are changed at random (`attack`), which the ordinary tests do for a moment.
 """
-# ruff: noqa: PLC0415  # parsers are imported late: atheris instruments what it imports
 
 import argparse
 import random
@@ -17,6 +16,9 @@ from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
 
+# ruff: noqa: PLC0415  # parsers are imported late: atheris instruments what it imports
+
+
 _MAX_SECONDS, _MAX_MB = 10, 2048
 _MODULE = "tests.torture.fuzz_parsers"
 
@@ -24,12 +26,12 @@ _MODULE = "tests.torture.fuzz_parsers"
 def find_fault(name: str, folder: Path, data: bytes) -> str:
     """Give one file to a parser; say what it raised that it must not."""
     from tests.torture import parsers
-    from transforms import image_bytes
+    from transforms.images import read as image_reading
 
     target = parsers.TARGETS[name]
     path = folder / target.file
     path.write_bytes(data)
-    image_bytes.forget()
+    image_reading.forget()
     try:
         target.parse(str(path))
     except parsers.NAMED as error:

@@ -26,9 +26,11 @@ import pyarrow.parquet as pq
 from pipelines import inputs
 from tests import making, making_layouts
 from tests.torture import bombs
-from transforms import examples, find, image_bytes
+from transforms.archives import tfrecords
+from transforms.images import read as image_reading
 from transforms.images.process import process
 from transforms.images.settings import ImageSettings
+from transforms.index import steps as index_steps
 from transforms.layouts.official_archives import TRAIN
 from transforms.records import DataError, Record, UsageError
 
@@ -220,7 +222,7 @@ def _write_zip(folder: Path, data: bytes) -> Path:
 def _records_of(key: str, wnid: str = WNIDS[0]) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         record = Record(key, next(iter(_GOOD.values())), 0, 162, wnid)
-        data = examples.frame(examples.encode_record(record)[0])
+        data = tfrecords.frame(tfrecords.encode_record(record)[0])
         name = "imagenet2012-train.tfrecord-00000-of-00001"
         return making.write_files(folder, {name: data})
 
@@ -299,7 +301,9 @@ def read_input(path: str) -> str:
     """Find and list an input, and read and process its images; say what came of it."""
     try:
         pieces, _ = inputs.find_pieces([path], None)
-        found = [find.read_piece(number, piece) for number, piece in enumerate(pieces)]
+        found = [
+            index_steps.read_part(number, piece) for number, piece in enumerate(pieces)
+        ]
     except UsageError as error:
         return f"refused: {error}"
     num_good, failures = 0, []
@@ -308,7 +312,7 @@ def read_input(path: str) -> str:
             if "/" in ref.key or ".." in ref.key or not ref.key.isascii():
                 return f"KEY {ref.key!r}"
             try:
-                data = image_bytes.read_image_bytes(images.piece.root, ref)
+                data = image_reading.read_image_bytes(images.piece.root, ref)
                 process(data, ImageSettings(image_size=32))
                 num_good += 1
             except DataError as error:

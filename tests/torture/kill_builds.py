@@ -11,7 +11,8 @@ import time
 from pipelines import index
 from tests import building, processes
 from tests.stores.copying import checksums
-from transforms import paths, storage
+from transforms import storage
+from transforms.dataset import paths
 
 FLAGS = {
     "formats": "webdataset,tfrecord,folders,parquet",

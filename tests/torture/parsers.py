@@ -19,26 +19,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import classes
+from pipelines import grouping_flags
 from pipelines.studying import recipes
 from tests import making, making_layouts, making_predictions
-from transforms import examples, image_bytes, tar, tfrecords
-from transforms.confusion import confusion_matrix, npz
-from transforms.difficulty import importing
-from transforms.grouping import manual
+from transforms import npz
+from transforms.archives import tar, tfrecords
+from transforms.confusion import matrix as confusion_matrix
+from transforms.difficulty import sources as difficulty_sources
+from transforms.difficulty import table as difficulty_table
+from transforms.evaluation import by_accuracies, curves
+from transforms.grouping.methods import manual
+from transforms.grouping.table import GroupingRequest
+from transforms.images import read as image_reading
+from transforms.index import inventory
+from transforms.index import table as index_table
 from transforms.labels import validation
 from transforms.layouts import (
+    InputPart,
     huggingface_parquet,
     kaggle_zip,
     tfds_records,
     webdataset_tars,
 )
-from transforms.models import card
-from transforms.pieces import Piece
+from transforms.models import card as model_card
+from transforms.predictions import reading as prediction_files
 from transforms.records import DataError, ImageRef, Record, UsageError
-from transforms.scoring import accuracy_table, curve_files, prediction_rows
-from transforms.tables import difficulty_table, index_table, inventory
-from transforms.tables.groups import GroupingRequest
 
 NAMED = (UsageError, DataError)
 WNIDS = ("n02088364", "n02099601", "n02123159")
@@ -57,9 +62,9 @@ def _exhaust(items: Iterable[object]) -> None:
         pass
 
 
-def _piece(path: str, layout: str, **fields: object) -> Piece:
+def _piece(path: str, layout: str, **fields: object) -> InputPart:
     place = Path(path)
-    return Piece(
+    return InputPart(
         layout=layout,
         root=str(place.parent),
         uri=place.name,
@@ -121,7 +126,7 @@ def _read_zip(path: str) -> None:
     for piece in found.pieces if found else ():
         for ref in kaggle_zip.read(piece):
             if hasattr(ref, "encoding"):
-                _pass_data_errors(image_bytes.read_image_bytes, piece.root, ref)
+                _pass_data_errors(image_reading.read_image_bytes, piece.root, ref)
 
 
 def _pass_data_errors(function: Callable, *arguments: object) -> None:
@@ -166,7 +171,7 @@ def _read_tfds(path: str) -> None:
 
 def _records() -> Iterable[bytes]:
     record = Record(f"{WNIDS[0]}_1", making.jpeg_bytes(size=(8, 8)), 0, 162, WNIDS[0])
-    framed = examples.frame(examples.encode_record(record)[0])
+    framed = tfrecords.frame(tfrecords.encode_record(record)[0])
     yield framed
     yield framed * 2
 
@@ -174,7 +179,7 @@ def _records() -> Iterable[bytes]:
 def _read_example(path: str) -> None:
     """Take the file for one record, so that its frame is always right."""
     data = Path(path).read_bytes()
-    Path(path).write_bytes(examples.frame(data))
+    Path(path).write_bytes(tfrecords.frame(data))
     _read_records(path)
 
 
@@ -189,7 +194,7 @@ def _read_huggingface(path: str) -> None:
     root = str(Path(path).parent)
     for ref in refs[:9]:
         if hasattr(ref, "encoding"):
-            _pass_data_errors(image_bytes.read_image_bytes, root, ref)
+            _pass_data_errors(image_reading.read_image_bytes, root, ref)
 
 
 def _huggingface() -> Iterable[bytes]:
@@ -234,7 +239,9 @@ def _difficulty() -> Iterable[bytes]:
 
 
 def _read_scores(path: str) -> None:
-    importing.read_scores(path, kind="easiness", key_column="key", score_column="score")
+    difficulty_sources.read_scores(
+        path, kind="easiness", key_column="key", score_column="score"
+    )
 
 
 def _scores() -> Iterable[bytes]:
@@ -246,9 +253,9 @@ def _scores_in_parquet() -> Iterable[bytes]:
 
 
 def _read_predictions(path: str) -> None:
-    described = prediction_rows.describe(path)
+    described = prediction_files.describe(path)
     groups = range(described.num_row_groups)
-    _exhaust(prediction_rows.read_batches(described, groups, with_probabilities=True))
+    _exhaust(prediction_files.read_batches(described, groups, with_probabilities=True))
 
 
 def _predictions() -> Iterable[bytes]:
@@ -265,7 +272,7 @@ def _predictions() -> Iterable[bytes]:
 
 def _read_groups(path: str) -> None:
     request = GroupingRequest(
-        classes=classes.list_official_classes(),
+        classes=grouping_flags.list_official_classes(),
         num_groups=None,
         seed=0,
         images_per_group=None,
@@ -294,7 +301,7 @@ def _labels() -> Iterable[bytes]:
 
 
 def _read_curves(path: str) -> None:
-    curve_files.read_rows([path])
+    curves.read_rows([path])
 
 
 def _curves() -> Iterable[bytes]:
@@ -306,7 +313,7 @@ def _curves() -> Iterable[bytes]:
 
 
 def _read_accuracies(path: str) -> None:
-    accuracy_table.read_table(path)
+    by_accuracies.read_table(path)
 
 
 def _accuracies() -> Iterable[bytes]:
@@ -314,11 +321,11 @@ def _accuracies() -> Iterable[bytes]:
 
 
 def _read_confusion(path: str) -> None:
-    confusion_matrix.read(path)
+    confusion_matrix.read_confusion_rates(path)
 
 
 def _confusions() -> Iterable[bytes]:
-    yield npz.to_bytes({
+    yield npz.to_npz_bytes({
         "matrix": np.array([[3, 1], [0, 4]], np.int64),
         "wnids": np.array(WNIDS[:2]),
         "num_images": np.array([4, 4], np.int64),
@@ -330,7 +337,7 @@ def _confusions_in_csv() -> Iterable[bytes]:
 
 
 def _read_card(path: str) -> None:
-    card.read_card(path)
+    model_card.read_card(path)
 
 
 def _cards() -> Iterable[bytes]:

@@ -6,7 +6,7 @@ import random
 from pipelines import build
 from tests import building
 from tests.stores.copying import checksums, upload
-from transforms import store_clients
+from transforms.storage import clients as store_clients
 
 BUCKET = "s3://photographs"
 KINDS = [500, 503, 429, "reset", "short", "slow", "lost"]

@@ -9,7 +9,7 @@ Source: torchvision's datasets/folder.py; timm's reader_image_folder.py, class_m
 """
 
 from transforms import storage
-from transforms.datasets import Dataset, ShardPlace
+from transforms.formats import Dataset, ShardPlace
 from transforms.records import ImageLocation, Record, WrittenFile
 
 CLASS_MAP = "folders/class_map.txt"

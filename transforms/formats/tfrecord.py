@@ -7,9 +7,10 @@ import re
 from functools import cache
 from importlib import resources
 
-from transforms import examples, storage
-from transforms.datasets import JSON, Dataset, ShardPlace, SplitInfo, to_json
-from transforms.records import ImageLocation, Record, Shard, WrittenFile
+from transforms import storage
+from transforms.archives import tfrecords
+from transforms.formats import Dataset, ShardPlace, SplitInfo
+from transforms.records import JSON, ImageLocation, Record, Shard, WrittenFile, to_json
 
 _TERMS = "https://www.image-net.org/download.php"
 _CITATION = """\
@@ -41,9 +42,9 @@ class ShardWriter:
 
     def add(self, record: Record) -> ImageLocation:
         """Append an image and its labels; return where the image's bytes lie."""
-        example, offset = examples.encode_record(record)
-        offset += self._file.tell() + examples.HEADER_BYTES
-        self._file.write(examples.frame(example))
+        example, offset = tfrecords.encode_record(record)
+        offset += self._file.tell() + tfrecords.HEADER_BYTES
+        self._file.write(tfrecords.frame(example))
         return ImageLocation(self._path, offset, len(record.image))
 
     def close(self) -> tuple[WrittenFile, ...]:

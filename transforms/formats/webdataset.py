@@ -8,8 +8,8 @@ Source: POSIX.1-1988 (USTAR); webdataset's tariterators; timm's reader_wds.
 import json
 
 from transforms import storage
-from transforms.datasets import JSON, Dataset, ShardPlace, SplitInfo, to_json
-from transforms.records import ImageLocation, Record, Shard, WrittenFile
+from transforms.formats import Dataset, ShardPlace, SplitInfo
+from transforms.records import JSON, ImageLocation, Record, Shard, WrittenFile, to_json
 
 _BLOCK = 512
 _ARCHIVE_MULTIPLE = 10240  # as tarfile and GNU tar pad: byte for byte what they write

@@ -9,9 +9,13 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-METHODS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+from transforms.grouping import methods
+
+METHODS = tuple(
+    sorted(module.name for module in pkgutil.iter_modules(methods.__path__))
+)
 
 
 def load(name: str) -> ModuleType:
     """Import one method."""
-    return importlib.import_module(f"{__name__}.{name}")
+    return importlib.import_module(f"{methods.__name__}.{name}")

@@ -117,7 +117,7 @@ def find_orientation(image: ImageFile.ImageFile) -> int:
     return orientation if orientation in range(2, 9) else 1
 
 
-def find_oddities(image: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
+def find_conversions(image: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
     """Name what sets an opened picture apart from a plain colour JPEG.
 
     Returns: Sorted words: 16bit, alpha, cmyk, greyscale, icc, orientation, palette, and

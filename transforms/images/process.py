@@ -42,7 +42,7 @@ def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
     """
     image = decode.open_image(data)
     orientation = decode.find_orientation(image)
-    oddities = decode.find_oddities(image, orientation)
+    oddities = decode.find_conversions(image, orientation)
     lying = orientation >= 5  # width and height change places
     width, height = image.size[::-1] if lying else image.size
     size = target_size(width, height, settings)

@@ -9,7 +9,8 @@ from importlib import resources
 
 import numpy as np
 
-from transforms import storage, zip_members
+from transforms import storage
+from transforms.archives import zips
 from transforms.labels import classes
 from transforms.records import UsageError
 
@@ -42,11 +43,7 @@ def read_labels(path: str) -> dict[str, str]:
     Raises: UsageError: no such file, or whatever `parse_labels` finds.
     """
     try:
-        data = (
-            zip_members.read(path)
-            if zip_members.is_inside(path)
-            else storage.read(path)
-        )
+        data = zips.read(path) if zips.is_inside(path) else storage.read(path)
         text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file of validation labels") from None

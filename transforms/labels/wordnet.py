@@ -1,21 +1,120 @@
-"""Wnids → their words, hypernyms and likeness, after WordNet 3.0.
+"""Hypernyms and some classes → the tree over them, in which a node has one parent."""
 
-The shipped table holds the 1000 classes and all their ancestors; NLTK's copy of WordNet
-answers for any other wnid.
-"""
-
+import itertools
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
-from transforms.labels.classes import is_wnid, load_classes
-from transforms.labels.wordnet_tree import FloatArray, WordNetTree
+import numpy as np
+
+from transforms.arrays import FloatArray
+from transforms.labels.classes import class_index, display_name, is_wnid, load_classes
 from transforms.records import UsageError
 
 if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+ROOT = ""  # above all nodes that have no hypernym; WordNet has one, "entity"
+
+
+class WordNetTree:
+    """A tree over classes, made of a graph in which a node may have several parents.
+
+    A node's parent is the hypernym with the fewest classes under it in the graph, of
+    these the one farthest from the root, of these the smallest wnid: the most telling.
+
+    Args:
+      hypernyms: direct parents of each class and of each of its ancestors; no circles.
+      classes: any nodes; a class may lie under another.
+    """
+
+    def __init__(
+        self, hypernyms: Mapping[str, Sequence[str]], classes: Iterable[str]
+    ) -> None:
+        self.classes = tuple(sorted(set(classes)))
+        held = _count_under(hypernyms, self.classes)
+        depths = _measure_depths(hypernyms)
+        self.parent_of: dict[str, str] = {}
+        self.num_under: Counter[str] = Counter()
+        self._paths: dict[str, tuple[str, ...]] = {ROOT: ()}
+        for wnid in self.classes:
+            node = wnid
+            while node != ROOT:
+                if node not in self.parent_of:
+                    self.parent_of[node] = min(
+                        hypernyms[node],
+                        key=lambda parent: (held[parent], -depths[parent], parent),
+                        default=ROOT,
+                    )
+                self.num_under[node] += 1
+                node = self.parent_of[node]
+        self.num_under[ROOT] = len(self.classes)
+
+    def path(self, node: str) -> tuple[str, ...]:
+        """Return the nodes from the top of the tree down to this one."""
+        if node not in self._paths:
+            self._paths[node] = (*self.path(self.parent_of[node]), node)
+        return self._paths[node]
+
+    def lowest_common_ancestor(self, nodes: Iterable[str]) -> str:
+        """Return the deepest node that all of these lie under, or are; else ROOT."""
+        paths = [self.path(node) for node in nodes]
+        lowest = ROOT
+        for step in zip(*paths, strict=False):
+            if len(set(step)) > 1:
+                break
+            lowest = step[0]
+        return lowest
+
+    def similarities(self, nodes: Sequence[str]) -> FloatArray:
+        """Return Wu-Palmer similarities, shape (nodes, nodes)."""
+        paths = [self.path(node) for node in nodes]
+        on_paths = dict.fromkeys(itertools.chain(*paths))
+        column_of = {node: column for column, node in enumerate(on_paths)}
+        rows = np.repeat(np.arange(len(paths)), [len(path) for path in paths])
+        columns = [column_of[node] for path in paths for node in path]
+        shape = (len(paths), len(column_of))
+        from scipy import sparse  # noqa: PLC0415  # a third of the start of --help
+
+        on_path = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
+        shared = (on_path @ on_path.T).toarray()  # in a tree: the common beginning
+        depths = shared.diagonal()
+        return 2 * shared / (depths[:, None] + depths[None, :])
+
+
+def _count_under(
+    hypernyms: Mapping[str, Sequence[str]], classes: Iterable[str]
+) -> Counter[str]:
+    """Count the classes under each node, by any way through the graph."""
+    counts: Counter[str] = Counter()
+    for wnid in classes:
+        ancestors = {wnid}
+        waiting = [wnid]
+        while waiting:
+            fresh = set(hypernyms[waiting.pop()]) - ancestors
+            ancestors |= fresh
+            waiting += fresh
+        counts.update(ancestors)
+    return counts
+
+
+def _measure_depths(hypernyms: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Measure the longest way from each node to the top."""
+    depths: dict[str, int] = {}
+    for start in hypernyms:
+        waiting = [start]
+        while waiting:
+            node = waiting[-1]
+            if unknown := [h for h in hypernyms[node] if h not in depths]:
+                waiting += unknown
+                continue
+            depths[node] = 1 + max((depths[h] for h in hypernyms[node]), default=0)
+            waiting.pop()
+    return depths
+
 
 VERSION = "3.0"  # wnids are places in the files of this version
 COLUMNS = ("wnid", "lemmas", "hypernyms")
@@ -146,3 +245,57 @@ def similarities(wnids: Sequence[str]) -> FloatArray:
       lowest common ancestor over the sum of both depths, the root's being 1.
     """
     return grow_tree(wnids)[0].similarities(wnids)
+
+
+_PARTS_NAMED = 2
+_EVERYTHING = "everything"  # what has no common ancestor
+
+
+class GroupNamer:
+    """Names groups of classes by their lowest common ancestor in a tree.
+
+    Args:
+      tree: over all classes, not only those of one group.
+      word_of: the first word for each node.
+    """
+
+    def __init__(self, tree: WordNetTree, word_of: Mapping[str, str]) -> None:
+        self.tree = tree
+        self._word_of = word_of
+
+    def name_node(self, node: str) -> str:
+        """Return the simple label of one of the 1000, else WordNet's first word."""
+        if node == ROOT:
+            return _EVERYTHING
+        return self._word_of[node] if class_index(node) < 0 else display_name(node)
+
+    def name_path(self, node: str) -> list[str]:
+        """Return the names from the top of the tree down to a node."""
+        return [self.name_node(step) for step in self.tree.path(node)]
+
+    def name_group(self, wnids: Sequence[str]) -> str:
+        """Name a group: "ancestor", or "ancestor: child + child (+k more)".
+
+        The ancestor alone if the group is all of it; children by falling size, each by
+        the lowest node that holds all of its part of the group. A single class keeps
+        its name.
+        """
+        ancestor = self.tree.lowest_common_ancestor(wnids)
+        name = self.name_node(ancestor)
+        if len(wnids) in {1, self.tree.num_under[ancestor]}:
+            return name
+        depth = len(self.tree.path(ancestor))
+        parts: dict[str, list[str]] = {}
+        for wnid in wnids:
+            path = self.tree.path(wnid)
+            parts.setdefault(path[min(depth, len(path) - 1)], []).append(wnid)
+        largest = sorted(parts.values(), key=lambda part: (-len(part), min(part)))
+        nodes = [self.tree.lowest_common_ancestor(part) for part in largest]
+        return f"{name}: {join_names([self.name_node(node) for node in nodes])}"
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Join the first two names and count the rest."""
+    more = len(names) - _PARTS_NAMED
+    shown = " + ".join(names[:_PARTS_NAMED])
+    return f"{shown} (+{more} more)" if more > 0 else shown

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 from transforms import storage
-from transforms.layouts import official_archives
-from transforms.pieces import WNID, Found, Piece
-from transforms.records import ImageRef, Stray
+from transforms.layouts import WNID, FoundParts, InputPart, official_archives
+from transforms.records import ImageRef, SkippedFile
 
 _SUFFIX = ".tar"
 
 
-def find(path: str) -> Found | None:
+def find(path: str) -> FoundParts | None:
     """Recognise a folder of class archives, perhaps in `train/`, or one of them."""
     if storage.is_folder(path):
         root, prefix = path, "train/"
@@ -24,7 +23,7 @@ def find(path: str) -> Found | None:
     if not sizes:
         return None
     pieces = tuple(
-        Piece(
+        InputPart(
             layout="class_archives",
             root=root,
             uri=f"{prefix}{name}",
@@ -35,7 +34,7 @@ def find(path: str) -> Found | None:
         for name, size in sizes.items()
     )
     folder = f"{root}/{prefix}".rstrip("/")
-    return Found(
+    return FoundParts(
         description=f"class archives ({len(pieces)} in {folder})", pieces=pieces
     )
 
@@ -57,6 +56,6 @@ def _is_archive(name: str) -> bool:
     return wnid != name and WNID.fullmatch(wnid) is not None
 
 
-def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
     """Yield the images of one class archive."""
     return official_archives.read(piece)

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from transforms import storage
-from transforms.pieces import IMAGE_SUFFIXES, WNID, Found, Piece, make_ref
-from transforms.records import ImageRef, Stray
+from transforms.layouts import IMAGE_SUFFIXES, WNID, FoundParts, InputPart, make_ref
+from transforms.records import ImageRef, SkippedFile
 
 KAGGLE_FOLDERS = ("ILSVRC", "Data", "CLS-LOC")
 SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validation"}
 
 
-def find(path: str) -> Found | None:
+def find(path: str) -> FoundParts | None:
     """Recognise class folders below a path, or below its split folders."""
     steps = PurePosixPath(path).parts
     if not storage.is_folder(path) or steps[-3:] == KAGGLE_FOLDERS:
@@ -29,12 +29,12 @@ def find(path: str) -> Found | None:
     notes = tuple(note for _, found in parts for note in found)
     if "test" in inside:
         notes += (f"{path}/test is left out: its images have no labels",)
-    return Found(
+    return FoundParts(
         description=f"class folders ({what} in {path})", pieces=pieces, notes=notes
     )
 
 
-def find_split(root: str, uri: str, split: str) -> tuple[list[Piece], list[str]]:
+def find_split(root: str, uri: str, split: str) -> tuple[list[InputPart], list[str]]:
     """Find one split's class folders, or its flat folder when it is validation.
 
     Returns: The pieces, and notes on what else lies there.
@@ -51,7 +51,7 @@ def find_split(root: str, uri: str, split: str) -> tuple[list[Piece], list[str]]
     prefix = "" if uri == "." else f"{uri}/"
     notes = []
     pieces = [
-        Piece(
+        InputPart(
             layout="class_folders",
             root=root,
             uri=f"{prefix}{name}",
@@ -61,7 +61,9 @@ def find_split(root: str, uri: str, split: str) -> tuple[list[Piece], list[str]]
         for name in classes
     ]
     if is_flat and split == "validation":
-        pieces.append(Piece(layout="class_folders", root=root, uri=uri, split=split))
+        pieces.append(
+            InputPart(layout="class_folders", root=root, uri=uri, split=split)
+        )
     others += [
         e.name
         for e in entries
@@ -75,14 +77,14 @@ def find_split(root: str, uri: str, split: str) -> tuple[list[Piece], list[str]]
     return pieces, notes
 
 
-def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
     """Yield the images of one folder."""
     for entry in storage.list_folder(piece.path):
         uri = piece.child(entry.name)
         if not entry.is_folder:
             yield make_ref(piece, entry.name, uri=uri, offset=0, length=entry.num_bytes)
         elif piece.wnid or not WNID.fullmatch(entry.name):
-            yield Stray(uri, f"{entry.name}/")
+            yield SkippedFile(uri, f"{entry.name}/")
 
 
 def _is_image(name: str) -> bool:

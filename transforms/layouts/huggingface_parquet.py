@@ -8,17 +8,18 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms import damaged_parquet, image_bytes, storage
+from transforms import storage
+from transforms.images import read as image_reading
 from transforms.labels import image_names
-from transforms.pieces import (
+from transforms.layouts import (
     SPLIT_OF,
-    Found,
-    Piece,
+    FoundParts,
+    InputPart,
     ShardName,
     describe_missing,
     make_ref,
 )
-from transforms.records import ImageRef, Stray, UsageError
+from transforms.records import ImageRef, SkippedFile, UsageError
 
 _FILE = re.compile(r"([a-z_]+)-(\d+)-of-(\d+)(?:-[0-9a-f]+)?\.parquet")
 _FOLDER = "data"
@@ -36,7 +37,7 @@ class _Columns(NamedTuple):
     label_names: Sequence[str]  # where they are wnids
 
 
-def find(path: str) -> Found | None:
+def find(path: str) -> FoundParts | None:
     """Recognise a folder of such files, or one with them in `data`."""
     if not storage.is_folder(path):
         return None
@@ -48,7 +49,7 @@ def find(path: str) -> Found | None:
             entries, prefix = inside, f"{_FOLDER}/"
     matches = [m for entry in entries if (m := _FILE.fullmatch(entry.name))]
     pieces = tuple(
-        Piece(
+        InputPart(
             layout="huggingface_parquet",
             root=path,
             uri=f"{prefix}{match[0]}",
@@ -61,19 +62,19 @@ def find(path: str) -> Found | None:
     if not pieces:
         return None
     first = pieces[0].path
-    with storage.open_input(first) as file, damaged_parquet.named(first):
+    with storage.open_input(first) as file, storage.parquet_errors(first):
         _find_columns(pq.ParquetFile(file), first)
     names = [ShardName(m[1], int(m[2]), int(m[3])) for m in matches]
-    return Found(
+    return FoundParts(
         description=f"Hugging Face's Parquet ({len(pieces)} files in {path})",
         pieces=pieces,
         notes=tuple(describe_missing(path, names)),
     )
 
 
-def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
     """Yield the images of one file, whose bytes stay unread."""
-    with storage.open_input(piece.path) as file, damaged_parquet.named(piece.path):
+    with storage.open_input(piece.path) as file, storage.parquet_errors(piece.path):
         opened = pq.ParquetFile(file)
         columns = _find_columns(opened, piece.path)
         for number in range(opened.num_row_groups):
@@ -87,7 +88,7 @@ def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
     Raises: UsageError: it is not.
     """
     stored = [opened.schema.column(number).path for number in range(len(opened.schema))]
-    found = {image_bytes.BYTES_COLUMN, _PATH_COLUMN} <= set(stored)
+    found = {image_reading.BYTES_COLUMN, _PATH_COLUMN} <= set(stored)
     label = next((name for name in ("wnid", "label") if name in stored), None)
     if not found or label is None:
         raise UsageError(f"{path}: {_NO_COLUMNS}")
@@ -108,8 +109,8 @@ def _read_names(schema: pa.Schema) -> Sequence[str]:
 
 
 def _read_rows(
-    piece: Piece, table: pa.Table, row_group: int, label_names: Sequence[str]
-) -> Iterator[ImageRef | Stray]:
+    piece: InputPart, table: pa.Table, row_group: int, label_names: Sequence[str]
+) -> Iterator[ImageRef | SkippedFile]:
     image_column, label_column = table.columns
     rows = zip(image_column.to_pylist(), label_column.to_pylist(), strict=True)
     for row, (image, label) in enumerate(rows):

@@ -3,21 +3,20 @@
 from collections.abc import Iterator
 
 from transforms import storage
-from transforms.layouts import class_folders
-from transforms.pieces import Found, Piece
-from transforms.records import ImageRef, Stray
+from transforms.layouts import FoundParts, InputPart, class_folders
+from transforms.records import ImageRef, SkippedFile
 
 _INSIDE = "/".join(class_folders.KAGGLE_FOLDERS)
 
 
-def find(path: str) -> Found | None:
+def find(path: str) -> FoundParts | None:
     """Recognise the tree from its top, from ILSVRC, or from CLS-LOC."""
     root = _find_root(path)
     if root is None:
         return None
     tree = f"{root}/{_INSIDE}"
     inside = {entry.name for entry in storage.list_folder(tree) if entry.is_folder}
-    pieces: list[Piece] = []
+    pieces: list[InputPart] = []
     notes: list[str] = []
     for folder, split in class_folders.SPLIT_FOLDERS.items():
         if folder in inside:
@@ -28,7 +27,7 @@ def find(path: str) -> Found | None:
         return None
     if "test" in inside:
         notes.append("ILSVRC/Data/CLS-LOC/test is left out: its images have no labels")
-    return Found(
+    return FoundParts(
         description=f"Kaggle's tree in {root}", pieces=tuple(pieces), notes=tuple(notes)
     )
 
@@ -44,6 +43,6 @@ def _find_root(path: str) -> str | None:
     return None
 
 
-def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
     """Yield the images of one folder."""
     return class_folders.read(piece)

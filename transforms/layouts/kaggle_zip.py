@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from transforms import storage, zips
-from transforms.pieces import Found, Piece, make_ref
-from transforms.records import ImageRef, Stray
+from transforms import storage
+from transforms.archives import zips
+from transforms.layouts import FoundParts, InputPart, make_ref
+from transforms.records import ImageRef, SkippedFile
 
 KAGGLE = "imagenet-object-localization-challenge.zip"
 LABELS = "LOC_val_solution.csv"
@@ -33,14 +34,14 @@ class _Kind(NamedTuple):
 class _Counted(NamedTuple):
     """What the directory holds."""
 
-    pieces: list[Piece]
+    pieces: list[InputPart]
     num_images: Counter[str]  # by split
     num_others: int
     first_other: str
     has_labels: bool
 
 
-def find(path: str) -> Found | None:
+def find(path: str) -> FoundParts | None:
     """Recognise a zip by its members, or a folder where Kaggle's lies unextracted."""
     archive = _find_archive(path)
     if archive is None:
@@ -55,7 +56,7 @@ def find(path: str) -> Found | None:
             f"{archive}: {counted.num_others} members are outside train and val and "
             f"are left out ({counted.first_other}, ...)",
         )
-    return Found(
+    return FoundParts(
         description=f"zip ({counts} files in {archive})",
         pieces=tuple(counted.pieces),
         notes=notes,
@@ -93,7 +94,7 @@ def _scan(archive: str) -> _Counted:
         own[-1][1:] = entry.end, own[-1][2] + 1
     directory.check_count(archive, num_entries)
     pieces = [
-        Piece(
+        InputPart(
             layout="kaggle_zip",
             root=root,
             uri=uri,
@@ -124,7 +125,7 @@ def _find_kind(folder: bytes) -> _Kind | None:
     return _Kind("validation" if is_validation else "train", wnid is not None)
 
 
-def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
     """Yield the images of a part of the directory, of one split."""
     kind = _Kind(piece.split, piece.is_labelled)
     finder = zips.DataFinder(piece.path)

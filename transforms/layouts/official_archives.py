@@ -4,30 +4,31 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import PurePosixPath
 
-from transforms import storage, tar
-from transforms.pieces import IMAGE_SUFFIXES, WNID, Found, Piece, make_ref
-from transforms.records import ImageRef, Stray, UsageError
+from transforms import storage
+from transforms.archives import tar
+from transforms.layouts import IMAGE_SUFFIXES, WNID, FoundParts, InputPart, make_ref
+from transforms.records import ImageRef, SkippedFile, UsageError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
 
-def find(path: str) -> Found | None:
+def find(path: str) -> FoundParts | None:
     """Recognise a folder by the archives' names, or one archive by its content."""
     if storage.is_folder(path):
         names = {e.name for e in storage.list_folder(path) if not e.is_folder}
         files = [f"{path}/{name}" for name in (TRAIN, VALIDATION) if name in names]
     else:
         files = [path] if path.endswith(".tar") else []
-    pieces: list[Piece] = []
+    pieces: list[InputPart] = []
     for file in files:
         pieces += _class_pieces(file) if _holds_class_tars(file) else _flat_pieces(file)
     if not pieces:
         return None
     shown = " and ".join(sorted({piece.uri for piece in pieces}))
-    return Found(description=f"official archives ({shown})", pieces=tuple(pieces))
+    return FoundParts(description=f"official archives ({shown})", pieces=tuple(pieces))
 
 
-def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
     """Yield the images of one class tar inside the training tar, or of a flat tar."""
     end = piece.offset + piece.length
     for member in tar.read_members(piece.path, start=piece.offset, end=end):
@@ -40,7 +41,7 @@ def read(piece: Piece) -> Iterator[ImageRef | Stray]:
                 length=member.length,
             )
         elif not member.name.endswith("/"):
-            yield Stray(piece.uri, member.name)
+            yield SkippedFile(piece.uri, member.name)
 
 
 def _holds_class_tars(file: str) -> bool:
@@ -49,7 +50,7 @@ def _holds_class_tars(file: str) -> bool:
     return first is not None and first.name.endswith(".tar")
 
 
-def _class_pieces(file: str) -> Iterator[Piece]:
+def _class_pieces(file: str) -> Iterator[InputPart]:
     """Yield one piece a class tar: a thousand headers, of which none is an image's."""
     root, _, uri = file.rpartition("/")
     for member in tar.read_members(file):
@@ -61,7 +62,7 @@ def _class_pieces(file: str) -> Iterator[Piece]:
                 f"{file}: {member.name!r} is not a class archive (nXXXXXXXX.tar); "
                 "is this the training archive of ILSVRC2012?"
             )
-        yield Piece(
+        yield InputPart(
             layout="official_archives",
             root=root,
             uri=uri,
@@ -72,13 +73,13 @@ def _class_pieces(file: str) -> Iterator[Piece]:
         )
 
 
-def _flat_pieces(file: str) -> Iterator[Piece]:
+def _flat_pieces(file: str) -> Iterator[InputPart]:
     """Yield a flat archive of images as validation; class tars belong elsewhere."""
     root, _, uri = file.rpartition("/")
     names = (PurePosixPath(m.name) for m in islice(tar.read_members(file), 8))
     is_flat = any(name.suffix.lower() in IMAGE_SUFFIXES for name in names)
     if is_flat and not WNID.fullmatch(uri.removesuffix(".tar")):
-        yield Piece(
+        yield InputPart(
             layout="official_archives",
             root=root,
             uri=uri,

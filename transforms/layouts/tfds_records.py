@@ -4,17 +4,18 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from transforms import storage, tfrecords
+from transforms import storage
+from transforms.archives import tfrecords
 from transforms.labels import image_names
-from transforms.pieces import (
+from transforms.layouts import (
     SPLIT_OF,
-    Found,
-    Piece,
+    FoundParts,
+    InputPart,
     ShardName,
     describe_missing,
     make_ref,
 )
-from transforms.records import ImageRef, Stray, UsageError
+from transforms.records import ImageRef, SkippedFile, UsageError
 
 _FILE = re.compile(r"([A-Za-z]\w*)-([a-z_]+)\.tfrecord-(\d+)-of-(\d+)")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
@@ -22,7 +23,7 @@ _NAME = "imagenet2012"
 _LABELS = "label.labels.txt"
 
 
-def find(path: str) -> Found | None:
+def find(path: str) -> FoundParts | None:
     """Recognise the folder of the files, of the dataset, or of all datasets."""
     if not storage.is_folder(path):
         return None
@@ -31,7 +32,7 @@ def find(path: str) -> Found | None:
     if len(names) > 1:
         raise UsageError(f"records of several datasets ({', '.join(names)}); name one")
     pieces = tuple(
-        Piece(
+        InputPart(
             layout="tfds_records",
             root=path,
             uri=uri,
@@ -43,7 +44,7 @@ def find(path: str) -> Found | None:
     )
     if not pieces:
         return None
-    return Found(
+    return FoundParts(
         description=f"TensorFlow Datasets' records ({len(pieces)} files in {path})",
         pieces=pieces,
         notes=tuple(describe_missing(path, found.values())),
@@ -90,7 +91,7 @@ def _find_wnids(folder: str, name: str) -> Sequence[str]:
     return image_names.find_wnids(list(filter(None, names)), where=path)
 
 
-def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
     """Yield the images of one file, whose bytes lie in it as they are."""
     folder, _, file = piece.path.rpartition("/")
     for example in tfrecords.Reader(piece.path).read_examples():

@@ -5,20 +5,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 
-from transforms import storage, tar
+from transforms import storage
+from transforms.archives import tar
+from transforms.archives.tar import Member
 from transforms.labels import image_names
-from transforms.pieces import (
+from transforms.layouts import (
     IMAGE_SUFFIXES,
     SPLIT_OF,
     WNID,
-    Found,
-    Piece,
+    FoundParts,
+    InputPart,
     ShardName,
     describe_missing,
     make_ref,
 )
-from transforms.records import DataError, ImageRef, Stray, UsageError
-from transforms.tar import Member
+from transforms.records import DataError, ImageRef, SkippedFile, UsageError
 
 _SPLITS = "|".join([*sorted(SPLIT_OF, reverse=True), "test"])
 _NUMBER = r"(\d+)(?:[-_]of[-_](\d+))?\.tar"
@@ -28,7 +29,7 @@ _MEMBERS_SEEN = 8  # enough to know a sample by
 _MAX_LABEL_BYTES, _MAX_JSON_BYTES = 32, 1 << 20
 
 
-def find(path: str) -> Found | None:
+def find(path: str) -> FoundParts | None:
     """Recognise a folder of tars that tell their split, or whose folder does."""
     if not storage.is_folder(path):
         return None
@@ -37,7 +38,7 @@ def find(path: str) -> Found | None:
         if entry.is_folder and entry.name in SPLIT_OF:
             found |= _list_tars(path, f"{entry.name}/", entry.name)
     pieces = tuple(
-        Piece(
+        InputPart(
             layout="webdataset_tars",
             root=path,
             uri=uri,
@@ -49,7 +50,7 @@ def find(path: str) -> Found | None:
     )
     if not pieces or not _holds_samples(pieces[0].path):
         return None
-    return Found(
+    return FoundParts(
         description=f"WebDataset's tars ({len(pieces)} files in {path})",
         pieces=pieces,
         notes=tuple(describe_missing(path, found.values())),
@@ -93,7 +94,7 @@ def split_name(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{stem}", suffix.lower()
 
 
-def read(piece: Piece) -> Iterator[ImageRef | Stray]:
+def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
     """Yield the images of one archive."""
     members = tar.read_members(piece.path)
     for key, group in groupby(members, key=lambda m: split_name(m.name)[0]):
@@ -101,14 +102,14 @@ def read(piece: Piece) -> Iterator[ImageRef | Stray]:
 
 
 def _read_sample(
-    piece: Piece, key: str, members: Sequence[Member]
-) -> Iterator[ImageRef | Stray]:
+    piece: InputPart, key: str, members: Sequence[Member]
+) -> Iterator[ImageRef | SkippedFile]:
     files = {split_name(m.name)[1]: m for m in members if m.is_file}
     images = [m for s, m in files.items() if f".{s}" in IMAGE_SUFFIXES]
     for member in members:
         is_one = files.get(split_name(member.name)[1]) is member
         if not is_one or member in images[1:] or (not images and member.is_file):
-            yield Stray(piece.uri, member.name)
+            yield SkippedFile(piece.uri, member.name)
     if not images:
         return
     where = f"{piece.path}: {key}"

@@ -10,13 +10,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from transforms import storage
-from transforms.datasets import JSON, to_json
 from transforms.labels import classes
 from transforms.labels.classes import is_wnid
-from transforms.records import UsageError
+from transforms.predictions.table import ModelClass
+from transforms.records import JSON, UsageError, to_json
 
 CARD = "model.json"  # beside the model file
 IMAGENET = "imagenet"  # stands for the 1000 classes in the order of their wnids
@@ -26,13 +26,6 @@ LAYOUTS = ("channels_last", "channels_first")
 _MAX_BYTES = 16 * 2**20
 _MAX_SIDE_PX = 4096
 _SHOWN = 5
-
-
-class ModelClass(NamedTuple):
-    """One output of a model: a class, or a group of classes."""
-
-    name: str
-    wnids: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

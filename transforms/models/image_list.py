@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import paths, storage
+from transforms import storage
+from transforms.dataset import manifest, paths
+from transforms.index import table as index_table
 from transforms.records import ImageRef, UsageError
-from transforms.tables import index_table, manifest
 
 _CHUNK_IMAGES = 1024
 _MAX_KEYS = 50_000_000

@@ -1,1 +1,1 @@
-"""Results as self-contained HTML pages: light and dark, wide and narrow, no network."""
+"""TODO."""

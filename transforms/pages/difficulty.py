@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.difficulty.table import NUM_BINS
 from transforms.labels.classes import display_name
 from transforms.pages import markup
 from transforms.pages.histogram import Series, draw_histogram
-from transforms.tables.difficulty_table import NUM_BINS
 
 _CLASSES_SHOWN = 20
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 
+from transforms.evaluation.by_accuracies import AccuracyEvaluation
+from transforms.evaluation.by_curves import CurveEvaluation
+from transforms.evaluation.report import Evaluation
 from transforms.pages import (
     drawing,
     evaluation_curves,
@@ -18,9 +21,6 @@ from transforms.pages.evaluation_parts import (
     warn,
 )
 from transforms.pages.scatter import Point
-from transforms.scoring.accuracies import AccuracyEvaluation
-from transforms.scoring.curve_scoring import CurveEvaluation
-from transforms.scoring.report import Evaluation
 
 
 def make_page(evaluation: Evaluation) -> bytes:

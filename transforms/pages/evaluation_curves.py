@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from transforms.evaluation import convergence
+from transforms.evaluation.by_curves import CurveEvaluation, ScoredSet, ScoredSubset
+from transforms.evaluation.significance import Z_95
 from transforms.pages import charts, markup, scatter
 from transforms.pages.charts import Bar, Mark, Series
 from transforms.pages.evaluation_parts import (
@@ -16,9 +19,6 @@ from transforms.pages.evaluation_parts import (
     with_error,
 )
 from transforms.pages.scatter import Point
-from transforms.scoring import epochs
-from transforms.scoring.curve_scoring import CurveEvaluation, ScoredSet, ScoredSubset
-from transforms.scoring.deciding import Z_95
 
 _KINDS = {"has value": "good", "has none": "bad", "cannot be told": "doubt"}
 
@@ -158,7 +158,7 @@ def _describe_seeds(scored: ScoredSet) -> str:
 
 
 def _draw_ranks(scored: ScoredSet, where: str) -> str:
-    ranks = epochs.rank_by_epoch(scored.curves)
+    ranks = convergence.rank_by_epoch(scored.curves)
     chart = charts.bump_chart(
         [
             Series(model, own.tolist())

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from transforms.evaluation.ranking import Interval, PairAgreement, RankAgreement
 from transforms.pages import markup
-from transforms.scoring.agreement import PairAgreement, RankAgreement
-from transforms.scoring.ranking import Interval
 
 _OPEN_ROWS = 40  # a longer table is folded
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from transforms.evaluation.by_predictions import GroupScore, PredictionEvaluation
+from transforms.evaluation.significance import Z_95
 from transforms.pages import charts, markup, scatter
 from transforms.pages.charts import Bar
 from transforms.pages.evaluation_parts import (
@@ -16,8 +18,6 @@ from transforms.pages.evaluation_parts import (
     with_error,
 )
 from transforms.pages.scatter import Point
-from transforms.scoring.deciding import Z_95
-from transforms.scoring.training_free import GroupScore, PredictionEvaluation
 
 
 def make_sections(evaluation: PredictionEvaluation) -> Iterator[str]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transforms.grouping.table import LEFT_OUT, GroupTable
 from transforms.pages import markup
 from transforms.pages.histogram import Series, draw_histogram
-from transforms.tables.groups import LEFT_OUT, GroupTable
 
 
 @dataclass(frozen=True, kw_only=True)

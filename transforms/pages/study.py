@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from transforms.evaluation import study as study_ranking
+from transforms.evaluation.study import Ranked
 from transforms.pages import drawing, markup
 from transforms.pages.evaluation_parts import (
     STYLE,
@@ -14,8 +16,6 @@ from transforms.pages.evaluation_parts import (
     warn,
 )
 from transforms.pages.study_figure import draw_study
-from transforms.scoring import study_ranking
-from transforms.scoring.study_ranking import Ranked
 
 _TITLE = "Which subset is best?"
 _KINDS = {"has value": "up", "has none": "down", "cannot be told": ""}

@@ -11,12 +11,16 @@ import pkgutil
 from fractions import Fraction
 from types import ModuleType
 
-SAMPLERS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+from transforms.sampling import methods
+
+SAMPLERS = tuple(
+    sorted(module.name for module in pkgutil.iter_modules(methods.__path__))
+)
 
 
 def load(name: str) -> ModuleType:
     """Import one sampler."""
-    return importlib.import_module(f"{__name__}.{name}")
+    return importlib.import_module(f"{methods.__name__}.{name}")
 
 
 def count_left_out(num_images: int, options: object) -> int:

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.records import JobError
-from transforms.tables.curves import CurveRow
+from transforms.training.curves import CurveRow
 
 FOLDER = ".training"  # in the folder of the results, until they are there
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Reached:
+class Progress:
     """The end of an epoch.
 
     Attributes:
@@ -36,7 +36,7 @@ def path_of(folder: str, number: int) -> Path:
     return Path(folder, FOLDER, f"rate_{number}.npz")
 
 
-def write(path: Path, reached: Reached) -> None:
+def write(path: Path, reached: Progress) -> None:
     """Write it; the file is whole or as it was before."""
     rows = np.frombuffer(json.dumps(reached.rows).encode(), np.uint8)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -46,7 +46,7 @@ def write(path: Path, reached: Reached) -> None:
     temporary.replace(path)
 
 
-def read(path: Path) -> Reached | None:
+def read(path: Path) -> Progress | None:
     """Read it; None when no epoch has ended.
 
     Raises: JobError: the file is broken.
@@ -56,7 +56,7 @@ def read(path: Path) -> Reached | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             rows, outputs, *state = (file[f"arr_{n}"] for n in range(len(file.files)))
-        return Reached(
+        return Progress(
             rows=tuple(CurveRow(*row) for row in json.loads(rows.tobytes())),
             state=state,
             outputs=outputs,

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from transforms import storage
-from transforms.datasets import to_json
 from transforms.models.card import CARD, Preprocessing
-from transforms.records import UsageError
+from transforms.records import UsageError, to_json
 from transforms.training import checkpoint
 
 MODEL, CURVES = "model.keras", "curves.csv"

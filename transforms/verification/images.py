@@ -12,8 +12,8 @@ from transforms.images import decode
 from transforms.images.settings import target_size
 from transforms.progress import make_bar
 from transforms.records import DataError
-from transforms.verification.opened import OpenedDataset
-from transforms.verification.rows import Problems
+from transforms.verification.dataset import DatasetFiles
+from transforms.verification.results import Problems
 
 _BATCH = 256  # images that wait for a thread
 _UNREAD = b""
@@ -40,7 +40,7 @@ class _Seen(NamedTuple):
     problem: str
 
 
-def check_images(dataset: OpenedDataset) -> Problems:
+def check_images(dataset: DatasetFiles) -> Problems:
     """Cut every image out of its file and decode it; keep the checksums."""
     dataset.digests.clear()
     digests: list[bytes] = []
@@ -71,7 +71,7 @@ def _batches(rows: Iterator[_Place]) -> Iterator[list[_Place]]:
         yield batch
 
 
-def _look(dataset: OpenedDataset, files: set[str], place: _Place) -> _Seen:
+def _look(dataset: DatasetFiles, files: set[str], place: _Place) -> _Seen:
     """Read and decode one image."""
     expected = _expected_file(dataset, place)
     if place.file != expected or place.file not in files:
@@ -93,7 +93,7 @@ def _look(dataset: OpenedDataset, files: set[str], place: _Place) -> _Seen:
     return _Seen(digest, problem)
 
 
-def _expected_file(dataset: OpenedDataset, place: _Place) -> str:
+def _expected_file(dataset: DatasetFiles, place: _Place) -> str:
     first = dataset.formats[0]
     if first == "folders":
         return dataset.image_path(split=place.split, label=place.label, key=place.key)

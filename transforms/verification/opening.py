@@ -15,9 +15,10 @@ from typing import IO, Any, NamedTuple
 import transforms
 from transforms import storage
 from transforms.progress import make_bar
-from transforms.verification import readers, rows
-from transforms.verification.opened import OpenedDataset
-from transforms.verification.rows import Problems, Row
+from transforms.verification import readers
+from transforms.verification import results as check_results
+from transforms.verification.dataset import DatasetFiles
+from transforms.verification.results import Problems, Row
 
 # A reader that hangs is ended after this long, and longer for many images.
 _LEAST_S, _IMAGES_PER_S = 300, 50
@@ -34,22 +35,29 @@ class _Given(NamedTuple):
     file_name: str | None
 
 
-def open_with(name: str, dataset: OpenedDataset) -> Row:
+def open_with(name: str, dataset: DatasetFiles) -> Row:
     """Open the dataset with one reader, where it is installed and has what to read."""
     title, reader = f"opened with {name}", readers.load(name)
     try:
         if reader.FORMAT not in dataset.formats:
-            return Row(title, rows.NOT_WRITTEN, reader.FORMAT)
-    except rows.UNREADABLE as error:
-        return Row(title, rows.MISMATCH, "not opened", (rows.describe_error(error),))
+            return Row(title, check_results.NOT_WRITTEN, reader.FORMAT)
+    except check_results.UNREADABLE as error:
+        return Row(
+            title,
+            check_results.MISMATCH,
+            "not opened",
+            (check_results.describe_error(error),),
+        )
     if storage.is_remote(dataset.directory):
-        return Row(title, rows.NOT_RUN, "in a bucket; copy it to a folder for this")
+        return Row(
+            title, check_results.NOT_RUN, "in a bucket; copy it to a folder for this"
+        )
     if reader.LIBRARY and util.find_spec(reader.LIBRARY) is None:
-        return Row(title, rows.NOT_INSTALLED, f"pip install {reader.LIBRARY}")
-    return rows.run(title, partial(check_reader, dataset, name))
+        return Row(title, check_results.NOT_INSTALLED, f"pip install {reader.LIBRARY}")
+    return check_results.run(title, partial(check_reader, dataset, name))
 
 
-def check_reader(dataset: OpenedDataset, name: str) -> Problems:
+def check_reader(dataset: DatasetFiles, name: str) -> Problems:
     """Open the dataset with one reader; compare the names and every image."""
     if len(dataset.digests) != dataset.num_images:
         raise ValueError("the images could not be read, so there is nothing to compare")
@@ -85,7 +93,7 @@ def _compare(key: str, wanted: _Given | None, given: _Given) -> Iterator[str]:
 
 
 def _compare_names(
-    dataset: OpenedDataset, name: str, names: list[str] | None
+    dataset: DatasetFiles, name: str, names: list[str] | None
 ) -> Iterator[str]:
     table = dataset.table
     wanted = table.folders if readers.load(name).FORMAT == "folders" else table.names
@@ -95,7 +103,7 @@ def _compare_names(
         yield f"its labels' names differ: {given!r}, where groups.csv has {known!r}"
 
 
-def _read_lines(dataset: OpenedDataset, name: str) -> Iterator[Any]:
+def _read_lines(dataset: DatasetFiles, name: str) -> Iterator[Any]:
     """Yield what a reader's process says.
 
     Raises: ValueError: it failed, with its last word, or took too long.

@@ -10,20 +10,21 @@ from pathlib import Path
 
 import yaml
 
-from transforms import formats, paths
-from transforms.datasets import JSON, Dataset, LabelInfo, SplitInfo
+from transforms import formats
+from transforms.dataset import card as dataset_card
+from transforms.dataset import paths
+from transforms.formats import Dataset, LabelInfo, SplitInfo
 from transforms.images import decode
-from transforms.pages import card
-from transforms.records import WrittenFile
-from transforms.verification.opened import OpenedDataset
-from transforms.verification.rows import Problems
+from transforms.records import JSON, WrittenFile
+from transforms.verification.dataset import DatasetFiles
+from transforms.verification.results import Problems
 
 _CARD = "README.md"
 _WORDING = {"citation", "description", "location", "redistributionInfo"}
 _CARD_FACTS = ("configs", "dataset_info", "pretty_name")
 
 
-def describe(dataset: OpenedDataset) -> Dataset:
+def describe(dataset: DatasetFiles) -> Dataset:
     """Describe the dataset as its sidecars and its card must."""
     recipe = dataset.recipe
     return Dataset(
@@ -38,7 +39,7 @@ def describe(dataset: OpenedDataset) -> Dataset:
     )
 
 
-def _describe_labels(dataset: OpenedDataset) -> Iterator[LabelInfo]:
+def _describe_labels(dataset: DatasetFiles) -> Iterator[LabelInfo]:
     table = dataset.table
     for label, folder in enumerate(table.folders):
         own = [row for row in table.rows if row.group == label]
@@ -47,7 +48,7 @@ def _describe_labels(dataset: OpenedDataset) -> Iterator[LabelInfo]:
         yield LabelInfo(label, table.names[label], folder, wnids, indices)
 
 
-def _describe_splits(dataset: OpenedDataset) -> Iterator[SplitInfo]:
+def _describe_splits(dataset: DatasetFiles) -> Iterator[SplitInfo]:
     lengths = {split: [0] * count for split, count in dataset.num_shards.items()}
     for split, shard in dataset.rows("split", "shard"):
         lengths[split][shard] += 1
@@ -68,21 +69,21 @@ def _describe_splits(dataset: OpenedDataset) -> Iterator[SplitInfo]:
         )
 
 
-def _describe_file(dataset: OpenedDataset, path: str) -> WrittenFile:
+def _describe_file(dataset: DatasetFiles, path: str) -> WrittenFile:
     size = dataset.sizes.get(path) or 0
     return WrittenFile(path, size, dataset.mark.files.get(path, ""))
 
 
-def make_expected(dataset: OpenedDataset) -> dict[str, bytes]:
+def make_expected(dataset: DatasetFiles) -> dict[str, bytes]:
     """Make the sidecars and the card again."""
     described = describe(dataset)
-    made = card.sidecars(described)
+    made = dataset_card.sidecars(described)
     for name in dataset.formats:
         made |= formats.load(name).sidecars(described)
     return made
 
 
-def check_sidecars(dataset: OpenedDataset) -> Problems:
+def check_sidecars(dataset: DatasetFiles) -> Problems:
     """See that each sidecar says what manifest, groups and recipe say."""
     expected = make_expected(dataset)
     for path, data in expected.items():
@@ -92,7 +93,7 @@ def check_sidecars(dataset: OpenedDataset) -> Problems:
     return f"{', '.join(sorted(expected))}"
 
 
-def check_wording(dataset: OpenedDataset) -> Problems:
+def check_wording(dataset: DatasetFiles) -> Problems:
     """See that the sidecars' other text is this version's."""
     for path, data in make_expected(dataset).items():
         if dataset.read(path) != data:
@@ -100,7 +101,7 @@ def check_wording(dataset: OpenedDataset) -> Problems:
     return "card and descriptions"
 
 
-def check_preview(dataset: OpenedDataset) -> Problems:
+def check_preview(dataset: DatasetFiles) -> Problems:
     """See that the contact sheet is a picture."""
     yield from ()
     image = decode.open_image(dataset.read(paths.PREVIEW))

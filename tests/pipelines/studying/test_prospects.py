@@ -2,21 +2,21 @@
 
 import pytest
 
-from pipelines.studying import prospects
-from pipelines.studying.prospects import Looped
+from pipelines.studying import plan as study_plan
+from pipelines.studying.plan import ImagesSeen
 from tests import making_curves
 from tests.making_curves import rows
 
 
-def make(tmp_path, name, *models) -> Looped:
+def make(tmp_path, name, *models) -> ImagesSeen:
     folder = str(tmp_path / name)
-    return Looped(folder, models, seed=0, num_train=1000, epochs=4, num_rates=2)
+    return ImagesSeen(folder, models, seed=0, num_train=1000, epochs=4, num_rates=2)
 
 
 def test_time_is_unknown_before_anything_is_trained(tmp_path):
     one = make(tmp_path, "full", "mlp")
     assert one.num_images == 8000
-    assert prospects.estimate_seconds([one]) is None
+    assert study_plan.estimate_seconds([one]) is None
 
 
 def test_time_left_is_by_each_models_own_speed_and_an_unknown_ones_by_the_mean(
@@ -25,16 +25,16 @@ def test_time_left_is_by_each_models_own_speed_and_an_unknown_ones_by_the_mean(
     made = rows({"mlp": [0.1, 0.2]})  # 2 epochs of 1000 images in 1.5 seconds each
     making_curves.write(tmp_path / "full/mlp/seed0/curves.csv", made)
     full = make(tmp_path, "full", "mlp")
-    assert prospects.estimate_seconds([full]) == pytest.approx(6 * 1.5)
+    assert study_plan.estimate_seconds([full]) == pytest.approx(6 * 1.5)
     subset = make(tmp_path, "subset", "mlp", "cnn")
-    assert prospects.estimate_seconds([full, subset]) == pytest.approx(22 * 1.5)
+    assert study_plan.estimate_seconds([full, subset]) == pytest.approx(22 * 1.5)
 
 
 def test_curves_that_cannot_be_read_count_for_nothing(tmp_path):
     path = tmp_path / "full/mlp/seed0/curves.csv"
     path.parent.mkdir(parents=True)
     path.write_text("train_images,seconds\nmany,1\n")
-    assert prospects.estimate_seconds([make(tmp_path, "full", "mlp")]) is None
+    assert study_plan.estimate_seconds([make(tmp_path, "full", "mlp")]) is None
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_curves_that_cannot_be_read_count_for_nothing(tmp_path):
     ids=["seconds", "minutes", "hours", "days"],
 )
 def test_durations_have_the_unit_that_suits_them(seconds, said):
-    assert prospects.say_duration(seconds) == said
+    assert study_plan.say_duration(seconds) == said
 
 
 def test_problems_are_one_line_without_details():
     told = ["--images_per_group 9: too many", "  group 0 (dog): 3", "--seed x: no"]
-    assert prospects.say_problems(told) == (
+    assert study_plan.say_problems(told) == (
         "--images_per_group 9: too many; --seed x: no"
     )

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from pipelines.studying import defaults, recipes
-from pipelines.studying.defaults import Size
-from pipelines.studying.recipes import Common
+from pipelines.studying import recipes
+from pipelines.studying.recipes import Common, Size
 from transforms.records import UsageError
 
 COMMON = Common(
@@ -99,14 +98,14 @@ def test_a_bad_file_is_refused(tmp_path, text, said):
 
 
 def test_sizes_of_imagenet_are_those_of_the_presets():
-    sizes, note = defaults.choose_sizes(1000, 1_281_167)
+    sizes, note = recipes.choose_sizes(1000, 1_281_167)
     assert sizes[:3] == [Size(200, 500), Size(100, 1000), Size(20, 5000)]
     assert len(sizes) == 6
     assert "presets" in note
 
 
 def test_a_smaller_input_has_the_same_share_of_classes_and_images():
-    sizes, note = defaults.choose_sizes(100, 128_116)
+    sizes, note = recipes.choose_sizes(100, 128_116)
     assert sizes == [
         Size(20, 499),
         Size(10, 999),
@@ -118,7 +117,7 @@ def test_a_smaller_input_has_the_same_share_of_classes_and_images():
 
 
 def test_default_recipes_are_groupings_times_samplers_times_sizes():
-    listed = dict(defaults.list_recipes([Size(4, 30)], num_classes=12, num_manual=None))
+    listed = dict(recipes.list_recipes([Size(4, 30)], num_classes=12, num_manual=None))
     assert len(listed) == 6 * 2
     assert listed["all_classes_n12_m10"] == {
         "grouping": "all_classes",
@@ -134,5 +133,5 @@ def test_default_recipes_are_groupings_times_samplers_times_sizes():
 
 
 def test_a_table_of_groups_is_one_more_grouping():
-    listed = dict(defaults.list_recipes([Size(4, 30)], num_classes=12, num_manual=3))
+    listed = dict(recipes.list_recipes([Size(4, 30)], num_classes=12, num_manual=3))
     assert listed["manual_n3_m40"] == {"grouping": "manual", "images_per_group": "40"}

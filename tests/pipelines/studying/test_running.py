@@ -3,10 +3,9 @@
 import pytest
 
 from pipelines.building.options import BuildOptions
-from pipelines.studying import running
+from pipelines.studying import steps
 from pipelines.studying.recipes import Recipe
-from pipelines.studying.running import RefusedError, Runner, Step
-from pipelines.studying.steps import Places, Steps, Training
+from pipelines.studying.steps import Places, RefusedError, Runner, Step, Steps, Training
 from transforms.records import UsageError
 
 
@@ -23,7 +22,7 @@ def make_step(root, *words: str, files=()) -> Step:
 
 @pytest.fixture
 def runner(tmp_path):
-    with running.hold(str(tmp_path)) as lock:
+    with steps.acquire_folder(str(tmp_path)) as lock:
         yield Runner(str(tmp_path), lock)
 
 
@@ -64,12 +63,12 @@ def test_a_refused_step_tells_why_once(runner, tmp_path, capsys):
 
 def test_one_study_at_a_time(tmp_path):
     with (
-        running.hold(str(tmp_path)),
+        steps.acquire_folder(str(tmp_path)),
         pytest.raises(UsageError, match="another study is at work there"),
-        running.hold(str(tmp_path)),
+        steps.acquire_folder(str(tmp_path)),
     ):
         pass
-    with running.hold(str(tmp_path)):
+    with steps.acquire_folder(str(tmp_path)):
         pass
 
 
@@ -77,7 +76,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(UsageError, match="nothing can be written there"),
-        running.hold(str(tmp_path / "file" / "study")),
+        steps.acquire_folder(str(tmp_path / "file" / "study")),
     ):
         pass
 

@@ -3,13 +3,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from transforms.difficulty import importing
+from transforms.difficulty import sources as difficulty_sources
 from transforms.records import UsageError
 
 
 def _read(path, kind="probability", **columns):
     names = {"key_column": "key", "score_column": "score", **columns}
-    return importing.read_scores(str(path), kind=kind, **names)
+    return difficulty_sources.read_scores(str(path), kind=kind, **names)
 
 
 def test_csv_of_probabilities_is_taken_as_it_is(tmp_path):
@@ -50,8 +50,8 @@ def test_any_numbers_become_shares_of_harder_images(tmp_path, kind, expected):
 
 def test_order_of_the_rows_changes_nothing():
     scores = np.array([4.0, 1, 4, 2, 0])
-    shares = importing.to_p_correct(scores, "hardness")
-    assert importing.to_p_correct(scores[::-1], "hardness").tolist() == (
+    shares = difficulty_sources.to_p_correct(scores, "hardness")
+    assert difficulty_sources.to_p_correct(scores[::-1], "hardness").tolist() == (
         shares[::-1].tolist()
     )
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from transforms import formats, storage
-from transforms.datasets import Dataset, LabelInfo, ShardPlace, SplitInfo
-from transforms.pages import card
+from transforms.dataset import card as dataset_card
+from transforms.formats import Dataset, LabelInfo, ShardPlace, SplitInfo
 from transforms.records import ImageLocation, Record, Shard, WrittenFile
 
 # Both libraries read these when they are first imported.
@@ -97,7 +97,7 @@ def write_dataset(root: Path, records: dict[Shard, list[Record]]) -> Written:
         recipe={"grouping": "manual", "num_groups": 3, "classes": ["n02012849"]},
         statistics={"images_smaller": 0},
     )
-    sidecars = card.sidecars(dataset)
+    sidecars = dataset_card.sidecars(dataset)
     for name in FORMATS:
         sidecars |= formats.load(name).sidecars(dataset)
     for path, content in sidecars.items():

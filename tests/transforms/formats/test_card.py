@@ -7,8 +7,8 @@ from importlib import import_module
 import pytest
 import yaml
 
-from transforms.datasets import LabelInfo
-from transforms.pages import card
+from transforms.dataset import card as dataset_card
+from transforms.formats import LabelInfo
 
 HUGGING_FACE_FILES = {"state.json", "dataset_dict.json", "index.json"}
 
@@ -93,7 +93,7 @@ def num_bytes(root, split):
 )
 def test_card_shows_only_what_fits_the_formats(dataset, formats, shown, hidden):
     partial = dataclasses.replace(dataset, formats=formats)
-    text = card.sidecars(partial)["README.md"].decode()
+    text = dataset_card.sidecars(partial)["README.md"].decode()
     assert all(word in text for word in shown)
     assert not any(word in text for word in hidden)
     assert ("configs" in front_matter(text)) == ("webdataset" in formats)
@@ -115,7 +115,9 @@ def test_long_label_table_is_cut(dataset):
         LabelInfo(n, f"name {n}", f"{n:04d}_name", (f"n{n:08d}",), (n,))
         for n in range(1000)
     )
-    text = card.sidecars(dataclasses.replace(dataset, labels=labels))["README.md"]
+    text = dataset_card.sidecars(dataclasses.replace(dataset, labels=labels))[
+        "README.md"
+    ]
     assert b"| 99 | name 99 |" in text
     assert b"| 100 | name 100 |" not in text
     assert b"900 more labels" in text
@@ -136,7 +138,7 @@ def test_long_label_table_is_cut(dataset):
 def test_size_category(dataset, num_images, size):
     split = dataclasses.replace(dataset.splits[0], num_images=num_images)
     one = dataclasses.replace(dataset, splits=(split,))
-    text = card.sidecars(one)["README.md"].decode()
+    text = dataset_card.sidecars(one)["README.md"].decode()
     assert front_matter(text)["size_categories"] == [size]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from transforms import formats, storage
-from transforms.datasets import ShardPlace
+from transforms.formats import ShardPlace
 from transforms.records import Record, Shard
 
 WRITTEN_HERE = ("folders", "parquet", "tfrecord", "webdataset")

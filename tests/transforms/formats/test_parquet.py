@@ -8,9 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms import parquet_file
+from transforms.formats import parquet
 from transforms.formats import parquet as format_
-from transforms.parquet_file import Column
+from transforms.formats.parquet import Column
 from transforms.records import Shard
 from transforms.verification.readers import huggingface_parquet
 
@@ -91,7 +91,7 @@ ROW = st.tuples(
 @given(st.lists(ROW, max_size=30), st.integers(1, 12))
 def test_arrow_reads_any_rows_in_groups_of_any_size(rows, rows_per_group):
     file = io.BytesIO()
-    writer = parquet_file.Writer(
+    writer = parquet.Writer(
         file.write, COLUMNS, {"a": "b", "ä": "ö"}, rows_per_group=rows_per_group
     )
     places = [writer.add(image, others) for image, *others in rows]

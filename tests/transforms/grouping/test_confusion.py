@@ -5,17 +5,17 @@ import pytest
 
 from pipelines.confusion import main as make_confusion
 from transforms import seeds
-from transforms.confusion import confusion_matrix
-from transforms.confusion.confusion_matrix import Confusion
-from transforms.grouping import confusion
-from transforms.labels.classes import load_classes
-from transforms.records import ImageClass, UsageError
-from transforms.tables.groups import (
+from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion.matrix import Confusion
+from transforms.grouping.methods import confusion
+from transforms.grouping.table import (
     GroupingRequest,
     MissingTableError,
     TooFewClassesError,
     make_table,
 )
+from transforms.labels.classes import load_classes
+from transforms.records import ImageClass, UsageError
 
 CLASSES = tuple(
     ImageClass(info.wnid, info.class_index, info.name, 100, 50)

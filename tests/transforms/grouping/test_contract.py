@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from transforms import grouping
-from transforms.confusion import confusion_matrix
-from transforms.confusion.confusion_matrix import Confusion
+from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion.matrix import Confusion
+from transforms.grouping.table import Grouping, GroupingRequest, make_table
 from transforms.labels.classes import load_classes
 from transforms.records import ImageClass
-from transforms.tables.groups import Grouping, GroupingRequest, make_table
 
 THOUSAND = tuple(
     ImageClass(info.wnid, info.class_index, info.name, 100 + info.class_index, 50)

@@ -3,14 +3,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from transforms.confusion import confusion_matrix
-from transforms.confusion.confusion_matrix import Confusion
-from transforms.grouping import curated
+from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion.matrix import Confusion
+from transforms.grouping.methods import curated
+from transforms.grouping.methods.curated import load_categories
+from transforms.grouping.table import GroupingRequest, make_table
 from transforms.labels import validation
-from transforms.labels.categories import load_categories
 from transforms.labels.classes import class_index, load_classes
 from transforms.records import ImageClass, UsageError
-from transforms.tables.groups import GroupingRequest, make_table
 
 CLASSES = tuple(
     ImageClass(info.wnid, info.class_index, info.name, 1300, 50)

@@ -1,10 +1,10 @@
 import pytest
 
-from transforms.grouping import manual
+from transforms.grouping import table as groups
+from transforms.grouping.methods import manual
+from transforms.grouping.table import GroupingRequest, MissingTableError, make_table
 from transforms.labels.classes import class_index, display_name
 from transforms.records import ImageClass, UsageError
-from transforms.tables import groups
-from transforms.tables.groups import GroupingRequest, MissingTableError, make_table
 
 TENCH, GOLDFISH, SHARK, HEN = "n01440764", "n01443537", "n01484850", "n01514859"
 OUTSIDE = "n99999999"

@@ -2,9 +2,9 @@ from collections import Counter
 
 import pytest
 
-from transforms.grouping import all_classes, random_classes, random_groups
+from transforms.grouping.methods import all_classes, random_classes, random_groups
+from transforms.grouping.table import GroupingRequest, TooFewClassesError, make_table
 from transforms.records import ImageClass, UsageError
-from transforms.tables.groups import GroupingRequest, TooFewClassesError, make_table
 
 
 def _classes(num_train, num_validation=None):

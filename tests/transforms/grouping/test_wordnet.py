@@ -1,9 +1,9 @@
 import pytest
 
-from transforms.grouping import wordnet
+from transforms.grouping.methods import wordnet
+from transforms.grouping.table import GroupingRequest, make_table
 from transforms.labels.classes import load_classes
 from transforms.records import ImageClass, UsageError
-from transforms.tables.groups import GroupingRequest, make_table
 
 CLASSES = tuple(
     ImageClass(info.wnid, info.class_index, info.name, 1300, 50)

@@ -49,7 +49,7 @@ def pixels(data):
 
 def oddities(data):
     image = decode.open_image(data)
-    return decode.find_oddities(image, decode.find_orientation(image))
+    return decode.find_conversions(image, decode.find_orientation(image))
 
 
 def difference(one, other):

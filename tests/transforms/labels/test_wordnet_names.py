@@ -1,7 +1,6 @@
 import pytest
 
-from transforms.labels.wordnet_names import GroupNamer, join_names
-from transforms.labels.wordnet_tree import ROOT, WordNetTree
+from transforms.labels.wordnet import ROOT, GroupNamer, WordNetTree, join_names
 
 GRAPH = {
     "fish": (),

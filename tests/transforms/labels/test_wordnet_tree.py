@@ -1,6 +1,6 @@
 import pytest
 
-from transforms.labels.wordnet_tree import ROOT, WordNetTree
+from transforms.labels.wordnet import ROOT, WordNetTree
 
 # r ─┬─ p ─┬─ 1, 2          3 lies under q and, by s, under p
 #    └─ q ─┴─ 3, 4

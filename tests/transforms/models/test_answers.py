@@ -1,9 +1,10 @@
 import pytest
 
-from transforms.models import answers
-from transforms.models.card import ModelCard, ModelClass, Preprocessing
+from transforms.grouping import table as groups
+from transforms.models import spec as model_spec
+from transforms.models.card import ModelCard, Preprocessing
+from transforms.predictions.table import ModelClass
 from transforms.records import ImageClass, UsageError
-from transforms.tables import groups
 
 A, B, C, D = (f"n0000000{number}" for number in range(1, 5))
 
@@ -23,27 +24,33 @@ def _groups(**group_of):
 
 
 def test_without_groups_the_output_that_holds_the_wnid_is_right():
-    found = answers.find_answers(_card((B,), (A,)), None)
-    assert found == answers.Answers({B: (0,), A: (1,)}, "class")
+    found = model_spec.map_outputs(_card((B,), (A,)), None)
+    assert found == model_spec.OutputMap({B: (0,), A: (1,)}, "class")
 
 
 def test_outputs_of_several_classes_answer_for_their_group():
-    found = answers.find_answers(_card((A, B), (C,)), None)
-    assert found == answers.Answers({A: (0,), B: (0,), C: (1,)}, "group")
+    found = model_spec.map_outputs(_card((A, B), (C,)), None)
+    assert found == model_spec.OutputMap({A: (0,), B: (0,), C: (1,)}, "group")
 
 
 def test_all_outputs_in_the_group_are_right():
-    found = answers.find_answers(_card((D,), (C,), (B,), (A,)), _groups(a=0, c=0, b=1))
+    found = model_spec.map_outputs(
+        _card((D,), (C,), (B,), (A,)), _groups(a=0, c=0, b=1)
+    )
     assert found.outputs == {A: (1, 3), C: (1, 3), B: (2,)}  # D is in no group
     assert found.correct == "group"
 
 
 def test_groups_of_one_class_each_are_classes():
-    assert answers.find_answers(_card((A,), (B,)), _groups(a=0, b=1)).correct == "class"
+    assert (
+        model_spec.map_outputs(_card((A,), (B,)), _groups(a=0, b=1)).correct == "class"
+    )
 
 
 def test_group_of_several_outputs_of_several_classes():
-    found = answers.find_answers(_card((A, B), (C,), (D,)), _groups(a=0, b=0, c=0, d=1))
+    found = model_spec.map_outputs(
+        _card((A, B), (C,), (D,)), _groups(a=0, b=0, c=0, d=1)
+    )
     assert found.outputs[C] == (0, 1)
 
 
@@ -52,4 +59,4 @@ def test_group_of_several_outputs_of_several_classes():
 )
 def test_output_that_straddles_groups_is_an_error(group_of):
     with pytest.raises(UsageError, match=f"its outputs '{A}\\+{B}' lie partly"):
-        answers.find_answers(_card((A, B), (C,)), _groups(**group_of))
+        model_spec.map_outputs(_card((A, B), (C,)), _groups(**group_of))

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pytest
 
 from tests import making, making_models
-from transforms.models import asking, preprocessing
-from transforms.models.asking import AskedModel, Asker, AskSettings
-from transforms.models.card import ModelCard, ModelClass, Preprocessing
+from transforms.models import inference
+from transforms.models.card import ModelCard, Preprocessing
 from transforms.models.image_list import Images
-from transforms.models.loaded import LoadedModel, ModelError
+from transforms.models.inference import InferenceSettings, ModelSpec, Predictor
+from transforms.models.loaders.loaded_model import LoadedModel, ModelError
+from transforms.predictions.table import ModelClass, ScoredModel
 from transforms.records import ImageRef, JobError
-from transforms.tables.predictions_table import ScoredModel
 
 WNIDS = ("n00000001", "n00000002", "n00000003")
 SETTINGS = Preprocessing(
@@ -53,7 +53,7 @@ def _asked(**changes):
         correct="class",
     )
     right = {wnid: (number,) for number, wnid in enumerate(WNIDS)}
-    asked = AskedModel(path="tiny.onnx", card=card, scored=scored, right=right)
+    asked = ModelSpec(path="tiny.onnx", card=card, scored=scored, right=right)
     return dataclasses.replace(asked, **changes)
 
 
@@ -64,7 +64,7 @@ def _say(batch):
 def _ask(images, *, asked=None, say=_say, batch_size=4, threads=2, seen=None, **more):
     root, refs = images
     models = asked or [_asked()]
-    settings = AskSettings(
+    settings = InferenceSettings(
         models=tuple(models),
         roots=[root],
         batch_size=batch_size,
@@ -73,17 +73,17 @@ def _ask(images, *, asked=None, say=_say, batch_size=4, threads=2, seen=None, **
     )
     loaded = [LoadedModel(say, is_on_gpu=False)] * len(models)
     columns = seen or [[None] * len(refs)] * len(models)
-    return Asker(settings, loaded).ask(Images(refs, columns))
+    return Predictor(settings, loaded).ask(Images(refs, columns))
 
 
 def test_scores_are_those_of_each_picture_in_order(images):
     (table,), (tally,), failures = _ask(images, seen=[[True] * NUM_IMAGES])
     _, refs = images
     pixels = np.stack([
-        preprocessing.prepare(making.jpeg_bytes(number), SETTINGS)
+        inference.prepare(making.jpeg_bytes(number), SETTINGS)
         for number in range(NUM_IMAGES)
     ])
-    expected = making_models.expect(preprocessing.make_batch(pixels, SETTINGS), 3)
+    expected = making_models.expect(inference.make_batch(pixels, SETTINGS), 3)
     right = expected[range(NUM_IMAGES), [number % 3 for number in range(NUM_IMAGES)]]
     np.testing.assert_allclose(table["p_correct"].to_numpy(), right, atol=1e-6)
     assert table["key"].to_pylist() == [ref.key for ref in refs]
@@ -172,7 +172,7 @@ def test_model_that_fails_is_named(images):
 
 
 def test_outputs_of_another_shape_are_an_error():
-    grey = preprocessing.make_grey(SETTINGS)[np.newaxis]
+    grey = inference.make_grey(SETTINGS)[np.newaxis]
     model = LoadedModel(lambda _: np.zeros((4, 2)), is_on_gpu=False)
     with pytest.raises(ModelError, match=r"gives outputs of shape \(4, 2\), not"):
-        asking.ask_once(_asked(), model, grey, 4)
+        inference.predict_once(_asked(), model, grey, 4)

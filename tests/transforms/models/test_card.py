@@ -5,14 +5,9 @@ import json
 import pytest
 
 from tests import making_models
-from transforms.models import card
-from transforms.models.card import (
-    ModelCard,
-    ModelClass,
-    Preprocessing,
-    TrainedOn,
-    read_card,
-)
+from transforms.models import card as model_card
+from transforms.models.card import ModelCard, Preprocessing, TrainedOn, read_card
+from transforms.predictions.table import ModelClass
 from transforms.records import UsageError
 
 WNIDS = ["n02088364", "n02099601"]
@@ -35,7 +30,7 @@ def test_card_is_read_as_it_was_written(tmp_path):
         file_sha256="0" * 64,
         training={"epochs": 3},
     )
-    (tmp_path / "m.json").write_bytes(card.to_bytes(written))
+    (tmp_path / "m.json").write_bytes(model_card.to_bytes(written))
     assert read_card(str(tmp_path / "m.json")) == written
     assert not written.is_fine
 

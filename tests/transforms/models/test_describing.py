@@ -3,7 +3,8 @@ import json
 import pytest
 
 from tests import making_models
-from transforms.models import describing, loading
+from transforms.models import loaders
+from transforms.models import spec as model_spec
 from transforms.models.card import read_card
 from transforms.records import UsageError
 
@@ -16,20 +17,20 @@ def model(tmp_path):
 
 
 def _describe(model, groups=None):
-    return describing.describe_model(
-        str(model), describing.find_card(str(model)), groups
+    return model_spec.describe_model(
+        str(model), model_spec.find_card(str(model)), groups
     )
 
 
 @pytest.mark.parametrize("name", ["tiny.json", "model.json"])
 def test_card_beside_the_model_is_found(model, name):
-    assert not describing.find_card(str(model))
+    assert not model_spec.find_card(str(model))
     card = making_models.write_card(model.with_name(name), WNIDS)
-    assert describing.find_card(str(model)) == str(card)
+    assert model_spec.find_card(str(model)) == str(card)
 
 
 def test_model_is_described_by_its_card(model):
-    sha256 = loading.find_model_id(str(model))
+    sha256 = loaders.find_model_id(str(model))
     model.with_name("keys.parquet").touch()
     trained_on = {"subset_id": "s", "split": "fold_a", "keys_file": "keys.parquet"}
     making_models.write_card(

@@ -8,8 +8,8 @@ import onnx
 import pytest
 
 from tests import making_models
-from transforms.models import loading
-from transforms.models.loaded import ModelError, check_input, check_output
+from transforms.models import loaders
+from transforms.models.loaders.loaded_model import ModelError, check_input, check_output
 
 GIVEN = (4, making_models.SIDE_PX, making_models.SIDE_PX, 3)
 NUM_CLASSES = 6
@@ -34,8 +34,8 @@ def batch():
 @pytest.mark.parametrize("name", ["tiny.keras", "tiny.onnx", "tiny"])
 def test_all_kinds_say_the_same(folder, batch, name):
     path = str(folder / name)
-    loading.check_kind(path)
-    outputs = loading.load(path, GIVEN, NUM_CLASSES).ask(batch)
+    loaders.check_kind(path)
+    outputs = loaders.load(path, GIVEN, NUM_CLASSES).ask(batch)
     expected = making_models.expect(batch, NUM_CLASSES)
     np.testing.assert_allclose(outputs, expected, atol=1e-6)
 
@@ -43,21 +43,21 @@ def test_all_kinds_say_the_same(folder, batch, name):
 @pytest.mark.parametrize("name", ["tiny.keras", "tiny.onnx", "tiny"])
 def test_other_pictures_and_other_classes_are_refused(folder, name):
     with pytest.raises(ModelError, match="takes images of 16×16×3, and its card prep"):
-        loading.load(str(folder / name), (4, 32, 32, 3), NUM_CLASSES)
+        loaders.load(str(folder / name), (4, 32, 32, 3), NUM_CLASSES)
     with pytest.raises(ModelError, match="has 6 outputs, and its card lists 7 classes"):
-        loading.load(str(folder / name), GIVEN, NUM_CLASSES + 1)
+        loaders.load(str(folder / name), GIVEN, NUM_CLASSES + 1)
 
 
 def test_fixed_batch_size_is_named(tmp_path):
     path = making_models.write_onnx(tmp_path / "one.onnx", NUM_CLASSES, batch=1)
     with pytest.raises(ModelError, match="batches of 1 images only; give --batch_size"):
-        loading.load(str(path), GIVEN, NUM_CLASSES)
-    loading.load(str(path), (1, *GIVEN[1:]), NUM_CLASSES)
+        loaders.load(str(path), GIVEN, NUM_CLASSES)
+    loaders.load(str(path), (1, *GIVEN[1:]), NUM_CLASSES)
 
 
 def test_code_in_a_keras_file_is_never_run(folder):
     with pytest.raises(ModelError, match=r"holds code of its own \(a Lambda layer\)"):
-        loading.load(str(folder / "lambda.keras"), GIVEN, NUM_CLASSES)
+        loaders.load(str(folder / "lambda.keras"), GIVEN, NUM_CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_code_in_a_keras_file_is_never_run(folder):
 def test_graph_that_does_more_than_compute_is_refused(tmp_path, operation, before):
     path = making_models.write_saved_model(tmp_path / "m", NUM_CLASSES, before=before)
     with pytest.raises(ModelError, match=rf"more than compute \({operation}"):
-        loading.load(str(path), GIVEN, NUM_CLASSES)
+        loaders.load(str(path), GIVEN, NUM_CLASSES)
 
 
 def test_integer_inputs_are_refused(tmp_path):
@@ -86,7 +86,7 @@ def test_integer_inputs_are_refused(tmp_path):
     model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
     onnx.save(model, path)
     with pytest.raises(ModelError, match="takes double; only models that take float32"):
-        loading.load(str(path), GIVEN, NUM_CLASSES)
+        loaders.load(str(path), GIVEN, NUM_CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -102,14 +102,14 @@ def test_integer_inputs_are_refused(tmp_path):
 def test_other_kinds_are_refused_by_name(tmp_path, name, expected):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(ModelError, match=expected):
-        loading.check_kind(str(tmp_path / name))
+        loaders.check_kind(str(tmp_path / name))
 
 
 def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(ModelError, match="no such file"):
-        loading.check_kind(str(tmp_path / "m.keras"))
+        loaders.check_kind(str(tmp_path / "m.keras"))
     with pytest.raises(ModelError, match=r"without saved_model\.pb"):
-        loading.check_kind(str(tmp_path))
+        loaders.check_kind(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ def test_what_is_not_there_is_said(tmp_path):
 def test_rotten_files_are_refused(tmp_path, name, expected):
     (tmp_path / name).write_bytes(b"rotten" * 100)
     with pytest.raises(ModelError, match=expected):
-        loading.load(str(tmp_path / name), GIVEN, NUM_CLASSES)
+        loaders.load(str(tmp_path / name), GIVEN, NUM_CLASSES)
 
 
 def test_rotten_graph_is_refused(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"rotten" * 100)
     with pytest.raises(ModelError, match=r"saved_model\.pb is no graph"):
-        loading.load(str(tmp_path), GIVEN, NUM_CLASSES)
+        loaders.load(str(tmp_path), GIVEN, NUM_CLASSES)
 
 
 def test_keras_file_without_weights_is_refused(folder, tmp_path):
@@ -135,25 +135,25 @@ def test_keras_file_without_weights_is_refused(folder, tmp_path):
     ):
         part.writestr("config.json", whole.read("config.json"))
     with pytest.raises(ModelError, match="cannot be loaded"):
-        loading.load(str(tmp_path / "m.keras"), GIVEN, NUM_CLASSES)
+        loaders.load(str(tmp_path / "m.keras"), GIVEN, NUM_CLASSES)
 
 
 def test_archive_that_unpacks_to_too_much_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", b" " * (1 << 26) + b"{}")
     with pytest.raises(ModelError, match="would unpack to more"):
-        loading.load(str(tmp_path / "m.keras"), GIVEN, NUM_CLASSES)
+        loaders.load(str(tmp_path / "m.keras"), GIVEN, NUM_CLASSES)
 
 
 def test_missing_onnx_runtime_is_said_with_the_remedy(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ModelError, match=r"pip install 'imagenet-subsets\[onnx\]'"):
-        loading.load(str(folder / "tiny.onnx"), GIVEN, NUM_CLASSES)
+        loaders.load(str(folder / "tiny.onnx"), GIVEN, NUM_CLASSES)
 
 
 def test_id_tells_models_apart_and_places_not(folder, tmp_path):
-    here = loading.find_model_id(str(folder / "tiny"))
+    here = loaders.find_model_id(str(folder / "tiny"))
     moved = tmp_path / "moved"
     moved.mkdir()
     for path in (folder / "tiny").rglob("*"):
@@ -163,19 +163,19 @@ def test_id_tells_models_apart_and_places_not(folder, tmp_path):
         else:
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(path.read_bytes())
-    assert loading.find_model_id(str(moved)) == here
+    assert loaders.find_model_id(str(moved)) == here
     (moved / "more").write_bytes(b"x")
-    assert loading.find_model_id(str(moved)) != here
+    assert loaders.find_model_id(str(moved)) != here
 
 
 def test_weights_beside_an_onnx_file_are_part_of_its_id(tmp_path):
     path = making_models.write_onnx(tmp_path / "m.onnx", NUM_CLASSES)
-    alone = loading.find_model_id(str(path))
+    alone = loaders.find_model_id(str(path))
     weights = tmp_path / "m.onnx.data"
     weights.write_bytes(b"x")
-    first = loading.find_model_id(str(path))
+    first = loaders.find_model_id(str(path))
     weights.write_bytes(b"y")
-    assert len({alone, first, loading.find_model_id(str(path))}) == 3
+    assert len({alone, first, loaders.find_model_id(str(path))}) == 3
 
 
 @pytest.mark.parametrize(
@@ -196,6 +196,6 @@ def test_shapes_that_a_file_leaves_open_are_taken():
 
 def test_failure_of_a_model_that_is_asked_is_its_own(folder, batch):
     for name in ("tiny.keras", "tiny.onnx"):
-        model = loading.load(str(folder / name), GIVEN, NUM_CLASSES)
+        model = loaders.load(str(folder / name), GIVEN, NUM_CLASSES)
         with pytest.raises(ModelError, match="failed when asked"):
             model.ask(batch[..., :2])

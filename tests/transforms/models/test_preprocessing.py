@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tests import making
-from transforms.models import preprocessing
+from transforms.models import inference
 from transforms.models.card import Preprocessing
 from transforms.records import DataError
 
@@ -28,7 +28,7 @@ def _by_pillow(data, resize_px, crop_px):
 )
 def test_picture_is_what_others_make_of_it(size, resize_px):
     data = making.jpeg_bytes(3, size=size)
-    found = preprocessing.prepare(data, Preprocessing(resize_px=resize_px, crop_px=40))
+    found = inference.prepare(data, Preprocessing(resize_px=resize_px, crop_px=40))
     expected = _by_pillow(data, resize_px, 40)
     assert found.shape == (40, 40, 3)
     assert found.dtype == np.uint8
@@ -37,14 +37,14 @@ def test_picture_is_what_others_make_of_it(size, resize_px):
 
 def test_turned_picture_is_made_upright():
     picture = making.picture(2)
-    upright = preprocessing.prepare(making.encode(picture, quality=95), SETTINGS)
-    turned = preprocessing.prepare(making.turned_jpeg(picture), SETTINGS)
+    upright = inference.prepare(making.encode(picture, quality=95), SETTINGS)
+    turned = inference.prepare(making.turned_jpeg(picture), SETTINGS)
     assert np.abs(upright.astype(float) - turned).mean() < 4
 
 
 @pytest.mark.parametrize("make", making.ODDITIES.values(), ids=making.ODDITIES)
 def test_odd_pictures_become_rgb(make):
-    found = preprocessing.prepare(make(making.picture(2)), SETTINGS)
+    found = inference.prepare(make(making.picture(2)), SETTINGS)
     assert found.shape == (40, 40, 3)
     if make is making.greyscale_jpeg:
         assert (found[..., 0] == found[..., 2]).all()
@@ -62,7 +62,7 @@ def test_odd_pictures_become_rgb(make):
 )
 def test_what_is_no_picture_is_a_data_error(data, expected):
     with pytest.raises(DataError, match=expected):
-        preprocessing.prepare(data, SETTINGS)
+        inference.prepare(data, SETTINGS)
 
 
 def test_batch_is_scaled_by_channel():
@@ -70,7 +70,7 @@ def test_batch_is_scaled_by_channel():
     settings = Preprocessing(
         resize_px=1, crop_px=1, mean=(10.0, 10.0, 20.0), std=(1.0, 2.0, 4.0)
     )
-    batch = preprocessing.make_batch(pixels, settings)
+    batch = inference.make_batch(pixels, settings)
     assert batch.dtype == np.float32
     assert batch[1, 0, 0].tolist() == [0, 5, 2.5]
 
@@ -80,7 +80,7 @@ def test_batch_is_laid_out_as_the_card_says():
     settings = Preprocessing(
         resize_px=2, crop_px=2, channel_order="bgr", layout="channels_first"
     )
-    batch = preprocessing.make_batch(pixels, settings)
-    assert batch.shape == (1, *preprocessing.input_shape(settings)) == (1, 3, 2, 2)
+    batch = inference.make_batch(pixels, settings)
+    assert batch.shape == (1, *inference.input_shape(settings)) == (1, 3, 2, 2)
     assert batch[0, 0].ravel().tolist() == [2, 5, 8, 11]
     assert batch.flags.c_contiguous

@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from transforms.models import scoring
-from transforms.models.scoring import Tally
+from transforms.models import inference
+from transforms.models.inference import Tally
 
 PROBABILITIES = np.array([[0.1, 0.6, 0.3], [0.25, 0.5, 0.25]])
 
 
 def test_right_outputs_are_summed_and_the_best_listed():
-    scores, tally = scoring.score(
+    scores, tally = inference.score(
         PROBABILITIES, [(0, 2), (0,)], keep_probabilities=False
     )
     assert scores.p_correct.tolist() == [np.float32(0.4), 0.25]
@@ -23,21 +23,21 @@ def test_right_outputs_are_summed_and_the_best_listed():
 
 def test_only_five_are_listed_and_counted():
     probabilities = np.array([[0.4, 0.2, 0.15, 0.1, 0.08, 0.07]])
-    scores, tally = scoring.score(probabilities, [(5,)], keep_probabilities=True)
+    scores, tally = inference.score(probabilities, [(5,)], keep_probabilities=True)
     assert scores.top5.tolist() == [[0, 1, 2, 3, 4]]
     assert (tally.num_top1, tally.num_top5) == (0, 0)
     assert scores.probabilities.dtype == np.float16
 
 
 def test_sum_above_one_by_rounding_is_one():
-    scores, _ = scoring.score(
+    scores, _ = inference.score(
         np.array([[0.7, 0.3002]]), [(0, 1)], keep_probabilities=True
     )
     assert scores.p_correct.tolist() == [1]
 
 
 def test_no_images_have_no_scores():
-    scores, tally = scoring.score(np.zeros((0, 7)), [], keep_probabilities=True)
+    scores, tally = inference.score(np.zeros((0, 7)), [], keep_probabilities=True)
     assert scores.top5.shape == (0, 5)
     assert tally == Tally()
 
@@ -48,8 +48,8 @@ def test_no_images_have_no_scores():
     )
 )
 def test_logits_become_probabilities_in_the_same_order(logits):
-    probabilities = scoring.to_probabilities(logits, "logits")
-    assert scoring.find_bad_row(probabilities, "probabilities") is None
+    probabilities = inference.to_probabilities(logits, "logits")
+    assert inference.find_bad_row(probabilities, "probabilities") is None
     assert (
         probabilities.max(axis=1) == probabilities[range(3), logits.argmax(1)]
     ).all()
@@ -57,8 +57,8 @@ def test_logits_become_probabilities_in_the_same_order(logits):
 
 def test_tiny_negative_probabilities_are_nothing():
     outputs = np.array([[1.0, -1e-8]])
-    assert scoring.find_bad_row(outputs, "probabilities") is None
-    assert scoring.to_probabilities(outputs, "probabilities").tolist() == [[1, 0]]
+    assert inference.find_bad_row(outputs, "probabilities") is None
+    assert inference.to_probabilities(outputs, "probabilities").tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_tiny_negative_probabilities_are_nothing():
     ],
 )
 def test_first_impossible_row_is_named(row, kind, expected):
-    found = scoring.find_bad_row(np.array([[0.5, 0.5], row, row]), kind)
+    found = inference.find_bad_row(np.array([[0.5, 0.5], row, row]), kind)
     assert found is not None
     assert found[0] == 1
     assert expected in found[1]
 
 
 def test_logits_may_be_anything_finite():
-    assert scoring.find_bad_row(np.array([[-5.0, 90.0]]), "logits") is None
+    assert inference.find_bad_row(np.array([[-5.0, 90.0]]), "logits") is None
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_logits_may_be_anything_finite():
 )
 def test_chance_is_told_from_skill(num_top1, is_expected):
     tally = Tally(100, num_top1, 50, 100, 10.0)
-    assert scoring.is_at_chance(tally, 8) == is_expected
+    assert inference.is_at_chance(tally, 8) == is_expected
 
 
 def test_model_that_cannot_be_wrong_is_not_at_chance():
-    assert not scoring.is_at_chance(Tally(10, 10, 10, 20, 10.0), 2)
+    assert not inference.is_at_chance(Tally(10, 10, 10, 20, 10.0), 2)

@@ -8,11 +8,11 @@ import pytest
 
 from tests import making_curves
 from tests.making_curves import SUBSET_ID, rows
+from transforms.evaluation.by_accuracies import evaluate_accuracies
+from transforms.evaluation.by_curves import evaluate_curves
+from transforms.evaluation.by_predictions import evaluate_predictions
 from transforms.pages.evaluation import make_page
-from transforms.scoring.accuracies import evaluate_accuracies
-from transforms.scoring.curve_scoring import evaluate_curves
-from transforms.scoring.predictions import Predictions
-from transforms.scoring.training_free import evaluate_predictions
+from transforms.predictions.reading import Predictions
 
 NAMES = ("resnet50", "wide & <deep>", "vit", "mobile")
 

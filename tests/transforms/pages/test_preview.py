@@ -3,7 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from transforms.pages import preview
+from transforms.dataset import contact_sheet
 
 
 def draw(color, size=(60, 40), mode="RGB"):
@@ -13,7 +13,7 @@ def draw(color, size=(60, 40), mode="RGB"):
 
 
 def open_sheet(rows):
-    return Image.open(io.BytesIO(preview.contact_sheet(rows))).convert("RGB")
+    return Image.open(io.BytesIO(contact_sheet.contact_sheet(rows))).convert("RGB")
 
 
 @pytest.mark.parametrize("num_groups", [1, 2, 12, 13, 41, 200, 500, 501, 1000])
@@ -24,14 +24,16 @@ def test_sheet_is_bounded(num_groups):
 
 
 def test_fewer_images_are_shown_of_more_groups():
-    shown = [preview.images_per_group_shown(n) for n in (2, 20, 60, 200, 400, 1000)]
+    shown = [
+        contact_sheet.images_per_group_shown(n) for n in (2, 20, 60, 200, 400, 1000)
+    ]
     assert shown == sorted(shown, reverse=True)
     assert shown[-1] >= 3
 
 
 def test_same_rows_are_the_same_bytes():
     rows = [("crane, bird", [draw("red"), draw("blue")]), ("Möwe …", [draw("green")])]
-    assert preview.contact_sheet(rows) == preview.contact_sheet(rows)
+    assert contact_sheet.contact_sheet(rows) == contact_sheet.contact_sheet(rows)
 
 
 def test_groups_run_down_and_images_across():
@@ -46,8 +48,8 @@ def test_groups_run_down_and_images_across():
 
 
 def test_images_beyond_the_room_are_left_out():
-    one = preview.contact_sheet([("group", [draw("red")] * 10)])
-    assert preview.contact_sheet([("group", [draw("red")] * 99)]) == one
+    one = contact_sheet.contact_sheet([("group", [draw("red")] * 10)])
+    assert contact_sheet.contact_sheet([("group", [draw("red")] * 99)]) == one
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])

@@ -5,11 +5,11 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-
 from tests.transforms.scoring.test_study_ranking import score
+
+from transforms.evaluation.study import rank
 from transforms.pages.study import StudyPage, make_page
 from transforms.pages.study_figure import draw_study, make_svg
-from transforms.scoring.study_ranking import rank
 
 
 def make(scores, **changes) -> str:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from transforms.processes import pool, worker
+from transforms import process_worker, processes
 from transforms.records import JobError, UsageError
 
 
@@ -29,7 +29,7 @@ def begin(settings):
 
 @pytest.fixture
 def processes():
-    made = pool.ProcessPool(sys.modules[__name__], {"é": [1]}, 2)
+    made = processes.ProcessPool(sys.modules[__name__], {"é": [1]}, 2)
     with contextlib.closing(made):
         yield made
 
@@ -48,7 +48,7 @@ def _raise(error):
     ],
 )
 def test_every_error_is_an_answer(error, expected, is_traced, capfd):
-    assert json.loads(json.dumps(worker.answer(_raise, error))) == expected
+    assert json.loads(json.dumps(process_worker.answer(_raise, error))) == expected
     assert ("Traceback" in capfd.readouterr().err) == is_traced
 
 
@@ -59,7 +59,9 @@ def test_answers_come_to_who_asked(processes):
 
 
 def test_what_is_printed_is_no_answer(capfd):
-    with contextlib.closing(pool.ProcessPool(sys.modules[__name__], None, 1)) as one:
+    with contextlib.closing(
+        processes.ProcessPool(sys.modules[__name__], None, 1)
+    ) as one:
         assert one.submit(["print", "{}"]).result() == 3
     assert "{}" in capfd.readouterr().err
 
@@ -87,12 +89,12 @@ def test_killed_process_is_an_error(processes):
 
 
 def test_close_ends_what_is_at_work():
-    processes = pool.ProcessPool(sys.modules[__name__], None, 2)
+    processes = processes.ProcessPool(sys.modules[__name__], None, 2)
     pids = [processes.submit(["pid", 0]).result() for _ in range(2)]
     waiting = [processes.submit(["wait", 60]) for _ in range(4)]
     started = time.monotonic()
     processes.close()
-    assert time.monotonic() - started < pool._TIME_TO_STOP_S
+    assert time.monotonic() - started < processes._TIME_TO_STOP_S
     assert all(future.done() for future in waiting)
     for pid in pids:
         with pytest.raises(ProcessLookupError):

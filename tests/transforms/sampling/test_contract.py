@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from transforms import sampling, seeds
-from transforms.selection.arrangement import NEVER, SCOPES, SamplingRequest
+from transforms.sampling.plan import NEVER, SCOPES, SamplingRequest
 
 NUM_IMAGES = 200
 

@@ -6,13 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.records import UsageError
-from transforms.sampling import difficulty
-from transforms.sampling.difficulty import Options
-from transforms.selection.arrangement import (
-    NEVER,
-    MissingScoresError,
-    SamplingRequest,
-)
+from transforms.sampling.methods import difficulty
+from transforms.sampling.methods.difficulty import Options
+from transforms.sampling.plan import NEVER, MissingScoresError, SamplingRequest
 
 SCORES = st.lists(
     st.floats(0, 1, width=32, allow_subnormal=False), min_size=1, max_size=60

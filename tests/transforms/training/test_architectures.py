@@ -3,8 +3,9 @@ import inspect
 import numpy as np
 import pytest
 
-from transforms.models.tensorflow_start import import_tensorflow
-from transforms.training import architectures, model_file
+from transforms.models.loaders.tensorflow_start import import_tensorflow
+from transforms.training import architectures
+from transforms.training import results as training_results
 from transforms.training.architectures import APPLICATIONS, SMALL
 
 
@@ -86,7 +87,7 @@ def test_equal_models_are_equal_files(keras, tmp_path):
         keras.backend.clear_session()
         keras.utils.set_random_seed(0)
         model = architectures.build("mixer", 16, 5, policy="float32")
-        model_file.write(model, str(tmp_path / f"{name}.keras"))
+        training_results.write(model, str(tmp_path / f"{name}.keras"))
     first, second = (tmp_path / f"{name}.keras" for name in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
     assert sorted(tmp_path.iterdir()) == [first, second]

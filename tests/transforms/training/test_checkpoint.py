@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from transforms.records import JobError
-from transforms.tables.curves import CurveRow
 from transforms.training import checkpoint
-from transforms.training.checkpoint import Reached
+from transforms.training.checkpoint import Progress
+from transforms.training.curves import CurveRow
 
 ROW = CurveRow("small", "id", "linear", 0, 0.1, 1, 12, 10, 2, 1 / 3, 0.25)
 
@@ -14,7 +14,7 @@ def test_what_is_written_is_read(tmp_path):
     state.append(np.array(7, np.int64))
     path = checkpoint.path_of(str(tmp_path), 1)
     outputs = np.ones((2, 3), np.float32)
-    checkpoint.write(path, Reached(rows=(ROW,), state=state, outputs=outputs))
+    checkpoint.write(path, Progress(rows=(ROW,), state=state, outputs=outputs))
     found = checkpoint.read(path)
     assert found.rows == (ROW,)
     assert np.array_equal(found.outputs, outputs)
@@ -31,7 +31,7 @@ def test_nothing_is_read_before_an_epoch_has_ended(tmp_path):
 
 def test_a_broken_file_is_an_error_with_its_remedy(tmp_path):
     path = checkpoint.path_of(str(tmp_path), 0)
-    checkpoint.write(path, Reached(rows=(ROW,), state=[], outputs=np.ones((2, 3))))
+    checkpoint.write(path, Progress(rows=(ROW,), state=[], outputs=np.ones((2, 3))))
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(JobError, match=r"is broken .*; remove its folder"):
         checkpoint.read(path)

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from tests import making
-from transforms import examples
-from transforms.models.tensorflow_start import import_tensorflow
+from transforms.archives import tfrecords
+from transforms.models.loaders.tensorflow_start import import_tensorflow
 from transforms.records import JobError, Record
+from transforms.training.data import Feed, InputPipeline
 
 import_tensorflow()
 
-from transforms.training.input_pipeline import Feed, InputPipeline  # noqa: E402
 
 NUM_IMAGES, NUM_CLASSES = 23, 4
 SIZES = [(40 + 3 * n, 60 - n) for n in range(NUM_IMAGES)]
@@ -19,7 +19,7 @@ def feed(tmp_path_factory) -> Feed:
     """Two shards of pictures of many sizes."""
     folder = tmp_path_factory.mktemp("shards")
     records = [
-        examples.encode_record(
+        tfrecords.encode_record(
             Record(
                 key=f"n02088364_{n}",
                 image=making.jpeg_bytes(n, size=size),
@@ -32,7 +32,7 @@ def feed(tmp_path_factory) -> Feed:
     ]
     shards = (folder / "a", folder / "b")
     for number, shard in enumerate(shards):
-        shard.write_bytes(b"".join(map(examples.frame, records[number::2])))
+        shard.write_bytes(b"".join(map(tfrecords.frame, records[number::2])))
     return Feed(
         files=[str(shard) for shard in shards],
         sizes=np.array(SIZES),

@@ -2,26 +2,26 @@ import numpy as np
 import pytest
 
 from transforms.records import JobError
-from transforms.tables.curves import CurveRow, to_csv
-from transforms.training import outcome
-from transforms.training.checkpoint import Reached
+from transforms.training import results as training_results
+from transforms.training.checkpoint import Progress
+from transforms.training.curves import CurveRow, to_csv
 
 OUTPUTS = np.array([[0.6, 0.4], [0.2, 0.8]], np.float32)
 
 
-def _reached(rate: float, accuracy: float, outputs: np.ndarray = OUTPUTS) -> Reached:
+def _reached(rate: float, accuracy: float, outputs: np.ndarray = OUTPUTS) -> Progress:
     row = CurveRow("small", "id", "linear", 0, rate, 1, 1, 10, 2, accuracy, 0.25)
-    return Reached(rows=(row,), state=[], outputs=outputs)
+    return Progress(rows=(row,), state=[], outputs=outputs)
 
 
 def test_the_first_of_equally_good_rates_is_chosen():
     runs = [_reached(0.3, 0.4), _reached(0.1, 0.5), _reached(0.2, 0.5)]
-    assert outcome.choose_best(runs) is runs[1]
+    assert training_results.choose_best(runs) is runs[1]
 
 
 def test_a_model_that_diverged_everywhere_is_an_error():
     with pytest.raises(JobError, match="linear diverged at every learning rate"):
-        outcome.choose_best([_reached(9, 0.0, np.full((2, 2), np.nan))])
+        training_results.choose_best([_reached(9, 0.0, np.full((2, 2), np.nan))])
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,9 @@ def test_a_model_that_diverged_everywhere_is_an_error():
     ids=["right", "half", "equal", "no number"],
 )
 def test_accuracy_counts_the_likeliest(outputs, accuracy):
-    found = outcome.find_accuracy(np.array(outputs, np.float32), np.array([0, 1]))
+    found = training_results.find_accuracy(
+        np.array(outputs, np.float32), np.array([0, 1])
+    )
     assert found == accuracy
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests import making
 from transforms import formats
 from transforms.verification import opening, readers
-from transforms.verification.opened import OpenedDataset
+from transforms.verification.dataset import DatasetFiles
 
 PICTURES = {
     "folders/train/000_a/n01_1.JPEG": b"one",
@@ -70,9 +70,9 @@ def test_process_writes_names_and_then_a_line_an_image(folders):
     ]
 
 
-def open_dataset(root: Path) -> OpenedDataset:
+def open_dataset(root: Path) -> DatasetFiles:
     """Open what has no more than a reader's process is told."""
-    dataset = OpenedDataset(str(root))
+    dataset = DatasetFiles(str(root))
     dataset.splits = ("train",)
     dataset.manifest = pa.table({"key": ["n01_1", "n02_1"]})
     return dataset

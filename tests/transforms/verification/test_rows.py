@@ -3,8 +3,8 @@
 import pytest
 
 from transforms.records import DataError
-from transforms.verification import rows
-from transforms.verification.rows import Problems, Row
+from transforms.verification import results as check_results
+from transforms.verification.results import Problems, Row
 
 
 def yield_then(*problems: str, error: Exception | None = None) -> Problems:
@@ -15,20 +15,24 @@ def yield_then(*problems: str, error: Exception | None = None) -> Problems:
 
 
 def test_check_without_problems_is_ok():
-    row = rows.run("name", yield_then)
-    assert row == Row("name", rows.OK, "what was seen")
+    row = check_results.run("name", yield_then)
+    assert row == Row("name", check_results.OK, "what was seen")
 
 
 def test_problems_are_counted_and_five_are_shown():
-    row = rows.run("name", lambda: yield_then(*"abcdefg"))
-    assert row == Row("name", rows.MISMATCH, "7 found; what was seen", tuple("abcde"))
+    row = check_results.run("name", lambda: yield_then(*"abcdefg"))
+    assert row == Row(
+        "name", check_results.MISMATCH, "7 found; what was seen", tuple("abcde")
+    )
 
 
 def test_warning_stays_a_warning_unless_a_file_is_unreadable():
-    found = rows.WARNING
-    assert rows.run("", lambda: yield_then("a"), found=found).result == found
-    broken = rows.run("", lambda: yield_then("a", error=DataError("x")), found=found)
-    assert broken.result == rows.MISMATCH
+    found = check_results.WARNING
+    assert check_results.run("", lambda: yield_then("a"), found=found).result == found
+    broken = check_results.run(
+        "", lambda: yield_then("a", error=DataError("x")), found=found
+    )
+    assert broken.result == check_results.MISMATCH
 
 
 @pytest.mark.parametrize(
@@ -41,20 +45,20 @@ def test_warning_stays_a_warning_unless_a_file_is_unreadable():
     ids=["missing file", "missing key", "two lines"],
 )
 def test_what_damage_raises_is_one_line(error, text):
-    row = rows.run("", lambda: yield_then(*"abcdef", error=error))
+    row = check_results.run("", lambda: yield_then(*"abcdef", error=error))
     assert row.examples == (*"abcd", text)
     assert row.detail == "7 found; could not go on"
 
 
 def test_fault_of_ours_is_raised():
     with pytest.raises(NotImplementedError):
-        rows.run("", lambda: yield_then(error=NotImplementedError()))
+        check_results.run("", lambda: yield_then(error=NotImplementedError()))
 
 
 def test_table_is_aligned():
-    table = rows.format_table([
-        Row("keys", rows.OK, "60 written"),
-        Row("counts", rows.MISMATCH, "1 found", ("totals differ",)),
+    table = check_results.format_table([
+        Row("keys", check_results.OK, "60 written"),
+        Row("counts", check_results.MISMATCH, "1 found", ("totals differ",)),
     ])
     assert table.splitlines()[2:] == [
         "keys   | ok       | 60 written",

@@ -1,0 +1,148 @@
+"""A study's plan → its steps run in order, and its results after every recipe."""
+
+import sys
+from pathlib import Path
+
+from pipelines.studying import plan as study_plan
+from pipelines.studying import results
+from pipelines.studying.plan import Plan, SkippedRecipe, say_time
+from pipelines.studying.recipes import Recipe
+from pipelines.studying.steps import RefusedError, Runner, Step
+from transforms.evaluation import study as study_ranking
+from transforms.evaluation.study import Ranked
+from transforms.records import JobError, UsageError
+
+
+def run_study(plan: Plan, runner: Runner) -> None:
+    """Run all steps that are not finished, and write the results.
+
+    Raises:
+      UsageError: a step found something to mend.
+      JobError: a step failed, or no recipe could be judged.
+    """
+    worker = _Worker(plan, runner)
+    for step in plan.list_shared_steps():
+        worker.run(step)
+    for recipe in plan.recipes:
+        worker.run_recipe(recipe)
+    ranked = worker.write_results()
+    for left in worker.left_out:
+        sys.stderr.write(f"left out: {left.name}: {left.reason}\n")
+    if not ranked:
+        raise JobError("no recipe could be judged; see above why each was left out")
+    for one in ranked:
+        sys.stderr.write(f"{one.rank}. {_say(one)}\n")
+    sys.stderr.write(f"{study_ranking.describe_best(ranked)}\n")
+
+
+def _say(one: Ranked) -> str:
+    score = one.score
+    tau = "undefined" if score.tau is None else f"{score.tau:.3f}"
+    interval = score.tau_interval
+    between = f" ({interval.low:.2f} to {interval.high:.2f})" if interval else ""
+    tie = ", a tie with the best" if one.is_tied else ""
+    return f"{score.name}: tau-b {tau}{between}, {score.verdict}{tie}"
+
+
+class _Worker:
+    """Runs steps and keeps account of them."""
+
+    def __init__(self, plan: Plan, runner: Runner) -> None:
+        self.left_out = list(plan.left_out)
+        self._plan = plan
+        self._runner = runner
+        self._total = len(plan.list_shared_steps()) + sum(
+            len(self._list_steps(recipe)) for recipe in plan.recipes
+        )
+        self._number = 0
+
+    def _list_steps(self, recipe: Recipe) -> list[Step]:
+        return [
+            *self._plan.steps.list_recipe(recipe, self._plan.subset),
+            self._list_evaluation(recipe),
+        ]
+
+    def _list_evaluation(self, recipe: Recipe) -> Step:
+        plan = self._plan
+        return plan.steps.list_evaluation(recipe, plan.full, plan.options.seed)
+
+    def run(self, step: Step) -> None:
+        """Run a step that the study cannot go on without.
+
+        Raises: UsageError, JobError: it was refused, or failed.
+        """
+        try:
+            self._run(step)
+        except RefusedError as error:
+            lines = str(error).splitlines()
+            raise UsageError(
+                "\n".join(f"{step.name}: {line}" for line in lines)
+            ) from error
+
+    def _run(self, step: Step) -> None:
+        self._number += 1
+        if self._runner.is_finished(step):
+            return
+        sys.stderr.write(f"step {self._number} of {self._total}: {step.name}\n")
+        self._runner.run(step)
+        if step.job == "train":
+            sys.stderr.write(f"{say_time(self._plan.list_looped())}\n")
+
+    def run_recipe(self, recipe: Recipe) -> None:
+        """Build, train and judge; a recipe that cannot be is left out with a reason."""
+        build, *trainings, evaluation = self._list_steps(recipe)
+        if all(map(self._runner.is_finished, (build, *trainings, evaluation))):
+            self._number += 2 + len(trainings)
+            return
+        try:
+            self._run(build)
+        except RefusedError as error:
+            if self._is_in_the_way(recipe):
+                raise UsageError(f"{build.name}: {error}") from error
+            self._leave_out(recipe, error)
+            self._number += 1 + len(trainings)
+            return
+        for step in trainings:
+            self.run(step)
+        try:
+            self._run(evaluation)
+        except RefusedError as error:
+            self._leave_out(recipe, error)
+        self.write_results()
+
+    def _is_in_the_way(self, recipe: Recipe) -> bool:
+        """Tell whether another dataset lies where this one is to be."""
+        target = Path(self._plan.places.dataset(recipe.name))
+        return any(
+            place.exists()
+            for place in (target, target.with_name(f".{target.name}.partial"))
+        )
+
+    def _leave_out(self, recipe: Recipe, error: RefusedError) -> None:
+        reason = study_plan.say_problems(str(error).splitlines())
+        self.left_out.append(SkippedRecipe(recipe.name, reason))
+
+    def write_results(self) -> list[Ranked]:
+        """Write what is known so far; returns the recipes in order."""
+        plan = self._plan
+        left_out = {one.name for one in self.left_out}
+        evaluated = [
+            recipe
+            for recipe in plan.recipes
+            if self._runner.is_finished(self._list_evaluation(recipe))
+        ]
+        done = {recipe.name for recipe in evaluated}
+        return results.write_results(
+            plan.places,
+            results.Outcome(
+                evaluated=evaluated,
+                left_out=self.left_out,
+                waiting=[
+                    recipe.name
+                    for recipe in plan.recipes
+                    if recipe.name not in done | left_out
+                ],
+                full=plan.full,
+                subset=plan.subset,
+            ),
+        )

@@ -1,0 +1,34 @@
+"""Beam's options → how a worker's process reaches stores.
+
+Beam imports this module on every worker of an engine before it takes any work, since
+`storing.settle` names it in --beam_plugins. Processes on the launcher's own machine,
+which get no options of Beam's, inherit the settings.
+"""
+
+import dataclasses
+import json
+from argparse import ArgumentParser
+
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.value_provider import RuntimeValueProvider
+
+from transforms.storage.clients import StoreSettings, configure
+
+_NAME = "bucket_settings"
+
+
+class BucketOptions(PipelineOptions):
+    """Makes the option known to Beam, which drops what it does not know."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: ArgumentParser) -> None:
+        parser.add_argument(f"--{_NAME}", help="set by --store_*")
+
+
+def to_flag(settings: StoreSettings) -> str:
+    """Make the flag that carries settings to workers."""
+    return f"--{_NAME}={json.dumps(dataclasses.asdict(settings))}"
+
+
+if told := RuntimeValueProvider.get_value(_NAME, str, ""):
+    configure(StoreSettings(**json.loads(told)))

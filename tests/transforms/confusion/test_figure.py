@@ -1,0 +1,53 @@
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.transforms.confusion.test_confusion_matrix import CONFUSION, WNIDS
+
+from transforms.confusion import figure as confusion_figure
+from transforms.confusion.matrix import Confusion
+from transforms.labels.classes import load_classes
+
+
+def test_pairs_come_strongest_first():
+    pairs = confusion_figure.find_pairs(CONFUSION)
+    assert [(p.name_a, p.name_b, p.num_images) for p in pairs] == [
+        ("tench", "goldfish", 5),
+        ("tench", "hen", 4),
+        ("tench", "great white shark", 1),
+    ]
+    assert confusion_figure.find_pairs(CONFUSION, 1) == pairs[:1]
+
+
+def test_table_of_pairs():
+    lines = confusion_figure.to_csv(confusion_figure.find_pairs(CONFUSION)).decode()
+    assert lines.splitlines()[:2] == [
+        "wnid_a,name_a,wnid_b,name_b,rate,count",
+        "n01440764,tench,n01443537,goldfish,0.25,5",
+    ]
+
+
+def test_picture_is_the_same_at_any_time():
+    pairs = confusion_figure.find_pairs(CONFUSION)
+    data = confusion_figure.draw(CONFUSION, pairs)
+    assert data == confusion_figure.draw(CONFUSION, pairs)
+    assert Image.open(io.BytesIO(data)).size == (2040, 1320)
+
+
+def test_a_model_without_errors_can_be_drawn():
+    perfect = Confusion(np.diag([5.0] * 4), WNIDS, np.array([5] * 4))
+    assert confusion_figure.draw(perfect, confusion_figure.find_pairs(perfect))
+
+
+@pytest.mark.parametrize("size", [2, 20, 120, 121], ids=str)
+def test_every_class_is_named_where_there_is_room(size):
+    wnids = [info.wnid for info in load_classes()[:size]]
+    shared = Confusion(np.full((size, size), 0.25), tuple(wnids), np.full(size, size))
+    other = dataclasses.replace(shared, wnids=("n00000001", *wnids[1:]))
+    wnids[1] = "n00000001"
+    second = dataclasses.replace(shared, wnids=tuple(wnids))
+    plain = confusion_figure.draw(shared, [])
+    assert confusion_figure.draw(other, []) != plain  # named at any size
+    assert (confusion_figure.draw(second, []) != plain) == (size <= 120)

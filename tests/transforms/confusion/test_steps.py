@@ -1,0 +1,79 @@
+"""The sum of tallies: the same in any order and on any number of workers."""
+
+import functools
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.testing import test_pipeline
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import making_predictions
+from transforms.confusion import counts as confusion_counts
+from transforms.confusion.counts import ConfusionCounts, CountPlan
+from transforms.confusion.steps import CountPredictions, SumCounts, WriteCounts
+from transforms.labels.classes import load_classes
+from transforms.predictions import table as predictions_table
+
+SIZE = 3
+WNIDS = [info.wnid for info in load_classes()[:SIZE]]
+
+
+def _tally(number):
+    rng = np.random.default_rng(number)
+    cells = rng.integers(0, 2**53, (2, SIZE, SIZE))
+    return ConfusionCounts(cells, rng.integers(0, 99, (2, SIZE)), number)
+
+
+def _contents(tally):
+    return tally.to_bytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 99), max_size=8), st.integers(0, 8), st.randoms())
+def test_merging_is_folding_in_any_order(numbers, cut, random):
+    add_up = SumCounts(SIZE)
+
+    def fold(chosen):
+        tallies = [_tally(number) for number in chosen]
+        start = add_up.create_accumulator()
+        return functools.reduce(add_up.add_input, tallies, start)
+
+    expected = _contents(add_up.extract_output(fold(numbers)))
+    mixed = random.sample(numbers, len(numbers))
+    parts = [fold(mixed[:cut]), add_up.create_accumulator(), fold(mixed[cut:])]
+    merged = add_up.merge_accumulators(parts)
+    assert _contents(add_up.extract_output(merged)) == expected
+
+
+@pytest.fixture
+def surveyed(tmp_path, monkeypatch):
+    monkeypatch.setattr(predictions_table, "ROWS_IN_GROUP", 7)
+    model = making_predictions.scored(WNIDS)
+    keys = [f"k{number}" for number in range(40)]
+    softmax = np.random.default_rng(0).dirichlet(np.ones(SIZE), 40)
+    wnids = [WNIDS[number % SIZE] for number in range(40)]
+    rows = making_predictions.rows(model, keys, wnids, softmax, keep=True)
+    path = making_predictions.write(tmp_path / "p.parquet", [model], rows)
+    return confusion_counts.survey([path], seed=0)
+
+
+@pytest.mark.parametrize("is_soft", [False, True], ids=["hard", "soft"])
+def test_the_step_writes_the_sum_of_all_pieces(surveyed, tmp_path, is_soft):
+    plan = CountPlan(surveyed.wnids, surveyed.cutoffs, 0, is_soft)
+    output = str(tmp_path / "tally.npz")
+    with test_pipeline.TestPipeline() as root:
+        _ = (
+            root
+            | beam.Create(list(surveyed.pieces))
+            | CountPredictions(plan)
+            | WriteCounts(output)
+        )
+    expected = ConfusionCounts.empty(SIZE)
+    for piece in reversed(surveyed.pieces):
+        expected.add(confusion_counts.count(piece, plan))
+    assert len(surveyed.pieces) == 6
+    assert expected.num_images.sum() == 40
+    assert Path(output).read_bytes() == _contents(expected)

@@ -1,0 +1,145 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import making_curves
+from tests.making_curves import SUBSET_ID, rows
+from transforms.evaluation.by_accuracies import evaluate_accuracies
+from transforms.evaluation.by_curves import evaluate_curves
+from transforms.evaluation.by_predictions import evaluate_predictions
+from transforms.evaluation.report import VERSION, make_report, summarize
+from transforms.predictions.reading import Predictions
+
+CURVES = {"a": [0.1, 0.9], "b": [0.2, 0.8], "c": [0.3, 0.7], "d": [0.4, 0.6]}
+
+
+@pytest.fixture
+def by_curves(tmp_path):
+    full = (
+        rows(CURVES) + rows(CURVES, seed=1) + rows({"a": [0.1, 0.3]}, learning_rate=9)
+    )
+    small = rows(CURVES, subset_id=SUBSET_ID, train_images=10)
+    return evaluate_curves(
+        [making_curves.write(tmp_path / "full.csv", full)],
+        [making_curves.write(tmp_path / "subset.csv", small)],
+    )
+
+
+def test_curves_are_reported_with_all_runs(by_curves):
+    report = json.loads(make_report(by_curves, seed=4))
+    assert (report["version"], report["kind"], report["seed"]) == (VERSION, "curves", 4)
+    full, (subset,) = report["full"], report["subsets"]
+    assert (full["epochs"], full["train_images"], full["num_decided"]) == (2, 1000, 6)
+    assert full["clear_epoch"] == subset["clear_epoch"] == 2
+    assert (full["images_looped"], subset["images_looped"]) == (2000, 20)
+    assert subset["gain"] == 100
+    assert subset["verdict"]["value"] == "has value"
+    assert subset["verdict"]["text"].startswith("has value: it keeps the order of all")
+    assert full["seed_standard_deviation"] == 0
+    assert subset["seed_standard_deviation"] is None
+    assert full["pairs_compared_by"] == "accuracies"
+    best, *_ = full["models"]
+    assert (best["model"], best["rank"], best["curve"]) == ("a", 1, [0.1, 0.9])
+    used = [(r["seed"], r["learning_rate"], r["is_used"]) for r in best["runs"]]
+    assert used == [(0, 0.1, True), (1, 0.1, True), (0, 9.0, False)]
+    assert subset["pairs"]["contrary"] == []
+
+
+def list_keys(value):
+    if isinstance(value, dict):
+        yield from value
+    for part in value.values() if isinstance(value, dict) else value:
+        if isinstance(part, dict | list):
+            yield from list_keys(part)
+
+
+@pytest.fixture
+def by_predictions():
+    truth = np.arange(1000) % 10
+    models = []
+    for name, every in (("a", 50), ("b", 7), ("c", 3)):
+        first = truth.copy()
+        first[::every] += 1
+        top5 = np.stack([first, *(first + n for n in (2, 3, 4, 5))], axis=1)
+        models.append(Predictions(name, top5, truth))
+    some = np.where(np.arange(1000) < 8, np.arange(1000) // 2, -1)
+    return evaluate_predictions(models, {"some": some})
+
+
+@pytest.fixture
+def by_accuracies(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("model,one,two\na,1,3\nb,2,2\nc,3,1\n")
+    return evaluate_accuracies([str(path)], columns=["one", "two"])
+
+
+def test_every_key_is_described(by_curves, by_predictions, by_accuracies):
+    described = Path(__file__).parents[3].joinpath("docs/report_schema.md").read_text()
+    for found in (by_curves, by_predictions, by_accuracies):
+        report = json.loads(make_report(found, seed=0))
+        missing = {k for k in list_keys(report) if f"{k}`" not in described}
+        assert not missing
+
+
+def test_predictions_are_reported_by_grouping(by_predictions):
+    found = by_predictions
+    report = json.loads(make_report(found, seed=0))
+    assert report["kind"] == "predictions"
+    assert report["full"]["num_images"] == 1000
+    assert [g["answers"] for g in report["groupings"]] == ["all classes", "own classes"]
+    one = report["groupings"][0]
+    assert one["shape"]["num_groups"] == 4
+    assert one["num_images"] == 800
+    assert one["models"][0]["num_right"] <= 800
+    assert [n["share_of_pairs"] for n in one["validation_images_needed"]] == [
+        0.5, 0.8, 0.9, 0.95,
+    ]  # fmt: skip
+    lines = list(summarize(found))
+    assert any(line.startswith("some, own classes: tau-b") for line in lines)
+    assert any("of 800 images undecided" in line for line in lines)
+
+
+def test_accuracies_are_reported_with_their_columns(by_accuracies):
+    report = json.loads(make_report(by_accuracies, seed=0))
+    assert report["columns"] == ["one", "two"]
+    assert report["ranks"]["tau"] == -1
+    assert report["models"][0] == {
+        "model": "a", "full": 1, "subset": 3, "full_rank": 3, "subset_rank": 1,
+    }  # fmt: skip
+
+
+def test_what_is_not_defined_is_null_and_never_nan(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("model,one,two\na,1,3\nb,1,2\nc,1,1\n")
+    found = evaluate_accuracies([str(path)], columns=["one", "two"])
+    data = make_report(found, seed=0)
+    assert json.loads(data)["ranks"]["tau"] is None
+    assert b"NaN" not in data
+    (line,) = summarize(found)
+    assert "all models tie on a set" in line
+
+
+def test_numbers_have_six_digits(by_curves):
+    text = make_report(by_curves, seed=0).decode()
+    numbers = [word.strip(",") for word in text.split() if word[:2] == "0."]
+    assert numbers
+    assert max(len(number) for number in numbers) <= 8
+
+
+def test_the_summary_says_the_verdict(by_curves):
+    first, second = summarize(by_curves)
+    assert first.startswith("small aaaaaaaa has value: it keeps")
+    assert second == (
+        "small aaaaaaaa: tau-b 1.0000 (in every resample of these models), "
+        "Spearman 1.0000"
+    )
+
+
+def test_equal_models_share_a_rank(tmp_path):
+    lines = ["model,top1,mAP", "a,70,1", "b,80,2", "c,70,3", "d,60,4"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    found = evaluate_accuracies([str(tmp_path / "table.csv")], columns=["top1", "mAP"])
+    models = json.loads(make_report(found, seed=0))["models"]
+    assert [model["full_rank"] for model in models] == [2, 1, 2, 4]

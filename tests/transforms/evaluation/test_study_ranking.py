@@ -1,0 +1,169 @@
+import dataclasses
+
+import pytest
+
+from transforms.evaluation import study as study_ranking
+from transforms.evaluation.ranking import Interval
+from transforms.evaluation.study import RecipeScore, describe_best, rank
+from transforms.records import UsageError
+
+REPORT = {
+    "warnings": ["few models"],
+    "full": {"images_looped": 9000},
+    "subsets": [
+        {
+            "train_images": 300,
+            "validation_images": 50,
+            "epochs": 4,
+            "images_looped": 600,
+            "gain": 15.0,
+            "verdict": {"value": "has value", "text": "has value: it keeps all."},
+            "ranks": {
+                "num_models": 8,
+                "tau": 0.8,
+                "tau_interval": [0.5, 1.0],
+                "spearman": 0.9,
+                "regret": 0.01,
+            },
+            "pairs": {"resolving_power": 0.7, "sign_agreement": 0.95},
+        }
+    ],
+}
+
+
+def score(name, tau, interval=None, looped=1000) -> RecipeScore:
+    made = read(REPORT, name)
+    if interval is not None:
+        interval = Interval(*interval)
+    return dataclasses.replace(
+        made, tau=tau, tau_interval=interval, looped_subset=looped
+    )
+
+
+def read(report, name="small") -> RecipeScore:
+    return study_ranking.read_report(
+        report,
+        name=name,
+        flags={"grouping": "wordnet"},
+        num_groups=3,
+        images_per_group=100,
+    )
+
+
+def names(scores) -> list[str]:
+    return [one.score.name for one in rank(scores)]
+
+
+def test_the_highest_tau_is_first_and_an_undefined_one_last():
+    scores = [score("none", None), score("low", -0.2), score("high", 0.9)]
+    assert names(scores) == ["high", "low", "none"]
+    assert [one.rank for one in rank(scores)] == [1, 2, 3]
+
+
+def test_of_equal_taus_fewer_images_looped_are_better_and_never_clear_is_worst():
+    scores = [
+        score("never", 0.5, looped=None),
+        score("slow", 0.5, looped=900),
+        score("fast", 0.5, looped=100),
+    ]
+    assert names(scores) == ["fast", "slow", "never"]
+    assert names([score("b", 0.5), score("a", 0.5)]) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("other", "is_tied"),
+    [
+        pytest.param(score("other", 0.5, (0.1, 0.69)), False, id="below the best's"),
+        pytest.param(score("other", 0.5, (0.1, 0.7)), True, id="touches the best's"),
+        pytest.param(score("other", 0.5), True, id="has no interval"),
+        pytest.param(score("other", None), False, id="has no tau"),
+    ],
+)
+def test_ties_with_the_best_are_overlapping_intervals(other, is_tied):
+    best, second = rank([other, score("best", 0.9, (0.7, 1.0))])
+    assert best.score.name == "best"
+    assert not best.is_tied
+    assert second.is_tied == is_tied
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        pytest.param([], "No recipe could be evaluated.", id="nothing"),
+        pytest.param([score("a", None)], "No recipe can be ranked", id="no tau"),
+        pytest.param([score("a", 0.9)], "a keeps the order", id="alone"),
+        pytest.param(
+            [score("a", 0.9, (0.8, 1)), score("b", 0.1, (0, 0.2))],
+            "its interval is clear of all others.",
+            id="clear",
+        ),
+        pytest.param(
+            [score("a", 0.9, (0.8, 1)), score("b", 0.85, (0.7, 1))],
+            "but b cannot be told from it",
+            id="one tie",
+        ),
+        pytest.param(
+            [
+                score(n, t, (0.8, 1))
+                for n, t in zip("abc", (0.9, 0.8, 0.8), strict=True)
+            ],
+            "but none of the others can be told from it",
+            id="all tie",
+        ),
+        pytest.param(
+            [*(score(name, 0.9, (0.8, 1)) for name in "abc"), score("d", 0, (0, 0.1))],
+            "but 2 of the 3 others cannot be told from it",
+            id="some tie",
+        ),
+    ],
+)
+def test_the_sentence_says_who_is_best_and_who_ties(scores, said):
+    assert said in describe_best(rank(scores))
+
+
+def test_a_report_is_read():
+    found = read(REPORT)
+    assert found.tau_interval == (0.5, 1.0)
+    assert (found.looped_full, found.looped_subset, found.trained_on) == (
+        9000,
+        600,
+        1200,
+    )
+    assert found.warnings == ("few models",)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [{}, {**REPORT, "subsets": []}, {**REPORT, "subsets": [{}]}, {"subsets": None}],
+    ids=["empty", "no subset", "empty subset", "null"],
+)
+def test_another_report_is_refused(report):
+    with pytest.raises(UsageError, match="evaluation of small cannot be read"):
+        read(report)
+
+
+@pytest.mark.parametrize(("num_models", "is_tied"), [(4, True), (8, False)])
+def test_few_models_that_all_keep_their_order_prove_nothing(num_models, is_tied):
+    best, other = (
+        dataclasses.replace(made, num_models=num_models)
+        for made in (score("best", 1.0, (1.0, 1.0)), score("other", 0.3, (-0.2, 0.9)))
+    )
+    assert rank([best, other])[1].is_tied == is_tied
+
+
+def test_only_recipes_that_have_a_tau_are_cleared_of():
+    ranked = rank([score("best", 0.5, (0.4, 0.6)), score("none", None)])
+    assert describe_best(ranked) == (
+        "best keeps the order of the models best (τ-b 0.500)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("looped", "expected"),
+    [(9000, "; on a it is clear after the fewest"), (None, "; on none it gets")],
+)
+def test_recipes_that_do_alike_are_not_called_better(looped, expected):
+    ranked = rank([score(n, 0.5, (0.2, 0.9), looped=looped) for n in "ab"])
+    said = describe_best(ranked)
+    assert "All recipes keep the order of the models alike (τ-b 0.500)" in said
+    assert expected in said

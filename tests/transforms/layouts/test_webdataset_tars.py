@@ -1,0 +1,144 @@
+import json
+import tarfile
+
+import pytest
+
+from tests import making
+from transforms.layouts import webdataset_tars as layout
+from transforms.records import SkippedFile, UsageError
+
+KEY = "n01440764_1"
+SAMPLE = {f"{KEY}.jpg": b"x", f"{KEY}.cls": b"0"}
+SHARD = "imagenet1k-train-0000.tar"
+
+
+def read(path):
+    found = layout.find(str(path))
+    return [image for piece in found.pieces for image in layout.read(piece)]
+
+
+def write(folder, members, name=SHARD):
+    making.write_tar(folder / name, members)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("imagenet1k-train-0000.tar", "train"),
+        ("imagenet1k-validation-00.tar", "validation"),
+        ("imagenet_val_000000.tar", "validation"),
+        ("train-000.tar", "train"),
+        ("val0.tar", "validation"),
+        ("small-fold_a-00000-of-00001.tar", "train"),
+        ("train/00000.tar", "train"),
+        ("val/imagenet-00000.tar", "validation"),
+        ("validation/small-validation-00000-of-00001.tar", "validation"),
+    ],
+)
+def test_split_is_told_by_file_or_folder(tmp_path, name, split):
+    (ref,) = read(write(tmp_path, SAMPLE, name))
+    assert (ref.key, ref.split, ref.wnid, ref.uri) == (KEY, split, "n01440764", name)
+
+
+def test_one_split_folder_alone(tmp_path):
+    (tmp_path / "val").mkdir()
+    (ref,) = read(write(tmp_path / "val", SAMPLE, "00000.tar"))
+    assert ref.split == "validation"
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("n01440764.tar", {f"{KEY}.JPEG": b"x"}),
+        ("train/n01440764.tar", {f"{KEY}.JPEG": b"x"}),
+        ("ILSVRC2012_img_train.tar", {"n01440764.tar": b""}),
+        ("train-0.tar", {f"{KEY}.JPEG": b"x"}),
+        ("other.tar", SAMPLE),
+        ("test/00000.tar", SAMPLE),
+    ],
+    ids=["class", "class in train", "official", "no labels", "no split", "test"],
+)
+def test_other_archives_are_left_to_others(tmp_path, name, members):
+    assert layout.find(str(write(tmp_path, members, name))) is None
+
+
+@pytest.mark.parametrize(
+    ("members", "key", "wnid"),
+    [
+        ({"a.cls": b"1\n", "a.JPG": b"x"}, "a", "n01443537"),
+        ({f"d/{KEY}.jpg": b"x", f"d/{KEY}.json": b'{"label": 9}'}, KEY, "n01440764"),
+        ({f"{KEY}_n01440764.jpeg": b"x", f"{KEY}_n01440764.cls": b"0"}, KEY, KEY[:9]),
+        # Our own: the label is a group's.
+        (
+            {**SAMPLE, f"{KEY}.cls": b"7", f"{KEY}.json": b'{"wnid": "n01440764"}'},
+            KEY,
+            "n01440764",
+        ),
+    ],
+    ids=["by label", "by name", "class behind", "by wnid"],
+)
+def test_class_is_found(tmp_path, members, key, wnid):
+    (ref,) = read(write(tmp_path, members))
+    assert (ref.key, ref.wnid) == (key, wnid)
+
+
+@pytest.mark.parametrize(
+    ("label", "problem"),
+    [
+        ({"cls": b"1"}, "label 1 is n01443537, and its name says n01440764"),
+        ({"cls": b"1000"}, "the label is '1000'"),
+        ({"cls": b"fish"}, "its label cannot be read"),
+        ({"cls": b"0" * 99}, "99 bytes are too many"),
+        ({"json": b"{"}, "its label cannot be read"),
+        ({"json": b'{"wnid": "n01443537"}'}, "it is n01443537, and its name says"),
+        ({"json": b'{"wnid": 5}'}, "the label is '5', neither a wnid"),
+        ({"json": b"[" * 100_000}, "its label cannot be read"),
+    ],
+    ids=["conflict", "range", "text", "long", "json", "two wnids", "no wnid", "deep"],
+)
+def test_bad_label_is_an_error_with_its_place(tmp_path, label, problem):
+    members = {f"{KEY}.jpg": b"x"} | {f"{KEY}.{s}": data for s, data in label.items()}
+    write(tmp_path, members)
+    with pytest.raises(UsageError, match=rf"0000\.tar: {KEY}: .*{problem}"):
+        read(tmp_path)
+
+
+def test_image_without_any_label_is_an_error(tmp_path):
+    write(tmp_path, {**SAMPLE, "a.jpg": b"x"})
+    with pytest.raises(UsageError, match="a: neither a label nor the name tells"):
+        read(tmp_path)
+
+
+def test_what_is_no_image_is_a_stray(tmp_path):
+    members = {**SAMPLE, f"{KEY}.png": b"y", "__meta__": b"z", "b.txt": b"w"}
+    found = read(write(tmp_path, members))
+    strays = [stray.name for stray in found if isinstance(stray, SkippedFile)]
+    assert strays == [f"{KEY}.png", "__meta__", "b.txt"]
+
+
+def test_links_are_never_followed(tmp_path):
+    write(tmp_path, SAMPLE)
+    with tarfile.open(tmp_path / SHARD, "a") as archive:
+        member = tarfile.TarInfo("n01440764_2.jpg")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(member)
+    image, stray = read(tmp_path)
+    assert (image.key, stray.name) == (KEY, "n01440764_2.jpg")
+
+
+def test_missing_shards_and_test_images_are_told(tmp_path):
+    described = {**SAMPLE, f"{KEY}.json": json.dumps({"wnid": KEY[:9]}).encode()}
+    write(tmp_path, described, "small-train-00001-of-00003.tar")
+    write(tmp_path, SAMPLE, "small-test-00000.tar")
+    assert layout.find(str(tmp_path)).notes == (
+        f"{tmp_path}: the files of test are left out",
+        f"{tmp_path}: 2 of 3 files of train are not there (the first is number 0)",
+    )
+
+
+def test_truncated_shard_is_an_error(tmp_path):
+    path = write(tmp_path, SAMPLE) / SHARD
+    path.write_bytes(path.read_bytes()[:1200])
+    with pytest.raises(UsageError, match="the archive is truncated"):
+        read(tmp_path)

@@ -1,0 +1,29 @@
+import threading
+
+import pytest
+
+from transforms.prefetch import prefetch
+
+
+def test_items_come_in_their_order_and_few_are_read_ahead():
+    asked = []
+    meet = threading.Barrier(4)  # nobody passes unless four are read at once
+
+    def read(item):
+        asked.append(item)
+        if item < 4:
+            meet.wait(timeout=30)
+        return -item
+
+    found = prefetch(read, range(500))
+    assert [next(found) for _ in range(3)] == [0, -1, -2]
+    assert len(asked) < 50
+    assert list(found) == [-n for n in range(3, 500)]
+
+
+def test_what_cannot_be_read_is_raised():
+    def read(item):
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match="7"):
+        list(prefetch(read, [7]))

@@ -1,0 +1,1 @@
+"""Read tar, zip and TFRecord files by the positions of their members."""

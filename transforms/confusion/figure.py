@@ -1,0 +1,187 @@
+"""A confusion matrix → its strongest pairs by name, as a table and by a heat map."""
+
+import csv
+import io
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from transforms.arrays import FloatArray
+from transforms.confusion.matrix import Confusion, find_rates
+from transforms.labels.classes import display_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MAX_PAIRS = 1_000
+_NUM_LISTED = 30
+_NUM_TICKS = 20
+_MAX_CELLS = 350  # along a side
+_LEAST_SHARE = 1e-3  # what soft predictions give below this is paper
+_MAX_NAME = 22
+_MAX_NAMED = 120  # classes; where there are more, some are named
+_MAX_WRITTEN = 20  # classes; where there are more, cells hold no numbers
+_WIDE = (0.115, 0.065, 0.5565, 0.86)  # of the map, square
+_NAMED = (0.14, 0.175, 0.4853, 0.75)  # with room for names below
+_INK, _PAPER, _FAINT, _BAR = "#262626", "#ffffff", "#6f6f6f", "#d97706"
+_HEAT = ("#f7c873", "#ef8a3c", "#d1433f", "#8c1d5b", "#3b0f4f", "#140b2b")
+
+
+class Pair(NamedTuple):
+    """Two classes that are taken for each other: a row of confusion.csv."""
+
+    wnid_a: str
+    name_a: str
+    wnid_b: str
+    name_b: str
+    rate: float  # P(a, b)
+    num_images: float  # both ways
+
+
+def find_pairs(confusion: Confusion, most: int = _MAX_PAIRS) -> list[Pair]:
+    """List the pairs with the highest rates, the first classes first among equals."""
+    rates = np.triu(find_rates(confusion))
+    both = confusion.matrix + confusion.matrix.T
+    ones, others = np.nonzero(rates)
+    order = np.lexsort((others, ones, -rates[ones, others]))[:most]
+    pairs = []
+    for one, other in zip(ones[order].tolist(), others[order].tolist(), strict=True):
+        a, b = confusion.wnids[one], confusion.wnids[other]
+        rate, num_images = float(rates[one, other]), float(both[one, other])
+        pairs.append(Pair(a, display_name(a), b, display_name(b), rate, num_images))
+    return pairs
+
+
+def to_csv(pairs: list[Pair]) -> bytes:
+    """Write confusion.csv."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*Pair._fields[:5], "count"])
+    for pair in pairs:
+        writer.writerow([*pair[:4], f"{pair.rate:.6g}", f"{pair.num_images:.6g}"])
+    return text.getvalue().encode()
+
+
+def draw(confusion: Confusion, pairs: list[Pair]) -> bytes:
+    """Draw a heat map beside the names of the strongest pairs; returns a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import
+
+    figure = Figure(figsize=(17, 11), dpi=120, facecolor=_PAPER)
+    FigureCanvasAgg(figure)
+    is_named = len(confusion.wnids) <= _MAX_NAMED
+    _draw_map(figure.add_axes(_NAMED if is_named else _WIDE), confusion)
+    _draw_pairs(figure.add_axes((0.755, 0.065, 0.23, 0.86)), pairs[:_NUM_LISTED])
+    data = io.BytesIO()
+    figure.savefig(data, format="png", metadata={"Software": None})
+    return data.getvalue()
+
+
+def _draw_map(axes: "Axes", confusion: Confusion) -> None:
+    """Draw rows as shares on a log scale, classes by wnid."""
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm  # noqa: PLC0415
+
+    num_images = np.maximum(confusion.num_images, 1)
+    shares = confusion.matrix / num_images[:, None]
+    width = max(1, round(len(shares) / _MAX_CELLS))  # a single one could not be seen
+    least = max(_LEAST_SHARE, 1 / (2 * int(num_images.max())))
+    image = axes.imshow(
+        np.ma.masked_less(ndimage.maximum_filter(shares, width), least),
+        norm=LogNorm(least, 1),
+        cmap=LinearSegmentedColormap.from_list("heat", _HEAT),
+        interpolation="nearest",
+    )
+    if len(shares) <= _MAX_NAMED:
+        _name_all(axes, confusion)
+    else:
+        _name_some(axes, confusion)
+    if len(shares) <= _MAX_WRITTEN:
+        _write_shares(axes, shares, least)
+    axes.tick_params(color=_FAINT)
+    large = f", each cell drawn {width} × {width} classes large" if width > 1 else ""
+    axes.set_xlabel(f"predicted class{large}", fontsize=10, color=_FAINT)
+    axes.set_title(_describe(confusion), fontsize=12, color=_INK, loc="left", pad=12)
+    for side in axes.spines.values():
+        side.set_color(_FAINT)
+    bar = axes.figure.colorbar(image, cax=axes.inset_axes((1.02, 0, 0.02, 1)))
+    bar.set_label("share of the true class's images", fontsize=10, color=_FAINT)
+    bar.ax.yaxis.set_major_formatter("{x:.1%}")
+    bar.ax.tick_params(labelsize=9, color=_FAINT)
+
+
+def _name_all(axes: "Axes", confusion: Confusion) -> None:
+    """Name every row and column, as large as there is room."""
+    names = [_shorten(display_name(wnid)) for wnid in confusion.wnids]
+    size = min(9.0, 0.95 * 72 * 11 * _NAMED[3] / len(names))  # 11 inches high
+    numbers = range(len(names))
+    axes.set_xticks(numbers, names, fontsize=size, color=_INK, rotation=90)
+    axes.set_yticks(numbers, names, fontsize=size, color=_INK)
+
+
+def _name_some(axes: "Axes", confusion: Confusion) -> None:
+    """Name some rows, and number some columns."""
+    size = len(confusion.wnids)
+    numbers = range(0, size, max(1, size // _NUM_TICKS))
+    names = [_shorten(display_name(confusion.wnids[number])) for number in numbers]
+    axes.set_xticks(numbers, [str(n) for n in numbers], fontsize=9, color=_INK)
+    axes.set_yticks(
+        numbers,
+        [f"{name}  {n}" for n, name in zip(numbers, names, strict=True)],
+        fontsize=9,
+        color=_INK,
+    )
+
+
+def _write_shares(axes: "Axes", shares: FloatArray, least: float) -> None:
+    """Write every cell's share into it."""
+    dark = least**0.6  # the reds of the scale, which is logarithmic
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= least:
+            axes.text(
+                column,
+                row,
+                f"{share:.0%}" if share >= 0.01 else f"{share:.1%}",
+                fontsize=9,
+                color=_PAPER if share > dark else _INK,
+                ha="center",
+                va="center",
+            )
+
+
+def _describe(confusion: Confusion) -> str:
+    wrong = confusion.num_errors / max(1, int(confusion.num_images.sum()))
+    models = ", ".join(confusion.models[:3]) or "unknown model"
+    if (more := len(confusion.models) - 3) > 0:
+        models += f" and {more} more"
+    is_soft = bool((confusion.matrix != np.rint(confusion.matrix)).any())
+    what = "of what is believed is" if is_soft else "of images go to"
+    return f"Confusion of {models}: {wrong:.1%} {what} another class"
+
+
+def _draw_pairs(axes: "Axes", pairs: list[Pair]) -> None:
+    """List pairs by name, with a bar as long as their rate."""
+    axes.set_axis_off()
+    axes.set_xlim(0, 1)
+    axes.set_ylim(_NUM_LISTED - 0.2, -0.8)
+    axes.set_title(
+        "Most often taken for each other", fontsize=12, color=_INK, loc="left", pad=12
+    )
+    most = pairs[0].rate if pairs else 1.0
+    for place, pair in enumerate(pairs):
+        text = f"{_shorten(pair.name_a)}  ↔  {_shorten(pair.name_b)}"
+        axes.text(0, place, text, fontsize=9.5, color=_INK, va="center")
+        axes.text(
+            1,
+            place,
+            f"{pair.rate:.0%}",
+            fontsize=9.5,
+            color=_INK,
+            ha="right",
+            va="center",
+        )
+        axes.barh(place + 0.42, pair.rate / most, height=0.1, color=_BAR)
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"

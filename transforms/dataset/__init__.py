@@ -1,0 +1,1 @@
+"""Datasets: plan, shards, manifest, card and commit."""

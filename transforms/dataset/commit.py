@@ -1,0 +1,256 @@
+"""Written shards → a dataset: manifest, sidecars, card, and the commit mark last.
+
+Until the mark is written and the directory has its name, no reader finds a dataset. In
+a bucket the shards have their names at once, and the mark alone makes the dataset.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transforms import formats, storage
+from transforms.dataset import card as dataset_card
+from transforms.dataset import contact_sheet, manifest, paths, statistics
+from transforms.dataset.manifest import Part
+from transforms.formats import Dataset, LabelInfo, SplitInfo
+from transforms.grouping import table as groups
+from transforms.grouping.table import GroupTable
+from transforms.prefetch import prefetch
+from transforms.records import Failure, JobError, Shard, WrittenFile, to_json
+
+_FAILURES_NAMED = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommitSettings:
+    """What is known of the dataset before its first image is written."""
+
+    root: str  # where it is made
+    work: str  # where parts of the manifest lie until it is made
+    target: str  # where it appears
+    name: str
+    version: str
+    formats: Sequence[str]
+    table: GroupTable
+    subset_id: str
+    recipe: Mapping[str, Any]
+    found: statistics.Counts
+    bad: statistics.Counts
+    chosen: statistics.Counts
+    max_failure_fraction: float
+    difficulty: Mapping[str, Any] | None = None  # histograms, where it decided
+
+    @property
+    def num_chosen(self) -> int:
+        """Count the images of the plan."""
+        return sum(sum(counts.values()) for counts in self.chosen.values())
+
+
+def check_failures(failures: Sequence[Failure], settings: CommitSettings) -> None:
+    """Refuse a dataset that misses too many of its images.
+
+    Raises: JobError: more failed than --max_failure_fraction allows.
+    """
+    fraction = Fraction(str(settings.max_failure_fraction))  # as it was typed
+    if len(failures) <= fraction * settings.num_chosen and (
+        len(failures) < settings.num_chosen
+    ):
+        return
+    named = [f"{f.key} ({f.place}): {f.reason}" for f in failures[:_FAILURES_NAMED]]
+    more = len(failures) - len(named)
+    raise JobError(
+        "\n".join([
+            f"{len(failures)} of {settings.num_chosen} chosen images failed, more "
+            f"than --max_failure_fraction {settings.max_failure_fraction:g} allows",
+            *named,
+            *([f"and {more} more"] if more else []),
+            "the good shards are kept: mend the images or raise "
+            "--max_failure_fraction, then run again with --resume",
+        ])
+    )
+
+
+def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str:
+    """Make a dataset of written shards; returns its directory.
+
+    An engine may do this again at any point: it goes on from the mark, or finds the
+    dataset in its place.
+
+    Raises: JobError: too many failures, or a shard that is not whole.
+    """
+    ordered = [shard for shard, _ in sorted(shards)]
+    if storage.is_remote(settings.target):
+        _commit_in_bucket(ordered, settings)
+    else:
+        _commit_in_folder(ordered, settings)
+    return settings.target
+
+
+def _commit_in_folder(shards: Sequence[Shard], settings: CommitSettings) -> None:
+    """Mark the folder as complete and give it its name."""
+    root = settings.root
+    if not storage.exists(root) and storage.exists(
+        f"{settings.target}/{paths.COMPLETE}"
+    ):
+        return
+    if not storage.exists(f"{root}/{paths.COMPLETE}"):
+        complete = _write_sidecars(shards, settings)
+        storage.flush()
+        storage.write(root, paths.COMPLETE, to_json(complete))
+    marked = json.loads(storage.read(f"{root}/{paths.COMPLETE}"))
+    _remove_others(root, {*marked["files"], paths.COMPLETE})
+    storage.rename_folder(root, settings.target)
+
+
+def _commit_in_bucket(shards: Sequence[Shard], settings: CommitSettings) -> None:
+    """Make the mark appear when all else is in its place: a bucket cannot rename."""
+    root = settings.root
+    if not storage.exists(f"{root}/{paths.COMPLETE}"):
+        complete = _write_sidecars(shards, settings)
+        keep = {*complete["files"], paths.COMPLETE}  # another run may have written it
+        for path in set(storage.list_files(root)) - keep:
+            storage.remove_file(f"{root}/{path}")
+        storage.write(root, paths.COMPLETE, to_json(complete))
+    remove_work(settings.work)
+
+
+def remove_work(work: str) -> None:
+    """Remove from a bucket what was known of a dataset while it was made."""
+    storage.remove_folder(f"{work}/parts")
+    storage.remove_folder(f"{work}/plan")
+    # Last: until then it can be resumed.
+    storage.remove_file(f"{work}/{paths.PLAN_ID}")
+
+
+def _write_sidecars(
+    shards: Sequence[Shard], settings: CommitSettings
+) -> dict[str, Any]:
+    """Write the manifest and all sidecars; returns the commit mark."""
+    root = settings.root
+    parts = list(prefetch(partial(_read_part, settings.work), shards))
+    failures = sorted(failure for part in parts for failure in part.failures)
+    check_failures(failures, settings)
+    written_splits = {part.shard.split for part in parts if part.num_images}
+    parts = [part for part in parts if part.shard.split in written_splits]
+    manifest.merge_parts(
+        settings.work,
+        [p.shard for p in parts if p.num_images],
+        f"{root}/{paths.MANIFEST}",
+    )
+    written = [f for part in parts for files in part.files.values() for f in files]
+    written.append(_describe(root, paths.MANIFEST))
+    dataset = describe_dataset(parts, failures, settings)
+    sheet = contact_sheet.make_preview(root, settings.table)
+    for path, data in [
+        (paths.PREVIEW, sheet),
+        *_make_sidecars(dataset, failures, settings),
+    ]:
+        written.append(storage.write(root, path, data))
+    checksums = {file.path: file.sha256 for file in sorted(written)}
+    return {"subset_id": settings.subset_id, "files": checksums}
+
+
+def _read_part(work: str, shard: Shard) -> Part:
+    part = manifest.read_part(work, shard)
+    if part is None:
+        raise JobError(f"shard {shard} is gone; run again with --resume")
+    return part
+
+
+def _describe(root: str, path: str) -> WrittenFile:
+    described = storage.describe_file(root, path)
+    if described is None:
+        raise JobError(f"{root}/{path} is gone; run again with --resume")
+    return described
+
+
+def describe_dataset(
+    parts: Sequence[Part], failures: Sequence[Failure], settings: CommitSettings
+) -> Dataset:
+    """Describe what was written, with the real counts."""
+    described = statistics.describe(
+        table=settings.table,
+        found=settings.found,
+        bad=settings.bad,
+        chosen=settings.chosen,
+        failures=failures,
+        difficulty=settings.difficulty,
+    )
+    return Dataset(
+        name=settings.name,
+        version=settings.version,
+        subset_id=settings.subset_id,
+        formats=tuple(settings.formats),
+        labels=tuple(describe_labels(settings.table)),
+        splits=tuple(_describe_splits(parts)),
+        recipe=dict(settings.recipe),
+        statistics={
+            "subset_id": settings.subset_id,
+            **described,
+            "oddities": statistics.count_conversions(parts),
+        },
+    )
+
+
+def describe_labels(table: GroupTable) -> Iterator[LabelInfo]:
+    """Describe every label: its names and its classes."""
+    for label, (name, folder) in enumerate(
+        zip(table.names, table.folders, strict=True)
+    ):
+        rows = [row for row in table.rows if row.group == label]
+        yield LabelInfo(
+            label,
+            name,
+            folder,
+            tuple(row.wnid for row in rows),
+            tuple(row.class_index for row in rows),
+        )
+
+
+def _describe_splits(parts: Sequence[Part]) -> Iterator[SplitInfo]:
+    for split in sorted({part.shard.split for part in parts}):
+        own = [part for part in parts if part.shard.split == split]
+        yield SplitInfo(
+            name=split,
+            num_images=sum(part.num_images for part in own),
+            shard_lengths=tuple(part.num_images for part in own),
+            files={
+                name: tuple(file for part in own for file in part.files[name])
+                for name in own[0].files
+            },
+        )
+
+
+def _make_sidecars(
+    dataset: Dataset, failures: Sequence[Failure], settings: CommitSettings
+) -> Iterator[tuple[str, bytes]]:
+    yield paths.GROUPS, groups.to_csv(settings.table)
+    yield paths.RECIPE, to_json(settings.recipe)
+    yield paths.STATISTICS, to_json(dataset.statistics)
+    yield paths.FAILURES, manifest.write_failures(failures)
+    for name in settings.formats:
+        yield from formats.load(name).sidecars(dataset).items()
+    yield from dataset_card.sidecars(dataset).items()
+
+
+def _remove_others(root: str, keep: set[str]) -> None:
+    """Leave only the dataset: parts, plan and what a killed run left behind go.
+
+    A class without validation images keeps its empty folder in `folders`, but a split
+    without any image keeps nothing.
+    """
+    for path in list(storage.list_files(root)):
+        if path not in keep and path != paths.PLAN_ID:
+            Path(root, path).unlink()
+    storage.remove_folder(f"{root}/parts")
+    storage.remove_folder(f"{root}/plan")
+    for folder in [*Path(root).glob("*/"), *Path(root).glob("folders/*/")]:
+        if next(storage.list_files(str(folder)), None) is None:
+            storage.remove_folder(str(folder))
+    Path(root, paths.PLAN_ID).unlink(
+        missing_ok=True
+    )  # last: until then it can be resumed

@@ -1,0 +1,151 @@
+"""Groups' names and some of their images → a contact sheet, one JPEG to look at."""
+
+import io
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw, ImageFont
+
+from transforms import storage
+from transforms.dataset import manifest, paths
+from transforms.grouping.table import GroupTable
+from transforms.images import resize
+
+_PAPER, _INK, _EMPTY = (255, 255, 255), (38, 38, 38), (241, 241, 241)
+_JPEG_QUALITY = 88
+
+
+class _Layout(NamedTuple):
+    """Groups run down columns; each is a name above a row of square thumbnails."""
+
+    max_groups: int
+    columns: int
+    images_per_group: int
+    thumbnail_px: int
+    font_px: int
+    gap_px: int  # between thumbnails
+
+    @property
+    def margin_px(self) -> int:
+        """Space around the sheet, and between columns."""
+        return self.thumbnail_px // 3
+
+    @property
+    def width_px(self) -> int:
+        """Width of a group."""
+        step = self.thumbnail_px + self.gap_px
+        return self.images_per_group * step - self.gap_px
+
+    @property
+    def name_px(self) -> int:
+        """Height of a group's name, with the space below it."""
+        return round(1.5 * self.font_px)
+
+    @property
+    def height_px(self) -> int:
+        """Height of a group, with the space below it."""
+        return self.name_px + self.thumbnail_px + round(0.9 * self.font_px)
+
+
+# No sheet is larger than about 4000 by 8000.
+_LAYOUTS = (
+    _Layout(12, 1, 10, 168, 26, 6),
+    _Layout(40, 2, 8, 136, 22, 5),
+    _Layout(100, 3, 7, 128, 20, 4),
+    _Layout(250, 5, 5, 120, 18, 4),
+    _Layout(500, 9, 4, 96, 15, 3),
+    _Layout(1000, 14, 3, 78, 12, 3),
+)
+
+
+def _layout(num_groups: int) -> _Layout:
+    fitting = (layout for layout in _LAYOUTS if num_groups <= layout.max_groups)
+    return next(fitting, _LAYOUTS[-1])
+
+
+def images_per_group_shown(num_groups: int) -> int:
+    """Return how many images of each group a sheet of so many groups has room for."""
+    return _layout(num_groups).images_per_group
+
+
+def contact_sheet(rows: Sequence[tuple[str, Sequence[bytes]]]) -> bytes:
+    """Draw each group's name above a row of its images.
+
+    Args:
+      rows: (name, JPEG files) of each group, in the order of the labels; images beyond
+        `images_per_group_shown` are left out, and missing ones are left grey.
+    Returns: A JPEG file, the same bytes for the same rows.
+    """
+    layout = _layout(len(rows))
+    columns = min(layout.columns, len(rows))
+    lines = -(-len(rows) // columns)
+    margin = layout.margin_px
+    width = margin + columns * (layout.width_px + margin)
+    height = margin + lines * layout.height_px + margin // 2
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    with ThreadPoolExecutor() as pool:  # a thumbnail needs no interpreter lock
+        strips = pool.map(lambda row: list(_thumbnails(row[1], layout)), rows)
+        for number, ((name, _), strip) in enumerate(zip(rows, strips, strict=True)):
+            column, line = divmod(number, lines)
+            left = margin + column * (layout.width_px + margin)
+            top = margin + line * layout.height_px
+            _draw_name(sheet, name, layout, place=(left, top))
+            for thumbnail in strip:
+                sheet.paste(thumbnail, (left, top + layout.name_px))
+                left += layout.thumbnail_px + layout.gap_px
+    file = io.BytesIO()
+    sheet.save(file, "JPEG", quality=_JPEG_QUALITY)
+    return file.getvalue()
+
+
+def _draw_name(
+    sheet: Image.Image, name: str, layout: _Layout, *, place: tuple[int, int]
+) -> None:
+    """Draw a name on one baseline with its neighbours', cut off at the next column."""
+    font = ImageFont.load_default(layout.font_px)
+    text = name
+    if font.getlength(name) > layout.width_px:
+        fitting = bisect_right(
+            range(len(name)),
+            layout.width_px,
+            key=lambda length: math.ceil(font.getlength(name[:length] + "…")),
+        )
+        text = name[: fitting - 1].rstrip() + "…"
+    baseline = (place[0], place[1] + layout.font_px)
+    ImageDraw.Draw(sheet).text(baseline, text, _INK, font, anchor="ls")
+
+
+def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Image]:
+    """Yield a row's squares: the middle of each image, grey where there is none."""
+    size = (layout.thumbnail_px, layout.thumbnail_px)
+    shown = images[: layout.images_per_group]
+    for data in shown:
+        with Image.open(io.BytesIO(data)) as image:
+            image.draft("RGB", size)  # decodes small: faster
+            picture = image.convert("RGB")
+        yield resize.resize(picture, size, resize.middle_square(*picture.size))
+    for _ in range(layout.images_per_group - len(shown)):
+        yield Image.new("RGB", size, _EMPTY)
+
+
+def make_preview(root: str, table: GroupTable) -> bytes:
+    """Make a contact sheet of each group's first images, in the dataset's order."""
+    wanted = images_per_group_shown(table.num_groups)
+    first: dict[int, list[bytes]] = {label: [] for label in range(table.num_groups)}
+    missing = wanted * table.num_groups
+    for row in manifest.read_rows(
+        f"{root}/{paths.MANIFEST}", columns=["label", "file", "offset", "length"]
+    ):
+        if len(first[row["label"]]) < wanted:
+            path = f"{root}/{row['file']}"
+            image = storage.read_range(path, row["offset"], row["length"])
+            first[row["label"]].append(image)
+            missing -= 1
+        if not missing:
+            break
+    return contact_sheet([
+        (name, first[label]) for label, name in enumerate(table.names)
+    ])

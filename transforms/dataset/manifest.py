@@ -1,0 +1,159 @@
+"""Written images ↔ the manifest: a part a shard at first, one Parquet file at the end.
+
+A part is the shard's commit mark: it is written after the shard's files and names them
+with their checksums, so that a resumed run can tell what it may keep.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms import storage
+from transforms.prefetch import prefetch
+from transforms.records import Failure, Shard, WrittenFile
+
+SCHEMA = pa.schema([
+    ("key", pa.string()),
+    ("split", pa.string()),
+    ("wnid", pa.string()),
+    ("label", pa.int32()),
+    ("fine_label", pa.int32()),
+    ("shard", pa.int32()),
+    ("position", pa.int32()),
+    ("file", pa.string()),
+    ("offset", pa.int64()),
+    ("length", pa.int64()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("source", pa.string()),
+    ("source_offset", pa.int64()),
+    ("source_length", pa.int64()),
+    ("source_sha256", pa.string()),
+])
+_METADATA_KEY = b"imagenet_subsets_part"
+
+
+class ManifestRow(NamedTuple):
+    """One written image: what it is, where it lies, and where it came from."""
+
+    key: str
+    split: str
+    wnid: str
+    label: int
+    fine_label: int
+    shard: int
+    position: int
+    file: str
+    offset: int
+    length: int
+    width: int
+    height: int
+    source: str
+    source_offset: int
+    source_length: int
+    source_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one shard became."""
+
+    shard: Shard
+    files: Mapping[str, Sequence[WrittenFile]]  # format → files
+    failures: Sequence[Failure]
+    oddities: Mapping[str, int]  # oddity → images
+    num_images: int
+
+
+def part_path(root: str, shard: Shard) -> str:
+    """Return where a shard's part lies."""
+    return f"{root}/parts/{shard}.parquet"
+
+
+def write_part(root: str, part: Part, rows: Sequence[ManifestRow]) -> None:
+    """Write a part atomically, when all of its files have appeared."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+    described = {
+        "shard": part.shard,
+        "files": {name: list(files) for name, files in part.files.items()},
+        "failures": list(part.failures),
+        "oddities": dict(sorted(part.oddities.items())),
+    }
+    metadata = {_METADATA_KEY: json.dumps(described).encode()}
+    table = pa.table(arrays, schema=SCHEMA.with_metadata(metadata))
+    with storage.replacing(part_path(root, part.shard)) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def read_part(root: str, shard: Shard) -> Part | None:
+    """Read what is said of a shard; None when it is not finished."""
+    path = part_path(root, shard)
+    try:
+        metadata = pq.read_metadata(storage.for_arrow(path))
+    except FileNotFoundError:
+        return None
+    described = json.loads(metadata.metadata[_METADATA_KEY])
+    return Part(
+        shard=Shard(*described["shard"]),
+        files={
+            name: tuple(WrittenFile(*file) for file in files)
+            for name, files in described["files"].items()
+        },
+        failures=tuple(Failure(*failure) for failure in described["failures"]),
+        oddities=described["oddities"],
+        num_images=metadata.num_rows,
+    )
+
+
+def merge_parts(root: str, shards: Sequence[Shard], output: str) -> None:
+    """Write the manifest: a row group a shard, so that a shard can be read alone.
+
+    Args:
+      root: where the parts lie.
+      shards: whose parts, in order.
+      output: the manifest's path.
+    """
+    with (
+        storage.replacing(output) as path,
+        pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer,
+    ):
+        for table in prefetch(partial(_read_rows, root), shards):
+            writer.write_table(table)
+
+
+def _read_rows(root: str, shard: Shard) -> pa.Table:
+    part = storage.for_arrow(part_path(root, shard))
+    return pq.read_table(part, schema=SCHEMA).replace_schema_metadata(None)
+
+
+def read_rows(path: str, *, columns: Sequence[str] | None = None) -> Iterator[dict]:
+    """Yield the manifest's rows, a row group at a time."""
+    file = pq.ParquetFile(storage.for_arrow(path))
+    for number in range(file.num_row_groups):
+        yield from file.read_row_group(number, columns=columns).to_pylist()
+
+
+def write_failures(failures: Sequence[Failure]) -> bytes:
+    """Make failures.csv."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Failure._fields)
+    writer.writerows(failures)
+    return text.getvalue().encode()
+
+
+def read_failures(data: bytes) -> list[Failure]:
+    """Read failures.csv."""
+    rows = list(csv.reader(io.StringIO(data.decode())))
+    return [
+        Failure(key, split, int(label), wnid, place, reason)
+        for key, split, label, wnid, place, reason in rows[1:]
+    ]

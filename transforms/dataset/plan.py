@@ -1,0 +1,175 @@
+"""Chosen images ↔ the plan: a small Parquet file a shard, and the id of them all."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms import storage
+from transforms.index import table as index_table
+from transforms.records import ImageRef, SelectedImage, Shard
+from transforms.sampling.selected import IMAGE_SCHEMA
+
+
+class PlannedShard(NamedTuple):
+    """One shard of the plan, small enough to gather."""
+
+    shard: Shard
+    num_images: int
+
+
+def part_path(folder: str, shard: Shard) -> str:
+    """Return where a shard's plan lies."""
+    return f"{folder}/{shard}.parquet"
+
+
+def make_part(images: pa.Table) -> pa.Table:
+    """Return chosen images as their shard's plan holds them, each by itself."""
+    return images.select(IMAGE_SCHEMA.names).cast(IMAGE_SCHEMA)
+
+
+def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:
+    """Write what a shard will hold, in order."""
+    with storage.replacing(part_path(folder, shard)) as file:
+        pq.write_table(images, file, compression="zstd")
+    return PlannedShard(shard, images.num_rows)
+
+
+def read_part(folder: str, shard: Shard) -> list[SelectedImage]:
+    """Read what a shard will hold, in order."""
+    table = _read(folder, shard)
+    rows = zip(*table.to_pydict().values(), strict=True)
+    return [SelectedImage(shard.split, label, ImageRef(*ref)) for label, *ref in rows]
+
+
+def list_shards(folder: str) -> list[PlannedShard]:
+    """Return the plan's shards, split by split."""
+    shards = []
+    for name in sorted(storage.list_files(folder)):
+        stem = name.removesuffix(".parquet")
+        split, number, num_shards = stem.replace("-of-", "-").rsplit("-", 2)
+        shard = Shard(split, int(number), int(num_shards))
+        metadata = pq.read_metadata(storage.for_arrow(f"{folder}/{name}"))
+        shards.append(PlannedShard(shard, metadata.num_rows))
+    return shards
+
+
+def _read(
+    folder: str, shard: Shard, columns: Sequence[str] = tuple(IMAGE_SCHEMA.names)
+) -> pa.Table:
+    schema = pa.schema([IMAGE_SCHEMA.field(name) for name in columns])
+    return pq.read_table(storage.for_arrow(part_path(folder, shard)), schema=schema)
+
+
+def read_train_keys(folder: str) -> pa.StringArray:
+    """Return the names of the images to train on, folds and all."""
+    columns = [
+        _read(folder, shard, ["key"])["key"]
+        for shard, _ in list_shards(folder)
+        if shard.split != "validation"
+    ]
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    return pa.chunked_array(chunks, pa.string()).combine_chunks()
+
+
+def read_lines(folder: str) -> pa.ChunkedArray:
+    """Return a line `key split label wnid` for every image of a plan."""
+    lines = []
+    for shard, _ in list_shards(folder):
+        table = _read(folder, shard)
+        lines.append(format_lines(table, split=pa.scalar(shard.split)))
+    return pa.chunked_array([c for line in lines for c in line.chunks], pa.string())
+
+
+def format_lines(
+    table: pa.Table, *, split: pa.Scalar | pa.ChunkedArray
+) -> pa.ChunkedArray:
+    """Make the lines that a subset id is the hash of."""
+    return index_table.join_lines(table["key"], split, table["label"], table["wnid"])
+
+
+def compute_subset_id(
+    lines: pa.ChunkedArray, image_settings: Mapping[str, str | int | bool]
+) -> str:
+    """Hash the image settings and sorted lines: what the subset is, however made."""
+    digest = hashlib.sha256()
+    digest.update(f"{json.dumps(dict(image_settings), sort_keys=True)}\n".encode())
+    for chunk in lines.take(pc.sort_indices(lines)).iterchunks():
+        digest.update("".join(chunk.to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def hash_sources(folder: str) -> str:
+    """Hash the keys and lengths of the planned images, shard by shard, in order.
+
+    Images of the same names but other bytes are another plan, though the same subset.
+    """
+    digest = hashlib.sha256()
+    for shard, _ in list_shards(folder):
+        table = _read(folder, shard, ["key", "length"])
+        lines = index_table.join_lines(table["key"], table["length"])
+        digest.update("".join(lines.to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def count_by_class(folder: str) -> dict[str, dict[str, int]]:
+    """Count the planned images: split → wnid → images."""
+    counts: dict[str, dict[str, int]] = {}
+    for shard, _ in list_shards(folder):
+        column = _read(folder, shard, ["wnid"])["wnid"]
+        by_class = counts.setdefault(shard.split, {})
+        for row in pc.value_counts(column).to_pylist():
+            by_class[row["values"]] = by_class.get(row["values"], 0) + row["counts"]
+    return {split: dict(sorted(c.items())) for split, c in sorted(counts.items())}
+
+
+def merge_parts(folder: str, output: str) -> None:
+    """Join a plan to one file, with the split, shard and position of every image.
+
+    Where an image is read, `source_split`, is another split if it serves as validation.
+    """
+    names = ["source_split" if name == "split" else name for name in IMAGE_SCHEMA.names]
+    kinds = list(zip(names, IMAGE_SCHEMA.types, strict=True))
+    places = [("split", pa.string()), ("shard", pa.string()), ("position", pa.int32())]
+    schema = pa.schema([*kinds, *places])
+    with (
+        storage.replacing(output) as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+        for shard, num_images in list_shards(folder):
+            table = _read(folder, shard).rename_columns(names)
+            for name, values in zip(
+                ("split", "shard", "position"),
+                (
+                    pa.array([shard.split] * num_images),
+                    pa.array([str(shard)] * num_images),
+                    pa.array(range(num_images), pa.int32()),
+                ),
+                strict=True,
+            ):
+                table = table.append_column(name, values)
+            writer.write_table(table)
+
+
+# Training code often gives a validation shard to each of 8 readers.
+_VALIDATION_MULTIPLE, _VALIDATION_LEAST = 8, 50
+
+
+def count_shards(split: str, num_images: int, images_per_shard: int) -> int:
+    """Return how many shards a split has."""
+    shards = max(-(-num_images // images_per_shard), 1)
+    rounded = -(-shards // _VALIDATION_MULTIPLE) * _VALIDATION_MULTIPLE
+    if split == "validation" and num_images // rounded >= _VALIDATION_LEAST:
+        return rounded
+    return shards
+
+
+def find_starts(split: str, num_images: int, images_per_shard: int) -> list[int]:
+    """Return the position of every shard's first image, sizes equal within one."""
+    num_shards = count_shards(split, num_images, images_per_shard)
+    size, longer = divmod(num_images, num_shards)
+    return [number * size + min(number, longer) for number in range(num_shards)]

@@ -1,0 +1,234 @@
+"""A planned shard → a written one: the only place that holds the bytes of images.
+
+shard ── read ── decode ── resize ── encode ──┬─ tar
+         (threads, if any; results in order)  ├─ TFRecord
+                                              └─ part of the manifest, last
+"""
+
+import dataclasses
+import functools
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from transforms import formats, processes, progress, storage
+from transforms.dataset import manifest
+from transforms.dataset import plan as dataset_plan
+from transforms.dataset.manifest import ManifestRow, Part
+from transforms.formats import ShardPlace, ShardWriter
+from transforms.images import read as image_reading
+from transforms.images.process import ProcessedImage, process
+from transforms.images.settings import ImageSettings
+from transforms.labels import classes
+from transforms.prefetch import map_in_order
+from transforms.records import (
+    DataError,
+    Failure,
+    ImageRef,
+    Record,
+    SelectedImage,
+    Shard,
+)
+
+# Enough waiting images that no thread idles while results are taken in order.
+_LOOK_AHEAD = 8
+
+
+class EncodedImage(NamedTuple):
+    """An image ready to be written, and what it was made of."""
+
+    image: ProcessedImage
+    source_sha256: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardSettings:
+    """What all shards of a dataset share."""
+
+    root: str  # of the dataset while it is made
+    work: str  # where parts of the manifest lie until it is made
+    plan_folder: str
+    roots: Sequence[str]  # of the inputs
+    versions: Mapping[str, str]  # of their archives in buckets, by path
+    name: str
+    formats: Sequence[str]
+    folders: Sequence[str]  # by label
+    images: ImageSettings
+    num_threads: int
+    ticks: str | None = None
+
+
+def encode_image(ref: ImageRef, settings: ShardSettings) -> EncodedImage | DataError:
+    """Read one image and make it what will be written; a data error is a result."""
+    try:
+        root = settings.roots[ref.input]
+        version = settings.versions.get(f"{root}/{ref.uri}", "")
+        data = image_reading.read_image_bytes(root, ref, version)
+        return EncodedImage(
+            process(data, settings.images), hashlib.sha256(data).hexdigest()
+        )
+    except DataError as error:
+        return error
+
+
+def find_written_shard(root: str, shard: Shard, *, work: str) -> Part | None:
+    """Return what an earlier run finished of a shard, if its files are still whole.
+
+    A shard with failures is tried again: the images may have been mended.
+    """
+    part = manifest.read_part(work, shard)
+    if part is None or part.failures:
+        return None
+    files = (file for files in part.files.values() for file in files)
+    whole = all(storage.describe_file(root, file.path) == file for file in files)
+    return part if whole else None
+
+
+class ShardBuilder:
+    """Writes shards, one after the other, with threads if there are several."""
+
+    def __init__(self, settings: ShardSettings) -> None:
+        self._settings = settings
+        num_threads = storage.num_readers(settings.num_threads, settings.roots)
+        self._pool = ThreadPoolExecutor(num_threads) if num_threads > 1 else None
+        self._num_ahead = _LOOK_AHEAD * num_threads
+        self._ticker = progress.Ticker(settings.ticks)
+
+    def close(self) -> None:
+        """End the threads and let go of the input's files."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        image_reading.forget()
+
+    def make(self, shard: Shard) -> Part:
+        """Write one shard in every format, or find that it is there."""
+        settings = self._settings
+        if kept := find_written_shard(settings.root, shard, work=settings.work):
+            self._ticker.tick(kept.num_images)
+            return kept
+        images = dataset_plan.read_part(settings.plan_folder, shard)
+        writers = {name: self._open(name, shard) for name in settings.formats}
+        rows: list[ManifestRow] = []
+        failures: list[Failure] = []
+        oddities: Counter[str] = Counter()
+        try:
+            for image, prepared in self._prepare_all(images):
+                if isinstance(prepared, DataError):
+                    failures.append(_describe_failure(image, prepared))
+                else:
+                    rows.append(_write(image, prepared, writers, shard, len(rows)))
+                    oddities.update(_find_oddities(prepared.image))
+                self._ticker.tick()
+            files = {name: writer.close() for name, writer in writers.items()}
+        finally:
+            for writer in writers.values():
+                writer.discard()
+        part = Part(
+            shard=shard,
+            files=files,
+            failures=failures,
+            oddities=oddities,
+            num_images=len(rows),
+        )
+        manifest.write_part(settings.work, part, rows)
+        return part
+
+    def _open(self, format_name: str, shard: Shard) -> ShardWriter:
+        settings = self._settings
+        place = ShardPlace(
+            root=settings.root,
+            name=settings.name,
+            folders=settings.folders,
+            shard=shard,
+        )
+        return formats.load(format_name).ShardWriter(place)
+
+    def _prepare_all(
+        self, images: Sequence[SelectedImage]
+    ) -> Iterator[tuple[SelectedImage, EncodedImage | DataError]]:
+        """Yield every image's result in order, a bounded number of images ahead."""
+        refs = (image.ref for image in images)
+        make = functools.partial(encode_image, settings=self._settings)
+        if self._pool is None:
+            return zip(images, map(make, refs), strict=True)
+        futures = (self._pool.submit(make, ref) for ref in refs)
+        return zip(
+            images, map_in_order(futures, num_ahead=self._num_ahead), strict=True
+        )
+
+
+def _write(
+    image: SelectedImage,
+    prepared: EncodedImage,
+    writers: Mapping[str, ShardWriter],
+    shard: Shard,
+    position: int,
+) -> ManifestRow:
+    """Append one image to every format; the first one's place is the manifest's."""
+    ref, made = image.ref, prepared.image
+    fine_label = classes.class_index(ref.wnid)
+    record = Record(ref.key, made.jpeg, image.label, fine_label, ref.wnid)
+    places = [writer.add(record) for writer in writers.values()]
+    return ManifestRow(
+        key=ref.key,
+        split=image.split,
+        wnid=ref.wnid,
+        label=image.label,
+        fine_label=fine_label,
+        shard=shard.number,
+        position=position,
+        file=places[0].file,
+        offset=places[0].offset,
+        length=places[0].length,
+        width=made.width,
+        height=made.height,
+        source=ref.uri,
+        source_offset=ref.offset,
+        source_length=ref.length,
+        source_sha256=prepared.source_sha256,
+    )
+
+
+def _find_oddities(image: ProcessedImage) -> Iterator[str]:
+    yield from image.oddities
+    if image.smaller_than_asked:
+        yield "smaller_than_asked"
+
+
+def _describe_failure(image: SelectedImage, error: DataError) -> Failure:
+    ref = image.ref
+    place = image_reading.describe_place(ref)
+    return Failure(ref.key, image.split, image.label, ref.wnid, place, str(error))
+
+
+_MANY_SHARDS = 8  # of a process: one more or less is no matter
+
+
+def count_processes(num_at_once: int, num_shards: int, num_images: int) -> int:
+    """Return how many processes keep so many cores busy to the end; 1: this one.
+
+    Shards are nearly equal, so that processes end together if all write equally many.
+    Where each writes few, more processes than cores are no loss: they share these.
+    """
+    each = max(num_shards // num_at_once, 1)
+    most = num_at_once if each >= _MANY_SHARDS else -(-num_shards // each)
+    return max(min(most, num_images // processes.LEAST_IMAGES), 1)
+
+
+def settings_to_json(settings: ShardSettings) -> Mapping[str, Any]:
+    """Write settings as `begin` reads them."""
+    return dataclasses.asdict(settings)
+
+
+def begin(told: Mapping[str, Any]) -> Callable[[Sequence[Any]], tuple[int, int]]:
+    """Make what writes a shard; returns the numbers of images written and failed."""
+    images = ImageSettings(**told["images"])
+    maker = ShardBuilder(ShardSettings(**{**told, "images": images}))
+
+    def write(shard: Sequence[Any]) -> tuple[int, int]:
+        part = maker.make(Shard(*shard))
+        return part.num_images, len(part.failures)
+
+    return write

@@ -1,0 +1,162 @@
+"""Chosen images → one table of images a shard, in a global pseudo-random order."""
+
+import dataclasses
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import PCollection
+from apache_beam.transforms.combiners import ToList
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from transforms.dataset import plan as dataset_plan
+from transforms.dataset import shards as dataset_shards
+from transforms.dataset.commit import (
+    CommitSettings,
+    commit,
+)
+from transforms.dataset.shards import ShardBuilder, ShardSettings
+from transforms.processes import ProcessPool
+from transforms.records import Shard
+from transforms.sampling import selected
+
+
+@dataclasses.dataclass
+class CommitDataset(beam.PTransform):
+    """Make the dataset appear. (shard, number of failures) in, the directory out."""
+
+    settings: CommitSettings
+
+    def expand(self, shards: PCollection[tuple[Shard, int]]) -> PCollection[str]:
+        """Gather the shards, so that nothing appears before all are written."""
+        return (
+            shards
+            | "GatherShards" >> ToList()
+            | "Commit" >> beam.Map(commit, settings=self.settings)
+        )
+
+
+def assign_shards(
+    images: pa.Table, *, seed: int, images_per_shard: int
+) -> Iterator[tuple[Shard, pa.Table]]:
+    """Order every split's images, and cut it into shards."""
+    for split in sorted(pc.unique(images["subset_split"]).to_pylist()):
+        own = images.filter(pc.equal(images["subset_split"], split)).combine_chunks()
+        ordered = selected.sort_indices(own, "shuffle", seed=seed)
+        starts = dataset_plan.find_starts(split, own.num_rows, images_per_shard)
+        bounds = itertools.pairwise([*starts, own.num_rows])
+        for number, (start, end) in enumerate(bounds):
+            shard = Shard(split, number, len(starts))
+            rows = ordered.slice(start, end - start)
+            yield shard, dataset_plan.make_part(own.take(rows))
+
+
+@dataclasses.dataclass
+class AssignShards(beam.PTransform):
+    """Deal images over shards of equal size (±1).
+
+    One table of chosen images in, one (shard, table) each out.
+    """
+
+    seed: int
+    images_per_shard: int
+
+    def expand(
+        self, images: PCollection[pa.Table]
+    ) -> PCollection[tuple[Shard, pa.Table]]:
+        """Deal what lies in one place anyway."""
+        return images | "DealImages" >> beam.FlatMap(
+            assign_shards, seed=self.seed, images_per_shard=self.images_per_shard
+        )
+
+
+class _WriteShard(beam.DoFn):
+    """Writes a shard an element; a retry writes the same bytes."""
+
+    def __init__(self, settings: ShardSettings) -> None:
+        self._settings = settings
+        self._written = Metrics.counter("WriteShards", "images_written")
+        self._failed = Metrics.counter("WriteShards", "images_failed")
+
+    def setup(self) -> None:
+        self._maker = ShardBuilder(self._settings)
+
+    def teardown(self) -> None:
+        self._maker.close()
+
+    def process(self, shard: Shard) -> Iterator[tuple[Shard, int]]:
+        part = self._maker.make(shard)
+        yield self._count(shard, part.num_images, len(part.failures))
+
+    def _count(
+        self, shard: Shard, num_images: int, num_failures: int
+    ) -> tuple[Shard, int]:
+        self._written.inc(num_images)
+        self._failed.inc(num_failures)
+        return shard, num_failures
+
+
+class _WriteShardsAtOnce(_WriteShard):
+    """Gives shards to processes of its own; some are at work when it takes the next."""
+
+    def __init__(self, settings: ShardSettings, num_processes: int) -> None:
+        super().__init__(settings)
+        self._num_processes = num_processes
+
+    def setup(self) -> None:
+        told = dataset_shards.settings_to_json(self._settings)
+        self._processes = ProcessPool(dataset_shards, told, self._num_processes)
+
+    def teardown(self) -> None:
+        self._processes.close()
+
+    def start_bundle(self) -> None:
+        self._under_way: deque[tuple[Shard, Future[tuple[int, int]]]] = deque()
+
+    def process(self, shard: Shard) -> Iterator[tuple[Shard, int]]:
+        self._under_way.append((shard, self._processes.submit(shard)))
+        # One waits for each that is at work, so that none of them is ever idle.
+        if len(self._under_way) > 2 * self._num_processes:
+            yield self._take_first()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._under_way:
+            yield GlobalWindows.windowed_value(self._take_first())
+
+    def _take_first(self) -> tuple[Shard, int]:
+        shard, done = self._under_way.popleft()
+        return self._count(shard, *done.result())
+
+
+@dataclasses.dataclass
+class WriteShards(beam.PTransform):
+    """Write every shard of a plan. Shards in, (shard, number of failures) out.
+
+    Args:
+      settings: what the shards share.
+      num_processes: how many the step has of its own; 1: the engine's alone. Several
+        are for an engine that has but one.
+    """
+
+    settings: ShardSettings
+    num_processes: int = 1
+
+    def expand(self, shards: PCollection[Shard]) -> PCollection[tuple[Shard, int]]:
+        """Break fusion, so that many workers write; no image leaves its step."""
+        # Without resource hints: a worker's process holds about 0.3 GB, which every
+        # machine type has, and Dataflow's cheap FlexRS jobs take no hints.
+        if self.num_processes == 1:
+            write = _WriteShard(self.settings)
+        else:
+            write = _WriteShardsAtOnce(self.settings, self.num_processes)
+        return (
+            shards
+            | "SpreadShards" >> beam.Reshuffle()
+            | "WriteShard" >> beam.ParDo(write)
+        )

@@ -1,0 +1,1 @@
+"""Compare model rankings on the full set and on subsets."""

@@ -1,0 +1,239 @@
+"""An evaluation → report.json, as docs/report_schema.md describes it."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from transforms.evaluation.by_accuracies import AccuracyEvaluation
+from transforms.evaluation.by_curves import CurveEvaluation, ScoredSet, ScoredSubset
+from transforms.evaluation.by_predictions import GroupScore, PredictionEvaluation
+from transforms.evaluation.ranking import PairAgreement, RankAgreement
+from transforms.evaluation.significance import PairTests
+from transforms.records import to_json
+
+VERSION = 1
+_DIGITS = 6
+
+Evaluation = CurveEvaluation | PredictionEvaluation | AccuracyEvaluation
+
+
+def make_report(evaluation: Evaluation, *, seed: int) -> bytes:
+    """Write the report; numbers have six digits behind the point.
+
+    Args:
+      evaluation: of any kind.
+      seed: that it was made with.
+    """
+    if isinstance(evaluation, CurveEvaluation):
+        kind, content = "curves", _describe_curves(evaluation)
+    elif isinstance(evaluation, PredictionEvaluation):
+        kind, content = "predictions", _describe_predictions(evaluation)
+    else:
+        kind, content = "accuracies", _describe_accuracies(evaluation)
+    report = {
+        "version": VERSION,
+        "kind": kind,
+        "seed": seed,
+        "warnings": list(evaluation.warnings),
+        **content,
+    }
+    return to_json(_round(report))
+
+
+def _round(value: Any) -> Any:  # noqa: ANN401  # any JSON
+    """Round all numbers, so that a last digit tells nothing of the machine."""
+    if isinstance(value, Mapping):
+        return {name: _round(part) for name, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_round(part) for part in value]
+    if isinstance(value, np.generic):
+        return _round(value.item())
+    if isinstance(value, float):
+        return round(value, _DIGITS) if math.isfinite(value) else None
+    return value
+
+
+def _describe_ranks(ranks: RankAgreement) -> dict[str, Any]:
+    interval = ranks.tau_interval
+    return {
+        "num_models": ranks.num_models,
+        "tau": ranks.tau,
+        "tau_interval": None if interval is None else list(interval),
+        "spearman": ranks.spearman,
+        "top_half_tau": ranks.top_half_tau,
+        "regret": ranks.regret,
+    }
+
+
+def _describe_pairs(pairs: PairAgreement, models: Sequence[str]) -> dict[str, Any]:
+    return {
+        **pairs._asdict(),
+        "contrary": [[models[a], models[b]] for a, b in pairs.contrary],
+        "reversed": [[models[a], models[b]] for a, b in pairs.reversed],
+    }
+
+
+def _rank(values: np.ndarray) -> list[int]:
+    """Rank models, 1 the best; equal ones share the better rank, as in sports."""
+    return [int(rank) for rank in stats.rankdata(-values, method="min")]
+
+
+def _list_models(models: Sequence[str], tests: PairTests) -> list[dict[str, Any]]:
+    ranks = _rank(tests.accuracies)
+    return [
+        {
+            "model": model,
+            "accuracy": tests.accuracies[number],
+            "standard_error": tests.errors[number],
+            "rank": ranks[number],
+        }
+        for number, model in enumerate(models)
+    ]
+
+
+def _describe_set(scored: ScoredSet) -> dict[str, Any]:
+    one, tests, noise = scored.curve_set, scored.tests, scored.noise
+    models = _list_models(one.models, tests)
+    for number, model in enumerate(models):
+        model["curve"] = scored.curves[number].tolist()
+        model["runs"] = [
+            {
+                "seed": run.seed,
+                "learning_rate": run.learning_rate,
+                "final_accuracy": run.final,
+                "is_used": run in one.best_runs(run.model),
+            }
+            for run in one.runs
+            if run.model == model["model"]
+        ]
+    return {
+        "dataset": one.dataset,
+        "subset_id": one.subset_id,
+        "epochs": one.epochs,
+        "train_images": one.train_images,
+        "validation_images": one.validation_images,
+        "pairs_compared_by": "images" if tests.is_paired else "accuracies",
+        "seed_standard_deviation": None if noise is None else math.sqrt(noise.variance),
+        "num_pairs": tests.num_pairs,
+        "num_decided": tests.num_decided,
+        "clear_epoch": scored.clearness.clear_epoch,
+        "images_looped": scored.clearness.images_looped,
+        "tau_with_last_epoch": list(scored.clearness.taus),
+        "models": models,
+    }
+
+
+def _describe_subset(scored: ScoredSubset) -> dict[str, Any]:
+    verdict = scored.verdict
+    return {
+        **_describe_set(scored),
+        "verdict": {"value": verdict.value, "text": f"{verdict}: {verdict.reason}."},
+        "gain": verdict.gain,
+        "full_order_epoch": scored.full_order_epoch,
+        "ranks": _describe_ranks(scored.ranks),
+        "pairs": _describe_pairs(scored.pairs, scored.models),
+    }
+
+
+def _describe_curves(evaluation: CurveEvaluation) -> dict[str, Any]:
+    return {
+        "full": _describe_set(evaluation.full),
+        "subsets": [_describe_subset(one) for one in evaluation.subsets],
+    }
+
+
+def _describe_group(score: GroupScore, models: Sequence[str]) -> dict[str, Any]:
+    listed = _list_models(models, score.tests)
+    for number, model in enumerate(listed):
+        model["num_right"] = score.num_right[number]
+        model["undecided_share"] = score.undecided[number]
+    return {
+        "name": score.name,
+        "answers": "own classes" if score.is_masked else "all classes",
+        "shape": score.shape._asdict(),
+        "num_images": score.num_images,
+        "ranks": _describe_ranks(score.ranks),
+        "tau_same_images": score.tau_same_images,
+        "pairs": _describe_pairs(score.pairs, models),
+        "validation_images_needed": [
+            {"share_of_pairs": share, "images": images}
+            for share, images in score.needed.items()
+        ],
+        "models": listed,
+    }
+
+
+def _describe_predictions(evaluation: PredictionEvaluation) -> dict[str, Any]:
+    models = evaluation.models
+    return {
+        "full": {
+            "num_images": evaluation.num_images,
+            "num_pairs": evaluation.full.num_pairs,
+            "num_decided": evaluation.full.num_decided,
+            "models": _list_models(models, evaluation.full),
+        },
+        "groupings": [_describe_group(score, models) for score in evaluation.scores],
+    }
+
+
+def _describe_accuracies(evaluation: AccuracyEvaluation) -> dict[str, Any]:
+    ranks = (_rank(evaluation.full), _rank(evaluation.subset))
+    return {
+        "key_columns": list(evaluation.key_columns),
+        "columns": list(evaluation.columns),
+        "tables": list(evaluation.tables),
+        "ranks": _describe_ranks(evaluation.ranks),
+        "models": [
+            {
+                "model": model,
+                "full": evaluation.full[number],
+                "subset": evaluation.subset[number],
+                "full_rank": ranks[0][number],
+                "subset_rank": ranks[1][number],
+            }
+            for number, model in enumerate(evaluation.models)
+        ],
+    }
+
+
+def summarize(evaluation: Evaluation) -> Iterator[str]:
+    """Say the most important of an evaluation, a line a subset, grouping or table."""
+    if isinstance(evaluation, CurveEvaluation):
+        for one in evaluation.subsets:
+            yield f"{one.curve_set.name} {one.verdict}: {one.verdict.reason}"
+            yield f"{one.curve_set.name}: {_say_ranks(one.ranks)}"
+    elif isinstance(evaluation, AccuracyEvaluation):
+        yield (
+            f"{len(evaluation.models)} models in both tables: "
+            f"{_say_ranks(evaluation.ranks)}"
+        )
+    else:
+        yield from _summarize_predictions(evaluation)
+
+
+def _summarize_predictions(evaluation: PredictionEvaluation) -> Iterator[str]:
+    for score in evaluation.scores:
+        yield f"{_name(score)}: {_say_ranks(score.ranks)}"
+        yield (
+            f"{_name(score)}: {score.undecided.mean():.2%} of {score.num_images} "
+            "images undecided"
+        )
+
+
+def _name(score: GroupScore) -> str:
+    return f"{score.name}, {'own' if score.is_masked else 'all'} classes"
+
+
+def _say_ranks(ranks: RankAgreement) -> str:
+    if ranks.tau is None or ranks.spearman is None:
+        return "all models tie on a set, so that no correlation of ranks is defined"
+    between = ""
+    if ranks.tau_interval is not None:
+        low, high = ranks.tau_interval
+        between = f" (95 %: {low:.3f} to {high:.3f})"
+        if not ranks.tau_interval.has_width:
+            between = " (in every resample of these models)"
+    return f"tau-b {ranks.tau:.4f}{between}, Spearman {ranks.spearman:.4f}"

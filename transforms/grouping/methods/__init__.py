@@ -1,0 +1,1 @@
+"""Grouping methods: one module a method, named as the flag's value."""

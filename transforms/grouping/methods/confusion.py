@@ -1,0 +1,212 @@
+"""Classes that a model confuses are put together; needs a confusion matrix."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from transforms.arrays import FloatArray
+from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion.matrix import Captured, Confusion
+from transforms.grouping import balanced, sequential
+from transforms.grouping.table import (
+    GroupId,
+    Grouping,
+    GroupingRequest,
+    MissingTableError,
+    number_groups,
+    require_num_groups,
+)
+from transforms.labels import wordnet
+from transforms.records import JSON, ImageClass, UsageError
+
+_NAMED_WHOLE = 3  # groups of this size or less are named by all their classes
+_NAMED = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How confusion becomes groups."""
+
+    rule: str = field(
+        default="balanced",
+        metadata={
+            "help": "balanced: as much confusion inside groups as can be found; "
+            "sequential: the most confused set first, then the next of what is left",
+            "choices": ("balanced", "sequential"),
+        },
+    )
+    prior: float = field(
+        default=0.0,
+        metadata={
+            "help": "weight of WordNet similarity beside confusion, e.g. 0.3, which "
+            "steadies groups made of few images"
+        },
+    )
+    heldout: str | None = field(
+        default=None,
+        metadata={
+            "help": "a confusion matrix of other images, to tell how well the groups "
+            "hold there (confusion_b.npz for groups of confusion_a.npz)",
+            "metavar": "FILE",
+        },
+    )
+
+
+def group_classes(request: GroupingRequest, options: Options) -> Grouping:
+    """Group classes so that much confusion lies inside groups of equal size (±1).
+
+    Raises:
+      MissingTableError: no confusion matrix is named.
+      UsageError: what is wrong with it, with its held-out half, or with the options.
+      TooFewClassesError: there are fewer classes than groups.
+    """
+    path = request.confusion_file
+    if path is None:
+        raise MissingTableError("--grouping=confusion needs --confusion FILE")
+    if not 0 <= options.prior <= 100:
+        raise UsageError(
+            f"--confusion_prior {options.prior}: must be from 0 to 100, e.g. 0.3"
+        )
+    num_groups = require_num_groups(request)
+    classes = sorted(request.classes)
+    wnids = [c.wnid for c in classes]
+    confusion, heldout = _read_all(wnids, path, options.heldout)
+    rates = confusion_matrix.find_rates(confusion)
+    weights = balanced.normalise(rates)
+    mixed = _mix(weights, wnids, options.prior)
+    if options.rule == "balanced":
+        groups = balanced.partition(mixed, num_groups, seed=request.seed)
+    else:
+        groups = sequential.partition(mixed, num_groups)
+    assignment: dict[str, GroupId | None] = dict(
+        zip(wnids, groups.tolist(), strict=True)
+    )
+    label_of = number_groups(assignment)
+    labels = [label_of[group] for group in groups.tolist()]
+    captured = confusion_matrix.capture(confusion, labels)
+    quality = _measure(weights, labels, captured)
+    held = confusion_matrix.capture(heldout, labels) if heldout else None
+    if held:
+        quality["heldout"] = held.to_json()
+    return Grouping(
+        assignment=assignment,
+        names=_name(classes, groups.tolist(), rates),
+        notes=tuple(_note(confusion, captured, quality, held)),
+        quality=quality,
+    )
+
+
+def _read_all(
+    wnids: Sequence[str], path: str, heldout: str | None
+) -> tuple[Confusion, Confusion | None]:
+    """Read both matrices, cut to the input's classes; tell all problems at once."""
+    found: list[Confusion] = []
+    problems: list[str] = []
+    for flag, file in (("confusion", path), ("confusion_heldout", heldout)):
+        if file is None:
+            continue
+        try:
+            found.append(
+                confusion_matrix.read_confusion_rates(file).select(wnids, source=file)
+            )
+        except UsageError as error:
+            problems += [f"--{flag} {line}" for line in str(error).splitlines()]
+        else:
+            if not found[-1].num_errors:
+                problems.append(
+                    f"--{flag} {file}: holds no errors between the classes of the "
+                    "input; use predictions of a model that makes some"
+                )
+    if heldout and len(found) == 2 and _overlap(*found):
+        problems.append(
+            f"--confusion_heldout {heldout}: counts images of --confusion {path} too; "
+            "give confusion_a.npz and confusion_b.npz"
+        )
+    if problems:
+        raise UsageError("\n".join(problems))
+    return found[0], found[1] if heldout else None
+
+
+def _overlap(one: Confusion, other: Confusion) -> bool:
+    """Tell whether one of two matrices of the same models lies inside the other."""
+    if one.models != other.models:
+        return False
+    inside = (one.matrix <= other.matrix).all() or (other.matrix <= one.matrix).all()
+    return bool(inside)
+
+
+def _mix(weights: FloatArray, wnids: Sequence[str], prior: float) -> FloatArray:
+    """Add WordNet similarity to confusion, both with sum 1 before they are weighed."""
+    if not prior:
+        return weights
+    similar = balanced.normalise(np.asarray(wordnet.similarities(wnids)))
+    return balanced.normalise(weights + prior * similar)
+
+
+def _measure(
+    weights: FloatArray, labels: Sequence[int], captured: Captured
+) -> dict[str, JSON]:
+    """Collect all figures; the bound holds for the share of rates, not of counts.
+
+    The two shares are the same where every class has as many images.
+    """
+    groups = np.asarray(labels)
+    of_rates = float(weights[groups[:, None] == groups].sum())
+    bound = balanced.bound_captured(
+        weights, np.array(captured.sizes), captured=of_rates
+    )
+    return {
+        **captured.to_json(),
+        "captured_rate": round(of_rates, 6),
+        "bound": bound,
+        "gap": round(max(0.0, bound - of_rates), 4),
+    }
+
+
+def _name(
+    classes: Sequence[ImageClass], groups: Sequence[int], rates: FloatArray
+) -> dict[GroupId, str]:
+    """Name groups by their classes that are most confused with the others."""
+    names: dict[GroupId, str] = {}
+    of_group = np.asarray(groups)
+    for group in sorted(set(groups)):
+        members = np.flatnonzero(of_group == group)
+        inside = rates[np.ix_(members, members)].sum(axis=1)
+        ranked = members[np.argsort(-inside, kind="stable")].tolist()
+        is_small = len(ranked) <= _NAMED_WHOLE
+        shown = ranked if is_small else ranked[:_NAMED]
+        names[group] = ", ".join(classes[number].name for number in shown)
+        if not is_small:
+            names[group] += f" + {len(ranked) - _NAMED} more"
+    return names
+
+
+def _note(
+    confusion: Confusion,
+    captured: Captured,
+    quality: dict[str, JSON],
+    heldout: Captured | None,
+) -> Iterator[str]:
+    rate, bound, gap = (quality[name] for name in ("captured_rate", "bound", "gap"))
+    yield (
+        f"groups capture {captured.share:.1%} of the errors of the confusion matrix, "
+        f"and hold {rate:.1%} of the rates of confusion; no groups of these sizes hold "
+        f"more than {bound:.1%} (gap {gap:.1%})"
+    )
+    low, middle, high = np.quantile(captured.shares, [0, 0.5, 1])
+    yield (
+        f"of the errors on its classes a group captures {low:.1%} to {high:.1%}, "
+        f"median {middle:.1%}; groups have {min(captured.sizes)} to "
+        f"{max(captured.sizes)} classes"
+    )
+    if captured.num_empty:
+        yield f"{captured.num_empty} of {len(captured.sizes)} groups capture nothing"
+    if heldout:
+        yield f"on the held-out images they capture {heldout.share:.1%} of the errors"
+    models = ", ".join(confusion.models) or "the model it was made with"
+    cross_fit = "" if heldout else "; cross-fit with --confusion_heldout"
+    yield (
+        f"built on the confusion of {models}: do not rank that model on the same "
+        f"images{cross_fit}"
+    )

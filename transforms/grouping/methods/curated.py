@@ -1,0 +1,166 @@
+"""67 hand-made categories (fish, dog, vehicle …), merged or split to make N groups."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+from transforms.arrays import FloatArray
+from transforms.confusion import matrix as confusion_matrix
+from transforms.grouping.category_splitting import (
+    Part,
+    merge_smallest,
+    name_part,
+    split_largest,
+)
+from transforms.grouping.table import (
+    GroupId,
+    Grouping,
+    GroupingRequest,
+    describe_sizes,
+    require_num_groups,
+)
+from transforms.labels import wordnet
+from transforms.labels.wordnet import GroupNamer, WordNetTree
+from transforms.records import JSON, UsageError
+
+_WNIDS_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Which table of categories is taken."""
+
+    fixes: bool = field(
+        default=False,
+        metadata={
+            "help": "move the classes that plainly stand in a wrong category, such as "
+            "the computer mouse among rodents"
+        },
+    )
+
+
+def group_classes(request: GroupingRequest, options: Options) -> Grouping:
+    """Bring the input's categories to N groups.
+
+    Fewer than there are categories: the smallest is merged into the one most similar to
+    it, by the mean confusion of their classes if a matrix is given, else by WordNet.
+    More: the largest is split along the node of WordNet that best halves it.
+
+    Raises:
+      TooFewClassesError: there are fewer classes than groups.
+      UsageError: classes without a category, or a confusion matrix that is none.
+    """
+    num_groups = require_num_groups(request)
+    parts = _list_categories(request, options)
+    wnids = sorted(c.wnid for c in request.classes)
+    tree, word_of = wordnet.grow_tree(wnids)
+    confusion = None
+    if request.confusion_file is not None:
+        confusion = confusion_matrix.read_confusion(request.confusion_file, wnids)
+    if len(parts) > num_groups:
+        parts = merge_smallest(
+            parts, num_groups, _find_similarities(wnids, tree, confusion)
+        )
+        how = "merged by " + ("wordnet" if confusion is None else "confusion")
+    else:
+        how = "split by wordnet" if len(parts) < num_groups else "as they are"
+        parts = split_largest(parts, num_groups, tree)
+    notes = []
+    if confusion is not None and not how.startswith("merged"):
+        notes.append("the confusion matrix is not used: no categories are merged")
+    return _to_grouping(
+        sorted(parts, key=lambda part: part.wnids),
+        GroupNamer(tree, word_of),
+        notes=notes,
+        quality={"categories": how, "fixes": _list_fixes(wnids, options)},
+    )
+
+
+def _list_categories(request: GroupingRequest, options: Options) -> list[Part]:
+    """Return the categories that the input's classes are in."""
+    categories = load_categories(with_fixes=options.fixes)
+    wnids = sorted(c.wnid for c in request.classes)
+    if outside := [wnid for wnid in wnids if wnid not in categories]:
+        more = len(outside) - _WNIDS_SHOWN
+        shown = ", ".join(outside[:_WNIDS_SHOWN])
+        shown += f" and {more} more" if more > 0 else ""
+        raise UsageError(
+            f"--grouping curated: {len(outside)} classes of the input are not among "
+            f"the 1000 that have a category: {shown}; leave them out, or take another "
+            "grouping"
+        )
+    members: dict[str, list[str]] = defaultdict(list)
+    for wnid in wnids:
+        members[categories[wnid]].append(wnid)
+    return [Part(tuple(of), (category,)) for category, of in sorted(members.items())]
+
+
+def _find_similarities(
+    wnids: list[str], tree: WordNetTree, confusion: FloatArray | None
+) -> list[FloatArray]:
+    """Return what decides, first things first."""
+    by_wordnet = tree.similarities(wnids)
+    return [by_wordnet] if confusion is None else [confusion, by_wordnet]
+
+
+def _list_fixes(wnids: list[str], options: Options) -> list[JSON]:
+    held = set(wnids) if options.fixes else set()
+    return [fix._asdict() for fix in load_fixes() if fix.wnid in held]
+
+
+def _to_grouping(
+    parts: list[Part], namer: GroupNamer, *, notes: list[str], quality: dict[str, JSON]
+) -> Grouping:
+    groups: list[JSON] = []
+    for part in parts:
+        node = namer.tree.lowest_common_ancestor(part.wnids)
+        groups.append({
+            "categories": list(part.categories),
+            "wnid": node,
+            "path": namer.name_path(node),
+            "size": len(part.wnids),
+        })
+    assignment: dict[str, GroupId | None] = {
+        wnid: label for label, part in enumerate(parts) for wnid in part.wnids
+    }
+    return Grouping(
+        assignment=assignment,
+        names={label: name_part(part, namer) for label, part in enumerate(parts)},
+        notes=tuple(notes),
+        quality={
+            **quality,
+            **describe_sizes([len(part.wnids) for part in parts]),
+            "groups": groups,
+        },
+    )
+
+
+class Fix(NamedTuple):
+    """A class that stands in a category it plainly does not belong to."""
+
+    wnid: str
+    from_category: str
+    to_category: str
+    reason: str
+
+
+def load_categories(*, with_fixes: bool = False) -> dict[str, str]:
+    """Return the category of each class, by wnid; as published, or with the fixes."""
+    categories = dict(_read("curated_categories.tsv"))
+    if with_fixes:
+        categories |= {fix.wnid: fix.to_category for fix in load_fixes()}
+    return categories
+
+
+@cache
+def load_fixes() -> tuple[Fix, ...]:
+    """Return what the fixes change, by wnid."""
+    return tuple(Fix(*row) for row in _read("curated_fixes.tsv"))
+
+
+def _read(name: str) -> list[list[str]]:
+    path = resources.files("transforms.labels").joinpath(name)
+    _header, *lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.split("\t") for line in lines]

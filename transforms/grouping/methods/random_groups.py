@@ -1,0 +1,28 @@
+"""All classes dealt at random into N groups of equal size (±1)."""
+
+from dataclasses import dataclass
+
+from transforms import seeds
+from transforms.grouping.table import Grouping, GroupingRequest, require_num_groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Dealing at random has none."""
+
+
+def group_classes(request: GroupingRequest, options: Options) -> Grouping:
+    """Deal the classes in hash order: the first n mod N groups get ⌈n/N⌉, others ⌊n/N⌋.
+
+    Raises: TooFewClassesError: there are fewer classes than groups.
+    """
+    del options
+    num_groups = require_num_groups(request)
+    wnids = sorted(
+        (c.wnid for c in request.classes),
+        key=lambda wnid: (seeds.order(request.seed, "group", wnid), wnid),
+    )
+    size, num_larger = divmod(len(wnids), num_groups)
+    sizes = [size + (number < num_larger) for number in range(num_groups)]
+    dealt = [number for number, size in enumerate(sizes) for _ in range(size)]
+    return Grouping(assignment=dict(zip(wnids, dealt, strict=True)))

@@ -1,0 +1,61 @@
+"""N groups of classes that are close in WordNet, merged from the leaves up."""
+
+from dataclasses import dataclass, field
+from typing import get_args
+
+from transforms.grouping.table import (
+    GroupId,
+    Grouping,
+    GroupingRequest,
+    describe_sizes,
+    require_num_groups,
+)
+from transforms.grouping.wordnet_merging import Rule, merge_classes
+from transforms.labels import wordnet
+from transforms.labels.wordnet import GroupNamer
+from transforms.records import JSON
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How classes are merged."""
+
+    rule: Rule = field(
+        default="pairwise",
+        metadata={
+            "help": "pairwise: the two smallest siblings first; capped: groups of at "
+            "most 1.25 times the mean size, as far as possible; pure: whole WordNet "
+            "nodes, however unequal (the last one perhaps in part)",
+            "choices": get_args(Rule),
+        },
+    )
+
+
+def group_classes(request: GroupingRequest, options: Options) -> Grouping:
+    """Merge the classes into N groups, in the tree that WordNet lays over them.
+
+    Raises:
+      TooFewClassesError: there are fewer classes than groups.
+      UsageError: classes that WordNet has not, or NLTK's copy is needed and not there.
+    """
+    num_groups = require_num_groups(request)
+    tree, word_of = wordnet.grow_tree(c.wnid for c in request.classes)
+    namer = GroupNamer(tree, word_of)
+    groups = merge_classes(tree, num_groups, options.rule)
+    assignment: dict[str, GroupId | None] = {}
+    names: dict[GroupId, str] = {}
+    nodes: list[JSON] = []
+    for label, wnids in enumerate(groups):
+        assignment |= dict.fromkeys(wnids, label)
+        names[label] = namer.name_group(wnids)
+        node = tree.lowest_common_ancestor(wnids)
+        nodes.append({"wnid": node, "path": namer.name_path(node), "size": len(wnids)})
+    return Grouping(
+        assignment=assignment,
+        names=names,
+        quality={
+            "rule": options.rule,
+            **describe_sizes([len(wnids) for wnids in groups]),
+            "groups": nodes,
+        },
+    )

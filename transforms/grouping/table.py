@@ -1,0 +1,468 @@
+"""A CSV or YAML file of groups → its entries with line numbers, and all that is wrong.
+
+CSV   a header with wnid, class_index or name, with group, and perhaps group_name
+YAML  a mapping: name of a group → list of classes, each by wnid, index or label
+"""
+
+import csv
+import functools
+import hashlib
+import io
+import re
+import statistics
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Literal, NamedTuple
+
+import yaml
+
+from transforms import storage
+from transforms.labels.classes import is_wnid
+from transforms.labels.lookup import Identifier
+from transforms.records import JSON, ImageClass, UsageError
+
+_MAX_BYTES = 10_000_000
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_YAML = {".yaml", ".yml"}
+_IDENTIFIERS: tuple[Literal["wnid", "class_index", "name"], ...] = (
+    "wnid",
+    "class_index",
+    "name",
+)
+
+
+class Entry(NamedTuple):
+    """One class of the file."""
+
+    line: int
+    identifiers: tuple[Identifier, ...]  # of one class, the one that wins first
+    group: str  # "" if left out
+    group_name: str
+
+
+class GroupsFileProblem(NamedTuple):
+    """What is wrong in a line, and the remedy."""
+
+    line: int
+    text: str
+
+
+@dataclass
+class GroupsFile:
+    """What a file holds, as far as it can be read."""
+
+    entries: list[Entry] = field(default_factory=list)
+    problems: list[GroupsFileProblem] = field(default_factory=list)
+
+
+def read_groups_file(path: str) -> GroupsFile:
+    """Read a file of groups.
+
+    Raises: UsageError: it is not there, not text, too large, or of an unknown kind.
+    """
+    suffix = PurePath(path).suffix.lower()
+    if suffix not in _DELIMITERS.keys() | _YAML:
+        raise UsageError(f"--groups {path}: must end in .csv, .tsv, .yaml or .yml")
+    try:
+        if storage.num_bytes(path) > _MAX_BYTES:
+            raise UsageError(
+                f"--groups {path}: is larger than {_MAX_BYTES // 10**6} MB, which no "
+                "table of groups is"
+            )
+        text = storage.read(path).decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"--groups {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--groups {path}: {error}; save it as UTF-8") from None
+    return (
+        parse_yaml(text)
+        if suffix in _YAML
+        else parse_groups_csv(text, _DELIMITERS[suffix])
+    )
+
+
+def parse_groups_csv(text: str, delimiter: str) -> GroupsFile:
+    """Parse a table with a header."""
+    file = GroupsFile()
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        header = [cell.strip().lower() for cell in next(rows, [])]
+        file.problems += _check_header(header)
+        start = rows.line_num + 1
+        for row in rows if not file.problems else ():
+            line, start = start, rows.line_num + 1  # a quoted cell may span lines
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            if len(cells) != len(header):
+                file.problems.append(_misfit(line, len(cells), len(header)))
+                continue
+            file.entries.append(_to_entry(line, dict(zip(header, cells, strict=True))))
+    except csv.Error as error:
+        file.problems.append(
+            GroupsFileProblem(rows.line_num, f"{error}; check the quotes")
+        )
+    return file
+
+
+def _misfit(line: int, num_cells: int, num_columns: int) -> GroupsFileProblem:
+    return GroupsFileProblem(
+        line,
+        f"has {num_cells} fields where the header has {num_columns}; quote names that "
+        "hold the delimiter",
+    )
+
+
+def _check_header(header: Sequence[str]) -> Iterator[GroupsFileProblem]:
+    shown = ",".join(header)[:80]
+    if not set(header) & set(_IDENTIFIERS) or "group" not in header:
+        yield GroupsFileProblem(
+            1,
+            f"the header is {shown!r}; it needs 'group' and one of wnid, class_index "
+            "and name, and may have group_name",
+        )
+    elif len(set(header)) < len(header):
+        yield GroupsFileProblem(
+            1, f"the header is {shown!r}; a column stands there twice"
+        )
+
+
+def _to_entry(line: int, cells: dict[str, str]) -> Entry:
+    identifiers = [
+        Identifier(kind, cells[kind]) for kind in _IDENTIFIERS if cells.get(kind)
+    ]
+    return Entry(line, tuple(identifiers), cells["group"], cells.get("group_name", ""))
+
+
+def parse_yaml(text: str) -> GroupsFile:
+    """Parse a mapping of lists; nodes are composed, and never made into objects."""
+    file = GroupsFile()
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        file.problems.append(GroupsFileProblem(line, f"is not YAML: {error.problem}"))
+    except yaml.YAMLError as error:
+        file.problems.append(
+            GroupsFileProblem(1, f"is not YAML: {' '.join(str(error).split())}")
+        )
+    except RecursionError:
+        file.problems.append(
+            GroupsFileProblem(1, "is nested too deeply; give a list a group")
+        )
+    else:
+        if isinstance(root, yaml.MappingNode):
+            _read_mapping(root, file)
+        else:
+            file.problems.append(
+                GroupsFileProblem(
+                    1, "is no mapping; give lines like 'dogs: [n02085620, pug]'"
+                )
+            )
+    return file
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _read_mapping(root: yaml.MappingNode, file: GroupsFile) -> None:
+    lines: dict[str, int] = {}
+    seen: set[int] = set()
+    for key, value in root.value:
+        line = _line(key)
+        group = key.value.strip() if isinstance(key, yaml.ScalarNode) else ""
+        if not group:
+            problem = "the name of a group must be a text; quote it"
+        elif group in lines:
+            problem = (
+                f"group {group!r} stands in line {lines[group]} already; join them"
+            )
+        elif not isinstance(value, yaml.SequenceNode):
+            problem = (
+                f"group {group!r} is not a list of classes; write '- ' before each"
+            )
+        elif not value.value:
+            problem = f"group {group!r} has no classes; add some or remove it"
+        elif id(value) in seen:  # aliases could make a small file endless
+            problem = f"group {group!r} is an alias of another; write its classes out"
+        else:
+            seen.add(id(value))
+            lines[group] = line
+            _read_list(group, value, file)
+            continue
+        file.problems.append(GroupsFileProblem(line, problem))
+
+
+def _read_list(group: str, values: yaml.SequenceNode, file: GroupsFile) -> None:
+    for node in values.value:
+        text = node.value.strip() if isinstance(node, yaml.ScalarNode) else ""
+        if text:
+            entry = Entry(_line(node), (Identifier("any", text),), group, "")
+            file.entries.append(entry)
+        else:
+            file.problems.append(
+                GroupsFileProblem(
+                    _line(node), "is no class; give a wnid, an index or a label"
+                )
+            )
+
+
+def describe_sizes(sizes: Sequence[int]) -> dict[str, JSON]:
+    """Return the smallest, median and largest size, and the effective number.
+
+    The effective number of groups is (Σ size)² / Σ size²: N when all are equal.
+    """
+    return {
+        "sizes": {
+            "min": min(sizes),
+            "median": statistics.median(sizes),
+            "max": max(sizes),
+        },
+        "effective_num_groups": round(sum(sizes) ** 2 / sum(s * s for s in sizes), 3),
+    }
+
+
+GroupId = int | str  # whatever a method calls a group; labels are made of them
+LEFT_OUT = -1
+_PROBLEMS_SHOWN = 10
+_MAX_SLUG_CHARACTERS = 40
+
+
+class TooFewClassesError(UsageError):
+    """The input's classes do not make the groups that were asked for."""
+
+
+class MissingTableError(UsageError):
+    """A method needs a table that was not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupingRequest:
+    """What a grouping method is asked for."""
+
+    classes: tuple[ImageClass, ...]  # by wnid
+    num_groups: int | None
+    seed: int
+    images_per_group: int | None  # None: all
+    min_validation_images: int
+    allow_small_validation: bool
+    groups_file: str | None
+    confusion_file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """What a grouping method answers."""
+
+    assignment: Mapping[str, GroupId | None]  # every wnid; None: left out
+    names: Mapping[GroupId, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # printed and recorded
+    quality: Mapping[str, JSON] = field(default_factory=dict)
+
+
+class GroupRow(NamedTuple):
+    """One class and its group: a row of groups.csv."""
+
+    wnid: str
+    class_index: int
+    name: str
+    group: int  # the label, -1 if left out
+    group_name: str
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """All classes of an input and their groups, by wnid."""
+
+    rows: tuple[GroupRow, ...]
+
+    @functools.cached_property
+    def label_of(self) -> dict[str, int]:
+        """The label of each class that is in a group."""
+        return {row.wnid: row.group for row in self.rows if row.group != LEFT_OUT}
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The groups' display names, by label; unique."""
+        names = {row.group: row.group_name for row in self.rows}
+        return tuple(names[label] for label in range(self.num_groups))
+
+    @property
+    def num_groups(self) -> int:
+        """How many groups there are."""
+        return len(set(self.label_of.values()))
+
+    def wnids(self, label: int) -> tuple[str, ...]:
+        """Return the classes of a group."""
+        return tuple(row.wnid for row in self.rows if row.group == label)
+
+    @functools.cached_property
+    def folders(self) -> tuple[str, ...]:
+        """Folder names, by label: in the labels' order under plain and natural sort."""
+        grouped = list(self.label_of)  # by wnid, which is also the labels' order
+        if len(grouped) == self.num_groups and all(map(is_wnid, grouped)):
+            return tuple(grouped)
+        width = max(3, len(str(self.num_groups - 1)))
+        return tuple(
+            f"{label:0{width}d}_{_make_slug(name)}"
+            for label, name in enumerate(self.names)
+        )
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The hash of groups.csv."""
+        return hashlib.sha256(to_csv(self)).hexdigest()
+
+
+def _make_slug(name: str) -> str:
+    """Make lower-case ASCII letters, digits and underscores of a name."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    slug = re.sub("[^a-z0-9]+", "_", plain.lower()).strip("_")
+    return slug[:_MAX_SLUG_CHARACTERS].strip("_") or "group"
+
+
+def require_num_groups(request: GroupingRequest) -> int:
+    """Return N, from 2 to the number of classes.
+
+    Raises:
+      UsageError: it is not given, or less than two.
+      TooFewClassesError: there are fewer classes.
+    """
+    num_groups, num_classes = request.num_groups, len(request.classes)
+    if num_groups is None:
+        raise UsageError("--num_groups: is required (how many groups)")
+    if num_groups < 2:
+        raise UsageError(f"--num_groups {num_groups}: must be at least 2")
+    if num_groups > num_classes:
+        raise TooFewClassesError(
+            f"--num_groups {num_groups}: the input holds only {num_classes} classes; "
+            f"at most {num_classes} groups can be made"
+        )
+    return num_groups
+
+
+def number_groups(assignment: Mapping[str, GroupId | None]) -> dict[GroupId, int]:
+    """Give every group its label: 0…N-1 in the order of their smallest wnids."""
+    in_order = (assignment[wnid] for wnid in sorted(assignment))
+    groups = dict.fromkeys(group for group in in_order if group is not None)
+    return {group: label for label, group in enumerate(groups)}
+
+
+def make_table(
+    classes: Sequence[ImageClass],
+    assignment: Mapping[str, GroupId | None],
+    names: Mapping[GroupId, str] | None = None,
+) -> GroupTable:
+    """Number the groups, name them, and lay all classes out by wnid.
+
+    Args:
+      classes: the classes of the input, in any order.
+      assignment: the group of every one of them, None for left out.
+      names: display names. Without one a group of a single class is named as its class,
+        any other by its label; names that repeat get their smallest wnid in brackets.
+    """
+    ordered = sorted(classes)
+    if {c.wnid for c in ordered} != assignment.keys():
+        raise ValueError("the assignment must hold exactly the classes of the input")
+    label_of = number_groups(assignment)
+    members: list[list[ImageClass]] = [[] for _ in label_of]
+    for c in ordered:
+        if (group := assignment[c.wnid]) is not None:
+            members[label_of[group]].append(c)
+    chosen = [
+        _choose_name((names or {}).get(g, ""), members[n]) for g, n in label_of.items()
+    ]
+    display = _make_unique(
+        [name or f"group {label}" for label, name in enumerate(chosen)],
+        [of[0].wnid for of in members],
+    )
+    rows = []
+    for c in ordered:
+        group = assignment[c.wnid]
+        label = LEFT_OUT if group is None else label_of[group]
+        name = "" if group is None else display[label]
+        rows.append(GroupRow(c.wnid, c.class_index, c.name, label, name))
+    return GroupTable(tuple(rows))
+
+
+def _choose_name(given: str, members: Sequence[ImageClass]) -> str:
+    alone = members[0].name if len(members) == 1 else ""
+    return clean_name(given) or clean_name(alone)
+
+
+def clean_name(name: str) -> str:
+    """Make one line of a name: printable, with single spaces and none at the ends."""
+    return " ".join("".join(c if c.isprintable() else " " for c in name).split())
+
+
+def _make_unique(names: list[str], wnids: Sequence[str]) -> list[str]:
+    """Append its wnid to every name that repeats, until none does."""
+    while len(set(names)) < len(names):
+        counts = Counter(names)
+        names = [
+            f"{name} ({wnid})" if counts[name] > 1 else name
+            for name, wnid in zip(names, wnids, strict=True)
+        ]
+    return names
+
+
+def to_csv(table: GroupTable) -> bytes:
+    """Write groups.csv; a class that is left out has an empty group."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(GroupRow._fields)
+    for row in table.rows:
+        group = "" if row.group == LEFT_OUT else row.group
+        writer.writerow([*row[:3], group, row.group_name])
+    return text.getvalue().encode()
+
+
+class ParsedGroups(NamedTuple):
+    """What groups.csv says; `make_table(classes, *parsed)` is the table again."""
+
+    assignment: dict[str, GroupId | None]
+    names: dict[GroupId, str]
+
+
+def parse_csv(text: str, classes: Iterable[ImageClass], *, source: str) -> ParsedGroups:
+    """Read groups.csv as `to_csv` writes it, for exactly these classes.
+
+    Tables made by hand are read by the manual grouping, which forgives more.
+
+    Raises: UsageError: the first ten problems, each with its line.
+    """
+    parsed = ParsedGroups({}, {})
+    file = parse_groups_csv(text, delimiter=",")
+    wnids = {c.wnid for c in classes}
+    problems = [f"{source}:{line}: {what}" for line, what in file.problems]
+    problems += [f"{source}:{p}" for p in _fill(parsed, file.entries, wnids)]
+    if missing := sorted(wnids - parsed.assignment.keys()):
+        problems.append(
+            f"{source}: no row for {len(missing)} classes ({', '.join(missing[:5])}); "
+            "is this the table of these classes?"
+        )
+    if problems:
+        raise UsageError("\n".join(problems[:_PROBLEMS_SHOWN]))
+    return parsed
+
+
+def _fill(
+    parsed: ParsedGroups, entries: Iterable[Entry], wnids: set[str]
+) -> Iterator[str]:
+    """Add the entries; yield `line: what is wrong`."""
+    for line, identifiers, group, name in entries:
+        wnid = identifiers[0].text if identifiers else ""
+        if wnid not in wnids:
+            yield f"{line}: {wnid!r} is not a class of the input"
+        elif wnid in parsed.assignment:
+            yield f"{line}: {wnid} stands in an earlier line already; keep one"
+        elif not group:
+            parsed.assignment[wnid] = None
+        elif parsed.names.setdefault(group, name) != name:
+            yield f"{line}: group {group} is named {parsed.names[group]!r} above"
+        else:
+            parsed.assignment[wnid] = group

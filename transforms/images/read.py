@@ -1,0 +1,245 @@
+"""A ref → the bytes of its image, however its input holds them.
+
+- raw: the bytes of the file at [offset, offset + length)
+- deflate: the same, compressed: a member of a zip
+- parquet: row `length` of row group `offset`, column `image`
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms import storage
+from transforms.archives.zips import inflate
+from transforms.records import DataError, ImageRef
+
+ENCODINGS = ("raw", "deflate", "parquet")
+IMAGE_COLUMN, BYTES_COLUMN = "image", "image.bytes"
+_MAX_ROW_GROUP_BYTES = 1 << 30
+_MAX_KEPT_BYTES = 1 << 28
+_MAX_FOOTERS = 512
+_NUM_LOCKS = 64
+
+
+def read_image_bytes(root: str, ref: ImageRef, version: str = "") -> bytes:
+    """Read an image that lies in an input's folder; safe from many threads.
+
+    Args:
+      root: the input's folder.
+      ref: the image.
+      version: of the object that holds it, if it lies in a bucket and is known.
+
+    Raises:
+      DataError: it is gone, damaged, or larger than any image.
+      OSError: anything that another try may mend.
+    """
+    path = f"{root}/{ref.uri}"
+    if ref.encoding == "parquet":
+        return _read_row(path, ref.offset, ref.length, version)
+    data = storage.read_range(path, ref.offset, ref.length, version=version)
+    return unpack(ref, data)
+
+
+def unpack(ref: ImageRef, data: bytes) -> bytes:
+    """Return an image as it is outside the archive that holds these bytes.
+
+    Raises: DataError: it is damaged, or larger than any image.
+    """
+    return inflate(data) if ref.encoding == "deflate" else data
+
+
+def describe_place(ref: ImageRef) -> str:
+    """Say where an image lies, for messages."""
+    if ref.encoding == "parquet":
+        return f"{ref.uri} in row {ref.length} of row group {ref.offset}"
+    return f"{ref.uri} at byte {ref.offset}"
+
+
+class RowGroups:
+    """The images of the row groups read last, each read once for all threads.
+
+    Images that are read in order cost one pass; images picked at random cost a row
+    group each, whatever is kept.
+    """
+
+    def __init__(self, max_bytes: int = _MAX_KEPT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[tuple[str, int], pa.ChunkedArray] = OrderedDict()
+        self._lock = threading.Lock()
+        # Who wants what another is reading waits for it.
+        self._loading = [threading.Lock() for _ in range(_NUM_LOCKS)]
+
+    def get(
+        self, path: str, number: int, load: Callable[[str, int], pa.ChunkedArray]
+    ) -> pa.ChunkedArray:
+        """Return a row group's images, loaded at most once while they are kept."""
+        with self._loading[number % _NUM_LOCKS]:
+            with self._lock:
+                if (kept := self._kept.get((path, number))) is not None:
+                    self._kept.move_to_end((path, number))
+                    return kept
+            images = load(path, number)
+            with self._lock:
+                self._kept[path, number] = images
+                size = sum(array.nbytes for array in self._kept.values())
+                while size > self._max_bytes and len(self._kept) > 1:
+                    size -= self._kept.popitem(last=False)[1].nbytes
+            return images
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._kept.clear()
+
+
+_row_groups = RowGroups()
+
+
+def forget() -> None:
+    """Let go of all that is kept between reads."""
+    _row_groups.clear()
+    _read_footer.cache_clear()
+    storage.forget_open_files()
+
+
+def _read_row(path: str, row_group: int, row: int, version: str) -> bytes:
+    load = partial(_load_row_group, version=version)
+    images = _row_groups.get(path, row_group, load)
+    if row >= len(images):
+        raise DataError(f"row group {row_group} has {len(images)} rows")
+    value = images[row].as_py()
+    if value is None:
+        raise DataError("the row holds no image")
+    return value
+
+
+@lru_cache(maxsize=_MAX_FOOTERS)
+def _read_footer(path: str, version: str) -> pq.FileMetaData:
+    with storage.open_input(path, version=version) as file:
+        return pq.read_metadata(file)
+
+
+def _load_row_group(path: str, number: int, *, version: str) -> pa.ChunkedArray:
+    """Read the bytes of all images of a row group, and no other column."""
+    try:
+        footer = _read_footer(path, version)
+        if number >= footer.num_row_groups:
+            raise DataError(f"the file has {footer.num_row_groups} row groups")
+        _check_size(footer.row_group(number))
+        with storage.open_input(path, version=version) as file:
+            opened = pq.ParquetFile(file, metadata=footer)
+            table = opened.read_row_group(number, columns=[BYTES_COLUMN])
+        return pc.struct_field(table[IMAGE_COLUMN], "bytes").cast(pa.binary())
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError("the file is gone") from None
+    except PermissionError:
+        raise DataError("no permission to read the file") from None
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise DataError(f"damaged Parquet file ({error})") from None
+    except OSError as error:
+        if isinstance(error.__cause__, DataError):  # of the object, not of its content
+            raise error.__cause__ from None
+        if error.errno is not None:
+            raise
+        raise DataError(f"damaged Parquet file ({error})") from None  # Arrow's own
+
+
+def _check_size(row_group: pq.RowGroupMetaData) -> None:
+    """Refuse, before anything is allocated, what no file of images has."""
+    for column in map(row_group.column, range(row_group.num_columns)):
+        size = max(column.total_uncompressed_size, column.total_compressed_size)
+        if column.path_in_schema == BYTES_COLUMN and size > _MAX_ROW_GROUP_BYTES:
+            raise DataError(f"a row group of {size} bytes of images is too large")
+
+
+# A gap of this size is read sooner than a store begins to answer another request.
+_MAX_GAP_BYTES = 1 << 20
+_MAX_SPAN_BYTES = 16 << 20
+_READS_AT_ONCE = 8
+
+ReadImage = Callable[[], bytes]  # raises as `read_image_bytes` does
+
+
+class PlacedRef(NamedTuple):
+    """An image, the input that its uri is relative to, and its object's version."""
+
+    root: str
+    ref: ImageRef
+    version: str = ""
+
+
+@dataclass
+class ByteRange:
+    """Bytes of one object, [start, end), that hold these images."""
+
+    path: str
+    version: str
+    start: int
+    end: int
+    numbers: list[int]  # of the images, in the order they were given
+
+    def takes(self, path: str, start: int, end: int) -> bool:
+        """Tell whether what lies there may be read together with this."""
+        is_near = start - self.end <= _MAX_GAP_BYTES
+        is_small = max(end, self.end) - self.start <= _MAX_SPAN_BYTES
+        return path == self.path and is_near and is_small
+
+
+def plan_ranges(images: Sequence[PlacedRef]) -> list[ByteRange]:
+    """Gather neighbours in buckets; what lies elsewhere, or alone, is left out."""
+    places = sorted(
+        (f"{root}/{ref.uri}", ref.offset, ref.offset + ref.length, number)
+        for number, (root, ref, _) in enumerate(images)
+        if storage.is_remote(root) and ref.encoding != "parquet"
+    )
+    spans: list[ByteRange] = []
+    for path, start, end, number in places:
+        if spans and spans[-1].takes(path, start, end):
+            spans[-1].end = max(end, spans[-1].end)
+            spans[-1].numbers.append(number)
+        else:
+            spans.append(ByteRange(path, images[number].version, start, end, [number]))
+    return [span for span in spans if len(span.numbers) > 1]
+
+
+class CoalescedReader:
+    """Reads the spans of a bounded number of images ahead of those who want them."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(_READS_AT_ONCE)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, images: Sequence[PlacedRef]) -> list[ReadImage]:
+        """Begin to read; returns, for each image, what waits for its bytes.
+
+        Their spans, at most 16 MiB each, are held until the last of them was read.
+        """
+        reads: list[ReadImage] = [partial(read_image_bytes, *image) for image in images]
+        for span in plan_ranges(images):
+            length = span.end - span.start
+            read = partial(storage.read_range, version=span.version)
+            data = self._pool.submit(read, span.path, span.start, length)
+            for number in span.numbers:
+                reads[number] = partial(_cut, data, span.start, images[number])
+        return reads
+
+
+def _cut(data: Future[bytes], start: int, image: PlacedRef) -> bytes:
+    """Take one image out of a span."""
+    try:
+        whole = data.result()
+    except DataError:  # not of every image in it: of some that the object lacks
+        return read_image_bytes(*image)
+    at = image.ref.offset - start
+    return unpack(image.ref, whole[at : at + image.ref.length])

@@ -1,0 +1,1 @@
+"""The index of all images: one row an image, without its bytes."""

@@ -1,0 +1,346 @@
+"""Pieces → the images found in each: the first step, which reads no image."""
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import PCollection
+from apache_beam.transforms.combiners import ToList
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from transforms import layouts, progress, storage
+from transforms.images import read as image_reading
+from transforms.images.read import PlacedRef
+from transforms.index import inspection
+from transforms.index import table as index_table
+from transforms.index.inspection import Inspection, inspect_all
+from transforms.labels import validation
+from transforms.layouts import InputPart
+from transforms.processes import LEAST_IMAGES, ProcessPool, num_cores
+from transforms.records import DataError, ImageRef, SkippedFile, UsageError
+
+# Pieces in buckets that are read at once: an archive is a chain of small reads, each
+# of which waits for the one before it.
+_PIECES_AT_ONCE = 64
+
+
+class PartImages(NamedTuple):
+    """All that one piece holds. Never crosses a shuffle: the next steps are fused."""
+
+    number: int  # of the piece, in the order of the inputs
+    piece: InputPart
+    refs: list[ImageRef]
+    strays: list[SkippedFile]
+    version: str = ""  # of an archive in a bucket
+
+
+def read_part(number: int, piece: InputPart) -> PartImages:
+    """Read the names and places of all images of one piece.
+
+    Raises: UsageError: an archive that changed meanwhile, and all that a layout raises.
+    """
+    refs: list[ImageRef] = []
+    strays: list[SkippedFile] = []
+    for found in layouts.load(piece.layout).read(piece):
+        if isinstance(found, ImageRef):
+            refs.append(found)
+        else:
+            strays.append(found)
+    try:
+        return PartImages(number, piece, refs, strays, storage.version(piece.path))
+    except DataError as error:
+        raise UsageError(f"{piece.path}: {error}; try again") from None
+
+
+class _ReadPieces(beam.DoFn):
+    """Reads a piece an element; of buckets many at once, a bounded number ahead."""
+
+    def setup(self) -> None:
+        self._pool = ThreadPoolExecutor(_PIECES_AT_ONCE)
+
+    def start_bundle(self) -> None:
+        self._waiting: deque[Future[PartImages]] = deque()
+
+    def teardown(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def process(self, numbered: tuple[int, InputPart]) -> Iterator[PartImages]:
+        number, piece = numbered
+        if not storage.is_remote(piece.root):
+            yield read_part(number, piece)
+            return
+        self._waiting.append(self._pool.submit(read_part, number, piece))
+        if len(self._waiting) > _PIECES_AT_ONCE:
+            yield self._waiting.popleft().result()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._waiting:
+            yield GlobalWindows.windowed_value(self._waiting.popleft().result())
+
+
+@dataclasses.dataclass
+class FindImages(beam.PTransform):
+    """Find the images of every piece. (number, piece) in, one PieceImages each out."""
+
+    def expand(
+        self, pieces: PCollection[tuple[int, InputPart]]
+    ) -> PCollection[PartImages]:
+        """Break fusion, so that a thousand archives are read by many workers."""
+        return (
+            pieces
+            | "SpreadPieces" >> beam.Reshuffle()
+            | "ReadPieces" >> beam.ParDo(_ReadPieces())
+        )
+
+
+def label_part(images: PartImages) -> PartImages:
+    """Join labels to a flat validation piece; others are labelled by their place."""
+    piece = images.piece
+    if not piece.needs_labels:
+        return images
+    if piece.labels:
+        labels: Mapping[str, str] = validation.read_labels(piece.labels)
+        refs = join_labels(images.refs, labels, source=piece.labels)
+    elif validation.are_official_stems(ref.key for ref in images.refs):
+        refs = join_labels(images.refs, validation.official_labels(), source="official")
+    else:
+        raise UsageError(
+            f"{piece.path}: {len(images.refs)} validation images without labels; they "
+            "are not the 50,000 official ones, so the official labels do not fit: put "
+            "LOC_val_solution.csv beside them or name it with --validation_labels"
+        )
+    return images._replace(refs=refs)
+
+
+def join_labels(
+    refs: Sequence[ImageRef], labels: Mapping[str, str], *, source: str
+) -> list[ImageRef]:
+    """Give every image its wnid.
+
+    Raises: UsageError: images that the labels do not name.
+    """
+    missing = [ref.key for ref in refs if ref.key not in labels]
+    if missing:
+        shown = ", ".join(missing[:10])
+        raise UsageError(
+            f"{source}: no label for {len(missing)} of {len(refs)} validation images "
+            f"({shown}); is this the table of these images?"
+        )
+    return [ref._replace(wnid=labels[ref.key]) for ref in refs]
+
+
+@dataclasses.dataclass
+class LabelImages(beam.PTransform):
+    """Give every image a wnid. PieceImages in, PieceImages out."""
+
+    def expand(self, images: PCollection[PartImages]) -> PCollection[PartImages]:
+        """Join inside each piece: a flat folder or archive is one."""
+        return images | "LabelPieces" >> beam.Map(label_part)
+
+
+_MAX_AHEAD = 10_000  # images that wait while those of a piece are inspected
+
+
+class IndexPart(NamedTuple):
+    """One piece's part of the index, small enough to gather."""
+
+    number: int
+    path: str
+    num_images: int
+    strays: tuple[str, ...]
+    input: int
+    uri: str
+    version: str  # of the archive at the uri; "": it is none, or lies in no bucket
+
+
+class _WriteParts(beam.DoFn):
+    """Writes each piece's refs to a file; inspects them with threads, in order."""
+
+    def __init__(self, folder: str, num_threads: int, ticks: str | None) -> None:
+        self._folder = folder
+        self._num_threads = num_threads  # 0: no inspection
+        self._ticks = ticks
+        self._counter = Metrics.counter("WriteIndex", "images_indexed")
+
+    def setup(self) -> None:
+        self._pool = ThreadPoolExecutor(self._num_threads or 1)
+        self._ticker = progress.Ticker(self._ticks)
+
+    def teardown(self) -> None:
+        self._pool.shutdown()
+        image_reading.forget()
+
+    def process(self, images: PartImages) -> Iterator[IndexPart]:
+        inspections: list[Inspection] | None = None
+        if self._num_threads:
+            inspections = list(inspect_all(_place(images), self._pool))
+        yield self._write(images, inspections)
+
+    def _write(
+        self, images: PartImages, inspections: list[Inspection] | None
+    ) -> IndexPart:
+        path = f"{self._folder}/{images.number:07d}.parquet"
+        index_table.write_part(path, images.refs, inspections)
+        self._counter.inc(len(images.refs))
+        self._ticker.tick()
+        strays = tuple(f"{stray.uri}: {stray.name}" for stray in images.strays)
+        piece = images.piece
+        where = piece.input, piece.uri, images.version
+        return IndexPart(images.number, path, len(images.refs), strays, *where)
+
+
+class _WritePartsAtOnce(_WriteParts):
+    """Inspects by processes of its own, which work at several pieces at once.
+
+    They are started when there are images enough for them.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        num_threads: int,
+        ticks: str | None,
+        *,
+        num_processes: int,
+        roots: Sequence[str],
+    ) -> None:
+        super().__init__(folder, num_threads, ticks)
+        self._num_processes = num_processes
+        self._roots = roots
+
+    def setup(self) -> None:
+        super().setup()
+        self._processes: ProcessPool | None = None
+
+    def teardown(self) -> None:
+        super().teardown()
+        if self._processes:
+            self._processes.close()
+
+    def start_bundle(self) -> None:
+        self._waiting: deque[PartImages] = deque()
+        self._under_way: deque[tuple[PartImages, list[Future[Any]]]] = deque()
+
+    def process(self, images: PartImages) -> Iterator[IndexPart]:
+        self._waiting.append(images)
+        num_images = sum(len(piece.refs) for piece in self._waiting)
+        if not self._processes and num_images < self._num_processes * LEAST_IMAGES:
+            return
+        while self._waiting:
+            self._submit(self._waiting.popleft())
+        while self._count_behind_first() > _MAX_AHEAD:
+            yield self._take_first()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._under_way:
+            yield GlobalWindows.windowed_value(self._take_first())
+        for images in self._waiting:
+            for part in super().process(images):
+                yield GlobalWindows.windowed_value(part)
+
+    def _submit(self, images: PartImages) -> None:
+        if not self._processes:
+            self._processes = ProcessPool(inspection, self._roots, self._num_processes)
+        placed = _place(images)
+        windows = [
+            self._processes.submit(placed[start : start + inspection.WINDOW_IMAGES])
+            for start in range(0, len(placed), inspection.WINDOW_IMAGES)
+        ]
+        self._under_way.append((images, windows))
+
+    def _count_behind_first(self) -> int:
+        return sum(len(images.refs) for images, _ in islice(self._under_way, 1, None))
+
+    def _take_first(self) -> IndexPart:
+        images, windows = self._under_way.popleft()
+        found = [Inspection(*told) for window in windows for told in window.result()]
+        return self._write(images, found)
+
+
+def _place(images: PartImages) -> list[PlacedRef]:
+    root, version = images.piece.root, images.version
+    return [PlacedRef(root, ref, version) for ref in images.refs]
+
+
+def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
+    """Join the parts in the order of the pieces; returns the number of images.
+
+    The parts stay meanwhile, so that an engine may do this again.
+    """
+    ordered = sorted(parts)
+    strays = [stray for part in ordered for stray in part.strays]
+    index_table.merge_parts(
+        [part.path for part in ordered],
+        output,
+        roots=roots,
+        strays=strays,
+        versions=_join_versions(ordered, roots),
+    )
+    return sum(part.num_images for part in ordered)
+
+
+def _remove_parts(num_images: int, folder: str) -> int:
+    storage.remove_folder(folder)
+    return num_images
+
+
+def _join_versions(
+    parts: Sequence[IndexPart], roots: Sequence[str]
+) -> list[dict[str, str]]:
+    """Return the versions of each input's archives by uri.
+
+    Raises: UsageError: one that changed between its parts.
+    """
+    versions: list[dict[str, str]] = [{} for _ in roots]
+    for part in parts:
+        if part.version:
+            known = versions[part.input].setdefault(part.uri, part.version)
+            if known != part.version:
+                raise UsageError(
+                    f"{roots[part.input]}/{part.uri}: the object changed while it was "
+                    "read; try again"
+                )
+    return versions
+
+
+@dataclasses.dataclass
+class WriteIndex(beam.PTransform):
+    """Write one index. PieceImages in, the number of images out."""
+
+    output: str
+    parts_folder: str
+    roots: Sequence[str]
+    num_inspect_threads: int = 0
+    ticks: str | None = None
+    has_processes: bool = False
+
+    def expand(self, images: PCollection[PartImages]) -> PCollection[int]:
+        """Write a part a piece, then join them: only paths and counts are gathered."""
+        num_processes = min(self.num_inspect_threads, num_cores())
+        num_threads = self.num_inspect_threads
+        if num_threads:
+            num_threads = storage.num_readers(num_threads, self.roots)
+        write = _WriteParts(self.parts_folder, num_threads, self.ticks)
+        if num_processes > 1 and self.has_processes:
+            write = _WritePartsAtOnce(
+                self.parts_folder,
+                num_threads,
+                self.ticks,
+                num_processes=num_processes,
+                roots=self.roots,
+            )
+        return (
+            images
+            | "WriteParts" >> beam.ParDo(write)
+            | "GatherParts" >> ToList()
+            | "MergeParts" >> beam.Map(merge, output=self.output, roots=self.roots)
+            # A break, so that no engine merges again when the parts are gone.
+            | "SettleIndex" >> beam.Reshuffle()
+            | "RemoveParts" >> beam.Map(_remove_parts, folder=self.parts_folder)
+        )

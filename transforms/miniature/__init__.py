@@ -1,0 +1,1 @@
+"""A drawn miniature ImageNet with real wnids, for demonstrations and tests."""

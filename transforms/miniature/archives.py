@@ -1,0 +1,126 @@
+"""A folder → a miniature ImageNet in it: official layout, real wnids, drawn images."""
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from transforms import storage
+from transforms.layouts.official_archives import TRAIN, VALIDATION
+from transforms.miniature import drawing
+
+LABELS = "LOC_val_solution.csv"
+CLASSES = (  # relatives side by side, so that the first few already hold pairs
+    "n02088364",  # beagle
+    "n02099601",  # golden retriever
+    "n02123394",  # Persian cat
+    "n02123159",  # tiger cat
+    "n07747607",  # orange
+    "n07742313",  # Granny Smith
+    "n03100240",  # convertible
+    "n04285008",  # sports car
+    "n01558993",  # robin
+    "n01580077",  # jay
+    "n01443537",  # goldfish
+    "n01484850",  # great white shark
+    "n02676566",  # acoustic guitar
+    "n03272010",  # electric guitar
+    "n04147183",  # schooner
+    "n04612504",  # yawl
+    "n01641577",  # bullfrog
+    "n01644373",  # tree frog
+    "n02279972",  # monarch butterfly
+    "n02281406",  # sulphur butterfly
+    "n07734744",  # mushroom
+    "n12998815",  # agaric
+    "n11939491",  # daisy
+    "n09472597",  # volcano
+)
+_FIRST_VALIDATION = 1_000_000  # numbers of pictures that no training set reaches
+_JPEG_QUALITY = 90
+
+
+class _Image(NamedTuple):
+    """One file of an archive."""
+
+    name: str
+    wnid: str
+    number: int
+
+
+def ensure_miniature(
+    folder: str, *, num_classes: int, num_train: int, num_validation: int, seed: int = 0
+) -> None:
+    """Write the miniature unless a finished one is there, which is left alone."""
+    if not all(Path(folder, name).is_file() for name in (TRAIN, VALIDATION, LABELS)):
+        write_miniature(
+            folder,
+            num_classes=num_classes,
+            num_train=num_train,
+            num_validation=num_validation,
+            seed=seed,
+        )
+
+
+def write_miniature(
+    folder: str, *, num_classes: int, num_train: int, num_validation: int, seed: int = 0
+) -> None:
+    """Write both archives and the validation labels, the same bytes every time.
+
+    A run that is killed leaves no half archive under its name.
+
+    Args:
+      folder: where; made if it is not there.
+      num_classes: how many of `CLASSES`, from the first.
+      num_train: training images of each class.
+      num_validation: validation images of each class.
+      seed: another seed draws other pictures.
+    Raises: ValueError: more classes than there are.
+    """
+    if not 0 < num_classes <= len(CLASSES):
+        raise ValueError(f"num_classes={num_classes}: is 1 to {len(CLASSES)}")
+    wnids = CLASSES[:num_classes]
+    validation = list(_list_validation(wnids, num_validation))
+    rows = [f"{Path(i.name).stem},{i.wnid} 0 0 1 1\n" for i in validation]
+    labels = "ImageId,PredictionString\n" + "".join(rows)
+    storage.write(folder, LABELS, labels.encode())
+    storage.write(folder, VALIDATION, _pack(_draw(validation, seed)))
+    archives = _draw_class_archives(wnids, num_train, seed)
+    storage.write(folder, TRAIN, _pack(archives))
+
+
+def _list_validation(wnids: tuple[str, ...], num_images: int) -> Iterator[_Image]:
+    """Name the validation images, the classes taking turns."""
+    for position in range(num_images * len(wnids)):
+        turn, place = divmod(position, len(wnids))
+        name = f"ILSVRC2012_val_{position + 1:08d}.JPEG"
+        yield _Image(name, wnids[place], _FIRST_VALIDATION + turn)
+
+
+def _draw(images: list[_Image], seed: int) -> Iterator[tuple[str, bytes]]:
+    for image in images:
+        file = io.BytesIO()
+        picture = drawing.draw_image(image.wnid, image.number, seed=seed)
+        picture.save(file, "JPEG", quality=_JPEG_QUALITY)
+        yield image.name, file.getvalue()
+
+
+def _draw_class_archives(
+    wnids: tuple[str, ...], num_images: int, seed: int
+) -> Iterator[tuple[str, bytes]]:
+    for wnid in sorted(wnids):
+        numbers = range(1, num_images + 1)
+        images = [_Image(f"{wnid}_{number}.JPEG", wnid, number) for number in numbers]
+        yield f"{wnid}.tar", _pack(_draw(images, seed))
+
+
+def _pack(members: Iterator[tuple[str, bytes]]) -> bytes:
+    """Make a tar in memory: a miniature's is a few megabytes."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members:
+            member = tarfile.TarInfo(name)  # no time, no owner
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return file.getvalue()

@@ -1,0 +1,112 @@
+"""A SavedModel folder → a model that can be asked, if its graph only computes."""
+
+import importlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from transforms.models.loaders.keras_file import make_asking
+from transforms.models.loaders.loaded_model import (
+    LoadedModel,
+    ModelError,
+    check_input,
+    check_output,
+    first_line,
+)
+from transforms.models.loaders.tensorflow_start import import_tensorflow
+
+GRAPH = "saved_model.pb"
+_MAX_GRAPH_BYTES = 1 << 30
+_SIGNATURE = "serving_default"
+# Operations that read or write files, speak to the network, or run Python.
+_UNSAFE = re.compile(
+    "File|Reader|PyFunc|Dataset|Iterator|Save|Restore|Checkpoint|Summary|Debug|Rpc"
+    "|Socket|Sql|Lmdb|Dump|Bigtable|^PrintV2$|^ImmutableConst$"
+)
+_SHOWN = 5
+_ERRORS = "google.protobuf.message"
+
+
+def load(path: str, given: Sequence[int], num_outputs: int) -> LoadedModel:
+    """Load a model for batches of one shape.
+
+    Raises: ModelError: no such folder, a graph that does more than compute, or inputs
+      and outputs that do not fit.
+    """
+    _check_size(path)
+    tf = import_tensorflow()
+    _check_graph(path)
+    try:
+        loaded = tf.saved_model.load(path)
+        signature = _find_signature(loaded.signatures)
+    except (ValueError, TypeError, LookupError, OSError, tf.errors.OpError) as error:
+        raise ModelError(f"cannot be loaded: {first_line(error)}") from error
+    _, inputs = signature.structured_input_signature
+    if len(inputs) != 1:
+        raise ModelError(f"takes {len(inputs)} inputs; only models of one can be asked")
+    ((name, spec),) = inputs.items()
+    check_input(_to_shape(spec.shape), spec.dtype.name, given)
+    outputs = signature.structured_outputs
+    first = min(outputs)
+    check_output(_to_shape(outputs[first].shape), num_outputs)
+
+    def ask(batch: Any) -> Any:  # noqa: ANN401  # tensors
+        return loaded.signatures[signature_name](**{name: batch})[first]
+
+    signature_name = next(k for k, v in loaded.signatures.items() if v is signature)
+    return make_asking(tf, ask, given)
+
+
+def _find_signature(signatures: Any) -> Any:  # noqa: ANN401  # TensorFlow has no types
+    if _SIGNATURE in signatures:
+        return signatures[_SIGNATURE]
+    if len(signatures) == 1:
+        return next(iter(signatures.values()))
+    raise ValueError(f"has no signature {_SIGNATURE}")
+
+
+def _to_shape(shape: Any) -> list[int | None] | None:  # noqa: ANN401
+    return None if shape.rank is None else shape.as_list()
+
+
+def _check_size(path: str) -> None:
+    place = Path(path, GRAPH)
+    if not place.is_file():
+        raise ModelError(f"holds no {GRAPH}; a folder is read as a SavedModel")
+    if place.stat().st_size > _MAX_GRAPH_BYTES:
+        raise ModelError(f"{GRAPH} is larger than any graph of a model of images")
+
+
+def _check_graph(path: str) -> None:
+    """Refuse a graph that could do more than compute, before any of it is run."""
+    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
+
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString(Path(path, GRAPH).read_bytes())
+    except importlib.import_module(_ERRORS).DecodeError as error:
+        raise ModelError(f"{GRAPH} is no graph") from error
+    if not all(m.HasField("object_graph_def") for m in saved.meta_graphs):
+        raise ModelError("is of TensorFlow 1; export it again with TensorFlow 2")
+    unsafe = {op for m in saved.meta_graphs for op in _find_unsafe(m)}
+    if unsafe:
+        shown = ", ".join(sorted(unsafe)[:_SHOWN])
+        raise ModelError(
+            f"does more than compute ({shown}), which is not allowed; export the model "
+            "without what reads or writes files or runs Python"
+        )
+
+
+def _find_unsafe(meta: Any) -> Iterator[str]:  # noqa: ANN401  # a protocol buffer
+    """Yield the operations that are not allowed; its own saver's are never run."""
+    saver = {
+        meta.saver_def.save_tensor_name.split(":")[0],
+        meta.saver_def.restore_op_name.split(":")[0],
+    }
+    nodes = list(meta.graph_def.node)
+    savers = {n.attr["f"].func.name for n in nodes if n.name in saver}
+    for function in meta.graph_def.library.function:
+        if function.signature.name not in savers:
+            nodes += function.node_def
+    yield from (node.op for node in nodes if _UNSAFE.search(node.op))

@@ -1,0 +1,80 @@
+"""Bytes of an npz file ↔ plain arrays: bounded, never unpickled, always the same."""
+
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def read_npz(
+    data: bytes, needed: Sequence[str], *, optional: Sequence[str] = (), max_bytes: int
+) -> dict[str, Array]:
+    """Read arrays of numbers and texts.
+
+    Args:
+      data: the file.
+      needed: names of arrays that must be there.
+      optional: names of arrays that may be; all others are passed over.
+      max_bytes: of any one, unpacked; looked up before it is unpacked.
+    Raises: ValueError: what is wrong.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as file:
+            sizes = {info.filename: info.file_size for info in file.infolist()}
+            if missing := [name for name in needed if f"{name}.npy" not in sizes]:
+                raise ValueError(f"lacks the array {missing[0]!r}")
+            kinds = {info.compress_type for info in file.infolist()}
+            if kinds - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                raise ValueError("must be stored or deflated, as NumPy writes it")
+            wanted = [*needed, *(n for n in optional if f"{n}.npy" in sizes)]
+            for name in wanted:
+                if (size := sizes[f"{name}.npy"]) > max_bytes:
+                    raise ValueError(
+                        f"{name} would take {size} bytes, of {max_bytes} at most"
+                    )
+            return {n: _parse_array(n, file.read(f"{n}.npy")) for n in wanted}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise ValueError(f"is no readable npz file ({error})") from None
+    except RuntimeError:  # what zipfile raises for want of a password
+        raise ValueError("is an encrypted npz file") from None
+
+
+def _parse_array(name: str, data: bytes) -> Array:
+    """Read an array; its header must agree with its bytes."""
+    file = io.BytesIO(data)
+    try:
+        if np.lib.format.read_magic(file) == (1, 0):
+            shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, is_fortran, kind = np.lib.format.read_array_header_2_0(file)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array ({error})") from None
+    if kind.kind not in "iufU" or not kind.itemsize:
+        raise ValueError(f"{name} holds {kind}, not plain numbers or texts")
+    if math.prod(shape) * kind.itemsize != len(data) - file.tell():
+        raise ValueError(f"{name} is cut short, or longer than it says")
+    flat = np.frombuffer(data, kind, offset=file.tell())
+    return flat.reshape(shape, order="F" if is_fortran else "C")
+
+
+def to_npz_bytes(arrays: Mapping[str, Array]) -> bytes:
+    """Write arrays as NumPy does, but without the time."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as file:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.external_attr = 0o644 << 16
+            content = io.BytesIO()
+            np.lib.format.write_array(
+                content, array, version=(1, 0), allow_pickle=False
+            )
+            file.writestr(member, content.getvalue())
+    return data.getvalue()

@@ -1,1 +1,0 @@
-"""Classes parted into N groups: the algorithms behind the methods of grouping."""

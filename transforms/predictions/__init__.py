@@ -1,0 +1,1 @@
+"""Files of model predictions: their schema, writing and reading."""

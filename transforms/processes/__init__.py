@@ -1,1 +1,0 @@
-"""Work that is handed to processes of this machine, without Beam's workers."""

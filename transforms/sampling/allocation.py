@@ -1,0 +1,135 @@
+"""Counts and a target → how many to take from each: the one allocation of the project.
+
+Water-filling: every place gives the same amount, until it has no more to give.
+Validation top-ups, stratified samples and the difficulty cap are all this function.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
+
+from transforms import seeds
+from transforms.records import UsageError
+from transforms.sampling import top_k
+from transforms.sampling.plan import EVERYWHERE, SamplePlan, Stratum
+from transforms.sampling.top_k import Positions, TopK
+
+Place = TypeVar("Place", bound=Hashable)
+
+
+def water_fill(
+    counts: Mapping[Place, int], target: int, *, seed: int
+) -> dict[Place, int]:
+    """Share a target out so that the shares are as equal as the counts allow.
+
+    With f(t) = Σ min(count, t), every place gives min(count, t*) where t* is the
+    largest t with f(t) ≤ target; the rest, target − f(t*), is given one each by the
+    places that have more, first by hash. A larger target never takes from a place.
+
+    Args:
+      counts: how much each place has.
+      target: how much to take altogether; all there is when the counts sum to less.
+      seed: orders the places for the rest.
+    Returns: For each place how much to take; sums to min(target, Σ counts).
+    Source: METHODS of the difficulty cap: Gao (2021), made exact.
+    """
+    level = _level(sorted(counts.values()), target)
+    shares = {place: min(count, level) for place, count in counts.items()}
+    rest = target - sum(shares.values())
+    able = [place for place, count in counts.items() if count > level]
+    able.sort(
+        key=lambda place: (seeds.order(seed, "remainder", str(place)), str(place))
+    )
+    for place in able[: max(rest, 0)]:
+        shares[place] += 1
+    return shares
+
+
+def _level(ascending: list[int], target: int) -> int:
+    """Find the largest t with Σ min(count, t) ≤ target; the maximum if all fit."""
+    below = 0
+    for position, count in enumerate(ascending):
+        remaining = len(ascending) - position
+        if below + count * remaining > target:
+            return max((target - below) // remaining, 0)
+        below += count
+    return ascending[-1] if ascending else 0
+
+
+def validation_top_up(
+    num_validation: Mapping[int, int], num_train: Mapping[int, int], target: int
+) -> dict[int, int]:
+    """Share what is missing of the validation images out over the groups.
+
+    The deficit is shared equally, as far as the groups have training images. It depends
+    on neither M, the sampler nor the seed, so validation is the same for every M.
+
+    Args:
+      num_validation: official validation images of each group, by label.
+      num_train: training images of each group that may be set aside, by label: all, or
+        what M leaves when M comes first.
+      target: validation images to reach altogether.
+    Returns: For each label how many; fewer than the deficit when there are no more.
+    """
+    deficit = max(target - sum(num_validation.values()), 0)
+    # The seed only says which groups give one more when the deficit is no multiple.
+    return water_fill(num_train, deficit, seed=0)
+
+
+_SHORT_NAMED = 10
+
+
+def choose(ranked: TopK, *, plan: SamplePlan) -> Positions:
+    """Choose as many of each stratum as is its share, the first ones.
+
+    Raises: UsageError: scopes that have too few images, all of them.
+    """
+    named = {plan.name_stratum(number): number for number in ranked.counts}
+    counts = {stratum: ranked.counts[number] for stratum, number in named.items()}
+    shares = allocate(counts, plan=plan)
+    taken = {named[stratum]: share for stratum, share in shares.items()}
+    return top_k.find_positions(top_k.merge([ranked], taken.__getitem__))
+
+
+def allocate(counts: Mapping[Stratum, int], *, plan: SamplePlan) -> dict[Stratum, int]:
+    """Share each scope's M out over its classes, and these shares over their parts.
+
+    Raises: UsageError: scopes that have too few images, all of them.
+    """
+    tree: dict[int, dict[str, dict[Stratum, int]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
+    for stratum, count in counts.items():
+        tree[stratum.label][stratum.wnid][stratum] = count
+    labels = {EVERYWHERE} if plan.scope == "set" else set(plan.label_of.values())
+    target = plan.most_of_a_stratum
+    taken: dict[Stratum, int] = {}
+    short: dict[int, int] = {}
+    for label in sorted(labels):
+        by_class = tree[label]
+        available = {wnid: sum(parts.values()) for wnid, parts in by_class.items()}
+        if target > sum(available.values()):
+            short[label] = sum(available.values())
+        shares = water_fill(available, target, seed=plan.seed)
+        for wnid, share in shares.items():
+            taken |= water_fill(by_class[wnid], share, seed=plan.seed)
+    if short:
+        raise UsageError(_describe_short(short, plan))
+    return taken
+
+
+def _describe_short(short: Mapping[int, int], plan: SamplePlan) -> str:
+    """Say which scopes have too few images once the sampler has left some out."""
+    least = min(short.values()) // (plan.num_groups if EVERYWHERE in short else 1)
+    where = f"all groups together ({short.get(EVERYWHERE)} images)"
+    if EVERYWHERE not in short:
+        shown = ", ".join(
+            f"group {label} {count}"
+            for label, count in sorted(short.items())[:_SHORT_NAMED]
+        )
+        where = f"{len(short)} of {plan.num_groups} groups ({shown})"
+    return (
+        f"--images_per_group {plan.images_per_group}: too many once the hardest images "
+        f"are left out, for {where}; the largest that works is {least}; lower it, or "
+        "--difficulty_drop_hardest"
+    )

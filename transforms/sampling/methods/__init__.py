@@ -1,0 +1,1 @@
+"""Samplers: one module a sampler, named as the flag's value."""

@@ -1,1 +1,0 @@
-"""How well groups of classes keep the ranking of models."""

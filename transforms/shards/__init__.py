@@ -1,1 +1,0 @@
-"""A shard written: its maker, and processes that have one each."""

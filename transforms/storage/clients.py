@@ -1,0 +1,191 @@
+"""Where buckets are and who asks → one client a process and bucket, by obstore.
+
+Credentials are those that users of each store have: Google's application-default ones,
+and Amazon's environment, profiles and instance roles. None stands in a flag.
+"""
+
+import configparser
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from obstore.store import GCSStore, S3Store
+
+from transforms.records import UsageError
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+SCHEMES = ("gs", "s3")
+REQUEST_TIMEOUT_S = 60.0  # of one try, which carries at most 16 MiB
+RETRY_TIMEOUT_S = 180.0  # of all tries of one request
+_MAX_RETRIES = 10
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+
+Store = GCSStore | S3Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """What is not as Google's and Amazon's stores are by default."""
+
+    endpoint: str | None = None
+    region: str | None = None
+    is_anonymous: bool = False
+
+
+class Location(NamedTuple):
+    """An object, or a folder of objects."""
+
+    scheme: str
+    bucket: str
+    key: str  # without slashes at its ends; "": the bucket
+
+
+# How it is settled for the processes that this one starts.
+_VARIABLE = "IMAGENET_SUBSETS_STORES"
+_configured = [StoreSettings(**json.loads(os.environ.get(_VARIABLE, "{}")))]
+
+
+def configure(settings: StoreSettings) -> None:
+    """Settle how this process, and those that it starts, reach stores."""
+    _configured[0] = settings
+    os.environ[_VARIABLE] = json.dumps(asdict(settings))
+    open_store.cache_clear()
+
+
+def parse_location(path: str) -> Location:
+    """Take a path apart.
+
+    Raises: UsageError: of a store that is not known, without a bucket, or climbing.
+    """
+    scheme, _, rest = path.partition("://")
+    bucket, *parts = rest.split("/")
+    if scheme not in SCHEMES or not bucket or ".." in parts:
+        raise UsageError(
+            f"{path}: is neither a local path nor gs://BUCKET/... or s3://BUCKET/..."
+        )
+    return Location(scheme, bucket, "/".join(p for p in parts if p not in {"", "."}))
+
+
+@lru_cache
+def open_store(scheme: str, bucket: str) -> Store:
+    """Make the client of a bucket; it is safe from many threads.
+
+    Raises: UsageError: there are no credentials.
+    """
+    settings = _configured[0]
+    retries: RetryConfig = {
+        "max_retries": _MAX_RETRIES,
+        "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S),
+    }
+    make = _open_google if scheme == "gs" else _open_amazon
+    return make(bucket, settings, retries)
+
+
+def is_emulated(scheme: str) -> bool:
+    """Tell whether objects lie in an emulator, which may lack large uploads."""
+    return scheme == "gs" and bool(_find_endpoint(scheme))
+
+
+def _find_endpoint(scheme: str) -> str:
+    """Return the address of the store where it is not the usual one."""
+    given = _configured[0].endpoint
+    names = ("STORAGE_EMULATOR_HOST",) if scheme == "gs" else _AWS_ENDPOINTS
+    found = given or next(filter(None, map(os.environ.get, names)), "")
+    return found if "://" in found or not found else f"http://{found}"
+
+
+_AWS_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+
+
+def _client_options(endpoint: str) -> "ClientConfig":
+    return {
+        "allow_http": endpoint.startswith("http://"),
+        "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
+    }
+
+
+def _open_google(bucket: str, settings: StoreSettings, retries: "RetryConfig") -> Store:
+    endpoint = _find_endpoint("gs")
+    common: Mapping[str, Any] = {
+        "client_options": _client_options(endpoint),
+        "retry_config": retries,
+    }
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+    if endpoint and (settings.is_anonymous or emulator):
+        unsigned = {
+            "gcs_base_url": endpoint,
+            "disable_oauth": True,
+            **dict.fromkeys(("client_email", "private_key", "private_key_id"), ""),
+        }
+        return GCSStore(bucket, service_account_key=json.dumps(unsigned), **common)
+    if settings.is_anonymous:
+        return GCSStore(bucket, skip_signature=True, **common)
+    if endpoint:
+        common = {**common, "base_url": endpoint}
+    return GCSStore(bucket, credential_provider=_find_google_credentials(), **common)
+
+
+def _find_google_credentials() -> Any:  # noqa: ANN401  # obstore has no name for it
+    # Both take a while to import, and only Google's store needs them.
+    import google.auth  # noqa: PLC0415
+    import google.auth.exceptions  # noqa: PLC0415
+    from obstore.auth.google import GoogleCredentialProvider  # noqa: PLC0415
+
+    try:
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        raise UsageError(
+            "gs://: no Google credentials; run gcloud auth application-default login, "
+            "set GOOGLE_APPLICATION_CREDENTIALS, or give --store_anonymous where a "
+            "bucket is public"
+        ) from error
+    return GoogleCredentialProvider(credentials)
+
+
+def _open_amazon(bucket: str, settings: StoreSettings, retries: "RetryConfig") -> Store:
+    endpoint = _find_endpoint("s3")
+    chosen: dict[str, Any] = _read_profile()
+    if settings.is_anonymous:
+        chosen = {"skip_signature": True}
+    if settings.region:
+        chosen["region"] = settings.region
+    if endpoint:
+        chosen |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+    return S3Store(
+        bucket,
+        client_options=_client_options(endpoint),
+        retry_config=retries,
+        **chosen,
+    )
+
+
+def _read_profile() -> dict[str, Any]:
+    """Read keys and region of `aws configure`; the environment goes before them."""
+    profile = os.environ.get("AWS_PROFILE", "default")
+    found: dict[str, Any] = {}
+    if "AWS_ACCESS_KEY_ID" not in os.environ:
+        keys = _read_section("AWS_SHARED_CREDENTIALS_FILE", "credentials", profile)
+        names = ("access_key_id", "secret_access_key", "session_token")
+        found = {n: keys[f"aws_{n}"] for n in names if f"aws_{n}" in keys}
+    if not {"AWS_REGION", "AWS_DEFAULT_REGION"} & os.environ.keys():
+        section = profile if profile == "default" else f"profile {profile}"
+        config = _read_section("AWS_CONFIG_FILE", "config", section)
+        found |= {"region": config["region"]} if "region" in config else {}
+    return found
+
+
+def _read_section(variable: str, name: str, section: str) -> Mapping[str, str]:
+    path = os.environ.get(variable, f"~/.aws/{name}")
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(Path(path).expanduser())
+    except configparser.Error as error:
+        raise UsageError(f"{path}: {error}".splitlines()[0]) from error
+    return parser[section] if parser.has_section(section) else {}

@@ -1,0 +1,312 @@
+"""What a process needs only while it lives → locked, so that the next one clears it.
+
+A killed process cleans up nothing, but its locks end with it: what bears one of our
+names and nobody holds is left over.
+"""
+
+import errno
+import fcntl
+import functools
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from transforms.records import DataError, JobError, WrittenFile
+from transforms.storage import remote
+from transforms.storage.remote import Entry
+
+_MARK = "imagenet_subsets-"
+_RANDOM = "[a-z0-9_]{8}"  # as tempfile makes names
+
+
+def try_lock(descriptor: int, path: Path) -> bool:
+    """Lock an open file or folder until it is closed.
+
+    Returns: False if another process has it, or has removed it meanwhile. Where the
+      file system knows no locks, nobody can take it for a left-over either.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def remove_stale(folder: Path, names: str) -> None:
+    """Remove from a folder what matches a pattern and nobody holds."""
+    for path in list(folder.iterdir()):
+        if re.fullmatch(names, path.name):
+            with suppress(OSError):  # gone, or somebody else's
+                _remove_unless_held(path)
+
+
+def _remove_unless_held(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def folder(place: Path | None, prefix: str) -> Iterator[str]:
+    """Make a folder for the time of some work, and clear what killed ones left.
+
+    Args:
+      place: where; None: where the system has temporary files.
+      prefix: of its name, which tells its kind.
+    """
+    where = place or Path(tempfile.gettempdir())
+    where.mkdir(parents=True, exist_ok=True)
+    remove_stale(where, re.escape(prefix + _MARK) + _RANDOM)
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=prefix + _MARK, dir=where))
+        descriptor = os.open(made, os.O_RDONLY)
+        if try_lock(descriptor, made):
+            break
+        os.close(descriptor)  # taken for a left-over before it was locked
+    try:
+        yield str(made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(descriptor)
+
+
+def open_file() -> tuple[int, Path]:
+    """Make a temporary file; returns its descriptor, which holds it, and its path."""
+    while True:
+        number, name = tempfile.mkstemp(prefix=_MARK)
+        if try_lock(number, Path(name)):
+            return number, Path(name)
+        os.close(number)
+
+
+def remove_stale_files() -> None:
+    """Clear the temporary files that killed processes left."""
+    remove_stale(Path(tempfile.gettempdir()), re.escape(_MARK) + _RANDOM)
+
+
+_MAX_OPEN_FILES = 128
+_BROKEN_LINK = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}
+
+
+def list_folder(path: str) -> list[Entry]:
+    """List a folder by name, links followed, hidden names included."""
+    with os.scandir(path) as entries:
+        return sorted(map(_describe_entry, entries))
+
+
+def _describe_entry(entry: os.DirEntry[str]) -> Entry:
+    try:
+        if entry.is_dir():
+            return Entry(entry.name, is_folder=True, num_bytes=0)
+        return Entry(entry.name, is_folder=False, num_bytes=entry.stat().st_size)
+    except OSError as error:
+        if error.errno not in _BROKEN_LINK:
+            raise
+        return Entry(entry.name, is_folder=False, num_bytes=0)  # told when it is read
+
+
+class _SharedDescriptor:
+    """A file kept open between reads, closed with its last reader."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        number = getattr(self, "number", None)
+        if number is not None:
+            os.close(number)
+
+
+@functools.lru_cache(maxsize=_MAX_OPEN_FILES)
+def _open_shared(path: str) -> _SharedDescriptor:
+    return _SharedDescriptor(path)
+
+
+def close_shared() -> None:
+    """Close all; a read that is going on keeps its own open."""
+    _open_shared.cache_clear()
+
+
+def read_range(path: str, offset: int, length: int) -> bytes:
+    """Read part of a file; safe from many threads.
+
+    Raises:
+      DataError: the file is gone, or shorter than the range.
+      OSError: anything that another try may mend.
+    """
+    try:
+        descriptor = _open_shared(path)
+    except PermissionError:
+        raise DataError("no permission to read the file") from None
+    except OSError as error:
+        if error.errno not in _BROKEN_LINK:
+            raise
+        raise DataError("the file is gone") from None
+    data = os.pread(descriptor.number, length, offset)
+    while 0 < len(data) < length:  # Linux returns at most 2 GiB at once
+        more = os.pread(descriptor.number, length - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    if len(data) != length:
+        raise DataError(f"the file ends {length - len(data)} bytes too early")
+    return data
+
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class AtomicFile:
+    """A file that appears whole or not at all, hashed while it is written.
+
+    In a bucket it is one put of a file that was written locally.
+
+    Args:
+      root: the dataset's directory.
+      path: where in it, relative.
+    """
+
+    def __init__(self, root: str, path: str) -> None:
+        self._path = path
+        self._final = f"{root}/{path}"
+        self._hash = hashlib.sha256()
+        self._num_bytes = 0
+        with _room(self._final):
+            self._temporary = _Temporary(self._final)
+            self._file = self._temporary.path.open("wb")
+
+    def write(self, data: bytes) -> None:
+        """Append bytes.
+
+        Raises: JobError: there is no room.
+        """
+        with _room(self._final):
+            self._file.write(data)
+        self._hash.update(data)
+        self._num_bytes += len(data)
+
+    def tell(self) -> int:
+        """Return how many bytes have been written."""
+        return self._num_bytes
+
+    def close(self) -> WrittenFile:
+        """Make the file appear under its name."""
+        with _room(self._final):
+            self._file.close()
+            self._temporary.publish()
+        return WrittenFile(self._path, self._num_bytes, self._hash.hexdigest())
+
+    def discard(self) -> None:
+        """Leave nothing behind; harmless after `close`."""
+        with suppress(OSError):  # there may be no room for what it still holds
+            self._file.close()
+        self._temporary.remove()
+
+
+class _Temporary:
+    """A local file until it is whole: beside its own place, if it can be.
+
+    It is held, so that no other run clears it as a left-over.
+    """
+
+    def __init__(self, final: str) -> None:
+        self._final = final
+        if remote.is_remote(final):
+            _sweep_once()
+            self._descriptor, self.path = open_file()
+            return
+        place = Path(final)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        mark = f"{os.getpid()}-{threading.get_ident()}"
+        self.path = place.with_name(f".{place.name}.{mark}.tmp")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        self._descriptor = os.open(self.path, flags, 0o666)
+        try_lock(self._descriptor, self.path)
+
+    def publish(self) -> None:
+        """Give the file its name."""
+        if remote.is_remote(self._final):
+            remote.put(self._final, self.path)
+        else:
+            self.path.replace(self._final)
+        self.remove()
+
+    def remove(self) -> None:
+        """Leave nothing behind; harmless after `publish`."""
+        if self._descriptor >= 0:
+            self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+_sweep_once = functools.cache(remove_stale_files)
+
+
+@contextmanager
+def _room(final: str) -> Iterator[None]:
+    """Say what could not be written, and where: the system names no file.
+
+    Raises: JobError: there is no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        where = f"{tempfile.gettempdir()}, for " if remote.is_remote(final) else ""
+        raise JobError(
+            f"{where}{final}: cannot be written ({os.strerror(error.errno)}); make "
+            "room and run the same command again (a build goes on with --resume)"
+        ) from error
+
+
+def clear_temporary(final: str) -> None:
+    """Remove what killed processes left of a local file that was not whole yet."""
+    place = Path(final)
+    if not remote.is_remote(final) and place.parent.is_dir():
+        remove_stale(place.parent, rf"\.{re.escape(place.name)}\.\d+-\d+\.tmp")
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """Name a local file to write; it appears at the path when the block ends well.
+
+    Raises: JobError: there is no room.
+    """
+    with _room(path):
+        temporary = _Temporary(path)
+        try:
+            yield str(temporary.path)
+            temporary.publish()
+        finally:
+            temporary.remove()
+
+
+def write(root: str, path: str, data: bytes) -> WrittenFile:
+    """Write a small file atomically."""
+    if remote.is_remote(root):
+        remote.put(f"{root}/{path}", data)
+        return WrittenFile(path, len(data), hashlib.sha256(data).hexdigest())
+    file = AtomicFile(root, path)
+    try:
+        file.write(data)
+        return file.close()
+    finally:
+        file.discard()

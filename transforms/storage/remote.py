@@ -1,0 +1,379 @@
+"""Objects that were read → the versions they had, so that a change is noticed."""
+
+import errno
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    InvalidPathError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+
+from transforms.records import DataError
+from transforms.storage.clients import (
+    Location,
+    Store,
+    is_emulated,
+    open_store,
+    parse_location,
+)
+
+_MAX_PINNED = 4096
+
+
+class Pins:
+    """The etags of the objects read last."""
+
+    def __init__(self) -> None:
+        self._tags: OrderedDict[str, str] = OrderedDict()
+        self._changed: set[str] = set()
+        self._lock = threading.Lock()
+
+    def get(self, path: str) -> str | None:
+        """Return an object's etag, if it is known."""
+        return self._tags.get(path)
+
+    def has_changed(self, path: str) -> bool:
+        """Tell whether an object was seen with another etag before."""
+        return path in self._changed
+
+    def set(self, path: str, tag: str | None) -> None:
+        """Note an object's etag; None: it is ours, and was written anew."""
+        with self._lock:
+            before = self._tags.pop(path, None)
+            if before and tag and before != tag:
+                self._changed.add(path)
+            if tag:
+                self._tags[path] = tag
+            else:
+                self._changed.discard(path)
+            if len(self._tags) > _MAX_PINNED:
+                self._tags.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._tags.clear()
+            self._changed.clear()
+
+
+CHUNK_BYTES = 8 << 20  # of one request
+_CONCURRENT_CHUNKS = 4
+_MAX_MESSAGE = 300
+
+
+class Entry(NamedTuple):
+    """One name in a folder."""
+
+    name: str
+    is_folder: bool
+    num_bytes: int
+
+
+_pins = Pins()
+forget_versions = _pins.clear
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            errno.ENOENT, "no such object or bucket", path
+        ) from None
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        what = f"no permission ({_first_line(error)})"
+        raise PermissionError(errno.EACCES, what, path) from error
+    except InvalidPathError as error:
+        what = f"holds a name that is no path ({_first_line(error)})"
+        raise OSError(errno.EINVAL, what, path) from error
+    except BaseError as error:
+        text = str(error)
+        if "NoSuchBucket" in text or "404 Not Found" in text:
+            raise FileNotFoundError(errno.ENOENT, "no such bucket", path) from None
+        if "403 Forbidden" in text or "401 Unauthorized" in text:
+            what = f"no permission ({_first_line(error)})"
+            raise PermissionError(errno.EACCES, what, path) from error
+        raise OSError(errno.EIO, _first_line(error), path) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n", 1)[0][:_MAX_MESSAGE]
+
+
+def is_remote(path: str) -> bool:
+    """Tell whether a path names a bucket."""
+    return "://" in path
+
+
+def _open(path: str) -> tuple[Store, Location]:
+    place = parse_location(path)
+    return open_store(place.scheme, place.bucket), place
+
+
+def is_object(path: str) -> bool:
+    """Tell whether an object is there."""
+    try:
+        num_bytes(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def is_folder(path: str) -> bool:
+    """Tell whether objects lie below a path, or it is a bucket."""
+    store, place = _open(path)
+    try:
+        with _translated(path):
+            first = next(iter(obstore.list(store, place.key or None)), None)
+    except FileNotFoundError:
+        return False
+    return bool(first) or not place.key
+
+
+def check_bucket(path: str) -> None:
+    """See that a path's bucket is there and answers.
+
+    Raises: OSError: it is not, or does not.
+    """
+    store, place = _open(path)
+    with _translated(path):
+        next(iter(obstore.list(store, place.key or None)), None)
+
+
+def num_bytes(path: str) -> int:
+    """Return the size of an object, and pin what later reads must see."""
+    return _describe(path)["size"]
+
+
+def find_version(path: str) -> str:
+    """Return the version (its etag) that an object has now, and pin it."""
+    return _describe(path)["e_tag"] or ""
+
+
+def _describe(path: str) -> "obstore.ObjectMeta":
+    store, place = _open(path)
+    if not place.key:
+        raise FileNotFoundError(errno.ENOENT, "is a bucket, no object", path)
+    with _translated(path):
+        described = obstore.head(store, place.key)
+    _pins.set(path, described["e_tag"])
+    return described
+
+
+def version(path: str) -> str:
+    """Return the version of an object that was read; "" of what was not.
+
+    Raises: DataError: it changed since it was read first.
+    """
+    if _pins.has_changed(path):
+        raise DataError("the object changed while it was read")
+    return _pins.get(path) or ""
+
+
+def read(path: str) -> bytes:
+    """Read an object whole."""
+    size = num_bytes(path)
+    chunks = range(0, size, CHUNK_BYTES)
+    try:
+        parts = [read_range(path, at, min(CHUNK_BYTES, size - at)) for at in chunks]
+    except DataError as error:
+        raise OSError(errno.EIO, str(error), path) from error
+    return b"".join(parts)
+
+
+def read_range(path: str, offset: int, length: int, *, version: str = "") -> bytes:
+    """Read part of an object in one request; safe from many threads.
+
+    Args:
+      path: of the object.
+      offset: of the part.
+      length: of the part.
+      version: that the object must have; "": the one that was read first.
+
+    Raises:
+      DataError: it is gone, shorter than the range, or another than it was.
+      OSError: the store did not answer, or not so.
+    """
+    if not length:
+        return b""
+    store, place = _open(path)
+    pinned = version or _pins.get(path)
+    options: obstore.GetOptions = {"range": (offset, offset + length)}
+    if pinned:
+        options["if_match"] = pinned
+    try:
+        with _translated(path):
+            found = obstore.get(store, place.key, options=options)
+            data = bytes(found.bytes())
+    except FileNotFoundError:
+        raise DataError("the object is gone") from None
+    except OSError as error:
+        if isinstance(error.__cause__, PreconditionError):
+            raise DataError("the object changed: it is not what it was") from None
+        if "416 Range Not Satisfiable" in str(error.__cause__):
+            raise DataError("the object ends before the range") from None
+        raise
+    if len(data) != length:
+        raise DataError(f"the object ends {length - len(data)} bytes too early")
+    if not pinned:
+        _pins.set(path, found.meta["e_tag"])
+    return data
+
+
+def list_folder(path: str) -> list[Entry]:
+    """List a folder by name."""
+    store, place = _open(path)
+    with _translated(path):
+        listed = obstore.list_with_delimiter(store, place.key or None)
+    prefixes, objects = listed["common_prefixes"], listed["objects"]
+    if place.key and not prefixes and not objects:
+        raise FileNotFoundError(errno.ENOENT, "no such folder", path)
+    folders = [Entry(_name(p), is_folder=True, num_bytes=0) for p in prefixes]
+    files = [
+        Entry(_name(o["path"]), is_folder=False, num_bytes=o["size"])
+        for o in objects
+        if o["path"] != place.key  # what a console makes to show an empty folder
+    ]
+    return sorted(folders + files)
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def list_files(root: str) -> Iterator[tuple[str, int]]:
+    """Yield every object below a folder, relative to it, with its size, by name."""
+    store, place = _open(root)
+    start = len(place.key) + 1 if place.key else 0
+    with _translated(root):
+        found = [o for part in obstore.list(store, place.key or None) for o in part]
+    for described in sorted(found, key=lambda o: o["path"]):
+        if name := described["path"][start:]:
+            yield name, described["size"]
+
+
+def put(path: str, data: bytes | Path, *, only_if_absent: bool = False) -> bool:
+    """Put an object, whole or not at all.
+
+    Args:
+      path: where.
+      data: its bytes, or a local file that holds them.
+      only_if_absent: leave an object that is there as it is.
+    Returns: Whether it was put.
+    """
+    store, place = _open(path)
+    size = data.stat().st_size if isinstance(data, Path) else len(data)
+    in_parts = size > CHUNK_BYTES and not is_emulated(place.scheme)
+    try:
+        with _translated(path):
+            obstore.put(
+                store,
+                place.key,
+                data,
+                mode="create" if only_if_absent else "overwrite",
+                use_multipart=in_parts,
+                chunk_size=CHUNK_BYTES,
+                max_concurrency=_CONCURRENT_CHUNKS,
+            )
+    except OSError as error:
+        if only_if_absent and isinstance(error.__cause__, AlreadyExistsError):
+            return False
+        raise
+    _pins.set(path, None)
+    return True
+
+
+def remove(paths: Iterable[str]) -> None:
+    """Remove objects of one bucket; harmless where one is not there."""
+    places = [parse_location(path) for path in paths]
+    if not places:
+        return
+    store = open_store(places[0].scheme, places[0].bucket)
+    keys = [place.key for place in places]
+    where = f"{places[0].scheme}://{places[0].bucket}"
+    with _translated(where):
+        try:
+            obstore.delete(store, keys)
+        except FileNotFoundError:  # Google's store says so of one, and stops there
+            for key in keys:
+                with suppress(FileNotFoundError):
+                    obstore.delete(store, key)
+
+
+_BUFFER_BYTES = 1 << 20
+
+
+class _ObjectFile(io.RawIOBase):
+    """An object as a file, read in ranges."""
+
+    def __init__(self, path: str, version: str) -> None:
+        self._path = path
+        self._version = version
+        self._size = num_bytes(path)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}
+        self._position = max(start[whence] + offset, 0)
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        length = min(len(buffer), self._size - self._position, CHUNK_BYTES)
+        if length <= 0:
+            return 0
+        try:
+            buffer[:length] = read_range(
+                self._path, self._position, length, version=self._version
+            )
+        except DataError as error:
+            raise OSError(errno.EIO, str(error), self._path) from error
+        self._position += length
+        return length
+
+
+def open_input(path: str, *, version: str = "") -> BinaryIO:
+    """Open an object to read and seek in; "": of the version that it has now."""
+    return io.BufferedReader(_ObjectFile(path, version), buffer_size=_BUFFER_BYTES)
+
+
+_MORE_TRIES = 3
+
+
+def put_if_absent(path: str, data: bytes) -> bool:
+    """Put an object unless one is there; returns whether it was put.
+
+    A conditional put whose answer is lost is not tried again by the client, which
+    cannot know what has come of it. Here it is, and an object of the same bytes is then
+    taken for the one that was put.
+    """
+    for is_again in [False, *[True] * _MORE_TRIES]:
+        try:
+            is_put = put(path, data, only_if_absent=True)
+            return is_put or (is_again and read(path) == data)
+        except OSError as error:
+            if not isinstance(error.__cause__, GenericError):
+                raise
+            lost = error
+    raise lost

@@ -1,0 +1,73 @@
+"""Objects in buckets → copies on this machine, for those who read files only."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from transforms import storage
+from transforms.records import JobError, UsageError
+
+_AT_ONCE = 8
+_PREFIX = "copy-"
+
+
+@contextmanager
+def stage_file(path: str, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
+    """Name a local file that holds the same, for the time of some work.
+
+    Args:
+      path: local, then it is itself; or in a bucket.
+      beside: endings of its name, of files that lie with it if they are there.
+    """
+    if not storage.is_remote(path):
+        yield path
+        return
+    with storage.scratch_folder(path, _PREFIX) as folder:
+        target = Path(folder, path.rpartition("/")[2])
+        for ending in ("", *beside):
+            if not ending or storage.is_file(f"{path}{ending}"):
+                _copy(f"{path}{ending}", Path(f"{target}{ending}"))
+        yield str(target)
+
+
+@contextmanager
+def stage_folder(path: str, *, wanted: Callable[[str], bool] = bool) -> Iterator[str]:
+    """Name a local folder that holds the same, for the time of some work.
+
+    Args:
+      path: local, then it is itself; or in a bucket, and perhaps not there.
+      wanted: tells by its name in the folder whether a file is needed.
+    Raises: UsageError: there is no room for it.
+    """
+    if not storage.is_remote(path):
+        yield path
+        return
+    with storage.scratch_folder(path, _PREFIX) as folder:
+        sizes = {n: s or 0 for n, s in storage.list_sizes(path) if wanted(n)}
+        if sum(sizes.values()) > (free := storage.free_bytes(folder)):
+            raise UsageError(
+                f"{path}: {sum(sizes.values())} bytes are copied to {folder}, where "
+                f"{free} are free; let TMPDIR name a larger disk"
+            )
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            targets = [Path(folder, name) for name in sizes]
+            list(pool.map(_copy, [f"{path}/{name}" for name in sizes], targets))
+        with _named_as(folder, path):
+            yield folder
+
+
+def _copy(path: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with storage.open_input(path) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file, storage.COPY_BYTES)
+
+
+@contextmanager
+def _named_as(folder: str, path: str) -> Iterator[None]:
+    """Let errors name the place that the user named, not its copy."""
+    try:
+        yield
+    except (UsageError, JobError) as error:
+        raise type(error)(str(error).replace(folder, path)) from error

@@ -1,1 +1,0 @@
-"""Tables as plain data: index, groups, plan, manifest, and their counts."""
