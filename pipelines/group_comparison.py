@@ -14,7 +14,7 @@ from transforms.arrays import IntegerArray
 from transforms.confusion import matrix as confusion_matrix
 from transforms.confusion.matrix import Confusion
 from transforms.evaluation.by_predictions import (
-    compare,
+    compare_groupings,
     format_comparison,
     make_group_of,
 )
@@ -64,7 +64,7 @@ def compare_methods(
     if not tables:
         raise UsageError("--compare: no method works on these classes, as said above")
     matrix = heldout or flags.confusion
-    rows = compare(
+    rows = compare_groupings(
         found,
         tables,
         confusion=_OfficialConfusion(matrix) if matrix else None,

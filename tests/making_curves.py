@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from transforms.evaluation.curves import FoundRow
+from transforms.evaluation.curves import LocatedRow
 from transforms.training import curves as training_curves
 from transforms.training.curves import CurveRow
 
@@ -40,9 +40,9 @@ def rows(
     ]
 
 
-def found(made: Iterable[CurveRow], path: str = "curves.csv") -> list[FoundRow]:
-    """Say where rows stand."""
-    return [FoundRow(row, path) for row in made]
+def locate(made: Iterable[CurveRow], path: str = "curves.csv") -> list[LocatedRow]:
+    """Add the path of a file to rows."""
+    return [LocatedRow(row, path) for row in made]
 
 
 def write(path: Path, made: Iterable[CurveRow]) -> str:

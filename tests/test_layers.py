@@ -110,12 +110,6 @@ def test_no_module_is_a_grab_bag():
     assert not names & {"utils", "common", "core", "helpers", "base"}
 
 
-def test_no_module_is_long():
-    for folder in ("pipelines", "transforms"):
-        for path in _modules(f"{folder}/**/*.py"):
-            assert len(path.read_text().splitlines()) <= 275, path
-
-
 def _top_level_steps(define) -> list[str]:
     root = beam.Pipeline("FnApiRunner")
     define(root)

@@ -165,11 +165,9 @@ def make_plan_page(made: BuildPlan, place: Place) -> bytes:
 
 
 def _find_power(num_validation: int, num_groups: int) -> list[tuple[str, str]]:
-    return (
-        significance.describe_power(num_validation, num_groups)
-        if num_validation
-        else []
-    )
+    if not num_validation:
+        return []
+    return significance.describe_power(num_validation, num_groups)
 
 
 def _count_train(made: BuildPlan, label: int) -> int:

@@ -75,7 +75,7 @@ def test_curves_of_folders_are_judged(runs, tmp_path, capsys):
     # all pairs of the subset are told apart from the first epoch, those of the full
     # set are not: the list is strict enough
     assert "small aaaaaaaa has value: it keeps the order of all 15 pairs" in err
-    assert "warning: full ffffffff: its order is clear with its last epoch only" in err
+    assert "warning: full ffffffff: the ranking converges in the last epoch only" in err
 
 
 def test_predictions_beside_curves_make_pairs_paired(tmp_path):
@@ -188,7 +188,7 @@ def test_all_problems_of_curves_are_told_without_a_traceback(tmp_path, capsys):
     err = fails(capsys, "--full", one, "--subset", two, "--output", tmp_path / "report")
     assert f"error: --full set {'f' * 64}: its runs differ in epochs" in err
     assert f"error: --subset {two}: line 2" in err
-    assert "divide those in percent by 100" in err
+    assert "divide percentages by 100" in err
     assert "Traceback" not in err
 
 

@@ -1,7 +1,5 @@
 """An npz or CSV file → the arrays of a confusion matrix, and all that is wrong."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -10,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms import npz, storage
+from transforms import csv_tables, npz, storage
 from transforms.arrays import FloatArray, IntArray
+from transforms.csv_tables import CsvError
 from transforms.labels.classes import is_wnid
 from transforms.records import JSON, UsageError
 
@@ -72,14 +71,9 @@ def _from_csv(data: bytes) -> Arrays:
 
     Without that column a row's sum is its number of images.
     """
-    try:
-        text = io.StringIO(data.decode("utf-8-sig"), newline="")
-        rows = list(csv.reader(text, strict=True))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{error}; save it as UTF-8") from None
-    except csv.Error as error:
-        raise ValueError(f"is no CSV: {error}") from None
-    header, *body = [[cell.strip() for cell in row] for row in rows if row] or [[]]
+    rows = [row for row in csv_tables.parse_rows(csv_tables.decode(data)) if row.cells]
+    header = rows[0].cells if rows else []
+    body = [row.cells for row in rows[1:]]
     if len(body) > MAX_CLASSES or len(header) > MAX_CLASSES + 2:
         raise ValueError(f"has {len(body)} rows; at most {MAX_CLASSES} classes fit")
     if len(header) < 2 or not body:
@@ -89,7 +83,10 @@ def _from_csv(data: bytes) -> Arrays:
     if has_counts:
         columns.pop()
     wnids = [row[0] for row in body]
-    if problem := next(_find_csv_problems(header, wnids, columns, body), None):
+    for row in rows[1:]:
+        if problem := csv_tables.find_length_problem(row, header):
+            raise CsvError(problem, row.line)
+    if problem := next(_find_csv_problems(wnids, columns), None):
         raise ValueError(problem)
     try:
         table = np.array([row[1:] for row in body], np.float64)
@@ -101,12 +98,7 @@ def _from_csv(data: bytes) -> Arrays:
     return Arrays(matrix, tuple(wnids), num_images)
 
 
-def _find_csv_problems(
-    header: list[str], wnids: list[str], columns: list[str], body: list[list[str]]
-) -> Iterator[str]:
-    for line, row in enumerate(body, start=2):
-        if len(row) != len(header):
-            yield f"row {line} has {len(row)} cells where the header has {len(header)}"
+def _find_csv_problems(wnids: list[str], columns: list[str]) -> Iterator[str]:
     if len(wnids) != len(columns):
         yield (
             f"is not square: {len(wnids)} rows and {len(columns)} columns; give every "

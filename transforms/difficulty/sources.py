@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from transforms import storage
+from transforms import csv_tables, storage
 from transforms.arrays import FloatArray
 from transforms.difficulty import table as difficulty_table
 from transforms.layouts import IMAGE_SUFFIXES
@@ -111,7 +111,8 @@ def _read_importing(path: str, columns: Sequence[str]) -> pa.Table:
 
 
 def _read_csv(data: bytes, columns: Sequence[str]) -> pa.Table:
-    texts = dict.fromkeys(columns, pa.string())
+    csv_tables.check_byte_order_mark(data)
+    texts = dict.fromkeys(columns, pa.string())  # pyarrow parses millions of rows fast
     return pa_csv.read_csv(
         io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")),
         convert_options=pa_csv.ConvertOptions(column_types=texts),

@@ -1,86 +1,33 @@
-"""A CSV file of models and scores → its rows, as texts."""
+"""Compare two columns of scores of the same models, from one or two CSV tables."""
 
-import csv
-import io
 import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TypeAlias
 
 import numpy as np
 
-from transforms import storage
+from transforms import csv_tables
 from transforms.arrays import FloatArray
+from transforms.csv_tables import CsvError
 from transforms.evaluation import ranking
 from transforms.evaluation.ranking import RankAgreement
 from transforms.records import UsageError
 
-Row: TypeAlias = Mapping[str, str]  # by column
-
 _MAX_BYTES = 50_000_000
-
-
-def read_table(path: str) -> list[Row]:
-    """Read a table.
-
-    Raises: UsageError: it is not there, too large, or no table.
-    """
-    try:
-        if storage.num_bytes(path) > _MAX_BYTES:
-            raise UsageError(
-                f"--accuracies {path}: is larger than {_MAX_BYTES // 10**6} MB, which "
-                "no table of models is"
-            )
-        rows = list(_parse(storage.read(path).decode("utf-8-sig")))
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise UsageError(f"--accuracies {path}: {what}; name a CSV file") from None
-    except UnicodeDecodeError:
-        raise UsageError(
-            f"--accuracies {path}: is not text; save it as CSV in UTF-8"
-        ) from None
-    except ValueError as error:
-        raise UsageError(f"--accuracies {path}: {error}") from None
-    if not rows:
-        raise UsageError(f"--accuracies {path}: has no rows; give a header and models")
-    return rows
-
-
-def _parse(text: str) -> Iterator[Row]:
-    """Yield the rows.
-
-    Raises: ValueError: what is wrong, with its line.
-    """
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if twice := [name for name, count in Counter(header).items() if count > 1]:
-            raise ValueError(f"has the column {twice[0]!r:.40} twice; rename one")
-        for cells in reader:
-            if not any(cells):
-                continue
-            if len(cells) != len(header):
-                raise ValueError(
-                    f"line {reader.line_num} has {len(cells)} fields, the header "
-                    f"{len(header)}; quote what holds a comma"
-                )
-            yield {name: c.strip() for name, c in zip(header, cells, strict=True)}
-    except csv.Error as error:
-        raise ValueError(f"line {reader.line_num}: {error}; check the quotes") from None
-
-
-# A column of these is no accuracy, or none that is better when it is higher.
+# Names of numeric columns that are no scores, or of which lower is better.
 _LOWER_IS_BETTER = re.compile("err|loss|rank|param|diff|time|msec")
-_USUAL_KEYS = ("model", "img_size", "crop_pct")  # as timm's tables are told apart
-_USUAL_COLUMNS = ("top1", "accuracy")
+_DEFAULT_KEYS = ("model", "img_size", "crop_pct")  # identify the rows of timm's tables
+_DEFAULT_COLUMNS = ("top1", "accuracy")
 _SHOWN = 3
 
-Key = tuple[str, ...]
-Rows = Sequence[Row]
+Row: TypeAlias = Mapping[str, str]  # by column
+Rows: TypeAlias = Sequence[Row]
+Key: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,9 +35,9 @@ class AccuracyEvaluation:
     """Two columns of scores of the same models.
 
     Attributes:
-      models: what tells the rows apart, one text a row.
-      columns: the names of both.
-      tables: the names of the files that they stand in.
+      models: the key of each row, as text.
+      columns: the names of both columns.
+      tables: the names of their files.
       full: shape (models,), the first column.
       subset: shape (models,), the second.
     """
@@ -106,7 +53,7 @@ class AccuracyEvaluation:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What tells both columns apart for people."""
+        """The columns' names, with those of their files if they are equal."""
         if len(set(self.columns)) == len(self.columns):
             return self.columns
         first, second = self.tables
@@ -121,22 +68,24 @@ def evaluate_accuracies(
     columns: Sequence[str] = (),
     seed: int = 0,
 ) -> AccuracyEvaluation:
-    """Compare two columns of scores, any that are better when they are higher.
+    """Compare two columns of scores of which higher is better.
 
     Args:
       paths: two files, or one that has both columns.
-      key_columns: what together tells rows apart; else those of model, img_size and
-        crop_pct that all files have.
-      columns: the score in both files, or one of each; else the usual name, or the only
-        column of numbers.
-      seed: what the interval's draws are hashed from.
-    Raises: UsageError: all that is wrong with the tables.
+      key_columns: the columns that together identify a row; by default those of model,
+        img_size and crop_pct that all files have.
+      columns: the score in both files, or one of each; by default top1, accuracy or the
+        only numeric column.
+      seed: for the bootstrap of the interval.
+
+    Raises:
+      UsageError: a table is unreadable, or the columns do not identify rows and scores.
     """
     tables = [read_table(path) for path in paths]
     keys = _choose_keys(tables, paths, key_columns)
     chosen = _choose_columns(tables, paths, keys, columns)
     full, subset = (
-        _index(table, path, keys, column)
+        _index_scores(table, path, keys, column)
         for table, path, column in zip(
             (tables[0], tables[-1]), (paths[0], paths[-1]), chosen, strict=True
         )
@@ -150,7 +99,7 @@ def evaluate_accuracies(
     first = np.array([full[key] for key in shared])
     second = np.array([subset[key] for key in shared])
     return AccuracyEvaluation(
-        models=tuple(" · ".join(key) for key in shared),
+        models=tuple(_join(key) for key in shared),
         key_columns=keys,
         columns=chosen,
         tables=(PurePath(paths[0]).stem, PurePath(paths[-1]).stem),
@@ -158,43 +107,71 @@ def evaluate_accuracies(
         subset=second,
         ranks=ranking.compare_ranks(first, second, seed=seed),
         warnings=tuple(
-            _warn_of_unmatched(own, other, path)
-            for own, other, path in (
-                (full, subset, paths[0]),
-                (subset, full, paths[-1]),
+            _warn_of_unmatched(unmatched, path)
+            for unmatched, path in (
+                ([key for key in full if key not in subset], paths[0]),
+                ([key for key in subset if key not in full], paths[-1]),
             )
-            if own.keys() - other.keys()
+            if unmatched
         ),
     )
 
 
-def _warn_of_unmatched(
-    own: Mapping[Key, float], other: Mapping[Key, float], path: str
-) -> str:
-    unmatched = [" · ".join(key) for key in own if key not in other]
-    more = ", …" if len(unmatched) > _SHOWN else ""
+def read_table(path: str) -> list[Row]:
+    """Read a CSV table of models and scores.
+
+    Raises:
+      UsageError: the file is missing, too large, or not a table.
+    """
+    try:
+        rows = _parse(csv_tables.read_text(path, max_bytes=_MAX_BYTES))
+    except CsvError as error:
+        raise UsageError(f"--accuracies {path}: {error}") from None
+    if not rows:
+        raise UsageError(f"--accuracies {path}: has no rows; give a header and models")
+    return rows
+
+
+def _parse(text: str) -> list[Row]:
+    header, table_rows = csv_tables.parse_table(text)
+    if repeated := csv_tables.find_repeated(header):
+        raise CsvError(f"has the column {repeated!r:.40} twice; rename one")
+    rows: list[Row] = []
+    for row in table_rows:
+        if problem := csv_tables.find_length_problem(row, header):
+            raise CsvError(problem, row.line)
+        rows.append(dict(zip(header, row.cells, strict=True)))
+    return rows
+
+
+def _join(key: Key) -> str:
+    return " · ".join(key)
+
+
+def _warn_of_unmatched(keys: Sequence[Key], path: str) -> str:
+    more = ", …" if len(keys) > _SHOWN else ""
     return (
-        f"{len(unmatched)} rows of {PurePath(path).name} have no partner in the other "
-        f"table and are left out: {', '.join(unmatched[:_SHOWN])}{more}"
+        f"{len(keys)} rows of {PurePath(path).name} are missing in the other table and "
+        f"are left out: {', '.join(map(_join, keys[:_SHOWN]))}{more}"
     )
 
 
 def _choose_keys(
-    tables: Sequence[Rows], paths: Sequence[str], given: Sequence[str]
+    tables: Sequence[Rows], paths: Sequence[str], requested: Sequence[str]
 ) -> Key:
-    """Choose the columns that tell rows apart."""
+    """Choose the columns that identify rows."""
     shared = [name for name in tables[0][0] if all(name in t[0] for t in tables)]
     problems = [
-        f"--key_columns {name}: is no column of {path} ({', '.join(table[0])})"
-        for name in given
+        f"--key_columns {name}: {path} has no such column ({', '.join(table[0])})"
+        for name in requested
         for table, path in zip(tables, paths, strict=True)
         if name not in table[0]
     ]
-    keys = tuple(given) or tuple(name for name in _USUAL_KEYS if name in shared)
+    keys = tuple(requested) or tuple(name for name in _DEFAULT_KEYS if name in shared)
     if not keys:
         problems.append(
-            "--key_columns: is required, as no column is called model (which columns "
-            f"tell the rows apart, of {', '.join(shared) or 'none in both'})"
+            "--key_columns: is required, as no column is called model; give the "
+            f"columns that identify rows, of {', '.join(shared) or 'none in both'}"
         )
     if problems:
         raise UsageError("\n".join(problems))
@@ -204,62 +181,66 @@ def _choose_keys(
 
 
 def _check_unique(table: Rows, path: str, keys: Key, candidates: Sequence[str]) -> None:
-    """Refuse rows that the keys do not tell apart: joined, they would multiply."""
-    counts = Counter(_key(row, keys) for row in table)
-    twice = [key for key, count in counts.items() if count > 1]
-    if not twice:
+    """Refuse keys that several rows share: a join would multiply them."""
+    counts = Counter(_find_key(row, keys) for row in table)
+    repeated = [key for key, count in counts.items() if count > 1]
+    if not repeated:
         return
     raise UsageError(
-        f"--key_columns {','.join(keys)}: do not tell the {len(table)} rows of {path} "
-        f"apart ({len(counts)} are left; {len(twice)} stand there more than once, e.g. "
-        f"{'; '.join(' · '.join(key) for key in twice[:_SHOWN])}); "
+        f"--key_columns {','.join(keys)}: do not identify the {len(table)} rows of "
+        f"{path}: {len(counts)} keys are distinct, {len(repeated)} are repeated, e.g. "
+        f"{'; '.join(map(_join, repeated[:_SHOWN]))}; "
         f"{_find_remedy(table, keys, candidates)}"
     )
 
 
 def _find_remedy(table: Rows, keys: Key, candidates: Sequence[str]) -> str:
-    """Find which columns more would tell rows apart, the fewest, the first ones."""
+    """Find the smallest set of further columns that identifies rows."""
     others = [
         name
-        for name in dict.fromkeys((*_USUAL_KEYS, *candidates))
-        if name in candidates and name not in {*keys, *_USUAL_COLUMNS}
-        if name in _USUAL_KEYS or not _has_fractions(name, table)
+        for name in dict.fromkeys((*_DEFAULT_KEYS, *candidates))
+        if name in candidates and name not in {*keys, *_DEFAULT_COLUMNS}
+        if name in _DEFAULT_KEYS or not _has_fractions(row[name] for row in table)
     ]
     for count in (1, 2, 3):
         for more in itertools.combinations(others, count):
             wanted = (*keys, *more)
-            if len({_key(row, wanted) for row in table}) == len(table):
+            if len({_find_key(row, wanted) for row in table}) == len(table):
                 return f"give --key_columns {','.join(wanted)}"
-    return "keep one row of each, or add a column that tells them apart"
+    return "keep one row of each, or add a column that distinguishes them"
 
 
-def _has_fractions(name: str, table: Rows) -> bool:
-    """Tell whether a column looks like results, which tell rows apart by luck."""
-    return any(_is_number(row[name]) and float(row[name]) % 1 for row in table)
+def _has_fractions(cells: Iterable[str]) -> bool:
+    """Whether a column looks like results, which distinguish rows by chance."""
+    return any(_is_number(cell) and float(cell) % 1 for cell in cells)
 
 
-def _key(row: Row, keys: Key) -> Key:
+def _find_key(row: Row, keys: Key) -> Key:
     return tuple(_canonical(row[name]) for name in keys)
 
 
 def _canonical(cell: str) -> str:
-    """Write a number in one way: 1.0 and 1.000 are the same crop."""
+    """Format a number in one way: 1.0 and 1.000 are the same crop."""
     return f"{float(cell):.12g}" if _is_number(cell) else cell
 
 
 def _choose_columns(
-    tables: Sequence[Rows], paths: Sequence[str], keys: Key, given: Sequence[str]
+    tables: Sequence[Rows],
+    paths: Sequence[str],
+    keys: Key,
+    requested: Sequence[str],
 ) -> tuple[str, str]:
-    """Choose the score of each set."""
-    if len(tables) == 1 and len(given) != 2:
+    """Choose the column of the score of each set."""
+    if len(tables) == 1 and len(requested) != 2:
         raise UsageError(
-            f"--columns: one table needs two, of {_list_numbers(tables[0], keys)}"
+            "--columns: one table needs two columns, of "
+            f"{_list_numeric(tables[0], keys)}"
         )
-    if given:
-        chosen = (given[0], given[-1])
+    if requested:
+        chosen = (requested[0], requested[-1])
         problems = [
-            f"--columns {name}: is no column of {path}, which has "
-            f"{_list_numbers(table, keys)}"
+            f"--columns {name}: {path} has no such column; its numeric columns are "
+            f"{_list_numeric(table, keys)}"
             for name, table, path in zip(
                 chosen, (tables[0], tables[-1]), (paths[0], paths[-1]), strict=True
             )
@@ -276,19 +257,19 @@ def _choose_columns(
 
 
 def _guess_column(table: Rows, path: str, keys: Key) -> str:
-    numbers = _find_numbers(table, keys)
-    usual = [name for name in _USUAL_COLUMNS if name in numbers]
-    if usual:
-        return usual[0]
-    if len(numbers) == 1 and not _LOWER_IS_BETTER.search(numbers[0].lower()):
-        return numbers[0]
+    numeric = _find_numeric(table, keys)
+    for name in _DEFAULT_COLUMNS:
+        if name in numeric:
+            return name
+    if len(numeric) == 1 and not _LOWER_IS_BETTER.search(numeric[0].lower()):
+        return numeric[0]
     raise UsageError(
-        f"--columns: is required for {path} (which holds the score, of "
-        f"{_list_numbers(table, keys)})"
+        f"--columns: is required for {path}; give the column of the score, of "
+        f"{_list_numeric(table, keys)}"
     )
 
 
-def _find_numbers(table: Rows, keys: Key) -> list[str]:
+def _find_numeric(table: Rows, keys: Key) -> list[str]:
     return [
         name
         for name in table[0]
@@ -296,8 +277,8 @@ def _find_numbers(table: Rows, keys: Key) -> list[str]:
     ]
 
 
-def _list_numbers(table: Rows, keys: Key) -> str:
-    return ", ".join(_find_numbers(table, keys)) or "which there is none of numbers"
+def _list_numeric(table: Rows, keys: Key) -> str:
+    return ", ".join(_find_numeric(table, keys)) or "no numeric column"
 
 
 def _is_number(text: str) -> bool:
@@ -307,13 +288,14 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _index(table: Rows, path: str, keys: Key, column: str) -> dict[Key, float]:
+def _index_scores(table: Rows, path: str, keys: Key, column: str) -> dict[Key, float]:
     """Return each row's score by its key."""
-    wrong = [row for row in table if not _is_number(row[column])]
-    if wrong:
+    bad_rows = [row for row in table if not _is_number(row[column])]
+    if bad_rows:
         raise UsageError(
-            f"--columns {column}: of {len(wrong)} rows of {path} it is no number, e.g. "
-            f"{wrong[0][column]!r:.30} of {' · '.join(_key(wrong[0], keys))}; leave "
-            "these rows out, or name another column"
+            f"--columns {column}: {len(bad_rows)} rows of {path} have no number in it, "
+            f"e.g. {bad_rows[0][column]!r:.30} of "
+            f"{_join(_find_key(bad_rows[0], keys))}; leave these rows out, or name "
+            "another column"
         )
-    return {_key(row, keys): float(row[column]) for row in table}
+    return {_find_key(row, keys): float(row[column]) for row in table}

@@ -1,4 +1,10 @@
-"""A model's predictions and a grouping → on which images its group is right."""
+"""Score groupings by the predictions of trained models; nothing is trained.
+
+Under a grouping, a model predicts the group of its class. One function,
+`score_groupings`, computes all statistics of a grouping; `evaluate_predictions` selects
+those of the evaluate job, and `compare_groupings` and `format_comparison` those of the
+table that `pipelines.group --compare` prints.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,26 +14,29 @@ import numpy as np
 
 from transforms.arrays import BoolArray, FloatArray, IntegerArray
 from transforms.evaluation import ranking, significance
-from transforms.evaluation.ranking import PairAgreement, RankAgreement
-from transforms.evaluation.significance import PairTests, SignArray
-from transforms.grouping.table import LEFT_OUT
+from transforms.evaluation.ranking import Interval, PairAgreement, RankAgreement
+from transforms.evaluation.significance import PairTests
+from transforms.grouping import table as groups
+from transforms.grouping.table import LEFT_OUT, GroupSizes
 from transforms.labels import classes
 from transforms.predictions.reading import NUM_CLASSES, Predictions
 from transforms.records import UsageError
 
-MAX_UNDECIDED_SHARE = 0.02  # above it the five classes tell too little
+MAX_UNDECIDED_SHARE = 0.02  # above it, the top 5 predictions do not suffice
+NEEDED_SHARES = (0.5, 0.8, 0.9, 0.95)
+_SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Score:
-    """How one model does under one grouping.
+class GroupedCorrectness:
+    """Per-image correctness of one model under one grouping.
 
     Attributes:
-      counted: shape (images,), whether an image's class is in a group. It is the same
-        for all models of the same images, so that their `correct` can be paired.
-      correct: shape (counted images,), whether the group is right.
-      num_undecided: of the counted images, how many have none of the five classes in
-        a group; they are not correct.
+      counted: shape (images,), whether an image's class is in a group; the same for all
+        models with the same images.
+      correct: shape (counted images,), whether the predicted group is correct.
+      num_undecided: number of counted images of which none of the top 5 classes is in a
+        group; they are not correct.
     """
 
     counted: BoolArray
@@ -36,12 +45,12 @@ class Score:
 
     @property
     def num_images(self) -> int:
-        """How many images are counted; at least one."""
+        """Number of counted images, at least one."""
         return len(self.correct)
 
     @property
-    def accuracy(self) -> float:
-        """The share of the counted images that are right, 0 to 1."""
+    def grouped_accuracy(self) -> float:
+        """The share of the counted images that are correct, 0 to 1."""
         return int(self.correct.sum()) / self.num_images
 
     @property
@@ -50,310 +59,31 @@ class Score:
         return self.num_undecided / self.num_images
 
 
-def score(predictions: Predictions, group_of: IntegerArray, *, masked: bool) -> Score:
-    """Tell on which images a model's group is right: g(predicted) = g(true).
-
-    Args:
-      predictions: of one model.
-      group_of: shape (1000,), the group of each class, −1 where it is left out.
-      masked: whether the model may answer with grouped classes only, as one would that
-        had seen no other: the first such of the five counts, and an image without any
-        is undecided. Else the likeliest of all classes counts, and one that is left
-        out is wrong. Where no class is left out both are the same.
-    Returns: The score over the images whose true class is in a group.
-    Raises: UsageError: there is no such image.
-    Source: ours, since only the five likeliest classes are kept.
-    """
-    if group_of.shape != (NUM_CLASSES,):
-        raise ValueError(f"group_of has shape {group_of.shape}, not ({NUM_CLASSES},)")
-    true = group_of[predictions.truth]
-    counted = true != LEFT_OUT
-    if not counted.any():
-        raise UsageError(
-            f"{predictions.model}: the groups hold none of its images' classes; "
-            "score a grouping of these classes"
-        )
-    answers = group_of[predictions.top5[counted]]
-    if not masked:
-        return Score(counted, answers[:, 0] == true[counted], 0)
-    inside = answers != LEFT_OUT
-    first = inside.argmax(axis=1)  # 0 where none is inside: then the answer is left out
-    answer = answers[np.arange(len(answers)), first]
-    return Score(counted, answer == true[counted], int((~inside.any(axis=1)).sum()))
-
-
-def score_classes(predictions: Predictions) -> BoolArray:
-    """Tell on which images a model's likeliest class is right, shape (images,)."""
-    return np.asarray(predictions.top5[:, 0] == predictions.truth)
-
-
-def make_group_of(label_of: Mapping[str, int]) -> IntegerArray:
-    """Lay the labels of classes out by class index.
-
-    Args: label_of: wnid → label, e.g. `GroupTable.label_of`; wnids outside the 1000
-      are passed over, since no model predicts them.
-    Returns: Shape (1000,), −1 where a class is left out.
-    """
-    group_of = np.full(NUM_CLASSES, LEFT_OUT, dtype=np.int64)
-    for info in classes.load_classes():
-        group_of[info.class_index] = label_of.get(info.wnid, LEFT_OUT)
-    return group_of
-
-
-class Confusion(Protocol):
-    """What knows which classes are taken for each other."""
-
-    def captured(self, labels: IntegerArray, /) -> float:
-        """Return the share of the errors that stay within groups, 0 to 1."""
-
-
-class Comparison(NamedTuple):
-    """One grouping: its shape, and how well its accuracies rank the models.
-
-    A model's full accuracy is its top-1 accuracy over the 1000 classes. `tau` and its
-    interval take it on the images that the grouping counts, and so tell what grouping
-    alone does; `tau_all_images`, `resolving_power` and `regret` take it on all images.
-    Where no class is left out these are the same images.
-    """
-
-    name: str
-    num_groups: int
-    num_classes: int  # that are in groups
-    smallest: int  # of the groups, in classes
-    median: float
-    largest: int
-    effective_groups: float  # n²/Σ size²: as many equal groups would be as uneven
-    captured: float | None  # share of errors forgiven; None: no confusion at hand
-    num_images: int  # whose class is in a group
-    tau: float | None  # τ-b; None: all models tie
-    tau_interval: ranking.Interval | None  # None: fewer than three models, or no τ
-    tau_all_images: float | None
-    resolving_power: float | None  # None: no pair is decided on all images
-    regret: float  # 0 to 1
-    undecided_share: float  # mean of the models; 0 unless masked
-    notes: tuple[str, ...]  # what to know before trusting the figures
-
-
-def compare(
-    predictions: Sequence[Predictions],
-    tables: Mapping[str, IntegerArray],
-    *,
-    confusion: Confusion | None = None,
-    masked: bool = True,
-    seed: int = 0,
-) -> list[Comparison]:
-    """Score every grouping by the models' predictions; nothing is trained.
-
-    Args:
-      predictions: of at least one model, all of the same images.
-      tables: name → group of each class, shape (1000,), −1 where it is left out.
-      confusion: what tells the share of errors that a grouping forgives.
-      masked: whether models answer with grouped classes only, as in `coarse.score`.
-      seed: what the interval's draws are hashed from.
-    Returns: A comparison for each table, in their order.
-    Raises: UsageError: no predictions, of unlike images, or a table without images.
-    Source: ours: trained models stand in for models trained on the groups.
-    """
-    check_alike(predictions)
-    fine = np.stack([score_classes(p) for p in predictions])
-    full = significance.decide_pairs_deciding(fine)
-    rows = []
-    for name, group_of in tables.items():
-        try:
-            scores = [score(p, group_of, masked=masked) for p in predictions]
-        except UsageError as error:
-            raise UsageError(f"{name}: {error}") from None
-        figures = _rank(scores, fine, full, seed=seed)
-        row = Comparison(
-            name=name,
-            **measure_shape(group_of)._asdict(),
-            captured=None if confusion is None else confusion.captured(group_of),
-            **figures._asdict(),
-            notes=(
-                *_find_notes(figures, len(predictions)),
-                *_find_undecided_compare(predictions, scores),
-            ),
-        )
-        rows.append(row)
-    return rows
-
-
-def check_alike(predictions: Sequence[Predictions]) -> None:
-    """Refuse predictions of unlike images, and none at all.
-
-    Raises: UsageError: whose they are.
-    """
-    if not predictions:
-        raise UsageError("no predictions: give the files of at least one model")
-    first = predictions[0]
-    unlike = [
-        p.model
-        for p in predictions
-        if p.keys != first.keys or not np.array_equal(p.truth, first.truth)
-    ]
-    if unlike:
-        raise UsageError(
-            f"predictions of {', '.join(unlike[:10])} are of other images than those "
-            f"of {first.model}; compare models on the same images in the same order"
-        )
-
-
-class Shape(NamedTuple):
-    """A grouping's groups, in classes; effective = n²/Σ size²."""
-
-    num_groups: int
-    num_classes: int
-    smallest: int
-    median: float
-    largest: int
-    effective_groups: float
-
-
-def measure_shape(group_of: IntegerArray) -> Shape:
-    """Measure the groups, in classes."""
-    _, sizes = np.unique(group_of[group_of != LEFT_OUT], return_counts=True)
-    num_classes = int(sizes.sum())
-    return Shape(
-        len(sizes),
-        num_classes,
-        int(sizes.min()),
-        float(np.median(sizes)),
-        int(sizes.max()),
-        num_classes**2 / int((sizes**2).sum()),
-    )
-
-
-class _Figures(NamedTuple):
-    num_images: int
-    tau: float | None
-    tau_interval: ranking.Interval | None
-    tau_all_images: float | None
-    resolving_power: float | None
-    regret: float
-    undecided_share: float
-
-
-def _rank(
-    scores: Sequence[Score], fine: BoolArray, full: SignArray, *, seed: int
-) -> _Figures:
-    """Rank the models by their groups and by their classes.
-
-    fine: shape (models, images), whether the class is right; full: its decisions.
-    """
-    grouped = np.array([score.accuracy for score in scores])
-    counted = fine[:, scores[0].counted].mean(axis=1)
-    all_images = fine.mean(axis=1)
-    decided = significance.decide_pairs_deciding(
-        np.stack([score.correct for score in scores])
-    )
-    return _Figures(
-        num_images=scores[0].num_images,
-        tau=ranking.kendall_tau(counted, grouped),
-        tau_interval=ranking.bootstrap_tau(counted, grouped, seed=seed),
-        tau_all_images=ranking.kendall_tau(all_images, grouped),
-        resolving_power=significance.resolving_power(full, decided),
-        regret=ranking.top1_regret(all_images, grouped),
-        undecided_share=float(np.mean([score.undecided_share for score in scores])),
-    )
-
-
-def _find_notes(figures: _Figures, num_models: int) -> Iterator[str]:
-    if num_models < ranking.MIN_MODELS:
-        yield (
-            f"{num_models} of at least {ranking.MIN_MODELS} models: "
-            "too few for a ranking, and for an interval of tau"
-        )
-    elif figures.tau is None:
-        yield "all models have the same accuracy, so that tau is not defined"
-    if figures.resolving_power is None:
-        yield "no two models differ by more than chance on all images"
-
-
-def _find_undecided_compare(
-    predictions: Sequence[Predictions], scores: Sequence[Score]
-) -> Iterator[str]:
-    shares = {
-        p.model: score.undecided_share
-        for p, score in zip(predictions, scores, strict=True)
-        if score.undecided_share > MAX_UNDECIDED_SHARE
-    }
-    if shares:
-        worst = max(shares, key=lambda model: shares[model])
-        yield (
-            f"{len(shares)} of {len(scores)} models have no grouped class among their "
-            f"five likeliest for more than {MAX_UNDECIDED_SHARE:.0%} of the "
-            f"images, which count as wrong; most {worst}, {shares[worst]:.1%}"
-        )
-
-
-_COLUMNS = (
-    "grouping", "groups", "classes", "sizes", "effective", "captured", "images", "tau",
-    "95 %", "tau (all)", "resolving", "regret", "undecided",
-)  # fmt: skip
-
-
-def format_comparison(rows: Sequence[Comparison]) -> str:
-    """Lay comparisons out as a plain table, notes below; `-` is what is not defined."""
-    table = [_COLUMNS, *map(_format_row, rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join([
-            cells[0].ljust(widths[0]),
-            *map(str.rjust, cells[1:], widths[1:]),
-        ]).rstrip()
-        for cells in table
-    ]
-    lines += [f"{row.name}: {note}" for row in rows for note in row.notes]
-    return "\n".join(lines)
-
-
-def _format_row(row: Comparison) -> tuple[str, ...]:
-    interval = row.tau_interval
-    return (
-        row.name,
-        str(row.num_groups),
-        str(row.num_classes),
-        f"{row.smallest}/{row.median:g}/{row.largest}",
-        f"{row.effective_groups:.1f}",
-        _percent(row.captured),
-        str(row.num_images),
-        _tau(row.tau),
-        "-" if interval is None else f"{_tau(interval.low)}…{_tau(interval.high)}",
-        _tau(row.tau_all_images),
-        _percent(row.resolving_power),
-        _percent(row.regret, digits=2),
-        _percent(row.undecided_share),
-    )
-
-
-def _tau(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}%}"
-
-
-NEEDED_SHARES = (0.5, 0.8, 0.9, 0.95)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GroupScore:
-    """One grouping; models lie in their order.
+    """All statistics of one grouping; models are in the order of the predictions.
 
     Attributes:
-      is_masked: whether models answered with grouped classes only.
-      num_images: whose class is in a group.
-      num_right: shape (models,), of these.
-      undecided: shape (models,), share of images without a grouped class in the five.
-      ranks: against the accuracies over single classes, on all images.
-      tau_same_images: τ-b with those on the counted images: what grouping alone does.
-      needed: share of the pairs decided on the full set → validation images that
-        decide so many of them; None where no number would.
+      shape: sizes of the groups.
+      is_masked: whether models predict classes in groups only.
+      num_images: number of images whose class is in a group.
+      num_right: shape (models,), number of these with the correct group.
+      undecided: shape (models,), share of these without a grouped class in the top 5.
+      tests: significance of differences of the grouped accuracies.
+      ranks: grouped accuracies against top-1 accuracies over single classes, on all
+        images.
+      tau_same_images: τ-b with the top-1 accuracies over single classes on the counted
+        images, which isolates the effect of grouping.
+      tau_same_images_interval: 95 % confidence interval of `tau_same_images`.
+      pairs: significant pairs, against single classes on all images.
+      needed: share of the pairs that are significant on all images → number of
+        validation images at which so many are significant; None where no number is
+        enough.
+      warnings: what limits the figures.
     """
 
     name: str
-    shape: Shape
+    shape: GroupSizes
     is_masked: bool
     num_images: int
     num_right: IntegerArray
@@ -361,16 +91,19 @@ class GroupScore:
     tests: PairTests
     ranks: RankAgreement
     tau_same_images: float | None
+    tau_same_images_interval: Interval | None
     pairs: PairAgreement
     needed: Mapping[float, int | None]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PredictionEvaluation:
-    """All groupings.
+    """The scores of all groupings.
 
     Attributes:
-      full: the models over single classes, on all images.
+      full: tests of the models over single classes, on all images.
+      scores: one for each grouping, and a masked one for those that leave classes out.
     """
 
     models: tuple[str, ...]
@@ -380,102 +113,378 @@ class PredictionEvaluation:
     warnings: tuple[str, ...]
 
 
+class Confusion(Protocol):
+    """A confusion matrix over the 1000 classes."""
+
+    def captured(self, labels: IntegerArray, /) -> float:
+        """Return the share of the errors that stay within groups, 0 to 1."""
+
+
+class Comparison(NamedTuple):
+    """A row of the comparison of groupings.
+
+    Attributes:
+      score: all statistics of the grouping.
+      captured: share of a confusion matrix's errors that stay within groups; None
+        without a matrix.
+      notes: what limits the figures.
+    """
+
+    score: GroupScore
+    captured: float | None
+    notes: tuple[str, ...]
+
+
+class _FullSet(NamedTuple):
+    """Models over single classes.
+
+    Attributes:
+      correct: shape (models, images), whether the top-1 class is correct.
+      tests: of all pairs of models, on all images.
+    """
+
+    correct: BoolArray
+    tests: PairTests
+
+
+def per_image_correctness(predictions: Predictions) -> BoolArray:
+    """Return on which images a model's top-1 class is correct, shape (images,)."""
+    return np.asarray(predictions.top5[:, 0] == predictions.truth)
+
+
+def score_groups(
+    predictions: Predictions, group_of: IntegerArray, *, masked: bool
+) -> GroupedCorrectness:
+    """Find the images with a correct group: g(predicted) = g(true).
+
+    Args:
+      predictions: of one model.
+      group_of: shape (1000,), the group of each class, −1 where it is left out.
+      masked: whether only classes in groups may be predicted, as by a model that was
+        trained on these alone: the first of the top 5 that is in a group counts, and an
+        image without one is undecided. Otherwise the top-1 class counts, and one that
+        is left out is wrong. Both are the same where no class is left out.
+
+    Returns:
+      The correctness on the images whose true class is in a group.
+
+    Raises:
+      UsageError: there is no such image.
+
+    Source: this project; only the top 5 classes are stored.
+    """
+    if group_of.shape != (NUM_CLASSES,):
+        raise ValueError(f"group_of has shape {group_of.shape}, not ({NUM_CLASSES},)")
+    true = group_of[predictions.truth]
+    counted = true != LEFT_OUT
+    if not counted.any():
+        raise UsageError(
+            f"{predictions.model}: the groups contain none of its images' classes; "
+            "score a grouping of these classes"
+        )
+    groups = group_of[predictions.top5[counted]]
+    if not masked:
+        return GroupedCorrectness(counted, groups[:, 0] == true[counted], 0)
+    is_inside = groups != LEFT_OUT
+    first = is_inside.argmax(axis=1)  # 0 without any: then that group is LEFT_OUT
+    predicted = groups[np.arange(len(groups)), first]
+    num_undecided = int((~is_inside.any(axis=1)).sum())
+    return GroupedCorrectness(counted, predicted == true[counted], num_undecided)
+
+
+def make_group_of(label_of: Mapping[str, int]) -> IntegerArray:
+    """Return the group of each class as an array.
+
+    Args:
+      label_of: wnid → label, e.g. `GroupTable.label_of`; wnids outside the 1000 are
+        ignored, since no model predicts them.
+
+    Returns:
+      Shape (1000,), by class index, −1 where a class is left out.
+    """
+    group_of = np.full(NUM_CLASSES, LEFT_OUT, dtype=np.int64)
+    for info in classes.load_classes():
+        group_of[info.class_index] = label_of.get(info.wnid, LEFT_OUT)
+    return group_of
+
+
+def check_same_images(predictions: Sequence[Predictions]) -> None:
+    """Check that there are predictions, and that all are of the same images.
+
+    Raises:
+      UsageError: there are none, or some models have other images.
+    """
+    if not predictions:
+        raise UsageError("no predictions: give the files of at least one model")
+    first = predictions[0]
+    others = [
+        p.model
+        for p in predictions
+        if p.keys != first.keys or not np.array_equal(p.truth, first.truth)
+    ]
+    if others:
+        raise UsageError(
+            f"predictions of {', '.join(others[:_SHOWN])} are of other images than "
+            f"those of {first.model}; compare models on the same images in the same "
+            "order"
+        )
+
+
+def score_groupings(
+    predictions: Sequence[Predictions],
+    groupings: Sequence[tuple[str, IntegerArray, bool]],
+    *,
+    seed: int = 0,
+) -> tuple[PairTests, list[GroupScore]]:
+    """Compute all statistics of some groupings.
+
+    Args:
+      predictions: of at least one model, all of the same images.
+      groupings: name, group of each class (shape (1000,), −1 where it is left out), and
+        whether only classes in groups may be predicted.
+      seed: for the bootstrap and the noise ceiling.
+
+    Returns:
+      The tests of the models over single classes, and a score for each grouping, in
+      their order.
+
+    Raises:
+      UsageError: no predictions, predictions of different images, or a grouping without
+        any of their classes.
+
+    Source: this project; trained models stand in for models trained on the groups.
+    """
+    check_same_images(predictions)
+    correct = np.stack([per_image_correctness(p) for p in predictions])
+    tests = significance.compare_all_pairs(
+        correct.mean(axis=1), correct.shape[1], correctness=correct
+    )
+    full = _FullSet(correct, tests)
+    ceilings: dict[int, float | None] = {}
+    scores = []
+    for name, group_of, is_masked in groupings:
+        try:
+            grouped = [score_groups(p, group_of, masked=is_masked) for p in predictions]
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from None
+        num_images = grouped[0].num_images
+        if num_images not in ceilings:
+            ceilings[num_images] = ranking.noise_ceiling(correct, num_images, seed=seed)
+        _, sizes = np.unique(group_of[group_of != LEFT_OUT], return_counts=True)
+        score = _score_grouping(
+            grouped,
+            full,
+            name=name,
+            sizes=groups.measure_sizes(sizes.tolist()),
+            is_masked=is_masked,
+            ceiling=ceilings[num_images],
+            warnings=tuple(_warn_of_undecided(predictions, grouped)),
+            seed=seed,
+        )
+        scores.append(score)
+    return tests, scores
+
+
+def _score_grouping(
+    grouped: Sequence[GroupedCorrectness],
+    full: _FullSet,
+    *,
+    name: str,
+    sizes: GroupSizes,
+    is_masked: bool,
+    ceiling: float | None,
+    warnings: tuple[str, ...],
+    seed: int,
+) -> GroupScore:
+    correct = np.stack([model.correct for model in grouped])
+    accuracies = np.array([model.grouped_accuracy for model in grouped])
+    num_images = correct.shape[1]
+    tests = significance.compare_all_pairs(accuracies, num_images, correctness=correct)
+    same_images = full.correct[:, grouped[0].counted].mean(axis=1)
+    return GroupScore(
+        name=name,
+        shape=sizes,
+        is_masked=is_masked,
+        num_images=num_images,
+        num_right=correct.sum(axis=1),
+        undecided=np.array([model.undecided_share for model in grouped]),
+        tests=tests,
+        ranks=ranking.compare_ranks(full.tests.accuracies, accuracies, seed=seed),
+        tau_same_images=ranking.kendall_tau(same_images, accuracies),
+        tau_same_images_interval=ranking.bootstrap_tau(
+            same_images, accuracies, seed=seed
+        ),
+        pairs=ranking.compare_pairs(full.tests, tests, ceiling=ceiling),
+        needed={
+            share: significance.images_needed(
+                correct, full.tests.decisions, share=share
+            )
+            for share in NEEDED_SHARES
+        },
+        warnings=warnings,
+    )
+
+
+def _warn_of_undecided(
+    predictions: Sequence[Predictions], grouped: Sequence[GroupedCorrectness]
+) -> Iterator[str]:
+    """Yield a warning when the top 5 classes of a model do not suffice."""
+    shares = {
+        p.model: model.undecided_share
+        for p, model in zip(predictions, grouped, strict=True)
+        if model.undecided_share > MAX_UNDECIDED_SHARE
+    }
+    if shares:
+        worst = max(shares, key=lambda model: shares[model])
+        yield (
+            f"{len(shares)} of {len(grouped)} models have no grouped class in their "
+            f"top 5 for more than {MAX_UNDECIDED_SHARE:.0%} of the images, which count "
+            f"as wrong; most {worst}, {shares[worst]:.1%}"
+        )
+
+
 def evaluate_predictions(
     predictions: Sequence[Predictions],
     tables: Mapping[str, IntegerArray],
     *,
     seed: int = 0,
 ) -> PredictionEvaluation:
-    """Score every grouping, by all classes and, where some are left out, by its own.
+    """Evaluate groupings; those that leave classes out also with masked predictions.
 
     Args:
       predictions: of at least three models, all of the same images.
       tables: name → group of each class, shape (1000,), −1 where it is left out.
-      seed: what draws are hashed from.
-    Raises: UsageError: too few models, unlike images, a table without images.
+      seed: for the bootstrap and the noise ceiling.
+
+    Raises:
+      UsageError: too few models, different images, or a table without images.
     """
-    check_alike(predictions)
+    check_same_images(predictions)
     if len(predictions) < ranking.MIN_MODELS:
         raise UsageError(
             f"--predictions: {len(predictions)} models; a ranking needs "
             f"{ranking.MIN_MODELS} or more"
         )
-    fine = np.stack([score_classes(p) for p in predictions])
-    num_images = fine.shape[1]
-    full = significance.decide_pairs_pairs(fine.mean(axis=1), num_images, shares=fine)
-    scores = []
-    warnings: list[str] = []
-    for name, group_of in tables.items():
-        for is_masked in (False, True) if (group_of == LEFT_OUT).any() else (False,):
-            try:
-                own = [score(p, group_of, masked=is_masked) for p in predictions]
-            except UsageError as error:
-                raise UsageError(f"--groups {name}: {error}") from None
-            shape = measure_shape(group_of)
-            scores.append(
-                _score(name, shape, own, fine, full, is_masked=is_masked, seed=seed)
-            )
-            warnings += _find_undecided_training_free(name, predictions, own)
+    groupings = [
+        (name, group_of, is_masked)
+        for name, group_of in tables.items()
+        for is_masked in ((False, True) if (group_of == LEFT_OUT).any() else (False,))
+    ]
+    try:
+        full, scores = score_groupings(predictions, groupings, seed=seed)
+    except UsageError as error:
+        raise UsageError(f"--groups {error}") from None
     return PredictionEvaluation(
         models=tuple(p.model for p in predictions),
-        num_images=num_images,
+        num_images=len(predictions[0].truth),
         full=full,
         scores=tuple(scores),
-        warnings=tuple(warnings),
+        warnings=tuple(
+            f"{score.name}, own classes only: {warning}"
+            for score in scores
+            for warning in score.warnings
+        ),
     )
 
 
-def _score(
-    name: str,
-    shape: Shape,
-    own: Sequence[Score],
-    fine: BoolArray,
-    full: PairTests,
+def compare_groupings(
+    predictions: Sequence[Predictions],
+    tables: Mapping[str, IntegerArray],
     *,
-    is_masked: bool,
-    seed: int,
-) -> GroupScore:
-    correct = np.stack([score.correct for score in own])
-    num_images = own[0].num_images
-    tests = significance.decide_pairs_pairs(
-        correct.mean(axis=1), num_images, shares=correct
-    )
-    return GroupScore(
-        name=name,
-        shape=shape,
-        is_masked=is_masked,
-        num_images=num_images,
-        num_right=correct.sum(axis=1),
-        undecided=np.array([score.undecided_share for score in own]),
-        tests=tests,
-        ranks=ranking.compare_ranks(full.accuracies, tests.accuracies, seed=seed),
-        tau_same_images=ranking.kendall_tau(
-            fine[:, own[0].counted].mean(axis=1), tests.accuracies
-        ),
-        pairs=ranking.compare_pairs(
-            full, tests, ceiling=ranking.noise_ceiling(fine, num_images, seed=seed)
-        ),
-        needed={
-            share: significance.images_needed(correct, full.decisions, share=share)
-            for share in NEEDED_SHARES
-        },
-    )
+    confusion: Confusion | None = None,
+    masked: bool = True,
+    seed: int = 0,
+) -> list[Comparison]:
+    """Compare groupings by how well their grouped accuracies rank the models.
 
+    Args:
+      predictions: of at least one model, all of the same images.
+      tables: name → group of each class, shape (1000,), −1 where it is left out.
+      confusion: measures the share of errors that stay within groups.
+      masked: whether only classes in groups may be predicted, as in `score_groups`.
+      seed: for the bootstrap and the noise ceiling.
 
-def _find_undecided_training_free(
-    name: str, predictions: Sequence[Predictions], own: Sequence[Score]
-) -> Iterator[str]:
-    """Yield a warning where five classes tell too little of a model."""
-    shares = {
-        p.model: score.undecided_share
-        for p, score in zip(predictions, own, strict=True)
-        if score.undecided_share > MAX_UNDECIDED_SHARE
-    }
-    if shares:
-        worst = max(shares, key=lambda model: shares[model])
-        yield (
-            f"{name}, own classes only: {len(shares)} of {len(own)} models have none "
-            f"of them among their five likeliest for more than "
-            f"{MAX_UNDECIDED_SHARE:.0%} of the images, which count as wrong; "
-            f"most {worst}, {shares[worst]:.1%}"
+    Returns:
+      A comparison for each table, in their order.
+
+    Raises:
+      UsageError: no predictions, predictions of different images, or a table without
+        images.
+    """
+    groupings = [(name, group_of, masked) for name, group_of in tables.items()]
+    _, scores = score_groupings(predictions, groupings, seed=seed)
+    return [
+        Comparison(
+            score,
+            None if confusion is None else confusion.captured(group_of),
+            (*_find_notes(score), *score.warnings),
         )
+        for score, group_of in zip(scores, tables.values(), strict=True)
+    ]
+
+
+def _find_notes(score: GroupScore) -> Iterator[str]:
+    num_models = score.ranks.num_models
+    if num_models < ranking.MIN_MODELS:
+        yield (
+            f"{num_models} of at least {ranking.MIN_MODELS} models: "
+            "too few for a ranking and for a confidence interval of tau"
+        )
+    elif score.tau_same_images is None:
+        yield "all models have the same accuracy, so that tau is undefined"
+    if score.pairs.resolving_power is None:
+        yield "no two models differ significantly on all images"
+
+
+_COLUMNS = (
+    "grouping", "groups", "classes", "sizes", "effective", "captured", "images", "tau",
+    "95 %", "tau (all)", "resolving", "regret", "undecided",
+)  # fmt: skip
+
+
+def format_comparison(rows: Sequence[Comparison]) -> str:
+    """Format comparisons as a plain text table with the notes below it.
+
+    `tau` and its interval compare with single classes on the images that the grouping
+    counts; `tau (all)`, `resolving` and `regret` on all images. An undefined figure is
+    `-`.
+    """
+    table = [_COLUMNS, *map(_format_row, rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join([
+            cells[0].ljust(widths[0]),
+            *map(str.rjust, cells[1:], widths[1:]),
+        ]).rstrip()
+        for cells in table
+    ]
+    lines += [f"{row.score.name}: {note}" for row in rows for note in row.notes]
+    return "\n".join(lines)
+
+
+def _format_row(row: Comparison) -> tuple[str, ...]:
+    score, sizes = row.score, row.score.shape
+    interval = score.tau_same_images_interval
+    return (
+        score.name,
+        str(sizes.num_groups),
+        str(sizes.num_classes),
+        f"{sizes.smallest}/{sizes.median:g}/{sizes.largest}",
+        f"{sizes.effective_groups:.1f}",
+        _percent(row.captured),
+        str(score.num_images),
+        _tau(score.tau_same_images),
+        "-" if interval is None else f"{_tau(interval.low)}…{_tau(interval.high)}",
+        _tau(score.ranks.tau),
+        _percent(score.pairs.resolving_power),
+        _percent(score.ranks.regret, digits=2),
+        _percent(float(score.undecided.mean())),
+    )
+
+
+def _tau(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}%}"

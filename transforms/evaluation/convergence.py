@@ -1,4 +1,4 @@
-"""Learning curves → the earliest epoch that ranks models as the last one does.
+"""Find the epoch from which learning curves rank models as their last epoch does.
 
 Epochs count passes over the training images, from 1.
 """
@@ -13,29 +13,42 @@ from transforms.evaluation import ranking, significance
 from transforms.evaluation.significance import SignArray
 
 
-class Clearness(NamedTuple):
-    """When a set is clear, and what that costs.
+class Convergence(NamedTuple):
+    """When the ranking on a set converges, and how many images that takes.
 
     Attributes:
-      clear_epoch: the earliest; None when no two models differ by more than chance.
-      images_looped: training images × that epoch.
-      taus: τ-b of each epoch's order with the last one's, by epoch.
+      convergence_epoch: the first epoch from which all significant pairs keep their
+        final order; None when no pair is significant.
+      images_seen: training images × `convergence_epoch`.
+      taus: τ-b between the ranking of each epoch and the final one, by epoch.
     """
 
-    clear_epoch: int | None
-    images_looped: int | None
+    convergence_epoch: int | None
+    images_seen: int | None
     taus: tuple[float | None, ...]
 
+    @property
+    def clear_epoch(self) -> int | None:
+        """`convergence_epoch`, named as in report.json."""
+        return self.convergence_epoch
 
-def find_clear_epoch(curves: FloatArray, decisions: SignArray) -> int | None:
-    """Find the earliest epoch from which an order stays.
+    @property
+    def images_looped(self) -> int | None:
+        """`images_seen`, named as in report.json."""
+        return self.images_seen
+
+
+def find_convergence_epoch(curves: FloatArray, decisions: SignArray) -> int | None:
+    """Find the first epoch from which the order of significant pairs stays the same.
 
     Args:
-      curves: shape (models, epochs).
-      decisions: which model of a pair is better, shape (models, models); only pairs
-        that are decided count, and a tie is no agreement.
-    Returns: The first epoch of those that agree up to the last; None when the last does
-      not agree itself, or no pair is decided.
+      curves: shape (models, epochs), accuracies.
+      decisions: shape (models, models), the expected signs; a zero is not compared, and
+        a tie on the curves is a disagreement.
+
+    Returns:
+      The first epoch of the final run of agreeing epochs; None when the last epoch
+      disagrees, or when no pair is significant.
     """
     if not np.count_nonzero(decisions):
         return None
@@ -51,38 +64,43 @@ def _agrees(accuracies: FloatArray, decisions: SignArray) -> bool:
     return bool((signs[decisions != 0] == decisions[decisions != 0]).all())
 
 
-def measure_clearness(
+def measure_convergence(
     curves: FloatArray, decisions: SignArray, *, train_images: int
-) -> Clearness:
-    """Measure when a set's order becomes that of its last epoch, and stays.
+) -> Convergence:
+    """Measure when a set's ranking converges to that of its last epoch.
 
     Args:
-      curves: shape (models, epochs).
-      decisions: of the same set's last epoch.
-      train_images: in one epoch.
+      curves: shape (models, epochs), accuracies.
+      decisions: shape (models, models), significance after the last epoch.
+      train_images: number of training images in one epoch.
     """
-    epoch = find_clear_epoch(curves, decisions)
+    epoch = find_convergence_epoch(curves, decisions)
     last = curves[:, -1]
     taus = tuple(ranking.kendall_tau(curves[:, e], last) for e in range(len(curves.T)))
-    return Clearness(epoch, None if epoch is None else train_images * epoch, taus)
+    return Convergence(epoch, None if epoch is None else train_images * epoch, taus)
 
 
 def rank_by_epoch(curves: FloatArray) -> npt.NDArray[np.int64]:
     """Rank the models at every epoch, shape (models, epochs), 1 the best.
 
-    Of equal ones the first model comes first.
+    Models that tie are ranked in their order along the first axis.
     """
     order = np.argsort(-curves, axis=0, kind="stable")
     return np.argsort(order, axis=0, kind="stable") + 1
 
 
-def are_always_far_apart(
+def is_significant_from_start(
     curves: FloatArray, decisions: SignArray, num_images: int
 ) -> bool:
-    """Tell whether every pair is decided as in the end after the first epoch already.
+    """Test whether the first epoch already decides every pair as the last one does.
 
-    Such models rank any set: they do not test it.
+    Any set ranks such models correctly, so that they do not test a subset.
+
+    Args:
+      curves: shape (models, epochs), accuracies.
+      decisions: shape (models, models), significance after the last epoch.
+      num_images: number of validation images.
     """
-    first = significance.decide_pairs_unpaired(curves[:, 0], num_images)
+    first = significance.compare_all_pairs(curves[:, 0], num_images).decisions
     off_diagonal = ~np.eye(len(first), dtype=bool)
     return bool(((first == decisions) & (decisions != 0))[off_diagonal].all())

@@ -1,7 +1,9 @@
-"""Files of curves → their rows, with everything that is wrong in them."""
+"""Read learning curves, group them by training set and average them over seeds.
 
-import csv
-import io
+A set is the data that models were trained on, ImageNet or a subset, identified by its
+subset id.
+"""
+
 import itertools
 import math
 from collections import defaultdict
@@ -12,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transforms import storage
+from transforms import csv_tables, storage
 from transforms.arrays import FloatArray
+from transforms.csv_tables import CsvError
 from transforms.records import UsageError
 from transforms.training.curves import CurveRow
 
@@ -21,15 +24,17 @@ CURVES = "curves.csv"
 _MAX_BYTES = 100_000_000  # a hundred models over ten thousand epochs
 _MAX_FILES = 10_000
 _MAX_COUNT = 10**12
+_ROUNDING_ERROR = 1e-4  # of a number of images computed from a decimal accuracy
 _SHOWN = 5
-_OPTIONAL: Mapping[str, str] = {
+_SHORT_ID = 8
+_DEFAULTS: Mapping[str, str] = {
     "dataset": "",
     "seed": "0",
     "learning_rate": "0",
     "seconds": "0",
 }
-_REQUIRED = tuple(name for name in CurveRow._fields if name not in _OPTIONAL)
-_LEAST = {
+_REQUIRED = tuple(name for name in CurveRow._fields if name not in _DEFAULTS)
+_MINIMUM = {
     "seed": -_MAX_COUNT,
     "epoch": 1,
     "epochs": 1,
@@ -38,171 +43,15 @@ _LEAST = {
 }
 
 
-class FoundRow(NamedTuple):
-    """A row, and the file it stands in."""
+class LocatedRow(NamedTuple):
+    """A row of a curve, and the path of its file."""
 
     row: CurveRow
     path: str
 
 
-def read_rows(paths: Sequence[str]) -> list[FoundRow]:
-    """Read all rows of some curves.
-
-    Args: paths: files, or folders, of which every curves.csv below counts.
-    Raises: UsageError: all that is wrong, a line each that starts with the path.
-    """
-    found: list[FoundRow] = []
-    problems: list[str] = []
-    for path in dict.fromkeys(_find_all(paths, problems)):
-        try:
-            rows, wrong = parse(_read(path))
-        except UsageError as error:
-            problems.append(f"{path}: {error}")
-            continue
-        found += [FoundRow(row, path) for row in rows]
-        problems += [f"{path}: {text}" for text in _shorten(wrong)]
-    if problems:
-        raise UsageError("\n".join(problems))
-    return found
-
-
-def _find_all(paths: Iterable[str], problems: list[str]) -> Iterator[str]:
-    for path in paths:
-        if not storage.is_folder(path):
-            yield path
-            continue
-        below = [
-            f"{path.rstrip('/')}/{name}"
-            for name in storage.list_files(path)
-            if PurePath(name).name == CURVES
-        ]
-        if not below:
-            problems.append(
-                f"{path}: no {CURVES} lies below this folder; name the --output of "
-                "python -m pipelines.train, or a file"
-            )
-        if len(below) > _MAX_FILES:
-            problems.append(f"{path}: has {len(below)} files, of {_MAX_FILES} at most")
-            continue
-        yield from below
-
-
-def _read(path: str) -> str:
-    try:
-        if storage.num_bytes(path) > _MAX_BYTES:
-            raise UsageError(f"is larger than {_MAX_BYTES // 10**6} MB; split it")
-        return storage.read(path).decode("utf-8-sig")
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise UsageError(f"{what}; name a {CURVES}, or a folder above some") from None
-    except UnicodeDecodeError:
-        raise UsageError("is not text; save it as CSV in UTF-8") from None
-
-
-def _shorten(problems: Sequence[str]) -> Iterator[str]:
-    yield from problems[:_SHOWN]
-    if len(problems) > _SHOWN:
-        yield f"and {len(problems) - _SHOWN} lines more that are wrong"
-
-
-def parse(text: str) -> tuple[list[CurveRow], list[str]]:
-    """Parse a table of curves; its columns may stand in any order.
-
-    Returns: The rows that are right, and what is wrong with the others.
-    Raises: UsageError: it is no such table.
-    """
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[CurveRow] = []
-    problems: list[str] = []
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        _check_header(header)
-        for cells in reader:
-            if not any(cells):
-                continue
-            line = reader.line_num
-            if len(cells) != len(header):
-                problems.append(
-                    f"line {line} has {len(cells)} fields, the header {len(header)}"
-                )
-                continue
-            try:
-                rows.append(_to_row(dict(zip(header, map(str.strip, cells)))))  # noqa: B905  # equally long, as checked above
-            except ValueError as error:
-                problems.append(f"line {line}: {error}")
-    except csv.Error as error:
-        raise UsageError(f"line {reader.line_num}: {error}; check the quotes") from None
-    if not rows and not problems:
-        raise UsageError("has a header and no rows; let the training go on")
-    return rows, problems
-
-
-def _check_header(header: Sequence[str]) -> None:
-    if missing := [name for name in _REQUIRED if name not in header]:
-        raise UsageError(
-            f"has no column {', '.join(missing)}; a table of curves has the columns "
-            f"{', '.join(CurveRow._fields)}, of which {', '.join(_OPTIONAL)} may be "
-            "left out"
-        )
-    if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise UsageError(f"has the column {twice[0]} twice; keep one")
-
-
-def _to_row(cells: Mapping[str, str]) -> CurveRow:
-    """Make a row of texts.
-
-    Raises: ValueError: what is wrong with it.
-    """
-    values: dict[str, str | int | float] = {}
-    for name, kind in CurveRow.__annotations__.items():
-        text = cells.get(name, _OPTIONAL.get(name, ""))
-        if kind is int:
-            values[name] = _to_count(name, text)
-        elif kind is float:
-            values[name] = _to_number(name, text)
-        elif text or name in _OPTIONAL:
-            values[name] = text
-        else:
-            raise ValueError(f"{name} is empty")
-    row = CurveRow(**values)  # type: ignore[arg-type]  # each is of its field's kind
-    if row.epoch > row.epochs:
-        raise ValueError(f"epoch {row.epoch} lies behind the last, {row.epochs}")
-    if row.validation_accuracy > 1:
-        raise ValueError(
-            f"validation_accuracy {row.validation_accuracy:g} is above 1; accuracies "
-            "are shares, so divide those in percent by 100"
-        )
-    if row.validation_accuracy < 0:
-        raise ValueError(f"validation_accuracy {row.validation_accuracy:g} is below 0")
-    return row
-
-
-def _to_count(name: str, text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise ValueError(f"{name} {text!r:.30} is not a whole number") from None
-    if not _LEAST[name] <= number <= _MAX_COUNT:
-        raise ValueError(f"{name} {number} is not {_LEAST[name]} to {_MAX_COUNT}")
-    return number
-
-
-def _to_number(name: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError(f"{name} {text!r:.30} is not a number") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{name} {text!r:.30} is not finite")
-    return number
-
-
-_COUNT_ERROR = 1e-4  # of a number of images, as the digits of a CSV leave it
-_SHORT_ID = 8
-
-
 class Run(NamedTuple):
-    """A model trained once: with one seed and one learning rate."""
+    """One training run: a model with one seed and one learning rate."""
 
     model: str
     seed: int
@@ -221,8 +70,8 @@ class CurveSet:
     """All finished runs on one set.
 
     Attributes:
-      runs: in the order of the files.
       epochs: of every run.
+      runs: in the order of the files.
     """
 
     dataset: str
@@ -234,7 +83,7 @@ class CurveSet:
 
     @property
     def name(self) -> str:
-        """What people call it, with enough of its id to tell it apart."""
+        """The dataset's name and the start of its subset id."""
         return f"{self.dataset} {self.subset_id[:_SHORT_ID]}".strip()
 
     @property
@@ -247,7 +96,7 @@ class CurveSet:
         return replace(self, runs=tuple(r for r in self.runs if r.model in models))
 
     def best_runs(self, model: str) -> tuple[Run, ...]:
-        """Return a model's best run of each seed: the first that ends highest."""
+        """Return a model's best run of each seed: the first with the best final."""
         seeds = sorted({run.seed for run in self.runs if run.model == model})
         return tuple(
             max(
@@ -260,8 +109,8 @@ class CurveSet:
     def mean_curves(self) -> FloatArray:
         """Average the best runs over seeds, shape (models, epochs).
 
-        Right images are summed as whole numbers, so that models which got as many
-        right in all tie exactly, in whatever order their seeds are added.
+        Correct images are summed as whole numbers, so that models with the same total
+        tie exactly, in whatever order their seeds are added.
         """
         return np.array([self._mean_curve(model) for model in self.models])
 
@@ -269,28 +118,171 @@ class CurveSet:
         accuracies = np.array([run.accuracies for run in self.best_runs(model)])
         counts = accuracies * self.validation_images
         whole = np.rint(counts)
-        if np.abs(counts - whole).max() > _COUNT_ERROR:  # rounded before they came
+        if np.abs(counts - whole).max() > _ROUNDING_ERROR:  # the file has few digits
             mean: FloatArray = np.round(accuracies.mean(axis=0), 12)
             return mean
         total: FloatArray = whole.sum(axis=0)
         return total / (self.validation_images * len(accuracies))
 
 
-def gather(found: Sequence[FoundRow]) -> tuple[list[CurveSet], list[str]]:
-    """Sort rows into sets.
+def read_rows(paths: Sequence[str]) -> list[LocatedRow]:
+    """Read all rows of some curve files.
 
-    Returns: The sets, in the order in which they come first, and warnings.
-    Raises: UsageError: every set that cannot be judged, and why, a line each.
+    Args:
+      paths: files, or folders, of which every curves.csv at any depth is read.
+
+    Raises:
+      UsageError: all problems, one line each that starts with the path.
     """
-    kept, warnings, problems = _drop_repeated(found)
-    rows_of: dict[str, list[FoundRow]] = defaultdict(list)
-    for one in kept:
-        rows_of[one.row.subset_id].append(one)
+    located: list[LocatedRow] = []
+    problems: list[str] = []
+    for path in dict.fromkeys(_find_files(paths, problems)):
+        try:
+            rows, bad_rows = parse(csv_tables.read_text(path, max_bytes=_MAX_BYTES))
+        except (CsvError, UsageError) as error:
+            problems.append(f"{path}: {error}")
+            continue
+        located += [LocatedRow(row, path) for row in rows]
+        problems += [f"{path}: {text}" for text in _cut(bad_rows, "lines")]
+    if problems:
+        raise UsageError("\n".join(problems))
+    return located
+
+
+def _find_files(paths: Iterable[str], problems: list[str]) -> Iterator[str]:
+    for path in paths:
+        if not storage.is_folder(path):
+            yield path
+            continue
+        files = [
+            f"{path.rstrip('/')}/{name}"
+            for name in storage.list_files(path)
+            if PurePath(name).name == CURVES
+        ]
+        if not files:
+            problems.append(
+                f"{path}: the folder contains no {CURVES}; give the --output of "
+                "python -m pipelines.train, or a file"
+            )
+        if len(files) > _MAX_FILES:
+            problems.append(
+                f"{path}: the folder contains {len(files)} {CURVES}, the limit is "
+                f"{_MAX_FILES}; give its subfolders separately"
+            )
+            continue
+        yield from files
+
+
+def parse(text: str) -> tuple[list[CurveRow], list[str]]:
+    """Parse a table of curves; its columns may be in any order.
+
+    Returns:
+      The valid rows, and a problem for each other row.
+
+    Raises:
+      UsageError: the text is not a table of curves.
+    """
+    rows: list[CurveRow] = []
+    problems: list[str] = []
+    try:
+        header, table_rows = csv_tables.parse_table(text)
+        _check_header(header)
+        for table_row in table_rows:
+            problem = csv_tables.find_length_problem(table_row, header)
+            if problem is None:
+                try:
+                    cells = dict(zip(header, table_row.cells, strict=True))
+                    rows.append(_to_row(cells))
+                except ValueError as error:
+                    problem = str(error)
+            if problem is not None:
+                problems.append(f"line {table_row.line}: {problem}")
+    except CsvError as error:
+        raise UsageError(str(error)) from None
+    if not rows and not problems:
+        raise UsageError("has a header and no rows; continue the training")
+    return rows, problems
+
+
+def _check_header(header: Sequence[str]) -> None:
+    if missing := [name for name in _REQUIRED if name not in header]:
+        raise UsageError(
+            f"has no column {', '.join(missing)}; a table of curves has the columns "
+            f"{', '.join(CurveRow._fields)}, of which {', '.join(_DEFAULTS)} are "
+            "optional"
+        )
+    if repeated := csv_tables.find_repeated(header):
+        raise UsageError(f"has the column {repeated} twice; remove one")
+
+
+def _to_row(cells: Mapping[str, str]) -> CurveRow:
+    """Convert and check the cells of a row.
+
+    Raises:
+      ValueError: a value is missing, of the wrong type or out of range.
+    """
+    values: dict[str, str | int | float] = {}
+    for name, kind in CurveRow.__annotations__.items():
+        text = cells.get(name, _DEFAULTS.get(name, ""))
+        if kind is int:
+            values[name] = _to_count(name, text)
+        elif kind is float:
+            values[name] = _to_number(name, text)
+        elif text or name in _DEFAULTS:
+            values[name] = text
+        else:
+            raise ValueError(f"{name} is empty")
+    row = CurveRow(**values)  # type: ignore[arg-type]  # each is of its field's kind
+    if row.epoch > row.epochs:
+        raise ValueError(f"epoch {row.epoch} is after the last epoch, {row.epochs}")
+    if row.validation_accuracy > 1:
+        raise ValueError(
+            f"validation_accuracy {row.validation_accuracy:g} is above 1; accuracies "
+            "are 0 to 1: divide percentages by 100"
+        )
+    if row.validation_accuracy < 0:
+        raise ValueError(f"validation_accuracy {row.validation_accuracy:g} is below 0")
+    return row
+
+
+def _to_count(name: str, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise ValueError(f"{name} {text!r:.30} is not a whole number") from None
+    if not _MINIMUM[name] <= number <= _MAX_COUNT:
+        raise ValueError(f"{name} {number} is not {_MINIMUM[name]} to {_MAX_COUNT}")
+    return number
+
+
+def _to_number(name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{name} {text!r:.30} is not a number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} {text!r:.30} is not finite")
+    return number
+
+
+def group_by_set(located: Sequence[LocatedRow]) -> tuple[list[CurveSet], list[str]]:
+    """Group rows by set and run.
+
+    Returns:
+      The sets, in the order of their first rows, and warnings.
+
+    Raises:
+      UsageError: all sets with unusable runs, one problem a line.
+    """
+    unique, warnings, problems = _drop_repeated(located)
+    rows_of: dict[str, list[LocatedRow]] = defaultdict(list)
+    for item in unique:
+        rows_of[item.row.subset_id].append(item)
     sets = []
     for subset_id, rows in rows_of.items():
-        wrong = [f"set {subset_id}: {text}" for text in _find_problems(rows)]
-        problems += wrong
-        if not wrong:
+        set_problems = [f"set {subset_id}: {text}" for text in _find_problems(rows)]
+        problems += set_problems
+        if not set_problems:
             sets.append(_make_set(rows))
     if problems:
         raise UsageError("\n".join(problems))
@@ -298,85 +290,90 @@ def gather(found: Sequence[FoundRow]) -> tuple[list[CurveSet], list[str]]:
 
 
 def _drop_repeated(
-    found: Iterable[FoundRow],
-) -> tuple[list[FoundRow], list[str], list[str]]:
-    """Drop rows that stand twice; returns the rest, warnings and problems.
+    located: Iterable[LocatedRow],
+) -> tuple[list[LocatedRow], list[str], list[str]]:
+    """Drop repeated rows; return the others, warnings and problems.
 
-    How long an epoch took is no result, so that it may differ.
+    Repeats may differ in the time that an epoch took, which is not a result.
     """
-    first_of: dict[tuple[str, str, int, float, int], FoundRow] = {}
-    dropped: list[FoundRow] = []
+    first_of: dict[tuple[str, str, int, float, int], LocatedRow] = {}
+    dropped: list[LocatedRow] = []
     problems = []
-    for one in found:
-        row = one.row
+    for item in located:
+        row = item.row
         key = (row.subset_id, row.model, row.seed, row.learning_rate, row.epoch)
-        first = first_of.setdefault(key, one)
-        if first is one:
+        first = first_of.setdefault(key, item)
+        if first is item:
             continue
         if first.row._replace(seconds=0) == row._replace(seconds=0):
-            dropped.append(one)
+            dropped.append(item)
         else:
-            places = " and ".join(dict.fromkeys((first.path, one.path)))
+            files = " and ".join(dict.fromkeys((first.path, item.path)))
             problems.append(
-                f"set {row.subset_id}: {row.model}, seed {row.seed}, learning rate "
-                f"{row.learning_rate:g} has two results for epoch {row.epoch} "
-                f"(in {places}); keep one run"
+                f"set {row.subset_id}: {_name_run(row)} has two results for epoch "
+                f"{row.epoch} (in {files}); keep one run"
             )
     warnings = []
     if dropped:
-        names = dict.fromkeys(one.row.model for one in dropped)
+        names = dict.fromkeys(item.row.model for item in dropped)
         warnings.append(
             f"{len(dropped)} rows repeat others exactly and are dropped: of "
-            f"{_list(names)}"
+            f"{list_names(names)}"
         )
-    return list(first_of.values()), warnings, _cut(problems)
+    return list(first_of.values()), warnings, _cut(problems, "rows")
 
 
-def _find_problems(rows: Sequence[FoundRow]) -> Iterator[str]:
-    """Yield why the rows of one set cannot be judged."""
+def _name_run(row: CurveRow) -> str:
+    return f"{row.model}, seed {row.seed}, learning rate {row.learning_rate:g}"
+
+
+def _find_problems(rows: Sequence[LocatedRow]) -> Iterator[str]:
+    """Yield why the rows of one set cannot be evaluated."""
     for name, remedy in (
         ("epochs", "short schedules anneal first; give models of one schedule length"),
         ("train_images", "give runs on the same images"),
         ("validation_images", "give runs on the same images"),
     ):
         models_of: dict[int, dict[str, None]] = defaultdict(dict)
-        for one in rows:
-            models_of[getattr(one.row, name)][one.row.model] = None
+        for item in rows:
+            models_of[getattr(item.row, name)][item.row.model] = None
         if len(models_of) > 1:
             shown = "; ".join(
-                f"{value} ({_list(models)})"
+                f"{value} ({list_names(models)})"
                 for value, models in sorted(models_of.items())
             )
             yield f"its runs differ in {name}: {shown}; {remedy}"
-    yield from _cut([text for _, own in _split(rows) for text in _find_gaps(own)])
+    gaps = [text for _, run_rows in _split(rows) for text in _find_gaps(run_rows)]
+    yield from _cut(gaps, "runs")
 
 
-def _find_gaps(own: Sequence[FoundRow]) -> Iterator[str]:
+def _find_gaps(run_rows: Sequence[LocatedRow]) -> Iterator[str]:
     """Yield which epochs a run lacks."""
-    row = own[0].row
-    name = f"{row.model}, seed {row.seed}, learning rate {row.learning_rate:g}"
-    there = {one.row.epoch for one in own}
-    last = max(there)
-    if missing := [epoch for epoch in range(1, last) if epoch not in there]:
-        yield f"{name} lacks epoch {_list(missing)}; give its whole curve"
+    row = run_rows[0].row
+    present = {item.row.epoch for item in run_rows}
+    last = max(present)
+    if missing := [epoch for epoch in range(1, last) if epoch not in present]:
+        yield (
+            f"{_name_run(row)} lacks epoch {list_names(missing)}; give the whole curve"
+        )
     if last < row.epochs:
         yield (
-            f"{name} is not finished: {last} of {row.epochs} epochs; go on with its "
-            "training (the same command), or leave it out"
+            f"{_name_run(row)} is not finished: {last} of {row.epochs} epochs; "
+            "continue its training (with the same command), or leave it out"
         )
 
 
 def _split(
-    rows: Iterable[FoundRow],
-) -> list[tuple[tuple[str, int, float], list[FoundRow]]]:
-    """Split rows into runs, in the order in which they come first."""
-    runs: dict[tuple[str, int, float], list[FoundRow]] = defaultdict(list)
-    for one in rows:
-        runs[one.row.model, one.row.seed, one.row.learning_rate].append(one)
+    rows: Iterable[LocatedRow],
+) -> list[tuple[tuple[str, int, float], list[LocatedRow]]]:
+    """Split rows into runs, in the order of their first rows."""
+    runs: dict[tuple[str, int, float], list[LocatedRow]] = defaultdict(list)
+    for item in rows:
+        runs[item.row.model, item.row.seed, item.row.learning_rate].append(item)
     return list(runs.items())
 
 
-def _make_set(rows: Sequence[FoundRow]) -> CurveSet:
+def _make_set(rows: Sequence[LocatedRow]) -> CurveSet:
     first = rows[0].row
     return CurveSet(
         dataset=first.dataset,
@@ -388,35 +385,24 @@ def _make_set(rows: Sequence[FoundRow]) -> CurveSet:
             Run(
                 *key,
                 tuple(
-                    one.row.validation_accuracy
-                    for one in sorted(own, key=lambda one: one.row.epoch)
+                    item.row.validation_accuracy
+                    for item in sorted(run_rows, key=lambda item: item.row.epoch)
                 ),
-                own[0].path,
+                run_rows[0].path,
             )
-            for key, own in _split(rows)
+            for key, run_rows in _split(rows)
         ),
     )
 
 
-def find_folder(path: str) -> str:
-    """Return the folder of a file, local or in a bucket."""
-    return path.rpartition("/")[0] or "."
-
-
-def folder_runs(curve_set: CurveSet) -> dict[str, list[Run]]:
-    """Return which runs each folder's files hold."""
-    runs: dict[str, list[Run]] = defaultdict(list)
-    for run in curve_set.runs:
-        runs[find_folder(run.path)].append(run)
-    return dict(runs)
-
-
-def _list(items: Iterable[object]) -> str:
+def list_names(items: Iterable[object]) -> str:
+    """Join the first five items with commas, and count the others."""
     words = [str(item) for item in items]
     more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
     return ", ".join(itertools.islice(words, _SHOWN)) + more
 
 
-def _cut(problems: Sequence[str]) -> list[str]:
+def _cut(problems: Sequence[str], what: str) -> list[str]:
+    """Keep the first five problems, and count the others."""
     more = len(problems) - _SHOWN
-    return [*problems[:_SHOWN], *[f"and {more} runs or rows more"] * (more > 0)]
+    return [*problems[:_SHOWN], *[f"and {more} more {what}"] * (more > 0)]

@@ -1,4 +1,7 @@
-"""An evaluation → report.json, as docs/report_schema.md describes it."""
+"""Write an evaluation as report.json, and summarize it in lines of text.
+
+docs/report_schema.md describes the keys of report.json.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from transforms.arrays import FloatArray
 from transforms.evaluation.by_accuracies import AccuracyEvaluation
 from transforms.evaluation.by_curves import CurveEvaluation, ScoredSet, ScoredSubset
 from transforms.evaluation.by_predictions import GroupScore, PredictionEvaluation
@@ -21,11 +25,11 @@ Evaluation = CurveEvaluation | PredictionEvaluation | AccuracyEvaluation
 
 
 def make_report(evaluation: Evaluation, *, seed: int) -> bytes:
-    """Write the report; numbers have six digits behind the point.
+    """Return report.json; numbers are rounded to six decimal places.
 
     Args:
       evaluation: of any kind.
-      seed: that it was made with.
+      seed: that the evaluation was made with.
     """
     if isinstance(evaluation, CurveEvaluation):
         kind, content = "curves", _describe_curves(evaluation)
@@ -44,7 +48,7 @@ def make_report(evaluation: Evaluation, *, seed: int) -> bytes:
 
 
 def _round(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Round all numbers, so that a last digit tells nothing of the machine."""
+    """Round all numbers, so that the bytes do not depend on the machine."""
     if isinstance(value, Mapping):
         return {name: _round(part) for name, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -76,8 +80,8 @@ def _describe_pairs(pairs: PairAgreement, models: Sequence[str]) -> dict[str, An
     }
 
 
-def _rank(values: np.ndarray) -> list[int]:
-    """Rank models, 1 the best; equal ones share the better rank, as in sports."""
+def _rank(values: FloatArray) -> list[int]:
+    """Rank models, 1 the best; ties share the smaller rank."""
     return [int(rank) for rank in stats.rankdata(-values, method="min")]
 
 
@@ -95,8 +99,8 @@ def _list_models(models: Sequence[str], tests: PairTests) -> list[dict[str, Any]
 
 
 def _describe_set(scored: ScoredSet) -> dict[str, Any]:
-    one, tests, noise = scored.curve_set, scored.tests, scored.noise
-    models = _list_models(one.models, tests)
+    curve_set, tests, noise = scored.curve_set, scored.tests, scored.noise
+    models = _list_models(curve_set.models, tests)
     for number, model in enumerate(models):
         model["curve"] = scored.curves[number].tolist()
         model["runs"] = [
@@ -104,23 +108,23 @@ def _describe_set(scored: ScoredSet) -> dict[str, Any]:
                 "seed": run.seed,
                 "learning_rate": run.learning_rate,
                 "final_accuracy": run.final,
-                "is_used": run in one.best_runs(run.model),
+                "is_used": run in curve_set.best_runs(run.model),
             }
-            for run in one.runs
+            for run in curve_set.runs
             if run.model == model["model"]
         ]
     return {
-        "dataset": one.dataset,
-        "subset_id": one.subset_id,
-        "epochs": one.epochs,
-        "train_images": one.train_images,
-        "validation_images": one.validation_images,
+        "dataset": curve_set.dataset,
+        "subset_id": curve_set.subset_id,
+        "epochs": curve_set.epochs,
+        "train_images": curve_set.train_images,
+        "validation_images": curve_set.validation_images,
         "pairs_compared_by": "images" if tests.is_paired else "accuracies",
         "seed_standard_deviation": None if noise is None else math.sqrt(noise.variance),
         "num_pairs": tests.num_pairs,
         "num_decided": tests.num_decided,
-        "clear_epoch": scored.clearness.clear_epoch,
-        "images_looped": scored.clearness.images_looped,
+        "clear_epoch": scored.clearness.convergence_epoch,
+        "images_looped": scored.clearness.images_seen,
         "tau_with_last_epoch": list(scored.clearness.taus),
         "models": models,
     }
@@ -141,7 +145,7 @@ def _describe_subset(scored: ScoredSubset) -> dict[str, Any]:
 def _describe_curves(evaluation: CurveEvaluation) -> dict[str, Any]:
     return {
         "full": _describe_set(evaluation.full),
-        "subsets": [_describe_subset(one) for one in evaluation.subsets],
+        "subsets": [_describe_subset(subset) for subset in evaluation.subsets],
     }
 
 
@@ -153,7 +157,7 @@ def _describe_group(score: GroupScore, models: Sequence[str]) -> dict[str, Any]:
     return {
         "name": score.name,
         "answers": "own classes" if score.is_masked else "all classes",
-        "shape": score.shape._asdict(),
+        "shape": score.shape._replace(median=float(score.shape.median))._asdict(),
         "num_images": score.num_images,
         "ranks": _describe_ranks(score.ranks),
         "tau_same_images": score.tau_same_images,
@@ -200,36 +204,30 @@ def _describe_accuracies(evaluation: AccuracyEvaluation) -> dict[str, Any]:
 
 
 def summarize(evaluation: Evaluation) -> Iterator[str]:
-    """Say the most important of an evaluation, a line a subset, grouping or table."""
+    """Yield the main results as lines: of each subset, grouping or pair of tables."""
     if isinstance(evaluation, CurveEvaluation):
-        for one in evaluation.subsets:
-            yield f"{one.curve_set.name} {one.verdict}: {one.verdict.reason}"
-            yield f"{one.curve_set.name}: {_say_ranks(one.ranks)}"
+        for subset in evaluation.subsets:
+            name = subset.curve_set.name
+            yield f"{name} {subset.verdict}: {subset.verdict.reason}"
+            yield f"{name}: {_summarize_ranks(subset.ranks)}"
     elif isinstance(evaluation, AccuracyEvaluation):
         yield (
             f"{len(evaluation.models)} models in both tables: "
-            f"{_say_ranks(evaluation.ranks)}"
+            f"{_summarize_ranks(evaluation.ranks)}"
         )
     else:
-        yield from _summarize_predictions(evaluation)
+        for score in evaluation.scores:
+            name = f"{score.name}, {'own' if score.is_masked else 'all'} classes"
+            yield f"{name}: {_summarize_ranks(score.ranks)}"
+            yield (
+                f"{name}: {score.undecided.mean():.2%} of {score.num_images} images "
+                "undecided"
+            )
 
 
-def _summarize_predictions(evaluation: PredictionEvaluation) -> Iterator[str]:
-    for score in evaluation.scores:
-        yield f"{_name(score)}: {_say_ranks(score.ranks)}"
-        yield (
-            f"{_name(score)}: {score.undecided.mean():.2%} of {score.num_images} "
-            "images undecided"
-        )
-
-
-def _name(score: GroupScore) -> str:
-    return f"{score.name}, {'own' if score.is_masked else 'all'} classes"
-
-
-def _say_ranks(ranks: RankAgreement) -> str:
+def _summarize_ranks(ranks: RankAgreement) -> str:
     if ranks.tau is None or ranks.spearman is None:
-        return "all models tie on a set, so that no correlation of ranks is defined"
+        return "all models tie on a set, so that no rank correlation is defined"
     between = ""
     if ranks.tau_interval is not None:
         low, high = ranks.tau_interval

@@ -1,7 +1,7 @@
-"""What evaluations say of many recipes → the recipes in order, best first.
+"""Rank recipes by the evaluations of their subsets, best first.
 
-The first is the one with the highest τ-b; of equal ones, that whose order is clear
-after fewer images. Whoever's interval reaches that of the first cannot be told from it.
+The best recipe has the highest τ-b; among equals, the one whose ranking converges after
+fewer images. Recipes whose confidence interval overlaps that of the best are tied.
 """
 
 import math
@@ -12,27 +12,28 @@ from typing import Any, NamedTuple
 from transforms.evaluation.ranking import Interval
 from transforms.records import UsageError
 
-_ENOUGH_MODELS = 6  # that resamples of them may be trusted where all agree
+_ENOUGH_MODELS = 6  # for resamples that all agree to be evidence
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeScore:
-    """What was measured of one recipe's subset.
+    """Measurements of one recipe's subset.
 
     Attributes:
       name: of the recipe.
       flags: the recipe, as flags of the build job.
       num_groups: N.
-      images_per_group: M; None where groups have all that there are.
+      images_per_group: M; None where groups keep all their images.
       train_images: of the subset.
       validation_images: of the subset.
       tau: τ-b with the full set; None when all models tie.
-      tau_interval: 95 %, had other models been at hand.
-      looped_full: images until the full set's order is clear; None: never.
+      tau_interval: 95 % confidence interval of `tau` over the choice of models.
+      looped_full: images until the ranking on the full set converges; None if it does
+        not.
       looped_subset: the same of the subset.
-      trained_on: images that training went through in all, train images × epochs.
-      num_models: that were ranked.
-      warnings: what to know before trusting the figures.
+      trained_on: images of the whole training, train images × epochs.
+      num_models: number of ranked models.
+      warnings: what limits the figures.
     """
 
     name: str
@@ -58,12 +59,13 @@ class RecipeScore:
 
 
 class Ranked(NamedTuple):
-    """A recipe and its place.
+    """A recipe and its rank.
 
     Attributes:
-      rank: from 1.
-      score: what was measured.
-      is_tied: whether it cannot be told from the best one (the best is not tied).
+      rank: from 1, the best.
+      score: its measurements.
+      is_tied: whether its confidence interval overlaps that of the best; False for the
+        best itself.
     """
 
     rank: int
@@ -72,10 +74,10 @@ class Ranked(NamedTuple):
 
 
 def rank(scores: Sequence[RecipeScore]) -> list[Ranked]:
-    """Put recipes in order, and say which cannot be told from the first.
+    """Rank recipes, and find those that are tied with the best.
 
-    Source: ours; overlapping intervals are a cautious test, since the recipes share
-      their models.
+    Source: this project; overlapping intervals are a conservative test, since the
+      recipes share their models.
     """
     ordered = sorted(scores, key=_order)
     return [
@@ -91,12 +93,12 @@ def _order(score: RecipeScore) -> tuple[float, float, str]:
 
 
 def _is_tied(best: RecipeScore, other: RecipeScore) -> bool:
-    """Tell whether intervals overlap; without an interval nothing can be told."""
+    """Whether intervals overlap; a recipe without an interval is tied."""
     if best.tau_interval is None or other.tau_interval is None:
         return other.tau is not None
-    # A few models that keep their order keep it in every resample: that is no proof.
-    is_proof = best.tau_interval.has_width or best.num_models >= _ENOUGH_MODELS
-    return not is_proof or other.tau_interval.high >= best.tau_interval.low
+    # Few models that keep their order keep it in every resample, which proves little.
+    is_evidence = best.tau_interval.has_width or best.num_models >= _ENOUGH_MODELS
+    return not is_evidence or other.tau_interval.high >= best.tau_interval.low
 
 
 def read_report(
@@ -107,15 +109,17 @@ def read_report(
     num_groups: int,
     images_per_group: int | None,
 ) -> RecipeScore:
-    """Take what a study needs from the report of one evaluation by curves.
+    """Read the measurements of a recipe from the report of an evaluation by curves.
 
     Args:
-      report: report.json, of one subset.
+      report: the content of report.json, of one subset.
       name: of the recipe.
       flags: of the recipe.
       num_groups: N.
       images_per_group: M.
-    Raises: UsageError: it is no such report.
+
+    Raises:
+      UsageError: the report is of another kind or version.
     """
     try:
         (subset,) = report["subsets"]
@@ -151,28 +155,35 @@ def read_report(
 
 
 def describe_best(ranked: Sequence[Ranked]) -> str:
-    """Say in a sentence which recipe is best, and who cannot be told from it."""
+    """Describe in a sentence which recipe is best, and which are tied with it."""
     if not ranked:
         return "No recipe could be evaluated."
     best = ranked[0].score
     if best.tau is None:
-        return "No recipe can be ranked: all models tie, so that τ-b is not defined."
-    taus = [one.score.tau for one in ranked if one.score.tau is not None]
+        return "No recipe can be ranked: all models tie, so that τ-b is undefined."
+    taus = [item.score.tau for item in ranked if item.score.tau is not None]
     if len(taus) > 1 and len(set(taus)) == 1:
-        clear = "on none it gets clear"
+        convergence = "the ranking does not converge on any subset"
         if best.looped_subset is not None:
-            clear = f"on {best.name} it is clear after the fewest images"
-        order = "All recipes keep the order of the models alike"
-        return f"{order} (τ-b {best.tau:.3f}); {clear}."
-    tied = [one.score.name for one in ranked if one.is_tied]
-    said = f"{best.name} keeps the order of the models best (τ-b {best.tau:.3f})"
-    return f"{said}{_describe_ties(tied, num_others=len(taus) - 1)}."
+            convergence = (
+                f"the ranking converges after the fewest images on {best.name}"
+            )
+        return (
+            "All recipes keep the order of the models equally well "
+            f"(τ-b {best.tau:.3f}); {convergence}."
+        )
+    tied = [item.score.name for item in ranked if item.is_tied]
+    sentence = f"{best.name} keeps the order of the models best (τ-b {best.tau:.3f})"
+    return f"{sentence}{_describe_ties(tied, num_others=len(taus) - 1)}."
 
 
 def _describe_ties(tied: Sequence[str], *, num_others: int) -> str:
     if not tied:
-        return ", and its interval is clear of all others" if num_others else ""
+        return ", and its interval overlaps no other" if num_others else ""
     if len(tied) == num_others > 1:
-        return ", but none of the others can be told from it: their intervals overlap"
-    whom = f"{len(tied)} of the {num_others} others" if num_others > 1 else tied[0]
-    return f", but {whom} cannot be told from it: their intervals overlap"
+        names = "none of the others can"
+    elif num_others > 1:
+        names = f"{len(tied)} of the {num_others} others cannot"
+    else:
+        names = f"{tied[0]} cannot"
+    return f", but {names} be distinguished from it: their intervals overlap"

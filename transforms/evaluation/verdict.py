@@ -1,15 +1,16 @@
-"""What was measured of a subset → whether it has value, and a sentence that says why.
+"""Judge whether a subset is useful for ranking models.
 
-It has value if it keeps the order of every pair that the full set tells apart, and if
-its own order is clear after fewer images. It has none if one of these is wrong by more
-than chance. All else cannot be told.
+A subset has value if it keeps the order of every pair that is significant on the full
+set, and if its own ranking converges after fewer images. It has none if significant
+differences contradict the first condition, or if the second fails. Otherwise the
+evidence does not suffice.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from transforms.evaluation.convergence import Clearness
+from transforms.evaluation.convergence import Convergence
 from transforms.evaluation.ranking import PairAgreement
 
 Value = Literal["has value", "has none", "cannot be told"]
@@ -20,20 +21,20 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a verdict rests on.
+    """Measurements that a verdict depends on.
 
     Attributes:
       models: their names.
-      pairs: what becomes of them on the subset.
-      full: when the full set is clear.
-      subset: when the subset is.
-      is_too_easy: whether both sets tell all models apart from the first epoch on.
+      pairs: agreement of both sets on pairs of models.
+      full: when the ranking on the full set converges.
+      subset: when the ranking on the subset converges.
+      is_too_easy: whether all pairs are significant on both sets from the first epoch.
     """
 
     models: Sequence[str]
     pairs: PairAgreement
-    full: Clearness
-    subset: Clearness
+    full: Convergence
+    subset: Convergence
     is_too_easy: bool
 
 
@@ -43,9 +44,9 @@ class Verdict:
 
     Attributes:
       value: the verdict.
-      reason: why, a sentence without its full stop.
-      gain: images looped on the full set / on the subset; None where one of them is
-        not clear.
+      reason: a sentence without its full stop.
+      gain: images until convergence on the full set / on the subset; None where one of
+        them does not converge.
     """
 
     value: Value
@@ -53,90 +54,84 @@ class Verdict:
     gain: float | None
 
     def __str__(self) -> str:
-        untold = self.value == "cannot be told"
-        return f"{self.value} {UNTOLD_SUFFIX}" if untold else self.value
+        is_open = self.value == "cannot be told"
+        return f"{self.value} {UNTOLD_SUFFIX}" if is_open else self.value
 
 
-def find_gain(full: Clearness, subset: Clearness) -> float | None:
-    """Divide the images looped on both sets; None where one is not clear."""
-    if full.images_looped is None or subset.images_looped is None:
+def find_gain(full: Convergence, subset: Convergence) -> float | None:
+    """Divide the images seen until convergence; None where a set does not converge."""
+    if full.images_seen is None or subset.images_seen is None:
         return None
-    return full.images_looped / subset.images_looped
+    return full.images_seen / subset.images_seen
 
 
 def judge(evidence: Evidence) -> Verdict:
     """Judge a subset."""
     gain = find_gain(evidence.full, evidence.subset)
-    if not evidence.pairs.decided_full:
-        return Verdict(value="cannot be told", reason=_say_none(evidence), gain=gain)
+    pairs = evidence.pairs
+    if not pairs.decided_full:
+        reason = (
+            f"the list of models is not strict enough: none of its {pairs.num_pairs} "
+            "pairs is significant on the full set; add models that differ more, seeds, "
+            "or validation images"
+        )
+        return Verdict(value="cannot be told", reason=reason, gain=gain)
     if fault := _find_fault(evidence, gain):
         return Verdict(value="has none", reason=fault, gain=gain)
     if doubt := _find_doubt(evidence):
         return Verdict(value="cannot be told", reason=doubt, gain=gain)
-    pairs = evidence.pairs
+    num_same = round((pairs.resolving_power or 0) * pairs.decided_full)
     reason = (
-        f"it keeps the order of all {pairs.decided_full} pairs that the full set tells "
-        f"apart ({_count_same(pairs)} of them it tells apart itself), and "
-        f"{_say_looped(evidence)}: {gain:.3g} times fewer"
+        f"it keeps the order of all {pairs.decided_full} pairs that are significant on "
+        f"the full set ({num_same} of them are significant on the subset), and "
+        f"{_describe_convergence(evidence)}: {gain:.3g} times fewer"
     )
     return Verdict(value="has value", reason=reason, gain=gain)
 
 
-def _say_none(evidence: Evidence) -> str:
-    return (
-        f"the list of models is not strict enough: none of its "
-        f"{evidence.pairs.num_pairs} pairs differs by more than chance on the full "
-        "set; add models that differ more, more seeds, or validation images"
-    )
-
-
 def _find_fault(evidence: Evidence, gain: float | None) -> str | None:
-    """Say what is wrong by more than chance."""
+    """Describe significant evidence against the subset."""
     pairs = evidence.pairs
     if pairs.reversed:
         return (
-            f"of the {pairs.decided_full} pairs that the full set tells apart, it "
-            f"tells {len(pairs.reversed)} apart the other way round: "
+            f"on {len(pairs.reversed)} of the {pairs.decided_full} pairs that are "
+            "significant on the full set it contradicts the full set significantly: "
             f"{_name_pairs(pairs.reversed, evidence.models)}"
         )
     if gain is not None and gain <= 1:
-        return f"{_say_looped(evidence)}, which is no fewer"
+        return f"{_describe_convergence(evidence)}, which is no fewer"
     return None
 
 
 def _find_doubt(evidence: Evidence) -> str | None:
-    """Say what keeps a subset without fault from having value."""
+    """Describe what is missing for a verdict in favour of the subset."""
     pairs = evidence.pairs
     if pairs.contrary:
         return (
-            f"of the {pairs.decided_full} pairs that the full set tells apart, it has "
-            f"{len(pairs.contrary)} in another order, by no more than chance: "
+            f"on {len(pairs.contrary)} of the {pairs.decided_full} pairs that are "
+            "significant on the full set it has another order, but not significantly: "
             f"{_name_pairs(pairs.contrary, evidence.models)}; more validation images "
             "or seeds would decide"
         )
-    if evidence.subset.clear_epoch is None:
+    if evidence.subset.convergence_epoch is None:
         return (
-            f"it tells none of its {pairs.num_pairs} pairs apart, so that its order is "
-            "never clear; give it more validation images or seeds"
+            f"none of its {pairs.num_pairs} pairs is significant, so that its ranking "
+            "does not converge; use more validation images or seeds"
         )
     if evidence.is_too_easy:
         return (
-            "the list of models is not strict enough: all are so far apart that both "
-            "sets rank them after the first epoch; add models that are closer"
+            "the list of models is not strict enough: all pairs are significant on "
+            "both sets from the first epoch; add models that are closer"
         )
     return None
 
 
-def _count_same(pairs: PairAgreement) -> int:
-    return round((pairs.resolving_power or 0) * pairs.decided_full)
-
-
-def _say_looped(evidence: Evidence) -> str:
+def _describe_convergence(evidence: Evidence) -> str:
     full, subset = evidence.full, evidence.subset
     return (
-        f"its order is clear after {subset.images_looped:,} images (epoch "
-        f"{subset.clear_epoch}), that of the full set after {full.images_looped:,} "
-        f"(epoch {full.clear_epoch})"
+        f"its ranking converges after {subset.images_seen:,} images (epoch "
+        f"{subset.convergence_epoch}), that of the full set after "
+        f"{full.images_seen:,} (epoch {full.convergence_epoch})"
     )
 
 

@@ -19,13 +19,13 @@ from typing import Literal, NamedTuple
 
 import yaml
 
-from transforms import storage
+from transforms import csv_tables
+from transforms.csv_tables import CsvError
 from transforms.labels.classes import is_wnid
 from transforms.labels.lookup import Identifier
 from transforms.records import JSON, ImageClass, UsageError
 
 _MAX_BYTES = 10_000_000
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _YAML = {".yaml", ".yml"}
 _IDENTIFIERS: tuple[Literal["wnid", "class_index", "name"], ...] = (
     "wnid",
@@ -64,56 +64,35 @@ def read_groups_file(path: str) -> GroupsFile:
     Raises: UsageError: it is not there, not text, too large, or of an unknown kind.
     """
     suffix = PurePath(path).suffix.lower()
-    if suffix not in _DELIMITERS.keys() | _YAML:
+    if suffix not in csv_tables.DELIMITERS.keys() | _YAML:
         raise UsageError(f"--groups {path}: must end in .csv, .tsv, .yaml or .yml")
     try:
-        if storage.num_bytes(path) > _MAX_BYTES:
-            raise UsageError(
-                f"--groups {path}: is larger than {_MAX_BYTES // 10**6} MB, which no "
-                "table of groups is"
-            )
-        text = storage.read(path).decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"--groups {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--groups {path}: {error}; save it as UTF-8") from None
-    return (
-        parse_yaml(text)
-        if suffix in _YAML
-        else parse_groups_csv(text, _DELIMITERS[suffix])
-    )
+        text = csv_tables.read_text(path, max_bytes=_MAX_BYTES)
+    except CsvError as error:
+        raise UsageError(f"--groups {path}: {error}") from None
+    if suffix in _YAML:
+        return parse_yaml(text)
+    return parse_groups_csv(text, csv_tables.DELIMITERS[suffix])
 
 
 def parse_groups_csv(text: str, delimiter: str) -> GroupsFile:
     """Parse a table with a header."""
     file = GroupsFile()
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        header = [cell.strip().lower() for cell in next(rows, [])]
+        cells, rows = csv_tables.parse_table(text, delimiter=delimiter)
+        header = [cell.lower() for cell in cells]
         file.problems += _check_header(header)
-        start = rows.line_num + 1
         for row in rows if not file.problems else ():
-            line, start = start, rows.line_num + 1  # a quoted cell may span lines
-            cells = [cell.strip() for cell in row]
-            if not any(cells):
+            if not any(row.cells):
                 continue
-            if len(cells) != len(header):
-                file.problems.append(_misfit(line, len(cells), len(header)))
+            if problem := csv_tables.find_length_problem(row, header):
+                file.problems.append(GroupsFileProblem(row.line, problem))
                 continue
-            file.entries.append(_to_entry(line, dict(zip(header, cells, strict=True))))
-    except csv.Error as error:
-        file.problems.append(
-            GroupsFileProblem(rows.line_num, f"{error}; check the quotes")
-        )
+            named = dict(zip(header, row.cells, strict=True))
+            file.entries.append(_to_entry(row.line, named))
+    except CsvError as error:
+        file.problems.append(GroupsFileProblem(error.line or 1, error.reason))
     return file
-
-
-def _misfit(line: int, num_cells: int, num_columns: int) -> GroupsFileProblem:
-    return GroupsFileProblem(
-        line,
-        f"has {num_cells} fields where the header has {num_columns}; quote names that "
-        "hold the delimiter",
-    )
 
 
 def _check_header(header: Sequence[str]) -> Iterator[GroupsFileProblem]:
@@ -211,18 +190,50 @@ def _read_list(group: str, values: yaml.SequenceNode, file: GroupsFile) -> None:
             )
 
 
-def describe_sizes(sizes: Sequence[int]) -> dict[str, JSON]:
-    """Return the smallest, median and largest size, and the effective number.
+class GroupSizes(NamedTuple):
+    """Statistics of the sizes of groups, in classes.
 
-    The effective number of groups is (Σ size)² / Σ size²: N when all are equal.
+    Attributes:
+      num_groups: number of groups.
+      num_classes: number of classes in groups.
+      smallest: size of the smallest group.
+      median: of the sizes.
+      largest: size of the largest group.
+      effective_groups: (Σ size)² / Σ size², the number of equal groups that are as
+        uneven: N when all sizes are equal.
     """
+
+    num_groups: int
+    num_classes: int
+    smallest: int
+    median: float
+    largest: int
+    effective_groups: float
+
+
+def measure_sizes(sizes: Sequence[int]) -> GroupSizes:
+    """Measure groups by their sizes, of which there is at least one."""
+    num_classes = sum(sizes)
+    return GroupSizes(
+        num_groups=len(sizes),
+        num_classes=num_classes,
+        smallest=min(sizes),
+        median=statistics.median(sizes),
+        largest=max(sizes),
+        effective_groups=num_classes**2 / sum(size**2 for size in sizes),
+    )
+
+
+def describe_sizes(sizes: Sequence[int]) -> dict[str, JSON]:
+    """Describe groups by their sizes, as a recipe records them."""
+    measured = measure_sizes(sizes)
     return {
         "sizes": {
-            "min": min(sizes),
-            "median": statistics.median(sizes),
-            "max": max(sizes),
+            "min": measured.smallest,
+            "median": measured.median,
+            "max": measured.largest,
         },
-        "effective_num_groups": round(sum(sizes) ** 2 / sum(s * s for s in sizes), 3),
+        "effective_num_groups": round(measured.effective_groups, 3),
     }
 
 

@@ -1,7 +1,5 @@
 """The official labels, or Kaggle's table → the wnid of each validation image."""
 
-import csv
-import io
 import zlib
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -9,8 +7,9 @@ from importlib import resources
 
 import numpy as np
 
-from transforms import storage
+from transforms import csv_tables, storage
 from transforms.archives import zips
+from transforms.csv_tables import CsvError, Row
 from transforms.labels import classes
 from transforms.records import UsageError
 
@@ -44,11 +43,11 @@ def read_labels(path: str) -> dict[str, str]:
     """
     try:
         data = zips.read(path) if zips.is_inside(path) else storage.read(path)
-        text = data.decode("utf-8-sig")
+        text = csv_tables.decode(data)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file of validation labels") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: {error}; save it as UTF-8") from None
+    except CsvError as error:
+        raise UsageError(f"{path}: {error}") from None
     return parse_labels(text, source=path)
 
 
@@ -61,11 +60,11 @@ def parse_labels(text: str, *, source: str) -> dict[str, str]:
     Raises: UsageError: the first ten problems, each with its line.
     """
     labels: dict[str, str] = {}
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    rows = csv_tables.parse_rows(text.removeprefix("\ufeff"), is_strict=False)
     try:
-        problems = list(_fill(labels, reader))
-    except csv.Error as error:  # e.g. a quote that is never closed
-        problems = [f"{reader.line_num}: {error}"]
+        problems = list(_fill(labels, rows))
+    except CsvError as error:  # e.g. a quote that is never closed
+        problems = [f"{error.line}: {error.reason}"]
     if problems:
         shown = [f"{source}:{problem}" for problem in problems[:_PROBLEMS_SHOWN]]
         if more := len(problems) - len(shown):
@@ -74,9 +73,10 @@ def parse_labels(text: str, *, source: str) -> dict[str, str]:
     return labels
 
 
-def _fill(labels: dict[str, str], rows: Iterator[list[str]]) -> Iterator[str]:
-    """Add the rows' labels; yield `line: what is wrong`."""
-    header = [cell.strip() for cell in next(rows, [])]
+def _fill(labels: dict[str, str], rows: Iterator[Row]) -> Iterator[str]:
+    """Add the rows' labels; yield `line: problem`."""
+    first = next(rows, None)
+    header = [] if first is None else first.cells
     if header != list(_COLUMNS):
         yield (
             f"1: the header is {','.join(header)[:80]!r}, not {','.join(_COLUMNS)!r}; "
@@ -84,10 +84,10 @@ def _fill(labels: dict[str, str], rows: Iterator[list[str]]) -> Iterator[str]:
         )
         return
     first_line: dict[str, int] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row, _ in rows:
         if not row:
             continue
-        stem, words = row[0].strip(), row[-1].split()
+        stem, words = row[0], row[-1].split()
         if len(row) != len(_COLUMNS) or not stem or not words:
             yield f"{line}: is {','.join(row)[:80]!r}, not an image and its wnid"
         elif not classes.is_wnid(words[0]):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from transforms.evaluation import convergence
+from transforms.evaluation import convergence as epochs
 from transforms.evaluation.by_curves import CurveEvaluation, ScoredSet, ScoredSubset
 from transforms.evaluation.significance import Z_95
 from transforms.pages import charts, markup, scatter
@@ -158,7 +158,7 @@ def _describe_seeds(scored: ScoredSet) -> str:
 
 
 def _draw_ranks(scored: ScoredSet, where: str) -> str:
-    ranks = convergence.rank_by_epoch(scored.curves)
+    ranks = epochs.rank_by_epoch(scored.curves)
     chart = charts.bump_chart(
         [
             Series(model, own.tolist())

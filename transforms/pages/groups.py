@@ -1,11 +1,11 @@
 """Groups with their classes and images → the page that is read before building."""
 
 import base64
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transforms.grouping import table as groups
 from transforms.grouping.table import LEFT_OUT, GroupTable
 from transforms.pages import markup
 from transforms.pages.histogram import Series, draw_histogram
@@ -52,16 +52,11 @@ class GroupsPage:
 
 
 def measure_sizes(table: GroupTable) -> dict[str, float | int]:
-    """Describe how many classes groups have; effective = n² / Σ size²."""
+    """Measure the sizes of groups, in classes, as groups.json records them."""
     sizes = [len(table.wnids(label)) for label in range(table.num_groups)]
-    return {
-        "num_groups": len(sizes),
-        "num_classes": sum(sizes),
-        "smallest": min(sizes),
-        "median": statistics.median(sizes),
-        "largest": max(sizes),
-        "effective_num_groups": round(sum(sizes) ** 2 / sum(s * s for s in sizes), 1),
-    }
+    measured = groups.measure_sizes(sizes)._asdict()
+    effective = round(measured.pop("effective_groups"), 1)
+    return {**measured, "effective_num_groups": effective}
 
 
 def make_page(content: GroupsPage) -> bytes:

@@ -1,7 +1,7 @@
-"""A Parquet file of predictions → its rows, checked, a batch of one model at a time.
+"""Read and check the rows of a Parquet file of predictions, in batches of one model.
 
-The file may come from anywhere. Its description is read at launch; its rows where they
-are counted, a few thousand at once, so that memory does not grow with the file.
+The file is untrusted. Its description is read at launch; its rows are read by workers,
+a few thousand at a time, so that memory does not grow with the file.
 """
 
 from collections import Counter, defaultdict
@@ -28,21 +28,21 @@ from transforms.records import UsageError
 Float16Array = npt.NDArray[np.float16]
 
 SUFFIX = ".parquet"
-_MAX_ROWS = 50_000_000  # of a file: ImageNet under some forty models
-_MAX_OUTPUTS = 1 << 16  # what the table's uint16 can count
+_MAX_ROWS = 50_000_000  # of a file: ImageNet and about forty models
+_MAX_OUTPUTS = 1 << 16  # the range of the table's uint16
 _BATCH_ROWS = 1 << 13
-_BATCH_NUMBERS = 1 << 22  # where a row is as long as the list of classes
-_MAX_P = 1 + 1e-6  # as float32 rounds
-_SUM_ERROR = 0.01  # of float16: a thousandth where there are 21,841
+_BATCH_NUMBERS = 1 << 22  # of probabilities
+_MAX_P = 1 + 1e-6  # float32 rounds
+_SUM_ERROR = 0.01  # float16 rounds: about 0.001 with 21,841 classes
 _NEEDED = ("key", "wnid", "model", "model_id", "p_correct", "top5")
 REMEDY = "make it again with python -m pipelines.predict"
-_SINGLE = "ask a model of single classes, e.g. one trained with --grouping all_classes"
+_SINGLE = "use a model of single classes, e.g. one trained with --grouping all_classes"
 _SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a file says of itself, checked."""
+    """The checked description of a file."""
 
     path: str
     models: tuple[ScoredModel, ...]
@@ -50,9 +50,10 @@ class Description:
     has_probabilities: bool
 
     def find_model(self, model: str, model_id: str) -> ScoredModel:
-        """Return what rows of a model share.
+        """Return the model that rows belong to.
 
-        Raises: UsageError: the file lists no such model.
+        Raises:
+          UsageError: the file does not list this model.
         """
         for listed in self.models:
             if (listed.model, listed.model_id) == (model, model_id):
@@ -64,15 +65,15 @@ class Description:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Batch:
-    """What one model says of some images.
+    """The predictions of one model for some images.
 
     Attributes:
       model: its name.
       outputs: the wnid of each of its outputs.
       keys: the images, in the order of the file.
       wnids: their classes.
-      top5: shape (images, min(5, outputs)), outputs, likeliest first.
-      probabilities: shape (images, outputs), float16; None when not kept or asked for.
+      top5: shape (images, min(5, outputs)), outputs, most probable first.
+      probabilities: shape (images, outputs), float16; None if not stored or requested.
     """
 
     model: str
@@ -89,9 +90,10 @@ def find_outputs(model: ScoredModel) -> tuple[str, ...]:
 
 
 def describe(path: str) -> Description:
-    """Read what a file says of itself.
+    """Read and check the description of a file.
 
-    Raises: UsageError: what is wrong with it, a line each that starts with the path.
+    Raises:
+      UsageError: all problems, one line each that starts with the path.
     """
     models = predictions_table.read_models(path)
     file = pq.ParquetFile(storage.for_arrow(path))
@@ -103,19 +105,19 @@ def describe(path: str) -> Description:
     ]
     for model in models:
         problems += _find_model_problems(model)
-    found = file.schema_arrow
-    has_probabilities = PROBABILITIES.name in found.names
-    wanted = [*SCHEMA, PROBABILITIES] if has_probabilities else SCHEMA
+    schema = file.schema_arrow
+    has_probabilities = PROBABILITIES.name in schema.names
+    expected = [*SCHEMA, PROBABILITIES] if has_probabilities else SCHEMA
     problems += [
-        f"column {field.name} is {found.field(field.name).type}, not {field.type}; "
+        f"column {field.name} is {schema.field(field.name).type}, not {field.type}; "
         f"{REMEDY}"
-        for field in wanted
-        if found.field(field.name).type != field.type
+        for field in expected
+        if schema.field(field.name).type != field.type
     ]
     if not (num_rows := file.metadata.num_rows):
-        problems.append(f"holds no predictions; {REMEDY}")
+        problems.append(f"contains no predictions; {REMEDY}")
     if num_rows > _MAX_ROWS:
-        problems.append(f"has {num_rows} rows, of {_MAX_ROWS} at most; split it")
+        problems.append(f"has {num_rows} rows, the limit is {_MAX_ROWS}; split it")
     if problems:
         raise UsageError("\n".join(f"{path}: {problem}" for problem in problems))
     return Description(
@@ -127,23 +129,23 @@ def describe(path: str) -> Description:
 
 
 def _find_model_problems(model: ScoredModel) -> Iterator[str]:
-    """Yield why a model's outputs cannot be taken for classes."""
+    """Yield why a model's outputs are not single classes."""
     name = f"model {model.model!s:.60}"
     if not 1 <= len(model.classes) <= _MAX_OUTPUTS:
         yield f"{name} has {len(model.classes)} outputs; {REMEDY}"
         return
     if groups := [output for output in model.classes if len(output.wnids) != 1]:
         yield (
-            f"{name} tells groups, not classes: {len(groups)} of its "
-            f"{len(model.classes)} outputs, e.g. {groups[0].name!s:.40}, stand for "
-            f"several; {_SINGLE}"
+            f"{name} predicts groups, not classes: {len(groups)} of its "
+            f"{len(model.classes)} outputs, e.g. {groups[0].name!s:.40}, have several "
+            f"classes; {_SINGLE}"
         )
         return
     wnids = find_outputs(model)
-    strange = [w for w in wnids if not isinstance(w, str) or not is_wnid(w)]
-    if strange or not isinstance(model.model, str):
-        shown = ", ".join(f"{w!r:.20}" for w in strange[:_SHOWN]) or name
-        yield f"{name} has outputs that are no wnids ({shown}); {REMEDY}"
+    invalid = [w for w in wnids if not isinstance(w, str) or not is_wnid(w)]
+    if invalid or not isinstance(model.model, str):
+        shown = ", ".join(f"{w!r:.20}" for w in invalid[:_SHOWN]) or name
+        yield f"{name} has outputs that are not wnids ({shown}); {REMEDY}"
     elif len(set(wnids)) < len(wnids):
         yield f"{name} has several outputs for one class; {REMEDY}"
 
@@ -151,13 +153,15 @@ def _find_model_problems(model: ScoredModel) -> Iterator[str]:
 def read_batches(
     described: Description, row_groups: Iterable[int], *, with_probabilities: bool
 ) -> Iterator[Batch]:
-    """Read some row groups, checked.
+    """Read and check some row groups.
 
     Args:
       described: the file.
       row_groups: their numbers.
-      with_probabilities: whether to read them, where they are kept.
-    Raises: UsageError: what the file holds that cannot be.
+      with_probabilities: whether to read probabilities, if the file has them.
+
+    Raises:
+      UsageError: the file is damaged, or has invalid values.
     """
     path = described.path
     names, num_rows = list(_NEEDED), _BATCH_ROWS
@@ -170,56 +174,59 @@ def read_batches(
             num_rows, row_groups=list(row_groups), columns=names
         ):
             table = pa.Table.from_batches([part])
-            table.validate(full=True)  # texts may be no UTF-8
+            table.validate(full=True)  # strings may not be UTF-8
             yield from _split(table, described)
     except (pa.ArrowException, OSError) as error:
         raise UsageError(f"{path}: is damaged ({error!s:.200}); {REMEDY}") from error
 
 
 def _split(table: pa.Table, described: Description) -> Iterator[Batch]:
-    """Take the rows of each model apart."""
+    """Yield a batch for each model of a table."""
     for name in table.column_names:
         if table[name].null_count:
-            raise UsageError(f"{described.path}: column {name} has gaps; {REMEDY}")
+            raise UsageError(
+                f"{described.path}: column {name} has missing values; {REMEDY}"
+            )
     pairs = table.group_by(["model", "model_id"], use_threads=False).aggregate([])
     for pair in pairs.to_pylist():
         model = described.find_model(pair["model"], pair["model_id"])
-        own = table
+        rows = table
         if pairs.num_rows > 1:
-            is_own = pc.and_(
+            is_model = pc.and_(
                 pc.equal(table["model"], model.model),
                 pc.equal(table["model_id"], model.model_id),
             )
-            own = table.filter(is_own)
+            rows = table.filter(is_model)
         try:
-            yield _make_batch(own.combine_chunks(), model)
+            yield _make_batch(rows.combine_chunks(), model)
         except ValueError as error:
             raise UsageError(f"{described.path}: {error}; {REMEDY}") from None
 
 
 def _make_batch(table: pa.Table, model: ScoredModel) -> Batch:
-    """Make arrays of one model's rows.
+    """Convert one model's rows to arrays.
 
-    Raises: ValueError: what cannot be, with the image's key.
+    Raises:
+      ValueError: a value is invalid; the message has the image's key.
     """
     keys = table["key"].to_pylist()
     num_outputs = len(model.classes)
     wnids = table["wnid"].to_pylist()
-    if strange := {wnid for wnid in set(wnids) if not is_wnid(wnid)}:
-        raise ValueError(f"wnid {min(strange)!r:.20} is none (n and 8 digits)")
+    if invalid := {wnid for wnid in set(wnids) if not is_wnid(wnid)}:
+        raise ValueError(f"{min(invalid)!r:.20} is not a wnid (n and 8 digits)")
     p_correct = table["p_correct"].to_numpy()
     _require((p_correct >= 0) & (p_correct <= _MAX_P), keys, "p_correct", "0 to 1")
     top5 = _to_rows(table["top5"], min(NUM_TOP, num_outputs), keys).astype(np.int64)
-    is_good: BoolArray = np.all(top5 < num_outputs, axis=1)
-    _require(is_good, keys, "top5", f"0…{num_outputs - 1}")
+    is_valid: BoolArray = np.all(top5 < num_outputs, axis=1)
+    _require(is_valid, keys, "top5", f"0…{num_outputs - 1}")
     probabilities = None
     if PROBABILITIES.name in table.column_names:
         probabilities = _to_rows(table[PROBABILITIES.name], num_outputs, keys)
         wide = probabilities.astype(np.float32)
-        is_good = np.all((wide >= 0) & (wide <= 1), axis=1)
-        _require(is_good, keys, "probabilities", "0 to 1")
-        is_good = np.abs(wide.sum(axis=1, dtype=np.float64) - 1) <= _SUM_ERROR
-        _require(is_good, keys, "the sum of probabilities", "1")
+        is_valid = np.all((wide >= 0) & (wide <= 1), axis=1)
+        _require(is_valid, keys, "probabilities", "0 to 1")
+        is_valid = np.abs(wide.sum(axis=1, dtype=np.float64) - 1) <= _SUM_ERROR
+        _require(is_valid, keys, "the sum of probabilities", "1")
     return Batch(
         model=model.model,
         outputs=find_outputs(model),
@@ -230,42 +237,43 @@ def _make_batch(table: pa.Table, model: ScoredModel) -> Batch:
     )
 
 
-def _require(is_good: BoolArray, keys: list[str], what: str, wanted: str) -> None:
-    if not is_good.all():
-        key = keys[int(is_good.argmin())]
-        raise ValueError(f"{what} of image {key!s:.60} is not {wanted}")
+def _require(is_valid: BoolArray, keys: list[str], what: str, expected: str) -> None:
+    """Raise ValueError with the key of the first image that is not valid."""
+    if not is_valid.all():
+        key = keys[int(is_valid.argmin())]
+        raise ValueError(f"{what} of image {key!s:.60} is not {expected}")
 
 
 def _to_rows(column: pa.ChunkedArray, width: int, keys: list[str]) -> npt.NDArray:
-    """Make a matrix of lists that must all be equally long."""
+    """Convert lists of equal length to a matrix, shape (lists, width)."""
     lists = column.combine_chunks()
     lengths = pc.list_value_length(lists).to_numpy()
     _require(lengths == width, keys, "the length of a list", str(width))
     values = lists.flatten()
     if values.null_count:
-        raise ValueError("a list has gaps")
+        raise ValueError("a list has missing values")
     return values.to_numpy().reshape(len(lists), width)
 
 
 NUM_CLASSES = 1000
 _SHAPE = (validation.NUM_OFFICIAL, 5)
-_MAX_BYTES = 16 * 2**20  # far above 50,000 × 5 × 8; what is larger is something else
+_MAX_BYTES = 16 * 2**20  # far above 50,000 × 5 × 8
 _REMEDY = (
-    "give an npz file with top5: the five likeliest class indices of each official "
-    "validation image, in order"
+    "give an npz file with top5: the top 5 class indices of each official validation "
+    "image, in order"
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What one model says of some images, likeliest class first.
+    """The predictions of one model for some images.
 
     Attributes:
       model: its name.
-      top5: shape (images, 5), class indices 0…999; fewer columns where the model knows
-        fewer classes.
+      top5: shape (images, 5), class indices 0…999, most probable first; fewer columns
+        where the model has fewer classes.
       truth: shape (images,), class indices 0…999.
-      keys: the images' keys in the same order; empty when they are not known.
+      keys: the images' keys in the same order; empty when they are unknown.
     """
 
     model: str
@@ -280,21 +288,25 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
     Args:
       paths: `.parquet` files of `pipelines.predict`, of one or more models; or `.npz`
         files, named after their model, with `top5`, integers of shape (50000, 5): the
-        five likeliest classes of the official validation images 1…50000 in order.
-    Returns: The predictions, in the order of the paths, and of the models in each. The
-      images are in the order of their keys, whatever that of the file is.
-    Raises: UsageError: every file's problem, a line each.
+        top 5 classes of the official validation images 1…50000 in order.
+
+    Returns:
+      The predictions, in the order of the paths and of the models in each. Images are
+      in the order of their keys.
+
+    Raises:
+      UsageError: the problem of every file, one a line.
     """
-    found: list[Predictions] = []
+    all_predictions: list[Predictions] = []
     problems: list[str] = []
     path_of: dict[str, str] = {}
     for path in paths:
         try:
-            read = _reader(path)(path)
+            file_predictions = _choose_reader(path)(path)
         except UsageError as error:
             problems += [f"--predictions {line}" for line in str(error).splitlines()]
             continue
-        for predictions in read:
+        for predictions in file_predictions:
             if (model := predictions.model) in path_of:
                 problems.append(
                     f"--predictions {path}: {path_of[model]} is of {model} already; "
@@ -302,14 +314,14 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
                     "give it once"
                 )
             path_of.setdefault(model, path)
-        found += read
+        all_predictions += file_predictions
     if problems:
         raise UsageError("\n".join(problems))
-    return found
+    return all_predictions
 
 
-def _reader(path: str) -> Callable[[str], list[Predictions]]:
-    """Choose how a file is read by its name's end."""
+def _choose_reader(path: str) -> Callable[[str], list[Predictions]]:
+    """Choose the reader of a file by its suffix."""
     reader = _READERS.get(PurePosixPath(path).suffix)
     if reader is None:
         raise UsageError(f"{path}: predictions are files of {', '.join(_READERS)}")
@@ -334,7 +346,7 @@ def _read_npz(path: str) -> list[Predictions]:
 
 
 def _find_problems(top5: IntegerArray) -> Iterator[str]:
-    """Yield what is wrong with the array."""
+    """Yield the first problem of the array."""
     if top5.shape != _SHAPE or top5.dtype.kind not in "iu":
         yield f"top5 has shape {top5.shape} of {top5.dtype}, not {_SHAPE} of integers"
         return
@@ -350,7 +362,7 @@ def _find_problems(top5: IntegerArray) -> Iterator[str]:
 
 @cache
 def official_images() -> tuple[tuple[str, ...], IntegerArray]:
-    """Return keys and class indices of the official validation images in order."""
+    """Return the keys and class indices of the official validation images, in order."""
     labels = validation.official_labels()
     index_of = {info.wnid: info.class_index for info in classes.load_classes()}
     truth = np.array([index_of[wnid] for wnid in labels.values()], dtype=np.int64)
@@ -362,9 +374,9 @@ def _read_parquet(path: str) -> list[Predictions]:
     described = describe(path)
     names = [model.model for model in described.models]
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        repeated = next(name for name in names if names.count(name) > 1)
         raise UsageError(
-            f"{path}: has two models named {twice}; name them differently in their "
+            f"{path}: has two models named {repeated}; name them differently in their "
             "cards and make it again, or keep one"
         )
     batches_of: dict[str, list[Batch]] = defaultdict(list)
@@ -373,7 +385,7 @@ def _read_parquet(path: str) -> list[Predictions]:
     ):
         batches_of[batch.model].append(batch)
     if not batches_of:
-        raise UsageError(f"{path}: holds no predictions; {REMEDY}")
+        raise UsageError(f"{path}: contains no predictions; {REMEDY}")
     try:
         return [_join(name, batches_of[name]) for name in names if name in batches_of]
     except ValueError as error:
@@ -381,29 +393,35 @@ def _read_parquet(path: str) -> list[Predictions]:
 
 
 def _join(model: str, batches: Sequence[Batch]) -> Predictions:
-    """Join the batches of a model, by key.
+    """Join the batches of a model, sorted by key.
 
-    Raises: ValueError: what keeps its outputs from being scored by class.
+    Raises:
+      ValueError: an image is repeated, or a class is not one of the 1000.
     """
     outputs = _to_indices(batches[0].outputs, f"model {model} has outputs of")
     keys = [key for batch in batches for key in batch.keys]
     order = sorted(range(len(keys)), key=keys.__getitem__)
     ordered = tuple(keys[number] for number in order)
-    for one, other in pairwise(ordered):
-        if one == other:
+    for key, next_key in pairwise(ordered):
+        if key == next_key:
             raise ValueError(
-                f"image {one:.60} stands more than once for model {model}; keep one"
+                f"image {key:.60} appears more than once for model {model}; keep one"
             )
     wnids = [wnid for batch in batches for wnid in batch.wnids]
-    truth = _to_indices(wnids, "it holds images of")
+    truth = _to_indices(wnids, "it has images of")
     top5 = np.concatenate([outputs[batch.top5] for batch in batches])
     return Predictions(model, top5[order], truth[order], ordered)
 
 
 def _to_indices(wnids: Sequence[str], what: str) -> IntegerArray:
-    """Turn wnids into class indices.
+    """Return the class indices of wnids, shape (wnids,).
 
-    Raises: ValueError: some are none of the 1000.
+    Args:
+      wnids: synsets.
+      what: starts the message of the error.
+
+    Raises:
+      ValueError: some are not among the 1000.
     """
     index_of = {wnid: classes.class_index(wnid) for wnid in set(wnids)}
     if outside := sorted(wnid for wnid, index in index_of.items() if index < 0):

@@ -146,7 +146,7 @@ def test_all_files_problems_are_told_at_once(tmp_path):
         f"--predictions {path}" for path in paths
     ]
     assert "column key has gaps" in lines[0]
-    assert "tells groups, not classes" in lines[1]
+    assert "predicts groups, not classes" in lines[1]
     assert "'cat', 'dog': no wnid" in _problem([
         _write(tmp_path / "s.parquet", strange)
     ])

@@ -122,15 +122,18 @@ def test_csv(tmp_path, text, num_images):
     [
         ("", "FILE: holds no matrix: give a header of wnids, then a row a class"),
         ("wnid,{0},{1}\n{0},3,1\n", "FILE: is not square: 1 rows and 2 columns"),
-        ("wnid,{0},{1}\n{0},3,1\n{1},3\n", "FILE: row 3 has 2 cells where the header"),
+        (
+            "wnid,{0},{1}\n{0},3,1\n{1},3\n",
+            "FILE: line 3: has 2 fields where",
+        ),
         ("wnid,{0},{1}\n{0},3,1\n{2},3,1\n", "FILE: rows and columns differ: {1}, {2}"),
         ("wnid,{0},{1}\n{0},3,1\n{1},x,1\n", "FILE: holds something that is no number"),
         ("wnid,{0},{1}\n{0},3,1\n{1},nan,1\n", "FILE: row {1} holds NaN or infinity"),
         ("wnid,{0},{1}\n{0},3,1\n{1},-1,1\n", "FILE: row {1} holds a negative number"),
         ("wnid,{0},{1}\n{0},3,.5\n{1},1,1\n", "FILE: row {0} stands for 3.5 images"),
         ("wnid,a,b\na,3,1\nb,1,1\n", "FILE: 'a', 'b': no wnid (n and 8 digits)"),
-        ('wnid,"{0}', "FILE: is no CSV: unexpected end of data"),
-        (b"\xff\xfe", "FILE: 'utf-8' codec"),
+        ('wnid,"{0}', "FILE: line 1: unexpected end of data; check the quotes"),
+        (b"\xff\xfe", "FILE: is UTF-16 text; save it as UTF-8"),
     ],
 )
 def test_problems_of_csv(tmp_path, text, problem):

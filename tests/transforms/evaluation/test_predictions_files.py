@@ -191,7 +191,7 @@ def test_a_parquet_file_may_hold_several_models(tmp_path):
     [
         (
             {"model": making_predictions.scored([WNIDS[0], f"{WNIDS[1]}+{WNIDS[2]}"])},
-            "tells groups, not classes: 1 of its 2 outputs",
+            "predicts groups, not classes: 1 of its 2 outputs",
         ),
         (
             {"model": making_predictions.scored([WNIDS[0], "n00000001"])},
@@ -199,20 +199,20 @@ def test_a_parquet_file_may_hold_several_models(tmp_path):
         ),
         (
             {"model": making_predictions.scored([WNIDS[0], "dog"])},
-            "outputs that are no wnids ('dog')",
+            "outputs that are not wnids ('dog')",
         ),
         (
             {"model": making_predictions.scored([WNIDS[0], WNIDS[0]])},
             "several outputs for one class",
         ),
-        ({"truth": (1, "n00000002")}, "it holds images of 1 classes outside the 1000"),
-        ({"truth": (1, "cat")}, "wnid 'cat' is none"),
-        ({"keys": ("a", "a")}, "image a stands more than once for model cnn"),
-        ({"keys": (), "truth": ()}, "holds no predictions"),
-        ({"change": ("key", ["a", None])}, "column key has gaps"),
-        ({"change": ("wnid", [WNIDS[0], None])}, "column wnid has gaps"),
-        ({"change": ("top5", [[0, 1, 2], None])}, "column top5 has gaps"),
-        ({"change": ("top5", [[0, 1, 2], [0, 1, None]])}, "a list has gaps"),
+        ({"truth": (1, "n00000002")}, "it has images of 1 classes outside the 1000"),
+        ({"truth": (1, "cat")}, "'cat' is not a wnid"),
+        ({"keys": ("a", "a")}, "image a appears more than once for model cnn"),
+        ({"keys": (), "truth": ()}, "contains no predictions"),
+        ({"change": ("key", ["a", None])}, "column key has missing values"),
+        ({"change": ("wnid", [WNIDS[0], None])}, "column wnid has missing values"),
+        ({"change": ("top5", [[0, 1, 2], None])}, "column top5 has missing values"),
+        ({"change": ("top5", [[0, 1, 2], [0, 1, None]])}, "a list has missing values"),
         ({"change": ("top5", [[0, 1, 2], [0, 1, 3]])}, "top5 of image a is not 0…2"),
         ({"change": ("top5", [[0, 1], [0, 1, 2]])}, "length of a list of image b"),
         ({"change": ("p_correct", [0.5, 1.1])}, "p_correct of image a is not 0 to 1"),

@@ -1,4 +1,4 @@
-from transforms.grouping.table import describe_sizes
+from transforms.grouping.table import GroupSizes, describe_sizes, measure_sizes
 
 
 def test_equal_groups_count_in_full_and_unequal_ones_less():
@@ -7,3 +7,14 @@ def test_equal_groups_count_in_full_and_unequal_ones_less():
         "sizes": {"min": 1, "median": 2, "max": 7},
         "effective_num_groups": 1.852,
     }
+
+
+def test_uneven_groups_count_as_fewer():
+    assert measure_sizes([1, 2, 7, 2]) == GroupSizes(
+        num_groups=4,
+        num_classes=12,
+        smallest=1,
+        median=2,
+        largest=7,
+        effective_groups=144 / (1 + 4 + 49 + 4),
+    )

@@ -261,7 +261,7 @@ def test_files_that_cannot_be_read(tmp_path):
         _group(None)
     with pytest.raises(UsageError, match=r"must end in \.csv"):
         _group(_write(tmp_path, "", "g.txt"))
-    with pytest.raises(UsageError, match=r"g\.csv: No such file"):
+    with pytest.raises(UsageError, match=r"g\.csv: no such file"):
         _group(tmp_path / "g.csv")
     with pytest.raises(UsageError, match="save it as UTF-8"):
         _group(_write(tmp_path, "wnid".encode("utf-16")))

@@ -5,7 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from tests.transforms.scoring.test_study_ranking import score
+from tests.transforms.scoring.test_study import score
 
 from transforms.evaluation.study import rank
 from transforms.pages.study import StudyPage, make_page
@@ -43,7 +43,7 @@ def test_recipes_stand_in_order_linked_and_ties_are_marked():
     assert page.count("a tie with the best") == 1
     assert "0.900 (0.70 to 1.00)" in page
     assert "never clear" in page
-    assert "but 1 of the 2 others cannot be told from it" in page
+    assert "but 1 of the 2 others cannot be distinguished from it" in page
 
 
 def test_left_out_waiting_and_warnings_are_told_and_escaped():

@@ -42,8 +42,7 @@ def test_rows_are_joined_on_all_that_identifies_them(tables):
     assert found.names == ("top1 of full", "top1 of subset")
     (warning,) = found.warnings
     assert warning == (
-        "1 rows of full.csv have no partner in the other table and are left out: "
-        "lone · 224"
+        "1 rows of full.csv are missing in the other table and are left out: lone · 224"
     )
 
 
@@ -63,8 +62,8 @@ def test_keys_that_repeat_are_refused_with_the_columns_that_help(tables):
     with pytest.raises(UsageError) as caught:
         evaluate_accuracies(tables, key_columns=["model"])
     text = str(caught.value)
-    assert "do not tell the 5 rows of" in text
-    assert "4 are left; 1 stand there more than once, e.g. wide" in text
+    assert "do not identify the 5 rows of" in text
+    assert "4 keys are distinct, 1 are repeated, e.g. wide" in text
     assert text.endswith("give --key_columns model,img_size")
 
 
@@ -78,18 +77,26 @@ def test_rows_that_nothing_tells_apart_are_refused(tmp_path):
     ("lines", "settings", "words"),
     [
         (["name,top1", "net,1"], {}, "--key_columns: is required.*of name, top1"),
-        (["model,top1", "net,1"], {"key_columns": ["size"]}, "size: is no column of"),
+        (
+            ["model,top1", "net,1"],
+            {"key_columns": ["size"]},
+            "size: .* has no such column",
+        ),
         (["model,a,b", "net,1,2"], {}, "--columns: is required for .*of a, b"),
         (
             ["model,a", "net,x"],
             {"columns": ["a"]},
-            "of 1 rows of .*no number, e.g. 'x'",
+            "1 rows of .*no number in it, e.g. 'x'",
         ),
-        (["model,a", "net,1"], {"columns": ["b"]}, "--columns b: is no column.*has a"),
+        (
+            ["model,a", "net,1"],
+            {"columns": ["b"]},
+            "--columns b: .*no such column; its .* are a",
+        ),
         (["model,top1", "net,1", "deep,2"], {}, "2 rows have the same model"),
         (["model,top1", "net,nan"], {}, "--columns"),
         (["model,top1"], {}, "has no rows"),
-        (["model,top1", "net"], {}, "line 2 has 1 fields, the header 2"),
+        (["model,top1", "net"], {}, "line 2: has 1 fields where the header has 2"),
         (["model,model", "net,1"], {}, "column 'model' twice"),
         (["model,top1", 'net,"1'], {}, "check the quotes"),
     ],
@@ -103,7 +110,7 @@ def test_what_cannot_be_joined_is_refused(tmp_path, lines, settings, words):
 
 def test_one_table_needs_two_columns(tables):
     with pytest.raises(
-        UsageError, match="--columns: one table needs two, of top1, mAP"
+        UsageError, match="--columns: one table needs two columns, of top1, mAP"
     ):
         evaluate_accuracies(tables[1:])
 
@@ -112,7 +119,7 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\x00")
     with pytest.raises(UsageError, match=r"gone\.csv: no such file"):
         read_table(str(tmp_path / "gone.csv"))
-    with pytest.raises(UsageError, match="is not text"):
+    with pytest.raises(UsageError, match="is not UTF-8: line 1 has the byte 0xff"):
         read_table(str(tmp_path / "binary"))
 
 
@@ -133,5 +140,5 @@ def test_published_accuracies_rank_alike_as_measured(real_data, other, tau, rho)
     assert len(found.models) == 1556
     assert found.ranks.tau == pytest.approx(tau, abs=5e-5)
     assert found.ranks.spearman == pytest.approx(rho, abs=5e-5)
-    with pytest.raises(UsageError, match="1266 are left"):
+    with pytest.raises(UsageError, match="1266 keys are distinct"):
         evaluate_accuracies(paths, key_columns=["model"])

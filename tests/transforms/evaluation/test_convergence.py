@@ -3,9 +3,9 @@ import pytest
 
 from transforms.evaluation import significance
 from transforms.evaluation.convergence import (
-    are_always_far_apart,
-    find_clear_epoch,
-    measure_clearness,
+    find_convergence_epoch,
+    is_significant_from_start,
+    measure_convergence,
     rank_by_epoch,
 )
 
@@ -19,39 +19,41 @@ ALL = np.array([[0, 1, 1], [-1, 0, 1], [-1, -1, 0]], np.int8)
     [
         (STEADY, 1),
         ([[LOW, HIGH, HIGH], [MIDDLE, MIDDLE, MIDDLE], [0.1, LOW, LOW]], 2),
-        # right at first, wrong once more: it must stay clear
+        # right at first, then wrong once more: it must stay right
         ([[HIGH, HIGH, LOW, HIGH], [MIDDLE] * 4, [0.1, 0.1, 0.1, 0.1]], 4),
         # a tie is no agreement
         ([[MIDDLE, HIGH], [MIDDLE, MIDDLE], [LOW, LOW]], 2),
         # the last epoch itself is another: it never is
         ([[HIGH, MIDDLE], [MIDDLE, HIGH], [LOW, LOW]], None),
     ],
-    ids=["at once", "second", "not for good", "tie", "never"],
+    ids=["at once", "second", "not final", "tie", "never"],
 )
-def test_clear_epoch_is_the_first_that_stays(curves, epoch):
-    assert find_clear_epoch(np.array(curves), ALL) == epoch
+def test_convergence_epoch_is_the_first_that_stays(curves, epoch):
+    assert find_convergence_epoch(np.array(curves), ALL) == epoch
 
 
 def test_only_decided_pairs_must_be_in_order():
     curves = np.array([[LOW, 0.61], [MIDDLE, MIDDLE], [0.1, 0.1]])
-    assert find_clear_epoch(curves, ALL) == 2
+    assert find_convergence_epoch(curves, ALL) == 2
     first_two_undecided = ALL.copy()
     first_two_undecided[0, 1] = first_two_undecided[1, 0] = 0
-    assert find_clear_epoch(curves, first_two_undecided) == 1
+    assert find_convergence_epoch(curves, first_two_undecided) == 1
 
 
-def test_nothing_is_clear_where_no_pair_is_decided():
-    clear = measure_clearness(
+def test_no_epoch_converges_without_significant_pairs():
+    result = measure_convergence(
         np.array(STEADY), np.zeros((3, 3), np.int8), train_images=9
     )
-    assert (clear.clear_epoch, clear.images_looped) == (None, None)
+    assert (result.convergence_epoch, result.images_seen) == (None, None)
+    assert (result.clear_epoch, result.images_looped) == (None, None)
 
 
-def test_images_looped_are_training_images_times_the_epoch():
+def test_images_seen_are_training_images_times_the_epoch():
     curves = np.array([[LOW, HIGH, HIGH], [MIDDLE] * 3, [0.1, LOW, LOW]])
-    clear = measure_clearness(curves, ALL, train_images=1_281_167)
-    assert clear.images_looped == 2 * 1_281_167
-    assert clear.taus == pytest.approx((1 / 3, 1.0, 1.0))
+    result = measure_convergence(curves, ALL, train_images=1_281_167)
+    assert result.images_seen == result.images_looped == 2 * 1_281_167
+    assert result.convergence_epoch == result.clear_epoch == 2
+    assert result.taus == pytest.approx((1 / 3, 1.0, 1.0))
 
 
 def test_ranks_are_those_of_every_epoch():
@@ -73,7 +75,7 @@ def test_ranks_are_those_of_every_epoch():
     ],
     ids=["far", "few images", "close", "reversed"],
 )
-def test_models_that_are_always_far_apart_are_found(curves, num_images, expected):
+def test_models_that_is_significant_from_start_are_found(curves, num_images, expected):
     array = np.array(curves)
-    final = significance.decide_pairs_unpaired(array[:, -1], num_images)
-    assert are_always_far_apart(array, final, num_images) is expected
+    final = significance.compare_all_pairs(array[:, -1], num_images).decisions
+    assert is_significant_from_start(array, final, num_images) is expected

@@ -94,12 +94,12 @@ def test_ties_with_the_best_are_overlapping_intervals(other, is_tied):
         pytest.param([score("a", 0.9)], "a keeps the order", id="alone"),
         pytest.param(
             [score("a", 0.9, (0.8, 1)), score("b", 0.1, (0, 0.2))],
-            "its interval is clear of all others.",
+            "and its interval overlaps no other.",
             id="clear",
         ),
         pytest.param(
             [score("a", 0.9, (0.8, 1)), score("b", 0.85, (0.7, 1))],
-            "but b cannot be told from it",
+            "but b cannot be distinguished from it",
             id="one tie",
         ),
         pytest.param(
@@ -107,12 +107,12 @@ def test_ties_with_the_best_are_overlapping_intervals(other, is_tied):
                 score(n, t, (0.8, 1))
                 for n, t in zip("abc", (0.9, 0.8, 0.8), strict=True)
             ],
-            "but none of the others can be told from it",
+            "but none of the others can be distinguished from it",
             id="all tie",
         ),
         pytest.param(
             [*(score(name, 0.9, (0.8, 1)) for name in "abc"), score("d", 0, (0, 0.1))],
-            "but 2 of the 3 others cannot be told from it",
+            "but 2 of the 3 others cannot be distinguished from it",
             id="some tie",
         ),
     ],
@@ -160,10 +160,13 @@ def test_only_recipes_that_have_a_tau_are_cleared_of():
 
 @pytest.mark.parametrize(
     ("looped", "expected"),
-    [(9000, "; on a it is clear after the fewest"), (None, "; on none it gets")],
+    [
+        (9000, "; the ranking converges after the fewest images on a."),
+        (None, "; the ranking does not converge on any subset."),
+    ],
 )
 def test_recipes_that_do_alike_are_not_called_better(looped, expected):
     ranked = rank([score(n, 0.5, (0.2, 0.9), looped=looped) for n in "ab"])
     said = describe_best(ranked)
-    assert "All recipes keep the order of the models alike (τ-b 0.500)" in said
+    assert "All recipes keep the order of the models equally well (τ-b 0.500)" in said
     assert expected in said

@@ -1,8 +1,13 @@
+import dataclasses
+
+import numpy as np
 import pytest
 
-from tests import making_curves
+from tests import making_curves, making_predictions
 from tests.making_curves import SUBSET_ID, rows
-from transforms.evaluation.by_curves import evaluate_curves
+from transforms.evaluation.by_curves import evaluate_curves, read_correctness
+from transforms.evaluation.curves import group_by_set, read_rows
+from transforms.evaluation.significance import compare_all_pairs
 from transforms.records import UsageError
 
 # Six models, best first, of which a passes the others with epoch 3 on the full set, and
@@ -12,6 +17,10 @@ FINAL = {name: 0.9 - 0.05 * number for number, name in enumerate(NAMES)}
 SLOW = {name: [end - 0.3, end - 0.2, end - 0.1, end] for name, end in FINAL.items()}
 FULL = SLOW | {"a": [0.1, 0.2, 0.76, 0.9]}
 SUBSET = SLOW | {"a": [0.1, 0.71, 0.81, 0.9]}
+
+WNIDS = ["n01440764+n01443537", "n01484850"]  # a group of two classes, and one of one
+KEYS = [f"image{number:02d}" for number in range(40)]
+TRUTH = ["n01440764", "n01443537", "n01484850", "n01484850"] * 10
 
 
 def evaluate(tmp_path, full, *subsets, **same):
@@ -28,8 +37,8 @@ def small(curves, subset_id=SUBSET_ID, **settings):
 def test_a_subset_that_keeps_ranks_and_is_clear_sooner_has_value(tmp_path):
     found = evaluate(tmp_path, rows(FULL), small(SUBSET))
     (subset,) = found.subsets
-    assert found.full.clearness.clear_epoch == 3
-    assert subset.clearness.clear_epoch == subset.full_order_epoch == 2
+    assert found.full.clearness.convergence_epoch == 3
+    assert subset.clearness.convergence_epoch == subset.full_order_epoch == 2
     assert subset.verdict.value == "has value"
     assert subset.verdict.gain == 3 * 1000 / (2 * 100)
     assert subset.ranks.tau == 1
@@ -66,7 +75,7 @@ def test_seeds_that_differ_much_leave_a_pair_undecided(tmp_path):
 
 def test_models_that_are_always_far_apart_are_not_strict_enough(tmp_path):
     (subset,) = evaluate(tmp_path, rows(SLOW), small(SLOW)).subsets
-    assert subset.clearness.clear_epoch == 1
+    assert subset.clearness.convergence_epoch == 1
     assert subset.verdict.value == "cannot be told"
     assert "not strict enough" in subset.verdict.reason
 
@@ -74,7 +83,7 @@ def test_models_that_are_always_far_apart_are_not_strict_enough(tmp_path):
 def test_models_of_which_none_differs_are_not_strict_enough(tmp_path):
     same = dict.fromkeys(NAMES, SLOW["a"])
     found = evaluate(tmp_path, rows(same), small(SUBSET))
-    assert found.full.clearness.clear_epoch is None
+    assert found.full.clearness.convergence_epoch is None
     assert "not strict enough: none of its 15 pairs" in found.subsets[0].verdict.reason
     assert found.subsets[0].ranks.tau is None
 
@@ -82,14 +91,14 @@ def test_models_of_which_none_differs_are_not_strict_enough(tmp_path):
 def test_several_subsets_are_told_apart_by_their_ids(tmp_path):
     found = evaluate(tmp_path, rows(FULL), small(SUBSET), small(FULL, "other"))
     assert [s.curve_set.subset_id for s in found.subsets] == [SUBSET_ID, "other"]
-    assert [s.clearness.clear_epoch for s in found.subsets] == [2, 3]
+    assert [s.clearness.convergence_epoch for s in found.subsets] == [2, 3]
 
 
 def test_schedules_of_both_sets_may_differ(tmp_path):
     short = {name: own[1:] for name, own in SUBSET.items()}
     (subset,) = evaluate(tmp_path, rows(FULL), small(short)).subsets
     assert subset.verdict.value == "has value"
-    assert subset.clearness.images_looped == 100
+    assert subset.clearness.images_seen == 100
 
 
 def test_models_that_not_all_sets_have_are_left_out_by_name(tmp_path):
@@ -110,15 +119,15 @@ def test_fewer_than_six_models_are_warned_about(tmp_path):
 def test_an_order_that_only_the_last_epoch_has_is_warned_about(tmp_path):
     late = FULL | {"a": [0.1, 0.2, 0.3, 0.9]}
     (warning,) = evaluate(tmp_path, rows(late), small(SUBSET)).warnings
-    assert "full ffffffff: its order is clear with its last epoch only" in warning
+    assert "full ffffffff: the ranking converges in the last epoch only" in warning
 
 
 def test_a_subset_clear_in_few_pairs_is_warned_about(tmp_path):
     few = small(SUBSET | {"a": [0.52, 0.71, 0.81, 0.9]}, validation_images=30)
     found = evaluate(tmp_path, rows(FULL), few)
     (subset,) = found.subsets
-    assert subset.clearness.clear_epoch == 1 < subset.full_order_epoch == 2
-    assert any("in all from epoch 2 on" in warning for warning in found.warnings)
+    assert subset.clearness.convergence_epoch == 1 < subset.full_order_epoch == 2
+    assert any("only from epoch 2 on" in warning for warning in found.warnings)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +137,7 @@ def test_a_subset_clear_in_few_pairs_is_warned_about(tmp_path):
         (
             rows(FULL) + rows(FULL, subset_id="x"),
             small(SUBSET),
-            "--full: holds curves of 2",
+            "--full: contains curves of 2",
         ),
         (
             rows({n: FULL[n] for n in "ab"}),
@@ -150,3 +159,118 @@ def test_problems_of_both_sets_are_named_at_once(tmp_path):
         evaluate(tmp_path, rows(FULL, epochs=9), small(SUBSET, epochs=9))
     lines = str(caught.value).splitlines()
     assert {line.split()[0] for line in lines} == {"--full", "--subset"}
+
+
+def write_run(
+    folder, model, right, *, seed=0, keys=KEYS, final=None, subset_id="", images=40
+):
+    """Write a run whose model is right on some images, as `pipelines.train` does."""
+    place = folder / model / f"seed{seed}"
+    accuracy = sum(right) / len(right) if final is None else final
+    made = making_curves.rows(
+        {model: [0.1, accuracy]}, validation_images=images, seed=seed
+    )
+    making_curves.write(place / "curves.csv", made)
+    scored = dataclasses.replace(
+        making_predictions.scored(WNIDS, model), trained_on_subset_id=subset_id
+    )
+    labels = [int(wnid == WNIDS[1]) for wnid in TRUTH]
+    answers = [
+        label if ok else 1 - label for label, ok in zip(labels, right, strict=True)
+    ]
+    table = making_predictions.rows(scored, keys, TRUTH, np.eye(2)[answers])
+    making_predictions.write(place / "predictions.parquet", [scored], table)
+
+
+def read(folder):
+    (one,), _ = group_by_set(read_rows([str(folder)]))
+    return one, read_correctness(one)
+
+
+def draw(seed, share=0.6):
+    return np.random.default_rng(seed).random(len(KEYS)) < share
+
+
+def test_answers_of_groups_are_right_where_the_group_is(tmp_path):
+    right = {name: draw(number) for number, name in enumerate("abc")}
+    for name, own in right.items():
+        write_run(tmp_path, name, own)
+    one, found = read(tmp_path)
+    assert found.notes == ()
+    assert found.shares.tolist() == [own.tolist() for own in right.values()]
+    accuracies = one.mean_curves()[:, -1]
+    tests = compare_all_pairs(accuracies, len(KEYS), correctness=found.shares)
+    own = np.stack(list(right.values()))
+    expected = compare_all_pairs(own.mean(axis=1), len(KEYS), correctness=own)
+    assert tests.decisions.tolist() == expected.decisions.tolist()
+
+
+def test_images_may_stand_in_another_order(tmp_path):
+    right = draw(0)
+    write_run(tmp_path, "a", right)
+    write_run(tmp_path, "b", right, keys=KEYS[::-1])
+    _, found = read(tmp_path)
+    assert found.shares.tolist() == [right.tolist(), right[::-1].tolist()]
+
+
+def test_seeds_are_averaged_image_by_image(tmp_path):
+    first, second = draw(0), draw(1)
+    write_run(tmp_path, "a", first)
+    write_run(tmp_path, "a", second, seed=1)
+    _, found = read(tmp_path)
+    assert found.shares.tolist() == [((first * 1 + second) / 2).tolist()]
+
+
+def test_without_any_predictions_nothing_is_said(tmp_path):
+    made = making_curves.rows({"a": [0.5], "b": [0.6]})
+    making_curves.write(tmp_path / "curves.csv", made)
+    _, found = read(tmp_path)
+    assert found == (None, ())
+
+
+def test_a_run_without_predictions_is_named(tmp_path):
+    write_run(tmp_path, "a", draw(0))
+    write_run(tmp_path, "b", draw(1))
+    (tmp_path / "b/seed0/predictions.parquet").unlink()
+    _, found = read(tmp_path)
+    assert found.shares is None
+    (note,) = found.notes
+    assert "beside the curves of b, seed 0; pairs are compared by accuracy" in note
+
+
+def spoil(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"final": 0.95}, "is of another run"),
+        ({"keys": [f"other{number}" for number in range(40)]}, "other images"),
+        ({"keys": ["image00"] * 40}, "images twice"),
+        ({"subset_id": "another"}, "is of a model trained on another"),
+    ],
+    ids=["another run", "other images", "repeated", "other set"],
+)
+def test_predictions_that_do_not_fit_are_not_used(tmp_path, change, words):
+    write_run(tmp_path, "a", draw(0))
+    write_run(tmp_path, "b", draw(1), **change)
+    _, found = read(tmp_path)
+    assert found.shares is None
+    (note,) = found.notes
+    assert "b/seed0/predictions.parquet" in note
+    assert words in note
+
+
+def test_predictions_of_another_number_of_images_are_not_used(tmp_path):
+    write_run(tmp_path, "a", draw(0), images=50)
+    _, found = read(tmp_path)
+    assert "has 40 images, the curves 50" in found.notes[0]
+
+
+def test_damaged_predictions_are_not_used(tmp_path):
+    write_run(tmp_path, "a", draw(0))
+    spoil(tmp_path / "a/seed0/predictions.parquet")
+    _, found = read(tmp_path)
+    assert found.shares is None
+    assert "predictions" in found.notes[0]
