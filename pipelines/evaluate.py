@@ -220,7 +220,7 @@ def _evaluate(options: EvaluateOptions) -> "Evaluation":
             columns=split(options.columns),
             seed=options.seed,
         )
-    pass  # IMPORT GONE  # noqa: PLC0415
+    pass  # IMPORT GONE
     from transforms.evaluation import by_predictions  # noqa: PLC0415
     from transforms.predictions import reading as prediction_files  # noqa: PLC0415
 

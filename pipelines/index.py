@@ -66,10 +66,10 @@ def define_pipeline(
     """Wire find → label → write index."""
     import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
 
-    from transforms.index.steps import (
-        FindImages,  # noqa: PLC0415
-        LabelImages,  # noqa: PLC0415
-        WriteIndex,  # noqa: PLC0415
+    from transforms.index.steps import (  # noqa: PLC0415
+        FindImages,
+        LabelImages,
+        WriteIndex,
     )
 
     roots = {piece.input: piece.root for piece in pieces}

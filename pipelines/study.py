@@ -17,7 +17,7 @@ def study(options: StudyOptions) -> str:
     """
     # SciPy and Beam take seconds that --help has not.
     from pipelines.studying import plan as study_plan  # noqa: PLC0415
-    from pipelines.studying import run, steps
+    from pipelines.studying import run, steps  # noqa: PLC0415
 
     root = str(Path(options.output).absolute())
     if options.dry_run:

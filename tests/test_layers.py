@@ -1,11 +1,10 @@
-"""The dependency rule of the project, and the graph's names."""
+"""The layers of the project: who may import whom, and the names of Beam steps."""
 
 import ast
 import pkgutil
 from pathlib import Path
 
 import apache_beam as beam
-import pytest
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines import confusion, index, predict
@@ -16,93 +15,130 @@ from transforms.dataset.shards import ShardSettings
 from transforms.sampling.plan import SamplePlan
 
 ROOT = Path(__file__).parent.parent
-NOUN_FOLDERS = sorted(p.name for p in (ROOT / "transforms").iterdir() if p.is_dir())
-NOUN_FOLDERS = [name for name in NOUN_FOLDERS if not name.startswith("__")]
-# Beam steps and what they alone use.
-VERBS = {
-    *("find", "label", "index", "sample", "assign", "write", "commit"),
-    *("predict", "tally"),
-}
-# Where TensorFlow may be imported: it takes seconds, and starts threads.
-TENSORFLOW_FOLDERS = (
+# From the top: a room imports rooms below it only. docs/architecture.md describes them.
+LAYERS = (
+    "verification", "reports", "evaluation", "training", "models", "dataset",
+    "grouping", "sampling", "confusion", "difficulty", "predictions", "miniature",
+    "index", "layouts", "formats", "figures", "labels", "images", "archives",
+    "prefetch", "processes", "npz", "csv_tables", "storage", "progress", "seeds",
+    "arrays", "options", "records",
+)  # fmt: skip
+# TensorFlow takes seconds to import, and starts threads.
+TENSORFLOW_ROOMS = (
     "transforms/models/",
     "transforms/training/",
     "transforms/verification/readers/",
 )
 
 
-def _imports(path: Path) -> set[str]:
-    found = set()
+def _find_modules() -> dict[str, Path]:
+    modules = {}
+    for package in ("pipelines", "transforms"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            modules[name] = path
+    return modules
+
+
+MODULES = _find_modules()
+
+
+def _list_imports(path: Path) -> list[tuple[str, str]]:
+    """List (module, name) of every import; the name is empty for `import module`."""
+    imports = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imports += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found |= {node.module or ""}
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            imports += [(node.module or "", alias.name) for alias in node.names]
+    return imports
 
 
-def _modules(pattern: str) -> list[Path]:
-    return sorted(ROOT.glob(pattern))
+def _find_targets(path: Path) -> set[str]:
+    """Find the modules of this project that a file imports."""
+    pairs = [(f"{module}.{name}", module) for module, name in _list_imports(path)]
+    return {
+        submodule if submodule in MODULES else module
+        for submodule, module in pairs
+        if submodule in MODULES or module in MODULES
+    }
 
 
-@pytest.mark.parametrize("folder", NOUN_FOLDERS)
-def test_noun_folders_are_plain_python(folder):
-    for path in _modules(f"transforms/{folder}/**/*.py"):
-        tops = {name.split(".")[0] for name in _imports(path)}
-        assert not tops & {"apache_beam", "argparse", "obstore", "pipelines"}, path
-        assert not tops & {"google"}, path
+TARGETS = {name: _find_targets(path) for name, path in MODULES.items()}
 
 
-def test_only_the_modules_of_stores_import_obstore():
-    users = {
+def _find_users(library: str) -> set[str]:
+    return {
         path.relative_to(ROOT).as_posix()
-        for folder in ("pipelines", "transforms")
-        for path in _modules(f"{folder}/**/*.py")
-        if any(name.split(".")[0] == "obstore" for name in _imports(path))
+        for path in MODULES.values()
+        if any(module.split(".")[0] == library for module, _ in _list_imports(path))
     }
-    modules = ("stores", "store_clients", "claims")
-    assert users == {f"transforms/{name}.py" for name in modules}
 
 
-def test_only_storage_opens_the_door_to_stores():
-    doors = {
-        "transforms.storage.remote",
-        "transforms.storage.remote",
-        "transforms.storage.local",
-    }
-    behind = {"storage", "atomic_files", "object_files", "local_files", "claims"}
-    users = {
-        path.stem
-        for folder in ("pipelines", "transforms")
-        for path in _modules(f"{folder}/**/*.py")
-        if _imports(path) & doors
-    }
-    assert users == behind
+def _room(module: str) -> str:
+    return module.split(".")[1]
 
 
-def test_only_verb_modules_import_beam():
-    users = {
-        path.stem
-        for path in _modules("transforms/**/*.py")
-        if any(name.split(".")[0] == "apache_beam" for name in _imports(path))
-    }
-    assert users == VERBS
+def test_imports_go_down():
+    rooms = {_room(name) for name in MODULES if name.startswith("transforms.")}
+    assert rooms <= set(LAYERS), "add the new room to LAYERS and docs/architecture.md"
+    for name, targets in TARGETS.items():
+        if not name.startswith("transforms."):
+            continue
+        for target in targets - {"transforms"}:
+            assert target.startswith("transforms."), f"{name} imports {target}"
+            assert LAYERS.index(_room(target)) >= LAYERS.index(_room(name)), (
+                f"{name} imports {target}, which is above it"
+            )
 
 
-def test_transforms_never_import_pipelines():
-    for path in _modules("transforms/**/*.py"):
-        assert not any(name.startswith("pipelines") for name in _imports(path)), path
+def test_there_is_no_import_circle():
+    done: set[str] = set()
+
+    def visit(name, path):
+        assert name not in path, " -> ".join([*path, name])
+        if name not in done:
+            for target in TARGETS[name]:
+                # A package and its own modules import each other while they load.
+                if target != name:
+                    visit(target, [*path, name])
+            done.add(name)
+
+    for name in MODULES:
+        visit(name, [])
 
 
-def test_tensorflow_is_imported_by_readers_and_models_only():
-    users = {
-        path.relative_to(ROOT).as_posix()
-        for folder in ("pipelines", "transforms")
-        for path in _modules(f"{folder}/**/*.py")
-        if any(name.split(".")[0] in {"tensorflow", "keras"} for name in _imports(path))
-    }
-    assert all(path.startswith(TENSORFLOW_FOLDERS) for path in users)
+def test_private_names_stay_in_their_module():
+    for name, path in MODULES.items():
+        for module, imported in _list_imports(path):
+            is_private = imported.startswith("_") and not imported.startswith("__")
+            assert not (module in MODULES and is_private), f"{name}: {imported}"
+
+
+def test_beam_is_imported_by_jobs_and_steps_only():
+    for user in _find_users("apache_beam"):
+        assert user.startswith("pipelines/") or Path(user).name == "steps.py", user
+
+
+def test_other_libraries_stay_in_their_rooms():
+    assert all(
+        user.startswith("transforms/storage/") for user in _find_users("obstore")
+    )
+    assert all(user.startswith("pipelines/") for user in _find_users("argparse"))
+    google = _find_users("google") - {"pipelines/doctor.py"}
+    assert all(
+        user.startswith(("pipelines/", "transforms/storage/")) for user in google
+    )
+    tensorflow = _find_users("tensorflow") | _find_users("keras")
+    assert all(user.startswith(TENSORFLOW_ROOMS) for user in tensorflow)
+
+
+def test_only_storage_opens_files_and_buckets():
+    doors = {f"transforms.storage.{name}" for name in ("local", "remote")}
+    for name, targets in TARGETS.items():
+        if not name.startswith("transforms.storage"):
+            assert not targets & doors, f"{name}: use transforms.storage"
 
 
 def test_no_module_is_a_grab_bag():
