@@ -102,8 +102,8 @@ def _read_importing(path: str, columns: Sequence[str]) -> pa.Table:
     if missing := [name for name in columns if name not in table.column_names]:
         raise UsageError(
             f"--scores {path}: has no column {', '.join(missing)}; it has "
-            f"{', '.join(table.column_names[:_SHOWN_IMPORTING])}: name them with --key_column "
-            "and --score_column"
+            f"{', '.join(table.column_names[:_SHOWN_IMPORTING])}: name them with "
+            "--key_column and --score_column"
         )
     if not len(table):
         raise UsageError(f"--scores {path}: has no rows")

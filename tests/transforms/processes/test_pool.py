@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from transforms import process_worker, processes
+from transforms import process_worker
+from transforms import processes as pool
 from transforms.records import JobError, UsageError
 
 
@@ -29,7 +30,7 @@ def begin(settings):
 
 @pytest.fixture
 def processes():
-    made = processes.ProcessPool(sys.modules[__name__], {"é": [1]}, 2)
+    made = pool.ProcessPool(sys.modules[__name__], {"é": [1]}, 2)
     with contextlib.closing(made):
         yield made
 
@@ -59,9 +60,7 @@ def test_answers_come_to_who_asked(processes):
 
 
 def test_what_is_printed_is_no_answer(capfd):
-    with contextlib.closing(
-        processes.ProcessPool(sys.modules[__name__], None, 1)
-    ) as one:
+    with contextlib.closing(pool.ProcessPool(sys.modules[__name__], None, 1)) as one:
         assert one.submit(["print", "{}"]).result() == 3
     assert "{}" in capfd.readouterr().err
 
@@ -89,7 +88,7 @@ def test_killed_process_is_an_error(processes):
 
 
 def test_close_ends_what_is_at_work():
-    processes = processes.ProcessPool(sys.modules[__name__], None, 2)
+    processes = pool.ProcessPool(sys.modules[__name__], None, 2)
     pids = [processes.submit(["pid", 0]).result() for _ in range(2)]
     waiting = [processes.submit(["wait", 60]) for _ in range(4)]
     started = time.monotonic()
