@@ -14,4 +14,4 @@ def make(keys: Sequence[str]) -> pa.Table:
     rows = [(key, "n00000001", "train", 0, "t", 0, 1, "raw") for key in keys]
     columns = [list(column) for column in zip(*rows, strict=True)]
     refs = pa.table(columns, schema=index_table.SCHEMA)
-    return selected.make_chosen(refs, split="train", labels=np.zeros(len(rows), int))
+    return selected.make_selected(refs, split="train", labels=np.zeros(len(rows), int))

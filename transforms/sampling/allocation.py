@@ -102,7 +102,7 @@ def allocate(counts: Mapping[Stratum, int], *, plan: SamplePlan) -> dict[Stratum
     for stratum, count in counts.items():
         tree[stratum.label][stratum.wnid][stratum] = count
     labels = {EVERYWHERE} if plan.scope == "set" else set(plan.label_of.values())
-    target = plan.most_of_a_stratum
+    target = plan.max_of_a_stratum
     taken: dict[Stratum, int] = {}
     short: dict[int, int] = {}
     for label in sorted(labels):

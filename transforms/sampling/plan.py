@@ -1,8 +1,8 @@
-"""What a sampler decides of every image ↔ files beside the index, a row group each.
+"""Describe what to sample: the output of a sampler, and the plan of a sampling run.
 
-A sampler is plain arithmetic over all training images of the groups, done once at
-launch: it gives each image a part and a place in its part's order. Which images this
-takes in the end needs counts and the first of each part, which is Beam's work.
+A sampler runs once in the launcher, over all training images of the groups. It assigns
+a part and an order to each image. The Beam step then counts images and keeps the first
+of each part.
 """
 
 import dataclasses
@@ -24,20 +24,27 @@ from transforms.index import table as index_table
 from transforms.records import UsageError
 
 SCOPES = ("group", "set")
-NEVER = -1  # the part of images that are not to be chosen
+NEVER = -1  # part of images that must not be selected
+EVERYWHERE = -1  # label of a stratum that covers all groups
+_PART_BITS = 16
 _SCHEMA = pa.schema([("part", pa.int16()), ("order", pa.int64())])
 
 
 class MissingScoresError(UsageError):
-    """A sampler needs scores that were not given, or not of all images."""
+    """The sampler needs scores that are missing for some or all images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingRequest:
-    """What a sampler is asked for."""
+    """The input of a sampler.
 
-    # All usable training images of the groups: key and label, in the index's order. A
-    # call, since a sampler that goes by hash alone need not see them.
+    Attributes:
+      read_images: reads key and label of all usable training images of the groups, in
+        the order of the index. A function, because the uniform sampler needs no images.
+      seed: seeds the hashes.
+      difficulty_file: path of the table of difficulty.
+    """
+
     read_images: Callable[[], pa.Table]
     seed: int
     difficulty_file: str | None = None
@@ -45,16 +52,16 @@ class SamplingRequest:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SamplerOutput:
-    """A part and an order for every image, in the order of the request's images.
+    """A part and an order of every image, in the order of the request's images.
 
     Attributes:
-      parts: shape (images,). Equally many images are taken from each part, as far as
-        they have them; of part `NEVER` none.
-      orders: shape (images,), from 0: inside a part the smallest come first; None: by
-        hash.
-      scope: whether the parts share out each group's images, or those of the whole
-        set, whose groups then differ in size.
-      notes: what the user must know.
+      parts: shape (images,). The quota of a group is split equally among its parts, as
+        far as they have images; images of part `NEVER` are not selected.
+      orders: shape (images,), from 0; the smallest of a part are selected first. None:
+        ordered by hash.
+      scope: "group": each group has its own quota; "set": the whole set has one quota,
+        so that group sizes differ.
+      notes: messages for the user.
     """
 
     parts: IntegerArray
@@ -63,34 +70,34 @@ class SamplerOutput:
     notes: tuple[str, ...] = ()
 
 
-def write_parts(arrangement: SamplerOutput, sizes: Sequence[int], folder: str) -> None:
-    """Write what belongs to each row group of the index.
+def write_parts(output: SamplerOutput, sizes: Sequence[int], folder: str) -> None:
+    """Write the output of a sampler, one file per row group of the index.
 
     Args:
-      arrangement: of all images.
-      sizes: how many of them each row group holds.
-      folder: where; made if it is not there.
+      output: parts and orders of all images.
+      sizes: number of these images in each row group.
+      folder: the folder to write to; created if missing.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     start = 0
     for number, size in enumerate(sizes):
         part = slice(start, start + size)
-        columns = {"part": pa.array(arrangement.parts[part], pa.int16())}
+        columns = {"part": pa.array(output.parts[part], pa.int16())}
         schema = _SCHEMA
-        if arrangement.orders is None:
+        if output.orders is None:
             schema = pa.schema([_SCHEMA.field("part")])
         else:
-            columns["order"] = pa.array(arrangement.orders[part], pa.int64())
+            columns["order"] = pa.array(output.orders[part], pa.int64())
         table = pa.table(columns, schema=schema)
         pq.write_table(table, _part_path(folder, number))
         start += size
 
 
 def join_part(images: pa.Table, folder: str, row_group: int) -> pa.Table:
-    """Append the arrangement of a row group's images to them, as columns."""
-    found = pq.read_table(_part_path(folder, row_group))
-    for name in found.column_names:
-        images = images.append_column(name, found[name])
+    """Append the sampler's columns to the images of a row group."""
+    columns = pq.read_table(_part_path(folder, row_group))
+    for name in columns.column_names:
+        images = images.append_column(name, columns[name])
     return images
 
 
@@ -98,16 +105,12 @@ def _part_path(folder: str, row_group: int) -> str:
     return f"{folder}/{row_group:07d}.parquet"
 
 
-EVERYWHERE = -1
-_PART_BITS = 16
-
-
 class Stratum(NamedTuple):
-    """Images that are interchangeable for the sampler."""
+    """Images that share a quota."""
 
-    label: int  # `EVERYWHERE` where the whole set is one scope
+    label: int  # `EVERYWHERE` if the scope is the whole set
     wnid: str  # "" unless stratified by class
-    part: int  # the sampler's own
+    part: int  # assigned by the sampler
 
     def __str__(self) -> str:
         return f"{self.label}|{self.wnid}|{self.part}"
@@ -115,41 +118,52 @@ class Stratum(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplePlan:
-    """All that decides which images are chosen."""
+    """Everything that determines which images are selected.
 
-    label_of: Mapping[str, int]  # wnid → label
-    top_ups: Mapping[int, int]  # label → training images that serve as validation
-    images_per_group: int | None  # None: all
+    Attributes:
+      label_of: wnid → label.
+      top_ups: label → number of training images to hold out for validation.
+      images_per_group: M; None selects all images.
+      stratify_by_class: whether the quota of a group is split among its classes.
+      num_folds: 1 or 2.
+      seed: seeds the hashes.
+      scope: "group": M per group; "set": N × M for the whole set.
+      arrangement: folder of the sampler's output; None: select by hash alone.
+    """
+
+    label_of: Mapping[str, int]
+    top_ups: Mapping[int, int]
+    images_per_group: int | None
     stratify_by_class: bool
     num_folds: int
     seed: int
-    scope: str = "group"  # what M, or N × M, is shared out over
-    arrangement: str | None = None  # folder of the sampler's; None: by hash alone
+    scope: str = "group"
+    arrangement: str | None = None
 
     @property
     def num_groups(self) -> int:
-        """How many groups there are."""
+        """The number of groups."""
         return len(set(self.label_of.values()))
 
     @functools.cached_property
     def wnids(self) -> list[str]:
-        """The classes that are in groups, in order."""
+        """The classes that belong to a group, sorted."""
         return sorted(self.label_of)
 
     @property
-    def most_of_a_stratum(self) -> int:
-        """What no stratum gives more than."""
+    def max_of_a_stratum(self) -> int:
+        """An upper bound on the images selected from one stratum."""
         images = self.images_per_group or 0
         return images * (self.num_groups if self.scope == "set" else 1)
 
     def top_up(self, label: int) -> int:
-        """Return how many training images of a group serve as validation."""
+        """Return the number of training images that a group holds out."""
         return self.top_ups.get(label, 0)
 
     def read(self, index: str, row_group: int, *, split: str) -> pa.Table:
-        """Read one split's images of the grouped classes from a row group.
+        """Read the images of one split and the grouped classes from a row group.
 
-        Training images come with what the sampler says of them, as columns.
+        Training images get the sampler's columns.
         """
         table = index_table.read_row_group(
             index, row_group, split=split, wnids=self.wnids
@@ -159,40 +173,40 @@ class SamplePlan:
         return join_part(table, self.arrangement, row_group)
 
     def labels(self, table: pa.Table) -> IntArray:
-        """Return each image's label, shape (images,)."""
+        """Return the label of each image, shape (images,)."""
         label_of = np.array([self.label_of[wnid] for wnid in self.wnids], np.int64)
         return label_of[self._class_positions(table)]
 
     def _class_positions(self, table: pa.Table) -> npt.NDArray[np.integer]:
-        found = pc.index_in(table["wnid"], value_set=pa.array(self.wnids, pa.string()))
-        return found.to_numpy()
+        wnids = pa.array(self.wnids, pa.string())
+        return pc.index_in(table["wnid"], value_set=wnids).to_numpy()
 
     def parts(self, table: pa.Table) -> npt.NDArray[np.integer]:
-        """Return the sampler's part of each training image, shape (images,)."""
+        """Return the part of each training image, shape (images,)."""
         if "part" not in table.column_names:
             return np.zeros(table.num_rows, np.int16)
         return table["part"].to_numpy()
 
     def orders(self, table: pa.Table) -> IntArray:
-        """Return each training image's place in the order of its stratum."""
+        """Return the order of each training image, shape (images,)."""
         if "order" in table.column_names:
             return table["order"].to_numpy()
         return seeds.orders(self.seed, "sample", table["key"].to_pylist())
 
     def strata(self, table: pa.Table) -> IntArray:
-        """Return the stratum of each training image as a number, shape (images,)."""
+        """Return the number of the stratum of each training image, shape (images,)."""
         if self.stratify_by_class:
-            coarse = self._class_positions(table).astype(np.int64)
+            prefixes = self._class_positions(table).astype(np.int64)
         elif self.scope == "set":
-            coarse = np.zeros(table.num_rows, np.int64)
+            prefixes = np.zeros(table.num_rows, np.int64)
         else:
-            coarse = self.labels(table)
-        return (coarse << _PART_BITS) | self.parts(table)
+            prefixes = self.labels(table)
+        return (prefixes << _PART_BITS) | self.parts(table)
 
     def name_stratum(self, number: int) -> Stratum:
-        """Return what a stratum's number stands for."""
-        coarse, part = number >> _PART_BITS, number & ((1 << _PART_BITS) - 1)
-        wnid = self.wnids[coarse] if self.stratify_by_class else ""
+        """Return the stratum with a number of `strata`."""
+        prefix, part = number >> _PART_BITS, number & ((1 << _PART_BITS) - 1)
+        wnid = self.wnids[prefix] if self.stratify_by_class else ""
         if self.scope == "set":
             return Stratum(EVERYWHERE, wnid, part)
-        return Stratum(self.label_of[wnid] if wnid else coarse, wnid, part)
+        return Stratum(self.label_of[wnid] if wnid else prefix, wnid, part)

@@ -1,4 +1,4 @@
-"""Rows of an index ↔ chosen images, as a table, before they are dealt over shards."""
+"""The table of selected images, before they are assigned to shards."""
 
 from collections.abc import Sequence
 
@@ -13,43 +13,53 @@ from transforms.index import table as index_table
 IMAGE_SCHEMA = pa.schema([("label", pa.int32()), *index_table.SCHEMA])
 
 
-# Chosen images before they are dealt over shards; `split` is that of the source. Texts
-# that many of them have are held once: 1.28 million images of archives weigh 80 MB.
-_TEXT = pa.dictionary(pa.int32(), pa.string())
-_FEW = {"wnid", "split", "uri", "encoding"}
-CHOSEN = pa.schema([
-    ("subset_split", _TEXT),
+# Columns with few distinct values are dictionary-encoded: 1.28 million images of
+# archives take 80 MB. `split` is the split of the source.
+_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+_DICTIONARY_COLUMNS = {"wnid", "split", "uri", "encoding"}
+SELECTED_SCHEMA = pa.schema([
+    ("subset_split", _DICTIONARY),
     *(
-        field.with_type(_TEXT) if field.name in _FEW else field
+        field.with_type(_DICTIONARY) if field.name in _DICTIONARY_COLUMNS else field
         for field in IMAGE_SCHEMA
     ),
 ])
 
 
-def make_chosen(
+def make_selected(
     images: pa.Table, *, split: str, labels: npt.NDArray[np.integer]
 ) -> pa.Table:
-    """Make chosen images of an index's rows.
+    """Make the table of selected images from rows of an index.
 
     Args:
-      images: as `index_table.SCHEMA`; other columns are passed over.
-      split: of the subset, that all of them go into.
-      labels: shape (images,).
+      images: rows of the index; columns that are not in its schema are dropped.
+      split: the split of the subset that the images go to.
+      labels: the group of each image, shape (images,).
     """
     columns = [images[name] for name in index_table.SCHEMA.names]
     splits = pa.repeat(split, images.num_rows)
-    return pa.table([splits, pa.array(labels), *columns], CHOSEN.names).cast(CHOSEN)
+    return pa.table([splits, pa.array(labels), *columns], SELECTED_SCHEMA.names).cast(
+        SELECTED_SCHEMA
+    )
 
 
 def set_split(images: pa.Table, splits: pa.Array) -> pa.Table:
-    """Move chosen images into other splits of the subset."""
-    return images.set_column(0, CHOSEN.field("subset_split"), splits.cast(_TEXT))
+    """Assign selected images to other splits of the subset."""
+    field = SELECTED_SCHEMA.field("subset_split")
+    return images.set_column(0, field, splits.cast(_DICTIONARY))
 
 
 def sort_indices(
     images: pa.Table, purpose: seeds.Purpose, *, by: Sequence[str] = (), seed: int
 ) -> pa.Array:
-    """Return the images' places in a pseudo-random order, after some columns."""
+    """Return the indices that sort images by columns, then by hash.
+
+    Args:
+      images: the table to sort, with a column `key`.
+      purpose: the purpose of the hash.
+      by: names of columns to sort by before the hash.
+      seed: the seed of the hash.
+    """
     keys = (key for chunk in images["key"].chunks for key in chunk.to_pylist())
     columns = {
         **{name: images[name].cast(pa.string()) for name in by},
@@ -62,20 +72,22 @@ def sort_indices(
 
 
 def assign_folds(images: pa.Table, *, num_folds: int, seed: int) -> pa.Table:
-    """Give each class's first ⌈n/2⌉ by hash to fold A, the rest to fold B.
+    """Assign the first ⌈n/2⌉ training images of each class to fold A, others to B.
 
     Args:
-      images: chosen ones, as `chosen.CHOSEN`.
-      num_folds: 1: all stay in `train`.
-      seed: the user's.
-    Returns: the same, perhaps in another order.
+      images: table of `SELECTED_SCHEMA`.
+      num_folds: 2, or 1 to keep all training images in `train`.
+      seed: the seed of the hash that orders the images of a class.
+
+    Returns:
+      The images, possibly in another order.
     """
     if num_folds == 1:
         return images
     is_train = pc.equal(images["subset_split"], "train")
     train = images.filter(is_train).combine_chunks()
     train = train.take(sort_indices(train, "fold", by=["wnid"], seed=seed))
-    # In the order of the classes, in which the images are now.
+    # The images are sorted by class, so value_counts returns the classes in order.
     sizes = pc.value_counts(train["wnid"].cast(pa.string())).field("counts").to_numpy()
     starts = np.cumsum(sizes) - sizes
     in_class = np.arange(train.num_rows) - np.repeat(starts, sizes)

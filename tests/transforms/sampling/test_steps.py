@@ -20,7 +20,7 @@ from transforms.sampling import plan as sample_plan
 from transforms.sampling.allocation import allocate
 from transforms.sampling.methods import difficulty
 from transforms.sampling.plan import SamplePlan, SamplingRequest, Stratum
-from transforms.sampling.steps import KeepFirsts, SampleImages
+from transforms.sampling.steps import KeepTopK, SampleImages
 
 CLASSES = {"n00000001": 40, "n00000002": 9, "n00000003": 25, "n00000004": 30}
 LABEL_OF = {"n00000001": 0, "n00000002": 0, "n00000003": 1}
@@ -145,7 +145,7 @@ def _rank(places, orders, row_group, limit):
 def test_firsts_merge_to_the_same_however_they_are_dealt_out(parts):
     places = [n % 3 for n in range(300)]
     orders = [seeds.order(0, "sample", str(n)) for n in range(300)]
-    combine = KeepFirsts(lambda place: 10 + place)
+    combine = KeepTopK(lambda place: 10 + place)
     accumulators = []
     for start in range(parts):
         accumulator = combine.create_accumulator()
@@ -159,12 +159,12 @@ def test_firsts_merge_to_the_same_however_they_are_dealt_out(parts):
     found = combine.extract_output(combine.merge_accumulators(reversed(accumulators)))
     for place in range(3):
         own = sorted(o for o, p in zip(orders, places, strict=True) if p == place)
-        assert found.orders[found.places == place].tolist() == own[: 10 + place]
+        assert found.orders[found.strata == place].tolist() == own[: 10 + place]
     assert found.counts == {0: 100, 1: 100, 2: 100}
 
 
 def test_nothing_merges_to_nothing():
-    combine = KeepFirsts(lambda _: 3)
+    combine = KeepTopK(lambda _: 3)
     found = combine.extract_output(combine.create_accumulator())
     assert len(found.orders) == 0
     assert top_k.find_positions(found) == {}
