@@ -78,3 +78,41 @@ FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 def load(name: str) -> ModuleType:
     """Import one format."""
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def has_shard_files(name: str) -> bool:
+    """Tell whether a format writes one file per shard."""
+    return hasattr(load(name), "shard_path")
+
+
+def locate_image(
+    name: str, *, dataset_name: str, shard: Shard, folder: str, file_name: str
+) -> str:
+    """Return the file that holds an image, relative to the dataset's directory.
+
+    Args:
+      name: the format.
+      dataset_name: the name of the dataset.
+      shard: the shard that the image belongs to.
+      folder: the folder name of the image's group.
+      file_name: the original file name of the image.
+    """
+    module = load(name)
+    if has_shard_files(name):
+        return str(module.shard_path(dataset_name, shard))
+    return str(module.image_path(shard.split, folder, file_name))
+
+
+def find_name_problem(dataset_name: str) -> str | None:
+    """Say why some format cannot write a dataset of this name; None if all can."""
+    for name in FORMATS:
+        find_problem = getattr(load(name), "name_problem", None)
+        if find_problem and (problem := find_problem(dataset_name)):
+            return str(problem)
+    return None
+
+
+def list_group_folders() -> tuple[str, ...]:
+    """Return the glob patterns of folders that may be empty in a dataset."""
+    patterns = (getattr(load(name), "GROUP_FOLDERS", "") for name in FORMATS)
+    return tuple(filter(None, patterns))

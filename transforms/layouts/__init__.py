@@ -147,3 +147,14 @@ LAYOUTS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 def load(name: str) -> ModuleType:
     """Import one layout."""
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def list_looked_for() -> tuple[str, ...]:
+    """Return what each layout is recognised by."""
+    return tuple(load(name).LOOKED_FOR for name in LAYOUTS)
+
+
+def is_split_file(file_name: str) -> bool:
+    """Tell whether a file's name says that it holds a split."""
+    patterns = (getattr(load(name), "SPLIT_NAME", None) for name in LAYOUTS)
+    return any(pattern and pattern.fullmatch(file_name) for pattern in patterns)
