@@ -4,7 +4,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines import presets
 from pipelines.building.options import BuildOptions, method_options
 from pipelines.cli import exit_codes, parse
 from pipelines.grouping_flags import load_options
@@ -33,7 +32,7 @@ def _run(
 
     if options.is_demonstration:
         options = demonstration.choose(options)
-    options = presets.expand(options)
+    options = options.expand_preset()
     request = Request(
         options=options,
         grouping_options=own.get("grouping") or load_options(options.grouping),

@@ -1,7 +1,8 @@
-"""A job's frozen dataclass ↔ its command line: one parser for all jobs.
+"""Parse the command line of a job into its frozen options dataclass.
 
-A field made with `flag` is a flag of the same name. What stands neither here nor in a
-method's own `Options` is handed back for Beam. All problems are reported at once.
+A field declared with `transforms.options.flag` is a flag of the same name. Flags that
+belong neither to the job nor to one of its methods are returned for Beam. All problems
+are reported at once.
 """
 
 import argparse
@@ -11,59 +12,36 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from pipelines import stop_by_exception
-from transforms.records import JobError, UsageError
-from transforms.storage.clients import parse_location
+from transforms.records import JobError, UsageError, list_names
+from transforms.storage.clients import parse_location as parse_url
 
 _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 _NUMBERS = {int: "whole number", float: "number"}
+_METAVARS = {int: "N", float: "X"}
+_MAX_SUGGESTIONS = 3
+_CHOICES_SHOWN = 20
 
 
 class JobOptions(Protocol):
-    """A job's frozen options."""
+    """The frozen options of a job."""
 
     __dataclass_fields__: typing.ClassVar[dict[str, Any]]
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the values, each with flag, value and remedy."""
+        """Yield what the declarations cannot check, with flag, value and remedy."""
 
 
 OptionsT = TypeVar("OptionsT", bound=JobOptions)
 
 
-def flag(
-    help_text: str,
-    *,
-    default: Any = dataclasses.MISSING,
-    choices: Sequence[str] = (),
-    metavar: str = "",
-    heading: str = "",
-) -> Any:
-    """Declare a field that is a flag; without a default it is required.
-
-    Args:
-      help_text: what --help says of it.
-      default: its value when it is not given.
-      choices: the values that it may have.
-      metavar: what stands for the value in --help.
-      heading: under which it stands there, behind those that have none.
-    """
-    metadata = {
-        "help": help_text,
-        "choices": tuple(choices),
-        "metavar": metavar,
-        "heading": heading,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
-
-
 class _Parser(argparse.ArgumentParser):
-    """Raises what is wrong instead of ending the process."""
+    """Raises errors instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
@@ -82,45 +60,52 @@ def parse(
     Args:
       options_class: the job's frozen dataclass; its docstring is the description.
       argv: the words after the program's name.
-      prog: how the program is called.
-      methods: flag → its values → each one's own options class, whose fields become
+      prog: the program's name in --help.
+      methods: flag → value → options class of that value, whose fields become
         `--<value>_<field>` flags, e.g. {"grouping": {"manual": manual.Options}}.
-      takes_beam_flags: whether flags that are not ours may be Beam's.
-    Returns: The options, the chosen methods' own options by flag, and Beam's flags.
-    Raises: UsageError: every problem, a line each.
+      takes_beam_flags: whether unknown flags may belong to Beam.
+    Returns: The options, the options of the selected methods by flag, and Beam's flags.
+    Raises: UsageError: all problems, one per line.
     """
     methods = methods or {}
     parser = _make_parser(options_class, prog=prog, methods=methods)
     if takes_beam_flags:
-        parser.epilog = "All other flags are Apache Beam's, e.g. --runner."
+        parser.epilog = "All other flags are passed to Apache Beam, e.g. --runner."
     parsed, rest = parser.parse_known_args(argv)
     given = {name: value for name, value in vars(parsed).items() if value is not None}
     problems = _find_unknown(parser, rest, takes_beam_flags=takes_beam_flags)
     options, found = _convert(options_class, given, prefix="")
-    problems += found
+    problems += _find_new(problems, found)
     chosen = {}
     for name, classes in methods.items():
         value = getattr(options, name, None)
         for method, method_class in classes.items():
             prefix = f"{method}_"
-            made, found = _convert(method_class, given, prefix=prefix)
+            method_options, found = _convert(method_class, given, prefix=prefix)
             problems += found
-            own = [f"{prefix}{f.name}" for f in dataclasses.fields(method_class)]
             if method == value:
-                chosen[name] = made
+                chosen[name] = method_options
             else:
                 problems += [
-                    f"--{flag_name}: goes with --{name}={method} only"
-                    for flag_name in own
-                    if flag_name in given
+                    f"--{prefix}{field.name}: goes with --{name}={method} only"
+                    for field in dataclasses.fields(method_class)
+                    if f"{prefix}{field.name}" in given
                 ]
-    bad = {problem.split(":", 1)[0].split()[0] for problem in problems}
-    problems += [
-        p for p in options.problems() if p.split(":", 1)[0].split()[0] not in bad
-    ]
+    problems += _find_new(problems, options.problems())
     if problems:
         raise UsageError("\n".join(problems))
     return options, chosen, rest
+
+
+def _find_new(known: Iterable[str], found: Iterable[str]) -> list[str]:
+    """Drop problems of flags that are reported already: they follow from those."""
+    named = {_find_flag(problem) for problem in known}
+    return [problem for problem in found if _find_flag(problem) not in named]
+
+
+def _find_flag(problem: str) -> str:
+    """Return the flag at the beginning of a problem, with underscores."""
+    return problem.split(":", 1)[0].split(maxsplit=1)[0].lstrip("-").replace("-", "_")
 
 
 def _make_parser(
@@ -144,122 +129,275 @@ def _make_parser(
 def _add_flags(
     parser: argparse._ActionsContainer, options_class: type, *, prefix: str
 ) -> None:
-    """Add a flag a field; values stay text until all can be judged together."""
+    """Add one flag per field; values stay text, so that all are checked together."""
     kinds = typing.get_type_hints(options_class)
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for field in dataclasses.fields(options_class):
-        kind = kinds[field.name]
         heading = field.metadata.get("heading", "")
         group = groups.get(heading) or parser.add_argument_group(heading)
         groups[heading] = group
-        text = field.metadata["help"].replace("%", "%%")
-        if field.default is dataclasses.MISSING:
-            text += " (required)"
-        elif field.default not in (None, ()) and field.default is not False:
-            shown = field.default
-            text += f" ({','.join(shown) if isinstance(shown, tuple) else shown})"
-        settings: dict[str, Any] = {"dest": prefix + field.name, "help": text}
+        kind, is_list = _describe_kind(kinds[field.name])
+        settings: dict[str, Any] = {
+            "dest": prefix + field.name,
+            "help": describe_flag(field).replace("%", "%%"),
+        }
         if kind is bool:
             settings |= {"nargs": "?", "const": "true", "metavar": "true|false"}
         else:
             choices = "|".join(field.metadata.get("choices", ()))
-            metavar = field.metadata.get("metavar") or choices or _metavar(kind)
-            settings |= {"metavar": metavar}
-        if kind == tuple[str, ...]:
+            metavar = field.metadata.get("metavar") or choices
+            settings["metavar"] = metavar or _METAVARS.get(kind, "TEXT")
+        if is_list:
             settings |= {"action": "extend", "nargs": "+"}
         group.add_argument(f"--{prefix}{field.name}", **settings)
 
 
-def _metavar(kind: Any) -> str:
-    names = {int: "N", float: "X", str: "TEXT", tuple[str, ...]: "TEXT"}
-    return names.get(_plain(kind), "TEXT")
+def describe_flag(field: dataclasses.Field, default: str | None = None) -> str:
+    """Return the help text of a flag with its range and its default.
+
+    Args:
+      field: its declaration.
+      default: shown instead of the declared default; "": none is shown.
+    """
+    if default is None and field.default is dataclasses.MISSING:
+        facts = ["required"]
+    else:
+        shown = show_default(field.default) if default is None else default
+        facts = [f"default: {shown}"] if shown else []
+    if bounds := _describe_range(field.metadata):
+        facts.insert(0, bounds)
+    text = str(field.metadata["help"])
+    return f"{text} ({'; '.join(facts)})" if facts else text
 
 
-def _plain(kind: Any) -> Any:
-    """Strip `| None`."""
+def show_default(default: object) -> str:
+    """Write a default as it would be given; "" for none."""
+    if default is None or default == ():
+        return ""
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _describe_range(metadata: Mapping[str, Any]) -> str:
+    """Return the range of a flag in words; "" if it has none."""
+    minimum, maximum = metadata.get("minimum"), metadata.get("maximum")
+    if minimum is not None and maximum is not None:
+        return f"between {minimum} and {maximum}"
+    bounds = {"at least": minimum, "above": metadata.get("above")}
+    bounds |= {"at most": maximum, "below": metadata.get("below")}
+    return " and ".join(
+        f"{word} {bound}" for word, bound in bounds.items() if bound is not None
+    )
+
+
+def _describe_kind(kind: Any) -> tuple[Any, bool]:
+    """Return the type of a field's values, and whether the field is a list of them."""
     if isinstance(kind, types.UnionType):
-        return next(part for part in typing.get_args(kind) if part is not type(None))
-    return kind
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    if typing.get_origin(kind) is tuple:
+        return typing.get_args(kind)[0], True
+    return kind, False
 
 
 def _convert(
     options_class: type, given: Mapping[str, Any], *, prefix: str
 ) -> tuple[Any, list[str]]:
-    """Make options of texts; a value that is wrong is replaced after it is named."""
+    """Make options of texts; a wrong value is reported and replaced by the default."""
     kinds = typing.get_type_hints(options_class)
     values: dict[str, Any] = {}
     problems = []
     for field in dataclasses.fields(options_class):
         name = prefix + field.name
-        fallback = None if field.default is dataclasses.MISSING else field.default
+        is_required = field.default is dataclasses.MISSING
+        values[field.name] = None if is_required else field.default
         if name in given:
-            try:
-                values[field.name] = _to_kind(
-                    given[name], _plain(kinds[field.name]), field.metadata
-                )
-                continue
-            except ValueError as error:
-                problems.append(f"--{name} {_shown(given[name])}: {error}")
-        elif field.default is dataclasses.MISSING:
+            value, found = _read_value(
+                name, given[name], kinds[field.name], field.metadata
+            )
+            problems += found
+            if not found:
+                values[field.name] = value
+        elif is_required:
             problems.append(f"--{name}: is required ({field.metadata['help']})")
-        values[field.name] = fallback
     return options_class(**values), problems
 
 
-def _shown(value: Any) -> str:
-    return " ".join(value) if isinstance(value, list) else str(value)
+def _read_value(
+    name: str, given: Any, kind: Any, metadata: Mapping[str, Any]
+) -> tuple[Any, list[str]]:
+    """Convert the text of one flag; returns its value and all that is wrong with it."""
+    item_kind, is_list = _describe_kind(kind)
+    words = given if is_list else [given]
+    split = metadata.get("split", "")
+    if split:
+        parts = (part.strip() for word in words for part in word.split(split))
+        words = [part for part in parts if part]
+    values, problems = [], []
+    for word in words:
+        try:
+            values.append(_to_kind(word, item_kind))
+            _check_value(values[-1], metadata)
+        except ValueError as error:
+            problems.append(f"--{name} {word}: {error}")
+    if split and not words:
+        problems.append(f"--{name}: has no value; give at least one")
+    if split and not metadata["allow_repeats"]:
+        repeated = dict.fromkeys(v for v in values if values.count(v) > 1)
+        problems += [f"--{name} {v}: is given twice; give it once" for v in repeated]
+    if is_list:
+        return tuple(values), list(dict.fromkeys(problems))
+    return next(iter(values), None), problems
 
 
-def _to_kind(text: Any, kind: Any, metadata: Mapping[str, Any]) -> Any:
-    choices = metadata.get("choices", ())
-    if kind == tuple[str, ...]:
-        words = [w for item in text for w in item.split(",")] if choices else text
-        for word in words:
-            _check_choice(word, choices)
-        return tuple(words)
+def _to_kind(text: str, kind: Any) -> Any:
+    """Convert a word.
+
+    Raises: ValueError: what it must be.
+    """
     if kind is bool:
         if text.lower() not in _TRUE | _FALSE:
-            raise ValueError("is true or false")
+            raise ValueError("must be true or false")
         return text.lower() in _TRUE
     if kind in _NUMBERS:
         try:
             return kind(text)
         except ValueError:
             raise ValueError(f"is not a {_NUMBERS[kind]}") from None
-    _check_choice(text, choices)
     return text
 
 
-def _check_choice(word: str, choices: Sequence[str]) -> None:
-    if choices and word not in choices:
-        hint = suggest(word, choices)
-        raise ValueError(f"is not one of {', '.join(choices)}{hint}")
+def _check_value(value: Any, metadata: Mapping[str, Any]) -> None:
+    """Compare a value with its flag's choices and range.
+
+    Raises: ValueError: what it must be.
+    """
+    choices = metadata.get("choices", ())
+    if choices and value not in choices:
+        named = list_names(choices, _CHOICES_SHOWN)
+        raise ValueError(f"is not one of {named}{suggest(value, choices)}")
+    minimum, maximum = metadata.get("minimum"), metadata.get("maximum")
+    above, below = metadata.get("above"), metadata.get("below")
+    is_within = (  # never for NaN
+        (minimum is None or value >= minimum)
+        and (maximum is None or value <= maximum)
+        and (above is None or value > above)
+        and (below is None or value < below)
+    )
+    if not is_within:
+        raise ValueError(f"must be {_describe_range(metadata)}")
 
 
 def _find_unknown(
-    parser: _Parser, rest: Sequence[str], *, takes_beam_flags: bool
+    parser: _Parser, rest: list[str], *, takes_beam_flags: bool
 ) -> list[str]:
-    """Name what is left and nobody knows.
+    """Report the words that belong to no flag.
 
-    Beam is asked only when something is left, since its import takes a second.
+    Beam is asked only if there are any, because its import takes a second.
     """
     if not rest:
         return []
     ours = {s.removeprefix("--") for s in parser._option_string_actions}
-    if not takes_beam_flags:
-        names = (w.removeprefix("--").split("=", 1)[0] for w in rest if w[:2] == "--")
-        found = [describe_unknown_flag(name, ours) for name in names]
-        return found or [f"{' '.join(rest)}: belongs to no flag; put a flag before it"]
-    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+    problems, others = _find_dashed(rest, ours)
+    if not others:
+        return problems
+    if takes_beam_flags:
+        from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
-    return engine.find_flag_problems(rest, ours)
+        unknown, known = engine.find_unknown_flags(others)
+        problems += [
+            describe_unknown_flag(name, [*ours, *known]) for name in sorted(unknown)
+        ]
+        return [*problems, *engine.find_flag_problems(others)]
+    names = (w.removeprefix("--").split("=", 1)[0] for w in others if w[:2] == "--")
+    problems += [describe_unknown_flag(name, ours) for name in names]
+    return problems or [f"{' '.join(rest)}: belongs to no flag; put a flag before it"]
+
+
+def _find_dashed(
+    words: Iterable[str], known: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Report flags that are written with dashes; returns the other words too.
+
+    Beam would report them with underscores, which is the right spelling.
+    """
+    problems: list[str] = []
+    others: list[str] = []
+    is_value = False  # of the flag before it
+    for word in words:
+        name, equals, _ = word.removeprefix("--").partition("=")
+        if word[:2] == "--" and "-" in name and name.replace("-", "_") in known:
+            problems.append(describe_unknown_flag(name, known))
+            is_value = not equals
+        elif word.startswith("-") or not is_value:
+            others.append(word)
+            is_value = False
+    return problems, others
+
+
+def suggest(word: str, known: Collection[str], *, prefix: str = "") -> str:
+    """Return "; did you mean …?" with the nearest known words; "" if none is near."""
+    word = word.replace("-", "_")
+    if word in known:
+        close = [word]
+    else:
+        longer = sorted(name for name in known if word and name.startswith(word))
+        close = longer or difflib.get_close_matches(word, known, n=1)
+    shown = " or ".join(prefix + name for name in close[:_MAX_SUGGESTIONS])
+    return f"; did you mean {shown}?" if close else ""
+
+
+def describe_unknown_flag(name: str, known: Collection[str]) -> str:
+    """Report an unknown flag, with the nearest known ones."""
+    return f"--{name}: unknown flag{suggest(name, known, prefix='--')}"
+
+
+def find_folder_problems(output: str | None) -> Iterator[str]:
+    """Yield why an output cannot be a folder, as far as its path shows."""
+    if not output:
+        return
+    if "://" in output:
+        try:
+            parse_url(output)
+        except UsageError as error:
+            yield f"--output {error}"
+        return
+    place = Path(output)
+    if any(parent.is_file() for parent in (place, *place.parents)):
+        yield f"--output {output}: is or lies in a file; name a folder"
+
+
+def check_bucket(output: str | None) -> None:
+    """Check that the bucket of an output is reachable, before any work.
+
+    Local paths are not checked.
+
+    Raises: UsageError: it is not.
+    """
+    if not output or "://" not in output:
+        return
+    # pyarrow, which this imports, takes a second that --help has not.
+    from transforms import storage  # noqa: PLC0415
+
+    try:
+        storage.check_bucket(output)
+    except OSError as error:
+        raise cannot_write(output, error) from error
+
+
+def cannot_write(output: str, error: OSError) -> UsageError:
+    """Make the error that an output is not writable."""
+    return UsageError(
+        f"--output {output}: nothing can be written there ({error.strerror}); name "
+        "another place"
+    )
 
 
 @contextmanager
 def exit_codes(*, when_stopped: str = "stopped") -> Iterator[None]:
-    """End the process as a command does: what is wrong on stderr, no traceback.
+    """End the process with a message on stderr and an exit code, without a traceback.
 
-    2: what the user must mend; 1: what went wrong later; 130: Ctrl-C.
+    Codes: 2 for errors that the user can correct, 1 for later errors, 130 for Ctrl-C.
     """
     stop_by_exception()
     try:
@@ -276,58 +414,3 @@ def _exit(message: str, code: int) -> NoReturn:
     for line in message.splitlines():
         sys.stderr.write(f"error: {line}\n")
     sys.exit(code)
-
-
-_MOST = 3
-
-
-def suggest(word: str, known: Collection[str], *, prefix: str = "") -> str:
-    """Return "; did you mean …?", or nothing when no word is near."""
-    longer = sorted(name for name in known if word and name.startswith(word))
-    close = longer or difflib.get_close_matches(word, known, n=1)
-    shown = " or ".join(prefix + name for name in close[:_MOST])
-    return f"; did you mean {shown}?" if close else ""
-
-
-def describe_unknown_flag(name: str, known: Collection[str]) -> str:
-    """Say that a flag is unknown, and which was perhaps meant."""
-    return f"--{name}: unknown flag{suggest(name, known, prefix='--')}"
-
-
-def find_folder_problems(output: str | None) -> Iterator[str]:
-    """Say why nothing can be written into a folder, as far as its name tells."""
-    if not output:
-        return
-    if "://" in output:
-        try:
-            parse_location(output)
-        except UsageError as error:
-            yield f"--output {error}"
-        return
-    place = Path(output)
-    if any(parent.is_file() for parent in (place, *place.parents)):
-        yield f"--output {output}: lies in or is a file; name a folder"
-
-
-def check_bucket(output: str | None) -> None:
-    """See that the bucket of an output answers, before all work; local ones are fine.
-
-    Raises: UsageError: it does not.
-    """
-    if not output or "://" not in output:
-        return
-    # pyarrow, which this imports, takes a second that --help has not.
-    from transforms import storage  # noqa: PLC0415
-
-    try:
-        storage.check_bucket(output)
-    except OSError as error:
-        raise cannot_write(output, error) from error
-
-
-def cannot_write(output: str, error: OSError) -> UsageError:
-    """Say that, and why, an output takes nothing."""
-    return UsageError(
-        f"--output {output}: nothing can be written there ({error.strerror}); name "
-        "another place"
-    )

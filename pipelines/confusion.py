@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.cli import check_bucket, exit_codes, find_folder_problems, flag, parse
+from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.confusion import counts as confusion_counts
@@ -20,6 +20,7 @@ from transforms.confusion.counts import (
     read_counts,
 )
 from transforms.confusion.matrix import Confusion
+from transforms.options import flag
 from transforms.records import UsageError
 
 if TYPE_CHECKING:
@@ -32,27 +33,27 @@ _MAX_UNDECIDED_SHARE = 0.02  # above it the five classes tell too little
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConfusionOptions(StoreFlags):
-    """Count which classes models take for each other, as --grouping=confusion needs it.
+    """Count which classes models confuse, for --grouping=confusion.
 
-    Groups made of confusion_a.npz can be judged on confusion_b.npz.
+    Groups made with confusion_a.npz can be scored on confusion_b.npz.
     """
 
     predictions: tuple[str, ...] = flag(
-        "what python -m pipelines.predict wrote (.parquet), or a model's top-5 for the "
-        "official validation images (.npz); repeatable, summed",
+        "predictions written by pipelines.predict (.parquet), or top-5 classes of the "
+        "official validation images (.npz); repeatable, counts are added",
         metavar="FILE",
     )
-    output: str = flag("where the tables are written", metavar="DIR")
+    output: str = flag("directory of the matrices and the figure", metavar="DIR")
     soft: bool = flag(
-        "count all that a model thinks likely, not its first choice alone: by its "
-        "probabilities where they are kept, else its five by rank (1, ½, ¼, ⅛, 1/16); "
-        "steadier where images are few",
+        "count all likely classes instead of the most likely one: by their "
+        "probabilities if they were kept, otherwise by rank (1, ½, ¼, ⅛, 1/16); "
+        "less noisy with few images",
         default=False,
     )
-    seed: int = flag("decides the halves, as --folds 2 of build does", default=0)
+    seed: int = flag("seed of the halves, as in build --folds=2", default=0)
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the values."""
+        """Yield what is wrong with the combination of flags."""
         yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
 

@@ -4,11 +4,12 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 
-from pipelines.cli import check_bucket, exit_codes, find_folder_problems, flag, parse
+from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.difficulty import sources as difficulty_sources
 from transforms.difficulty import table as difficulty_table
+from transforms.options import flag
 from transforms.pages import difficulty as difficulty_page
 from transforms.pages.histogram import Series, draw_histogram
 
@@ -18,34 +19,36 @@ TABLE = "difficulty.parquet"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DifficultyOptions(StoreFlags):
-    """Give every image a difficulty, as --sampling=difficulty needs it."""
+    """Compute the difficulty of every image, for --sampling=difficulty."""
 
     predictions: tuple[str, ...] = flag(
-        "what python -m pipelines.predict wrote; each half of the images scored by the "
-        "model of the other half (build --folds 2); repeatable",
+        "predictions written by pipelines.predict, each half of the images scored by "
+        "the model trained on the other half (build --folds=2); repeatable",
         default=(),
         metavar="FILE",
     )
     scores: str | None = flag(
-        "instead: scores from elsewhere, .csv or .parquet, a row an image",
+        "scores of another program instead, .csv or .parquet, one row per image",
         default=None,
         metavar="FILE",
     )
     score_kind: str = flag(
-        "what --scores holds: the probability of the right answer; or any numbers that "
-        "are larger for easier, or for harder images (EL2N, forgetting counts)",
+        "meaning of --scores: probability of the correct class, or any number that is "
+        "larger for easier or for harder images (EL2N, forgetting counts)",
         default="probability",
         choices=difficulty_sources.SCORE_KINDS,
     )
-    key_column: str = flag("the images' names, or paths, in --scores", default="key")
-    score_column: str = flag("the numbers in --scores", default="score")
-    output: str = flag("where the table and its page are written", metavar="DIR")
+    key_column: str = flag(
+        "column of --scores with the names or paths of the images", default="key"
+    )
+    score_column: str = flag("column of --scores with the numbers", default="score")
+    output: str = flag("directory of the table and its page", metavar="DIR")
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the values."""
+        """Yield what is wrong with the combination of flags."""
         yield from self.find_store_problems()
         if bool(self.predictions) == bool(self.scores):
-            yield "--predictions: give either these, or --scores"
+            yield "--predictions: give either them or --scores"
         yield from find_folder_problems(self.output)
 
 

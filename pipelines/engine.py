@@ -5,7 +5,7 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.runner import PipelineState
 from apache_beam.runners.worker import sdk_worker
 
-from pipelines import cli
 from transforms import storage
 from transforms.records import JobError, UsageError
 
@@ -36,20 +35,18 @@ _RAISED = re.compile(
 _EMBEDDED = "FnApiRunner"
 
 
-def find_flag_problems(flags: Sequence[str], ours: Collection[str] = ()) -> list[str]:
-    """Name the flags that Beam does not know, or that lose images.
-
-    Args:
-      flags: what is left of the command line.
-      ours: the job's own flags, to find the nearest name among.
-    """
+def find_unknown_flags(flags: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Return the names of flags that Beam does not know, and of those that it knows."""
     options = PipelineOptions(list(flags))
     known = set(options.get_all_options())
     unknown = set(options.get_all_options(retain_unknown_options=True)) - known
-    problems = [
-        cli.describe_unknown_flag(name, [*ours, *known]) for name in sorted(unknown)
-    ]
-    problems += [f"{word}: not a flag" for word in _stray_words(flags)]
+    return unknown, known
+
+
+def find_flag_problems(flags: Sequence[str]) -> list[str]:
+    """Find invalid values among Beam's flags, and values that lose images."""
+    options = PipelineOptions(list(flags))
+    problems = [f"{word}: not a flag" for word in _stray_words(flags)]
     if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
         problems.append(
             "--direct_running_mode multi_threading: loses images; use --threads, "

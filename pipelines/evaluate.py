@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines import grouping_flags
-from pipelines.cli import check_bucket, exit_codes, find_folder_problems, flag, parse
+from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms.arrays import IntegerArray
 from transforms.dataset import paths
 from transforms.evaluation.by_predictions import make_group_of
-from transforms.grouping.methods import manual
-from transforms.grouping.table import LEFT_OUT, GroupingRequest, make_table
+from transforms.grouping import reading
+from transforms.grouping.table import LEFT_OUT, make_table
+from transforms.options import flag
 from transforms.records import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _USUAL = "groups"  # the name that says nothing
 
 
 def read_group_tables(files: Sequence[str]) -> dict[str, IntegerArray]:
-    """Read tables of groups as --grouping=manual does; other classes are left out.
+    """Read tables of groups; classes that a table does not mention are left out.
 
     Raises: UsageError: every table's problems.
     """
@@ -34,17 +35,8 @@ def read_group_tables(files: Sequence[str]) -> dict[str, IntegerArray]:
     tables: dict[str, IntegerArray] = {}
     problems: list[str] = []
     for path, name in zip(files, name_tables(files), strict=True):
-        request = GroupingRequest(
-            classes=official,
-            num_groups=None,
-            seed=0,
-            images_per_group=None,
-            min_validation_images=0,
-            allow_small_validation=True,
-            groups_file=path,
-        )
         try:
-            result = manual.group_classes(request, manual.Options(missing="drop"))
+            result = reading.read_groups(path, official)
         except UsageError as error:
             problems.append(str(error))
             continue
@@ -88,56 +80,62 @@ _KINDS = ("full", "predictions", "accuracies")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(StoreFlags):
-    """Tell how well a subset ranks models as the full set does.
+    """Measure how well a subset ranks models compared to the full set.
 
-    By curves of models trained on both (--full, --subset), by predictions of models
-    that are trained already (--predictions, --groups), or by any two columns of scores
-    (--accuracies).
+    Three kinds of input: curves of models trained on both sets (--full, --subset),
+    predictions of models that are already trained (--predictions, --groups), or two
+    columns of accuracies (--accuracies).
     """
 
     full: tuple[str, ...] = flag(
-        "curves on the full set: files, or folders above curves.csv such as the "
-        "--output of python -m pipelines.train",
+        "curves of models trained on the full set: curves.csv files, or directories "
+        "that contain them, e.g. the --output of pipelines.train; repeatable",
         default=(),
         metavar="CURVES",
     )
     subset: tuple[str, ...] = flag(
-        "curves on one or more subsets, told apart by their subset ids",
+        "curves of models trained on one or more subsets, which are told apart by "
+        "their subset ids; repeatable",
         default=(),
         metavar="CURVES",
     )
     predictions: tuple[str, ...] = flag(
-        "predictions of trained models for the validation images, .parquet or .npz",
+        "predictions of trained models for the validation images, .parquet or .npz; "
+        "repeatable",
         default=(),
         metavar="FILE",
     )
     groups: tuple[str, ...] = flag(
-        "tables of groups to score, as --grouping=manual reads them",
+        "tables of groups to evaluate with --predictions, CSV or YAML; repeatable",
         default=(),
         metavar="FILE",
     )
     accuracies: tuple[str, ...] = flag(
-        "two CSV files of models and scores that are better when higher, or one with "
-        "two columns of them",
+        "two CSV files of models and scores (higher is better), or one file with two "
+        "columns of scores",
         default=(),
         metavar="FILE",
     )
     key_columns: tuple[str, ...] = flag(
-        "the columns that together tell rows of --accuracies apart (of model, img_size "
-        "and crop_pct, those that all files have)",
+        "columns that identify a row of --accuracies, separated by commas (default: "
+        "those of model, img_size and crop_pct that all files have)",
         default=(),
         metavar="NAME,NAME",
+        split=",",
     )
     columns: tuple[str, ...] = flag(
-        "the column of scores, or one of each file (top1, accuracy, or the only one)",
+        "column of scores in --accuracies, or two, one per file or set, separated by "
+        "a comma (default: top1, accuracy, or the only column)",
         default=(),
         metavar="NAME,NAME",
+        split=",",
+        allow_repeats=True,
     )
-    output: str = flag("folder of report.json and report.html", metavar="DIR")
-    seed: int = flag("decides what intervals are drawn from", default=0)
+    output: str = flag("directory of report.json and report.html", metavar="DIR")
+    seed: int = flag("seed of the bootstrap confidence intervals", default=0)
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the values."""
+        """Yield what is wrong with the combination of flags."""
         given = [name for name in _KINDS if getattr(self, name)]
         if not given and not self.subset and not self.groups:
             yield (
@@ -146,7 +144,7 @@ class EvaluateOptions(StoreFlags):
             )
         if len(given) > 1:
             flags = ", ".join(f"--{name}" for name in given)
-            yield f"--{given[1]}: one question at a time; give one of {flags}"
+            yield f"--{given[1]}: only one kind of input at a time; give one of {flags}"
         for one, other, what in (
             ("full", "subset", "curves on a subset"),
             ("subset", "full", "curves on the full set"),
@@ -168,17 +166,8 @@ class EvaluateOptions(StoreFlags):
                 f"--accuracies {' '.join(self.accuracies)}: are {len(self.accuracies)} "
                 "files; give two, or one with two columns"
             )
-        if len(split(self.columns)) > 2:
+        if len(self.columns) > 2:
             yield f"--columns {','.join(self.columns)}: give one or two"
-        for name in ("key_columns", "columns"):
-            words = split(getattr(self, name))
-            if name == "key_columns" and len(set(words)) < len(words):
-                yield f"--{name} {','.join(words)}: one is given twice"
-
-
-def split(words: Sequence[str]) -> list[str]:
-    """Split words at commas."""
-    return [part for word in words for part in word.split(",") if part]
 
 
 def evaluate(options: EvaluateOptions) -> str:
@@ -216,8 +205,8 @@ def _evaluate(options: EvaluateOptions) -> "Evaluation":
 
         return by_accuracies.evaluate_accuracies(
             options.accuracies,
-            key_columns=split(options.key_columns),
-            columns=split(options.columns),
+            key_columns=options.key_columns,
+            columns=options.columns,
             seed=options.seed,
         )
     pass  # IMPORT GONE

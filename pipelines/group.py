@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import group_comparison, group_report, grouping_flags, presets
-from pipelines.cli import check_bucket, exit_codes, flag, parse
+from pipelines import group_comparison, group_report, grouping_flags
+from pipelines.cli import check_bucket, exit_codes, parse
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import grouping, storage
@@ -18,6 +18,7 @@ from transforms.grouping.table import Grouping, GroupTable
 from transforms.index import inventory
 from transforms.labels import class_lists, wordnet
 from transforms.labels.wordnet import GroupNamer
+from transforms.options import flag
 from transforms.pages.groups import GroupCounts, GroupsPage, make_page
 from transforms.records import ImageClass, to_json
 
@@ -26,35 +27,40 @@ _PROG = "python -m pipelines.group"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GroupOptions(GroupingFlags, StoreFlags):
-    """Group the classes of an index, or the 1000, without reading an image."""
+    """Group the classes of an index, or the 1000 classes, without reading an image."""
 
     index: str | None = flag(
-        "an index, whose classes and numbers of images count; the 1000 without",
+        "index whose classes and image counts are used (default: the 1000 classes)",
         default=None,
         metavar="FILE",
     )
-    output: str | None = flag("folder of groups.csv and its page", default=None)
+    output: str | None = flag(
+        "directory of groups.csv, groups.json and groups.html",
+        default=None,
+        metavar="DIR",
+    )
     compare: bool = flag(
-        "print all methods side by side, by --predictions of trained models; "
-        "--grouping=confusion with it lets --confusion_heldout count what is captured",
+        "print all methods side by side, scored by --predictions of trained models and "
+        "by --confusion (with --grouping=confusion: by --confusion_heldout)",
         default=False,
     )
     predictions: tuple[str, ...] = flag(
-        "predictions of a trained model for the validation images; repeatable",
+        "predictions of a trained model for the validation images, for --compare; "
+        "repeatable",
         default=(),
         metavar="FILE",
     )
     export_starter: str | None = flag(
-        "write a table of the classes to edit for --grouping=manual",
+        "table of all classes to write, to be edited for --grouping=manual",
         default=None,
         metavar="FILE",
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the values."""
+        """Yield what is wrong with the combination of flags."""
         yield from self.find_store_problems()
         if not (self.output or self.export_starter or self.compare):
-            yield "--output: is required (a folder), or --export_starter, or --compare"
+            yield "--output: is required, or --export_starter, or --compare"
         for name in ("output", "export_starter"):
             path, is_folder = getattr(self, name), name == "output"
             if path and Path(path).exists() and Path(path).is_dir() != is_folder:
@@ -64,15 +70,15 @@ class GroupOptions(GroupingFlags, StoreFlags):
             yield "--predictions: goes with --compare only"
         if self.compare and self.preset in class_lists.NAMES:
             yield (
-                f"--preset {self.preset}: is one list of classes, which has no N to "
+                f"--preset {self.preset}: is a list of classes, which has no N to "
                 "compare at; give --num_groups"
             )
         if self.compare and (self.output or self.export_starter):
             yield "--compare: prints a table only; leave out --output, --export_starter"
         if self.compare and not self.predictions:
             yield "--compare: needs --predictions FILE, one or more"
-        if self.compare and not presets.expand(self).num_groups:
-            yield "--num_groups: is required (how many groups)"
+        if self.compare and not self.expand_preset().num_groups:
+            yield "--num_groups: is required (number of groups)"
         if not self.compare and (self.output or self.grouping or self.preset):
             yield from self.find_grouping_problems()
 
@@ -176,7 +182,7 @@ def main(argv: Sequence[str]) -> None:
         settle(options)
         check_bucket(options.output)
         check_bucket(options.export_starter)
-        told = _run(presets.expand(options), own)
+        told = _run(options.expand_preset(), own)
     sys.stdout.write(f"{told}\n")
 
 

@@ -77,13 +77,11 @@ def _group_all(
     held: Sequence[ImageClass], flags: GroupingFlags, options_of: Mapping[str, Any]
 ) -> Iterator[tuple[str, GroupTable]]:
     for method in grouping.METHODS:
-        if method == "all_classes":
-            continue  # not a way to make N groups
-        if method == "manual" and not flags.groups:
-            sys.stderr.write("manual: left out, it needs --groups FILE\n")
-            continue
-        if method == "confusion" and not flags.confusion:
-            sys.stderr.write("confusion: left out, it needs --confusion FILE\n")
+        if grouping.find_num_groups_source(method) == "classes":
+            continue  # it cannot make N groups
+        tables = grouping.list_tables(method)
+        if missing := [table for table in tables if not getattr(flags, table)]:
+            sys.stderr.write(f"{method}: left out, it needs --{missing[0]} FILE\n")
             continue
         own = dataclasses.replace(  # it ranks by N alone: no image is wanted
             flags,

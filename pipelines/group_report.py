@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from transforms import grouping
 from transforms.confusion import matrix as confusion_matrix
 from transforms.confusion.matrix import Captured
 from transforms.grouping.table import LEFT_OUT, Grouping, GroupTable
@@ -25,8 +26,8 @@ def measure_captured(table: GroupTable, confusion: str | None) -> Captured | Non
 
 
 def find_paths(table: GroupTable, method: str | None) -> dict[int, tuple[str, ...]]:
-    """Find where groups stand in WordNet, for the methods that go by it."""
-    if method != "wordnet":
+    """Return each group's path in WordNet, for methods that group by it."""
+    if method is None or not grouping.has_wordnet_paths(method):
         return {}
     tree, word_of = wordnet.grow_tree(row.wnid for row in table.rows)
     namer = GroupNamer(tree, word_of)

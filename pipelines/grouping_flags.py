@@ -1,20 +1,20 @@
-"""The classes of an input → their groups: what `group` and `build` have in common."""
+"""Flags of the jobs that group classes, and the call of the selected method."""
 
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 from pipelines import presets
-from pipelines.cli import flag
 from transforms import grouping
 from transforms.grouping import table as groups
 from transforms.grouping.table import Grouping, GroupingRequest, GroupTable
 from transforms.index.inventory import ClassSplit, Inventory
 from transforms.labels import classes
-from transforms.records import ImageClass, UsageError
+from transforms.options import flag
+from transforms.records import ImageClass, UsageError, list_names
 
-_MISSING_NAMED = 10
+_MIN_VALIDATION_IMAGES = 10_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,67 +22,90 @@ class GroupingFlags:
     """The flags of every job that groups classes."""
 
     preset: str | None = flag(
-        "groups and images together: nN_mM, or the classes of a published subset (two "
-        "lists are called ImageNet-100: each has its own name)",
+        "named recipe: nN_mM sets N groups and M images per group; the other names are "
+        "published lists of classes (two of them are called ImageNet-100 in papers)",
         default=None,
         choices=presets.PRESETS,
     )
     grouping: str | None = flag(
-        "how classes are grouped", default=None, choices=grouping.METHODS
+        "method that puts classes into groups", default=None, choices=grouping.METHODS
     )
-    num_groups: int | None = flag("number of groups, N, from 2", default=None)
+    num_groups: int | None = flag("number of groups, N", default=None, minimum=2)
     groups: str | None = flag(
-        "a table of groups, CSV or YAML: your own, or any earlier groups.csv",
+        "table of groups for --grouping=manual, CSV or YAML: written by hand, or the "
+        "groups.csv of an earlier run",
         default=None,
         metavar="FILE",
     )
     confusion: str | None = flag(
-        "a confusion matrix, as python -m pipelines.confusion writes it",
+        "confusion matrix written by pipelines.confusion, .npz or .csv; read by "
+        "--grouping=confusion and curated, and to measure the groups of any method",
         default=None,
         metavar="FILE",
     )
     images_per_group: int | None = flag(
-        "training images a group, M; all with --folds or all_classes when not given",
+        "training images per group, M; by default all, with --folds=2 or all_classes",
         default=None,
+        minimum=1,
     )
     min_validation_images: int | None = flag(
-        "validation images to reach, with training images set aside where the official "
-        "ones are fewer (10000; 0 with a published list of classes)",
+        "validation images of the whole subset; training images are added if there are "
+        "fewer official ones; by default 10000, or 0 with a published list of classes",
         default=None,
+        minimum=0,
     )
     allow_small_validation: bool = flag(
-        "rather have fewer validation images than fewer training images", default=False
+        "if images are short, shrink the validation split instead of the training "
+        "split",
+        default=False,
     )
-    seed: int = flag("decides every choice and order", default=0)
+    seed: int = flag("seed of every random choice and order", default=0)
+
+    def expand_preset(self) -> Self:
+        """Fill in what the preset fixes, and the defaults that depend on it.
+
+        A published list of classes keeps its official validation images alone; other
+        subsets get enough of them to tell models apart.
+        """
+        values: dict[str, Any] = {}
+        if self.preset:
+            values |= presets.list_flags(self.preset)
+            values.setdefault("grouping", self.grouping or presets.DEFAULT_GROUPING)
+        if self.min_validation_images is None:
+            is_list = presets.list_classes(self.preset) is not None
+            values["min_validation_images"] = 0 if is_list else _MIN_VALIDATION_IMAGES
+        return dataclasses.replace(self, **values)
 
     def find_grouping_problems(self) -> Iterator[str]:
-        """Yield what is wrong with these flags, whatever the job."""
-        yield from presets.find_contradictions(self)
-        for name, least in (
-            ("num_groups", 2),
-            ("images_per_group", 1),
-            ("min_validation_images", 0),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                yield f"--{name} {value}: must be at least {least}"
-        method = presets.expand(self).grouping
+        """Yield what is wrong with the combination of these flags, in any job."""
+        fixed = presets.list_flags(self.preset) if self.preset else {}
+        for name, value in fixed.items():
+            given = getattr(self, name)
+            if given not in {None, value}:
+                yield (
+                    f"--{name} {given}: --preset {self.preset} means {value}; leave "
+                    "out one of them"
+                )
+        expanded = self.expand_preset()
+        method = expanded.grouping
         if method is None:
             yield f"--grouping: is required (one of {', '.join(grouping.METHODS)})"
-        if method == "manual" and not self.groups:
-            yield "--groups: is required (the table that --grouping=manual reads)"
-        if self.groups and method not in {None, "manual"}:
-            yield f"--groups {self.groups}: goes with --grouping=manual only"
-        if method == "confusion" and not self.confusion:
-            yield "--confusion: is required (the matrix of --grouping=confusion)"
-        if method not in {None, "manual", "all_classes"} and (
-            presets.expand(self).num_groups is None
-        ):
-            yield "--num_groups: is required (how many groups)"
+            return
+        for table in grouping.list_tables(method):
+            if not getattr(self, table):
+                yield f"--{table}: is required (the table of --grouping={method})"
+        # A confusion matrix also measures the groups of other methods.
+        readers = grouping.list_readers("groups")
+        if self.groups and method not in readers:
+            named = " or ".join(f"--grouping={name}" for name in readers)
+            yield f"--groups {self.groups}: goes with {named} only"
+        is_flag = grouping.find_num_groups_source(method) == "flag"
+        if is_flag and expanded.num_groups is None:
+            yield "--num_groups: is required (number of groups)"
 
 
 def load_options(method: str | None) -> Any:  # noqa: ANN401  # of each method's class
-    """Return a method's own options when the command line names none of them."""
+    """Return the default options of a method."""
     return grouping.load(method or "").Options()
 
 
@@ -114,22 +137,21 @@ def group_classes(
     flags: GroupingFlags,
     method_options: Any = None,  # noqa: ANN401  # each method has its own class
 ) -> tuple[GroupTable, Grouping]:
-    """Group classes by the method that the flags name, and print its notes.
+    """Group classes with the selected method, and print its notes.
 
     Args:
-      held: the input's classes, by wnid.
-      flags: what is asked for.
-      method_options: the method's own; its defaults when None.
-    Raises: UsageError: what the method, or the table that it is given, does not allow.
+      held: the classes of the input, by wnid.
+      flags: the recipe.
+      method_options: options of the method; None: its defaults.
+    Raises: UsageError: the method, or the table that it reads, does not allow it.
     """
-    only = presets.list_classes(flags)
+    only = presets.list_classes(flags.preset)
     wanted = tuple(c for c in held if only is None or c.wnid in only)
     if only is not None and len(wanted) < len(only):
         missing = sorted(set(only) - {c.wnid for c in held})
-        shown = ", ".join(missing[:_MISSING_NAMED])
         raise UsageError(
             f"--preset: {len(missing)} of its {len(only)} classes are not in the input "
-            f"({shown}); give all of ImageNet, or another preset"
+            f"({list_names(missing)}); give all of ImageNet, or another preset"
         )
     method = grouping.load(flags.grouping or "")
     result = method.group_classes(

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import inputs
-from pipelines.cli import exit_codes, flag, parse
+from pipelines.cli import exit_codes, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
 from transforms.layouts import InputPart
+from transforms.options import flag
 from transforms.processes import num_cores
 from transforms.records import UsageError
 
@@ -23,34 +24,38 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexOptions(StoreFlags):
-    """List every image of ImageNet, with where its bytes lie, in one Parquet file."""
+    """List every image of ImageNet, and where its bytes are, in one Parquet file."""
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet: archive, folder or bucket prefix; repeatable"
+        "raw ImageNet: an archive, a directory, or a gs:// or s3:// prefix; repeatable",
+        metavar="PATH",
     )
-    output: str = flag("the index to write, e.g. imagenet.parquet", metavar="FILE")
+    output: str = flag("index to write, ending in .parquet", metavar="FILE")
     validation_labels: str | None = flag(
-        "labels of flat validation images (LOC_val_solution.csv beside them, else the "
-        "official ones where they fit)",
+        "table of the labels of validation images without class folders (default: "
+        "LOC_val_solution.csv near the images, or the official table if the images are "
+        "the official ones)",
         default=None,
         metavar="FILE",
     )
     inspect: bool = flag(
-        "also read every image once: format, size, checksum, and whether it is whole",
+        "read every image once and record its format, size, checksum and damage",
         default=False,
     )
-    threads: int = flag("images inspected at once", default=num_cores())
+    threads: int = flag(
+        "images inspected in parallel; by default one per core",
+        default=num_cores(),
+        minimum=1,
+    )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the values."""
+        """Yield what is wrong with the combination of flags."""
         yield from self.find_store_problems()
         if self.output and not index_table.is_index(self.output):
             yield f"--output {self.output}: must end in .parquet"
         is_local = not storage.is_remote(self.output or "")
         if self.output and is_local and Path(self.output).is_dir():
             yield f"--output {self.output}: is a folder; name a file"
-        if self.threads < 1:
-            yield f"--threads {self.threads}: must be at least 1"
 
 
 def define_pipeline(

@@ -9,7 +9,7 @@ from transforms.images import read as image_reading
 from transforms.index import table as index_table
 from transforms.labels import classes, validation
 from transforms.layouts import FoundParts, InputPart
-from transforms.records import UsageError
+from transforms.records import UsageError, list_names
 
 LABELS_FILE = "LOC_val_solution.csv"
 _LEVELS_UP = 5  # from ILSVRC/Data/CLS-LOC/val to the folder above ILSVRC, and one more
@@ -53,10 +53,9 @@ def check_versions(index: str, versions: Mapping[str, str]) -> None:
     Raises: UsageError: one that is not: what the index says of it is of another.
     """
     if changed := storage.find_changed(versions):
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise UsageError(
-            f"--input {index}: {changed[0]}{more} changed since it was indexed, or is "
-            "gone; make the index again with python -m pipelines.index"
+            f"--input {index}: {list_names(changed, 1)} changed since it was indexed, "
+            "or is gone; make the index again with python -m pipelines.index"
         )
 
 
@@ -71,10 +70,7 @@ def _find_layouts(path: str) -> list[FoundParts]:
     problems = _find_unread(absolute, found)
     if not found:
         problems.append(
-            "no ImageNet found here; looked for ILSVRC2012_img_train.tar and "
-            "ILSVRC2012_img_val.tar, nXXXXXXXX.tar, [train|val/]nXXXXXXXX/*.JPEG, "
-            "ILSVRC/Data/CLS-LOC, these in a zip, train-00000-of-NNNNN.parquet, "
-            "NAME-train.tfrecord-00000-of-NNNNN, and NAME-train-0000.tar"
+            f"no ImageNet found here; looked for {'; '.join(layouts.list_looked_for())}"
         )
     if problems:
         raise UsageError("; ".join(problems))
@@ -121,11 +117,9 @@ def _describe_left_out(path: str, found: Sequence[FoundParts]) -> list[str]:
     ]
     if not names or not read:
         return []
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return [f"{path}: left out: {', '.join(names[:_NAMED])}{more}"]
+    return [f"{path}: left out: {list_names(names)}"]
 
 
-_NAMED = 5
 _ARCHIVE = re.compile(r"\.(tar|tar\.\w+|tgz|zip|parquet|arrow|tfrecord[^.]*)$")
 _EXPECTED = {
     True: "nXXXXXXXX/*.JPEG or nXXXXXXXX.tar (val: images too), and be called train or "
@@ -135,9 +129,8 @@ _EXPECTED = {
 
 
 def _looks_like_a_split(name: str) -> bool:
-    return name.lower() in {"train", "val", "validation"} or bool(
-        re.fullmatch(r"ILSVRC2012_img_(train|val)\.tar", name, re.IGNORECASE)
-    )
+    is_split_folder = name.lower() in {"train", "val", "validation"}
+    return is_split_folder or layouts.is_split_file(name)
 
 
 def _find_labels(
@@ -191,6 +184,6 @@ def _check_labels(path: str, trained: set[str]) -> None:
     known = {info.wnid for info in classes.load_classes()} | trained
     if unknown := sorted(wnids - known):
         raise UsageError(
-            f"{path}: unknown wnid {', '.join(unknown[:5])}: neither one of the 1000 "
+            f"{path}: unknown wnid {list_names(unknown)}: neither one of the 1000 "
             "classes nor among the training images"
         )

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.cli import check_bucket, exit_codes, flag, parse
+from pipelines.cli import check_bucket, exit_codes, parse
 from pipelines.predicting import checks, results
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.grouping.table import GroupTable
 from transforms.models.image_list import ImageSource
 from transforms.models.inference import InferenceSettings, ModelSpec
+from transforms.options import flag
 from transforms.processes import num_cores
 from transforms.records import UsageError
 
@@ -30,59 +31,65 @@ _SPLITS = ("train", "validation", "fold_a", "fold_b")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictOptions(StoreFlags):
-    """Ask trained models of every image of a split, and keep what they say."""
+    """Run trained models on every image of a split, and write their predictions."""
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet (archive or folder; repeatable), an index, or the directory of a "
-        "finished subset"
+        "raw ImageNet (archives or directories; repeatable), an index, or the "
+        "directory of a finished subset",
+        metavar="PATH",
     )
     split: str = flag(
-        "which images (folds: of subsets that have them)", choices=_SPLITS
+        "split to predict; folds exist in subsets built with --folds=2", choices=_SPLITS
     )
     model: tuple[str, ...] = flag(
-        ".keras, .onnx or the folder of a SavedModel, its card beside it (NAME.json or "
-        "model.json); repeatable",
+        "model: .keras, .onnx or the directory of a SavedModel, with its card beside "
+        "it (NAME.json or model.json); repeatable",
         metavar="PATH",
     )
     model_card: str | None = flag(
-        "the card of models that have none beside them", default=None, metavar="FILE"
+        "card of the models that have none beside them", default=None, metavar="FILE"
     )
     groups: str | None = flag(
-        "a table of groups: an image is right in its group, not its class",
+        "table of groups: a prediction is correct if its group is (default: if its "
+        "class is)",
         default=None,
         metavar="FILE",
     )
-    output: str = flag("the table to write, e.g. predictions.parquet", metavar="FILE")
+    output: str = flag("table to write, ending in .parquet", metavar="FILE")
     keep_probabilities: bool = flag(
-        "also keep the probability of every class, 2 kB an image for 1000 classes",
+        "also write the probabilities of all classes, 2 kB per image for 1000 classes",
         default=False,
     )
-    batch_size: int = flag("images that a model is asked of at once", default=64)
-    threads: int = flag("threads that decode and ask", default=num_cores())
+    batch_size: int = flag(
+        "images per inference batch", default=64, minimum=1, maximum=4096
+    )
+    threads: int = flag(
+        "threads that decode images and run inference; by default one per core",
+        default=num_cores(),
+        minimum=1,
+        maximum=1024,
+    )
     validation_labels: str | None = flag(
-        "labels of flat validation images (LOC_val_solution.csv beside them, else the "
-        "official ones where they fit)",
+        "table of the labels of validation images without class folders (default: "
+        "LOC_val_solution.csv near the images, or the official table if the images are "
+        "the official ones)",
         default=None,
         metavar="FILE",
     )
     max_failure_fraction: float = flag(
-        "share of the images that may be unreadable", default=0.0
+        "share of the images that may be unreadable",
+        default=0.0,
+        minimum=0,
+        maximum=1,
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the values."""
+        """Yield what is wrong with the combination of flags."""
         yield from self.find_store_problems()
         if self.output and not self.output.endswith(".parquet"):
             yield f"--output {self.output}: must end in .parquet"
         if self.output and Path(self.output).is_dir():
             yield f"--output {self.output}: is a folder; name a file"
-        for name, most in (("batch_size", 4096), ("threads", 1024)):
-            if not 1 <= getattr(self, name) <= most:
-                yield f"--{name} {getattr(self, name)}: must be 1 to {most}"
-        if not 0 <= self.max_failure_fraction <= 1:
-            yield (
-                f"--max_failure_fraction {self.max_failure_fraction:g}: must be 0 to 1"
-            )
 
 
 def define_pipeline(

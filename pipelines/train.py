@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,10 +10,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipelines import cli
-from pipelines.cli import check_bucket, exit_codes, find_folder_problems, flag, parse
+from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import progress, storage
+from transforms.options import flag
 from transforms.records import UsageError
 from transforms.training import architectures, checkpoint
 from transforms.training import data as training_data
@@ -23,101 +22,82 @@ from transforms.training.data import TrainingSet
 from transforms.training.settings import TrainSettings, is_finished
 
 _PROG = "python -m pipelines.train"
-_SIZES_PX = (8, 1024)
+MIN_SIZE_PX, MAX_SIZE_PX = 8, 1024  # of a model's input
 _PRECISIONS = ("auto", "true", "false")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainOptions(StoreFlags):
-    """Train models on a subset, and follow how right they are after every epoch.
+class TrainingFlags:
+    """Flags of the jobs that train models."""
 
-    What was stopped goes on, behind its last whole epoch, with the same command.
+    models: tuple[str, ...] = flag(
+        f"models to train, separated by commas: {', '.join(architectures.SMALL)}, or a "
+        "classifier of keras.applications by its lower-case name, e.g. resnet50",
+        metavar="NAME,NAME",
+        choices=architectures.NAMES,
+        split=",",
+    )
+    epochs: int = flag(
+        "passes over the training images", default=20, minimum=1, maximum=10_000
+    )
+    learning_rate: tuple[float, ...] = flag(
+        "peak learning rate; of several, separated by commas, every model is trained "
+        "with each, all are in the curves, and the best model is kept",
+        default=(0.003,),
+        metavar="X,X",
+        above=0,
+        maximum=100,
+        split=",",
+    )
+    batch_size: int = flag(
+        "images per training step", default=128, minimum=1, maximum=65_536
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainOptions(TrainingFlags, StoreFlags):
+    """Train models on a subset, and measure their accuracy after every epoch.
+
+    The same command continues an interrupted training after its last epoch.
     """
 
-    dataset: str = flag("the directory of a finished subset", metavar="DIR")
-    models: tuple[str, ...] = flag(
-        f"small ones: {', '.join(architectures.SMALL)}; or any classifier of "
-        "keras.applications by its lower-case name, e.g. resnet50",
-        metavar="NAME,NAME",
+    dataset: str = flag("directory of a finished subset", metavar="DIR")
+    output: str = flag("directory of the models and their curves", metavar="DIR")
+    train_split: str = flag("split to train on", default="train")
+    validation_split: str = flag("split to measure accuracy on", default="validation")
+    label_smoothing: float = flag(
+        "share of each label that is spread over all classes",
+        default=0.1,
+        minimum=0,
+        below=1,
     )
-    output: str = flag("where the models are written", metavar="DIR")
-    train_split: str = flag("the images to train on", default="train")
-    validation_split: str = flag("the images to validate on", default="validation")
-    epochs: int = flag("passes over the images", default=20)
-    learning_rate: tuple[str, ...] = flag(
-        "its peak; of several each is trained with, all are in the curves, and the "
-        "best is kept",
-        default=("0.003",),
-        metavar="X,X",
-    )
-    batch_size: int = flag("images a step", default=128)
-    label_smoothing: float = flag("share of a label given to all classes", default=0.1)
     weight_decay: float = flag(
-        "times the learning rate: what weights lose a step", default=0.05
+        "decoupled weight decay: each step subtracts this share of the weights, times "
+        "the learning rate",
+        default=0.05,
+        minimum=0,
+        maximum=1,
     )
     image_size: int | None = flag(
-        f"side of the model's pictures ({architectures.SMALL_PX} for the small ones, "
-        "else what the model was designed for)",
+        f"side of the model's input in pixels; by default {architectures.SMALL_PX} for "
+        "the small models, otherwise what the model was designed for",
         default=None,
+        minimum=MIN_SIZE_PX,
+        maximum=MAX_SIZE_PX,
     )
-    seed: int = flag("decides the first weights, the order and the crops", default=0)
+    seed: int = flag(
+        "seed of the initial weights, the order of the images and the crops", default=0
+    )
     mixed_precision: str = flag(
-        "compute in bfloat16; auto: where all GPUs do so fast",
+        "compute in bfloat16; auto: if all GPUs have fast bfloat16",
         default="auto",
         choices=_PRECISIONS,
     )
 
-    @property
-    def names(self) -> list[str]:
-        """The models' names."""
-        return _split(self.models)
-
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the values."""
+        """Yield what is wrong with the combination of flags."""
         yield from self.find_store_problems()
-        yield from self._find_model_problems()
-        yield from self._find_rate_problems()
-        for name, most in (("epochs", 10_000), ("batch_size", 65_536)):
-            if not 1 <= getattr(self, name) <= most:
-                yield f"--{name} {getattr(self, name)}: must be 1 to {most}"
-        if not 0 <= self.label_smoothing < 1:
-            yield f"--label_smoothing {self.label_smoothing:g}: must be 0 to below 1"
-        if not 0 <= self.weight_decay <= 1:
-            yield f"--weight_decay {self.weight_decay:g}: must be 0 to 1"
-        least, most = _SIZES_PX
-        if self.image_size is not None and not least <= self.image_size <= most:
-            yield f"--image_size {self.image_size}: must be {least} to {most}"
         yield from find_folder_problems(self.output)
-
-    def _find_model_problems(self) -> Iterator[str]:
-        names = _split(self.models or ())
-        small = ", ".join(architectures.SMALL)
-        there = f"; there are {small}, and the classifiers of keras.applications"
-        for name in dict.fromkeys(names):
-            if name not in architectures.NAMES:
-                hint = cli.suggest(name, architectures.NAMES)
-                yield f"--models {name}: no such model{hint or there}"
-            elif names.count(name) > 1:
-                yield f"--models {name}: is given twice"
-
-    def _find_rate_problems(self) -> Iterator[str]:
-        rates = _split(self.learning_rate)
-        numbers = []
-        for text in rates:
-            try:
-                numbers.append(float(text))
-            except ValueError:
-                yield f"--learning_rate {text}: is not a number"
-                continue
-            if not 0 < numbers[-1] <= 100 or math.isnan(numbers[-1]):
-                yield f"--learning_rate {text}: must be above 0, at most 100"
-        if len(set(numbers)) < len(numbers):
-            yield f"--learning_rate {','.join(rates)}: one is given twice"
-
-
-def _split(words: Sequence[str]) -> list[str]:
-    parts = (part.strip() for word in words for part in word.split(","))
-    return [part for part in parts if part]
 
 
 def make_settings(options: TrainOptions, found: TrainingSet) -> list[TrainSettings]:
@@ -130,14 +110,14 @@ def make_settings(options: TrainOptions, found: TrainingSet) -> list[TrainSettin
             model=name,
             image_size=options.image_size or architectures.default_size(name),
             epochs=options.epochs,
-            learning_rate=tuple(map(float, _split(options.learning_rate))),
+            learning_rate=options.learning_rate,
             batch_size=options.batch_size,
             label_smoothing=options.label_smoothing,
             weight_decay=options.weight_decay,
             seed=options.seed,
             mixed_precision=options.mixed_precision,
         )
-        for name in options.names
+        for name in options.models
     ]
 
 
@@ -255,7 +235,7 @@ def main(argv: Sequence[str]) -> None:
             training_data.stage_dataset(
                 options.dataset, options.validation_split
             ) as dataset,
-            training_data.stage_models(options.output, options.names) as output,
+            training_data.stage_models(options.output, options.models) as output,
         ):
             found = training_data.read_training_set(
                 dataset,

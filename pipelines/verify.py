@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from pipelines.cli import exit_codes, flag, parse
+from pipelines.cli import exit_codes, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
+from transforms.options import flag
 from transforms.processes import num_cores
 from transforms.records import UsageError
 from transforms.verification import checks, images, opening, readers, sidecars
@@ -48,23 +49,27 @@ _WARNINGS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VerifyOptions(StoreFlags):
-    """Prove that a dataset is what it says.
+    """Check that a dataset is complete and unchanged, and that readers open it.
 
-    The directory may stand alone: python -m pipelines.verify subsets/NAME/1.0.0
+    The directory can be given alone: python -m pipelines.verify subsets/NAME/1.0.0
     """
 
-    dataset: str = flag("the dataset's directory: OUTPUT/NAME/VERSION", metavar="DIR")
+    dataset: str = flag("directory of the dataset, OUTPUT/NAME/VERSION", metavar="DIR")
     readers: tuple[str, ...] = flag(
-        "what it is opened with, by commas, where installed",
+        "readers that open the dataset if they are installed, separated by commas",
         default=readers.READERS,
         choices=readers.READERS,
+        split=",",
     )
-    threads: int = flag("threads that hash and decode", default=num_cores())
+    threads: int = flag(
+        "threads that hash files and decode images; by default one per core",
+        default=num_cores(),
+        minimum=1,
+        maximum=1024,
+    )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the values."""
-        if not 1 <= self.threads <= 1024:
-            yield f"--threads {self.threads}: must be between 1 and 1024"
+        """Yield what is wrong with the combination of flags."""
         yield from self.find_store_problems()
         if self.dataset and not storage.is_remote(self.dataset):
             yield from find_problems(self.dataset)

@@ -1,8 +1,8 @@
-"""Beam's options → how a worker's process reaches stores.
+"""Configure the stores of a Beam worker from the options of its pipeline.
 
-Beam imports this module on every worker of an engine before it takes any work, since
-`storing.settle` names it in --beam_plugins. Processes on the launcher's own machine,
-which get no options of Beam's, inherit the settings.
+Beam imports this module on every worker of an engine before it takes any work, because
+`store_flags.settle` names it in --beam_plugins. Processes on the launching machine get
+no Beam options; they inherit the settings.
 """
 
 import dataclasses

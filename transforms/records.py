@@ -6,7 +6,8 @@ dataclasses, which counts at 1.28 million. No record holds the bytes of an image
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 JSON: TypeAlias = (
@@ -18,6 +19,9 @@ def to_json(value: JSON) -> bytes:
     """Write JSON for people and programs: indented, keys sorted, names as they are."""
     text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
     return f"{text}\n".encode()
+
+
+SHOWN = 10  # names or lines in a message; the others are counted
 
 
 class ImageRef(NamedTuple):
@@ -121,3 +125,27 @@ class JobError(Exception):
 
 class DataError(Exception):
     """One image cannot be used; it becomes a Failure."""
+
+
+def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
+    """Join names with commas and count those after the first ("a, b and 7 more")."""
+    rest = map(str, names)
+    text = ", ".join(islice(rest, shown))
+    num_others = sum(1 for _ in rest)
+    return f"{text} and {num_others} more" if num_others else text
+
+
+def cut_lines(
+    lines: Iterable[str], shown: int = SHOWN, *, more: str = "and {} more"
+) -> list[str]:
+    """Return the first lines and, if there are others, a line that counts them.
+
+    Args:
+      lines: any number of lines.
+      shown: how many lines to return.
+      more: the last line, with {} in place of the number of the others.
+    """
+    rest = iter(lines)
+    kept = list(islice(rest, shown))
+    num_others = sum(1 for _ in rest)
+    return [*kept, more.format(num_others)] if num_others else kept

@@ -1,4 +1,4 @@
-"""The build job's options → metadata.json, the parameters of its flex template.
+"""Write metadata.json, the parameters of the flex template, from the job's options.
 
 python deploy/dataflow/make_metadata.py
 """
@@ -13,31 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.building.options import BuildOptions, method_options
+from pipelines.cli import describe_flag
 from pipelines.index import IndexOptions
 
 FILE = Path(__file__).with_name("metadata.json")
 JOBS = ("build", "index")  # of launch.py, which stands alone in the image
 
-# They submit no job, which Google's launcher waits for.
+# With these flags no job is submitted, and Google's launcher waits for one.
 _NOT_THERE = {"plan_only", "dry_run"}
 _PLACE = r"(gs|s3)://[^,]+"
 _NUMBERS = {int: r"[0-9]+", float: r"[0-9]+(\.[0-9]+)?"}  # none is below zero
-# A launcher sees no folder of the user's: what is read or written lies in a bucket.
+# The launcher has no access to the user's files: all paths must be in buckets.
 _PLACES = {"output", "groups", "confusion", "difficulty", "validation_labels"}
 
 
 def make_metadata() -> dict[str, Any]:
-    """Make what a flex template is built with."""
+    """Return the metadata of the flex template."""
     parameters = [
         _describe(
-            "job", "what to run; index takes input, output, inspect and no recipe",
+            "job",
+            "job to run: build, or index, which takes only input, validation_labels, "
+            "output, inspect and threads (default: build)",
             pattern="|".join(JOBS), default=JOBS[0],
         ),
         *_list_parameters(BuildOptions),
         *_list_parameters(IndexOptions, only={"inspect"}),
         *_list_method_parameters(),
         _describe(
-            "sdk_container_image", "this image, by digest: what the workers run",
+            "sdk_container_image", "container image of the workers, by digest",
             pattern=r".+@sha256:[0-9a-f]{64}",
         ),
     ]  # fmt: skip
@@ -63,7 +66,7 @@ def _list_parameters(
             continue
         yield _describe(
             prefix + field.name,
-            field.metadata["help"],
+            describe_flag(field, _show(field) or ""),
             pattern=_make_pattern(field.name, kinds[field.name], field.metadata),
             default=_show(field),
         )
@@ -75,8 +78,8 @@ def _describe(
     described: dict[str, Any] = {
         "name": name,
         "label": name.replace("_", " ").capitalize(),
-        # Told, not set: a job that does not know the flag would refuse it.
-        "helpText": f"{help_text} ({default})" if default else help_text,
+        # In the text only: a job that does not know the flag would refuse it.
+        "helpText": help_text,
         "isOptional": default is not None,
         "paramType": "TEXT",
     }
@@ -87,7 +90,7 @@ def _describe(
 
 
 def _make_pattern(name: str, kind: object, metadata: Mapping[str, Any]) -> str | None:
-    """Make the pattern that a value has: its choices, a number, or a place."""
+    """Return the pattern of a value: its choices, a number, or a bucket path."""
     if isinstance(kind, types.UnionType):
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
     choices = "|".join(map(re.escape, metadata.get("choices", ())))
@@ -102,11 +105,11 @@ def _make_pattern(name: str, kind: object, metadata: Mapping[str, Any]) -> str |
 
 
 def _show(field: dataclasses.Field) -> str | None:
-    """Show a default as a parameter's text; "": none, but it may be left out."""
+    """Return the text of a default; "": none; None: the parameter is required."""
     default = field.default
-    if field.name in {"input", "output"}:  # a demonstration makes no sense there
+    if field.name in {"input", "output"}:  # a demonstration makes no sense here
         return None
-    # As many as the machine has that makes the metadata: not the launcher's.
+    # The number of cores of this machine, not of the launcher.
     if (
         default in (None, ())
         or default is dataclasses.MISSING
@@ -119,7 +122,7 @@ def _show(field: dataclasses.Field) -> str | None:
 
 
 def to_text() -> str:
-    """Make the file's text."""
+    """Return the text of metadata.json."""
     return json.dumps(make_metadata(), indent=2, ensure_ascii=False) + "\n"
 
 

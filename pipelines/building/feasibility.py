@@ -9,12 +9,12 @@ from transforms import sampling, storage
 from transforms.grouping.table import GroupTable
 from transforms.images.settings import ImageSettings
 from transforms.index.inventory import Inventory
+from transforms.records import cut_lines
 from transforms.sampling.allocation import validation_top_up
 
 # Measured on ImageNet's photographs at quality 90, 4:2:0: 0.25 to 0.5 bytes a pixel.
 _BYTES_A_PIXEL, _BYTES_A_RECORD = 0.45, 3072
 _MEAN_ASPECT = 4 / 3
-_GROUPS_NAMED = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,9 @@ def check(
             return 0
         # Training images come first; unset means all.
         wanted = options.images_per_group or math.inf
-        return wanted + sampling.count_left_out(num_train, sampling_options)
+        return wanted + sampling.count_left_out(
+            options.sampling, num_train, sampling_options
+        )
 
     available = measure(
         inventory,
@@ -150,14 +152,13 @@ def find_short_groups(
             f"{len(short)} of {table.num_groups} groups have no training images; leave "
             "their classes out, or lower --min_validation_images"
         )
-    for label in short[:_GROUPS_NAMED]:
-        yield (
-            f"  group {label} ({table.names[label]}): {availability.num_train[label]} "
-            f"training images, {availability.top_ups[label]} of them set aside for "
-            f"validation: at most {availability.num_free(label)}"
-        )
-    if len(short) > _GROUPS_NAMED:
-        yield f"  and {len(short) - _GROUPS_NAMED} more groups"
+    described = (
+        f"  group {label} ({table.names[label]}): {availability.num_train[label]} "
+        f"training images, {availability.top_ups[label]} of them set aside for "
+        f"validation: at most {availability.num_free(label)}"
+        for label in short
+    )
+    yield from cut_lines(described, more="  and {} more groups")
 
 
 def find_short_set(

@@ -1,20 +1,18 @@
-"""The flags of the build job, and what may be wrong with them."""
+"""Flags of the build job, and the checks of their combinations."""
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from pipelines import presets
-from pipelines.cli import flag
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.store_flags import StoreFlags
 from transforms import formats, grouping, sampling, storage
-from transforms.formats import tfrecord
-from transforms.images.settings import RESIZE_MODES, ImageSettings
+from transforms.images.settings import MAX_SIDE, RESIZE_MODES, ImageSettings
 from transforms.index import table as index_table
+from transforms.options import flag
 from transforms.processes import num_cores
 
-# They say where and how to build, not what.
+# They decide where and how to build, not what.
 _HOW_FLAGS = {
     "output",
     "name",
@@ -34,74 +32,114 @@ _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BuildOptions(GroupingFlags, StoreFlags):
-    """Build one subset of ImageNet: N groups of classes × M training images each.
+    """Build a subset of ImageNet: N groups of classes with M training images each.
 
-    Without --input: a demonstration on a miniature ImageNet that is drawn for it.
+    Without any flag that selects images, build a demonstration from a miniature
+    ImageNet that is drawn first.
     """
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet (archive, class folders, Kaggle's tree; repeatable) or an index",
+        "raw ImageNet (archives, class folders, Kaggle's tree, a zip; local, gs:// or "
+        "s3://; repeatable), or an index written by pipelines.index",
         default=(),
         metavar="PATH",
     )
     validation_labels: str | None = flag(
-        "labels of flat validation images (LOC_val_solution.csv beside them, else the "
-        "official ones where they fit)",
+        "table of the labels of validation images without class folders (default: "
+        "LOC_val_solution.csv near the images, or the official table if the images are "
+        "the official ones)",
         default=None,
         metavar="FILE",
     )
     sampling: str = flag(
-        "how images are chosen", default="uniform", choices=sampling.SAMPLERS
+        "method that selects the images of each group",
+        default=sampling.DEFAULT,
+        choices=sampling.SAMPLERS,
     )
     difficulty: str | None = flag(
-        "how difficult images are, as python -m pipelines.difficulty writes it",
+        "difficulty table for --sampling=difficulty, written by pipelines.difficulty",
         default=None,
         metavar="FILE",
     )
     stratify_by_class: bool = flag(
-        "take equally many of each class of a group, as far as they have them",
+        "select equally many images of each class of a group, as far as they have them",
         default=False,
     )
-    folds: int = flag("2: halve each class into fold_a and fold_b", default=1)
-    image_size: int = flag("side in pixels", default=256)
-    resize_mode: str = flag(
-        "what is made of image_size", default="shorter_side", choices=RESIZE_MODES
+    folds: int = flag(
+        "2 splits the training images of each class into fold_a and fold_b; 1 writes "
+        "one train split",
+        default=1,
+        minimum=1,
+        maximum=2,
     )
-    upscale: bool = flag("enlarge images that are smaller", default=False)
-    jpeg_quality: int = flag("1 to 100, chroma 4:2:0", default=90)
+    image_size: int = flag(
+        "side of the written images in pixels; --resize_mode selects which side",
+        default=256,
+        minimum=1,
+        maximum=MAX_SIDE,
+    )
+    resize_mode: str = flag(
+        "how images are resized to --image_size; none keeps their size",
+        default="shorter_side",
+        choices=RESIZE_MODES,
+    )
+    upscale: bool = flag("enlarge images smaller than --image_size", default=False)
+    jpeg_quality: int = flag(
+        "JPEG quality of the written images; chroma is 4:2:0",
+        default=90,
+        minimum=1,
+        maximum=100,
+    )
     output: str = flag(
-        "where datasets are made: a folder, or gs:// or s3://",
+        "directory of all datasets: local, gs:// or s3://",
         default="subsets",
         metavar="DIR",
     )
     name: str | None = flag(
-        "the dataset's name (subset_<grouping>_n<N>_m<M>)", default=None
+        "name of the dataset (default: subset_<grouping>_n<N>_m<M> or subset_<preset>)",
+        default=None,
     )
-    dataset_version: str = flag("x.y.z", default="1.0.0")
+    dataset_version: str = flag("version of the dataset, x.y.z", default="1.0.0")
     formats: tuple[str, ...] = flag(
-        "what to write, by commas",
+        "output formats, separated by commas",
         default=("webdataset", "tfrecord"),
         choices=formats.FORMATS,
+        split=",",
     )
-    images_per_shard: int = flag("at most, within one", default=1000)
+    images_per_shard: int = flag(
+        "largest number of images per shard; shards of a split are equal in size (±1)",
+        default=1000,
+        minimum=1,
+        maximum=1_000_000,
+    )
     max_failure_fraction: float = flag(
-        "share of the chosen images that may be unreadable", default=0.0
+        "share of the selected images that may be unreadable",
+        default=0.0,
+        minimum=0,
+        maximum=1,
     )
-    resume: bool = flag("go on where a run was stopped", default=False)
-    plan_only: bool = flag("decide everything, read no image", default=False)
+    resume: bool = flag(
+        "continue an interrupted build; the output is byte-identical", default=False
+    )
+    plan_only: bool = flag(
+        "write the plan (groups, selected images, counts), and read no image",
+        default=False,
+    )
     dry_run: bool = flag(
-        "decide everything and make the job, write nothing and ask no bucket; the "
-        "input is an index",
+        "plan the job and print it; writes nothing, contacts no bucket, and requires "
+        "an index as --input",
         default=False,
     )
     threads: int = flag(
-        "images made at once; by a worker, on engines that have some",
+        "images processed in parallel by each worker; by default one per core",
         default=num_cores(),
+        minimum=1,
+        maximum=1024,
     )
 
     @property
     def is_demonstration(self) -> bool:
-        """Whether the miniature is to be drawn: nothing says what to build."""
+        """Whether no flag selects images, so that the miniature is drawn."""
         return all(
             getattr(self, field.name) == field.default
             for field in dataclasses.fields(self)
@@ -110,7 +148,7 @@ class BuildOptions(GroupingFlags, StoreFlags):
 
     @property
     def images(self) -> ImageSettings:
-        """What becomes of each picture."""
+        """How each image is resized and encoded."""
         return ImageSettings(
             image_size=self.image_size,
             resize_mode=self.resize_mode,
@@ -119,57 +157,46 @@ class BuildOptions(GroupingFlags, StoreFlags):
         )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the values, each with flag, value and remedy."""
+        """Yield what is wrong with the combination of flags, with the remedy."""
         if not self.is_demonstration:
             yield from self.find_grouping_problems()
-            yield from presets.expand(self)._find_missing()
-        is_needed = self.sampling == "difficulty"
-        if is_needed and not self.difficulty:
-            yield "--difficulty: is required (the table of --sampling=difficulty)"
-        if self.difficulty and not is_needed:
-            yield f"--difficulty {self.difficulty}: goes with --sampling=difficulty"
-        yield from self._find_out_of_bounds()
-        yield from self.images.problems()
-        if self.name is not None and (problem := tfrecord.name_problem(self.name)):
+            yield from self.expand_preset()._find_missing()
+        tables = sampling.list_tables(self.sampling)
+        for table in tables:
+            if not getattr(self, table):
+                sampler = f"--sampling={self.sampling}"
+                yield f"--{table}: is required (the table of {sampler})"
+        if self.difficulty and "difficulty" not in tables:
+            readers = sampling.list_readers("difficulty")
+            named = " or ".join(f"--sampling={name}" for name in readers)
+            yield f"--difficulty {self.difficulty}: goes with {named} only"
+        if self.name is not None and (problem := formats.find_name_problem(self.name)):
             yield f"--name {self.name}: {problem}"
         if not _VERSION.fullmatch(self.dataset_version):
             yield f"--dataset_version {self.dataset_version}: must be x.y.z, e.g. 1.0.0"
         yield from self.find_store_problems()
         if self.is_demonstration and storage.is_remote(self.output):
             yield (
-                f"--output {self.output}: the demonstration is made in a folder; name "
-                "one, or give --input"
+                f"--output {self.output}: the demonstration needs a local directory; "
+                "give one, or give --input"
             )
         if self.dry_run and self.plan_only:
-            yield "--dry_run: writes nothing; leave it or --plan_only out"
+            yield "--dry_run: writes nothing; leave out either it or --plan_only"
         if self.dry_run and index_table.only_index(self.input) is None:
             yield (
-                "--dry_run: goes with an index as --input; make one with python -m "
+                "--dry_run: requires an index as --input; write one with python -m "
                 "pipelines.index"
             )
         if "" in self.input:
-            yield "--input: names nothing; give a path"
-        if not self.formats or len(set(self.formats)) != len(self.formats):
-            yield f"--formats {','.join(self.formats)}: name each format once"
+            yield "--input: is empty; give a path"
 
     def _find_missing(self) -> Iterator[str]:
         if not self.input:
             yield "--input: is required (raw ImageNet, or an index)"
-        takes_all = self.folds != 1 or self.grouping == "all_classes"
+        source = grouping.find_num_groups_source(self.grouping) if self.grouping else ""
+        takes_all = self.folds != 1 or source == "classes"
         if self.images_per_group is None and not takes_all:
-            yield "--images_per_group: is required (training images a group)"
-
-    def _find_out_of_bounds(self) -> Iterator[str]:
-        bounds: Mapping[str, tuple[float, float]] = {
-            "folds": (1, 2),
-            "images_per_shard": (1, 1_000_000),
-            "max_failure_fraction": (0, 1),
-            "threads": (1, 1024),
-        }
-        for name, (least, most) in bounds.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                yield f"--{name} {value}: must be between {least} and {most}"
+            yield "--images_per_group: is required (training images per group)"
 
 
 def method_options() -> dict[str, dict[str, type]]:

@@ -30,9 +30,8 @@ from transforms.grouping.table import Grouping, GroupTable
 from transforms.images.settings import describe_libraries
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
-from transforms.records import JSON, ImageClass, Shard, UsageError
+from transforms.records import JSON, ImageClass, Shard, UsageError, list_names
 from transforms.sampling import plan as sample_plan
-from transforms.sampling.methods import difficulty
 from transforms.sampling.plan import SamplePlan, SamplerOutput, SamplingRequest
 from transforms.sampling.steps import SampleImages
 
@@ -114,7 +113,7 @@ def measure(table: pa.Table, keys: pa.StringArray) -> Histogram:
       table: key and p_correct, each key once.
       keys: the images to count.
     """
-    p_correct = difficulty.look_up(table, keys)
+    p_correct = difficulty_table.look_up(table, keys)
     scored = p_correct[~np.isnan(p_correct)]
     percent = difficulty_table.find_percent(scored)
     return Histogram(
@@ -198,7 +197,11 @@ def measure_difficulty(
 
 
 def check_every_group(
-    chosen: Mapping[str, Mapping[str, int]], table: GroupTable, arranged: SampledIndex
+    chosen: Mapping[str, Mapping[str, int]],
+    table: GroupTable,
+    arranged: SampledIndex,
+    *,
+    sampler: str,
 ) -> None:
     """See that no group is left without images where the set is one scope.
 
@@ -211,8 +214,8 @@ def check_every_group(
     empty = [table.names[n] for n in range(table.num_groups) if n not in filled]
     if empty:
         raise UsageError(
-            f"--difficulty_scope set: leaves {len(empty)} groups without training "
-            f"images ({', '.join(empty[:5])}); give group, or more --images_per_group"
+            f"--{sampler}_scope set: leaves {len(empty)} groups without training "
+            f"images ({list_names(empty)}); give group, or more --images_per_group"
         )
 
 
@@ -346,7 +349,7 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         options, scratch=scratch, beam_flags=request.beam_flags
     )
     table, result = grouping_flags.group_classes(
-        _list_classes(inventory, request.sampling_options),
+        _list_classes(inventory, options.sampling, request.sampling_options),
         options,
         request.grouping_options,
     )
@@ -379,7 +382,7 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         name = _name_dataset(request, table)
         options = dataclasses.replace(options, name=name)
     chosen = dataset_plan.count_by_class(folder)
-    check_every_group(chosen, table, arranged)
+    check_every_group(chosen, table, arranged, sampler=options.sampling)
     shards = dataset_plan.list_shards(folder)
     subset_id = dataset_plan.compute_subset_id(
         dataset_plan.read_lines(folder), options.images.describe()
@@ -416,13 +419,13 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
 
 
 def _list_classes(
-    inventory: Inventory, sampling_options: object
+    inventory: Inventory, sampler: str, sampling_options: object
 ) -> tuple[ImageClass, ...]:
     """List the classes with the training images that the sampler leaves them."""
     return tuple(
         c._replace(
             num_train=c.num_train
-            - sampling.count_left_out(c.num_train, sampling_options)
+            - sampling.count_left_out(sampler, c.num_train, sampling_options)
         )
         for c in grouping_flags.list_classes(inventory)
     )

@@ -17,7 +17,7 @@ from pipelines.building import output, planning
 from pipelines.building.options import BuildOptions
 from pipelines.building.output import Place, read_committed
 from pipelines.building.planning import BuildPlan, Request
-from transforms import progress, storage
+from transforms import formats, progress, storage
 from transforms.dataset import paths, statistics
 from transforms.dataset.commit import CommitSettings, remove_work
 from transforms.dataset.shards import ShardSettings, count_processes
@@ -28,28 +28,6 @@ from transforms.pages.groups import GroupCounts, GroupsPage, make_page
 from transforms.pages.histogram import Series
 from transforms.processes import num_cores
 from transforms.records import JobError, Shard
-
-_LOADERS = {
-    "webdataset": """\
-import glob, webdataset
-shards = sorted(glob.glob("{target}/{split}/*.tar"))
-images = webdataset.WebDataset(shards, shardshuffle=False).decode("pilrgb")
-image, label = next(iter(images.to_tuple("jpg", "cls")))""",
-    "tfrecord": """\
-import tensorflow_datasets as tfds
-builder = tfds.builder_from_directory("{target}")
-images = builder.as_dataset(split="{split}")
-example = next(iter(images))  # example["image"], example["label"]""",
-    "parquet": """\
-from datasets import load_dataset
-images = load_dataset("{target}/parquet", split="{split}")
-image, label = images[0]["image"], images[0]["label"]""",
-    "folders": """\
-from keras.utils import image_dataset_from_directory
-images = image_dataset_from_directory(
-    "{target}/folders/{split}", image_size=(224, 224))
-batch, labels = next(iter(images))""",
-}
 
 # Readers of all kinds want a folder.
 _FETCH = {
@@ -73,13 +51,12 @@ def describe_dataset(target: str) -> str:
     """Say what was built, where it is, and how to load it."""
     statistics = json.loads(storage.read(f"{target}/{paths.STATISTICS}"))
     recipe = json.loads(storage.read(f"{target}/{paths.RECIPE}"))
-    format_name = recipe["formats"][0]
     split = next(iter(statistics["groups"][0]["written"]))
     version = recipe["dataset_version"]
     fetch = _FETCH.get(target.partition("://")[0], "")
     fetch = fetch.format(target=target, version=version)
     place = f"./{version}" if fetch else target
-    loader = _LOADERS[format_name].format(target=place, split=split)
+    snippet = formats.load(recipe["formats"][0]).loading_snippet(place, split)
     return "\n".join([
         f"{recipe['name']} {recipe['dataset_version']}, subset "
         f"{statistics['subset_id'][:12]}",
@@ -89,7 +66,7 @@ def describe_dataset(target: str) -> str:
         "",
         *(["fetch it:", f"    {fetch}", ""] if fetch else []),
         "load it:",
-        *(f"    {line}" for line in loader.splitlines()),
+        *(f"    {line}" for line in snippet.splitlines()),
         "",
         "prove it:",
         f"    python -m pipelines.verify {target}",

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 
 from pipelines import inputs
 from pipelines.index import index_images
-from transforms import grouping
+from transforms.grouping import reading
 from transforms.grouping import table as groups
-from transforms.grouping.table import GroupingRequest, GroupTable
+from transforms.grouping.table import GroupTable
 from transforms.index import table as index_table
 from transforms.index.inventory import read_inventory
 from transforms.labels import classes
@@ -21,9 +21,8 @@ from transforms.models import spec as model_spec
 from transforms.models.image_list import ImageSource
 from transforms.models.inference import ModelSpec
 from transforms.models.loaders.loaded_model import ModelError
-from transforms.records import ImageClass, UsageError
+from transforms.records import ImageClass, UsageError, list_names
 
-_SHOWN = 5
 ListImages = Callable[[str], ImageSource]  # a scratch folder → the images
 
 
@@ -39,19 +38,7 @@ def read_groups(path: str) -> GroupTable:
         ImageClass(w, classes.class_index(w), classes.display_name(w), 0, 0)
         for w in sorted(wnids)
     )
-    manual = grouping.load("manual")
-    result = manual.group_classes(
-        GroupingRequest(
-            classes=held,
-            num_groups=None,
-            seed=0,
-            images_per_group=None,
-            min_validation_images=0,
-            allow_small_validation=True,
-            groups_file=path,
-        ),
-        manual.Options(missing="drop"),
-    )
+    result = reading.read_groups(path, held)
     grouped = [c for c in held if result.assignment[c.wnid] is not None]
     assignment = {c.wnid: result.assignment[c.wnid] for c in grouped}
     return groups.make_table(grouped, assignment, result.names)
@@ -163,8 +150,7 @@ def choose_images(source: ImageSource, models: Sequence[ModelSpec]) -> ImageSour
         unknown = sorted(counts.keys() - asked.right.keys())
         if not unknown:
             continue
-        names = ", ".join(map(classes.display_name, unknown[:_SHOWN]))
-        shown = f"{names}{', …' if len(unknown) > _SHOWN else ''}"
+        shown = list_names(map(classes.display_name, unknown))
         if len(unknown) == len(counts):
             problems.append(
                 f"--model {asked.path}: none of its outputs stands for a class of "

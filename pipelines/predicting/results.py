@@ -12,12 +12,10 @@ from transforms.dataset import manifest
 from transforms.models import inference
 from transforms.models.inference import ModelSpec, Tally
 from transforms.predictions import table as predictions_table
-from transforms.records import Failure, JobError
+from transforms.records import Failure, JobError, cut_lines
 
 if TYPE_CHECKING:
     from transforms.models.steps import ScoredPart
-
-_FAILURES_NAMED = 10
 
 
 def write_outcome(
@@ -65,14 +63,12 @@ def check_failures(
     allowed = Fraction(str(max_fraction)) * num_images  # as it was typed
     if len(failures) <= allowed and len(failures) < num_images:
         return
-    named = [f"{f.key} ({f.place}): {f.reason}" for f in failures[:_FAILURES_NAMED]]
-    more = len(failures) - len(named)
+    named = cut_lines(f"{f.key} ({f.place}): {f.reason}" for f in failures)
     raise JobError(
         "\n".join([
             f"{len(failures)} of {num_images} images cannot be read, more than "
             f"--max_failure_fraction {max_fraction:g} allows",
             *named,
-            *([f"and {more} more"] if more else []),
         ])
     )
 

@@ -8,14 +8,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pipelines import grouping_flags, presets
+from pipelines import grouping_flags
 from pipelines.building import feasibility
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.studying import recipes
-from pipelines.studying.options import StudyOptions, split
-from pipelines.studying.recipes import FULL, Common, Listed, Recipe
+from pipelines.studying.options import TABLES, StudyOptions
+from pipelines.studying.recipes import FULL, MADE_TABLES, Common, Listed, Recipe
 from pipelines.studying.steps import (
     FOLDS,
     Places,
@@ -27,7 +27,7 @@ from pipelines.studying.steps import (
     acquire_folder,
     list_index_step,
 )
-from transforms import storage
+from transforms import grouping, sampling, storage
 from transforms.grouping.table import GroupTable
 from transforms.images.settings import ImageSettings
 from transforms.index import table as index_table
@@ -57,9 +57,10 @@ class SkippedRecipe(NamedTuple):
 
 def estimate_recipes(recipe: Recipe, inventory: Inventory) -> RecipeEstimate:
     """See what a recipe will give, and whether it can."""
-    options = presets.expand(dataclasses.replace(recipe.options, plan_only=True))
+    options = dataclasses.replace(recipe.options, plan_only=True).expand_preset()
     held = grouping_flags.list_classes(inventory)
-    if options.grouping == "confusion" and not storage.exists(options.confusion or ""):
+    made = set(MADE_TABLES).intersection(grouping.list_tables(options.grouping or ""))
+    if not all(storage.exists(getattr(options, table) or "") for table in made):
         return _estimate_without_groups(recipe, inventory)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # the build job tells its notes
@@ -72,12 +73,12 @@ def estimate_recipes(recipe: Recipe, inventory: Inventory) -> RecipeEstimate:
 
 
 def _measure(recipe: Recipe, inventory: Inventory, table: GroupTable) -> RecipeEstimate:
-    options = presets.expand(dataclasses.replace(recipe.options, plan_only=True))
+    options = dataclasses.replace(recipe.options, plan_only=True).expand_preset()
     available, _, problems = feasibility.check(
         options,
         inventory,
         table,
-        scope=getattr(recipe.sampling_options, "scope", "group"),
+        scope=sampling.find_scope(recipe.sampling_options),
     )
     free = sum(map(available.num_free, available.num_train))
     wanted = options.images_per_group
@@ -92,8 +93,8 @@ def _measure(recipe: Recipe, inventory: Inventory, table: GroupTable) -> RecipeE
 
 def _estimate_without_groups(recipe: Recipe, inventory: Inventory) -> RecipeEstimate:
     """Bound what a recipe gives whose groups are known only when models are trained."""
-    num_groups = recipe.options.num_groups or presets.expand(recipe.options).num_groups
-    images = presets.expand(recipe.options).images_per_group
+    num_groups = recipe.options.num_groups or recipe.options.expand_preset().num_groups
+    images = recipe.options.expand_preset().images_per_group
     num_classes, most = len(inventory.wnids()), inventory.total("train")
     num_train = most if images is None else (num_groups or 0) * images
     problems = []
@@ -274,7 +275,7 @@ class Plan:
                 seed=seed,
                 num_train=images,
                 epochs=training.epochs,
-                num_rates=len(split(self.options.learning_rate)),
+                num_rates=len(self.options.learning_rate),
             )
             for name, training, images in sets
             for seed in training.seeds
@@ -406,14 +407,19 @@ def _make_recipes(
     options: StudyOptions,
     places: Places,
 ) -> list[Recipe]:
-    common = Common(
-        flags=_list_common_flags(options),
-        groups=options.groups,
-        confusion=options.confusion or places.confusion,
-        difficulty=options.difficulty or places.difficulty,
-    )
+    tables = _list_tables(options) | {
+        table: getattr(options, table) or getattr(places, table)
+        for table in recipes.MADE_TABLES
+    }
+    common = Common(flags=_list_common_flags(options), tables=tables)
     source = f"--recipes {options.recipes}" if options.recipes else "default recipes"
     return recipes.make_recipes(listed, common, source=source)
+
+
+def _list_tables(options: StudyOptions) -> dict[str, str]:
+    """Return the tables that are given, by flag."""
+    given = ((table, getattr(options, table)) for table in TABLES)
+    return {table: path for table, path in given if path}
 
 
 def _list_common_flags(options: StudyOptions) -> dict[str, str]:
@@ -449,8 +455,8 @@ def _make_plan(
         lines = [f"{where}: {one.name}: {one.reason}" for one in left_out]
         raise UsageError("\n".join(lines))
     training = Training(
-        models=tuple(split(options.models)),
-        seeds=tuple(options.seed_numbers),
+        models=options.models,
+        seeds=options.seeds,
         epochs=options.epochs,
         words=options.train_words,
     )
@@ -472,10 +478,18 @@ def _choose_recipes(
     options: StudyOptions, inventory: Inventory
 ) -> tuple[list[Listed], str]:
     held = grouping_flags.list_classes(inventory)
-    num_manual = None
-    if options.groups:
-        flags = GroupingFlags(grouping="manual", groups=options.groups)
-        num_manual = grouping_flags.group_classes(held, flags)[0].num_groups
     sizes, note = recipes.choose_sizes(len(held), inventory.total("train"))
-    listed = recipes.list_recipes(sizes, num_classes=len(held), num_manual=num_manual)
-    return list(listed), note
+    num_groups: dict[str, int | None] = {}
+    tables = _list_tables(options)
+    for method in grouping.METHODS:
+        needed = grouping.list_tables(method)
+        is_fixed = grouping.find_num_groups_source(method) != "flag"
+        available = {*tables, *(() if is_fixed else recipes.MADE_TABLES)}
+        if not available.issuperset(needed):
+            continue
+        num_groups[method] = None
+        if is_fixed:
+            own: dict[str, Any] = {table: tables[table] for table in needed}
+            flags = GroupingFlags(grouping=method, **own)
+            num_groups[method] = grouping_flags.group_classes(held, flags)[0].num_groups
+    return list(recipes.list_recipes(sizes, num_groups)), note

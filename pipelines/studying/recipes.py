@@ -10,10 +10,11 @@ from pipelines import presets
 from pipelines.building.options import BuildOptions, method_options
 from pipelines.cli import parse
 from pipelines.grouping_flags import load_options
-from transforms import sampling
-from transforms.formats import tfrecord
+from transforms import formats, grouping, sampling
 from transforms.records import UsageError
 
+# Tables that the study makes if recipes need them and none is given.
+MADE_TABLES = ("confusion", "difficulty")
 # Datasets of the study itself.
 FULL, HALVES = "full", "halves"
 _MAX_BYTES, _MAX_RECIPES = 1 << 20, 1000
@@ -67,15 +68,12 @@ class Common:
 
     Attributes:
       flags: for all of them.
-      groups: the table of --grouping=manual; None: none is given.
-      confusion: the matrix of --grouping=confusion, there already or made later.
-      difficulty: the table of --sampling=difficulty, the same.
+      tables: the files that groupings and samplers read, by flag; those of
+        `MADE_TABLES` may be made later.
     """
 
     flags: Mapping[str, str]
-    groups: str | None
-    confusion: str
-    difficulty: str
+    tables: Mapping[str, str]
 
 
 def read_recipes(path: str) -> list[Listed]:
@@ -156,12 +154,19 @@ def make_recipes(
 
 
 def _find_name_problems(name: str, names: Sequence[str]) -> Iterator[str]:
-    if problem := tfrecord.name_problem(name):
+    if problem := formats.find_name_problem(name):
         yield problem
     if name in {FULL, HALVES}:
         yield f"the study has a dataset of its own called {name}; give another name"
     if names.count(name) > 1:
         yield "two recipes have this name; give each its own"
+
+
+def _list_tables(method: str | None, sampler: str | None) -> tuple[str, ...]:
+    """Return the tables that a grouping and a sampler require; none of unknown ones."""
+    of_method = grouping.list_tables(method) if method in grouping.METHODS else ()
+    of_sampler = sampling.list_tables(sampler) if sampler in sampling.SAMPLERS else ()
+    return (*of_method, *of_sampler)
 
 
 def _find_flag_problems(flags: Mapping[str, str]) -> Iterator[str]:
@@ -173,13 +178,9 @@ def _find_flag_problems(flags: Mapping[str, str]) -> Iterator[str]:
 def _make(name: str, flags: Mapping[str, str], common: Common) -> Recipe:
     kept = {flag: value for flag, value in flags.items() if flag not in _OWN_FLAGS}
     filled = dict(common.flags) | kept
-    method = filled.get("grouping")
-    if method == "confusion":
-        filled.setdefault("confusion", common.confusion)
-    if method == "manual" and common.groups:
-        filled.setdefault("groups", common.groups)
-    if filled.get("sampling") == "difficulty":
-        filled.setdefault("difficulty", common.difficulty)
+    for table in _list_tables(filled.get("grouping"), filled.get("sampling")):
+        if table in common.tables:
+            filled.setdefault(table, common.tables[table])
     words = tuple(f"--{flag}={value}" for flag, value in sorted(filled.items()))
     options, own, _ = parse(
         BuildOptions,
@@ -198,8 +199,6 @@ def _make(name: str, flags: Mapping[str, str], common: Common) -> Recipe:
     )
 
 
-_GROUPINGS = ("random_classes", "random_groups", "wordnet", "confusion", "curated")
-_ALL_CLASSES = "all_classes"
 # The official training images, of which the configurations are shares.
 _CLASSES, _IMAGES = 1000, 1_281_167
 _MIN_GROUPS = 2
@@ -242,31 +241,27 @@ def choose_sizes(num_classes: int, num_train: int) -> tuple[list[Size], str]:
 
 
 def list_recipes(
-    sizes: list[Size], *, num_classes: int, num_manual: int | None
+    sizes: Sequence[Size], num_groups: Mapping[str, int | None]
 ) -> Iterator[Listed]:
     """Yield (name, flags): every grouping × every size × every sampler.
 
-    Groups of one class each, and those of a table, have no N to choose; M is such that
-    they have as many images.
+    A grouping with a fixed N gets the M that makes its set as large as the others.
 
     Args:
       sizes: N and M.
-      num_classes: of the input.
-      num_manual: groups of the table that is given; None without one.
+      num_groups: the N of each grouping; None if `--num_groups` decides it.
     """
-    fixed = {_ALL_CLASSES: num_classes} | ({"manual": num_manual} if num_manual else {})
+    samplers = sorted(sampling.SAMPLERS, key=lambda name: name != sampling.DEFAULT)
     listed: dict[str, Mapping[str, str]] = {}
     for size in sizes:
-        wanted = dict.fromkeys(_GROUPINGS, size) | {
-            method: Size(n, max(1, size.num_images // n)) for method, n in fixed.items()
-        }
-        for method, own in wanted.items():
+        for method, n in num_groups.items():
+            own = Size(n, max(1, size.num_images // n)) if n else size
             flags = {"grouping": method, "images_per_group": str(own.images_per_group)}
-            if method not in fixed:
+            if not n:
                 flags["num_groups"] = str(own.num_groups)
             name = f"{method}_n{own.num_groups}_m{own.images_per_group}"
-            for sampler in sorted(sampling.SAMPLERS, reverse=True):
-                if sampler == "uniform":
+            for sampler in samplers:
+                if sampler == sampling.DEFAULT:
                     listed[name] = flags
                 else:
                     listed[f"{name}_{sampler}"] = {**flags, "sampling": sampler}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import presets
 from pipelines.studying.plan import SkippedRecipe
 from pipelines.studying.recipes import Recipe
 from pipelines.studying.steps import Places, Training
@@ -72,7 +71,7 @@ def _read_score(places: Places, recipe: Recipe) -> RecipeScore:
         name=recipe.name,
         flags=recipe.flags,
         num_groups=len(labels),
-        images_per_group=presets.expand(recipe.options).images_per_group,
+        images_per_group=recipe.options.expand_preset().images_per_group,
     )
 
 

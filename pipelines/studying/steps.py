@@ -20,6 +20,7 @@ from pipelines.studying.recipes import FULL, HALVES, Recipe
 from transforms import progress, storage
 from transforms.dataset import paths
 from transforms.records import JSON, JobError, UsageError, to_json
+from transforms.training import data as training_data
 
 _MARKS = ".steps"
 _ERROR = "error: "
@@ -357,7 +358,7 @@ class Steps:
             f"--input={self._index}",
             f"--output={self._places.datasets}",
             f"--name={name}",
-            "--formats=tfrecord",
+            f"--formats={training_data.FORMAT}",
             "--resume",  # where a run was stopped
             *words,
         )

@@ -284,7 +284,7 @@ def test_jobs_that_gather_here_cannot_run_there(capfd):
     ("change", "named"),
     [
         ({"plan_only": True}, "--dry_run: writes nothing"),
-        ({"input": None}, "--dry_run: goes with an index"),
+        ({"input": None}, "--dry_run: requires an index"),
     ],
     ids=["plan", "no index"],
 )

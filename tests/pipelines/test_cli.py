@@ -2,7 +2,10 @@ import dataclasses
 
 import pytest
 
-from pipelines.cli import flag, parse
+from pipelines.building.options import BuildOptions, method_options
+from pipelines.cli import parse
+from transforms.images.settings import RESIZE_MODES, ImageSettings
+from transforms.options import flag
 from transforms.records import UsageError
 
 
@@ -10,7 +13,7 @@ from transforms.records import UsageError
 class BoilOptions:
     """Hard or soft."""
 
-    minutes: int = flag("how long", default=4)
+    minutes: int = flag("how long", default=4, minimum=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,17 +21,24 @@ class EggOptions:
     """Cook an egg."""
 
     method: str = flag("how", choices=("boil", "fry"))
-    number: int | None = flag("how many", default=None)
-    salt: float = flag("grams", default=0.5)
+    number: int | None = flag("how many", default=None, minimum=1)
+    salt: float = flag("grams", default=0.5, minimum=0, below=10)
+    heat: float = flag("watts", default=100.0, above=0, maximum=2000)
+    stove_size: int = flag("plates", default=4, minimum=1, maximum=6)
     peel: bool = flag("take off the shell", default=False)
     spice: tuple[str, ...] = flag("repeatable", default=())
     side: tuple[str, ...] = flag(
-        "by commas", default=("toast",), choices=("toast", "ham")
+        "by commas", default=("toast",), choices=("toast", "ham"), split=","
+    )
+    seconds: tuple[float, ...] = flag(
+        "by commas", default=(60.0,), above=0, split=",", allow_repeats=True
     )
 
     def problems(self):
-        if self.number == 0:
-            yield "--number 0: must be at least 1"
+        if self.number == 13:
+            yield "--number 13: brings bad luck; take another"
+        if self.side == ("ham",) and not self.peel:
+            yield "--peel: is required (for ham)"
 
 
 METHODS = {"method": {"boil": BoilOptions}}
@@ -42,6 +52,7 @@ def test_values_become_the_fields_types():
     options, own, rest = _parse(
         "--method=boil", "--number", "3", "--salt=1", "--peel", "--side=ham,toast",
         "--spice", "a,b", "--spice=c", "--boil_minutes=9", "--runner=DirectRunner",
+        "--seconds=60, 60,", "--seconds", "5",
     )  # fmt: skip
     assert options == EggOptions(
         method="boil",
@@ -50,6 +61,7 @@ def test_values_become_the_fields_types():
         peel=True,
         spice=("a,b", "c"),
         side=("ham", "toast"),
+        seconds=(60.0, 60.0, 5.0),
     )
     assert own == {"method": BoilOptions(minutes=9)}
     assert rest == ["--runner=DirectRunner"]
@@ -71,9 +83,53 @@ def test_defaults_stand_where_nothing_is_given():
         ),
         (["--method=fry", "--number=x"], ["--number x: is not a whole number"]),
         (["--method=fry", "--salt=x"], ["--salt x: is not a number"]),
-        (["--method=fry", "--peel=x"], ["--peel x: is true or false"]),
+        (["--method=fry", "--peel=x"], ["--peel x: must be true or false"]),
         (["--method=fry", "--side=jam"], ["--side jam: is not one of toast, ham"]),
         (["--method=fry", "--number=0"], ["--number 0: must be at least 1"]),
+        (["--method=fry", "--number=13"], ["--number 13: brings bad luck"]),
+        (
+            ["--method=fry", "--salt=10"],
+            ["--salt 10: must be at least 0 and below 10"],
+        ),
+        (
+            ["--method=fry", "--salt=nan"],
+            ["--salt nan: must be at least 0 and below 10"],
+        ),
+        (
+            ["--method=fry", "--heat=0"],
+            ["--heat 0: must be above 0 and at most 2000"],
+        ),
+        (
+            ["--method=fry", "--stove_size=7"],
+            ["--stove_size 7: must be between 1 and 6"],
+        ),
+        (
+            ["--method=fry", "--seconds=1,x,-2"],
+            ["--seconds x: is not a number", "--seconds -2: must be above 0"],
+        ),
+        (
+            ["--method=fry", "--side", "ham,jam", "toast, ham"],
+            [
+                "--side jam: is not one of toast, ham",
+                "--side ham: is given twice; give it once",
+            ],
+        ),
+        (["--method=fry", "--side=,"], ["--side: has no value; give at least one"]),
+        (
+            ["--method=boil", "--boil_minutes=0"],
+            ["--boil_minutes 0: must be at least 1"],
+        ),
+        (
+            ["--method=fry", "--stove-size=3"],
+            ["--stove-size: unknown flag; did you mean --stove_size?"],
+        ),
+        (
+            ["--method=fry", "--stove-size", "3", "--numbr=1"],
+            [
+                "--stove-size: unknown flag; did you mean --stove_size?",
+                "--numbr: unknown flag; did you mean --number?",
+            ],
+        ),
         (
             ["--method=fry", "--boil_minutes=1"],
             ["--boil_minutes: goes with --method=boil only"],
@@ -102,5 +158,72 @@ def test_help_shows_flags_defaults_and_method_options(capsys):
         _parse("--help")
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    for expected in ("Cook an egg.", "--boil_minutes", "(4)", "(required)", "(toast)"):
+    for expected in (
+        "Cook an egg.",
+        "--boil_minutes",
+        "(default: 4)",
+        "(required)",
+        "(default: toast)",
+    ):
         assert expected in text
+
+
+def test_dashes_are_corrected_where_beam_has_no_flags():
+    with pytest.raises(UsageError) as raised:
+        parse(
+            EggOptions, ["--stove-size=3"], prog="cook", takes_beam_flags=False,
+        )  # fmt: skip
+    assert str(raised.value).splitlines() == [
+        "--stove-size: unknown flag; did you mean --stove_size?",
+        "--method: is required (how)",
+    ]
+
+
+def test_what_follows_from_a_reported_problem_is_not_reported_too():
+    with pytest.raises(UsageError) as raised:
+        _parse("--method=fry", "--peel=x", "--side=ham")
+    assert str(raised.value) == "--peel x: must be true or false"
+
+
+BUILD = ("--input=i.parquet", "--grouping=all_classes", "--min_validation_images=0")
+
+
+@pytest.mark.parametrize("mode", RESIZE_MODES)
+def test_every_resize_mode_is_accepted(mode):
+    words = (*BUILD, f"--resize_mode={mode}")
+    options, _, _ = parse(BuildOptions, words, prog="build", takes_beam_flags=False)
+    assert options.images == ImageSettings(resize_mode=mode)
+
+
+def test_every_problem_of_the_image_settings_is_named():
+    wrong = ("--image_size=0", "--resize_mode=crop", "--jpeg_quality=101")
+    with pytest.raises(UsageError) as raised:
+        parse(BuildOptions, (*BUILD, *wrong), prog="build", takes_beam_flags=False)
+    lines = str(raised.value).splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "--image_size",
+        "--resize_mode",
+        "--jpeg_quality",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "problem"),
+    [
+        ("--difficulty_drop_hardest=1", "1: must be at least 0 and below 1"),
+        ("--difficulty_drop_hardest=-0.1", "-0.1: must be at least 0 and below 1"),
+        ("--difficulty_drop_hardest=nan", "nan: must be at least 0 and below 1"),
+        ("--confusion_prior=-1", "-1: must be between 0 and 100"),
+        ("--confusion_prior=nan", "nan: must be between 0 and 100"),
+        ("--wordnet_rule=pure2", "pure2: is not one of pairwise, capped, pure"),
+    ],
+)
+def test_ranges_and_choices_of_methods_are_checked(word, problem):
+    words = ["--input=i", "--num_groups=2", "--images_per_group=1", word]
+    words += ["--confusion=c.npz", "--sampling=difficulty", "--difficulty=d.parquet"]
+    method = word.removeprefix("--").split("_")[0]
+    words.append(f"--grouping={'wordnet' if method == 'difficulty' else method}")
+    with pytest.raises(UsageError) as raised:
+        parse(BuildOptions, words, prog="build", methods=method_options())
+    (line,) = str(raised.value).splitlines()
+    assert line.startswith(f"{word.split('=')[0]} {problem}")

@@ -114,7 +114,7 @@ def test_flags_are_checked(predictions, capsys):
     assert caught.value.code == 2
     err = capsys.readouterr().err
     assert "--sotf: unknown flag; did you mean --soft?" in err
-    assert f"--output {__file__}: lies in or is a file; name a folder" in err
+    assert f"--output {__file__}: is or lies in a file; name a folder" in err
 
 
 CLASSES = WNIDS[:5]
@@ -251,4 +251,4 @@ def test_help_imports_no_beam():
         "finally: assert 'apache_beam' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert b"Apache Beam's, e.g. --runner" in done.stdout
+    assert b"passed to Apache Beam, e.g. --runner" in done.stdout

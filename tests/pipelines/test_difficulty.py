@@ -172,6 +172,6 @@ def test_outside_scores_become_difficulty(tmp_path):
 
 
 def test_one_source_is_needed(tmp_path, capsys):
-    assert "give either these, or --scores" in _fails(
+    assert "give either them or --scores" in _fails(
         capsys, "--output", tmp_path / "out"
     )

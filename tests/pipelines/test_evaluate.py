@@ -165,11 +165,14 @@ def test_accuracy_tables_are_compared(tmp_path):
         (["--groups", "x"], "--predictions: is required with --groups"),
         (
             ["--full", "x", "--subset", "y", "--accuracies", "z"],
-            "one question at a time",
+            "only one kind of input at a time",
         ),
         (["--accuracies", "x", "y", "z"], "are 3 files; give two, or one"),
         (["--accuracies", "x", "--columns", "a,b,c"], "a,b,c: give one or two"),
-        (["--accuracies", "x", "--key_columns", "a,a"], "one is given twice"),
+        (
+            ["--accuracies", "x", "--key_columns", "a,a"],
+            "a: is given twice; give it once",
+        ),
         (["--full", "x", "--subset", "y", "--columns", "a"], "goes with --accuracies"),
         (["stray", "--accuracies", "x"], "stray: belongs to no flag"),
         (["--acuracies", "x"], "did you mean --accuracies?"),
@@ -195,7 +198,7 @@ def test_all_problems_of_curves_are_told_without_a_traceback(tmp_path, capsys):
 def test_the_output_may_not_be_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     flags = ("--accuracies", "x", "--output", tmp_path / "file/report")
-    assert "lies in or is a file; name a folder" in fails(capsys, *flags)
+    assert "is or lies in a file; name a folder" in fails(capsys, *flags)
 
 
 def test_groups_that_cannot_be_read_are_named(predictions, tmp_path, capsys):

@@ -331,9 +331,12 @@ def test_all_that_is_wrong_is_told_at_once(models, tmp_path, capfd):
     [
         ({"split": "test"}, "--split test: is not one of train, validation, fold_a"),
         ({"split": "fold_a"}, "--split fold_a: the input has no such images; it has"),
-        ({"batch_size": 0}, "--batch_size 0: must be 1 to 4096"),
+        ({"batch_size": 0}, "--batch_size 0: must be between 1 and 4096"),
         ({"threads": 0}, "--threads 0: must be"),
-        ({"max_failure_fraction": 2}, "--max_failure_fraction 2: must be 0 to 1"),
+        (
+            {"max_failure_fraction": 2},
+            "--max_failure_fraction 2: must be between 0 and 1",
+        ),
         ({"output": "p.csv"}, "--output p.csv: must end in .parquet"),
         ({"model": None}, "--model: is required"),
         ({"groups": "none.csv"}, "--groups none.csv: No such file"),

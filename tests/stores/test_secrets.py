@@ -128,6 +128,6 @@ def test_service_account_without_answer_is_a_mistake_without_its_key(
 @pytest.mark.usefixtures("set_variable")
 def test_endpoint_with_a_password_is_refused_and_not_repeated(endpoint):
     (problem,) = store_flags.StoreFlags(store_endpoint=endpoint).find_store_problems()
-    assert "must be an address alone" in problem
+    assert "must be a URL without credentials" in problem
     assert find_secrets(problem) == []
     assert storage.is_remote(BUCKET)

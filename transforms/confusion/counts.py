@@ -24,7 +24,7 @@ from transforms.confusion.matrix import MAX_CLASSES, Confusion
 from transforms.labels.classes import is_wnid, load_classes
 from transforms.predictions import reading as prediction_files
 from transforms.predictions.reading import Batch, Float16Array, read_predictions
-from transforms.records import UsageError
+from transforms.records import UsageError, list_names
 
 _ONE = 1 << 24
 UNITS = 31 * _ONE
@@ -235,7 +235,6 @@ def _add_probabilities(
 
 
 _REPEATED = ("wnid", "model", "model_id")  # few texts, often
-_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -436,7 +435,7 @@ def _find_contradiction(
 
 def _find_class_problems(wnids: Sequence[str]) -> Iterator[str]:
     if strange := [wnid for wnid in wnids if not is_wnid(wnid)]:
-        shown = ", ".join(f"{wnid!r:.20}" for wnid in strange[:_SHOWN])
+        shown = list_names(f"{wnid!r:.20}" for wnid in strange)
         yield f"{shown}: no wnid (n and 8 digits); {prediction_files.REMEDY}"
     if not 2 <= len(wnids) <= MAX_CLASSES:
         yield (

@@ -10,6 +10,7 @@ from scipy import ndimage
 from transforms.arrays import FloatArray
 from transforms.confusion.matrix import Confusion, find_rates
 from transforms.labels.classes import display_name
+from transforms.records import list_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,9 +152,7 @@ def _write_shares(axes: "Axes", shares: FloatArray, least: float) -> None:
 
 def _describe(confusion: Confusion) -> str:
     wrong = confusion.num_errors / max(1, int(confusion.num_images.sum()))
-    models = ", ".join(confusion.models[:3]) or "unknown model"
-    if (more := len(confusion.models) - 3) > 0:
-        models += f" and {more} more"
+    models = list_names(confusion.models, 3) or "unknown model"
     is_soft = bool((confusion.matrix != np.rint(confusion.matrix)).any())
     what = "of what is believed is" if is_soft else "of images go to"
     return f"Confusion of {models}: {wrong:.1%} {what} another class"

@@ -12,7 +12,7 @@ from transforms import csv_tables, npz, storage
 from transforms.arrays import FloatArray, IntArray
 from transforms.csv_tables import CsvError
 from transforms.labels.classes import is_wnid
-from transforms.records import JSON, UsageError
+from transforms.records import JSON, UsageError, list_names
 
 MAX_CLASSES = 4_000
 _MAX_BYTES = 8 * MAX_CLASSES**2 + 1_000_000  # of one array, header included
@@ -20,7 +20,6 @@ _MAX_CSV_BYTES = 200_000_000
 _REMEDY = "make it again with python -m pipelines.confusion"
 _NEEDED = ("matrix", "wnids", "num_images")
 _SUM_ERROR = 1e-6  # of what a row of shares may differ from its number of images
-_SHOWN = 5
 
 
 class Arrays(NamedTuple):
@@ -105,7 +104,7 @@ def _find_csv_problems(wnids: list[str], columns: list[str]) -> Iterator[str]:
             "class one of each"
         )
     if odd := sorted(set(wnids) ^ set(columns)):
-        yield f"rows and columns differ: {', '.join(odd[:_SHOWN])} is in one only"
+        yield f"rows and columns differ: {list_names(odd)} is in one only"
 
 
 def _sum_rows(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -130,10 +129,10 @@ def find_problems(arrays: Arrays) -> Iterator[str]:
         yield f"has {size} classes; 2 to {MAX_CLASSES} make a matrix"
         return
     if strange := [repr(w[:20]) for w in wnids if not is_wnid(w)]:
-        yield f"{', '.join(strange[:_SHOWN])}: no wnid (n and 8 digits)"
+        yield f"{list_names(strange)}: no wnid (n and 8 digits)"
     if len(set(wnids)) < size:
         twice = sorted({w for w in wnids if wnids.count(w) > 1})
-        yield f"{', '.join(twice[:_SHOWN])} stands there more than once; keep one"
+        yield f"{list_names(twice)} stands there more than once; keep one"
     if any(a.dtype.kind not in "iuf" for a in (matrix, num_images)):
         yield f"holds texts where numbers belong; {_REMEDY}"
         return
@@ -164,9 +163,6 @@ def find_problems(arrays: Arrays) -> Iterator[str]:
 
 def _show(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape)) or "a single number"
-
-
-_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,11 +200,10 @@ class Confusion:
         """
         place = {wnid: number for number, wnid in enumerate(self.wnids)}
         if missing := [wnid for wnid in wnids if wnid not in place]:
-            shown = ", ".join(missing[:_NAMES_SHOWN])
-            shown += ", …" if len(missing) > _NAMES_SHOWN else ""
             raise UsageError(
                 f"{source}: has no row for {len(missing)} of the {len(wnids)} classes "
-                f"of the input ({shown}); make it from predictions of images of all"
+                f"of the input ({list_names(missing)}); make it from "
+                "predictions of images of all"
             )
         kept = [place[wnid] for wnid in wnids]
         matrix = self.matrix[np.ix_(kept, kept)]

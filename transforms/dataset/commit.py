@@ -20,9 +20,7 @@ from transforms.formats import Dataset, LabelInfo, SplitInfo
 from transforms.grouping import table as groups
 from transforms.grouping.table import GroupTable
 from transforms.prefetch import prefetch
-from transforms.records import Failure, JobError, Shard, WrittenFile, to_json
-
-_FAILURES_NAMED = 10
+from transforms.records import Failure, JobError, Shard, WrittenFile, cut_lines, to_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,14 +58,12 @@ def check_failures(failures: Sequence[Failure], settings: CommitSettings) -> Non
         len(failures) < settings.num_chosen
     ):
         return
-    named = [f"{f.key} ({f.place}): {f.reason}" for f in failures[:_FAILURES_NAMED]]
-    more = len(failures) - len(named)
+    named = cut_lines(f"{f.key} ({f.place}): {f.reason}" for f in failures)
     raise JobError(
         "\n".join([
             f"{len(failures)} of {settings.num_chosen} chosen images failed, more "
             f"than --max_failure_fraction {settings.max_failure_fraction:g} allows",
             *named,
-            *([f"and {more} more"] if more else []),
             "the good shards are kept: mend the images or raise "
             "--max_failure_fraction, then run again with --resume",
         ])
@@ -240,15 +236,16 @@ def _make_sidecars(
 def _remove_others(root: str, keep: set[str]) -> None:
     """Leave only the dataset: parts, plan and what a killed run left behind go.
 
-    A class without validation images keeps its empty folder in `folders`, but a split
-    without any image keeps nothing.
+    A group without validation images keeps its empty folder, but a split without any
+    image keeps nothing.
     """
     for path in list(storage.list_files(root)):
         if path not in keep and path != paths.PLAN_ID:
             Path(root, path).unlink()
     storage.remove_folder(f"{root}/parts")
     storage.remove_folder(f"{root}/plan")
-    for folder in [*Path(root).glob("*/"), *Path(root).glob("folders/*/")]:
+    splits = [str(Path(p).parent) for p in formats.list_group_folders()]
+    for folder in [f for p in ("*", *splits) for f in Path(root).glob(f"{p}/")]:
         if next(storage.list_files(str(folder)), None) is None:
             storage.remove_folder(str(folder))
     Path(root, paths.PLAN_ID).unlink(

@@ -19,12 +19,11 @@ from transforms.difficulty import table as difficulty_table
 from transforms.layouts import IMAGE_SUFFIXES
 from transforms.predictions import table as predictions_table
 from transforms.predictions.table import ScoredModel
-from transforms.records import UsageError
+from transforms.records import UsageError, cut_lines, list_names
 
 SCORE_KINDS = ("probability", "easiness", "hardness")
 _MAX_BYTES = 2 << 30
 _WNID = re.compile(r"n\d{8}(?=_)")
-_SHOWN_IMPORTING = 10
 
 
 def read_scores(
@@ -46,13 +45,9 @@ def read_scores(
     first_line = 2 if path.lower().endswith(".csv") else 0
     problems = _find_problems(keys, scores, kind=kind)
     if problems:
-        named = [
-            f"row {row + first_line}: {what}"
-            for row, what in problems[:_SHOWN_IMPORTING]
-        ]
-        more = len(problems) - len(named)
-        named += [f"and {more} more rows"] if more else []
-        raise UsageError("\n".join(f"--scores {path}: {line}" for line in named))
+        named = (f"row {row + first_line}: {what}" for row, what in problems)
+        lines = cut_lines(named, more="and {} more rows")
+        raise UsageError("\n".join(f"--scores {path}: {line}" for line in lines))
     p_correct = to_p_correct(scores, kind)
     wnids = [_find_wnid(key) for key in keys]
     return pa.table({
@@ -102,8 +97,8 @@ def _read_importing(path: str, columns: Sequence[str]) -> pa.Table:
     if missing := [name for name in columns if name not in table.column_names]:
         raise UsageError(
             f"--scores {path}: has no column {', '.join(missing)}; it has "
-            f"{', '.join(table.column_names[:_SHOWN_IMPORTING])}: name them with "
-            "--key_column and --score_column"
+            f"{list_names(table.column_names)}: name them with --key_column "
+            "and --score_column"
         )
     if not len(table):
         raise UsageError(f"--scores {path}: has no rows")
@@ -171,7 +166,6 @@ def _find_problems(
 _COLUMNS = ("key", "split", "wnid", "model", "model_id", "seen", "p_correct")
 _FOLDS = {"fold_a": "a", "fold_b": "b"}
 _MAX_ROWS = 50_000_000
-_SHOWN_JOINING = 5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -274,8 +268,7 @@ def _find_row_problems(table: pa.Table) -> Iterator[str]:
 
 
 def _show(keys: pa.Array | pa.ChunkedArray) -> str:
-    first = sorted(keys.slice(0, _SHOWN_JOINING).to_pylist())
-    return ", ".join(first) + (", …" if len(keys) > _SHOWN_JOINING else "")
+    return list_names(sorted(keys.to_pylist()))
 
 
 def _find_notes(table: pa.Table) -> Iterator[str]:

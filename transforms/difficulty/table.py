@@ -7,13 +7,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms import storage
-from transforms.records import UsageError
+from transforms.records import UsageError, list_names
 
 NUM_BINS = 101  # percent 0 … 100
 MAX_PROBABILITY = 1 + 1e-6  # sums of float32 may pass 1 by so much
 _REMEDY = "make it again with python -m pipelines.difficulty"
 _FROM_PREDICTIONS = "give them to python -m pipelines.difficulty"
-_SHOWN = 5
 
 SCHEMA = pa.schema([
     ("key", pa.string()),
@@ -39,6 +38,19 @@ def find_percent(p_correct: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
     """
     exact = np.asarray(p_correct, np.float32).astype(np.float64)
     return np.minimum(np.floor(100 * exact + 0.5), NUM_BINS - 1).astype(np.int16)
+
+
+def look_up(table: pa.Table, keys: pa.StringArray) -> npt.NDArray[np.float32]:
+    """Find each image's p_correct, at most 1; NaN for images without a score.
+
+    Args:
+      table: key and p_correct, each key once.
+      keys: shape (images,).
+    """
+    values = np.append(table["p_correct"].to_numpy(), np.nan).astype(np.float32)
+    rows = pc.index_in(keys, value_set=table["key"].combine_chunks())
+    p_correct = values[pc.fill_null(rows, len(table)).to_numpy()]
+    return np.minimum(p_correct, np.float32(1))
 
 
 def write_table(table: pa.Table, output: str) -> None:
@@ -90,6 +102,6 @@ def _find_problem(table: pa.Table) -> str | None:
     counts = pc.value_counts(table["key"])
     twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
     if len(twice):
-        shown = ", ".join(sorted(twice.to_pylist())[:_SHOWN])
+        shown = list_names(sorted(twice.to_pylist()))
         return f"{len(twice)} keys stand more than once ({shown})"
     return None

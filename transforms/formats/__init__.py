@@ -1,4 +1,29 @@
-"""A finished dataset as plain data: what its sidecars and its card are made of."""
+"""Write a dataset: one module per output format.
+
+A module offers:
+
+- `ShardWriter(place)`: writes one shard with `add(record)`, `close()` and `discard()`.
+- `sidecars(dataset) -> dict[str, bytes]`: the files, by path, that its readers need
+  beside the shards.
+- `how_to_load(dataset) -> str`: its section of the dataset card.
+- `loading_snippet(directory, split) -> str`: Python code that loads one image, for the
+  summary that a build prints.
+- `shard_path(name, shard) -> str`: the file of a shard. A format that writes one file
+  per image offers `image_path(split, folder, file_name) -> str` instead.
+- `find_split(path) -> str | None`: the split whose images a file of the dataset holds;
+  None for files of other formats and files without images.
+
+Optional:
+
+- `name_problem(name) -> str | None`: why a dataset cannot have this name. Default: any
+  name is accepted. All formats are asked, so that a dataset can be written in another
+  format later without a new name.
+- `GROUP_FOLDERS`: a glob pattern of one folder per split and group, which exists even
+  without images. Default: "", no such folders.
+
+A module in `transforms/verification/readers` whose `FORMAT` is the format's name lets
+`verify` open the dataset with a library that users have.
+"""
 
 import importlib
 import pkgutil
@@ -78,3 +103,41 @@ FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 def load(name: str) -> ModuleType:
     """Import one format."""
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def has_shard_files(name: str) -> bool:
+    """Tell whether a format writes one file per shard."""
+    return hasattr(load(name), "shard_path")
+
+
+def locate_image(
+    name: str, *, dataset_name: str, shard: Shard, folder: str, file_name: str
+) -> str:
+    """Return the file that holds an image, relative to the dataset's directory.
+
+    Args:
+      name: the format.
+      dataset_name: the name of the dataset.
+      shard: the shard that the image belongs to.
+      folder: the folder name of the image's group.
+      file_name: the original file name of the image.
+    """
+    module = load(name)
+    if has_shard_files(name):
+        return str(module.shard_path(dataset_name, shard))
+    return str(module.image_path(shard.split, folder, file_name))
+
+
+def find_name_problem(dataset_name: str) -> str | None:
+    """Say why some format cannot write a dataset of this name; None if all can."""
+    for name in FORMATS:
+        find_problem = getattr(load(name), "name_problem", None)
+        if find_problem and (problem := find_problem(dataset_name)):
+            return str(problem)
+    return None
+
+
+def list_group_folders() -> tuple[str, ...]:
+    """Return the glob patterns of folders that may be empty in a dataset."""
+    patterns = (getattr(load(name), "GROUP_FOLDERS", "") for name in FORMATS)
+    return tuple(filter(None, patterns))

@@ -13,6 +13,8 @@ from transforms.formats import Dataset, ShardPlace
 from transforms.records import ImageLocation, Record, WrittenFile
 
 CLASS_MAP = "folders/class_map.txt"
+GROUP_FOLDERS = "folders/*/*"
+_SPLIT_OF_FOLDER = {"val": "validation"}
 
 
 def split_folder(split: str) -> str:
@@ -20,26 +22,40 @@ def split_folder(split: str) -> str:
     return f"folders/{'val' if split == 'validation' else split}"
 
 
+def image_path(split: str, folder: str, file_name: str) -> str:
+    """Return the file of an image, relative to the dataset's directory."""
+    return f"{split_folder(split)}/{folder}/{file_name}"
+
+
+def find_split(path: str) -> str | None:
+    """Return the split whose images a file holds; None if it holds none."""
+    top, *folders = path.split("/")
+    if top != "folders" or len(folders) < 2:
+        return None
+    return _SPLIT_OF_FOLDER.get(folders[0], folders[0])
+
+
 class ShardWriter:
     """Write the images of one shard, each to its group's folder."""
 
     def __init__(self, place: ShardPlace) -> None:
         self._root = place.root
-        self._split_folder = split_folder(place.shard.split)
+        self._split = place.shard.split
         self._folders = place.folders
         self._written: list[WrittenFile] = []
         self._closed = False
 
     def add(self, record: Record) -> ImageLocation:
         """Write an image; return where it lies."""
-        path = f"{self._split_folder}/{self._folders[record.label]}/{record.file_name}"
+        folder = self._folders[record.label]
+        path = image_path(self._split, folder, record.file_name)
         self._written.append(storage.write(self._root, path, record.image))
         return ImageLocation(path, 0, len(record.image))
 
     def close(self) -> tuple[WrittenFile, ...]:
         """Make the folders of groups without images, and keep what was written."""
         for folder in self._folders:
-            storage.make_folder(f"{self._root}/{self._split_folder}/{folder}")
+            storage.make_folder(f"{self._root}/{split_folder(self._split)}/{folder}")
         self._closed = True
         return tuple(self._written)
 
@@ -53,6 +69,15 @@ class ShardWriter:
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
     """Make the list of the groups' folders, a line each in the order of the labels."""
     return {CLASS_MAP: "".join(f"{x.folder}\n" for x in dataset.labels).encode()}
+
+
+def loading_snippet(directory: str, split: str) -> str:
+    """Return Python code that loads a batch of images."""
+    return f"""\
+from keras.utils import image_dataset_from_directory
+images = image_dataset_from_directory(
+    "{directory}/{split_folder(split)}", image_size=(224, 224))
+batch, labels = next(iter(images))"""
 
 
 def how_to_load(dataset: Dataset) -> str:

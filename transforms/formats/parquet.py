@@ -271,6 +271,12 @@ def shard_path(name: str, shard: Shard) -> str:  # noqa: ARG001
     return f"{FOLDER}/data/{shard}.parquet"
 
 
+def find_split(path: str) -> str | None:
+    """Return the split whose images a file holds; None if it holds none."""
+    folder, _, name = path.rpartition("/")
+    return name.partition("-")[0] if folder == f"{FOLDER}/data" else None
+
+
 class ShardWriter:
     """Write one shard."""
 
@@ -362,6 +368,14 @@ def _count_split(split: SplitInfo) -> JSON:
         "num_bytes": num_bytes,
         "num_examples": split.num_images,
     }
+
+
+def loading_snippet(directory: str, split: str) -> str:
+    """Return Python code that loads one image."""
+    return f"""\
+from datasets import load_dataset
+images = load_dataset("{directory}/{FOLDER}", split="{split}")
+image, label = images[0]["image"], images[0]["label"]"""
 
 
 def how_to_load(dataset: Dataset) -> str:

@@ -33,6 +33,14 @@ def shard_path(name: str, shard: Shard) -> str:
     return f"__tfds__/{name}-{shard.split}.tfrecord-{part}"
 
 
+def find_split(path: str) -> str | None:
+    """Return the split whose images a file holds; None if it holds none."""
+    folder, _, name = path.rpartition("/")
+    if folder != "__tfds__":
+        return None
+    return name.partition(".")[0].rpartition("-")[2]
+
+
 class ShardWriter:
     """Write one shard."""
 
@@ -151,6 +159,15 @@ def name_problem(name: str) -> str | None:
             f"instead; try my_{name}"
         )
     return None
+
+
+def loading_snippet(directory: str, split: str) -> str:
+    """Return Python code that loads one image."""
+    return f"""\
+import tensorflow_datasets as tfds
+builder = tfds.builder_from_directory("{directory}")
+images = builder.as_dataset(split="{split}")
+example = next(iter(images))  # example["image"], example["label"]"""
 
 
 def how_to_load(dataset: Dataset) -> str:

@@ -26,6 +26,12 @@ def shard_path(name: str, shard: Shard) -> str:
     return f"{shard.split}/{name}-{shard}.tar"
 
 
+def find_split(path: str) -> str | None:
+    """Return the split whose images a file holds; None if it holds none."""
+    split, _, name = path.partition("/")
+    return split if name.endswith(".tar") and "/" not in name else None
+
+
 class ShardWriter:
     """Write one shard."""
 
@@ -98,6 +104,15 @@ def _describe_split(split: SplitInfo) -> JSON:
         "shard_lengths": split.shard_lengths,
         "alt_label": "",
     }
+
+
+def loading_snippet(directory: str, split: str) -> str:
+    """Return Python code that loads one image."""
+    return f"""\
+import glob, webdataset
+shards = sorted(glob.glob("{directory}/{split}/*.tar"))
+images = webdataset.WebDataset(shards, shardshuffle=False).decode("pilrgb")
+image, label = next(iter(images.to_tuple("jpg", "cls")))"""
 
 
 def how_to_load(dataset: Dataset) -> str:

@@ -23,7 +23,7 @@ from transforms import csv_tables
 from transforms.csv_tables import CsvError
 from transforms.labels.classes import is_wnid
 from transforms.labels.lookup import Identifier
-from transforms.records import JSON, ImageClass, UsageError
+from transforms.records import JSON, ImageClass, UsageError, cut_lines, list_names
 
 _MAX_BYTES = 10_000_000
 _YAML = {".yaml", ".yml"}
@@ -239,7 +239,6 @@ def describe_sizes(sizes: Sequence[int]) -> dict[str, JSON]:
 
 GroupId = int | str  # whatever a method calls a group; labels are made of them
 LEFT_OUT = -1
-_PROBLEMS_SHOWN = 10
 _MAX_SLUG_CHARACTERS = 40
 
 
@@ -453,11 +452,12 @@ def parse_csv(text: str, classes: Iterable[ImageClass], *, source: str) -> Parse
     problems += [f"{source}:{p}" for p in _fill(parsed, file.entries, wnids)]
     if missing := sorted(wnids - parsed.assignment.keys()):
         problems.append(
-            f"{source}: no row for {len(missing)} classes ({', '.join(missing[:5])}); "
+            f"{source}: no row for {len(missing)} classes ({list_names(missing)}); "
             "is this the table of these classes?"
         )
     if problems:
-        raise UsageError("\n".join(problems[:_PROBLEMS_SHOWN]))
+        more = f"{source}: and {{}} more problems"
+        raise UsageError("\n".join(cut_lines(problems, more=more)))
     return parsed
 
 

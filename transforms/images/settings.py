@@ -1,7 +1,6 @@
 """Image settings and the size of a picture → the size it will have in the dataset."""
 
 import dataclasses
-from collections.abc import Iterator
 from importlib import metadata
 
 from PIL import features
@@ -20,15 +19,6 @@ class ImageSettings:
     resize_mode: str = "shorter_side"
     upscale: bool = False
     jpeg_quality: int = 90
-
-    def problems(self) -> Iterator[str]:
-        """Name every setting that cannot be, with its remedy."""
-        if not 1 <= self.image_size <= MAX_SIDE:
-            yield f"--image_size {self.image_size}: give 1 to {MAX_SIDE} pixels"
-        if self.resize_mode not in RESIZE_MODES:
-            yield f"--resize_mode {self.resize_mode}: give {', '.join(RESIZE_MODES)}"
-        if not 1 <= self.jpeg_quality <= 100:
-            yield f"--jpeg_quality {self.jpeg_quality}: give 1 to 100"
 
     def describe(self) -> dict[str, str | int | bool]:
         """Return all that decides the pixels, as the recipe records it."""

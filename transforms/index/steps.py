@@ -23,7 +23,7 @@ from transforms.index.inspection import Inspection, inspect_all
 from transforms.labels import validation
 from transforms.layouts import InputPart
 from transforms.processes import LEAST_IMAGES, ProcessPool, num_cores
-from transforms.records import DataError, ImageRef, SkippedFile, UsageError
+from transforms.records import DataError, ImageRef, SkippedFile, UsageError, list_names
 
 # Pieces in buckets that are read at once: an archive is a chain of small reads, each
 # of which waits for the one before it.
@@ -127,10 +127,9 @@ def join_labels(
     """
     missing = [ref.key for ref in refs if ref.key not in labels]
     if missing:
-        shown = ", ".join(missing[:10])
         raise UsageError(
             f"{source}: no label for {len(missing)} of {len(refs)} validation images "
-            f"({shown}); is this the table of these images?"
+            f"({list_names(missing)}); is this the table of these images?"
         )
     return [ref._replace(wnid=labels[ref.key]) for ref in refs]
 

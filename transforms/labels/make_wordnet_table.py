@@ -21,7 +21,7 @@ from nltk.corpus.reader.wordnet import WordNetCorpusReader
 from transforms.labels import wordnet
 from transforms.labels.classes import load_classes
 from transforms.labels.wordnet import Synset
-from transforms.records import UsageError
+from transforms.records import UsageError, list_names
 
 _FILES = tuple(
     name
@@ -46,7 +46,7 @@ def make_table(folder: Path, wnids: Iterable[str]) -> bytes:
             )
         synsets = wordnet.read_synsets(reader, wnids)
     if missing := [wnid for wnid in wnids if wnid not in synsets]:
-        raise UsageError(f"--wordnet {folder}: lacks {', '.join(missing[:10])}")
+        raise UsageError(f"--wordnet {folder}: lacks {list_names(missing)}")
     return _to_tsv(synsets)
 
 

@@ -11,11 +11,10 @@ from transforms import csv_tables, storage
 from transforms.archives import zips
 from transforms.csv_tables import CsvError, Row
 from transforms.labels import classes
-from transforms.records import UsageError
+from transforms.records import UsageError, cut_lines
 
 NUM_OFFICIAL = 50_000
 _COLUMNS = ("ImageId", "PredictionString")
-_PROBLEMS_SHOWN = 10
 
 
 @cache
@@ -66,10 +65,9 @@ def parse_labels(text: str, *, source: str) -> dict[str, str]:
     except CsvError as error:  # e.g. a quote that is never closed
         problems = [f"{error.line}: {error.reason}"]
     if problems:
-        shown = [f"{source}:{problem}" for problem in problems[:_PROBLEMS_SHOWN]]
-        if more := len(problems) - len(shown):
-            shown.append(f"{source}: and {more} more problems")
-        raise UsageError("\n".join(shown))
+        lines = (f"{source}:{problem}" for problem in problems)
+        more = f"{source}: and {{}} more problems"
+        raise UsageError("\n".join(cut_lines(lines, more=more)))
     return labels
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from transforms.arrays import FloatArray
 from transforms.labels.classes import class_index, display_name, is_wnid, load_classes
-from transforms.records import UsageError
+from transforms.records import UsageError, list_names
 
 if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
@@ -118,7 +118,6 @@ def _measure_depths(hypernyms: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 VERSION = "3.0"  # wnids are places in the files of this version
 COLUMNS = ("wnid", "lemmas", "hypernyms")
-_WNIDS_SHOWN = 10
 _REMEDY = (
     "the shipped table knows the 1000 classes only; for others get NLTK's copy of "
     f"WordNet {VERSION}: run python -m nltk.downloader wordnet, or put the dict folder "
@@ -205,9 +204,7 @@ def _open_nltk(outside: Sequence[str]) -> "WordNetCorpusReader":
 
 
 def _list_wnids(wnids: Sequence[str]) -> str:
-    more = len(wnids) - _WNIDS_SHOWN
-    shown = ", ".join(wnids[:_WNIDS_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    return f"{len(wnids)} wnid{'s' if len(wnids) > 1 else ''} ({shown})"
+    return f"{len(wnids)} wnid{'s' if len(wnids) > 1 else ''} ({list_names(wnids)})"
 
 
 def hypernyms(wnid: str) -> tuple[str, ...]:

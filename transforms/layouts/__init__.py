@@ -1,4 +1,17 @@
-"""Pieces: the archives and folders an input is read by, and the refs made of them."""
+"""Find and read the parts of an input: one module per layout of raw ImageNet.
+
+A module offers:
+
+- `find(path) -> FoundParts | None`: the parts of an input; None: another layout.
+- `read(part) -> Iterator[ImageRef | SkippedFile]`: the files of one part.
+- `LOOKED_FOR`: the file names by which it recognises an input, for the message that
+  nothing was found.
+
+Optional:
+
+- `SPLIT_NAME`: a compiled pattern of files that must be read, since their names say
+  that they hold a split. Default: None.
+"""
 
 import importlib
 import pkgutil
@@ -147,3 +160,14 @@ LAYOUTS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 def load(name: str) -> ModuleType:
     """Import one layout."""
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def list_looked_for() -> tuple[str, ...]:
+    """Return what each layout is recognised by."""
+    return tuple(load(name).LOOKED_FOR for name in LAYOUTS)
+
+
+def is_split_file(file_name: str) -> bool:
+    """Tell whether a file's name says that it holds a split."""
+    patterns = (getattr(load(name), "SPLIT_NAME", None) for name in LAYOUTS)
+    return any(pattern and pattern.fullmatch(file_name) for pattern in patterns)

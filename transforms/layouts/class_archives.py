@@ -7,6 +7,7 @@ from transforms.layouts import WNID, FoundParts, InputPart, official_archives
 from transforms.records import ImageRef, SkippedFile
 
 _SUFFIX = ".tar"
+LOOKED_FOR = "nXXXXXXXX.tar"
 
 
 def find(path: str) -> FoundParts | None:

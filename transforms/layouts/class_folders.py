@@ -5,8 +5,9 @@ from pathlib import PurePosixPath
 
 from transforms import storage
 from transforms.layouts import IMAGE_SUFFIXES, WNID, FoundParts, InputPart, make_ref
-from transforms.records import ImageRef, SkippedFile
+from transforms.records import ImageRef, SkippedFile, list_names
 
+LOOKED_FOR = "[train|val/]nXXXXXXXX/*.JPEG"
 KAGGLE_FOLDERS = ("ILSVRC", "Data", "CLS-LOC")
 SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validation"}
 
@@ -72,8 +73,7 @@ def find_split(root: str, uri: str, split: str) -> tuple[list[InputPart], list[s
     if is_flat and split != "validation":
         others.append("images outside any class folder")
     if others and pieces:
-        shown = ", ".join(others[:3])
-        notes.append(f"{folder}: not class folders, left out: {shown}")
+        notes.append(f"{folder}: not class folders, left out: {list_names(others)}")
     return pieces, notes
 
 

@@ -21,6 +21,7 @@ from transforms.layouts import (
 )
 from transforms.records import ImageRef, SkippedFile, UsageError
 
+LOOKED_FOR = "train-00000-of-NNNNN.parquet"
 _FILE = re.compile(r"([a-z_]+)-(\d+)-of-(\d+)(?:-[0-9a-f]+)?\.parquet")
 _FOLDER = "data"
 _PATH_COLUMN = "image.path"

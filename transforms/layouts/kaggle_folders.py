@@ -7,6 +7,7 @@ from transforms.layouts import FoundParts, InputPart, class_folders
 from transforms.records import ImageRef, SkippedFile
 
 _INSIDE = "/".join(class_folders.KAGGLE_FOLDERS)
+LOOKED_FOR = _INSIDE
 
 
 def find(path: str) -> FoundParts | None:

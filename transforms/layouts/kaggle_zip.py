@@ -11,6 +11,7 @@ from transforms.archives import zips
 from transforms.layouts import FoundParts, InputPart, make_ref
 from transforms.records import ImageRef, SkippedFile
 
+LOOKED_FOR = "ILSVRC/Data/CLS-LOC or nXXXXXXXX/*.JPEG in a zip"
 KAGGLE = "imagenet-object-localization-challenge.zip"
 LABELS = "LOC_val_solution.csv"
 _TREE = "ILSVRC"  # what the zip becomes when it is extracted

@@ -1,5 +1,6 @@
 """Official archives, unextracted: a tar of class tars, and a flat validation tar."""
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import PurePosixPath
@@ -10,6 +11,8 @@ from transforms.layouts import IMAGE_SUFFIXES, WNID, FoundParts, InputPart, make
 from transforms.records import ImageRef, SkippedFile, UsageError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+LOOKED_FOR = f"{TRAIN} and {VALIDATION}"
+SPLIT_NAME = re.compile(r"ILSVRC2012_img_(train|val)\.tar", re.IGNORECASE)
 
 
 def find(path: str) -> FoundParts | None:

@@ -21,6 +21,7 @@ from transforms.layouts import (
 )
 from transforms.records import DataError, ImageRef, SkippedFile, UsageError
 
+LOOKED_FOR = "NAME-train-0000.tar"
 _SPLITS = "|".join([*sorted(SPLIT_OF, reverse=True), "test"])
 _NUMBER = r"(\d+)(?:[-_]of[-_](\d+))?\.tar"
 _FILE = re.compile(rf"(?:.*[-_.])?({_SPLITS})[-_.]?{_NUMBER}")

@@ -16,7 +16,7 @@ from transforms import storage
 from transforms.labels import classes
 from transforms.labels.classes import is_wnid
 from transforms.predictions.table import ModelClass
-from transforms.records import JSON, UsageError, to_json
+from transforms.records import JSON, UsageError, list_names, to_json
 
 CARD = "model.json"  # beside the model file
 IMAGENET = "imagenet"  # stands for the 1000 classes in the order of their wnids
@@ -25,7 +25,6 @@ CHANNEL_ORDERS = ("rgb", "bgr")
 LAYOUTS = ("channels_last", "channels_first")
 _MAX_BYTES = 16 * 2**20
 _MAX_SIDE_PX = 4096
-_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,8 +165,8 @@ def _read_classes(found: object, problems: list[str]) -> tuple[ModelClass, ...]:
         name = item.get("name") if isinstance(item, dict) else None
         listed.append(ModelClass(str(name or _name(wnids)), tuple(wnids)))
     counts = Counter(wnid for c in listed for wnid in c.wnids)
-    if twice := sorted(wnid for wnid, count in counts.items() if count > 1)[:_SHOWN]:
-        problems.append(f"classes: {', '.join(twice)} stand for more than one output")
+    if twice := sorted(wnid for wnid, count in counts.items() if count > 1):
+        problems.append(f"classes: {list_names(twice)} stand for more than one output")
     return tuple(listed)
 
 

@@ -14,9 +14,7 @@ from transforms.models.card import CARD, ModelCard, read_card
 from transforms.models.inference import ModelSpec
 from transforms.models.loaders.loaded_model import ModelError
 from transforms.predictions.table import ScoredModel
-from transforms.records import UsageError, to_json
-
-_SHOWN = 5
+from transforms.records import UsageError, list_names, to_json
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,10 @@ def map_outputs(card: ModelCard, groups: GroupTable | None) -> OutputMap:
 
 
 def _describe_straddling(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:_SHOWN]))
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return (
-        f"its outputs {shown}{more} lie partly in one group and partly outside it, so "
-        "that no sum is the group's probability; give the groups that the model was "
-        "trained on, or a model of single classes"
+        f"its outputs {list_names(map(repr, names))} lie partly in one group and "
+        "partly outside it, so that no sum is the group's probability; give the groups "
+        "that the model was trained on, or a model of single classes"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 from transforms import seeds
-from transforms.records import UsageError
+from transforms.records import UsageError, list_names
 from transforms.sampling import top_k
 from transforms.sampling.plan import EVERYWHERE, SamplePlan, Stratum
 from transforms.sampling.top_k import Positions, TopK
@@ -76,9 +76,6 @@ def validation_top_up(
     return water_fill(num_train, deficit, seed=0)
 
 
-_SHORT_NAMED = 10
-
-
 def choose(ranked: TopK, *, plan: SamplePlan) -> Positions:
     """Choose as many of each stratum as is its share, the first ones.
 
@@ -123,13 +120,11 @@ def _describe_short(short: Mapping[int, int], plan: SamplePlan) -> str:
     least = min(short.values()) // (plan.num_groups if EVERYWHERE in short else 1)
     where = f"all groups together ({short.get(EVERYWHERE)} images)"
     if EVERYWHERE not in short:
-        shown = ", ".join(
-            f"group {label} {count}"
-            for label, count in sorted(short.items())[:_SHORT_NAMED]
+        shown = list_names(
+            f"group {label} {count}" for label, count in sorted(short.items())
         )
         where = f"{len(short)} of {plan.num_groups} groups ({shown})"
     return (
-        f"--images_per_group {plan.images_per_group}: too many once the hardest images "
-        f"are left out, for {where}; the largest that works is {least}; lower it, or "
-        "--difficulty_drop_hardest"
+        f"--images_per_group {plan.images_per_group}: too many for {where}, after the "
+        f"sampler has excluded images; the largest that works is {least}"
     )

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from transforms import seeds, storage
+from transforms import formats, seeds, storage
 from transforms.dataset import manifest, paths
 from transforms.models import image_list
 from transforms.models.image_list import ImageSource
@@ -25,7 +25,7 @@ from transforms.storage import staging
 from transforms.training import checkpoint
 
 CLASSES = "classes.json"
-_FORMAT = "tfrecord"
+FORMAT = "tfrecord"  # what models are trained on
 _MIN_CLASSES = 2
 _VERIFY = "see what is wrong with python -m pipelines.verify"
 
@@ -65,7 +65,7 @@ def read_training_set(
     try:
         recipe = json.loads(storage.read(f"{directory}/{paths.RECIPE}"))
         name, subset_id = str(recipe["name"]), str(recipe["subset_id"])
-        formats = ", ".join(recipe["formats"])
+        written = ", ".join(recipe["formats"])
         classes = _read_classes(directory)
         rows = _read_rows(directory)
     except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
@@ -74,10 +74,10 @@ def read_training_set(
             f"{_VERIFY}"
         ) from error
     problems = list(_find_split_problems(rows, train_split, validation_split))
-    if _FORMAT not in recipe["formats"]:
+    if FORMAT not in recipe["formats"]:
         problems.append(
-            f"--dataset {directory}: holds {formats}, and training reads {_FORMAT}; "
-            f"build it again with --formats {_FORMAT}"
+            f"--dataset {directory}: holds {written}, and training reads {FORMAT}; "
+            f"build it again with --formats {FORMAT}"
         )
     if len(classes) < _MIN_CLASSES:
         problems.append(f"--dataset {directory}: holds one class; nothing is learned")
@@ -149,8 +149,11 @@ def _find_split_problems(
 
 
 def _find_shards(directory: str, split: str) -> tuple[str, ...]:
-    folder = Path(directory, "__tfds__")
-    return tuple(sorted(map(str, folder.glob(f"*-{split}.tfrecord-*"))))
+    find_split = formats.load(FORMAT).find_split
+    paths_of_split = (
+        p for p in storage.list_files(directory) if find_split(p) == split
+    )
+    return tuple(sorted(f"{directory}/{path}" for path in paths_of_split))
 
 
 Tensor: TypeAlias = Any  # TensorFlow has no types
@@ -348,25 +351,36 @@ def _crop(pixels: Tensor, image_size: int, seed: list) -> Tensor:
     return tf.ensure_shape(resized, [image_size, image_size, 3])
 
 
-_NOT_TRAINED_ON = ("folders", "parquet")  # other formats of the same images
-
-
 @contextmanager
 def stage_dataset(directory: str, validation_split: str) -> Iterator[str]:
     """Name a local copy of what training needs of a dataset; itself, if it is local.
 
     Raises: UsageError: there is no room for it.
     """
-
-    def is_needed(name: str) -> bool:
-        top = name.split("/", 1)[0]
-        is_needed = not name.endswith(".tar") or top == validation_split
-        return is_needed and top not in _NOT_TRAINED_ON
-
+    manifest_format = ""
     if storage.is_remote(directory):
         sys.stderr.write(f"copying the dataset from {directory}\n")
+        manifest_format = _find_manifest_format(directory)
+
+    def is_needed(path: str) -> bool:
+        for name in formats.FORMATS:
+            if (split := formats.load(name).find_split(path)) is not None:
+                is_validation = name == manifest_format and split == validation_split
+                return name == FORMAT or is_validation
+        return True
+
     with staging.stage_folder(directory, wanted=is_needed) as folder:
         yield folder
+
+
+def _find_manifest_format(directory: str) -> str:
+    """Return the format that the manifest locates images in; "" if it is unknown."""
+    try:
+        return str(
+            json.loads(storage.read(f"{directory}/{paths.RECIPE}"))["formats"][0]
+        )
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""  # `read_training_set` reports what is wrong
 
 
 @contextmanager

@@ -13,9 +13,8 @@ from typing import Any
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from transforms import seeds, storage
+from transforms import formats, seeds, storage
 from transforms.dataset import paths
-from transforms.formats import folders
 from transforms.images.settings import is_smaller_than_asked
 from transforms.labels import classes
 from transforms.progress import make_bar
@@ -268,10 +267,12 @@ def _find_empty_folders(dataset: DatasetFiles) -> Iterator[str]:
     """Yield the folders without content; a group without images has one by right."""
     if storage.is_remote(dataset.directory):
         return
+    group_folders = formats.list_group_folders()
     for folder, subfolders, names in os.walk(dataset.directory):
         path = Path(folder).relative_to(dataset.directory)
-        of_group = path.parts[:1] == ("folders",) and len(path.parts) == 3
-        if not subfolders and not names and not of_group:
+        # Relative patterns match from the right.
+        is_group = any(Path("/", path).match(f"/{p}") for p in group_folders)
+        if not subfolders and not names and not is_group:
             yield path.as_posix()
 
 
@@ -306,13 +307,16 @@ def _expected_files(dataset: DatasetFiles) -> Iterator[str]:
     )
     yield from sidecars.make_expected(dataset)
     for name in dataset.formats:
-        if name == folders.__name__.rpartition(".")[2]:
-            for split, label, key in dataset.rows("split", "label", "key"):
-                yield dataset.image_path(split=split, label=label, key=key)
+        if formats.has_shard_files(name):  # also of shards without images
+            for split, num_shards in dataset.num_shards.items():
+                for shard in range(num_shards):
+                    yield dataset.locate_shard(name, split=split, shard=shard)
             continue
-        for split, num_shards in dataset.num_shards.items():
-            for shard in range(num_shards):
-                yield dataset.path_of(name, split=split, shard=shard)
+        columns = dataset.rows("split", "shard", "label", "key")
+        for split, shard, label, key in columns:
+            yield dataset.locate_image(
+                name, split=split, shard=shard, label=label, key=key
+            )
 
 
 def check_subset_id(dataset: DatasetFiles) -> Problems:

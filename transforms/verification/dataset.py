@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from transforms import formats, storage
 from transforms.dataset import manifest, paths
 from transforms.dataset import plan as dataset_plan
-from transforms.formats import folders
 from transforms.grouping.table import LEFT_OUT, GroupRow, GroupTable
 from transforms.images.settings import ImageSettings
 from transforms.records import Failure, Shard
@@ -192,12 +191,27 @@ class DatasetFiles:
             for split, chosen in self.num_chosen.items()
         }
 
-    def path_of(self, format_name: str, *, split: str, shard: int) -> str:
-        """Return where a format keeps a shard; not for `folders`, which has none."""
+    def locate_shard(self, format_name: str, *, split: str, shard: int) -> str:
+        """Return the file of a shard, in a format that writes one per shard."""
         where = Shard(split, shard, self.num_shards[split])
         return str(formats.load(format_name).shard_path(self.recipe["name"], where))
 
-    def image_path(self, *, split: str, label: int, key: str) -> str:
-        """Return where an image lies in `folders`."""
-        folder = self.table.folders[label]
-        return f"{folders.split_folder(split)}/{folder}/{key}.JPEG"
+    def locate_image(
+        self, format_name: str, *, split: str, shard: int, label: int, key: str
+    ) -> str:
+        """Return the file that holds an image in a format.
+
+        Args:
+          format_name: one of `formats`.
+          split: the image's split.
+          shard: the number of the image's shard.
+          label: the image's group.
+          key: the image's key.
+        """
+        return formats.locate_image(
+            format_name,
+            dataset_name=self.recipe["name"],
+            shard=Shard(split, shard, self.num_shards[split]),
+            folder=self.table.folders[label],
+            file_name=f"{key}.JPEG",
+        )

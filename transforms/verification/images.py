@@ -94,10 +94,13 @@ def _look(dataset: DatasetFiles, files: set[str], place: _Place) -> _Seen:
 
 
 def _expected_file(dataset: DatasetFiles, place: _Place) -> str:
-    first = dataset.formats[0]
-    if first == "folders":
-        return dataset.image_path(split=place.split, label=place.label, key=place.key)
-    return dataset.path_of(first, split=place.split, shard=place.shard)
+    return dataset.locate_image(
+        dataset.formats[0],
+        split=place.split,
+        shard=place.shard,
+        label=place.label,
+        key=place.key,
+    )
 
 
 def _find_problem(data: bytes, width: int, height: int) -> str:

@@ -96,7 +96,7 @@ def _compare_names(
     dataset: DatasetFiles, name: str, names: list[str] | None
 ) -> Iterator[str]:
     table = dataset.table
-    wanted = table.folders if readers.load(name).FORMAT == "folders" else table.names
+    wanted = table.folders if readers.names_are_folders(name) else table.names
     if names is not None and names != list(wanted):
         pairs = zip([*names, None], [*wanted, None], strict=False)
         given, known = next((g, w) for g, w in pairs if g != w)

@@ -55,11 +55,13 @@ def _describe_splits(dataset: DatasetFiles) -> Iterator[SplitInfo]:
     for split, of_shards in lengths.items():
         files = {
             name: tuple(
-                _describe_file(dataset, dataset.path_of(name, split=split, shard=n))
+                _describe_file(
+                    dataset, dataset.locate_shard(name, split=split, shard=n)
+                )
                 for n in range(len(of_shards))
             )
             for name in dataset.formats
-            if name != "folders"
+            if formats.has_shard_files(name)
         }
         yield SplitInfo(
             name=split,

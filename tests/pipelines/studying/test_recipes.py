@@ -10,9 +10,10 @@ from transforms.records import UsageError
 
 COMMON = Common(
     flags={"image_size": "64", "min_validation_images": "0", "seed": "0"},
-    groups=None,
-    confusion="made/confusion.npz",
-    difficulty="made/difficulty.parquet",
+    tables={
+        "confusion": "made/confusion.npz",
+        "difficulty": "made/difficulty.parquet",
+    },
 )
 GOOD = {"name": "good", "grouping": "wordnet", "num_groups": 5, "images_per_group": 9}
 
@@ -45,9 +46,9 @@ def test_what_a_recipe_says_goes_before_what_all_have():
 def test_tables_that_are_made_later_are_filled_in():
     flags = {"name": "hard", "grouping": "confusion", "sampling": "difficulty"}
     (made,) = make({**GOOD, **flags})
-    assert made.files == (COMMON.confusion, COMMON.difficulty)
+    assert made.files == tuple(COMMON.tables.values())
     (own,) = make({**GOOD, **flags, "confusion": "mine.npz"})
-    assert own.files == ("mine.npz", COMMON.difficulty)
+    assert own.files == ("mine.npz", COMMON.tables["difficulty"])
 
 
 @pytest.mark.parametrize(
@@ -117,8 +118,9 @@ def test_a_smaller_input_has_the_same_share_of_classes_and_images():
 
 
 def test_default_recipes_are_groupings_times_samplers_times_sizes():
-    listed = dict(recipes.list_recipes([Size(4, 30)], num_classes=12, num_manual=None))
-    assert len(listed) == 6 * 2
+    num_groups = {"wordnet": None, "confusion": None, "all_classes": 12}
+    listed = dict(recipes.list_recipes([Size(4, 30)], num_groups))
+    assert len(listed) == 3 * 2
     assert listed["all_classes_n12_m10"] == {
         "grouping": "all_classes",
         "images_per_group": "10",
@@ -129,9 +131,9 @@ def test_default_recipes_are_groupings_times_samplers_times_sizes():
         "images_per_group": "30",
         "sampling": "difficulty",
     }
-    assert len(make(*({"name": name, **flags} for name, flags in listed.items()))) == 12
+    assert len(make(*({"name": name, **flags} for name, flags in listed.items()))) == 6
 
 
 def test_a_table_of_groups_is_one_more_grouping():
-    listed = dict(recipes.list_recipes([Size(4, 30)], num_classes=12, num_manual=3))
+    listed = dict(recipes.list_recipes([Size(4, 30)], {"wordnet": None, "manual": 3}))
     assert listed["manual_n3_m40"] == {"grouping": "manual", "images_per_group": "40"}

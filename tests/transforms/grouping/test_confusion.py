@@ -142,8 +142,6 @@ def test_problems_name_flag_file_and_remedy(tmp_path):
     small = _write(tmp_path, _confusion(CLASSES[:9]), "small.npz")
     with pytest.raises(MissingTableError, match="=confusion needs --confusion FILE"):
         _group(None)
-    with pytest.raises(UsageError, match="--confusion_prior -1: must be from 0 to 100"):
-        _group(path, prior=-1)
     with pytest.raises(TooFewClassesError, match="--num_groups 21"):
         _group(path, 21)
     with pytest.raises(UsageError) as caught:

@@ -1,7 +1,6 @@
 import pytest
 
 from transforms.images.settings import (
-    RESIZE_MODES,
     ImageSettings,
     describe_libraries,
     is_smaller_than_asked,
@@ -51,17 +50,6 @@ def test_target_size(mode, upscale, original, expected):
 )
 def test_smaller_than_asked(mode, finished, expected):
     assert is_smaller_than_asked(*finished, ImageSettings(resize_mode=mode)) is expected
-
-
-@pytest.mark.parametrize("mode", RESIZE_MODES)
-def test_every_mode_is_without_problems(mode):
-    assert list(ImageSettings(resize_mode=mode).problems()) == []
-
-
-def test_every_problem_is_named():
-    settings = ImageSettings(image_size=0, resize_mode="crop", jpeg_quality=101)
-    flags = [problem.split()[0] for problem in settings.problems()]
-    assert flags == ["--image_size", "--resize_mode", "--jpeg_quality"]
 
 
 def test_the_recipe_names_all_that_decides_pixels():

@@ -137,20 +137,6 @@ def test_table_without_any_of_the_images_is_an_error(tmp_path):
         difficulty.arrange(request, Options(missing="random"))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (Options(drop_hardest=1.0), "--difficulty_drop_hardest 1: must be"),
-        (Options(drop_hardest=-0.1), "--difficulty_drop_hardest -0.1: must be"),
-        (Options(drop_hardest=float("nan")), "--difficulty_drop_hardest nan"),
-    ],
-    ids=["all", "negative", "nan"],
-)
-def test_bad_options_are_errors(tmp_path, options, message):
-    with pytest.raises(UsageError, match=message):
-        difficulty.arrange(_request(tmp_path, [0.5]), options)
-
-
 @pytest.mark.parametrize("value", [float("nan"), -0.01, 1.01], ids=str)
 def test_bad_scores_are_errors(tmp_path, value):
     request = _request(tmp_path, [0.5, value])

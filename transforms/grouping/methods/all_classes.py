@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from transforms.grouping.table import Grouping, GroupingRequest, TooFewClassesError
 from transforms.records import UsageError
 
+NUM_GROUPS = "classes"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Keeping all classes has none."""
+    """This method has no options."""
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:

@@ -1,7 +1,7 @@
 """Classes that a model confuses are put together; needs a confusion matrix."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,38 +18,36 @@ from transforms.grouping.table import (
     require_num_groups,
 )
 from transforms.labels import wordnet
+from transforms.options import flag
 from transforms.records import JSON, ImageClass, UsageError
 
+TABLES = ("confusion",)
 _NAMED_WHOLE = 3  # groups of this size or less are named by all their classes
 _NAMED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How confusion becomes groups."""
+    """How classes are grouped by confusion."""
 
-    rule: str = field(
+    rule: str = flag(
+        "balanced: maximise the confusion inside all groups; sequential: take the most "
+        "confused set first, then the next one of the remaining classes",
         default="balanced",
-        metadata={
-            "help": "balanced: as much confusion inside groups as can be found; "
-            "sequential: the most confused set first, then the next of what is left",
-            "choices": ("balanced", "sequential"),
-        },
+        choices=("balanced", "sequential"),
     )
-    prior: float = field(
+    prior: float = flag(
+        "weight of WordNet similarity relative to confusion, e.g. 0.3; it makes groups "
+        "from few images less random",
         default=0.0,
-        metadata={
-            "help": "weight of WordNet similarity beside confusion, e.g. 0.3, which "
-            "steadies groups made of few images"
-        },
+        minimum=0,
+        maximum=100,
     )
-    heldout: str | None = field(
+    heldout: str | None = flag(
+        "confusion matrix of other images, to measure how much confusion the groups "
+        "capture there (confusion_b.npz for groups of confusion_a.npz)",
         default=None,
-        metadata={
-            "help": "a confusion matrix of other images, to tell how well the groups "
-            "hold there (confusion_b.npz for groups of confusion_a.npz)",
-            "metavar": "FILE",
-        },
+        metavar="FILE",
     )
 
 
@@ -64,10 +62,6 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
     path = request.confusion_file
     if path is None:
         raise MissingTableError("--grouping=confusion needs --confusion FILE")
-    if not 0 <= options.prior <= 100:
-        raise UsageError(
-            f"--confusion_prior {options.prior}: must be from 0 to 100, e.g. 0.3"
-        )
     num_groups = require_num_groups(request)
     classes = sorted(request.classes)
     wnids = [c.wnid for c in classes]
@@ -103,7 +97,7 @@ def _read_all(
     """Read both matrices, cut to the input's classes; tell all problems at once."""
     found: list[Confusion] = []
     problems: list[str] = []
-    for flag, file in (("confusion", path), ("confusion_heldout", heldout)):
+    for name, file in (("confusion", path), ("confusion_heldout", heldout)):
         if file is None:
             continue
         try:
@@ -111,11 +105,11 @@ def _read_all(
                 confusion_matrix.read_confusion_rates(file).select(wnids, source=file)
             )
         except UsageError as error:
-            problems += [f"--{flag} {line}" for line in str(error).splitlines()]
+            problems += [f"--{name} {line}" for line in str(error).splitlines()]
         else:
             if not found[-1].num_errors:
                 problems.append(
-                    f"--{flag} {file}: holds no errors between the classes of the "
+                    f"--{name} {file}: holds no errors between the classes of the "
                     "input; use predictions of a model that makes some"
                 )
     if heldout and len(found) == 2 and _overlap(*found):

@@ -1,7 +1,7 @@
 """67 hand-made categories (fish, dog, vehicle …), merged or split to make N groups."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
@@ -23,21 +23,18 @@ from transforms.grouping.table import (
 )
 from transforms.labels import wordnet
 from transforms.labels.wordnet import GroupNamer, WordNetTree
-from transforms.records import JSON, UsageError
-
-_WNIDS_SHOWN = 10
+from transforms.options import flag
+from transforms.records import JSON, UsageError, list_names
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Which table of categories is taken."""
+    """Which table of categories is used."""
 
-    fixes: bool = field(
+    fixes: bool = flag(
+        "move classes that are in a wrong category of the published table, e.g. the "
+        "computer mouse among rodents",
         default=False,
-        metadata={
-            "help": "move the classes that plainly stand in a wrong category, such as "
-            "the computer mouse among rodents"
-        },
     )
 
 
@@ -83,13 +80,10 @@ def _list_categories(request: GroupingRequest, options: Options) -> list[Part]:
     categories = load_categories(with_fixes=options.fixes)
     wnids = sorted(c.wnid for c in request.classes)
     if outside := [wnid for wnid in wnids if wnid not in categories]:
-        more = len(outside) - _WNIDS_SHOWN
-        shown = ", ".join(outside[:_WNIDS_SHOWN])
-        shown += f" and {more} more" if more > 0 else ""
         raise UsageError(
             f"--grouping curated: {len(outside)} classes of the input are not among "
-            f"the 1000 that have a category: {shown}; leave them out, or take another "
-            "grouping"
+            f"the 1000 that have a category: {list_names(outside)}; leave "
+            "them out, or take another grouping"
         )
     members: dict[str, list[str]] = defaultdict(list)
     for wnid in wnids:

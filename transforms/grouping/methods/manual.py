@@ -1,133 +1,25 @@
 """Groups from a file, CSV or YAML: made by hand, or any earlier groups.csv."""
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from transforms.grouping import table as groups
-from transforms.grouping.table import (
-    Entry,
-    GroupId,
-    Grouping,
-    GroupingRequest,
-    GroupsFileProblem,
-    MissingTableError,
-    number_groups,
-)
-from transforms.labels.classes import class_index
-from transforms.labels.lookup import ClassLookup
-from transforms.records import UsageError
+from transforms.grouping.reading import read_groups
+from transforms.grouping.table import Grouping, GroupingRequest, MissingTableError
+from transforms.options import flag
 
-_PROBLEMS_SHOWN = 20
-_NAMES_SHOWN = 10
-_OTHER = "other"
-_NO_LINE = 0
-
-_WHOLE_NUMBER = re.compile(r"0*([0-9]+)(?:\.0+)?")
+NUM_GROUPS = "table"
+TABLES = ("groups",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How a file of groups is read."""
 
-    missing: str = field(
+    missing: str = flag(
+        "classes that the file does not mention: error; drop: they are left out; "
+        "other: they form one more group",
         default="error",
-        metadata={
-            "help": "what becomes of classes that the file does not mention",
-            "choices": ("error", "drop", "other"),
-        },
+        choices=("error", "drop", "other"),
     )
-
-
-@dataclass
-class _Group:
-    """What the file says of one group."""
-
-    identifier: str  # in its first spelling
-    line: int
-    name: str = ""
-    wnids: list[str] = field(default_factory=list)  # of the input
-    is_unclear: bool = False  # some entry could not be read
-
-
-class _Reading:
-    """Entries of a file, one by one → groups of the input's classes, and problems."""
-
-    def __init__(self, request: GroupingRequest) -> None:
-        self.held = {c.wnid for c in request.classes}
-        self.lookup = ClassLookup(request.classes)
-        self.groups: dict[str, _Group] = {}
-        self.line_of: dict[str, int] = {}  # wnid → where it stands
-        self.problems: list[GroupsFileProblem] = []
-
-    def add(self, entry: Entry) -> None:
-        """Put one class into its group."""
-        group = self._find_group(entry)
-        wnid = self._identify(entry)
-        if wnid is not None and wnid in self.line_of:
-            what, line = self.lookup.describe(wnid), self.line_of[wnid]
-            self._report(entry, f"{what} stands in line {line} already; keep one")
-            wnid = None
-        if wnid is None:
-            if group:
-                group.is_unclear = True
-            return
-        self.line_of[wnid] = entry.line
-        if group and wnid in self.held:
-            group.wnids.append(wnid)
-
-    def _report(self, entry: Entry, text: str) -> None:
-        self.problems.append(GroupsFileProblem(entry.line, text))
-
-    def _find_group(self, entry: Entry) -> _Group | None:
-        """Return the entry's group, made if it is the first; None when left out."""
-        if not entry.group:
-            if entry.group_name:
-                self._report(
-                    entry, f"{entry.group_name!r} has no group; fill in both or neither"
-                )
-            return None
-        if entry.group == "-1":
-            self._report(entry, "group -1: leave the group empty to leave a class out")
-        key = " ".join(entry.group.casefold().split())
-        if whole := _WHOLE_NUMBER.fullmatch(key):  # as spreadsheets write 1 and 01
-            key = str(int(whole.group(1)))
-            entry = entry._replace(group=key)
-        group = self.groups.setdefault(key, _Group(entry.group, entry.line))
-        group.name = group.name or entry.group_name
-        if entry.group_name not in {"", group.name}:
-            self._report(
-                entry,
-                f"group {entry.group!r} is named {entry.group_name!r} here and "
-                f"{group.name!r} above; give it one name",
-            )
-        return group
-
-    def _identify(self, entry: Entry) -> str | None:
-        """Return the entry's class; all that is said of it must agree."""
-        if not entry.identifiers:
-            self._report(entry, "names no class; give its wnid, index or label")
-            return None
-        first, *others = entry.identifiers
-        wnid = self.lookup.find(first)
-        if wnid is None:
-            few = len(self.problems) < _PROBLEMS_SHOWN  # finding near names takes time
-            text = self.lookup.explain(first) if few else "unknown class"
-            self._report(entry, text)
-            return None
-        for other in others:
-            if other.kind == "class_index":
-                agrees = other.text == str(class_index(wnid))
-            else:  # a name of the user's own says nothing
-                agrees = self.lookup.find(other) in {None, wnid}
-            if not agrees:
-                self._report(
-                    entry,
-                    f"{first.kind} {first.text} is {self.lookup.describe(wnid)}, but "
-                    f"{other.kind} is {other.text}; mend one of them",
-                )
-                return None
-        return wnid
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
@@ -135,119 +27,14 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
 
     Raises:
       MissingTableError: no file is named.
-      UsageError: all that is wrong with it; the first twenty are shown.
+      UsageError: all problems of the file; the first twenty are listed.
     """
-    path = request.groups_file
-    if path is None:
+    if request.groups_file is None:
         raise MissingTableError("--grouping=manual needs --groups FILE (CSV or YAML)")
-    file = groups.read_groups_file(path)
-    reading = _Reading(request)
-    for entry in file.entries:
-        reading.add(entry)
-    problems = sorted([*file.problems, *reading.problems])
-    notes: list[str] = []
-    if file.entries:
-        problems += _check_groups(reading)
-        missing = sorted(reading.held - reading.line_of.keys())
-        problems += _place_missing(reading, missing, options.missing, notes)
-        if not file.problems:
-            problems += _check_num_groups(reading, request.num_groups)
-    elif not problems:
-        problems = [GroupsFileProblem(_NO_LINE, "holds no classes")]
-    if problems:
-        raise UsageError("\n".join(_show(problems, path)))
-    return _to_grouping(reading, notes)
-
-
-def _check_groups(reading: _Reading) -> Iterator[GroupsFileProblem]:
-    for group in reading.groups.values():
-        if not group.wnids and not group.is_unclear:
-            yield GroupsFileProblem(
-                group.line,
-                f"group {group.identifier!r}: none of its classes is in the input; "
-                "remove it, or add the images to the input",
-            )
-
-
-def _place_missing(
-    reading: _Reading, missing: list[str], policy: str, notes: list[str]
-) -> Iterator[GroupsFileProblem]:
-    """Do with the classes that the file does not mention as the policy says."""
-    if not missing:
-        return
-    what = _count(missing, "of the input")
-    if policy == "error":
-        yield GroupsFileProblem(
-            _NO_LINE,
-            f"{what} not in the file: {_list_names(reading.lookup, missing)}; add them "
-            "(with an empty group to leave them out), or give --manual_missing drop or "
-            "other",
-        )
-    elif policy == "drop":
-        notes.append(f"{what} not in the groups file and left out")
-    else:
-        notes.append(f"{what} not in the groups file and in the group {_OTHER!r}")
-        other = reading.groups.setdefault(_OTHER, _Group(_OTHER, _NO_LINE))
-        other.wnids += missing
-
-
-def _check_num_groups(
-    reading: _Reading, wanted: int | None
-) -> Iterator[GroupsFileProblem]:
-    found = len(reading.groups)
-    if wanted is not None and found != wanted:
-        yield GroupsFileProblem(
-            _NO_LINE,
-            f"makes {found} groups where --num_groups says {wanted}; "
-            "leave --num_groups out or change the file",
-        )
-    elif found < 2:
-        yield GroupsFileProblem(
-            _NO_LINE, f"makes {found} groups; a subset needs at least 2"
-        )
-
-
-def _show(problems: list[GroupsFileProblem], path: str) -> Iterator[str]:
-    for line, text in problems[:_PROBLEMS_SHOWN]:
-        yield f"{path}: {text}" if line == _NO_LINE else f"{path}:{line}: {text}"
-    if (more := len(problems) - _PROBLEMS_SHOWN) > 0:
-        yield f"{path}: and {more} more problems"
-
-
-def _to_grouping(reading: _Reading, notes: list[str]) -> Grouping:
-    assignment: dict[str, GroupId | None] = dict.fromkeys(reading.held)
-    names: dict[GroupId, str] = {}
-    for key, group in reading.groups.items():
-        assignment |= dict.fromkeys(group.wnids, key)
-        own_name = "" if key.isdecimal() else group.identifier
-        names[key] = group.name or own_name
-    if absent := sorted(reading.line_of.keys() - reading.held):
-        notes.append(f"{_count(absent, 'of the groups file')} not in the input")
-    notes += _note_renumbering(number_groups(assignment))
-    return Grouping(assignment=assignment, names=names, notes=tuple(notes))
-
-
-def _note_renumbering(label_of: dict[GroupId, int]) -> Iterator[str]:
-    """Tell which numbers of the file become other labels."""
-    if not all(str(key).isdecimal() for key in label_of):
-        return
-    changed = [
-        f"{key} → {label}"
-        for key, label in label_of.items()
-        if str(key) != str(label)  # without leading zeros: `_find_group`
-    ]
-    if changed:
-        changed[_NAMES_SHOWN:] = ["…"] if len(changed) > _NAMES_SHOWN else []
-        yield f"groups are numbered by their smallest wnid: {', '.join(changed)}"
-
-
-def _count(wnids: list[str], whose: str) -> str:
-    return f"{len(wnids)} {'class' if len(wnids) == 1 else 'classes'} {whose} " + (
-        "is" if len(wnids) == 1 else "are"
+    return read_groups(
+        request.groups_file,
+        request.classes,
+        num_groups=request.num_groups,
+        missing=options.missing,
+        remedy=", or give --manual_missing drop or other",
     )
-
-
-def _list_names(lookup: ClassLookup, wnids: Iterable[str]) -> str:
-    names = [lookup.describe(wnid) for wnid in wnids]
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -11,15 +11,13 @@ from transforms.grouping.table import (
     TooFewClassesError,
     require_num_groups,
 )
-from transforms.records import ImageClass
+from transforms.records import ImageClass, list_names
 from transforms.sampling.allocation import validation_top_up
-
-_NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Drawing at random has none."""
+    """This method has no options."""
 
 
 class _Draw(NamedTuple):
@@ -104,13 +102,9 @@ def _top_ups(
 def _note(passed_over: Sequence[ImageClass]) -> tuple[str, ...]:
     if not passed_over:
         return ()
-    names = [f"{c.wnid} ({c.name})" for c in passed_over[:_NAMES_SHOWN]]
-    if more := len(passed_over) - len(names):
-        names.append(f"and {more} more")
+    names = list_names(f"{c.wnid} ({c.name})" for c in passed_over)
     what = "class" if len(passed_over) == 1 else "classes"
-    return (
-        f"passed over {len(passed_over)} {what} that cannot serve: {', '.join(names)}",
-    )
+    return (f"passed over {len(passed_over)} {what} that cannot serve: {names}",)
 
 
 def _explain(

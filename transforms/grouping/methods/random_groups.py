@@ -8,7 +8,7 @@ from transforms.grouping.table import Grouping, GroupingRequest, require_num_gro
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Dealing at random has none."""
+    """This method has no options."""
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:

@@ -1,6 +1,6 @@
 """N groups of classes that are close in WordNet, merged from the leaves up."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import get_args
 
 from transforms.grouping.table import (
@@ -13,21 +13,22 @@ from transforms.grouping.table import (
 from transforms.grouping.wordnet_merging import Rule, merge_classes
 from transforms.labels import wordnet
 from transforms.labels.wordnet import GroupNamer
+from transforms.options import flag
 from transforms.records import JSON
+
+HAS_WORDNET_PATHS = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How classes are merged."""
 
-    rule: Rule = field(
+    rule: Rule = flag(
+        "pairwise: merge the two smallest siblings first; capped: keep groups below "
+        "1.25 times the mean size if possible; pure: whole WordNet nodes, however "
+        "unequal (the last group may be a part of one)",
         default="pairwise",
-        metadata={
-            "help": "pairwise: the two smallest siblings first; capped: groups of at "
-            "most 1.25 times the mean size, as far as possible; pure: whole WordNet "
-            "nodes, however unequal (the last one perhaps in part)",
-            "choices": get_args(Rule),
-        },
+        choices=get_args(Rule),
     )
 
 

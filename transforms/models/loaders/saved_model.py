@@ -15,6 +15,7 @@ from transforms.models.loaders.loaded_model import (
     first_line,
 )
 from transforms.models.loaders.tensorflow_start import import_tensorflow
+from transforms.records import list_names
 
 GRAPH = "saved_model.pb"
 _MAX_GRAPH_BYTES = 1 << 30
@@ -24,7 +25,6 @@ _UNSAFE = re.compile(
     "File|Reader|PyFunc|Dataset|Iterator|Save|Restore|Checkpoint|Summary|Debug|Rpc"
     "|Socket|Sql|Lmdb|Dump|Bigtable|^PrintV2$|^ImmutableConst$"
 )
-_SHOWN = 5
 _ERRORS = "google.protobuf.message"
 
 
@@ -91,10 +91,10 @@ def _check_graph(path: str) -> None:
         raise ModelError("is of TensorFlow 1; export it again with TensorFlow 2")
     unsafe = {op for m in saved.meta_graphs for op in _find_unsafe(m)}
     if unsafe:
-        shown = ", ".join(sorted(unsafe)[:_SHOWN])
         raise ModelError(
-            f"does more than compute ({shown}), which is not allowed; export the model "
-            "without what reads or writes files or runs Python"
+            f"does more than compute ({list_names(sorted(unsafe))}), which is not "
+            "allowed; export the model without what reads or writes files or runs "
+            "Python"
         )
 
 

@@ -1,17 +1,18 @@
 """Equally many images of every difficulty, as far as there are; needs --difficulty."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from transforms import sampling, seeds
+from transforms import seeds
 from transforms.arrays import Float32Array, IntegerArray
 from transforms.difficulty import table as difficulty_table
 from transforms.difficulty.table import NUM_BINS
-from transforms.records import UsageError
+from transforms.options import flag
+from transforms.records import UsageError, list_names
 from transforms.sampling.plan import (
     NEVER,
     SCOPES,
@@ -20,55 +21,56 @@ from transforms.sampling.plan import (
     SamplingRequest,
 )
 
+TABLES = ("difficulty",)
 _RULES = ("flat", "easiest", "hardest")
 _BINS = ("percent", "quantile")
 _MISSING = ("error", "random")
-_KEYS_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How difficulty decides; it is the table's p_correct, 0 hard to 1 easy."""
+    """How images are selected by p_correct of the table, 0 (hard) to 1 (easy)."""
 
-    rule: str = field(
+    rule: str = flag(
+        "flat: limit the images per bin, so that the histogram of difficulty is as "
+        "flat as possible; easiest, hardest: select those images first",
         default="flat",
-        metadata={
-            "help": "flat: cap the images of each bin, so that the histogram of "
-            "difficulty is as flat as it can be; easiest, hardest: those first",
-            "choices": _RULES,
-        },
+        choices=_RULES,
     )
-    scope: str = field(
+    scope: str = flag(
+        "images that are balanced together: group, the M images of each group; set, "
+        "all N × M images, whose groups then differ in size",
         default="group",
-        metadata={
-            "help": "what is flattened: each group of M images, or the whole set of "
-            "N × M, whose groups then differ in size",
-            "choices": SCOPES,
-        },
+        choices=SCOPES,
     )
-    bins: str = field(
+    bins: str = flag(
+        "percent: 101 bins of p_correct, one per percent; quantile: 101 bins with "
+        "equally many images, for p_correct concentrated near 0 and 1",
         default="percent",
-        metadata={
-            "help": "percent: 101 bins of p_correct, to the nearest 1 %; quantile: 101 "
-            "bins of equally many images, which spares crowded ends",
-            "choices": _BINS,
-        },
+        choices=_BINS,
     )
-    drop_hardest: float = field(
+    drop_hardest: float = flag(
+        "share of the hardest images that is excluded first, because wrong labels are "
+        "frequent among them",
         default=0.0,
-        metadata={
-            "help": "first leave out this share of the hardest images (0 to below 1), "
-            "among which wrong labels gather"
-        },
+        minimum=0,
+        below=1,
     )
-    missing: str = field(
+    missing: str = flag(
+        "images without a score: error; random: use the score of another image of the "
+        "scope, selected by hash",
         default="error",
-        metadata={
-            "help": "images without a score: error; or random: each takes the score of "
-            "another image of its scope, by hash",
-            "choices": _MISSING,
-        },
+        choices=_MISSING,
     )
+
+
+def count_left_out(num_images: int, options: Options) -> int:
+    """Count the images of a scope that `arrange` excludes as hardest."""
+    return _count_share(num_images, options.drop_hardest)
+
+
+def _count_share(num_images: int, share: float) -> int:
+    return int(Fraction(str(share)) * num_images) if 0 < share < 1 else 0
 
 
 def arrange(request: SamplingRequest, options: Options) -> SamplerOutput:
@@ -87,18 +89,13 @@ def arrange(request: SamplingRequest, options: Options) -> SamplerOutput:
         raise MissingScoresError(
             "--difficulty: is required (the table that --sampling=difficulty reads)"
         )
-    if not 0 <= options.drop_hardest < 1:
-        raise UsageError(
-            f"--difficulty_drop_hardest {options.drop_hardest:g}: must be from 0 to "
-            "below 1"
-        )
     table = _read(request.difficulty_file)
     images = request.read_images()
     keys = images["key"].combine_chunks()
     scopes = np.zeros(len(keys), np.int64)
     if options.scope == "group":
         scopes = images["label"].to_numpy()
-    p_correct = look_up(table, keys)
+    p_correct = difficulty_table.look_up(table, keys)
     is_missing = np.isnan(p_correct)
     notes = []
     if is_missing.any():
@@ -132,23 +129,10 @@ def _read(path: str) -> pa.Table:
         raise UsageError(f"--difficulty {error}") from None
 
 
-def look_up(table: pa.Table, keys: pa.StringArray) -> Float32Array:
-    """Find each image's p_correct, at most 1; NaN where the table has none.
-
-    Args:
-      table: key and p_correct, each key once.
-      keys: of the images.
-    """
-    values = np.append(table["p_correct"].to_numpy(), np.nan).astype(np.float32)
-    place = pc.index_in(keys, value_set=table["key"].combine_chunks())
-    found: Float32Array = values[pc.fill_null(place, len(table)).to_numpy()]
-    return np.minimum(found, np.float32(1))
-
-
 def _describe_missing(
     keys: pa.StringArray, is_missing: npt.NDArray[np.bool_], path: str
 ) -> str:
-    shown = ", ".join(keys.take(np.flatnonzero(is_missing)[:_KEYS_SHOWN]).to_pylist())
+    shown = list_names(keys.filter(is_missing).to_pylist())
     return (
         f"--difficulty {path}: has no score for {is_missing.sum()} of {len(keys)} "
         f"training images of the groups ({shown}); score them too, or give "
@@ -202,7 +186,7 @@ def find_hardest(
     is_hard = np.zeros(len(p_correct), np.bool_)
     for own in split_by_scope(scopes):
         hardest_first = own[np.lexsort((hashes[own], p_correct[own]))]
-        count = sampling.count_left_out(len(own), Options(drop_hardest=share))
+        count = _count_share(len(own), share)
         is_hard[hardest_first[:count]] = True
     return is_hard
 

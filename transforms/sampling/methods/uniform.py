@@ -7,7 +7,7 @@ from transforms.sampling.plan import SamplingRequest
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Uniform sampling has none."""
+    """This sampler has no options."""
 
 
 def arrange(request: SamplingRequest, options: Options) -> None:

@@ -1,9 +1,20 @@
-"""How users open a dataset: one module a reader, each run in a process of its own.
+"""Open a dataset as users do: one module per reader, each run in its own process.
 
-A module offers `FORMAT`, what it reads; `LIBRARY`, what must be installed for it (""
-for nothing); `read_names(directory)`, the names that it gives to the labels, or None;
-and `read_images(directory, splits)`, every image of every split that it finds.
-Libraries are imported inside, so that asking for `FORMAT` costs nothing.
+A module offers:
+
+- `FORMAT`: the format that it reads.
+- `LIBRARY`: the Python package that must be installed; "" for none.
+- `read_names(directory) -> Sequence[str] | None`: the names of the labels, or None if
+  it has none.
+- `read_images(directory, splits) -> Iterator[ReadImage]`: every image of every split.
+
+Optional:
+
+- `NAMES_ARE_FOLDERS`: whether `read_names` returns the groups' folder names instead of
+  their display names. Default: False.
+
+Import the library inside the functions: other modules load a reader to ask for its
+`FORMAT`.
 """
 
 import importlib
@@ -29,3 +40,8 @@ class ReadImage(NamedTuple):
 def load(name: str) -> ModuleType:
     """Import one reader."""
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def names_are_folders(name: str) -> bool:
+    """Tell whether a reader names the labels by their folders."""
+    return getattr(load(name), "NAMES_ARE_FOLDERS", False)

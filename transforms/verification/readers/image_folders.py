@@ -13,6 +13,7 @@ from transforms.verification.readers import ReadImage
 
 FORMAT = "folders"
 LIBRARY = ""
+NAMES_ARE_FOLDERS = True
 
 
 def read_names(directory: str) -> Sequence[str] | None:

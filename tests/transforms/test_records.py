@@ -1,0 +1,21 @@
+from transforms.records import cut_lines, list_names
+
+
+def test_few_names_are_listed_in_full():
+    assert list_names([]) == ""
+    assert list_names(iter("ab")) == "a, b"
+    assert list_names(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+
+
+def test_more_names_are_counted():
+    assert list_names(range(11)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1 more"
+    assert list_names(iter("abcdef"), 2) == "a, b and 4 more"
+
+
+def test_lines_are_cut_alike():
+    assert cut_lines(iter("ab"), 2) == ["a", "b"]
+    assert cut_lines("abc", 2) == ["a", "b", "and 1 more"]
+    assert cut_lines("abc", 1, more="f: and {} more rows") == [
+        "a",
+        "f: and 2 more rows",
+    ]

@@ -1,0 +1,53 @@
+"""Declare command-line flags as the fields of a frozen dataclass.
+
+`pipelines/cli.py` makes the parser. The declaration is separate, because methods
+declare their flags too, and `transforms` does not import argparse.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+
+def flag(  # noqa: PLR0913  # each argument is a property of the flag
+    help_text: str,
+    *,
+    default: Any = dataclasses.MISSING,  # noqa: ANN401  # of the field's type
+    choices: Sequence[str] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    split: str = "",
+    allow_repeats: bool = False,
+    metavar: str = "",
+    heading: str = "",
+) -> Any:  # noqa: ANN401  # as dataclasses.field
+    """Declare a flag; without a default it is required.
+
+    Args:
+      help_text: what the flag controls, with its unit.
+      default: the value if the flag is not given.
+      choices: the values that it accepts.
+      minimum: the smallest number that it accepts.
+      maximum: the largest number that it accepts.
+      above: a number below all numbers that it accepts.
+      below: a number above all numbers that it accepts.
+      split: the separator of a list in one word; "": each word is a value.
+      allow_repeats: whether a list that is split may hold a value twice.
+      metavar: the placeholder of the value in --help.
+      heading: the section of --help; "": the first one.
+    """
+    metadata = {
+        "help": help_text,
+        "choices": tuple(choices),
+        "minimum": minimum,
+        "maximum": maximum,
+        "above": above,
+        "below": below,
+        "split": split,
+        "allow_repeats": allow_repeats,
+        "metavar": metavar,
+        "heading": heading,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
