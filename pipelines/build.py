@@ -1,45 +1,75 @@
-"""Raw ImageNet, or an index → a subset of it: groups × images, as shards."""
+"""Build a subset of ImageNet: groups of classes × images, written as shards.
+
+The main job. `build` shows its steps; each is a function of `pipelines/building/`.
+"""
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from pipelines.building.options import BuildOptions, method_options
+from pipelines.building.options import BuildOptions, Request, method_options
 from pipelines.cli import exit_codes, parse
 from pipelines.grouping_flags import load_options
 from pipelines.store_flags import settle
 
 
+def build(request: Request) -> str:
+    """Build a subset.
+
+    Returns:
+      The directory of the dataset; with --plan_only, that of the plan.
+
+    Raises:
+      UsageError: configuration errors; all are found before an image is read.
+      JobError: the job failed later.
+    """
+    # Beam's import takes a second, which --help does not need.
+    from pipelines.building import output, planning, run  # noqa: PLC0415
+
+    options = request.options
+    planning.check_reach(options, request.beam_flags)
+    output.prepare(options)
+    with output.scratch_folder(options) as scratch:
+        index, inventory = planning.resolve_input(request, scratch)
+        table, grouping = planning.group_classes(request, inventory)
+        plan = planning.make_plan(
+            request,
+            index=index,
+            inventory=inventory,
+            table=table,
+            grouping=grouping,
+            scratch=scratch,
+        )
+        if options.dry_run:
+            return run.describe_job(request, plan)
+        if options.plan_only:
+            return run.write_plan(plan, scratch)
+        return run.write_dataset(request, plan, scratch)
+
+
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
-    with exit_codes(when_stopped="stopped; the same command with --resume goes on"):
-        options, own, beam_flags = parse(
+    stopped = "stopped; run the same command with --resume to continue"
+    with exit_codes(when_stopped=stopped):
+        options, chosen, beam_flags = parse(
             BuildOptions,
             argv,
             prog="python -m pipelines.build",
             methods=method_options(),
         )
-        directory = _run(options, own, settle(options, beam_flags))
+        beam_flags = settle(options, beam_flags)
+        if options.is_demonstration:
+            from pipelines.building import demonstration  # noqa: PLC0415  # as above
+
+            options = demonstration.choose(options)
+        options = options.expand_preset()
+        request = Request(
+            options=options,
+            grouping_options=chosen.get("grouping") or load_options(options.grouping),
+            sampling_options=chosen["sampling"],
+            beam_flags=beam_flags,
+        )
+        directory = build(request)
     sys.stdout.write(f"{directory}\n")
-
-
-def _run(
-    options: BuildOptions, own: Mapping[str, Any], beam_flags: Sequence[str]
-) -> str:
-    # Beam's import takes a second, which --help has not.
-    from pipelines.building import demonstration, run  # noqa: PLC0415
-    from pipelines.building.planning import Request  # noqa: PLC0415
-
-    if options.is_demonstration:
-        options = demonstration.choose(options)
-    options = options.expand_preset()
-    request = Request(
-        options=options,
-        grouping_options=own.get("grouping") or load_options(options.grouping),
-        sampling_options=own["sampling"],
-        beam_flags=beam_flags,
-    )
-    return run.build(request)
 
 
 if __name__ == "__main__":

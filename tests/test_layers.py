@@ -174,7 +174,7 @@ def test_step_names_are_pinned():
             root,
             index="",
             num_row_groups=1,
-            sample_plan=plan,
+            plan=plan,
             images_per_shard=1,
             plan_folder="",
         )

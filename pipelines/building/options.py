@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.store_flags import StoreFlags
@@ -12,7 +13,10 @@ from transforms.index import table as index_table
 from transforms.options import flag
 from transforms.processes import num_cores
 
-# They decide where and how to build, not what.
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+# These decide where and how to build, not what.
 _HOW_FLAGS = {
     "output",
     "name",
@@ -197,6 +201,23 @@ class BuildOptions(GroupingFlags, StoreFlags):
         takes_all = self.folds != 1 or source == "classes"
         if self.images_per_group is None and not takes_all:
             yield "--images_per_group: is required (training images per group)"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to build: the job's options, those of its methods, and Beam's flags."""
+
+    options: BuildOptions
+    grouping_options: Any  # each method has its own class
+    sampling_options: Any
+    beam_flags: Sequence[str]
+
+    @property
+    def beam_options(self) -> "PipelineOptions":
+        """New options of Beam; a runner modifies the ones it gets."""
+        from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+
+        return engine.make_beam_options(self.beam_flags)
 
 
 def method_options() -> dict[str, dict[str, type]]:

@@ -1,4 +1,4 @@
-"""Where a dataset is made and appears, and what may already lie there."""
+"""The output directory: its lock, its state, and what --resume continues."""
 
 import dataclasses
 import errno
@@ -11,18 +11,19 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pipelines.building.options import BuildOptions
 from pipelines.cli import cannot_write
 from transforms import storage
 from transforms.dataset import commit, paths
 from transforms.dataset import plan as dataset_plan
 from transforms.records import UsageError, to_json
 
-_REMEDY = "give another --name or --dataset_version, or remove it"
+_REMEDY = "use another --name or --dataset_version, or remove it"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """The directories of one dataset."""
+    """The directories of a dataset."""
 
     output: str
     name: str
@@ -30,39 +31,66 @@ class Place:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it lies in a bucket, where nothing can be renamed."""
+        """Whether the output is a bucket, which cannot rename folders."""
         return storage.is_remote(self.output)
 
     @property
     def folder(self) -> str:
-        """All versions of the dataset."""
+        """The directory of all versions of the dataset."""
         return f"{storage.absolute(self.output)}/{self.name}"
 
     @property
     def target(self) -> str:
-        """The finished dataset."""
+        """The directory of the finished dataset."""
         return f"{self.folder}/{self.version}"
 
     @property
     def work(self) -> str:
-        """What is known while it is made; no reader looks at a hidden directory."""
+        """The hidden work directory of an unfinished dataset."""
         return f"{self.folder}/.{self.version}.partial"
 
     @property
     def root(self) -> str:
-        """The dataset while it is made: in a bucket under its name at once."""
+        """The directory that shards are written to; in a bucket, the target itself."""
         return self.target if self.is_remote else self.work
 
     @property
     def plan_only(self) -> str:
-        """What --plan_only writes."""
+        """The directory that --plan_only writes."""
         return f"{self.target}.plan"
 
 
-def make_folder(path: str) -> None:
-    """Make the folder of all datasets, and see that files can be made in it.
+def find_place(options: BuildOptions) -> Place:
+    """Return the directories of the dataset that the options name."""
+    return Place(
+        output=options.output,
+        name=options.name or "",
+        version=options.dataset_version,
+    )
 
-    Raises: UsageError: they cannot.
+
+def prepare(options: BuildOptions) -> None:
+    """Create the output folder, unless --dry_run is given.
+
+    Raises:
+      UsageError: it is not writable.
+    """
+    if not options.dry_run:
+        make_folder(options.output)
+
+
+def scratch_folder(options: BuildOptions) -> AbstractContextManager[str]:
+    """Open a temporary folder for the plan: in the output, except for --dry_run."""
+    if options.dry_run:
+        return tempfile.TemporaryDirectory()
+    return storage.scratch_folder(f"{options.output}/plan", ".planning-")
+
+
+def make_folder(path: str) -> None:
+    """Create a folder and check that it is writable.
+
+    Raises:
+      UsageError: it is not.
     """
     try:
         if storage.is_remote(path):
@@ -76,28 +104,29 @@ def make_folder(path: str) -> None:
 
 
 def is_finished(place: Place, plan_id: str) -> bool:
-    """Tell whether this very dataset stands there already.
+    """Tell whether the dataset of this plan exists.
 
-    Raises: UsageError: something else does.
+    Raises:
+      UsageError: the target is something else.
     """
     if not storage.exists(place.target):
         return False
-    found = read_committed(place.target)
-    if found is None and place.is_remote and read_plan_id(place) is not None:
-        return False  # shards that wait for their mark
-    if found is None:
+    committed_id = read_committed(place.target)
+    if committed_id is None and place.is_remote and read_plan_id(place) is not None:
+        return False  # shards without a commit mark
+    if committed_id is None:
         raise UsageError(
-            f"--output: {place.target} exists and is no finished dataset; {_REMEDY}"
+            f"--output: {place.target} exists and is not a finished dataset; {_REMEDY}"
         )
-    if found != plan_id:
+    if committed_id != plan_id:
         raise UsageError(f"--output: {place.target} holds another dataset; {_REMEDY}")
     if place.is_remote and read_plan_id(place) == plan_id:
-        commit.remove_work(place.work)  # a run was stopped behind its mark
+        commit.remove_work(place.work)  # a run was killed after the commit mark
     return True
 
 
 def read_committed(directory: str) -> str | None:
-    """Return the plan id of a dataset that has its commit mark."""
+    """Return the plan id of a dataset with a commit mark; None if there is none."""
     try:
         storage.read(f"{directory}/{paths.COMPLETE}")
         recipe = json.loads(storage.read(f"{directory}/{paths.RECIPE}"))
@@ -105,13 +134,13 @@ def read_committed(directory: str) -> str | None:
     except (ValueError, KeyError, TypeError):
         return None
     except OSError as error:
-        if error.errno == errno.EIO:  # it may well be there
+        if error.errno == errno.EIO:  # the dataset may exist
             raise
         return None
 
 
 def read_plan_id(place: Place) -> str | None:
-    """Return the id of the plan whose dataset is being made; None if there is none."""
+    """Return the plan id of the unfinished dataset; None if there is none."""
     try:
         return storage.read(f"{place.work}/{paths.PLAN_ID}").decode()
     except FileNotFoundError:
@@ -128,9 +157,19 @@ def write_plan(
     statistics: Mapping[str, Any],
     page: bytes,
 ) -> str:
-    """Write what --plan_only promises: everything that is decided, no image.
+    """Write the plan's directory; a local one appears atomically.
 
-    A folder appears in one step, so that two runs leave no mixture.
+    Args:
+      place: the directories of the dataset.
+      plan_folder: folder of the plan's files.
+      scratch: temporary folder on the same file system.
+      groups_csv: contents of groups.csv.
+      recipe: contents of recipe.json.
+      statistics: contents of statistics.json.
+      page: contents of plan.html.
+
+    Returns:
+      The directory.
     """
     root = place.plan_only if place.is_remote else f"{scratch}/plan_only"
     files = {
@@ -152,15 +191,24 @@ def write_plan(
 def acquire_output(
     place: Place, plan_id: str, plan_folder: str, *, resume: bool
 ) -> AbstractContextManager[bool]:
-    """Make the place to work in, or go on in it; hold it while the block runs.
+    """Lock the work directory, create or resume it, and hold the lock.
 
-    What lies there is looked at only when nobody else can change it.
+    The state of the directory is checked only while the lock is held.
 
-    Yields: Whether there is work: not if another run has finished it meanwhile.
-    Raises: UsageError: an unfinished dataset lies there, or is being worked at.
+    Args:
+      place: the directories of the dataset.
+      plan_id: id of the plan.
+      plan_folder: folder of the plan's files, which moves to the work directory.
+      resume: whether an unfinished dataset of this plan is continued.
+
+    Yields:
+      Whether there is work; False if another run has finished the dataset.
+
+    Raises:
+      UsageError: an unfinished dataset is in the way, or another run holds the lock.
     """
-    hold = _acquire_in_bucket if place.is_remote else _acquire_folder
-    return hold(place, plan_id, plan_folder, resume=resume)
+    acquire = _acquire_in_bucket if place.is_remote else _acquire_folder
+    return acquire(place, plan_id, plan_folder, resume=resume)
 
 
 @contextmanager
@@ -169,16 +217,16 @@ def _acquire_folder(
 ) -> Iterator[bool]:
     descriptor = _lock_folder(place)
     try:
-        make_folder(place.work)  # it may be another user's
+        make_folder(place.work)  # another user may own it
         if storage.exists(place.target):
-            with suppress(OSError):  # made for the lock: another took its place
+            with suppress(OSError):  # created for the lock only
                 Path(place.work).rmdir()
             yield not is_finished(place, plan_id)
             return
         _check_unfinished(place, plan_id, resume=resume)
-        # First: a run that is stopped hereafter can be resumed.
+        # First, so that a run that is killed later can be resumed.
         storage.write(place.work, paths.PLAN_ID, plan_id.encode())
-        # Sidecars of an earlier run may tell of failures that are mended now.
+        # Sidecars of an earlier run may list failures that no longer occur.
         storage.remove_file(f"{place.work}/{paths.COMPLETE}")
         storage.remove_folder(f"{place.work}/plan")
         Path(plan_folder).rename(f"{place.work}/plan")
@@ -188,9 +236,9 @@ def _acquire_folder(
 
 
 def _lock_folder(place: Place) -> int:
-    """Lock the place to work in, which may be renamed while it is waited for."""
+    """Lock the work directory; it may be renamed while this waits."""
     if storage.exists(place.work) and not storage.is_folder(place.work):
-        raise UsageError(f"--output: {place.work} is in the way; remove it")
+        raise UsageError(f"--output: {place.work} is not a folder; remove it")
     while True:
         storage.make_folder(place.work)
         with suppress(FileNotFoundError):
@@ -201,15 +249,15 @@ def _lock_folder(place: Place) -> int:
                     return descriptor
             except BlockingIOError:
                 os.close(descriptor)
-                raise _at_work(place) from None
+                raise _locked(place) from None
             except FileNotFoundError:
                 pass
             os.close(descriptor)
 
 
-def _at_work(place: Place) -> UsageError:
+def _locked(place: Place) -> UsageError:
     return UsageError(
-        f"--output: another run is at work in {place.work}; wait for it, or give "
+        f"--output: another run holds the lock on {place.work}; wait for it, or use "
         "another --name"
     )
 
@@ -218,9 +266,9 @@ def _at_work(place: Place) -> UsageError:
 def _acquire_in_bucket(
     place: Place, plan_id: str, plan_folder: str, *, resume: bool
 ) -> Iterator[bool]:
-    """Claim a place by its plan's id, which only one of several can create.
+    """Acquire a place in a bucket by creating the file of the plan id.
 
-    Two that go on with one plan at once write the same bytes to the same names.
+    Only one run can create it. Two runs that resume the same plan write equal bytes.
     """
     _check_unfinished(place, plan_id, resume=resume)
     try:
@@ -228,8 +276,8 @@ def _acquire_in_bucket(
     except OSError as error:
         raise cannot_write(place.output, error) from error
     if not is_new and read_plan_id(place) != plan_id:
-        raise _at_work(place)
-    if read_committed(place.target):  # by a run that ended before the claim
+        raise _locked(place)
+    if read_committed(place.target):  # another run finished meanwhile
         commit.remove_work(place.work)
         yield not is_finished(place, plan_id)
         return
@@ -240,9 +288,9 @@ def _acquire_in_bucket(
 
 
 def _is_empty(place: Place) -> bool:
-    """Tell whether nothing lies there but what a worker that was lost wrote late.
+    """Tell whether the work directory holds leftovers only.
 
-    Or, in a folder, what was to become the plan's id.
+    These are parts that a lost worker wrote late, and temporary files of the plan id.
     """
     names = {entry.name for entry in storage.list_folder(place.work)}
     return all(
@@ -255,16 +303,16 @@ def _is_empty(place: Place) -> bool:
 def _check_unfinished(place: Place, plan_id: str, *, resume: bool) -> None:
     if not storage.exists(place.work):
         return
-    found = read_plan_id(place) or read_committed(place.root)
-    if found is None and _is_empty(place):
-        return  # stopped before it had begun
-    if found != plan_id:
+    existing_id = read_plan_id(place) or read_committed(place.root)
+    if existing_id is None and _is_empty(place):
+        return
+    if existing_id != plan_id:
         raise UsageError(
             f"--output: {place.work} is an unfinished dataset of another plan; "
-            "give another --name or --dataset_version, or remove it"
+            "use another --name or --dataset_version, or remove it"
         )
     if not resume:
         raise UsageError(
-            f"--output: {place.work} is unfinished; give --resume to go on, or "
-            "remove it to start anew"
+            f"--output: {place.work} is unfinished; use --resume to continue, or "
+            "remove it to start again"
         )

@@ -1,4 +1,4 @@
-"""What a build is given → an index of its images, and where workers read them."""
+"""Plan a build: resolve the input, group the classes, select and assign the images."""
 
 import dataclasses
 import functools
@@ -13,12 +13,11 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import engine, grouping_flags, inputs
 from pipelines.building import feasibility
 from pipelines.building.feasibility import Availability
-from pipelines.building.options import BuildOptions
+from pipelines.building.options import BuildOptions, Request
 from pipelines.index import index_images
 from transforms import __version__, sampling, storage
 from transforms.dataset import plan as dataset_plan
@@ -37,13 +36,14 @@ from transforms.sampling.steps import SampleImages
 
 
 def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
-    """See that workers can read every image, and write the dataset.
+    """Check that workers can read every image and write the dataset.
 
-    Raises: UsageError: every input, root of an index, or output out of their reach.
+    Raises:
+      UsageError: inputs, roots of an index or an output that workers cannot reach.
     """
     beam_options = engine.make_beam_options(beam_flags)
     if not engine.has_own_files(beam_options):
-        return  # before the index is read for its roots
+        return
     places = [(f"--input {path}", path) for path in options.input]
     if index := index_table.only_index(options.input):
         roots = index_table.read_description(index)["inputs"]
@@ -52,29 +52,38 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
     engine.check_reach(beam_options, places)
 
 
-def resolve_input(
-    options: BuildOptions, *, scratch: str, beam_flags: Sequence[str]
-) -> tuple[str, Inventory]:
-    """Take the index that is given, or make one of raw ImageNet, on this machine.
+def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
+    """Open the index that the user gives, or index raw ImageNet on this machine.
 
-    Raises: UsageError: what the user must mend.
+    Args:
+      request: what to build.
+      scratch: folder for the index of raw ImageNet.
+
+    Returns:
+      The path of the index, and its inventory.
+
+    Raises:
+      UsageError: the input is not readable, changed, or holds no usable images.
     """
+    options = request.options
     if index := index_table.only_index(options.input):
         inventory = read_inventory(index)
         if not options.dry_run:
             _check_roots(index, inventory.roots)
             inputs.check_versions(index, inventory.versions)
     else:
-        pieces, told = inputs.find_pieces(options.input, options.validation_labels)
-        for line in told:
+        parts, descriptions = inputs.find_pieces(
+            options.input, options.validation_labels
+        )
+        for line in descriptions:
             sys.stderr.write(f"found {line}\n")
-        if not engine.is_embedded(engine.make_beam_options(beam_flags)):
+        if not engine.is_embedded(request.beam_options):
             sys.stderr.write(
-                "listing the images on this machine; python -m pipelines.index "
-                "--runner=... lists them on many, for an index to build from\n"
+                "listing the images on this machine; to list them on several, run "
+                "python -m pipelines.index --runner=... and build from its index\n"
             )
         index = f"{scratch}/index.parquet"
-        inventory = index_images(pieces, output=index, beam_flags=beam_flags)
+        inventory = index_images(parts, output=index, beam_flags=request.beam_flags)
     sys.stderr.write(inventory.describe() + "\n")
     if not inventory.num_images:
         raise UsageError(f"--input {' '.join(options.input)}: no usable images")
@@ -84,21 +93,27 @@ def resolve_input(
 def _check_roots(index: str, roots: Sequence[str]) -> None:
     if moved := [root for root in roots if not storage.exists(root)]:
         raise UsageError(
-            f"--input {index}: its images lay in {moved[0]}, which is gone; put "
-            "them back, or make the index again with python -m pipelines.index"
+            f"--input {index}: it refers to images in {moved[0]}, which does not "
+            "exist; restore it, or index again with python -m pipelines.index"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Histogram:
-    """Images by percent of p_correct."""
+    """Histogram of p_correct in percent.
 
-    counts: tuple[int, ...]  # 0 … 100 percent
-    num_missing: int  # images without a score
-    mean: float  # of p_correct, of those with one
+    Attributes:
+      counts: number of images at 0, 1, …, 100 percent.
+      num_missing: number of images without a score.
+      mean: mean p_correct of the images with a score.
+    """
+
+    counts: tuple[int, ...]
+    num_missing: int
+    mean: float
 
     def to_json(self) -> Mapping[str, JSON]:
-        """Return what is recorded."""
+        """Return the histogram as it is recorded in statistics.json."""
         return {
             "images_by_percent": list(self.counts),
             "without_score": self.num_missing,
@@ -107,11 +122,11 @@ class Histogram:
 
 
 def measure(table: pa.Table, keys: pa.StringArray) -> Histogram:
-    """Count images by their difficulty.
+    """Compute the difficulty histogram of images.
 
     Args:
-      table: key and p_correct, each key once.
-      keys: the images to count.
+      table: columns key and p_correct; keys are unique.
+      keys: keys of the images to count.
     """
     p_correct = difficulty_table.look_up(table, keys)
     scored = p_correct[~np.isnan(p_correct)]
@@ -125,16 +140,22 @@ def measure(table: pa.Table, keys: pa.StringArray) -> Histogram:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampledIndex:
-    """A sampler's arrangement, as the plan needs it."""
+    """The output of a sampler, written to files.
 
-    folder: str | None = None  # of its files; None: hashes alone decide
+    Attributes:
+      folder: folder of the files; None if hashes alone decide.
+      scope: as in `SamplerOutput`.
+      notes: messages for the user.
+    """
+
+    folder: str | None = None
     scope: str = "group"
     notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexedImages:
-    """The usable training images of the groups, as samplers see them."""
+    """Read the usable training images of the groups, as samplers need them."""
 
     index: str
     num_row_groups: int
@@ -142,7 +163,7 @@ class IndexedImages:
 
     @functools.cached_property
     def row_groups(self) -> Sequence[pa.Table]:
-        """Key and label of each row group's images."""
+        """Key and label of the images of each row group."""
         return [self._read(number) for number in range(self.num_row_groups)]
 
     def _read(self, row_group: int) -> pa.Table:
@@ -154,7 +175,7 @@ class IndexedImages:
         return pa.table({"key": images["key"], "label": pa.array(labels, pa.int32())})
 
     def read(self) -> pa.Table:
-        """Return key and label of all."""
+        """Return key and label of all images."""
         return pa.concat_tables(self.row_groups)
 
 
@@ -167,25 +188,34 @@ def run_sampler(
     seed: int,
     folder: str,
 ) -> SampledIndex:
-    """Ask the sampler, and write what it says into a folder.
+    """Run the sampler and write its output to files.
 
-    Raises: UsageError: what the sampler does not allow, or misses.
+    Args:
+      images: the images to sample from.
+      sampler: name of the sampler.
+      options: the sampler's options.
+      difficulty_file: path of the table of difficulty, for samplers that need one.
+      seed: seeds the hashes.
+      folder: folder to write to.
+
+    Raises:
+      UsageError: invalid options, or missing scores.
     """
     request = SamplingRequest(
         read_images=images.read, seed=seed, difficulty_file=difficulty_file
     )
-    found: SamplerOutput | None = sampling.load(sampler).arrange(request, options)
-    if found is None:
+    output: SamplerOutput | None = sampling.load(sampler).arrange(request, options)
+    if output is None:
         return SampledIndex()
     sizes = [table.num_rows for table in images.row_groups]
-    sample_plan.write_parts(found, sizes, folder)
-    return SampledIndex(folder=folder, scope=found.scope, notes=found.notes)
+    sample_plan.write_parts(output, sizes, folder)
+    return SampledIndex(folder=folder, scope=output.scope, notes=output.notes)
 
 
 def measure_difficulty(
     images: IndexedImages, *, difficulty_file: str | None, plan_folder: str
 ) -> Mapping[str, JSON] | None:
-    """Count all images and the chosen by difficulty; None where it is not known."""
+    """Return the histograms of available and selected images; None without a table."""
     if difficulty_file is None:
         return None
     table = difficulty_table.read_table(difficulty_file)
@@ -199,15 +229,16 @@ def measure_difficulty(
 def check_every_group(
     chosen: Mapping[str, Mapping[str, int]],
     table: GroupTable,
-    arranged: SampledIndex,
+    sampled: SampledIndex,
     *,
     sampler: str,
 ) -> None:
-    """See that no group is left without images where the set is one scope.
+    """Check that a quota for the whole set leaves no group without images.
 
-    Raises: UsageError: the groups that are.
+    Raises:
+      UsageError: names the empty groups.
     """
-    if arranged.scope != "set":
+    if sampled.scope != "set":
         return
     trained = {w for split, c in chosen.items() if split != "validation" for w in c}
     filled = {table.label_of[wnid] for wnid in trained}
@@ -215,11 +246,11 @@ def check_every_group(
     if empty:
         raise UsageError(
             f"--{sampler}_scope set: leaves {len(empty)} groups without training "
-            f"images ({list_names(empty)}); give group, or more --images_per_group"
+            f"images ({list_names(empty)}); use group, or raise --images_per_group"
         )
 
 
-# Flags that decide the subset or its bytes; the others decide how the work is done.
+# Flags that decide the subset or its bytes; other flags decide how the job runs.
 _RECIPE_FLAGS = (
     "preset",
     "grouping",
@@ -248,7 +279,18 @@ def make_recipe(
     input_fingerprint: str,
     subset_id: str,
 ) -> dict[str, Any]:
-    """Describe how a subset is made."""
+    """Return recipe.json: everything that is needed to build the subset again.
+
+    Args:
+      options: the job's options, with the dataset's name.
+      grouping_options: the options of the grouping method.
+      sampling_options: the options of the sampler.
+      result: the result of the grouping method.
+      sampling_notes: the sampler's messages.
+      table: the table of groups.
+      input_fingerprint: hash of the images of the input.
+      subset_id: hash of the selected images.
+    """
     recipe = {name: getattr(options, name) for name in _RECIPE_FLAGS}
     return recipe | {
         "num_groups": table.num_groups,
@@ -271,7 +313,7 @@ def make_recipe(
 
 
 def _describe(method_options: object) -> dict[str, Any]:
-    """Return a method's own options; a file stands by its content, not its path."""
+    """Return the options of a method; paths of files are replaced by their hashes."""
     described = dict(vars(method_options))
     for name, value in described.items():
         if isinstance(value, str) and storage.exists(value):
@@ -286,94 +328,111 @@ def _hash_file(path: str | None) -> str | None:
 def compute_plan_id(
     recipe: Mapping[str, Any], shards: Sequence[Shard], *, sources_sha256: str
 ) -> str:
-    """Hash all that decides the bytes of shards."""
+    """Hash everything that decides the bytes of the shards."""
     names = ("subset_id", "groups_sha256", "formats", "versions")
     described = [[recipe[name] for name in names], list(shards), sources_sha256]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
-    """A build's options, those of its methods, and Beam's flags."""
+class BuildPlan:
+    """Every decision of a build, before the first image is read.
+
+    Attributes:
+      options: the job's options, with the dataset's name.
+      inventory: counts of the input.
+      table: the groups.
+      folder: folder of the plan's files, one per shard.
+      shards: the shards and their sizes.
+      chosen: split → wnid → number of selected images.
+      available: images that each group has.
+      difficulty: histograms of available and selected images; None without a table.
+      num_bytes: estimated size of the dataset.
+      recipe: contents of recipe.json.
+    """
 
     options: BuildOptions
-    grouping_options: Any
-    sampling_options: Any
-    beam_flags: Sequence[str]
-
-    @property
-    def beam_options(self) -> PipelineOptions:
-        """Beam's options, made anew: an engine writes into its own."""
-        return engine.make_beam_options(self.beam_flags)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BuildPlan:
-    """All that is decided before the first image is read."""
-
-    options: BuildOptions  # with the name
     inventory: Inventory
     table: GroupTable
-    folder: str  # of the plan's files
+    folder: str
     shards: Sequence[PlannedShard]
-    chosen: Mapping[str, Mapping[str, int]]  # split → wnid → images
+    chosen: Mapping[str, Mapping[str, int]]
     available: Availability
-    difficulty: Mapping[str, Any] | None  # histograms of all images and the chosen
-    num_bytes: int  # of the output, estimated
+    difficulty: Mapping[str, Any] | None
+    num_bytes: int
     recipe: Mapping[str, Any]
 
     @property
     def subset_id(self) -> str:
-        """What the subset is, however it was made."""
+        """Hash of the image settings and the selected images."""
         return self.recipe["subset_id"]
 
     @property
     def plan_id(self) -> str:
-        """What decides the bytes of the dataset."""
+        """Hash of everything that decides the bytes of the dataset."""
         return self.recipe["plan_id"]
 
 
-def make_plan(request: Request, scratch: str) -> BuildPlan:
-    """Index, group, see what is feasible, and sample.
+def group_classes(
+    request: Request, inventory: Inventory
+) -> tuple[GroupTable, Grouping]:
+    """Assign the classes of the input to groups.
 
-    Args:
-      request: what is wanted.
-      scratch: a folder for the index and the plan.
-    Raises: UsageError: what the user must mend.
+    Raises:
+      UsageError: the grouping is not possible with these classes or options.
     """
     options = request.options
-    # In one order whatever the user's: the manifest has the first format's places.
+    classes = _list_classes(inventory, options.sampling, request.sampling_options)
+    return grouping_flags.group_classes(classes, options, request.grouping_options)
+
+
+def make_plan(
+    request: Request,
+    *,
+    index: str,
+    inventory: Inventory,
+    table: GroupTable,
+    grouping: Grouping,
+    scratch: str,
+) -> BuildPlan:
+    """Check feasibility, select images and assign them to shards.
+
+    Args:
+      request: what to build.
+      index: path of the index.
+      inventory: counts of the index.
+      table: the groups.
+      grouping: the result of the grouping method.
+      scratch: folder for the plan's files.
+
+    Raises:
+      UsageError: lists every problem, with the numbers that are feasible.
+    """
+    options = request.options
+    # The manifest has the locations of the first format, so their order is fixed.
     formats = tuple(sorted(options.formats, reverse=True))
     options = dataclasses.replace(options, formats=formats)
-    index, inventory = resolve_input(
-        options, scratch=scratch, beam_flags=request.beam_flags
-    )
-    table, result = grouping_flags.group_classes(
-        _list_classes(inventory, options.sampling, request.sampling_options),
-        options,
-        request.grouping_options,
-    )
     images = IndexedImages(
         index=index, num_row_groups=inventory.num_row_groups, table=table
     )
-    arranged, problems = _arrange(request, images, f"{scratch}/arrangement")
-    available, num_bytes, found = feasibility.check(
+    sampled, problems = _sample(request, images, f"{scratch}/arrangement")
+    available, num_bytes, infeasible = feasibility.check(
         options,
         inventory,
         table,
-        scope=arranged.scope,
+        scope=sampled.scope,
         sampling_options=request.sampling_options,
     )
-    if problems := [*problems, *found]:
+    if problems := [*problems, *infeasible]:
         raise UsageError("\n".join(problems))
-    sample_plan = _plan_sample(request, table, available, arranged)
+    plan = _plan_sample(request, table, available, sampled)
     folder = str(Path(scratch, "plan").absolute())
     Path(folder).mkdir()
     define = functools.partial(
         define_pipeline,
         index=storage.absolute(index),
         num_row_groups=inventory.num_row_groups,
-        sample_plan=sample_plan,
+        plan=plan,
         images_per_shard=options.images_per_shard,
         plan_folder=folder,
     )
@@ -382,23 +441,23 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         name = _name_dataset(request, table)
         options = dataclasses.replace(options, name=name)
     chosen = dataset_plan.count_by_class(folder)
-    check_every_group(chosen, table, arranged, sampler=options.sampling)
+    check_every_group(chosen, table, sampled, sampler=options.sampling)
     shards = dataset_plan.list_shards(folder)
     subset_id = dataset_plan.compute_subset_id(
         dataset_plan.read_lines(folder), options.images.describe()
     )
-    described = make_recipe(
+    recipe = make_recipe(
         options,
         grouping_options=request.grouping_options,
         sampling_options=request.sampling_options,
-        result=result,
-        sampling_notes=arranged.notes,
+        result=grouping,
+        sampling_notes=sampled.notes,
         table=table,
         input_fingerprint=inventory.fingerprint,
         subset_id=subset_id,
     )
-    described["plan_id"] = compute_plan_id(
-        described,
+    recipe["plan_id"] = compute_plan_id(
+        recipe,
         [planned.shard for planned in shards],
         sources_sha256=dataset_plan.hash_sources(folder),
     )
@@ -414,14 +473,14 @@ def make_plan(request: Request, scratch: str) -> BuildPlan:
         ),
         available=available,
         num_bytes=num_bytes,
-        recipe=described,
+        recipe=recipe,
     )
 
 
 def _list_classes(
     inventory: Inventory, sampler: str, sampling_options: object
 ) -> tuple[ImageClass, ...]:
-    """List the classes with the training images that the sampler leaves them."""
+    """List the classes; training images that the sampler excludes do not count."""
     return tuple(
         c._replace(
             num_train=c.num_train
@@ -431,13 +490,13 @@ def _list_classes(
     )
 
 
-def _arrange(
+def _sample(
     request: Request, images: IndexedImages, folder: str
 ) -> tuple[SampledIndex, list[str]]:
-    """Ask the sampler; what it does not allow is told with all other problems."""
+    """Run the sampler; its errors are reported together with all other problems."""
     options = request.options
     try:
-        arranged = run_sampler(
+        sampled = run_sampler(
             images,
             sampler=options.sampling,
             options=request.sampling_options,
@@ -447,15 +506,15 @@ def _arrange(
         )
     except UsageError as error:
         return SampledIndex(), str(error).splitlines()
-    for note in arranged.notes:
+    for note in sampled.notes:
         sys.stderr.write(f"{note}\n")
-    return arranged, []
+    return sampled, []
 
 
 def _plan_sample(
-    request: Request, table: GroupTable, available: Availability, arranged: SampledIndex
+    request: Request, table: GroupTable, available: Availability, sampled: SampledIndex
 ) -> SamplePlan:
-    """Gather what decides which images are chosen."""
+    """Collect everything that decides which images are selected."""
     options = request.options
     return SamplePlan(
         label_of=table.label_of,
@@ -464,8 +523,8 @@ def _plan_sample(
         stratify_by_class=options.stratify_by_class,
         num_folds=options.folds,
         seed=options.seed,
-        scope=arranged.scope,
-        arrangement=arranged.folder,
+        scope=sampled.scope,
+        arrangement=sampled.folder,
     )
 
 
@@ -474,24 +533,33 @@ def define_pipeline(
     *,
     index: str,
     num_row_groups: int,
-    sample_plan: SamplePlan,
+    plan: SamplePlan,
     images_per_shard: int,
     plan_folder: str,
 ) -> None:
-    """Wire an index → sample → assign → the plan's files."""
+    """Wire the pipeline that selects images and writes the plan's files.
+
+    Args:
+      root: the pipeline.
+      index: path of the index.
+      num_row_groups: number of row groups of the index.
+      plan: what to select.
+      images_per_shard: number of images per shard.
+      plan_folder: folder to write to.
+    """
     write = functools.partial(dataset_plan.write_part, folder=plan_folder)
     _ = (
         root
         | "ListRowGroups" >> beam.Create(range(num_row_groups), reshuffle=False)
         | "SpreadRowGroups" >> beam.Reshuffle()
-        | SampleImages(index, sample_plan)
-        | AssignShards(sample_plan.seed, images_per_shard)
+        | SampleImages(index, plan)
+        | AssignShards(plan.seed, images_per_shard)
         | "WritePlan" >> beam.MapTuple(write)
     )
 
 
 def _name_dataset(request: Request, table: GroupTable) -> str:
-    """Make the default name of its recipe's words."""
+    """Return the default name of the dataset."""
     options = request.options
     if options.preset:
         return f"subset_{options.preset}"

@@ -1,11 +1,9 @@
-"""A dataset or plan → the few lines that its maker wants to read."""
+"""Write a planned build: the plan's files, or the dataset with its commit mark."""
 
 import functools
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,10 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from pipelines import engine, group_report
-from pipelines.building import output, planning
-from pipelines.building.options import BuildOptions
+from pipelines.building import output
+from pipelines.building.options import Request
 from pipelines.building.output import Place, read_committed
-from pipelines.building.planning import BuildPlan, Request
+from pipelines.building.planning import BuildPlan
 from transforms import formats, progress, storage
 from transforms.dataset import paths, statistics
 from transforms.dataset.commit import CommitSettings, remove_work
@@ -29,7 +27,7 @@ from transforms.pages.histogram import Series
 from transforms.processes import num_cores
 from transforms.records import JobError, Shard
 
-# Readers of all kinds want a folder.
+# Loaders need a local copy.
 _FETCH = {
     "gs": "gcloud storage cp --recursive {target} .",
     "s3": "aws s3 cp --recursive {target} ./{version}",
@@ -37,7 +35,7 @@ _FETCH = {
 
 
 def describe_plan(settings: CommitSettings) -> str:
-    """Say what a plan holds."""
+    """Summarise a plan."""
     lines = [f"plan of {settings.name} {settings.version}"]
     lines += [
         f"  {split}: {sum(counts.values())} images of {len(counts)} classes"
@@ -48,7 +46,7 @@ def describe_plan(settings: CommitSettings) -> str:
 
 
 def describe_dataset(target: str) -> str:
-    """Say what was built, where it is, and how to load it."""
+    """Summarise a dataset: counts, location and how to load it."""
     statistics = json.loads(storage.read(f"{target}/{paths.STATISTICS}"))
     recipe = json.loads(storage.read(f"{target}/{paths.RECIPE}"))
     split = next(iter(statistics["groups"][0]["written"]))
@@ -64,11 +62,11 @@ def describe_dataset(target: str) -> str:
         *_describe_totals(statistics),
         f"  contact sheet: {target}/{paths.PREVIEW}",
         "",
-        *(["fetch it:", f"    {fetch}", ""] if fetch else []),
+        *(["copy it:", f"    {fetch}", ""] if fetch else []),
         "load it:",
         *(f"    {line}" for line in snippet.splitlines()),
         "",
-        "prove it:",
+        "verify it:",
         f"    python -m pipelines.verify {target}",
     ])
 
@@ -87,55 +85,58 @@ def _describe_splits(statistics: Mapping[str, Any]) -> list[str]:
 
 
 def _describe_totals(statistics: Mapping[str, Any]) -> list[str]:
-    totals, oddities = statistics["totals"], statistics["oddities"]
+    totals, conversions = statistics["totals"], dict(statistics["oddities"])
+    num_smaller = conversions.pop("smaller_than_asked", 0)
     lines = [
         f"  of {totals['found']} images found, {totals['left_out']} were left out, "
         f"{totals['failed']} failed"
     ]
-    if smaller := oddities.get("smaller_than_asked"):
-        lines.append(f"  {smaller} images are smaller than asked; --upscale enlarges")
-    mended = {name: n for name, n in oddities.items() if name != "smaller_than_asked"}
-    if mended:
-        shown = ", ".join(f"{n} {name}" for name, n in mended.items())
-        lines.append(f"  converted or noted: {shown}")
+    if num_smaller:
+        lines.append(
+            f"  {num_smaller} images are smaller than --image_size; "
+            "--upscale enlarges them"
+        )
+    if conversions:
+        counts = ", ".join(f"{count} {name}" for name, count in conversions.items())
+        lines.append(f"  conversions: {counts}")
     return lines
 
 
-def make_plan_page(made: BuildPlan, place: Place) -> bytes:
-    """Show the groups with the images that they have and give, and what it costs."""
-    options, available = made.options, made.available
-    captured = group_report.measure_captured(made.table, options.confusion)
-    chosen = {split: sum(counts.values()) for split, counts in made.chosen.items()}
+def make_plan_page(plan: BuildPlan, place: Place) -> bytes:
+    """Make the page of a plan: groups, images, estimated size and statistical power."""
+    options, available = plan.options, plan.available
+    captured = group_report.measure_captured(plan.table, options.confusion)
+    chosen = {split: sum(counts.values()) for split, counts in plan.chosen.items()}
     page = GroupsPage(
         title=f"Plan of {place.name} {place.version}",
         method=(
             f"--grouping {options.grouping}, --sampling {options.sampling}, seed "
-            f"{options.seed}; subset {made.subset_id[:12]}"
+            f"{options.seed}; subset {plan.subset_id[:12]}"
         ),
-        table=made.table,
+        table=plan.table,
         counts=[
             GroupCounts(
                 num_train=available.num_train[label],
                 num_validation=available.num_validation[label],
                 num_set_aside=available.top_ups[label],
-                num_wanted=_count_train(made, label),
+                num_wanted=_count_train(plan, label),
             )
-            for label in range(made.table.num_groups)
+            for label in range(plan.table.num_groups)
         ],
         facts=[
             *((f"{split} images", f"{count:,}") for split, count in chosen.items()),
-            ("shards", len(made.shards)),
-            ("estimated output", f"{made.num_bytes / 1e9:.2f} GB"),
+            ("shards", len(plan.shards)),
+            ("estimated output", f"{plan.num_bytes / 1e9:.2f} GB"),
             *group_report.describe_facts(captured),
         ],
-        notes=made.recipe["grouping_notes"],
+        notes=plan.recipe["grouping_notes"],
         quality=group_report.describe_quality(captured),
-        paths=group_report.find_paths(made.table, options.grouping),
-        contact_sheet=_find_contact_sheet(made, place),
-        power=_find_power(chosen.get("validation", 0), made.table.num_groups),
+        paths=group_report.find_paths(plan.table, options.grouping),
+        contact_sheet=_find_contact_sheet(plan, place),
+        power=_find_power(chosen.get("validation", 0), plan.table.num_groups),
         difficulty=[
-            Series(f"images {name}", found["images_by_percent"])
-            for name, found in (made.difficulty or {}).items()
+            Series(f"images {name}", histogram["images_by_percent"])
+            for name, histogram in (plan.difficulty or {}).items()
         ],
     )
     return make_page(page)
@@ -147,94 +148,51 @@ def _find_power(num_validation: int, num_groups: int) -> list[tuple[str, str]]:
     return significance.describe_power(num_validation, num_groups)
 
 
-def _count_train(made: BuildPlan, label: int) -> int:
-    """Count a group's chosen training images, folds and all."""
-    wnids = made.table.wnids(label)
+def _count_train(plan: BuildPlan, label: int) -> int:
+    """Count the selected training images of a group, in all folds."""
+    wnids = plan.table.wnids(label)
     return sum(
         counts.get(wnid, 0)
-        for split, counts in made.chosen.items()
+        for split, counts in plan.chosen.items()
         if split != "validation"
         for wnid in wnids
     )
 
 
-def _find_contact_sheet(made: BuildPlan, place: Place) -> bytes | None:
-    """Take the pictures of the dataset, once this plan has been built."""
+def _find_contact_sheet(plan: BuildPlan, place: Place) -> bytes | None:
+    """Return the contact sheet of the dataset, if this plan has been built."""
     sheet = f"{place.target}/{paths.PREVIEW}"
-    if not storage.exists(sheet) or read_committed(place.target) != made.plan_id:
+    if not storage.exists(sheet) or read_committed(place.target) != plan.plan_id:
         return None
     return storage.read(sheet)
 
 
-def build(request: Request) -> str:
-    """Build a subset; returns the dataset's directory, or the plan's.
-
-    Raises:
-      UsageError: what the user must mend, all that is found before images are read.
-      JobError: what went wrong later.
-    """
-    options = request.options
-    planning.check_reach(options, request.beam_flags)
-    if not options.dry_run:
-        output.make_folder(options.output)
-    with _make_scratch(options) as scratch:
-        made = planning.make_plan(request, scratch)
-        place = output.Place(
-            output=options.output,
-            name=made.options.name or "",
-            version=options.dataset_version,
-        )
-        settings = _settle(made, place)
-        if options.dry_run:
-            sys.stderr.write(_describe_job(made, settings, request.beam_options))
-            return place.target
-        if options.plan_only:
-            sys.stderr.write(describe_plan(settings) + "\n")
-            return _write_plan(made, place, settings, scratch)
-        output.make_folder(place.folder)
-        is_done = output.is_finished(place, made.plan_id) or _write_dataset(
-            request, made, place=place, settings=settings, ticks=f"{scratch}/ticks"
-        )
-    if is_done:
-        told = describe_dataset(place.target)
-    else:
-        told = f"it is finished when {place.target}/{paths.COMPLETE} is there"
-    sys.stderr.write(f"{told}\n")
-    return place.target
-
-
-def _make_scratch(options: BuildOptions) -> AbstractContextManager[str]:
-    """Make a folder for the plan, beside the output unless nothing may be there."""
-    if options.dry_run:
-        return tempfile.TemporaryDirectory()
-    return storage.scratch_folder(f"{options.output}/plan", ".planning-")
-
-
-def _settle(made: BuildPlan, place: output.Place) -> CommitSettings:
-    """Gather what is known of the dataset before its first image is written."""
+def _make_commit_settings(plan: BuildPlan, place: Place) -> CommitSettings:
     return CommitSettings(
         root=place.root,
         work=place.work,
         target=place.target,
         name=place.name,
         version=place.version,
-        formats=made.options.formats,
-        table=made.table,
-        subset_id=made.subset_id,
-        recipe=made.recipe,
-        found=statistics.count_found(made.inventory),
-        bad=statistics.count_bad(made.inventory),
-        chosen=made.chosen,
-        max_failure_fraction=made.options.max_failure_fraction,
-        difficulty=made.difficulty,
+        formats=plan.options.formats,
+        table=plan.table,
+        subset_id=plan.subset_id,
+        recipe=plan.recipe,
+        found=statistics.count_found(plan.inventory),
+        bad=statistics.count_bad(plan.inventory),
+        chosen=plan.chosen,
+        max_failure_fraction=plan.options.max_failure_fraction,
+        difficulty=plan.difficulty,
     )
 
 
-def _write_plan(
-    made: BuildPlan, place: output.Place, settings: CommitSettings, scratch: str
-) -> str:
+def write_plan(plan: BuildPlan, scratch: str) -> str:
+    """Write the plan's files and page; returns their directory."""
+    place = output.find_place(plan.options)
+    settings = _make_commit_settings(plan, place)
+    sys.stderr.write(f"{describe_plan(settings)}\n")
     described = statistics.describe(
-        table=made.table,
+        table=plan.table,
         found=settings.found,
         bad=settings.bad,
         chosen=settings.chosen,
@@ -243,13 +201,70 @@ def _write_plan(
     )
     return output.write_plan(
         place,
-        made.folder,
+        plan.folder,
         scratch=scratch,
-        groups_csv=groups.to_csv(made.table),
-        recipe=made.recipe,
+        groups_csv=groups.to_csv(plan.table),
+        recipe=plan.recipe,
         statistics=described,
-        page=make_plan_page(made, place),
+        page=make_plan_page(plan, place),
     )
+
+
+def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
+    """Write the shards, then commit the dataset; returns its directory.
+
+    Does nothing if the dataset of this plan exists.
+
+    Raises:
+      UsageError: something else is in the way of the output.
+      JobError: the job failed.
+    """
+    place = output.find_place(plan.options)
+    output.make_folder(place.folder)
+    is_done = output.is_finished(place, plan.plan_id) or _run_pipeline(
+        request, plan, place=place, ticks=f"{scratch}/ticks"
+    )
+    if is_done:
+        summary = describe_dataset(place.target)
+    else:
+        summary = f"the dataset is complete when {place.target}/{paths.COMPLETE} exists"
+    sys.stderr.write(f"{summary}\n")
+    return place.target
+
+
+def _run_pipeline(
+    request: Request, plan: BuildPlan, *, place: Place, ticks: str
+) -> bool:
+    """Run the pipeline that writes the shards and commits the dataset.
+
+    Two jobs can build the same plan in a bucket at once. The first to finish removes
+    the work files that the other needs, but then the dataset is complete.
+
+    Returns:
+      Whether the dataset is complete; False if the job was only submitted.
+    """
+    settings = _make_commit_settings(plan, place)
+    beam_options = request.beam_options
+    ticks_path = None  # remote workers cannot write to a file of this machine
+    if engine.is_embedded(beam_options):
+        ticks_path = str(Path(ticks).absolute())
+    define = _bind_pipeline(plan, settings, beam_options=beam_options, ticks=ticks_path)
+    with output.acquire_output(
+        place, plan.plan_id, plan.folder, resume=plan.options.resume
+    ) as has_work:
+        if not has_work:
+            return True
+        bar = progress.show(
+            ticks_path, total=settings.num_chosen, what="writing", unit="image"
+        )
+        try:
+            with bar:
+                return engine.run(define, beam_options)
+        except (JobError, OSError):
+            if not place.is_remote or not output.is_finished(place, plan.plan_id):
+                raise
+            remove_work(settings.work)
+            return True
 
 
 def define_pipeline(
@@ -260,96 +275,67 @@ def define_pipeline(
     commit_settings: CommitSettings,
     num_processes: int = 1,
 ) -> None:
-    """Wire the plan → shards → the dataset."""
+    """Wire the pipeline that writes and commits a dataset.
+
+    Args:
+      root: the pipeline.
+      shards: the shards to write.
+      shard_settings: settings of all shards.
+      commit_settings: settings of the commit.
+      num_processes: number of processes that write on this machine; 1 leaves the
+        parallelism to the engine.
+    """
     _ = (
         root
-        # Unshuffled: WriteShards spreads them over the workers.
+        # Not reshuffled here: WriteShards distributes the shards.
         | "ListShards" >> beam.Create(shards, reshuffle=False)
         | WriteShards(shard_settings, num_processes)
         | CommitDataset(commit_settings)
     )
 
 
-def _define(
-    made: BuildPlan,
+def _bind_pipeline(
+    plan: BuildPlan,
     settings: CommitSettings,
     *,
     beam_options: PipelineOptions,
     ticks: str | None,
 ) -> Callable[[beam.Pipeline], None]:
-    """Gather what the graph is made of."""
-    options = made.options
+    """Bind the arguments of `define_pipeline`."""
+    options = plan.options
     num_processes = 1
     if engine.has_one_process(beam_options):
-        num_at_once = min(options.threads, num_cores())
         num_processes = count_processes(
-            num_at_once, len(made.shards), settings.num_chosen
+            min(options.threads, num_cores()), len(plan.shards), settings.num_chosen
         )
     shard_settings = ShardSettings(
         root=settings.root,
         work=settings.work,
         plan_folder=f"{settings.work}/plan",
-        roots=made.inventory.roots,
-        versions=made.inventory.versions,
+        roots=plan.inventory.roots,
+        versions=plan.inventory.versions,
         name=settings.name,
         formats=options.formats,
-        folders=made.table.folders,
+        folders=plan.table.folders,
         images=options.images,
         num_threads=-(-options.threads // num_processes),
         ticks=ticks,
     )
     return functools.partial(
         define_pipeline,
-        shards=[planned.shard for planned in made.shards],
+        shards=[planned.shard for planned in plan.shards],
         shard_settings=shard_settings,
         commit_settings=settings,
         num_processes=num_processes,
     )
 
 
-def _write_dataset(
-    request: Request,
-    made: BuildPlan,
-    *,
-    place: output.Place,
-    settings: CommitSettings,
-    ticks: str,
-) -> bool:
-    """Write the shards and let the dataset appear, all of it on the engine.
-
-    Two runs of one plan can be at work in a bucket. The first that ends clears what the
-    other still needs, but it has written every byte of what that one would write.
-
-    Returns: Whether it is done, or only submitted: nothing is left to do here then.
-    """
+def describe_job(request: Request, plan: BuildPlan) -> str:
+    """Print the job that --dry_run would submit; returns the target directory."""
+    place = output.find_place(plan.options)
+    settings = _make_commit_settings(plan, place)
     beam_options = request.beam_options
-    shown = None  # workers elsewhere cannot write to a file of this machine
-    if engine.is_embedded(beam_options):
-        shown = str(Path(ticks).absolute())
-    define = _define(made, settings, beam_options=beam_options, ticks=shown)
-    with output.acquire_output(
-        place, made.plan_id, made.folder, resume=request.options.resume
-    ) as has_work:
-        if not has_work:
-            return True
-        bar = progress.show(
-            shown, total=settings.num_chosen, what="writing", unit="image"
-        )
-        try:
-            with bar:
-                return engine.run(define, beam_options)
-        except (JobError, OSError):
-            if not place.is_remote or not output.is_finished(place, made.plan_id):
-                raise
-            remove_work(settings.work)
-            return True
-
-
-def _describe_job(
-    made: BuildPlan, settings: CommitSettings, beam_options: PipelineOptions
-) -> str:
-    """Say what would be submitted."""
-    define = _define(made, settings, beam_options=beam_options, ticks=None)
+    define = _bind_pipeline(plan, settings, beam_options=beam_options, ticks=None)
     job = engine.make_job(define, beam_options)
     steps = job.components.transforms
     names = [
@@ -358,9 +344,10 @@ def _describe_job(
         for name in steps[root].subtransforms
     ]
     runner = beam_options.view_as(StandardOptions).runner
-    return (
+    sys.stderr.write(
         f"{describe_plan(settings)}\n"
         f"would be written to {settings.target} by {runner}: {' → '.join(names)}, "
-        f"{len(made.shards)} shards, a job of {job.ByteSize() / 1e6:.2f} MB; nothing "
+        f"{len(plan.shards)} shards, a job of {job.ByteSize() / 1e6:.2f} MB; nothing "
         "was written or submitted\n"
     )
+    return place.target

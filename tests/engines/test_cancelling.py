@@ -39,7 +39,9 @@ def _interrupt(imagenet, tmp_path, flags):
     parts = tmp_path / "out" / "small" / ".1.0.0.partial" / "parts"
     build.wait_until(lambda: parts.exists() and list(parts.glob("*.parquet")))
     assert build.stop(signal.SIGINT) == 130, build.said
-    assert "error: stopped; the same command with --resume goes on" in build.said
+    assert (
+        "error: stopped; run the same command with --resume to continue" in build.said
+    )
     assert "Traceback" not in build.said
     return build.said
 

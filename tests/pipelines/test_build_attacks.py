@@ -164,9 +164,9 @@ def test_run_stopped_behind_the_commit_mark_is_resumed_right(
     with monkeypatch.context() as patch:
         patch.setattr(f"transforms.commit.{moment}", _stop)
         err = _fail(capfd, 130, folders, tmp_path / "out", max_failure_fraction=0.5)
-    assert "with --resume goes on" in err
+    assert "with --resume to continue" in err
     path.write_bytes(data)
-    assert "is unfinished; give --resume" in _fail(capfd, 2, folders, tmp_path / "out")
+    assert "is unfinished; use --resume" in _fail(capfd, 2, folders, tmp_path / "out")
     resumed = building.run(folders, tmp_path / "out", resume=True)
     assert building.checksums(resumed) == building.checksums(whole)
 
@@ -224,7 +224,7 @@ def test_second_run_at_the_same_time_is_an_error(folders, tmp_path, capfd):
     fcntl.flock(partial, fcntl.LOCK_EX)
     (folders / row).write_bytes(data)
     err = _fail(capfd, 2, folders, tmp_path / "out", **ALL, resume=True)
-    assert "another run is at work in" in err
+    assert "another run holds the lock on" in err
     os.close(partial)
     assert building.run(folders, tmp_path / "out", **ALL, resume=True)
 

@@ -90,7 +90,7 @@ def test_failed_job_is_resumed_to_the_same_bytes(folders, tmp_path, capfd):
     _fail(capfd, 1, folders, tmp_path / "out")
     _path(folders, row).write_bytes(data)
     err = _fail(capfd, 2, folders, tmp_path / "out")
-    assert "is unfinished; give --resume to go on, or remove it" in err
+    assert "is unfinished; use --resume to continue, or remove it" in err
     resumed = building.run(folders, tmp_path / "out", resume=True)
     assert building.checksums(resumed) == building.checksums(whole)
 
@@ -129,8 +129,7 @@ def test_another_dataset_in_the_way_is_an_error(mini_imagenet, tmp_path, capfd):
     with pytest.raises(SystemExit):
         building.run(mini_imagenet, tmp_path, seed=1)
     assert (
-        f"{dataset} holds another dataset; give another --name"
-        in capfd.readouterr().err
+        f"{dataset} holds another dataset; use another --name" in capfd.readouterr().err
     )
     assert building.checksums(dataset) == before
 
@@ -138,7 +137,7 @@ def test_another_dataset_in_the_way_is_an_error(mini_imagenet, tmp_path, capfd):
 def test_something_else_in_the_way_is_an_error(mini_imagenet, tmp_path, capfd):
     making.write_files(tmp_path / "small/1.0.0", {"thesis.txt": b"mine"})
     err = _fail(capfd, 2, mini_imagenet, tmp_path)
-    assert "exists and is no finished dataset" in err
+    assert "exists and is not a finished dataset" in err
     assert (tmp_path / "small/1.0.0/thesis.txt").read_bytes() == b"mine"
 
 

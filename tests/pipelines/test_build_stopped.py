@@ -73,7 +73,7 @@ def test_interrupted_build_says_how_to_go_on(started):
     started.build.wait_until(lambda: list(started.work.glob("parts/*.parquet")))
     assert started.build.stop(signal.SIGINT) == 130
     said = started.build.said
-    assert "error: stopped; the same command with --resume goes on" in said
+    assert "error: stopped; run the same command with --resume to continue" in said
     assert "Traceback" not in said
     assert [p.name for p in started.output.iterdir()] == ["small"]
 
@@ -89,7 +89,7 @@ def test_the_command_ends_as_commands_do_when_interrupted(mini_index, tmp_path):
     job.send_signal(signal.SIGINT)
     _, err = job.communicate(timeout=100)
     assert job.returncode == 130
-    assert "error: stopped; the same command with --resume goes on" in err
+    assert "error: stopped; run the same command with --resume to continue" in err
     assert "Traceback" not in err
 
 
@@ -100,7 +100,7 @@ def test_second_run_is_told_of_the_first(started, whole, capfd):
         with pytest.raises(SystemExit) as ended:
             build.main([*started.command, flag])
         assert ended.value.code == 2
-        assert f"another run is at work in {started.work}" in capfd.readouterr().err
+        assert f"another run holds the lock on {started.work}" in capfd.readouterr().err
     os.killpg(started.build.pid, signal.SIGCONT)
     assert started.build.wait() == 0
     assert building.checksums(started.target) == whole

@@ -132,7 +132,7 @@ def test_only_one_of_two_plans_begins_at_once(folder, tmp_path, monkeypatch):
     (tmp_path / "plan.parquet").write_bytes(b"")
     with output.acquire_output(place, "first", str(tmp_path), resume=True):
         with (
-            pytest.raises(UsageError, match="another run is at work"),
+            pytest.raises(UsageError, match="another run holds the lock"),
             output.acquire_output(place, "second", str(tmp_path), resume=True),
         ):
             pass
@@ -144,7 +144,7 @@ def test_only_one_of_two_plans_begins_at_once(folder, tmp_path, monkeypatch):
 def test_objects_in_the_way_are_left_alone(google, mini_imagenet, capfd):
     storage.write(f"{google}/out/small/1.0.0", "thesis.txt", b"mine")
     code, err = _fail(capfd, mini_imagenet, f"{google}/out")
-    assert (code, "is no finished dataset" in err) == (2, True)
+    assert (code, "is not a finished dataset" in err) == (2, True)
     assert list(storage.list_files(f"{google}/out")) == ["small/1.0.0/thesis.txt"]
 
 

@@ -1,9 +1,10 @@
-"""A tar archive → its members' names and places, by hopping from header to header.
+"""Read the names and positions of tar members without extracting them.
 
-Nothing is extracted and no image byte is read: one 512-byte read a member. Plain,
-USTAR, GNU long names and pax headers are understood; what else a hostile archive may
-hold is either skipped as not a file or refused with its place.
-Source: POSIX.1-1988 (USTAR), POSIX.1-2001 (pax), GNU tar manual, "Basic Tar Format".
+One 512-byte read per member; no image byte is read. Plain, USTAR, GNU long-name and
+pax headers are supported. Other entries are skipped if they are not files, or rejected
+with their position.
+
+Source: POSIX.1-1988 (USTAR), POSIX.1-2001 (pax), GNU tar manual, "Basic Tar Format"
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"L", b"K", b"x", b"g"
 
 
 class Member(NamedTuple):
-    """One member: its data lie at [offset, offset + length) of the archive's file."""
+    """A member; its data are at [offset, offset + length) of the file."""
 
     name: str
     offset: int
@@ -31,13 +32,15 @@ class Member(NamedTuple):
 def read_members(
     path: str, *, start: int = 0, end: int | None = None
 ) -> Iterator[Member]:
-    """Yield the members of an archive, or of one that lies inside another.
+    """Yield the members of an archive, or of an archive inside another.
 
     Args:
       path: the file.
-      start: where the archive begins in it.
-      end: where it ends; the file's end when not given.
-    Raises: UsageError: not a tar, truncated, or a name that leaves the archive.
+      start: offset of the archive in the file.
+      end: end of the archive in the file; None: the end of the file.
+
+    Raises:
+      UsageError: not a tar, truncated, or a member name that leaves the archive.
     """
     end = storage.num_bytes(path) if end is None else end
     position, overrides = start, dict[str, str]()
@@ -82,7 +85,7 @@ def _truncated(path: str, detail: str) -> UsageError:
 
 
 def _parse_header(path: str, position: int, block: bytes) -> tuple[bytes, str, int]:
-    """Take (type, name, length) from a header whose checksum is right."""
+    """Parse type, name and length of a header whose checksum is correct."""
     try:
         stored = _parse_number(block[148:156])
         length = _parse_number(block[124:136])
@@ -104,9 +107,10 @@ def _parse_header(path: str, position: int, block: bytes) -> tuple[bytes, str, i
 
 
 def _parse_number(field: bytes) -> int:
-    """Read an octal field, or GNU's base-256 for what is too large for it.
+    """Parse an octal field, or GNU's base-256 encoding of larger numbers.
 
-    Raises: ValueError: no number, or a negative one in base 256.
+    Raises:
+      ValueError: not a number, or negative.
     """
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
@@ -114,7 +118,7 @@ def _parse_number(field: bytes) -> int:
 
 
 def _read_overrides(path: str, kind: bytes, data: int, length: int) -> dict[str, str]:
-    """Read what a long-name or pax header says of the member after it."""
+    """Read the name and size that a long-name or pax header sets for the next member."""
     if length > _MAX_NAME_BYTES:
         raise UsageError(f"{path}: damaged (a name of {length} bytes at byte {data})")
     if kind in {_LONG_LINK, _PAX_GLOBAL}:
@@ -129,7 +133,7 @@ def _read_overrides(path: str, kind: bytes, data: int, length: int) -> dict[str,
 
 
 def _parse_pax(content: bytes) -> dict[str, str]:
-    """Read records of a length, a key and a value; only path and size matter."""
+    """Parse pax records (length, key, value); only path and size are used."""
     found: dict[str, str] = {}
     while content:
         digits = content.split(b" ", 1)[0]

@@ -1,7 +1,8 @@
-"""A record → one tf.train.Example, framed as TFRecord files hold it.
+"""Encode and read tf.train.Example records in TFRecord files.
 
-Encoded by hand: TensorFlow stays out of the workers, none of its message names is
-registered, and the keys of the map are sorted, so that equal records are equal bytes.
+Examples are encoded by hand: TensorFlow is not imported in workers, none of its message
+names is registered, and map keys are sorted, so that equal records have equal bytes.
+
 Source: tensorflow/core/example/{example,feature}.proto and lib/io/record_writer;
 protobuf.dev, "Encoding".
 """
@@ -20,20 +21,20 @@ _LENGTH_DELIMITED_EXAMPLES = 2  # protobuf's wire type
 
 
 def frame(data: bytes) -> bytes:
-    """Frame a record: its length, the length's checksum, the data, their checksum."""
+    """Frame a record: length, checksum of the length, data, checksum of the data."""
     length = len(data).to_bytes(8, "little")
     return b"".join((length, masked_crc(length), data, masked_crc(data)))
 
 
 def masked_crc(data: bytes) -> bytes:
-    """Return the checksum that the frames hold."""
+    """Return the masked CRC-32C that TFRecord uses."""
     crc = google_crc32c.value(data)
     rotated = (crc >> 15) | (crc << 17)
     return ((rotated + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def encode_record(record: Record) -> tuple[bytes, int]:
-    """Return (serialized tf.train.Example, where in it the image's bytes begin)."""
+    """Return the serialized tf.train.Example, and the offset of the image in it."""
     image = _encode_entry("image", record.image)
     before = _encode_features({
         "file_name": record.file_name.encode(),
@@ -47,12 +48,12 @@ def encode_record(record: Record) -> tuple[bytes, int]:
 
 
 def _encode_features(features: Mapping[str, bytes | int]) -> bytes:
-    """Encode a tf.train.Features message, keys sorted."""
+    """Encode a tf.train.Features message with sorted keys."""
     return b"".join(_encode_entry(name, features[name]) for name in sorted(features))
 
 
 def _encode_entry(name: str, value: bytes | int) -> bytes:
-    """Encode one feature: an entry of the map, holding a list of one value."""
+    """Encode one map entry: a feature with a list of one value."""
     if isinstance(value, bytes):
         feature = _field(1, _field(1, value))  # bytes_list
     else:
@@ -69,7 +70,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    """Encode seven bits a byte, lowest first; a negative int64 as its complement."""
+    """Encode an integer as a varint; negative int64 values as two's complement."""
     value &= (1 << 64) - 1
     encoded = bytearray()
     while value > 0x7F:
@@ -89,14 +90,14 @@ _MAX_TEXT_BYTES = 256
 
 
 class Span(NamedTuple):
-    """Bytes of the file: [start, end)."""
+    """The byte range [start, end) of the file."""
 
     start: int
     end: int
 
 
 class _Field(NamedTuple):
-    """One field of a message; the bytes of its value."""
+    """A field of a message: its number, wire type and byte range."""
 
     number: int
     wire_type: int
@@ -104,7 +105,7 @@ class _Field(NamedTuple):
 
 
 class Example(NamedTuple):
-    """One record: the features that have exactly one value, by name."""
+    """A record: its features with exactly one value, by name."""
 
     start: int
     integers: Mapping[str, int]
@@ -113,9 +114,10 @@ class Example(NamedTuple):
 
 
 class Reader:
-    """Reads the records of one file, in order.
+    """Read the records of a TFRecord file in order.
 
-    Raises: UsageError: truncated, damaged, or no TFRecord file of tf.train.Examples.
+    Raises:
+      UsageError: the file is truncated, damaged, or holds no tf.train.Examples.
     """
 
     def __init__(self, path: str) -> None:
@@ -163,7 +165,7 @@ class Reader:
         return self._read(span).decode("utf-8", "replace")
 
     def _parse_feature(self, feature: Span) -> int | Span | None:
-        """Return a list's only value; None for numbers with a point, and for others."""
+        """Return the only value of a list; None for floats and for other lengths."""
         for kind in self._fields(feature):
             # Two tell that there are several; a hostile list would fill the memory.
             values = list(islice(self._fields(kind.value), 2))
@@ -202,7 +204,7 @@ class Reader:
             position = end
 
     def _read_varint(self, span: Span) -> tuple[int, int]:
-        """Return a number of seven bits a byte, lowest first, and where it ends."""
+        """Return a varint and its end."""
         value = 0
         end = min(span.end, span.start + _MAX_VARINT_BYTES)
         for shift, byte in enumerate(self._read(Span(span.start, end))):
@@ -212,7 +214,7 @@ class Reader:
         raise self._damaged(span.start)
 
     def _read(self, span: Span) -> bytes:
-        """Read a few bytes, with those that will be wanted next."""
+        """Read a few bytes from a buffer of the bytes that follow."""
         at = span.start - self._start
         if at < 0 or span.end > self._start + len(self._window):
             wanted = max(span.end - span.start, _WINDOW_BYTES)

@@ -20,9 +20,10 @@ _MAX_INFLATED_BYTES = 1 << 26  # ImageNet's largest image has a quarter of it
 
 
 def inflate(data: bytes, *, max_bytes: int = _MAX_INFLATED_BYTES) -> bytes:
-    """Decompress a member of a zip; never makes more than a bounded size of it.
+    """Decompress a zip member with a bound on its size.
 
-    Raises: DataError: damaged, truncated or a bomb.
+    Raises:
+      DataError: damaged, truncated, or larger than the bound.
     """
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
@@ -53,7 +54,7 @@ _ZIP64 = 1  # id of an extra field
 
 
 class Entry(NamedTuple):
-    """One member as the directory has it."""
+    """An entry of the central directory."""
 
     position: int  # of the entry, in the file
     end: int
@@ -66,16 +67,17 @@ class Entry(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """Where the entries lie in the file, and how many there are."""
+    """The position of the central directory and the number of its entries."""
 
     start: int
     end: int
     num_entries: int
 
     def check_count(self, path: str, found: int) -> None:
-        """See that no entry was lost; old writers count to 65,535 and begin again.
+        """Check the number of entries; old writers count modulo 65,536.
 
-        Raises: UsageError: there are more or fewer than it says.
+        Raises:
+          UsageError: the directory has more or fewer entries than it states.
         """
         if (found - self.num_entries) % (_MAX_16 + 1):
             raise UsageError(
@@ -85,7 +87,7 @@ class Directory(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A member whose data were found: [offset, offset + length) of the file."""
+    """A member; its data are at [offset, offset + length) of the file."""
 
     name: str
     offset: int
@@ -94,9 +96,10 @@ class Member(NamedTuple):
 
 
 def find_directory(path: str) -> Directory:
-    """Find the central directory by the records at the file's end.
+    """Find the central directory from the records at the end of the file.
 
-    Raises: UsageError: not a zip, truncated, or in several parts.
+    Raises:
+      UsageError: not a zip, truncated, or split into several files.
     """
     total = storage.num_bytes(path)
     start = max(total - _END.size - _MAX_COMMENT, 0)
@@ -125,7 +128,7 @@ def _has_locator(path: str, end: int) -> bool:
 
 
 def _read_end64(path: str, end: int) -> tuple[int, int, int, int, int]:
-    """Return (disk, entries, size, offset, end) of the directory of a large archive."""
+    """Return (disk, entries, size, offset, end) of a ZIP64 directory."""
     place = end - _LOCATOR.size
     mark, _, record, _ = _LOCATOR.unpack(_read(path, place, _LOCATOR.size))
     if mark != _LOCATOR_MARK:
@@ -141,7 +144,8 @@ def _read_end64(path: str, end: int) -> tuple[int, int, int, int, int]:
 def read_entries(path: str, start: int, end: int) -> Iterator[Entry]:
     """Yield the entries of a part of the directory.
 
-    Raises: UsageError: damaged.
+    Raises:
+      UsageError: the directory is damaged.
     """
     position = start
     while position < end:
@@ -162,7 +166,7 @@ def read_entries(path: str, start: int, end: int) -> Iterator[Entry]:
 
 
 def _parse_entry(block: bytes, at: int, position: int) -> Entry:
-    """Parse the entry at a place of a block, which lies at a position of the file."""
+    """Parse the entry at an offset of a block of the directory."""
     (
         mark, _, _, flags, method, _, _, _, compressed, size,
         name_bytes, extra_bytes, comment_bytes, _, _, _, header,
@@ -182,7 +186,7 @@ def _parse_entry(block: bytes, at: int, position: int) -> Entry:
 
 
 def _enlarge(extra: bytes, *values: int) -> list[int]:
-    """Take what does not fit 32 bits from the ZIP64 field, which holds only that."""
+    """Replace 32-bit values that overflow by those of the ZIP64 field."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, at)
@@ -209,12 +213,14 @@ class DataFinder:
         self._extra_of: dict[tuple[int, int], int] = {}
 
     def find(self, entry: Entry, next_header: int | None) -> Member:
-        """Find a member's data.
+        """Find the data of a member.
 
         Args:
-          entry: the member.
-          next_header: where the next member's header begins, if it is known.
-        Raises: UsageError: encrypted, compressed otherwise, or damaged.
+          entry: the member's entry.
+          next_header: offset of the next member's local header, if known.
+
+        Raises:
+          UsageError: encrypted, unsupported compression, or damaged.
         """
         self._check(entry)
         data = entry.header + _LOCAL.size + len(entry.name)
@@ -240,7 +246,7 @@ class DataFinder:
             raise UsageError(f"{self._describe(entry)}: damaged (two sizes)")
 
     def _read_extra(self, entry: Entry) -> int:
-        """Read a local header; return the length of its extra field."""
+        """Read a local header; returns the length of its extra field."""
         length = _LOCAL.size + len(entry.name)
         header = _read(self._path, entry.header, length)
         mark, *_, name_bytes, extra_bytes = _LOCAL.unpack_from(header)
@@ -256,12 +262,12 @@ class DataFinder:
 
 
 def decode_name(entry: Entry) -> str:
-    """Decode a member's name; names of ImageNet are ASCII."""
+    """Decode a member name; ImageNet's names are ASCII."""
     return entry.name.decode("utf-8" if entry.flags & _IS_UTF8 else "cp437", "replace")
 
 
 def with_next(entries: Iterator[Entry]) -> Iterator[tuple[Entry, int | None]]:
-    """Yield consecutive entries, each with where the next one's header begins."""
+    """Yield consecutive entries with the offset of the next local header."""
     entry = next(entries, None)
     while entry is not None:
         following = next(entries, None)
@@ -282,14 +288,15 @@ _MAX_BYTES = 1 << 26  # of a table of labels
 
 
 def is_inside(path: str) -> bool:
-    """Tell whether a path names a member of a zip: archive.zip/member."""
+    """Tell whether a path is a member of a zip: archive.zip/member."""
     return f"{SUFFIX}/" in path.lower() and not storage.exists(path)
 
 
 def read(path: str) -> bytes:
-    """Read a small member whole.
+    """Read a small member.
 
-    Raises: UsageError: it is not there, too large or damaged.
+    Raises:
+      UsageError: missing, too large or damaged.
     """
     end = path.lower().rindex(f"{SUFFIX}/") + len(SUFFIX)
     archive, name = path[:end], path[end + 1 :]

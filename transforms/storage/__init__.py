@@ -1,6 +1,6 @@
-"""Paths → listings, byte ranges and atomic files: the only door to where data lies.
+"""Read, list and write files: the only module that other rooms use for storage.
 
-A path is local, or gs://BUCKET/... or s3://BUCKET/...; see `stores` for the latter.
+A path is local, or a `gs://` or `s3://` URL; `remote` handles the latter.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ is_remote = remote.is_remote
 
 
 def scratch_folder(path: str, prefix: str) -> AbstractContextManager[str]:
-    """Make a local folder for the time of some work, beside a path if that is local."""
+    """Open a temporary local folder, beside a path if the path is local."""
     if is_remote(path):
         return local.folder(None, prefix.lstrip("."))
     return local.folder(Path(path).absolute().parent, prefix)
@@ -49,13 +49,13 @@ def absolute(path: str) -> str:
 
 
 def num_readers(num_threads: int, paths: Iterable[str]) -> int:
-    """Return how many threads keep as many busy that make images of what they read."""
+    """Return the number of threads that keep `num_threads` image decoders busy."""
     waits = any(map(is_remote, paths))
     return max(num_threads, _READERS_OF_BUCKETS) if waits else num_threads
 
 
 def exists(path: str) -> bool:
-    """Tell whether a file or folder is there."""
+    """Tell whether a file or folder exists."""
     if is_remote(path):
         return remote.is_object(path) or remote.is_folder(path)
     return Path(path).exists()
@@ -74,50 +74,50 @@ def is_folder(path: str) -> bool:
 
 
 def num_bytes(path: str) -> int:
-    """Return the size of a file."""
+    """Return the size of a file in bytes."""
     if is_remote(path):
         return remote.num_bytes(path)
     return Path(path).stat().st_size
 
 
 def read(path: str) -> bytes:
-    """Read a small file whole."""
+    """Read a small file."""
     if is_remote(path):
         return remote.read(path)
     return Path(path).read_bytes()
 
 
 def open_input(path: str, *, version: str = "") -> BinaryIO:
-    """Open a file to read and seek in; whoever opens it closes it."""
+    """Open a file for reading and seeking; the caller closes it."""
     if is_remote(path):
         return remote.open_input(path, version=version)
     return Path(path).open("rb")
 
 
 def for_arrow(path: str) -> str | BinaryIO:
-    """Return what pyarrow reads a file by: its path, as long as it is local."""
+    """Return the argument that pyarrow opens a file by: the path, if it is local."""
     return remote.open_input(path) if is_remote(path) else path
 
 
 def list_folder(path: str) -> list[Entry]:
-    """List a folder by name, links followed, hidden names included."""
+    """List a folder by name; links are followed, hidden names are included."""
     if is_remote(path):
         return remote.list_folder(path)
     return local.list_folder(path)
 
 
 def read_range(path: str, offset: int, length: int, *, version: str = "") -> bytes:
-    """Read part of a file; safe from many threads.
+    """Read a byte range of a file; thread-safe.
 
     Args:
-      path: of the file.
-      offset: of the part.
-      length: of the part.
-      version: of an object in a bucket, as `version` returned it; "": any.
+      path: the file.
+      offset: start of the range in bytes.
+      length: length of the range in bytes.
+      version: the version of an object, as returned by `version`; "" accepts any.
 
     Raises:
-      DataError: the file is gone, shorter than the range, or of another version.
-      OSError: anything that another try may mend.
+      DataError: the file is missing, shorter than the range, or of another version.
+      OSError: any error that a retry may resolve.
     """
     if not 0 <= offset < _MAX_FILE_BYTES:
         raise DataError(f"no file has a byte {offset}")
@@ -129,15 +129,16 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
 
 
 def version(path: str) -> str:
-    """Return the version of an object that was read; "" of folders and local files.
+    """Return the version of an object that was read; "" for folders and local files.
 
-    Raises: DataError: it changed since it was read first.
+    Raises:
+      DataError: the object has changed since it was first read.
     """
     return remote.version(path) if is_remote(path) else ""
 
 
 def find_changed(versions: Mapping[str, str]) -> list[str]:
-    """Return the objects that are gone, or of another version than they were."""
+    """Return the objects that are missing or have another version."""
 
     def has_changed(path: str) -> bool:
         try:
@@ -152,7 +153,7 @@ def find_changed(versions: Mapping[str, str]) -> list[str]:
 
 
 def forget_open_files() -> None:
-    """Close the files that `read_range` keeps open, and forget versions of objects."""
+    """Close the files that `read_range` keeps open; forget the versions of objects."""
     local.close_shared()
     remote.forget_versions()
 
@@ -164,7 +165,7 @@ write = local.write
 
 
 def describe_file(root: str, path: str) -> WrittenFile | None:
-    """Hash a file again; None when it is not there."""
+    """Return size and hash of a file; None if it does not exist."""
     try:
         with open_input(f"{root}/{path}") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
@@ -174,7 +175,7 @@ def describe_file(root: str, path: str) -> WrittenFile | None:
 
 
 def list_files(root: str) -> Iterator[str]:
-    """Yield every file below a folder, relative to it, by name."""
+    """Yield every file below a folder, as relative paths sorted by name."""
     if is_remote(root):
         yield from (name for name, _ in remote.list_files(root))
         return
@@ -185,7 +186,7 @@ def list_files(root: str) -> Iterator[str]:
 
 
 def list_sizes(root: str) -> Iterator[tuple[str, int | None]]:
-    """Yield every name that is no folder, with its size; None if it is no file."""
+    """Yield every name that is not a folder with its size; None if it is not a file."""
     if is_remote(root):
         yield from remote.list_files(root)
         return
@@ -198,7 +199,7 @@ def list_sizes(root: str) -> Iterator[tuple[str, int | None]]:
 
 
 def free_bytes(path: str) -> int:
-    """Return the free space where a path lies or would lie; a bucket has no end."""
+    """Return the free space at a path in bytes; buckets are unlimited."""
     if is_remote(path):
         return sys.maxsize
     place = Path(path).absolute()
@@ -208,26 +209,27 @@ def free_bytes(path: str) -> int:
 
 
 def make_folder(path: str) -> None:
-    """Make a folder and those above it; a bucket has none."""
+    """Create a folder and its parents; does nothing for buckets."""
     if not is_remote(path):
         Path(path).mkdir(parents=True, exist_ok=True)
 
 
 def check_bucket(path: str) -> None:
-    """See that a path's bucket is there and answers.
+    """Check that the bucket of a path exists and responds.
 
-    Raises: OSError: it is not, or does not.
+    Raises:
+      OSError: it does not.
     """
     remote.check_bucket(path)
 
 
 def create(root: str, path: str, data: bytes) -> bool:
-    """Put a small file into a bucket unless one is there; returns whether it was."""
+    """Create a small file in a bucket unless it exists; returns whether it was created."""
     return remote.put_if_absent(f"{root}/{path}", data)
 
 
 def copy_folder(source: str, target: str) -> None:
-    """Copy a local folder's files into a bucket."""
+    """Copy the files of a local folder to a bucket."""
     with ThreadPoolExecutor(_READERS_OF_BUCKETS) as pool:
         names = list(list_files(source))
         places = [Path(source, name) for name in names]
@@ -235,7 +237,7 @@ def copy_folder(source: str, target: str) -> None:
 
 
 def remove_file(path: str) -> None:
-    """Remove a file; harmless when it is not there."""
+    """Remove a file if it exists."""
     if is_remote(path):
         remote.remove([path])
     else:
@@ -243,7 +245,7 @@ def remove_file(path: str) -> None:
 
 
 def remove_folder(path: str) -> None:
-    """Remove a folder and all in it; harmless when it is not there."""
+    """Remove a folder and its contents if it exists."""
     if is_remote(path):
         remote.remove(f"{path}/{name}" for name in list_files(path))
         return
@@ -252,9 +254,10 @@ def remove_folder(path: str) -> None:
 
 
 def rename_folder(source: str, target: str) -> None:
-    """Give a finished folder its name, in one step.
+    """Rename a folder atomically.
 
-    Raises: JobError: something took that name meanwhile.
+    Raises:
+      JobError: the new name exists.
     """
     try:
         Path(source).rename(target)
@@ -263,17 +266,17 @@ def rename_folder(source: str, target: str) -> None:
 
 
 def flush() -> None:
-    """Bring to the disk what was written, so that a commit mark speaks the truth."""
+    """Flush written files to the disk, before the commit mark is written."""
     os.sync()
 
 
 @contextlib.contextmanager
 def parquet_errors(path: str, remedy: str = "download it again") -> Iterator[None]:
-    """Name the file that is damaged, within its footer or a page of it.
+    """Translate pyarrow's errors about a damaged file into an error that names it.
 
     Raises:
-      UsageError: the file is no whole Parquet file, or holds texts that are none.
-      OSError: anything that another try may mend.
+      UsageError: the file is not a complete Parquet file, or holds invalid strings.
+      OSError: any error that a retry may resolve.
     """
     try:
         yield

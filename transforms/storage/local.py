@@ -1,7 +1,7 @@
-"""What a process needs only while it lives → locked, so that the next one clears it.
+"""Local files: locks, temporary files, range reads and atomic writes.
 
-A killed process cleans up nothing, but its locks end with it: what bears one of our
-names and nobody holds is left over.
+A killed process cannot clean up, but the system releases its locks. A temporary file
+or folder that nobody has locked is therefore stale, and the next process removes it.
 """
 
 import errno
@@ -28,8 +28,9 @@ _RANDOM = "[a-z0-9_]{8}"  # as tempfile makes names
 def try_lock(descriptor: int, path: Path) -> bool:
     """Lock an open file or folder until it is closed.
 
-    Returns: False if another process has it, or has removed it meanwhile. Where the
-      file system knows no locks, nobody can take it for a left-over either.
+    Returns:
+      False if another process holds the lock or has removed the file. True on file
+      systems without locks, where `remove_stale` removes nothing.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -44,7 +45,7 @@ def try_lock(descriptor: int, path: Path) -> bool:
 
 
 def remove_stale(folder: Path, names: str) -> None:
-    """Remove from a folder what matches a pattern and nobody holds."""
+    """Remove files and folders that match a pattern and that nobody has locked."""
     for path in list(folder.iterdir()):
         if re.fullmatch(names, path.name):
             with suppress(OSError):  # gone, or somebody else's
@@ -65,11 +66,11 @@ def _remove_unless_held(path: Path) -> None:
 
 @contextmanager
 def folder(place: Path | None, prefix: str) -> Iterator[str]:
-    """Make a folder for the time of some work, and clear what killed ones left.
+    """Create a locked temporary folder; remove stale ones first.
 
     Args:
-      place: where; None: where the system has temporary files.
-      prefix: of its name, which tells its kind.
+      place: parent folder; None uses the system's temporary folder.
+      prefix: prefix of the name, which identifies the kind.
     """
     where = place or Path(tempfile.gettempdir())
     where.mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,7 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
 
 
 def open_file() -> tuple[int, Path]:
-    """Make a temporary file; returns its descriptor, which holds it, and its path."""
+    """Create a locked temporary file; returns its descriptor and its path."""
     while True:
         number, name = tempfile.mkstemp(prefix=_MARK)
         if try_lock(number, Path(name)):
@@ -97,7 +98,7 @@ def open_file() -> tuple[int, Path]:
 
 
 def remove_stale_files() -> None:
-    """Clear the temporary files that killed processes left."""
+    """Remove temporary files of killed processes."""
     remove_stale(Path(tempfile.gettempdir()), re.escape(_MARK) + _RANDOM)
 
 
@@ -106,7 +107,7 @@ _BROKEN_LINK = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}
 
 
 def list_folder(path: str) -> list[Entry]:
-    """List a folder by name, links followed, hidden names included."""
+    """List a folder by name; links are followed, hidden names are included."""
     with os.scandir(path) as entries:
         return sorted(map(_describe_entry, entries))
 
@@ -123,7 +124,7 @@ def _describe_entry(entry: os.DirEntry[str]) -> Entry:
 
 
 class _SharedDescriptor:
-    """A file kept open between reads, closed with its last reader."""
+    """A file that stays open between reads; its last reader closes it."""
 
     def __init__(self, path: str) -> None:
         self.number = os.open(path, os.O_RDONLY)
@@ -140,16 +141,16 @@ def _open_shared(path: str) -> _SharedDescriptor:
 
 
 def close_shared() -> None:
-    """Close all; a read that is going on keeps its own open."""
+    """Close all shared files; reads in progress finish first."""
     _open_shared.cache_clear()
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
-    """Read part of a file; safe from many threads.
+    """Read a byte range of a file; thread-safe.
 
     Raises:
-      DataError: the file is gone, or shorter than the range.
-      OSError: anything that another try may mend.
+      DataError: the file is missing or shorter than the range.
+      OSError: any error that a retry may resolve.
     """
     try:
         descriptor = _open_shared(path)
@@ -174,13 +175,13 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class AtomicFile:
-    """A file that appears whole or not at all, hashed while it is written.
+    """Write a file that appears complete or not at all, and hash it meanwhile.
 
-    In a bucket it is one put of a file that was written locally.
+    In a bucket, the file is written locally first and then put in one request.
 
     Args:
-      root: the dataset's directory.
-      path: where in it, relative.
+      root: the directory of the dataset.
+      path: path of the file, relative to the root.
     """
 
     def __init__(self, root: str, path: str) -> None:
@@ -195,7 +196,8 @@ class AtomicFile:
     def write(self, data: bytes) -> None:
         """Append bytes.
 
-        Raises: JobError: there is no room.
+        Raises:
+          JobError: the disk is full.
         """
         with _room(self._final):
             self._file.write(data)
@@ -203,27 +205,27 @@ class AtomicFile:
         self._num_bytes += len(data)
 
     def tell(self) -> int:
-        """Return how many bytes have been written."""
+        """Return the number of bytes written."""
         return self._num_bytes
 
     def close(self) -> WrittenFile:
-        """Make the file appear under its name."""
+        """Publish the file under its name."""
         with _room(self._final):
             self._file.close()
             self._temporary.publish()
         return WrittenFile(self._path, self._num_bytes, self._hash.hexdigest())
 
     def discard(self) -> None:
-        """Leave nothing behind; harmless after `close`."""
+        """Remove the temporary file; does nothing after `close`."""
         with suppress(OSError):  # there may be no room for what it still holds
             self._file.close()
         self._temporary.remove()
 
 
 class _Temporary:
-    """A local file until it is whole: beside its own place, if it can be.
+    """A temporary local file, beside its final path if possible.
 
-    It is held, so that no other run clears it as a left-over.
+    It stays locked, so that no other process removes it as stale.
     """
 
     def __init__(self, final: str) -> None:
@@ -241,7 +243,7 @@ class _Temporary:
         try_lock(self._descriptor, self.path)
 
     def publish(self) -> None:
-        """Give the file its name."""
+        """Rename the file to its final path."""
         if remote.is_remote(self._final):
             remote.put(self._final, self.path)
         else:
@@ -249,7 +251,7 @@ class _Temporary:
         self.remove()
 
     def remove(self) -> None:
-        """Leave nothing behind; harmless after `publish`."""
+        """Remove the file; does nothing after `publish`."""
         if self._descriptor >= 0:
             self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
@@ -261,9 +263,10 @@ _sweep_once = functools.cache(remove_stale_files)
 
 @contextmanager
 def _room(final: str) -> Iterator[None]:
-    """Say what could not be written, and where: the system names no file.
+    """Translate a full disk into an error that names the path.
 
-    Raises: JobError: there is no room.
+    Raises:
+      JobError: the disk is full.
     """
     try:
         yield
@@ -278,7 +281,7 @@ def _room(final: str) -> Iterator[None]:
 
 
 def clear_temporary(final: str) -> None:
-    """Remove what killed processes left of a local file that was not whole yet."""
+    """Remove stale temporary files of a path."""
     place = Path(final)
     if not remote.is_remote(final) and place.parent.is_dir():
         remove_stale(place.parent, rf"\.{re.escape(place.name)}\.\d+-\d+\.tmp")
@@ -286,9 +289,10 @@ def clear_temporary(final: str) -> None:
 
 @contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Name a local file to write; it appears at the path when the block ends well.
+    """Open a temporary path to write; it replaces the file when the block succeeds.
 
-    Raises: JobError: there is no room.
+    Raises:
+      JobError: the disk is full.
     """
     with _room(path):
         temporary = _Temporary(path)

@@ -1,4 +1,4 @@
-"""Objects that were read → the versions they had, so that a change is noticed."""
+"""Objects in buckets: listing, range reads, atomic puts and version checks."""
 
 import errno
 import io
@@ -33,7 +33,7 @@ _MAX_PINNED = 4096
 
 
 class Pins:
-    """The etags of the objects read last."""
+    """The etags of recently read objects, to detect changes."""
 
     def __init__(self) -> None:
         self._tags: OrderedDict[str, str] = OrderedDict()
@@ -41,15 +41,15 @@ class Pins:
         self._lock = threading.Lock()
 
     def get(self, path: str) -> str | None:
-        """Return an object's etag, if it is known."""
+        """Return the etag of an object, if known."""
         return self._tags.get(path)
 
     def has_changed(self, path: str) -> bool:
-        """Tell whether an object was seen with another etag before."""
+        """Tell whether an object was read with another etag before."""
         return path in self._changed
 
     def set(self, path: str, tag: str | None) -> None:
-        """Note an object's etag; None: it is ours, and was written anew."""
+        """Store the etag of an object; None after this process has written it."""
         with self._lock:
             before = self._tags.pop(path, None)
             if before and tag and before != tag:
@@ -62,7 +62,7 @@ class Pins:
                 self._tags.popitem(last=False)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all etags."""
         with self._lock:
             self._tags.clear()
             self._changed.clear()
@@ -74,7 +74,7 @@ _MAX_MESSAGE = 300
 
 
 class Entry(NamedTuple):
-    """One name in a folder."""
+    """A name in a folder."""
 
     name: str
     is_folder: bool
@@ -114,7 +114,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def is_remote(path: str) -> bool:
-    """Tell whether a path names a bucket."""
+    """Tell whether a path is a URL of a bucket."""
     return "://" in path
 
 
@@ -124,7 +124,7 @@ def _open(path: str) -> tuple[Store, Location]:
 
 
 def is_object(path: str) -> bool:
-    """Tell whether an object is there."""
+    """Tell whether an object exists."""
     try:
         num_bytes(path)
     except FileNotFoundError:
@@ -133,7 +133,7 @@ def is_object(path: str) -> bool:
 
 
 def is_folder(path: str) -> bool:
-    """Tell whether objects lie below a path, or it is a bucket."""
+    """Tell whether a path is a bucket or a prefix of objects."""
     store, place = _open(path)
     try:
         with _translated(path):
@@ -144,9 +144,10 @@ def is_folder(path: str) -> bool:
 
 
 def check_bucket(path: str) -> None:
-    """See that a path's bucket is there and answers.
+    """Check that the bucket of a path exists and responds.
 
-    Raises: OSError: it is not, or does not.
+    Raises:
+      OSError: it does not.
     """
     store, place = _open(path)
     with _translated(path):
@@ -154,12 +155,12 @@ def check_bucket(path: str) -> None:
 
 
 def num_bytes(path: str) -> int:
-    """Return the size of an object, and pin what later reads must see."""
+    """Return the size of an object in bytes, and pin its version."""
     return _describe(path)["size"]
 
 
 def find_version(path: str) -> str:
-    """Return the version (its etag) that an object has now, and pin it."""
+    """Return the current version (etag) of an object, and pin it."""
     return _describe(path)["e_tag"] or ""
 
 
@@ -174,9 +175,10 @@ def _describe(path: str) -> "obstore.ObjectMeta":
 
 
 def version(path: str) -> str:
-    """Return the version of an object that was read; "" of what was not.
+    """Return the version of an object that was read; "" if it was not.
 
-    Raises: DataError: it changed since it was read first.
+    Raises:
+      DataError: the object has changed since it was first read.
     """
     if _pins.has_changed(path):
         raise DataError("the object changed while it was read")
@@ -184,7 +186,7 @@ def version(path: str) -> str:
 
 
 def read(path: str) -> bytes:
-    """Read an object whole."""
+    """Read an object."""
     size = num_bytes(path)
     chunks = range(0, size, CHUNK_BYTES)
     try:
@@ -195,17 +197,17 @@ def read(path: str) -> bytes:
 
 
 def read_range(path: str, offset: int, length: int, *, version: str = "") -> bytes:
-    """Read part of an object in one request; safe from many threads.
+    """Read a byte range of an object in one request; thread-safe.
 
     Args:
-      path: of the object.
-      offset: of the part.
-      length: of the part.
-      version: that the object must have; "": the one that was read first.
+      path: URL of the object.
+      offset: start of the range in bytes.
+      length: length of the range in bytes.
+      version: the required version; "" requires the version that was first read.
 
     Raises:
-      DataError: it is gone, shorter than the range, or another than it was.
-      OSError: the store did not answer, or not so.
+      DataError: the object is missing, shorter than the range, or has changed.
+      OSError: the store did not respond, or responded with an error.
     """
     if not length:
         return b""
@@ -255,7 +257,7 @@ def _name(key: str) -> str:
 
 
 def list_files(root: str) -> Iterator[tuple[str, int]]:
-    """Yield every object below a folder, relative to it, with its size, by name."""
+    """Yield every object below a folder with its size, as relative paths sorted by name."""
     store, place = _open(root)
     start = len(place.key) + 1 if place.key else 0
     with _translated(root):
@@ -266,13 +268,15 @@ def list_files(root: str) -> Iterator[tuple[str, int]]:
 
 
 def put(path: str, data: bytes | Path, *, only_if_absent: bool = False) -> bool:
-    """Put an object, whole or not at all.
+    """Put an object atomically.
 
     Args:
-      path: where.
-      data: its bytes, or a local file that holds them.
-      only_if_absent: leave an object that is there as it is.
-    Returns: Whether it was put.
+      path: URL of the object.
+      data: its bytes, or the local file that holds them.
+      only_if_absent: do not replace an existing object.
+
+    Returns:
+      Whether the object was put.
     """
     store, place = _open(path)
     size = data.stat().st_size if isinstance(data, Path) else len(data)
@@ -297,7 +301,7 @@ def put(path: str, data: bytes | Path, *, only_if_absent: bool = False) -> bool:
 
 
 def remove(paths: Iterable[str]) -> None:
-    """Remove objects of one bucket; harmless where one is not there."""
+    """Remove objects of one bucket; missing ones are ignored."""
     places = [parse_location(path) for path in paths]
     if not places:
         return
@@ -317,7 +321,7 @@ _BUFFER_BYTES = 1 << 20
 
 
 class _ObjectFile(io.RawIOBase):
-    """An object as a file, read in ranges."""
+    """A seekable file that reads an object in ranges."""
 
     def __init__(self, path: str, version: str) -> None:
         self._path = path
@@ -354,7 +358,7 @@ class _ObjectFile(io.RawIOBase):
 
 
 def open_input(path: str, *, version: str = "") -> BinaryIO:
-    """Open an object to read and seek in; "": of the version that it has now."""
+    """Open the current version of an object for reading and seeking."""
     return io.BufferedReader(_ObjectFile(path, version), buffer_size=_BUFFER_BYTES)
 
 
@@ -362,11 +366,11 @@ _MORE_TRIES = 3
 
 
 def put_if_absent(path: str, data: bytes) -> bool:
-    """Put an object unless one is there; returns whether it was put.
+    """Put an object unless it exists; returns whether it was put.
 
-    A conditional put whose answer is lost is not tried again by the client, which
-    cannot know what has come of it. Here it is, and an object of the same bytes is then
-    taken for the one that was put.
+    If the response to a conditional put is lost, the client does not retry, because the
+    put may have succeeded. This function retries, and treats an object with the same
+    bytes as its own.
     """
     for is_again in [False, *[True] * _MORE_TRIES]:
         try:

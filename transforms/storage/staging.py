@@ -1,4 +1,4 @@
-"""Objects in buckets → copies on this machine, for those who read files only."""
+"""Stage objects as local copies, for libraries that read local files only."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,11 +15,11 @@ _PREFIX = "copy-"
 
 @contextmanager
 def stage_file(path: str, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
-    """Name a local file that holds the same, for the time of some work.
+    """Open a local copy of a file; a local file is used directly.
 
     Args:
-      path: local, then it is itself; or in a bucket.
-      beside: endings of its name, of files that lie with it if they are there.
+      path: local path or URL.
+      beside: suffixes of companion files to copy if they exist.
     """
     if not storage.is_remote(path):
         yield path
@@ -34,12 +34,14 @@ def stage_file(path: str, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
 
 @contextmanager
 def stage_folder(path: str, *, wanted: Callable[[str], bool] = bool) -> Iterator[str]:
-    """Name a local folder that holds the same, for the time of some work.
+    """Open a local copy of a folder; a local folder is used directly.
 
     Args:
-      path: local, then it is itself; or in a bucket, and perhaps not there.
-      wanted: tells by its name in the folder whether a file is needed.
-    Raises: UsageError: there is no room for it.
+      path: local path or URL; may not exist.
+      wanted: tells from a name in the folder whether a file is needed.
+
+    Raises:
+      UsageError: the disk is too small.
     """
     if not storage.is_remote(path):
         yield path
@@ -66,7 +68,7 @@ def _copy(path: str, target: Path) -> None:
 
 @contextmanager
 def _named_as(folder: str, path: str) -> Iterator[None]:
-    """Let errors name the place that the user named, not its copy."""
+    """Replace the path of the copy by the user's path in error messages."""
     try:
         yield
     except (UsageError, JobError) as error:
