@@ -9,9 +9,9 @@ from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.difficulty import sources as difficulty_sources
 from transforms.difficulty import table as difficulty_table
+from transforms.figures import Series, draw_histogram
 from transforms.options import flag
-from transforms.pages import difficulty as difficulty_page
-from transforms.pages.histogram import Series, draw_histogram
+from transforms.reports import difficulty as difficulty_page
 
 _PROG = "python -m pipelines.difficulty"
 TABLE = "difficulty.parquet"

@@ -179,7 +179,7 @@ def evaluate(options: EvaluateOptions) -> str:
     # SciPy and pyarrow take a second that --help has not.
     from transforms import storage  # noqa: PLC0415
     from transforms.evaluation.report import make_report, summarize  # noqa: PLC0415
-    from transforms.pages.evaluation import make_page  # noqa: PLC0415
+    from transforms.reports.evaluation import make_page  # noqa: PLC0415
 
     found = _evaluate(options)
     for warning in found.warnings:

@@ -19,8 +19,8 @@ from transforms.index import inventory
 from transforms.labels import class_lists, wordnet
 from transforms.labels.wordnet import GroupNamer
 from transforms.options import flag
-from transforms.pages.groups import GroupCounts, GroupsPage, make_page
 from transforms.records import ImageClass, to_json
+from transforms.reports.groups import GroupCounts, GroupsPage, make_page
 
 _PROG = "python -m pipelines.group"
 

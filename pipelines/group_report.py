@@ -9,7 +9,7 @@ from transforms.confusion.matrix import Captured
 from transforms.grouping.table import LEFT_OUT, Grouping, GroupTable
 from transforms.labels import wordnet
 from transforms.labels.wordnet import GroupNamer
-from transforms.pages.groups import measure_sizes
+from transforms.reports.groups import measure_sizes
 
 
 def measure_captured(table: GroupTable, confusion: str | None) -> Captured | None:

@@ -21,11 +21,11 @@ from transforms.dataset.commit import CommitSettings, remove_work
 from transforms.dataset.shards import ShardSettings, count_processes
 from transforms.dataset.steps import CommitDataset, WriteShards
 from transforms.evaluation import significance
+from transforms.figures import Series
 from transforms.grouping import table as groups
-from transforms.pages.groups import GroupCounts, GroupsPage, make_page
-from transforms.pages.histogram import Series
 from transforms.processes import num_cores
 from transforms.records import JobError, Shard
+from transforms.reports.groups import GroupCounts, GroupsPage, make_page
 
 # Loaders need a local copy.
 _FETCH = {

@@ -14,9 +14,9 @@ from pipelines.studying.steps import Places, Training
 from transforms import storage
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked, RecipeScore
-from transforms.pages.study import StudyPage, make_page
-from transforms.pages.study_figure import draw_study, make_svg
 from transforms.records import to_json
+from transforms.reports.study import StudyPage, make_page
+from transforms.reports.study_figure import draw_study, make_svg
 
 JSON_FILE, CSV_FILE = "study.json", "study.csv"
 SVG_FILE, PAGE_FILE = "study.svg", "study.html"

@@ -11,8 +11,8 @@ import yaml
 
 from transforms import formats
 from transforms.dataset import paths
+from transforms.figures import Series, draw_histogram
 from transforms.formats import Dataset, SplitInfo
-from transforms.pages.histogram import Series, draw_histogram
 from transforms.records import JSON, to_json
 
 _TERMS = "https://www.image-net.org/download.php"

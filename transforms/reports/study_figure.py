@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from transforms.evaluation.study import Ranked, RecipeScore
-from transforms.pages import drawing, markup
-from transforms.pages.drawing import WIDTH, Box, Frame
+from transforms.reports import drawing, markup
+from transforms.reports.drawing import WIDTH, Box, Frame
 
 _LEFT, _TOP, _BELOW = 40.0, 26.0, 42.0
 _AREA = 300.0  # height of the figure's area

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.difficulty.table import NUM_BINS
+from transforms.figures import Series, draw_histogram
 from transforms.labels.classes import display_name
-from transforms.pages import markup
-from transforms.pages.histogram import Series, draw_histogram
+from transforms.reports import markup
 
 _CLASSES_SHOWN = 20
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from transforms.evaluation.by_accuracies import AccuracyEvaluation
 from transforms.evaluation.by_curves import CurveEvaluation
 from transforms.evaluation.report import Evaluation
-from transforms.pages import (
+from transforms.reports import (
     drawing,
     evaluation_curves,
     evaluation_predictions,
     markup,
     scatter,
 )
-from transforms.pages.evaluation_parts import (
+from transforms.reports.evaluation_parts import (
     STYLE,
     Standing,
     explain,
@@ -20,7 +20,7 @@ from transforms.pages.evaluation_parts import (
     show_standings,
     warn,
 )
-from transforms.pages.scatter import Point
+from transforms.reports.scatter import Point
 
 
 def make_page(evaluation: Evaluation) -> bytes:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from transforms.pages import markup
+from transforms.reports import markup
 
 WIDTH = 420
 LINE = 13.0  # between two lines of text

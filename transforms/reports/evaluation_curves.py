@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from transforms.evaluation import convergence as epochs
 from transforms.evaluation.by_curves import CurveEvaluation, ScoredSet, ScoredSubset
 from transforms.evaluation.significance import Z_95
-from transforms.pages import charts, markup, scatter
-from transforms.pages.charts import Bar, Mark, Series
-from transforms.pages.evaluation_parts import (
+from transforms.reports import charts, markup, scatter
+from transforms.reports.charts import Bar, Mark, Series
+from transforms.reports.evaluation_parts import (
     Standing,
     figure,
     fraction,
@@ -18,7 +18,7 @@ from transforms.pages.evaluation_parts import (
     show_tau,
     with_error,
 )
-from transforms.pages.scatter import Point
+from transforms.reports.scatter import Point
 
 _KINDS = {"has value": "good", "has none": "bad", "cannot be told": "doubt"}
 

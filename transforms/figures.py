@@ -1,9 +1,8 @@
 """Counts of images by percent of difficulty → a histogram, as SVG."""
 
 from collections.abc import Sequence
+from html import escape
 from typing import NamedTuple
-
-from transforms.pages.markup import escape
 
 _WIDTH, _HEIGHT = 480, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 26, 30, 44

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked
-from transforms.pages import drawing, markup
-from transforms.pages.evaluation_parts import (
+from transforms.reports import drawing, markup
+from transforms.reports.evaluation_parts import (
     STYLE,
     explain,
     figure,
@@ -15,7 +15,7 @@ from transforms.pages.evaluation_parts import (
     show_tau,
     warn,
 )
-from transforms.pages.study_figure import draw_study
+from transforms.reports.study_figure import draw_study
 
 _TITLE = "Which subset is best?"
 _KINDS = {"has value": "up", "has none": "down", "cannot be told": ""}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from transforms.evaluation.ranking import Interval, PairAgreement, RankAgreement
-from transforms.pages import markup
+from transforms.reports import markup
 
 _OPEN_ROWS = 40  # a longer table is folded
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from transforms.pages import drawing, markup
-from transforms.pages.drawing import LINE, WIDTH, Frame
+from transforms.reports import drawing, markup
+from transforms.reports.drawing import LINE, WIDTH, Frame
 
 _LEFT, _TOP, _BELOW = 34.0, 26.0, 42.0
 _AREA = 250.0  # height of a chart's area

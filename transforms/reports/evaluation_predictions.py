@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from transforms.evaluation.by_predictions import GroupScore, PredictionEvaluation
 from transforms.evaluation.significance import Z_95
-from transforms.pages import charts, markup, scatter
-from transforms.pages.charts import Bar
-from transforms.pages.evaluation_parts import (
+from transforms.reports import charts, markup, scatter
+from transforms.reports.charts import Bar
+from transforms.reports.evaluation_parts import (
     Standing,
     figure,
     fraction,
@@ -17,7 +17,7 @@ from transforms.pages.evaluation_parts import (
     show_tau,
     with_error,
 )
-from transforms.pages.scatter import Point
+from transforms.reports.scatter import Point
 
 
 def make_sections(evaluation: PredictionEvaluation) -> Iterator[str]:

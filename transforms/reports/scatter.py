@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from transforms.pages import drawing
-from transforms.pages.drawing import WIDTH, Frame
+from transforms.reports import drawing
+from transforms.reports.drawing import WIDTH, Frame
 
 _LEFT, _TOP, _BELOW = 40.0, 26.0, 42.0
 _AREA = 300.0  # height of the chart's area

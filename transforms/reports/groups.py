@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transforms.figures import Series, draw_histogram
 from transforms.grouping import table as groups
 from transforms.grouping.table import LEFT_OUT, GroupTable
-from transforms.pages import markup
-from transforms.pages.histogram import Series, draw_histogram
+from transforms.reports import markup
 
 
 @dataclass(frozen=True, kw_only=True)
