@@ -1,7 +1,7 @@
-"""A dataset → its card (README.md) and its table of labels (classes.json).
+"""Write the dataset card (README.md) and the table of labels (classes.json).
 
-The card's front matter is what Hugging Face loads the tar shards by; the rest is for
-people. Paths stand as `PATH/TO`: no file of a dataset says where it was made.
+Hugging Face loads the tar shards by the card's front matter. Paths are written as
+`PATH/TO`, because no file of a dataset depends on where it was built.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Make the files that every dataset has, whatever its formats."""
+    """Return the files that every dataset has, whatever its formats."""
     labels: JSON = [label._asdict() for label in dataset.labels]
     made = {
         "README.md": _write_card(dataset).encode(),
@@ -33,7 +33,7 @@ def sidecars(dataset: Dataset) -> dict[str, bytes]:
 
 
 def _draw_difficulty(dataset: Dataset) -> str:
-    """Draw the difficulty of all training images and of the chosen; "" if unknown."""
+    """Draw the difficulty histogram of available and selected images, if any."""
     found: Any = dataset.statistics.get("difficulty")
     if found is None:
         return ""
@@ -98,7 +98,7 @@ def _front_matter(dataset: Dataset) -> dict[str, JSON]:
 
 
 def _features(dataset: Dataset) -> JSON:
-    """Describe the members of the tars; one that is left out is not loaded."""
+    """Describe the tar members; a member that is not listed is not loaded."""
     names = {str(label.label): label.name for label in dataset.labels}
     struct: JSON = [
         {"name": "file_name", "dtype": "string"},
@@ -146,7 +146,7 @@ not compare with those on ImageNet itself, nor with those on another subset.
 
 
 def _table(title: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> str:
-    """Write a Markdown table under a heading; nothing when it has no rows."""
+    """Return a Markdown table with a heading; nothing if it has no rows."""
     lines = [_row(row) for row in rows]
     if not lines:
         return ""
@@ -166,7 +166,7 @@ def _row(cells: tuple) -> str:
 
 
 def _scalars(values: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
-    """Yield what fits a table; the whole stands in `__meta__/`."""
+    """Yield the values that fit a table; `__meta__/` has all of them."""
     for name, value in sorted(values.items()):
         if isinstance(value, str | int | float):
             yield name, value

@@ -1,4 +1,4 @@
-"""Groups' names and some of their images → a contact sheet, one JPEG to look at."""
+"""Draw a contact sheet: the groups' names and some of their images, as a JPEG."""
 
 import io
 import math
@@ -30,7 +30,7 @@ class _Layout(NamedTuple):
 
     @property
     def margin_px(self) -> int:
-        """Space around the sheet, and between columns."""
+        """Margin around the sheet and between columns."""
         return self.thumbnail_px // 3
 
     @property
@@ -67,7 +67,7 @@ def _layout(num_groups: int) -> _Layout:
 
 
 def images_per_group_shown(num_groups: int) -> int:
-    """Return how many images of each group a sheet of so many groups has room for."""
+    """Return the number of images per group that fit a sheet."""
     return _layout(num_groups).images_per_group
 
 
@@ -104,7 +104,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[bytes]]]) -> bytes:
 def _draw_name(
     sheet: Image.Image, name: str, layout: _Layout, *, place: tuple[int, int]
 ) -> None:
-    """Draw a name on one baseline with its neighbours', cut off at the next column."""
+    """Draw a name on the row's baseline, cut at the next column."""
     font = ImageFont.load_default(layout.font_px)
     text = name
     if font.getlength(name) > layout.width_px:
@@ -119,7 +119,7 @@ def _draw_name(
 
 
 def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Image]:
-    """Yield a row's squares: the middle of each image, grey where there is none."""
+    """Yield the squares of a row: the centre of each image, grey if it is missing."""
     size = (layout.thumbnail_px, layout.thumbnail_px)
     shown = images[: layout.images_per_group]
     for data in shown:
@@ -132,7 +132,7 @@ def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Imag
 
 
 def make_preview(root: str, table: GroupTable) -> bytes:
-    """Make a contact sheet of each group's first images, in the dataset's order."""
+    """Make a contact sheet of the first images of each group, in dataset order."""
     wanted = images_per_group_shown(table.num_groups)
     first: dict[int, list[bytes]] = {label: [] for label in range(table.num_groups)}
     missing = wanted * table.num_groups

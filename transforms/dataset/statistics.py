@@ -1,4 +1,4 @@
-"""Found, planned and written counts → statistics.json, in which all counts add up."""
+"""Counts of available, selected, written and failed images, for statistics.json."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ Counts = Mapping[str, Mapping[str, int]]  # split → wnid → images
 
 
 def count_found(inventory: Inventory) -> dict[str, dict[str, int]]:
-    """Count the usable images of the input: split → wnid → images."""
+    """Count the usable images of the input: split → wnid → number of images."""
     return _nest(inventory.num_images.items())
 
 
@@ -111,7 +111,7 @@ def _total(classes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def count_conversions(parts: Sequence[Part]) -> dict[str, int]:
-    """Sum the oddities of all shards."""
+    """Sum the conversions of all shards."""
     counter: Counter[str] = Counter()
     for part in parts:
         counter.update(part.oddities)
