@@ -44,7 +44,7 @@ class ProcessPool:
         """Submit a request to the next idle process.
 
         Returns:
-          A future. Its `result` raises what the work raises, and JobError if the process
+          A future. Its `result` raises what the work raises, or JobError if the process
           was killed.
         """
         return self._pool.submit(self._ask, request)

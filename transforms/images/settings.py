@@ -37,7 +37,7 @@ def describe_libraries() -> dict[str, str]:
 def target_size(width: int, height: int, settings: ImageSettings) -> tuple[int, int]:
     """Return the (width, height) that an upright image is resized to.
 
-    shorter_side and longer_side keep the aspect ratio: the other side is rounded half
+    shorter_side and longer_side keep the ratio: the other side is rounded half
     up and at least 1; they enlarge only with `upscale`. center_crop and squash are square.
     none keeps the size.
     """
