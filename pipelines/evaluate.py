@@ -190,10 +190,10 @@ def evaluate(options: EvaluateOptions) -> str:
     # SciPy and pyarrow take a second that --help has not.
     from transforms import storage  # noqa: PLC0415
     from transforms.evaluation.report import (
-        make_report,  # noqa: PLC0415
-        summarize,  # noqa: PLC0415
+        make_report,
+        summarize,
     )
-    from transforms.pages.evaluation import make_page  # noqa: PLC0415
+    from transforms.reports import evaluation, page  # noqa: PLC0415
 
     found = _evaluate(options)
     for warning in found.warnings:
@@ -202,7 +202,7 @@ def evaluate(options: EvaluateOptions) -> str:
         sys.stderr.write(f"{line}\n")
     root = storage.absolute(options.output)
     storage.write(root, "report.json", make_report(found, seed=options.seed))
-    storage.write(root, "report.html", make_page(found))
+    page.write(root, "report.html", evaluation.make_page(found))
     return root
 
 
@@ -223,7 +223,7 @@ def _evaluate(options: EvaluateOptions) -> "Evaluation":
             columns=split(options.columns),
             seed=options.seed,
         )
-    pass  # IMPORT GONE  # noqa: PLC0415
+    pass  # IMPORT GONE
     from transforms.evaluation import by_predictions  # noqa: PLC0415
     from transforms.predictions import reading as prediction_files  # noqa: PLC0415
 

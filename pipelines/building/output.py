@@ -16,6 +16,8 @@ from transforms import storage
 from transforms.dataset import commit, paths
 from transforms.dataset import plan as dataset_plan
 from transforms.records import UsageError, to_json
+from transforms.reports.page import Page
+from transforms.reports.page import write as write_page
 
 _REMEDY = "give another --name or --dataset_version, or remove it"
 
@@ -126,7 +128,7 @@ def write_plan(
     groups_csv: bytes,
     recipe: Mapping[str, Any],
     statistics: Mapping[str, Any],
-    page: bytes,
+    page: Page,
 ) -> str:
     """Write what --plan_only promises: everything that is decided, no image.
 
@@ -137,10 +139,10 @@ def write_plan(
         "groups.csv": groups_csv,
         "recipe.json": to_json(recipe),
         "statistics.json": to_json(statistics),
-        "plan.html": page,
     }
     for path, data in files.items():
         storage.write(root, path, data)
+    write_page(root, "plan.html", page)
     dataset_plan.merge_parts(plan_folder, f"{root}/images.parquet")
     if not place.is_remote:
         make_folder(place.folder)

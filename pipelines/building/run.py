@@ -12,22 +12,24 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from pipelines import engine, group_report
+from pipelines import engine
 from pipelines.building import output, planning
 from pipelines.building.options import BuildOptions
 from pipelines.building.output import Place, read_committed
 from pipelines.building.planning import BuildPlan, Request
 from transforms import progress, storage
+from transforms.charts import Series
 from transforms.dataset import paths, statistics
 from transforms.dataset.commit import CommitSettings, remove_work
 from transforms.dataset.shards import ShardSettings, count_processes
 from transforms.dataset.steps import CommitDataset, WriteShards
 from transforms.evaluation import significance
 from transforms.grouping import table as groups
-from transforms.pages.groups import GroupCounts, GroupsPage, make_page
-from transforms.pages.histogram import Series
 from transforms.processes import num_cores
 from transforms.records import JobError, Shard
+from transforms.reports import groups as group_report
+from transforms.reports.groups import GroupCounts, GroupsPage, make_page
+from transforms.reports.page import Page
 
 _LOADERS = {
     "webdataset": """\
@@ -124,7 +126,7 @@ def _describe_totals(statistics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def make_plan_page(made: BuildPlan, place: Place) -> bytes:
+def make_plan_page(made: BuildPlan, place: Place) -> Page:
     """Show the groups with the images that they have and give, and what it costs."""
     options, available = made.options, made.available
     captured = group_report.measure_captured(made.table, options.confusion)
@@ -149,10 +151,9 @@ def make_plan_page(made: BuildPlan, place: Place) -> bytes:
             *((f"{split} images", f"{count:,}") for split, count in chosen.items()),
             ("shards", len(made.shards)),
             ("estimated output", f"{made.num_bytes / 1e9:.2f} GB"),
-            *group_report.describe_facts(captured),
         ],
         notes=made.recipe["grouping_notes"],
-        quality=group_report.describe_quality(captured),
+        captured=captured,
         paths=group_report.find_paths(made.table, options.grouping),
         contact_sheet=_find_contact_sheet(made, place),
         power=_find_power(chosen.get("validation", 0), made.table.num_groups),
