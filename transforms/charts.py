@@ -15,7 +15,7 @@ MAX_NAMED = 24  # series or points; of more, tooltips alone have the names
 _MAX_CHARACTERS = 19  # of a name
 _WIDTH = 420  # points: 5.8 inches, and about the width of a figure in a page
 _ROW = 14.0  # height of a name, in points
-_NAME = {"fontsize": 10, "fontweight": "bold", "va": "center_baseline"}
+_NAME: dict[str, Any] = {"fontsize": 10, "fontweight": "bold", "va": "center_baseline"}
 _DASHES = ("solid", (0, (6, 3)), (0, (2, 3)), (0, (8, 3, 2, 3)))
 # Positions of a label relative to its point, in points, the best first.
 _POSITIONS = [(x, y) for y in (9, -9, 0, 20, -20, 31, -31) for x in (8, -8)]
@@ -87,14 +87,8 @@ def draw_histogram(
         axes.xaxis.set_major_formatter(f"{{x:.0f}}{unit}")
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set_xlabel(x_label)
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            ncols=2,
-            handlelength=1,
-            borderpad=0,
-        )
-        return axes.figure  # type: ignore[return-value]  # no subfigures
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1)
+        return figures.get_figure(axes)
 
 
 def draw_lines(
@@ -123,9 +117,9 @@ def draw_lines(
         _draw_series(axes, series, mark)
         axes.set_title(y_label)
         if is_share:
-            _show_percent(axes.yaxis)
+            axes.yaxis.set_major_formatter(_show_percent)
         _name_ends(axes, series)
-        return axes.figure  # type: ignore[return-value]
+        return figures.get_figure(axes)
 
 
 def draw_ranks(
@@ -139,11 +133,10 @@ def draw_ranks(
         _draw_series(axes, series, mark)
         axes.set_title("rank")
         axes.set_ylim(size + 0.7, 0.3)
-        axes.set_yticks(
-            range(1, size + 1) if size <= MAX_NAMED else range(10, size, 10)
-        )
+        step = 1 if size <= MAX_NAMED else 10
+        axes.set_yticks(range(step, size + 1, step))
         _name_ends(axes, series)
-        return axes.figure  # type: ignore[return-value]
+        return figures.get_figure(axes)
 
 
 def draw_scatter(
@@ -177,13 +170,15 @@ def draw_scatter(
         axes.set_xlabel(x_label, loc="right")
         axes.set_title(y_label)
         if is_share:
-            _show_percent(axes.xaxis)
-            _show_percent(axes.yaxis)
+            axes.xaxis.set_major_formatter(_show_percent)
+            axes.yaxis.set_major_formatter(_show_percent)
         if legend:
             handles = [axes.plot([], label=p.name, **_look(p))[0] for p in legend]
-            axes.figure.legend(handles=handles, loc="outside lower left", ncols=2)
+            figures.get_figure(axes).legend(
+                handles=handles, loc="outside lower left", ncols=2
+            )
         _label_points(axes, points)
-        return axes.figure  # type: ignore[return-value]
+        return figures.get_figure(axes)
 
 
 def draw_intervals(points: Sequence[Point], *, label: str, x_label: str) -> "Figure":
@@ -196,7 +191,7 @@ def draw_intervals(points: Sequence[Point], *, label: str, x_label: str) -> "Fig
         axes.set_yticks(range(len(points)), names, color=INK)
         axes.set_ylim(len(points) - 0.5, -0.5)
         axes.set_xlabel(x_label)
-        return axes.figure  # type: ignore[return-value]
+        return figures.get_figure(axes)
 
 
 def draw_bars(
@@ -228,7 +223,7 @@ def draw_bars(
         axes.grid(visible=False)
         axes.spines.bottom.set_visible(False)
         axes.set_xticks([])
-        return axes.figure  # type: ignore[return-value]
+        return figures.get_figure(axes)
 
 
 def _make_axes(height: float, label: str) -> "Axes":
@@ -239,10 +234,8 @@ def _color(number: int) -> str:
     return SOFT if number < 0 else PALETTE[f"c{number % 10}"][0]
 
 
-def _show_percent(axis: Any) -> None:  # noqa: ANN401  # an axis, slow to import
-    from matplotlib.ticker import PercentFormatter  # noqa: PLC0415
-
-    axis.set_major_formatter(PercentFormatter(1, symbol=""))
+def _show_percent(value: float, _: float) -> str:
+    return f"{100 * value:.4g}".replace("-", "−")
 
 
 def _make_logarithmic(axes: "Axes", values: Sequence[float]) -> None:
@@ -282,7 +275,7 @@ def _name_ends(axes: "Axes", series: Sequence[Series]) -> None:
     """Write the name of every series at its end, where there are few."""
     if len(series) > MAX_NAMED:
         return
-    axes.figure.draw_without_rendering()  # lays the axes out
+    figures.get_figure(axes).draw_without_rendering()  # lays the axes out
     ends = [axes.transData.transform((1, one.values[-1]))[1] for one in series]
     low, height = axes.bbox.y0, axes.bbox.height
     heights = keep_apart([y - low for y in ends], high=height)
@@ -310,8 +303,17 @@ def _look(point: Point) -> dict[str, Any]:
     }
 
 
-def _draw_point(axes: "Axes", point: Point, **settings: float) -> None:
-    bars = {"color": _color(point.color), "linewidth": 1.2, "alpha": 0.5, "zorder": 2}
+def _draw_point(
+    axes: "Axes",
+    point: Point,
+    **settings: Any,  # noqa: ANN401  # matplotlib's
+) -> None:
+    bars: dict[str, Any] = {
+        "color": _color(point.color),
+        "linewidth": 1.2,
+        "alpha": 0.5,
+        "zorder": 2,
+    }
     if point.x_interval:
         axes.plot(point.x_interval, [point.y] * 2, **bars)
     if point.y_interval:
@@ -327,8 +329,9 @@ def _label_points(axes: "Axes", points: Sequence[Point]) -> None:
     """
     from matplotlib.transforms import Bbox  # noqa: PLC0415  # slow to import
 
-    axes.figure.draw_without_rendering()  # lays the axes out
-    taken, bars = [], []
+    figures.get_figure(axes).draw_without_rendering()  # lays the axes out
+    taken: list[Bbox] = []
+    bars: list[Bbox] = []
     for point in points:
         for boxes, xs, ys, margin in (
             (taken, None, None, 5),
@@ -339,7 +342,7 @@ def _label_points(axes: "Axes", points: Sequence[Point]) -> None:
             ends = axes.transData.transform(list(zip(x, y, strict=True)))
             boxes.append(Bbox(ends).padded(margin))
     room = Bbox.from_extents(
-        axes.bbox.x0, axes.bbox.y0, axes.figure.bbox.x1, axes.bbox.y1
+        axes.bbox.x0, axes.bbox.y0, figures.get_figure(axes).bbox.x1, axes.bbox.y1
     )
     for point in points:
         label = axes.annotate(

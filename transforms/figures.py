@@ -10,13 +10,14 @@ import contextlib
 import io
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from xml.etree import ElementTree
 
 from transforms import storage
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Name → light and dark. c0 to c9 are distinct for colour-blind readers.
@@ -100,6 +101,11 @@ def make_figure(width: float, height: float, *, label: str) -> "Figure":
     return figure
 
 
+def get_figure(axes: "Axes") -> "Figure":
+    """Return the figure that axes belong to."""
+    return cast("Figure", axes.get_figure(root=True))
+
+
 def set_tooltip(artist: "Artist", text: str) -> None:
     """Show a text where the pointer rests on a part of an SVG."""
     artist.set_gid(f"tooltip:{text}")
@@ -113,7 +119,7 @@ def to_svg(figure: "Figure", *, is_inline: bool = False) -> str:
       is_inline: for a page, which defines size and colours, instead of a file.
     """
     data = io.BytesIO()
-    with style(svg__hashsalt=re.sub(r"\W+", "", figure.get_label()) or "figure"):
+    with style(svg__hashsalt=re.sub(r"\W+", "", str(figure.get_label())) or "figure"):
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(data, format="svg", metadata=nothing)
     root = ElementTree.fromstring(data.getvalue())  # noqa: S314  # our own SVG
@@ -123,7 +129,7 @@ def to_svg(figure: "Figure", *, is_inline: bool = False) -> str:
     ids = {node.get("href", "")[1:] for node in root.iter("use")}
     for node in root.iter():
         _rewrite_node(node, ids)
-    label = figure.get_label()
+    label = str(figure.get_label())
     size = {name: root.attrib.pop(name) for name in ("width", "height")}
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img"}
     root.set("aria-label", label)
