@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
-from transforms import storage
+from transforms import figures, storage
 from transforms.confusion import counts as confusion_counts
 from transforms.confusion import figure as confusion_figure
 from transforms.confusion import matrix as confusion_matrix
@@ -112,7 +112,10 @@ def write_all(folder: str, matrices: Sequence[Confusion]) -> None:
     whole = matrices[0]
     pairs = confusion_figure.find_pairs(whole)
     storage.write(folder, "confusion.csv", confusion_figure.to_csv(pairs))
-    storage.write(folder, "confusion.png", confusion_figure.draw(whole, pairs))
+    figure = confusion_figure.draw(whole, pairs)
+    png = figures.to_png(figure, dpi=confusion_figure.DPI)
+    storage.write(folder, "confusion.png", png)
+    figures.write(folder, "confusion", figure)
 
 
 def _describe(

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
-from transforms import storage
+from transforms import figures, storage
 from transforms.difficulty import sources as difficulty_sources
 from transforms.difficulty import table as difficulty_table
-from transforms.figures import Series, draw_histogram
 from transforms.options import flag
 from transforms.reports import difficulty as difficulty_page
+from transforms.reports.page import write as write_page
 
 _PROG = "python -m pipelines.difficulty"
 TABLE = "difficulty.parquet"
@@ -74,10 +74,9 @@ def measure(options: DifficultyOptions) -> None:
     for line in (*notes, source):
         sys.stderr.write(f"{line}\n")
     page = difficulty_page.make_page(table, source=source, notes=notes)
-    counts = difficulty_page.count_percents(table)
-    picture = draw_histogram([Series("images", counts)], caption="Images by difficulty")
-    storage.write(options.output, "difficulty.html", page)
-    storage.write(options.output, "difficulty.svg", f"{picture}\n".encode())
+    write_page(options.output, "difficulty.html", page)
+    picture = figures.to_svg(page.charts[0].figure)
+    storage.write(options.output, "difficulty.svg", picture.encode())
     difficulty_table.write_table(table, f"{options.output}/{TABLE}")
     mean = table["p_correct"].to_numpy().mean()
     sys.stderr.write(f"{len(table)} images, mean p_correct {mean:.4f}\n")

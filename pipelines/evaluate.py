@@ -179,7 +179,7 @@ def evaluate(options: EvaluateOptions) -> str:
     # SciPy and pyarrow take a second that --help has not.
     from transforms import storage  # noqa: PLC0415
     from transforms.evaluation.report import make_report, summarize  # noqa: PLC0415
-    from transforms.reports.evaluation import make_page  # noqa: PLC0415
+    from transforms.reports import evaluation, page  # noqa: PLC0415
 
     found = _evaluate(options)
     for warning in found.warnings:
@@ -188,7 +188,7 @@ def evaluate(options: EvaluateOptions) -> str:
         sys.stderr.write(f"{line}\n")
     root = storage.absolute(options.output)
     storage.write(root, "report.json", make_report(found, seed=options.seed))
-    storage.write(root, "report.html", make_page(found))
+    page.write(root, "report.html", evaluation.make_page(found))
     return root
 
 

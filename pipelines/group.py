@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import group_comparison, group_report, grouping_flags
+from pipelines import group_comparison, grouping_flags
 from pipelines.cli import check_bucket, exit_codes, parse
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.store_flags import StoreFlags, settle
@@ -20,6 +20,8 @@ from transforms.labels import class_lists, wordnet
 from transforms.labels.wordnet import GroupNamer
 from transforms.options import flag
 from transforms.records import ImageClass, to_json
+from transforms.reports import groups as group_report
+from transforms.reports import page as pages
 from transforms.reports.groups import GroupCounts, GroupsPage, make_page
 
 _PROG = "python -m pipelines.group"
@@ -104,15 +106,14 @@ def write_groups(
         method=f"--grouping {options.grouping}, seed {options.seed}",
         table=table,
         counts=_count_images(table, held, options),
-        facts=group_report.describe_facts(captured),
         notes=result.notes,
-        quality=group_report.describe_quality(captured),
+        captured=captured,
         paths=group_report.find_paths(table, options.grouping),
     )
     root = storage.absolute(options.output or "")
     storage.write(root, "groups.csv", groups.to_csv(table))
     storage.write(root, "groups.json", to_json(described))
-    storage.write(root, "groups.html", make_page(page))
+    pages.write(root, "groups.html", make_page(page))
     return root
 
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     "verification", "reports", "evaluation", "training", "models", "dataset",
     "grouping", "sampling", "confusion", "difficulty", "predictions", "miniature",
-    "index", "layouts", "formats", "figures", "labels", "images", "archives",
+    "index", "layouts", "formats", "charts", "figures", "labels", "images", "archives",
     "prefetch", "processes", "process_worker", "npz", "csv_tables", "storage",
     "progress", "seeds",
     "arrays", "options", "records",

@@ -11,12 +11,12 @@ from typing import Any
 from pipelines.studying.plan import SkippedRecipe
 from pipelines.studying.recipes import Recipe
 from pipelines.studying.steps import Places, Training
-from transforms import storage
+from transforms import figures, storage
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked, RecipeScore
 from transforms.records import to_json
+from transforms.reports import page as pages
 from transforms.reports.study import StudyPage, make_page
-from transforms.reports.study_figure import draw_study, make_svg
 
 JSON_FILE, CSV_FILE = "study.json", "study.csv"
 SVG_FILE, PAGE_FILE = "study.svg", "study.html"
@@ -55,12 +55,13 @@ def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
     files = {
         JSON_FILE: to_json(_describe(ranked, outcome)),
         CSV_FILE: _make_csv(ranked, outcome.left_out),
-        PAGE_FILE: make_page(_make_page(places, ranked, outcome)),
     }
-    if figure := draw_study(ranked):
-        files[SVG_FILE] = make_svg(figure)
+    page = make_page(_make_page(places, ranked, outcome))
+    for chart in page.charts:
+        files[SVG_FILE] = figures.to_svg(chart.figure).encode()
     for name, data in files.items():
         storage.write(places.root, name, data)
+    pages.write(places.root, PAGE_FILE, page)
     return ranked
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from transforms import formats
+from transforms import charts, figures, formats
+from transforms.charts import Series
 from transforms.dataset import paths
-from transforms.figures import Series, draw_histogram
+from transforms.difficulty.table import AXIS_LABEL
 from transforms.formats import Dataset, SplitInfo
 from transforms.records import JSON, to_json
 
@@ -28,7 +29,7 @@ def sidecars(dataset: Dataset) -> dict[str, bytes]:
         "classes.json": to_json(labels),
     }
     if drawn := _draw_difficulty(dataset):
-        made[paths.DIFFICULTY] = f"{drawn}\n".encode()
+        made[paths.DIFFICULTY] = drawn.encode()
     return made
 
 
@@ -41,7 +42,9 @@ def _draw_difficulty(dataset: Dataset) -> str:
         Series(f"images {name}", of_images["images_by_percent"])
         for name, of_images in sorted(found.items())
     ]
-    return draw_histogram(series, caption="Training images by difficulty")
+    label = "Training images by difficulty"
+    figure = charts.draw_histogram(series, label=label, x_label=AXIS_LABEL, unit=" %")
+    return figures.to_svg(figure)
 
 
 def _describe_difficulty(dataset: Dataset) -> str:

@@ -209,7 +209,7 @@ def count_processes(num_at_once: int, num_shards: int, num_images: int) -> int:
     """Return the number of processes that keep the cores busy to the end.
 
     Shards are nearly equal, so processes end together if all write equally many. If
-    each writes few, more processes than cores share the cores without loss. 1 means none.
+    each writes few, more processes than cores share them without loss. 1 means none.
     """
     each = max(num_shards // num_at_once, 1)
     most = num_at_once if each >= _MANY_SHARDS else -(-num_shards // each)

@@ -38,8 +38,8 @@ def target_size(width: int, height: int, settings: ImageSettings) -> tuple[int, 
     """Return the (width, height) that an upright image is resized to.
 
     shorter_side and longer_side keep the ratio: the other side is rounded half
-    up and at least 1; they enlarge only with `upscale`. center_crop and squash are square.
-    none keeps the size.
+    up and at least 1; they enlarge only with `upscale`. center_crop and squash are
+    square. none keeps the size.
     """
     size = settings.image_size
     if settings.resize_mode in {"center_crop", "squash"}:

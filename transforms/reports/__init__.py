@@ -1,1 +1,1 @@
-"""TODO."""
+"""HTML pages that show groupings, difficulty, evaluations and studies."""

@@ -1,87 +1,93 @@
-"""A table of difficulty → the page that shows it."""
+"""Show a table of difficulty as a page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.difficulty.table import NUM_BINS
-from transforms.figures import Series, draw_histogram
-from transforms.labels.classes import display_name
-from transforms.reports import markup
+from transforms import charts
+from transforms.charts import Series
+from transforms.difficulty.table import AXIS_LABEL, NUM_BINS
+from transforms.reports.page import Chart, Page, make_stem, render
 
-_CLASSES_SHOWN = 20
+_MAX_CLASSES = 20
 
 
-def make_page(table: pa.Table, *, source: str, notes: Sequence[str] = ()) -> bytes:
-    """Write the page.
+def make_page(table: pa.Table, *, source: str, notes: Sequence[str] = ()) -> Page:
+    """Make the page.
 
     Args:
-      table: as `difficulty_table.SCHEMA`.
-      source: in a sentence, where the scores are from and what is right.
-      notes: what must be known of them.
+      table: with the schema `difficulty.table.SCHEMA`.
+      source: a sentence that says where the scores come from.
+      notes: what to know before using them.
     """
-    return markup.page(
-        "Difficulty of images", _sections(table, source=source, notes=notes)
+    p_correct = table["p_correct"].to_numpy()
+    counts = _count_percents(table)
+    drawn = [draw_difficulty([Series("images", counts)], title="All images")]
+    folds = [fold for fold in pc.unique(table["fold"]).to_pylist() if fold]
+    for fold in sorted(folds):
+        rows = table.filter(pc.equal(table["fold"], fold))
+        series = [Series("images", _count_percents(rows))]
+        drawn.append(
+            draw_difficulty(
+                series, title=f"Fold {fold}", name=make_stem("difficulty", fold)
+            )
+        )
+    context = {
+        "title": "Difficulty of images",
+        "source": source,
+        "notes": notes,
+        "facts": [
+            ("images", f"{len(table):,}"),
+            ("mean probability of the right answer", f"{p_correct.mean():.3f}"),
+            ("below 0.5", f"{(p_correct < 0.5).mean():.1%}"),
+            ("largest bin", f"{max(counts):,}"),
+        ],
+        "charts": drawn,
+        "classes": _list_classes(table),
+    }
+    return render("difficulty.html.j2", context, drawn)
+
+
+def draw_difficulty(
+    series: Sequence[Series], *, title: str, name: str = "difficulty"
+) -> Chart:
+    """Draw images by difficulty.
+
+    Args:
+      series: one or two, each with 101 counts, one a percent of difficulty.
+      title: above the chart.
+      name: stem of its files.
+    """
+    figure = charts.draw_histogram(
+        series, label=f"{title} by difficulty", x_label=AXIS_LABEL, unit=" %"
     )
+    return Chart(name=name, title=title, figure=figure)
 
 
-def count_percents(table: pa.Table) -> list[int]:
-    """Count images of each percent, 101 numbers."""
+def _count_percents(table: pa.Table) -> list[int]:
+    """Count the images of each percent; returns 101 numbers."""
     counts: list[int] = np.bincount(
         table["percent"].to_numpy(), minlength=NUM_BINS
     ).tolist()
     return counts
 
 
-def _sections(table: pa.Table, *, source: str, notes: Sequence[str]) -> Iterator[str]:
-    p_correct = table["p_correct"].to_numpy()
-    yield "<h1>Difficulty of images</h1>"
-    yield f'<p class="soft">{markup.escape(source)}</p>'
-    yield markup.tiles([
-        ("images", f"{len(table):,}"),
-        ("mean probability of the right answer", f"{p_correct.mean():.3f}"),
-        ("below one half", f"{(p_correct < 0.5).mean():.1%}"),
-        ("fullest bin", f"{max(count_percents(table)):,}"),
-    ])
-    if notes:
-        yield markup.listing(markup.escape(note) for note in notes)
-    yield "<h2>All images</h2>" + draw_histogram(
-        [Series("images", count_percents(table))], caption="Images by difficulty"
-    )
-    folds = [fold for fold in pc.unique(table["fold"]).to_pylist() if fold]
-    for fold in sorted(folds):
-        own = table.filter(pc.equal(table["fold"], fold))
-        yield f"<h2>Fold {fold}</h2>" + draw_histogram(
-            [Series("images", count_percents(own))], caption=f"Images of fold {fold}"
-        )
-    yield from _classes(table)
-
-
-def _classes(table: pa.Table) -> Iterator[str]:
+def _list_classes(table: pa.Table) -> list[tuple[str, list[dict[str, Any]]]]:
+    """List the hardest and the easiest classes."""
     named = table.filter(pc.not_equal(table["wnid"], ""))
     if not len(named):
-        return
+        return []
     means = named.group_by("wnid").aggregate([
         ("p_correct", "mean"),
         ("p_correct", "count"),
     ])
     order = [("p_correct_mean", "ascending"), ("wnid", "ascending")]
     rows = means.sort_by(order).to_pylist()
-    shown = min(_CLASSES_SHOWN, len(rows) // 2 or 1)
-    for title, some in (
+    shown = min(_MAX_CLASSES, len(rows) // 2 or 1)
+    return [
         ("Hardest classes", rows[:shown]),
         ("Easiest classes", rows[::-1][:shown]),
-    ):
-        lines = [
-            [
-                f"{markup.escape(display_name(row['wnid']))} "
-                f"<code>{markup.escape(row['wnid'])}</code>",
-                f"{row['p_correct_count']}",
-                f"{row['p_correct_mean']:.3f}{markup.bar(row['p_correct_mean'])}",
-            ]
-            for row in some
-        ]
-        columns = ["class", "images#", "mean probability of the right answer"]
-        yield f"<h2>{title}</h2>" + markup.table(columns, lines)
+    ]

@@ -1,19 +1,24 @@
-"""Groups with their classes and images → the page that is read before building."""
+"""Describe groups: quality figures, groups.json, and a page for before the build."""
 
-import base64
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transforms.figures import Series, draw_histogram
-from transforms.grouping import table as groups
-from transforms.grouping.table import LEFT_OUT, GroupTable
-from transforms.reports import markup
+from transforms import charts, grouping
+from transforms.charts import Series
+from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion.matrix import Captured
+from transforms.grouping.table import LEFT_OUT, Grouping, GroupTable
+from transforms.labels import wordnet
+from transforms.labels.wordnet import GroupNamer
+from transforms.reports.difficulty import draw_difficulty
+from transforms.reports.page import Chart, Page, render
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupCounts:
-    """Images of one group; None where no input is known."""
+    """Numbers of images of one group; None without an index."""
 
     num_train: int | None = None
     num_validation: int | None = None
@@ -22,12 +27,12 @@ class GroupCounts:
 
     @property
     def num_free(self) -> int | None:
-        """Training images that are not set aside."""
+        """Training images that are not set aside for validation."""
         return None if self.num_train is None else self.num_train - self.num_set_aside
 
     @property
     def is_short(self) -> bool:
-        """Whether the group cannot give what is wanted."""
+        """Whether the group has fewer images than wanted."""
         if self.num_free is None or self.num_wanted is None:
             return False
         return self.num_free < self.num_wanted
@@ -35,134 +40,196 @@ class GroupCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupsPage:
-    """All that the page tells."""
+    """Content of the page.
+
+    Attributes:
+      counts: by label.
+      facts: (name, value) of further tiles.
+      captured: how much confusion the groups capture.
+      paths: label to the names from the root of WordNet.
+      contact_sheet: a JPEG.
+      difficulty: counts of images by percent, of all images and of the selected ones.
+      power: (name, value) of what the validation images can show.
+    """
 
     title: str
     method: str
     table: GroupTable
-    counts: Sequence[GroupCounts]  # by label
-    facts: Sequence[tuple[str, object]]
+    counts: Sequence[GroupCounts]
+    facts: Sequence[tuple[str, object]] = ()
     notes: Sequence[str] = ()
-    quality: Mapping[str, Any] | None = None
-    paths: Mapping[int, tuple[str, ...]] | None = None  # label → names from the root
-    contact_sheet: bytes | None = None  # JPEG
-    # Images by percent of difficulty, of all and of the chosen, where it decides.
+    captured: Captured | None = None
+    paths: Mapping[int, tuple[str, ...]] | None = None
+    contact_sheet: bytes | None = None
     difficulty: Sequence[Series] = ()
-    power: Sequence[tuple[str, str]] = ()  # what the validation images can tell
+    power: Sequence[tuple[str, str]] = ()
 
 
-def measure_sizes(table: GroupTable) -> dict[str, float | int]:
-    """Measure the sizes of groups, in classes, as groups.json records them."""
-    sizes = [len(table.wnids(label)) for label in range(table.num_groups)]
-    measured = groups.measure_sizes(sizes)._asdict()
-    effective = round(measured.pop("effective_groups"), 1)
-    return {**measured, "effective_num_groups": effective}
+def make_page(page: GroupsPage) -> Page:
+    """Make the page."""
+    table = page.table
+    has_images = any(count.num_train is not None for count in page.counts)
+    shares = page.captured.shares if page.captured else None
+    most = max((count.num_free or 0 for count in page.counts), default=0)
+    columns = ["label#", "group", "classes#"]
+    columns += ["train#", "validation#", "used of available"] * has_images
+    columns += ["captured confusion#"] * (shares is not None)
+    drawn = _draw_charts(page)
+    context = {
+        "title": page.title,
+        "page": page,
+        "facts": _list_facts(page),
+        "charts": drawn,
+        "columns": columns,
+        "has_images": has_images,
+        "groups": [
+            {
+                "name": table.names[label],
+                "rows": [row for row in table.rows if row.group == label],
+                "counts": count,
+                **_describe_use(count, most),
+                "captured": None if shares is None else shares[label],
+            }
+            for label, count in enumerate(page.counts)
+        ],
+        "tree": _nest_paths(page.paths or {}),
+        "left_out": [row for row in table.rows if row.group == LEFT_OUT],
+    }
+    return render("groups.html.j2", context, drawn)
 
 
-def make_page(content: GroupsPage) -> bytes:
-    """Write the page."""
-    return markup.page(content.title, _sections(content))
-
-
-def _sections(content: GroupsPage) -> Iterator[str]:
-    sizes = measure_sizes(content.table)
-    yield f"<h1>{markup.escape(content.title)}</h1>"
-    yield f'<p class="soft">{markup.escape(content.method)}</p>'
-    spread = f"{sizes['smallest']} to {sizes['largest']}"
-    if sizes["smallest"] == sizes["largest"]:
-        spread = f"{sizes['smallest']}"
-    yield markup.tiles([
+def _list_facts(page: GroupsPage) -> list[tuple[str, object]]:
+    sizes = measure_sizes(page.table)
+    smallest, largest = sizes["smallest"], sizes["largest"]
+    facts: list[tuple[str, object]] = [
         ("groups", sizes["num_groups"]),
         ("classes in groups", sizes["num_classes"]),
-        ("classes in a group", spread),
+        (
+            "classes in a group",
+            f"{smallest}" if smallest == largest else f"{smallest} to {largest}",
+        ),
         ("effective number of groups", sizes["effective_num_groups"]),
-        *content.facts,
-    ])
-    if content.notes:
-        yield markup.listing(markup.escape(note) for note in content.notes)
-    if content.contact_sheet:
-        data = base64.b64encode(content.contact_sheet).decode()
-        yield (
-            "<h2>Some images of each group</h2>"
-            f'<img alt="contact sheet" src="data:image/jpeg;base64,{data}">'
+        *page.facts,
+    ]
+    if page.captured:
+        facts += [
+            ("captured confusion", f"{page.captured.share:.1%}"),
+            ("groups that capture nothing", page.captured.num_empty),
+        ]
+    return facts
+
+
+def _draw_charts(page: GroupsPage) -> list[Chart]:
+    """Draw the sizes of groups where they differ, and difficulty where it is known."""
+    drawn = []
+    sizes = [len(page.table.wnids(label)) for label in range(page.table.num_groups)]
+    first, last = min(sizes), max(sizes)
+    if first < last:
+        counts = [sizes.count(size) for size in range(first, last + 1)]
+        figure = charts.draw_histogram(
+            [Series("groups", counts)],
+            label="Groups by number of classes",
+            x_label="classes in a group",
+            first=first,
+            unit="",
         )
-    if content.difficulty:
-        caption = "Training images by difficulty, before and after"
-        drawn = draw_histogram(content.difficulty, caption=caption)
-        yield f"<h2>Difficulty, before and after</h2>{drawn}"
-    if content.power:
-        yield "<h2>What its validation images can tell</h2>"
-        yield markup.tiles(content.power)
-    yield "<h2>Groups</h2>" + _groups(content)
-    if content.paths:
-        yield "<h2>Where they stand in WordNet</h2>" + _tree(content)
-    left_out = [row for row in content.table.rows if row.group == LEFT_OUT]
-    if left_out:
-        names = markup.listing(
-            f"{markup.escape(row.name)} <code>{row.wnid}</code>" for row in left_out
-        )
-        yield "<h2>Left out</h2>" + markup.disclose(f"{len(left_out)} classes", names)
+        title = "Sizes of groups"
+        drawn.append(Chart(name="group_sizes", title=title, figure=figure))
+    if page.difficulty:
+        title = "Difficulty of training images, before and after selection"
+        drawn.append(draw_difficulty(page.difficulty, title=title))
+    return drawn
 
 
-def _groups(content: GroupsPage) -> str:
-    has_images = any(count.num_train is not None for count in content.counts)
-    shares = (content.quality or {}).get("group_shares")
-    columns = ["label#", "group", "classes#"]
-    columns += ["train#", "validation#", "taken of what there is"] * has_images
-    columns += ["captured confusion#"] * bool(shares)
-    most = max((count.num_free or 0 for count in content.counts), default=0)
-    rows = []
-    for label, count in enumerate(content.counts):
-        row = [str(label), *_classes(content.table, label)]
-        if has_images:
-            row += _images(count, most)
-        if shares:
-            row.append(f"{100 * shares[label]:.1f} %")
-        rows.append(row)
-    return markup.table(columns, rows)
-
-
-def _classes(table: GroupTable, label: int) -> tuple[str, str]:
-    rows = [row for row in table.rows if row.group == label]
-    name = markup.escape(table.names[label])
-    if len(rows) == 1:
-        return f"{name} <code>{rows[0].wnid}</code>", "1"
-    names = markup.listing(
-        f"{markup.escape(row.name)} <code>{row.wnid}</code>" for row in rows
-    )
-    return markup.disclose(name, names), str(len(rows))
-
-
-def _images(count: GroupCounts, most: int) -> tuple[str, str, str]:
+def _describe_use(count: GroupCounts, most: int) -> dict[str, Any]:
     free, wanted = count.num_free or 0, count.num_wanted
-    aside = f" − {count.num_set_aside}" if count.num_set_aside else ""
-    validation = f"{count.num_validation}" + aside.replace("−", "+")
-    share = free / max(most, 1) if wanted is None else wanted / max(free, 1)
-    text = f"{free}" if wanted is None else f"{wanted} of {free}"
-    drawn = markup.bar(share, is_short=count.is_short, label=f"{text} images")
-    return f"{count.num_train}{aside}", validation, f"{text}{drawn}"
+    if wanted is None:
+        return {"used": f"{free}", "used_share": free / max(most, 1)}
+    return {"used": f"{wanted} of {free}", "used_share": wanted / max(free, 1)}
 
 
-def _tree(content: GroupsPage) -> str:
-    """Nest the groups below the names on their way from the root."""
+def _nest_paths(paths: Mapping[int, tuple[str, ...]]) -> dict[str, Any]:
+    """Nest labels below the names on their path; "" holds a node's labels."""
     root: dict[str, Any] = {}
-    for label, path in sorted((content.paths or {}).items(), key=lambda item: item[1]):
+    for label, path in sorted(paths.items(), key=lambda item: item[1]):
         node = root
         for name in path:
             node = node.setdefault(name, {})
         node.setdefault("", []).append(label)
-    return f'<div class="tree">{_branch(root, content)}</div>'
+    return root
 
 
-def _branch(node: Mapping[str, Any], content: GroupsPage) -> str:
-    parts = []
-    for label in node.get("", ()):
-        name = markup.escape(content.table.names[label])
-        size = len(content.table.wnids(label))
-        text = f'{label} · {name} <span class="soft">({size})</span>'
-        parts.append(f'<div class="leaf">{text}</div>')
-    for name, child in node.items():
-        if name:
-            inside = _branch(child, content)
-            parts.append(markup.disclose(markup.escape(name), inside, is_open=True))
-    return "".join(parts)
+def measure_sizes(table: GroupTable) -> dict[str, float | int]:
+    """Describe how many classes groups have; effective = n² / Σ size²."""
+    sizes = [len(table.wnids(label)) for label in range(table.num_groups)]
+    return {
+        "num_groups": len(sizes),
+        "num_classes": sum(sizes),
+        "smallest": min(sizes),
+        "median": statistics.median(sizes),
+        "largest": max(sizes),
+        "effective_num_groups": round(sum(sizes) ** 2 / sum(s * s for s in sizes), 1),
+    }
+
+
+def measure_captured(table: GroupTable, confusion: str | None) -> Captured | None:
+    """Measure the share of a confusion matrix's errors that stay inside groups.
+
+    Raises: UsageError: the matrix lacks classes of the groups.
+    """
+    if confusion is None:
+        return None
+    matrix = confusion_matrix.read_confusion_rates(confusion)
+    wnids = sorted(table.label_of)
+    labels = [table.label_of[wnid] for wnid in wnids]
+    return confusion_matrix.capture(matrix.select(wnids, source=confusion), labels)
+
+
+def find_paths(table: GroupTable, method: str | None) -> dict[int, tuple[str, ...]]:
+    """Find the position of groups in WordNet, for methods that group by it."""
+    if method is None or not grouping.has_wordnet_paths(method):
+        return {}
+    tree, word_of = wordnet.grow_tree(row.wnid for row in table.rows)
+    namer = GroupNamer(tree, word_of)
+    return {
+        label: tuple(namer.name_path(tree.lowest_common_ancestor(table.wnids(label))))
+        for label in range(table.num_groups)
+    }
+
+
+def describe_groups(
+    table: GroupTable,
+    result: Grouping,
+    *,
+    method: str | None,
+    method_options: object,
+    captured: Captured | None,
+) -> dict[str, Any]:
+    """Make groups.json: sizes and quality figures that a table of rows cannot hold.
+
+    Args:
+      table: the groups.
+      result: what the method returned.
+      method: its name.
+      method_options: its options, a dataclass.
+      captured: how much confusion the groups capture.
+    """
+    rates: Sequence[float | None] = captured.rates if captured else ()
+    return {
+        "grouping": method,
+        "grouping_options": dict(vars(method_options)),
+        "sizes": measure_sizes(table),
+        "captured": captured.to_json() if captured else None,
+        "quality": result.quality,
+        "notes": list(result.notes),
+        "groups": [
+            {
+                "label": label,
+                "name": name,
+                "wnids": list(table.wnids(label)),
+                **({"rate": round(rates[label] or 0, 6)} if rates else {}),
+            }
+            for label, name in enumerate(table.names)
+        ],
+        "left_out": [row.wnid for row in table.rows if row.group == LEFT_OUT],
+    }

@@ -1,47 +1,38 @@
-"""A study's recipes in order → the page that tells which subset is best."""
+"""Show the ranked recipes of a study as a page and a figure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from transforms import charts
+from transforms.charts import Point
 from transforms.evaluation import study as study_ranking
-from transforms.evaluation.study import Ranked
-from transforms.reports import drawing, markup
-from transforms.reports.evaluation_parts import (
-    STYLE,
-    explain,
-    figure,
-    fraction,
-    percent,
-    show_tau,
-    warn,
-)
-from transforms.reports.study_figure import draw_study
+from transforms.evaluation.study import Ranked, RecipeScore
+from transforms.reports.page import Chart, Page, render
 
-_TITLE = "Which subset is best?"
-_KINDS = {"has value": "up", "has none": "down", "cannot be told": ""}
-_STYLE = """
-.ranking table { font-size: .85rem; } .ranking a { color: inherit; }
-.ranking th.number { white-space: normal; }
-.ranking td:nth-child(2) { min-width: 10rem; }
-.study { display: grid; gap: 1rem; margin: 1rem 0; max-width: 46rem; }
-.note { color: var(--soft); font-size: .85rem; }
-"""
+if TYPE_CHECKING:  # matplotlib is slow to import
+    from matplotlib.figure import Figure
+
+VERDICT_KINDS = {"has value": "good", "has none": "bad"}  # others are doubtful
+_MAX_NAMED = 12  # of more recipes only the best is named, the others have their rank
+_STEP, _MAX_SPREAD = 0.024, 0.14  # shares of the x axis between recipes of equal x
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPage:
-    """What the page tells.
+    """Content of the page.
 
     Attributes:
       ranked: recipes in order.
-      links: recipe → its evaluation's page.
-      left_out: (recipe, why).
-      waiting: names of recipes that are still to come.
+      links: recipe to the page of its evaluation.
+      left_out: (recipe, reason).
+      waiting: names of recipes that are not evaluated yet.
       models: that were trained.
-      num_seeds: of each.
+      num_seeds: of each model.
       epochs: on the full set.
       subset_epochs: on the subsets.
-      warnings: what to know before trusting the figures.
+      warnings: what to know before trusting the charts.
     """
 
     ranked: Sequence[Ranked]
@@ -55,97 +46,94 @@ class StudyPage:
     warnings: Sequence[str]
 
 
-def make_page(study: StudyPage) -> bytes:
-    """Write the page."""
-    return markup.page(
-        _TITLE, _make_sections(study), style=drawing.STYLE + STYLE + _STYLE
-    )
-
-
-def _make_sections(study: StudyPage) -> Iterator[str]:
-    yield f"<h1>{_TITLE}</h1>"
-    seeds = f"{study.num_seeds} seed{'s' if study.num_seeds > 1 else ''}"
-    epochs = f"{study.epochs} epochs"
-    if study.subset_epochs != study.epochs:
-        epochs += f" on the full set, {study.subset_epochs} on the subsets"
-    yield (
-        f'<p class="soft">{len(study.ranked)} recipes, {len(study.models)} models '
-        f"({markup.escape(', '.join(study.models))}), {seeds}, {epochs}.</p>"
-    )
-    said = markup.escape(study_ranking.describe_best(study.ranked))
-    yield f'<div class="verdict"><b>{said}</b>{_say_rule(study.ranked)}</div>'
-    if study.waiting:
-        count = len(study.waiting)
-        yield (
-            f'<div class="warnings"><b>{count} more to come</b> The same command goes '
-            "on with them.</div>"
-        )
-    if drawn := draw_study(study.ranked):
+def make_page(study: StudyPage) -> Page:
+    """Make the page."""
+    drawn = []
+    if figure := draw_study(study.ranked):
         note = (
             "One mark a recipe, with the 95 % interval of τ-b and its rank in the "
-            "table below; upper left is best."
+            "table below; the upper left is best."
         )
-        yield f'<div class="study">{figure("τ-b against cost", note, drawn)}</div>'
-    if study.ranked:
-        yield _make_table(study)
-    yield _show_left_out(study.left_out)
-    yield warn(study.warnings)
-    yield explain()
-
-
-def _say_rule(ranked: Sequence[Ranked]) -> str:
-    if len(ranked) < 2:
-        return ""
-    return (
-        "Ranked by τ-b, then by fewer images looped. Where intervals overlap, "
-        "recipes are marked as ties: another list of models could swap them."
-    )
-
-
-def _make_table(study: StudyPage) -> str:
-    columns = [
-        "rank#", "recipe", "verdict", "τ-b (95 %)#", "images looped#", "gain#", "N#",
-        "M#", "images#", "Spearman#", "regret, points#", "resolving power#",
-        "order kept#",
-    ]  # fmt: skip
-    rows = [_make_row(one, study.links) for one in study.ranked]
+        chart = Chart(name="study", title="τ-b against cost", note=note, figure=figure)
+        drawn.append(chart)
     looped = {one.score.looped_full for one in study.ranked}
-    full = " or ".join(sorted(map(_show_looped, looped)))
-    said = f"Images looped until the order is clear, on the full set: {full}."
-    table = markup.table(columns, rows)
-    return f'<p class="soft">{said}</p><div class="ranking">{table}</div>'
+    context = {
+        "title": "Which subset is best?",
+        "study": study,
+        "best": study_ranking.describe_best(study.ranked),
+        "charts": drawn,
+        "kinds": VERDICT_KINDS,
+        "looped_full": sorted(
+            "never converges" if images is None else f"{images:,}" for images in looped
+        ),
+    }
+    return render("study.html.j2", context, drawn)
 
 
-def _make_row(one: Ranked, links: Mapping[str, str]) -> tuple[str, ...]:
-    score = one.score
-    tied = '<br><span class="note">a tie with the best</span>' if one.is_tied else ""
-    name = markup.escape(score.name)
-    link = markup.escape(links[score.name])
-    kind = _KINDS.get(score.verdict, "")
-    return (
-        str(one.rank),
-        f'<a href="{link}">{name}</a>{tied}',
-        f'<span class="keep {kind}">{markup.escape(score.verdict)}</span>',
-        show_tau(score.tau, score.tau_interval),
-        _show_looped(score.looped_subset),
-        "-" if score.gain is None else f"{score.gain:.3g}×",
-        f"{score.num_groups:,}",
-        "all" if score.images_per_group is None else f"{score.images_per_group:,}",
-        f"{score.train_images:,}",
-        fraction(score.spearman),
-        "-" if score.regret is None else f"{100 * score.regret:.2f}",
-        percent(score.resolving_power),
-        percent(score.sign_agreement),
+def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
+    """Draw τ-b with its interval against the images seen; None without any τ-b.
+
+    Colours are groupings; squares are subsets whose images were selected by difficulty.
+    Hollow marks never converge: they are drawn at all images of their training.
+    """
+    shown = [one for one in ranked if one.score.tau is not None]
+    if not shown:
+        return None
+    groupings = sorted({_find_grouping(one.score) for one in shown})
+    legend = [Point(name, 0, 0, color=n) for n, name in enumerate(groupings)]
+    if any(_is_by_difficulty(one.score) for one in shown):
+        legend.append(Point("selected by difficulty", 0, 0, color=-1, is_square=True))
+    if any(one.score.looped_subset is None for one in shown):
+        legend.append(Point("never converges", 0, 0, color=-1, is_hollow=True))
+    places = _spread_equal([math.log10(_count_looped(one.score)) for one in shown])
+    points = []
+    for one, place in zip(shown, places, strict=True):
+        score = one.score
+        name = f"{one.rank} {charts.shorten(score.name, 32)}"
+        is_named = len(shown) <= _MAX_NAMED or one is shown[0]
+        points.append(
+            Point(
+                name=f"{one.rank}. {score.name}: τ-b {score.tau:.3f}",
+                x=10**place,
+                y=score.tau or 0,
+                y_interval=score.tau_interval,
+                color=groupings.index(_find_grouping(score)),
+                is_square=_is_by_difficulty(score),
+                is_hollow=score.looped_subset is None,
+                labels=(name, str(one.rank)) if is_named else (str(one.rank),),
+            )
+        )
+    return charts.draw_scatter(
+        points,
+        label="τ-b with the full set against images seen, one mark a recipe",
+        x_label="images seen until convergence",
+        y_label="τ-b with the full set",
+        is_share=False,
+        is_log=True,
+        legend=legend,
     )
 
 
-def _show_looped(images: int | None) -> str:
-    return "never clear" if images is None else f"{images:,}"
+def _find_grouping(score: RecipeScore) -> str:
+    preset = score.flags.get("preset", "")
+    return score.flags.get("grouping") or preset or "other"
 
 
-def _show_left_out(left_out: Sequence[tuple[str, str]]) -> str:
-    if not left_out:
-        return ""
-    rows = [(markup.escape(name), markup.escape(why)) for name, why in left_out]
-    count = f"{len(rows)} recipe{'s' if len(rows) > 1 else ''} left out, and why"
-    return markup.disclose(count, markup.table(["recipe", "why"], rows))
+def _is_by_difficulty(score: RecipeScore) -> bool:
+    return score.flags.get("sampling") == "difficulty"
+
+
+def _count_looped(score: RecipeScore) -> int:
+    return max(score.looped_subset or score.trained_on, 1)
+
+
+def _spread_equal(values: Sequence[float]) -> list[float]:
+    """Move equal values apart, so that their marks are side by side."""
+    width = max(values) - min(values) or 1.0
+    spread = list(values)
+    for value in set(values):
+        places = [n for n, other in enumerate(values) if other == value]
+        step = width * min(_STEP, _MAX_SPREAD / len(places))
+        for number, place in enumerate(places):
+            spread[place] += step * (number - (len(places) - 1) / 2)
+    return spread
