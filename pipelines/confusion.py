@@ -1,4 +1,4 @@
-"""Predictions → a confusion matrix, its cross-fit halves, and what is confused most."""
+"""Count a confusion matrix, its cross-fit halves and its most confused pairs."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _PROG = "python -m pipelines.confusion"
 _NAMES = ("confusion", "confusion_a", "confusion_b")
-_MAX_UNDECIDED_SHARE = 0.02  # above it the five classes tell too little
+_MAX_UNDECIDED_SHARE = 0.02  # above it, top-5 classes are insufficient
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,15 @@ def define_pipeline(
     plan: CountPlan,
     output: str,
 ) -> None:
-    """Wire pieces → tally → a file of it."""
-    import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
+    """Count the predictions of all parts and write the counts to one file.
+
+    Args:
+      root: the Beam pipeline.
+      pieces: parts of the prediction files.
+      plan: classes and options of the count.
+      output: path of the .npz file of counts.
+    """
+    import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
 
     from transforms.confusion.steps import CountPredictions, WriteCounts  # noqa: PLC0415
 
@@ -85,11 +92,18 @@ def tally_predictions(
     output: str,
     beam_flags: Sequence[str],
 ) -> ConfusionCounts:
-    """Run the job; its result passes through a file beside the output.
+    """Run the counting pipeline; the counts pass through a scratch file.
 
-    Raises: UsageError: predictions that cannot be.
+    Args:
+      pieces: parts of the prediction files.
+      plan: classes and options of the count.
+      output: folder of the job's output; the scratch folder is created beside it.
+      beam_flags: flags of the Beam runner.
+
+    Raises:
+      UsageError: invalid predictions or Beam flags.
     """
-    from pipelines import engine  # noqa: PLC0415  # takes a second
+    from pipelines import engine  # noqa: PLC0415  # slow import
 
     options = engine.make_beam_options(beam_flags)
     if problems := list(engine.find_own_folder_problems(options, _PROG)):
@@ -105,7 +119,7 @@ def tally_predictions(
 
 
 def write_all(folder: str, matrices: Sequence[Confusion]) -> None:
-    """Write the matrices, the strongest pairs, and the picture."""
+    """Write the matrices, the most confused pairs and the figure."""
     for name, confusion in zip(_NAMES, matrices, strict=True):
         data = confusion_matrix.to_npz(confusion)
         storage.write(folder, f"{name}.npz", data)
@@ -118,7 +132,7 @@ def write_all(folder: str, matrices: Sequence[Confusion]) -> None:
 def _describe(
     surveyed: PredictionSurvey, tally: ConfusionCounts, *, is_soft: bool
 ) -> Iterator[str]:
-    """Yield what to know before trusting the matrix."""
+    """Yield the notes and warnings about the counted predictions."""
     if is_soft and surveyed.by_probabilities:
         yield f"counted by probabilities: {', '.join(surveyed.by_probabilities)}"
         if surveyed.by_rank:

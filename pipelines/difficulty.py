@@ -1,4 +1,4 @@
-"""Predictions of cross-fitted models, or scores of others → how hard each image is."""
+"""Compute the difficulty of every image from predictions or external scores."""
 
 import dataclasses
 import sys
@@ -53,9 +53,10 @@ class DifficultyOptions(StoreFlags):
 
 
 def measure(options: DifficultyOptions) -> None:
-    """Write the table, its page and its histogram.
+    """Write the difficulty table, its page and its histogram.
 
-    Raises: UsageError: what the user must mend.
+    Raises:
+      UsageError: the predictions or scores are invalid.
     """
     notes: tuple[str, ...] = ()
     if options.scores:

@@ -1,4 +1,4 @@
-"""A grouping → what is told of it: figures, groups.json and a page."""
+"""Describe a grouping: quality figures, groups.json and the facts of its page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,9 +13,10 @@ from transforms.pages.groups import measure_sizes
 
 
 def measure_captured(table: GroupTable, confusion: str | None) -> Captured | None:
-    """Find the share of a confusion matrix's errors that any groups forgive.
+    """Measure the share of confusion errors that stay within groups.
 
-    Raises: UsageError: the matrix lacks classes of the groups.
+    Raises:
+      UsageError: the matrix lacks classes of the groups.
     """
     if confusion is None:
         return None
@@ -26,7 +27,7 @@ def measure_captured(table: GroupTable, confusion: str | None) -> Captured | Non
 
 
 def find_paths(table: GroupTable, method: str | None) -> dict[int, tuple[str, ...]]:
-    """Return each group's path in WordNet, for methods that group by it."""
+    """Return each group's WordNet path, for methods that group by WordNet."""
     if method is None or not grouping.has_wordnet_paths(method):
         return {}
     tree, word_of = wordnet.grow_tree(row.wnid for row in table.rows)
@@ -38,7 +39,7 @@ def find_paths(table: GroupTable, method: str | None) -> dict[int, tuple[str, ..
 
 
 def describe_facts(captured: Captured | None) -> list[tuple[str, object]]:
-    """Make the page's tiles about confusion."""
+    """Return the confusion figures for the tiles of the page."""
     if captured is None:
         return []
     return [
@@ -55,7 +56,15 @@ def describe_groups(
     method_options: object,
     captured: Captured | None,
 ) -> dict[str, Any]:
-    """Make groups.json: sizes and quality figures, which no table of rows can hold."""
+    """Return the content of groups.json.
+
+    Args:
+      table: the group of every class.
+      result: assignment, notes and quality figures of the method.
+      method: name of the grouping method.
+      method_options: options of the method.
+      captured: captured confusion; None without a confusion matrix.
+    """
     rates: Sequence[float | None] = captured.rates if captured else ()
     return {
         "grouping": method,
@@ -78,5 +87,5 @@ def describe_groups(
 
 
 def describe_quality(captured: Captured | None) -> Mapping[str, Any] | None:
-    """Return the figures that the page shows for each group."""
+    """Return the per-group figures of the page."""
     return {"group_shares": captured.shares} if captured else None

@@ -1,4 +1,4 @@
-"""What the user names → what the launcher needs: pieces, labels, an index."""
+"""Recognise raw inputs and find the labels of their validation images."""
 
 import dataclasses
 import re
@@ -12,7 +12,13 @@ from transforms.layouts import FoundParts, InputPart
 from transforms.records import UsageError, list_names
 
 LABELS_FILE = "LOC_val_solution.csv"
-_LEVELS_UP = 5  # from ILSVRC/Data/CLS-LOC/val to the folder above ILSVRC, and one more
+_ARCHIVE = re.compile(r"\.(tar|tar\.\w+|tgz|zip|parquet|arrow|tfrecord[^.]*)$")
+_EXPECTED = {
+    True: "nXXXXXXXX/*.JPEG or nXXXXXXXX.tar (val: images too), and be called train or "
+    "val",
+    False: "nXXXXXXXX.tar archives, or images",
+}
+_LEVELS_UP = 5  # from ILSVRC/Data/CLS-LOC/val to one folder above ILSVRC's parent
 
 
 def find_pieces(
@@ -20,19 +26,22 @@ def find_pieces(
 ) -> tuple[list[InputPart], list[str]]:
     """Recognise raw inputs and find the labels of their validation images.
 
-    Returns: The pieces in the order of the inputs, and what to tell the user.
-    Raises: UsageError: every input that holds no ImageNet, and every label problem.
+    Returns:
+      The input parts in the order of the inputs, and notes for the user.
+
+    Raises:
+      UsageError: every input without ImageNet images, and every label problem.
     """
     pieces: list[InputPart] = []
-    told: list[str] = []
+    notes: list[str] = []
     problems: list[str] = []
-    image_reading.forget()  # an earlier job's versions are nothing to this one
+    image_reading.forget()  # versions cached by an earlier job do not apply
     for position, path in enumerate(inputs):
         try:
             recognised = _find_layouts(path)
-            told += _describe_left_out(storage.absolute(path), recognised)
+            notes += _describe_left_out(storage.absolute(path), recognised)
             for found in recognised:
-                told += [found.description, *found.notes]
+                notes += [found.description, *found.notes]
                 pieces += [
                     dataclasses.replace(piece, input=position) for piece in found.pieces
                 ]
@@ -44,13 +53,14 @@ def find_pieces(
         problems.append(str(error))
     if problems:
         raise UsageError("\n".join(problems))
-    return pieces, told
+    return pieces, notes
 
 
 def check_versions(index: str, versions: Mapping[str, str]) -> None:
-    """See that archives in buckets are what they were when they were indexed.
+    """Check that indexed archives in buckets are unchanged.
 
-    Raises: UsageError: one that is not: what the index says of it is of another.
+    Raises:
+      UsageError: an archive changed or was deleted after it was indexed.
     """
     if changed := storage.find_changed(versions):
         raise UsageError(
@@ -78,7 +88,7 @@ def _find_layouts(path: str) -> list[FoundParts]:
 
 
 def _find_unread(path: str, found: Sequence[FoundParts]) -> list[str]:
-    """Name what is called like a split but was not understood."""
+    """Return a problem for each entry that is named like a split but not recognised."""
     if not storage.is_folder(path):
         return []
     read = _list_read(path, found)
@@ -91,7 +101,7 @@ def _find_unread(path: str, found: Sequence[FoundParts]) -> list[str]:
 
 
 def _list_read(path: str, found: Sequence[FoundParts]) -> set[str]:
-    """Return the names in a folder that pieces lie at or below."""
+    """Return the names of the entries of a folder that contain input parts."""
     return {
         piece.path.removeprefix(f"{path}/").split("/", 1)[0]
         for part in found
@@ -101,7 +111,7 @@ def _list_read(path: str, found: Sequence[FoundParts]) -> set[str]:
 
 
 def _describe_left_out(path: str, found: Sequence[FoundParts]) -> list[str]:
-    """Name folders and archives beside those that are read: they may hold images."""
+    """Describe skipped folders and archives beside the input parts."""
     is_flat = any(piece.uri == "." for part in found for piece in part.pieces)
     if not storage.is_folder(path) or is_flat:
         return []
@@ -120,14 +130,6 @@ def _describe_left_out(path: str, found: Sequence[FoundParts]) -> list[str]:
     return [f"{path}: left out: {list_names(names)}"]
 
 
-_ARCHIVE = re.compile(r"\.(tar|tar\.\w+|tgz|zip|parquet|arrow|tfrecord[^.]*)$")
-_EXPECTED = {
-    True: "nXXXXXXXX/*.JPEG or nXXXXXXXX.tar (val: images too), and be called train or "
-    "val",
-    False: "nXXXXXXXX.tar archives, or images",
-}
-
-
 def _looks_like_a_split(name: str) -> bool:
     is_split_folder = name.lower() in {"train", "val", "validation"}
     return is_split_folder or layouts.is_split_file(name)
@@ -136,7 +138,7 @@ def _looks_like_a_split(name: str) -> bool:
 def _find_labels(
     pieces: Sequence[InputPart], validation_labels: str | None
 ) -> list[InputPart]:
-    """Name the labels of every flat validation piece, and check them now."""
+    """Set the labels file of every flat validation part, and check each file once."""
     trained = {piece.wnid for piece in pieces}
     labelled = []
     checked: set[str] = set()
@@ -155,7 +157,7 @@ def _find_labels(
 
 
 def _labels_beside(piece: InputPart) -> str:
-    """Find Kaggle's table beside the images or a little above; "" when it is not."""
+    """Find Kaggle's table beside the images or a few levels up; return "" if absent."""
     folder = piece.root if piece.uri == "." else piece.path
     if not storage.is_folder(folder):
         folder = folder.rpartition("/")[0]
@@ -164,15 +166,16 @@ def _labels_beside(piece: InputPart) -> str:
         if storage.is_file(path):
             return path
         folder = folder.rpartition("/")[0]
-        if folder.endswith("/") or not folder:  # a bucket, or the root, is the last
+        if folder.endswith("/") or not folder:  # stop at a bucket or the root
             break
     return ""
 
 
 def _check_labels(path: str, trained: set[str]) -> None:
-    """Refuse a table whose classes nobody knows.
+    """Check that the classes of a labels table are known.
 
-    Raises: UsageError: wnids that are neither of the 1000 nor in the training images.
+    Raises:
+      UsageError: wnids that are neither official nor among the training images.
     """
     try:
         wnids = set(validation.read_labels(path).values())

@@ -1,4 +1,4 @@
-"""Evaluations of recipes → study.json, study.csv, study.svg and study.html."""
+"""Write the results of a study: study.json, study.csv, study.svg and study.html."""
 
 import csv
 import io
@@ -31,14 +31,14 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What has come of a study so far.
+    """The state of a study after a step.
 
     Attributes:
-      evaluated: recipes whose subsets have been judged.
-      left_out: those that cannot be.
-      waiting: names of those that are still to come.
-      full: training of the full set.
-      subset: training of the subsets.
+      evaluated: recipes whose subsets have been evaluated.
+      left_out: recipes that cannot be built or evaluated.
+      waiting: names of the recipes that have not been run.
+      full: training on the full set.
+      subset: training on the subsets.
     """
 
     evaluated: Sequence[Recipe]
@@ -49,7 +49,7 @@ class Outcome:
 
 
 def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
-    """Write all that is told of a study; returns the recipes in order."""
+    """Write all result files and return the recipes, best first."""
     scores = [_read_score(places, recipe) for recipe in outcome.evaluated]
     ranked = study_ranking.rank(scores)
     files = {
@@ -93,13 +93,13 @@ def _describe(ranked: Sequence[Ranked], outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _to_row(one: Ranked) -> Mapping[str, Any]:
-    score = one.score
+def _to_row(ranked: Ranked) -> Mapping[str, Any]:
+    score = ranked.score
     low, high = score.tau_interval or (None, None)
     return {
-        "rank": one.rank,
+        "rank": ranked.rank,
         "recipe": score.name,
-        "is_tied_with_best": one.is_tied,
+        "is_tied_with_best": ranked.is_tied,
         "num_groups": score.num_groups,
         "images_per_group": score.images_per_group,
         "train_images": score.train_images,
@@ -128,7 +128,7 @@ def _make_csv(ranked: Sequence[Ranked], left_out: Sequence[SkippedRecipe]) -> by
 
 
 def _gather_warnings(ranked: Sequence[Ranked]) -> list[str]:
-    """Return each warning once; those of all recipes without a recipe's name."""
+    """Return the distinct warnings of all recipes."""
     seen: dict[str, list[str]] = {}
     for one in ranked:
         for warning in one.score.warnings:
