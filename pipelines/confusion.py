@@ -136,19 +136,20 @@ def _describe(
     if is_soft and surveyed.by_probabilities:
         yield f"counted by probabilities: {', '.join(surveyed.by_probabilities)}"
         if surveyed.by_rank:
-            yield f"counted by rank, for want of them: {', '.join(surveyed.by_rank)}"
+            without = ", ".join(surveyed.by_rank)
+            yield f"counted by rank, without probabilities: {without}"
     if surveyed.num_seen:
         yield (
             f"warning: models were trained on {_share(surveyed.num_seen, surveyed)}: "
-            "confusion of training images is too good, so use validation images, or "
-            "predict each of two folds by the model trained on the other"
+            "confusion on training images is too low; use validation images, or "
+            "predict each of two folds with the model trained on the other"
         )
     if tally.num_undecided:
         is_much = tally.num_undecided > _MAX_UNDECIDED_SHARE * surveyed.num_images
         yield (
-            f"{'warning: ' if is_much else ''}nothing is known of "
-            f"{_share(tally.num_undecided, surveyed)}: none of their model's five "
-            "likeliest classes is among those of the images"
+            f"{'warning: ' if is_much else ''}no prediction is usable for "
+            f"{_share(tally.num_undecided, surveyed)}: none of the top-5 classes "
+            "is a class of the images"
             + (
                 "; keep all probabilities (--keep_probabilities of predict)"
                 if is_much
@@ -161,11 +162,9 @@ def _count_errors(whole: Confusion, *, is_soft: bool) -> str:
     total, models = int(whole.num_images.sum()), ", ".join(whole.models)
     if is_soft:
         share = whole.num_errors / max(total, 1)
-        return f"{share:.1%} of what is believed of images is another class: {models}"
-    what = "images are" if len(whole.models) == 1 else "answers for images are"
-    return (
-        f"{whole.num_errors:.0f} of {total} {what} taken for another class, by {models}"
-    )
+        return f"{share:.1%} of the predicted probability is on wrong classes: {models}"
+    what = "images are" if len(whole.models) == 1 else "predictions are"
+    return f"{whole.num_errors:.0f} of {total} {what} misclassified by {models}"
 
 
 def _share(count: int, surveyed: PredictionSurvey) -> str:

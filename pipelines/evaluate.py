@@ -113,8 +113,8 @@ class EvaluateOptions(StoreFlags):
                 yield f"--{name}: goes with --accuracies only"
         if len(self.accuracies) > 2:
             yield (
-                f"--accuracies {' '.join(self.accuracies)}: are {len(self.accuracies)} "
-                "files; give two, or one with two columns"
+                f"--accuracies {' '.join(self.accuracies)}: {len(self.accuracies)} "
+                "files are given; give two, or one with two columns"
             )
         if len(self.columns) > 2:
             yield f"--columns {','.join(self.columns)}: give one or two"

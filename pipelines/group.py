@@ -70,11 +70,11 @@ class GroupOptions(GroupingFlags, StoreFlags):
             yield "--predictions: goes with --compare only"
         if self.compare and self.preset in class_lists.NAMES:
             yield (
-                f"--preset {self.preset}: is a list of classes, which has no N to "
+                f"--preset {self.preset}: is a list of classes without an N to "
                 "compare at; give --num_groups"
             )
         if self.compare and (self.output or self.export_starter):
-            yield "--compare: prints a table only; leave out --output, --export_starter"
+            yield "--compare: only prints a table; leave out --output, --export_starter"
         if self.compare and not self.predictions:
             yield "--compare: needs --predictions FILE, one or more"
         if self.compare and not self.expand_preset().num_groups:

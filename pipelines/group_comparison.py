@@ -65,7 +65,9 @@ def compare_methods(
         group_of = make_group_of(table.label_of)
         tables[name] = np.where(group_of < 0, LEFT_OUT, group_of)
     if not tables:
-        raise UsageError("--compare: no method works on these classes, as said above")
+        raise UsageError(
+            "--compare: no method can group these classes; the reasons are listed above"
+        )
     matrix = heldout or flags.confusion
     rows = compare_groupings(
         model_predictions,

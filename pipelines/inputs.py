@@ -14,7 +14,7 @@ from transforms.records import UsageError, list_names
 LABELS_FILE = "LOC_val_solution.csv"
 _ARCHIVE = re.compile(r"\.(tar|tar\.\w+|tgz|zip|parquet|arrow|tfrecord[^.]*)$")
 _EXPECTED = {
-    True: "nXXXXXXXX/*.JPEG or nXXXXXXXX.tar (val: images too), and be called train or "
+    True: "nXXXXXXXX/*.JPEG or nXXXXXXXX.tar (val: images too), and be named train or "
     "val",
     False: "nXXXXXXXX.tar archives, or images",
 }
@@ -65,13 +65,13 @@ def check_versions(index: str, versions: Mapping[str, str]) -> None:
     if changed := storage.find_changed(versions):
         raise UsageError(
             f"--input {index}: {list_names(changed, 1)} changed since it was indexed, "
-            "or is gone; make the index again with python -m pipelines.index"
+            "or was deleted; rebuild the index with python -m pipelines.index"
         )
 
 
 def _find_layouts(path: str) -> list[FoundParts]:
     if index_table.is_index(path):
-        raise UsageError("an index goes alone; give it as the only --input of a build")
+        raise UsageError("an index must be the only input of a build")
     if not storage.exists(path):
         raise UsageError("no such file or folder")
     absolute = storage.absolute(path)
@@ -93,7 +93,7 @@ def _find_unread(path: str, found: Sequence[FoundParts]) -> list[str]:
         return []
     read = _list_read(path, found)
     return [
-        f"{path}/{entry.name} holds no images that are understood; it should hold "
+        f"{path}/{entry.name} contains no recognised images; it should contain "
         f"{_EXPECTED[entry.is_folder]}"
         for entry in storage.list_folder(path)
         if _looks_like_a_split(entry.name) and entry.name not in read
@@ -181,7 +181,7 @@ def _check_labels(path: str, trained: set[str]) -> None:
         wnids = set(validation.read_labels(path).values())
     except OSError as error:
         raise UsageError(
-            f"--validation_labels {path}: cannot be read ({error.strerror}); name the "
+            f"--validation_labels {path}: cannot be read ({error.strerror}); give the "
             "table LOC_val_solution.csv"
         ) from error
     known = {info.wnid for info in classes.load_classes()} | trained

@@ -220,7 +220,7 @@ def _run_inference(
         gathered=gathered,
     )
     total = len(source.table)
-    with progress.show(ticks, total=total, what="asking", unit="image"):
+    with progress.show(ticks, total=total, what="predicting", unit="image"):
         engine.run(define, engine.make_beam_options(beam_flags))
     return steps.read_outcome(gathered)
 

@@ -37,7 +37,7 @@ def study(options: StudyOptions) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
-    with exit_codes(when_stopped="stopped; the same command goes on from there"):
+    with exit_codes(when_stopped="interrupted; run the same command again to continue"):
         options, _, _ = parse(StudyOptions, argv, prog=_PROG, takes_beam_flags=False)
         summary = study(options)
     sys.stdout.write(f"{summary}\n")

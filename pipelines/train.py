@@ -169,8 +169,8 @@ def check_sizes(all_settings: Sequence[TrainSettings], num_classes: int) -> None
                 architectures.build(name, image_size, num_classes, policy="float32")
             except ValueError:
                 problems.append(
-                    f"--image_size {image_size}: is too small for {name}, made for "
-                    f"{architectures.default_size(name)}"
+                    f"--image_size {image_size}: is too small for {name}; its "
+                    f"default is {architectures.default_size(name)}"
                 )
     if problems:
         raise UsageError("\n".join(problems))
@@ -209,7 +209,7 @@ def train(
                 copy_back(folder)
             tqdm.write(
                 f"{settings.model}: {best.validation_accuracy:.4f} of "
-                f"{best.validation_images} images right, with learning rate "
+                f"{best.validation_images} images correct, with learning rate "
                 f"{best.learning_rate:g}",
                 file=sys.stderr,
             )
@@ -236,7 +236,7 @@ def _report(row: CurveRow) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
-    with exit_codes(when_stopped="stopped; the same command goes on from there"):
+    with exit_codes(when_stopped="interrupted; run the same command again to continue"):
         options, _, _ = parse(TrainOptions, argv, prog=_PROG, takes_beam_flags=False)
         settle(options)
         check_bucket(options.output)

@@ -84,7 +84,7 @@ def find_problems(directory: str) -> Iterator[str]:
 def find_problem(directory: str) -> str:
     """Return why a path is not the directory of a dataset, with the remedy, or ""."""
     if not storage.is_folder(directory):
-        return "is no folder; give OUTPUT/NAME/VERSION, as build printed it"
+        return "is not a folder; give OUTPUT/NAME/VERSION, as build printed it"
     if storage.is_folder(f"{directory}/__meta__"):
         return ""
     place = Path(directory)
@@ -93,8 +93,8 @@ def find_problem(directory: str) -> str:
     inside = sorted(path.parent for path in place.glob("*/__meta__"))
     inside += sorted(path.parent for path in place.glob("*/*/__meta__"))
     if inside:
-        return f"is no dataset, but holds some; give {inside[0]}"
-    return "is no dataset (it has no __meta__); give OUTPUT/NAME/VERSION"
+        return f"is not a dataset but contains some; give {inside[0]}"
+    return "is not a dataset (it has no __meta__); give OUTPUT/NAME/VERSION"
 
 
 def verify(options: VerifyOptions) -> Iterator[Row]:
@@ -120,7 +120,7 @@ def give_verdict(rows: Sequence[Row]) -> str:
     notes = f", {warned} with a warning" if warned else ""
     notes += f", not {', '.join(absent)}" if absent else ""
     if any(row.result == check_results.NOT_RUN for row in rows):
-        notes += ", not opened with any reader, since it lies in a bucket"
+        notes += ", not opened with any reader, because it is in a bucket"
     return f"ok: {len(rows)} checks{notes}"
 
 

@@ -77,14 +77,14 @@ def describe_models(
 def _find_same(paths: Sequence[str], models: Sequence[ModelSpec]) -> list[str]:
     """Return a problem for each model that is repeated or shares its name."""
     problems = [
-        f"--model {path}: is given twice"
+        f"--model {path}: is given twice; give it once"
         for path in dict.fromkeys(paths)
         if paths.count(path) > 1
     ]
     names = [spec.card.model for spec in models]
     return problems + [
-        f"--model {spec.path}: is called {name!r} as another model is; change `model` "
-        "in one of the cards, or ask them one after the other"
+        f"--model {spec.path}: has the same name {name!r} as another model; change "
+        "`model` in one of the cards, or predict with one model at a time"
         for number, (spec, name) in enumerate(zip(models, names, strict=True))
         if name in names[:number]
     ]
@@ -114,11 +114,12 @@ def prepare_source(
     prepared = [p for p in paths if index_table.is_index(p) or image_list.is_dataset(p)]
     if prepared and len(paths) > 1:
         raise UsageError(
-            f"--input {prepared[0]}: an index or a dataset goes alone; ask one at a time"
+            f"--input {prepared[0]}: an index or a dataset must be the only input"
         )
     if prepared and validation_labels:
         raise UsageError(
-            f"--validation_labels {validation_labels}: goes with raw ImageNet only"
+            f"--validation_labels {validation_labels}: applies to raw ImageNet only; "
+            "leave it out"
         )
     if prepared and index_table.is_index(prepared[0]):
         inventory = read_inventory(prepared[0])
@@ -163,14 +164,15 @@ def choose_images(source: ImageSource, models: Sequence[ModelSpec]) -> ImageSour
         shown = list_names(map(classes.display_name, unknown))
         if len(unknown) == len(counts):
             problems.append(
-                f"--model {spec.path}: none of its outputs stands for a class of "
-                f"these images ({shown}); mend `classes` in its card, or give others"
+                f"--model {spec.path}: none of its outputs is a class of "
+                f"these images ({shown}); correct `classes` in its card, or "
+                "give other images"
             )
         else:
             ungrouped = " or are in no group" if spec.scored.groups_sha256 else ""
             sys.stderr.write(
                 f"{spec.card.model}: {sum(counts[w] for w in unknown)} images of "
-                f"{len(unknown)} classes that it has no output for{ungrouped} are left "
+                f"{len(unknown)} classes without an output{ungrouped} are left "
                 f"out ({shown})\n"
             )
     if problems:
@@ -197,9 +199,9 @@ def check_models(models: Sequence[ModelSpec], batch_size: int) -> None:
             continue
         if bad := inference.find_bad_row(outputs, spec.card.output):
             remedy = (
-                '; if they are logits, say so in its card: "output": "logits"'
+                '; if they are logits, set in its card: "output": "logits"'
                 if spec.card.output == "probabilities"
-                else "; mend `preprocessing` in its card"
+                else "; correct `preprocessing` in its card"
             )
             problems.append(f"--model {spec.path}: {bad[1]}{remedy}")
     if problems:

@@ -151,8 +151,8 @@ class Plan:
         yield f"{len(self.prospects)} recipes ({self.note})"
         for estimate in self.prospects:
             yield (
-                f"  {estimate.recipe.name}: {estimate.num_groups} groups, {estimate.num_train:,} "
-                "training images"
+                f"  {estimate.recipe.name}: {estimate.num_groups} groups, "
+                f"{estimate.num_train:,} training images"
             )
         if self.left_out:
             yield f"{len(self.left_out)} recipes left out"
@@ -164,11 +164,11 @@ class Plan:
         seeds = len(self.full.seeds)
         yield (
             f"training: {len(self.full.models)} models with {seeds} seed"
-            f"{'s' if seeds > 1 else ''} loop through {images:,} images, {on_full:,} "
+            f"{'s' if seeds > 1 else ''} see {images:,} images, {on_full:,} "
             "of them on the full set"
         )
         needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
-        yield f"space: about {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB are free"
+        yield f"space: about {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB free"
         yield say_time(looped)
 
     def estimate_bytes(self) -> int:
@@ -202,8 +202,8 @@ class Plan:
         if needed > free:
             raise UsageError(
                 f"--output {self.options.output}: needs about {needed / 1e9:.1f} GB "
-                f"more, {free / 1e9:.1f} GB are free; free some, name another place, "
-                "or give fewer --recipes"
+                f"more, {free / 1e9:.1f} GB are free; free some space, give "
+                "another folder, or give fewer --recipes"
             )
 
 
@@ -241,8 +241,8 @@ def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
     step = list_index_step(places, options.input, options.validation_labels)
     if runner.is_another(step):
         raise UsageError(
-            f"--output {options.output}: holds a study of another --input; name "
-            "another place"
+            f"--output {options.output}: contains a study of another --input; give "
+            "another folder"
         )
     try:
         runner.run(step)
@@ -392,11 +392,14 @@ def _estimate_without_groups(recipe: Recipe, inventory: Inventory) -> RecipeEsti
     num_train = most if images is None else (num_groups or 0) * images
     problems = []
     if (num_groups or 0) > num_classes:
-        problems.append(f"--num_groups {num_groups}: the input has {num_classes}")
+        problems.append(
+            f"--num_groups {num_groups}: the input has {num_classes} classes; "
+            "give fewer groups"
+        )
     if num_train > most:
         problems.append(
             f"--images_per_group {images}: {num_groups} groups need {num_train} "
-            f"training images, the input has {most}"
+            f"training images, the input has {most}; reduce one of them"
         )
     num_images = num_train + inventory.total("validation")
     return RecipeEstimate(
@@ -460,14 +463,14 @@ def say_time(looped: Sequence[ImagesSeen]) -> str:
     seconds = estimate_seconds(looped)
     if seconds is None:
         return (
-            "time: not known before a model has been trained; it is told after every "
-            "step, and by --dry_run"
+            "time: unknown until a model has been trained; printed after every step "
+            "and by --dry_run"
         )
     if not seconds:
-        return "time: nothing is left to train"
+        return "time: no training is left"
     return (
-        f"time: about {say_duration(seconds)} of training are left, as fast "
-        "as it has been here"
+        f"time: about {say_duration(seconds)} of training are left at the "
+        "measured speed"
     )
 
 

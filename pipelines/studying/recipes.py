@@ -106,7 +106,7 @@ def read_recipes(path: str) -> list[Listed]:
             f"--recipes {path}: cannot be read ({error.strerror})"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"--recipes {path}: is no JSON ({error})") from error
+        raise UsageError(f"--recipes {path}: is not JSON ({error})") from error
     if not isinstance(items, list) or not 0 < len(items) <= _MAX_RECIPES:
         raise UsageError(
             f"--recipes {path}: must be a list of 1 to {_MAX_RECIPES} recipes, each "
@@ -127,7 +127,7 @@ def read_recipes(path: str) -> list[Listed]:
 
 def _find_form_problems(item: object) -> Iterator[str]:
     if not isinstance(item, dict):
-        yield 'is no object; write {"name": …, "grouping": …}'
+        yield 'is not an object; write {"name": …, "grouping": …}'
         return
     if not isinstance(item.get(_NAME), str):
         yield "has no name; give it one (a-z, 0-9 and _)"
@@ -175,9 +175,9 @@ def _find_name_problems(name: str, names: Sequence[str]) -> Iterator[str]:
     if problem := formats.find_name_problem(name):
         yield problem
     if name in {FULL, HALVES}:
-        yield f"the study has a dataset of its own called {name}; give another name"
+        yield f"{name} is a dataset of the study itself; give another name"
     if names.count(name) > 1:
-        yield "two recipes have this name; give each its own"
+        yield "two recipes have this name; rename one"
 
 
 def _list_tables(method: str | None, sampler: str | None) -> tuple[str, ...]:
@@ -190,7 +190,7 @@ def _list_tables(method: str | None, sampler: str | None) -> tuple[str, ...]:
 def _find_flag_problems(flags: Mapping[str, str]) -> Iterator[str]:
     for flag in flags:
         if flag in _STUDY_FLAGS:
-            yield f"--{flag}: the study sets it for all recipes alike; leave it out"
+            yield f"--{flag}: the study sets this flag for all recipes; leave it out"
 
 
 def _make(name: str, flags: Mapping[str, str], common: Common) -> Recipe:
@@ -236,9 +236,9 @@ def choose_sizes(num_classes: int, num_train: int) -> tuple[list[Size], str]:
         num_images = size.num_images * num_train // _IMAGES
         scaled.append(Size(num_groups, max(1, num_images // num_groups)))
     return list(dict.fromkeys(scaled)), (
-        f"sizes: the input is too small for the presets, so that they are scaled: of N "
-        f"groups N × {num_classes}/{_CLASSES}, at least {_MIN_GROUPS}; M so that the "
-        "share of the training images is the same"
+        f"sizes: the input is too small for the presets, so they are scaled: N by "
+        f"{num_classes}/{_CLASSES}, at least {_MIN_GROUPS}; M so that the share of the "
+        "training images is unchanged"
     )
 
 

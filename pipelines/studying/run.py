@@ -29,7 +29,7 @@ def run_study(plan: Plan, runner: Runner) -> None:
     for left in study_run.left_out:
         sys.stderr.write(f"left out: {left.name}: {left.reason}\n")
     if not ranked:
-        raise JobError("no recipe could be judged; see above why each was left out")
+        raise JobError("no recipe could be evaluated; the reasons are listed above")
     for recipe_rank in ranked:
         sys.stderr.write(f"{recipe_rank.rank}. {_describe(recipe_rank)}\n")
     sys.stderr.write(f"{study_ranking.describe_best(ranked)}\n")
@@ -40,7 +40,7 @@ def _describe(ranked: Ranked) -> str:
     tau = "undefined" if score.tau is None else f"{score.tau:.3f}"
     interval = score.tau_interval
     between = f" ({interval.low:.2f} to {interval.high:.2f})" if interval else ""
-    tie = ", a tie with the best" if ranked.is_tied else ""
+    tie = ", tied with the best" if ranked.is_tied else ""
     return f"{score.name}: tau-b {tau}{between}, {score.verdict}{tie}"
 
 

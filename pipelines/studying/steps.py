@@ -268,8 +268,8 @@ def acquire_folder(root: str) -> Iterator[int]:
     except BlockingIOError:
         os.close(descriptor)
         raise UsageError(
-            f"--output {root}: another study is at work there, or the last step of "
-            "one; wait for it, or name another place"
+            f"--output {root}: another study, or its last step, is running there; "
+            "wait for it, or give another folder"
         ) from None
     before = signal.signal(signal.SIGTERM, _stop)
     try:
@@ -322,13 +322,13 @@ class Runner:
         described = self._describe(step)
         code, errors = self._run(step)
         if code == _USAGE_ERROR:
-            raise RefusedError("\n".join(errors) or f"{step.name} was refused")
+            raise RefusedError("\n".join(errors) or f"{step.name} rejected its input")
         if code in {_STOPPED, -signal.SIGINT, -signal.SIGTERM}:
             raise KeyboardInterrupt
         if code:
-            reason = "\n".join(errors) or f"its process ended with {code}"
+            reason = "\n".join(errors) or f"its process exited with code {code}"
             raise JobError(
-                f"{step.name}: {reason}\nthe same command goes on from there"
+                f"{step.name}: {reason}\nrun the same command again to continue"
             )
         storage.write(f"{self._root}/{_MARKS}", f"{step.name}.json", to_json(described))
 

@@ -356,10 +356,10 @@ def test_index_goes_alone_and_needs_no_labels(
     model = models / "fine.onnx"
     second = f"--input={mini_imagenet}"
     err = _fail(capfd, 2, mini_index, tmp_path, second, model=model)
-    assert f"--input {mini_index}: an index or a dataset goes alone" in err
+    assert f"--input {mini_index}: an index or a dataset must be the only input" in err
     labels = mini_imagenet / "LOC_val_solution.csv"
     err = _fail(capfd, 2, mini_index, tmp_path, model=model, validation_labels=labels)
-    assert "goes with raw ImageNet only" in err
+    assert "applies to raw ImageNet only" in err
 
 
 def test_models_that_do_not_fit_their_cards_are_all_named(
@@ -411,7 +411,7 @@ def test_models_that_cannot_be_told_apart_are_refused(
         capfd, 2, mini_imagenet, tmp_path / "o", *words, model=models / "fine.onnx"
     )
     assert f"--model {models}/fine.onnx: is given twice" in err
-    assert "other.onnx: is called 'fine' as another model is" in err
+    assert "other.onnx: has the same name 'fine' as another model" in err
 
 
 def test_outputs_that_straddle_groups_are_refused(
@@ -435,7 +435,7 @@ def test_model_of_other_classes_is_refused(mini_imagenet, tmp_path, capfd):
     making_models.write_onnx(tmp_path / "m.onnx", 2)
     making_models.write_card(tmp_path / "m.json", ["n00000001", "n00000002"])
     err = _fail(capfd, 2, mini_imagenet, tmp_path / "o", model=tmp_path / "m.onnx")
-    assert "none of its outputs stands for a class of these images" in err
+    assert "none of its outputs is a class of these images" in err
 
 
 @pytest.mark.real

@@ -81,11 +81,11 @@ def test_all_problems_of_all_recipes_are_told_at_once():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("{}", "must be a list of 1 to 1000 recipes"),
         ("[]", "must be a list of 1 to 1000 recipes"),
-        ("[" * 100_000, "is no JSON"),
-        ("[3]", "recipe 1: is no object"),
+        ("[" * 100_000, "is not JSON"),
+        ("[3]", "recipe 1: is not an object"),
         ('[{"grouping": "wordnet"}]', "recipe 1: has no name"),
         ('[{"name": "a", "seed": null}]', "recipe 1: seed is neither text"),
     ],
