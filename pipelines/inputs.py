@@ -40,10 +40,11 @@ def find_pieces(
         try:
             recognised = _find_layouts(path)
             notes += _describe_left_out(storage.absolute(path), recognised)
-            for found in recognised:
-                notes += [found.description, *found.notes]
+            for layout in recognised:
+                notes += [layout.description, *layout.notes]
                 pieces += [
-                    dataclasses.replace(piece, input=position) for piece in found.pieces
+                    dataclasses.replace(piece, input=position)
+                    for piece in layout.pieces
                 ]
         except (UsageError, OSError) as error:
             problems.append(f"--input {path}: {error}")
@@ -76,22 +77,22 @@ def _find_layouts(path: str) -> list[FoundParts]:
         raise UsageError("no such file or folder")
     absolute = storage.absolute(path)
     modules = (layouts.load(name) for name in layouts.LAYOUTS)
-    found = [f for module in modules if (f := module.find(absolute)) is not None]
-    problems = _find_unread(absolute, found)
-    if not found:
+    recognised = [f for module in modules if (f := module.find(absolute)) is not None]
+    problems = _find_unread(absolute, recognised)
+    if not recognised:
         problems.append(
             f"no ImageNet found here; looked for {'; '.join(layouts.list_looked_for())}"
         )
     if problems:
         raise UsageError("; ".join(problems))
-    return found
+    return recognised
 
 
-def _find_unread(path: str, found: Sequence[FoundParts]) -> list[str]:
+def _find_unread(path: str, recognised: Sequence[FoundParts]) -> list[str]:
     """Return a problem for each entry that is named like a split but not recognised."""
     if not storage.is_folder(path):
         return []
-    read = _list_read(path, found)
+    read = _list_read(path, recognised)
     return [
         f"{path}/{entry.name} contains no recognised images; it should contain "
         f"{_EXPECTED[entry.is_folder]}"
@@ -100,30 +101,30 @@ def _find_unread(path: str, found: Sequence[FoundParts]) -> list[str]:
     ]
 
 
-def _list_read(path: str, found: Sequence[FoundParts]) -> set[str]:
+def _list_read(path: str, recognised: Sequence[FoundParts]) -> set[str]:
     """Return the names of the entries of a folder that contain input parts."""
     return {
         piece.path.removeprefix(f"{path}/").split("/", 1)[0]
-        for part in found
+        for part in recognised
         for piece in part.pieces
         if piece.uri != "." and piece.path.startswith(f"{path}/")
     }
 
 
-def _describe_left_out(path: str, found: Sequence[FoundParts]) -> list[str]:
+def _describe_left_out(path: str, recognised: Sequence[FoundParts]) -> list[str]:
     """Describe skipped folders and archives beside the input parts."""
-    is_flat = any(piece.uri == "." for part in found for piece in part.pieces)
+    is_flat = any(piece.uri == "." for part in recognised for piece in part.pieces)
     if not storage.is_folder(path) or is_flat:
         return []
-    read = _list_read(path, found)
-    noted = " ".join(note for part in found for note in part.notes)
+    read = _list_read(path, recognised)
+    note_text = " ".join(note for part in recognised for note in part.notes)
     names = [
         entry.name
         for entry in storage.list_folder(path)
         if (entry.is_folder or _ARCHIVE.search(entry.name))
         and entry.name not in read
         and entry.name[0] not in "._"
-        and not re.search(rf"\b{re.escape(entry.name)}\b", noted)
+        and not re.search(rf"\b{re.escape(entry.name)}\b", note_text)
     ]
     if not names or not read:
         return []

@@ -84,10 +84,14 @@ def _describe(ranked: Sequence[Ranked], outcome: Outcome) -> dict[str, Any]:
         "subset_epochs": outcome.subset.epochs,
         "best": study_ranking.describe_best(ranked),
         "recipes": [
-            {**_to_row(one), "flags": dict(one.score.flags), "reason": one.score.reason}
-            for one in ranked
+            {
+                **_to_row(entry),
+                "flags": dict(entry.score.flags),
+                "reason": entry.score.reason,
+            }
+            for entry in ranked
         ],
-        "left_out": [one._asdict() for one in outcome.left_out],
+        "left_out": [entry._asdict() for entry in outcome.left_out],
         "waiting": list(outcome.waiting),
         "warnings": list(_gather_warnings(ranked)),
     }
@@ -122,7 +126,7 @@ def _make_csv(ranked: Sequence[Ranked], left_out: Sequence[SkippedRecipe]) -> by
     file = io.StringIO()
     writer = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_to_row(one) for one in ranked)
+    writer.writerows(_to_row(entry) for entry in ranked)
     writer.writerows({"recipe": o.name, "left_out": o.reason} for o in left_out)
     return file.getvalue().encode()
 
@@ -130,9 +134,9 @@ def _make_csv(ranked: Sequence[Ranked], left_out: Sequence[SkippedRecipe]) -> by
 def _gather_warnings(ranked: Sequence[Ranked]) -> list[str]:
     """Return the distinct warnings of all recipes."""
     seen: dict[str, list[str]] = {}
-    for one in ranked:
-        for warning in one.score.warnings:
-            seen.setdefault(warning, []).append(one.score.name)
+    for entry in ranked:
+        for warning in entry.score.warnings:
+            seen.setdefault(warning, []).append(entry.score.name)
     return list(seen)
 
 
@@ -140,13 +144,13 @@ def _make_page(places: Places, ranked: Sequence[Ranked], outcome: Outcome) -> St
     return StudyPage(
         ranked=ranked,
         links={
-            one.score.name: Path(places.report(one.score.name))
+            entry.score.name: Path(places.report(entry.score.name))
             .with_suffix(".html")
             .relative_to(places.root)
             .as_posix()
-            for one in ranked
+            for entry in ranked
         },
-        left_out=[(one.name, one.reason) for one in outcome.left_out],
+        left_out=[(entry.name, entry.reason) for entry in outcome.left_out],
         waiting=outcome.waiting,
         models=outcome.full.models,
         num_seeds=len(outcome.full.seeds),
