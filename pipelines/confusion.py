@@ -85,7 +85,7 @@ def define_pipeline(
     )
 
 
-def tally_predictions(
+def count_predictions(
     pieces: Sequence[PredictionPart],
     plan: CountPlan,
     *,
@@ -118,7 +118,7 @@ def tally_predictions(
         return read_counts(storage.read(file), len(plan.wnids))
 
 
-def write_all(folder: str, matrices: Sequence[Confusion]) -> None:
+def write_matrices(folder: str, matrices: Sequence[Confusion]) -> None:
     """Write the matrices, the most confused pairs and the figure."""
     for name, confusion in zip(_NAMES, matrices, strict=True):
         data = confusion_matrix.to_npz(confusion)
@@ -182,11 +182,11 @@ def main(argv: Sequence[str]) -> None:
         plan = CountPlan(
             surveyed.wnids, surveyed.cutoffs, options.seed, is_soft=options.soft
         )
-        tally = tally_predictions(
+        tally = count_predictions(
             surveyed.pieces, plan, output=options.output, beam_flags=beam_flags
         )
         matrices = tally.to_confusions(plan, surveyed.models)
-        write_all(options.output, matrices)
+        write_matrices(options.output, matrices)
     whole = matrices[0]
     for line in _describe(surveyed, tally, is_soft=options.soft):
         sys.stderr.write(f"{line}\n")

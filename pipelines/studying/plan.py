@@ -15,7 +15,7 @@ from pipelines.building import feasibility
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.studying import recipes
 from pipelines.studying.options import TABLES, StudyOptions
-from pipelines.studying.recipes import FULL, MADE_TABLES, Common, Listed, Recipe
+from pipelines.studying.recipes import COMPUTED_TABLES, FULL, Common, Listed, Recipe
 from pipelines.studying.steps import (
     FOLDS,
     Places,
@@ -92,7 +92,7 @@ class Plan:
     inventory: Inventory
     steps: Steps
     note: str  # about the recipes
-    prospects: Sequence[RecipeEstimate]  # recipes that can be built
+    estimates: Sequence[RecipeEstimate]  # recipes that can be built
     left_out: Sequence[SkippedRecipe]
     full: Training
     subset: Training
@@ -100,7 +100,7 @@ class Plan:
     @property
     def recipes(self) -> list[Recipe]:
         """The recipes that can be built, as far as it is known."""
-        return [prospect.recipe for prospect in self.prospects]
+        return [prospect.recipe for prospect in self.estimates]
 
     @property
     def needs(self) -> tuple[bool, bool]:
@@ -123,7 +123,7 @@ class Plan:
         """The model that measures confusion and difficulty."""
         return self.options.reference_model or self.full.models[0]
 
-    def list_looped(self) -> list[ImagesSeen]:
+    def list_training_runs(self) -> list[ImagesSeen]:
         """List the training on every set with every seed."""
         num_train = self.inventory.total("train")
         sets = [(FULL, self.full, num_train)]
@@ -132,7 +132,7 @@ class Plan:
                 models=(self.reference,), seeds=self.full.seeds[:1]
             )
             sets += [(fold, reference, num_train // 2) for fold in FOLDS]
-        sets += [(p.recipe.name, self.subset, p.num_train) for p in self.prospects]
+        sets += [(p.recipe.name, self.subset, p.num_train) for p in self.estimates]
         return [
             ImagesSeen(
                 folder=self.places.models(name),
@@ -148,8 +148,8 @@ class Plan:
 
     def describe(self) -> Iterator[str]:
         """Yield the lines that describe the plan and its cost."""
-        yield f"{len(self.prospects)} recipes ({self.note})"
-        for estimate in self.prospects:
+        yield f"{len(self.estimates)} recipes ({self.note})"
+        for estimate in self.estimates:
             yield (
                 f"  {estimate.recipe.name}: {estimate.num_groups} groups, "
                 f"{estimate.num_train:,} training images"
@@ -158,9 +158,11 @@ class Plan:
             yield f"{len(self.left_out)} recipes left out"
             for left in self.left_out:
                 yield f"  {left.name}: {left.reason}"
-        looped = self.list_looped()
-        full = [run for run in looped if run.folder == self.places.models(FULL)]
-        images, on_full = (sum(x.num_images for x in xs) for xs in (looped, full))
+        training_runs = self.list_training_runs()
+        full = [run for run in training_runs if run.folder == self.places.models(FULL)]
+        images, on_full = (
+            sum(x.num_images for x in xs) for xs in (training_runs, full)
+        )
         seeds = len(self.full.seeds)
         yield (
             f"training: {len(self.full.models)} models with {seeds} seed"
@@ -169,19 +171,19 @@ class Plan:
         )
         needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
         yield f"space: about {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB free"
-        yield say_time(looped)
+        yield describe_time(training_runs)
 
     def estimate_bytes(self) -> int:
         """Estimate the bytes that remain to be written."""
         total = sum(self.inventory.num_images.values())
-        models = len(self.full.seeds) * (1 + len(self.prospects))
+        models = len(self.full.seeds) * (1 + len(self.estimates))
         sizes = [
             _SMALL_MODEL_BYTES if name in architectures.SMALL else _MODEL_BYTES
             for name in self.full.models
         ]
         has_references = any(self.needs)
         needed = estimate_bytes(
-            [total] * (1 + has_references) + [p.num_images for p in self.prospects],
+            [total] * (1 + has_references) + [p.num_images for p in self.estimates],
             self.inventory,
             ImageSettings(image_size=self.options.image_size),
             model_bytes=models * sum(sizes),
@@ -258,7 +260,7 @@ def _make_recipes(
 ) -> list[Recipe]:
     tables = _list_tables(options) | {
         table: getattr(options, table) or getattr(places, table)
-        for table in recipes.MADE_TABLES
+        for table in recipes.COMPUTED_TABLES
     }
     common = Common(flags=_list_common_flags(options), tables=tables)
     source = f"--recipes {options.recipes}" if options.recipes else "default recipes"
@@ -295,7 +297,7 @@ def _make_plan(
     ]
     buildable = [e for e in estimates if not e.problems]
     left_out = [
-        SkippedRecipe(e.recipe.name, say_problems(e.problems))
+        SkippedRecipe(e.recipe.name, join_problems(e.problems))
         for e in estimates
         if e.problems
     ]
@@ -316,7 +318,7 @@ def _make_plan(
         inventory=inventory,
         steps=Steps(places, index, [f"--{name}={value}" for name, value in flags]),
         note=note,
-        prospects=buildable,
+        estimates=buildable,
         left_out=left_out,
         full=training,
         subset=training._replace(epochs=options.subset_epochs or options.epochs),
@@ -333,7 +335,7 @@ def _choose_recipes(
     for method in grouping.METHODS:
         needed = grouping.list_tables(method)
         is_fixed = grouping.find_num_groups_source(method) != "flag"
-        available = {*tables, *(() if is_fixed else recipes.MADE_TABLES)}
+        available = {*tables, *(() if is_fixed else recipes.COMPUTED_TABLES)}
         if not available.issuperset(needed):
             continue
         num_groups[method] = None
@@ -348,7 +350,7 @@ def estimate_recipes(recipe: Recipe, inventory: Inventory) -> RecipeEstimate:
     """Estimate the size of a recipe's subset and check that it can be built."""
     options = dataclasses.replace(recipe.options, plan_only=True).expand_preset()
     held = grouping_flags.list_classes(inventory)
-    computed = set(MADE_TABLES).intersection(
+    computed = set(COMPUTED_TABLES).intersection(
         grouping.list_tables(options.grouping or "")
     )
     if not all(storage.exists(getattr(options, table) or "") for table in computed):
@@ -407,7 +409,7 @@ def _estimate_without_groups(recipe: Recipe, inventory: Inventory) -> RecipeEsti
     )
 
 
-def say_problems(problems: Sequence[str]) -> str:
+def join_problems(problems: Sequence[str]) -> str:
     """Join one recipe's problems into a line, without their indented details."""
     return "; ".join(line.strip() for line in problems if not line.startswith(" "))
 
@@ -450,7 +452,7 @@ def estimate_seconds(trainings: Sequence[ImagesSeen]) -> float | None:
     )
 
 
-def say_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a duration in the largest suitable unit."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * length:
@@ -458,9 +460,9 @@ def say_duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def say_time(looped: Sequence[ImagesSeen]) -> str:
+def describe_time(training_runs: Sequence[ImagesSeen]) -> str:
     """Describe the remaining training time."""
-    seconds = estimate_seconds(looped)
+    seconds = estimate_seconds(training_runs)
     if seconds is None:
         return (
             "time: unknown until a model has been trained; printed after every step "
@@ -469,7 +471,7 @@ def say_time(looped: Sequence[ImagesSeen]) -> str:
     if not seconds:
         return "time: no training is left"
     return (
-        f"time: about {say_duration(seconds)} of training are left at the "
+        f"time: about {format_duration(seconds)} of training are left at the "
         "measured speed"
     )
 

@@ -14,12 +14,12 @@ from transforms import formats, grouping, sampling
 from transforms.records import UsageError
 
 # Tables that the study computes if recipes need them and none is given.
-MADE_TABLES = ("confusion", "difficulty")
+COMPUTED_TABLES = ("confusion", "difficulty")
 # Datasets of the study itself.
 FULL, HALVES = "full", "halves"
 _MAX_BYTES, _MAX_RECIPES = 1 << 20, 1000
 _NAME = "name"
-# The study sets these, for all recipes alike.
+# The study sets these flags for all recipes.
 _STUDY_FLAGS = (
     "input",
     "validation_labels",
@@ -72,7 +72,7 @@ class Common:
     Attributes:
       flags: default flags.
       tables: files that groupings and samplers read, by flag; those of
-        `MADE_TABLES` may be computed later.
+        `COMPUTED_TABLES` may be computed later.
     """
 
     flags: Mapping[str, str]

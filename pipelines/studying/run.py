@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipelines.studying import plan as study_plan
 from pipelines.studying import results
-from pipelines.studying.plan import Plan, SkippedRecipe, say_time
+from pipelines.studying.plan import Plan, SkippedRecipe, describe_time
 from pipelines.studying.recipes import Recipe
 from pipelines.studying.steps import RefusedError, Runner, Step
 from transforms.evaluation import study as study_ranking
@@ -88,7 +88,7 @@ class _StudyRun:
         sys.stderr.write(f"step {self._number} of {self._total}: {step.name}\n")
         self._runner.run(step)
         if step.job == "train":
-            sys.stderr.write(f"{say_time(self._plan.list_looped())}\n")
+            sys.stderr.write(f"{describe_time(self._plan.list_training_runs())}\n")
 
     def run_recipe(self, recipe: Recipe) -> None:
         """Build, train and evaluate a recipe; record why if it is refused."""
@@ -99,7 +99,7 @@ class _StudyRun:
         try:
             self._run(build)
         except RefusedError as error:
-            if self._is_in_the_way(recipe):
+            if self._has_other_dataset(recipe):
                 raise UsageError(f"{build.name}: {error}") from error
             self._leave_out(recipe, error)
             self._number += 1 + len(trainings)
@@ -112,7 +112,7 @@ class _StudyRun:
             self._leave_out(recipe, error)
         self.write_results()
 
-    def _is_in_the_way(self, recipe: Recipe) -> bool:
+    def _has_other_dataset(self, recipe: Recipe) -> bool:
         """Return whether another dataset exists at this recipe's path."""
         target = Path(self._plan.places.dataset(recipe.name))
         return any(
@@ -121,7 +121,7 @@ class _StudyRun:
         )
 
     def _leave_out(self, recipe: Recipe, error: RefusedError) -> None:
-        reason = study_plan.say_problems(str(error).splitlines())
+        reason = study_plan.join_problems(str(error).splitlines())
         self.left_out.append(SkippedRecipe(recipe.name, reason))
 
     def write_results(self) -> list[Ranked]:
