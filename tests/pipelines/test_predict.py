@@ -251,9 +251,7 @@ def test_classes_without_an_output_are_left_out_and_told(
     making_models.write_onnx(tmp_path / "few.onnx", 2)
     making_models.write_card(tmp_path / "few.json", wnids[:2])
     path = _run(mini_imagenet, tmp_path / "o", model=tmp_path / "few.onnx")
-    assert "few: 20 images of 4 classes that it has no output for" in (
-        capfd.readouterr().err
-    )
+    assert "few: 20 images of 4 classes without an output" in (capfd.readouterr().err)
     assert {row["wnid"] for row in _rows(path)} == set(wnids[:2])
 
 
@@ -261,7 +259,7 @@ def test_logits_become_probabilities(mini_imagenet, models, wnids, tmp_path, cap
     making_models.write_onnx(tmp_path / "fine.onnx", NUM_CLASSES, softmax=False)
     making_models.write_card(tmp_path / "fine.json", wnids)
     err = _fail(capfd, 2, mini_imagenet, tmp_path / "o", model=tmp_path / "fine.onnx")
-    assert 'if they are logits, say so in its card: "output": "logits"' in err
+    assert 'if they are logits, set in its card: "output": "logits"' in err
     making_models.write_card(tmp_path / "fine.json", wnids, output="logits")
     logits = _run(mini_imagenet, tmp_path / "l", model=tmp_path / "fine.onnx")
     plain = _run(mini_imagenet, tmp_path / "p", model=models / "fine.onnx")
@@ -339,7 +337,7 @@ def test_all_that_is_wrong_is_told_at_once(models, tmp_path, capfd):
         ),
         ({"output": "p.csv"}, "--output p.csv: must end in .parquet"),
         ({"model": None}, "--model: is required"),
-        ({"groups": "none.csv"}, "--groups none.csv: No such file"),
+        ({"groups": "none.csv"}, "--groups none.csv: no such file"),
         ({"model_card": "x.json"}, "--model_card x.json: every model has a card"),
         ({"modle": "x"}, "--modle: unknown flag; did you mean --model"),
     ],
