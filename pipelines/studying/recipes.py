@@ -236,9 +236,9 @@ def choose_sizes(num_classes: int, num_train: int) -> tuple[list[Size], str]:
         num_images = size.num_images * num_train // _IMAGES
         scaled.append(Size(num_groups, max(1, num_images // num_groups)))
     return list(dict.fromkeys(scaled)), (
-        f"sizes: the input is too small for the presets, so they are scaled: "
-        f"N × {num_classes}/{_CLASSES} groups, at least {_MIN_GROUPS}; M so that the share of the "
-        "training images is unchanged"
+        "sizes: the input is too small for the presets, so they are scaled: "
+        f"N × {num_classes}/{_CLASSES} groups, at least {_MIN_GROUPS}; M so that the share "
+        "of the training images is unchanged"
     )
 
 
