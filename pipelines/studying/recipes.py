@@ -237,8 +237,8 @@ def choose_sizes(num_classes: int, num_train: int) -> tuple[list[Size], str]:
         scaled.append(Size(num_groups, max(1, num_images // num_groups)))
     return list(dict.fromkeys(scaled)), (
         "sizes: the input is too small for the presets, so they are scaled: "
-        f"N × {num_classes}/{_CLASSES} groups, at least {_MIN_GROUPS}; M so that the share "
-        "of the training images is unchanged"
+        f"N × {num_classes}/{_CLASSES} groups, at least {_MIN_GROUPS}; M so that the "
+        "share of the training images is unchanged"
     )
 
 

@@ -220,7 +220,7 @@ def test_what_makes_a_matrix_doubtful_is_told(tmp_path, capsys):
     seen, unknown, _ = capsys.readouterr().err.splitlines()
     assert seen.startswith(
         "warning: models were trained on 100 of 100 images (100.00%): confusion of "
-        "training images is too good"
+        "training images is too low"
     )
     assert unknown.startswith("warning: no prediction is usable for ")
     assert unknown.endswith("keep all probabilities (--keep_probabilities of predict)")
