@@ -77,7 +77,7 @@ def _capitalise(folder):
 def test_split_that_is_not_understood_is_an_error(folders, tmp_path, capfd, harm):
     harm(folders)
     err = _fail(capfd, 2, folders, tmp_path / "out")
-    assert "rain holds no images that are understood; it should hold nXXXXXXXX" in err
+    assert "rain contains no recognised images; it should contain nXXXXXXXX" in err
 
 
 def test_archive_packed_with_its_folder_is_read(mini_imagenet, tmp_path):

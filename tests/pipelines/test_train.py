@@ -210,7 +210,7 @@ def test_only_missing_models_are_trained(groups, tmp_path, capsys):
     told = capsys.readouterr().err
     assert "linear/seed0 is finished" in told
     assert re.search(
-        r"mixer: 0\.\d+ of 30 images right, with learning rate 0\.003", told
+        r"mixer: 0\.\d+ of 30 images correct, with learning rate 0\.003", told
     )
     assert "linear, learning rate" not in told
 
@@ -288,7 +288,7 @@ def test_all_that_is_wrong_is_told_at_once(groups, tmp_path, capsys):
 
 def test_a_picture_that_is_too_small_for_a_model_is_told(groups, tmp_path, capsys):
     told = refuse(capsys, groups, tmp_path, models="mobilenetv2", image_size=16)
-    assert "--image_size 16: is too small for mobilenetv2, made for 224" in told
+    assert "--image_size 16: is too small for mobilenetv2; its default is 224" in told
 
 
 def test_a_folder_of_datasets_is_told_apart(groups, tmp_path, capsys):
