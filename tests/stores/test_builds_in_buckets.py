@@ -225,7 +225,7 @@ def test_verify_proves_a_dataset_in_a_bucket(folder, local, capfd):
     storage.write(target, "more.txt", b"")
     code, out = _verify(capfd, target)
     assert code == 1
-    assert f"{first} is gone" in out
+    assert f"{first} is missing" in out
     assert "more.txt is there" in out
 
 

@@ -1,7 +1,7 @@
-"""Write the dataset card (README.md) and the table of labels (classes.json).
+"""Write the dataset's card (README.md), its labels (classes.json) and difficulty plot.
 
-Hugging Face loads the tar shards by the card's front matter. Paths are written as
-`PATH/TO`, because no file of a dataset depends on where it was built.
+Hugging Face loads the tar shards by the front matter of the card. Paths are written as
+`PATH/TO`, because no file of a dataset records where it was built.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,10 +9,9 @@ from typing import Any
 
 import yaml
 
-from transforms import charts, figures, formats
-from transforms.charts import Series
+from transforms import formats
 from transforms.dataset import paths
-from transforms.difficulty.table import AXIS_LABEL
+from transforms.dataset.difficulty_histogram import Series, draw_histogram
 from transforms.formats import Dataset, SplitInfo
 from transforms.records import JSON, to_json
 
@@ -24,27 +23,25 @@ _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
     """Return the files that every dataset has, whatever its formats."""
     labels: JSON = [label._asdict() for label in dataset.labels]
-    made = {
+    files = {
         "README.md": _write_card(dataset).encode(),
         "classes.json": to_json(labels),
     }
-    if drawn := _draw_difficulty(dataset):
-        made[paths.DIFFICULTY] = drawn.encode()
-    return made
+    if plot := _draw_difficulty(dataset):
+        files[paths.DIFFICULTY] = f"{plot}\n".encode()
+    return files
 
 
 def _draw_difficulty(dataset: Dataset) -> str:
-    """Draw the difficulty histogram of available and selected images, if any."""
-    found: Any = dataset.statistics.get("difficulty")
-    if found is None:
+    """Draw the difficulty of all and of the selected training images; "" if unknown."""
+    difficulty_by_set: Any = dataset.statistics.get("difficulty")
+    if difficulty_by_set is None:
         return ""
     series = [
         Series(f"images {name}", of_images["images_by_percent"])
-        for name, of_images in sorted(found.items())
+        for name, of_images in sorted(difficulty_by_set.items())
     ]
-    label = "Training images by difficulty"
-    figure = charts.draw_histogram(series, label=label, x_label=AXIS_LABEL, unit=" %")
-    return figures.to_svg(figure)
+    return draw_histogram(series, caption="Training images by difficulty")
 
 
 def _describe_difficulty(dataset: Dataset) -> str:
@@ -101,7 +98,7 @@ def _front_matter(dataset: Dataset) -> dict[str, JSON]:
 
 
 def _features(dataset: Dataset) -> JSON:
-    """Describe the tar members; a member that is not listed is not loaded."""
+    """Describe the members of the tars; members that are not listed are not loaded."""
     names = {str(label.label): label.name for label in dataset.labels}
     struct: JSON = [
         {"name": "file_name", "dtype": "string"},
@@ -149,7 +146,7 @@ not compare with those on ImageNet itself, nor with those on another subset.
 
 
 def _table(title: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> str:
-    """Return a Markdown table with a heading; nothing if it has no rows."""
+    """Write a Markdown table under a heading; "" if it has no rows."""
     lines = [_row(row) for row in rows]
     if not lines:
         return ""
@@ -169,7 +166,7 @@ def _row(cells: tuple) -> str:
 
 
 def _scalars(values: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
-    """Yield the values that fit a table; `__meta__/` has all of them."""
+    """Yield the scalar values, which fit into a table; `__meta__/` holds all values."""
     for name, value in sorted(values.items()):
         if isinstance(value, str | int | float):
             yield name, value

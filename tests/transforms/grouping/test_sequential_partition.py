@@ -2,8 +2,8 @@ import itertools
 
 import numpy as np
 import pytest
-from tests.transforms.partitions.test_balanced_partition import _weights
 
+from tests.transforms.grouping.test_balanced_partition import _weights
 from transforms.grouping import balanced, sequential
 
 
