@@ -21,6 +21,7 @@ from transforms.confusion.counts import (
 )
 from transforms.confusion.matrix import Confusion
 from transforms.records import UsageError
+from transforms.reports.page import Chart
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -114,7 +115,7 @@ def write_all(folder: str, matrices: Sequence[Confusion]) -> None:
     figure = confusion_figure.draw(whole, pairs)
     png = figures.to_png(figure, dpi=confusion_figure.DPI)
     storage.write(folder, "confusion.png", png)
-    figures.write(folder, "confusion", figure)
+    Chart(name="confusion", title="", figure=figure).write(folder)
 
 
 def _describe(
