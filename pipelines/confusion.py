@@ -22,6 +22,7 @@ from transforms.confusion.counts import (
 from transforms.confusion.matrix import Confusion
 from transforms.options import flag
 from transforms.records import UsageError
+from transforms.reports.page import Chart
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -129,7 +130,7 @@ def write_matrices(folder: str, matrices: Sequence[Confusion]) -> None:
     figure = confusion_figure.draw(whole, pairs)
     png = figures.to_png(figure, dpi=confusion_figure.DPI)
     storage.write(folder, "confusion.png", png)
-    figures.write(folder, "confusion", figure)
+    Chart(name="confusion", title="", figure=figure).write(folder)
 
 
 def _describe(

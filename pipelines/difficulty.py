@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
-from transforms import figures, storage
+from transforms import storage
 from transforms.difficulty import sources as difficulty_sources
 from transforms.difficulty import table as difficulty_table
 from transforms.options import flag
@@ -76,8 +76,7 @@ def measure(options: DifficultyOptions) -> None:
         sys.stderr.write(f"{line}\n")
     page = difficulty_page.make_page(table, source=source, notes=notes)
     write_page(options.output, "difficulty.html", page)
-    picture = figures.to_svg(page.charts[0].figure)
-    storage.write(options.output, "difficulty.svg", picture.encode())
+    storage.write(options.output, "difficulty.svg", page.charts[0].svg.encode())
     difficulty_table.write_table(table, f"{options.output}/{TABLE}")
     mean = table["p_correct"].to_numpy().mean()
     sys.stderr.write(f"{len(table)} images, mean p_correct {mean:.4f}\n")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 MAX_NAMED = 24  # series or points; of more, tooltips alone have the names
 _MAX_CHARACTERS = 19  # of a name
 _WIDTH = 420  # points: 5.8 inches, and about the width of a figure in a page
-_ROW = 14.0  # height of a name, in points
-_NAME: dict[str, Any] = {"fontsize": 10, "fontweight": "bold", "va": "center_baseline"}
+_ROW = 15.0  # height of a name, in points
+_NAME: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "va": "center_baseline"}
 _DASHES = ("solid", (0, (6, 3)), (0, (2, 3)), (0, (8, 3, 2, 3)))
 # Positions of a label relative to its point, in points, the best first.
 _POSITIONS = [(x, y) for y in (9, -9, 0, 20, -20, 31, -31) for x in (8, -8)]
@@ -88,7 +88,7 @@ def draw_histogram(
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set_xlabel(x_label)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1)
-        return figures.get_figure(axes)
+        return figures.lay_out(axes)
 
 
 def draw_lines(
@@ -119,7 +119,7 @@ def draw_lines(
         if is_share:
             axes.yaxis.set_major_formatter(_show_percent)
         _name_ends(axes, series)
-        return figures.get_figure(axes)
+        return figures.lay_out(axes)
 
 
 def draw_ranks(
@@ -136,7 +136,7 @@ def draw_ranks(
         step = 1 if size <= MAX_NAMED else 10
         axes.set_yticks(range(step, size + 1, step))
         _name_ends(axes, series)
-        return figures.get_figure(axes)
+        return figures.lay_out(axes)
 
 
 def draw_scatter(
@@ -174,11 +174,9 @@ def draw_scatter(
             axes.yaxis.set_major_formatter(_show_percent)
         if legend:
             handles = [axes.plot([], label=p.name, **_look(p))[0] for p in legend]
-            figures.get_figure(axes).legend(
-                handles=handles, loc="outside lower left", ncols=2
-            )
-        _label_points(axes, points)
-        return figures.get_figure(axes)
+            figure = figures.lay_out(axes, is_final=False)
+            figure.legend(handles=handles, loc="outside lower left", ncols=2)
+        return _label_points(axes, points)
 
 
 def draw_intervals(points: Sequence[Point], *, label: str, x_label: str) -> "Figure":
@@ -191,7 +189,7 @@ def draw_intervals(points: Sequence[Point], *, label: str, x_label: str) -> "Fig
         axes.set_yticks(range(len(points)), names, color=INK)
         axes.set_ylim(len(points) - 0.5, -0.5)
         axes.set_xlabel(x_label)
-        return figures.get_figure(axes)
+        return figures.lay_out(axes)
 
 
 def draw_bars(
@@ -223,7 +221,7 @@ def draw_bars(
         axes.grid(visible=False)
         axes.spines.bottom.set_visible(False)
         axes.set_xticks([])
-        return figures.get_figure(axes)
+        return figures.lay_out(axes)
 
 
 def _make_axes(height: float, label: str) -> "Axes":
@@ -265,7 +263,7 @@ def _draw_series(axes: "Axes", series: Sequence[Series], mark: Mark | None) -> N
         figures.set_tooltip(line, one.name)
     if mark is not None:
         axes.axvline(mark.epoch, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.set_title(mark.text, loc="right", color=INK, weight="bold", size=10)
+        axes.set_title(mark.text, loc="right", color=INK, weight="bold", size=11)
     axes.set_xlim(1, max(2, *(len(one.values) for one in series)))
     axes.locator_params(axis="x", integer=True, nbins=6)
     axes.set_xlabel("epoch", loc="right")
@@ -275,7 +273,7 @@ def _name_ends(axes: "Axes", series: Sequence[Series]) -> None:
     """Write the name of every series at its end, where there are few."""
     if len(series) > MAX_NAMED:
         return
-    figures.get_figure(axes).draw_without_rendering()  # lays the axes out
+    figures.lay_out(axes, is_final=False)
     ends = [axes.transData.transform((1, one.values[-1]))[1] for one in series]
     low, height = axes.bbox.y0, axes.bbox.height
     heights = keep_apart([y - low for y in ends], high=height)
@@ -322,14 +320,14 @@ def _draw_point(
     figures.set_tooltip(dot, point.name)
 
 
-def _label_points(axes: "Axes", points: Sequence[Point]) -> None:
-    """Write labels where they cover no point and no other label.
+def _label_points(axes: "Axes", points: Sequence[Point]) -> "Figure":
+    """Lay out the figure, and label points where nothing else is covered.
 
     They leave the lines of error bars free where possible.
     """
     from matplotlib.transforms import Bbox  # noqa: PLC0415  # slow to import
 
-    figures.get_figure(axes).draw_without_rendering()  # lays the axes out
+    figure = figures.lay_out(axes)
     taken: list[Bbox] = []
     bars: list[Bbox] = []
     for point in points:
@@ -341,9 +339,7 @@ def _label_points(axes: "Axes", points: Sequence[Point]) -> None:
             x, y = xs or (point.x, point.x), ys or (point.y, point.y)
             ends = axes.transData.transform(list(zip(x, y, strict=True)))
             boxes.append(Bbox(ends).padded(margin))
-    room = Bbox.from_extents(
-        axes.bbox.x0, axes.bbox.y0, figures.get_figure(axes).bbox.x1, axes.bbox.y1
-    )
+    room = Bbox.from_extents(axes.bbox.x0, axes.bbox.y0, figure.bbox.x1, axes.bbox.y1)
     for point in points:
         label = axes.annotate(
             "",
@@ -370,6 +366,7 @@ def _label_points(axes: "Axes", points: Sequence[Point]) -> None:
                 break
         else:
             label.remove()
+    return figure
 
 
 def shorten(name: str, most: int = _MAX_CHARACTERS) -> str:

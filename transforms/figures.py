@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 from xml.etree import ElementTree
 
-from transforms import storage
-
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -48,11 +46,10 @@ PALETTE = {
 }
 _NAMES = {light: name for name, (light, _) in PALETTE.items()}
 CARD, INK, SOFT, LINE = (PALETTE[name][0] for name in ("card", "ink", "soft", "line"))
-FIGURES = "figures"  # the folder beside a page
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # part of matplotlib
-    "font.size": 11,
+    "font.size": 12,
     "text.color": SOFT,
     "text.parse_math": False,  # names may contain dollar signs
     "axes.axisbelow": True,
@@ -66,7 +63,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
-    "axes.titlesize": 11,
+    "axes.titlesize": 12,
     "figure.constrained_layout.use": True,
     "figure.dpi": 72,  # a pixel is a point
     "figure.facecolor": "none",
@@ -101,9 +98,18 @@ def make_figure(width: float, height: float, *, label: str) -> "Figure":
     return figure
 
 
-def get_figure(axes: "Axes") -> "Figure":
-    """Return the figure that axes belong to."""
-    return cast("Figure", axes.get_figure(root=True))
+def lay_out(axes: "Axes", *, is_final: bool = True) -> "Figure":
+    """Lay out the figure of some axes, so that their places are known.
+
+    Args:
+      axes: with all that takes room.
+      is_final: keep the places from now on, which makes saving fast.
+    """
+    figure = cast("Figure", axes.get_figure(root=True))
+    figure.draw_without_rendering()
+    if is_final:
+        figure.set_layout_engine("none")
+    return figure
 
 
 def set_tooltip(artist: "Artist", text: str) -> None:
@@ -111,15 +117,10 @@ def set_tooltip(artist: "Artist", text: str) -> None:
     artist.set_gid(f"tooltip:{text}")
 
 
-def to_svg(figure: "Figure", *, is_inline: bool = False) -> str:
-    """Render a figure as SVG.
-
-    Args:
-      figure: of `make_figure`.
-      is_inline: for a page, which defines size and colours, instead of a file.
-    """
-    data = io.BytesIO()
-    with style(svg__hashsalt=re.sub(r"\W+", "", str(figure.get_label())) or "figure"):
+def to_svg(figure: "Figure") -> str:
+    """Render a figure as an SVG file."""
+    data, label = io.BytesIO(), str(figure.get_label())
+    with style(svg__hashsalt=re.sub(r"\W+", "", label) or "figure"):
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(data, format="svg", metadata=nothing)
     root = ElementTree.fromstring(data.getvalue())  # noqa: S314  # our own SVG
@@ -129,18 +130,23 @@ def to_svg(figure: "Figure", *, is_inline: bool = False) -> str:
     ids = {node.get("href", "")[1:] for node in root.iter("use")}
     for node in root.iter():
         _rewrite_node(node, ids)
-    label = str(figure.get_label())
-    size = {name: root.attrib.pop(name) for name in ("width", "height")}
-    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img"}
-    root.set("aria-label", label)
-    if is_inline:
-        return ElementTree.tostring(root, encoding="unicode")
-    root.attrib |= {"xmlns": "http://www.w3.org/2000/svg", **size}
-    head = [ElementTree.Element("title"), ElementTree.Element("style")]
-    head[0].text = label
-    head[1].text = _make_theme(ElementTree.tostring(root, encoding="unicode"))
-    root[:0] = head
+    title, theme = ElementTree.Element("title"), ElementTree.Element("style")
+    title.text = label
+    theme.text = _make_theme(ElementTree.tostring(root, encoding="unicode"))
+    root[:0] = [title, theme]
+    root.attrib |= {"role": "img", "aria-label": label}
+    root.attrib |= {"xmlns": "http://www.w3.org/2000/svg"}
     return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def make_inline(svg: str) -> str:
+    """Drop from an SVG file what a page defines: size, style sheet and namespace."""
+    root = ElementTree.fromstring(svg)  # noqa: S314  # our own SVG
+    for node in root.iter():
+        node.tag = node.tag.rpartition("}")[2]
+    root[:2] = []
+    root.attrib = {k: root.attrib[k] for k in ("viewBox", "role", "aria-label")}
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _rewrite_node(node: ElementTree.Element, ids: set[str]) -> None:
@@ -208,9 +214,3 @@ def _save(figure: "Figure", **settings: Any) -> bytes:  # noqa: ANN401  # matplo
     with style():
         figure.savefig(data, **settings)
     return data.getvalue()
-
-
-def write(root: str, name: str, figure: "Figure") -> None:
-    """Write figures/NAME.svg and figures/NAME.pdf below a folder."""
-    storage.write(root, f"{FIGURES}/{name}.svg", to_svg(figure).encode())
-    storage.write(root, f"{FIGURES}/{name}.pdf", to_pdf(figure))

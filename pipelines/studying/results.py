@@ -11,7 +11,7 @@ from typing import Any
 from pipelines.studying.plan import SkippedRecipe
 from pipelines.studying.recipes import Recipe
 from pipelines.studying.steps import Places, Training
-from transforms import figures, storage
+from transforms import storage
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked, RecipeScore
 from transforms.records import to_json
@@ -58,7 +58,7 @@ def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
     }
     page = make_page(_make_page(places, ranked, outcome))
     for chart in page.charts:
-        files[SVG_FILE] = figures.to_svg(chart.figure).encode()
+        files[SVG_FILE] = chart.svg.encode()
     for name, data in files.items():
         storage.write(places.root, name, data)
     pages.write(places.root, PAGE_FILE, page)

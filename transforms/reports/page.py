@@ -37,9 +37,19 @@ class Chart:
     note: str = ""
 
     @functools.cached_property
-    def svg(self) -> Markup:
+    def svg(self) -> str:
+        """The figure as an SVG file."""
+        return figures.to_svg(self.figure)
+
+    @property
+    def inline(self) -> Markup:
         """The figure as part of a page."""
-        return Markup(figures.to_svg(self.figure, is_inline=True))  # noqa: S704  # escaped by matplotlib
+        return Markup(figures.make_inline(self.svg))  # noqa: S704  # escaped there
+
+    def write(self, root: str) -> None:
+        """Write figures/NAME.svg and figures/NAME.pdf below a folder."""
+        storage.write(root, f"figures/{self.name}.svg", self.svg.encode())
+        storage.write(root, f"figures/{self.name}.pdf", figures.to_pdf(self.figure))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +78,7 @@ def write(root: str, name: str, page: Page) -> None:
     """Write a page, and its figures into the folder `figures` beside it."""
     storage.write(root, name, page.html)
     for chart in page.charts:
-        figures.write(root, chart.name, chart.figure)
+        chart.write(root)
 
 
 def make_stem(*words: str) -> str:
