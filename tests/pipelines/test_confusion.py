@@ -219,13 +219,13 @@ def test_what_makes_a_matrix_doubtful_is_told(tmp_path, capsys):
     confusion.main([file, f"--output={tmp_path}/out"])
     seen, unknown, _ = capsys.readouterr().err.splitlines()
     assert seen.startswith(
-        "warning: models were trained on 100 of 100 images (100.00%): confusion of "
+        "warning: models were trained on 100 of 100 images (100.00%): confusion on "
         "training images is too low"
     )
     assert unknown.startswith("warning: no prediction is usable for ")
     assert unknown.endswith("keep all probabilities (--keep_probabilities of predict)")
     whole = _read(tmp_path / "out")[0]
-    assert whole.matrix.sum() == 100 - int(unknown.split()[5])
+    assert whole.matrix.sum() == 100 - int(unknown.split()[6])
 
 
 def test_what_cannot_be_counted_ends_the_job_without_a_trace(tmp_path, capsys):
