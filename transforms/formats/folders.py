@@ -9,7 +9,7 @@ Source: torchvision's datasets/folder.py; timm's reader_image_folder.py, class_m
 """
 
 from transforms import storage
-from transforms.formats import Dataset, ShardPlace
+from transforms.formats import Dataset, ShardPlace, WrittenShard
 from transforms.records import ImageLocation, Record, WrittenFile
 
 CLASS_MAP = "folders/class_map.txt"
@@ -28,23 +28,24 @@ class ShardWriter:
         self._split_folder = split_folder(place.shard.split)
         self._folders = place.folders
         self._written: list[WrittenFile] = []
+        self._locations: list[ImageLocation] = []
         self._closed = False
 
-    def add(self, record: Record) -> ImageLocation:
-        """Write an image; return where it lies."""
+    def add(self, record: Record) -> None:
+        """Write an image."""
         path = f"{self._split_folder}/{self._folders[record.label]}/{record.file_name}"
         self._written.append(storage.write(self._root, path, record.image))
-        return ImageLocation(path, 0, len(record.image))
+        self._locations.append(ImageLocation(path, 0, len(record.image)))
 
-    def close(self) -> tuple[WrittenFile, ...]:
-        """Make the folders of groups without images, and keep what was written."""
+    def close(self) -> WrittenShard:
+        """Create the folders of groups without images, and keep what was written."""
         for folder in self._folders:
             storage.make_folder(f"{self._root}/{self._split_folder}/{folder}")
         self._closed = True
-        return tuple(self._written)
+        return WrittenShard(tuple(self._written), tuple(self._locations))
 
     def discard(self) -> None:
-        """Remove what was written; harmless after `close`."""
+        """Remove what was written; does nothing after `close`."""
         if not self._closed:
             for file in self._written:
                 storage.remove_file(f"{self._root}/{file.path}")
