@@ -120,13 +120,19 @@ class ShardBuilder:
                     rows.append(_write(image, prepared, writers, shard, len(rows)))
                     oddities.update(_find_oddities(prepared.image))
                 self._ticker.tick()
-            files = {name: writer.close() for name, writer in writers.items()}
+            written = {name: writer.close() for name, writer in writers.items()}
         finally:
             for writer in writers.values():
                 writer.discard()
+        # The manifest has the locations in the first format.
+        locations = next(iter(written.values())).locations
+        rows = [
+            row._replace(**location._asdict())
+            for row, location in zip(rows, locations, strict=True)
+        ]
         part = Part(
             shard=shard,
-            files=files,
+            files={name: shard_files.files for name, shard_files in written.items()},
             failures=failures,
             oddities=oddities,
             num_images=len(rows),
@@ -165,11 +171,12 @@ def _write(
     shard: Shard,
     position: int,
 ) -> ManifestRow:
-    """Append an image to every format; returns its location in the first."""
+    """Append one image to every format; its location is set when these are closed."""
     ref, made = image.ref, prepared.image
     fine_label = classes.class_index(ref.wnid)
     record = Record(ref.key, made.jpeg, image.label, fine_label, ref.wnid)
-    places = [writer.add(record) for writer in writers.values()]
+    for writer in writers.values():
+        writer.add(record)
     return ManifestRow(
         key=ref.key,
         split=image.split,
@@ -178,9 +185,9 @@ def _write(
         fine_label=fine_label,
         shard=shard.number,
         position=position,
-        file=places[0].file,
-        offset=places[0].offset,
-        length=places[0].length,
+        file="",
+        offset=0,
+        length=0,
         width=made.width,
         height=made.height,
         source=ref.uri,

@@ -10,7 +10,7 @@ Source: torchvision's datasets/folder.py; timm's reader_image_folder.py, class_m
 """
 
 from transforms import storage
-from transforms.formats import Dataset, ShardPlace
+from transforms.formats import Dataset, ShardPlace, WrittenShard
 from transforms.records import ImageLocation, Record, WrittenFile
 
 CLASS_MAP = "folders/class_map.txt"
@@ -44,21 +44,22 @@ class ShardWriter:
         self._split = place.shard.split
         self._folders = place.folders
         self._written: list[WrittenFile] = []
+        self._locations: list[ImageLocation] = []
         self._closed = False
 
-    def add(self, record: Record) -> ImageLocation:
-        """Write an image; return its location."""
+    def add(self, record: Record) -> None:
+        """Write an image."""
         folder = self._folders[record.label]
         path = image_path(self._split, folder, record.file_name)
         self._written.append(storage.write(self._root, path, record.image))
-        return ImageLocation(path, 0, len(record.image))
+        self._locations.append(ImageLocation(path, 0, len(record.image)))
 
-    def close(self) -> tuple[WrittenFile, ...]:
-        """Create the folders of groups without images, and keep the written files."""
+    def close(self) -> WrittenShard:
+        """Create the folders of groups without images, and keep what was written."""
         for folder in self._folders:
             storage.make_folder(f"{self._root}/{split_folder(self._split)}/{folder}")
         self._closed = True
-        return tuple(self._written)
+        return WrittenShard(tuple(self._written), tuple(self._locations))
 
     def discard(self) -> None:
         """Remove the written files; no effect after `close`."""

@@ -9,8 +9,8 @@ from importlib import resources
 
 from transforms import storage
 from transforms.archives import tfrecords
-from transforms.formats import Dataset, ShardPlace, SplitInfo
-from transforms.records import JSON, ImageLocation, Record, Shard, WrittenFile, to_json
+from transforms.formats import Dataset, ShardPlace, SplitInfo, WrittenShard
+from transforms.records import JSON, ImageLocation, Record, Shard, to_json
 
 _TERMS = "https://www.image-net.org/download.php"
 _CITATION = """\
@@ -47,20 +47,22 @@ class ShardWriter:
     def __init__(self, place: ShardPlace) -> None:
         self._path = shard_path(place.name, place.shard)
         self._file = storage.AtomicFile(place.root, self._path)
+        self._locations: list[ImageLocation] = []
 
-    def add(self, record: Record) -> ImageLocation:
-        """Append an image and its labels; return the location of the image's bytes."""
+    def add(self, record: Record) -> None:
+        """Append an image and its labels."""
         example, offset = tfrecords.encode_record(record)
         offset += self._file.tell() + tfrecords.HEADER_BYTES
         self._file.write(tfrecords.frame(example))
-        return ImageLocation(self._path, offset, len(record.image))
+        location = ImageLocation(self._path, offset, len(record.image))
+        self._locations.append(location)
 
-    def close(self) -> tuple[WrittenFile, ...]:
+    def close(self) -> WrittenShard:
         """Publish the file."""
-        return (self._file.close(),)
+        return WrittenShard((self._file.close(),), tuple(self._locations))
 
     def discard(self) -> None:
-        """Remove the unfinished file; no effect after `close`."""
+        """Remove what was written; does nothing after `close`."""
         self._file.discard()
 
 

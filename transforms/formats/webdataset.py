@@ -9,8 +9,8 @@ Source: POSIX.1-1988 (USTAR); webdataset's tariterators; timm's reader_wds.
 import json
 
 from transforms import storage
-from transforms.formats import Dataset, ShardPlace, SplitInfo
-from transforms.records import JSON, ImageLocation, Record, Shard, WrittenFile, to_json
+from transforms.formats import Dataset, ShardPlace, SplitInfo, WrittenShard
+from transforms.records import JSON, ImageLocation, Record, Shard, to_json
 
 _BLOCK = 512
 _ARCHIVE_MULTIPLE = 10240  # padding of tarfile and GNU tar, for identical bytes
@@ -39,9 +39,10 @@ class ShardWriter:
     def __init__(self, place: ShardPlace) -> None:
         self._path = shard_path(place.name, place.shard)
         self._file = storage.AtomicFile(place.root, self._path)
+        self._locations: list[ImageLocation] = []
 
-    def add(self, record: Record) -> ImageLocation:
-        """Append an image and its labels; return the location of the image's bytes."""
+    def add(self, record: Record) -> None:
+        """Append an image and its labels."""
         offset = self._file.tell() + _BLOCK
         labels = {
             "file_name": record.file_name,
@@ -54,13 +55,14 @@ class ShardWriter:
             + make_member(f"{record.key}.cls", str(record.label).encode())
             + make_member(f"{record.key}.json", json.dumps(labels).encode())
         )
-        return ImageLocation(self._path, offset, len(record.image))
+        location = ImageLocation(self._path, offset, len(record.image))
+        self._locations.append(location)
 
-    def close(self) -> tuple[WrittenFile, ...]:
-        """Write the end of the archive and publish the file."""
+    def close(self) -> WrittenShard:
+        """End the archive and publish it."""
         end = self._file.tell() + 2 * _BLOCK
         self._file.write(bytes(2 * _BLOCK + -end % _ARCHIVE_MULTIPLE))
-        return (self._file.close(),)
+        return WrittenShard((self._file.close(),), tuple(self._locations))
 
     def discard(self) -> None:
         """Remove the unfinished file; no effect after `close`."""
