@@ -1,4 +1,4 @@
-"""The predict job: tiny models, every kind of input, and all that can be wrong."""
+"""Tests of the predict job: tiny models, every kind of input, and every error."""
 
 import shutil
 
@@ -26,7 +26,7 @@ def wnids(mini_imagenet):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory, wnids):
-    """A fine model in two formats, and a coarse one of three pairs of classes."""
+    """A model of single classes, and a model of three pairs of classes."""
     folder = tmp_path_factory.mktemp("models")
     making_models.write_onnx(folder / "fine.onnx", NUM_CLASSES)
     making_models.write_card(folder / "fine.json", wnids)
@@ -64,7 +64,7 @@ def _rows(path):
 
 
 def _expect(imagenet, wnids):
-    """Say in a few lines of NumPy what the fine model says of the validation images."""
+    """Compute the fine model's predictions for the validation images with NumPy."""
     settings = Preprocessing(**{
         k: tuple(v) if isinstance(v, list) else v
         for k, v in making_models.PREPROCESSING.items()
@@ -80,7 +80,7 @@ def _expect(imagenet, wnids):
     return found
 
 
-def test_table_holds_what_the_model_says_of_every_image(
+def test_table_has_the_prediction_of_every_image(
     mini_imagenet, models, wnids, tmp_path, capfd
 ):
     path = _run(
@@ -157,7 +157,9 @@ def test_workers_bundles_and_threads_change_no_byte(
     assert once.read_bytes() == again.read_bytes()
 
 
-def test_batch_size_changes_nothing_that_matters(mini_imagenet, models, tmp_path):
+def test_batch_size_changes_predictions_by_rounding_only(
+    mini_imagenet, models, tmp_path
+):
     one, other = (
         _rows(
             _run(
@@ -177,7 +179,7 @@ def test_batch_size_changes_nothing_that_matters(mini_imagenet, models, tmp_path
     )
 
 
-def test_keras_says_what_onnx_says(mini_imagenet, models, wnids, tmp_path):
+def test_keras_and_onnx_predict_the_same(mini_imagenet, models, wnids, tmp_path):
     making_models.write_keras(tmp_path / "fine.keras", NUM_CLASSES)
     making_models.write_card(tmp_path / "fine.json", wnids)
     keras = _rows(
@@ -193,7 +195,7 @@ def test_keras_says_what_onnx_says(mini_imagenet, models, wnids, tmp_path):
     assert keras[0]["model_id"] != onnx[0]["model_id"]
 
 
-def test_coarse_and_fine_models_are_right_in_groups(
+def test_coarse_and_fine_models_are_scored_by_group(
     mini_imagenet, models, groups, wnids, tmp_path
 ):
     words = [f"--model={models / 'coarse.onnx'}", "--keep_probabilities"]
@@ -216,7 +218,7 @@ def test_coarse_and_fine_models_are_right_in_groups(
         assert row["p_correct"] == pytest.approx(right, abs=1e-3)
 
 
-def test_coarse_model_answers_for_its_groups_without_a_table(
+def test_coarse_model_is_scored_by_its_groups_without_a_table(
     mini_imagenet, models, tmp_path
 ):
     path = _run(mini_imagenet, tmp_path, model=models / "coarse.onnx")
@@ -245,7 +247,7 @@ def test_images_that_a_model_was_trained_on_are_marked(
     assert rows[0]["trained_on_split"] == "fold_a"
 
 
-def test_classes_without_an_output_are_left_out_and_told(
+def test_classes_without_an_output_are_left_out_and_reported(
     mini_imagenet, wnids, tmp_path, capfd
 ):
     making_models.write_onnx(tmp_path / "few.onnx", 2)
@@ -307,7 +309,7 @@ def test_unreadable_images_are_listed_when_allowed(broken, models, tmp_path, cap
     assert not listed.exists()  # they are of an earlier run
 
 
-def test_all_that_is_wrong_is_told_at_once(models, tmp_path, capfd):
+def test_all_problems_are_reported_at_once(models, tmp_path, capfd):
     err = _fail(
         capfd,
         2,
@@ -360,7 +362,7 @@ def test_index_goes_alone_and_needs_no_labels(
     assert "applies to raw ImageNet only" in err
 
 
-def test_models_that_do_not_fit_their_cards_are_all_named(
+def test_models_that_do_not_match_their_cards_are_all_named(
     mini_imagenet, wnids, tmp_path, capfd
 ):
     making_models.write_onnx(tmp_path / "a.onnx", 5)
@@ -373,9 +375,9 @@ def test_models_that_do_not_fit_their_cards_are_all_named(
     err = _fail(
         capfd, 2, mini_imagenet, tmp_path / "o", *words, model=tmp_path / "a.onnx"
     )
-    assert f"--model {tmp_path}/a.onnx: has 5 outputs, and its card lists 6" in err
-    assert f"--model {tmp_path}/b.onnx: takes images of 8×8×3, and its card" in err
-    assert f"--model {tmp_path}/c.keras: is no .keras file" in err
+    assert f"--model {tmp_path}/a.onnx: has 5 outputs, but its card lists 6" in err
+    assert f"--model {tmp_path}/b.onnx: accepts images of 8×8×3, but its card" in err
+    assert f"--model {tmp_path}/c.keras: is not a .keras file" in err
 
 
 def test_bad_cards_are_all_named(mini_imagenet, models, wnids, tmp_path, capfd):
@@ -388,18 +390,18 @@ def test_bad_cards_are_all_named(mini_imagenet, models, wnids, tmp_path, capfd):
         capfd, 2, mini_imagenet, tmp_path / "o", *words, model=tmp_path / "a.onnx"
     )
     assert "a.json: preprocessing: is missing" in err
-    assert "b.json is the card of another file" in err
+    assert "b.json: belongs to another model file" in err
     assert "c.onnx: has no card beside it (c.json or model.json)" in err
 
 
-def test_one_card_serves_models_that_have_none(mini_imagenet, models, tmp_path):
+def test_model_card_applies_to_models_without_a_card(mini_imagenet, models, tmp_path):
     shutil.copy(models / "fine.onnx", tmp_path / "plain.onnx")
     card = models / "fine.json"
     path = _run(mini_imagenet, tmp_path, model=tmp_path / "plain.onnx", model_card=card)
     assert _rows(path)[0]["model"] == "fine"
 
 
-def test_models_that_cannot_be_told_apart_are_refused(
+def test_models_with_the_same_name_are_rejected(
     mini_imagenet, models, wnids, tmp_path, capfd
 ):
     shutil.copy(models / "fine.onnx", tmp_path / "other.onnx")
@@ -412,7 +414,7 @@ def test_models_that_cannot_be_told_apart_are_refused(
     assert "other.onnx: has the same name 'fine' as another model" in err
 
 
-def test_outputs_that_straddle_groups_are_refused(
+def test_outputs_that_straddle_groups_are_rejected(
     mini_imagenet, models, wnids, tmp_path, capfd
 ):
     path = tmp_path / "groups.csv"
@@ -426,10 +428,10 @@ def test_outputs_that_straddle_groups_are_refused(
         model=models / "coarse.onnx",
         groups=path,
     )
-    assert "lie partly in one group and partly outside it" in err
+    assert "cover classes inside and outside a group" in err
 
 
-def test_model_of_other_classes_is_refused(mini_imagenet, tmp_path, capfd):
+def test_model_of_other_classes_is_rejected(mini_imagenet, tmp_path, capfd):
     making_models.write_onnx(tmp_path / "m.onnx", 2)
     making_models.write_card(tmp_path / "m.json", ["n00000001", "n00000002"])
     err = _fail(capfd, 2, mini_imagenet, tmp_path / "o", model=tmp_path / "m.onnx")
@@ -437,18 +439,18 @@ def test_model_of_other_classes_is_refused(mini_imagenet, tmp_path, capfd):
 
 
 @pytest.mark.real
-def test_real_model_is_as_right_as_it_is_known_to_be(real_data, tmp_path, capfd):
+def test_real_model_has_its_known_accuracy(real_data, tmp_path, capfd):
     rows = []
     for kind in ("keras", "onnx"):
         model = tmp_path / kind / f"mobilenet.{kind}"
-        preprocessing_ = {
+        preprocessing = {
             "resize_px": 256,
             "crop_px": 224,
             "mean": [127.5] * 3,
             "std": [127.5] * 3,
         }
         making_models.write_card(
-            model.with_name("mobilenet.json"), "imagenet", preprocessing=preprocessing_
+            model.with_name("mobilenet.json"), "imagenet", preprocessing=preprocessing
         )
         model.symlink_to(real_data / "models" / f"mobilenet_v1_0.25_224.{kind}")
         path = _run(

@@ -1,1 +1,1 @@
-"""Trained models: their cards, how they are loaded, and what they say of images."""
+"""Trained models: cards, loaders for each file format, and inference on images."""

@@ -1,8 +1,8 @@
-"""A model's card (model.json) ↔ what must be known to ask it: classes, pictures, past.
+"""Read and write model cards (model.json): classes, preprocessing, training data.
 
-A model file does not say which of its outputs stands for which class, nor how a picture
-is prepared for it; both are silent errors when they are guessed. So every model has a
-card: `train` writes one, and for a model from elsewhere the user does.
+A model file does not say which class each output predicts, nor how images are
+preprocessed; a wrong guess of either fails silently. Therefore every model has a card:
+`train` writes it for its models, the user for other models.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from transforms.predictions.table import ModelClass
 from transforms.records import JSON, UsageError, list_names, to_json
 
 CARD = "model.json"  # beside the model file
-IMAGENET = "imagenet"  # stands for the 1000 classes in the order of their wnids
+IMAGENET = "imagenet"  # the 1000 classes in wnid order
 OUTPUTS = ("probabilities", "logits")
 CHANNEL_ORDERS = ("rgb", "bgr")
 LAYOUTS = ("channels_last", "channels_first")
@@ -29,11 +29,11 @@ _MAX_SIDE_PX = 4096
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How the bytes of a picture become a model's input.
+    """How an image is converted to a model's input.
 
-    The picture is made upright RGB, its shorter side brought to `resize_px` (bicubic,
-    enlarged if need be), the middle square of `crop_px` cut out, and each channel c
-    becomes (c − mean) / std, c from 0 to 255.
+    The image is converted to upright RGB, its shorter side is resized to `resize_px`
+    (bicubic, enlarging if necessary), the central square of `crop_px` is cut out, and
+    each channel c, 0 to 255, becomes (c − mean) / std.
     """
 
     resize_px: int
@@ -44,7 +44,7 @@ class Preprocessing:
     layout: str = "channels_last"
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the values."""
+        """Yield a message for each invalid value."""
         for name in ("resize_px", "crop_px"):
             if not 1 <= getattr(self, name) <= _MAX_SIDE_PX:
                 yield f"{name} {getattr(self, name)}: must be 1 to {_MAX_SIDE_PX}"
@@ -54,37 +54,45 @@ class Preprocessing:
             yield f"std {list(self.std)}: must be above 0"
         if self.channel_order not in CHANNEL_ORDERS:
             known = " or ".join(CHANNEL_ORDERS)
-            yield f"channel_order {self.channel_order}: is {known}"
+            yield f"channel_order {self.channel_order}: must be {known}"
         if self.layout not in LAYOUTS:
-            yield f"layout {self.layout}: is {' or '.join(LAYOUTS)}"
+            yield f"layout {self.layout}: must be {' or '.join(LAYOUTS)}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainedOn:
-    """What a model has seen; all empty when nobody says."""
+    """The training data of a model; empty if unknown."""
 
     subset_id: str = ""
     split: str = ""
-    # A Parquet file with the keys of all its training images, beside the card.
-    keys_file: str = ""
+    keys_file: str = ""  # Parquet file beside the card with all training images' keys
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What must be known of a model file to ask it."""
+    """The description of a model file that inference needs.
 
-    model: str  # its name, e.g. resnet50
-    classes: tuple[ModelClass, ...]  # in the order of its outputs
+    Attributes:
+      model: its name, e.g. resnet50.
+      classes: in the order of its outputs.
+      preprocessing: of its input images.
+      output: probabilities | logits.
+      trained_on: its training data.
+      file_sha256: of the model file that the card was written for; "" if unknown.
+      training: settings of the training run.
+    """
+
+    model: str
+    classes: tuple[ModelClass, ...]
     preprocessing: Preprocessing
     output: str = "probabilities"
     trained_on: TrainedOn = TrainedOn()
-    # sha256 of the model file that the card was written for; "" when nobody says.
     file_sha256: str = ""
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def is_fine(self) -> bool:
-        """Whether every output is a single class."""
+        """Whether every output is one class."""
         return all(len(c.wnids) == 1 for c in self.classes)
 
     def describe(self) -> dict[str, JSON]:
@@ -97,119 +105,121 @@ class ModelCard:
 
 
 def imagenet_classes() -> tuple[ModelClass, ...]:
-    """Return the 1000 classes in the order of their wnids."""
+    """Return the 1000 classes in wnid order."""
     return tuple(ModelClass(c.name, (c.wnid,)) for c in classes.load_classes())
 
 
 def to_bytes(card: ModelCard) -> bytes:
-    """Write a card."""
+    """Serialise a card to JSON."""
     return to_json(card.describe())
 
 
 def read_card(path: str) -> ModelCard:
     """Read a card.
 
-    `classes` is a list of wnids, of lists of wnids, or of {name, wnids}; or the word
-    "imagenet". `preprocessing` needs resize_px and crop_px.
+    `classes` is a list of wnids, of lists of wnids or of {name, wnids}, or the string
+    "imagenet". `preprocessing` requires resize_px and crop_px.
 
-    Raises: UsageError: it is not there, or all that is wrong with it, a line each.
+    Raises: UsageError: the file is missing, or a line for each of its problems.
     """
     try:
         if storage.num_bytes(path) > _MAX_BYTES:
             raise UsageError(f"{path}: is too large for a card")
-        found = json.loads(storage.read(path))
+        content = json.loads(storage.read(path))
     except OSError as error:
         raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise UsageError(f"{path}: is no card; it must be one JSON object")
+        raise UsageError(f"{path}: is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: is not a card; it must be one JSON object")
     problems: list[str] = []
-    model = found.get("model") or Path(path).parent.name
+    model = content.get("model") or Path(path).parent.name
     card = ModelCard(
         model=str(model),
-        classes=_read_classes(found.get("classes"), problems),
+        classes=_read_classes(content.get("classes"), problems),
         preprocessing=_read_fields(
-            Preprocessing, found.get("preprocessing"), "preprocessing", problems
+            Preprocessing, content.get("preprocessing"), "preprocessing", problems
         ),
-        output=found.get("output", "probabilities"),
+        output=content.get("output", "probabilities"),
         trained_on=_read_fields(
-            TrainedOn, found.get("trained_on", {}), "trained_on", problems
+            TrainedOn, content.get("trained_on", {}), "trained_on", problems
         ),
-        file_sha256=str(found.get("file_sha256", "")),
-        training=found.get("training") or {},
+        file_sha256=str(content.get("file_sha256", "")),
+        training=content.get("training") or {},
     )
     if card.output not in OUTPUTS:
-        problems.append(f"output {card.output!r}: is {' or '.join(OUTPUTS)}")
+        problems.append(f"output {card.output!r}: must be {' or '.join(OUTPUTS)}")
     if problems:
         raise UsageError("\n".join(f"{path}: {problem}" for problem in problems))
     return card
 
 
-def _read_classes(found: object, problems: list[str]) -> tuple[ModelClass, ...]:
-    if found == IMAGENET:
+def _read_classes(value: object, problems: list[str]) -> tuple[ModelClass, ...]:
+    if value == IMAGENET:
         return imagenet_classes()
-    if not isinstance(found, list) or len(found) < 2:
+    if not isinstance(value, list) or len(value) < 2:
         problems.append(
-            'classes: must list the wnids of each output in order, or say "imagenet" '
-            "for the 1000 classes in the order of their wnids"
+            'classes: must list the wnids of each output in order, or be "imagenet" '
+            "for the 1000 classes in wnid order"
         )
         return ()
-    listed = []
-    for number, item in enumerate(found):
+    model_classes = []
+    for number, item in enumerate(value):
         wnids = item.get("wnids") if isinstance(item, dict) else item
         wnids = [wnids] if isinstance(wnids, str) else wnids
         if not isinstance(wnids, list) or not _are_wnids(wnids):
-            problems.append(f"classes: output {number} names no wnids ({item!r:.60})")
+            problems.append(
+                f"classes: output {number} has no valid wnids ({item!r:.60})"
+            )
             return ()
         name = item.get("name") if isinstance(item, dict) else None
-        listed.append(ModelClass(str(name or _name(wnids)), tuple(wnids)))
-    counts = Counter(wnid for c in listed for wnid in c.wnids)
-    if twice := sorted(wnid for wnid, count in counts.items() if count > 1):
-        problems.append(f"classes: {list_names(twice)} stand for more than one output")
-    return tuple(listed)
+        model_classes.append(ModelClass(str(name or _name(wnids)), tuple(wnids)))
+    counts = Counter(wnid for c in model_classes for wnid in c.wnids)
+    if repeated := sorted(wnid for wnid, count in counts.items() if count > 1):
+        problems.append(f"classes: {list_names(repeated)} belong to several outputs")
+    return tuple(model_classes)
 
 
-def _are_wnids(found: list) -> bool:
-    return bool(found) and all(isinstance(w, str) and is_wnid(w) for w in found)
+def _are_wnids(values: list) -> bool:
+    return bool(values) and all(isinstance(w, str) and is_wnid(w) for w in values)
 
 
 def _name(wnids: Sequence[str]) -> str:
     return classes.display_name(wnids[0]) if len(wnids) == 1 else f"{wnids[0]}, …"
 
 
-def _read_fields(kind: Any, found: object, name: str, problems: list[str]) -> Any:  # noqa: ANN401  # a dataclass
-    """Make a dataclass of a JSON object whose values have the right types."""
+def _read_fields(kind: Any, content: object, name: str, problems: list[str]) -> Any:  # noqa: ANN401  # a dataclass
+    """Convert a JSON object to a dataclass, checking the types of its values."""
     fallback = (
         TrainedOn() if kind is TrainedOn else Preprocessing(resize_px=1, crop_px=1)
     )
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         problems.append(f"{name}: is missing; it must be an object")
         return fallback
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    if unknown := sorted(set(found) - set(fields)):
-        problems.append(f"{name}: {', '.join(unknown)} is not known")
-    needed = {n for n, f in fields.items() if f.default is dataclasses.MISSING}
-    if missing := sorted(needed - set(found)):
+    if unknown := sorted(set(content) - set(fields)):
+        problems.append(f"{name}: unknown field {', '.join(unknown)}")
+    required = {n for n, f in fields.items() if f.default is dataclasses.MISSING}
+    if missing := sorted(required - set(content)):
         problems.append(f"{name}: {', '.join(missing)} is missing")
         return fallback
     values = {}
-    for key in set(found) & set(fields):
-        value = found[key]
+    for key in set(content) & set(fields):
+        value = content[key]
         if isinstance(value, list):
             value = tuple(value)
-        if not _fits(value, key, needed):
-            problems.append(f"{name}: {key} cannot be {found[key]!r:.60}")
+        if not _has_right_type(value, key, required):
+            problems.append(f"{name}: {key} cannot be {content[key]!r:.60}")
             return fallback
         values[key] = value
-    made = kind(**values)
-    if isinstance(made, Preprocessing):
-        problems += [f"{name}: {problem}" for problem in made.problems()]
-    return made
+    instance = kind(**values)
+    if isinstance(instance, Preprocessing):
+        problems += [f"{name}: {problem}" for problem in instance.problems()]
+    return instance
 
 
-def _fits(value: object, key: str, whole: set[str]) -> bool:
-    if key in whole:
+def _has_right_type(value: object, key: str, integer_keys: set[str]) -> bool:
+    if key in integer_keys:
         return isinstance(value, int) and not isinstance(value, bool)
     if key in {"mean", "std"}:
         return (

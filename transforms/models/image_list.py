@@ -1,7 +1,7 @@
-"""The images that models are asked of ↔ a scratch Parquet file, a row group a chunk.
+"""List the images to predict, in a scratch Parquet file with one chunk per row group.
 
-Beside the columns of the index it has `seen_0`, `seen_1`, …: for each model, whether it
-was trained on the image; null where nobody knows.
+The file has the columns of the index and `seen_0`, `seen_1`, …: for each model, whether
+it was trained on the image; null if unknown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,31 +19,39 @@ from transforms.records import ImageRef, UsageError
 
 _CHUNK_IMAGES = 1024
 _MAX_KEYS = 50_000_000
-_VERIFY = "see what is wrong with python -m pipelines.verify"
+_VERIFY = "check it with python -m pipelines.verify"
+
+
+class ImageSource(NamedTuple):
+    """The images of a split and the inputs that hold them."""
+
+    table: pa.Table  # with the columns of the index
+    roots: tuple[str, ...]
+    versions: Mapping[str, str] = {}  # of archives in buckets, by path
 
 
 class Images(NamedTuple):
-    """The images of one chunk."""
+    """The images of one chunk or batch."""
 
     refs: list[ImageRef]
-    seen: list[list[bool | None]]  # for each model, of each image
+    seen: list[list[bool | None]]  # per model and image: was it trained on it?
 
 
 def chunk_size(batch_size: int) -> int:
-    """Return how many images make a chunk: whole batches, so that few are padded."""
+    """Return the images per chunk: whole batches, so that few batches are padded."""
     return batch_size * max(1, _CHUNK_IMAGES // batch_size)
 
 
 def write(
     table: pa.Table, path: str, *, seen: Sequence[pa.Array], batch_size: int
 ) -> int:
-    """Write images in chunks; returns the number of chunks.
+    """Write images in chunks and return the number of chunks.
 
     Args:
-      table: columns as the index has them.
-      path: where to.
-      seen: for each model, whether it was trained on each image.
-      batch_size: of the models.
+      table: images, with the columns of the index.
+      path: of the file to write.
+      seen: per model, shape (images,): whether it was trained on each image.
+      batch_size: images per inference batch.
     """
     for number, values in enumerate(seen):
         table = table.append_column(pa.field(f"seen_{number}", pa.bool_()), values)
@@ -61,40 +69,33 @@ def read(path: str, number: int) -> Images:
 
 
 def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
-    """Tell which keys stand in a file of keys.
+    """Tell which keys are listed in a file of keys.
 
     Args:
       keys: of the images.
-      keys_file: Parquet with a column `key`; "": nobody knows, all null.
-    Raises: UsageError: no such file, or not of this kind.
+      keys_file: Parquet file with a column `key`; "": unknown, all null.
+    Returns: shape (images,), boolean.
+    Raises: UsageError: the file is missing or has no keys.
     """
     if not keys_file:
         return pa.nulls(len(keys), pa.bool_())
     try:
         file = pq.ParquetFile(storage.for_arrow(keys_file))
         if file.metadata.num_rows > _MAX_KEYS:
-            raise UsageError(f"{keys_file}: holds more keys than ImageNet has images")
+            raise UsageError(f"{keys_file}: has more than {_MAX_KEYS} keys")
         known = file.read(columns=["key"])["key"].cast(pa.string())
     except (pa.ArrowException, KeyError, OSError) as error:
         raise UsageError(
-            f"{keys_file}: holds no keys (Parquet with a column `key`); it is named as "
+            f"{keys_file}: is not a Parquet file with a column `key`; correct "
             "trained_on.keys_file in the model's card"
         ) from error
     return pc.is_in(keys, value_set=known.combine_chunks())
 
 
-class ImageSource(NamedTuple):
-    """The images of a split, and where they lie."""
-
-    table: pa.Table  # columns as the index has them
-    roots: tuple[str, ...]
-    versions: Mapping[str, str] = {}  # of archives in buckets, by path
-
-
 def read_index(path: str, split: str) -> ImageSource:
-    """Read the usable images of a split of an index, which has been checked.
+    """Read the usable images of a split from an index that has been validated.
 
-    Raises: UsageError: it has no such split.
+    Raises: UsageError: the index has no such split.
     """
     file = pq.ParquetFile(storage.for_arrow(path))
     table = file.read()
@@ -104,22 +105,22 @@ def read_index(path: str, split: str) -> ImageSource:
     roots = tuple(described["inputs"])
     table = table.select(index_table.SCHEMA.names)
     versions = index_table.read_versions(described)
-    return ImageSource(_choose(table, split, path), roots, versions)
+    return ImageSource(_select_split(table, split, path), roots, versions)
 
 
 def is_dataset(path: str) -> bool:
-    """Tell whether a path is the directory of a dataset of ours, or of half of one."""
+    """Tell whether a path is the directory of a dataset, finished or not."""
     return storage.exists(f"{path}/{Path(paths.COMPLETE).parent}")
 
 
 def read_dataset(directory: str, split: str) -> ImageSource:
     """Read the images of a split of a finished dataset.
 
-    Raises: UsageError: it is not finished, damaged, or has no such split.
+    Raises: UsageError: the dataset is unfinished, damaged, or has no such split.
     """
     if not storage.exists(f"{directory}/{paths.COMPLETE}"):
         raise UsageError(
-            f"{directory}: is no finished dataset (no {paths.COMPLETE}); finish it "
+            f"{directory}: is not a finished dataset (no {paths.COMPLETE}); finish it "
             "with python -m pipelines.build --resume"
         )
     columns = ["key", "wnid", "split", "file", "offset", "length"]
@@ -141,17 +142,18 @@ def read_dataset(directory: str, split: str) -> ImageSource:
     if problems:
         shown = ", ".join(sorted(problems))
         raise UsageError(
-            f"{directory}: its manifest has values that cannot be in {shown}; {_VERIFY}"
+            f"{directory}: its manifest has invalid values in {shown}; {_VERIFY}"
         )
-    return ImageSource(_choose(table, split, directory), (storage.absolute(directory),))
+    table = _select_split(table, split, directory)
+    return ImageSource(table, (storage.absolute(directory),))
 
 
-def _choose(table: pa.Table, split: str, path: str) -> pa.Table:
-    chosen = table.filter(pc.equal(table["split"], split))
-    if not len(chosen):
+def _select_split(table: pa.Table, split: str, path: str) -> pa.Table:
+    selected = table.filter(pc.equal(table["split"], split))
+    if not len(selected):
         counts = pc.value_counts(table["split"].combine_chunks()).to_pylist()
         shown = sorted(f"{c['values']} ({c['counts']} images)" for c in counts)
         raise UsageError(
-            f"--split {split}: {path} has no such images; it has {', '.join(shown)}"
+            f"--split {split}: {path} has no images of it; it has {', '.join(shown)}"
         )
-    return chosen
+    return selected

@@ -1,4 +1,4 @@
-"""A model's classes, and groups → which of its outputs are right for a wnid."""
+"""Describe a model from its card: its identity and the outputs correct per class."""
 
 import dataclasses
 import hashlib
@@ -16,15 +16,22 @@ from transforms.models.loaders.loaded_model import ModelError
 from transforms.predictions.table import ScoredModel
 from transforms.records import UsageError, list_names, to_json
 
+_MAX_OUTPUTS = 1 << 16  # top5 holds uint16
+MINIMAL_CARD = """\
+{"model": "NAME", "classes": "imagenet", "output": "probabilities",
+ "preprocessing": {"resize_px": 256, "crop_px": 224,
+                   "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5]}}"""
+
 
 @dataclass(frozen=True)
 class OutputMap:
-    """What is right.
+    """The correct outputs of a model for each class.
 
     Attributes:
-      outputs: wnid → the outputs that are right for its images, ascending; a wnid that
-        no output holds is missing.
-      correct: what their sum is the probability of: the image's "class" or "group".
+      outputs: wnid → indices of the outputs that are correct for its images,
+        ascending; wnids that no output covers are missing.
+      correct: what the sum of these outputs is the probability of: the image's
+        "class" or "group".
     """
 
     outputs: Mapping[str, tuple[int, ...]]
@@ -32,12 +39,12 @@ class OutputMap:
 
 
 def map_outputs(card: ModelCard, groups: GroupTable | None) -> OutputMap:
-    """Find the right outputs for images of every wnid that a model knows.
+    """Find the correct outputs for every wnid that a model covers.
 
-    Without groups, the one output that holds the wnid; with them, all outputs that lie
-    in the wnid's group. Classes that are in no group are asked nothing.
+    Without groups, it is the one output that contains the wnid; with groups, all
+    outputs in the wnid's group. Classes that are in no group have no correct output.
 
-    Raises: UsageError: an output lies partly in a group and partly elsewhere.
+    Raises: UsageError: an output covers classes inside and outside a group.
     """
     if groups is None:
         outputs = {w: (n,) for n, c in enumerate(card.classes) for w in c.wnids}
@@ -60,34 +67,27 @@ def map_outputs(card: ModelCard, groups: GroupTable | None) -> OutputMap:
 
 def _describe_straddling(names: Sequence[str]) -> str:
     return (
-        f"its outputs {list_names(map(repr, names))} lie partly in one group and "
-        "partly outside it, so that no sum is the group's probability; give the groups "
-        "that the model was trained on, or a model of single classes"
+        f"its outputs {list_names(map(repr, names))} cover classes inside and outside "
+        "a group, so the probability of the group is unknown; give the groups that the "
+        "model was trained on, or a model with one class per output"
     )
 
 
-_MAX_OUTPUTS = 1 << 16  # top5 is of uint16
-MINIMAL_CARD = """\
-{"model": "NAME", "classes": "imagenet", "output": "probabilities",
- "preprocessing": {"resize_px": 256, "crop_px": 224,
-                   "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5]}}"""
-
-
 def find_card(path: str) -> str:
-    """Return the path of the card that lies beside a model; "" without one."""
+    """Return the path of the card beside a model; "" if there is none."""
     folder, _, name = storage.absolute(path).rpartition("/")
     beside = (f"{folder}/{PurePath(name).stem}.json", f"{folder}/{CARD}")
     return next(filter(storage.exists, beside), "")
 
 
 def describe_model(path: str, card_path: str, groups: GroupTable | None) -> ModelSpec:
-    """Gather what is known of a model before it is loaded.
+    """Describe a model from its file and card, without loading it.
 
     Args:
       path: of the model.
-      card_path: of its card; "": it has none.
-      groups: what is right, where it is not the class.
-    Raises: UsageError: what is wrong with its file or its card.
+      card_path: of its card; "" if it has none.
+      groups: predictions are correct by group; None: by class.
+    Raises: UsageError: the file or its card is invalid.
     """
     try:
         loaders.check_kind(path)
@@ -95,42 +95,42 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
         raise UsageError(str(error)) from error
     if not card_path:
         raise UsageError(
-            f"has no card beside it ({PurePath(path).stem}.json or {CARD}), which says "
-            "what its outputs are and how pictures are prepared; write one, or name "
-            f"one with --model_card. The smallest:\n{MINIMAL_CARD}"
+            f"has no card beside it ({PurePath(path).stem}.json or {CARD}) with its "
+            "classes and preprocessing; write one, or give it with --model_card. A "
+            f"minimal card:\n{MINIMAL_CARD}"
         )
     card = read_card(card_path)
     model_id = loaders.find_model_id(path)
     if card.file_sha256 not in {"", model_id}:
         raise UsageError(
-            f"{card_path} is the card of another file (its file_sha256 differs); give "
-            "the right card, or remove file_sha256 from it"
+            f"{card_path}: belongs to another model file (its file_sha256 differs); "
+            "give the matching card, or remove file_sha256 from it"
         )
     if len(card.classes) > _MAX_OUTPUTS:
         raise UsageError(f"{card_path}: lists more than {_MAX_OUTPUTS} classes")
-    found = map_outputs(card, groups)
-    prepared = to_json(dataclasses.asdict(card.preprocessing))
+    output_map = map_outputs(card, groups)
+    preprocessing = to_json(dataclasses.asdict(card.preprocessing))
     scored = ScoredModel(
         model=card.model,
         model_id=model_id,
         classes=card.classes,
         trained_on_subset_id=card.trained_on.subset_id,
         trained_on_split=card.trained_on.split,
-        correct=found.correct,
+        correct=output_map.correct,
         groups_sha256=groups.sha256 if groups else "",
-        preprocessing_sha256=hashlib.sha256(prepared).hexdigest(),
+        preprocessing_sha256=hashlib.sha256(preprocessing).hexdigest(),
     )
     return ModelSpec(
         path=path,
         card=card,
         scored=scored,
-        right=found.outputs,
+        right=output_map.outputs,
         keys_file=_find_keys(card, card_path),
     )
 
 
 def _find_keys(card: ModelCard, card_path: str) -> str:
-    """Return the path of the keys that a model has seen; "" when nobody says."""
+    """Return the path of the keys of a model's training images; "" if unknown."""
     name = card.trained_on.keys_file
     if not name:
         return ""
@@ -142,7 +142,7 @@ def _find_keys(card: ModelCard, card_path: str) -> str:
     keys = f"{storage.absolute(card_path).rpartition('/')[0]}/{name}"
     if not storage.exists(keys):
         raise UsageError(
-            f"{card_path}: trained_on.keys_file {name} is not beside it; bring it "
-            "there, or remove it from the card"
+            f"{card_path}: trained_on.keys_file {name} is not beside the card; copy it "
+            "there, or remove keys_file from the card"
         )
     return keys

@@ -1,4 +1,4 @@
-"""Chunks of images → parts of a table of predictions: the step that asks models."""
+"""Run models on chunks of images with Beam and write their predictions in parts."""
 
 import dataclasses
 import json
@@ -24,44 +24,44 @@ from transforms.models.inference import (
 from transforms.predictions import table as predictions_table
 from transforms.records import Failure
 
-# Beam says so of every model where PyTorch, which it measures memory with, is missing.
+# Beam logs this warning for every model if PyTorch, its memory meter, is missing.
 logging.getLogger().addFilter(
     lambda record: not record.getMessage().startswith("Resource module is not")
 )
 
 
 class Chunk(NamedTuple):
-    """Some images: a row group of a list."""
+    """A row group of an image list, the unit of work."""
 
     number: int
-    path: str  # of the list, see image_list
+    path: str  # of the list, as `image_list.write` wrote it
 
 
 class ScoredChunk(NamedTuple):
-    """What the models say of a chunk. Never crosses a shuffle: it is written next."""
+    """The predictions of a chunk, which the next step writes without a shuffle."""
 
     number: int
-    answered: ChunkPredictions
+    predictions: ChunkPredictions
 
 
 class ScoredPart(NamedTuple):
-    """A chunk when its rows are written, small enough to gather."""
+    """The files and counts of a chunk, small enough to gather on one worker."""
 
     number: int
-    paths: tuple[str, ...]  # a file for each model
+    paths: tuple[str, ...]  # one file per model
     tallies: tuple[Tally, ...]
     failures: tuple[Failure, ...]
 
 
 class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
-    """Asks models of a chunk at a time, in batches that the chunk alone decides."""
+    """Model handler that runs all models on one chunk at a time."""
 
     def __init__(self, settings: InferenceSettings) -> None:
         super().__init__()
         self._settings = settings
 
     def load_model(self) -> Predictor:
-        """Load the models, once a process."""
+        """Load the models, once per process."""
         return Predictor.load(self._settings)
 
     def run_inference(
@@ -70,7 +70,7 @@ class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
         model: Predictor,
         inference_args: Mapping[str, Any] | None = None,  # noqa: ARG002  # Beam's
     ) -> list[ScoredChunk]:
-        """Read, decode and ask; a chunk has its own batches, whatever Beam's are."""
+        """Predict chunks; the inference batches of a chunk do not depend on Beam's."""
         return [
             ScoredChunk(
                 chunk.number, model.ask(image_list.read(chunk.path, chunk.number))
@@ -79,16 +79,16 @@ class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
         ]
 
     def batch_elements_kwargs(self) -> Mapping[str, int]:
-        """Hand out one chunk at a time, so that none waits for another."""
+        """Request one chunk at a time, so that no chunk waits for another."""
         return {"min_batch_size": 1, "max_batch_size": 1}
 
     def get_metrics_namespace(self) -> str:
-        """Name Beam's metrics of inference as ours."""
+        """Return the namespace of the inference metrics."""
         return "PredictImages"
 
 
 class _WriteParts(beam.DoFn):
-    """Writes what each model says of a chunk; a retry writes the same bytes."""
+    """Writes the predictions of a chunk; a retry writes the same bytes."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -98,19 +98,21 @@ class _WriteParts(beam.DoFn):
         self._failed = Metrics.counter("PredictImages", "images_failed")
 
     def process(self, scored: ScoredChunk) -> list[ScoredPart]:
-        number, answered = scored
+        number, predictions = scored
         paths = []
-        for model, table in enumerate(answered.tables):
+        for model, table in enumerate(predictions.tables):
             path = f"{self._folder}/{model:03d}-{number:07d}.parquet"
             predictions_table.write_part(table, path)
             paths.append(path)
             self._scored.inc(table.num_rows)
-        self._failed.inc(len(answered.failures))
-        return [ScoredPart(number, tuple(paths), answered.tallies, answered.failures)]
+        self._failed.inc(len(predictions.failures))
+        return [
+            ScoredPart(number, tuple(paths), predictions.tallies, predictions.failures)
+        ]
 
 
 def write_outcome(parts: Sequence[ScoredPart], path: str) -> str:
-    """Write what became of the chunks, in their order, for the launcher."""
+    """Write the parts of all chunks, in order, for the launcher; return the path."""
     place = Path(path)
     data = json.dumps(sorted(parts)).encode()
     storage.write(str(place.parent), place.name, data)
@@ -118,7 +120,7 @@ def write_outcome(parts: Sequence[ScoredPart], path: str) -> str:
 
 
 def read_outcome(path: str) -> list[ScoredPart]:
-    """Read what became of the chunks."""
+    """Read the parts that `write_outcome` wrote."""
     return [
         ScoredPart(
             number,
@@ -132,18 +134,18 @@ def read_outcome(path: str) -> list[ScoredPart]:
 
 @dataclasses.dataclass
 class PredictImages(beam.PTransform):
-    """Ask models of images. Chunks in, the path of what became of them out."""
+    """Run models on chunks of images; output the path of the gathered parts."""
 
     handler: ModelHandler[Chunk, ScoredChunk, Any]
     parts_folder: str
     gathered: str
 
     def expand(self, chunks: PCollection[Chunk]) -> PCollection[str]:
-        """Break fusion, so that many workers ask; no picture leaves its step."""
+        """Distribute chunks over workers; images never leave the inference step."""
         return (
             chunks
             | "SpreadChunks" >> beam.Reshuffle()
-            | "AskModels" >> RunInference(self.handler)
+            | "RunModels" >> RunInference(self.handler)
             | "WriteParts" >> beam.ParDo(_WriteParts(self.parts_folder))
             | "GatherParts" >> ToList()
             | "WriteGathered" >> beam.Map(write_outcome, path=self.gathered)

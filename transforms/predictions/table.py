@@ -1,7 +1,7 @@
-"""What models say of images ↔ a Parquet file: the one costly result, kept whole.
+"""Write and describe Parquet files of predictions, one row per model and image.
 
-A row is what one model says of one image. What all rows of a model share, above all the
-list of classes that `top5` counts in, stands once in the file's metadata.
+The file's metadata holds what all rows of a model share, above all the classes that
+`top5` indexes.
 """
 
 import json
@@ -33,7 +33,7 @@ _REMEDY = "make it again with python -m pipelines.predict"
 
 SCHEMA = pa.schema([
     ("key", pa.string()),
-    ("split", pa.string()),  # of the image, where it was read
+    ("split", pa.string()),  # of the image in the input
     ("wnid", pa.string()),
     ("model", pa.string()),
     ("model_id", pa.string()),
@@ -41,35 +41,45 @@ SCHEMA = pa.schema([
     ("trained_on_split", pa.string()),
     ("seen", pa.bool_()),  # whether the model was trained on this image; null: unknown
     ("p_correct", pa.float32()),
-    ("top5", pa.list_(pa.uint16())),  # likeliest first, fewer where there are fewer
+    ("top5", pa.list_(pa.uint16())),  # likeliest first; fewer for fewer outputs
 ])
 PROBABILITIES = pa.field("probabilities", pa.list_(pa.float16()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredModel:
-    """What all predictions of one model share."""
+    """The metadata that all predictions of a model share.
 
-    model: str  # its name
-    model_id: str  # sha256 of its file
-    classes: tuple[ModelClass, ...]  # in the order of its outputs
+    Attributes:
+      model: name of the model.
+      model_id: SHA-256 of its file.
+      classes: in the order of its outputs.
+      trained_on_subset_id: of its training set; "" if unknown.
+      trained_on_split: of its training set; "" if unknown.
+      correct: what p_correct is the probability of: the image's "class", or its
+        "group", the sum over the outputs in it.
+      groups_sha256: of the table of groups; "" without one.
+      preprocessing_sha256: of the preprocessing in its card.
+    """
+
+    model: str
+    model_id: str
+    classes: tuple[ModelClass, ...]
     trained_on_subset_id: str
     trained_on_split: str
-    # What p_correct is the probability of: the image's "class", where every output is
-    # one, else its "group": the sum over the outputs that lie in it.
     correct: str
-    groups_sha256: str = ""  # of the table, where groups were given
+    groups_sha256: str = ""
     preprocessing_sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a model says of some images.
+    """The predictions of a model for some images.
 
     Attributes:
-      p_correct: shape (images,), float32, the probability of the right answer.
-      top5: shape (images, min(5, outputs)), outputs, likeliest first.
-      probabilities: shape (images, outputs), float16, or None when not kept.
+      p_correct: shape (images,), float32, probability of the correct class or group.
+      top5: shape (images, min(5, outputs)), output indices, likeliest first.
+      probabilities: shape (images, outputs), float16; None if not kept.
     """
 
     p_correct: npt.NDArray[np.float32]
@@ -86,8 +96,17 @@ def make_table(
     wnids: Sequence[str],
     seen: Sequence[bool | None],
 ) -> pa.Table:
-    """Make rows of what a model says of images, in the images' order."""
-    same = {
+    """Make the rows of a model's predictions, in the order of the images.
+
+    Args:
+      scores: predictions of the images.
+      model: that made them.
+      keys: of the images.
+      splits: of the images.
+      wnids: of the images.
+      seen: per image, whether the model was trained on it; None: unknown.
+    """
+    constants = {
         "model": model.model,
         "model_id": model.model_id,
         "trained_on_subset_id": model.trained_on_subset_id,
@@ -97,7 +116,7 @@ def make_table(
         "key": pa.array(keys, pa.string()),
         "split": pa.array(splits, pa.string()),
         "wnid": pa.array(wnids, pa.string()),
-        **{name: pa.array([text] * len(keys)) for name, text in same.items()},
+        **{name: pa.array([text] * len(keys)) for name, text in constants.items()},
         "seen": pa.array(seen, pa.bool_()),
         "p_correct": pa.array(scores.p_correct, pa.float32()),
         "top5": _to_lists(scores.top5),
@@ -110,14 +129,14 @@ def make_table(
 
 
 def _to_lists(array: npt.NDArray) -> pa.ListArray:
-    """Make a list of each row."""
+    """Convert a matrix, shape (images, width), to a column of lists."""
     num_rows, width = array.shape
     offsets = np.arange(num_rows + 1, dtype=np.int32) * width
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(array.ravel()))
 
 
 def write_part(table: pa.Table, path: str) -> None:
-    """Write some rows, atomically."""
+    """Write a part of the rows atomically."""
     with storage.replacing(path) as file:
         pq.write_table(table, file, compression="zstd")
 
@@ -125,10 +144,10 @@ def write_part(table: pa.Table, path: str) -> None:
 def merge_parts(
     parts: Sequence[str], output: str, models: Sequence[ScoredModel]
 ) -> int:
-    """Join parts, in their order, to a file that appears whole or not at all.
+    """Concatenate parts in order, write the file atomically and count its rows.
 
-    Row groups have `ROWS_IN_GROUP` rows whatever the parts were, so that the file does
-    not tell how the work was dealt out. Returns the number of rows.
+    Row groups have `ROWS_IN_GROUP` rows whatever the parts, so that the bytes do not
+    depend on the distribution of the work.
     """
     schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
     described = {"version": _VERSION, "models": [asdict(model) for model in models]}
@@ -152,9 +171,9 @@ def merge_parts(
 
 
 def read_models(path: str) -> tuple[ScoredModel, ...]:
-    """Read whose predictions a file holds.
+    """Read which models' predictions a file holds.
 
-    Raises: UsageError: not a file of predictions, or of another version.
+    Raises: UsageError: the file holds no predictions or has another version.
     """
     if not storage.exists(path):
         raise UsageError(
@@ -177,7 +196,9 @@ def read_models(path: str) -> tuple[ScoredModel, ...]:
     except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
         raise UsageError(f"{path}: holds no predictions; {_REMEDY}") from error
     if version != _VERSION:
-        raise UsageError(f"{path}: has version {version}, not {_VERSION}; {_REMEDY}")
+        raise UsageError(
+            f"{path}: has format version {version}, not {_VERSION}; {_REMEDY}"
+        )
     if missing:
-        raise UsageError(f"{path}: no column {sorted(missing)[0]}; {_REMEDY}")
+        raise UsageError(f"{path}: has no column {sorted(missing)[0]}; {_REMEDY}")
     return models

@@ -1,4 +1,4 @@
-"""Cards: written and read again, and all that can be wrong in them."""
+"""Tests of writing and reading cards, and of every problem in them."""
 
 import json
 
@@ -35,7 +35,7 @@ def test_card_is_read_as_it_was_written(tmp_path):
     assert not written.is_fine
 
 
-def test_classes_are_written_in_several_ways(tmp_path):
+def test_classes_can_be_listed_in_several_ways(tmp_path):
     dogs = {"name": "dogs", "wnids": WNIDS}
     found = read_card(_write(tmp_path, classes=[dogs, ["n02123159"], "n02123394"]))
     assert [c.wnids for c in found.classes] == [
@@ -55,14 +55,14 @@ def test_classes_are_written_in_several_ways(tmp_path):
     [
         ({"classes": None}, "classes: must list the wnids of each output"),
         ({"classes": ["n02088364"]}, "classes: must list"),
-        ({"classes": [*WNIDS, "dog"]}, "classes: output 2 names no wnids ('dog')"),
-        ({"classes": [*WNIDS, []]}, "classes: output 2 names no wnids"),
-        ({"classes": [*WNIDS, {"name": "dog"}]}, "output 2 names no wnids"),
-        ({"classes": WNIDS * 2}, "n02088364, n02099601 stand for more than one output"),
+        ({"classes": [*WNIDS, "dog"]}, "classes: output 2 has no valid wnids ('dog')"),
+        ({"classes": [*WNIDS, []]}, "classes: output 2 has no valid wnids"),
+        ({"classes": [*WNIDS, {"name": "dog"}]}, "output 2 has no valid wnids"),
+        ({"classes": WNIDS * 2}, "n02088364, n02099601 belong to several outputs"),
         ({"preprocessing": None}, "preprocessing: is missing"),
         ({"preprocessing": {"resize_px": 9}}, "preprocessing: crop_px is missing"),
-        ({"output": "scores"}, "output 'scores': is probabilities or logits"),
-        ({"trained_on": {"set": "x"}}, "trained_on: set is not known"),
+        ({"output": "scores"}, "output 'scores': must be probabilities or logits"),
+        ({"trained_on": {"set": "x"}}, "trained_on: unknown field set"),
         ({"trained_on": {"split": 3}}, "trained_on: split cannot be 3"),
     ],
     ids=lambda value: "" if isinstance(value, str) else "-".join(value),
@@ -82,9 +82,9 @@ def test_problems_are_named(tmp_path, changes, expected):
         ({"std": [1, 0, 1]}, "std [1, 0, 1]: must be above 0"),
         ({"mean": [1, 2]}, "mean cannot be [1, 2]"),
         ({"mean": "imagenet"}, "mean cannot be 'imagenet'"),
-        ({"channel_order": "rbg"}, "channel_order rbg: is rgb or bgr"),
-        ({"layout": "NHWC"}, "layout NHWC: is channels_last or channels_first"),
-        ({"size": 3}, "size is not known"),
+        ({"channel_order": "rbg"}, "channel_order rbg: must be rgb or bgr"),
+        ({"layout": "NHWC"}, "layout NHWC: must be channels_last or channels_first"),
+        ({"size": 3}, "unknown field size"),
     ],
     ids=lambda value: "" if isinstance(value, str) else "-".join(value),
 )
@@ -98,20 +98,20 @@ def test_problems_of_preprocessing_are_named(tmp_path, changes, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ("[]", "is no card"),
+        ("", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is not a card"),
         ("{}", "classes: must list"),
     ],
     ids=["empty", "deep", "list", "bare"],
 )
-def test_what_is_no_card_is_said(tmp_path, text, expected):
+def test_files_that_are_not_cards_are_rejected(tmp_path, text, expected):
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(UsageError, match=expected):
         read_card(str(tmp_path / "m.json"))
 
 
-def test_missing_and_giant_cards_are_refused(tmp_path):
+def test_missing_and_giant_cards_are_rejected(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
         read_card(str(tmp_path / "m.json"))
     (tmp_path / "m.json").write_text(json.dumps(" " * (1 << 24)))

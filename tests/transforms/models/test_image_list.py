@@ -31,11 +31,11 @@ def test_chunks_are_whole_batches_and_together_all_images(mini_index, tmp_path):
 @pytest.mark.parametrize(
     ("batch_size", "expected"), [(1, 1024), (64, 1024), (100, 1000), (4096, 4096)]
 )
-def test_size_of_chunks_follows_the_batches(batch_size, expected):
+def test_chunk_size_is_a_multiple_of_the_batch_size(batch_size, expected):
     assert image_list.chunk_size(batch_size) == expected
 
 
-def test_images_that_inspection_found_bad_are_left_out(mini_index, tmp_path):
+def test_images_with_a_problem_are_left_out(mini_index, tmp_path):
     table = pq.read_table(mini_index)
     bad = pa.array(["truncated"] + [""] * (len(table) - 1))
     metadata = dict(pq.read_metadata(mini_index).metadata)
@@ -48,7 +48,7 @@ def test_images_that_inspection_found_bad_are_left_out(mini_index, tmp_path):
         assert len(source.table) == table["split"].to_pylist().count(split) - missing
 
 
-def test_images_of_a_dataset_lie_in_its_shards(dataset):
+def test_images_of_a_dataset_are_in_its_shards(dataset):
     source = image_list.read_dataset(str(dataset), "validation")
     assert source.roots == (str(dataset),)
     rows = [r for r in building.manifest(dataset) if r["split"] == "validation"]
@@ -69,7 +69,7 @@ def test_absent_split_is_an_error_that_names_the_others(dataset, mini_index):
 def test_unfinished_dataset_is_an_error(tmp_path):
     (tmp_path / "__meta__").mkdir()
     assert image_list.is_dataset(str(tmp_path))
-    with pytest.raises(UsageError, match="is no finished dataset"):
+    with pytest.raises(UsageError, match="is not a finished dataset"):
         image_list.read_dataset(str(tmp_path), "train")
 
 
@@ -88,7 +88,7 @@ def test_damaged_manifest_is_an_error(dataset, tmp_path, column, value):
         tmp_path / "__meta__/manifest.parquet",
     )
     named = "uri" if column == "file" else column
-    with pytest.raises(UsageError, match=f"cannot be in {named}"):
+    with pytest.raises(UsageError, match=f"invalid values in {named}"):
         image_list.read_dataset(str(tmp_path), "train")
 
 
@@ -99,7 +99,7 @@ def test_dataset_without_manifest_is_an_error(tmp_path):
         image_list.read_dataset(str(tmp_path), "train")
 
 
-def test_seen_is_what_the_keys_say(tmp_path):
+def test_seen_follows_the_keys(tmp_path):
     pq.write_table(pa.table({"key": ["c", "x"]}), tmp_path / "keys.parquet")
     seen = image_list.find_seen(KEYS, str(tmp_path / "keys.parquet"))
     assert seen.to_pylist() == [False, False, True]
@@ -109,5 +109,7 @@ def test_seen_is_what_the_keys_say(tmp_path):
 def test_file_without_keys_is_an_error(tmp_path):
     pq.write_table(pa.table({"keys": ["c"]}), tmp_path / "keys.parquet")
     for name in ("keys.parquet", "nowhere.parquet"):
-        with pytest.raises(UsageError, match="holds no keys"):
+        with pytest.raises(
+            UsageError, match="is not a Parquet file with a column `key`"
+        ):
             image_list.find_seen(KEYS, str(tmp_path / name))

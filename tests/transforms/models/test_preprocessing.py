@@ -26,7 +26,7 @@ def _by_pillow(data, resize_px, crop_px):
     [((96, 72), 48), ((72, 97), 48), ((30, 20), 48), ((500, 375), 48), ((48, 48), 48)],
     ids=["wide", "tall", "enlarged", "much smaller", "as it is"],
 )
-def test_picture_is_what_others_make_of_it(size, resize_px):
+def test_preprocessing_agrees_with_pillow(size, resize_px):
     data = making.jpeg_bytes(3, size=size)
     found = inference.prepare(data, Preprocessing(resize_px=resize_px, crop_px=40))
     expected = _by_pillow(data, resize_px, 40)
@@ -35,7 +35,7 @@ def test_picture_is_what_others_make_of_it(size, resize_px):
     assert np.abs(found.astype(float) - expected).mean() < 1.5
 
 
-def test_turned_picture_is_made_upright():
+def test_exif_rotated_image_is_upright():
     picture = making.picture(2)
     upright = inference.prepare(making.encode(picture, quality=95), SETTINGS)
     turned = inference.prepare(making.turned_jpeg(picture), SETTINGS)
@@ -43,7 +43,7 @@ def test_turned_picture_is_made_upright():
 
 
 @pytest.mark.parametrize("make", making.ODDITIES.values(), ids=making.ODDITIES)
-def test_odd_pictures_become_rgb(make):
+def test_unusual_images_become_rgb(make):
     found = inference.prepare(make(making.picture(2)), SETTINGS)
     assert found.shape == (40, 40, 3)
     if make is making.greyscale_jpeg:
@@ -60,7 +60,7 @@ def test_odd_pictures_become_rgb(make):
     ],
     ids=["empty", "text", "truncated", "strip"],
 )
-def test_what_is_no_picture_is_a_data_error(data, expected):
+def test_invalid_images_are_data_errors(data, expected):
     with pytest.raises(DataError, match=expected):
         inference.prepare(data, SETTINGS)
 
@@ -75,7 +75,7 @@ def test_batch_is_scaled_by_channel():
     assert batch[1, 0, 0].tolist() == [0, 5, 2.5]
 
 
-def test_batch_is_laid_out_as_the_card_says():
+def test_batch_has_the_layout_of_the_card():
     pixels = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
     settings = Preprocessing(
         resize_px=2, crop_px=2, channel_order="bgr", layout="channels_first"

@@ -10,7 +10,7 @@ from transforms.models.inference import Tally
 PROBABILITIES = np.array([[0.1, 0.6, 0.3], [0.25, 0.5, 0.25]])
 
 
-def test_right_outputs_are_summed_and_the_best_listed():
+def test_correct_outputs_are_summed_and_the_likeliest_listed():
     scores, tally = inference.score(
         PROBABILITIES, [(0, 2), (0,)], keep_probabilities=False
     )
@@ -55,7 +55,7 @@ def test_logits_become_probabilities_in_the_same_order(logits):
     ).all()
 
 
-def test_tiny_negative_probabilities_are_nothing():
+def test_tiny_negative_probabilities_become_zero():
     outputs = np.array([[1.0, -1e-8]])
     assert inference.find_bad_row(outputs, "probabilities") is None
     assert inference.to_probabilities(outputs, "probabilities").tolist() == [[1, 0]]
@@ -64,13 +64,13 @@ def test_tiny_negative_probabilities_are_nothing():
 @pytest.mark.parametrize(
     ("row", "kind", "expected"),
     [
-        ([0.5, np.nan], "probabilities", "no numbers"),
-        ([0.5, np.inf], "logits", "no numbers"),
+        ([0.5, np.nan], "probabilities", "not finite"),
+        ([0.5, np.inf], "logits", "not finite"),
         ([1.5, -0.5], "probabilities", "below 0"),
         ([0.5, 0.6], "probabilities", "do not sum to 1"),
     ],
 )
-def test_first_impossible_row_is_named(row, kind, expected):
+def test_first_invalid_row_is_named(row, kind, expected):
     found = inference.find_bad_row(np.array([[0.5, 0.5], row, row]), kind)
     assert found is not None
     assert found[0] == 1
@@ -84,7 +84,7 @@ def test_logits_may_be_anything_finite():
 @pytest.mark.parametrize(
     ("num_top1", "is_expected"), [(10, True), (18, True), (19, True), (30, False)]
 )
-def test_chance_is_told_from_skill(num_top1, is_expected):
+def test_chance_is_detected(num_top1, is_expected):
     tally = Tally(100, num_top1, 50, 100, 10.0)
     assert inference.is_at_chance(tally, 8) == is_expected
 

@@ -1,4 +1,4 @@
-"""The step that asks models, with a handler that only counts."""
+"""Tests of the inference transform with a handler that only counts."""
 
 import apache_beam as beam
 import numpy as np
@@ -25,11 +25,11 @@ MODEL = ScoredModel(
 
 
 class _Loaded:
-    """A model, which Beam shares by a weak reference."""
+    """A model that Beam can share by weak reference."""
 
 
 class _Counting(ModelHandler):
-    """Says of the only image of a chunk how much is its number."""
+    """Predicts p_correct = number / 100 for the only image of a chunk."""
 
     def load_model(self):
         return _Loaded()
@@ -37,10 +37,10 @@ class _Counting(ModelHandler):
     def run_inference(self, batch, model, inference_args=None):
         assert isinstance(model, _Loaded)
         assert inference_args is None
-        return [self._answer(chunk) for chunk in batch]
+        return [self._predict(chunk) for chunk in batch]
 
     @staticmethod
-    def _answer(chunk):
+    def _predict(chunk):
         table = make_table(
             Scores(
                 np.array([chunk.number / 100], np.float32),
@@ -57,8 +57,8 @@ class _Counting(ModelHandler):
         if chunk.number % 2:
             failures = (Failure("bad", "train", -1, "n00000001", "x at byte 0", "cut"),)
         tally = Tally(1, 1, 1, 1, chunk.number / 100)
-        answered = ChunkPredictions((table, table), (tally, tally), failures)
-        return ScoredChunk(chunk.number, answered)
+        predictions = ChunkPredictions((table, table), (tally, tally), failures)
+        return ScoredChunk(chunk.number, predictions)
 
 
 def _run(folder, *flags, num_chunks=5):

@@ -1,4 +1,4 @@
-"""The path of a model file → its kind, its id, and the model; no pickles, no code."""
+"""Load model files by format, without ever running code or pickles in them."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,40 +11,41 @@ from transforms.storage import staging
 
 _MODULES = {".keras": keras_file, ".onnx": onnx_file}
 _KINDS = ".keras, .onnx, or the folder of a SavedModel"
-_WEIGHTS = ".data"  # of an ONNX model, in a file of their own
+_WEIGHTS = ".data"  # suffix of the weights file of a large ONNX model
 _SAVE_AS_KERAS = "save it with model.save('NAME.keras')"
 _REFUSED: Mapping[str, str] = {
-    ".h5": f"HDF5 files can hold code; {_SAVE_AS_KERAS}",
-    ".hdf5": f"HDF5 files can hold code; {_SAVE_AS_KERAS}",
-    ".pb": "name the folder of the SavedModel, not a file in it",
+    ".h5": f"HDF5 files can contain code; {_SAVE_AS_KERAS}",
+    ".hdf5": f"HDF5 files can contain code; {_SAVE_AS_KERAS}",
+    ".pb": "a SavedModel is a folder; give the folder that contains this file",
     **dict.fromkeys(
         (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin"),
-        "pickles run whatever code they hold; export the model to .onnx",
+        "pickles can run arbitrary code; export the model to .onnx",
     ),
 }
 
 
 def check_kind(path: str) -> None:
-    """Tell by its name whether a file can be a model that is read.
+    """Check by name that a path can be a supported model.
 
-    Raises: ModelError: it is not there, or of a kind that is not read.
+    Raises: ModelError: the path does not exist or its format is not supported.
     """
     suffix = PurePath(path).suffix.lower()
     if not storage.exists(path):
         raise ModelError("no such file or folder")
     if storage.is_folder(path):
         if not storage.is_file(f"{path}/{saved_model.GRAPH}"):
-            raise ModelError(f"is a folder without {saved_model.GRAPH}; give {_KINDS}")
+            raise ModelError(f"has no {saved_model.GRAPH}; give {_KINDS}")
     elif suffix in _REFUSED:
-        raise ModelError(f"is refused: {_REFUSED[suffix]}")
+        raise ModelError(f"is not supported: {_REFUSED[suffix]}")
     elif suffix not in _MODULES:
-        raise ModelError(f"is no model that is read; give {_KINDS}")
+        raise ModelError(f"is not a supported model format; give {_KINDS}")
 
 
 def find_model_id(path: str) -> str:
-    """Hash a model: its file, or the hashes of all its files where it has several.
+    """Return the SHA-256 of a model file, or of the hashes of all its files.
 
-    Those are the files of a folder, and NAME.onnx.data with the weights of NAME.onnx.
+    A SavedModel consists of all files of its folder, and NAME.onnx of the file itself
+    and NAME.onnx.data if that exists.
     """
     if storage.is_folder(path):
         files = {name: f"{path}/{name}" for name in storage.list_files(path)}
@@ -61,17 +62,18 @@ def _hash(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
-def load(path: str, given: Sequence[int], num_outputs: int) -> LoadedModel:
+def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
     """Load a model for batches of one shape.
 
     Args:
-      path: a file that `check_kind` lets pass.
-      given: the shape of a batch, its number of images first.
-      num_outputs: the number of classes of its card.
-    Raises: ModelError: it cannot be loaded safely, or does not fit.
+      path: that `check_kind` accepts.
+      batch_shape: of the input batches, the number of images first.
+      num_outputs: number of classes in the model's card.
+    Raises: ModelError: the model cannot be loaded safely or does not match.
     """
     if storage.is_folder(path):
         with staging.stage_folder(path) as folder:
-            return saved_model.load(folder, given, num_outputs)
+            return saved_model.load(folder, batch_shape, num_outputs)
     with staging.stage_file(path, beside=(_WEIGHTS,)) as file:
-        return _MODULES[PurePath(path).suffix.lower()].load(file, given, num_outputs)
+        module = _MODULES[PurePath(path).suffix.lower()]
+        return module.load(file, batch_shape, num_outputs)

@@ -1,4 +1,4 @@
-"""A .keras file → a model that can be asked; code in it is never run."""
+"""Load .keras files without running code in them; compile TensorFlow functions."""
 
 import zipfile
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from transforms.models.loaders.loaded_model import (
 )
 from transforms.models.loaders.tensorflow_start import import_tensorflow
 
-_MAX_BYTES = 1 << 35  # unpacked
+_MAX_BYTES = 1 << 35  # uncompressed
 _MAX_CONFIG_BYTES = 1 << 26
-# What Keras raises on files that are rotten, of another version, or not allowed.
+# Keras raises these for files that are damaged, unsafe or of another version.
 _REFUSALS = (
     ValueError,
     TypeError,
@@ -31,14 +31,15 @@ _REFUSALS = (
 _UNSAFE = ("safe_mode", "arbitrary code", "unsafe")
 
 
-def load(path: str, given: Sequence[int], num_outputs: int) -> LoadedModel:
+def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
     """Load a model for batches of one shape.
 
-    Raises: ModelError: no such file, code in it, or outputs that do not fit.
+    Raises: ModelError: the file is not a .keras file, contains code, or its inputs or
+      outputs do not match.
     """
     _check_sizes(path)
     tf = import_tensorflow()
-    import keras  # noqa: PLC0415  # brings TensorFlow, which takes seconds
+    import keras  # noqa: PLC0415  # imports TensorFlow, which takes seconds
 
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
@@ -46,45 +47,51 @@ def load(path: str, given: Sequence[int], num_outputs: int) -> LoadedModel:
     except _REFUSALS as error:
         if any(word in str(error) for word in _UNSAFE):
             raise ModelError(
-                "holds code of its own (a Lambda layer), which is never run; save the "
-                "model with Keras' own layers"
+                "contains code (a Lambda layer), which is never run; use layers of "
+                "Keras only"
             ) from error
         raise ModelError(f"cannot be loaded: {first_line(error)}") from error
     if len(inputs) != 1:
-        raise ModelError(f"takes {len(inputs)} inputs; only models of one can be asked")
-    check_input(inputs[0].shape, inputs[0].dtype, given)
+        raise ModelError(f"takes {len(inputs)} inputs; only 1 is supported")
+    check_input(inputs[0].shape, inputs[0].dtype, batch_shape)
     check_output(outputs[0].shape, num_outputs)
-    return make_asking(
-        tf, lambda batch: tf.nest.flatten(model(batch, training=False))[0], given
+    return compile_model(
+        tf, lambda batch: tf.nest.flatten(model(batch, training=False))[0], batch_shape
     )
 
 
-def make_asking(tf, function, given: Sequence[int]) -> LoadedModel:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """Make one graph of a function of a batch, compiled for its shape."""
-    spec = tf.TensorSpec(tuple(given), tf.float32)
+def compile_model(tf, function, batch_shape: Sequence[int]) -> LoadedModel:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Compile a function of a batch to a TensorFlow graph for one batch shape.
+
+    Raises: ModelError: the function cannot be traced.
+    """
+    spec = tf.TensorSpec(tuple(batch_shape), tf.float32)
     refusals = (*_REFUSALS, tf.errors.OpError)
     try:
         graph = tf.function(function, autograph=False).get_concrete_function(spec)
     except refusals as error:
-        raise ModelError(f"cannot be asked: {first_line(error)}") from error
+        raise ModelError(f"cannot be compiled: {first_line(error)}") from error
 
-    def ask(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
+    def predict(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
         try:
             return np.asarray(graph(tf.constant(batch)))
         except refusals as error:
-            raise ModelError(f"failed when asked: {first_line(error)}") from error
+            raise ModelError(f"inference failed: {first_line(error)}") from error
 
-    return LoadedModel(ask, is_on_gpu=bool(tf.config.list_physical_devices("GPU")))
+    return LoadedModel(predict, is_on_gpu=bool(tf.config.list_physical_devices("GPU")))
 
 
 def _check_sizes(path: str) -> None:
-    """Refuse what is no archive, or one that would fill the memory."""
+    """Reject files that are not zip archives or too large for memory."""
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ModelError(f"is no .keras file: {first_line(error)}") from error
+        raise ModelError(f"is not a .keras file: {first_line(error)}") from error
     if sum(sizes.values()) > _MAX_BYTES or (
         sizes.get("config.json", 0) > _MAX_CONFIG_BYTES
     ):
-        raise ModelError("would unpack to more than any model of images has")
+        raise ModelError(
+            f"would unpack to more than {_MAX_BYTES >> 30} GiB, or its config.json to "
+            f"more than {_MAX_CONFIG_BYTES >> 20} MiB"
+        )

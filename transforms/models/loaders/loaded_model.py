@@ -1,4 +1,4 @@
-"""What every kind of model file becomes, and how it is refused."""
+"""The common interface of loaded models, and the checks against their cards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,77 +6,84 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Shape = Sequence[int | None]  # None: any
+Shape = Sequence[int | None]  # None: any length
 
 
 class ModelError(Exception):
-    """A model file cannot be used, or failed when it was asked."""
+    """A model file cannot be used, or inference failed."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready to be asked, from any thread.
+    """A model that is ready for inference from any thread.
 
     Attributes:
-      ask: a batch of exactly the shape that it was loaded for, float32 → its outputs,
-        shape (images, outputs).
-      is_on_gpu: whether asking it from many threads gains nothing.
+      ask: maps a float32 batch of exactly the shape that the model was loaded for to
+        outputs, shape (images, outputs).
+      is_on_gpu: whether it runs on a GPU, where more threads do not help.
     """
 
     ask: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.floating]]
     is_on_gpu: bool
 
 
-def check_input(takes: Shape | None, kind: str, given: Sequence[int]) -> None:
-    """Compare what a model takes with what it will be given.
+def check_input(
+    input_shape: Shape | None, dtype: str, batch_shape: Sequence[int]
+) -> None:
+    """Compare the input of a model with the batches of its card.
 
     Args:
-      takes: its input's shape, batch first; None: any.
-      kind: its input's type.
-      given: the shape of a batch.
-    Raises: ModelError: they do not fit.
+      input_shape: of the model, batch first; None: any.
+      dtype: of the model's input.
+      batch_shape: of the batches that its card describes.
+    Raises: ModelError: they do not match.
     """
-    if kind != "float32":
-        raise ModelError(f"takes {kind}; only models that take float32 can be asked")
-    if takes is None or (
-        len(takes) == len(given)
-        and all(t in {None, g} for t, g in zip(takes, given, strict=True))
+    if dtype != "float32":
+        raise ModelError(f"has {dtype} input; only float32 is supported")
+    if input_shape is None or (
+        len(input_shape) == len(batch_shape)
+        and all(n in {None, m} for n, m in zip(input_shape, batch_shape, strict=True))
     ):
         return
-    if len(takes) == len(given) and takes[0] not in {None, given[0]}:
+    if len(input_shape) == len(batch_shape) and (
+        input_shape[0] not in {None, batch_shape[0]}
+    ):
         raise ModelError(
-            f"takes batches of {takes[0]} images only; give --batch_size {takes[0]}"
+            f"only accepts batches of {input_shape[0]} images; give --batch_size "
+            f"{input_shape[0]}"
         )
     raise ModelError(
-        f"takes images of {describe(takes[1:])}, and its card prepares "
-        f"{describe(given[1:])}; mend crop_px or layout in the card's preprocessing"
+        f"accepts images of {describe(input_shape[1:])}, but its card describes "
+        f"{describe(batch_shape[1:])}; correct crop_px or layout in the card's "
+        "preprocessing"
     )
 
 
-def check_output(gives: Shape | None, num_outputs: int) -> None:
-    """Compare how many outputs a model has with the classes of its card.
+def check_output(output_shape: Shape | None, num_outputs: int) -> None:
+    """Compare the number of outputs of a model with the classes of its card.
 
     Raises: ModelError: they differ.
     """
-    if gives is None:
+    if output_shape is None:
         return
-    if len(gives) != 2:
+    if len(output_shape) != 2:
         raise ModelError(
-            f"gives outputs of shape {describe(gives)}, not one number a class"
+            f"returns outputs of shape {describe(output_shape)}, not one number per "
+            "class"
         )
-    if gives[1] not in {None, num_outputs}:
+    if output_shape[1] not in {None, num_outputs}:
         raise ModelError(
-            f"has {gives[1]} outputs, and its card lists {num_outputs} classes; mend "
-            "`classes` in the card"
+            f"has {output_shape[1]} outputs, but its card lists {num_outputs} classes; "
+            "correct `classes` in the card"
         )
 
 
 def describe(shape: Shape) -> str:
-    """Write a shape for people."""
+    """Format a shape for messages."""
     return "×".join("any" if length is None else str(length) for length in shape)
 
 
 def first_line(error: BaseException) -> str:
-    """Shorten what a library says, which may be pages."""
+    """Return the first line of an error message, at most 300 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]

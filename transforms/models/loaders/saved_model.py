@@ -1,4 +1,4 @@
-"""A SavedModel folder → a model that can be asked, if its graph only computes."""
+"""Load SavedModel folders, rejecting graphs with unsafe operations."""
 
 import importlib
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from transforms.models.loaders.keras_file import make_asking
+from transforms.models.loaders.keras_file import compile_model
 from transforms.models.loaders.loaded_model import (
     LoadedModel,
     ModelError,
@@ -20,19 +20,19 @@ from transforms.records import list_names
 GRAPH = "saved_model.pb"
 _MAX_GRAPH_BYTES = 1 << 30
 _SIGNATURE = "serving_default"
-# Operations that read or write files, speak to the network, or run Python.
+# Operations that read or write files, use the network or run Python.
 _UNSAFE = re.compile(
     "File|Reader|PyFunc|Dataset|Iterator|Save|Restore|Checkpoint|Summary|Debug|Rpc"
     "|Socket|Sql|Lmdb|Dump|Bigtable|^PrintV2$|^ImmutableConst$"
 )
-_ERRORS = "google.protobuf.message"
+_PROTOBUF_ERRORS = "google.protobuf.message"
 
 
-def load(path: str, given: Sequence[int], num_outputs: int) -> LoadedModel:
+def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
     """Load a model for batches of one shape.
 
-    Raises: ModelError: no such folder, a graph that does more than compute, or inputs
-      and outputs that do not fit.
+    Raises: ModelError: the folder is not a SavedModel, its graph is unsafe, or its
+      inputs or outputs do not match.
     """
     _check_size(path)
     tf = import_tensorflow()
@@ -44,18 +44,18 @@ def load(path: str, given: Sequence[int], num_outputs: int) -> LoadedModel:
         raise ModelError(f"cannot be loaded: {first_line(error)}") from error
     _, inputs = signature.structured_input_signature
     if len(inputs) != 1:
-        raise ModelError(f"takes {len(inputs)} inputs; only models of one can be asked")
+        raise ModelError(f"takes {len(inputs)} inputs; only 1 is supported")
     ((name, spec),) = inputs.items()
-    check_input(_to_shape(spec.shape), spec.dtype.name, given)
+    check_input(_to_shape(spec.shape), spec.dtype.name, batch_shape)
     outputs = signature.structured_outputs
     first = min(outputs)
     check_output(_to_shape(outputs[first].shape), num_outputs)
 
-    def ask(batch: Any) -> Any:  # noqa: ANN401  # tensors
+    def run_signature(batch: Any) -> Any:  # noqa: ANN401  # tensors
         return loaded.signatures[signature_name](**{name: batch})[first]
 
     signature_name = next(k for k, v in loaded.signatures.items() if v is signature)
-    return make_asking(tf, ask, given)
+    return compile_model(tf, run_signature, batch_shape)
 
 
 def _find_signature(signatures: Any) -> Any:  # noqa: ANN401  # TensorFlow has no types
@@ -73,33 +73,32 @@ def _to_shape(shape: Any) -> list[int | None] | None:  # noqa: ANN401
 def _check_size(path: str) -> None:
     place = Path(path, GRAPH)
     if not place.is_file():
-        raise ModelError(f"holds no {GRAPH}; a folder is read as a SavedModel")
+        raise ModelError(f"has no {GRAPH}; a model folder must be a SavedModel")
     if place.stat().st_size > _MAX_GRAPH_BYTES:
-        raise ModelError(f"{GRAPH} is larger than any graph of a model of images")
+        raise ModelError(f"{GRAPH} is larger than {_MAX_GRAPH_BYTES >> 30} GiB")
 
 
 def _check_graph(path: str) -> None:
-    """Refuse a graph that could do more than compute, before any of it is run."""
+    """Reject a graph with unsafe operations before any of it runs."""
     from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
 
     saved = saved_model_pb2.SavedModel()
     try:
         saved.ParseFromString(Path(path, GRAPH).read_bytes())
-    except importlib.import_module(_ERRORS).DecodeError as error:
-        raise ModelError(f"{GRAPH} is no graph") from error
+    except importlib.import_module(_PROTOBUF_ERRORS).DecodeError as error:
+        raise ModelError(f"{GRAPH} is damaged") from error
     if not all(m.HasField("object_graph_def") for m in saved.meta_graphs):
-        raise ModelError("is of TensorFlow 1; export it again with TensorFlow 2")
+        raise ModelError("is a TensorFlow 1 model; export it again with TensorFlow 2")
     unsafe = {op for m in saved.meta_graphs for op in _find_unsafe(m)}
     if unsafe:
         raise ModelError(
-            f"does more than compute ({list_names(sorted(unsafe))}), which is not "
-            "allowed; export the model without what reads or writes files or runs "
-            "Python"
+            f"has unsafe operations ({list_names(sorted(unsafe))}); export the model "
+            "without operations that read or write files, use the network or run Python"
         )
 
 
 def _find_unsafe(meta: Any) -> Iterator[str]:  # noqa: ANN401  # a protocol buffer
-    """Yield the operations that are not allowed; its own saver's are never run."""
+    """Yield the unsafe operations, except those of the saver, which never run."""
     saver = {
         meta.saver_def.save_tensor_name.split(":")[0],
         meta.saver_def.restore_op_name.split(":")[0],

@@ -1,4 +1,4 @@
-"""Models that are functions, asked of pictures in files."""
+"""Tests of inference with models that are plain functions."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ NUM_IMAGES = 21
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     refs = []
     for number in range(NUM_IMAGES):
         data = making.jpeg_bytes(number)
@@ -38,7 +38,7 @@ def images(tmp_path_factory):
     return str(folder), refs
 
 
-def _asked(**changes):
+def _spec(**changes):
     card = ModelCard(
         model="tiny",
         classes=tuple(ModelClass(wnid, (wnid,)) for wnid in WNIDS),
@@ -53,31 +53,33 @@ def _asked(**changes):
         correct="class",
     )
     right = {wnid: (number,) for number, wnid in enumerate(WNIDS)}
-    asked = ModelSpec(path="tiny.onnx", card=card, scored=scored, right=right)
-    return dataclasses.replace(asked, **changes)
+    spec = ModelSpec(path="tiny.onnx", card=card, scored=scored, right=right)
+    return dataclasses.replace(spec, **changes)
 
 
-def _say(batch):
+def _run_tiny(batch):
     return making_models.expect(batch, 3).astype(np.float32)
 
 
-def _ask(images, *, asked=None, say=_say, batch_size=4, threads=2, seen=None, **more):
+def _predict(
+    images, *, specs=None, run=_run_tiny, batch_size=4, threads=2, seen=None, **more
+):
     root, refs = images
-    models = asked or [_asked()]
+    specs = specs or [_spec()]
     settings = InferenceSettings(
-        models=tuple(models),
+        models=tuple(specs),
         roots=[root],
         batch_size=batch_size,
         num_threads=threads,
         **more,
     )
-    loaded = [LoadedModel(say, is_on_gpu=False)] * len(models)
-    columns = seen or [[None] * len(refs)] * len(models)
-    return Predictor(settings, loaded).ask(Images(refs, columns))
+    models = [LoadedModel(run, is_on_gpu=False)] * len(specs)
+    columns = seen or [[None] * len(refs)] * len(specs)
+    return Predictor(settings, models).ask(Images(refs, columns))
 
 
-def test_scores_are_those_of_each_picture_in_order(images):
-    (table,), (tally,), failures = _ask(images, seen=[[True] * NUM_IMAGES])
+def test_scores_are_those_of_each_image_in_order(images):
+    (table,), (tally,), failures = _predict(images, seen=[[True] * NUM_IMAGES])
     _, refs = images
     pixels = np.stack([
         inference.prepare(making.jpeg_bytes(number), SETTINGS)
@@ -94,46 +96,47 @@ def test_scores_are_those_of_each_picture_in_order(images):
     assert failures == ()
 
 
-def test_every_batch_has_exactly_the_size_and_is_cut(images):
+def test_every_batch_is_padded_to_the_batch_size(images):
     shapes = []
 
-    def say(batch):
+    def run(batch):
         shapes.append(batch.shape)
-        return _say(batch)
+        return _run_tiny(batch)
 
-    (table,), _, _ = _ask(images, say=say, batch_size=8)
+    (table,), _, _ = _predict(images, run=run, batch_size=8)
     assert shapes == [(8, 16, 16, 3)] * 3
     assert len(table) == NUM_IMAGES
 
 
 def test_threads_change_nothing(images):
-    once = _ask(images, threads=1)
+    once = _predict(images, threads=1)
     for _ in range(3):
-        again = _ask(images, threads=4)
+        again = _predict(images, threads=4)
         assert again.tables[0].equals(once.tables[0])
         assert again.tallies == once.tallies
 
 
-def test_probabilities_are_kept_when_asked_for(images):
-    (table,), _, _ = _ask(images, keep_probabilities=True)
+def test_probabilities_are_kept_if_requested(images):
+    (table,), _, _ = _predict(images, keep_probabilities=True)
     kept = np.array(table["probabilities"].to_pylist())
     assert kept.shape == (NUM_IMAGES, 3)
     np.testing.assert_allclose(kept.sum(axis=1), 1, atol=2e-3)
-    assert "probabilities" not in _ask(images).tables[0].column_names
+    assert "probabilities" not in _predict(images).tables[0].column_names
 
 
-def test_several_models_share_what_was_read(images):
+def test_several_models_share_decoded_images(images):
     larger = Preprocessing(resize_px=30, crop_px=24)
-    other = _asked()
+    other = _spec()
     card = dataclasses.replace(other.card, preprocessing=larger)
-    tables, _, _ = _ask(images, asked=[other, dataclasses.replace(other, card=card)])
+    specs = [other, dataclasses.replace(other, card=card)]
+    tables, _, _ = _predict(images, specs=specs)
     assert [len(table) for table in tables] == [NUM_IMAGES] * 2
     assert not tables[0]["p_correct"].equals(tables[1]["p_correct"])
 
 
-def test_images_that_a_model_cannot_be_right_of_are_left_out(images):
-    few = _asked(right={WNIDS[1]: (1,)})
-    (some, all_of_them), tallies, _ = _ask(images, asked=[few, _asked()])
+def test_images_of_classes_without_an_output_are_left_out(images):
+    few = _spec(right={WNIDS[1]: (1,)})
+    (some, all_of_them), tallies, _ = _predict(images, specs=[few, _spec()])
     assert set(some["wnid"].to_pylist()) == {WNIDS[1]}
     assert [tally.num_images for tally in tallies] == [7, NUM_IMAGES]
     whole = all_of_them.filter(pa.compute.equal(all_of_them["wnid"], WNIDS[1]))
@@ -147,32 +150,32 @@ def test_unreadable_images_are_failures_and_the_others_scored(images, broken):
         ref._replace(length=200) if number in broken else ref
         for number, ref in enumerate(refs)
     ]
-    (table,), (tally,), failures = _ask((root, refs))
+    (table,), (tally,), failures = _predict((root, refs))
     assert [f.key for f in failures] == [refs[n].key for n in sorted(broken)]
     assert failures[0].place == f"{min(broken)}.JPEG at byte 0"
     assert tally.num_images == len(table) == NUM_IMAGES - len(broken)
 
 
-def test_impossible_outputs_name_the_first_image(images):
-    def say(batch):
-        outputs = _say(batch)
+def test_invalid_outputs_name_the_first_image(images):
+    def run(batch):
+        outputs = _run_tiny(batch)
         outputs[1] = 0.5
         return outputs
 
     with pytest.raises(JobError, match=rf"{WNIDS[1]}_1 \(1.JPEG at byte 0\) has outp"):
-        _ask(images, say=say, threads=1)
+        _predict(images, run=run, threads=1)
 
 
 def test_model_that_fails_is_named(images):
-    def say(_):
-        raise ModelError("failed when asked: no memory")
+    def run(_):
+        raise ModelError("inference failed: no memory")
 
-    with pytest.raises(JobError, match=r"tiny\.onnx: failed when asked: no memory"):
-        _ask(images, say=say)
+    with pytest.raises(JobError, match=r"tiny\.onnx: inference failed: no memory"):
+        _predict(images, run=run)
 
 
 def test_outputs_of_another_shape_are_an_error():
     grey = inference.make_grey(SETTINGS)[np.newaxis]
     model = LoadedModel(lambda _: np.zeros((4, 2)), is_on_gpu=False)
-    with pytest.raises(ModelError, match=r"gives outputs of shape \(4, 2\), not"):
-        inference.predict_once(_asked(), model, grey, 4)
+    with pytest.raises(ModelError, match=r"returns outputs of shape \(4, 2\), not"):
+        inference.predict_once(_spec(), model, grey, 4)

@@ -36,13 +36,13 @@ def test_model_is_described_by_its_card(model):
     making_models.write_card(
         model.with_name("tiny.json"), WNIDS, file_sha256=sha256, trained_on=trained_on
     )
-    asked = _describe(model)
-    assert asked.scored.model == "tiny"
-    assert asked.scored.model_id == sha256
-    assert asked.scored.trained_on_split == "fold_a"
-    assert asked.scored.correct == "class"
-    assert asked.right == {WNIDS[0]: (0,), WNIDS[1]: (1,)}
-    assert asked.keys_file == str(model.with_name("keys.parquet"))
+    spec = _describe(model)
+    assert spec.scored.model == "tiny"
+    assert spec.scored.model_id == sha256
+    assert spec.scored.trained_on_split == "fold_a"
+    assert spec.scored.correct == "class"
+    assert spec.right == {WNIDS[0]: (0,), WNIDS[1]: (1,)}
+    assert spec.keys_file == str(model.with_name("keys.parquet"))
 
 
 def test_preprocessing_is_hashed(model):
@@ -55,14 +55,14 @@ def test_preprocessing_is_hashed(model):
 
 def test_card_of_another_file_is_an_error(model):
     making_models.write_card(model.with_name("tiny.json"), WNIDS, file_sha256="0" * 64)
-    with pytest.raises(UsageError, match="is the card of another file"):
+    with pytest.raises(UsageError, match="belongs to another model file"):
         _describe(model)
 
 
 def test_missing_card_is_an_error_that_shows_one(model):
     with pytest.raises(UsageError, match="has no card beside it") as caught:
         _describe(model)
-    shown = str(caught.value).split("The smallest:\n")[1]
+    shown = str(caught.value).split("A minimal card:\n")[1]
     model.with_name("tiny.json").write_text(shown)
     assert len(read_card(str(model.with_name("tiny.json"))).classes) == 1000
     assert json.loads(shown)["model"] == "NAME"
@@ -72,10 +72,10 @@ def test_missing_card_is_an_error_that_shows_one(model):
     ("keys_file", "expected"),
     [
         ("../keys.parquet", "must be the name of a file beside the card"),
-        ("keys.parquet", "is not beside it"),
+        ("keys.parquet", "is not beside the card"),
     ],
 )
-def test_keys_must_lie_beside_the_card(model, keys_file, expected):
+def test_keys_must_be_beside_the_card(model, keys_file, expected):
     making_models.write_card(
         model.with_name("tiny.json"), WNIDS, trained_on={"keys_file": keys_file}
     )
@@ -83,6 +83,6 @@ def test_keys_must_lie_beside_the_card(model, keys_file, expected):
         _describe(model)
 
 
-def test_kind_is_checked_before_the_card(tmp_path):
+def test_format_is_checked_before_the_card(tmp_path):
     with pytest.raises(UsageError, match="no such file or folder"):
         _describe(tmp_path / "nowhere.keras")

@@ -1,4 +1,4 @@
-"""Model files of all kinds: what they say, and what is refused."""
+"""Tests of loading every model format, and of the files that are rejected."""
 
 import sys
 import zipfile
@@ -11,7 +11,7 @@ from tests import making_models
 from transforms.models import loaders
 from transforms.models.loaders.loaded_model import ModelError, check_input, check_output
 
-GIVEN = (4, making_models.SIDE_PX, making_models.SIDE_PX, 3)
+BATCH_SHAPE = (4, making_models.SIDE_PX, making_models.SIDE_PX, 3)
 NUM_CLASSES = 6
 
 
@@ -28,36 +28,40 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def batch():
     rng = np.random.default_rng(1)
-    return rng.normal(size=GIVEN).astype(np.float32)
+    return rng.normal(size=BATCH_SHAPE).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", ["tiny.keras", "tiny.onnx", "tiny"])
-def test_all_kinds_say_the_same(folder, batch, name):
+def test_all_formats_predict_the_same(folder, batch, name):
     path = str(folder / name)
     loaders.check_kind(path)
-    outputs = loaders.load(path, GIVEN, NUM_CLASSES).ask(batch)
+    outputs = loaders.load(path, BATCH_SHAPE, NUM_CLASSES).ask(batch)
     expected = making_models.expect(batch, NUM_CLASSES)
     np.testing.assert_allclose(outputs, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["tiny.keras", "tiny.onnx", "tiny"])
-def test_other_pictures_and_other_classes_are_refused(folder, name):
-    with pytest.raises(ModelError, match="takes images of 16×16×3, and its card prep"):
+def test_other_image_sizes_and_classes_are_rejected(folder, name):
+    with pytest.raises(
+        ModelError, match="accepts images of 16×16×3, but its card desc"
+    ):
         loaders.load(str(folder / name), (4, 32, 32, 3), NUM_CLASSES)
-    with pytest.raises(ModelError, match="has 6 outputs, and its card lists 7 classes"):
-        loaders.load(str(folder / name), GIVEN, NUM_CLASSES + 1)
+    with pytest.raises(ModelError, match="has 6 outputs, but its card lists 7 classes"):
+        loaders.load(str(folder / name), BATCH_SHAPE, NUM_CLASSES + 1)
 
 
 def test_fixed_batch_size_is_named(tmp_path):
     path = making_models.write_onnx(tmp_path / "one.onnx", NUM_CLASSES, batch=1)
-    with pytest.raises(ModelError, match="batches of 1 images only; give --batch_size"):
-        loaders.load(str(path), GIVEN, NUM_CLASSES)
-    loaders.load(str(path), (1, *GIVEN[1:]), NUM_CLASSES)
+    with pytest.raises(
+        ModelError, match="only accepts batches of 1 images; give --batch"
+    ):
+        loaders.load(str(path), BATCH_SHAPE, NUM_CLASSES)
+    loaders.load(str(path), (1, *BATCH_SHAPE[1:]), NUM_CLASSES)
 
 
 def test_code_in_a_keras_file_is_never_run(folder):
-    with pytest.raises(ModelError, match=r"holds code of its own \(a Lambda layer\)"):
-        loaders.load(str(folder / "lambda.keras"), GIVEN, NUM_CLASSES)
+    with pytest.raises(ModelError, match=r"contains code \(a Lambda layer\)"):
+        loaders.load(str(folder / "lambda.keras"), BATCH_SHAPE, NUM_CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +74,13 @@ def test_code_in_a_keras_file_is_never_run(folder):
     ],
     ids=["write", "read", "python", "numpy"],
 )
-def test_graph_that_does_more_than_compute_is_refused(tmp_path, operation, before):
+def test_graph_with_unsafe_operations_is_rejected(tmp_path, operation, before):
     path = making_models.write_saved_model(tmp_path / "m", NUM_CLASSES, before=before)
-    with pytest.raises(ModelError, match=rf"more than compute \({operation}"):
-        loaders.load(str(path), GIVEN, NUM_CLASSES)
+    with pytest.raises(ModelError, match=rf"unsafe operations \({operation}"):
+        loaders.load(str(path), BATCH_SHAPE, NUM_CLASSES)
 
 
-def test_integer_inputs_are_refused(tmp_path):
+def test_other_input_types_are_rejected(tmp_path):
     path = making_models.write_onnx(tmp_path / "m.onnx", NUM_CLASSES)
     model = onnx.load(path)
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
@@ -85,74 +89,74 @@ def test_integer_inputs_are_refused(tmp_path):
         tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
     model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
     onnx.save(model, path)
-    with pytest.raises(ModelError, match="takes double; only models that take float32"):
-        loaders.load(str(path), GIVEN, NUM_CLASSES)
+    with pytest.raises(ModelError, match="has double input; only float32 is supported"):
+        loaders.load(str(path), BATCH_SHAPE, NUM_CLASSES)
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("m.h5", "HDF5 files can hold code"),
-        ("m.pkl", "pickles run whatever"),
-        ("m.pt", "pickles run whatever"),
-        ("saved_model.pb", "name the folder"),
-        ("m.txt", "is no model that is read; give .keras, .onnx"),
+        ("m.h5", "HDF5 files can contain code"),
+        ("m.pkl", "pickles can run arbitrary code"),
+        ("m.pt", "pickles can run arbitrary code"),
+        ("saved_model.pb", "give the folder that contains"),
+        ("m.txt", "is not a supported model format; give .keras, .onnx"),
     ],
 )
-def test_other_kinds_are_refused_by_name(tmp_path, name, expected):
+def test_other_formats_are_rejected_by_name(tmp_path, name, expected):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(ModelError, match=expected):
         loaders.check_kind(str(tmp_path / name))
 
 
-def test_what_is_not_there_is_said(tmp_path):
+def test_missing_files_are_reported(tmp_path):
     with pytest.raises(ModelError, match="no such file"):
         loaders.check_kind(str(tmp_path / "m.keras"))
-    with pytest.raises(ModelError, match=r"without saved_model\.pb"):
+    with pytest.raises(ModelError, match=r"has no saved_model\.pb"):
         loaders.check_kind(str(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("m.keras", "is no .keras file"), ("m.onnx", "cannot be loaded")],
+    [("m.keras", "is not a .keras file"), ("m.onnx", "cannot be loaded")],
 )
-def test_rotten_files_are_refused(tmp_path, name, expected):
+def test_damaged_files_are_rejected(tmp_path, name, expected):
     (tmp_path / name).write_bytes(b"rotten" * 100)
     with pytest.raises(ModelError, match=expected):
-        loaders.load(str(tmp_path / name), GIVEN, NUM_CLASSES)
+        loaders.load(str(tmp_path / name), BATCH_SHAPE, NUM_CLASSES)
 
 
-def test_rotten_graph_is_refused(tmp_path):
+def test_damaged_graph_is_rejected(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"rotten" * 100)
-    with pytest.raises(ModelError, match=r"saved_model\.pb is no graph"):
-        loaders.load(str(tmp_path), GIVEN, NUM_CLASSES)
+    with pytest.raises(ModelError, match=r"saved_model\.pb is damaged"):
+        loaders.load(str(tmp_path), BATCH_SHAPE, NUM_CLASSES)
 
 
-def test_keras_file_without_weights_is_refused(folder, tmp_path):
+def test_keras_file_without_weights_is_rejected(folder, tmp_path):
     with (
         zipfile.ZipFile(folder / "tiny.keras") as whole,
         zipfile.ZipFile(tmp_path / "m.keras", "w") as part,
     ):
         part.writestr("config.json", whole.read("config.json"))
     with pytest.raises(ModelError, match="cannot be loaded"):
-        loaders.load(str(tmp_path / "m.keras"), GIVEN, NUM_CLASSES)
+        loaders.load(str(tmp_path / "m.keras"), BATCH_SHAPE, NUM_CLASSES)
 
 
-def test_archive_that_unpacks_to_too_much_is_refused(tmp_path):
+def test_archive_that_unpacks_to_too_much_is_rejected(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", b" " * (1 << 26) + b"{}")
     with pytest.raises(ModelError, match="would unpack to more"):
-        loaders.load(str(tmp_path / "m.keras"), GIVEN, NUM_CLASSES)
+        loaders.load(str(tmp_path / "m.keras"), BATCH_SHAPE, NUM_CLASSES)
 
 
-def test_missing_onnx_runtime_is_said_with_the_remedy(folder, monkeypatch):
+def test_missing_onnx_runtime_is_reported_with_the_remedy(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ModelError, match=r"pip install 'imagenet-subsets\[onnx\]'"):
-        loaders.load(str(folder / "tiny.onnx"), GIVEN, NUM_CLASSES)
+        loaders.load(str(folder / "tiny.onnx"), BATCH_SHAPE, NUM_CLASSES)
 
 
-def test_id_tells_models_apart_and_places_not(folder, tmp_path):
+def test_id_depends_on_the_content_and_not_on_the_path(folder, tmp_path):
     here = loaders.find_model_id(str(folder / "tiny"))
     moved = tmp_path / "moved"
     moved.mkdir()
@@ -180,22 +184,22 @@ def test_weights_beside_an_onnx_file_are_part_of_its_id(tmp_path):
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    [([1, 6, 1, 1], "gives outputs of shape 1×6×1×1"), ([6], "outputs of shape 6")],
+    [([1, 6, 1, 1], "returns outputs of shape 1×6×1×1"), ([6], "outputs of shape 6")],
 )
-def test_outputs_that_are_no_row_an_image_are_refused(shape, expected):
+def test_outputs_that_are_not_one_row_per_image_are_rejected(shape, expected):
     with pytest.raises(ModelError, match=expected):
         check_output(shape, NUM_CLASSES)
 
 
-def test_shapes_that_a_file_leaves_open_are_taken():
+def test_unknown_shapes_are_accepted():
     check_output(None, NUM_CLASSES)
     check_output([None, None], NUM_CLASSES)
-    check_input(None, "float32", GIVEN)
-    check_input([None, None, None, 3], "float32", GIVEN)
+    check_input(None, "float32", BATCH_SHAPE)
+    check_input([None, None, None, 3], "float32", BATCH_SHAPE)
 
 
-def test_failure_of_a_model_that_is_asked_is_its_own(folder, batch):
+def test_failed_inference_is_a_model_error(folder, batch):
     for name in ("tiny.keras", "tiny.onnx"):
-        model = loaders.load(str(folder / name), GIVEN, NUM_CLASSES)
-        with pytest.raises(ModelError, match="failed when asked"):
+        model = loaders.load(str(folder / name), BATCH_SHAPE, NUM_CLASSES)
+        with pytest.raises(ModelError, match="inference failed"):
             model.ask(batch[..., :2])
