@@ -225,7 +225,9 @@ def draw_bars(
 
 
 def _make_axes(height: float, label: str) -> "Axes":
-    return figures.make_figure(_WIDTH, height, label=label).add_subplot()
+    figure = figures.make_figure(_WIDTH, height, label=label)
+    figure.set_layout_engine("constrained")
+    return figure.add_subplot()
 
 
 def _color(number: int) -> str:

@@ -64,7 +64,6 @@ _STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
     "axes.titlesize": 12,
-    "figure.constrained_layout.use": True,
     "figure.dpi": 72,  # a pixel is a point
     "figure.facecolor": "none",
     "grid.color": LINE,

@@ -212,8 +212,8 @@ def test_images_without_a_score_may_be_drawn_by_hash(
     told = building.read_json(plan, "statistics.json")["difficulty"]
     assert told["available"]["without_score"] == 5
     page = (plan / "plan.html").read_text()
-    assert "Difficulty, before and after" in page
-    assert "What its validation images can tell" in page
+    assert "before and after selection" in page
+    assert "What the validation images can show" in page
 
 
 def test_training_images_come_first_also_when_the_hardest_are_left_out(

@@ -60,6 +60,9 @@ def test_job_writes_matrix_halves_pairs_and_picture(predictions, tmp_path, capsy
     assert (first["name_a"], first["name_b"]) == ("tench", "goldfish")
     assert (first["rate"], first["count"]) == ("0.5", "50")
     assert (tmp_path / "out" / "confusion.png").stat().st_size > 10_000
+    figure = tmp_path / "out/figures/confusion"
+    assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    assert "Most often taken for each other" in figure.with_suffix(".svg").read_text()
 
 
 def test_two_runs_write_the_same_bytes(predictions, tmp_path):

@@ -97,8 +97,11 @@ def test_page_and_picture_show_the_histogram(halves, tmp_path):
 def test_two_runs_write_the_same_bytes(halves, tmp_path):
     for name, paths in (("one", halves), ("two", halves[::-1])):
         _run(paths, tmp_path / name)
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".html", ".svg", ".pdf", ".parquet"}
+    for path in files:
+        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == other.read_bytes()
 
 
 def test_images_that_their_model_saw_are_refused(tmp_path, capsys):

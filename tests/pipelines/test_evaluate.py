@@ -112,11 +112,14 @@ def test_several_subsets_may_be_given(runs, tmp_path):
 def test_the_same_inputs_give_the_same_bytes(runs, tmp_path):
     flags = ("--full", runs / "full", "--subset", runs / "small", "--seed", 3)
     output, _ = run(tmp_path, *flags)
-    first = [(output / name).read_bytes() for name in ("report.json", "report.html")]
+    first = {path: path.read_bytes() for path in output.rglob("*.*")}
     run(tmp_path, *flags)
-    again = [(output / name).read_bytes() for name in ("report.json", "report.html")]
-    assert first == again
-    assert not any(str(tmp_path).encode() in data for data in first)
+    assert first == {path: path.read_bytes() for path in output.rglob("*.*")}
+    assert not any(str(tmp_path).encode() in data for data in first.values())
+    drawn = {path.name for path in first if path.parent == output / "figures"}
+    names = ("accuracies", "convergence", "curves", "images_seen", "ranks")
+    stems = {f"{name}_subset" for name in names} | {"curves_full", "ranks_full"}
+    assert drawn == {f"{stem}{end}" for stem in stems for end in (".svg", ".pdf")}
 
 
 def test_predictions_and_groups_are_scored(predictions, tmp_path, capsys):

@@ -84,7 +84,11 @@ def test_every_method_writes_a_table_figures_and_a_page(
     text = _read_page(tmp_path / "groups.html")
     assert f"{num_groups} groups of ImageNet's classes" in text
     assert "captured confusion" in text
-    assert ("Where they stand in WordNet" in text) == (method == "wordnet")
+    assert ("Position in WordNet" in text) == (method == "wordnet")
+    has_chart = "Sizes of groups" in text
+    assert has_chart == (figures["sizes"]["smallest"] < figures["sizes"]["largest"])
+    for end in (".svg", ".pdf"):
+        assert (tmp_path / f"figures/group_sizes{end}").exists() == has_chart
     assert capsys.readouterr().out == f"{tmp_path}\n"
 
 

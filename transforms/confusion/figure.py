@@ -23,7 +23,7 @@ _NUM_LISTED = 30
 _NUM_TICKS = 20
 _MAX_CELLS = 350  # along a side
 _MIN_SHARE = 1e-3  # smaller shares, which soft predictions have, are left white
-_MAX_NAME = 22
+_MAX_NAME = 20
 _MAX_NAMED = 120  # of more classes, some are named
 _MAX_WRITTEN = 20  # of more classes, cells hold no numbers
 _SIZE = (1224, 792)  # points
@@ -32,7 +32,6 @@ _MAP_STYLE = {
     "axes__spines__left": True,
     "axes__spines__right": True,
     "axes__spines__top": True,
-    "figure__constrained_layout__use": False,
     "ytick__major__size": 3.5,
 }
 _WIDE = (0.115, 0.065, 0.5565, 0.86)  # the square map

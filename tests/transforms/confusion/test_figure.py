@@ -4,11 +4,17 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tests.transforms.confusion.test_confusion_matrix import CONFUSION, WNIDS
 
+from tests.transforms.confusion.test_matrix import CONFUSION, WNIDS
+from transforms import figures
 from transforms.confusion import figure as confusion_figure
 from transforms.confusion.matrix import Confusion
 from transforms.labels.classes import load_classes
+
+
+def draw(confusion, pairs):
+    figure = confusion_figure.draw(confusion, pairs)
+    return figures.to_png(figure, dpi=confusion_figure.DPI)
 
 
 def test_pairs_come_strongest_first():
@@ -31,14 +37,14 @@ def test_table_of_pairs():
 
 def test_picture_is_the_same_at_any_time():
     pairs = confusion_figure.find_pairs(CONFUSION)
-    data = confusion_figure.draw(CONFUSION, pairs)
-    assert data == confusion_figure.draw(CONFUSION, pairs)
+    data = draw(CONFUSION, pairs)
+    assert data == draw(CONFUSION, pairs)
     assert Image.open(io.BytesIO(data)).size == (2040, 1320)
 
 
 def test_a_model_without_errors_can_be_drawn():
     perfect = Confusion(np.diag([5.0] * 4), WNIDS, np.array([5] * 4))
-    assert confusion_figure.draw(perfect, confusion_figure.find_pairs(perfect))
+    assert draw(perfect, confusion_figure.find_pairs(perfect))
 
 
 @pytest.mark.parametrize("size", [2, 20, 120, 121], ids=str)
@@ -48,6 +54,6 @@ def test_every_class_is_named_where_there_is_room(size):
     other = dataclasses.replace(shared, wnids=("n00000001", *wnids[1:]))
     wnids[1] = "n00000001"
     second = dataclasses.replace(shared, wnids=tuple(wnids))
-    plain = confusion_figure.draw(shared, [])
-    assert confusion_figure.draw(other, []) != plain  # named at any size
-    assert (confusion_figure.draw(second, []) != plain) == (size <= 120)
+    plain = draw(shared, [])
+    assert draw(other, []) != plain  # named at any size
+    assert (draw(second, []) != plain) == (size <= 120)

@@ -10,7 +10,7 @@ from pipelines import confusion, difficulty, group
 from tests import building, making_predictions
 from tests.transforms.reports import test_study
 from tests.transforms.reports.test_evaluation import MADE
-from transforms.reports import evaluation
+from transforms.reports import evaluation, page
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 WINDOWS = {"phone": (390, 844), "desk": (1280, 900)}
@@ -59,7 +59,7 @@ def _make_evaluations(folder):
     for name, make in MADE.items():
         own = folder / name.replace(" ", "_")
         own.mkdir()
-        (own / "report.html").write_bytes(evaluation.make_page(make(own)))
+        page.write(str(own), "report.html", evaluation.make_page(make(own)))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,8 @@ def pages(mini_index, tmp_path_factory):
     _make_evaluations(folder)
     found = sorted(folder.rglob("*.html"))
     names = {"plan", "groups", "difficulty", "study", "report"}
-    assert {page.stem for page in found} == names
+    assert {path.stem for path in found} == names
+    assert len(list(folder.rglob("figures/*.svg"))) > len(found)
     return found
 
 
@@ -90,8 +91,8 @@ def test_pages_are_silent_whole_and_fit(browser, pages, window, scheme):
     wanted = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", wanted)
     problems = []
-    for page in pages:
-        browser.get(page.as_uri())
+    for path in pages:
+        browser.get(path.as_uri())
         said = [entry["message"] for entry in browser.get_log("browser")]
         asked, seen, num_characters = browser.execute_script(
             "return [performance.getEntriesByType('resource').map(e => e.name), "
@@ -99,5 +100,5 @@ def test_pages_are_silent_whole_and_fit(browser, pages, window, scheme):
         )
         asked = [name for name in asked if not name.startswith("data:")]
         if said or asked or seen > width or num_characters < 100:
-            problems.append((page.name, said, asked, seen, num_characters))
+            problems.append((path.name, said, asked, seen, num_characters))
     assert not problems, json.dumps(problems, indent=1)

@@ -1,15 +1,16 @@
 """The study's page and figure, of made-up scores."""
 
 import dataclasses
+import itertools
 import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from tests.transforms.scoring.test_study import score
 
+from tests.transforms.evaluation.test_study import score
+from transforms import figures
 from transforms.evaluation.study import rank
-from transforms.reports.study import StudyPage, make_page
-from transforms.reports.study_figure import draw_study, make_svg
+from transforms.reports.study import StudyPage, draw_study, make_page
 
 
 def make(scores, **changes) -> str:
@@ -25,7 +26,7 @@ def make(scores, **changes) -> str:
         subset_epochs=5,
         warnings=[],
     )
-    return make_page(dataclasses.replace(page, **changes)).decode()
+    return make_page(dataclasses.replace(page, **changes)).html.decode()
 
 
 BEST = score("best", 0.9, (0.7, 1.0))
@@ -42,8 +43,8 @@ def test_recipes_stand_in_order_linked_and_ties_are_marked():
     ]
     assert page.count("a tie with the best") == 1
     assert "0.900 (0.70 to 1.00)" in page
-    assert "never clear" in page
-    assert "but 1 of the 2 others cannot be distinguished from it" in page
+    assert "never converges" in page
+    assert "but 1 of the 2 others cannot be told from it" in page
 
 
 def test_left_out_waiting_and_warnings_are_told_and_escaped():
@@ -61,8 +62,8 @@ def test_left_out_waiting_and_warnings_are_told_and_escaped():
 
 def test_a_study_without_results_has_a_page():
     assert "No recipe could be evaluated." in make([])
-    assert draw_study([]) == ""
-    assert draw_study(rank([score("a", None)])) == ""
+    assert draw_study([]) is None
+    assert draw_study(rank([score("a", None)])) is None
 
 
 @pytest.mark.parametrize("count", [1, 3, 60])
@@ -71,18 +72,38 @@ def test_the_figure_has_a_mark_and_a_label_for_each_recipe(count):
         score(f"recipe_{n}", 0.9 - n / 100, (0.5, 1.0), looped=10 ** (2 + n % 3))
         for n in range(count)
     ]
-    svg = ET.fromstring(make_svg(draw_study(rank(scores))))
+    figure = draw_study(rank(scores))
+    svg = ET.fromstring(figures.to_svg(figure))
     titles = [e.text for e in svg.iter("{http://www.w3.org/2000/svg}title")]
     assert sum("τ-b 0" in (text or "") for text in titles) == count
-    names = [
-        e.text
-        for e in svg.iter("{http://www.w3.org/2000/svg}text")
-        if e.get("class") == "name"
-    ]
+    (axes,) = figure.axes
+    names = [text.get_text() for text in axes.texts]
     assert "1 recipe_0" in names
     assert len(names) == len(set(names)) <= count
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_never_clear_marks_are_hollow_and_in_the_legend():
-    assert "never clear" in draw_study(rank([BEST, TIED]))
-    assert "never clear" not in draw_study(rank([BEST, WORST]))
+    figure = draw_study(rank([BEST, TIED]))
+    assert "never converges" in figures.to_svg(figure)
+    fills = {
+        line.get_gid().partition(":")[2]: line.get_markerfacecolor()
+        for line in figure.axes[0].lines
+        if (line.get_gid() or "").startswith("tooltip:")
+    }
+    card = figures.PALETTE["card"][0]
+    assert fills["2. tied: τ-b 0.800"] == card
+    assert fills["1. best: τ-b 0.900"] != card
+    assert "never converges" not in figures.to_svg(draw_study(rank([BEST, WORST])))
+
+
+def test_recipes_that_saw_equally_many_images_are_drawn_side_by_side():
+    figure = draw_study(rank([score(f"r{n}", 0.9, looped=1000) for n in range(3)]))
+    places = [
+        figure.axes[0].transData.transform(line.get_xydata()[0])[0]
+        for line in figure.axes[0].lines
+        if (line.get_gid() or "").startswith("tooltip:")
+    ]
+    gaps = [b - a for a, b in itertools.pairwise(sorted(places))]
+    assert min(gaps) > 5
