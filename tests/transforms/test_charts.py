@@ -6,6 +6,7 @@ import sys
 from itertools import pairwise
 from xml.etree import ElementTree
 
+import matplotlib
 import pytest
 from matplotlib.transforms import Bbox
 
