@@ -1,4 +1,4 @@
-"""Predictions → a confusion matrix, its cross-fit halves, and what is confused most."""
+"""Count a confusion matrix, its cross-fit halves and its most confused pairs."""
 
 import dataclasses
 import functools
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
-from transforms import storage
+from transforms import figures, storage
 from transforms.confusion import counts as confusion_counts
 from transforms.confusion import figure as confusion_figure
 from transforms.confusion import matrix as confusion_matrix
@@ -22,13 +22,14 @@ from transforms.confusion.counts import (
 from transforms.confusion.matrix import Confusion
 from transforms.options import flag
 from transforms.records import UsageError
+from transforms.reports.page import Chart
 
 if TYPE_CHECKING:
     import apache_beam as beam
 
 _PROG = "python -m pipelines.confusion"
 _NAMES = ("confusion", "confusion_a", "confusion_b")
-_MAX_UNDECIDED_SHARE = 0.02  # above it the five classes tell too little
+_MAX_UNDECIDED_SHARE = 0.02  # above it, top-5 classes are insufficient
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,8 +66,15 @@ def define_pipeline(
     plan: CountPlan,
     output: str,
 ) -> None:
-    """Wire pieces → tally → a file of it."""
-    import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
+    """Count the predictions of all parts and write the counts to one file.
+
+    Args:
+      root: the Beam pipeline.
+      pieces: parts of the prediction files.
+      plan: classes and options of the count.
+      output: path of the .npz file of counts.
+    """
+    import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
 
     from transforms.confusion.steps import CountPredictions, WriteCounts  # noqa: PLC0415
 
@@ -78,18 +86,25 @@ def define_pipeline(
     )
 
 
-def tally_predictions(
+def count_predictions(
     pieces: Sequence[PredictionPart],
     plan: CountPlan,
     *,
     output: str,
     beam_flags: Sequence[str],
 ) -> ConfusionCounts:
-    """Run the job; its result passes through a file beside the output.
+    """Run the counting pipeline; the counts pass through a scratch file.
 
-    Raises: UsageError: predictions that cannot be.
+    Args:
+      pieces: parts of the prediction files.
+      plan: classes and options of the count.
+      output: folder of the job's output; the scratch folder is created beside it.
+      beam_flags: flags of the Beam runner.
+
+    Raises:
+      UsageError: invalid predictions or Beam flags.
     """
-    from pipelines import engine  # noqa: PLC0415  # takes a second
+    from pipelines import engine  # noqa: PLC0415  # slow import
 
     options = engine.make_beam_options(beam_flags)
     if problems := list(engine.find_own_folder_problems(options, _PROG)):
@@ -104,37 +119,41 @@ def tally_predictions(
         return read_counts(storage.read(file), len(plan.wnids))
 
 
-def write_all(folder: str, matrices: Sequence[Confusion]) -> None:
-    """Write the matrices, the strongest pairs, and the picture."""
+def write_matrices(folder: str, matrices: Sequence[Confusion]) -> None:
+    """Write the matrices, the most confused pairs and the figure."""
     for name, confusion in zip(_NAMES, matrices, strict=True):
         data = confusion_matrix.to_npz(confusion)
         storage.write(folder, f"{name}.npz", data)
     whole = matrices[0]
     pairs = confusion_figure.find_pairs(whole)
     storage.write(folder, "confusion.csv", confusion_figure.to_csv(pairs))
-    storage.write(folder, "confusion.png", confusion_figure.draw(whole, pairs))
+    figure = confusion_figure.draw(whole, pairs)
+    png = figures.to_png(figure, dpi=confusion_figure.DPI)
+    storage.write(folder, "confusion.png", png)
+    Chart(name="confusion", title="", figure=figure).write(folder)
 
 
 def _describe(
     surveyed: PredictionSurvey, tally: ConfusionCounts, *, is_soft: bool
 ) -> Iterator[str]:
-    """Yield what to know before trusting the matrix."""
+    """Yield the notes and warnings about the counted predictions."""
     if is_soft and surveyed.by_probabilities:
         yield f"counted by probabilities: {', '.join(surveyed.by_probabilities)}"
         if surveyed.by_rank:
-            yield f"counted by rank, for want of them: {', '.join(surveyed.by_rank)}"
+            without = ", ".join(surveyed.by_rank)
+            yield f"counted by rank, without probabilities: {without}"
     if surveyed.num_seen:
         yield (
             f"warning: models were trained on {_share(surveyed.num_seen, surveyed)}: "
-            "confusion of training images is too good, so use validation images, or "
-            "predict each of two folds by the model trained on the other"
+            "confusion on training images is too low; use validation images, or "
+            "predict each of two folds with the model trained on the other"
         )
     if tally.num_undecided:
         is_much = tally.num_undecided > _MAX_UNDECIDED_SHARE * surveyed.num_images
         yield (
-            f"{'warning: ' if is_much else ''}nothing is known of "
-            f"{_share(tally.num_undecided, surveyed)}: none of their model's five "
-            "likeliest classes is among those of the images"
+            f"{'warning: ' if is_much else ''}no prediction is usable for "
+            f"{_share(tally.num_undecided, surveyed)}: none of the top-5 classes "
+            "is a class of the images"
             + (
                 "; keep all probabilities (--keep_probabilities of predict)"
                 if is_much
@@ -147,11 +166,9 @@ def _count_errors(whole: Confusion, *, is_soft: bool) -> str:
     total, models = int(whole.num_images.sum()), ", ".join(whole.models)
     if is_soft:
         share = whole.num_errors / max(total, 1)
-        return f"{share:.1%} of what is believed of images is another class: {models}"
-    what = "images are" if len(whole.models) == 1 else "answers for images are"
-    return (
-        f"{whole.num_errors:.0f} of {total} {what} taken for another class, by {models}"
-    )
+        return f"{share:.1%} of the predicted probability is on wrong classes: {models}"
+    what = "images are" if len(whole.models) == 1 else "predictions are"
+    return f"{whole.num_errors:.0f} of {total} {what} misclassified by {models}"
 
 
 def _share(count: int, surveyed: PredictionSurvey) -> str:
@@ -169,11 +186,11 @@ def main(argv: Sequence[str]) -> None:
         plan = CountPlan(
             surveyed.wnids, surveyed.cutoffs, options.seed, is_soft=options.soft
         )
-        tally = tally_predictions(
+        tally = count_predictions(
             surveyed.pieces, plan, output=options.output, beam_flags=beam_flags
         )
         matrices = tally.to_confusions(plan, surveyed.models)
-        write_all(options.output, matrices)
+        write_matrices(options.output, matrices)
     whole = matrices[0]
     for line in _describe(surveyed, tally, is_soft=options.soft):
         sys.stderr.write(f"{line}\n")

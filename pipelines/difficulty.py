@@ -1,4 +1,4 @@
-"""Predictions of cross-fitted models, or scores of others → how hard each image is."""
+"""Compute the difficulty of every image from predictions or external scores."""
 
 import dataclasses
 import sys
@@ -10,8 +10,8 @@ from transforms import storage
 from transforms.difficulty import sources as difficulty_sources
 from transforms.difficulty import table as difficulty_table
 from transforms.options import flag
-from transforms.pages import difficulty as difficulty_page
-from transforms.pages.histogram import Series, draw_histogram
+from transforms.reports import difficulty as difficulty_page
+from transforms.reports.page import write as write_page
 
 _PROG = "python -m pipelines.difficulty"
 TABLE = "difficulty.parquet"
@@ -48,14 +48,15 @@ class DifficultyOptions(StoreFlags):
         """Yield what is wrong with the combination of flags."""
         yield from self.find_store_problems()
         if bool(self.predictions) == bool(self.scores):
-            yield "--predictions: give either them or --scores"
+            yield "--predictions: give either --predictions or --scores"
         yield from find_folder_problems(self.output)
 
 
 def measure(options: DifficultyOptions) -> None:
-    """Write the table, its page and its histogram.
+    """Write the difficulty table, its page and its histogram.
 
-    Raises: UsageError: what the user must mend.
+    Raises:
+      UsageError: the predictions or scores are invalid.
     """
     notes: tuple[str, ...] = ()
     if options.scores:
@@ -65,19 +66,17 @@ def measure(options: DifficultyOptions) -> None:
             key_column=options.key_column,
             score_column=options.score_column,
         )
-        source = f"Scores of another program, read as {options.score_kind}."
+        source = f"External scores, read as {options.score_kind}."
     else:
         joined = difficulty_sources.join(options.predictions)
         table, notes = joined.table, joined.notes
-        source = f"Probability that a model gives to an image's own {joined.correct}."
+        source = f"Predicted probability of an image's correct {joined.correct}."
     table = table.sort_by("key")
     for line in (*notes, source):
         sys.stderr.write(f"{line}\n")
     page = difficulty_page.make_page(table, source=source, notes=notes)
-    counts = difficulty_page.count_percents(table)
-    picture = draw_histogram([Series("images", counts)], caption="Images by difficulty")
-    storage.write(options.output, "difficulty.html", page)
-    storage.write(options.output, "difficulty.svg", f"{picture}\n".encode())
+    write_page(options.output, "difficulty.html", page)
+    storage.write(options.output, "difficulty.svg", page.charts[0].svg.encode())
     difficulty_table.write_table(table, f"{options.output}/{TABLE}")
     mean = table["p_correct"].to_numpy().mean()
     sys.stderr.write(f"{len(table)} images, mean p_correct {mean:.4f}\n")

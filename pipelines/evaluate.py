@@ -1,4 +1,4 @@
-"""Files of groups → the group of each of the 1000 classes, by the file's name."""
+"""Evaluate how well a subset ranks models compared to the full set."""
 
 import dataclasses
 import sys
@@ -23,59 +23,9 @@ from transforms.records import UsageError
 if TYPE_CHECKING:
     from transforms.evaluation.report import Evaluation
 
-_USUAL = "groups"  # the name that says nothing
-
-
-def read_group_tables(files: Sequence[str]) -> dict[str, IntegerArray]:
-    """Read tables of groups; classes that a table does not mention are left out.
-
-    Raises: UsageError: every table's problems.
-    """
-    official = grouping_flags.list_official_classes()
-    tables: dict[str, IntegerArray] = {}
-    problems: list[str] = []
-    for path, name in zip(files, name_tables(files), strict=True):
-        try:
-            result = reading.read_groups(path, official)
-        except UsageError as error:
-            problems.append(str(error))
-            continue
-        for note in result.notes:
-            sys.stderr.write(f"{name}: {note}\n")
-        table = make_table(official, result.assignment, result.names)
-        group_of = make_group_of(table.label_of)
-        tables[name] = np.where(group_of < 0, LEFT_OUT, group_of)
-    if problems:
-        raise UsageError("\n".join(problems))
-    return tables
-
-
-def name_tables(files: Sequence[str]) -> list[str]:
-    """Name tables by their files, their datasets, or the folders of files named alike.
-
-    Raises: UsageError: a file is given twice.
-    """
-    absolute = [Path(path).absolute() for path in files]
-    if twice := [str(path) for path, count in Counter(absolute).items() if count > 1]:
-        raise UsageError(f"--groups {twice[0]}: is given twice; give it once")
-    names = [_name_table(path) for path in absolute]
-    depth = 1
-    while len(set(names)) < len(names):
-        depth += 1
-        names = ["/".join(path.parts[-depth:]) for path in absolute]
-    return names
-
-
-def _name_table(path: Path) -> str:
-    if path.stem != _USUAL:
-        return path.stem
-    if path.match(paths.GROUPS):  # a dataset's: …/small/1.0.0/__meta__/groups.csv
-        return "/".join(path.parts[1:][-4:-2])
-    return path.parent.name
-
-
 _PROG = "python -m pipelines.evaluate"
 _KINDS = ("full", "predictions", "accuracies")
+_USUAL = "groups"  # default file name, which does not identify a table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,14 +95,14 @@ class EvaluateOptions(StoreFlags):
         if len(given) > 1:
             flags = ", ".join(f"--{name}" for name in given)
             yield f"--{given[1]}: only one kind of input at a time; give one of {flags}"
-        for one, other, what in (
+        for flag_name, other, what in (
             ("full", "subset", "curves on a subset"),
             ("subset", "full", "curves on the full set"),
             ("predictions", "groups", "tables of groups"),
             ("groups", "predictions", "predictions of trained models"),
         ):
-            if getattr(self, one) and not getattr(self, other):
-                yield f"--{other}: is required with --{one} ({what})"
+            if getattr(self, flag_name) and not getattr(self, other):
+                yield f"--{other}: is required with --{flag_name} ({what})"
         yield from self._find_table_problems()
         yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
@@ -163,37 +113,41 @@ class EvaluateOptions(StoreFlags):
                 yield f"--{name}: goes with --accuracies only"
         if len(self.accuracies) > 2:
             yield (
-                f"--accuracies {' '.join(self.accuracies)}: are {len(self.accuracies)} "
-                "files; give two, or one with two columns"
+                f"--accuracies {' '.join(self.accuracies)}: {len(self.accuracies)} "
+                "files are given; give two, or one with two columns"
             )
         if len(self.columns) > 2:
             yield f"--columns {','.join(self.columns)}: give one or two"
 
 
 def evaluate(options: EvaluateOptions) -> str:
-    """Evaluate, and write the report and its page.
+    """Evaluate the inputs and write the report and its page.
 
-    Returns: The folder.
-    Raises: UsageError: what is wrong with the tables.
+    Returns:
+      The output folder.
+
+    Raises:
+      UsageError: the input tables are invalid.
     """
-    # SciPy and pyarrow take a second that --help has not.
+    # SciPy and pyarrow import slowly and are not needed for --help.
     from transforms import storage  # noqa: PLC0415
     from transforms.evaluation.report import make_report, summarize  # noqa: PLC0415
-    from transforms.pages.evaluation import make_page  # noqa: PLC0415
+    from transforms.reports import page  # noqa: PLC0415
+    from transforms.reports.evaluation import make_page  # noqa: PLC0415
 
-    found = _evaluate(options)
-    for warning in found.warnings:
+    evaluation = _evaluate(options)
+    for warning in evaluation.warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    for line in summarize(found):
+    for line in summarize(evaluation):
         sys.stderr.write(f"{line}\n")
     root = storage.absolute(options.output)
-    storage.write(root, "report.json", make_report(found, seed=options.seed))
-    storage.write(root, "report.html", make_page(found))
+    storage.write(root, "report.json", make_report(evaluation, seed=options.seed))
+    page.write(root, "report.html", make_page(evaluation))
     return root
 
 
 def _evaluate(options: EvaluateOptions) -> "Evaluation":
-    """Evaluate what is given."""
+    """Run the evaluation for the kind of input that was given."""
     if options.full:
         from transforms.evaluation import by_curves  # noqa: PLC0415  # as above
 
@@ -209,7 +163,6 @@ def _evaluate(options: EvaluateOptions) -> "Evaluation":
             columns=options.columns,
             seed=options.seed,
         )
-    pass  # IMPORT GONE
     from transforms.evaluation import by_predictions  # noqa: PLC0415
     from transforms.predictions import reading as prediction_files  # noqa: PLC0415
 
@@ -218,6 +171,56 @@ def _evaluate(options: EvaluateOptions) -> "Evaluation":
         read_group_tables(options.groups),
         seed=options.seed,
     )
+
+
+def read_group_tables(files: Sequence[str]) -> dict[str, IntegerArray]:
+    """Read tables of groups; classes that a table does not list are excluded.
+
+    Raises:
+      UsageError: the problems of every table.
+    """
+    official = grouping_flags.list_official_classes()
+    tables: dict[str, IntegerArray] = {}
+    problems: list[str] = []
+    for path, name in zip(files, name_tables(files), strict=True):
+        try:
+            result = reading.read_groups(path, official)
+        except UsageError as error:
+            problems.append(str(error))
+            continue
+        for note in result.notes:
+            sys.stderr.write(f"{name}: {note}\n")
+        table = make_table(official, result.assignment, result.names)
+        group_of = make_group_of(table.label_of)
+        tables[name] = np.where(group_of < 0, LEFT_OUT, group_of)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return tables
+
+
+def name_tables(files: Sequence[str]) -> list[str]:
+    """Return a distinct name for each table, from its file, dataset or folder.
+
+    Raises:
+      UsageError: a file is given twice.
+    """
+    absolute = [Path(path).absolute() for path in files]
+    if twice := [str(path) for path, count in Counter(absolute).items() if count > 1]:
+        raise UsageError(f"--groups {twice[0]}: is given twice; give it once")
+    names = [_name_table(path) for path in absolute]
+    depth = 1
+    while len(set(names)) < len(names):
+        depth += 1
+        names = ["/".join(path.parts[-depth:]) for path in absolute]
+    return names
+
+
+def _name_table(path: Path) -> str:
+    if path.stem != _USUAL:
+        return path.stem
+    if path.match(paths.GROUPS):  # a dataset's: …/small/1.0.0/__meta__/groups.csv
+        return "/".join(path.parts[1:][-4:-2])
+    return path.parent.name
 
 
 def main(argv: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Classes → groups, without reading an image: groups.csv, groups.json and a page."""
+"""Group classes without reading an image: write groups.csv, groups.json and a page."""
 
 import csv
 import dataclasses
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import group_comparison, group_report, grouping_flags
+from pipelines import group_comparison, grouping_flags
 from pipelines.cli import check_bucket, exit_codes, parse
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.store_flags import StoreFlags, settle
@@ -19,8 +19,10 @@ from transforms.index import inventory
 from transforms.labels import class_lists, wordnet
 from transforms.labels.wordnet import GroupNamer
 from transforms.options import flag
-from transforms.pages.groups import GroupCounts, GroupsPage, make_page
 from transforms.records import ImageClass, to_json
+from transforms.reports import groups as group_report
+from transforms.reports import page as pages
+from transforms.reports.groups import GroupCounts, GroupsPage, make_page
 
 _PROG = "python -m pipelines.group"
 
@@ -70,11 +72,11 @@ class GroupOptions(GroupingFlags, StoreFlags):
             yield "--predictions: goes with --compare only"
         if self.compare and self.preset in class_lists.NAMES:
             yield (
-                f"--preset {self.preset}: is a list of classes, which has no N to "
+                f"--preset {self.preset}: is a list of classes without an N to "
                 "compare at; give --num_groups"
             )
         if self.compare and (self.output or self.export_starter):
-            yield "--compare: prints a table only; leave out --output, --export_starter"
+            yield "--compare: only prints a table; leave out --output, --export_starter"
         if self.compare and not self.predictions:
             yield "--compare: needs --predictions FILE, one or more"
         if self.compare and not self.expand_preset().num_groups:
@@ -90,7 +92,15 @@ def write_groups(
     result: Grouping,
     method_options: object,
 ) -> str:
-    """Write what is told of groups; returns the folder."""
+    """Write groups.csv, groups.json and groups.html, and return the folder.
+
+    Args:
+      options: flags of the job.
+      held: the classes of the input.
+      table: the group of every class.
+      result: assignment, notes and quality figures of the method.
+      method_options: options of the grouping method.
+    """
     captured = group_report.measure_captured(table, options.confusion)
     described = group_report.describe_groups(
         table,
@@ -104,31 +114,30 @@ def write_groups(
         method=f"--grouping {options.grouping}, seed {options.seed}",
         table=table,
         counts=_count_images(table, held, options),
-        facts=group_report.describe_facts(captured),
         notes=result.notes,
-        quality=group_report.describe_quality(captured),
+        captured=captured,
         paths=group_report.find_paths(table, options.grouping),
     )
     root = storage.absolute(options.output or "")
     storage.write(root, "groups.csv", groups.to_csv(table))
     storage.write(root, "groups.json", to_json(described))
-    storage.write(root, "groups.html", make_page(page))
+    pages.write(root, "groups.html", make_page(page))
     return root
 
 
 def _count_images(
     table: GroupTable, held: Sequence[ImageClass], options: GroupOptions
 ) -> list[GroupCounts]:
-    """Count each group's images, where an index tells them."""
+    """Count the images of each group; the counts are unknown without an index."""
     if options.index is None:
         return [GroupCounts()] * table.num_groups
     counts = []
     for label in range(table.num_groups):
-        own = [c for c in held if table.label_of.get(c.wnid) == label]
+        members = [c for c in held if table.label_of.get(c.wnid) == label]
         counts.append(
             GroupCounts(
-                num_train=sum(c.num_train for c in own),
-                num_validation=sum(c.num_validation for c in own),
+                num_train=sum(c.num_train for c in members),
+                num_validation=sum(c.num_validation for c in members),
                 num_wanted=options.images_per_group,
             )
         )
@@ -138,10 +147,10 @@ def _count_images(
 def export_starter(
     held: Sequence[ImageClass], path: str, table: GroupTable | None
 ) -> None:
-    """Write the table that a person edits to group by hand.
+    """Write a table of all classes for editing by hand.
 
-    Each class has its path in WordNet to sort by; the group is that of the table, or
-    empty.
+    Each row has the WordNet path of its class, to sort by. The group is copied from
+    `table`, or empty.
     """
     label_of = table.label_of if table else {}
     text = io.StringIO()
@@ -172,7 +181,7 @@ def method_options() -> dict[str, dict[str, type]]:
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     with exit_codes():
-        options, own, _ = parse(
+        options, options_of, _ = parse(
             GroupOptions,
             argv,
             prog=_PROG,
@@ -182,25 +191,25 @@ def main(argv: Sequence[str]) -> None:
         settle(options)
         check_bucket(options.output)
         check_bucket(options.export_starter)
-        told = _run(options.expand_preset(), own)
-    sys.stdout.write(f"{told}\n")
+        summary = _run(options.expand_preset(), options_of)
+    sys.stdout.write(f"{summary}\n")
 
 
-def _run(options: GroupOptions, own: Mapping[str, Any]) -> str:
+def _run(options: GroupOptions, options_of: Mapping[str, Any]) -> str:
     held = _read_classes(options)
     if options.compare:
-        named = own.get("grouping")
+        given = options_of.get("grouping")
         return group_comparison.compare_methods(
             held,
             options,
-            {options.grouping or "": named},
+            {options.grouping or "": given},
             predictions=options.predictions,
-            heldout=getattr(named, "heldout", None),
+            heldout=getattr(given, "heldout", None),
         )
     if not options.grouping:
         export_starter(held, options.export_starter or "", None)
         return storage.absolute(options.export_starter or "")
-    chosen = own.get("grouping") or grouping_flags.load_options(options.grouping)
+    chosen = options_of.get("grouping") or grouping_flags.load_options(options.grouping)
     table, result = grouping_flags.group_classes(held, options, chosen)
     if options.export_starter:
         export_starter(held, options.export_starter, table)

@@ -1,4 +1,4 @@
-"""All methods of grouping at one N → one table: sizes, confusion, ranks of models."""
+"""Compare all grouping methods at one N: sizes, captured confusion, model ranks."""
 
 import dataclasses
 import sys
@@ -25,7 +25,7 @@ from transforms.records import ImageClass, UsageError
 
 
 class _OfficialConfusion:
-    """A matrix over the 1000 classes, in their order."""
+    """A confusion matrix over the 1000 classes, in their official order."""
 
     def __init__(self, path: str) -> None:
         wnids = [info.wnid for info in load_classes()]
@@ -34,7 +34,7 @@ class _OfficialConfusion:
         )
 
     def captured(self, labels: IntegerArray, /) -> float:
-        """Return the share of the errors that stay within groups."""
+        """Return the share of errors that stay within groups."""
         return confusion_matrix.capture(self._matrix, labels.tolist()).share
 
 
@@ -46,26 +46,31 @@ def compare_methods(
     predictions: Sequence[str],
     heldout: str | None,
 ) -> str:
-    """Group by every method that can be had, and score each; returns a table.
+    """Group by every available method, score each, and return a table.
 
     Args:
-      held: the classes.
-      flags: N, seed and the tables that methods need.
-      options_of: method → its options.
-      predictions: files of trained models' predictions.
-      heldout: a confusion matrix that no grouping has seen; else that of the flags.
-    Raises: UsageError: no method works, or the files do not fit.
+      held: the classes of the input.
+      flags: N, seed and the tables that methods read.
+      options_of: options of each method, by its name.
+      predictions: prediction files of trained models.
+      heldout: path of a confusion matrix that no method has read; None selects
+        --confusion.
+
+    Raises:
+      UsageError: no method works, or the files are invalid.
     """
-    found = read_predictions(predictions)
+    model_predictions = read_predictions(predictions)
     tables: dict[str, IntegerArray] = {}
     for name, table in _group_all(held, flags, options_of):
         group_of = make_group_of(table.label_of)
         tables[name] = np.where(group_of < 0, LEFT_OUT, group_of)
     if not tables:
-        raise UsageError("--compare: no method works on these classes, as said above")
+        raise UsageError(
+            "--compare: no method can group these classes; the reasons are listed above"
+        )
     matrix = heldout or flags.confusion
     rows = compare_groupings(
-        found,
+        model_predictions,
         tables,
         confusion=_OfficialConfusion(matrix) if matrix else None,
         seed=flags.seed,
@@ -78,12 +83,12 @@ def _group_all(
 ) -> Iterator[tuple[str, GroupTable]]:
     for method in grouping.METHODS:
         if grouping.find_num_groups_source(method) == "classes":
-            continue  # it cannot make N groups
+            continue  # N is fixed
         tables = grouping.list_tables(method)
         if missing := [table for table in tables if not getattr(flags, table)]:
             sys.stderr.write(f"{method}: left out, it needs --{missing[0]} FILE\n")
             continue
-        own = dataclasses.replace(  # it ranks by N alone: no image is wanted
+        method_flags = dataclasses.replace(  # only N matters, not the number of images
             flags,
             grouping=method,
             preset=None,
@@ -91,7 +96,9 @@ def _group_all(
             min_validation_images=0,
         )
         try:
-            table, _ = grouping_flags.group_classes(held, own, options_of.get(method))
+            table, _ = grouping_flags.group_classes(
+                held, method_flags, options_of.get(method)
+            )
         except UsageError as error:
             sys.stderr.write(f"{method}: left out, {error}\n")
             continue

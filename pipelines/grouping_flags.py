@@ -1,4 +1,4 @@
-"""Flags of the jobs that group classes, and the call of the selected method."""
+"""Declare the flags of the jobs that group classes, and call the selected method."""
 
 import dataclasses
 import sys
@@ -62,10 +62,10 @@ class GroupingFlags:
     seed: int = flag("seed of every random choice and order", default=0)
 
     def expand_preset(self) -> Self:
-        """Fill in what the preset fixes, and the defaults that depend on it.
+        """Fill in the flags that the preset sets and the defaults that depend on it.
 
-        A published list of classes keeps its official validation images alone; other
-        subsets get enough of them to tell models apart.
+        A published list of classes keeps only its official validation images. Other
+        subsets get at least 10000 validation images, so that models can be told apart.
         """
         values: dict[str, Any] = {}
         if self.preset:
@@ -77,7 +77,7 @@ class GroupingFlags:
         return dataclasses.replace(self, **values)
 
     def find_grouping_problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of these flags, in any job."""
+        """Yield what is wrong with the combination of grouping flags."""
         fixed = presets.list_flags(self.preset) if self.preset else {}
         for name, value in fixed.items():
             given = getattr(self, name)
@@ -104,13 +104,13 @@ class GroupingFlags:
             yield "--num_groups: is required (number of groups)"
 
 
-def load_options(method: str | None) -> Any:  # noqa: ANN401  # of each method's class
+def load_options(method: str | None) -> Any:  # noqa: ANN401  # each method has its own class
     """Return the default options of a method."""
     return grouping.load(method or "").Options()
 
 
 def list_classes(inventory: Inventory) -> tuple[ImageClass, ...]:
-    """Return the classes of an input, with their numbers of images."""
+    """Return the classes of an input with their image counts."""
     counts = inventory.num_images
     return tuple(
         ImageClass(
@@ -125,7 +125,7 @@ def list_classes(inventory: Inventory) -> tuple[ImageClass, ...]:
 
 
 def list_official_classes() -> tuple[ImageClass, ...]:
-    """Return the 1000 classes, without images."""
+    """Return the 1000 official classes, with image counts of 0."""
     return tuple(
         ImageClass(info.wnid, info.class_index, info.name, 0, 0)
         for info in classes.load_classes()
@@ -137,13 +137,15 @@ def group_classes(
     flags: GroupingFlags,
     method_options: Any = None,  # noqa: ANN401  # each method has its own class
 ) -> tuple[GroupTable, Grouping]:
-    """Group classes with the selected method, and print its notes.
+    """Group classes with the selected method and print its notes.
 
     Args:
-      held: the classes of the input, by wnid.
+      held: the classes of the input, sorted by wnid.
       flags: the recipe.
-      method_options: options of the method; None: its defaults.
-    Raises: UsageError: the method, or the table that it reads, does not allow it.
+      method_options: options of the method; None selects its defaults.
+
+    Raises:
+      UsageError: the method or its table does not fit the classes.
     """
     only = presets.list_classes(flags.preset)
     wanted = tuple(c for c in held if only is None or c.wnid in only)

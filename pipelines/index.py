@@ -1,4 +1,4 @@
-"""Raw ImageNet → an index: one row an image, with where its bytes lie."""
+"""Index raw ImageNet: write one row per image with the location of its bytes."""
 
 import dataclasses
 import functools
@@ -68,8 +68,18 @@ def define_pipeline(
     ticks: str | None = None,
     has_processes: bool = False,
 ) -> None:
-    """Wire find → label → write index."""
-    import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
+    """Find the images of all input parts, label them and write the index.
+
+    Args:
+      root: the Beam pipeline.
+      pieces: input parts, in the order of the inputs.
+      output: path of the index.
+      parts_folder: folder for the parts of the index, readable by all workers.
+      num_inspect_threads: threads that inspect images; 0 skips the inspection.
+      ticks: folder for progress ticks; None shows no progress.
+      has_processes: whether each worker is a process of its own.
+    """
+    import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
 
     from transforms.index.steps import (  # noqa: PLC0415
         FindImages,
@@ -101,11 +111,21 @@ def write_index(
     num_inspect_threads: int = 0,
     beam_flags: Sequence[str],
 ) -> bool:
-    """Run the index job; returns whether it is at its end, or only submitted.
+    """Run the index job.
 
-    Raises: UsageError: an archive, label or image name that the user must mend.
+    Args:
+      pieces: input parts, in the order of the inputs.
+      output: path of the index.
+      num_inspect_threads: threads that inspect images; 0 skips the inspection.
+      beam_flags: flags of the Beam runner.
+
+    Returns:
+      Whether the job has finished; False if it was only submitted.
+
+    Raises:
+      UsageError: an invalid archive, label or image name.
     """
-    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+    from pipelines import engine  # noqa: PLC0415  # slow import
     from transforms import progress  # noqa: PLC0415
 
     place = storage.absolute(output)
@@ -115,7 +135,7 @@ def write_index(
     storage.clear_temporary(place)
     with storage.scratch_folder(place, f".{name}.") as folder:
         parts_folder = f"{folder}/parts"
-        if storage.is_remote(place) and not is_embedded:  # for workers anywhere
+        if storage.is_remote(place) and not is_embedded:  # reachable for remote workers
             parts_folder = f"{beside}/.{Path(folder).name}"
         ticks = f"{folder}/ticks" if is_embedded else None
         define = functools.partial(
@@ -132,9 +152,10 @@ def write_index(
 
 
 def count_index(output: str) -> Inventory:
-    """Count a new index; one that nobody can build from is removed.
+    """Count the images of a new index; remove the index if it is unusable.
 
-    Raises: UsageError: image names that repeat, or no usable image.
+    Raises:
+      UsageError: duplicate image names, or no usable image.
     """
     place = storage.absolute(output)
     try:
@@ -154,20 +175,22 @@ def index_images(
     output: str,
     beam_flags: Sequence[str],
 ) -> Inventory:
-    """Make an index by this process, whatever engine the flags name, and count it.
+    """Index images in this process, whatever runner the flags name, and count them.
 
-    Raises: UsageError: what the user must mend.
+    Raises:
+      UsageError: the input is invalid.
     """
-    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+    from pipelines import engine  # noqa: PLC0415  # slow import
 
     write_index(pieces, output=output, beam_flags=engine.embed(beam_flags))
     return count_index(output)
 
 
 def _check_reach(options: IndexOptions, beam_flags: Sequence[str]) -> None:
-    """See that workers can read what is listed, and write the index.
+    """Check that the workers can read all inputs and write the index.
 
-    Raises: UsageError: what they cannot reach.
+    Raises:
+      UsageError: the paths that workers cannot reach.
     """
     from pipelines import engine  # noqa: PLC0415
 
@@ -186,8 +209,8 @@ def main(argv: Sequence[str]) -> None:
         )
         beam_flags = settle(options, beam_flags)
         _check_reach(options, beam_flags)
-        pieces, told = inputs.find_pieces(options.input, options.validation_labels)
-        for line in told:
+        pieces, notes = inputs.find_pieces(options.input, options.validation_labels)
+        for line in notes:
             sys.stderr.write(f"found {line}\n")
         is_done = write_index(
             pieces,
@@ -195,7 +218,7 @@ def main(argv: Sequence[str]) -> None:
             num_inspect_threads=options.threads if options.inspect else 0,
             beam_flags=beam_flags,
         )
-        if is_done:  # else the build that reads it counts it, and says the same
+        if is_done:  # otherwise the build that reads the index reports the counts
             sys.stderr.write(count_index(options.output).describe() + "\n")
     sys.stdout.write(f"{storage.absolute(options.output)}\n")
 

@@ -1,4 +1,4 @@
-"""Images and trained models → what each model says of each image, in one table."""
+"""Predict every image of a split with trained models and write one table."""
 
 import dataclasses
 import functools
@@ -101,8 +101,17 @@ def define_pipeline(
     parts_folder: str,
     gathered: str,
 ) -> None:
-    """Wire chunks of images → parts of the table."""
-    import apache_beam as beam  # noqa: PLC0415  # takes a second that --help has not
+    """Predict chunks of images and write one table part per chunk and model.
+
+    Args:
+      root: the Beam pipeline.
+      handler: loads the models and runs inference.
+      num_chunks: number of chunks in the image list.
+      image_list: path of the Parquet list of images.
+      parts_folder: folder for the parts of the table.
+      gathered: path of the JSON file that lists the parts.
+    """
+    import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
 
     from transforms.models.steps import Chunk, PredictImages  # noqa: PLC0415
 
@@ -115,22 +124,24 @@ def define_pipeline(
 
 
 def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
-    """Run the job; returns what to tell of every model.
+    """Run the job and return the summary lines of every model.
 
     Raises:
-      UsageError: what the user must mend, all that is found before images are read.
-      JobError: what went wrong later.
+      UsageError: all configuration errors, before any image is read.
+      JobError: inference failed, or too many images cannot be read.
     """
     models, list_images = _check(options, beam_flags)
     check_bucket(options.output)
-    place = storage.absolute(options.output)
-    with storage.scratch_folder(place, f".{place.rpartition('/')[2]}.") as scratch:
+    output = storage.absolute(options.output)
+    with storage.scratch_folder(output, f".{output.rpartition('/')[2]}.") as scratch:
         source = checks.choose_images(list_images(scratch), models)
-        parts = _ask(options, models, source, beam_flags=beam_flags, scratch=scratch)
+        parts = _run_inference(
+            options, models, source, beam_flags=beam_flags, scratch=scratch
+        )
         return results.write_outcome(
             parts,
             models,
-            place,
+            output,
             num_images=len(source.table),
             max_failure_fraction=options.max_failure_fraction,
         )
@@ -139,11 +150,12 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
 def _check(
     options: PredictOptions, beam_flags: Sequence[str]
 ) -> tuple[list[ModelSpec], checks.ListImages]:
-    """Check inputs, groups and models, and load the models when all else is well.
+    """Check inputs, groups and models, and test every model on one grey image.
 
-    Raises: UsageError: all that is wrong with any of them.
+    Raises:
+      UsageError: all problems that were found.
     """
-    from pipelines import engine  # noqa: PLC0415  # takes a second
+    from pipelines import engine  # noqa: PLC0415  # slow import
 
     problems = list(
         engine.find_own_folder_problems(engine.make_beam_options(beam_flags), _PROG)
@@ -174,7 +186,7 @@ def _collect(problems: list[str]) -> Iterator[None]:
         problems.append(str(error))
 
 
-def _ask(
+def _run_inference(
     options: PredictOptions,
     models: Sequence[ModelSpec],
     source: ImageSource,
@@ -182,8 +194,8 @@ def _ask(
     beam_flags: Sequence[str],
     scratch: str,
 ) -> "list[ScoredPart]":
-    """Run the pipeline, with a progress bar."""
-    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+    """Run the pipeline with a progress bar."""
+    from pipelines import engine  # noqa: PLC0415  # slow import
     from transforms import progress  # noqa: PLC0415
     from transforms.models import steps  # noqa: PLC0415
 
@@ -208,7 +220,7 @@ def _ask(
         gathered=gathered,
     )
     total = len(source.table)
-    with progress.show(ticks, total=total, what="asking", unit="image"):
+    with progress.show(ticks, total=total, what="predicting", unit="image"):
         engine.run(define, engine.make_beam_options(beam_flags))
     return steps.read_outcome(gathered)
 
@@ -217,8 +229,8 @@ def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     with exit_codes():
         options, _, beam_flags = parse(PredictOptions, argv, prog=_PROG)
-        told = predict(options, settle(options, beam_flags))
-    for line in told:
+        summary = predict(options, settle(options, beam_flags))
+    for line in summary:
         sys.stderr.write(f"{line}\n")
     sys.stdout.write(f"{storage.absolute(options.output)}\n")
 

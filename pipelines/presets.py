@@ -1,4 +1,4 @@
-"""Presets: names of recipes, and the flags that they set."""
+"""Define the presets: names of recipes and the flags that they set."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ SIZES = {
     "n10_m5000": (10, 5000),
     "n100_m500": (100, 500),
 }
-# Its groups are large enough for each of these sizes.
+# Its groups are large enough for all of these sizes.
 DEFAULT_GROUPING = "wordnet"
 PRESETS = (*SIZES, *class_lists.NAMES)
 

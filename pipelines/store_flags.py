@@ -1,4 +1,4 @@
-"""Flags of the jobs that read or write buckets, and how they reach workers."""
+"""Declare the flags of object stores and pass their settings to workers."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ _WORKERS = "pipelines.worker_options"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoreFlags:
-    """Settings of stores that differ from those of Google and Amazon.
+    """Settings of object stores other than Google's and Amazon's.
 
     Credentials come from the environment: Google's application default credentials,
     or Amazon's variables, profiles and roles.
@@ -52,7 +52,8 @@ class StoreFlags:
 def settle(flags: StoreFlags, beam_flags: Sequence[str] = ()) -> list[str]:
     """Configure the stores of this process and of its pipelines' workers.
 
-    Returns: Beam's flags, with those that carry the settings to workers.
+    Returns:
+      Beam's flags, extended by those that carry the settings to workers.
     """
     settings = StoreSettings(
         endpoint=flags.store_endpoint,
@@ -62,7 +63,7 @@ def settle(flags: StoreFlags, beam_flags: Sequence[str] = ()) -> list[str]:
     configure(settings)
     if settings == StoreSettings():
         return list(beam_flags)
-    # Beam's import takes a second, which local paths do not need.
+    # Beam imports slowly and is not needed for local paths.
     from pipelines import worker_options  # noqa: PLC0415
 
     carrier = worker_options.to_flag(settings)

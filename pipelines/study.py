@@ -1,4 +1,4 @@
-"""Recipes of subsets → which of them is best: each built, trained on, and judged."""
+"""Compare recipes of subsets: build each, train on it and evaluate its ranking."""
 
 import sys
 from collections.abc import Sequence
@@ -11,11 +11,13 @@ _PROG = "python -m pipelines.study"
 
 
 def study(options: StudyOptions) -> str:
-    """Run the study, or tell what it would do; returns what to print last.
+    """Run the study, or plan it with --dry_run; return the text to print to stdout.
 
-    Raises: UsageError, JobError: what is found before and after the first step.
+    Raises:
+      UsageError: invalid flags, recipes or input.
+      JobError: a step failed.
     """
-    # SciPy and Beam take seconds that --help has not.
+    # SciPy and Beam import slowly and are not needed for --help.
     from pipelines.studying import plan as study_plan  # noqa: PLC0415
     from pipelines.studying import run, steps  # noqa: PLC0415
 
@@ -35,10 +37,10 @@ def study(options: StudyOptions) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
-    with exit_codes(when_stopped="stopped; the same command goes on from there"):
+    with exit_codes(when_stopped="interrupted; run the same command again to continue"):
         options, _, _ = parse(StudyOptions, argv, prog=_PROG, takes_beam_flags=False)
-        told = study(options)
-    sys.stdout.write(f"{told}\n")
+        summary = study(options)
+    sys.stdout.write(f"{summary}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A finished subset → models trained on it: files, cards, curves, predictions."""
+"""Train models on a finished subset and write their files, cards and curves."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,7 @@ from transforms.training.data import TrainingSet
 from transforms.training.settings import TrainSettings, is_finished
 
 _PROG = "python -m pipelines.train"
-MIN_SIZE_PX, MAX_SIZE_PX = 8, 1024  # of a model's input
+MIN_SIZE_PX, MAX_SIZE_PX = 8, 1024  # input size of a model
 _PRECISIONS = ("auto", "true", "false")
 
 
@@ -100,11 +100,13 @@ class TrainOptions(TrainingFlags, StoreFlags):
         yield from find_folder_problems(self.output)
 
 
-def make_settings(options: TrainOptions, found: TrainingSet) -> list[TrainSettings]:
-    """Return how each model is trained."""
+def make_settings(
+    options: TrainOptions, training_set: TrainingSet
+) -> list[TrainSettings]:
+    """Return the training settings of each model."""
     return [
         TrainSettings(
-            subset_id=found.subset_id,
+            subset_id=training_set.subset_id,
             train_split=options.train_split,
             validation_split=options.validation_split,
             model=name,
@@ -124,13 +126,15 @@ def make_settings(options: TrainOptions, found: TrainingSet) -> list[TrainSettin
 def find_unfinished(
     output: str, all_settings: Sequence[TrainSettings], *, named: str
 ) -> dict[str, TrainSettings]:
-    """Return what is still to be trained, by its folder.
+    """Return the settings of every unfinished model, by output folder.
 
     Args:
-      output: the folder of all models.
-      all_settings: of those that are wanted.
-      named: what the user calls that folder.
-    Raises: UsageError: folders hold something else; models cannot take the pictures.
+      output: local folder of all models.
+      all_settings: settings of the requested models.
+      named: the folder as the user wrote it, for messages.
+
+    Raises:
+      UsageError: a folder holds other results, or a model does not fit its settings.
     """
     unfinished = {}
     problems = []
@@ -138,9 +142,9 @@ def find_unfinished(
         folder = str(Path(output, settings.model, f"seed{settings.seed}"))
         try:
             if is_finished(folder, settings):
-                shown = f"{named}{folder.removeprefix(output)}"
-                sys.stderr.write(f"{shown} is finished\n")
-                # a run may have been stopped before it tidied up
+                shown_folder = f"{named}{folder.removeprefix(output)}"
+                sys.stderr.write(f"{shown_folder} is finished\n")
+                # an interrupted run may have left its checkpoint behind
                 shutil.rmtree(Path(folder, checkpoint.FOLDER), ignore_errors=True)
             else:
                 unfinished[folder] = settings
@@ -152,9 +156,10 @@ def find_unfinished(
 
 
 def check_sizes(all_settings: Sequence[TrainSettings], num_classes: int) -> None:
-    """Try to make the models whose pictures are smaller than those they are made for.
+    """Build every model whose input is smaller than its design size.
 
-    Raises: UsageError: some cannot be.
+    Raises:
+      UsageError: the input size is too small for a model.
     """
     problems = []
     for settings in all_settings:
@@ -164,43 +169,47 @@ def check_sizes(all_settings: Sequence[TrainSettings], num_classes: int) -> None
                 architectures.build(name, image_size, num_classes, policy="float32")
             except ValueError:
                 problems.append(
-                    f"--image_size {image_size}: is too small for {name}, made for "
-                    f"{architectures.default_size(name)}"
+                    f"--image_size {image_size}: is too small for {name}; its "
+                    f"default is {architectures.default_size(name)}"
                 )
     if problems:
         raise UsageError("\n".join(problems))
 
 
 def train(
-    found: TrainingSet,
+    training_set: TrainingSet,
     unfinished: Mapping[str, TrainSettings],
-    bring: Callable[[str], None],
+    copy_back: Callable[[str], None],
 ) -> None:
-    """Train all models.
+    """Train all unfinished models.
 
     Args:
-      found: what they are trained on.
-      unfinished: how each is trained, by its folder.
-      bring: called with a folder when something is to be kept of it.
-    Raises: UsageError, JobError: what is found before and after training begins.
+      training_set: images to train and to measure accuracy on.
+      unfinished: training settings by output folder.
+      copy_back: called with a model's folder when its results are to be copied to the
+        output.
+
+    Raises:
+      UsageError: an image size is too small for a model.
+      JobError: training failed.
     """
     from transforms.models.loaders import tensorflow_start  # noqa: PLC0415  # with TensorFlow
 
     tensorflow_start.import_tensorflow(threads_per_operation=0)
     from transforms.training.trainer import Runner  # noqa: PLC0415  # takes seconds
 
-    check_sizes(list(unfinished.values()), len(found.classes))
+    check_sizes(list(unfinished.values()), len(training_set.classes))
     passes = sum(len(s.learning_rate) * s.epochs for s in unfinished.values())
-    with _show_progress(passes * len(found.train_keys)) as tell:
-        runner = Runner(found, tell=tell, report=_report)
+    with _show_progress(passes * len(training_set.train_keys)) as advance:
+        runner = Runner(training_set, tell=advance, report=_report)
         for folder, settings in unfinished.items():
             try:
                 best = runner.run(settings, folder).rows[-1]
             finally:
-                bring(folder)
+                copy_back(folder)
             tqdm.write(
                 f"{settings.model}: {best.validation_accuracy:.4f} of "
-                f"{best.validation_images} images right, with learning rate "
+                f"{best.validation_images} images correct, with learning rate "
                 f"{best.learning_rate:g}",
                 file=sys.stderr,
             )
@@ -208,13 +217,13 @@ def train(
 
 @contextlib.contextmanager
 def _show_progress(num_images: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar over the images of all epochs on stderr."""
+    """Show a progress bar over the images of all epochs on stderr."""
     with progress.make_bar("training", total=num_images, unit="image") as bar:
 
-        def tell(count: int) -> None:
-            bar.update(count)
+        def advance(num_images: int) -> None:
+            bar.update(num_images)
 
-        yield tell
+        yield advance
 
 
 def _report(row: CurveRow) -> None:
@@ -227,7 +236,7 @@ def _report(row: CurveRow) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
-    with exit_codes(when_stopped="stopped; the same command goes on from there"):
+    with exit_codes(when_stopped="interrupted; run the same command again to continue"):
         options, _, _ = parse(TrainOptions, argv, prog=_PROG, takes_beam_flags=False)
         settle(options)
         check_bucket(options.output)
@@ -237,20 +246,20 @@ def main(argv: Sequence[str]) -> None:
             ) as dataset,
             training_data.stage_models(options.output, options.models) as output,
         ):
-            found = training_data.read_training_set(
+            training_set = training_data.read_training_set(
                 dataset,
                 train_split=options.train_split,
                 validation_split=options.validation_split,
             )
-            settings = make_settings(options, found)
+            settings = make_settings(options, training_set)
             unfinished = find_unfinished(output, settings, named=options.output)
             if unfinished:
-                bring = functools.partial(
+                copy_back = functools.partial(
                     training_data.copy_results_back,
                     output=output,
                     target=options.output,
                 )
-                train(found, unfinished, bring)
+                train(training_set, unfinished, copy_back)
     sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 

@@ -1,9 +1,9 @@
-"""A dataset's directory → proof that it is what it says, or all that is wrong with it.
+"""Verify that a finished dataset is complete, unchanged and readable.
 
-Damage is a MISMATCH and makes exit code 1: in files, manifest, counts, labels, names,
-images, in what each installed reader gives, and one key in two splits. The same source
-bytes under different keys are a warning and no damage: ImageNet holds such copies, in
-training and validation images alike, and whoever trains on the subset decides on them.
+A MISMATCH sets exit code 1: in files, manifest, counts, labels, names, images, the
+output of each installed reader, or a key that occurs in two splits. Identical source
+bytes under different keys are only a warning, because ImageNet itself contains such
+duplicates, within and across its training and validation images.
 """
 
 import dataclasses
@@ -76,15 +76,15 @@ class VerifyOptions(StoreFlags):
 
 
 def find_problems(directory: str) -> Iterator[str]:
-    """Yield why a path is no dataset's directory."""
+    """Yield a problem if the path is not the directory of a dataset."""
     if problem := find_problem(directory):
         yield f"--dataset {directory}: {problem}"
 
 
 def find_problem(directory: str) -> str:
-    """Say why a path is no dataset's directory, with the remedy."""
+    """Return why a path is not the directory of a dataset, with the remedy, or ""."""
     if not storage.is_folder(directory):
-        return "is no folder; give OUTPUT/NAME/VERSION, as build printed it"
+        return "is not a folder; give OUTPUT/NAME/VERSION, as build printed it"
     if storage.is_folder(f"{directory}/__meta__"):
         return ""
     place = Path(directory)
@@ -93,12 +93,12 @@ def find_problem(directory: str) -> str:
     inside = sorted(path.parent for path in place.glob("*/__meta__"))
     inside += sorted(path.parent for path in place.glob("*/*/__meta__"))
     if inside:
-        return f"is no dataset, but holds some; give {inside[0]}"
-    return "is no dataset (it has no __meta__); give OUTPUT/NAME/VERSION"
+        return f"is not a dataset but contains some; give {inside[0]}"
+    return "is not a dataset (it has no __meta__); give OUTPUT/NAME/VERSION"
 
 
 def verify(options: VerifyOptions) -> Iterator[Row]:
-    """Run every check; each stands alone, so that all mismatches are found at once."""
+    """Run every check; a failed check does not stop the others."""
     dataset = DatasetFiles(storage.absolute(options.dataset), options.threads)
     for name, check in _CHECKS.items():
         yield check_results.run(name, partial(check, dataset))
@@ -110,22 +110,22 @@ def verify(options: VerifyOptions) -> Iterator[Row]:
         yield opening.open_with(name, dataset)
 
 
-def give_verdict(found: Sequence[Row]) -> str:
-    """Sum the rows up in one line."""
-    bad = [row.check for row in found if row.result == check_results.MISMATCH]
+def give_verdict(rows: Sequence[Row]) -> str:
+    """Summarise the rows in one line."""
+    bad = [row.check for row in rows if row.result == check_results.MISMATCH]
     if bad:
-        return f"MISMATCH in {len(bad)} of {len(found)} checks: {', '.join(bad)}"
-    warned = sum(row.result == check_results.WARNING for row in found)
-    absent = [row.check for row in found if row.result == check_results.NOT_INSTALLED]
+        return f"MISMATCH in {len(bad)} of {len(rows)} checks: {', '.join(bad)}"
+    warned = sum(row.result == check_results.WARNING for row in rows)
+    absent = [row.check for row in rows if row.result == check_results.NOT_INSTALLED]
     notes = f", {warned} with a warning" if warned else ""
     notes += f", not {', '.join(absent)}" if absent else ""
-    if any(row.result == check_results.NOT_RUN for row in found):
-        notes += ", not opened with any reader, since it lies in a bucket"
-    return f"ok: {len(found)} checks{notes}"
+    if any(row.result == check_results.NOT_RUN for row in rows):
+        notes += ", not opened with any reader, because it is in a bucket"
+    return f"ok: {len(rows)} checks{notes}"
 
 
 def name_positional(argv: Sequence[str]) -> list[str]:
-    """Give the one word that belongs to no flag the name of its flag."""
+    """Rewrite a positional argument as --dataset."""
     named: list[str] = []
     for word, before in zip(argv, ["", *argv], strict=False):
         is_value = before.startswith("--") and "=" not in before and before != "--help"
@@ -144,9 +144,9 @@ def main(argv: Sequence[str]) -> None:
         is_remote = storage.is_remote(options.dataset)
         if is_remote and (problems := list(find_problems(options.dataset))):
             raise UsageError("\n".join(problems))
-        found = list(verify(options))
-    sys.stdout.write(f"{check_results.format_table(found)}\n{give_verdict(found)}\n")
-    sys.exit(any(row.result == check_results.MISMATCH for row in found))
+        rows = list(verify(options))
+    sys.stdout.write(f"{check_results.format_table(rows)}\n{give_verdict(rows)}\n")
+    sys.exit(any(row.result == check_results.MISMATCH for row in rows))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Configure the stores of a Beam worker from the options of its pipeline.
+"""Configure the stores of a Beam worker from its pipeline options.
 
-Beam imports this module on every worker of an engine before it takes any work, because
-`store_flags.settle` names it in --beam_plugins. Processes on the launching machine get
-no Beam options; they inherit the settings.
+Beam imports this module on every remote worker before any work starts, because
+`store_flags.settle` names it in --beam_plugins. Processes on the launching machine
+get no Beam options; they inherit the settings.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ _NAME = "bucket_settings"
 
 
 class BucketOptions(PipelineOptions):
-    """Makes the option known to Beam, which drops what it does not know."""
+    """Declare the option to Beam, which drops unknown options."""
 
     @classmethod
     def _add_argparse_args(cls, parser: ArgumentParser) -> None:
@@ -26,9 +26,9 @@ class BucketOptions(PipelineOptions):
 
 
 def to_flag(settings: StoreSettings) -> str:
-    """Make the flag that carries settings to workers."""
+    """Return the flag that carries the settings to workers."""
     return f"--{_NAME}={json.dumps(dataclasses.asdict(settings))}"
 
 
-if told := RuntimeValueProvider.get_value(_NAME, str, ""):
-    configure(StoreSettings(**json.loads(told)))
+if settings_json := RuntimeValueProvider.get_value(_NAME, str, ""):
+    configure(StoreSettings(**json.loads(settings_json)))

@@ -19,8 +19,9 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     "verification", "reports", "evaluation", "training", "models", "dataset",
     "grouping", "sampling", "confusion", "difficulty", "predictions", "miniature",
-    "index", "layouts", "formats", "figures", "labels", "images", "archives",
-    "prefetch", "processes", "npz", "csv_tables", "storage", "progress", "seeds",
+    "index", "layouts", "formats", "charts", "figures", "labels", "images", "archives",
+    "prefetch", "processes", "process_worker", "npz", "csv_tables", "storage",
+    "progress", "seeds",
     "arrays", "options", "records",
 )  # fmt: skip
 # TensorFlow takes seconds to import, and starts threads.

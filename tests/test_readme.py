@@ -105,5 +105,24 @@ def test_files_and_methods_that_it_names_exist():
             assert re.search(rf"`[^`]*\b{module.stem}`", README), module
 
 
+PAGES = [
+    path
+    for pattern in ("*.md", "docs/**/*.md", "deploy/*/*.md", "transforms/**/*.md")
+    for path in sorted(ROOT.glob(pattern))
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_relative_links_lead_to_files(page):
+    for link in re.findall(r"\]\(((?!\w+:|#)[^)#]+)", page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+def test_paths_of_the_architecture_page_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for path in re.findall(r"`((?:transforms|pipelines|tests|deploy)/[\w./]*)`", text):
+        assert (ROOT / path).exists(), path
+
+
 def test_it_is_short():
     assert len(README.splitlines()) <= 150

@@ -1,3 +1,3 @@
-"""The data's way, find → label → sample → assign → write, and its plain Python."""
+"""What the jobs are made of: one package per concept; see docs/architecture.md."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Bytes of an npz file ↔ plain arrays: bounded, never unpickled, always the same."""
+"""Read and write npz files: bounded sizes, no pickle, deterministic bytes."""
 
 import io
 import math
@@ -16,14 +16,16 @@ Array = npt.NDArray[Any]
 def read_npz(
     data: bytes, needed: Sequence[str], *, optional: Sequence[str] = (), max_bytes: int
 ) -> dict[str, Array]:
-    """Read arrays of numbers and texts.
+    """Read arrays of numbers and strings.
 
     Args:
       data: the file.
-      needed: names of arrays that must be there.
-      optional: names of arrays that may be; all others are passed over.
-      max_bytes: of any one, unpacked; looked up before it is unpacked.
-    Raises: ValueError: what is wrong.
+      needed: names of required arrays.
+      optional: names of optional arrays; all others are ignored.
+      max_bytes: bound on the size of an array, checked before decompression.
+
+    Raises:
+      ValueError: describes what is wrong.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
@@ -47,7 +49,7 @@ def read_npz(
 
 
 def _parse_array(name: str, data: bytes) -> Array:
-    """Read an array; its header must agree with its bytes."""
+    """Parse an array; its header must agree with its size."""
     file = io.BytesIO(data)
     try:
         if np.lib.format.read_magic(file) == (1, 0):
@@ -65,7 +67,7 @@ def _parse_array(name: str, data: bytes) -> Array:
 
 
 def to_npz_bytes(arrays: Mapping[str, Array]) -> bytes:
-    """Write arrays as NumPy does, but without the time."""
+    """Write arrays as NumPy does, but without timestamps."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as file:
         for name, array in arrays.items():

@@ -1,4 +1,4 @@
-"""Work that is done item by item → several at once, with results in their order."""
+"""Run work for many items concurrently, with results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,11 +14,11 @@ _THREADS = 16  # they wait for a store far longer than they work
 def map_in_order(
     futures: Iterable[Future[Result]], *, num_ahead: int
 ) -> Iterator[Result]:
-    """Yield what work gives, in the order in which it was begun.
+    """Yield results in the order in which the work was submitted.
 
     Args:
-      futures: begins the next piece of work whenever one is taken from it.
-      num_ahead: how many may be under way, or done, when a result is yielded.
+      futures: submits the next piece of work when its next item is taken.
+      num_ahead: number of pieces that may be submitted ahead of the yielded result.
     """
     waiting: deque[Future[Result]] = deque()
     for future in futures:
@@ -30,7 +30,7 @@ def map_in_order(
 
 
 def prefetch(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield what is read of each item; at most one more than the threads is held."""
+    """Yield the result of a function for each item, with several in progress."""
     with ThreadPoolExecutor(_THREADS) as pool:
         futures = (pool.submit(read, item) for item in items)
         yield from map_in_order(futures, num_ahead=_THREADS)

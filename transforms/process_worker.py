@@ -1,11 +1,10 @@
-"""The program of a process that is handed work, one piece after the other.
+"""Main program of the processes of `processes.ProcessPool`.
 
     python -m transforms.process_worker MODULE
 
-The module's `begin` makes of the first line that is read, the settings, a function;
-each further line is given to it, and is answered by one line: what it returned, or what
-went wrong. All lines are JSON. The process ends with its input, and so with the process
-that started it, however that ended.
+The first line of standard input has the settings, each further line a request; each
+answer is a line on standard output, all as JSON. The process ends with its standard
+input, so that it never outlives the job.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The machine → how much of it a job may use."""
+"""Run work in processes of this machine, without Beam's workers."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from transforms.records import JSON, JobError, UsageError
 
 
 def num_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -25,12 +25,12 @@ _TIME_TO_STOP_S = 5.0
 
 
 class ProcessPool:
-    """Processes that do a piece of work each at a time.
+    """A pool of processes that each do one piece of work at a time.
 
     Args:
-      module: what they do: its `begin` makes a function of the settings.
-      settings: of all work.
-      num_processes: how many.
+      module: module of the work; its `begin(settings)` returns a function of a request.
+      settings: settings of all work, as JSON.
+      num_processes: number of processes.
     """
 
     def __init__(self, module: ModuleType, settings: JSON, num_processes: int) -> None:
@@ -41,15 +41,16 @@ class ProcessPool:
         self._pool = ThreadPoolExecutor(num_processes)  # a thread for each to wait in
 
     def submit(self, request: JSON) -> Future[Any]:
-        """Let work be done as soon as a process is idle.
+        """Submit a request to the next idle process.
 
-        Returns: What it returned, later. Raises then what the work raises, and JobError
-          where the process has been ended by another.
+        Returns:
+          A future. Its `result` raises what the work raises, or JobError if the process
+          was killed.
         """
         return self._pool.submit(self._ask, request)
 
     def close(self) -> None:
-        """End the processes; what is at work is discarded."""
+        """End the processes; work in progress is discarded."""
         for each in self._all:
             each.stop()
         self._pool.shutdown(cancel_futures=True)
@@ -65,7 +66,7 @@ class ProcessPool:
 
 
 class _Process:
-    """One process, and the pipes to it."""
+    """A process and the pipes to it."""
 
     def __init__(self, module: ModuleType, settings: JSON) -> None:
         self._process = subprocess.Popen(  # noqa: S603  # nosec B603  # a module of ours
@@ -81,7 +82,7 @@ class _Process:
         self._write(settings)
 
     def ask(self, request: JSON) -> Any:  # noqa: ANN401  # as above
-        """Wait until it has done a piece of work."""
+        """Send a request and wait for the answer."""
         self._write(request)
         line = self._process.stdout.readline()  # type: ignore[union-attr]
         if not line.endswith("\n"):
@@ -94,12 +95,12 @@ class _Process:
         return answer["done"]
 
     def stop(self) -> None:
-        """Let it end."""
+        """Ask the process to end."""
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()  # type: ignore[union-attr]
 
     def close(self) -> None:
-        """Wait for its end."""
+        """Wait until the process has ended."""
         try:
             self._process.wait(_TIME_TO_STOP_S)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
-"""Work done in any process → a number that a progress bar can show.
+"""Progress of work in several processes, as a progress bar.
 
-Workers append one byte a unit of work to a file; the size of that file is the count. It
-costs a microsecond, needs no server, and works across processes on one machine.
+Workers append one byte per unit of work to a file; its size is the count. That takes a
+microsecond, needs no server, and works across processes of one machine.
 """
 
 import os
@@ -18,7 +18,7 @@ _INTERVAL_IN_A_LOG_S = 30.0
 
 
 class Ticker:
-    """Counts units of work; does nothing without a path."""
+    """Count units of work; does nothing without a path."""
 
     _close = staticmethod(os.close)  # kept: at the process' end `os` may be gone
 
@@ -27,7 +27,7 @@ class Ticker:
         self._descriptor = None if path is None else os.open(path, flags)
 
     def tick(self, count: int = 1) -> None:
-        """Count work that is done."""
+        """Count finished units."""
         if self._descriptor is not None:
             with suppress(OSError):  # a full disk is told by what needs it
                 os.write(self._descriptor, b"." * count)

@@ -1,8 +1,8 @@
-"""The elements that flow through the pipeline, and the errors that stop it.
+"""Elements of the pipelines, errors, and lists in messages.
 
-Records are named tuples: immutable, and four times cheaper to make than frozen
-dataclasses, which counts at 1.28 million. No record holds the bytes of an image but
-`Record`, which lives inside one step only.
+Records are named tuples: immutable, and four times cheaper to create than frozen
+dataclasses, which matters for 1.28 million images. Only `Record` holds the bytes of an
+image, and it never leaves its step.
 """
 
 import json
@@ -16,7 +16,7 @@ JSON: TypeAlias = (
 
 
 def to_json(value: JSON) -> bytes:
-    """Write JSON for people and programs: indented, keys sorted, names as they are."""
+    """Encode JSON: indented, with sorted keys and unescaped Unicode."""
     text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
     return f"{text}\n".encode()
 
@@ -25,7 +25,7 @@ SHOWN = 10  # names or lines in a message; the others are counted
 
 
 class ImageRef(NamedTuple):
-    """An image without its bytes: what it is and where it lies."""
+    """An image without its bytes: its identity and location."""
 
     key: str  # the original stem, e.g. n01440764_10026
     wnid: str  # "" until a flat validation image has been labelled
@@ -38,7 +38,7 @@ class ImageRef(NamedTuple):
 
 
 class SkippedFile(NamedTuple):
-    """A file among the images that is none, so that nothing is passed over unsaid."""
+    """A file that is not an image and is skipped; it is reported."""
 
     uri: str
     name: str
@@ -53,7 +53,7 @@ class SelectedImage(NamedTuple):
 
 
 class ImageClass(NamedTuple):
-    """A class that the input holds, as groupings see it."""
+    """A class of the input, with its image counts."""
 
     wnid: str
     class_index: int  # rank of the wnid among the 1000, -1 outside
@@ -63,7 +63,7 @@ class ImageClass(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One image as it is written: finished bytes and all labels."""
+    """An image to write: finished bytes and all labels."""
 
     key: str
     image: bytes  # a JPEG file
@@ -73,12 +73,12 @@ class Record(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """The original file's name, as readers report it."""
+        """The original file name, as readers report it."""
         return f"{self.key}.JPEG"
 
 
 class ImageLocation(NamedTuple):
-    """Where an image's bytes lie in the written dataset."""
+    """Location of an image's bytes in the written dataset."""
 
     file: str  # relative to the dataset's directory
     offset: int
@@ -86,7 +86,7 @@ class ImageLocation(NamedTuple):
 
 
 class WrittenFile(NamedTuple):
-    """A file of the dataset, as it was written."""
+    """A written file of the dataset."""
 
     path: str  # relative to the dataset's directory
     num_bytes: int
@@ -94,7 +94,7 @@ class WrittenFile(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """One part of a split: the unit of work and of every format's files."""
+    """A part of a split: the unit of work, and one file per format."""
 
     split: str
     number: int
@@ -116,15 +116,15 @@ class Failure(NamedTuple):
 
 
 class UsageError(Exception):
-    """What the user can mend: flags, tables, inputs, output in the way. Exit code 2."""
+    """An error that the user can fix: flags, tables, inputs, output. Exit code 2."""
 
 
 class JobError(Exception):
-    """The job could not be done. Exit code 1."""
+    """The job failed. Exit code 1."""
 
 
 class DataError(Exception):
-    """One image cannot be used; it becomes a Failure."""
+    """An image cannot be used; it becomes a `Failure`."""
 
 
 def list_names(names: Iterable[object], shown: int = SHOWN) -> str:

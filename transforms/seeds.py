@@ -1,7 +1,8 @@
-"""(seed, purpose, key) → an integer to sort by: every choice and order of the project.
+"""Pseudo-random orders from hashes of (seed, purpose, key).
 
-Each choice has its own purpose, so that no choice leans on another: with one hash for
-all, a uniform half of a class would lie wholly in fold A.
+Every choice and order of the project uses them. Each choice has its own purpose, so
+that choices are independent: with one hash for all, a uniform half of a class would
+lie entirely in fold A.
 """
 
 import hashlib
@@ -39,7 +40,7 @@ def order(seed: int, purpose: Purpose, key: str) -> int:
 
 
 def orders(seed: int, purpose: Purpose, keys: Iterable[str]) -> npt.NDArray[np.int64]:
-    """Give many keys their places: `order` of each, shape (keys,)."""
+    """Return the order of each key, shape (keys,)."""
     # All bytes become numbers at once: what `order` does, in half its time.
     start = f"{seed}|{purpose}|".encode()
     digests = bytearray()

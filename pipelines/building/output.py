@@ -17,6 +17,8 @@ from transforms import storage
 from transforms.dataset import commit, paths
 from transforms.dataset import plan as dataset_plan
 from transforms.records import UsageError, to_json
+from transforms.reports.page import Page
+from transforms.reports.page import write as write_page
 
 _REMEDY = "use another --name or --dataset_version, or remove it"
 
@@ -155,7 +157,7 @@ def write_plan(
     groups_csv: bytes,
     recipe: Mapping[str, Any],
     statistics: Mapping[str, Any],
-    page: bytes,
+    page: Page,
 ) -> str:
     """Write the plan's directory; a local one appears atomically.
 
@@ -176,10 +178,10 @@ def write_plan(
         "groups.csv": groups_csv,
         "recipe.json": to_json(recipe),
         "statistics.json": to_json(statistics),
-        "plan.html": page,
     }
     for path, data in files.items():
         storage.write(root, path, data)
+    write_page(root, "plan.html", page)
     dataset_plan.merge_parts(plan_folder, f"{root}/images.parquet")
     if not place.is_remote:
         make_folder(place.folder)

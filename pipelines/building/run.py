@@ -10,22 +10,24 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from pipelines import engine, group_report
+from pipelines import engine
 from pipelines.building import output
 from pipelines.building.options import Request
 from pipelines.building.output import Place, read_committed
 from pipelines.building.planning import BuildPlan
 from transforms import formats, progress, storage
+from transforms.charts import Series
 from transforms.dataset import paths, statistics
 from transforms.dataset.commit import CommitSettings, remove_work
 from transforms.dataset.shards import ShardSettings, count_processes
 from transforms.dataset.steps import CommitDataset, WriteShards
 from transforms.evaluation import significance
 from transforms.grouping import table as groups
-from transforms.pages.groups import GroupCounts, GroupsPage, make_page
-from transforms.pages.histogram import Series
 from transforms.processes import num_cores
 from transforms.records import JobError, Shard
+from transforms.reports import groups as group_report
+from transforms.reports.groups import GroupCounts, GroupsPage, make_page
+from transforms.reports.page import Page
 
 # Loaders need a local copy.
 _FETCH = {
@@ -102,7 +104,7 @@ def _describe_totals(statistics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def make_plan_page(plan: BuildPlan, place: Place) -> bytes:
+def make_plan_page(plan: BuildPlan, place: Place) -> Page:
     """Make the page of a plan: groups, images, estimated size and statistical power."""
     options, available = plan.options, plan.available
     captured = group_report.measure_captured(plan.table, options.confusion)
@@ -127,10 +129,9 @@ def make_plan_page(plan: BuildPlan, place: Place) -> bytes:
             *((f"{split} images", f"{count:,}") for split, count in chosen.items()),
             ("shards", len(plan.shards)),
             ("estimated output", f"{plan.num_bytes / 1e9:.2f} GB"),
-            *group_report.describe_facts(captured),
         ],
         notes=plan.recipe["grouping_notes"],
-        quality=group_report.describe_quality(captured),
+        captured=captured,
         paths=group_report.find_paths(plan.table, options.grouping),
         contact_sheet=_find_contact_sheet(plan, place),
         power=_find_power(chosen.get("validation", 0), plan.table.num_groups),

@@ -1,1 +1,1 @@
-"""Parts of the predict job: checks before it starts, and its results."""
+"""Check the inputs of the predict job and write its results."""

@@ -1,4 +1,4 @@
-"""What a command line of `predict` names → images and models, fit to be asked."""
+"""Resolve and check the images, groups and models of the predict job."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -23,13 +23,14 @@ from transforms.models.inference import ModelSpec
 from transforms.models.loaders.loaded_model import ModelError
 from transforms.records import ImageClass, UsageError, list_names
 
-ListImages = Callable[[str], ImageSource]  # a scratch folder → the images
+ListImages = Callable[[str], ImageSource]  # takes a scratch folder
 
 
 def read_groups(path: str) -> GroupTable:
-    """Read any table of groups; classes that it does not mention are in none.
+    """Read a table of groups; classes that it does not list belong to no group.
 
-    Raises: UsageError: all that is wrong with it.
+    Raises:
+      UsageError: all problems of the table.
     """
     file = groups.read_groups_file(path)
     named = (i.text.lower() for entry in file.entries for i in entry.identifiers)
@@ -49,17 +50,18 @@ def describe_models(
 ) -> list[ModelSpec]:
     """Read the cards of all models.
 
-    Raises: UsageError: all that is wrong with any of them.
+    Raises:
+      UsageError: the problems of every model.
     """
     models: list[ModelSpec] = []
     problems = []
-    found = {path: model_spec.find_card(path) for path in dict.fromkeys(paths)}
-    if fallback_card and all(found.values()):
+    cards = {path: model_spec.find_card(path) for path in dict.fromkeys(paths)}
+    if fallback_card and all(cards.values()):
         problems.append(
             f"--model_card {fallback_card}: every model has a card beside it; leave "
             "it out"
         )
-    for path, card in found.items():
+    for path, card in cards.items():
         try:
             models.append(
                 model_spec.describe_model(path, card or fallback_card or "", table)
@@ -73,17 +75,17 @@ def describe_models(
 
 
 def _find_same(paths: Sequence[str], models: Sequence[ModelSpec]) -> list[str]:
-    """Name what could not be told apart in the table of predictions."""
+    """Return a problem for each model that is repeated or shares its name."""
     problems = [
-        f"--model {path}: is given twice"
+        f"--model {path}: is given twice; give it once"
         for path in dict.fromkeys(paths)
         if paths.count(path) > 1
     ]
-    names = [asked.card.model for asked in models]
+    names = [spec.card.model for spec in models]
     return problems + [
-        f"--model {asked.path}: is called {name!r} as another model is; change `model` "
-        "in one of the cards, or ask them one after the other"
-        for number, (asked, name) in enumerate(zip(models, names, strict=True))
+        f"--model {spec.path}: has the same name {name!r} as another model; change "
+        "`model` in one of the cards, or predict with one model at a time"
+        for number, (spec, name) in enumerate(zip(models, names, strict=True))
         if name in names[:number]
     ]
 
@@ -95,31 +97,39 @@ def prepare_source(
     split: str,
     beam_flags: Sequence[str],
 ) -> ListImages:
-    """Check what is given, and return what lists the images of the split.
+    """Check the inputs and return a function that lists the images of the split.
 
-    Listing a raw input takes its time, and a scratch folder for its index, so it waits
-    until all else is checked.
+    Listing a raw input is slow and needs a scratch folder for its index, so it is
+    deferred until all other checks have passed.
 
-    Raises: UsageError: what is wrong with the inputs.
+    Args:
+      paths: raw ImageNet, or one index or dataset.
+      validation_labels: path of the labels table, or None.
+      split: split to list.
+      beam_flags: flags of the Beam runner.
+
+    Raises:
+      UsageError: the inputs are invalid.
     """
-    whole = [p for p in paths if index_table.is_index(p) or image_list.is_dataset(p)]
-    if whole and len(paths) > 1:
+    prepared = [p for p in paths if index_table.is_index(p) or image_list.is_dataset(p)]
+    if prepared and len(paths) > 1:
         raise UsageError(
-            f"--input {whole[0]}: an index or a dataset goes alone; ask one at a time"
+            f"--input {prepared[0]}: an index or a dataset must be the only input"
         )
-    if whole and validation_labels:
+    if prepared and validation_labels:
         raise UsageError(
-            f"--validation_labels {validation_labels}: goes with raw ImageNet only"
+            f"--validation_labels {validation_labels}: applies to raw ImageNet only; "
+            "leave it out"
         )
-    if whole and index_table.is_index(whole[0]):
-        inventory = read_inventory(whole[0])
-        inputs.check_versions(whole[0], inventory.versions)
-        source = image_list.read_index(whole[0], split)
+    if prepared and index_table.is_index(prepared[0]):
+        inventory = read_inventory(prepared[0])
+        inputs.check_versions(prepared[0], inventory.versions)
+        source = image_list.read_index(prepared[0], split)
         return lambda _: source
-    if whole:
-        source = image_list.read_dataset(whole[0], split)
+    if prepared:
+        source = image_list.read_dataset(prepared[0], split)
         return lambda _: source
-    pieces, told = inputs.find_pieces(paths, validation_labels)
+    pieces, notes = inputs.find_pieces(paths, validation_labels)
     if split not in (splits := {piece.split for piece in pieces}):
         raise UsageError(
             f"--split {split}: the input has no such images; it has "
@@ -127,7 +137,7 @@ def prepare_source(
         )
 
     def index(scratch: str) -> ImageSource:
-        for line in told:
+        for line in notes:
             sys.stderr.write(f"found {line}\n")
         path = f"{scratch}/index.parquet"
         index_images(pieces, output=path, beam_flags=beam_flags)
@@ -137,60 +147,63 @@ def prepare_source(
 
 
 def choose_images(source: ImageSource, models: Sequence[ModelSpec]) -> ImageSource:
-    """Leave out images that no model can be right of, and tell of them.
+    """Remove images of classes that no model predicts, and report their number.
 
-    Raises: UsageError: a model that can be right of none.
+    Raises:
+      UsageError: a model predicts none of the classes of the images.
     """
     counts = {
         count["values"]: count["counts"]
         for count in pc.value_counts(source.table["wnid"].combine_chunks()).to_pylist()
     }
     problems = []
-    for asked in models:
-        unknown = sorted(counts.keys() - asked.right.keys())
+    for spec in models:
+        unknown = sorted(counts.keys() - spec.right.keys())
         if not unknown:
             continue
         shown = list_names(map(classes.display_name, unknown))
         if len(unknown) == len(counts):
             problems.append(
-                f"--model {asked.path}: none of its outputs stands for a class of "
-                f"these images ({shown}); mend `classes` in its card, or give others"
+                f"--model {spec.path}: none of its outputs is a class of "
+                f"these images ({shown}); correct `classes` in its card, or "
+                "give other images"
             )
         else:
-            ungrouped = " or are in no group" if asked.scored.groups_sha256 else ""
+            ungrouped = " or are in no group" if spec.scored.groups_sha256 else ""
             sys.stderr.write(
-                f"{asked.card.model}: {sum(counts[w] for w in unknown)} images of "
-                f"{len(unknown)} classes that it has no output for{ungrouped} are left "
+                f"{spec.card.model}: {sum(counts[w] for w in unknown)} images of "
+                f"{len(unknown)} classes without an output{ungrouped} are left "
                 f"out ({shown})\n"
             )
     if problems:
         raise UsageError("\n".join(problems))
-    known = sorted(set().union(*(asked.right for asked in models)))
+    known = sorted(set().union(*(spec.right for spec in models)))
     is_known = pc.is_in(source.table["wnid"], value_set=pc.cast(known, "string"))
     return source._replace(table=source.table.filter(is_known))
 
 
 def check_models(models: Sequence[ModelSpec], batch_size: int) -> None:
-    """Load every model once and ask it of a grey picture.
+    """Load every model once and run it on a grey image.
 
-    Raises: UsageError: all models that cannot be loaded or do not fit their cards.
+    Raises:
+      UsageError: all models that cannot be loaded or do not match their cards.
     """
     problems = []
-    for asked in models:
-        grey = inference.make_grey(asked.card.preprocessing)
+    for spec in models:
+        grey = inference.make_grey(spec.card.preprocessing)
         try:
-            model = inference.load_model(asked, batch_size)
-            outputs = inference.predict_once(asked, model, grey[np.newaxis], batch_size)
+            loaded = inference.load_model(spec, batch_size)
+            outputs = inference.predict_once(spec, loaded, grey[np.newaxis], batch_size)
         except ModelError as error:
-            problems.append(f"--model {asked.path}: {error}")
+            problems.append(f"--model {spec.path}: {error}")
             continue
-        if bad := inference.find_bad_row(outputs, asked.card.output):
+        if bad := inference.find_bad_row(outputs, spec.card.output):
             remedy = (
-                '; if they are logits, say so in its card: "output": "logits"'
-                if asked.card.output == "probabilities"
-                else "; mend `preprocessing` in its card"
+                '; if they are logits, set in its card: "output": "logits"'
+                if spec.card.output == "probabilities"
+                else "; correct `preprocessing` in its card"
             )
-            problems.append(f"--model {asked.path}: {bad[1]}{remedy}")
+            problems.append(f"--model {spec.path}: {bad[1]}{remedy}")
     if problems:
         raise UsageError("\n".join(problems))
 
@@ -198,11 +211,21 @@ def check_models(models: Sequence[ModelSpec], batch_size: int) -> None:
 def write_list(
     source: ImageSource, models: Sequence[ModelSpec], path: str, batch_size: int
 ) -> int:
-    """Write the list of images that workers read; returns the number of chunks.
+    """Write the list of images that workers read.
 
-    Raises: UsageError: a card's file of keys that cannot be read.
+    Args:
+      source: the images.
+      models: the models that predict them.
+      path: path of the Parquet file to write.
+      batch_size: images per inference batch.
+
+    Returns:
+      The number of chunks.
+
+    Raises:
+      UsageError: a card's file of keys cannot be read.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     keys = source.table["key"].combine_chunks()
-    seen = [image_list.find_seen(keys, asked.keys_file) for asked in models]
+    seen = [image_list.find_seen(keys, spec.keys_file) for spec in models]
     return image_list.write(source.table, path, seen=seen, batch_size=batch_size)

@@ -1,4 +1,4 @@
-"""What became of the images → the table, the failures, and what to tell of models."""
+"""Merge the predictions, write the failures and summarise every model."""
 
 import functools
 import sys
@@ -26,16 +26,20 @@ def write_outcome(
     num_images: int,
     max_failure_fraction: float,
 ) -> list[str]:
-    """Write the table, and beside it what could not be read.
+    """Write the table of predictions, and the failures beside it.
 
     Args:
-      parts: of the table, in the order of the images.
-      models: in the order that the table will have.
-      output: the table's path.
-      num_images: how many were asked of.
-      max_failure_fraction: share of them that may be unreadable.
-    Returns: What to tell of every model.
-    Raises: JobError: too many images could not be read.
+      parts: parts of the table, in the order of the images.
+      models: models, in the order of the table.
+      output: path of the table.
+      num_images: number of images that were read.
+      max_failure_fraction: share of the images that may be unreadable.
+
+    Returns:
+      The summary lines of every model.
+
+    Raises:
+      JobError: too many images cannot be read.
     """
     failures = [failure for part in parts for failure in part.failures]
     check_failures(failures, num_images, max_failure_fraction)
@@ -43,38 +47,39 @@ def write_outcome(
     predictions_table.merge_parts(
         [part.paths[number] for number in numbers for part in parts],
         output,
-        [asked.scored for asked in models],
+        [spec.scored for spec in models],
     )
     _write_failures(failures, output)
-    told: list[str] = []
-    for number, asked in enumerate(models):
+    summary: list[str] = []
+    for number, spec in enumerate(models):
         tallies = (part.tallies[number] for part in parts)
-        told += describe_tally(asked, functools.reduce(Tally.plus, tallies))
-    return told
+        summary += describe_tally(spec, functools.reduce(Tally.plus, tallies))
+    return summary
 
 
 def check_failures(
     failures: Sequence[Failure], num_images: int, max_fraction: float
 ) -> None:
-    """Refuse a table that misses too many of its images.
+    """Check the number of unreadable images.
 
-    Raises: JobError: more failed than --max_failure_fraction allows, or all.
+    Raises:
+      JobError: more failed than --max_failure_fraction allows, or all.
     """
-    allowed = Fraction(str(max_fraction)) * num_images  # as it was typed
+    allowed = Fraction(str(max_fraction)) * num_images  # exact decimal value
     if len(failures) <= allowed and len(failures) < num_images:
         return
-    named = cut_lines(f"{f.key} ({f.place}): {f.reason}" for f in failures)
+    failed = cut_lines(f"{f.key} ({f.place}): {f.reason}" for f in failures)
     raise JobError(
         "\n".join([
             f"{len(failures)} of {num_images} images cannot be read, more than "
             f"--max_failure_fraction {max_fraction:g} allows",
-            *named,
+            *failed,
         ])
     )
 
 
 def _write_failures(failures: Sequence[Failure], output: str) -> None:
-    """Write what could not be read beside the table; nothing when all could."""
+    """Write the unreadable images beside the table; write no file without failures."""
     folder, _, file = storage.absolute(output).rpartition("/")
     name = f"{PurePath(file).stem}.failures.csv"
     storage.remove_file(f"{folder}/{name}")  # of an earlier run
@@ -83,17 +88,17 @@ def _write_failures(failures: Sequence[Failure], output: str) -> None:
         sys.stderr.write(f"{len(failures)} images cannot be read: {folder}/{name}\n")
 
 
-def describe_tally(asked: ModelSpec, tally: Tally) -> Iterator[str]:
-    """Say how right a model is, and whether it may be asked wrongly."""
+def describe_tally(spec: ModelSpec, tally: Tally) -> Iterator[str]:
+    """Yield a model's accuracy, and a warning if it is no better than chance."""
     num_images = max(tally.num_images, 1)
     yield (
-        f"{asked.card.model}: {tally.num_images} images, "
+        f"{spec.card.model}: {tally.num_images} images, "
         f"top-1 {tally.num_top1 / num_images:.3f}, "
         f"top-5 {tally.num_top5 / num_images:.3f}, "
         f"mean p_correct {tally.sum_correct / num_images:.4f}"
     )
-    if inference.is_at_chance(tally, len(asked.card.classes)):
+    if inference.is_at_chance(tally, len(spec.card.classes)):
         yield (
-            f"warning: {asked.card.model} is no better than chance; are `classes` in "
+            f"warning: {spec.card.model} is no better than chance; are `classes` in "
             "the order of its outputs, and is `preprocessing` what it was trained with?"
         )

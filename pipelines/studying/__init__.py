@@ -1,1 +1,1 @@
-"""Parts of the study job: recipes, estimates, steps and results."""
+"""Plan and run the study job: recipes, estimates, steps and results."""

@@ -1,4 +1,4 @@
-"""Flags of the study job, and the checks of their combinations."""
+"""Declare the flags of the study job and check their combinations."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ class StudyOptions(TrainingFlags):
                 yield f"--{name} {path}: no such file"
 
     def _find_few_models(self) -> Iterator[str]:
-        from transforms.evaluation import ranking  # noqa: PLC0415  # SciPy takes a second
+        from transforms.evaluation import ranking  # noqa: PLC0415  # slow import: SciPy
 
         if len(self.models) < ranking.MIN_MODELS:
             yield (
@@ -115,7 +115,7 @@ class StudyOptions(TrainingFlags):
 
     @property
     def train_words(self) -> tuple[str, ...]:
-        """The flags of the train job that are the same for all sets."""
+        """Flags of the train job that are the same for all sets."""
         words = [
             f"--learning_rate={','.join(map(str, self.learning_rate))}",
             f"--batch_size={self.batch_size}",

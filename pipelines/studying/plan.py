@@ -1,4 +1,4 @@
-"""Recipes and an inventory → which can be built, and what all of it takes."""
+"""Plan a study: estimate each recipe, the training time and the space on disk."""
 
 import contextlib
 import csv
@@ -15,7 +15,7 @@ from pipelines.building import feasibility
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.studying import recipes
 from pipelines.studying.options import TABLES, StudyOptions
-from pipelines.studying.recipes import FULL, MADE_TABLES, Common, Listed, Recipe
+from pipelines.studying.recipes import COMPUTED_TABLES, FULL, Common, Listed, Recipe
 from pipelines.studying.steps import (
     FOLDS,
     Places,
@@ -35,11 +35,12 @@ from transforms.index.inventory import Inventory, read_inventory
 from transforms.records import UsageError
 from transforms.training import architectures
 
-_BYTES_A_PROBABILITY = 2
+_BYTES_PER_PROBABILITY = 2
+_SMALL_MODEL_BYTES, _MODEL_BYTES = 5_000_000, 100_000_000  # approximate sizes
 
 
 class RecipeEstimate(NamedTuple):
-    """What a recipe will give, as far as it is known before it is built."""
+    """The size of a recipe's subset, as far as it is known before the build."""
 
     recipe: Recipe
     num_groups: int
@@ -49,21 +50,315 @@ class RecipeEstimate(NamedTuple):
 
 
 class SkippedRecipe(NamedTuple):
-    """A recipe that is not compared, and why."""
+    """A recipe that is left out, and the reason."""
 
     name: str
     reason: str
 
 
+class ImagesSeen(NamedTuple):
+    """The training of models on one set with one seed, in images seen."""
+
+    folder: str
+    models: tuple[str, ...]
+    seed: int
+    num_train: int
+    epochs: int
+    num_rates: int
+
+    @property
+    def num_images(self) -> int:
+        """Images seen by all models."""
+        return len(self.models) * self._images_per_model
+
+    @property
+    def _images_per_model(self) -> int:
+        return self.num_train * self.epochs * self.num_rates
+
+    def remaining(self) -> Iterator[tuple[str, int]]:
+        """Yield each model and the number of images that it has not yet seen."""
+        for model in self.models:
+            rows = _read_curves(Path(self.folder, model, f"seed{self.seed}"))
+            done = sum(images for images, _ in rows)
+            yield model, max(self._images_per_model - done, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All steps of a study, in order, with their estimates."""
+
+    options: StudyOptions
+    places: Places
+    inventory: Inventory
+    steps: Steps
+    note: str  # about the recipes
+    estimates: Sequence[RecipeEstimate]  # recipes that can be built
+    left_out: Sequence[SkippedRecipe]
+    full: Training
+    subset: Training
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """The recipes that can be built, as far as it is known."""
+        return [prospect.recipe for prospect in self.estimates]
+
+    @property
+    def needs(self) -> tuple[bool, bool]:
+        """Whether recipes need the study's confusion matrix, difficulty table."""
+        used = {path for recipe in self.recipes for path in recipe.files}
+        return self.places.confusion in used, self.places.difficulty in used
+
+    def list_shared_steps(self) -> list[Step]:
+        """List the steps that precede the recipes."""
+        steps = self.steps.list_full(self.full)
+        confusion, difficulty = self.needs
+        if confusion or difficulty:
+            steps += self.steps.list_references(
+                self.reference, self.full, confusion=confusion, difficulty=difficulty
+            )
+        return steps
+
+    @property
+    def reference(self) -> str:
+        """The model that measures confusion and difficulty."""
+        return self.options.reference_model or self.full.models[0]
+
+    def list_training_runs(self) -> list[ImagesSeen]:
+        """List the training on every set with every seed."""
+        num_train = self.inventory.total("train")
+        sets = [(FULL, self.full, num_train)]
+        if any(self.needs):
+            reference = self.full._replace(
+                models=(self.reference,), seeds=self.full.seeds[:1]
+            )
+            sets += [(fold, reference, num_train // 2) for fold in FOLDS]
+        sets += [(p.recipe.name, self.subset, p.num_train) for p in self.estimates]
+        return [
+            ImagesSeen(
+                folder=self.places.models(name),
+                models=training.models,
+                seed=seed,
+                num_train=images,
+                epochs=training.epochs,
+                num_rates=len(self.options.learning_rate),
+            )
+            for name, training, images in sets
+            for seed in training.seeds
+        ]
+
+    def describe(self) -> Iterator[str]:
+        """Yield the lines that describe the plan and its cost."""
+        yield f"{len(self.estimates)} recipes ({self.note})"
+        for estimate in self.estimates:
+            yield (
+                f"  {estimate.recipe.name}: {estimate.num_groups} groups, "
+                f"{estimate.num_train:,} training images"
+            )
+        if self.left_out:
+            yield f"{len(self.left_out)} recipes left out"
+            for left in self.left_out:
+                yield f"  {left.name}: {left.reason}"
+        training_runs = self.list_training_runs()
+        full = [run for run in training_runs if run.folder == self.places.models(FULL)]
+        images, on_full = (
+            sum(x.num_images for x in xs) for xs in (training_runs, full)
+        )
+        seeds = len(self.full.seeds)
+        yield (
+            f"training: {len(self.full.models)} models with {seeds} seed"
+            f"{'s' if seeds > 1 else ''} see {images:,} images, {on_full:,} "
+            "of them on the full set"
+        )
+        needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
+        yield f"space: about {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB free"
+        yield describe_time(training_runs)
+
+    def estimate_bytes(self) -> int:
+        """Estimate the bytes that remain to be written."""
+        total = sum(self.inventory.num_images.values())
+        models = len(self.full.seeds) * (1 + len(self.estimates))
+        sizes = [
+            _SMALL_MODEL_BYTES if name in architectures.SMALL else _MODEL_BYTES
+            for name in self.full.models
+        ]
+        has_references = any(self.needs)
+        needed = estimate_bytes(
+            [total] * (1 + has_references) + [p.num_images for p in self.estimates],
+            self.inventory,
+            ImageSettings(image_size=self.options.image_size),
+            model_bytes=models * sum(sizes),
+            has_references=has_references,
+        )
+        existing = (
+            Path(self.places.root, f) for f in storage.list_files(self.places.root)
+        )
+        return max(needed - sum(f.stat().st_size for f in existing if f.is_file()), 0)
+
+    def check_space(self) -> None:
+        """Check that the output has enough free space.
+
+        Raises:
+          UsageError: too little space is free.
+        """
+        needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
+        if needed > free:
+            raise UsageError(
+                f"--output {self.options.output}: needs about {needed / 1e9:.1f} GB "
+                f"more, {free / 1e9:.1f} GB are free; free some space, give "
+                "another folder, or give fewer --recipes"
+            )
+
+
+def plan(options: StudyOptions, root: str, runner: Runner) -> Plan:
+    """Index the input if necessary, and plan the study.
+
+    Raises:
+      UsageError: all problems of the recipes, or of the input.
+    """
+    places = Places(root)
+    listed = recipes.read_recipes(options.recipes) if options.recipes else None
+    if listed:
+        _make_recipes(listed, options, places)  # report errors before a long run
+    index = _find_index(options, places, runner)
+    return _make_plan(options, places, index, listed)
+
+
+def plan_dry(options: StudyOptions, root: str) -> Plan:
+    """Plan the study without writing to its output."""
+    places = Places(root)
+    listed = recipes.read_recipes(options.recipes) if options.recipes else None
+    if listed:
+        _make_recipes(listed, options, places)
+    with tempfile.TemporaryDirectory() as scratch, acquire_folder(scratch) as lock:
+        index = places.index
+        if not Path(index).exists():
+            index = _find_index(options, Places(scratch), Runner(scratch, lock))
+        return _make_plan(options, places, index, listed)
+
+
+def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
+    """Return the index that was given, or build one."""
+    if given := index_table.only_index(options.input):
+        return given
+    step = list_index_step(places, options.input, options.validation_labels)
+    if runner.is_another(step):
+        raise UsageError(
+            f"--output {options.output}: contains a study of another --input; give "
+            "another folder"
+        )
+    try:
+        runner.run(step)
+    except RefusedError as error:
+        raise UsageError(str(error)) from error
+    return places.index
+
+
+def _make_recipes(
+    listed: Sequence[Listed],
+    options: StudyOptions,
+    places: Places,
+) -> list[Recipe]:
+    tables = _list_tables(options) | {
+        table: getattr(options, table) or getattr(places, table)
+        for table in recipes.COMPUTED_TABLES
+    }
+    common = Common(flags=_list_common_flags(options), tables=tables)
+    source = f"--recipes {options.recipes}" if options.recipes else "default recipes"
+    return recipes.make_recipes(listed, common, source=source)
+
+
+def _list_tables(options: StudyOptions) -> dict[str, str]:
+    """Return the tables that were given, by flag."""
+    given = ((table, getattr(options, table)) for table in TABLES)
+    return {table: path for table, path in given if path}
+
+
+def _list_common_flags(options: StudyOptions) -> dict[str, str]:
+    return {
+        "image_size": str(options.image_size),
+        "min_validation_images": "0",
+        "seed": str(options.seed),
+    }
+
+
+def _make_plan(
+    options: StudyOptions,
+    places: Places,
+    index: str,
+    listed: Sequence[Listed] | None,
+) -> Plan:
+    inventory = read_inventory(index)
+    note = "of the file"
+    if listed is None:
+        listed, note = _choose_recipes(options, inventory)
+    estimates = [
+        estimate_recipes(recipe, inventory)
+        for recipe in _make_recipes(listed, options, places)
+    ]
+    buildable = [e for e in estimates if not e.problems]
+    left_out = [
+        SkippedRecipe(e.recipe.name, join_problems(e.problems))
+        for e in estimates
+        if e.problems
+    ]
+    if left_out and (options.recipes or not buildable):
+        where = f"--recipes {options.recipes}" if options.recipes else "--input"
+        lines = [f"{where}: {recipe.name}: {recipe.reason}" for recipe in left_out]
+        raise UsageError("\n".join(lines))
+    training = Training(
+        models=options.models,
+        seeds=options.seeds,
+        epochs=options.epochs,
+        words=options.train_words,
+    )
+    flags = _list_common_flags(options).items()
+    return Plan(
+        options=options,
+        places=places,
+        inventory=inventory,
+        steps=Steps(places, index, [f"--{name}={value}" for name, value in flags]),
+        note=note,
+        estimates=buildable,
+        left_out=left_out,
+        full=training,
+        subset=training._replace(epochs=options.subset_epochs or options.epochs),
+    )
+
+
+def _choose_recipes(
+    options: StudyOptions, inventory: Inventory
+) -> tuple[list[Listed], str]:
+    held = grouping_flags.list_classes(inventory)
+    sizes, note = recipes.choose_sizes(len(held), inventory.total("train"))
+    num_groups: dict[str, int | None] = {}
+    tables = _list_tables(options)
+    for method in grouping.METHODS:
+        needed = grouping.list_tables(method)
+        is_fixed = grouping.find_num_groups_source(method) != "flag"
+        available = {*tables, *(() if is_fixed else recipes.COMPUTED_TABLES)}
+        if not available.issuperset(needed):
+            continue
+        num_groups[method] = None
+        if is_fixed:
+            given: dict[str, Any] = {table: tables[table] for table in needed}
+            flags = GroupingFlags(grouping=method, **given)
+            num_groups[method] = grouping_flags.group_classes(held, flags)[0].num_groups
+    return list(recipes.list_recipes(sizes, num_groups)), note
+
+
 def estimate_recipes(recipe: Recipe, inventory: Inventory) -> RecipeEstimate:
-    """See what a recipe will give, and whether it can."""
+    """Estimate the size of a recipe's subset and check that it can be built."""
     options = dataclasses.replace(recipe.options, plan_only=True).expand_preset()
     held = grouping_flags.list_classes(inventory)
-    made = set(MADE_TABLES).intersection(grouping.list_tables(options.grouping or ""))
-    if not all(storage.exists(getattr(options, table) or "") for table in made):
+    computed = set(COMPUTED_TABLES).intersection(
+        grouping.list_tables(options.grouping or "")
+    )
+    if not all(storage.exists(getattr(options, table) or "") for table in computed):
         return _estimate_without_groups(recipe, inventory)
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # the build job tells its notes
+        with contextlib.redirect_stderr(
+            io.StringIO()
+        ):  # the build job prints the notes
             table, _ = grouping_flags.group_classes(
                 held, options, recipe.grouping_options
             )
@@ -92,18 +387,21 @@ def _measure(recipe: Recipe, inventory: Inventory, table: GroupTable) -> RecipeE
 
 
 def _estimate_without_groups(recipe: Recipe, inventory: Inventory) -> RecipeEstimate:
-    """Bound what a recipe gives whose groups are known only when models are trained."""
+    """Bound the size of a recipe whose groups depend on models not yet trained."""
     num_groups = recipe.options.num_groups or recipe.options.expand_preset().num_groups
     images = recipe.options.expand_preset().images_per_group
     num_classes, most = len(inventory.wnids()), inventory.total("train")
     num_train = most if images is None else (num_groups or 0) * images
     problems = []
     if (num_groups or 0) > num_classes:
-        problems.append(f"--num_groups {num_groups}: the input has {num_classes}")
+        problems.append(
+            f"--num_groups {num_groups}: the input has {num_classes} classes; "
+            "give fewer groups"
+        )
     if num_train > most:
         problems.append(
             f"--images_per_group {images}: {num_groups} groups need {num_train} "
-            f"training images, the input has {most}"
+            f"training images, the input has {most}; reduce one of them"
         )
     num_images = num_train + inventory.total("validation")
     return RecipeEstimate(
@@ -111,40 +409,13 @@ def _estimate_without_groups(recipe: Recipe, inventory: Inventory) -> RecipeEsti
     )
 
 
-def say_problems(problems: Sequence[str]) -> str:
-    """Put one recipe's problems into a line, without their indented details."""
+def join_problems(problems: Sequence[str]) -> str:
+    """Join one recipe's problems into a line, without their indented details."""
     return "; ".join(line.strip() for line in problems if not line.startswith(" "))
 
 
-class ImagesSeen(NamedTuple):
-    """Models that are trained on one set with one seed, and what they loop through."""
-
-    folder: str
-    models: tuple[str, ...]
-    seed: int
-    num_train: int
-    epochs: int
-    num_rates: int
-
-    @property
-    def num_images(self) -> int:
-        """Images looped by all of its models."""
-        return len(self.models) * self._images_a_model
-
-    @property
-    def _images_a_model(self) -> int:
-        return self.num_train * self.epochs * self.num_rates
-
-    def remaining(self) -> Iterator[tuple[str, int]]:
-        """Yield each model and the images that it has yet to loop through."""
-        for model in self.models:
-            rows = _read_curves(Path(self.folder, model, f"seed{self.seed}"))
-            done = sum(images for images, _ in rows)
-            yield model, max(self._images_a_model - done, 0)
-
-
 def _read_curves(folder: Path) -> list[tuple[int, float]]:
-    """Read the (images, seconds) of each epoch that is done."""
+    """Read (images, seconds) of each finished epoch."""
     try:
         with (folder / "curves.csv").open() as file:
             return [
@@ -152,40 +423,57 @@ def _read_curves(folder: Path) -> list[tuple[int, float]]:
                 for row in csv.DictReader(file)
             ]
     except (OSError, KeyError, TypeError, ValueError):
-        return []  # whoever evaluates them says what is wrong
+        return []  # the evaluation reports what is wrong
 
 
 def estimate_seconds(trainings: Sequence[ImagesSeen]) -> float | None:
-    """Tell how long the remaining training takes; None before any model is trained.
+    """Estimate the remaining training time; None before any model is trained.
 
-    A model that has not been trained yet is taken to be as fast as the others.
+    A model without measurements is assumed to be as fast as the harmonic mean of the
+    others.
     """
     speeds: dict[str, float] = {}
-    for model in {model for one in trainings for model in one.models}:
+    for model in {model for run in trainings for model in run.models}:
         rows = [
             row
-            for one in trainings
-            for row in _read_curves(Path(one.folder, model, f"seed{one.seed}"))
+            for run in trainings
+            for row in _read_curves(Path(run.folder, model, f"seed{run.seed}"))
         ]
         seconds = sum(spent for _, spent in rows)
         if seconds > 0:
             speeds[model] = sum(images for images, _ in rows) / seconds
     if not speeds:
         return None
-    usual = len(speeds) / sum(1 / speed for speed in speeds.values())
+    mean_speed = len(speeds) / sum(1 / speed for speed in speeds.values())
     return sum(
-        images / speeds.get(model, usual)
-        for one in trainings
-        for model, images in one.remaining()
+        images / speeds.get(model, mean_speed)
+        for run in trainings
+        for model, images in run.remaining()
     )
 
 
-def say_duration(seconds: float) -> str:
-    """Write a duration in the unit that suits it."""
+def format_duration(seconds: float) -> str:
+    """Format a duration in the largest suitable unit."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.0f} seconds"
+
+
+def describe_time(training_runs: Sequence[ImagesSeen]) -> str:
+    """Describe the remaining training time."""
+    seconds = estimate_seconds(training_runs)
+    if seconds is None:
+        return (
+            "time: unknown until a model has been trained; printed after every step "
+            "and by --dry_run"
+        )
+    if not seconds:
+        return "time: no training is left"
+    return (
+        f"time: about {format_duration(seconds)} of training are left at the "
+        "measured speed"
+    )
 
 
 def estimate_bytes(
@@ -196,14 +484,14 @@ def estimate_bytes(
     model_bytes: int,
     has_references: bool,
 ) -> int:
-    """Estimate what the study writes.
+    """Estimate the bytes that the study writes.
 
     Args:
-      num_images: of each dataset.
-      inventory: of the input.
-      images: settings of the pictures.
-      model_bytes: of the trained models.
-      has_references: whether every training image's probabilities are kept.
+      num_images: number of images of each dataset.
+      inventory: classes and image counts of the input.
+      images: image settings of the datasets.
+      model_bytes: size of all trained models in bytes.
+      has_references: whether the probabilities of all training images are kept.
     """
     pictures = feasibility.estimate_bytes(
         sum(num_images), images, mean_source_bytes=inventory.mean_bytes, num_formats=1
@@ -211,285 +499,5 @@ def estimate_bytes(
     scores = 0
     if has_references:
         num_classes = len(inventory.wnids())
-        scores = inventory.total("train") * num_classes * _BYTES_A_PROBABILITY
+        scores = inventory.total("train") * num_classes * _BYTES_PER_PROBABILITY
     return pictures + scores + model_bytes
-
-
-_SMALL_MODEL_BYTES, _MODEL_BYTES = 5_000_000, 100_000_000  # about
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """All that a study does, in order."""
-
-    options: StudyOptions
-    places: Places
-    inventory: Inventory
-    steps: Steps
-    note: str  # of the recipes
-    prospects: Sequence[RecipeEstimate]  # of those that can be built
-    left_out: Sequence[SkippedRecipe]
-    full: Training
-    subset: Training
-
-    @property
-    def recipes(self) -> list[Recipe]:
-        """The recipes that can be built, as far as it is known."""
-        return [prospect.recipe for prospect in self.prospects]
-
-    @property
-    def needs(self) -> tuple[bool, bool]:
-        """Whether some recipe needs confusion, and difficulty, of the study's own."""
-        used = {path for recipe in self.recipes for path in recipe.files}
-        return self.places.confusion in used, self.places.difficulty in used
-
-    def list_shared_steps(self) -> list[Step]:
-        """List what comes before the recipes."""
-        steps = self.steps.list_full(self.full)
-        confusion, difficulty = self.needs
-        if confusion or difficulty:
-            steps += self.steps.list_references(
-                self.reference, self.full, confusion=confusion, difficulty=difficulty
-            )
-        return steps
-
-    @property
-    def reference(self) -> str:
-        """The model that confusion and difficulty are found with."""
-        return self.options.reference_model or self.full.models[0]
-
-    def list_looped(self) -> list[ImagesSeen]:
-        """List all training."""
-        num_train = self.inventory.total("train")
-        sets = [(FULL, self.full, num_train)]
-        if any(self.needs):
-            one = self.full._replace(
-                models=(self.reference,), seeds=self.full.seeds[:1]
-            )
-            sets += [(fold, one, num_train // 2) for fold in FOLDS]
-        sets += [(p.recipe.name, self.subset, p.num_train) for p in self.prospects]
-        return [
-            ImagesSeen(
-                folder=self.places.models(name),
-                models=training.models,
-                seed=seed,
-                num_train=images,
-                epochs=training.epochs,
-                num_rates=len(self.options.learning_rate),
-            )
-            for name, training, images in sets
-            for seed in training.seeds
-        ]
-
-    def describe(self) -> Iterator[str]:
-        """Say what is done, and what it takes."""
-        yield f"{len(self.prospects)} recipes ({self.note})"
-        for one in self.prospects:
-            yield (
-                f"  {one.recipe.name}: {one.num_groups} groups, {one.num_train:,} "
-                "training images"
-            )
-        if self.left_out:
-            yield f"{len(self.left_out)} recipes left out"
-            for left in self.left_out:
-                yield f"  {left.name}: {left.reason}"
-        looped = self.list_looped()
-        own = [one for one in looped if one.folder == self.places.models(FULL)]
-        images, on_full = (sum(x.num_images for x in xs) for xs in (looped, own))
-        seeds = len(self.full.seeds)
-        yield (
-            f"training: {len(self.full.models)} models with {seeds} seed"
-            f"{'s' if seeds > 1 else ''} loop through {images:,} images, {on_full:,} "
-            "of them on the full set"
-        )
-        needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
-        yield f"space: about {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB are free"
-        yield say_time(looped)
-
-    def estimate_bytes(self) -> int:
-        """Estimate what is still to be written."""
-        total = sum(self.inventory.num_images.values())
-        models = len(self.full.seeds) * (1 + len(self.prospects))
-        sizes = [
-            _SMALL_MODEL_BYTES if name in architectures.SMALL else _MODEL_BYTES
-            for name in self.full.models
-        ]
-        has_references = any(self.needs)
-        needed = estimate_bytes(
-            [total] * (1 + has_references) + [p.num_images for p in self.prospects],
-            self.inventory,
-            ImageSettings(image_size=self.options.image_size),
-            model_bytes=models * sum(sizes),
-            has_references=has_references,
-        )
-        there = (
-            Path(self.places.root, f) for f in storage.list_files(self.places.root)
-        )
-        return max(needed - sum(f.stat().st_size for f in there if f.is_file()), 0)
-
-    def check_space(self) -> None:
-        """Refuse a study that has no room.
-
-        Raises: UsageError: too little is free.
-        """
-        needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
-        if needed > free:
-            raise UsageError(
-                f"--output {self.options.output}: needs about {needed / 1e9:.1f} GB "
-                f"more, {free / 1e9:.1f} GB are free; free some, name another place, "
-                "or give fewer --recipes"
-            )
-
-
-def say_time(looped: Sequence[ImagesSeen]) -> str:
-    """Say how long the training still takes."""
-    seconds = estimate_seconds(looped)
-    if seconds is None:
-        return (
-            "time: not known before a model has been trained; it is told after every "
-            "step, and by --dry_run"
-        )
-    if not seconds:
-        return "time: nothing is left to train"
-    return (
-        f"time: about {say_duration(seconds)} of training are left, as fast "
-        "as it has been here"
-    )
-
-
-def plan(options: StudyOptions, root: str, runner: Runner) -> Plan:
-    """Find the images, and plan the study.
-
-    Raises: UsageError: all that is wrong with the recipes, or with the input.
-    """
-    places = Places(root)
-    listed = recipes.read_recipes(options.recipes) if options.recipes else None
-    if listed:
-        _make_recipes(
-            listed, options, places
-        )  # what is wrong is said before a long run
-    index = _find_index(options, places, runner)
-    return _make_plan(options, places, index, listed)
-
-
-def plan_dry(options: StudyOptions, root: str) -> Plan:
-    """Plan the study without writing anything that stays."""
-    places = Places(root)
-    listed = recipes.read_recipes(options.recipes) if options.recipes else None
-    if listed:
-        _make_recipes(listed, options, places)
-    with tempfile.TemporaryDirectory() as scratch, acquire_folder(scratch) as lock:
-        index = places.index
-        if not Path(index).exists():
-            index = _find_index(options, Places(scratch), Runner(scratch, lock))
-        return _make_plan(options, places, index, listed)
-
-
-def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
-    """Take the index that is given, or make one."""
-    if given := index_table.only_index(options.input):
-        return given
-    step = list_index_step(places, options.input, options.validation_labels)
-    if runner.is_another(step):
-        raise UsageError(
-            f"--output {options.output}: holds a study of another --input; name "
-            "another place"
-        )
-    try:
-        runner.run(step)
-    except RefusedError as error:
-        raise UsageError(str(error)) from error
-    return places.index
-
-
-def _make_recipes(
-    listed: Sequence[Listed],
-    options: StudyOptions,
-    places: Places,
-) -> list[Recipe]:
-    tables = _list_tables(options) | {
-        table: getattr(options, table) or getattr(places, table)
-        for table in recipes.MADE_TABLES
-    }
-    common = Common(flags=_list_common_flags(options), tables=tables)
-    source = f"--recipes {options.recipes}" if options.recipes else "default recipes"
-    return recipes.make_recipes(listed, common, source=source)
-
-
-def _list_tables(options: StudyOptions) -> dict[str, str]:
-    """Return the tables that are given, by flag."""
-    given = ((table, getattr(options, table)) for table in TABLES)
-    return {table: path for table, path in given if path}
-
-
-def _list_common_flags(options: StudyOptions) -> dict[str, str]:
-    return {
-        "image_size": str(options.image_size),
-        "min_validation_images": "0",
-        "seed": str(options.seed),
-    }
-
-
-def _make_plan(
-    options: StudyOptions,
-    places: Places,
-    index: str,
-    listed: Sequence[Listed] | None,
-) -> Plan:
-    inventory = read_inventory(index)
-    note = "of the file"
-    if listed is None:
-        listed, note = _choose_recipes(options, inventory)
-    foreseen = [
-        estimate_recipes(recipe, inventory)
-        for recipe in _make_recipes(listed, options, places)
-    ]
-    good = [one for one in foreseen if not one.problems]
-    left_out = [
-        SkippedRecipe(one.recipe.name, say_problems(one.problems))
-        for one in foreseen
-        if one.problems
-    ]
-    if left_out and (options.recipes or not good):
-        where = f"--recipes {options.recipes}" if options.recipes else "--input"
-        lines = [f"{where}: {one.name}: {one.reason}" for one in left_out]
-        raise UsageError("\n".join(lines))
-    training = Training(
-        models=options.models,
-        seeds=options.seeds,
-        epochs=options.epochs,
-        words=options.train_words,
-    )
-    flags = _list_common_flags(options).items()
-    return Plan(
-        options=options,
-        places=places,
-        inventory=inventory,
-        steps=Steps(places, index, [f"--{name}={value}" for name, value in flags]),
-        note=note,
-        prospects=good,
-        left_out=left_out,
-        full=training,
-        subset=training._replace(epochs=options.subset_epochs or options.epochs),
-    )
-
-
-def _choose_recipes(
-    options: StudyOptions, inventory: Inventory
-) -> tuple[list[Listed], str]:
-    held = grouping_flags.list_classes(inventory)
-    sizes, note = recipes.choose_sizes(len(held), inventory.total("train"))
-    num_groups: dict[str, int | None] = {}
-    tables = _list_tables(options)
-    for method in grouping.METHODS:
-        needed = grouping.list_tables(method)
-        is_fixed = grouping.find_num_groups_source(method) != "flag"
-        available = {*tables, *(() if is_fixed else recipes.MADE_TABLES)}
-        if not available.issuperset(needed):
-            continue
-        num_groups[method] = None
-        if is_fixed:
-            own: dict[str, Any] = {table: tables[table] for table in needed}
-            flags = GroupingFlags(grouping=method, **own)
-            num_groups[method] = grouping_flags.group_classes(held, flags)[0].num_groups
-    return list(recipes.list_recipes(sizes, num_groups)), note

@@ -1,4 +1,4 @@
-"""A file of recipes, or none → recipes that the build job understands."""
+"""Read recipes from a file or list the default ones, and check their flags."""
 
 import dataclasses
 import json
@@ -13,14 +13,14 @@ from pipelines.grouping_flags import load_options
 from transforms import formats, grouping, sampling
 from transforms.records import UsageError
 
-# Tables that the study makes if recipes need them and none is given.
-MADE_TABLES = ("confusion", "difficulty")
+# Tables that the study computes if recipes need them and none is given.
+COMPUTED_TABLES = ("confusion", "difficulty")
 # Datasets of the study itself.
 FULL, HALVES = "full", "halves"
 _MAX_BYTES, _MAX_RECIPES = 1 << 20, 1000
 _NAME = "name"
-# The study sets these, for all recipes alike.
-_OWN_FLAGS = (
+# The study sets these flags for all recipes.
+_STUDY_FLAGS = (
     "input",
     "validation_labels",
     "output",
@@ -31,21 +31,24 @@ _OWN_FLAGS = (
     "folds",
 )
 
+# Official numbers of classes and training images, from which sizes are scaled.
+_CLASSES, _IMAGES = 1000, 1_281_167
+_MIN_GROUPS = 2
 
 Listed = tuple[str, Mapping[str, str]]  # a recipe's name, and its flags
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One subset to build.
+    """A subset to build.
 
     Attributes:
-      name: of the recipe, and of its dataset.
-      flags: as the user gave them.
-      words: the same and the study's own, as the build job takes them.
-      options: what the build job makes of them.
-      grouping_options: of its grouping.
-      sampling_options: of its sampler.
+      name: name of the recipe and of its dataset.
+      flags: flags as the user wrote them.
+      words: command line of the build job, including the flags of the study.
+      options: parsed options of the build job.
+      grouping_options: options of the grouping method.
+      sampling_options: options of the sampler.
     """
 
     name: str
@@ -57,61 +60,74 @@ class Recipe:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The tables that it is made by."""
+        """Paths of the tables that the recipe reads."""
         named = (self.options.groups, self.options.confusion, self.options.difficulty)
         return tuple(path for path in named if path)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Common:
-    """What recipes have that do not say otherwise.
+    """Defaults of all recipes.
 
     Attributes:
-      flags: for all of them.
-      tables: the files that groupings and samplers read, by flag; those of
-        `MADE_TABLES` may be made later.
+      flags: default flags.
+      tables: files that groupings and samplers read, by flag; those of
+        `COMPUTED_TABLES` may be computed later.
     """
 
     flags: Mapping[str, str]
     tables: Mapping[str, str]
 
 
-def read_recipes(path: str) -> list[Listed]:
-    """Read (name, flags) pairs.
+class Size(NamedTuple):
+    """N groups × M training images each."""
 
-    Raises: UsageError: it cannot be read; all that is wrong with its form.
+    num_groups: int
+    images_per_group: int
+
+    @property
+    def num_images(self) -> int:
+        """Number of training images."""
+        return self.num_groups * self.images_per_group
+
+
+def read_recipes(path: str) -> list[Listed]:
+    """Read names and flags of recipes from a JSON file.
+
+    Raises:
+      UsageError: the file cannot be read, or recipes are malformed.
     """
     try:
         if Path(path).stat().st_size > _MAX_BYTES:
             raise UsageError(f"--recipes {path}: is larger than {_MAX_BYTES} bytes")
-        found = json.loads(Path(path).read_bytes())
+        items = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise UsageError(
             f"--recipes {path}: cannot be read ({error.strerror})"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"--recipes {path}: is no JSON ({error})") from error
-    if not isinstance(found, list) or not 0 < len(found) <= _MAX_RECIPES:
+        raise UsageError(f"--recipes {path}: is not JSON ({error})") from error
+    if not isinstance(items, list) or not 0 < len(items) <= _MAX_RECIPES:
         raise UsageError(
             f"--recipes {path}: must be a list of 1 to {_MAX_RECIPES} recipes, each "
             '{"name": …, "grouping": …, "num_groups": …, "images_per_group": …}'
         )
     problems = [
         f"--recipes {path}: recipe {number}: {problem}"
-        for number, item in enumerate(found, 1)
+        for number, item in enumerate(items, 1)
         for problem in _find_form_problems(item)
     ]
     if problems:
         raise UsageError("\n".join(problems))
     return [
         (item[_NAME], {k: _to_text(v) for k, v in item.items() if k != _NAME})
-        for item in found
+        for item in items
     ]
 
 
 def _find_form_problems(item: object) -> Iterator[str]:
     if not isinstance(item, dict):
-        yield 'is no object; write {"name": …, "grouping": …}'
+        yield 'is not an object; write {"name": …, "grouping": …}'
         return
     if not isinstance(item.get(_NAME), str):
         yield "has no name; give it one (a-z, 0-9 and _)"
@@ -130,40 +146,42 @@ def _to_text(value: object) -> str:
 def make_recipes(
     listed: Sequence[Listed], common: Common, *, source: str
 ) -> list[Recipe]:
-    """Check recipes as the build job would.
+    """Check recipes with the parser of the build job.
 
     Args:
       listed: names and flags.
-      common: what they share.
-      source: where they come from, for messages.
-    Raises: UsageError: all that is wrong with any of them.
+      common: defaults of all recipes.
+      source: origin of the recipes, for messages.
+
+    Raises:
+      UsageError: the problems of all recipes.
     """
-    made: list[Recipe] = []
+    checked: list[Recipe] = []
     problems = []
     names = [name for name, _ in listed]
     for name, flags in listed:
-        found = [*_find_name_problems(name, names), *_find_flag_problems(flags)]
+        errors = [*_find_name_problems(name, names), *_find_flag_problems(flags)]
         try:
-            made.append(_make(name, flags, common))
+            checked.append(_make(name, flags, common))
         except UsageError as error:
-            found += str(error).splitlines()
-        problems += [f"{source}: {name}: {line}" for line in dict.fromkeys(found)]
+            errors += str(error).splitlines()
+        problems += [f"{source}: {name}: {line}" for line in dict.fromkeys(errors)]
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
-    return made
+    return checked
 
 
 def _find_name_problems(name: str, names: Sequence[str]) -> Iterator[str]:
     if problem := formats.find_name_problem(name):
         yield problem
     if name in {FULL, HALVES}:
-        yield f"the study has a dataset of its own called {name}; give another name"
+        yield f"{name} is a dataset of the study itself; give another name"
     if names.count(name) > 1:
-        yield "two recipes have this name; give each its own"
+        yield "two recipes have this name; rename one"
 
 
 def _list_tables(method: str | None, sampler: str | None) -> tuple[str, ...]:
-    """Return the tables that a grouping and a sampler require; none of unknown ones."""
+    """Return the tables that a grouping and a sampler require; () for unknown ones."""
     of_method = grouping.list_tables(method) if method in grouping.METHODS else ()
     of_sampler = sampling.list_tables(sampler) if sampler in sampling.SAMPLERS else ()
     return (*of_method, *of_sampler)
@@ -171,18 +189,18 @@ def _list_tables(method: str | None, sampler: str | None) -> tuple[str, ...]:
 
 def _find_flag_problems(flags: Mapping[str, str]) -> Iterator[str]:
     for flag in flags:
-        if flag in _OWN_FLAGS:
-            yield f"--{flag}: the study sets it for all recipes alike; leave it out"
+        if flag in _STUDY_FLAGS:
+            yield f"--{flag}: the study sets this flag for all recipes; leave it out"
 
 
 def _make(name: str, flags: Mapping[str, str], common: Common) -> Recipe:
-    kept = {flag: value for flag, value in flags.items() if flag not in _OWN_FLAGS}
+    kept = {flag: value for flag, value in flags.items() if flag not in _STUDY_FLAGS}
     filled = dict(common.flags) | kept
     for table in _list_tables(filled.get("grouping"), filled.get("sampling")):
         if table in common.tables:
             filled.setdefault(table, common.tables[table])
     words = tuple(f"--{flag}={value}" for flag, value in sorted(filled.items()))
-    options, own, _ = parse(
+    options, options_of, _ = parse(
         BuildOptions,
         ["--input=index.parquet", *words],
         prog="",
@@ -194,36 +212,20 @@ def _make(name: str, flags: Mapping[str, str], common: Common) -> Recipe:
         flags=flags,
         words=words,
         options=options,
-        grouping_options=own.get("grouping") or load_options(options.grouping),
-        sampling_options=own["sampling"],
+        grouping_options=options_of.get("grouping") or load_options(options.grouping),
+        sampling_options=options_of["sampling"],
     )
 
 
-# The official training images, of which the configurations are shares.
-_CLASSES, _IMAGES = 1000, 1_281_167
-_MIN_GROUPS = 2
-
-
-class Size(NamedTuple):
-    """N groups × M training images each."""
-
-    num_groups: int
-    images_per_group: int
-
-    @property
-    def num_images(self) -> int:
-        """All training images."""
-        return self.num_groups * self.images_per_group
-
-
 def choose_sizes(num_classes: int, num_train: int) -> tuple[list[Size], str]:
-    """Choose sizes that an input can serve.
+    """Choose sizes that fit the input.
 
     Args:
-      num_classes: that it holds.
-      num_train: its training images.
-    Returns: Those of the presets, or where one of them is too large all of them in the
-      same shares of the classes and images; and what to say of them.
+      num_classes: number of classes of the input.
+      num_train: number of training images of the input.
+
+    Returns:
+      The sizes of the presets, scaled to the input if one is too large, and a note.
     """
     official = [Size(*pair) for pair in presets.SIZES.values()]
     if all(s.num_groups <= num_classes and s.num_images <= num_train for s in official):
@@ -234,32 +236,35 @@ def choose_sizes(num_classes: int, num_train: int) -> tuple[list[Size], str]:
         num_images = size.num_images * num_train // _IMAGES
         scaled.append(Size(num_groups, max(1, num_images // num_groups)))
     return list(dict.fromkeys(scaled)), (
-        f"sizes: the input is too small for the presets, so that they are scaled: of N "
-        f"groups N × {num_classes}/{_CLASSES}, at least {_MIN_GROUPS}; M so that the "
-        "share of the training images is the same"
+        "sizes: the input is too small for the presets, so they are scaled: "
+        f"N × {num_classes}/{_CLASSES} groups, at least {_MIN_GROUPS}; M so that the "
+        "share of the training images is unchanged"
     )
 
 
 def list_recipes(
     sizes: Sequence[Size], num_groups: Mapping[str, int | None]
 ) -> Iterator[Listed]:
-    """Yield (name, flags): every grouping × every size × every sampler.
+    """Yield name and flags of every grouping × size × sampler.
 
-    A grouping with a fixed N gets the M that makes its set as large as the others.
+    A grouping with a fixed N gets the M that keeps the size of the subset.
 
     Args:
       sizes: N and M.
-      num_groups: the N of each grouping; None if `--num_groups` decides it.
+      num_groups: the fixed N of each grouping; None if `--num_groups` sets it.
     """
     samplers = sorted(sampling.SAMPLERS, key=lambda name: name != sampling.DEFAULT)
     listed: dict[str, Mapping[str, str]] = {}
     for size in sizes:
         for method, n in num_groups.items():
-            own = Size(n, max(1, size.num_images // n)) if n else size
-            flags = {"grouping": method, "images_per_group": str(own.images_per_group)}
+            actual = Size(n, max(1, size.num_images // n)) if n else size
+            flags = {
+                "grouping": method,
+                "images_per_group": str(actual.images_per_group),
+            }
             if not n:
-                flags["num_groups"] = str(own.num_groups)
-            name = f"{method}_n{own.num_groups}_m{own.images_per_group}"
+                flags["num_groups"] = str(actual.num_groups)
+            name = f"{method}_n{actual.num_groups}_m{actual.images_per_group}"
             for sampler in samplers:
                 if sampler == sampling.DEFAULT:
                     listed[name] = flags

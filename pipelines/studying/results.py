@@ -1,4 +1,4 @@
-"""Evaluations of recipes → study.json, study.csv, study.svg and study.html."""
+"""Write the results of a study: study.json, study.csv, study.svg and study.html."""
 
 import csv
 import io
@@ -14,9 +14,9 @@ from pipelines.studying.steps import Places, Training
 from transforms import storage
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked, RecipeScore
-from transforms.pages.study import StudyPage, make_page
-from transforms.pages.study_figure import draw_study, make_svg
 from transforms.records import to_json
+from transforms.reports import page as pages
+from transforms.reports.study import StudyPage, make_page
 
 JSON_FILE, CSV_FILE = "study.json", "study.csv"
 SVG_FILE, PAGE_FILE = "study.svg", "study.html"
@@ -31,14 +31,14 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What has come of a study so far.
+    """The state of a study after a step.
 
     Attributes:
-      evaluated: recipes whose subsets have been judged.
-      left_out: those that cannot be.
-      waiting: names of those that are still to come.
-      full: training of the full set.
-      subset: training of the subsets.
+      evaluated: recipes whose subsets have been evaluated.
+      left_out: recipes that cannot be built or evaluated.
+      waiting: names of the recipes that have not been run.
+      full: training on the full set.
+      subset: training on the subsets.
     """
 
     evaluated: Sequence[Recipe]
@@ -49,18 +49,19 @@ class Outcome:
 
 
 def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
-    """Write all that is told of a study; returns the recipes in order."""
+    """Write all result files and return the recipes, best first."""
     scores = [_read_score(places, recipe) for recipe in outcome.evaluated]
     ranked = study_ranking.rank(scores)
     files = {
         JSON_FILE: to_json(_describe(ranked, outcome)),
         CSV_FILE: _make_csv(ranked, outcome.left_out),
-        PAGE_FILE: make_page(_make_page(places, ranked, outcome)),
     }
-    if figure := draw_study(ranked):
-        files[SVG_FILE] = make_svg(figure)
+    page = make_page(_make_page(places, ranked, outcome))
+    for chart in page.charts:
+        files[SVG_FILE] = chart.svg.encode()
     for name, data in files.items():
         storage.write(places.root, name, data)
+    pages.write(places.root, PAGE_FILE, page)
     return ranked
 
 
@@ -84,22 +85,26 @@ def _describe(ranked: Sequence[Ranked], outcome: Outcome) -> dict[str, Any]:
         "subset_epochs": outcome.subset.epochs,
         "best": study_ranking.describe_best(ranked),
         "recipes": [
-            {**_to_row(one), "flags": dict(one.score.flags), "reason": one.score.reason}
-            for one in ranked
+            {
+                **_to_row(entry),
+                "flags": dict(entry.score.flags),
+                "reason": entry.score.reason,
+            }
+            for entry in ranked
         ],
-        "left_out": [one._asdict() for one in outcome.left_out],
+        "left_out": [entry._asdict() for entry in outcome.left_out],
         "waiting": list(outcome.waiting),
         "warnings": list(_gather_warnings(ranked)),
     }
 
 
-def _to_row(one: Ranked) -> Mapping[str, Any]:
-    score = one.score
+def _to_row(ranked: Ranked) -> Mapping[str, Any]:
+    score = ranked.score
     low, high = score.tau_interval or (None, None)
     return {
-        "rank": one.rank,
+        "rank": ranked.rank,
         "recipe": score.name,
-        "is_tied_with_best": one.is_tied,
+        "is_tied_with_best": ranked.is_tied,
         "num_groups": score.num_groups,
         "images_per_group": score.images_per_group,
         "train_images": score.train_images,
@@ -122,17 +127,17 @@ def _make_csv(ranked: Sequence[Ranked], left_out: Sequence[SkippedRecipe]) -> by
     file = io.StringIO()
     writer = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_to_row(one) for one in ranked)
+    writer.writerows(_to_row(entry) for entry in ranked)
     writer.writerows({"recipe": o.name, "left_out": o.reason} for o in left_out)
     return file.getvalue().encode()
 
 
 def _gather_warnings(ranked: Sequence[Ranked]) -> list[str]:
-    """Return each warning once; those of all recipes without a recipe's name."""
+    """Return the distinct warnings of all recipes."""
     seen: dict[str, list[str]] = {}
-    for one in ranked:
-        for warning in one.score.warnings:
-            seen.setdefault(warning, []).append(one.score.name)
+    for entry in ranked:
+        for warning in entry.score.warnings:
+            seen.setdefault(warning, []).append(entry.score.name)
     return list(seen)
 
 
@@ -140,13 +145,13 @@ def _make_page(places: Places, ranked: Sequence[Ranked], outcome: Outcome) -> St
     return StudyPage(
         ranked=ranked,
         links={
-            one.score.name: Path(places.report(one.score.name))
+            entry.score.name: Path(places.report(entry.score.name))
             .with_suffix(".html")
             .relative_to(places.root)
             .as_posix()
-            for one in ranked
+            for entry in ranked
         },
-        left_out=[(one.name, one.reason) for one in outcome.left_out],
+        left_out=[(entry.name, entry.reason) for entry in outcome.left_out],
         waiting=outcome.waiting,
         models=outcome.full.models,
         num_seeds=len(outcome.full.seeds),

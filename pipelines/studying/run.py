@@ -1,11 +1,11 @@
-"""A study's plan → its steps run in order, and its results after every recipe."""
+"""Run the steps of a study in order and write its results after every recipe."""
 
 import sys
 from pathlib import Path
 
 from pipelines.studying import plan as study_plan
 from pipelines.studying import results
-from pipelines.studying.plan import Plan, SkippedRecipe, say_time
+from pipelines.studying.plan import Plan, SkippedRecipe, describe_time
 from pipelines.studying.recipes import Recipe
 from pipelines.studying.steps import RefusedError, Runner, Step
 from transforms.evaluation import study as study_ranking
@@ -14,38 +14,38 @@ from transforms.records import JobError, UsageError
 
 
 def run_study(plan: Plan, runner: Runner) -> None:
-    """Run all steps that are not finished, and write the results.
+    """Run all unfinished steps and write the results.
 
     Raises:
-      UsageError: a step found something to mend.
-      JobError: a step failed, or no recipe could be judged.
+      UsageError: a step rejected its input.
+      JobError: a step failed, or no recipe could be evaluated.
     """
-    worker = _Worker(plan, runner)
+    study_run = _StudyRun(plan, runner)
     for step in plan.list_shared_steps():
-        worker.run(step)
+        study_run.run(step)
     for recipe in plan.recipes:
-        worker.run_recipe(recipe)
-    ranked = worker.write_results()
-    for left in worker.left_out:
+        study_run.run_recipe(recipe)
+    ranked = study_run.write_results()
+    for left in study_run.left_out:
         sys.stderr.write(f"left out: {left.name}: {left.reason}\n")
     if not ranked:
-        raise JobError("no recipe could be judged; see above why each was left out")
-    for one in ranked:
-        sys.stderr.write(f"{one.rank}. {_say(one)}\n")
+        raise JobError("no recipe could be evaluated; the reasons are listed above")
+    for recipe_rank in ranked:
+        sys.stderr.write(f"{recipe_rank.rank}. {_describe(recipe_rank)}\n")
     sys.stderr.write(f"{study_ranking.describe_best(ranked)}\n")
 
 
-def _say(one: Ranked) -> str:
-    score = one.score
+def _describe(ranked: Ranked) -> str:
+    score = ranked.score
     tau = "undefined" if score.tau is None else f"{score.tau:.3f}"
     interval = score.tau_interval
     between = f" ({interval.low:.2f} to {interval.high:.2f})" if interval else ""
-    tie = ", a tie with the best" if one.is_tied else ""
+    tie = ", tied with the best" if ranked.is_tied else ""
     return f"{score.name}: tau-b {tau}{between}, {score.verdict}{tie}"
 
 
-class _Worker:
-    """Runs steps and keeps account of them."""
+class _StudyRun:
+    """Run the steps and count them."""
 
     def __init__(self, plan: Plan, runner: Runner) -> None:
         self.left_out = list(plan.left_out)
@@ -67,9 +67,11 @@ class _Worker:
         return plan.steps.list_evaluation(recipe, plan.full, plan.options.seed)
 
     def run(self, step: Step) -> None:
-        """Run a step that the study cannot go on without.
+        """Run a step that the study requires.
 
-        Raises: UsageError, JobError: it was refused, or failed.
+        Raises:
+          UsageError: the step rejected its input.
+          JobError: the step failed.
         """
         try:
             self._run(step)
@@ -86,10 +88,10 @@ class _Worker:
         sys.stderr.write(f"step {self._number} of {self._total}: {step.name}\n")
         self._runner.run(step)
         if step.job == "train":
-            sys.stderr.write(f"{say_time(self._plan.list_looped())}\n")
+            sys.stderr.write(f"{describe_time(self._plan.list_training_runs())}\n")
 
     def run_recipe(self, recipe: Recipe) -> None:
-        """Build, train and judge; a recipe that cannot be is left out with a reason."""
+        """Build, train and evaluate a recipe; record why if it is refused."""
         build, *trainings, evaluation = self._list_steps(recipe)
         if all(map(self._runner.is_finished, (build, *trainings, evaluation))):
             self._number += 2 + len(trainings)
@@ -97,7 +99,7 @@ class _Worker:
         try:
             self._run(build)
         except RefusedError as error:
-            if self._is_in_the_way(recipe):
+            if self._has_other_dataset(recipe):
                 raise UsageError(f"{build.name}: {error}") from error
             self._leave_out(recipe, error)
             self._number += 1 + len(trainings)
@@ -110,8 +112,8 @@ class _Worker:
             self._leave_out(recipe, error)
         self.write_results()
 
-    def _is_in_the_way(self, recipe: Recipe) -> bool:
-        """Tell whether another dataset lies where this one is to be."""
+    def _has_other_dataset(self, recipe: Recipe) -> bool:
+        """Return whether another dataset exists at this recipe's path."""
         target = Path(self._plan.places.dataset(recipe.name))
         return any(
             place.exists()
@@ -119,13 +121,13 @@ class _Worker:
         )
 
     def _leave_out(self, recipe: Recipe, error: RefusedError) -> None:
-        reason = study_plan.say_problems(str(error).splitlines())
+        reason = study_plan.join_problems(str(error).splitlines())
         self.left_out.append(SkippedRecipe(recipe.name, reason))
 
     def write_results(self) -> list[Ranked]:
-        """Write what is known so far; returns the recipes in order."""
+        """Write the results so far and return the recipes, best first."""
         plan = self._plan
-        left_out = {one.name for one in self.left_out}
+        left_out = {recipe.name for recipe in self.left_out}
         evaluated = [
             recipe
             for recipe in plan.recipes

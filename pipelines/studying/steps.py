@@ -1,4 +1,4 @@
-"""A step → the process of another job, run once; what is finished is passed over."""
+"""Define the steps of a study and run each as a process, once."""
 
 import codecs
 import contextlib
@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import signal
-import subprocess  # nosec B404  # of jobs of ours, without a shell
+import subprocess  # nosec B404  # own jobs, without a shell
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,21 +22,24 @@ from transforms.dataset import paths
 from transforms.records import JSON, JobError, UsageError, to_json
 from transforms.training import data as training_data
 
-_MARKS = ".steps"
+FOLDS = ("fold_a", "fold_b")
+_VERSION = "1.0.0"  # of the datasets
+_MARKS = ".steps"  # folder of the marks of finished steps
 _ERROR = "error: "
-_MAX_ERRORS = 1000  # lines of a job that are kept
-_USERS_FAULT, _STOPPED = 2, 130
+_MAX_ERRORS = 1000  # most error lines that are kept of a job
+_USAGE_ERROR, _STOPPED = 2, 130  # exit codes
 
 
 class Step(NamedTuple):
-    """One process.
+    """A job to run as a process.
 
     Attributes:
-      name: that no other step has.
-      job: of pipelines/.
-      words: its command line.
-      result: a file or folder that is there when it is finished.
-      files: tables that decide the result; another content makes it another step.
+      name: unique name.
+      job: name of a module of pipelines/.
+      words: command line.
+      result: path of a file or folder that exists after the step.
+      files: tables that determine the result; a step whose tables changed is run
+        again.
     """
 
     name: str
@@ -46,17 +49,247 @@ class Step(NamedTuple):
     files: tuple[str, ...] = ()
 
 
+class Training(NamedTuple):
+    """How models are trained on a set."""
+
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: int
+    words: tuple[str, ...]
+
+
+class Places:
+    """Paths of all files of a study, below one folder."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.index = f"{root}/index.parquet"
+        self.datasets = f"{root}/datasets"
+        self.confusion = f"{root}/confusion/confusion.npz"
+        self.difficulty = f"{root}/difficulty/{TABLE}"
+
+    def dataset(self, name: str) -> str:
+        """Return the directory of a dataset."""
+        return f"{self.datasets}/{name}/{_VERSION}"
+
+    def mark(self, name: str) -> str:
+        """Return the commit mark of a dataset."""
+        return f"{self.dataset(name)}/{paths.COMPLETE}"
+
+    def models(self, name: str) -> str:
+        """Return the folder of the models trained on a set."""
+        return f"{self.root}/models/{name}"
+
+    def report(self, name: str) -> str:
+        """Return the report of a recipe."""
+        return f"{self.root}/evaluations/{name}/report.json"
+
+    def curves(self, name: str, training: Training) -> list[str]:
+        """Return the curves of all models trained on a set."""
+        return [
+            f"{self.models(name)}/{model}/seed{seed}/curves.csv"
+            for model in training.models
+            for seed in training.seeds
+        ]
+
+
 class RefusedError(Exception):
-    """A job found something that the user must mend, before it began."""
+    """A job rejected its flags or input."""
+
+
+def list_index_step(places: Places, inputs: Sequence[str], labels: str | None) -> Step:
+    """Return the step that indexes the input."""
+    words = ["--input", *map(_absolute, inputs), "--output", places.index]
+    if labels:
+        words += ["--validation_labels", _absolute(labels)]
+    files = (labels,) if labels else ()
+    return Step("index", "index", tuple(words), places.index, files)
+
+
+class Steps:
+    """Create the steps that follow the index.
+
+    Args:
+      places: paths of the study.
+      index: path of the index.
+      common: flags of all datasets that the study builds.
+    """
+
+    def __init__(self, places: Places, index: str, common: Sequence[str]) -> None:
+        self._places = places
+        self._index = _absolute(index)
+        self._common = tuple(common)
+
+    def list_full(self, training: Training) -> list[Step]:
+        """List the steps that build the full set and train all models on it."""
+        words = (*self._common, "--grouping=all_classes")
+        return [self._build(FULL, words), *self._train(FULL, training)]
+
+    def list_references(
+        self, model: str, training: Training, *, confusion: bool, difficulty: bool
+    ) -> list[Step]:
+        """List the steps that measure confusion and difficulty by cross-fitting.
+
+        A model is trained on each half of the images and predicts the other half.
+
+        Args:
+          model: name of the reference model.
+          training: its training; only the first seed is used.
+          confusion: whether to compute the confusion matrix.
+          difficulty: whether to compute the difficulty table.
+        """
+        places = self._places
+        words = (*self._common, "--grouping=all_classes", "--folds=2")
+        steps = [self._build(HALVES, words)]
+        reference = training._replace(models=(model,), seeds=training.seeds[:1])
+        for fold in FOLDS:
+            fold_words = (f"--train_split={fold}", *training.words)
+            fold_training = reference._replace(words=fold_words)
+            steps += self._train(fold, fold_training, dataset=HALVES)
+        files = []
+        for fold, other in zip(FOLDS, reversed(FOLDS), strict=True):
+            file = f"{places.root}/predictions/{fold}.parquet"
+            files.append(file)
+            folder = f"{places.models(other)}/{model}/seed{reference.seeds[0]}"
+            words = (
+                f"--input={places.dataset(HALVES)}",
+                f"--split={fold}",
+                f"--model={folder}/model.keras",
+                "--keep_probabilities",
+                f"--output={file}",
+            )
+            model_files = (f"{folder}/model.json", places.mark(HALVES))
+            steps.append(Step(f"predict_{fold}", "predict", words, file, model_files))
+        words = ("--predictions", *files)
+        if confusion:
+            folder = f"--output={Path(places.confusion).parent}"
+            job_words = (*words, "--soft", folder)
+            result = places.confusion
+            steps.append(
+                Step("confusion", "confusion", job_words, result, tuple(files))
+            )
+        if difficulty:
+            folder = f"--output={Path(places.difficulty).parent}"
+            job_words = (*words, folder)
+            result = places.difficulty
+            steps.append(
+                Step("difficulty", "difficulty", job_words, result, tuple(files))
+            )
+        return steps
+
+    def list_recipe(self, recipe: Recipe, training: Training) -> list[Step]:
+        """List the steps that build a recipe's subset and train all models on it."""
+        build = self._build(recipe.name, recipe.words, recipe.files)
+        return [build, *self._train(recipe.name, training)]
+
+    def list_evaluation(self, recipe: Recipe, training: Training, seed: int) -> Step:
+        """Return the step that evaluates a recipe's subset against the full set."""
+        report = self._places.report(recipe.name)
+        full, subset = (
+            self._places.curves(name, training) for name in (FULL, recipe.name)
+        )
+        # Predictions beside the curves affect the evaluation, so they are hashed too.
+        files = [
+            f"{Path(path).parent}/{name}"
+            for path in (*full, *subset)
+            for name in ("curves.csv", "predictions.parquet")
+        ]
+        words = (
+            "--full",
+            *full,
+            "--subset",
+            *subset,
+            f"--output={Path(report).parent}",
+            f"--seed={seed}",
+        )
+        name = f"evaluate_{recipe.name}"
+        return Step(name, "evaluate", words, report, tuple(files))
+
+    def _build(
+        self, name: str, words: Sequence[str], files: tuple[str, ...] = ()
+    ) -> Step:
+        build_words = (
+            f"--input={self._index}",
+            f"--output={self._places.datasets}",
+            f"--name={name}",
+            f"--formats={training_data.FORMAT}",
+            "--resume",  # continue an interrupted build
+            *words,
+        )
+        result = self._places.mark(name)
+        return Step(
+            f"build_{name}", "build", build_words, result, (self._index, *files)
+        )
+
+    def _train(
+        self, name: str, training: Training, *, dataset: str | None = None
+    ) -> list[Step]:
+        """List the steps that train all models, one per seed."""
+        output = self._places.models(name)
+        return [
+            Step(
+                f"train_{name}_seed{seed}",
+                "train",
+                (
+                    f"--dataset={self._places.dataset(dataset or name)}",
+                    f"--models={','.join(training.models)}",
+                    f"--epochs={training.epochs}",
+                    f"--seed={seed}",
+                    f"--output={output}",
+                    *training.words,
+                ),
+                f"{output}/{training.models[-1]}/seed{seed}/model.json",
+                (self._places.mark(dataset or name),),
+            )
+            for seed in training.seeds
+        ]
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).absolute())
+
+
+@contextlib.contextmanager
+def acquire_folder(root: str) -> Iterator[int]:
+    """Create and lock the folder of a study, and yield the lock's descriptor.
+
+    SIGTERM interrupts a study as Ctrl-C does, so that its step ends with it.
+
+    Raises:
+      UsageError: the folder is not writable, or another study holds it.
+    """
+    try:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(root, os.O_RDONLY)
+    except OSError as error:
+        raise cannot_write(root, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UsageError(
+            f"--output {root}: another study, or its last step, is running there; "
+            "wait for it, or give another folder"
+        ) from None
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield descriptor
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        os.close(descriptor)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 class Runner:
-    """Runs steps one after the other, below one folder.
+    """Run steps one after the other in a study's folder.
 
     Args:
-      root: the study's folder.
-      lock: a descriptor that the processes keep open, so that no other study begins
-        while one of them outlives this one.
+      root: folder of the study.
+      lock: file descriptor that the processes inherit, so that no other study
+        starts while one of them outlives this process.
     """
 
     def __init__(self, root: str, lock: int) -> None:
@@ -64,16 +297,16 @@ class Runner:
         self._lock = lock
 
     def is_finished(self, step: Step) -> bool:
-        """Tell whether exactly this step has been run."""
+        """Return whether this step has been run with the same words and tables."""
         mark = Path(self._root, _MARKS, f"{step.name}.json")
         try:
-            found = json.loads(mark.read_bytes())
+            recorded = json.loads(mark.read_bytes())
         except (OSError, ValueError):
             return False
-        return Path(step.result).exists() and found == self._describe(step)
+        return Path(step.result).exists() and recorded == self._describe(step)
 
     def is_another(self, step: Step) -> bool:
-        """Tell whether a step of this name has been run with other words or tables."""
+        """Return whether a step of this name was run with other words or tables."""
         mark = Path(self._root, _MARKS, f"{step.name}.json")
         return mark.exists() and not self.is_finished(step)
 
@@ -81,24 +314,26 @@ class Runner:
         """Run a step, unless it is finished.
 
         Raises:
-          RefusedError: the job found something to mend.
-          JobError: it failed.
+          RefusedError: the job rejected its flags or input.
+          JobError: the job failed.
         """
         if self.is_finished(step):
             return
         described = self._describe(step)
         code, errors = self._run(step)
-        if code == _USERS_FAULT:
-            raise RefusedError("\n".join(errors) or f"{step.name} was refused")
+        if code == _USAGE_ERROR:
+            raise RefusedError("\n".join(errors) or f"{step.name} rejected its input")
         if code in {_STOPPED, -signal.SIGINT, -signal.SIGTERM}:
             raise KeyboardInterrupt
         if code:
-            told = "\n".join(errors) or f"its process ended with {code}"
-            raise JobError(f"{step.name}: {told}\nthe same command goes on from there")
+            reason = "\n".join(errors) or f"its process exited with code {code}"
+            raise JobError(
+                f"{step.name}: {reason}\nrun the same command again to continue"
+            )
         storage.write(f"{self._root}/{_MARKS}", f"{step.name}.json", to_json(described))
 
     def _describe(self, step: Step) -> dict[str, JSON]:
-        """Return what decides a step, wherever the study's folder lies."""
+        """Return what identifies a step, independent of the location of the study."""
         return {
             "job": step.job,
             "words": [word.replace(self._root, ".") for word in step.words],
@@ -106,10 +341,10 @@ class Runner:
         }
 
     def _run(self, step: Step) -> tuple[int, list[str]]:
-        """Run a process and show what it says; returns its code, and its errors."""
+        """Run a process and show its output; return its exit code and its errors."""
         command = [sys.executable, "-m", f"pipelines.{step.job}", *step.words]
         shown = {}
-        if sys.stderr.isatty():  # the step cannot tell: it writes to this process
+        if sys.stderr.isatty():  # the step writes to a pipe and cannot know
             shown["TQDM_MININTERVAL"] = str(progress.INTERVAL_S)
         process = subprocess.Popen(  # noqa: S603  # nosec B603  # our own jobs
             command,
@@ -130,10 +365,10 @@ class Runner:
 
 
 def _show(process: "subprocess.Popen[bytes]") -> list[str]:
-    """Pass on what a process says, as it says it; returns its errors instead."""
+    """Forward the output of a process as it arrives, and return its error lines."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     errors: list[str] = []
-    held, is_begun = "", False  # a line's beginning; whether it has been passed on
+    held, is_begun = "", False  # an incomplete line; whether part of it was written
     if process.stderr is None:
         return errors
     with process.stderr as stream:
@@ -154,236 +389,14 @@ def _show(process: "subprocess.Popen[bytes]") -> list[str]:
 
 
 def _may_be_error(text: str) -> bool:
-    """Tell whether a line that begins so may be an error, as far as it is known."""
+    """Return whether a line with this beginning may be an error."""
     return text.startswith(_ERROR) or _ERROR.startswith(text)
 
 
 def _hash(path: str) -> str:
-    """Hash a table; "" when it is not there, which the job will say."""
+    """Hash a table; return "" if it does not exist, which the job reports."""
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
-
-
-@contextlib.contextmanager
-def acquire_folder(root: str) -> Iterator[int]:
-    """Make the study's folder and hold it; yields the descriptor that does so.
-
-    SIGTERM ends a study as Ctrl-C does, so that its step ends with it.
-
-    Raises: UsageError: nothing can be written there, or another study is at work.
-    """
-    try:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(root, os.O_RDONLY)
-    except OSError as error:
-        raise cannot_write(root, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UsageError(
-            f"--output {root}: another study is at work there, or the last step of "
-            "one; wait for it, or name another place"
-        ) from None
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        yield descriptor
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        os.close(descriptor)
-
-
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-_VERSION = "1.0.0"
-FOLDS = ("fold_a", "fold_b")
-
-
-class Training(NamedTuple):
-    """How models are trained, as words of the train job."""
-
-    models: tuple[str, ...]
-    seeds: tuple[int, ...]
-    epochs: int
-    words: tuple[str, ...]
-
-
-class Places:
-    """Where all that a study makes lies, below one folder."""
-
-    def __init__(self, root: str) -> None:
-        self.root = root
-        self.index = f"{root}/index.parquet"
-        self.datasets = f"{root}/datasets"
-        self.confusion = f"{root}/confusion/confusion.npz"
-        self.difficulty = f"{root}/difficulty/{TABLE}"
-
-    def dataset(self, name: str) -> str:
-        """Name the directory of a dataset."""
-        return f"{self.datasets}/{name}/{_VERSION}"
-
-    def mark(self, name: str) -> str:
-        """Name the file that tells of a dataset whether it is finished, and which."""
-        return f"{self.dataset(name)}/{paths.COMPLETE}"
-
-    def models(self, name: str) -> str:
-        """Name the folder of the models that are trained on a set."""
-        return f"{self.root}/models/{name}"
-
-    def report(self, name: str) -> str:
-        """Name the report of a recipe."""
-        return f"{self.root}/evaluations/{name}/report.json"
-
-    def curves(self, name: str, training: Training) -> list[str]:
-        """Name the curves of all models that are trained on a set."""
-        return [
-            f"{self.models(name)}/{model}/seed{seed}/curves.csv"
-            for model in training.models
-            for seed in training.seeds
-        ]
-
-
-def list_index_step(places: Places, inputs: Sequence[str], labels: str | None) -> Step:
-    """Return the step that finds the images."""
-    words = ["--input", *map(_absolute, inputs), "--output", places.index]
-    if labels:
-        words += ["--validation_labels", _absolute(labels)]
-    files = (labels,) if labels else ()
-    return Step("index", "index", tuple(words), places.index, files)
-
-
-def _absolute(path: str) -> str:
-    return path if "://" in path else str(Path(path).absolute())
-
-
-class Steps:
-    """Makes the steps behind the index.
-
-    Args:
-      places: where all lies.
-      index: of the images.
-      common: flags of all datasets that the study makes for itself.
-    """
-
-    def __init__(self, places: Places, index: str, common: Sequence[str]) -> None:
-        self._places = places
-        self._index = _absolute(index)
-        self._common = tuple(common)
-
-    def list_full(self, training: Training) -> list[Step]:
-        """Build the full set, and train all models on it."""
-        words = (*self._common, "--grouping=all_classes")
-        return [self._build(FULL, words), *self._train(FULL, training)]
-
-    def list_references(
-        self, model: str, training: Training, *, confusion: bool, difficulty: bool
-    ) -> list[Step]:
-        """Train a model on each half of the images, and ask it of the other half."""
-        places = self._places
-        words = (*self._common, "--grouping=all_classes", "--folds=2")
-        steps = [self._build(HALVES, words)]
-        one = training._replace(models=(model,), seeds=training.seeds[:1])
-        for fold in FOLDS:
-            more = (f"--train_split={fold}", *training.words)
-            own = one._replace(words=more)
-            steps += self._train(fold, own, dataset=HALVES)
-        files = []
-        for fold, other in zip(FOLDS, reversed(FOLDS), strict=True):
-            file = f"{places.root}/predictions/{fold}.parquet"
-            files.append(file)
-            folder = f"{places.models(other)}/{model}/seed{one.seeds[0]}"
-            words = (
-                f"--input={places.dataset(HALVES)}",
-                f"--split={fold}",
-                f"--model={folder}/model.keras",
-                "--keep_probabilities",
-                f"--output={file}",
-            )
-            asked = (f"{folder}/model.json", places.mark(HALVES))
-            steps.append(Step(f"predict_{fold}", "predict", words, file, asked))
-        words = ("--predictions", *files)
-        if confusion:
-            folder = f"--output={Path(places.confusion).parent}"
-            own_words = (*words, "--soft", folder)
-            result = places.confusion
-            steps.append(
-                Step("confusion", "confusion", own_words, result, tuple(files))
-            )
-        if difficulty:
-            folder = f"--output={Path(places.difficulty).parent}"
-            own_words = (*words, folder)
-            result = places.difficulty
-            steps.append(
-                Step("difficulty", "difficulty", own_words, result, tuple(files))
-            )
-        return steps
-
-    def list_recipe(self, recipe: Recipe, training: Training) -> list[Step]:
-        """Build a recipe's subset, and train all models on it."""
-        built = self._build(recipe.name, recipe.words, recipe.files)
-        return [built, *self._train(recipe.name, training)]
-
-    def list_evaluation(self, recipe: Recipe, training: Training, seed: int) -> Step:
-        """Judge a recipe's subset by the full set."""
-        report = self._places.report(recipe.name)
-        full, subset = (
-            self._places.curves(name, training) for name in (FULL, recipe.name)
-        )
-        # Predictions beside the curves decide pairs, so that they count as well.
-        files = [
-            f"{Path(path).parent}/{name}"
-            for path in (*full, *subset)
-            for name in ("curves.csv", "predictions.parquet")
-        ]
-        words = (
-            "--full",
-            *full,
-            "--subset",
-            *subset,
-            f"--output={Path(report).parent}",
-            f"--seed={seed}",
-        )
-        name = f"evaluate_{recipe.name}"
-        return Step(name, "evaluate", words, report, tuple(files))
-
-    def _build(
-        self, name: str, words: Sequence[str], files: tuple[str, ...] = ()
-    ) -> Step:
-        own = (
-            f"--input={self._index}",
-            f"--output={self._places.datasets}",
-            f"--name={name}",
-            f"--formats={training_data.FORMAT}",
-            "--resume",  # where a run was stopped
-            *words,
-        )
-        result = self._places.mark(name)
-        return Step(f"build_{name}", "build", own, result, (self._index, *files))
-
-    def _train(
-        self, name: str, training: Training, *, dataset: str | None = None
-    ) -> list[Step]:
-        """Train all models, a step a seed."""
-        output = self._places.models(name)
-        return [
-            Step(
-                f"train_{name}_seed{seed}",
-                "train",
-                (
-                    f"--dataset={self._places.dataset(dataset or name)}",
-                    f"--models={','.join(training.models)}",
-                    f"--epochs={training.epochs}",
-                    f"--seed={seed}",
-                    f"--output={output}",
-                    *training.words,
-                ),
-                f"{output}/{training.models[-1]}/seed{seed}/model.json",
-                (self._places.mark(dataset or name),),
-            )
-            for seed in training.seeds
-        ]

@@ -77,7 +77,7 @@ def _capitalise(folder):
 def test_split_that_is_not_understood_is_an_error(folders, tmp_path, capfd, harm):
     harm(folders)
     err = _fail(capfd, 2, folders, tmp_path / "out")
-    assert "rain holds no images that are understood; it should hold nXXXXXXXX" in err
+    assert "rain contains no recognised images; it should contain nXXXXXXXX" in err
 
 
 def test_archive_packed_with_its_folder_is_read(mini_imagenet, tmp_path):
@@ -132,7 +132,7 @@ def test_index_whose_images_moved_is_an_error(folders, tmp_path, capfd):
     path = tmp_path / "index.parquet"
     index.main([f"--input={folders}", f"--output={path}"])
     folders.rename(tmp_path / "elsewhere")
-    assert "which is gone; put them back" in _fail(capfd, 2, path, tmp_path / "out")
+    assert "which does not exist; restore it" in _fail(capfd, 2, path, tmp_path / "out")
 
 
 def test_inspection_is_kept_when_the_first_class_is_empty(folders, tmp_path):
@@ -162,7 +162,7 @@ def test_run_stopped_behind_the_commit_mark_is_resumed_right(
     data = path.read_bytes()
     path.write_bytes(b"x" * len(data))
     with monkeypatch.context() as patch:
-        patch.setattr(f"transforms.commit.{moment}", _stop)
+        patch.setattr(f"transforms.dataset.commit.{moment}", _stop)
         err = _fail(capfd, 130, folders, tmp_path / "out", max_failure_fraction=0.5)
     assert "with --resume to continue" in err
     path.write_bytes(data)

@@ -4,9 +4,12 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import index, verify
+from pipelines.building.planning import compute_plan_id
 from tests import building
 from transforms import storage
 from transforms.index.inventory import read_inventory
@@ -55,6 +58,18 @@ def test_parquet_alone_is_a_whole_dataset(class_folders, tmp_path, dataset, capf
         where = f"{alone}/{row['file']}"
         data = storage.read_range(where, row["offset"], row["length"])
         assert data[:3] == b"\xff\xd8\xff"
+
+
+def test_recipe_records_the_library_that_encodes_parquet(dataset):
+    """The bytes of these files depend on it, so another version is another plan."""
+    recipe = building.read_json(dataset, "__meta__/recipe.json")
+    assert "parquet" in recipe["formats"]
+    assert recipe["versions"]["pyarrow"] == pa.__version__
+    for path in dataset.glob("parquet/data/*.parquet"):
+        assert pa.__version__ in pq.read_metadata(path).created_by
+    newer = {**recipe, "versions": {**recipe["versions"], "pyarrow": "99.0.0"}}
+    ids = [compute_plan_id(r, [], sources_sha256="") for r in (recipe, newer)]
+    assert ids[0] != ids[1]
 
 
 @pytest.mark.parametrize("inside", [".", "parquet"], ids=["tars", "parquet"])

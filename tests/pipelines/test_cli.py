@@ -161,7 +161,7 @@ def test_help_shows_flags_defaults_and_method_options(capsys):
     for expected in (
         "Cook an egg.",
         "--boil_minutes",
-        "(default: 4)",
+        "(at least 1; default: 4)",
         "(required)",
         "(default: toast)",
     ):

@@ -50,7 +50,7 @@ def test_job_writes_matrix_halves_pairs_and_picture(predictions, tmp_path, capsy
     _run(predictions, tmp_path / "out")
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == str(tmp_path / "out")
-    assert err == "25000 of 50000 images are taken for another class, by first\n"
+    assert err == "25000 of 50000 images are misclassified by first\n"
     whole, a, b = _read(tmp_path / "out")
     assert whole.matrix[0, 1] == 50
     assert (a.matrix + b.matrix == whole.matrix).all()
@@ -205,7 +205,7 @@ def test_each_file_counts_by_what_it_has(predictions, tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == [
         f"counted by probabilities: {tmp_path}/kept.parquet",
-        f"counted by rank, for want of them: {predictions}/first.npz",
+        f"counted by rank, without probabilities: {predictions}/first.npz",
     ]
     whole = _read(tmp_path / "out")[0]
     assert whole.num_images[:6].tolist() == [54] * 5 + [50]
@@ -219,13 +219,13 @@ def test_what_makes_a_matrix_doubtful_is_told(tmp_path, capsys):
     confusion.main([file, f"--output={tmp_path}/out"])
     seen, unknown, _ = capsys.readouterr().err.splitlines()
     assert seen.startswith(
-        "warning: models were trained on 100 of 100 images (100.00%): confusion of "
-        "training images is too good"
+        "warning: models were trained on 100 of 100 images (100.00%): confusion on "
+        "training images is too low"
     )
-    assert unknown.startswith("warning: nothing is known of ")
+    assert unknown.startswith("warning: no prediction is usable for ")
     assert unknown.endswith("keep all probabilities (--keep_probabilities of predict)")
     whole = _read(tmp_path / "out")[0]
-    assert whole.matrix.sum() == 100 - int(unknown.split()[5])
+    assert whole.matrix.sum() == 100 - int(unknown.split()[6])
 
 
 def test_what_cannot_be_counted_ends_the_job_without_a_trace(tmp_path, capsys):

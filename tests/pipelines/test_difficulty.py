@@ -67,7 +67,7 @@ def test_halves_are_joined_to_one_row_an_image(halves, tmp_path, capsys):
     _run(halves, tmp_path / "out")
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == str(tmp_path / "out")
-    assert "own class" in err
+    assert "correct class" in err
     table = pq.read_table(tmp_path / "out" / "difficulty.parquet")
     assert table.schema.equals(difficulty_table.SCHEMA)
     rows = {row["key"]: row for row in table.to_pylist()}
@@ -172,6 +172,6 @@ def test_outside_scores_become_difficulty(tmp_path):
 
 
 def test_one_source_is_needed(tmp_path, capsys):
-    assert "give either them or --scores" in _fails(
+    assert "give either --predictions or --scores" in _fails(
         capsys, "--output", tmp_path / "out"
     )

@@ -167,7 +167,7 @@ def test_accuracy_tables_are_compared(tmp_path):
             ["--full", "x", "--subset", "y", "--accuracies", "z"],
             "only one kind of input at a time",
         ),
-        (["--accuracies", "x", "y", "z"], "are 3 files; give two, or one"),
+        (["--accuracies", "x", "y", "z"], "3 files are given; give two, or one"),
         (["--accuracies", "x", "--columns", "a,b,c"], "a,b,c: give one or two"),
         (
             ["--accuracies", "x", "--key_columns", "a,a"],

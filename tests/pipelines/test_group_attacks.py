@@ -88,4 +88,4 @@ def test_comparison_of_one_list_of_classes_is_an_error(capsys):
     with pytest.raises(SystemExit) as ended:
         group.main(["--compare", "--preset=imagenette", "--predictions=a.npz"])
     assert ended.value.code == 2
-    assert "has no N to compare at" in capsys.readouterr().err
+    assert "a list of classes without an N to compare at" in capsys.readouterr().err

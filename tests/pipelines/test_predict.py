@@ -253,9 +253,7 @@ def test_classes_without_an_output_are_left_out_and_reported(
     making_models.write_onnx(tmp_path / "few.onnx", 2)
     making_models.write_card(tmp_path / "few.json", wnids[:2])
     path = _run(mini_imagenet, tmp_path / "o", model=tmp_path / "few.onnx")
-    assert "few: 20 images of 4 classes that it has no output for" in (
-        capfd.readouterr().err
-    )
+    assert "few: 20 images of 4 classes without an output" in (capfd.readouterr().err)
     assert {row["wnid"] for row in _rows(path)} == set(wnids[:2])
 
 
@@ -263,7 +261,7 @@ def test_logits_become_probabilities(mini_imagenet, models, wnids, tmp_path, cap
     making_models.write_onnx(tmp_path / "fine.onnx", NUM_CLASSES, softmax=False)
     making_models.write_card(tmp_path / "fine.json", wnids)
     err = _fail(capfd, 2, mini_imagenet, tmp_path / "o", model=tmp_path / "fine.onnx")
-    assert 'if they are logits, say so in its card: "output": "logits"' in err
+    assert 'if they are logits, set in its card: "output": "logits"' in err
     making_models.write_card(tmp_path / "fine.json", wnids, output="logits")
     logits = _run(mini_imagenet, tmp_path / "l", model=tmp_path / "fine.onnx")
     plain = _run(mini_imagenet, tmp_path / "p", model=models / "fine.onnx")
@@ -358,10 +356,10 @@ def test_index_goes_alone_and_needs_no_labels(
     model = models / "fine.onnx"
     second = f"--input={mini_imagenet}"
     err = _fail(capfd, 2, mini_index, tmp_path, second, model=model)
-    assert f"--input {mini_index}: an index or a dataset goes alone" in err
+    assert f"--input {mini_index}: an index or a dataset must be the only input" in err
     labels = mini_imagenet / "LOC_val_solution.csv"
     err = _fail(capfd, 2, mini_index, tmp_path, model=model, validation_labels=labels)
-    assert "goes with raw ImageNet only" in err
+    assert "applies to raw ImageNet only" in err
 
 
 def test_models_that_do_not_match_their_cards_are_all_named(
@@ -413,7 +411,7 @@ def test_models_with_the_same_name_are_rejected(
         capfd, 2, mini_imagenet, tmp_path / "o", *words, model=models / "fine.onnx"
     )
     assert f"--model {models}/fine.onnx: is given twice" in err
-    assert "other.onnx: is called 'fine' as another model is" in err
+    assert "other.onnx: has the same name 'fine' as another model" in err
 
 
 def test_outputs_that_straddle_groups_are_rejected(
@@ -437,7 +435,7 @@ def test_model_of_other_classes_is_rejected(mini_imagenet, tmp_path, capfd):
     making_models.write_onnx(tmp_path / "m.onnx", 2)
     making_models.write_card(tmp_path / "m.json", ["n00000001", "n00000002"])
     err = _fail(capfd, 2, mini_imagenet, tmp_path / "o", model=tmp_path / "m.onnx")
-    assert "none of its outputs stands for a class of these images" in err
+    assert "none of its outputs is a class of these images" in err
 
 
 @pytest.mark.real

@@ -181,7 +181,7 @@ def test_the_same_command_again_does_nothing(killed, mini_imagenet, recipes, cap
     told = capsys.readouterr()
     assert told.out == f"{root}\n"
     assert "step " not in told.err
-    assert "nothing is left to train" in told.err
+    assert "no training is left" in told.err
     assert (root / "study.json").read_bytes() == before
 
 
@@ -211,7 +211,7 @@ def test_a_recipe_that_build_refuses_is_left_out_of_a_study_that_was_moved(
 
 def test_another_input_is_refused(killed, kaggle_tree, recipes, capsys):
     said = refuse(capsys, command_line(kaggle_tree, killed, recipes=recipes))
-    assert "holds a study of another --input" in said
+    assert "contains a study of another --input" in said
 
 
 def test_a_recipe_that_became_another_is_refused(
@@ -231,7 +231,9 @@ def test_two_studies_at_one_place_are_refused(killed, mini_imagenet, recipes, ca
     root = killed
     words = command_line(mini_imagenet, root, recipes=recipes)
     with steps.acquire_folder(str(root)):
-        assert "another study is at work there" in refuse(capsys, words)
+        assert "another study, or its last step, is running there" in refuse(
+            capsys, words
+        )
 
 
 def test_dry_run_tells_all_and_writes_nothing(mini_imagenet, tmp_path, capsys):
@@ -242,9 +244,9 @@ def test_dry_run_tells_all_and_writes_nothing(mini_imagenet, tmp_path, capsys):
     assert "sizes: the input is too small for the presets" in told
     assert "  wordnet_n2_m4: 2 groups, 8 training images" in told
     assert "wordnet_n2_m4_difficulty" in told
-    assert "training: 3 models with 1 seed loop through" in told
-    assert "GB are free" in told
-    assert "time: not known before a model has been trained" in told
+    assert "training: 3 models with 1 seed see" in told
+    assert "GB free" in told
+    assert "time: unknown until a model has been trained" in told
 
 
 def test_infeasible_recipes_are_all_named_before_anything_is_built(

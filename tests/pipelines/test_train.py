@@ -218,7 +218,7 @@ def test_only_missing_models_are_trained(groups, tmp_path, capsys):
     err = capsys.readouterr().err
     assert "linear/seed0 is finished" in err
     assert re.search(
-        r"mixer: 0\.\d+ of 30 images right, with learning rate 0\.003", err
+        r"mixer: 0\.\d+ of 30 images correct, with learning rate 0\.003", err
     )
     assert "linear, learning rate" not in err
 
@@ -302,7 +302,7 @@ def test_all_problems_are_reported_at_once(groups, tmp_path, capsys):
 
 def test_too_small_images_are_rejected(groups, tmp_path, capsys):
     err = fail(capsys, groups, tmp_path, models="mobilenetv2", image_size=16)
-    assert "--image_size 16: is too small for mobilenetv2, made for 224" in err
+    assert "--image_size 16: is too small for mobilenetv2; its default is 224" in err
 
 
 def test_a_folder_of_datasets_is_rejected(groups, tmp_path, capsys):

@@ -143,10 +143,10 @@ def test_reader_that_is_not_installed_is_no_failure(whole, monkeypatch):
 @pytest.mark.parametrize(
     ("inside", "remedy"),
     [
-        ("", "is no dataset, but holds some; give .*1.0.0"),
+        ("", "is not a dataset but contains some; give .*1.0.0"),
         (f"{NAME}/1.0.0/train", "it has no __meta__"),
-        (f"{NAME}/1.0.0/README.md", "is no folder"),
-        ("gone", "is no folder"),
+        (f"{NAME}/1.0.0/README.md", "is not a folder"),
+        ("gone", "is not a folder"),
     ],
     ids=["output", "split", "file", "missing"],
 )

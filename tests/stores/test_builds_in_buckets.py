@@ -218,14 +218,14 @@ def test_verify_proves_a_dataset_in_a_bucket(folder, local, capfd):
     assert code == 0
     assert "not run" in out
     assert out.rstrip().endswith(
-        "not opened with any reader, since it lies in a bucket"
+        "not opened with any reader, because it is in a bucket"
     )
     first = next(f for f in storage.list_files(target) if f.endswith(".tar"))
     storage.remove_file(f"{target}/{first}")
     storage.write(target, "more.txt", b"")
     code, out = _verify(capfd, target)
     assert code == 1
-    assert f"{first} is gone" in out
+    assert f"{first} is missing" in out
     assert "more.txt is there" in out
 
 
@@ -233,7 +233,7 @@ def test_verify_of_no_dataset_is_a_mistake(google, capfd):
     with pytest.raises(SystemExit) as ended:
         verify.main([f"{google}/nothing"])
     assert ended.value.code == 2
-    assert "is no folder" in capfd.readouterr().err
+    assert "is not a folder" in capfd.readouterr().err
 
 
 def test_predictions_of_images_in_a_bucket_are_those_of_local_ones(

@@ -118,7 +118,7 @@ def _parse_number(field: bytes) -> int:
 
 
 def _read_overrides(path: str, kind: bytes, data: int, length: int) -> dict[str, str]:
-    """Read the name and size that a long-name or pax header sets for the next member."""
+    """Read the name and size of the next member from a long-name or pax header."""
     if length > _MAX_NAME_BYTES:
         raise UsageError(f"{path}: damaged (a name of {length} bytes at byte {data})")
     if kind in {_LONG_LINK, _PAX_GLOBAL}:

@@ -1,4 +1,4 @@
-"""A confusion matrix → its strongest pairs by name, as a table and by a heat map."""
+"""List the strongest pairs of a confusion matrix, and draw it as a heat map."""
 
 import csv
 import io
@@ -7,25 +7,38 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from transforms import figures
 from transforms.arrays import FloatArray
 from transforms.confusion.matrix import Confusion, find_rates
 from transforms.labels.classes import display_name
 from transforms.records import list_names
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
+DPI = 120  # of confusion.png
 _MAX_PAIRS = 1_000
 _NUM_LISTED = 30
 _NUM_TICKS = 20
 _MAX_CELLS = 350  # along a side
-_LEAST_SHARE = 1e-3  # what soft predictions give below this is paper
+_MIN_SHARE = 1e-3  # smaller shares, which soft predictions have, are left white
 _MAX_NAME = 22
-_MAX_NAMED = 120  # classes; where there are more, some are named
-_MAX_WRITTEN = 20  # classes; where there are more, cells hold no numbers
-_WIDE = (0.115, 0.065, 0.5565, 0.86)  # of the map, square
+_MAX_NAMED = 120  # of more classes, some are named
+_MAX_WRITTEN = 20  # of more classes, cells hold no numbers
+_SIZE = (1224, 792)  # points
+_MAP_STYLE = {
+    "axes__grid": False,
+    "axes__spines__left": True,
+    "axes__spines__right": True,
+    "axes__spines__top": True,
+    "figure__constrained_layout__use": False,
+    "ytick__major__size": 3.5,
+}
+_WIDE = (0.115, 0.065, 0.5565, 0.86)  # the square map
 _NAMED = (0.14, 0.175, 0.4853, 0.75)  # with room for names below
-_INK, _PAPER, _FAINT, _BAR = "#262626", "#ffffff", "#6f6f6f", "#d97706"
+# Not of the palette: heat needs a white ground in dark pages, too.
+_INK, _PAPER, _FAINT, _BAR = "#262626", "#fffffe", "#6f6f6f", "#d97706"
 _HEAT = ("#f7c873", "#ef8a3c", "#d1433f", "#8c1d5b", "#3b0f4f", "#140b2b")
 
 
@@ -64,19 +77,15 @@ def to_csv(pairs: list[Pair]) -> bytes:
     return text.getvalue().encode()
 
 
-def draw(confusion: Confusion, pairs: list[Pair]) -> bytes:
-    """Draw a heat map beside the names of the strongest pairs; returns a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import
-
-    figure = Figure(figsize=(17, 11), dpi=120, facecolor=_PAPER)
-    FigureCanvasAgg(figure)
+def draw(confusion: Confusion, pairs: list[Pair]) -> "Figure":
+    """Draw a heat map beside the names of the strongest pairs."""
     is_named = len(confusion.wnids) <= _MAX_NAMED
-    _draw_map(figure.add_axes(_NAMED if is_named else _WIDE), confusion)
-    _draw_pairs(figure.add_axes((0.755, 0.065, 0.23, 0.86)), pairs[:_NUM_LISTED])
-    data = io.BytesIO()
-    figure.savefig(data, format="png", metadata={"Software": None})
-    return data.getvalue()
+    with figures.style(**_MAP_STYLE):
+        figure = figures.make_figure(*_SIZE, label=_describe(confusion))
+        figure.set_facecolor(_PAPER)
+        _draw_map(figure.add_axes(_NAMED if is_named else _WIDE), confusion)
+        _draw_pairs(figure.add_axes((0.755, 0.065, 0.23, 0.86)), pairs[:_NUM_LISTED])
+    return figure
 
 
 def _draw_map(axes: "Axes", confusion: Confusion) -> None:
@@ -86,7 +95,7 @@ def _draw_map(axes: "Axes", confusion: Confusion) -> None:
     num_images = np.maximum(confusion.num_images, 1)
     shares = confusion.matrix / num_images[:, None]
     width = max(1, round(len(shares) / _MAX_CELLS))  # a single one could not be seen
-    least = max(_LEAST_SHARE, 1 / (2 * int(num_images.max())))
+    least = max(_MIN_SHARE, 1 / (2 * int(num_images.max())))
     image = axes.imshow(
         np.ma.masked_less(ndimage.maximum_filter(shares, width), least),
         norm=LogNorm(least, 1),

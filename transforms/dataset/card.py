@@ -1,7 +1,7 @@
-"""A dataset → its card (README.md) and its table of labels (classes.json).
+"""Write the dataset's card (README.md), its labels (classes.json) and difficulty plot.
 
-The card's front matter is what Hugging Face loads the tar shards by; the rest is for
-people. Paths stand as `PATH/TO`: no file of a dataset says where it was made.
+Hugging Face loads the tar shards by the front matter of the card. Paths are written as
+`PATH/TO`, because no file of a dataset records where it was built.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,8 +11,8 @@ import yaml
 
 from transforms import formats
 from transforms.dataset import paths
+from transforms.dataset.difficulty_histogram import Series, draw_histogram
 from transforms.formats import Dataset, SplitInfo
-from transforms.pages.histogram import Series, draw_histogram
 from transforms.records import JSON, to_json
 
 _TERMS = "https://www.image-net.org/download.php"
@@ -21,25 +21,25 @@ _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Make the files that every dataset has, whatever its formats."""
+    """Return the files that every dataset has, whatever its formats."""
     labels: JSON = [label._asdict() for label in dataset.labels]
-    made = {
+    files = {
         "README.md": _write_card(dataset).encode(),
         "classes.json": to_json(labels),
     }
-    if drawn := _draw_difficulty(dataset):
-        made[paths.DIFFICULTY] = f"{drawn}\n".encode()
-    return made
+    if plot := _draw_difficulty(dataset):
+        files[paths.DIFFICULTY] = f"{plot}\n".encode()
+    return files
 
 
 def _draw_difficulty(dataset: Dataset) -> str:
-    """Draw the difficulty of all training images and of the chosen; "" if unknown."""
-    found: Any = dataset.statistics.get("difficulty")
-    if found is None:
+    """Draw the difficulty of all and of the selected training images; "" if unknown."""
+    difficulty_by_set: Any = dataset.statistics.get("difficulty")
+    if difficulty_by_set is None:
         return ""
     series = [
         Series(f"images {name}", of_images["images_by_percent"])
-        for name, of_images in sorted(found.items())
+        for name, of_images in sorted(difficulty_by_set.items())
     ]
     return draw_histogram(series, caption="Training images by difficulty")
 
@@ -98,7 +98,7 @@ def _front_matter(dataset: Dataset) -> dict[str, JSON]:
 
 
 def _features(dataset: Dataset) -> JSON:
-    """Describe the members of the tars; one that is left out is not loaded."""
+    """Describe the members of the tars; members that are not listed are not loaded."""
     names = {str(label.label): label.name for label in dataset.labels}
     struct: JSON = [
         {"name": "file_name", "dtype": "string"},
@@ -146,7 +146,7 @@ not compare with those on ImageNet itself, nor with those on another subset.
 
 
 def _table(title: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> str:
-    """Write a Markdown table under a heading; nothing when it has no rows."""
+    """Write a Markdown table under a heading; "" if it has no rows."""
     lines = [_row(row) for row in rows]
     if not lines:
         return ""
@@ -166,7 +166,7 @@ def _row(cells: tuple) -> str:
 
 
 def _scalars(values: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
-    """Yield what fits a table; the whole stands in `__meta__/`."""
+    """Yield the scalar values, which fit into a table; `__meta__/` holds all values."""
     for name, value in sorted(values.items()):
         if isinstance(value, str | int | float):
             yield name, value

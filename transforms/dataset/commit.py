@@ -1,7 +1,7 @@
-"""Written shards → a dataset: manifest, sidecars, card, and the commit mark last.
+"""Commit a dataset: manifest, sidecars and card first, the commit mark last.
 
-Until the mark is written and the directory has its name, no reader finds a dataset. In
-a bucket the shards have their names at once, and the mark alone makes the dataset.
+A local dataset is renamed to its name after the mark; before that no reader finds it.
+In a bucket the shards have their final names at once, and the mark completes them.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from transforms.records import Failure, JobError, Shard, WrittenFile, cut_lines,
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CommitSettings:
-    """What is known of the dataset before its first image is written."""
+    """What is known of a dataset before its first image is written."""
 
     root: str  # where it is made
     work: str  # where parts of the manifest lie until it is made
@@ -44,14 +44,15 @@ class CommitSettings:
 
     @property
     def num_chosen(self) -> int:
-        """Count the images of the plan."""
+        """The number of images of the plan."""
         return sum(sum(counts.values()) for counts in self.chosen.values())
 
 
 def check_failures(failures: Sequence[Failure], settings: CommitSettings) -> None:
-    """Refuse a dataset that misses too many of its images.
+    """Reject a dataset with too many failed images.
 
-    Raises: JobError: more failed than --max_failure_fraction allows.
+    Raises:
+      JobError: more images failed than --max_failure_fraction allows.
     """
     fraction = Fraction(str(settings.max_failure_fraction))  # as it was typed
     if len(failures) <= fraction * settings.num_chosen and (
@@ -71,12 +72,13 @@ def check_failures(failures: Sequence[Failure], settings: CommitSettings) -> Non
 
 
 def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str:
-    """Make a dataset of written shards; returns its directory.
+    """Commit the written shards; returns the directory of the dataset.
 
-    An engine may do this again at any point: it goes on from the mark, or finds the
-    dataset in its place.
+    Idempotent: an engine may call it again at any point. It continues after the mark,
+    or finds the committed dataset.
 
-    Raises: JobError: too many failures, or a shard that is not whole.
+    Raises:
+      JobError: too many failures, or an incomplete shard.
     """
     ordered = [shard for shard, _ in sorted(shards)]
     if storage.is_remote(settings.target):
@@ -87,7 +89,7 @@ def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str
 
 
 def _commit_in_folder(shards: Sequence[Shard], settings: CommitSettings) -> None:
-    """Mark the folder as complete and give it its name."""
+    """Write the commit mark and rename the folder."""
     root = settings.root
     if not storage.exists(root) and storage.exists(
         f"{settings.target}/{paths.COMPLETE}"
@@ -103,7 +105,7 @@ def _commit_in_folder(shards: Sequence[Shard], settings: CommitSettings) -> None
 
 
 def _commit_in_bucket(shards: Sequence[Shard], settings: CommitSettings) -> None:
-    """Make the mark appear when all else is in its place: a bucket cannot rename."""
+    """Write the commit mark after everything else, because a bucket cannot rename."""
     root = settings.root
     if not storage.exists(f"{root}/{paths.COMPLETE}"):
         complete = _write_sidecars(shards, settings)
@@ -115,7 +117,7 @@ def _commit_in_bucket(shards: Sequence[Shard], settings: CommitSettings) -> None
 
 
 def remove_work(work: str) -> None:
-    """Remove from a bucket what was known of a dataset while it was made."""
+    """Remove the work files of a dataset from a bucket."""
     storage.remove_folder(f"{work}/parts")
     storage.remove_folder(f"{work}/plan")
     # Last: until then it can be resumed.
@@ -125,7 +127,7 @@ def remove_work(work: str) -> None:
 def _write_sidecars(
     shards: Sequence[Shard], settings: CommitSettings
 ) -> dict[str, Any]:
-    """Write the manifest and all sidecars; returns the commit mark."""
+    """Write the manifest and all sidecars; returns the contents of the commit mark."""
     root = settings.root
     parts = list(prefetch(partial(_read_part, settings.work), shards))
     failures = sorted(failure for part in parts for failure in part.failures)
@@ -167,7 +169,7 @@ def _describe(root: str, path: str) -> WrittenFile:
 def describe_dataset(
     parts: Sequence[Part], failures: Sequence[Failure], settings: CommitSettings
 ) -> Dataset:
-    """Describe what was written, with the real counts."""
+    """Describe the written dataset, with its real counts."""
     described = statistics.describe(
         table=settings.table,
         found=settings.found,
@@ -193,7 +195,7 @@ def describe_dataset(
 
 
 def describe_labels(table: GroupTable) -> Iterator[LabelInfo]:
-    """Describe every label: its names and its classes."""
+    """Yield the names and classes of every label."""
     for label, (name, folder) in enumerate(
         zip(table.names, table.folders, strict=True)
     ):
@@ -234,10 +236,10 @@ def _make_sidecars(
 
 
 def _remove_others(root: str, keep: set[str]) -> None:
-    """Leave only the dataset: parts, plan and what a killed run left behind go.
+    """Remove everything that is not part of the dataset.
 
-    A group without validation images keeps its empty folder, but a split without any
-    image keeps nothing.
+    A group without validation images keeps its empty folder in `folders`; a split
+    without images keeps nothing.
     """
     for path in list(storage.list_files(root)):
         if path not in keep and path != paths.PLAN_ID:

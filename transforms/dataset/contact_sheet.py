@@ -1,4 +1,4 @@
-"""Groups' names and some of their images → a contact sheet, one JPEG to look at."""
+"""Draw a contact sheet of some images of each group as one JPEG."""
 
 import io
 import math
@@ -19,7 +19,7 @@ _JPEG_QUALITY = 88
 
 
 class _Layout(NamedTuple):
-    """Groups run down columns; each is a name above a row of square thumbnails."""
+    """The layout of a sheet: columns of groups, each a name above thumbnails."""
 
     max_groups: int
     columns: int
@@ -30,7 +30,7 @@ class _Layout(NamedTuple):
 
     @property
     def margin_px(self) -> int:
-        """Space around the sheet, and between columns."""
+        """Space around the sheet and between columns."""
         return self.thumbnail_px // 3
 
     @property
@@ -41,16 +41,16 @@ class _Layout(NamedTuple):
 
     @property
     def name_px(self) -> int:
-        """Height of a group's name, with the space below it."""
+        """Height of a group's name, including the space below it."""
         return round(1.5 * self.font_px)
 
     @property
     def height_px(self) -> int:
-        """Height of a group, with the space below it."""
+        """Height of a group, including the space below it."""
         return self.name_px + self.thumbnail_px + round(0.9 * self.font_px)
 
 
-# No sheet is larger than about 4000 by 8000.
+# Sheets have at most about 4000 by 8000 pixels.
 _LAYOUTS = (
     _Layout(12, 1, 10, 168, 26, 6),
     _Layout(40, 2, 8, 136, 22, 5),
@@ -67,7 +67,7 @@ def _layout(num_groups: int) -> _Layout:
 
 
 def images_per_group_shown(num_groups: int) -> int:
-    """Return how many images of each group a sheet of so many groups has room for."""
+    """Return how many images of each group a sheet shows."""
     return _layout(num_groups).images_per_group
 
 
@@ -75,9 +75,11 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[bytes]]]) -> bytes:
     """Draw each group's name above a row of its images.
 
     Args:
-      rows: (name, JPEG files) of each group, in the order of the labels; images beyond
-        `images_per_group_shown` are left out, and missing ones are left grey.
-    Returns: A JPEG file, the same bytes for the same rows.
+      rows: (name, JPEG files) of each group, in label order; images beyond
+        `images_per_group_shown` are ignored, and missing images are grey.
+
+    Returns:
+      A JPEG file; equal rows give equal bytes.
     """
     layout = _layout(len(rows))
     columns = min(layout.columns, len(rows))
@@ -86,7 +88,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[bytes]]]) -> bytes:
     width = margin + columns * (layout.width_px + margin)
     height = margin + lines * layout.height_px + margin // 2
     sheet = Image.new("RGB", (width, height), _PAPER)
-    with ThreadPoolExecutor() as pool:  # a thumbnail needs no interpreter lock
+    with ThreadPoolExecutor() as pool:  # Pillow releases the GIL
         strips = pool.map(lambda row: list(_thumbnails(row[1], layout)), rows)
         for number, ((name, _), strip) in enumerate(zip(rows, strips, strict=True)):
             column, line = divmod(number, lines)
@@ -104,7 +106,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[bytes]]]) -> bytes:
 def _draw_name(
     sheet: Image.Image, name: str, layout: _Layout, *, place: tuple[int, int]
 ) -> None:
-    """Draw a name on one baseline with its neighbours', cut off at the next column."""
+    """Draw a name on the baseline of its line, truncated at the next column."""
     font = ImageFont.load_default(layout.font_px)
     text = name
     if font.getlength(name) > layout.width_px:
@@ -119,12 +121,12 @@ def _draw_name(
 
 
 def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Image]:
-    """Yield a row's squares: the middle of each image, grey where there is none."""
+    """Yield the thumbnails of a row: centre crops, grey for missing images."""
     size = (layout.thumbnail_px, layout.thumbnail_px)
     shown = images[: layout.images_per_group]
     for data in shown:
         with Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", size)  # decodes small: faster
+            image.draft("RGB", size)  # decodes at reduced size, which is faster
             picture = image.convert("RGB")
         yield resize.resize(picture, size, resize.middle_square(*picture.size))
     for _ in range(layout.images_per_group - len(shown)):
@@ -132,7 +134,7 @@ def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Imag
 
 
 def make_preview(root: str, table: GroupTable) -> bytes:
-    """Make a contact sheet of each group's first images, in the dataset's order."""
+    """Draw a contact sheet of each group's first images, in the dataset's order."""
     wanted = images_per_group_shown(table.num_groups)
     first: dict[int, list[bytes]] = {label: [] for label in range(table.num_groups)}
     missing = wanted * table.num_groups

@@ -1,7 +1,7 @@
-"""Written images ↔ the manifest: a part a shard at first, one Parquet file at the end.
+"""The manifest: one row per written image; one part per shard until the commit.
 
-A part is the shard's commit mark: it is written after the shard's files and names them
-with their checksums, so that a resumed run can tell what it may keep.
+A part is the commit mark of its shard. It is written after the files of the shard and
+holds their checksums, so that a resumed run knows which shards to keep.
 """
 
 import csv
@@ -41,7 +41,7 @@ _METADATA_KEY = b"imagenet_subsets_part"
 
 
 class ManifestRow(NamedTuple):
-    """One written image: what it is, where it lies, and where it came from."""
+    """A written image: identity, location and source."""
 
     key: str
     split: str
@@ -63,7 +63,7 @@ class ManifestRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one shard became."""
+    """The result of writing a shard."""
 
     shard: Shard
     files: Mapping[str, Sequence[WrittenFile]]  # format → files
@@ -73,12 +73,12 @@ class Part:
 
 
 def part_path(root: str, shard: Shard) -> str:
-    """Return where a shard's part lies."""
+    """Return the path of a shard's part."""
     return f"{root}/parts/{shard}.parquet"
 
 
 def write_part(root: str, part: Part, rows: Sequence[ManifestRow]) -> None:
-    """Write a part atomically, when all of its files have appeared."""
+    """Write a part atomically, after all files of the shard."""
     columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
     described = {
@@ -94,7 +94,7 @@ def write_part(root: str, part: Part, rows: Sequence[ManifestRow]) -> None:
 
 
 def read_part(root: str, shard: Shard) -> Part | None:
-    """Read what is said of a shard; None when it is not finished."""
+    """Read the part of a shard; None if the shard is not finished."""
     path = part_path(root, shard)
     try:
         metadata = pq.read_metadata(storage.for_arrow(path))
@@ -114,12 +114,12 @@ def read_part(root: str, shard: Shard) -> Part | None:
 
 
 def merge_parts(root: str, shards: Sequence[Shard], output: str) -> None:
-    """Write the manifest: a row group a shard, so that a shard can be read alone.
+    """Write the manifest with one row group per shard.
 
     Args:
-      root: where the parts lie.
-      shards: whose parts, in order.
-      output: the manifest's path.
+      root: directory of the parts.
+      shards: the shards, in order.
+      output: path of the manifest.
     """
     with (
         storage.replacing(output) as path,
@@ -135,14 +135,14 @@ def _read_rows(root: str, shard: Shard) -> pa.Table:
 
 
 def read_rows(path: str, *, columns: Sequence[str] | None = None) -> Iterator[dict]:
-    """Yield the manifest's rows, a row group at a time."""
+    """Yield the rows of the manifest, one row group at a time."""
     file = pq.ParquetFile(storage.for_arrow(path))
     for number in range(file.num_row_groups):
         yield from file.read_row_group(number, columns=columns).to_pylist()
 
 
 def write_failures(failures: Sequence[Failure]) -> bytes:
-    """Make failures.csv."""
+    """Return the contents of failures.csv."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Failure._fields)
@@ -151,7 +151,7 @@ def write_failures(failures: Sequence[Failure]) -> bytes:
 
 
 def read_failures(data: bytes) -> list[Failure]:
-    """Read failures.csv."""
+    """Parse failures.csv."""
     rows = list(csv.reader(io.StringIO(data.decode())))
     return [
         Failure(key, split, int(label), wnid, place, reason)

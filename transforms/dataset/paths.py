@@ -1,4 +1,4 @@
-"""Where the files of a dataset lie that have one place in all of them."""
+"""Paths of the files that every dataset has, relative to its directory."""
 
 MANIFEST = "__meta__/manifest.parquet"
 FAILURES = "__meta__/failures.csv"

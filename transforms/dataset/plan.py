@@ -1,4 +1,4 @@
-"""Chosen images ↔ the plan: a small Parquet file a shard, and the id of them all."""
+"""The plan of a dataset: one Parquet file per shard, and the subset id."""
 
 import hashlib
 import json
@@ -16,38 +16,38 @@ from transforms.sampling.selected import IMAGE_SCHEMA
 
 
 class PlannedShard(NamedTuple):
-    """One shard of the plan, small enough to gather."""
+    """A shard of the plan, without its images."""
 
     shard: Shard
     num_images: int
 
 
 def part_path(folder: str, shard: Shard) -> str:
-    """Return where a shard's plan lies."""
+    """Return the path of a shard's plan."""
     return f"{folder}/{shard}.parquet"
 
 
 def make_part(images: pa.Table) -> pa.Table:
-    """Return chosen images as their shard's plan holds them, each by itself."""
+    """Return selected images in the schema of the plan."""
     return images.select(IMAGE_SCHEMA.names).cast(IMAGE_SCHEMA)
 
 
 def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:
-    """Write what a shard will hold, in order."""
+    """Write the images of a shard, in order."""
     with storage.replacing(part_path(folder, shard)) as file:
         pq.write_table(images, file, compression="zstd")
     return PlannedShard(shard, images.num_rows)
 
 
 def read_part(folder: str, shard: Shard) -> list[SelectedImage]:
-    """Read what a shard will hold, in order."""
+    """Read the images of a shard, in order."""
     table = _read(folder, shard)
     rows = zip(*table.to_pydict().values(), strict=True)
     return [SelectedImage(shard.split, label, ImageRef(*ref)) for label, *ref in rows]
 
 
 def list_shards(folder: str) -> list[PlannedShard]:
-    """Return the plan's shards, split by split."""
+    """List the shards of a plan, split by split."""
     shards = []
     for name in sorted(storage.list_files(folder)):
         stem = name.removesuffix(".parquet")
@@ -66,7 +66,7 @@ def _read(
 
 
 def read_train_keys(folder: str) -> pa.StringArray:
-    """Return the names of the images to train on, folds and all."""
+    """Return the keys of all training images, including folds."""
     columns = [
         _read(folder, shard, ["key"])["key"]
         for shard, _ in list_shards(folder)
@@ -88,14 +88,14 @@ def read_lines(folder: str) -> pa.ChunkedArray:
 def format_lines(
     table: pa.Table, *, split: pa.Scalar | pa.ChunkedArray
 ) -> pa.ChunkedArray:
-    """Make the lines that a subset id is the hash of."""
+    """Return the lines whose hash is the subset id."""
     return index_table.join_lines(table["key"], split, table["label"], table["wnid"])
 
 
 def compute_subset_id(
     lines: pa.ChunkedArray, image_settings: Mapping[str, str | int | bool]
 ) -> str:
-    """Hash the image settings and sorted lines: what the subset is, however made."""
+    """Hash the image settings and the sorted lines of the images."""
     digest = hashlib.sha256()
     digest.update(f"{json.dumps(dict(image_settings), sort_keys=True)}\n".encode())
     for chunk in lines.take(pc.sort_indices(lines)).iterchunks():
@@ -104,9 +104,9 @@ def compute_subset_id(
 
 
 def hash_sources(folder: str) -> str:
-    """Hash the keys and lengths of the planned images, shard by shard, in order.
+    """Hash the keys and lengths of the images, shard by shard, in order.
 
-    Images of the same names but other bytes are another plan, though the same subset.
+    The subset id ignores the bytes of images; this hash detects other bytes.
     """
     digest = hashlib.sha256()
     for shard, _ in list_shards(folder):
@@ -117,7 +117,7 @@ def hash_sources(folder: str) -> str:
 
 
 def count_by_class(folder: str) -> dict[str, dict[str, int]]:
-    """Count the planned images: split → wnid → images."""
+    """Count the images of a plan: split → wnid → number of images."""
     counts: dict[str, dict[str, int]] = {}
     for shard, _ in list_shards(folder):
         column = _read(folder, shard, ["wnid"])["wnid"]
@@ -128,9 +128,10 @@ def count_by_class(folder: str) -> dict[str, dict[str, int]]:
 
 
 def merge_parts(folder: str, output: str) -> None:
-    """Join a plan to one file, with the split, shard and position of every image.
+    """Merge a plan into one file with the split, shard and position of every image.
 
-    Where an image is read, `source_split`, is another split if it serves as validation.
+    `source_split` is the split of the input; it differs if a training image is held out
+    for validation.
     """
     names = ["source_split" if name == "split" else name for name in IMAGE_SCHEMA.names]
     kinds = list(zip(names, IMAGE_SCHEMA.types, strict=True))
@@ -160,7 +161,7 @@ _VALIDATION_MULTIPLE, _VALIDATION_LEAST = 8, 50
 
 
 def count_shards(split: str, num_images: int, images_per_shard: int) -> int:
-    """Return how many shards a split has."""
+    """Return the number of shards of a split."""
     shards = max(-(-num_images // images_per_shard), 1)
     rounded = -(-shards // _VALIDATION_MULTIPLE) * _VALIDATION_MULTIPLE
     if split == "validation" and num_images // rounded >= _VALIDATION_LEAST:
@@ -169,7 +170,7 @@ def count_shards(split: str, num_images: int, images_per_shard: int) -> int:
 
 
 def find_starts(split: str, num_images: int, images_per_shard: int) -> list[int]:
-    """Return the position of every shard's first image, sizes equal within one."""
+    """Return the position of the first image of every shard; sizes are equal (±1)."""
     num_shards = count_shards(split, num_images, images_per_shard)
     size, longer = divmod(num_images, num_shards)
     return [number * size + min(number, longer) for number in range(num_shards)]

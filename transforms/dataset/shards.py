@@ -1,8 +1,7 @@
-"""A planned shard → a written one: the only place that holds the bytes of images.
+"""Write shards: read, decode, resize and encode each image once, in every format.
 
-shard ── read ── decode ── resize ── encode ──┬─ tar
-         (threads, if any; results in order)  ├─ TFRecord
-                                              └─ part of the manifest, last
+shard ── read ── decode ── resize ── encode ──┬─ a file per format
+         (threads; results in order)          └─ the manifest part, last
 """
 
 import dataclasses
@@ -37,7 +36,7 @@ _LOOK_AHEAD = 8
 
 
 class EncodedImage(NamedTuple):
-    """An image ready to be written, and what it was made of."""
+    """A finished image, and the checksum of its source."""
 
     image: ProcessedImage
     source_sha256: str
@@ -45,7 +44,7 @@ class EncodedImage(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShardSettings:
-    """What all shards of a dataset share."""
+    """Settings that all shards of a dataset share."""
 
     root: str  # of the dataset while it is made
     work: str  # where parts of the manifest lie until it is made
@@ -61,7 +60,7 @@ class ShardSettings:
 
 
 def encode_image(ref: ImageRef, settings: ShardSettings) -> EncodedImage | DataError:
-    """Read one image and make it what will be written; a data error is a result."""
+    """Read and convert one image; returns the error if the image cannot be used."""
     try:
         root = settings.roots[ref.input]
         version = settings.versions.get(f"{root}/{ref.uri}", "")
@@ -74,9 +73,9 @@ def encode_image(ref: ImageRef, settings: ShardSettings) -> EncodedImage | DataE
 
 
 def find_written_shard(root: str, shard: Shard, *, work: str) -> Part | None:
-    """Return what an earlier run finished of a shard, if its files are still whole.
+    """Return the part of a shard that an earlier run wrote, if its files are intact.
 
-    A shard with failures is tried again: the images may have been mended.
+    Shards with failures are written again, because the images may have been repaired.
     """
     part = manifest.read_part(work, shard)
     if part is None or part.failures:
@@ -87,7 +86,7 @@ def find_written_shard(root: str, shard: Shard, *, work: str) -> Part | None:
 
 
 class ShardBuilder:
-    """Writes shards, one after the other, with threads if there are several."""
+    """Write shards one after the other, with several threads if requested."""
 
     def __init__(self, settings: ShardSettings) -> None:
         self._settings = settings
@@ -97,13 +96,13 @@ class ShardBuilder:
         self._ticker = progress.Ticker(settings.ticks)
 
     def close(self) -> None:
-        """End the threads and let go of the input's files."""
+        """Stop the threads and close the input files."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         image_reading.forget()
 
     def make(self, shard: Shard) -> Part:
-        """Write one shard in every format, or find that it is there."""
+        """Write one shard in every format, unless it is written already."""
         settings = self._settings
         if kept := find_written_shard(settings.root, shard, work=settings.work):
             self._ticker.tick(kept.num_images)
@@ -121,13 +120,19 @@ class ShardBuilder:
                     rows.append(_write(image, prepared, writers, shard, len(rows)))
                     oddities.update(_find_oddities(prepared.image))
                 self._ticker.tick()
-            files = {name: writer.close() for name, writer in writers.items()}
+            written = {name: writer.close() for name, writer in writers.items()}
         finally:
             for writer in writers.values():
                 writer.discard()
+        # The manifest has the locations in the first format.
+        locations = next(iter(written.values())).locations
+        rows = [
+            row._replace(**location._asdict())
+            for row, location in zip(rows, locations, strict=True)
+        ]
         part = Part(
             shard=shard,
-            files=files,
+            files={name: shard_files.files for name, shard_files in written.items()},
             failures=failures,
             oddities=oddities,
             num_images=len(rows),
@@ -148,7 +153,7 @@ class ShardBuilder:
     def _prepare_all(
         self, images: Sequence[SelectedImage]
     ) -> Iterator[tuple[SelectedImage, EncodedImage | DataError]]:
-        """Yield every image's result in order, a bounded number of images ahead."""
+        """Yield the results in order, with a bounded number of images in progress."""
         refs = (image.ref for image in images)
         make = functools.partial(encode_image, settings=self._settings)
         if self._pool is None:
@@ -166,11 +171,12 @@ def _write(
     shard: Shard,
     position: int,
 ) -> ManifestRow:
-    """Append one image to every format; the first one's place is the manifest's."""
+    """Append one image to every format; its location is set when these are closed."""
     ref, made = image.ref, prepared.image
     fine_label = classes.class_index(ref.wnid)
     record = Record(ref.key, made.jpeg, image.label, fine_label, ref.wnid)
-    places = [writer.add(record) for writer in writers.values()]
+    for writer in writers.values():
+        writer.add(record)
     return ManifestRow(
         key=ref.key,
         split=image.split,
@@ -179,9 +185,9 @@ def _write(
         fine_label=fine_label,
         shard=shard.number,
         position=position,
-        file=places[0].file,
-        offset=places[0].offset,
-        length=places[0].length,
+        file="",
+        offset=0,
+        length=0,
         width=made.width,
         height=made.height,
         source=ref.uri,
@@ -207,10 +213,10 @@ _MANY_SHARDS = 8  # of a process: one more or less is no matter
 
 
 def count_processes(num_at_once: int, num_shards: int, num_images: int) -> int:
-    """Return how many processes keep so many cores busy to the end; 1: this one.
+    """Return the number of processes that keep the cores busy to the end.
 
-    Shards are nearly equal, so that processes end together if all write equally many.
-    Where each writes few, more processes than cores are no loss: they share these.
+    Shards are nearly equal, so processes end together if all write equally many. If
+    each writes few, more processes than cores share them without loss. 1 means none.
     """
     each = max(num_shards // num_at_once, 1)
     most = num_at_once if each >= _MANY_SHARDS else -(-num_shards // each)
@@ -218,12 +224,12 @@ def count_processes(num_at_once: int, num_shards: int, num_images: int) -> int:
 
 
 def settings_to_json(settings: ShardSettings) -> Mapping[str, Any]:
-    """Write settings as `begin` reads them."""
+    """Convert settings to the argument of `begin`."""
     return dataclasses.asdict(settings)
 
 
 def begin(told: Mapping[str, Any]) -> Callable[[Sequence[Any]], tuple[int, int]]:
-    """Make what writes a shard; returns the numbers of images written and failed."""
+    """Return a function that writes a shard and returns (written, failed) counts."""
     images = ImageSettings(**told["images"])
     maker = ShardBuilder(ShardSettings(**{**told, "images": images}))
 

@@ -1,4 +1,4 @@
-"""Found, planned and written counts → statistics.json, in which all counts add up."""
+"""Compute statistics.json: found, selected, failed and written images, by class."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,16 +9,16 @@ from transforms.grouping.table import GroupTable
 from transforms.index.inventory import Inventory
 from transforms.records import Failure
 
-Counts = Mapping[str, Mapping[str, int]]  # split → wnid → images
+Counts = Mapping[str, Mapping[str, int]]  # images by split and wnid
 
 
 def count_found(inventory: Inventory) -> dict[str, dict[str, int]]:
-    """Count the usable images of the input: split → wnid → images."""
+    """Count the usable images of the input, by split and wnid."""
     return _nest(inventory.num_images.items())
 
 
 def count_bad(inventory: Inventory) -> dict[str, dict[str, int]]:
-    """Count the images that inspection found unusable."""
+    """Count the images that inspection found unusable, by split and wnid."""
     return _nest(inventory.num_bad.items())
 
 
@@ -38,11 +38,19 @@ def describe(
     failures: Sequence[Failure],
     difficulty: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Make the statistics of a plan, or of a dataset with its failures.
+    """Compute the statistics of a plan, or of a dataset with its failures.
 
-    Every image of the input is unusable, chosen or left out; every chosen one is
-    written or failed. For each class: found = chosen + left_out, and
+    Every image of the input is unusable, chosen or left out; every chosen image is
+    written or failed. For each class, found = chosen + left_out and
     written = chosen - failed.
+
+    Args:
+      table: the groups of all classes.
+      found: usable images, by split and wnid.
+      bad: unusable images, by split and wnid.
+      chosen: selected images, by split and wnid.
+      failures: selected images that could not be written.
+      difficulty: histograms of difficulty, if it is known.
     """
     failed: dict[str, Counter[str]] = {split: Counter() for split in chosen}
     for failure in failures:
@@ -111,7 +119,7 @@ def _total(classes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def count_conversions(parts: Sequence[Part]) -> dict[str, int]:
-    """Sum the oddities of all shards."""
+    """Sum the image conversions of all shards."""
     counter: Counter[str] = Counter()
     for part in parts:
         counter.update(part.oddities)

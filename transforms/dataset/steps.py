@@ -1,4 +1,4 @@
-"""Chosen images → one table of images a shard, in a global pseudo-random order."""
+"""Beam steps of a dataset: assign images to shards, write shards, commit."""
 
 import dataclasses
 import itertools
@@ -29,12 +29,12 @@ from transforms.sampling import selected
 
 @dataclasses.dataclass
 class CommitDataset(beam.PTransform):
-    """Make the dataset appear. (shard, number of failures) in, the directory out."""
+    """Commit the dataset: (shard, number of failures) in, the directory out."""
 
     settings: CommitSettings
 
     def expand(self, shards: PCollection[tuple[Shard, int]]) -> PCollection[str]:
-        """Gather the shards, so that nothing appears before all are written."""
+        """Gather all shards first, so that the commit waits for them."""
         return (
             shards
             | "GatherShards" >> ToList()
@@ -45,7 +45,7 @@ class CommitDataset(beam.PTransform):
 def assign_shards(
     images: pa.Table, *, seed: int, images_per_shard: int
 ) -> Iterator[tuple[Shard, pa.Table]]:
-    """Order every split's images, and cut it into shards."""
+    """Shuffle the images of every split by hash and cut them into shards."""
     for split in sorted(pc.unique(images["subset_split"]).to_pylist()):
         own = images.filter(pc.equal(images["subset_split"], split)).combine_chunks()
         ordered = selected.sort_indices(own, "shuffle", seed=seed)
@@ -59,10 +59,7 @@ def assign_shards(
 
 @dataclasses.dataclass
 class AssignShards(beam.PTransform):
-    """Deal images over shards of equal size (±1).
-
-    One table of chosen images in, one (shard, table) each out.
-    """
+    """Assign images to shards of equal size (±1): a table in, (shard, table) out."""
 
     seed: int
     images_per_shard: int
@@ -70,14 +67,14 @@ class AssignShards(beam.PTransform):
     def expand(
         self, images: PCollection[pa.Table]
     ) -> PCollection[tuple[Shard, pa.Table]]:
-        """Deal what lies in one place anyway."""
+        """Split the table, which is already on one worker."""
         return images | "DealImages" >> beam.FlatMap(
             assign_shards, seed=self.seed, images_per_shard=self.images_per_shard
         )
 
 
 class _WriteShard(beam.DoFn):
-    """Writes a shard an element; a retry writes the same bytes."""
+    """Write one shard per element; a retry writes the same bytes."""
 
     def __init__(self, settings: ShardSettings) -> None:
         self._settings = settings
@@ -103,7 +100,7 @@ class _WriteShard(beam.DoFn):
 
 
 class _WriteShardsAtOnce(_WriteShard):
-    """Gives shards to processes of its own; some are at work when it takes the next."""
+    """Write shards in processes of this machine, several at a time."""
 
     def __init__(self, settings: ShardSettings, num_processes: int) -> None:
         super().__init__(settings)
@@ -136,19 +133,19 @@ class _WriteShardsAtOnce(_WriteShard):
 
 @dataclasses.dataclass
 class WriteShards(beam.PTransform):
-    """Write every shard of a plan. Shards in, (shard, number of failures) out.
+    """Write the shards of a plan: shards in, (shard, number of failures) out.
 
     Args:
-      settings: what the shards share.
-      num_processes: how many the step has of its own; 1: the engine's alone. Several
-        are for an engine that has but one.
+      settings: settings of all shards.
+      num_processes: number of processes that each step starts on its machine; 1 leaves
+        the parallelism to the engine.
     """
 
     settings: ShardSettings
     num_processes: int = 1
 
     def expand(self, shards: PCollection[Shard]) -> PCollection[tuple[Shard, int]]:
-        """Break fusion, so that many workers write; no image leaves its step."""
+        """Reshuffle, so that many workers write; images never leave the step."""
         # Without resource hints: a worker's process holds about 0.3 GB, which every
         # machine type has, and Dataflow's cheap FlexRS jobs take no hints.
         if self.num_processes == 1:

@@ -10,6 +10,7 @@ from transforms import storage
 from transforms.records import UsageError, list_names
 
 NUM_BINS = 101  # percent 0 … 100
+AXIS_LABEL = "hard ← probability of the right answer → easy"
 MAX_PROBABILITY = 1 + 1e-6  # sums of float32 may pass 1 by so much
 _REMEDY = "make it again with python -m pipelines.difficulty"
 _FROM_PREDICTIONS = "give them to python -m pipelines.difficulty"

@@ -84,17 +84,24 @@ class ShardPlace:
     shard: Shard
 
 
+class WrittenShard(NamedTuple):
+    """One shard in one format: its files, and where in them each image is."""
+
+    files: tuple[WrittenFile, ...]
+    locations: tuple[ImageLocation, ...]  # of the images, in the order of `add`
+
+
 class ShardWriter(Protocol):
-    """What writes one shard in one format."""
+    """Write one shard in one format."""
 
-    def add(self, record: Record) -> ImageLocation:
-        """Append an image; says where exactly its bytes lie."""
+    def add(self, record: Record) -> None:
+        """Append an image."""
 
-    def close(self) -> Sequence[WrittenFile]:
-        """Let the shard's files appear."""
+    def close(self) -> WrittenShard:
+        """Publish the shard's files."""
 
     def discard(self) -> None:
-        """Leave nothing behind; harmless after `close`."""
+        """Remove what was written; does nothing after `close`."""
 
 
 FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))

@@ -1,15 +1,16 @@
-"""A folder a group, for torchvision, keras and whatever else reads folders of images.
+"""Write one folder per group, for torchvision, Keras and other folder readers.
 
-Every group gets its folder in every split, with or without images: these readers number
-the folders that they see, so that a missing one would shift all labels after it without
-a word. An empty one is a class without images to keras, and an error that says so to
-torchvision, unless it is told `allow_empty=True`. timm numbers only the folders that
-hold images: `class_map.txt` tells it the labels. (A bucket has no empty folders.)
+Every group has its folder in every split, even without images: these readers number
+the folders that exist, and a missing folder would silently shift all later labels.
+Keras treats an empty folder as a class without images; torchvision raises an error
+unless `allow_empty=True`. timm numbers only folders with images and takes the labels
+from `class_map.txt`. (Buckets have no empty folders.)
+
 Source: torchvision's datasets/folder.py; timm's reader_image_folder.py, class_map.py.
 """
 
 from transforms import storage
-from transforms.formats import Dataset, ShardPlace
+from transforms.formats import Dataset, ShardPlace, WrittenShard
 from transforms.records import ImageLocation, Record, WrittenFile
 
 CLASS_MAP = "folders/class_map.txt"
@@ -18,12 +19,12 @@ _SPLIT_OF_FOLDER = {"val": "validation"}
 
 
 def split_folder(split: str) -> str:
-    """Return a split's folder; these readers say val where others say validation."""
+    """Return the folder of a split; readers expect val for the validation split."""
     return f"folders/{'val' if split == 'validation' else split}"
 
 
 def image_path(split: str, folder: str, file_name: str) -> str:
-    """Return the file of an image, relative to the dataset's directory."""
+    """Return the path of an image, relative to the dataset's directory."""
     return f"{split_folder(split)}/{folder}/{file_name}"
 
 
@@ -36,38 +37,39 @@ def find_split(path: str) -> str | None:
 
 
 class ShardWriter:
-    """Write the images of one shard, each to its group's folder."""
+    """Write the images of one shard, each into its group's folder."""
 
     def __init__(self, place: ShardPlace) -> None:
         self._root = place.root
         self._split = place.shard.split
         self._folders = place.folders
         self._written: list[WrittenFile] = []
+        self._locations: list[ImageLocation] = []
         self._closed = False
 
-    def add(self, record: Record) -> ImageLocation:
-        """Write an image; return where it lies."""
+    def add(self, record: Record) -> None:
+        """Write an image."""
         folder = self._folders[record.label]
         path = image_path(self._split, folder, record.file_name)
         self._written.append(storage.write(self._root, path, record.image))
-        return ImageLocation(path, 0, len(record.image))
+        self._locations.append(ImageLocation(path, 0, len(record.image)))
 
-    def close(self) -> tuple[WrittenFile, ...]:
-        """Make the folders of groups without images, and keep what was written."""
+    def close(self) -> WrittenShard:
+        """Create the folders of groups without images, and keep what was written."""
         for folder in self._folders:
             storage.make_folder(f"{self._root}/{split_folder(self._split)}/{folder}")
         self._closed = True
-        return tuple(self._written)
+        return WrittenShard(tuple(self._written), tuple(self._locations))
 
     def discard(self) -> None:
-        """Remove what was written; harmless after `close`."""
+        """Remove the written files; no effect after `close`."""
         if not self._closed:
             for file in self._written:
                 storage.remove_file(f"{self._root}/{file.path}")
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Make the list of the groups' folders, a line each in the order of the labels."""
+    """Return the list of group folders, one line each in label order."""
     return {CLASS_MAP: "".join(f"{x.folder}\n" for x in dataset.labels).encode()}
 
 
@@ -81,7 +83,7 @@ batch, labels = next(iter(images))"""
 
 
 def how_to_load(dataset: Dataset) -> str:
-    """Write the card's part on this format; the split to validate on is the last."""
+    """Return the card's section on this format; the last split is for validation."""
     train, validation = dataset.splits[0].name, dataset.splits[-1].name
     folder = f"{dataset.example_path}/{split_folder(train)}"
     return f"""\

@@ -1,4 +1,4 @@
-"""TFRecord shards of tf.train.Example, with what TensorFlow Datasets needs beside them.
+"""Write TFRecord shards of tf.train.Example and the metadata of TensorFlow Datasets.
 
 Source: TFDS's dataset_info.proto, feature.proto and naming.py.
 """
@@ -9,8 +9,8 @@ from importlib import resources
 
 from transforms import storage
 from transforms.archives import tfrecords
-from transforms.formats import Dataset, ShardPlace, SplitInfo
-from transforms.records import JSON, ImageLocation, Record, Shard, WrittenFile, to_json
+from transforms.formats import Dataset, ShardPlace, SplitInfo, WrittenShard
+from transforms.records import JSON, ImageLocation, Record, Shard, to_json
 
 _TERMS = "https://www.image-net.org/download.php"
 _CITATION = """\
@@ -28,7 +28,7 @@ _MAX_NAME_CHARACTERS = 100
 
 
 def shard_path(name: str, shard: Shard) -> str:
-    """Return where a shard lies in the dataset's directory."""
+    """Return the path of a shard, relative to the dataset's directory."""
     part = f"{shard.number:05d}-of-{shard.num_shards:05d}"
     return f"__tfds__/{name}-{shard.split}.tfrecord-{part}"
 
@@ -47,25 +47,27 @@ class ShardWriter:
     def __init__(self, place: ShardPlace) -> None:
         self._path = shard_path(place.name, place.shard)
         self._file = storage.AtomicFile(place.root, self._path)
+        self._locations: list[ImageLocation] = []
 
-    def add(self, record: Record) -> ImageLocation:
-        """Append an image and its labels; return where the image's bytes lie."""
+    def add(self, record: Record) -> None:
+        """Append an image and its labels."""
         example, offset = tfrecords.encode_record(record)
         offset += self._file.tell() + tfrecords.HEADER_BYTES
         self._file.write(tfrecords.frame(example))
-        return ImageLocation(self._path, offset, len(record.image))
+        location = ImageLocation(self._path, offset, len(record.image))
+        self._locations.append(location)
 
-    def close(self) -> tuple[WrittenFile, ...]:
-        """Make the file appear."""
-        return (self._file.close(),)
+    def close(self) -> WrittenShard:
+        """Publish the file."""
+        return WrittenShard((self._file.close(),), tuple(self._locations))
 
     def discard(self) -> None:
-        """Leave nothing behind; harmless after `close`."""
+        """Remove what was written; does nothing after `close`."""
         self._file.discard()
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Make the files by which TensorFlow Datasets opens the directory without code."""
+    """Return the files that let TensorFlow Datasets open the directory without code."""
     names = "".join(f"{label.name}\n" for label in dataset.labels)
     return {
         "dataset_info.json": to_json(_describe_dataset(dataset)),
@@ -79,7 +81,7 @@ def sidecars(dataset: Dataset) -> dict[str, bytes]:
 
 
 def _describe_dataset(dataset: Dataset) -> JSON:
-    """Fill in TFDS's DatasetInfo message; a key that it does not know is an error."""
+    """Return TFDS's DatasetInfo message, which must have no unknown keys."""
     items: JSON = [{"featureKey": "image"}, {"featureKey": "label"}]
     return {
         "name": dataset.name,
@@ -96,7 +98,7 @@ def _describe_dataset(dataset: Dataset) -> JSON:
 
 
 def _describe_split(split: SplitInfo) -> JSON:
-    """Describe a split; protobuf's JSON has 64-bit integers as strings."""
+    """Describe a split; protobuf's JSON encodes 64-bit integers as strings."""
     num_bytes = sum(file.num_bytes for file in split.files["tfrecord"])
     return {
         "name": split.name,
@@ -111,7 +113,7 @@ def _describe_features(num_labels: int) -> JSON:
     dimensions: JSON = ["-1", "-1", "3"]
     features: JSON = {
         "file_name": text,
-        "fine_label": {  # a plain integer: -1 is no class label
+        "fine_label": {  # a plain integer: -1 is not a class label
             "pythonClassName": _class_name("tensor_feature.Tensor"),
             "tensor": {"shape": {}, "dtype": "int64", "encoding": "none"},
         },
@@ -141,13 +143,13 @@ def _class_name(name: str) -> str:
 
 @cache
 def reserved_names() -> frozenset[str]:
-    """Return the names that TFDS registers: under these it never opens our files."""
+    """Return the names of TFDS's own datasets, which cannot name this dataset."""
     path = resources.files("transforms.labels").joinpath("tfds_names.txt")
     return frozenset(path.read_text(encoding="utf-8").split())
 
 
 def name_problem(name: str) -> str | None:
-    """Say why a dataset cannot have this name; None when it can."""
+    """Return why a name is not valid for a dataset; None if it is valid."""
     if not _NAME.fullmatch(name) or len(name) > _MAX_NAME_CHARACTERS:
         return (
             f"{name!r} is no name for a dataset: use a-z, 0-9 and _, a letter first, "
@@ -171,7 +173,7 @@ example = next(iter(images))  # example["image"], example["label"]"""
 
 
 def how_to_load(dataset: Dataset) -> str:
-    """Write the card's part on this format; the split to validate on is the last."""
+    """Return the card's section on this format; the last split is for validation."""
     train, validation = dataset.splits[0].name, dataset.splits[-1].name
     place = dataset.example_path
     return f"""\

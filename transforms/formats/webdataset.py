@@ -1,20 +1,21 @@
-"""Tar shards of (jpg, cls, json) members, for webdataset, timm and Hugging Face.
+"""Write tar shards of (jpg, cls, json) members, for webdataset, timm and Hugging Face.
 
-The readers take members with one stem for one image, so a key holds no dot; all images
-have the same members and the same JSON fields, without nulls.
+Readers group members by the part of their names before the first dot, so a key has no
+dot; all images have the same members and the same JSON fields, without nulls.
+
 Source: POSIX.1-1988 (USTAR); webdataset's tariterators; timm's reader_wds.
 """
 
 import json
 
 from transforms import storage
-from transforms.formats import Dataset, ShardPlace, SplitInfo
-from transforms.records import JSON, ImageLocation, Record, Shard, WrittenFile, to_json
+from transforms.formats import Dataset, ShardPlace, SplitInfo, WrittenShard
+from transforms.records import JSON, ImageLocation, Record, Shard, to_json
 
 _BLOCK = 512
-_ARCHIVE_MULTIPLE = 10240  # as tarfile and GNU tar pad: byte for byte what they write
-_MAX_NAME_BYTES = 99  # readers that map the file see the name field only
-# What stands after name, size and checksum are taken out; no time, user or host.
+_ARCHIVE_MULTIPLE = 10240  # padding of tarfile and GNU tar, for identical bytes
+_MAX_NAME_BYTES = 99  # memory-mapping readers only read the name field
+# Header fields besides name, size and checksum; no time, user or host.
 _MODE_AND_OWNER = b"0000644\0" + b"0000000\0" + b"0000000\0"
 _TIME = b"00000000000\0"
 _TYPE_TO_END = (b"0" + bytes(100) + b"ustar\x0000").ljust(_BLOCK - 156, b"\0")
@@ -22,7 +23,7 @@ _FIXED_SUM = sum(_MODE_AND_OWNER) + sum(_TIME) + 8 * ord(" ") + sum(_TYPE_TO_END
 
 
 def shard_path(name: str, shard: Shard) -> str:
-    """Return where a shard lies in the dataset's directory."""
+    """Return the path of a shard, relative to the dataset's directory."""
     return f"{shard.split}/{name}-{shard}.tar"
 
 
@@ -38,9 +39,10 @@ class ShardWriter:
     def __init__(self, place: ShardPlace) -> None:
         self._path = shard_path(place.name, place.shard)
         self._file = storage.AtomicFile(place.root, self._path)
+        self._locations: list[ImageLocation] = []
 
-    def add(self, record: Record) -> ImageLocation:
-        """Append an image and its labels; return where the image's bytes lie."""
+    def add(self, record: Record) -> None:
+        """Append an image and its labels."""
         offset = self._file.tell() + _BLOCK
         labels = {
             "file_name": record.file_name,
@@ -53,23 +55,25 @@ class ShardWriter:
             + make_member(f"{record.key}.cls", str(record.label).encode())
             + make_member(f"{record.key}.json", json.dumps(labels).encode())
         )
-        return ImageLocation(self._path, offset, len(record.image))
+        location = ImageLocation(self._path, offset, len(record.image))
+        self._locations.append(location)
 
-    def close(self) -> tuple[WrittenFile, ...]:
-        """End the archive and make it appear."""
+    def close(self) -> WrittenShard:
+        """End the archive and publish it."""
         end = self._file.tell() + 2 * _BLOCK
         self._file.write(bytes(2 * _BLOCK + -end % _ARCHIVE_MULTIPLE))
-        return (self._file.close(),)
+        return WrittenShard((self._file.close(),), tuple(self._locations))
 
     def discard(self) -> None:
-        """Leave nothing behind; harmless after `close`."""
+        """Remove the unfinished file; no effect after `close`."""
         self._file.discard()
 
 
 def make_member(name: str, content: bytes) -> bytes:
-    """Make an archive's member: header, content and padding.
+    """Return an archive member: header, content and padding.
 
-    Raises: ValueError: the name does not fit the header's field.
+    Raises:
+      ValueError: the name does not fit into the header field.
     """
     name_field = name.encode()
     if len(name_field) > _MAX_NAME_BYTES:
@@ -91,7 +95,7 @@ def make_member(name: str, content: bytes) -> bytes:
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Make `_info.json`, by which timm knows the splits."""
+    """Return `_info.json`, from which timm reads the splits."""
     splits: JSON = {split.name: _describe_split(split) for split in dataset.splits}
     return {"_info.json": to_json({"splits": splits})}
 
@@ -116,7 +120,7 @@ image, label = next(iter(images.to_tuple("jpg", "cls")))"""
 
 
 def how_to_load(dataset: Dataset) -> str:
-    """Write the card's part on this format; the split to validate on is the last."""
+    """Return the card's section on this format; the last split is for validation."""
     train, validation = dataset.splits[0], dataset.splits[-1]
     place, last = dataset.example_path, len(train.shard_lengths) - 1
     numbers = f"{{00000..{last:05d}}}-of-{last + 1:05d}"

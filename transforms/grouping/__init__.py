@@ -10,12 +10,12 @@ A module offers:
 Optional:
 
 - `TABLES`: names of the flags whose files `group_classes` requires. Default: ().
-- `NUM_GROUPS`: what decides the number of groups. Default: "flag".
+- `NUM_GROUPS`: the source of the number of groups. Default: "flag".
     - "flag": `--num_groups`, which is required.
     - "table": the file that the method reads; `--num_groups` is only checked.
     - "classes": every class is a group; `--images_per_group` is optional, and
       `group --compare` skips the method.
-- `HAS_WORDNET_PATHS`: whether a page shows each group's place in WordNet. Default:
+- `HAS_WORDNET_PATHS`: whether pages show the WordNet path of each group. Default:
   False.
 """
 
@@ -46,10 +46,10 @@ def list_readers(table: str) -> tuple[str, ...]:
 
 
 def find_num_groups_source(name: str) -> str:
-    """Return what decides a method's number of groups: flag, table or classes."""
+    """Return where the number of groups comes from: flag, table or classes."""
     return getattr(load(name), "NUM_GROUPS", "flag")
 
 
 def has_wordnet_paths(name: str) -> bool:
-    """Tell whether pages show each group's place in WordNet."""
+    """Return whether pages show the WordNet path of each group."""
     return getattr(load(name), "HAS_WORDNET_PATHS", False)

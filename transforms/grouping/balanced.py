@@ -1,9 +1,9 @@
-"""Weights between classes → N groups of equal size (±1), as much inside as possible.
+"""Partition classes into N equal groups (±1), maximising the weight inside groups.
 
-Agglomeration gives a start, packing makes its clusters N groups of exact sizes, swaps
-of two classes improve them, annealing finds its way out of where swaps end. Weights are
-whole multiples of 2⁻⁴⁰, so that sums are exact and every machine finds the same groups;
-the number of steps is fixed, the clock decides nothing.
+Agglomeration builds clusters, packing turns them into N groups of exact sizes, pairwise
+swaps improve the groups, and simulated annealing escapes local optima. Weights are
+multiples of 2⁻⁴⁰, so that sums are exact and every machine finds the same groups; the
+number of steps is fixed and independent of the clock.
 """
 
 import hashlib
@@ -19,17 +19,25 @@ from transforms.arrays import FloatArray, IntArray
 
 UNIT = 2.0**-40
 _NUM_SWEEPS, _MIN_SWEEPS = 100, 10
-# Of each annealing; found by trial on real confusion, hard and soft, for N = 10…200.
-_WARMTHS = (0.004, 0.006, 0.01)
-_MAX_PROPOSALS = 100_000_000  # swaps weighed in one annealing
-_NUM_NOISES = 1 << 17
-_NEVER = -9.0  # below any gain
+# One per annealing run; tuned on measured confusion matrices for N = 10…200.
+_TEMPERATURES = (0.004, 0.006, 0.01)
+_MAX_PROPOSALS = 100_000_000  # swaps evaluated in one annealing run
+_NOISE_TABLE_SIZE = 1 << 17
+_EXCLUDED_GAIN = -9.0  # below every possible gain
+_NUM_BOUND_STEPS = 20
+_BOUND_PATIENCE = 2
+_BOUND_STEP = 0.4
+_BOUND_DIGITS = 4
+_BOUND_MARGIN = 1e-8  # exceeds weight rounding and eigenvalue error
 
 
 def normalise(weights: FloatArray) -> FloatArray:
-    """Make weights symmetric, with sum 1, zero diagonal, and multiples of 2⁻⁴⁰.
+    """Make weights symmetric, with sum 1 and a zero diagonal, in multiples of 2⁻⁴⁰.
 
-    The sum is exact before it is rounded, so that the order of classes changes nothing.
+    The sum is exact before rounding, so the result does not depend on the class order.
+
+    Args:
+      weights: shape (classes, classes), not negative.
     """
     both = weights + weights.T
     np.fill_diagonal(both, 0)
@@ -53,14 +61,17 @@ def partition(
     """Group classes so that the weight inside groups is large.
 
     Args:
-      weights: shape (classes, classes), as `normalise` makes them.
+      weights: shape (classes, classes), from `normalise`.
       num_groups: N, at most the number of classes.
-      seed: decides the noise of the annealing.
-      num_sweeps: how often each of three annealings visits every class, at most; of
-        their results the best is taken, the first of equals.
-    Returns: The group of each class, shape (classes,); sizes as `group_sizes` has them.
-    Source: agglomeration and pair swaps after Kernighan and Lin 1970; annealing of all
-      swaps of a class at once is ours.
+      seed: seeds the annealing noise.
+      num_sweeps: maximum number of sweeps over all classes in each of the three
+        annealing runs; the best run is used, the first of equals.
+
+    Returns:
+      The group of each class, shape (classes,); sizes follow `group_sizes`.
+
+    Source: agglomeration and pairwise swaps after Kernighan and Lin, 1970; annealing
+      over all swaps of a class at once is this project's.
     """
     largest = -(-len(weights) // num_groups)
     clusters = agglomerate(weights, largest)
@@ -68,70 +79,77 @@ def partition(
     best.descend()
     start = best.groups.copy()
     if num_groups > 1 and largest > 1:
-        for number, warmth in enumerate(_WARMTHS):
-            found = _Swaps(weights, start, num_groups)
+        for number, temperature in enumerate(_TEMPERATURES):
+            candidate = _Swaps(weights, start, num_groups)
             key = seeds.order(seed, "group", f"anneal {number}")
-            found.anneal(key, num_sweeps=num_sweeps, warmth=warmth)
-            found.descend()
-            best = max(best, found, key=_Swaps.captured)
+            candidate.anneal(key, num_sweeps=num_sweeps, temperature=temperature)
+            candidate.descend()
+            best = max(best, candidate, key=_Swaps.captured)
     return best.groups
 
 
 def agglomerate(weights: FloatArray, cap: int) -> list[list[int]]:
-    """Merge clusters A and B with the largest w(A,B)/√(|A||B|), while the cap allows.
+    """Merge clusters A and B with the largest w(A,B)/√(|A||B|), up to a maximum size.
 
-    Ties: the smallest class of the one, then of the other.
+    Ties are broken by the smallest class of A, then of B.
+
+    Args:
+      weights: shape (classes, classes), from `normalise`.
+      cap: maximum number of classes in a cluster.
     """
-    near = [_list_neighbours(row) for row in weights]
-    clusters = [[number] for number in range(len(weights))]  # named by their smallest
+    links = [_list_neighbours(row) for row in weights]
+    clusters = [[number] for number in range(len(weights))]  # by smallest class
     heap: list[tuple[float, int, int]] = []
 
-    def offer(one: int, other: int) -> None:
-        sizes = len(clusters[one]), len(clusters[other])
+    def offer(first: int, second: int) -> None:
+        sizes = len(clusters[first]), len(clusters[second])
         if sum(sizes) <= cap:
-            rank = -near[one][other] / math.sqrt(sizes[0] * sizes[1])
-            heapq.heappush(heap, (rank, min(one, other), max(one, other)))
+            rank = -links[first][second] / math.sqrt(sizes[0] * sizes[1])
+            heapq.heappush(heap, (rank, min(first, second), max(first, second)))
 
     if cap > 1:
         heap += [
-            (-weight, one, other)
-            for one, others in enumerate(near)
-            for other, weight in others.items()
-            if one < other
+            (-weight, first, second)
+            for first, neighbours in enumerate(links)
+            for second, weight in neighbours.items()
+            if first < second
         ]
         heapq.heapify(heap)
     while heap:
-        rank, one, other = heapq.heappop(heap)
-        sizes = len(clusters[one]), len(clusters[other])
-        weight = near[one].get(other)
+        rank, first, second = heapq.heappop(heap)
+        sizes = len(clusters[first]), len(clusters[second])
+        weight = links[first].get(second)
         if weight is None or rank != -weight / math.sqrt(max(1, sizes[0] * sizes[1])):
-            continue  # merged meanwhile
+            continue  # stale: merged in the meantime
         if sum(sizes) > cap:
             continue
-        clusters[one] += clusters[other]
-        clusters[other] = []
-        for third, weight in near[other].items():
-            del near[third][other]
-            if third != one:
-                near[one][third] = near[third][one] = near[one].get(third, 0.0) + weight
-        near[other] = {}
-        for third in near[one]:
-            offer(one, third)
+        clusters[first] += clusters[second]
+        clusters[second] = []
+        for third, weight in links[second].items():
+            del links[third][second]
+            if third != first:
+                links[first][third] = links[third][first] = (
+                    links[first].get(third, 0.0) + weight
+                )
+        links[second] = {}
+        for third in links[first]:
+            offer(first, third)
     return [cluster for cluster in clusters if cluster]
 
 
 def _list_neighbours(row: FloatArray) -> dict[int, float]:
-    found = np.flatnonzero(row)
-    return dict(zip(found.tolist(), row[found].tolist(), strict=True))
+    columns = np.flatnonzero(row)
+    return dict(zip(columns.tolist(), row[columns].tolist(), strict=True))
 
 
 def pack(
     weights: FloatArray, clusters: Iterable[Sequence[int]], num_groups: int
 ) -> IntArray:
-    """Put clusters into groups of the exact sizes, largest cluster first.
+    """Assign clusters to groups of the exact sizes, largest cluster first.
 
-    Each goes where it gains most of the groups that have room, then where the room is
-    smallest. One that fits nowhere is split: its most tightly bound classes go first.
+    Each cluster goes to the group with room that gains most weight; ties go to the
+    group with the least room. A cluster that fits nowhere is split, and its most
+    tightly connected classes are placed first.
     """
     room = group_sizes(len(weights), num_groups)
     groups = np.zeros(len(weights), np.int64)
@@ -143,9 +161,9 @@ def pack(
         fitting = np.flatnonzero(room >= len(cluster))
         if not len(fitting):
             inside = weights[np.ix_(cluster, cluster)].sum(axis=1)
-            bound = [cluster[place] for place in np.lexsort((cluster, -inside))]
-            most = int(room.max())
-            for part in (bound[:most], bound[most:]):
+            ranked = [cluster[position] for position in np.lexsort((cluster, -inside))]
+            max_room = int(room.max())
+            for part in (ranked[:max_room], ranked[max_room:]):
                 heapq.heappush(queue, (-len(part), min(part), part))
             continue
         gain = affinity[fitting][:, cluster].sum(axis=1)
@@ -157,10 +175,10 @@ def pack(
 
 
 class _Swaps:
-    """Groups that change by swapping two classes; what each swap gains is kept at hand.
+    """Groups that change by swapping two classes, with incrementally updated gains.
 
-    Where sizes differ, each smaller group is filled up with one empty place: a class
-    without weights. Swapping with it moves a class.
+    If sizes differ, each smaller group is padded with one empty slot, a class without
+    weights; a swap with an empty slot moves a class.
     """
 
     def __init__(self, weights: FloatArray, groups: IntArray, num_groups: int) -> None:
@@ -174,146 +192,147 @@ class _Swaps:
         inside = np.zeros((len(self._group_of), num_groups))
         inside[np.arange(len(inside)), self._group_of] = 1
         self._affinity = inside.T @ self._weights  # shape (groups, classes)
-        self._own = self._affinity[self._group_of, np.arange(len(inside))]
+        self._self_affinity = self._affinity[self._group_of, np.arange(len(inside))]
 
     @property
     def groups(self) -> IntArray:
-        """The group of each class."""
+        """The group of each class, shape (classes,)."""
         return self._group_of[: self._num_classes]
 
     def captured(self) -> float:
         """Return the weight inside groups."""
-        return float(self._own.sum())
+        return float(self._self_affinity.sum())
 
     def descend(self) -> None:
-        """Swap as long as any swap gains."""
-        while sum(self._visit(one) for one in range(self._num_classes)):
+        """Swap until no swap gains."""
+        while sum(self._visit(number) for number in range(self._num_classes)):
             pass
 
-    def anneal(self, key: int, *, num_sweeps: int, warmth: float) -> None:
-        """Visit all classes again and again, with ever less noise on the gains."""
+    def anneal(self, key: int, *, num_sweeps: int, temperature: float) -> None:
+        """Sweep over all classes repeatedly, with decreasing noise on the gains."""
         count = self._num_classes
-        most = _MAX_PROPOSALS // (count * len(self._group_of))
-        num_sweeps = min(num_sweeps, max(_MIN_SWEEPS, most))
-        noise = make_noise(f"{key} noise", _NUM_NOISES + len(self._group_of) + 1)
+        max_sweeps = _MAX_PROPOSALS // (count * len(self._group_of))
+        num_sweeps = min(num_sweeps, max(_MIN_SWEEPS, max_sweeps))
+        noise = make_noise(f"{key} noise", _NOISE_TABLE_SIZE + len(self._group_of) + 1)
         size = len(self._group_of) // len(self._has_empty)
-        heat = warmth * math.sqrt(size) / count
+        scale = temperature * math.sqrt(size) / count
         for sweep in range(num_sweeps):
-            order = np.argsort(_integers(f"{key} order {sweep}", count), kind="stable")
-            starts = _integers(f"{key} start {sweep}", count) % np.uint64(_NUM_NOISES)
-            warm = heat * noise
-            for one, start in zip(order.tolist(), starts.tolist(), strict=True):
-                self._visit(one, warm[start:])
-            heat *= 1 - 2 / num_sweeps  # to an eighth in all
+            order = np.argsort(
+                _hash_integers(f"{key} order {sweep}", count), kind="stable"
+            )
+            starts = _hash_integers(f"{key} start {sweep}", count) % np.uint64(
+                _NOISE_TABLE_SIZE
+            )
+            scaled_noise = scale * noise
+            for number, start in zip(order.tolist(), starts.tolist(), strict=True):
+                self._visit(number, scaled_noise[start:])
+            scale *= 1 - 2 / num_sweeps  # e⁻² in total
 
-    def _visit(self, one: int, noise: FloatArray | None = None) -> bool:
-        """Swap a class with the best partner, if that gains; tell whether it did."""
-        group_of, group = self._group_of, self._group_of[one]
-        gains = self._affinity[:, one].take(group_of)
+    def _visit(self, number: int, noise: FloatArray | None = None) -> bool:
+        """Swap a class with its best partner if that gains; return whether it did."""
+        group_of, group = self._group_of, self._group_of[number]
+        gains = self._affinity[:, number].take(group_of)
         gains += self._affinity[group]
-        gains -= self._own
-        gains -= 2 * self._weights[one]
-        gains -= self._own[one]
-        least = UNIT / 2
+        gains -= self._self_affinity
+        gains -= 2 * self._weights[number]
+        gains -= self._self_affinity[number]
+        min_gain = UNIT / 2
         if noise is not None:
             gains += noise[: len(gains)]
-            least = float(noise[len(gains)])  # what staying is worth
-        np.putmask(gains, group_of == group, _NEVER)
+            min_gain = float(noise[len(gains)])  # noise of the option not to swap
+        np.putmask(gains, group_of == group, _EXCLUDED_GAIN)
         if self._has_empty[group]:
-            gains[self._num_classes :] = _NEVER
-        other = int(gains.argmax())
-        if gains[other] <= least:
+            gains[self._num_classes :] = _EXCLUDED_GAIN
+        partner = int(gains.argmax())
+        if gains[partner] <= min_gain:
             return False
-        self._swap(one, other)
+        self._swap(number, partner)
         return True
 
-    def _swap(self, one: int, other: int) -> None:
+    def _swap(self, number: int, partner: int) -> None:
         group_of = self._group_of
-        group, target = group_of[one], group_of[other]
-        change = self._weights[other] - self._weights[one]
+        group, target = group_of[number], group_of[partner]
+        change = self._weights[partner] - self._weights[number]
         self._affinity[group] += change
         self._affinity[target] -= change
-        group_of[one], group_of[other] = target, group
-        if other >= self._num_classes:
+        group_of[number], group_of[partner] = target, group
+        if partner >= self._num_classes:
             self._has_empty[group], self._has_empty[target] = True, False
         for changed in (group, target):
             inside = group_of == changed
-            self._own[inside] = self._affinity[changed][inside]
+            self._self_affinity[inside] = self._affinity[changed][inside]
 
 
 def make_noise(key: str, count: int) -> FloatArray:
-    """Make exponential noise of a hash: −log₂ of a uniform number, in straight pieces.
+    """Return exponential noise: −log₂ of hashed uniform numbers, piecewise linear.
 
-    Between powers of two the logarithm is a line: no machine's own logarithm is asked.
+    The logarithm is interpolated between powers of two, because the results of `log`
+    differ between machines.
     """
-    uniform = ((_integers(key, count) >> np.uint64(12)) + 0.5) * 2.0**-52
+    uniform = ((_hash_integers(key, count) >> np.uint64(12)) + 0.5) * 2.0**-52
     mantissa, exponent = np.frexp(uniform)
     noise: FloatArray = 2 - exponent - 2 * mantissa
     return noise
 
 
-def _integers(key: str, count: int) -> npt.NDArray[np.uint64]:
+def _hash_integers(key: str, count: int) -> npt.NDArray[np.uint64]:
     return np.frombuffer(hashlib.shake_256(key.encode()).digest(8 * count), "<u8")
-
-
-_NUM_STEPS = 20
-_PATIENCE = 2
-_STEP = 0.4
-_DIGITS = 4
-_MARGIN = 1e-8  # above the rounding of weights and the error of eigenvalues
 
 
 def bound_captured(
     weights: FloatArray, sizes: npt.NDArray[np.int64], *, captured: float
 ) -> float:
-    """Bound the weight inside groups of these sizes from above.
+    """Return an upper bound on the weight inside groups of these sizes.
 
-    For any u with sum 0 it is at most Σ sizes_i λ_i(W + diag u), sizes and eigenvalues
-    in falling order; subgradient steps look for a u that makes this small.
+    For any u with sum 0, the weight is at most Σ sizes_i λ_i(W + diag u), with sizes
+    and eigenvalues in descending order; subgradient descent minimises this over u.
 
     Args:
-      weights: symmetric, with zero diagonal and sum 1.
-      sizes: of all groups.
-      captured: what some grouping reaches; the bound's steps aim at it.
-    Returns: The bound, rounded up to four digits, and at most 1. The last digit may
-      differ between machines.
-    Source: Donath and Hoffman 1973; step lengths after Polyak 1969.
+      weights: shape (classes, classes), symmetric, with zero diagonal and sum 1.
+      sizes: shape (groups,), of all groups.
+      captured: the weight inside some grouping; sets the step lengths.
+
+    Returns:
+      The bound, at most 1, rounded up to four digits. The last digit may differ between
+      machines.
+
+    Source: Donath and Hoffman, 1973; step lengths after Polyak, 1969.
     """
     if sizes.max() == 1:
         return 0.0
-    rising = np.sort(sizes).astype(np.float64)
+    ascending_sizes = np.sort(sizes).astype(np.float64)
     degrees = weights.sum(axis=1)
     u = best_u = (degrees.mean() - degrees) / 2
-    best, length, waited = math.inf, _STEP, 0
-    for _ in range(_NUM_STEPS):
-        value, slope = _evaluate(weights, u, rising)
+    best, length, waited = math.inf, _BOUND_STEP, 0
+    for _ in range(_NUM_BOUND_STEPS):
+        value, gradient = _evaluate(weights, u, ascending_sizes)
         if value < best:
-            best, best_u, best_slope, waited = value, u, slope, 0
+            best, best_u, best_gradient, waited = value, u, gradient, 0
         else:
             waited += 1
-        if waited == _PATIENCE:
+        if waited == _BOUND_PATIENCE:
             length, waited = length / 2, 0
-            u, value, slope = best_u, best, best_slope
-        if not (square := slope @ slope):
+            u, value, gradient = best_u, best, best_gradient
+        if not (square := gradient @ gradient):
             break
-        u = u - length * (value - captured) / square * slope
+        u = u - length * (value - captured) / square * gradient
         u -= u.mean()
-    scale = 10**_DIGITS
-    return min(1.0, math.ceil((best + _MARGIN) * scale) / scale)
+    scale = 10**_BOUND_DIGITS
+    return min(1.0, math.ceil((best + _BOUND_MARGIN) * scale) / scale)
 
 
 def _evaluate(
-    weights: FloatArray, u: FloatArray, rising: FloatArray
+    weights: FloatArray, u: FloatArray, ascending_sizes: FloatArray
 ) -> tuple[float, FloatArray]:
-    """Return Σ sizes_i λ_i(W + diag u), and its slope in u along Σu = 0."""
-    from scipy import linalg  # noqa: PLC0415  # a third of the start of --help
+    """Return Σ sizes_i λ_i(W + diag u) and its gradient in u, projected to Σu = 0."""
+    from scipy import linalg  # noqa: PLC0415  # takes a third of --help's start-up time
 
-    count, num_groups = len(weights), len(rising)
+    count, num_groups = len(weights), len(ascending_sizes)
     if num_groups > count // 8:
         values, vectors = linalg.eigh(weights + np.diag(u), driver="evd")
         values, vectors = values[-num_groups:], vectors[:, -num_groups:]
-    else:  # the largest few are found sooner
+    else:  # a few largest eigenvalues are faster
         largest = (count - num_groups, count - 1)
         values, vectors = linalg.eigh(weights + np.diag(u), subset_by_index=largest)
-    slope = (vectors**2) @ rising
-    return float(values @ rising), slope - slope.mean()
+    gradient = (vectors**2) @ ascending_sizes
+    return float(values @ ascending_sizes), gradient - gradient.mean()

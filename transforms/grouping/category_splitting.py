@@ -1,6 +1,7 @@
-"""Categories of classes, and N → exactly N groups, by merging small or halving large.
+"""Merge or split categories of classes to get exactly N groups.
 
-Both take one step at a time, so that N groups lie inside N−1.
+Both directions take one step at a time, so the groups for N are a refinement of those
+for N−1.
 """
 
 from collections import Counter
@@ -12,68 +13,74 @@ import numpy as np
 from transforms.arrays import FloatArray
 from transforms.labels.wordnet import GroupNamer, WordNetTree, join_names
 
-_DECIMALS = 12  # of similarities: what is less is rounding, and a tie
+_DECIMALS = 12  # of similarities; smaller differences are ties
 
 
 @dataclass(frozen=True)
 class Part:
-    """A group in the making: categories merged, or what is left of one."""
+    """A group under construction: merged categories, or a part of one category."""
 
     wnids: tuple[str, ...]  # ascending
-    categories: tuple[str, ...]  # the largest first
-    within: str = ""  # the node it was cut out along; "": none
-    without: tuple[str, ...] = ()  # nodes that were cut out of it
+    categories: tuple[str, ...]  # largest first
+    within: str = ""  # the node that it was split off at; "": none
+    without: tuple[str, ...] = ()  # nodes that were split off
 
 
 def merge_smallest(
     parts: Sequence[Part], num_groups: int, similarities: Sequence[FloatArray]
 ) -> list[Part]:
-    """Merge the smallest part into the most similar one, until N are left.
+    """Merge the smallest part into the most similar one until N are left.
 
     Args:
-      parts: at least N, with all classes of the matrices.
+      parts: at least N, covering all classes of the matrices.
       num_groups: N.
-      similarities: shape (classes, classes) by wnid. Two parts are as similar as their
-        classes are in the mean; ties are broken by the next matrix, then by wnid.
+      similarities: each of shape (classes, classes), in wnid order. The similarity of
+        two parts is the mean over their pairs of classes; ties are broken by the next
+        matrix, then by wnid.
     """
-    left = list(parts)
-    rows = {w: n for n, w in enumerate(sorted(w for p in parts for w in p.wnids))}
+    remaining = list(parts)
+    row_of = {w: n for n, w in enumerate(sorted(w for p in parts for w in p.wnids))}
 
-    def measure(one: Part, other: Part) -> list[float]:
-        place = np.ix_([rows[w] for w in one.wnids], [rows[w] for w in other.wnids])
-        return [-round(float(of[place].mean()), _DECIMALS) for of in similarities]
+    def rank(first: Part, second: Part) -> list[float]:
+        block = np.ix_(
+            [row_of[w] for w in first.wnids], [row_of[w] for w in second.wnids]
+        )
+        return [
+            -round(float(matrix[block].mean()), _DECIMALS) for matrix in similarities
+        ]
 
-    while len(left) > num_groups:
-        smallest = min(left, key=lambda part: (len(part.wnids), part.wnids))
-        left.remove(smallest)
-        nearest = min(left, key=lambda part: (measure(smallest, part), part.wnids))
-        left[left.index(nearest)] = _join(nearest, smallest)
-    return left
+    while len(remaining) > num_groups:
+        smallest = min(remaining, key=lambda part: (len(part.wnids), part.wnids))
+        remaining.remove(smallest)
+        nearest = min(remaining, key=lambda part: (rank(smallest, part), part.wnids))
+        remaining[remaining.index(nearest)] = _join(nearest, smallest)
+    return remaining
 
 
-def _join(one: Part, other: Part) -> Part:
+def _join(first: Part, second: Part) -> Part:
     larger, smaller = (
-        (one, other) if len(one.wnids) >= len(other.wnids) else (other, one)
+        (first, second) if len(first.wnids) >= len(second.wnids) else (second, first)
     )
     return Part(
-        tuple(sorted(one.wnids + other.wnids)), larger.categories + smaller.categories
+        tuple(sorted(first.wnids + second.wnids)),
+        larger.categories + smaller.categories,
     )
 
 
 def split_largest(
     parts: Sequence[Part], num_groups: int, tree: WordNetTree
 ) -> list[Part]:
-    """Split the largest part along a node of WordNet, until there are N.
+    """Split the largest part at a WordNet node until there are N parts.
 
-    Of all nodes the one whose share of the part is closest to one half; ties go to the
+    The node whose share of the part is closest to one half is selected; ties go to the
     deeper node, then the smaller wnid.
     """
-    made = list(parts)
-    while len(made) < num_groups:
-        largest = min(made, key=lambda part: (-len(part.wnids), part.wnids))
-        made.remove(largest)
-        made += _split(largest, tree)
-    return made
+    split = list(parts)
+    while len(split) < num_groups:
+        largest = min(split, key=lambda part: (-len(part.wnids), part.wnids))
+        split.remove(largest)
+        split += _split(largest, tree)
+    return split
 
 
 def _split(part: Part, tree: WordNetTree) -> tuple[Part, Part]:
@@ -85,21 +92,19 @@ def _split(part: Part, tree: WordNetTree) -> tuple[Part, Part]:
     )
     inside = [wnid for wnid in part.wnids if node in tree.path(wnid)]
     outside = [wnid for wnid in part.wnids if node not in tree.path(wnid)]
-    cut_before = {
-        z: node in tree.path(z) for z in part.without
-    }  # z lies under the node
+    is_below = {earlier: node in tree.path(earlier) for earlier in part.without}
     return (
         Part(
             tuple(inside),
             part.categories,
             node,
-            tuple(z for z, is_under in cut_before.items() if is_under),
+            tuple(earlier for earlier, below in is_below.items() if below),
         ),
         Part(
             tuple(outside),
             part.categories,
             part.within,
-            (*(z for z, is_under in cut_before.items() if not is_under), node),
+            (*(earlier for earlier, below in is_below.items() if not below), node),
         ),
     )
 
@@ -107,7 +112,8 @@ def _split(part: Part, tree: WordNetTree) -> tuple[Part, Part]:
 def name_part(part: Part, namer: GroupNamer) -> str:
     """Name a part: "bird + dog (+2 more)", "dog: terrier", "dog without terrier".
 
-    Returns: "" for a single class of a category that was split; it keeps its own name.
+    Returns:
+      The name; "" for a single class of a split category, which keeps its class name.
     """
     is_whole = not part.within and not part.without
     if len(part.wnids) == 1 and not is_whole:
@@ -123,6 +129,6 @@ def name_part(part: Part, namer: GroupNamer) -> str:
         word = name_node(part.within)
         name = word if word.startswith(category) else f"{category}: {word}"
     if part.without:
-        nodes = part.without[::-1]  # the latest first, so that no two names are alike
+        nodes = part.without[::-1]  # latest first, so that names are unique
         name += f" without {join_names([name_node(node) for node in nodes])}"
     return name

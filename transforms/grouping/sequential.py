@@ -1,9 +1,10 @@
-"""Weights between classes → groups taken one by one, each the heaviest set left.
+"""Partition classes into N groups, one at a time, each the heaviest remaining set.
 
-A step is the heaviest-k-subgraph problem, which is hard: few sets are all tried, of
-many the best greedy starts are improved by swaps, with a short memory of what was
-swapped. The later groups get what the earlier ones left: use it to follow the rule, and
-`balanced_partition` to group well.
+Each step is a heaviest-k-subgraph problem, which is NP-hard: few candidate sets are
+enumerated; otherwise tabu search improves the best greedy sets. Later groups only get
+the classes that earlier ones left; `balanced.partition` finds better groups overall.
+
+Source: tabu search after Glover, 1989.
 """
 
 import itertools
@@ -14,19 +15,21 @@ import numpy as np
 from transforms.arrays import FloatArray, IntArray
 from transforms.grouping.balanced import UNIT, group_sizes
 
-_MAX_TRIED = 5_000  # sets
+_MAX_ENUMERATED = 5_000  # candidate sets
 _NUM_STARTS = 4
-_NUM_SWAPS = 40  # a start, after the last that was better
-_MEMORY = 5  # swaps for which what left stays out, and what came stays in
+_NUM_SWAPS = 40  # without improvement, per start
+_TABU_TENURE = 5  # swaps during which a moved class may not move again
 
 
 def partition(weights: FloatArray, num_groups: int) -> IntArray:
-    """Take the heaviest set of the first size, then of what is left, N times.
+    """Take the heaviest set of classes N times, each from the remaining classes.
 
     Args:
-      weights: shape (classes, classes), as `balanced_partition.normalise` makes them.
+      weights: shape (classes, classes), from `balanced.normalise`.
       num_groups: N, at most the number of classes.
-    Returns: The group of each class, in the order of taking; shape (classes,).
+
+    Returns:
+      The group of each class, numbered in the order of selection, shape (classes,).
     """
     groups = np.zeros(len(weights), np.int64)
     left = np.arange(len(weights))
@@ -40,73 +43,79 @@ def partition(weights: FloatArray, num_groups: int) -> IntArray:
 def find_heaviest(weights: FloatArray, size: int) -> list[int]:
     """Find a set of classes with the largest sum of weights between them.
 
-    Returns: Its classes, ascending; of equal sets the first in lexicographic order (of
-      all where all are tried, else of those that were met).
+    Args:
+      weights: shape (classes, classes), from `balanced.normalise`.
+      size: number of classes in the set.
+
+    Returns:
+      The classes of the set, ascending. Ties go to the first set in lexicographic
+      order, among those that were evaluated.
     """
     count = len(weights)
     if size in {1, count}:
         return list(range(size))
-    if math.comb(count, size) <= _MAX_TRIED:
-        return _try_all(weights, size)
-    starts = _start_greedily(weights, size)
-    found = [_improve(weights, start) for start in starts]
-    return min(found)[1]
+    if math.comb(count, size) <= _MAX_ENUMERATED:
+        return _enumerate_sets(weights, size)
+    starts = _grow_greedily(weights, size)
+    improved = [_search_tabu(weights, start) for start in starts]
+    return min(improved)[1]
 
 
-def _try_all(weights: FloatArray, size: int) -> list[int]:
+def _enumerate_sets(weights: FloatArray, size: int) -> list[int]:
     sets = np.array(list(itertools.combinations(range(len(weights)), size)))
     inside = weights[sets[:, :, None], sets[:, None, :]].sum(axis=(1, 2))
     best: list[int] = sets[int(inside.argmax())].tolist()
     return best
 
 
-def _start_greedily(weights: FloatArray, size: int) -> list[list[int]]:
-    """Grow a set from every class at once; return the heaviest few."""
+def _grow_greedily(weights: FloatArray, size: int) -> list[list[int]]:
+    """Grow a set from each class in parallel; return the heaviest few."""
     count = len(weights)
-    every = np.arange(count)
-    is_in = np.eye(count, dtype=bool)
+    all_rows = np.arange(count)
+    is_member = np.eye(count, dtype=bool)
     affinity = weights.copy()
     inside = np.zeros(count)
     for _ in range(size - 1):
-        added = np.where(is_in, -1, affinity).argmax(axis=1)
-        inside += affinity[every, added]
-        is_in[every, added] = True
+        added = np.where(is_member, -1, affinity).argmax(axis=1)
+        inside += affinity[all_rows, added]
+        is_member[all_rows, added] = True
         affinity += weights[added]
     distinct: dict[tuple[int, ...], None] = {}
     for start in np.argsort(-inside, kind="stable").tolist():
-        distinct.setdefault(tuple(np.flatnonzero(is_in[start]).tolist()))
+        distinct.setdefault(tuple(np.flatnonzero(is_member[start]).tolist()))
         if len(distinct) == _NUM_STARTS:
             break
     return [list(start) for start in distinct]
 
 
-def _improve(weights: FloatArray, start: list[int]) -> tuple[float, list[int]]:
-    """Swap one class in for one out, the best first, also where that loses for a while.
+def _search_tabu(weights: FloatArray, start: list[int]) -> tuple[float, list[int]]:
+    """Swap the best pair of classes repeatedly, also where that loses weight.
 
-    Returns: Minus the weight of the best set that was met, and that set.
+    Returns:
+      The negated weight of the best set that was evaluated, and that set.
     """
     chosen = np.zeros(len(weights), bool)
     chosen[start] = True
     affinity = weights[chosen].sum(axis=0)
     inside = float(affinity[chosen].sum()) / 2
     best = (-inside, start)
-    free_from = np.zeros(len(weights), np.int64)
-    turn = since_best = 0
+    tabu_until = np.zeros(len(weights), np.int64)
+    step = since_best = 0
     while since_best < _NUM_SWAPS:
-        turn, since_best = turn + 1, since_best + 1
-        is_free = free_from < turn
+        step, since_best = step + 1, since_best + 1
+        is_free = tabu_until < step
         ins, outs = np.flatnonzero(~chosen & is_free), np.flatnonzero(chosen & is_free)
         if not len(ins) or not len(outs):
             continue
         gains = affinity[ins] - affinity[outs][:, None] - weights[np.ix_(outs, ins)]
-        place = int(gains.argmax())
-        leaving, coming = outs[place // len(ins)], ins[place % len(ins)]
-        inside += float(gains.flat[place])
-        affinity += weights[coming] - weights[leaving]
-        chosen[leaving], chosen[coming] = False, True
-        free_from[[leaving, coming]] = turn + _MEMORY
-        met = (-inside, np.flatnonzero(chosen).tolist())
-        if met[0] < best[0] - UNIT / 2:
+        position = int(gains.argmax())
+        leaving, entering = outs[position // len(ins)], ins[position % len(ins)]
+        inside += float(gains.flat[position])
+        affinity += weights[entering] - weights[leaving]
+        chosen[leaving], chosen[entering] = False, True
+        tabu_until[[leaving, entering]] = step + _TABU_TENURE
+        candidate = (-inside, np.flatnonzero(chosen).tolist())
+        if candidate[0] < best[0] - UNIT / 2:
             since_best = 0
-        best = min(best, met)
+        best = min(best, candidate)
     return best

@@ -1,7 +1,8 @@
-"""A CSV or YAML file of groups → its entries with line numbers, and all that is wrong.
+"""Build, name, read and write tables of groups.
 
-CSV   a header with wnid, class_index or name, with group, and perhaps group_name
-YAML  a mapping: name of a group → list of classes, each by wnid, index or label
+Groups files are CSV (a header with group, one or more of wnid, class_index and name,
+and optionally group_name) or YAML (a mapping from group name to a list of classes, each
+given by wnid, index or label).
 """
 
 import csv
@@ -25,6 +26,9 @@ from transforms.labels.classes import is_wnid
 from transforms.labels.lookup import Identifier
 from transforms.records import JSON, ImageClass, UsageError, cut_lines, list_names
 
+GroupId = int | str  # as a method identifies a group; `number_groups` makes labels
+LEFT_OUT = -1  # the label of classes in no group
+_MAX_SLUG_CHARACTERS = 40
 _MAX_BYTES = 10_000_000
 _YAML = {".yaml", ".yml"}
 _IDENTIFIERS: tuple[Literal["wnid", "class_index", "name"], ...] = (
@@ -34,225 +38,17 @@ _IDENTIFIERS: tuple[Literal["wnid", "class_index", "name"], ...] = (
 )
 
 
-class Entry(NamedTuple):
-    """One class of the file."""
-
-    line: int
-    identifiers: tuple[Identifier, ...]  # of one class, the one that wins first
-    group: str  # "" if left out
-    group_name: str
-
-
-class GroupsFileProblem(NamedTuple):
-    """What is wrong in a line, and the remedy."""
-
-    line: int
-    text: str
-
-
-@dataclass
-class GroupsFile:
-    """What a file holds, as far as it can be read."""
-
-    entries: list[Entry] = field(default_factory=list)
-    problems: list[GroupsFileProblem] = field(default_factory=list)
-
-
-def read_groups_file(path: str) -> GroupsFile:
-    """Read a file of groups.
-
-    Raises: UsageError: it is not there, not text, too large, or of an unknown kind.
-    """
-    suffix = PurePath(path).suffix.lower()
-    if suffix not in csv_tables.DELIMITERS.keys() | _YAML:
-        raise UsageError(f"--groups {path}: must end in .csv, .tsv, .yaml or .yml")
-    try:
-        text = csv_tables.read_text(path, max_bytes=_MAX_BYTES)
-    except CsvError as error:
-        raise UsageError(f"--groups {path}: {error}") from None
-    if suffix in _YAML:
-        return parse_yaml(text)
-    return parse_groups_csv(text, csv_tables.DELIMITERS[suffix])
-
-
-def parse_groups_csv(text: str, delimiter: str) -> GroupsFile:
-    """Parse a table with a header."""
-    file = GroupsFile()
-    try:
-        cells, rows = csv_tables.parse_table(text, delimiter=delimiter)
-        header = [cell.lower() for cell in cells]
-        file.problems += _check_header(header)
-        for row in rows if not file.problems else ():
-            if not any(row.cells):
-                continue
-            if problem := csv_tables.find_length_problem(row, header):
-                file.problems.append(GroupsFileProblem(row.line, problem))
-                continue
-            named = dict(zip(header, row.cells, strict=True))
-            file.entries.append(_to_entry(row.line, named))
-    except CsvError as error:
-        file.problems.append(GroupsFileProblem(error.line or 1, error.reason))
-    return file
-
-
-def _check_header(header: Sequence[str]) -> Iterator[GroupsFileProblem]:
-    shown = ",".join(header)[:80]
-    if not set(header) & set(_IDENTIFIERS) or "group" not in header:
-        yield GroupsFileProblem(
-            1,
-            f"the header is {shown!r}; it needs 'group' and one of wnid, class_index "
-            "and name, and may have group_name",
-        )
-    elif len(set(header)) < len(header):
-        yield GroupsFileProblem(
-            1, f"the header is {shown!r}; a column stands there twice"
-        )
-
-
-def _to_entry(line: int, cells: dict[str, str]) -> Entry:
-    identifiers = [
-        Identifier(kind, cells[kind]) for kind in _IDENTIFIERS if cells.get(kind)
-    ]
-    return Entry(line, tuple(identifiers), cells["group"], cells.get("group_name", ""))
-
-
-def parse_yaml(text: str) -> GroupsFile:
-    """Parse a mapping of lists; nodes are composed, and never made into objects."""
-    file = GroupsFile()
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        file.problems.append(GroupsFileProblem(line, f"is not YAML: {error.problem}"))
-    except yaml.YAMLError as error:
-        file.problems.append(
-            GroupsFileProblem(1, f"is not YAML: {' '.join(str(error).split())}")
-        )
-    except RecursionError:
-        file.problems.append(
-            GroupsFileProblem(1, "is nested too deeply; give a list a group")
-        )
-    else:
-        if isinstance(root, yaml.MappingNode):
-            _read_mapping(root, file)
-        else:
-            file.problems.append(
-                GroupsFileProblem(
-                    1, "is no mapping; give lines like 'dogs: [n02085620, pug]'"
-                )
-            )
-    return file
-
-
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
-
-
-def _read_mapping(root: yaml.MappingNode, file: GroupsFile) -> None:
-    lines: dict[str, int] = {}
-    seen: set[int] = set()
-    for key, value in root.value:
-        line = _line(key)
-        group = key.value.strip() if isinstance(key, yaml.ScalarNode) else ""
-        if not group:
-            problem = "the name of a group must be a text; quote it"
-        elif group in lines:
-            problem = (
-                f"group {group!r} stands in line {lines[group]} already; join them"
-            )
-        elif not isinstance(value, yaml.SequenceNode):
-            problem = (
-                f"group {group!r} is not a list of classes; write '- ' before each"
-            )
-        elif not value.value:
-            problem = f"group {group!r} has no classes; add some or remove it"
-        elif id(value) in seen:  # aliases could make a small file endless
-            problem = f"group {group!r} is an alias of another; write its classes out"
-        else:
-            seen.add(id(value))
-            lines[group] = line
-            _read_list(group, value, file)
-            continue
-        file.problems.append(GroupsFileProblem(line, problem))
-
-
-def _read_list(group: str, values: yaml.SequenceNode, file: GroupsFile) -> None:
-    for node in values.value:
-        text = node.value.strip() if isinstance(node, yaml.ScalarNode) else ""
-        if text:
-            entry = Entry(_line(node), (Identifier("any", text),), group, "")
-            file.entries.append(entry)
-        else:
-            file.problems.append(
-                GroupsFileProblem(
-                    _line(node), "is no class; give a wnid, an index or a label"
-                )
-            )
-
-
-class GroupSizes(NamedTuple):
-    """Statistics of the sizes of groups, in classes.
-
-    Attributes:
-      num_groups: number of groups.
-      num_classes: number of classes in groups.
-      smallest: size of the smallest group.
-      median: of the sizes.
-      largest: size of the largest group.
-      effective_groups: (Σ size)² / Σ size², the number of equal groups that are as
-        uneven: N when all sizes are equal.
-    """
-
-    num_groups: int
-    num_classes: int
-    smallest: int
-    median: float
-    largest: int
-    effective_groups: float
-
-
-def measure_sizes(sizes: Sequence[int]) -> GroupSizes:
-    """Measure groups by their sizes, of which there is at least one."""
-    num_classes = sum(sizes)
-    return GroupSizes(
-        num_groups=len(sizes),
-        num_classes=num_classes,
-        smallest=min(sizes),
-        median=statistics.median(sizes),
-        largest=max(sizes),
-        effective_groups=num_classes**2 / sum(size**2 for size in sizes),
-    )
-
-
-def describe_sizes(sizes: Sequence[int]) -> dict[str, JSON]:
-    """Describe groups by their sizes, as a recipe records them."""
-    measured = measure_sizes(sizes)
-    return {
-        "sizes": {
-            "min": measured.smallest,
-            "median": measured.median,
-            "max": measured.largest,
-        },
-        "effective_num_groups": round(measured.effective_groups, 3),
-    }
-
-
-GroupId = int | str  # whatever a method calls a group; labels are made of them
-LEFT_OUT = -1
-_MAX_SLUG_CHARACTERS = 40
-
-
 class TooFewClassesError(UsageError):
-    """The input's classes do not make the groups that were asked for."""
+    """The input has too few classes for the requested groups."""
 
 
 class MissingTableError(UsageError):
-    """A method needs a table that was not given."""
+    """A file that the grouping method requires was not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupingRequest:
-    """What a grouping method is asked for."""
+    """The input of a grouping method."""
 
     classes: tuple[ImageClass, ...]  # by wnid
     num_groups: int | None
@@ -266,11 +62,11 @@ class GroupingRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
-    """What a grouping method answers."""
+    """The result of a grouping method."""
 
     assignment: Mapping[str, GroupId | None]  # every wnid; None: left out
     names: Mapping[GroupId, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()  # printed and recorded
+    notes: tuple[str, ...] = ()  # printed, and recorded in the recipe
     quality: Mapping[str, JSON] = field(default_factory=dict)
 
 
@@ -303,7 +99,7 @@ class GroupTable:
 
     @property
     def num_groups(self) -> int:
-        """How many groups there are."""
+        """The number of groups."""
         return len(set(self.label_of.values()))
 
     def wnids(self, label: int) -> tuple[str, ...]:
@@ -312,7 +108,7 @@ class GroupTable:
 
     @functools.cached_property
     def folders(self) -> tuple[str, ...]:
-        """Folder names, by label: in the labels' order under plain and natural sort."""
+        """Folder names by label, in label order under plain and natural sorting."""
         grouped = list(self.label_of)  # by wnid, which is also the labels' order
         if len(grouped) == self.num_groups and all(map(is_wnid, grouped)):
             return tuple(grouped)
@@ -328,8 +124,60 @@ class GroupTable:
         return hashlib.sha256(to_csv(self)).hexdigest()
 
 
+class GroupSizes(NamedTuple):
+    """Statistics of the sizes of groups, in classes.
+
+    Attributes:
+      num_groups: number of groups.
+      num_classes: number of classes in groups.
+      smallest: size of the smallest group.
+      median: of the sizes.
+      largest: size of the largest group.
+      effective_groups: (Σ size)² / Σ size², the number of equal groups that are as
+        uneven: N when all sizes are equal.
+    """
+
+    num_groups: int
+    num_classes: int
+    smallest: int
+    median: float
+    largest: int
+    effective_groups: float
+
+
+class Entry(NamedTuple):
+    """A class in a groups file."""
+
+    line: int
+    identifiers: tuple[Identifier, ...]  # of one class, in order of precedence
+    group: str  # "" if left out
+    group_name: str
+
+
+class GroupsFileProblem(NamedTuple):
+    """A problem in a line of a groups file, with its remedy."""
+
+    line: int
+    text: str
+
+
+@dataclass
+class GroupsFile:
+    """The valid entries and the problems of a groups file."""
+
+    entries: list[Entry] = field(default_factory=list)
+    problems: list[GroupsFileProblem] = field(default_factory=list)
+
+
+class ParsedGroups(NamedTuple):
+    """The content of groups.csv; `make_table(classes, *parsed)` rebuilds the table."""
+
+    assignment: dict[str, GroupId | None]
+    names: dict[GroupId, str]
+
+
 def _make_slug(name: str) -> str:
-    """Make lower-case ASCII letters, digits and underscores of a name."""
+    """Convert a name to lower-case ASCII letters, digits and underscores."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     slug = re.sub("[^a-z0-9]+", "_", plain.lower()).strip("_")
     return slug[:_MAX_SLUG_CHARACTERS].strip("_") or "group"
@@ -356,7 +204,7 @@ def require_num_groups(request: GroupingRequest) -> int:
 
 
 def number_groups(assignment: Mapping[str, GroupId | None]) -> dict[GroupId, int]:
-    """Give every group its label: 0…N-1 in the order of their smallest wnids."""
+    """Number the groups 0…N-1 in the order of their smallest wnids."""
     in_order = (assignment[wnid] for wnid in sorted(assignment))
     groups = dict.fromkeys(group for group in in_order if group is not None)
     return {group: label for label, group in enumerate(groups)}
@@ -367,13 +215,17 @@ def make_table(
     assignment: Mapping[str, GroupId | None],
     names: Mapping[GroupId, str] | None = None,
 ) -> GroupTable:
-    """Number the groups, name them, and lay all classes out by wnid.
+    """Number and name the groups; sort all classes by wnid.
 
     Args:
       classes: the classes of the input, in any order.
-      assignment: the group of every one of them, None for left out.
-      names: display names. Without one a group of a single class is named as its class,
-        any other by its label; names that repeat get their smallest wnid in brackets.
+      assignment: the group of each class; None leaves a class out.
+      names: display names. By default, a group of one class has the name of its class,
+        any other is named by its label; duplicate names get the smallest wnid in
+        brackets.
+
+    Raises:
+      ValueError: the assignment does not cover exactly these classes.
     """
     ordered = sorted(classes)
     if {c.wnid for c in ordered} != assignment.keys():
@@ -383,34 +235,34 @@ def make_table(
     for c in ordered:
         if (group := assignment[c.wnid]) is not None:
             members[label_of[group]].append(c)
-    chosen = [
+    base_names = [
         _choose_name((names or {}).get(g, ""), members[n]) for g, n in label_of.items()
     ]
-    display = _make_unique(
-        [name or f"group {label}" for label, name in enumerate(chosen)],
-        [of[0].wnid for of in members],
+    display_names = _make_unique(
+        [name or f"group {label}" for label, name in enumerate(base_names)],
+        [group_members[0].wnid for group_members in members],
     )
     rows = []
     for c in ordered:
         group = assignment[c.wnid]
         label = LEFT_OUT if group is None else label_of[group]
-        name = "" if group is None else display[label]
+        name = "" if group is None else display_names[label]
         rows.append(GroupRow(c.wnid, c.class_index, c.name, label, name))
     return GroupTable(tuple(rows))
 
 
-def _choose_name(given: str, members: Sequence[ImageClass]) -> str:
-    alone = members[0].name if len(members) == 1 else ""
-    return clean_name(given) or clean_name(alone)
+def _choose_name(requested: str, members: Sequence[ImageClass]) -> str:
+    class_name = members[0].name if len(members) == 1 else ""
+    return clean_name(requested) or clean_name(class_name)
 
 
 def clean_name(name: str) -> str:
-    """Make one line of a name: printable, with single spaces and none at the ends."""
+    """Replace unprintable characters of a name and collapse its spaces."""
     return " ".join("".join(c if c.isprintable() else " " for c in name).split())
 
 
 def _make_unique(names: list[str], wnids: Sequence[str]) -> list[str]:
-    """Append its wnid to every name that repeats, until none does."""
+    """Append the wnid to duplicate names until all names are unique."""
     while len(set(names)) < len(names):
         counts = Counter(names)
         names = [
@@ -420,8 +272,34 @@ def _make_unique(names: list[str], wnids: Sequence[str]) -> list[str]:
     return names
 
 
+def measure_sizes(sizes: Sequence[int]) -> GroupSizes:
+    """Compute statistics of group sizes; at least one size is required."""
+    num_classes = sum(sizes)
+    return GroupSizes(
+        num_groups=len(sizes),
+        num_classes=num_classes,
+        smallest=min(sizes),
+        median=statistics.median(sizes),
+        largest=max(sizes),
+        effective_groups=num_classes**2 / sum(size**2 for size in sizes),
+    )
+
+
+def describe_sizes(sizes: Sequence[int]) -> dict[str, JSON]:
+    """Return the statistics of group sizes that a recipe records."""
+    measurements = measure_sizes(sizes)
+    return {
+        "sizes": {
+            "min": measurements.smallest,
+            "median": measurements.median,
+            "max": measurements.largest,
+        },
+        "effective_num_groups": round(measurements.effective_groups, 3),
+    }
+
+
 def to_csv(table: GroupTable) -> bytes:
-    """Write groups.csv; a class that is left out has an empty group."""
+    """Serialise a table as groups.csv; a left-out class has an empty group."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(GroupRow._fields)
@@ -431,19 +309,13 @@ def to_csv(table: GroupTable) -> bytes:
     return text.getvalue().encode()
 
 
-class ParsedGroups(NamedTuple):
-    """What groups.csv says; `make_table(classes, *parsed)` is the table again."""
-
-    assignment: dict[str, GroupId | None]
-    names: dict[GroupId, str]
-
-
 def parse_csv(text: str, classes: Iterable[ImageClass], *, source: str) -> ParsedGroups:
-    """Read groups.csv as `to_csv` writes it, for exactly these classes.
+    """Parse groups.csv as written by `to_csv`, for exactly these classes.
 
-    Tables made by hand are read by the manual grouping, which forgives more.
+    The manual grouping method reads hand-written tables and is more lenient.
 
-    Raises: UsageError: the first ten problems, each with its line.
+    Raises:
+      UsageError: the first ten problems, with their lines.
     """
     parsed = ParsedGroups({}, {})
     file = parse_groups_csv(text, delimiter=",")
@@ -464,16 +336,147 @@ def parse_csv(text: str, classes: Iterable[ImageClass], *, source: str) -> Parse
 def _fill(
     parsed: ParsedGroups, entries: Iterable[Entry], wnids: set[str]
 ) -> Iterator[str]:
-    """Add the entries; yield `line: what is wrong`."""
+    """Add the entries to the parsed groups; yield problems as `line: text`."""
     for line, identifiers, group, name in entries:
         wnid = identifiers[0].text if identifiers else ""
         if wnid not in wnids:
             yield f"{line}: {wnid!r} is not a class of the input"
         elif wnid in parsed.assignment:
-            yield f"{line}: {wnid} stands in an earlier line already; keep one"
+            yield f"{line}: {wnid} is repeated; keep one row"
         elif not group:
             parsed.assignment[wnid] = None
         elif parsed.names.setdefault(group, name) != name:
             yield f"{line}: group {group} is named {parsed.names[group]!r} above"
         else:
             parsed.assignment[wnid] = group
+
+
+def read_groups_file(path: str) -> GroupsFile:
+    """Read a groups file.
+
+    Raises:
+      UsageError: the file is missing, not text, too large or of an unknown type.
+    """
+    suffix = PurePath(path).suffix.lower()
+    if suffix not in csv_tables.DELIMITERS.keys() | _YAML:
+        raise UsageError(f"--groups {path}: must end in .csv, .tsv, .yaml or .yml")
+    try:
+        text = csv_tables.read_text(path, max_bytes=_MAX_BYTES)
+    except CsvError as error:
+        raise UsageError(f"--groups {path}: {error}") from None
+    if suffix in _YAML:
+        return parse_yaml(text)
+    return parse_groups_csv(text, csv_tables.DELIMITERS[suffix])
+
+
+def parse_groups_csv(text: str, delimiter: str) -> GroupsFile:
+    """Parse a CSV groups file with a header."""
+    file = GroupsFile()
+    try:
+        header_cells, rows = csv_tables.parse_table(text, delimiter=delimiter)
+        header = [cell.lower() for cell in header_cells]
+        file.problems += _check_header(header)
+        for row in rows if not file.problems else ():
+            if not any(row.cells):
+                continue
+            if problem := csv_tables.find_length_problem(row, header):
+                file.problems.append(GroupsFileProblem(row.line, problem))
+                continue
+            fields = dict(zip(header, row.cells, strict=True))
+            file.entries.append(_to_entry(row.line, fields))
+    except CsvError as error:
+        file.problems.append(GroupsFileProblem(error.line or 1, error.reason))
+    return file
+
+
+def _check_header(header: Sequence[str]) -> Iterator[GroupsFileProblem]:
+    shown = ",".join(header)[:80]
+    if not set(header) & set(_IDENTIFIERS) or "group" not in header:
+        yield GroupsFileProblem(
+            1,
+            f"the header is {shown!r}; it needs 'group' and one of wnid, class_index "
+            "and name, and may have group_name",
+        )
+    elif len(set(header)) < len(header):
+        yield GroupsFileProblem(1, f"the header is {shown!r}; a column is repeated")
+
+
+def _to_entry(line: int, cells: dict[str, str]) -> Entry:
+    identifiers = [
+        Identifier(kind, cells[kind]) for kind in _IDENTIFIERS if cells.get(kind)
+    ]
+    return Entry(line, tuple(identifiers), cells["group"], cells.get("group_name", ""))
+
+
+def parse_yaml(text: str) -> GroupsFile:
+    """Parse a YAML mapping of lists without constructing Python objects."""
+    file = GroupsFile()
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        file.problems.append(GroupsFileProblem(line, f"is not YAML: {error.problem}"))
+    except yaml.YAMLError as error:
+        file.problems.append(
+            GroupsFileProblem(1, f"is not YAML: {' '.join(str(error).split())}")
+        )
+    except RecursionError:
+        file.problems.append(
+            GroupsFileProblem(1, "is nested too deeply; give one list per group")
+        )
+    else:
+        if isinstance(root, yaml.MappingNode):
+            _read_mapping(root, file)
+        else:
+            file.problems.append(
+                GroupsFileProblem(
+                    1, "is not a mapping; write lines like 'dogs: [n02085620, pug]'"
+                )
+            )
+    return file
+
+
+def _read_mapping(root: yaml.MappingNode, file: GroupsFile) -> None:
+    lines: dict[str, int] = {}
+    seen: set[int] = set()
+    for key, value in root.value:
+        line = _line(key)
+        group = key.value.strip() if isinstance(key, yaml.ScalarNode) else ""
+        if not group:
+            problem = "a group name must be a string; quote it"
+        elif group in lines:
+            problem = (
+                f"group {group!r} is already defined in line {lines[group]}; merge them"
+            )
+        elif not isinstance(value, yaml.SequenceNode):
+            problem = (
+                f"group {group!r} is not a list of classes; write '- ' before each"
+            )
+        elif not value.value:
+            problem = f"group {group!r} has no classes; add some or remove it"
+        elif id(value) in seen:  # aliases let a small file expand without bound
+            problem = f"group {group!r} is an alias of another; write its classes out"
+        else:
+            seen.add(id(value))
+            lines[group] = line
+            _read_list(group, value, file)
+            continue
+        file.problems.append(GroupsFileProblem(line, problem))
+
+
+def _read_list(group: str, values: yaml.SequenceNode, file: GroupsFile) -> None:
+    for node in values.value:
+        text = node.value.strip() if isinstance(node, yaml.ScalarNode) else ""
+        if text:
+            entry = Entry(_line(node), (Identifier("any", text),), group, "")
+            file.entries.append(entry)
+        else:
+            file.problems.append(
+                GroupsFileProblem(
+                    _line(node), "is not a class; give a wnid, an index or a label"
+                )
+            )
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1

@@ -1,8 +1,8 @@
-"""The tree over some classes → exactly N groups, by merging units from the leaves up.
+"""Merge classes bottom-up in the WordNet tree into exactly N groups.
 
-A unit is a set of classes that stay together. Every class begins as one, at its own
-node. A node that no longer awaits anything from below, and holds one unit or none, is
-closed: its unit passes to its parent. Units that meet at a node may be merged.
+A unit is a set of classes that stay together; initially, each class is a unit at its
+own node. A node is closed when all its children are closed and it holds at most one
+unit, which then moves to the parent. Units at the same node can be merged.
 """
 
 import heapq
@@ -12,21 +12,21 @@ from typing import Literal, NamedTuple
 from transforms.labels.wordnet import ROOT, WordNetTree
 
 Rule = Literal["pairwise", "capped", "pure"]
-CAP = 1.25  # times the mean size: how large `capped` lets groups grow
+CAP = 1.25  # largest group under `capped`, relative to the mean size
 
 
 class _Unit(NamedTuple):
-    """Classes that stay together; units sort by size, then by their first class."""
+    """Classes that stay together, ordered by size, then by first class."""
 
     size: int
-    first: int  # the smallest class, by its place in wnid order
+    first: int  # position of its smallest class in wnid order
 
 
 class _Candidate(NamedTuple):
-    """What could be merged next, best first."""
+    """A possible merge, ordered by preference."""
 
     size: int  # of the merged unit
-    depth: int  # of the node, negative: the deepest first
+    depth: int  # of the node, negated: deepest first
     node: str
     num_units: int
 
@@ -34,17 +34,25 @@ class _Candidate(NamedTuple):
 def merge_classes(tree: WordNetTree, num_groups: int, rule: Rule) -> list[list[str]]:
     """Merge the tree's classes into exactly N groups.
 
-    pairwise  of all pairs of the two smallest units at a node, merge the one that
-              makes the smallest unit
-    capped    as pairwise, but not above 1.25 times the mean size; where nothing fits
-              the smallest stuck unit is lifted to the parent of its node, and at the
-              top the two smallest are merged over the cap
-    pure      of all nodes that await nothing from below, merge the smallest as a
-              whole; the last one only as far as N allows
+    Rules:
+      pairwise: merge the two smallest units at a node, whichever pair gives the
+        smallest unit.
+      capped: as pairwise, up to 1.25 times the mean size. If no pair fits, the smallest
+        blocked unit moves to the parent; at the root, the two smallest are merged
+        regardless of the cap.
+      pure: merge all units of the smallest node whose children are closed; the last
+        merge is partial if N requires it.
 
-    Ties go to the deeper node, then the smaller wnid; of units, to the smaller class.
+    Ties go to the deeper node, then the smaller wnid; among units, to the smaller
+    class.
 
-    Returns: The groups' classes, by wnid, in the order of their smallest.
+    Args:
+      tree: the WordNet tree over the classes.
+      num_groups: N, at most the number of classes.
+      rule: one of the above.
+
+    Returns:
+      The wnids of each group, ascending; groups are ordered by their first wnid.
     """
     merging = _Merging(tree, rule, CAP * len(tree.classes) / num_groups)
     while len(merging.members) > num_groups:
@@ -56,18 +64,18 @@ def merge_classes(tree: WordNetTree, num_groups: int, rule: Rule) -> list[list[s
 
 
 class _Merging:
-    """The units at each node, and what could be merged next.
+    """The units at each node, and queues of possible merges.
 
-    Both queues may hold what has changed since; it is recognised when it comes up.
+    Both queues may contain outdated entries, which are skipped when they are popped.
     """
 
     def __init__(self, tree: WordNetTree, rule: Rule, cap: float) -> None:
         self.rule = rule
         self.cap = cap if rule == "capped" else len(tree.classes)
         self.members = {n: [n] for n in range(len(tree.classes))}  # by first class
-        self.parent_of = _contract(tree)
+        self.parent_of = _contract_paths(tree)
         self.depth_of = {node: len(tree.path(node)) for node in self.parent_of}
-        self.num_awaited = Counter(self.parent_of.values())
+        self.num_open_children = Counter(self.parent_of.values())
         self.units: dict[str, list[_Unit]] = defaultdict(list)  # heaps
         self.candidates: list[_Candidate] = []
         self.liftable: list[tuple[int, int, int, str]] = []
@@ -77,7 +85,7 @@ class _Merging:
             self._close(wnid)
 
     def merge_next(self, num_surplus: int) -> None:
-        """Merge the best candidate, by at most this many units fewer."""
+        """Merge the best candidate, which removes at most `num_surplus` units."""
         while (best := self._pop_candidate()) is None:
             if not self._lift():
                 self._merge(ROOT, 2)
@@ -92,12 +100,12 @@ class _Merging:
         return None
 
     def _find_candidate(self, node: str) -> _Candidate | None:
-        """Find what the node offers to merge now."""
+        """Return the possible merge at a node, if there is one."""
         units = self.units[node]
         if len(units) < 2:
             return None
         if self.rule == "pure":
-            if self.num_awaited[node]:
+            if self.num_open_children[node]:
                 return None
             merged = units
         else:
@@ -128,17 +136,21 @@ class _Merging:
             heapq.heappush(self.candidates, candidate)
 
     def _close(self, node: str) -> None:
-        """Pass the unit of a node with nothing left to merge to its parent, and on."""
-        while node != ROOT and not self.num_awaited[node] and len(self.units[node]) < 2:
+        """Close a node if possible: move its unit to the parent, and continue there."""
+        while (
+            node != ROOT
+            and not self.num_open_children[node]
+            and len(self.units[node]) < 2
+        ):
             parent = self.parent_of[node]
-            self.num_awaited[parent] -= 1
+            self.num_open_children[parent] -= 1
             if self.units[node]:
                 self._add(parent, self.units[node].pop())
             self._offer(parent)
             node = parent
 
     def _lift(self) -> bool:
-        """Lift the smallest stuck unit to the parent; tell whether there was one."""
+        """Move the smallest blocked unit to its parent; return whether one existed."""
         while self.liftable:
             size, _, first, node = heapq.heappop(self.liftable)
             if self.units[node][:1] == [_Unit(size, first)]:
@@ -150,8 +162,8 @@ class _Merging:
         return False
 
 
-def _contract(tree: WordNetTree) -> dict[str, str]:
-    """Return the parents among the nodes where something meets, and the classes."""
+def _contract_paths(tree: WordNetTree) -> dict[str, str]:
+    """Return each node's parent in the tree of classes and branching nodes."""
     num_children = Counter(tree.parent_of.values())
     classes = set(tree.classes)
     kept = {n for n in tree.parent_of if num_children[n] != 1 or n in classes}

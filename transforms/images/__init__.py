@@ -1,1 +1,1 @@
-"""The bytes of a picture → a finished JPEG of the size asked for."""
+"""Decode, resize and encode images."""

@@ -1,7 +1,7 @@
-"""The bytes of a file → an opened picture, its oddities, its pixels in RGB or grey.
+"""Open and decode untrusted image files.
 
-Files are untrusted. Formats are told by their first bytes and only five are tried;
-the size is bounded before pixels are allocated; and whatever Pillow raises on rotten
+The format is detected from the first bytes, and only five formats are tried. The size
+is bounded before pixels are allocated. Any exception that Pillow raises on damaged
 bytes becomes a `DataError`.
 """
 
@@ -65,17 +65,17 @@ _ROTTEN = (
 
 
 class Pixels(NamedTuple):
-    """A decoded picture."""
+    """A decoded image."""
 
     image: Image.Image  # in mode RGB, or L where the file is grey
     scale: int  # each of its pixels stands for scale x scale of the file's
 
 
 def open_image(data: bytes) -> ImageFile.ImageFile:
-    """Read the header of a picture.
+    """Read the header of an image.
 
-    Raises: DataError: not a picture of a known format, a broken header, or over one of
-      the bounds.
+    Raises:
+      DataError: unknown format, damaged header, or dimensions out of bounds.
     """
     if not data:
         raise records.DataError("empty file")
@@ -107,7 +107,7 @@ def _check_bounds(image: ImageFile.ImageFile, data: bytes) -> None:
 
 
 def find_orientation(image: ImageFile.ImageFile) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where EXIF has none or is damaged."""
+    """Return the EXIF orientation, 1 to 8; 1 if it is missing or damaged."""
     exif = Image.Exif()  # image.getexif() would decode a whole PNG to find one
     try:
         exif.load(image.info.get("exif", b""))
@@ -118,10 +118,11 @@ def find_orientation(image: ImageFile.ImageFile) -> int:
 
 
 def find_conversions(image: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
-    """Name what sets an opened picture apart from a plain colour JPEG.
+    """List how an opened image differs from a plain colour JPEG.
 
-    Returns: Sorted words: 16bit, alpha, cmyk, greyscale, icc, orientation, palette, and
-      the format in lower case where it is not JPEG.
+    Returns:
+      Sorted words: 16bit, alpha, cmyk, greyscale, icc, orientation, palette, and the
+      format in lower case if it is not JPEG.
     """
     mode, info = image.mode, image.info
     raw_mode = str(image.tile[0].args) if image.tile else mode

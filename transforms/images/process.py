@@ -1,7 +1,7 @@
-"""The bytes of a file → the bytes of the JPEG that goes into the dataset.
+"""Convert an image file to the JPEG of the dataset.
 
-The shard writer calls `process` from many threads: it keeps no state, and decoding,
-resizing and encoding all run without the interpreter lock.
+The shard writer calls `process` from many threads. The function has no state; decoding,
+resizing and encoding release the interpreter lock.
 """
 
 import os
@@ -24,7 +24,7 @@ from transforms.images.settings import (
 
 
 class ProcessedImage(NamedTuple):
-    """A finished picture."""
+    """A finished image."""
 
     jpeg: bytes
     width: int
@@ -34,11 +34,14 @@ class ProcessedImage(NamedTuple):
 
 
 def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
-    """Decode, resize and encode one picture.
+    """Decode, resize and encode one image.
 
-    Returns: An RGB JPEG without metadata, the same bytes on every machine. With
-      resize_mode=none, the original bytes where every reader gets the same from them.
-    Raises: DataError: the file is no picture, is broken, or is out of bounds.
+    Returns:
+      An RGB JPEG without metadata, byte-identical on every machine. With
+      resize_mode=none, the original bytes if every reader decodes them equally.
+
+    Raises:
+      DataError: not an image, damaged, or out of bounds.
     """
     image = decode.open_image(data)
     orientation = decode.find_orientation(image)

@@ -1,4 +1,4 @@
-"""A ref → the bytes of its image, however its input holds them.
+"""Read the bytes of an image from whatever holds it.
 
 - raw: the bytes of the file at [offset, offset + length)
 - deflate: the same, compressed: a member of a zip
@@ -49,25 +49,26 @@ def read_image_bytes(root: str, ref: ImageRef, version: str = "") -> bytes:
 
 
 def unpack(ref: ImageRef, data: bytes) -> bytes:
-    """Return an image as it is outside the archive that holds these bytes.
+    """Decompress an image if its encoding requires it.
 
-    Raises: DataError: it is damaged, or larger than any image.
+    Raises:
+      DataError: damaged, or larger than any image.
     """
     return inflate(data) if ref.encoding == "deflate" else data
 
 
 def describe_place(ref: ImageRef) -> str:
-    """Say where an image lies, for messages."""
+    """Describe the location of an image for messages."""
     if ref.encoding == "parquet":
         return f"{ref.uri} in row {ref.length} of row group {ref.offset}"
     return f"{ref.uri} at byte {ref.offset}"
 
 
 class RowGroups:
-    """The images of the row groups read last, each read once for all threads.
+    """Cache the images of recently read row groups; each is read once for all threads.
 
-    Images that are read in order cost one pass; images picked at random cost a row
-    group each, whatever is kept.
+    Reading images in order costs one pass. Reading them in random order costs a row
+    group per image, whatever the size of the cache.
     """
 
     def __init__(self, max_bytes: int = _MAX_KEPT_BYTES) -> None:
@@ -80,7 +81,7 @@ class RowGroups:
     def get(
         self, path: str, number: int, load: Callable[[str, int], pa.ChunkedArray]
     ) -> pa.ChunkedArray:
-        """Return a row group's images, loaded at most once while they are kept."""
+        """Return the images of a row group; loads it if it is not in the cache."""
         with self._loading[number % _NUM_LOCKS]:
             with self._lock:
                 if (kept := self._kept.get((path, number))) is not None:
@@ -95,7 +96,7 @@ class RowGroups:
             return images
 
     def clear(self) -> None:
-        """Keep nothing."""
+        """Clear the cache."""
         with self._lock:
             self._kept.clear()
 
@@ -104,7 +105,7 @@ _row_groups = RowGroups()
 
 
 def forget() -> None:
-    """Let go of all that is kept between reads."""
+    """Clear everything that is cached between reads."""
     _row_groups.clear()
     _read_footer.cache_clear()
     storage.forget_open_files()
@@ -128,7 +129,7 @@ def _read_footer(path: str, version: str) -> pq.FileMetaData:
 
 
 def _load_row_group(path: str, number: int, *, version: str) -> pa.ChunkedArray:
-    """Read the bytes of all images of a row group, and no other column."""
+    """Read the column of image bytes of a row group."""
     try:
         footer = _read_footer(path, version)
         if number >= footer.num_row_groups:
@@ -153,7 +154,7 @@ def _load_row_group(path: str, number: int, *, version: str) -> pa.ChunkedArray:
 
 
 def _check_size(row_group: pq.RowGroupMetaData) -> None:
-    """Refuse, before anything is allocated, what no file of images has."""
+    """Reject sizes that no image file has, before memory is allocated."""
     for column in map(row_group.column, range(row_group.num_columns)):
         size = max(column.total_uncompressed_size, column.total_compressed_size)
         if column.path_in_schema == BYTES_COLUMN and size > _MAX_ROW_GROUP_BYTES:
@@ -169,7 +170,7 @@ ReadImage = Callable[[], bytes]  # raises as `read_image_bytes` does
 
 
 class PlacedRef(NamedTuple):
-    """An image, the input that its uri is relative to, and its object's version."""
+    """An image reference with the root of its input and the version of its object."""
 
     root: str
     ref: ImageRef
@@ -178,7 +179,7 @@ class PlacedRef(NamedTuple):
 
 @dataclass
 class ByteRange:
-    """Bytes of one object, [start, end), that hold these images."""
+    """The bytes [start, end) of an object, which hold a list of images."""
 
     path: str
     version: str
@@ -187,14 +188,14 @@ class ByteRange:
     numbers: list[int]  # of the images, in the order they were given
 
     def takes(self, path: str, start: int, end: int) -> bool:
-        """Tell whether what lies there may be read together with this."""
+        """Tell whether an image is close enough to be read in the same request."""
         is_near = start - self.end <= _MAX_GAP_BYTES
         is_small = max(end, self.end) - self.start <= _MAX_SPAN_BYTES
         return path == self.path and is_near and is_small
 
 
 def plan_ranges(images: Sequence[PlacedRef]) -> list[ByteRange]:
-    """Gather neighbours in buckets; what lies elsewhere, or alone, is left out."""
+    """Combine neighbouring images in buckets into ranges; other images are left out."""
     places = sorted(
         (f"{root}/{ref.uri}", ref.offset, ref.offset + ref.length, number)
         for number, (root, ref, _) in enumerate(images)
@@ -211,19 +212,19 @@ def plan_ranges(images: Sequence[PlacedRef]) -> list[ByteRange]:
 
 
 class CoalescedReader:
-    """Reads the spans of a bounded number of images ahead of those who want them."""
+    """Read combined ranges of a bounded number of images ahead of their use."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_READS_AT_ONCE)
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._pool.shutdown(cancel_futures=True)
 
     def begin(self, images: Sequence[PlacedRef]) -> list[ReadImage]:
-        """Begin to read; returns, for each image, what waits for its bytes.
+        """Start reading; returns, for each image, a function that waits for its bytes.
 
-        Their spans, at most 16 MiB each, are held until the last of them was read.
+        A range has at most 16 MiB and stays in memory until its last image is read.
         """
         reads: list[ReadImage] = [partial(read_image_bytes, *image) for image in images]
         for span in plan_ranges(images):
@@ -236,7 +237,7 @@ class CoalescedReader:
 
 
 def _cut(data: Future[bytes], start: int, image: PlacedRef) -> bytes:
-    """Take one image out of a span."""
+    """Cut one image out of a range."""
     try:
         whole = data.result()
     except DataError:  # not of every image in it: of some that the object lacks

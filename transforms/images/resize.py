@@ -1,4 +1,4 @@
-"""A decoded picture and a size → the picture at that size, upright.
+"""Resize decoded images and rotate them upright.
 
 Catmull-Rom is Pillow's BICUBIC, at an eighth of its time and without the interpreter
 lock. The resizer's plain, SSE4.1 and AVX2 code give identical pixels.
@@ -21,13 +21,15 @@ _TURNS = {
 
 
 def resize(image: Image.Image, size: tuple[int, int], box: CropBox) -> Image.Image:
-    """Bring a part of a picture to a size.
+    """Resize a part of an image.
 
     Args:
-      image: in mode RGB or L.
-      size: (width, height) of the result.
-      box: the part; fractions of a pixel count, so that no edge is moved.
-    Returns: The same image where there is nothing to do, else a new one.
+      image: mode RGB or L.
+      size: (width, height) of the result in pixels.
+      box: the part (left, top, right, bottom); fractions of a pixel are respected.
+
+    Returns:
+      A new image, or the same if nothing changes.
     """
     if (box.width, box.height) == image.size == size:
         return image
@@ -38,12 +40,12 @@ def resize(image: Image.Image, size: tuple[int, int], box: CropBox) -> Image.Ima
 
 
 def middle_square(width: int, height: int) -> CropBox:
-    """Return the largest square in the middle, at whole pixels."""
+    """Return the largest centred square, at whole pixels."""
     side = min(width, height)
     return CropBox((width - side) // 2, (height - side) // 2, side, side)
 
 
 def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Undo an EXIF orientation; 1 gives the same image."""
+    """Undo an EXIF orientation; 1 returns the same image."""
     turn = _TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)

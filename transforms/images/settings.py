@@ -1,4 +1,4 @@
-"""Image settings and the size of a picture → the size it will have in the dataset."""
+"""Settings of image conversion, and the size that they give an image."""
 
 import dataclasses
 from importlib import metadata
@@ -13,7 +13,7 @@ MAX_SIDE = 65500  # libjpeg writes no longer one
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """How pictures are resized and encoded."""
+    """How images are resized and encoded."""
 
     image_size: int = 256
     resize_mode: str = "shorter_side"
@@ -21,12 +21,12 @@ class ImageSettings:
     jpeg_quality: int = 90
 
     def describe(self) -> dict[str, str | int | bool]:
-        """Return all that decides the pixels, as the recipe records it."""
+        """Return every setting that decides pixels, as the recipe records it."""
         return {**dataclasses.asdict(self), "chroma": CHROMA, "filter": FILTER}
 
 
 def describe_libraries() -> dict[str, str]:
-    """Return the versions of the libraries that make the pixels."""
+    """Return the versions of the libraries that decide pixels."""
     return {
         "pillow": metadata.version("pillow"),
         "libjpeg_turbo": features.version_feature("libjpeg_turbo") or "none",
@@ -35,11 +35,11 @@ def describe_libraries() -> dict[str, str]:
 
 
 def target_size(width: int, height: int, settings: ImageSettings) -> tuple[int, int]:
-    """Find the size that an upright picture is brought to.
+    """Return the (width, height) that an upright image is resized to.
 
-    Returns: (width, height). shorter_side and longer_side keep the ratio, the other
-      side rounded half up and at least 1, and enlarge only with `upscale`;
-      center_crop and squash are always square; none keeps the size.
+    shorter_side and longer_side keep the ratio: the other side is rounded half
+    up and at least 1; they enlarge only with `upscale`. center_crop and squash are
+    square. none keeps the size.
     """
     size = settings.image_size
     if settings.resize_mode in {"center_crop", "squash"}:
@@ -51,7 +51,7 @@ def target_size(width: int, height: int, settings: ImageSettings) -> tuple[int, 
 
 
 def is_smaller_than_asked(width: int, height: int, settings: ImageSettings) -> bool:
-    """Tell whether a finished picture misses the image size, having been too small."""
+    """Tell whether a finished image is smaller than the image size."""
     if settings.resize_mode == "none":
         return False
     return _measured_side(width, height, settings) < settings.image_size

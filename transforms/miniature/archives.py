@@ -1,4 +1,4 @@
-"""A folder → a miniature ImageNet in it: official layout, real wnids, drawn images."""
+"""Write the miniature ImageNet: official archives, real wnids, drawn images."""
 
 import io
 import tarfile
@@ -42,7 +42,7 @@ _JPEG_QUALITY = 90
 
 
 class _Image(NamedTuple):
-    """One file of an archive."""
+    """A file of an archive."""
 
     name: str
     wnid: str
@@ -52,7 +52,7 @@ class _Image(NamedTuple):
 def ensure_miniature(
     folder: str, *, num_classes: int, num_train: int, num_validation: int, seed: int = 0
 ) -> None:
-    """Write the miniature unless a finished one is there, which is left alone."""
+    """Write the miniature unless a complete one exists."""
     if not all(Path(folder, name).is_file() for name in (TRAIN, VALIDATION, LABELS)):
         write_miniature(
             folder,
@@ -91,7 +91,7 @@ def write_miniature(
 
 
 def _list_validation(wnids: tuple[str, ...], num_images: int) -> Iterator[_Image]:
-    """Name the validation images, the classes taking turns."""
+    """List the validation images; the classes alternate."""
     for position in range(num_images * len(wnids)):
         turn, place = divmod(position, len(wnids))
         name = f"ILSVRC2012_val_{position + 1:08d}.JPEG"
@@ -116,7 +116,7 @@ def _draw_class_archives(
 
 
 def _pack(members: Iterator[tuple[str, bytes]]) -> bytes:
-    """Make a tar in memory: a miniature's is a few megabytes."""
+    """Create a tar in memory; those of a miniature have a few megabytes."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, data in members:

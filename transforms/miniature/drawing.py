@@ -1,8 +1,8 @@
-"""(class, number) → a drawn picture: stands in for photographs that cannot be shipped.
+"""Draw an image of a class, as a replacement for photographs that cannot be shipped.
 
-Relatives share a silhouette and a backdrop; a class has its own colours and coat; every
-picture its own place, size, tilt, light and difficulty: easy ones are plain, hard ones
-small, faded, crowded, covered and noisy.
+Related classes share a silhouette and a backdrop. A class has its own colours and coat.
+An image has its own position, size, tilt, light and difficulty: easy ones are plain,
+hard ones are small, faded, crowded, covered and noisy.
 """
 
 import colorsys
@@ -29,7 +29,7 @@ _FROM_ABOVE = Image.fromarray(np.repeat(_SHADES, 3).reshape(64, 1, 3))
 
 
 class _Draws(NamedTuple):
-    """The choices of one class or picture, each by its own name."""
+    """Random choices of a class or an image, each with its own name."""
 
     seed: int
     key: str
@@ -44,14 +44,14 @@ class _Draws(NamedTuple):
         return options[self.number(what) % len(options)]
 
     def noise(self, what: str, shape: tuple[int, ...]) -> Points:
-        """Expand one choice to many, each in [-1, 1)."""
+        """Expand a choice to an array of values in [-1, 1)."""
         start = str(self.number(what)).encode()
         data = hashlib.shake_128(start).digest(math.prod(shape))
         return np.frombuffer(data, np.uint8).reshape(shape) / 128 - 1
 
 
 class _Look(NamedTuple):
-    """What all pictures of a class have in common."""
+    """What all images of a class share."""
 
     family: silhouettes.Family
     hue: float
@@ -62,7 +62,7 @@ class _Look(NamedTuple):
 
 
 def difficulty(wnid: str, number: int, seed: int = 0) -> float:
-    """Tell how hard a picture was made, 0 to 1; half are below a quarter."""
+    """Return the difficulty of an image, 0 to 1; half of them are below a quarter."""
     return _Draws(seed, f"{wnid}/{number}").between("difficulty", 0, 1) ** 2
 
 
@@ -120,7 +120,7 @@ def _vary_size(size: tuple[int, int], draws: _Draws) -> tuple[int, int]:
 def _paint_backdrop(
     look: _Look, draws: _Draws, hardness: float, *, size: tuple[int, int]
 ) -> Image.Image:
-    """Paint sky and ground with soft clouds; the ground runs deeper towards us."""
+    """Paint sky and ground with soft clouds; the ground darkens towards the viewer."""
     sky_hue, sky, sky_saturation = look.family.sky
     hue, ground, saturation = look.family.ground
     shift = draws.between("backdrop", -0.04, 0.04) * (1 + 3 * hardness)
@@ -143,7 +143,7 @@ def _fill(draw: ImageDraw.ImageDraw, points: Points, colour: Colour | int) -> No
 
 
 def _paint_clutter(canvas: Image.Image, draws: _Draws, hardness: float) -> None:
-    """Strew pebbles of any colour about, the more the harder."""
+    """Scatter pebbles of random colours; harder images have more."""
     draw = ImageDraw.Draw(canvas)
     scale = min(canvas.size)
     for item in range(int(hardness * 7)):
@@ -157,7 +157,7 @@ def _paint_clutter(canvas: Image.Image, draws: _Draws, hardness: float) -> None:
 def _place(
     draws: _Draws, hardness: float, size: tuple[int, int]
 ) -> tuple[Points, Points]:
-    """Choose where the subject stands: a 2x2 matrix and the centre."""
+    """Choose the position of the subject: a 2x2 matrix and the centre."""
     scale = min(size) * draws.between("scale", 0.34, 0.47) * (1 - 0.35 * hardness)
     tilt = math.radians(draws.between("tilt", -1, 1) * (6 + 40 * hardness))
     cosine, sine = round(math.cos(tilt), 9) * scale, round(math.sin(tilt), 9) * scale
@@ -172,7 +172,7 @@ def _place(
 def _paint_subject(
     canvas: Image.Image, look: _Look, draws: _Draws, hardness: float
 ) -> None:
-    """Paint the rim, what lies behind, the coat, and what lies on it."""
+    """Paint outline, rear parts, coat and front parts of the subject."""
     matrix, centre = _place(draws, hardness, canvas.size)
     parts = [(role, p @ matrix + centre) for role, p in silhouettes.trace(look.family)]
     hue = look.hue + draws.between("drift", -0.1, 0.1) * hardness
@@ -219,7 +219,7 @@ def _weave_coat(
 def _paint_cover(
     canvas: Image.Image, look: _Look, draws: _Draws, hardness: float
 ) -> None:
-    """Let blades grow in front of a hard picture's subject."""
+    """Draw blades in front of the subject of a hard image."""
     draw = ImageDraw.Draw(canvas)
     hue, lightness, saturation = look.family.ground
     width, height = canvas.size
@@ -234,7 +234,7 @@ def _paint_cover(
 
 
 def _expose(picture: Image.Image, draws: _Draws, hardness: float) -> Image.Image:
-    """Take the photograph: light, tint, contrast, and the grain of poor light."""
+    """Apply light, tint, contrast, and noise in low light."""
     pixels = np.asarray(picture).astype(np.float64)
     dusk = hardness * draws.between("dusk", 0, 0.4)
     light = draws.between("light", 0.88, 1.12) - dusk

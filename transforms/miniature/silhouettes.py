@@ -1,7 +1,7 @@
-"""wnid → its family: the silhouette and the backdrop that relatives share.
+"""Silhouettes and backdrops of families of classes.
 
-WordNet numbers animals, plants and food by topic, so that the leading digits tell
-relatives; artefacts are numbered by name, and take what suits them or what comes.
+WordNet numbers animals, plants and food by topic, so that the leading digits identify
+relatives. Artefacts are numbered by name; they get a family by name or by hash.
 """
 
 import bisect
@@ -20,7 +20,7 @@ Tint = tuple[float, float, float]  # hue, lightness, saturation
 
 
 class Family(NamedTuple):
-    """What relatives share. The parts lie in [-1, 1]², y downwards, looking left."""
+    """What relatives share: parts in [-1, 1]², y downwards, facing left."""
 
     sky: Tint
     ground: Tint
@@ -153,7 +153,7 @@ _OTHERS = ("boat", "car", "instrument")
 
 
 def find_family(wnid: str) -> Family:
-    """Return what a class is drawn as; the same for every seed."""
+    """Return the family of a class; independent of the seed."""
     name = _NAMED.get(wnid)
     if name is None:
         place = bisect.bisect_right(_STARTS, wnid, key=_first) - 1
@@ -166,7 +166,7 @@ def _first(start: tuple[str, str]) -> str:
 
 
 def outline(numbers: Sequence[float]) -> Points:
-    """Turn an ellipse (x, y, rx, ry) or a flat polygon into corners, shape (n, 2)."""
+    """Convert an ellipse (x, y, rx, ry) or a flat polygon to corners, shape (n, 2)."""
     if len(numbers) > 4:
         return np.array(numbers, dtype=np.float64).reshape(-1, 2)
     x, y, width, height = numbers
@@ -196,5 +196,5 @@ PATTERNS: tuple[Points, ...] = (  # patches on the coat, shape (patches, corners
 
 @functools.lru_cache(maxsize=64)
 def trace(family: Family) -> list[tuple[str, Points]]:
-    """Return the role and the corners of each part, from the back to the front."""
+    """Return role and corners of each part, from back to front."""
     return [(role, outline(numbers)) for role, numbers in family.parts]

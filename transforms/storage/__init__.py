@@ -224,7 +224,7 @@ def check_bucket(path: str) -> None:
 
 
 def create(root: str, path: str, data: bytes) -> bool:
-    """Create a small file in a bucket unless it exists; returns whether it was created."""
+    """Create a small file in a bucket; returns False if it exists."""
     return remote.put_if_absent(f"{root}/{path}", data)
 
 

@@ -257,7 +257,7 @@ def _name(key: str) -> str:
 
 
 def list_files(root: str) -> Iterator[tuple[str, int]]:
-    """Yield every object below a folder with its size, as relative paths sorted by name."""
+    """Yield (relative path, size) of every object below a folder, sorted by path."""
     store, place = _open(root)
     start = len(place.key) + 1 if place.key else 0
     with _translated(root):

@@ -1,4 +1,4 @@
-"""A finished dataset → what is wrong with it: independent checks, and readers as users.
+"""Verify a finished dataset with independent checks and with users' readers.
 
-A check is a generator: it yields every mismatch as a sentence, and returns what it saw.
+A check is a generator: it yields a sentence per mismatch and returns a summary.
 """

@@ -1,4 +1,4 @@
-"""The manifest ↔ groups.csv, failures.csv and the recipe's seed, row by row."""
+"""Check manifest, groups, counts, files and recipe of a dataset against each other."""
 
 import hashlib
 import json
@@ -22,9 +22,178 @@ from transforms.verification import sidecars
 from transforms.verification.dataset import SHA256, DatasetFiles
 from transforms.verification.results import Problems
 
+Counts = Mapping[str, Mapping[str, int]]  # wnid → split → images
+_BY_SPLIT = ("found", "unusable", "chosen", "failed", "written")
+_CHUNK_BYTES = 1 << 20
+
+
+def check_mark(dataset: DatasetFiles) -> Problems:
+    """Check that the commit mark exists and is well-formed."""
+    yield from ()
+    mark = dataset.mark
+    return f"subset {mark.subset_id[:12]}, {len(mark.files)} files"
+
+
+def check_files(dataset: DatasetFiles) -> Problems:
+    """Check that the files are exactly those of the commit mark, byte for byte."""
+    listed = dataset.mark.files
+    found = dataset.sizes
+    for path in sorted(found.keys() - {*listed, paths.COMPLETE}):
+        yield f"{path} exists, but complete.json does not list it"
+    for path in sorted(_find_empty_folders(dataset)):
+        yield f"{path}/ is an empty folder"
+    present = [path for path in listed if found.get(path) is not None]
+    for path in listed:
+        if path not in found:
+            yield f"{path} is missing"
+        elif found[path] is None:
+            yield f"{path} is not a file"
+    total = sum(found[path] or 0 for path in present)
+    with (
+        make_bar("hashing", total=total, unit="B", leave=False) as bar,
+        ThreadPoolExecutor(dataset.num_readers) as pool,
+    ):
+        hash_one = partial(_hash_file, dataset.directory, bar=bar)
+        for path, checksum in zip(present, pool.map(hash_one, present), strict=True):
+            if checksum != listed[path]:
+                yield f"{path} has other bytes: sha256 {checksum[:12]}…"
+    return f"{len(present)} files, {total / 1e6:,.1f} MB, sha256"
+
+
+def _find_empty_folders(dataset: DatasetFiles) -> Iterator[str]:
+    """Yield empty folders, except those of groups without images."""
+    if storage.is_remote(dataset.directory):
+        return
+    group_folders = formats.list_group_folders()
+    for folder, subfolders, names in os.walk(dataset.directory):
+        path = Path(folder).relative_to(dataset.directory)
+        # Relative patterns match from the right.
+        is_group = any(Path("/", path).match(f"/{p}") for p in group_folders)
+        if not subfolders and not names and not is_group:
+            yield path.as_posix()
+
+
+def _hash_file(root: str, path: str, *, bar: tqdm) -> str:
+    digest = hashlib.sha256()
+    with storage.open_input(f"{root}/{path}") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    return digest.hexdigest()
+
+
+def check_layout(dataset: DatasetFiles) -> Problems:
+    """Check that the commit mark lists exactly the expected files."""
+    expected = set(_expected_files(dataset))
+    listed = dataset.mark.files.keys()
+    for path in sorted(expected - listed):
+        yield f"complete.json does not list {path}"
+    for path in sorted(listed - expected):
+        yield f"complete.json lists {path}, which is not a file of this dataset"
+    return f"{', '.join(dataset.formats)}: {len(expected)} files"
+
+
+def _expected_files(dataset: DatasetFiles) -> Iterator[str]:
+    yield from (
+        paths.FAILURES,
+        paths.GROUPS,
+        paths.MANIFEST,
+        paths.PREVIEW,
+        paths.RECIPE,
+        paths.STATISTICS,
+    )
+    yield from sidecars.make_expected(dataset)
+    for name in dataset.formats:
+        if formats.has_shard_files(name):  # also of shards without images
+            for split, num_shards in dataset.num_shards.items():
+                for shard in range(num_shards):
+                    yield dataset.locate_shard(name, split=split, shard=shard)
+            continue
+        columns = dataset.rows("split", "shard", "label", "key")
+        for split, shard, label, key in columns:
+            yield dataset.locate_image(
+                name, split=split, shard=shard, label=label, key=key
+            )
+
+
+def check_subset_id(dataset: DatasetFiles) -> Problems:
+    """Recompute the subset id from the selected images, written or failed."""
+    lines = [
+        f"{key} {split} {label} {wnid}\n"
+        for key, split, label, wnid in dataset.rows("key", "split", "label", "wnid")
+    ]
+    lines += [f"{f.key} {f.split} {f.label} {f.wnid}\n" for f in dataset.failures]
+    settings = json.dumps(dataset.recipe["images"], sort_keys=True)
+    digest = hashlib.sha256(f"{settings}\n".encode())
+    for line in sorted(lines):
+        digest.update(line.encode())
+    computed = digest.hexdigest()
+    said = {
+        "complete.json": dataset.mark.subset_id,
+        "recipe.json": dataset.recipe["subset_id"],
+        "statistics.json": dataset.statistics["subset_id"],
+    }
+    for name, subset_id in said.items():
+        if subset_id != computed:
+            yield f"{name} says {subset_id}, the chosen images say {computed}"
+    return f"{computed[:12]}, of {len(lines)} chosen images"
+
+
+def check_groups(dataset: DatasetFiles) -> Problems:
+    """Check groups.csv against the recipe, and its labels against their rules."""
+    table, recipe = dataset.table, dataset.recipe
+    checksum = hashlib.sha256(dataset.read(paths.GROUPS)).hexdigest()
+    if checksum != recipe["groups_sha256"]:
+        yield "the sha256 of groups.csv differs from that in recipe.json"
+    if table.num_groups != recipe["num_groups"]:
+        yield f"{table.num_groups} groups, where the recipe has {recipe['num_groups']}"
+    wnids = [row.wnid for row in table.rows]
+    if wnids != sorted(set(wnids)):
+        yield "groups.csv is not sorted by wnid, or has one twice"
+    first_seen = list(dict.fromkeys(table.label_of.values()))
+    if first_seen != list(range(table.num_groups)):
+        yield f"labels are not 0, 1, … in the order of their wnids: {first_seen[:10]}"
+    for row in table.rows:
+        if row.class_index != classes.class_index(row.wnid):
+            yield f"{row.wnid} is class {classes.class_index(row.wnid)}, not {row[1]}"
+    pairs = {(row.group, row.group_name) for row in table.rows if row.group >= 0}
+    if not len(pairs) == len(dict(pairs)) == len({name for _, name in pairs}):
+        yield "a group has two names, or two groups have one"
+    if list(table.folders) != sorted(table.folders):
+        yield "the folders' names are not in the order of the labels"
+    return f"{table.num_groups} groups of {len(table.label_of)} classes"
+
+
+def check_recipe(dataset: DatasetFiles) -> Problems:
+    """Check that there are as many images as the recipe requests."""
+    recipe = dataset.recipe
+    training = {"train"} if recipe["folds"] == 1 else {"fold_a", "fold_b"}
+    if not set(dataset.splits) <= {*training, "validation"}:
+        yield f"the splits are {', '.join(dataset.splits)}; folds={recipe['folds']}"
+    chosen = dict.fromkeys(range(dataset.table.num_groups), 0)
+    for split, label in dataset.rows("split", "label"):
+        chosen[label] += split != "validation"
+    for failure in dataset.failures:
+        chosen[failure.label] += failure.split != "validation"
+    asked = recipe["images_per_group"]
+    if recipe["sampling_options"].get("scope") == "set":  # groups differ in size
+        total = sum(chosen.values())
+        if asked is not None and total != asked * len(chosen):
+            yield f"there are {total} training images, not {asked * len(chosen)}"
+        asked = None
+    for label, count in chosen.items():
+        if asked is not None and count not in {0, asked}:
+            yield f"group {label} has {count} training images, not {asked}"
+    num_validation = dataset.num_chosen.get("validation", 0)
+    least = recipe["min_validation_images"]
+    if num_validation < least and not recipe["allow_small_validation"]:
+        yield f"{num_validation} validation images, fewer than {least}"
+    counts = (f"{count} {split}" for split, count in dataset.num_chosen.items())
+    return f"{', '.join(counts)}, chosen"
+
 
 def check_keys(dataset: DatasetFiles) -> Problems:
-    """See that every chosen image is in one split, once, written or failed."""
+    """Check that every selected image is in one split, once, written or failed."""
     split_of: dict[str, str] = {}
     failed = ((failure.key, failure.split) for failure in dataset.failures)
     for key, split in [*dataset.rows("key", "split"), *failed]:
@@ -38,7 +207,7 @@ def check_keys(dataset: DatasetFiles) -> Problems:
 
 
 def check_labels(dataset: DatasetFiles) -> Problems:
-    """See that each label is its class's group, and each fine label its index."""
+    """Check labels against groups.csv, and fine labels against class indices."""
     label_of = dataset.table.label_of
     columns = dataset.rows("key", "wnid", "label", "fine_label")
     for key, wnid, label, fine_label in columns:
@@ -54,15 +223,15 @@ def check_labels(dataset: DatasetFiles) -> Problems:
 
 
 def check_sources(dataset: DatasetFiles) -> Problems:
-    """See that each image tells where it came from, and nothing of whose machine.
+    """Check that each image has a source inside the input.
 
-    Whether that is true only the input can say.
+    Whether the source is right can only be checked against the input.
     """
     num_bytes = num_rows = 0
     names = ("key", "source", "source_offset", "source_length", "source_sha256")
     for key, source, offset, length, checksum in dataset.rows(*names):
         if not source or source.startswith("/") or ".." in source.split("/"):
-            yield f"{key} comes from {source!r}, no path in an input"
+            yield f"{key} comes from {source!r}, not a path in an input"
         is_row = source.endswith(".parquet")  # of a row group, both from 0
         if offset < 0 or length < 0 or not (length or is_row):
             yield f"{key} comes from {length} bytes at byte {offset}"
@@ -75,18 +244,18 @@ def check_sources(dataset: DatasetFiles) -> Problems:
 
 
 def check_order(dataset: DatasetFiles) -> Problems:
-    """Deal the chosen images over the shards again, by the recipe's seed.
+    """Recompute the order of the images and their shards from the recipe's seed.
 
-    Before failures, the shards of a split are equal within one, and their images lie in
-    the order of the seed's hash; a failed image leaves its shard one short.
+    Before failures, the shards of a split have equal size (±1) and hold the images in
+    hash order; a failed image leaves its shard one image short.
     """
     rows = dataset.rows("split", "shard", "position", "key")
     for expected in _deal(dataset):
         found = next(rows, None)
         if found != expected:
-            yield f"{found} stands where {expected} must"
+            yield f"{found} instead of {expected}"
     for found in rows:
-        yield f"{found} is too much"
+        yield f"{found} is unexpected"
     shards = (f"{count} {split}" for split, count in dataset.num_shards.items())
     return f"seed {dataset.recipe['seed']}; shards: {', '.join(shards)}"
 
@@ -111,16 +280,11 @@ def _deal(dataset: DatasetFiles) -> Iterator[tuple[str, int, int, str]]:
             start = end
 
 
-_BY_SPLIT = ("found", "unusable", "chosen", "failed", "written")
-
-Counts = Mapping[str, Mapping[str, int]]  # wnid → split → images
-
-
 def check_counts(dataset: DatasetFiles) -> Problems:
-    """Count again, by class: found = chosen + left out, chosen = written + failed.
+    """Recount by class: found = chosen + left out, chosen = written + failed.
 
-    How many images the input held is known from statistics.json alone; that it is
-    what was chosen and left out together is seen.
+    The number of images in the input is only known from statistics.json; the check
+    verifies that it is the sum of chosen and left-out images.
     """
     statistics = dataset.statistics
     written = _count(dataset.rows("wnid", "split"))
@@ -191,28 +355,6 @@ def _check_sums(dataset: DatasetFiles) -> Iterator[str]:
             yield f"group is {found}, counted {group}"
 
 
-def _check_difficulty(dataset: DatasetFiles) -> Iterator[str]:
-    """See that both histograms count every training image once."""
-    told = dataset.statistics.get("difficulty")
-    if (told is not None) != (dataset.recipe.get("difficulty_sha256") is not None):
-        yield "difficulty is in one of statistics.json and recipe.json only"
-    in_groups = [e for e in dataset.statistics["classes"] if e["label"] is not None]
-    expected = {
-        "available": sum(entry["found"].get("train", 0) for entry in in_groups),
-        "chosen": sum(
-            count
-            for split, count in dataset.num_chosen.items()
-            if split != "validation"
-        ),
-    }
-    if told is None:
-        return
-    for name, count in expected.items():
-        found = sum(told[name]["images_by_percent"]) + told[name]["without_score"]
-        if found != count:
-            yield f"difficulty of {found} {name} images, counted {count}"
-
-
 def _check_oddities(dataset: DatasetFiles) -> Iterator[str]:
     settings = dataset.image_settings
     smaller = sum(
@@ -227,172 +369,31 @@ def _check_oddities(dataset: DatasetFiles) -> Iterator[str]:
             yield f"{count} images are {name}, of {dataset.num_images}"
 
 
-_CHUNK_BYTES = 1 << 20
-
-
-def check_mark(dataset: DatasetFiles) -> Problems:
-    """See that the dataset is finished: its mark is there and well-formed."""
-    yield from ()
-    mark = dataset.mark
-    return f"subset {mark.subset_id[:12]}, {len(mark.files)} files"
-
-
-def check_files(dataset: DatasetFiles) -> Problems:
-    """See that what the mark lists is there, byte for byte, and nothing else."""
-    listed = dataset.mark.files
-    found = dataset.sizes
-    for path in sorted(found.keys() - {*listed, paths.COMPLETE}):
-        yield f"{path} is there, and complete.json does not list it"
-    for path in sorted(_find_empty_folders(dataset)):
-        yield f"{path}/ is an empty folder"
-    present = [path for path in listed if found.get(path) is not None]
-    for path in listed:
-        if path not in found:
-            yield f"{path} is gone"
-        elif found[path] is None:
-            yield f"{path} is no file"
-    total = sum(found[path] or 0 for path in present)
-    with (
-        make_bar("hashing", total=total, unit="B", leave=False) as bar,
-        ThreadPoolExecutor(dataset.num_readers) as pool,
+def _check_difficulty(dataset: DatasetFiles) -> Iterator[str]:
+    """Check that both histograms count every training image once."""
+    difficulty = dataset.statistics.get("difficulty")
+    if (difficulty is not None) != (
+        dataset.recipe.get("difficulty_sha256") is not None
     ):
-        hash_one = partial(_hash_file, dataset.directory, bar=bar)
-        for path, checksum in zip(present, pool.map(hash_one, present), strict=True):
-            if checksum != listed[path]:
-                yield f"{path} has other bytes: sha256 {checksum[:12]}…"
-    return f"{len(present)} files, {total / 1e6:,.1f} MB, sha256"
-
-
-def _find_empty_folders(dataset: DatasetFiles) -> Iterator[str]:
-    """Yield the folders without content; a group without images has one by right."""
-    if storage.is_remote(dataset.directory):
-        return
-    group_folders = formats.list_group_folders()
-    for folder, subfolders, names in os.walk(dataset.directory):
-        path = Path(folder).relative_to(dataset.directory)
-        # Relative patterns match from the right.
-        is_group = any(Path("/", path).match(f"/{p}") for p in group_folders)
-        if not subfolders and not names and not is_group:
-            yield path.as_posix()
-
-
-def _hash_file(root: str, path: str, *, bar: tqdm) -> str:
-    digest = hashlib.sha256()
-    with storage.open_input(f"{root}/{path}") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            bar.update(len(chunk))
-    return digest.hexdigest()
-
-
-def check_layout(dataset: DatasetFiles) -> Problems:
-    """See that the mark lists exactly the files of this recipe and these images."""
-    expected = set(_expected_files(dataset))
-    listed = dataset.mark.files.keys()
-    for path in sorted(expected - listed):
-        yield f"complete.json does not list {path}"
-    for path in sorted(listed - expected):
-        yield f"complete.json lists {path}, which is no file of this dataset"
-    return f"{', '.join(dataset.formats)}: {len(expected)} files"
-
-
-def _expected_files(dataset: DatasetFiles) -> Iterator[str]:
-    yield from (
-        paths.FAILURES,
-        paths.GROUPS,
-        paths.MANIFEST,
-        paths.PREVIEW,
-        paths.RECIPE,
-        paths.STATISTICS,
-    )
-    yield from sidecars.make_expected(dataset)
-    for name in dataset.formats:
-        if formats.has_shard_files(name):  # also of shards without images
-            for split, num_shards in dataset.num_shards.items():
-                for shard in range(num_shards):
-                    yield dataset.locate_shard(name, split=split, shard=shard)
-            continue
-        columns = dataset.rows("split", "shard", "label", "key")
-        for split, shard, label, key in columns:
-            yield dataset.locate_image(
-                name, split=split, shard=shard, label=label, key=key
-            )
-
-
-def check_subset_id(dataset: DatasetFiles) -> Problems:
-    """Hash the chosen images again, written or failed."""
-    lines = [
-        f"{key} {split} {label} {wnid}\n"
-        for key, split, label, wnid in dataset.rows("key", "split", "label", "wnid")
-    ]
-    lines += [f"{f.key} {f.split} {f.label} {f.wnid}\n" for f in dataset.failures]
-    settings = json.dumps(dataset.recipe["images"], sort_keys=True)
-    digest = hashlib.sha256(f"{settings}\n".encode())
-    for line in sorted(lines):
-        digest.update(line.encode())
-    computed = digest.hexdigest()
-    said = {
-        "complete.json": dataset.mark.subset_id,
-        "recipe.json": dataset.recipe["subset_id"],
-        "statistics.json": dataset.statistics["subset_id"],
+        yield "difficulty is in one of statistics.json and recipe.json only"
+    in_groups = [e for e in dataset.statistics["classes"] if e["label"] is not None]
+    expected = {
+        "available": sum(entry["found"].get("train", 0) for entry in in_groups),
+        "chosen": sum(
+            count
+            for split, count in dataset.num_chosen.items()
+            if split != "validation"
+        ),
     }
-    for name, subset_id in said.items():
-        if subset_id != computed:
-            yield f"{name} says {subset_id}, the chosen images say {computed}"
-    return f"{computed[:12]}, of {len(lines)} chosen images"
-
-
-def check_groups(dataset: DatasetFiles) -> Problems:
-    """See that groups.csv is the recipe's, and that its labels follow the rules."""
-    table, recipe = dataset.table, dataset.recipe
-    checksum = hashlib.sha256(dataset.read(paths.GROUPS)).hexdigest()
-    if checksum != recipe["groups_sha256"]:
-        yield "groups.csv is not the table whose sha256 recipe.json has"
-    if table.num_groups != recipe["num_groups"]:
-        yield f"{table.num_groups} groups, where the recipe has {recipe['num_groups']}"
-    wnids = [row.wnid for row in table.rows]
-    if wnids != sorted(set(wnids)):
-        yield "groups.csv is not sorted by wnid, or has one twice"
-    first_seen = list(dict.fromkeys(table.label_of.values()))
-    if first_seen != list(range(table.num_groups)):
-        yield f"labels are not 0, 1, … in the order of their wnids: {first_seen[:10]}"
-    for row in table.rows:
-        if row.class_index != classes.class_index(row.wnid):
-            yield f"{row.wnid} is class {classes.class_index(row.wnid)}, not {row[1]}"
-    pairs = {(row.group, row.group_name) for row in table.rows if row.group >= 0}
-    if not len(pairs) == len(dict(pairs)) == len({name for _, name in pairs}):
-        yield "a group has two names, or two groups have one"
-    if list(table.folders) != sorted(table.folders):
-        yield "the folders' names are not in the order of the labels"
-    return f"{table.num_groups} groups of {len(table.label_of)} classes"
-
-
-def check_recipe(dataset: DatasetFiles) -> Problems:
-    """See that there are as many images as the recipe asks for."""
-    recipe = dataset.recipe
-    training = {"train"} if recipe["folds"] == 1 else {"fold_a", "fold_b"}
-    if not set(dataset.splits) <= {*training, "validation"}:
-        yield f"the splits are {', '.join(dataset.splits)}; folds={recipe['folds']}"
-    chosen = dict.fromkeys(range(dataset.table.num_groups), 0)
-    for split, label in dataset.rows("split", "label"):
-        chosen[label] += split != "validation"
-    for failure in dataset.failures:
-        chosen[failure.label] += failure.split != "validation"
-    asked = recipe["images_per_group"]
-    if recipe["sampling_options"].get("scope") == "set":  # groups differ in size
-        total = sum(chosen.values())
-        if asked is not None and total != asked * len(chosen):
-            yield f"there are {total} training images, not {asked * len(chosen)}"
-        asked = None
-    for label, count in chosen.items():
-        if asked is not None and count not in {0, asked}:
-            yield f"group {label} has {count} training images, not {asked}"
-    num_validation = dataset.num_chosen.get("validation", 0)
-    least = recipe["min_validation_images"]
-    if num_validation < least and not recipe["allow_small_validation"]:
-        yield f"{num_validation} validation images, fewer than {least}"
-    counts = (f"{count} {split}" for split, count in dataset.num_chosen.items())
-    return f"{', '.join(counts)}, chosen"
+    if difficulty is None:
+        return
+    for name, count in expected.items():
+        found = (
+            sum(difficulty[name]["images_by_percent"])
+            + difficulty[name]["without_score"]
+        )
+        if found != count:
+            yield f"difficulty of {found} {name} images, counted {count}"
 
 
 def check_leaks(dataset: DatasetFiles) -> Problems:
@@ -414,7 +415,7 @@ def check_leaks(dataset: DatasetFiles) -> Problems:
 
 
 def check_repeats(dataset: DatasetFiles) -> Problems:
-    """Count the same source bytes within a split; no damage, so nothing is yielded."""
+    """Count duplicate source bytes within a split; duplicates are not damage."""
     yield from ()
     counts = Counter(dataset.rows("split", "source_sha256"))
     repeated = sum(count - 1 for count in counts.values())

@@ -1,6 +1,6 @@
-"""The directory of a finished dataset → what its files say, each read when first asked.
+"""Read the files of a finished dataset, each on first access.
 
-Whatever is damaged raises where it is needed, so that one check fails and not all.
+Damaged files raise on access, so that only the checks that need them fail.
 """
 
 import csv
@@ -29,36 +29,36 @@ SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class CommitMark:
-    """What complete.json says."""
+    """The content of complete.json."""
 
     subset_id: str
-    files: Mapping[str, str]  # path → sha256
+    files: Mapping[str, str]  # sha256 by path
 
 
 @dataclass
 class DatasetFiles:
-    """A dataset that is being verified."""
+    """The files of a dataset under verification."""
 
     directory: str
     num_threads: int = 1
-    # sha256 of each manifest row's image, in order; found when images are decoded
+    # sha256 of each manifest row's image, in order; set by `check_images`
     digests: list[bytes] = field(default_factory=list)
 
     def read(self, path: str) -> bytes:
-        """Read a sidecar, which is never large."""
+        """Read a sidecar of bounded size."""
         place = f"{self.directory}/{path}"
         if (size := storage.num_bytes(place)) > _MAX_SIDECAR_BYTES:
-            raise ValueError(f"{path} has {size} bytes, which no sidecar has")
+            raise ValueError(f"{path} has {size} bytes, too many for a sidecar")
         return storage.read(place)
 
     @property
     def num_readers(self) -> int:
-        """How many threads read and make something of it."""
+        """The number of threads that read and process files."""
         return storage.num_readers(self.num_threads, [self.directory])
 
     @functools.cached_property
     def sizes(self) -> dict[str, int | None]:
-        """The size of everything that lies there; None if it is no file."""
+        """The size of each path in the directory; None if it is not a file."""
         return dict(storage.list_sizes(self.directory))
 
     def read_json(self, path: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def mark(self) -> CommitMark:
-        """The commit mark, well-formed; its paths stay in the directory."""
+        """The commit mark; its paths are checked to stay in the directory."""
         value = self.read_json(paths.COMPLETE)
         files = value.get("files")
         if value.keys() != {"subset_id", "files"} or not isinstance(files, dict):
@@ -82,29 +82,31 @@ class DatasetFiles:
             )
         for name, checksum in [("subset_id", value["subset_id"]), *files.items()]:
             if not isinstance(checksum, str) or not SHA256.fullmatch(checksum):
-                raise ValueError(f"{paths.COMPLETE}: {name} is {checksum!r}, no sha256")
+                raise ValueError(
+                    f"{paths.COMPLETE}: {name} is {checksum!r}, not a sha256"
+                )
         for path in files:
             parts = PurePosixPath(path).parts
             if not parts or path != "/".join(parts) or ".." in parts or "\0" in path:
                 raise ValueError(
-                    f"{paths.COMPLETE}: {path!r} is no path in the dataset"
+                    f"{paths.COMPLETE}: {path!r} is not a path in the dataset"
                 )
         return CommitMark(value["subset_id"], files)
 
     @functools.cached_property
     def recipe(self) -> dict[str, Any]:
-        """How the dataset was made."""
+        """The recipe that the dataset was built with."""
         return self.read_json(paths.RECIPE)
 
     @functools.cached_property
     def image_settings(self) -> ImageSettings:
-        """How the pictures were made."""
+        """The image settings of the recipe."""
         names = (f.name for f in fields(ImageSettings))
         return ImageSettings(**{name: self.recipe["images"][name] for name in names})
 
     @functools.cached_property
     def statistics(self) -> dict[str, Any]:
-        """The counts."""
+        """The content of statistics.json."""
         return self.read_json(paths.STATISTICS)
 
     @functools.cached_property
@@ -123,11 +125,11 @@ class DatasetFiles:
 
     @functools.cached_property
     def failures(self) -> list[Failure]:
-        """The chosen images that could not be used."""
+        """The selected images that could not be written."""
         data = self.read(paths.FAILURES)
         failures = manifest.read_failures(data)
         if manifest.write_failures(failures) != data:
-            raise ValueError(f"{paths.FAILURES} is not as it was written")
+            raise ValueError(f"{paths.FAILURES} is not in its canonical form")
         return failures
 
     @functools.cached_property
@@ -139,7 +141,7 @@ class DatasetFiles:
         ):
             missing = sorted(set(manifest.SCHEMA.names) ^ set(found.names))
             raise ValueError(
-                f"{paths.MANIFEST}: the columns are others: {missing or found}"
+                f"{paths.MANIFEST}: unexpected or missing columns: {missing or found}"
             )
         table = pq.read_table(storage.for_arrow(path))
         for name in table.column_names:
@@ -155,12 +157,12 @@ class DatasetFiles:
 
     @property
     def num_images(self) -> int:
-        """How many images were written."""
+        """The number of written images."""
         return int(self.manifest.num_rows)
 
     @functools.cached_property
     def formats(self) -> tuple[str, ...]:
-        """What was written, the manifest's format first."""
+        """The formats of the dataset, the manifest's format first."""
         found = self.recipe["formats"]
         if unknown := sorted(set(found) - set(formats.FORMATS)):
             raise ValueError(f"{paths.RECIPE}: unknown formats {unknown}")
@@ -168,13 +170,13 @@ class DatasetFiles:
 
     @functools.cached_property
     def splits(self) -> tuple[str, ...]:
-        """The splits of the chosen images."""
+        """The splits of the selected images."""
         failed = {failure.split for failure in self.failures}
         return tuple(sorted(failed | set(self.manifest["split"].unique().to_pylist())))
 
     @functools.cached_property
     def num_chosen(self) -> dict[str, int]:
-        """Count the chosen images of each split."""
+        """The number of selected images in each split."""
         counts = dict.fromkeys(self.splits, 0)
         for split in self.manifest["split"].to_pylist():
             counts[split] += 1
@@ -184,7 +186,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def num_shards(self) -> dict[str, int]:
-        """Count the shards that each split must have."""
+        """The expected number of shards in each split."""
         most = self.recipe["images_per_shard"]
         return {
             split: dataset_plan.count_shards(split, chosen, most)
@@ -192,7 +194,7 @@ class DatasetFiles:
         }
 
     def locate_shard(self, format_name: str, *, split: str, shard: int) -> str:
-        """Return the file of a shard, in a format that writes one per shard."""
+        """Return the file of a shard, in a format with one file per shard."""
         where = Shard(split, shard, self.num_shards[split])
         return str(formats.load(format_name).shard_path(self.recipe["name"], where))
 

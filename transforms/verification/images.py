@@ -1,4 +1,4 @@
-"""The manifest's places → every image, decoded in full, and its checksum."""
+"""Decode every image of the manifest and hash its bytes."""
 
 import hashlib
 import itertools
@@ -19,7 +19,7 @@ _BATCH = 256  # images that wait for a thread
 _UNREAD = b""
 
 
-class _Place(NamedTuple):
+class _ImageRow(NamedTuple):
     """Where the manifest says that an image lies, and its size in pixels."""
 
     key: str
@@ -33,7 +33,7 @@ class _Place(NamedTuple):
     height: int
 
 
-class _Seen(NamedTuple):
+class _ReadResult(NamedTuple):
     """What was found at a place."""
 
     digest: bytes
@@ -41,13 +41,13 @@ class _Seen(NamedTuple):
 
 
 def check_images(dataset: DatasetFiles) -> Problems:
-    """Cut every image out of its file and decode it; keep the checksums."""
+    """Check that every image can be read from its file and decoded; record its hash."""
     dataset.digests.clear()
     digests: list[bytes] = []
     num_bytes = 0
     files = set(dataset.mark.files)
-    rows = map(_Place._make, dataset.rows(*_Place._fields))
-    look = partial(_look, dataset, files)
+    rows = map(_ImageRow._make, dataset.rows(*_ImageRow._fields))
+    read_image = partial(_read_image, dataset, files)
     with (
         make_bar(
             "decoding", total=dataset.num_images, unit="image", leave=False
@@ -55,45 +55,50 @@ def check_images(dataset: DatasetFiles) -> Problems:
         ThreadPoolExecutor(dataset.num_readers) as pool,
     ):
         for batch in _batches(rows):
-            for place, seen in zip(batch, pool.map(look, batch), strict=True):
-                digests.append(seen.digest)
+            for place, result in zip(batch, pool.map(read_image, batch), strict=True):
+                digests.append(result.digest)
                 num_bytes += place.length
-                if seen.problem:
-                    yield f"{place.key}: {seen.problem}"
+                if result.problem:
+                    yield f"{place.key}: {result.problem}"
             bar.update(len(batch))
     storage.forget_open_files()
     dataset.digests.extend(digests)
     return f"{len(digests)} decoded, {num_bytes / 1e6:,.1f} MB"
 
 
-def _batches(rows: Iterator[_Place]) -> Iterator[list[_Place]]:
+def _batches(rows: Iterator[_ImageRow]) -> Iterator[list[_ImageRow]]:
     while batch := list(itertools.islice(rows, _BATCH)):
         yield batch
 
 
-def _look(dataset: DatasetFiles, files: set[str], place: _Place) -> _Seen:
+def _read_image(
+    dataset: DatasetFiles, files: set[str], place: _ImageRow
+) -> _ReadResult:
     """Read and decode one image."""
     expected = _expected_file(dataset, place)
     if place.file != expected or place.file not in files:
-        return _Seen(_UNREAD, f"lies in {place.file}, not in {expected}")
+        return _ReadResult(_UNREAD, f"is in {place.file}, not in {expected}")
     size = dataset.sizes.get(place.file) or 0
     if place.offset < 0 or not 0 < place.length <= size - place.offset:
-        where = f"{place.length} bytes at byte {place.offset} of {place.file}"
-        return _Seen(_UNREAD, f"{where}, which has {size}")
+        location = f"{place.length} bytes at byte {place.offset} of {place.file}"
+        return _ReadResult(_UNREAD, f"{location}, which has {size} bytes")
     path = f"{dataset.directory}/{place.file}"
     data = storage.read_range(path, place.offset, place.length)
     digest = hashlib.sha256(data).digest()
     try:
         problem = _find_problem(data, place.width, place.height)
     except DataError as error:
-        return _Seen(digest, str(error))
-    made = target_size(place.width, place.height, dataset.image_settings)
-    if not problem and made != (place.width, place.height):  # a made one stays as it is
-        problem = f"has {place.width}x{place.height} pixels, as the recipe makes none"
-    return _Seen(digest, problem)
+        return _ReadResult(digest, str(error))
+    resized = target_size(place.width, place.height, dataset.image_settings)
+    # Resizing a resized image again must not change its size.
+    if not problem and resized != (place.width, place.height):
+        problem = (
+            f"has {place.width}x{place.height} pixels, which contradicts the recipe"
+        )
+    return _ReadResult(digest, problem)
 
 
-def _expected_file(dataset: DatasetFiles, place: _Place) -> str:
+def _expected_file(dataset: DatasetFiles, place: _ImageRow) -> str:
     return dataset.locate_image(
         dataset.formats[0],
         split=place.split,
@@ -108,7 +113,7 @@ def _find_problem(data: bytes, width: int, height: int) -> str:
     kind, mode, size = image.format, image.mode, image.size
     decode.decode(image)
     if kind != "JPEG" or mode not in {"RGB", "L"}:
-        return f"is {kind} in {mode}, not a JPEG in colour or grey"
+        return f"is {kind} in {mode}, not an RGB or greyscale JPEG"
     if size != (width, height):
         return f"has {size[0]}x{size[1]} pixels, not {width}x{height}"
     return ""

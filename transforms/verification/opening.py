@@ -1,8 +1,8 @@
-"""Readers in processes of their own → whether users get what the manifest says."""
+"""Open a dataset with users' readers, one process each, and compare the results."""
 
 import json
 import os
-import subprocess  # nosec B404  # of a module of ours, without a shell
+import subprocess  # nosec B404  # runs this package, without a shell
 import sys
 import tempfile
 import threading
@@ -20,11 +20,11 @@ from transforms.verification import results as check_results
 from transforms.verification.dataset import DatasetFiles
 from transforms.verification.results import Problems, Row
 
-# A reader that hangs is ended after this long, and longer for many images.
+# Time limit of a reader: the minimum, plus time for the images.
 _LEAST_S, _IMAGES_PER_S = 300, 50
 
 
-class _Given(NamedTuple):
+class _ReaderResult(NamedTuple):
     """What a reader gives for one image, as far as it has the fields."""
 
     split: str
@@ -36,7 +36,7 @@ class _Given(NamedTuple):
 
 
 def open_with(name: str, dataset: DatasetFiles) -> Row:
-    """Open the dataset with one reader, where it is installed and has what to read."""
+    """Open the dataset with one reader, if installed and its format was written."""
     title, reader = f"opened with {name}", readers.load(name)
     try:
         if reader.FORMAT not in dataset.formats:
@@ -50,7 +50,9 @@ def open_with(name: str, dataset: DatasetFiles) -> Row:
         )
     if storage.is_remote(dataset.directory):
         return Row(
-            title, check_results.NOT_RUN, "in a bucket; copy it to a folder for this"
+            title,
+            check_results.NOT_RUN,
+            "the dataset is in a bucket; copy it to a local folder",
         )
     if reader.LIBRARY and util.find_spec(reader.LIBRARY) is None:
         return Row(title, check_results.NOT_INSTALLED, f"pip install {reader.LIBRARY}")
@@ -58,12 +60,12 @@ def open_with(name: str, dataset: DatasetFiles) -> Row:
 
 
 def check_reader(dataset: DatasetFiles, name: str) -> Problems:
-    """Open the dataset with one reader; compare the names and every image."""
+    """Check that a reader returns the expected names and images."""
     if len(dataset.digests) != dataset.num_images:
         raise ValueError("the images could not be read, so there is nothing to compare")
     columns = dataset.rows("key", "split", "label", "fine_label", "wnid")
     expected = {
-        key: _Given(split, label, digest.hex(), fine_label, wnid, f"{key}.JPEG")
+        key: _ReaderResult(split, label, digest.hex(), fine_label, wnid, f"{key}.JPEG")
         for (key, split, label, fine_label, wnid), digest in zip(
             columns, dataset.digests, strict=True
         )
@@ -76,18 +78,20 @@ def check_reader(dataset: DatasetFiles, name: str) -> Problems:
             num_read += 1
             wanted = expected.pop(key, None)
             for label in labels:
-                yield from _compare(key, wanted, _Given(split, label, *others))
+                yield from _compare(key, wanted, _ReaderResult(split, label, *others))
             bar.update()
     for key, wanted in expected.items():
-        yield f"{key} of {wanted.split} is not read"
+        yield f"{key} of {wanted.split} was not read"
     return f"{num_read} images: bytes, labels and names"
 
 
-def _compare(key: str, wanted: _Given | None, given: _Given) -> Iterator[str]:
+def _compare(
+    key: str, wanted: _ReaderResult | None, given: _ReaderResult
+) -> Iterator[str]:
     if wanted is None:
-        yield f"{key} of {given.split} is read, and is unknown or read before"
+        yield f"{key} of {given.split} was read, but is unknown or a duplicate"
         return
-    for field, value, known in zip(_Given._fields, given, wanted, strict=True):
+    for field, value, known in zip(_ReaderResult._fields, given, wanted, strict=True):
         if value is not None and value != known:
             yield f"{key} has {field} {value!r}, the manifest {known!r}"
 
@@ -100,13 +104,14 @@ def _compare_names(
     if names is not None and names != list(wanted):
         pairs = zip([*names, None], [*wanted, None], strict=False)
         given, known = next((g, w) for g, w in pairs if g != w)
-        yield f"its labels' names differ: {given!r}, where groups.csv has {known!r}"
+        yield f"label names differ: {given!r}, groups.csv has {known!r}"
 
 
 def _read_lines(dataset: DatasetFiles, name: str) -> Iterator[Any]:
-    """Yield what a reader's process says.
+    """Yield the parsed output lines of a reader's process.
 
-    Raises: ValueError: it failed, with its last word, or took too long.
+    Raises:
+      ValueError: the reader failed (with its last line of errors) or timed out.
     """
     module = "transforms.verification.reading"
     directory = str(Path(dataset.directory).resolve())
@@ -115,7 +120,7 @@ def _read_lines(dataset: DatasetFiles, name: str) -> Iterator[Any]:
     with (
         tempfile.TemporaryDirectory() as scratch,
         tempfile.TemporaryFile() as errors,
-        subprocess.Popen(  # noqa: S603  # nosec B603  # our own module
+        subprocess.Popen(  # noqa: S603  # nosec B603  # this package
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -141,7 +146,7 @@ def _read_lines(dataset: DatasetFiles, name: str) -> Iterator[Any]:
 
 
 def _environment(scratch: str) -> dict[str, str]:
-    """Keep readers off the net, off other caches, and off the accelerator."""
+    """Return an environment without network, shared caches and accelerator."""
     root = str(Path(transforms.__file__).parents[1])
     paths = [root, os.environ.get("PYTHONPATH", "")]
     return os.environ | {
@@ -158,4 +163,4 @@ def _environment(scratch: str) -> dict[str, str]:
 def _last_line(errors: IO[bytes]) -> str:
     errors.seek(0)
     lines = errors.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no word")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")

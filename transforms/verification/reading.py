@@ -1,7 +1,8 @@
-"""One reader, a dataset's directory → a line of JSON an image on stdout, and no more.
+"""Run one reader on a dataset and print a line of JSON per image.
 
 Run as `python -m transforms.verification.reading READER DIRECTORY SPLIT…`, since
-readers do not stand each other in one process. The first line names the labels.
+the libraries of several readers conflict in one process. The first line holds the
+label names.
 """
 
 import hashlib
@@ -14,10 +15,10 @@ from transforms.verification import readers
 
 
 def main(argv: Sequence[str]) -> None:
-    """Open a dataset with one reader; what it raises ends the process."""
+    """Open a dataset with one reader; its exceptions end the process."""
     name, directory, *splits = argv
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as lines:
-        # What libraries print must not stand between the lines.
+        # Redirect what libraries print, which would mix with the lines.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         reader = readers.load(name)
         lines.write(f"{json.dumps(reader.read_names(directory))}\n")

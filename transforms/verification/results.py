@@ -1,4 +1,4 @@
-"""A check → its row of the table, whatever it meets in the files."""
+"""Run a check and turn its outcome into a row of the report."""
 
 import csv
 from collections.abc import Callable, Generator, Sequence
@@ -14,9 +14,9 @@ NOT_INSTALLED, NOT_WRITTEN, NOT_RUN = "not installed", "not written", "not run"
 _EXAMPLES_SHOWN = 5
 _MAX_EXAMPLE_CHARACTERS = 300
 
-Problems = Generator[str, None, str]  # yields what is wrong, returns what was seen
+Problems = Generator[str, None, str]  # yields problems, returns a summary
 
-# What damaged files make parsers raise. All else is a fault of ours, and is raised.
+# What parsers raise on damaged files. Other exceptions are bugs and propagate.
 UNREADABLE = (
     OSError,
     ValueError,
@@ -35,7 +35,7 @@ UNREADABLE = (
 
 
 class Row(NamedTuple):
-    """What came of one check."""
+    """The result of one check."""
 
     check: str
     result: str
@@ -47,10 +47,10 @@ def run(name: str, check: Callable[[], Problems], *, found: str = MISMATCH) -> R
     """Run a check to its end.
 
     Args:
-      name: what the row is called.
+      name: name of the row.
       check: the generator function.
-      found: the row's result when it yields anything: MISMATCH or WARNING. Files that
-        cannot be read are a MISMATCH always.
+      found: result of the row if the check yields problems: MISMATCH or WARNING.
+        Unreadable files are always a MISMATCH.
     """
     problems, count, detail, result = check(), 0, "", OK
     examples: list[str] = []
@@ -65,7 +65,7 @@ def run(name: str, check: Callable[[], Problems], *, found: str = MISMATCH) -> R
     except UNREADABLE as error:
         count, result = count + 1, MISMATCH
         examples = [*examples[: _EXAMPLES_SHOWN - 1], describe_error(error)]
-        detail = "could not go on"
+        detail = "check aborted"
     if count:
         shown = f"{count} found" if count > 1 else "1 found"
         detail = f"{shown}; {detail}" if detail else shown
@@ -73,7 +73,7 @@ def run(name: str, check: Callable[[], Problems], *, found: str = MISMATCH) -> R
 
 
 def describe_error(error: BaseException) -> str:
-    """Say in one line what a damaged file raised."""
+    """Describe the error of a damaged file in one line."""
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}"
@@ -87,7 +87,7 @@ def _one_line(text: str) -> str:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Lay rows out for people: `check | result | detail`, examples below their row."""
+    """Format rows as `check | result | detail`, with examples below their row."""
     header = Row("check", "result", "detail")
     widths = [max(len(row[column]) for row in [header, *rows]) for column in (0, 1)]
     rule = "-+-".join(["-" * widths[0], "-" * widths[1], "-" * 40])

@@ -1,7 +1,7 @@
-"""Manifest, groups and recipe → what sidecars and card must say ↔ what they do.
+"""Compare sidecars and card with those implied by manifest, groups and recipe.
 
-The sidecars are made again, and compared as data: an older version's wording is no
-mismatch, another number or name is.
+The sidecars are regenerated and compared as data: other wording, as of an older
+version, is not a mismatch; another number or name is.
 """
 
 import json
@@ -25,7 +25,7 @@ _CARD_FACTS = ("configs", "dataset_info", "pretty_name")
 
 
 def describe(dataset: DatasetFiles) -> Dataset:
-    """Describe the dataset as its sidecars and its card must."""
+    """Describe the dataset from its manifest, groups, recipe and statistics."""
     recipe = dataset.recipe
     return Dataset(
         name=recipe["name"],
@@ -42,9 +42,9 @@ def describe(dataset: DatasetFiles) -> Dataset:
 def _describe_labels(dataset: DatasetFiles) -> Iterator[LabelInfo]:
     table = dataset.table
     for label, folder in enumerate(table.folders):
-        own = [row for row in table.rows if row.group == label]
-        wnids = tuple(row.wnid for row in own)
-        indices = tuple(row.class_index for row in own)
+        rows = [row for row in table.rows if row.group == label]
+        wnids = tuple(row.wnid for row in rows)
+        indices = tuple(row.class_index for row in rows)
         yield LabelInfo(label, table.names[label], folder, wnids, indices)
 
 
@@ -77,16 +77,16 @@ def _describe_file(dataset: DatasetFiles, path: str) -> WrittenFile:
 
 
 def make_expected(dataset: DatasetFiles) -> dict[str, bytes]:
-    """Make the sidecars and the card again."""
+    """Regenerate the sidecars and the card."""
     described = describe(dataset)
-    made = dataset_card.sidecars(described)
+    expected = dataset_card.sidecars(described)
     for name in dataset.formats:
-        made |= formats.load(name).sidecars(described)
-    return made
+        expected |= formats.load(name).sidecars(described)
+    return expected
 
 
 def check_sidecars(dataset: DatasetFiles) -> Problems:
-    """See that each sidecar says what manifest, groups and recipe say."""
+    """Check that each sidecar agrees with manifest, groups and recipe."""
     expected = make_expected(dataset)
     for path, data in expected.items():
         wanted, found = _facts(path, data), _facts(path, dataset.read(path))
@@ -96,15 +96,15 @@ def check_sidecars(dataset: DatasetFiles) -> Problems:
 
 
 def check_wording(dataset: DatasetFiles) -> Problems:
-    """See that the sidecars' other text is this version's."""
+    """Check that the sidecars' remaining text is that of this version."""
     for path, data in make_expected(dataset).items():
         if dataset.read(path) != data:
-            yield f"{path} is not worded as this version of the program does"
+            yield f"{path} differs in wording from this version's"
     return "card and descriptions"
 
 
 def check_preview(dataset: DatasetFiles) -> Problems:
-    """See that the contact sheet is a picture."""
+    """Check that the contact sheet is a decodable image."""
     yield from ()
     image = decode.open_image(dataset.read(paths.PREVIEW))
     size = f"{image.width}x{image.height}"
@@ -113,7 +113,7 @@ def check_preview(dataset: DatasetFiles) -> Problems:
 
 
 def _facts(path: str, data: bytes) -> JSON:
-    """Take from a sidecar what programs read."""
+    """Extract the machine-readable content of a sidecar."""
     text = data.decode()
     if Path(path).name == _CARD:
         front = yaml.safe_load(text.split("---\n", 2)[1])
@@ -127,13 +127,14 @@ def _facts(path: str, data: bytes) -> JSON:
 
 
 def _differences(wanted: JSON, found: JSON, where: str = "") -> Iterator[str]:
-    """Yield where two JSON values differ, as deep as their shapes are the same."""
+    """Yield the differences of two JSON values, recursively."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         for name in sorted({*wanted, *found}, key=str):
             if name in wanted and name in found:
                 yield from _differences(wanted[name], found[name], f"{where}.{name}")
             else:
-                yield f"{where}.{name} is {'missing' if name in wanted else 'too much'}"
+                state = "missing" if name in wanted else "unexpected"
+                yield f"{where}.{name} is {state}"
     elif isinstance(wanted, list) and isinstance(found, list):
         if len(wanted) != len(found):
             yield f"{where or 'it'} has {len(found)} entries, not {len(wanted)}"

@@ -48,11 +48,11 @@ def test_curves_that_cannot_be_read_count_for_nothing(tmp_path):
     ids=["seconds", "minutes", "hours", "days"],
 )
 def test_durations_have_the_unit_that_suits_them(seconds, said):
-    assert study_plan.say_duration(seconds) == said
+    assert study_plan.format_duration(seconds) == said
 
 
 def test_problems_are_one_line_without_details():
     told = ["--images_per_group 9: too many", "  group 0 (dog): 3", "--seed x: no"]
-    assert study_plan.say_problems(told) == (
+    assert study_plan.join_problems(told) == (
         "--images_per_group 9: too many; --seed x: no"
     )

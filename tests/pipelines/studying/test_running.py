@@ -64,7 +64,9 @@ def test_a_refused_step_tells_why_once(runner, tmp_path, capsys):
 def test_one_study_at_a_time(tmp_path):
     with (
         steps.acquire_folder(str(tmp_path)),
-        pytest.raises(UsageError, match="another study is at work there"),
+        pytest.raises(
+            UsageError, match="another study, or its last step, is running there"
+        ),
         steps.acquire_folder(str(tmp_path)),
     ):
         pass

@@ -72,9 +72,12 @@ def write_dataset(root: Path, records: dict[Shard, list[Record]]) -> Written:
                 ShardPlace(root=str(root), name="tiny", folders=folders, shard=shard)
             )
             for image in images:
-                locations.setdefault(name, []).append((image, writer.add(image)))
+                writer.add(image)
+            written = writer.close()
+            located = zip(images, written.locations, strict=True)
+            locations.setdefault(name, []).extend(located)
             key = shard.split, name
-            files[key] = files.get(key, ()) + writer.close()
+            files[key] = files.get(key, ()) + written.files
             writer.discard()
     splits = []
     for split in ("train", "validation"):

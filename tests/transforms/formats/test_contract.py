@@ -73,22 +73,23 @@ def test_discarded_shard_leaves_no_file(open_writer, tmp_path):
 
 def test_discard_after_close_keeps_the_shard(open_writer, tmp_path):
     writer = open_writer()
-    place = writer.add(RECORD)
-    (file,) = writer.close()
+    writer.add(RECORD)
+    (file,), (place,) = writer.close()
     writer.discard()
     assert list(storage.list_files(str(tmp_path))) == [file.path] == [place.file]
 
 
 def test_shard_without_images_is_written(open_writer, tmp_path):
-    files = open_writer().close()
+    files, locations = open_writer().close()
+    assert locations == ()
     assert list(storage.list_files(str(tmp_path))) == [file.path for file in files]
 
 
 def test_rewritten_shard_replaces_the_old_one(open_writer, tmp_path):
     for image in (b"\xff\xd8 longer than the other", b"\xff\xd8"):
         writer = open_writer()
-        place = writer.add(RECORD._replace(image=image))
-        writer.close()
+        writer.add(RECORD._replace(image=image))
+        _, (place,) = writer.close()
     content = Path(tmp_path, place.file).read_bytes()
     assert content[place.offset :][: place.length] == b"\xff\xd8"
     assert b"longer" not in content

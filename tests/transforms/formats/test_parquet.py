@@ -1,5 +1,7 @@
-import io
+import itertools
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,10 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.formats import parquet
-from transforms.formats import parquet as format_
-from transforms.formats.parquet import Column
-from transforms.records import Shard
+from transforms.formats import ShardPlace, parquet
+from transforms.records import Record, Shard
 from transforms.verification.readers import huggingface_parquet
 
 
@@ -22,13 +22,13 @@ def card(root) -> dict:
 
 
 def test_shard_path():
-    path = format_.shard_path("tiny", Shard("train", 0, 10))
+    path = parquet.shard_path("tiny", Shard("train", 0, 10))
     assert path == "parquet/data/train-00000-of-00010.parquet"
 
 
 def test_arrow_reads_the_records(records, root):
     for shard, images in records.items():
-        path = root / format_.shard_path("tiny", shard)
+        path = root / parquet.shard_path("tiny", shard)
         assert pq.read_table(path).to_pylist() == [
             {
                 "image": {"bytes": record.image, "path": record.file_name},
@@ -43,7 +43,7 @@ def test_arrow_reads_the_records(records, root):
 
 def test_schema_is_what_hugging_face_writes(root, dataset, records):
     datasets = pytest.importorskip("datasets")
-    path = root / format_.shard_path("tiny", next(iter(records)))
+    path = root / parquet.shard_path("tiny", next(iter(records)))
     schema = pq.read_schema(path)
     features = datasets.Features.from_arrow_schema(schema)
     assert isinstance(features["image"], datasets.Image)
@@ -78,32 +78,81 @@ def test_hugging_face_reads_every_image_by_the_card(root, dataset, by_key):
         assert (image.fine_label, image.wnid) == (record.fine_label, record.wnid)
 
 
-COLUMNS = (
-    Column(("image", "bytes"), bytes),
-    Column(("image", "path"), str),
-    Column(("label",), int),
-)
-ROW = st.tuples(
-    st.binary(max_size=600), st.text(max_size=40), st.integers(-(2**63), 2**63 - 1)
+ROW = st.builds(
+    Record,
+    key=st.text(max_size=40),
+    image=st.binary(max_size=600),
+    label=st.integers(-(2**63), 2**63 - 1),
+    fine_label=st.integers(-(2**63), 2**63 - 1),
+    wnid=st.text(max_size=9),
 )
 
 
-@given(st.lists(ROW, max_size=30), st.integers(1, 12))
-def test_arrow_reads_any_rows_in_groups_of_any_size(rows, rows_per_group):
-    file = io.BytesIO()
-    writer = parquet.Writer(
-        file.write, COLUMNS, {"a": "b", "ä": "ö"}, rows_per_group=rows_per_group
-    )
-    places = [writer.add(image, others) for image, *others in rows]
-    writer.close()
-    data = file.getvalue()
-    for place, (image, *_) in zip(places, rows, strict=True):
-        assert data[place : place + len(image)] == image
+@given(st.lists(ROW, max_size=30), st.integers(1, 12), st.integers(1, 4000))
+def test_arrow_reads_any_rows_in_groups_of_any_size(rows, rows_per_group, max_bytes):
+    shard = Shard("train", 0, 1)
+    with TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet, "ROWS_PER_GROUP", rows_per_group)
+        patch.setattr(parquet, "MAX_GROUP_BYTES", max_bytes)
+        writer = parquet.ShardWriter(
+            ShardPlace(root=root, name="tiny", folders=["a", "ö"], shard=shard)
+        )
+        for row in rows:
+            writer.add(row)
+        (file,), locations = writer.close()
+        data = Path(root, file.path).read_bytes()
+    for location, row in zip(locations, rows, strict=True):
+        assert location.file == file.path
+        content = data[location.offset : location.offset + location.length]
+        assert content == row.image
     table = pq.read_table(pa.BufferReader(data))
     assert [
-        (row["image"]["bytes"], row["image"]["path"], row["label"])
+        Record(
+            row["file_name"].removesuffix(".JPEG"),
+            row["image"]["bytes"],
+            *(row[name] for name in ("label", "fine_label", "wnid")),
+        )
         for row in table.to_pylist()
     ] == rows
     footer = pq.read_metadata(pa.BufferReader(data))
-    assert footer.num_row_groups == -(-len(rows) // rows_per_group)
-    assert footer.metadata == {b"a": b"b", "ä".encode(): "ö".encode()}
+    assert footer.num_rows == len(rows)
+    groups = [footer.row_group(n) for n in range(footer.num_row_groups)]
+    ends = list(itertools.accumulate(group.num_rows for group in groups))
+    for start, end in zip([0, *ends], ends, strict=False):
+        sizes = [len(row.image) for row in rows[start:end]]
+        assert len(sizes) <= rows_per_group
+        assert sum(sizes[:-1]) < max_bytes
+        assert (
+            end == len(rows)
+            or len(sizes) == rows_per_group
+            or (sum(sizes) >= max_bytes)
+        )
+    assert footer.metadata.keys() == {b"huggingface"}
+    features = json.loads(footer.metadata[b"huggingface"])["info"]["features"]
+    assert features["label"] == {"names": ["a", "ö"], "_type": "ClassLabel"}
+
+
+def test_images_are_stored_as_they_are(root, records):
+    for shard in records:
+        footer = pq.read_metadata(root / parquet.shard_path("tiny", shard))
+        for number in range(footer.row_group(0).num_columns):
+            column = footer.row_group(0).column(number)
+            assert column.compression == "UNCOMPRESSED"
+            assert not column.has_dictionary_page
+            assert set(column.encodings) == {"PLAIN", "RLE"}
+
+
+def test_memory_holds_no_more_than_one_row_group(tmp_path):
+    image = bytes(1 << 20)
+    place = ShardPlace(
+        root=str(tmp_path), name="tiny", folders=["a"], shard=Shard("train", 0, 1)
+    )
+    writer = parquet.ShardWriter(place)
+    before = pa.total_allocated_bytes()
+    for number in range(100):
+        writer.add(Record(f"n01440764_{number}", image, 0, 0, "n01440764"))
+        assert sum(len(row.image) for row in writer._rows) < parquet.MAX_GROUP_BYTES
+        assert pa.total_allocated_bytes() - before < 2 * parquet.MAX_GROUP_BYTES
+    (file,), _ = writer.close()
+    footer = pq.read_metadata(tmp_path / file.path)
+    assert footer.num_row_groups == 7  # 100 MiB in groups of 16

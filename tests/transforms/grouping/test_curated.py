@@ -153,7 +153,7 @@ def test_fixes_are_made_only_when_asked_for():
 
 def test_classes_without_a_category_are_all_named():
     outside = tuple(ImageClass(f"n9999999{n}", -1, f"x{n}", 1, 1) for n in range(2))
-    with pytest.raises(UsageError, match=r"2 classes .*: n99999990, n99999991; leave"):
+    with pytest.raises(UsageError, match=r"2 classes .*: n99999990, n99999991; remove"):
         _group(2, classes=CLASSES + outside)
 
 

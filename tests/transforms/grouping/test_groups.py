@@ -147,7 +147,7 @@ def test_groups_csv_gives_the_same_table_again(ids, words):
             "x:4: 'n00000009' is not a class of the input",
         ),
         ("n00000003,-1", "n00000009,-1", "x: no row for 1 classes (n00000003)"),
-        ("n00000003,-1", "n00000001,-1", "x:4: n00000001 stands in an earlier line"),
+        ("n00000003,-1", "n00000001,-1", "x:4: n00000001 is repeated; keep one row"),
         ("n00000004,8,dog,0,group 0", "n00000004,8,dog,0,hm", "x:5: group 0 is named"),
         ("dog,0", "dog", "x:5: has 4 fields where the header has 5"),
     ],

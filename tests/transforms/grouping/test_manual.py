@@ -160,7 +160,7 @@ def test_other_joins_the_files_own_group_of_that_name(tmp_path):
         ("group\n", "FILE:1: the header is 'group'; it needs"),
         (
             "wnid,wnid,group\n",
-            "FILE:1: the header is 'wnid,wnid,group'; a column stands",
+            "FILE:1: the header is 'wnid,wnid,group'; a column is repeated",
         ),
         ("", "FILE:1: the header is ''"),
         ("wnid,group\n", "FILE: holds no classes"),
@@ -171,7 +171,7 @@ def test_other_joins_the_files_own_group_of_that_name(tmp_path):
         ("wnid,group\n,b\n", "FILE:2: names no class; give its wnid, index or label"),
         (
             f"wnid,group\n{HEN},a\n\n{HEN},b\n",
-            "FILE:4: n01514859 (hen) stands in line 2 already; keep one",
+            "FILE:4: n01514859 (hen) is already in line 2; keep one",
         ),
         (f"wnid,group\n{HEN},a,b\n", "FILE:2: has 3 fields where the header has 2"),
         (f'wnid,group\n{HEN},"a\n', "FILE:2: unexpected end of data; check the quotes"),
@@ -186,21 +186,21 @@ def test_other_joins_the_files_own_group_of_that_name(tmp_path):
         ),
         (
             f"wnid,class_index,group\n{HEN},9,a\n",
-            "FILE:2: wnid n01514859 is n01514859 (hen), but class_index is 9; mend one",
+            "FILE:2: wnid n01514859 is n01514859 (hen), but class_index is 9; correct",
         ),
         (
             f"wnid,name,group\n{HEN},tench,a\n",
-            "FILE:2: wnid n01514859 is n01514859 (hen), but name is tench; mend one",
+            "FILE:2: wnid n01514859 is n01514859 (hen), but name is tench; correct one",
         ),
         (
             "class_index,name,group\n8,tench,a\n",
-            "FILE:2: class_index 8 is n01514859 (hen), but name is tench; mend one",
+            "FILE:2: class_index 8 is n01514859 (hen), but name is tench; correct one",
         ),
         (
             f"wnid,group\n{HEN},a\nn01491361,b\n",
             "FILE:3: group 'b': none of its classes is in the input; remove it",
         ),
-        (f"wnid,group\n{HEN},a\n", "FILE: makes 1 groups where --num_groups says 3"),
+        (f"wnid,group\n{HEN},a\n", "FILE: defines 1 groups, but --num_groups is 3"),
         (f"wnid,group\n{HEN},a\n", "FILE: 4 classes of the input are not in the file"),
     ],
 )
@@ -212,27 +212,27 @@ def test_problems_of_csv_name_line_and_remedy(tmp_path, text, problem):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "FILE:1: is no mapping; give lines like"),
-        ("- tench\n", "FILE:1: is no mapping"),
+        ("", "FILE:1: is not a mapping; write lines like"),
+        ("- tench\n", "FILE:1: is not a mapping"),
         ("a: [tench\n", "FILE:2: is not YAML: expected ',' or ']'"),
         ("a: [\x00]\n", "FILE:1: is not YAML: unacceptable character"),
         ("[" * 5000, "FILE:1: is nested too deeply"),
         ("a: [hen]\nb:\n", "FILE:2: group 'b' is not a list of classes; write '- '"),
         ("a: [hen]\nb: tench\n", "FILE:2: group 'b' is not a list of classes"),
         ("a: [hen]\nb: []\n", "FILE:2: group 'b' has no classes; add some or remove"),
-        ("a: [hen]\na: [tench]\n", "FILE:2: group 'a' stands in line 1 already; join"),
+        ("a: [hen]\na: [tench]\n", "FILE:2: group 'a' is already defined in line 1"),
         ("a: &x [hen]\nb: *x\n", "FILE:2: group 'b' is an alias of another; write"),
-        ("a: [hen]\n[b]: [tench]\n", "FILE:2: the name of a group must be a text"),
-        ("a: [hen]\n'': [tench]\n", "FILE:2: the name of a group must be a text"),
-        ("a:\n- hen\n- [tench]\n", "FILE:3: is no class; give a wnid, an index or"),
-        ("a:\n- hen\n-\n", "FILE:3: is no class"),
+        ("a: [hen]\n[b]: [tench]\n", "FILE:2: a group name must be a string"),
+        ("a: [hen]\n'': [tench]\n", "FILE:2: a group name must be a string"),
+        ("a:\n- hen\n- [tench]\n", "FILE:3: is not a class; give a wnid, an index or"),
+        ("a:\n- hen\n-\n", "FILE:3: is not a class"),
         (
             "a:\n- hen\n- tensh\n",
             "FILE:3: unknown label 'tensh'; did you mean n01440764",
         ),
         ("a:\n- hen\n- crane\n", "FILE:3: label 'crane' is ambiguous"),
         ("a:\n- hen\n- 1000\n", "FILE:3: class index '1000' is not 0 to 999"),
-        ("a: [hen]\nb: [hen]\n", "FILE:2: n01514859 (hen) stands in line 1 already"),
+        ("a: [hen]\nb: [hen]\n", "FILE:2: n01514859 (hen) is already in line 1"),
         ("a: !!python/object/apply:os.abort []\n", "FILE:1: group 'a' has no classes"),
     ],
 )
@@ -252,7 +252,7 @@ def test_all_problems_are_found_at_once_and_twenty_shown(tmp_path):
 def test_one_group_is_too_few(tmp_path):
     path = _write(tmp_path, "a: [hen]\n", "g.yaml")
     assert _problems(path, missing="drop") == [
-        "FILE: makes 1 groups; a subset needs at least 2"
+        "FILE: defines 1 groups; a subset needs at least 2"
     ]
 
 

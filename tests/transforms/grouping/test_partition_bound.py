@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from tests.transforms.partitions.test_balanced_partition import (
+
+from tests.transforms.grouping.test_balanced_partition import (
     _all_groupings,
     _captured,
     _weights,
 )
-
 from transforms.grouping import balanced
 
 

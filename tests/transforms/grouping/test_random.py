@@ -76,7 +76,7 @@ def test_classes_that_cannot_serve_are_passed_over_and_the_next_drawn():
     assert len(_chosen(request)) == 4
     assert result.quality == {"passed_over": [f"n{first[0]:08d}"]}
     assert result.notes == (
-        f"passed over 1 class that cannot serve: n{first[0]:08d} (class {first[0]})",
+        f"skipped 1 class with too few images: n{first[0]:08d} (class {first[0]})",
     )
 
 
@@ -130,7 +130,7 @@ def test_too_few_classes_names_how_many_can_serve_and_the_largest_m():
     with pytest.raises(TooFewClassesError) as caught:
         _draw(_request(classes, 3, images_per_group=300))
     assert str(caught.value).splitlines() == [
-        "--num_groups 3: only 2 of 4 classes can serve, with 300 training images",
+        "--num_groups 3: only 2 of 4 classes have 300 training images",
         "--images_per_group 300: the largest that works for 3 groups is 200",
     ]
     assert _chosen(_request(classes, 3, images_per_group=200)) == {1, 2, 3}
@@ -142,7 +142,7 @@ def test_too_few_classes_names_the_top_up():
     with pytest.raises(TooFewClassesError) as caught:
         _draw(_request(classes, 3, images_per_group=300, **settings))
     assert str(caught.value).splitlines() == [
-        "--num_groups 3: only 1 of 4 classes can serve, with 300 training images and "
+        "--num_groups 3: only 1 of 4 classes have 300 training images and "
         "50 more for validation",
         "--images_per_group 300: the largest that works for 3 groups is 150",
         "--min_validation_images 300: lower it, or give --allow_small_validation, to "

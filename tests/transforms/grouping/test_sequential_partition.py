@@ -2,8 +2,8 @@ import itertools
 
 import numpy as np
 import pytest
-from tests.transforms.partitions.test_balanced_partition import _weights
 
+from tests.transforms.grouping.test_balanced_partition import _weights
 from transforms.grouping import balanced, sequential
 
 
@@ -33,7 +33,7 @@ def test_every_step_takes_the_heaviest_set(num_classes, num_groups):
 
 
 def test_steps_too_large_to_try_all_are_optimal_in_most_cases(monkeypatch):
-    monkeypatch.setattr(sequential, "_MAX_TRIED", 0)
+    monkeypatch.setattr(sequential, "_MAX_ENUMERATED", 0)
     optimal = 0
     for seed in range(20):
         weights = _weights(seed, 12)

@@ -1,7 +1,7 @@
 import itertools
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.index.inventory import KeyOrder
@@ -9,6 +9,7 @@ from transforms.index.inventory import KeyOrder
 _KEYS = st.lists(st.lists(st.text("abc_1", max_size=3), max_size=12), max_size=5)
 
 
+@settings(deadline=None)
 @given(row_groups=_KEYS, rows_at_once=st.integers(1, 9000))
 def test_all_rows_are_read_in_key_order(row_groups, rows_at_once):
     # Each name many times, so that a row group is sampled more than once.

@@ -47,7 +47,7 @@ def test_warning_stays_a_warning_unless_a_file_is_unreadable():
 def test_what_damage_raises_is_one_line(error, text):
     row = check_results.run("", lambda: yield_then(*"abcdef", error=error))
     assert row.examples == (*"abcd", text)
-    assert row.detail == "7 found; could not go on"
+    assert row.detail == "7 found; check aborted"
 
 
 def test_fault_of_ours_is_raised():

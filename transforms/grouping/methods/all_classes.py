@@ -1,4 +1,4 @@
-"""Every class of the input is its own group."""
+"""Make every class of the input its own group."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,11 @@ class Options:
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
-    """Give every class a group of its own.
+    """Make every class its own group.
 
-    Raises: UsageError: another number of groups is asked for, or there is one class.
+    Raises:
+      TooFewClassesError: there is only one class.
+      UsageError: `--num_groups` differs from the number of classes.
     """
     del options
     num_classes = len(request.classes)

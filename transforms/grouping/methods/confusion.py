@@ -1,4 +1,4 @@
-"""Classes that a model confuses are put together; needs a confusion matrix."""
+"""Group classes that models confuse, from a confusion matrix."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ from transforms.options import flag
 from transforms.records import JSON, ImageClass, UsageError
 
 TABLES = ("confusion",)
-_NAMED_WHOLE = 3  # groups of this size or less are named by all their classes
-_NAMED = 2
+_MAX_FULLY_NAMED = 3  # classes; larger groups are named by the first few
+_NUM_NAMED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +52,11 @@ class Options:
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
-    """Group classes so that much confusion lies inside groups of equal size (±1).
+    """Maximise the confusion inside groups of equal size (±1).
 
     Raises:
-      MissingTableError: no confusion matrix is named.
-      UsageError: what is wrong with it, with its held-out half, or with the options.
+      MissingTableError: no confusion matrix is given.
+      UsageError: a matrix is invalid, or the two matrices share images.
       TooFewClassesError: there are fewer classes than groups.
     """
     path = request.confusion_file
@@ -80,13 +80,13 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
     labels = [label_of[group] for group in groups.tolist()]
     captured = confusion_matrix.capture(confusion, labels)
     quality = _measure(weights, labels, captured)
-    held = confusion_matrix.capture(heldout, labels) if heldout else None
-    if held:
-        quality["heldout"] = held.to_json()
+    heldout_capture = confusion_matrix.capture(heldout, labels) if heldout else None
+    if heldout_capture:
+        quality["heldout"] = heldout_capture.to_json()
     return Grouping(
         assignment=assignment,
         names=_name(classes, groups.tolist(), rates),
-        notes=tuple(_note(confusion, captured, quality, held)),
+        notes=tuple(_note(confusion, captured, quality, heldout_capture)),
         quality=quality,
     )
 
@@ -94,44 +94,46 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
 def _read_all(
     wnids: Sequence[str], path: str, heldout: str | None
 ) -> tuple[Confusion, Confusion | None]:
-    """Read both matrices, cut to the input's classes; tell all problems at once."""
-    found: list[Confusion] = []
+    """Read both matrices for the input's classes; report all problems at once."""
+    matrices: list[Confusion] = []
     problems: list[str] = []
     for name, file in (("confusion", path), ("confusion_heldout", heldout)):
         if file is None:
             continue
         try:
-            found.append(
+            matrices.append(
                 confusion_matrix.read_confusion_rates(file).select(wnids, source=file)
             )
         except UsageError as error:
             problems += [f"--{name} {line}" for line in str(error).splitlines()]
         else:
-            if not found[-1].num_errors:
+            if not matrices[-1].num_errors:
                 problems.append(
                     f"--{name} {file}: holds no errors between the classes of the "
                     "input; use predictions of a model that makes some"
                 )
-    if heldout and len(found) == 2 and _overlap(*found):
+    if heldout and len(matrices) == 2 and _overlap(*matrices):
         problems.append(
             f"--confusion_heldout {heldout}: counts images of --confusion {path} too; "
             "give confusion_a.npz and confusion_b.npz"
         )
     if problems:
         raise UsageError("\n".join(problems))
-    return found[0], found[1] if heldout else None
+    return matrices[0], matrices[1] if heldout else None
 
 
-def _overlap(one: Confusion, other: Confusion) -> bool:
-    """Tell whether one of two matrices of the same models lies inside the other."""
-    if one.models != other.models:
+def _overlap(first: Confusion, second: Confusion) -> bool:
+    """Return whether one matrix of the same models is included in the other."""
+    if first.models != second.models:
         return False
-    inside = (one.matrix <= other.matrix).all() or (other.matrix <= one.matrix).all()
+    inside = (first.matrix <= second.matrix).all() or (
+        second.matrix <= first.matrix
+    ).all()
     return bool(inside)
 
 
 def _mix(weights: FloatArray, wnids: Sequence[str], prior: float) -> FloatArray:
-    """Add WordNet similarity to confusion, both with sum 1 before they are weighed."""
+    """Add WordNet similarity to confusion, each normalised to sum 1 first."""
     if not prior:
         return weights
     similar = balanced.normalise(np.asarray(wordnet.similarities(wnids)))
@@ -141,9 +143,9 @@ def _mix(weights: FloatArray, wnids: Sequence[str], prior: float) -> FloatArray:
 def _measure(
     weights: FloatArray, labels: Sequence[int], captured: Captured
 ) -> dict[str, JSON]:
-    """Collect all figures; the bound holds for the share of rates, not of counts.
+    """Compute all quality measures; the bound applies to rates, not to counts.
 
-    The two shares are the same where every class has as many images.
+    Both shares are equal if all classes have the same number of images.
     """
     groups = np.asarray(labels)
     of_rates = float(weights[groups[:, None] == groups].sum())
@@ -161,18 +163,18 @@ def _measure(
 def _name(
     classes: Sequence[ImageClass], groups: Sequence[int], rates: FloatArray
 ) -> dict[GroupId, str]:
-    """Name groups by their classes that are most confused with the others."""
+    """Name groups after the classes most confused with the rest of the group."""
     names: dict[GroupId, str] = {}
     of_group = np.asarray(groups)
     for group in sorted(set(groups)):
         members = np.flatnonzero(of_group == group)
         inside = rates[np.ix_(members, members)].sum(axis=1)
         ranked = members[np.argsort(-inside, kind="stable")].tolist()
-        is_small = len(ranked) <= _NAMED_WHOLE
-        shown = ranked if is_small else ranked[:_NAMED]
+        is_small = len(ranked) <= _MAX_FULLY_NAMED
+        shown = ranked if is_small else ranked[:_NUM_NAMED]
         names[group] = ", ".join(classes[number].name for number in shown)
         if not is_small:
-            names[group] += f" + {len(ranked) - _NAMED} more"
+            names[group] += f" + {len(ranked) - _NUM_NAMED} more"
     return names
 
 

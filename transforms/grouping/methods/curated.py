@@ -1,4 +1,4 @@
-"""67 hand-made categories (fish, dog, vehicle …), merged or split to make N groups."""
+"""Merge or split 67 curated categories (fish, dog, vehicle …) into N groups."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from transforms.records import JSON, UsageError, list_names
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Which table of categories is used."""
+    """The table of categories."""
 
     fixes: bool = flag(
         "move classes that are in a wrong category of the published table, e.g. the "
@@ -38,16 +38,25 @@ class Options:
     )
 
 
-def group_classes(request: GroupingRequest, options: Options) -> Grouping:
-    """Bring the input's categories to N groups.
+class Fix(NamedTuple):
+    """A class whose published category is wrong, with its correction."""
 
-    Fewer than there are categories: the smallest is merged into the one most similar to
-    it, by the mean confusion of their classes if a matrix is given, else by WordNet.
-    More: the largest is split along the node of WordNet that best halves it.
+    wnid: str
+    from_category: str
+    to_category: str
+    reason: str
+
+
+def group_classes(request: GroupingRequest, options: Options) -> Grouping:
+    """Merge or split the input's categories into N groups.
+
+    If there are more than N categories, the smallest is merged into the most similar
+    one, by the mean confusion of their classes if a matrix is given, else by WordNet.
+    If there are fewer, the largest is split at the WordNet node that best halves it.
 
     Raises:
       TooFewClassesError: there are fewer classes than groups.
-      UsageError: classes without a category, or a confusion matrix that is none.
+      UsageError: classes have no category, or the confusion matrix is invalid.
     """
     num_groups = require_num_groups(request)
     parts = _list_categories(request, options)
@@ -60,30 +69,30 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
         parts = merge_smallest(
             parts, num_groups, _find_similarities(wnids, tree, confusion)
         )
-        how = "merged by " + ("wordnet" if confusion is None else "confusion")
+        method = "merged by " + ("wordnet" if confusion is None else "confusion")
     else:
-        how = "split by wordnet" if len(parts) < num_groups else "as they are"
+        method = "split by wordnet" if len(parts) < num_groups else "as they are"
         parts = split_largest(parts, num_groups, tree)
     notes = []
-    if confusion is not None and not how.startswith("merged"):
+    if confusion is not None and not method.startswith("merged"):
         notes.append("the confusion matrix is not used: no categories are merged")
     return _to_grouping(
         sorted(parts, key=lambda part: part.wnids),
         GroupNamer(tree, word_of),
         notes=notes,
-        quality={"categories": how, "fixes": _list_fixes(wnids, options)},
+        quality={"categories": method, "fixes": _list_fixes(wnids, options)},
     )
 
 
 def _list_categories(request: GroupingRequest, options: Options) -> list[Part]:
-    """Return the categories that the input's classes are in."""
+    """Return the categories of the input's classes."""
     categories = load_categories(with_fixes=options.fixes)
     wnids = sorted(c.wnid for c in request.classes)
     if outside := [wnid for wnid in wnids if wnid not in categories]:
         raise UsageError(
             f"--grouping curated: {len(outside)} classes of the input are not among "
-            f"the 1000 that have a category: {list_names(outside)}; leave "
-            "them out, or take another grouping"
+            f"the 1000 that have a category: {list_names(outside)}; remove them, or "
+            "use another grouping"
         )
     members: dict[str, list[str]] = defaultdict(list)
     for wnid in wnids:
@@ -94,14 +103,14 @@ def _list_categories(request: GroupingRequest, options: Options) -> list[Part]:
 def _find_similarities(
     wnids: list[str], tree: WordNetTree, confusion: FloatArray | None
 ) -> list[FloatArray]:
-    """Return what decides, first things first."""
+    """Return the similarity matrices in order of precedence."""
     by_wordnet = tree.similarities(wnids)
     return [by_wordnet] if confusion is None else [confusion, by_wordnet]
 
 
 def _list_fixes(wnids: list[str], options: Options) -> list[JSON]:
-    held = set(wnids) if options.fixes else set()
-    return [fix._asdict() for fix in load_fixes() if fix.wnid in held]
+    input_wnids = set(wnids) if options.fixes else set()
+    return [fix._asdict() for fix in load_fixes() if fix.wnid in input_wnids]
 
 
 def _to_grouping(
@@ -131,17 +140,8 @@ def _to_grouping(
     )
 
 
-class Fix(NamedTuple):
-    """A class that stands in a category it plainly does not belong to."""
-
-    wnid: str
-    from_category: str
-    to_category: str
-    reason: str
-
-
 def load_categories(*, with_fixes: bool = False) -> dict[str, str]:
-    """Return the category of each class, by wnid; as published, or with the fixes."""
+    """Return each class's category by wnid, as published or with the fixes."""
     categories = dict(_read("curated_categories.tsv"))
     if with_fixes:
         categories |= {fix.wnid: fix.to_category for fix in load_fixes()}
@@ -150,7 +150,7 @@ def load_categories(*, with_fixes: bool = False) -> dict[str, str]:
 
 @cache
 def load_fixes() -> tuple[Fix, ...]:
-    """Return what the fixes change, by wnid."""
+    """Return the corrections of published categories, by wnid."""
     return tuple(Fix(*row) for row in _read("curated_fixes.tsv"))
 
 

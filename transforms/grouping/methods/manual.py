@@ -1,4 +1,4 @@
-"""Groups from a file, CSV or YAML: made by hand, or any earlier groups.csv."""
+"""Group classes by a CSV or YAML file, such as an earlier groups.csv."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ TABLES = ("groups",)
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a file of groups is read."""
+    """How the groups file is applied."""
 
     missing: str = flag(
         "classes that the file does not mention: error; drop: they are left out; "
@@ -23,10 +23,10 @@ class Options:
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
-    """Group the classes as the file says.
+    """Group the classes by the groups file.
 
     Raises:
-      MissingTableError: no file is named.
+      MissingTableError: no groups file is given.
       UsageError: all problems of the file; the first twenty are listed.
     """
     if request.groups_file is None:

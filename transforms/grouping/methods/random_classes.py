@@ -1,4 +1,4 @@
-"""N classes drawn at random, each its own group; the others are left out."""
+"""Select N random classes, each its own group; leave the others out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,20 +21,22 @@ class Options:
 
 
 class _Draw(NamedTuple):
-    """The first N that can serve, or the fewer that are left."""
+    """The first N eligible classes, or all if there are fewer."""
 
-    chosen: list[ImageClass]
-    passed_over: list[ImageClass]
-    top_up: int  # training images that the last N would need besides M, at most
+    selected: list[ImageClass]
+    skipped: list[ImageClass]
+    top_up: int  # largest validation top-up of the last N classes
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
-    """Draw classes in hash order, passing over those that cannot serve.
+    """Select classes in hash order, skipping those with too few images.
 
-    A class serves if it holds M training images (one, if M is not given) and its share
-    of the validation top-up. An input without any training images is short of none.
+    A class is eligible if it has M training images (1 if M is not given) besides its
+    share of the validation top-up. If the input has no training images at all, every
+    class is.
 
-    Raises: TooFewClassesError: with how many can serve, and the largest M that works.
+    Raises:
+      TooFewClassesError: how many classes are eligible, and the largest feasible M.
     """
     del options
     num_groups = require_num_groups(request)
@@ -43,17 +45,17 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
         key=lambda c: (seeds.order(request.seed, "class", c.wnid), c.wnid),
     )
     has_images = any(c.num_train for c in ordered)
-    wanted = (request.images_per_group or 1) if has_images else 0
-    draw = _draw(ordered, request, num_groups, wanted)
-    if len(draw.chosen) < num_groups:
+    min_train_images = (request.images_per_group or 1) if has_images else 0
+    draw = _draw(ordered, request, num_groups, min_train_images)
+    if len(draw.selected) < num_groups:
         raise TooFewClassesError(
             "\n".join(_explain(draw, ordered, request, num_groups))
         )
-    chosen = {c.wnid for c in draw.chosen}
+    selected = {c.wnid for c in draw.selected}
     return Grouping(
-        assignment={c.wnid: c.wnid if c.wnid in chosen else None for c in ordered},
-        notes=_note(draw.passed_over),
-        quality={"passed_over": [c.wnid for c in draw.passed_over]},
+        assignment={c.wnid: c.wnid if c.wnid in selected else None for c in ordered},
+        notes=_note(draw.skipped),
+        quality={"passed_over": [c.wnid for c in draw.skipped]},
     )
 
 
@@ -61,35 +63,40 @@ def _draw(
     ordered: Sequence[ImageClass],
     request: GroupingRequest,
     num_groups: int,
-    wanted: int,
+    min_train_images: int,
 ) -> _Draw:
-    """Draw until all can serve: the top-ups depend on which classes are drawn."""
-    candidates, passed_over = list(ordered), list[ImageClass]()
+    """Repeat the draw until all selected classes are eligible.
+
+    The validation top-ups depend on which classes are selected.
+    """
+    candidates, skipped = list(ordered), list[ImageClass]()
     top_ups: dict[str, int] = {}
     while len(candidates) >= num_groups:
-        chosen = candidates[:num_groups]
-        top_ups = _top_ups(chosen, request, is_counted=wanted > 0)
-        short = [c for c in chosen if c.num_train < wanted + top_ups[c.wnid]]
-        if not short:
-            return _Draw(chosen, passed_over, max(top_ups.values()))
-        passed_over += short
-        gone = set(short)
-        candidates = [c for c in candidates if c not in gone]
+        selected = candidates[:num_groups]
+        top_ups = _top_ups(selected, request, has_train_images=min_train_images > 0)
+        too_small = [
+            c for c in selected if c.num_train < min_train_images + top_ups[c.wnid]
+        ]
+        if not too_small:
+            return _Draw(selected, skipped, max(top_ups.values()))
+        skipped += too_small
+        rejected = set(too_small)
+        candidates = [c for c in candidates if c not in rejected]
     top_up = max(top_ups.values(), default=0)
-    able = [c for c in candidates if c.num_train >= wanted + top_up]
-    return _Draw(able, passed_over, top_up)
+    eligible = [c for c in candidates if c.num_train >= min_train_images + top_up]
+    return _Draw(eligible, skipped, top_up)
 
 
 def _top_ups(
-    chosen: Sequence[ImageClass], request: GroupingRequest, *, is_counted: bool
+    selected: Sequence[ImageClass], request: GroupingRequest, *, has_train_images: bool
 ) -> dict[str, int]:
-    """Find what each must set aside for validation, whether it holds that or not.
+    """Return the training images that each class must give up for validation.
 
-    Labels are the ranks of the wnids, as the table will have them.
+    Labels are the ranks of the wnids, as in the table of groups.
     """
-    by_label = sorted(chosen)
-    if request.allow_small_validation or not is_counted:
-        return dict.fromkeys((c.wnid for c in chosen), 0)
+    by_label = sorted(selected)
+    if request.allow_small_validation or not has_train_images:
+        return dict.fromkeys((c.wnid for c in selected), 0)
     target = request.min_validation_images
     top_ups = validation_top_up(
         {label: c.num_validation for label, c in enumerate(by_label)},
@@ -99,12 +106,12 @@ def _top_ups(
     return {c.wnid: top_ups[label] for label, c in enumerate(by_label)}
 
 
-def _note(passed_over: Sequence[ImageClass]) -> tuple[str, ...]:
-    if not passed_over:
+def _note(skipped: Sequence[ImageClass]) -> tuple[str, ...]:
+    if not skipped:
         return ()
-    names = list_names(f"{c.wnid} ({c.name})" for c in passed_over)
-    what = "class" if len(passed_over) == 1 else "classes"
-    return (f"passed over {len(passed_over)} {what} that cannot serve: {names}",)
+    names = list_names(f"{c.wnid} ({c.name})" for c in skipped)
+    what = "class" if len(skipped) == 1 else "classes"
+    return (f"skipped {len(skipped)} {what} with too few images: {names}",)
 
 
 def _explain(
@@ -113,13 +120,13 @@ def _explain(
     request: GroupingRequest,
     num_groups: int,
 ) -> list[str]:
-    """Say how many can serve, what would work, and what else could give way."""
+    """Report how many classes are eligible, and which flags to change."""
     needs = f"{request.images_per_group or 1} training images"
     if draw.top_up:
         needs += f" and {draw.top_up} more for validation"
     lines = [
-        f"--num_groups {num_groups}: only {len(draw.chosen)} of {len(ordered)} classes "
-        f"can serve, with {needs}"
+        f"--num_groups {num_groups}: only {len(draw.selected)} of {len(ordered)} "
+        f"classes have {needs}"
     ]
     if largest := _largest_images_per_group(ordered, request, num_groups):
         lines.append(
@@ -139,11 +146,11 @@ def _explain(
 def _largest_images_per_group(
     ordered: Sequence[ImageClass], request: GroupingRequest, num_groups: int
 ) -> int:
-    """Find the largest M for which a draw succeeds, by halving; 0 when none does."""
+    """Find the largest feasible M by bisection; 0 if there is none."""
     works, fails = 0, max(c.num_train for c in ordered) + 1
     while fails - works > 1:
         middle = (works + fails) // 2
-        if len(_draw(ordered, request, num_groups, middle).chosen) == num_groups:
+        if len(_draw(ordered, request, num_groups, middle).selected) == num_groups:
             works = middle
         else:
             fails = middle

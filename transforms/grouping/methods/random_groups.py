@@ -1,4 +1,4 @@
-"""All classes dealt at random into N groups of equal size (±1)."""
+"""Distribute all classes at random over N groups of equal size (±1)."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,10 @@ class Options:
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
-    """Deal the classes in hash order: the first n mod N groups get ⌈n/N⌉, others ⌊n/N⌋.
+    """Deal classes in hash order: the first n mod N groups get ⌈n/N⌉, others ⌊n/N⌋.
 
-    Raises: TooFewClassesError: there are fewer classes than groups.
+    Raises:
+      TooFewClassesError: there are fewer classes than groups.
     """
     del options
     num_groups = require_num_groups(request)

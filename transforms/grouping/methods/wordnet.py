@@ -1,4 +1,4 @@
-"""N groups of classes that are close in WordNet, merged from the leaves up."""
+"""Group classes that are close in WordNet, merging bottom-up into N groups."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -33,11 +33,11 @@ class Options:
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
-    """Merge the classes into N groups, in the tree that WordNet lays over them.
+    """Merge the classes into N groups along the WordNet tree.
 
     Raises:
       TooFewClassesError: there are fewer classes than groups.
-      UsageError: classes that WordNet has not, or NLTK's copy is needed and not there.
+      UsageError: classes are not in WordNet, or NLTK's copy is required and missing.
     """
     num_groups = require_num_groups(request)
     tree, word_of = wordnet.grow_tree(c.wnid for c in request.classes)

@@ -1,4 +1,4 @@
-"""Parquet files → images, row by row, through pyarrow, which is installed always."""
+"""Read Parquet files row by row with pyarrow, which is always installed."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ _BATCH = 100
 
 
 def read_names(directory: str) -> None:
-    """Tell nothing: the names in the files are folders', the card has the others."""
+    """Return None: the files hold folder names; the card holds the display names."""
 
 
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:

@@ -1,4 +1,4 @@
-"""Tar shards and the card → images, through Hugging Face datasets, offline."""
+"""Read tar shards through their card with Hugging Face datasets, offline."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ def read_images(
     directory: str,
     splits: Sequence[str],  # noqa: ARG001
 ) -> Iterator[ReadImage]:
-    """Stream every split that the card names; nothing is copied to a cache."""
+    """Stream every split of the card, without a cache."""
     datasets = importlib.import_module(LIBRARY)
     for split, images in datasets.load_dataset(directory, streaming=True).items():
         for image in images.cast_column("jpg", datasets.Image(decode=False)):

@@ -1,4 +1,4 @@
-"""Parquet files and their card → images, through Hugging Face datasets, offline."""
+"""Read Parquet files through their card with Hugging Face datasets, offline."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ def read_images(
     directory: str,
     splits: Sequence[str],  # noqa: ARG001
 ) -> Iterator[ReadImage]:
-    """Stream every split that the card names; nothing is copied to a cache."""
+    """Stream every split of the card, without a cache."""
     datasets = importlib.import_module(LIBRARY)
     found = datasets.load_dataset(f"{directory}/{FOLDER}", streaming=True)
     for split, images in found.items():

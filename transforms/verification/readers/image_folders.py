@@ -1,7 +1,7 @@
-"""Class folders → images, listed and numbered as torchvision and keras do.
+"""Read class folders, listed and numbered as torchvision and Keras do.
 
-Both sort a split's folders and number what they see; timm sorts in natural order, which
-must be the same one.
+Both sort the folders of a split and number them in that order; timm uses natural
+order, which must be the same.
 """
 
 import re

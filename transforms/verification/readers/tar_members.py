@@ -1,7 +1,7 @@
-"""Tar shards → images, member by member, through Python's tarfile: installed always.
+"""Read tar shards member by member with Python's tarfile, which is always installed.
 
-It is stricter than the others, who pass over what they do not know: a sample is its
-three members in their order, and nothing stands between samples or behind the last.
+It is stricter than other readers, which skip unknown members: a sample consists of
+exactly three members in order, and nothing follows the last sample.
 """
 
 import json
@@ -17,7 +17,7 @@ _SUFFIXES = ("jpg", "cls", "json")
 
 
 def read_names(directory: str) -> None:
-    """Tell that the tars hold no names."""
+    """Return None: tar shards hold no names."""
 
 
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
@@ -33,7 +33,7 @@ def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
             with path.open("rb") as file:
                 file.seek(end)
                 if file.read().strip(b"\0"):
-                    raise ValueError(f"{path.name} has data behind its end")
+                    raise ValueError(f"{path.name} has data after its end")
 
 
 def _read_samples(archive: tarfile.TarFile, split: str) -> Iterator[ReadImage]:
@@ -53,11 +53,11 @@ def _read_samples(archive: tarfile.TarFile, split: str) -> Iterator[ReadImage]:
             labels["wnid"],
             labels["file_name"],
         )
-        archive.members = []  # type: ignore[attr-defined]  # kept, all of them, else
+        archive.members = []  # type: ignore[attr-defined]  # tarfile keeps all members otherwise
 
 
 def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(member) if member.isreg() else None
     if file is None:
-        raise ValueError(f"{member.name} is no plain file")
+        raise ValueError(f"{member.name} is not a regular file")
     return file.read()

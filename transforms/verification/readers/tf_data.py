@@ -1,4 +1,4 @@
-"""TFRecord shards → images, through tf.data alone."""
+"""Read TFRecord shards with tf.data alone."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ _BATCH = 256
 
 
 def read_names(directory: str) -> None:
-    """Tell that the records hold no names."""
+    """Return None: the records hold no names."""
 
 
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:

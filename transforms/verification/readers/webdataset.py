@@ -1,4 +1,4 @@
-"""Tar shards → images, through the webdataset library."""
+"""Read tar shards with the webdataset library."""
 
 import importlib
 import json
@@ -12,11 +12,11 @@ LIBRARY = "webdataset"
 
 
 def read_names(directory: str) -> None:
-    """Tell that the tars hold no names."""
+    """Return None: tar shards hold no names."""
 
 
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
-    """Read every shard of every split; a damaged one raises."""
+    """Read every shard of every split; damaged shards raise."""
     webdataset = importlib.import_module(LIBRARY)
     for split in splits:
         shards = sorted(str(path) for path in Path(directory, split).glob("*.tar"))

@@ -3,6 +3,7 @@
 import json
 
 from transforms import storage
+from transforms.formats import WrittenShard
 from transforms.records import ImageLocation
 
 
@@ -18,16 +19,17 @@ class ShardWriter:
     def __init__(self, place):
         self._path = shard_path(place.name, place.shard)
         self._file = storage.AtomicFile(place.root, self._path)
+        self._locations = []
 
     def add(self, record):
         described = [record.key, len(record.image), record.label, record.wnid]
         self._file.write(json.dumps(described).encode() + b"\n")
         location = ImageLocation(self._path, self._file.tell(), len(record.image))
         self._file.write(record.image)
-        return location
+        self._locations.append(location)
 
     def close(self):
-        return (self._file.close(),)
+        return WrittenShard((self._file.close(),), tuple(self._locations))
 
     def discard(self):
         self._file.discard()

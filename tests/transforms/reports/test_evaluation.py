@@ -11,8 +11,8 @@ from tests.making_curves import SUBSET_ID, rows
 from transforms.evaluation.by_accuracies import evaluate_accuracies
 from transforms.evaluation.by_curves import evaluate_curves
 from transforms.evaluation.by_predictions import evaluate_predictions
-from transforms.pages.evaluation import make_page
 from transforms.predictions.reading import Predictions
+from transforms.reports.evaluation import make_page
 
 NAMES = ("resnet50", "wide & <deep>", "vit", "mobile")
 

@@ -1,9 +1,12 @@
-"""Counts of images by percent of difficulty → a histogram, as SVG."""
+"""Draw the difficulty histogram of a dataset's card as SVG.
+
+By hand, because the bytes of a dataset must not depend on the version of a plotting
+library; the figures of reports use matplotlib (`transforms/figures.py`).
+"""
 
 from collections.abc import Sequence
+from html import escape
 from typing import NamedTuple
-
-from transforms.pages.markup import escape
 
 _WIDTH, _HEIGHT = 480, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 26, 30, 44
@@ -13,18 +16,18 @@ _INK, _LINE = "var(--soft, #6d6962)", "var(--line, #e4e0d9)"
 
 
 class Series(NamedTuple):
-    """One histogram."""
+    """A histogram of 0 … 100 percent."""
 
     name: str
-    counts: Sequence[int]  # of 0 … 100 percent
+    counts: Sequence[int]
 
 
 def draw_histogram(series: Sequence[Series], *, caption: str) -> str:
-    """Draw one series, or two over each other: all images, and those chosen.
+    """Draw one series, or two on top of each other.
 
     Args:
-      series: of 101 counts each; the first is drawn behind.
-      caption: what is shown, for who cannot see it.
+      series: 101 counts each; the first is drawn behind the second.
+      caption: title and text alternative.
     """
     most = max((max(s.counts) for s in series), default=0) or 1
     parts = [_axes(most)]

@@ -8,8 +8,8 @@ import pytest
 from tests.transforms.scoring.test_study import score
 
 from transforms.evaluation.study import rank
-from transforms.pages.study import StudyPage, make_page
-from transforms.pages.study_figure import draw_study, make_svg
+from transforms.reports.study import StudyPage, make_page
+from transforms.reports.study_figure import draw_study, make_svg
 
 
 def make(scores, **changes) -> str:

@@ -8,9 +8,9 @@ from selenium import webdriver
 
 from pipelines import confusion, difficulty, group
 from tests import building, making_predictions
-from tests.transforms.pages import test_study
-from tests.transforms.pages.test_evaluation import MADE
-from transforms.pages import evaluation
+from tests.transforms.reports import test_study
+from tests.transforms.reports.test_evaluation import MADE
+from transforms.reports import evaluation
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 WINDOWS = {"phone": (390, 844), "desk": (1280, 900)}

@@ -3,9 +3,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from transforms.pages import charts, drawing, scatter
-from transforms.pages.charts import Bar, Mark, Series
-from transforms.pages.scatter import Point
+from transforms.reports import charts, drawing, scatter
+from transforms.reports.charts import Bar, Mark, Series
+from transforms.reports.scatter import Point
 
 NAMES = [
     "resnet50",

@@ -1,0 +1,408 @@
+"""Draw the charts that several pages need: plain numbers in, matplotlib figures out."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from transforms import figures
+from transforms.figures import CARD, INK, PALETTE, SOFT
+
+if TYPE_CHECKING:  # matplotlib is slow to import
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_NAMED = 24  # series or points; of more, tooltips alone have the names
+_MAX_CHARACTERS = 19  # of a name
+_WIDTH = 420  # points: 5.8 inches, and about the width of a figure in a page
+_ROW = 15.0  # height of a name, in points
+_NAME: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "va": "center_baseline"}
+_DASHES = ("solid", (0, (6, 3)), (0, (2, 3)), (0, (8, 3, 2, 3)))
+# Positions of a label relative to its point, in points, the best first.
+_POSITIONS = [(x, y) for y in (9, -9, 0, 20, -20, 31, -31) for x in (8, -8)]
+
+
+class Series(NamedTuple):
+    """Numbers in order, such as accuracies by epoch from 1."""
+
+    name: str
+    values: Sequence[float]
+
+
+class Point(NamedTuple):
+    """A named point.
+
+    Attributes:
+      x_interval: ends of the horizontal error bar; None: no bar.
+      y_interval: ends of the vertical error bar; None: no bar.
+      color: number of the colour.
+      labels: texts for beside the point; the first that fits is drawn.
+    """
+
+    name: str
+    x: float
+    y: float
+    x_interval: tuple[float, float] | None = None
+    y_interval: tuple[float, float] | None = None
+    color: int = 0
+    is_square: bool = False
+    is_hollow: bool = False
+    labels: tuple[str, ...] = ()
+
+
+class Mark(NamedTuple):
+    """An epoch to point out."""
+
+    epoch: int
+    text: str
+
+
+def draw_histogram(
+    series: Sequence[Series], *, label: str, x_label: str, first: int = 0, unit: str
+) -> "Figure":
+    """Draw how often each whole number occurs.
+
+    Args:
+      series: one or two, counts by number; the second is drawn in front.
+      label: accessible name.
+      x_label: what the numbers are.
+      first: the number of the first count.
+      unit: follows the numbers, such as " %".
+    """
+    with figures.style():
+        axes = _make_axes(230, label)
+        colors = ["bar-soft", "bar"] if len(series) > 1 else ["bar"]
+        for (name, counts), color in zip(series, colors, strict=True):
+            numbers = {first + n: int(c) for n, c in enumerate(counts) if c}
+            bars = axes.bar(
+                list(numbers),
+                list(numbers.values()),
+                width=1 if len(counts) > 50 else 0.85,
+                color=PALETTE[color][0],
+                label=f"{sum(counts):,} {name}",
+            )
+            for (number, count), bar in zip(numbers.items(), bars, strict=True):
+                figures.set_tooltip(bar, f"{number}{unit}: {count:,} {name}")
+        axes.set_xlim(first - 0.6, first + max(len(s.values) for s in series) - 0.4)
+        axes.locator_params(nbins=6, integer=True)
+        axes.xaxis.set_major_formatter(f"{{x:.0f}}{unit}")
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.set_xlabel(x_label)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1)
+        return figures.lay_out(axes)
+
+
+def draw_lines(
+    series: Sequence[Series],
+    *,
+    label: str,
+    y_label: str,
+    is_share: bool = True,
+    height: float = 320,
+    mark: Mark | None = None,
+) -> "Figure":
+    """Draw series against epochs.
+
+    Args:
+      series: one or more, of any lengths.
+      label: accessible name.
+      y_label: what the values are.
+      is_share: show values of 0 to 1 in percent.
+      height: of the figure, in points.
+      mark: the epoch to point out.
+    """
+    if len(series) <= MAX_NAMED:
+        height = max(height, 80 + _ROW * len(series))
+    with figures.style():
+        axes = _make_axes(height, label)
+        _draw_series(axes, series, mark)
+        axes.set_title(y_label)
+        if is_share:
+            axes.yaxis.set_major_formatter(_show_percent)
+        _name_ends(axes, series)
+        return figures.lay_out(axes)
+
+
+def draw_ranks(
+    series: Sequence[Series], *, label: str, mark: Mark | None = None
+) -> "Figure":
+    """Draw ranks against epochs (a bump chart), the best at the top."""
+    size = len(series)
+    row = 20 if size <= MAX_NAMED else max(6, 20 * MAX_NAMED // size)
+    with figures.style():
+        axes = _make_axes(90 + row * size, label)
+        _draw_series(axes, series, mark)
+        axes.set_title("rank")
+        axes.set_ylim(size + 0.7, 0.3)
+        step = 1 if size <= MAX_NAMED else 10
+        axes.set_yticks(range(step, size + 1, step))
+        _name_ends(axes, series)
+        return figures.lay_out(axes)
+
+
+def draw_scatter(
+    points: Sequence[Point],
+    *,
+    label: str,
+    x_label: str,
+    y_label: str,
+    is_share: bool = True,
+    is_log: bool = False,
+    legend: Sequence[Point] = (),
+) -> "Figure":
+    """Draw points with error bars, and labels where there is room for them.
+
+    Args:
+      points: one or more, the most important first.
+      label: accessible name.
+      x_label: what x is.
+      y_label: what y is.
+      is_share: show values of 0 to 1 in percent.
+      is_log: give x a logarithmic scale.
+      legend: names and looks; a negative colour is grey.
+    """
+    with figures.style(axes__xmargin=0.08, axes__ymargin=0.06):
+        axes = _make_axes(380 + 10 * len(legend), label)
+        if is_log:
+            _make_logarithmic(axes, [point.x for point in points])
+        size = 7 if any(point.labels for point in points) else 4
+        for order, point in enumerate(reversed(points)):
+            _draw_point(axes, point, markersize=size, zorder=3 + order)
+        axes.set_xlabel(x_label, loc="right")
+        axes.set_title(y_label)
+        if is_share:
+            axes.xaxis.set_major_formatter(_show_percent)
+            axes.yaxis.set_major_formatter(_show_percent)
+        if legend:
+            handles = [axes.plot([], label=p.name, **_look(p))[0] for p in legend]
+            figure = figures.lay_out(axes, is_final=False)
+            figure.legend(handles=handles, loc="outside lower left", ncols=2)
+        return _label_points(axes, points)
+
+
+def draw_intervals(points: Sequence[Point], *, label: str, x_label: str) -> "Figure":
+    """Draw values with their intervals below each other (a dot plot); y is ignored."""
+    with figures.style(axes__grid__axis="x"):
+        axes = _make_axes(60 + 24 * len(points), label)
+        for place, point in enumerate(points):
+            _draw_point(axes, point._replace(y=place), markersize=7)
+        names = shorten_all([point.name for point in points], 28)
+        axes.set_yticks(range(len(points)), names, color=INK)
+        axes.set_ylim(len(points) - 0.5, -0.5)
+        axes.set_xlabel(x_label)
+        return figures.lay_out(axes)
+
+
+def draw_bars(
+    series: Sequence[Series], *, label: str, texts: Sequence[str]
+) -> "Figure":
+    """Draw a horizontal bar for each series' single value, which is not negative.
+
+    Args:
+      series: one or more.
+      label: accessible name.
+      texts: one a bar, below its name.
+    """
+    with figures.style():
+        axes = _make_axes(20 + 42 * len(series), label)
+        lengths = [one.values[0] for one in series]
+        bars = axes.barh(
+            range(len(series)),
+            [max(length, max(lengths) / 150) for length in lengths],
+            height=0.6,
+            color=[_color(min(number, 1)) for number in range(len(series))],
+        )
+        names = shorten_all([one.name for one in series], 28)
+        for bar, one, text in zip(bars, series, texts, strict=True):
+            figures.set_tooltip(bar, f"{one.name}: {text}")
+        lines = [f"{name}\n{text}" for name, text in zip(names, texts, strict=True)]
+        axes.set_yticks(range(len(series)), lines, color=INK)
+        axes.set_ylim(len(series) - 0.5, -0.5)
+        axes.set_xlim(left=0)
+        axes.grid(visible=False)
+        axes.spines.bottom.set_visible(False)
+        axes.set_xticks([])
+        return figures.lay_out(axes)
+
+
+def _make_axes(height: float, label: str) -> "Axes":
+    return figures.make_figure(_WIDTH, height, label=label).add_subplot()
+
+
+def _color(number: int) -> str:
+    return SOFT if number < 0 else PALETTE[f"c{number % 10}"][0]
+
+
+def _show_percent(value: float, _: float) -> str:
+    return f"{100 * value:.4g}".replace("-", "−")
+
+
+def _make_logarithmic(axes: "Axes", values: Sequence[float]) -> None:
+    """Label powers of ten, and multiples of them where the range is short."""
+    from matplotlib.ticker import EngFormatter, LogLocator  # noqa: PLC0415
+
+    decades = math.log10(max(values) / min(values))
+    multiples = (1, 1.5, 2, 3, 4, 5, 7) if decades < 0.7 else (1, 2, 5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=multiples if decades < 1.5 else (1,)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.minorticks_off()
+
+
+def _draw_series(axes: "Axes", series: Sequence[Series], mark: Mark | None) -> None:
+    """Draw values by epoch from 1, with a dot at the end, and the mark."""
+    for number, one in enumerate(series):
+        (line,) = axes.plot(
+            range(1, len(one.values) + 1),
+            one.values,
+            color=_color(number),
+            linestyle=_DASHES[number // 10 % len(_DASHES)],
+            marker="o",
+            markersize=5,
+            markevery=[-1],
+        )
+        figures.set_tooltip(line, one.name)
+    if mark is not None:
+        axes.axvline(mark.epoch, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.set_title(mark.text, loc="right", color=INK, weight="bold", size=11)
+    axes.set_xlim(1, max(2, *(len(one.values) for one in series)))
+    axes.locator_params(axis="x", integer=True, nbins=6)
+    axes.set_xlabel("epoch", loc="right")
+
+
+def _name_ends(axes: "Axes", series: Sequence[Series]) -> None:
+    """Write the name of every series at its end, where there are few."""
+    if len(series) > MAX_NAMED:
+        return
+    figures.lay_out(axes, is_final=False)
+    ends = [axes.transData.transform((1, one.values[-1]))[1] for one in series]
+    low, height = axes.bbox.y0, axes.bbox.height
+    heights = keep_apart([y - low for y in ends], high=height)
+    names = shorten_all([one.name for one in series])
+    for number, (name, y) in enumerate(zip(names, heights, strict=True)):
+        axes.annotate(
+            name,
+            (1, y / height),
+            (8, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            color=_color(number),
+            **_NAME,
+        )
+
+
+def _look(point: Point) -> dict[str, Any]:
+    color = _color(point.color)
+    return {
+        "color": color,
+        "marker": "s" if point.is_square else "o",
+        "markerfacecolor": CARD if point.is_hollow else color,
+        "markeredgewidth": 1.6,
+        "linestyle": "none",
+    }
+
+
+def _draw_point(
+    axes: "Axes",
+    point: Point,
+    **settings: Any,  # noqa: ANN401  # matplotlib's
+) -> None:
+    bars: dict[str, Any] = {
+        "color": _color(point.color),
+        "linewidth": 1.2,
+        "alpha": 0.5,
+        "zorder": 2,
+    }
+    if point.x_interval:
+        axes.plot(point.x_interval, [point.y] * 2, **bars)
+    if point.y_interval:
+        axes.plot([point.x] * 2, point.y_interval, **bars)
+    (dot,) = axes.plot(point.x, point.y, **_look(point), **settings)
+    figures.set_tooltip(dot, point.name)
+
+
+def _label_points(axes: "Axes", points: Sequence[Point]) -> "Figure":
+    """Lay out the figure, and label points where nothing else is covered.
+
+    They leave the lines of error bars free where possible.
+    """
+    from matplotlib.transforms import Bbox  # noqa: PLC0415  # slow to import
+
+    figure = figures.lay_out(axes)
+    taken: list[Bbox] = []
+    bars: list[Bbox] = []
+    for point in points:
+        for boxes, xs, ys, margin in (
+            (taken, None, None, 5),
+            (bars, point.x_interval, None, 1),
+            (bars, None, point.y_interval, 1),
+        ):
+            x, y = xs or (point.x, point.x), ys or (point.y, point.y)
+            ends = axes.transData.transform(list(zip(x, y, strict=True)))
+            boxes.append(Bbox(ends).padded(margin))
+    room = Bbox.from_extents(axes.bbox.x0, axes.bbox.y0, figure.bbox.x1, axes.bbox.y1)
+    for point in points:
+        label = axes.annotate(
+            "",
+            (point.x, point.y),
+            (0, 0),
+            textcoords="offset points",
+            color=_color(point.color),
+            **_NAME,
+        )
+        label.set_in_layout(False)
+        choices = (
+            (text, obstacles, position)
+            for text in point.labels
+            for obstacles in ([*taken, *bars], taken)
+            for position in _POSITIONS
+        )
+        for text, obstacles, position in choices:
+            label.set(text=text, ha="left" if position[0] > 0 else "right")
+            label.xyann = position
+            box = label.get_window_extent()
+            is_inside = Bbox.union([box, room]).bounds == room.bounds
+            if is_inside and not box.count_overlaps(obstacles):
+                taken.append(box)
+                break
+        else:
+            label.remove()
+    return figure
+
+
+def shorten(name: str, most: int = _MAX_CHARACTERS) -> str:
+    """Replace the middle of a long name by an ellipsis."""
+    if len(name) <= most:
+        return name
+    return f"{name[: most // 2]}…{name[-(most // 2 - 1) :]}"
+
+
+def shorten_all(names: Sequence[str], most: int = _MAX_CHARACTERS) -> list[str]:
+    """Shorten names; drop their common beginning where they would become equal."""
+    short = [shorten(name, most) for name in names]
+    if len(set(short)) == len(set(names)):
+        return short
+    pairs = enumerate(zip(min(names), max(names), strict=False))
+    start = next((place for place, (a, b) in pairs if a != b), 0)
+    return [shorten(f"…{name[start:]}", most) for name in names]
+
+
+def keep_apart(wanted: Sequence[float], *, high: float) -> list[float]:
+    """Move labels apart by a line each, as little as possible.
+
+    Args:
+      wanted: heights from 0, in any order.
+      high: the greatest height.
+
+    Returns:
+      The heights in the same order; negative only where there is no room.
+    """
+    order = sorted(range(len(wanted)), key=lambda number: (wanted[number], number))
+    placed = list(wanted)
+    least = 0.0
+    for number in order:
+        placed[number] = max(placed[number], least)
+        least = placed[number] + _ROW
+    for number in reversed(order):
+        placed[number] = min(placed[number], high)
+        high = placed[number] - _ROW
+    return placed

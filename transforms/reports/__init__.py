@@ -1,0 +1,1 @@
+"""HTML pages that show groupings, difficulty, evaluations and studies."""

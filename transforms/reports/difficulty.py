@@ -1,0 +1,93 @@
+"""Show a table of difficulty as a page."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms import charts
+from transforms.charts import Series
+from transforms.difficulty.table import AXIS_LABEL, NUM_BINS
+from transforms.reports.page import Chart, Page, make_stem, render
+
+_MAX_CLASSES = 20
+
+
+def make_page(table: pa.Table, *, source: str, notes: Sequence[str] = ()) -> Page:
+    """Make the page.
+
+    Args:
+      table: with the schema `difficulty.table.SCHEMA`.
+      source: a sentence that says where the scores come from.
+      notes: what to know before using them.
+    """
+    p_correct = table["p_correct"].to_numpy()
+    counts = _count_percents(table)
+    drawn = [draw_difficulty([Series("images", counts)], title="All images")]
+    folds = [fold for fold in pc.unique(table["fold"]).to_pylist() if fold]
+    for fold in sorted(folds):
+        rows = table.filter(pc.equal(table["fold"], fold))
+        series = [Series("images", _count_percents(rows))]
+        drawn.append(
+            draw_difficulty(
+                series, title=f"Fold {fold}", name=make_stem("difficulty", fold)
+            )
+        )
+    context = {
+        "title": "Difficulty of images",
+        "source": source,
+        "notes": notes,
+        "facts": [
+            ("images", f"{len(table):,}"),
+            ("mean probability of the right answer", f"{p_correct.mean():.3f}"),
+            ("below 0.5", f"{(p_correct < 0.5).mean():.1%}"),
+            ("largest bin", f"{max(counts):,}"),
+        ],
+        "charts": drawn,
+        "classes": _list_classes(table),
+    }
+    return render("difficulty.html.j2", context, drawn)
+
+
+def draw_difficulty(
+    series: Sequence[Series], *, title: str, name: str = "difficulty"
+) -> Chart:
+    """Draw images by difficulty.
+
+    Args:
+      series: one or two, each with 101 counts, one a percent of difficulty.
+      title: above the chart.
+      name: stem of its files.
+    """
+    figure = charts.draw_histogram(
+        series, label=f"{title} by difficulty", x_label=AXIS_LABEL, unit=" %"
+    )
+    return Chart(name=name, title=title, figure=figure)
+
+
+def _count_percents(table: pa.Table) -> list[int]:
+    """Count the images of each percent; returns 101 numbers."""
+    counts: list[int] = np.bincount(
+        table["percent"].to_numpy(), minlength=NUM_BINS
+    ).tolist()
+    return counts
+
+
+def _list_classes(table: pa.Table) -> list[tuple[str, list[dict[str, Any]]]]:
+    """List the hardest and the easiest classes."""
+    named = table.filter(pc.not_equal(table["wnid"], ""))
+    if not len(named):
+        return []
+    means = named.group_by("wnid").aggregate([
+        ("p_correct", "mean"),
+        ("p_correct", "count"),
+    ])
+    order = [("p_correct_mean", "ascending"), ("wnid", "ascending")]
+    rows = means.sort_by(order).to_pylist()
+    shown = min(_MAX_CLASSES, len(rows) // 2 or 1)
+    return [
+        ("Hardest classes", rows[:shown]),
+        ("Easiest classes", rows[::-1][:shown]),
+    ]

@@ -1,0 +1,435 @@
+"""Show an evaluation as a page: verdicts, charts and tables of models."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from transforms import charts
+from transforms.arrays import FloatArray, IntArray
+from transforms.charts import Mark, Point, Series
+from transforms.evaluation import convergence
+from transforms.evaluation.by_accuracies import AccuracyEvaluation
+from transforms.evaluation.by_curves import CurveEvaluation, ScoredSet, ScoredSubset
+from transforms.evaluation.by_predictions import GroupScore, PredictionEvaluation
+from transforms.evaluation.ranking import PairAgreement, RankAgreement
+from transforms.evaluation.report import Evaluation
+from transforms.evaluation.significance import Z_95, PairTests
+from transforms.reports.page import (
+    Chart,
+    Page,
+    format_fraction,
+    format_percent,
+    make_stem,
+    render,
+)
+from transforms.reports.study import VERDICT_KINDS
+
+if TYPE_CHECKING:  # matplotlib is slow to import
+    from matplotlib.figure import Figure
+
+Facts = list[tuple[str, object]]
+
+
+class Standing(NamedTuple):
+    """A row of the table of models: its ranks and formatted accuracies."""
+
+    rank: int
+    subset_rank: int
+    model: str
+    full: str
+    subset: str
+
+    @property
+    def move(self) -> int:
+        """How many ranks the model is better on the subset."""
+        return self.rank - self.subset_rank
+
+
+def make_page(evaluation: Evaluation) -> Page:
+    """Make the page of an evaluation of any kind."""
+    if isinstance(evaluation, CurveEvaluation):
+        return _make_curves_page(evaluation)
+    if isinstance(evaluation, AccuracyEvaluation):
+        return _make_accuracies_page(evaluation)
+    return _make_predictions_page(evaluation)
+
+
+# ---- two columns of accuracies
+
+
+def _make_accuracies_page(evaluation: AccuracyEvaluation) -> Page:
+    first, second = evaluation.names
+    full, subset = evaluation.full, evaluation.subset
+    figure = charts.draw_scatter(
+        _name_all([
+            Point(model, float(x), float(y))
+            for model, x, y in zip(evaluation.models, full, subset, strict=True)
+        ]),
+        label=f"{second} against {first}",
+        x_label=first,
+        y_label=second,
+        is_share=False,
+    )
+    chart = Chart(
+        name="accuracies",
+        title=f"{second} against {first}",
+        note="Each dot is a model.",
+        figure=figure,
+    )
+    context = {
+        "title": f"Do {first} and {second} rank models alike?",
+        "evaluation": evaluation,
+        "facts": _list_rank_facts(evaluation.ranks, is_share=False),
+        "charts": [chart],
+        "standings": _rank_models(
+            evaluation.models,
+            full,
+            subset,
+            full_texts=[f"{value:g}" for value in full],
+            subset_texts=[f"{value:g}" for value in subset],
+        ),
+    }
+    return render("accuracies.html.j2", context, [chart])
+
+
+# ---- predictions of trained models, by grouping
+
+
+def _make_predictions_page(evaluation: PredictionEvaluation) -> Page:
+    names = list(dict.fromkeys(score.name for score in evaluation.scores))
+    title = f"How well do {len(names)} groupings rank models?"
+    if len(names) == 1:
+        title = f"How well does {names[0]} rank models?"
+    overview = _draw_taus(evaluation)
+    sections: list[dict[str, Any]] = [
+        {
+            "score": score,
+            "name": _name_score(score),
+            "facts": [
+                *_list_rank_facts(score.ranks, is_share=True),
+                *_list_pair_facts(score.pairs),
+                (
+                    "undecided images",
+                    format_percent(float(score.undecided.mean()), 2),
+                ),
+            ],
+            "chart": Chart(
+                name=make_stem("accuracies", f"{number:02}", _name_score(score)),
+                title="Accuracies",
+                note="With 95 % intervals.",
+                figure=_draw_accuracies(
+                    evaluation.models,
+                    evaluation.full,
+                    score.tests,
+                    label="Accuracy by groups against accuracy by single classes",
+                    x_label="single classes, %",
+                    y_label="groups, %",
+                ),
+            ),
+            "standings": _rank_tested(evaluation.models, evaluation.full, score.tests),
+        }
+        for number, score in enumerate(evaluation.scores, 1)
+    ]
+    context = {
+        "title": title,
+        "evaluation": evaluation,
+        "overview": overview,
+        "sections": sections,
+    }
+    drawn = [*overview, *(section["chart"] for section in sections)]
+    return render("predictions.html.j2", context, drawn)
+
+
+def _name_score(score: GroupScore) -> str:
+    return f"{score.name}, own classes" if score.is_masked else score.name
+
+
+def _draw_taus(evaluation: PredictionEvaluation) -> list[Chart]:
+    """Draw every grouping's τ-b with its interval; nothing where all models tie."""
+    points = [
+        Point(
+            _name_score(score),
+            score.ranks.tau,
+            0,
+            x_interval=score.ranks.tau_interval,
+            labels=(format_fraction(score.ranks.tau),),
+        )
+        for score in evaluation.scores
+        if score.ranks.tau is not None
+    ]
+    if not points:
+        return []
+    figure = charts.draw_intervals(
+        points, label="τ-b of each grouping with its 95 % interval", x_label="τ-b"
+    )
+    note = "With the ranking by single classes on all images; lines are 95 % intervals."
+    return [Chart(name="tau", title="τ-b by grouping", note=note, figure=figure)]
+
+
+# ---- learning curves on the full set and on subsets
+
+
+def _make_curves_page(evaluation: CurveEvaluation) -> Page:
+    full, subsets = evaluation.full, evaluation.subsets
+    title = f"How good are {len(subsets)} subsets?"
+    if len(subsets) == 1:
+        title = f"How good is {subsets[0].curve_set.name}?"
+    overview = [_draw_seen([full, *subsets], "images_seen")] if len(subsets) > 1 else []
+    full_charts = [
+        _draw_curves(full, "the full set", "curves_full"),
+        _draw_ranks(full, "the full set", "ranks_full"),
+    ]
+    sections: list[dict[str, Any]] = []
+    drawn = [*overview, *full_charts]
+    for number, subset in enumerate(subsets, 1):
+        stem = f"{number:02}_{subset.curve_set.name}" if len(subsets) > 1 else "subset"
+        large = [
+            _draw_curves(subset, "the subset", make_stem("curves", stem)),
+            _draw_ranks(subset, "the subset", make_stem("ranks", stem)),
+            _draw_finals(full, subset, make_stem("accuracies", stem)),
+        ]
+        small = [
+            _draw_seen([full, subset], make_stem("images_seen", stem)),
+            _draw_settling(full, subset, make_stem("convergence", stem)),
+        ]
+        drawn += [*large, *small]
+        sections.append({
+            "subset": subset,
+            "epoch": _show_epoch(subset),
+            "facts": _list_subset_facts(full, subset),
+            # The full set and the subset beside each other.
+            "charts": [full_charts[0], large[0], full_charts[1], large[1], large[2]],
+            "small_charts": small,
+            "standings": _rank_tested(full.models, full.tests, subset.tests),
+        })
+    context = {
+        "title": title,
+        "evaluation": evaluation,
+        "kinds": VERDICT_KINDS,
+        "overview": overview,
+        "sections": sections,
+        "runs": list(_list_runs([full, *subsets])),
+    }
+    return render("curves.html.j2", context, drawn)
+
+
+def _list_subset_facts(full: ScoredSet, subset: ScoredSubset) -> Facts:
+    gain = subset.verdict.gain
+    return [
+        ("gain in images seen", "-" if gain is None else f"{gain:.3g}×"),
+        ("convergence epoch, full set", _show_epoch(full)),
+        ("convergence epoch, subset", _show_epoch(subset)),
+        *_list_pair_facts(subset.pairs),
+        *_list_rank_facts(subset.ranks, is_share=True),
+    ]
+
+
+def _show_epoch(scored: ScoredSet) -> str:
+    epoch = scored.clearness.clear_epoch
+    return "never" if epoch is None else f"{epoch} of {scored.curve_set.epochs}"
+
+
+def _find_mark(scored: ScoredSet) -> Mark | None:
+    epoch = scored.clearness.clear_epoch
+    return None if epoch is None else Mark(epoch, f"converged from epoch {epoch}")
+
+
+def _make_series(models: Sequence[str], values: FloatArray | IntArray) -> list[Series]:
+    return [
+        Series(model, row.tolist()) for model, row in zip(models, values, strict=True)
+    ]
+
+
+def _draw_curves(scored: ScoredSet, where: str, name: str) -> Chart:
+    figure = charts.draw_lines(
+        _make_series(scored.models, scored.curves),
+        label=f"Validation accuracy by epoch on {where}",
+        y_label="accuracy, %",
+        mark=_find_mark(scored),
+    )
+    note = "Validation accuracy by epoch, best learning rate, one seed."
+    if scored.noise is not None:
+        deviation = 100 * scored.noise.variance**0.5
+        note = (
+            "Validation accuracy by epoch, best learning rate, mean of the seeds; the "
+            f"standard deviation between seeds is {deviation:.2f} points."
+        )
+    title = f"Learning curves on {where}"
+    return Chart(name=name, title=title, note=note, figure=figure)
+
+
+def _draw_ranks(scored: ScoredSet, where: str, name: str) -> Chart:
+    figure = charts.draw_ranks(
+        _make_series(scored.models, convergence.rank_by_epoch(scored.curves)),
+        label=f"Ranks by epoch on {where}",
+        mark=_find_mark(scored),
+    )
+    tests = scored.tests
+    note = (
+        f"{tests.num_decided} of {tests.num_pairs} pairs are significant at the end; "
+        "convergence asks only for their order."
+    )
+    return Chart(name=name, title=f"Ranks on {where}", note=note, figure=figure)
+
+
+def _draw_finals(full: ScoredSet, subset: ScoredSubset, name: str) -> Chart:
+    figure = _draw_accuracies(
+        full.models,
+        full.tests,
+        subset.tests,
+        label="Final accuracy on the subset against that on the full set",
+        x_label="full set, %",
+        y_label="subset, %",
+    )
+    note = f"With 95 % intervals; τ-b = {format_fraction(subset.ranks.tau)}."
+    return Chart(name=name, title="Final accuracies", note=note, figure=figure)
+
+
+def _draw_settling(full: ScoredSet, subset: ScoredSubset, name: str) -> Chart:
+    """Draw the τ-b of every epoch's ranking with the last one."""
+    figure = charts.draw_lines(
+        [
+            Series(words, [tau or 0 for tau in scored.clearness.taus])
+            for words, scored in (("full set", full), ("subset", subset))
+        ],
+        label="τ-b with the ranking of the last epoch, by epoch",
+        y_label="τ-b",
+        is_share=False,
+        height=180,
+    )
+    note = "τ-b of each epoch's ranking with that of the last epoch, over all pairs."
+    title = "Convergence of the ranking"
+    return Chart(name=name, title=title, note=note, figure=figure)
+
+
+def _draw_seen(sets: Sequence[ScoredSet], name: str) -> Chart:
+    texts = [
+        f"{scored.clearness.images_looped:,} (epoch {scored.clearness.clear_epoch})"
+        if scored.clearness.images_looped is not None
+        else "never converges"
+        for scored in sets
+    ]
+    title = "Images seen until convergence"
+    figure = charts.draw_bars(
+        [
+            Series(scored.curve_set.name, [scored.clearness.images_looped or 0])
+            for scored in sets
+        ],
+        label=title,
+        texts=texts,
+    )
+    note = "Training images × convergence epoch; the full set first."
+    return Chart(name=name, title=title, note=note, figure=figure)
+
+
+def _list_runs(sets: Sequence[ScoredSet]) -> Iterator[tuple[str, object, bool]]:
+    """Yield (set, run, whether it is used) for every run."""
+    for scored in sets:
+        curve_set = scored.curve_set
+        for model in curve_set.models:
+            used = curve_set.best_runs(model)
+            for run in curve_set.runs:
+                if run.model == model:
+                    yield curve_set.name, run, run in used
+
+
+# ---- parts of several pages
+
+
+def _draw_accuracies(
+    models: Sequence[str],
+    full: PairTests,
+    subset: PairTests,
+    *,
+    label: str,
+    x_label: str,
+    y_label: str,
+) -> "Figure":
+    """Draw accuracies on two sets against each other, with 95 % intervals."""
+    points = []
+    for n, model in enumerate(models):
+        x, y = float(full.accuracies[n]), float(subset.accuracies[n])
+        x_half, y_half = float(Z_95 * full.errors[n]), float(Z_95 * subset.errors[n])
+        points.append(
+            Point(model, x, y, (x - x_half, x + x_half), (y - y_half, y + y_half))
+        )
+    return charts.draw_scatter(
+        _name_all(points), label=label, x_label=x_label, y_label=y_label
+    )
+
+
+def _name_all(points: Sequence[Point]) -> list[Point]:
+    """Give every point its colour and its label where there are few."""
+    if len(points) > charts.MAX_NAMED:
+        return list(points)
+    labels = charts.shorten_all([point.name for point in points])
+    return [
+        point._replace(color=number, labels=(label,))
+        for number, (point, label) in enumerate(zip(points, labels, strict=True))
+    ]
+
+
+def _list_rank_facts(ranks: RankAgreement, *, is_share: bool) -> Facts:
+    interval = ranks.tau_interval
+    between = ""
+    if interval is not None:
+        low, high = format_fraction(interval.low, 2), format_fraction(interval.high, 2)
+        between = f", 95 %: {low} to {high}"
+        if not interval.has_width:
+            between = ", in every resample"
+    regret = f"{100 * ranks.regret:.2f} points" if is_share else f"{ranks.regret:.4g}"
+    return [
+        (f"τ-b{between}", format_fraction(ranks.tau)),
+        ("Spearman's rho", format_fraction(ranks.spearman)),
+        ("τ-b of the better half", format_fraction(ranks.top_half_tau)),
+        ("regret of the best model", regret),
+    ]
+
+
+def _list_pair_facts(pairs: PairAgreement) -> Facts:
+    kept = pairs.decided_full - len(pairs.contrary)
+    return [
+        (
+            "order kept, of the pairs that are significant on the full set",
+            f"{kept} of {pairs.decided_full}",
+        ),
+        ("resolving power", format_percent(pairs.resolving_power)),
+        ("noise ceiling of τ-b", format_fraction(pairs.noise_ceiling)),
+    ]
+
+
+def _rank_tested(
+    models: Sequence[str], full: PairTests, subset: PairTests
+) -> list[Standing]:
+    """Rank models by accuracies, which are shown with half of their 95 % interval."""
+    full_texts, subset_texts = (
+        [
+            f"{100 * accuracy:.2f} ± {100 * Z_95 * error:.2f}"
+            for accuracy, error in zip(tests.accuracies, tests.errors, strict=True)
+        ]
+        for tests in (full, subset)
+    )
+    return _rank_models(
+        models,
+        full.accuracies,
+        subset.accuracies,
+        full_texts=full_texts,
+        subset_texts=subset_texts,
+    )
+
+
+def _rank_models(
+    models: Sequence[str],
+    full: FloatArray,
+    subset: FloatArray,
+    *,
+    full_texts: Sequence[str],
+    subset_texts: Sequence[str],
+) -> list[Standing]:
+    """List models, the best on the full set first; equal ones in their order."""
+    numbers = range(len(models))
+    by_subset = sorted(numbers, key=lambda n: (-subset[n], n))
+    subset_rank = {number: rank for rank, number in enumerate(by_subset, 1)}
+    return [
+        Standing(rank, subset_rank[n], models[n], full_texts[n], subset_texts[n])
+        for rank, n in enumerate(sorted(numbers, key=lambda n: (-full[n], n)), 1)
+    ]

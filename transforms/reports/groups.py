@@ -1,0 +1,235 @@
+"""Describe groups: quality figures, groups.json, and a page for before the build."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transforms import charts, grouping
+from transforms.charts import Series
+from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion.matrix import Captured
+from transforms.grouping.table import LEFT_OUT, Grouping, GroupTable
+from transforms.labels import wordnet
+from transforms.labels.wordnet import GroupNamer
+from transforms.reports.difficulty import draw_difficulty
+from transforms.reports.page import Chart, Page, render
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupCounts:
+    """Numbers of images of one group; None without an index."""
+
+    num_train: int | None = None
+    num_validation: int | None = None
+    num_set_aside: int = 0
+    num_wanted: int | None = None
+
+    @property
+    def num_free(self) -> int | None:
+        """Training images that are not set aside for validation."""
+        return None if self.num_train is None else self.num_train - self.num_set_aside
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the group has fewer images than wanted."""
+        if self.num_free is None or self.num_wanted is None:
+            return False
+        return self.num_free < self.num_wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupsPage:
+    """Content of the page.
+
+    Attributes:
+      counts: by label.
+      facts: (name, value) of further tiles.
+      captured: how much confusion the groups capture.
+      paths: label to the names from the root of WordNet.
+      contact_sheet: a JPEG.
+      difficulty: counts of images by percent, of all images and of the selected ones.
+      power: (name, value) of what the validation images can show.
+    """
+
+    title: str
+    method: str
+    table: GroupTable
+    counts: Sequence[GroupCounts]
+    facts: Sequence[tuple[str, object]] = ()
+    notes: Sequence[str] = ()
+    captured: Captured | None = None
+    paths: Mapping[int, tuple[str, ...]] | None = None
+    contact_sheet: bytes | None = None
+    difficulty: Sequence[Series] = ()
+    power: Sequence[tuple[str, str]] = ()
+
+
+def make_page(page: GroupsPage) -> Page:
+    """Make the page."""
+    table = page.table
+    has_images = any(count.num_train is not None for count in page.counts)
+    shares = page.captured.shares if page.captured else None
+    most = max((count.num_free or 0 for count in page.counts), default=0)
+    columns = ["label#", "group", "classes#"]
+    columns += ["train#", "validation#", "used of available"] * has_images
+    columns += ["captured confusion#"] * (shares is not None)
+    drawn = _draw_charts(page)
+    context = {
+        "title": page.title,
+        "page": page,
+        "facts": _list_facts(page),
+        "charts": drawn,
+        "columns": columns,
+        "has_images": has_images,
+        "groups": [
+            {
+                "name": table.names[label],
+                "rows": [row for row in table.rows if row.group == label],
+                "counts": count,
+                **_describe_use(count, most),
+                "captured": None if shares is None else shares[label],
+            }
+            for label, count in enumerate(page.counts)
+        ],
+        "tree": _nest_paths(page.paths or {}),
+        "left_out": [row for row in table.rows if row.group == LEFT_OUT],
+    }
+    return render("groups.html.j2", context, drawn)
+
+
+def _list_facts(page: GroupsPage) -> list[tuple[str, object]]:
+    sizes = measure_sizes(page.table)
+    smallest, largest = sizes["smallest"], sizes["largest"]
+    facts: list[tuple[str, object]] = [
+        ("groups", sizes["num_groups"]),
+        ("classes in groups", sizes["num_classes"]),
+        (
+            "classes in a group",
+            f"{smallest}" if smallest == largest else f"{smallest} to {largest}",
+        ),
+        ("effective number of groups", sizes["effective_num_groups"]),
+        *page.facts,
+    ]
+    if page.captured:
+        facts += [
+            ("captured confusion", f"{page.captured.share:.1%}"),
+            ("groups that capture nothing", page.captured.num_empty),
+        ]
+    return facts
+
+
+def _draw_charts(page: GroupsPage) -> list[Chart]:
+    """Draw the sizes of groups where they differ, and difficulty where it is known."""
+    drawn = []
+    sizes = [len(page.table.wnids(label)) for label in range(page.table.num_groups)]
+    first, last = min(sizes), max(sizes)
+    if first < last:
+        counts = [sizes.count(size) for size in range(first, last + 1)]
+        figure = charts.draw_histogram(
+            [Series("groups", counts)],
+            label="Groups by number of classes",
+            x_label="classes in a group",
+            first=first,
+            unit="",
+        )
+        title = "Sizes of groups"
+        drawn.append(Chart(name="group_sizes", title=title, figure=figure))
+    if page.difficulty:
+        title = "Difficulty of training images, before and after selection"
+        drawn.append(draw_difficulty(page.difficulty, title=title))
+    return drawn
+
+
+def _describe_use(count: GroupCounts, most: int) -> dict[str, Any]:
+    free, wanted = count.num_free or 0, count.num_wanted
+    if wanted is None:
+        return {"used": f"{free}", "used_share": free / max(most, 1)}
+    return {"used": f"{wanted} of {free}", "used_share": wanted / max(free, 1)}
+
+
+def _nest_paths(paths: Mapping[int, tuple[str, ...]]) -> dict[str, Any]:
+    """Nest labels below the names on their path; "" holds a node's labels."""
+    root: dict[str, Any] = {}
+    for label, path in sorted(paths.items(), key=lambda item: item[1]):
+        node = root
+        for name in path:
+            node = node.setdefault(name, {})
+        node.setdefault("", []).append(label)
+    return root
+
+
+def measure_sizes(table: GroupTable) -> dict[str, float | int]:
+    """Describe how many classes groups have; effective = n² / Σ size²."""
+    sizes = [len(table.wnids(label)) for label in range(table.num_groups)]
+    return {
+        "num_groups": len(sizes),
+        "num_classes": sum(sizes),
+        "smallest": min(sizes),
+        "median": statistics.median(sizes),
+        "largest": max(sizes),
+        "effective_num_groups": round(sum(sizes) ** 2 / sum(s * s for s in sizes), 1),
+    }
+
+
+def measure_captured(table: GroupTable, confusion: str | None) -> Captured | None:
+    """Measure the share of a confusion matrix's errors that stay inside groups.
+
+    Raises: UsageError: the matrix lacks classes of the groups.
+    """
+    if confusion is None:
+        return None
+    matrix = confusion_matrix.read_confusion_rates(confusion)
+    wnids = sorted(table.label_of)
+    labels = [table.label_of[wnid] for wnid in wnids]
+    return confusion_matrix.capture(matrix.select(wnids, source=confusion), labels)
+
+
+def find_paths(table: GroupTable, method: str | None) -> dict[int, tuple[str, ...]]:
+    """Find the position of groups in WordNet, for methods that group by it."""
+    if method is None or not grouping.has_wordnet_paths(method):
+        return {}
+    tree, word_of = wordnet.grow_tree(row.wnid for row in table.rows)
+    namer = GroupNamer(tree, word_of)
+    return {
+        label: tuple(namer.name_path(tree.lowest_common_ancestor(table.wnids(label))))
+        for label in range(table.num_groups)
+    }
+
+
+def describe_groups(
+    table: GroupTable,
+    result: Grouping,
+    *,
+    method: str | None,
+    method_options: object,
+    captured: Captured | None,
+) -> dict[str, Any]:
+    """Make groups.json: sizes and quality figures that a table of rows cannot hold.
+
+    Args:
+      table: the groups.
+      result: what the method returned.
+      method: its name.
+      method_options: its options, a dataclass.
+      captured: how much confusion the groups capture.
+    """
+    rates: Sequence[float | None] = captured.rates if captured else ()
+    return {
+        "grouping": method,
+        "grouping_options": dict(vars(method_options)),
+        "sizes": measure_sizes(table),
+        "captured": captured.to_json() if captured else None,
+        "quality": result.quality,
+        "notes": list(result.notes),
+        "groups": [
+            {
+                "label": label,
+                "name": name,
+                "wnids": list(table.wnids(label)),
+                **({"rate": round(rates[label] or 0, 6)} if rates else {}),
+            }
+            for label, name in enumerate(table.names)
+        ],
+        "left_out": [row.wnid for row in table.rows if row.group == LEFT_OUT],
+    }

@@ -1,0 +1,139 @@
+"""Show the ranked recipes of a study as a page and a figure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from transforms import charts
+from transforms.charts import Point
+from transforms.evaluation import study as study_ranking
+from transforms.evaluation.study import Ranked, RecipeScore
+from transforms.reports.page import Chart, Page, render
+
+if TYPE_CHECKING:  # matplotlib is slow to import
+    from matplotlib.figure import Figure
+
+VERDICT_KINDS = {"has value": "good", "has none": "bad"}  # others are doubtful
+_MAX_NAMED = 12  # of more recipes only the best is named, the others have their rank
+_STEP, _MAX_SPREAD = 0.024, 0.14  # shares of the x axis between recipes of equal x
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPage:
+    """Content of the page.
+
+    Attributes:
+      ranked: recipes in order.
+      links: recipe to the page of its evaluation.
+      left_out: (recipe, reason).
+      waiting: names of recipes that are not evaluated yet.
+      models: that were trained.
+      num_seeds: of each model.
+      epochs: on the full set.
+      subset_epochs: on the subsets.
+      warnings: what to know before trusting the charts.
+    """
+
+    ranked: Sequence[Ranked]
+    links: Mapping[str, str]
+    left_out: Sequence[tuple[str, str]]
+    waiting: Sequence[str]
+    models: Sequence[str]
+    num_seeds: int
+    epochs: int
+    subset_epochs: int
+    warnings: Sequence[str]
+
+
+def make_page(study: StudyPage) -> Page:
+    """Make the page."""
+    drawn = []
+    if figure := draw_study(study.ranked):
+        note = (
+            "One mark a recipe, with the 95 % interval of τ-b and its rank in the "
+            "table below; the upper left is best."
+        )
+        chart = Chart(name="study", title="τ-b against cost", note=note, figure=figure)
+        drawn.append(chart)
+    looped = {one.score.looped_full for one in study.ranked}
+    context = {
+        "title": "Which subset is best?",
+        "study": study,
+        "best": study_ranking.describe_best(study.ranked),
+        "charts": drawn,
+        "kinds": VERDICT_KINDS,
+        "looped_full": sorted(
+            "never converges" if images is None else f"{images:,}" for images in looped
+        ),
+    }
+    return render("study.html.j2", context, drawn)
+
+
+def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
+    """Draw τ-b with its interval against the images seen; None without any τ-b.
+
+    Colours are groupings; squares are subsets whose images were selected by difficulty.
+    Hollow marks never converge: they are drawn at all images of their training.
+    """
+    shown = [one for one in ranked if one.score.tau is not None]
+    if not shown:
+        return None
+    groupings = sorted({_find_grouping(one.score) for one in shown})
+    legend = [Point(name, 0, 0, color=n) for n, name in enumerate(groupings)]
+    if any(_is_by_difficulty(one.score) for one in shown):
+        legend.append(Point("selected by difficulty", 0, 0, color=-1, is_square=True))
+    if any(one.score.looped_subset is None for one in shown):
+        legend.append(Point("never converges", 0, 0, color=-1, is_hollow=True))
+    places = _spread_equal([math.log10(_count_looped(one.score)) for one in shown])
+    points = []
+    for one, place in zip(shown, places, strict=True):
+        score = one.score
+        name = f"{one.rank} {charts.shorten(score.name, 32)}"
+        is_named = len(shown) <= _MAX_NAMED or one is shown[0]
+        points.append(
+            Point(
+                name=f"{one.rank}. {score.name}: τ-b {score.tau:.3f}",
+                x=10**place,
+                y=score.tau or 0,
+                y_interval=score.tau_interval,
+                color=groupings.index(_find_grouping(score)),
+                is_square=_is_by_difficulty(score),
+                is_hollow=score.looped_subset is None,
+                labels=(name, str(one.rank)) if is_named else (str(one.rank),),
+            )
+        )
+    return charts.draw_scatter(
+        points,
+        label="τ-b with the full set against images seen, one mark a recipe",
+        x_label="images seen until convergence",
+        y_label="τ-b with the full set",
+        is_share=False,
+        is_log=True,
+        legend=legend,
+    )
+
+
+def _find_grouping(score: RecipeScore) -> str:
+    preset = score.flags.get("preset", "")
+    return score.flags.get("grouping") or preset or "other"
+
+
+def _is_by_difficulty(score: RecipeScore) -> bool:
+    return score.flags.get("sampling") == "difficulty"
+
+
+def _count_looped(score: RecipeScore) -> int:
+    return max(score.looped_subset or score.trained_on, 1)
+
+
+def _spread_equal(values: Sequence[float]) -> list[float]:
+    """Move equal values apart, so that their marks are side by side."""
+    width = max(values) - min(values) or 1.0
+    spread = list(values)
+    for value in set(values):
+        places = [n for n, other in enumerate(values) if other == value]
+        step = width * min(_STEP, _MAX_SPREAD / len(places))
+        for number, place in enumerate(places):
+            spread[place] += step * (number - (len(places) - 1) / 2)
+    return spread
