@@ -301,7 +301,7 @@ def test_duplicate_keys_are_an_error(folders, tmp_path, capfd):
     source = folders / f"train/n02088364/{VICTIM}.JPEG"
     shutil.copy(source, folders / f"train/n02099601/{VICTIM}.JPEG")
     err = _fail(capfd, 2, folders, tmp_path / "out")
-    assert f"1 image names stand more than once in the input ({VICTIM})" in err
+    assert f"1 image names are repeated in the input ({VICTIM})" in err
     assert "train/n02088364" in err
     assert "train/n02099601" in err
 
@@ -371,7 +371,7 @@ def test_known_bad_images_are_left_out(folders, tmp_path, capfd):
     (folders / "train/n02088364/n02088364_2.JPEG").write_bytes(b"GIF89a")
     path = tmp_path / "index.parquet"
     index.main([f"--input={folders}", f"--output={path}", "--inspect"])
-    assert "2 images cannot be used and are left out" in capfd.readouterr().err
+    assert "2 images are unusable and left out" in capfd.readouterr().err
     dataset = building.run(
         path,
         tmp_path / "out",

@@ -40,7 +40,7 @@ def groups(mini_imagenet: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def trained(groups: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that was trained with two rates, the second far too small."""
+    """A network trained with two learning rates, the second far too small."""
     output = tmp_path_factory.mktemp("trained")
     return run(groups, output, models="mlp", learning_rate="0.01,0.000001")
 
@@ -57,7 +57,7 @@ def run(dataset: Path, output: Path, **flags: object) -> Path:
     return output / model / f"seed{flags.get('seed', 0)}"
 
 
-def refuse(capsys, dataset: Path, output: Path, /, **flags: object) -> str:
+def fail(capsys, dataset: Path, output: Path, /, **flags: object) -> str:
     with pytest.raises(SystemExit) as ended:
         train.main(command_line(dataset, output, flags))
     assert ended.value.code == 2
@@ -97,7 +97,7 @@ def test_all_rates_are_in_the_curves_and_the_best_is_kept(trained, groups):
     assert ends[f"{chosen:g}"] == max(ends.values())
 
 
-def test_predictions_are_as_right_as_the_last_epoch(trained, groups):
+def test_predictions_agree_with_the_last_epoch(trained, groups):
     path = trained / "predictions.parquet"
     rows = pq.read_table(path).to_pylist()
     (scored,) = predictions_table.read_models(str(path))
@@ -123,7 +123,7 @@ def test_predictions_are_as_right_as_the_last_epoch(trained, groups):
         )
 
 
-def test_the_card_tells_classes_in_label_order_and_the_past(trained, groups):
+def test_the_card_has_classes_in_label_order_and_the_training_set(trained, groups):
     card = read_card(str(trained / "model.json"))
     described = building.read_json(groups, "classes.json")
     assert [(c.name, list(c.wnids)) for c in card.classes] == [
@@ -140,20 +140,28 @@ def test_the_card_tells_classes_in_label_order_and_the_past(trained, groups):
     assert str(groups) not in (trained / "model.json").read_text()
 
 
-def test_predict_says_the_same_of_the_model(trained, groups, tmp_path):
-    output = tmp_path / "asked.parquet"
+def test_predict_writes_the_same_predictions(trained, groups, tmp_path):
+    output = tmp_path / "predicted.parquet"
     predict.main([
         f"--input={groups}",
         "--split=validation",
         f"--model={trained / 'model.keras'}",
         f"--output={output}",
     ])
-    mine = pq.read_table(trained / "predictions.parquet").drop(["probabilities"])
-    asked = pq.read_table(output)
-    same = [name for name in mine.column_names if name not in {"p_correct", "top5"}]
-    assert asked.select(same).sort_by("key") == mine.select(same).sort_by("key")
+    trained_rows = pq.read_table(trained / "predictions.parquet").drop([
+        "probabilities"
+    ])
+    predicted = pq.read_table(output)
+    same = [
+        name for name in trained_rows.column_names if name not in {"p_correct", "top5"}
+    ]
+    assert predicted.select(same).sort_by("key") == trained_rows.select(same).sort_by(
+        "key"
+    )
     assert np.allclose(
-        asked.sort_by("key")["p_correct"], mine.sort_by("key")["p_correct"], atol=1e-5
+        predicted.sort_by("key")["p_correct"],
+        trained_rows.sort_by("key")["p_correct"],
+        atol=1e-5,
     )
     assert predictions_table.read_models(str(output)) == predictions_table.read_models(
         str(trained / "predictions.parquet")
@@ -161,20 +169,20 @@ def test_predict_says_the_same_of_the_model(trained, groups, tmp_path):
 
 
 @pytest.mark.parametrize("stopped_in", [2, 3], ids=["epoch 2", "the next rate"])
-def test_a_stopped_run_ends_as_if_it_had_not_been(
+def test_an_interrupted_run_continues_to_the_same_results(
     trained, groups, tmp_path, monkeypatch, stopped_in
 ):
     from transforms.training.trainer import Trainer  # noqa: PLC0415  # TensorFlow
 
-    whole, epochs = Trainer.train, []
+    train_epoch, epochs = Trainer.train, []
 
-    def stop(self, batches, tell):
+    def stop(self, batches, on_batch_end):
         epochs.append(None)
         if len(epochs) == stopped_in:
             for _ in range(2):
-                tell()
+                on_batch_end()
             raise KeyboardInterrupt
-        whole(self, batches, tell)
+        train_epoch(self, batches, on_batch_end)
 
     flags = {"models": "mlp", "learning_rate": "0.01,0.000001"}
     monkeypatch.setattr(Trainer, "train", stop)
@@ -184,7 +192,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(
     assert len(read_curves(tmp_path / "mlp/seed0")) == stopped_in - 1
     epochs.clear()
     monkeypatch.setattr(
-        Trainer, "train", lambda *given: (epochs.append(None), whole(*given))
+        Trainer, "train", lambda *args: (epochs.append(None), train_epoch(*args))
     )
     folder = run(groups, tmp_path, **flags)
     assert len(epochs) == 4 - (stopped_in - 1)
@@ -197,9 +205,9 @@ def test_a_finished_run_is_left_as_it_is(trained, groups, capsys, monkeypatch):
     before = building.checksums(trained)
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # is not needed
     run(groups, trained.parents[1], models="mlp", learning_rate="0.01,0.000001")
-    told = capsys.readouterr()
-    assert "is finished" in told.err
-    assert told.out == f"{trained.parents[1]}\n"
+    written = capsys.readouterr()
+    assert "is finished" in written.err
+    assert written.out == f"{trained.parents[1]}\n"
     assert building.checksums(trained) == before
 
 
@@ -207,12 +215,12 @@ def test_only_missing_models_are_trained(groups, tmp_path, capsys):
     run(groups, tmp_path, epochs=1)
     capsys.readouterr()
     run(groups, tmp_path, epochs=1, models="linear,mixer")
-    told = capsys.readouterr().err
-    assert "linear/seed0 is finished" in told
+    err = capsys.readouterr().err
+    assert "linear/seed0 is finished" in err
     assert re.search(
-        r"mixer: 0\.\d+ of 30 images correct, with learning rate 0\.003", told
+        r"mixer: 0\.\d+ of 30 images correct, with learning rate 0\.003", err
     )
-    assert "linear, learning rate" not in told
+    assert "linear, learning rate" not in err
 
 
 def test_another_seed_is_another_run(groups, tmp_path):
@@ -233,11 +241,11 @@ def test_folds_are_trained_crosswise(halves, tmp_path):
     assert not any(row["seen"] for row in rows)
 
 
-def test_other_settings_in_the_same_place_are_refused(trained, groups, capsys):
-    told = refuse(capsys, groups, trained.parents[1], models="mlp", epochs=3)
-    assert "epochs 2 there, 3 here" in told
-    assert "learning_rate 0.01,1e-06 there, 0.003 here" in told
-    assert "name another --output, or remove that folder" in told
+def test_other_settings_in_the_same_folder_are_rejected(trained, groups, capsys):
+    err = fail(capsys, groups, trained.parents[1], models="mlp", epochs=3)
+    assert "epochs 2 there, 3 here" in err
+    assert "learning_rate 0.01,1e-06 there, 0.003 here" in err
+    assert "give another --output, or remove that folder" in err
 
 
 @pytest.mark.parametrize(
@@ -261,45 +269,51 @@ def test_other_settings_in_the_same_place_are_refused(trained, groups, capsys):
         ({"mixed_precision": "yes"}, "--mixed_precision yes: is not one of auto"),
         (
             {"train_split": "trian"},
-            "--train_split trian: there are no such images, but",
+            "--train_split trian: the dataset has no such split; it has",
         ),
-        ({"validation_split": "test"}, "but train (60 images), validation (30 images)"),
-        ({"validation_split": "train"}, "--validation_split train: is what is trained"),
+        (
+            {"validation_split": "test"},
+            "it has train (60 images), validation (30 images)",
+        ),
+        (
+            {"validation_split": "train"},
+            "--validation_split train: is the training split",
+        ),
         ({"dataset": "nowhere"}, "--dataset nowhere: no such folder; make one with"),
         ({"model": "linear"}, "--model: unknown flag; did you mean --models?"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
-def test_what_is_wrong_is_told_at_launch(groups, tmp_path, capsys, flags, shown):
-    told = refuse(capsys, groups, tmp_path / "output", **flags)
-    assert shown in told
-    assert "Traceback" not in told
+def test_problems_are_reported_at_launch(groups, tmp_path, capsys, flags, shown):
+    err = fail(capsys, groups, tmp_path / "output", **flags)
+    assert shown in err
+    assert "Traceback" not in err
     assert not (tmp_path / "output").exists()
 
 
-def test_all_that_is_wrong_is_told_at_once(groups, tmp_path, capsys):
-    told = refuse(capsys, groups, tmp_path, epochs=-1, batch_size=-1, models="a,b")
-    assert len(told.splitlines()) == 4
-    told = refuse(
+def test_all_problems_are_reported_at_once(groups, tmp_path, capsys):
+    err = fail(capsys, groups, tmp_path, epochs=-1, batch_size=-1, models="a,b")
+    assert len(err.splitlines()) == 4
+    err = fail(
         capsys, groups, tmp_path, train_split="fold_a", validation_split="fold_b"
     )
-    assert len(told.splitlines()) == 2
+    assert len(err.splitlines()) == 2
 
 
-def test_a_picture_that_is_too_small_for_a_model_is_told(groups, tmp_path, capsys):
-    told = refuse(capsys, groups, tmp_path, models="mobilenetv2", image_size=16)
-    assert "--image_size 16: is too small for mobilenetv2; its default is 224" in told
+def test_too_small_images_are_rejected(groups, tmp_path, capsys):
+    err = fail(capsys, groups, tmp_path, models="mobilenetv2", image_size=16)
+    assert "--image_size 16: is too small for mobilenetv2; its default is 224" in err
 
 
-def test_a_folder_of_datasets_is_told_apart(groups, tmp_path, capsys):
-    told = refuse(capsys, groups.parents[1], tmp_path)
-    assert "holds some; name one of them: small/1.0.0" in told
+def test_a_folder_of_datasets_is_rejected(groups, tmp_path, capsys):
+    err = fail(capsys, groups.parents[1], tmp_path)
+    assert "contains datasets; give one of them: small/1.0.0" in err
 
 
-def test_a_dataset_without_records_is_refused(mini_imagenet, tmp_path, capsys):
+def test_a_dataset_without_records_is_rejected(mini_imagenet, tmp_path, capsys):
     dataset = building.run(mini_imagenet, tmp_path / "sets", formats="webdataset")
-    told = refuse(capsys, dataset, tmp_path / "models")
-    assert "holds webdataset, and training reads tfrecord; build it again" in told
+    err = fail(capsys, dataset, tmp_path / "models")
+    assert "holds webdataset, but training reads tfrecord; build it again" in err
 
 
 @pytest.mark.parametrize(
@@ -311,19 +325,19 @@ def test_a_dataset_without_records_is_refused(mini_imagenet, tmp_path, capsys):
     ],
     ids=["recipe", "manifest", "classes"],
 )
-def test_a_damaged_dataset_is_refused(groups, tmp_path, capsys, path, data):
+def test_a_damaged_dataset_is_rejected(groups, tmp_path, capsys, path, data):
     damaged = shutil.copytree(groups, tmp_path / "damaged")
     (damaged / path).write_bytes(data)
-    told = refuse(capsys, damaged, tmp_path / "models")
-    assert "is damaged" in told
-    assert "python -m pipelines.verify" in told
+    err = fail(capsys, damaged, tmp_path / "models")
+    assert "is damaged" in err
+    assert "python -m pipelines.verify" in err
 
 
-def test_an_unfinished_dataset_is_refused(groups, tmp_path, capsys):
+def test_an_unfinished_dataset_is_rejected(groups, tmp_path, capsys):
     unfinished = shutil.copytree(groups, tmp_path / "unfinished")
     (unfinished / "__meta__/complete.json").unlink()
-    told = refuse(capsys, unfinished, tmp_path / "models")
-    assert "is no finished dataset (no __meta__/complete.json); finish it" in told
+    err = fail(capsys, unfinished, tmp_path / "models")
+    assert "is not a finished dataset (no __meta__/complete.json); finish it" in err
 
 
 def test_a_broken_shard_fails_the_job(groups, tmp_path, capsys):
@@ -333,12 +347,12 @@ def test_a_broken_shard_fails_the_job(groups, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         run(damaged, tmp_path / "models")
     assert ended.value.code == 1
-    told = capsys.readouterr().err
-    assert "error: linear: " in told
-    assert "python -m pipelines.verify" in told
+    err = capsys.readouterr().err
+    assert "error: linear: " in err
+    assert "python -m pipelines.verify" in err
 
 
-def test_what_is_written_names_no_place_and_no_time(groups, tmp_path):
+def test_results_depend_on_no_path_and_no_time(groups, tmp_path):
     folder = run(groups, tmp_path, epochs=1)
     again = run(groups, tmp_path / "again", epochs=1)
     for name in RESULTS - {"curves.csv"}:

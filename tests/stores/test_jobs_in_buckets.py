@@ -54,7 +54,7 @@ def test_models_are_trained_and_asked_in_a_bucket(trained, halves, tmp_path, cap
     with pytest.raises(SystemExit) as ended:
         train.main(flags(**where, **TRAINING | {"epochs": 2}))
     assert ended.value.code == 2
-    assert f"{trained}/models/linear/seed0 holds a run of other settings" in (
+    assert f"{trained}/models/linear/seed0: holds a run with other settings" in (
         capfd.readouterr().err
     )
     assert checksums(f"{trained}/models") == found

@@ -1,1 +1,1 @@
-"""The index of all images: one row an image, without its bytes."""
+"""Index the input: one row per image, without its bytes."""

@@ -1,4 +1,4 @@
-"""The bytes of a file → what they hold, and whether they can be decoded."""
+"""Inspect image files: format, mode, size, hash, and whether they decode."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,40 +17,43 @@ from transforms.images.read import (
 from transforms.prefetch import map_in_order
 from transforms.records import DataError, ImageRef
 
+# Images whose adjacent bytes are read together, and images in flight: enough to keep
+# all threads busy, few enough to hold only tens of megabytes.
+WINDOW_IMAGES = 128
+_MAX_IN_FLIGHT = 256
+
 
 class Inspection(NamedTuple):
-    """What is known of a file after all of it has been decoded."""
+    """The properties of an image file that was decoded completely."""
 
-    format: str  # JPEG, PNG, …; "" where it is none
+    format: str  # JPEG, PNG, …; "" if it is not an image
     mode: str  # RGB, L, CMYK, … as stored
-    width: int  # as stored, not turned by EXIF
+    width: int  # as stored, before EXIF rotation
     height: int
     sha256: str
-    problem: str  # "" where there is none
+    problem: str  # "" if there is none
 
 
 def inspect(data: bytes) -> Inspection:
-    """Look at one file; a bad one is a result, not an error."""
-    form, mode, size, problem = "", "", (0, 0), ""
+    """Inspect one file; a problem is part of the result, not an error."""
+    image_format, mode, size, problem = "", "", (0, 0), ""
     try:
         image = decode.open_image(data)
-        form, mode, size = str(image.format), image.mode, image.size
+        image_format, mode, size = str(image.format), image.mode, image.size
         decode.decode(image)
     except records.DataError as error:
         problem = str(error)
     return Inspection(
-        form, mode, *size, sha256=hashlib.sha256(data).hexdigest(), problem=problem
+        image_format,
+        mode,
+        *size,
+        sha256=hashlib.sha256(data).hexdigest(),
+        problem=problem,
     )
 
 
-# Images whose neighbours are sought among each other, and how many may wait: enough
-# that no thread idles, few enough that their bytes are some tens of megabytes.
-WINDOW_IMAGES = 128
-_MAX_WAITING = 256
-
-
 def inspect_image(read: ReadImage) -> Inspection:
-    """Read an image once and say what it is."""
+    """Read and inspect one image; a read error is part of the result."""
     try:
         data = read()
     except DataError as error:
@@ -61,7 +64,7 @@ def inspect_image(read: ReadImage) -> Inspection:
 def inspect_all(
     images: Sequence[PlacedRef], pool: ThreadPoolExecutor
 ) -> Iterator[Inspection]:
-    """Yield what each image is, in their order; reads a bounded number ahead."""
+    """Yield the inspections in order, with a bounded number of images in flight."""
     reader = CoalescedReader()
     windows = (
         reader.begin(images[start : start + WINDOW_IMAGES])
@@ -71,13 +74,13 @@ def inspect_all(
         pool.submit(inspect_image, read) for reads in windows for read in reads
     )
     try:
-        yield from map_in_order(inspections, num_ahead=_MAX_WAITING)
+        yield from map_in_order(inspections, num_ahead=_MAX_IN_FLIGHT)
     finally:
         reader.close()
 
 
 def begin(roots: Sequence[str]) -> Callable[[Sequence[Any]], list[Inspection]]:
-    """Make what a process does: [[root, ref, version], …] in, inspections out."""
+    """Return the work function of a process: inspect a list of [root, ref, version]."""
     num_readers = storage.num_readers(1, roots)
     pool = ThreadPoolExecutor(num_readers)
 

@@ -1,9 +1,9 @@
-"""The index: refs ↔ a Parquet file with one row an image.
+"""Write and read the index, a Parquet file with one row per image.
 
-Its schema's metadata names the inputs that the rows' `input` and `uri` refer to, the
-strays among the images, and the versions (etags) that archives in buckets had: offsets
-are those of one version. Images that are objects of their own have none there: 1.28
-million would weigh as much as all else; their length is checked, and that they decode.
+The metadata of the schema lists the inputs that `input` and `uri` refer to, the files
+that are not images, and the versions (etags) of archives in buckets, since offsets are
+valid for one version only. Images that are objects of their own have no version: 1.28
+million versions would double the index; their length and decoding are checked instead.
 """
 
 import json
@@ -22,7 +22,7 @@ from transforms.records import ImageRef, UsageError
 _METADATA_KEY = b"imagenet_subsets_index"
 _FORMAT_VERSION = 1
 ROW_GROUP_IMAGES = 1 << 16
-_STRAYS_NAMED = 5
+_NUM_SKIPPED_SHOWN = 5
 REMEDY = "make it again with python -m pipelines.index"
 
 SCHEMA = pa.schema([
@@ -49,11 +49,11 @@ INSPECTED_SCHEMA = pa.schema([
 def write_part(
     path: str, refs: Sequence[ImageRef], inspections: Sequence[tuple] | None = None
 ) -> None:
-    """Write one piece's refs, with their inspections when these were made."""
+    """Write the images of one input part, with their inspections if there are any."""
     rows: Iterable[tuple] = refs
     schema = SCHEMA
     if inspections is not None:
-        rows = (ref + more for ref, more in zip(refs, inspections, strict=True))
+        rows = (ref + fields for ref, fields in zip(refs, inspections, strict=True))
         schema = INSPECTED_SCHEMA
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
@@ -69,7 +69,15 @@ def merge_parts(
     strays: Sequence[str],
     versions: Sequence[Mapping[str, str]] = (),
 ) -> None:
-    """Join parts to one index, row groups of a bounded size, in the parts' order."""
+    """Concatenate parts to one index, in order, with row groups of bounded size.
+
+    Args:
+      parts: paths of files that `write_part` wrote.
+      output: path of the index.
+      roots: of the inputs, as `ImageRef.input` numbers them.
+      strays: files that are not images, formatted for messages.
+      versions: per input, the versions of its archives in buckets.
+    """
     schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
     with (
         storage.replacing(output) as file,
@@ -81,7 +89,7 @@ def merge_parts(
             "version": _FORMAT_VERSION,
             "inputs": list(roots),
             "num_strays": len(strays),
-            "first_strays": list(strays[:_STRAYS_NAMED]),
+            "first_strays": list(strays[:_NUM_SKIPPED_SHOWN]),
         }
         if any(versions):
             described["versions"] = list(versions)
@@ -89,7 +97,7 @@ def merge_parts(
 
 
 def _regroup(parts: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield tables of about a row group, so that no more is held in memory."""
+    """Yield tables of at least one row group, to bound the memory."""
     waiting: list[pa.Table] = []
     for part in parts:
         waiting.append(pq.read_table(storage.for_arrow(part), schema=schema))
@@ -101,19 +109,19 @@ def _regroup(parts: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
 
 
 def only_index(inputs: Sequence[str]) -> str | None:
-    """Return the index that is all of the input; None: it is something else."""
+    """Return the path of the index if it is the only input, otherwise None."""
     return inputs[0] if len(inputs) == 1 and is_index(inputs[0]) else None
 
 
 def is_index(path: str) -> bool:
-    """Tell whether a path is named like an index."""
+    """Tell whether a path has the suffix of an index."""
     return path.endswith(".parquet")
 
 
 def read_description(path: str) -> dict:
-    """Read what an index says of its inputs.
+    """Read the metadata of an index: inputs, files that are not images, versions.
 
-    Raises: UsageError: not an index, or of another version.
+    Raises: UsageError: the file is not an index or has another version.
     """
     if not storage.exists(path):
         raise UsageError(
@@ -133,13 +141,12 @@ def read_description(path: str) -> dict:
         OSError,
     ) as error:
         raise UsageError(
-            f"{path}: not an index; make one with "
+            f"{path}: is not an index; make one with "
             "python -m pipelines.index --input IMAGENET --output FILE"
         ) from error
     if version != _FORMAT_VERSION:
         raise UsageError(
-            f"{path}: an index of version {version}, not "
-            f"{_FORMAT_VERSION}; make it again with python -m pipelines.index"
+            f"{path}: has format version {version}, not {_FORMAT_VERSION}; {REMEDY}"
         )
     return described
 
@@ -147,18 +154,18 @@ def read_description(path: str) -> dict:
 def _check_description(described: dict) -> None:
     texts = [*described["inputs"], *described["first_strays"]]
     if not all(isinstance(text, str) for text in texts):
-        raise TypeError("names of inputs and strays are texts")
+        raise TypeError("names of inputs and files must be strings")
     versions = [part.items() for part in described.get("versions", ())]
     if not all(isinstance(text, str) for v in versions for pair in v for text in pair):
-        raise TypeError("names and versions of archives are texts")
+        raise TypeError("names and versions of archives must be strings")
     int(described["num_strays"])
 
 
 def read_versions(described: Mapping[str, Any]) -> dict[str, str]:
-    """Return path → version of the archives in buckets that an index refers to.
+    """Return the versions of archives in buckets, by path.
 
     Args:
-      described: what `read_description` returned.
+      described: metadata that `read_description` returned.
     """
     return {
         f"{root}/{uri}": version
@@ -170,11 +177,11 @@ def read_versions(described: Mapping[str, Any]) -> dict[str, str]:
 
 
 def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
-    """Name the columns of an index that hold what no index of ours would.
+    """Return the names of the columns of an index that have invalid values.
 
-    An index may come from anywhere; its keys and uris become paths.
+    An index is untrusted input: its keys and uris become paths.
     """
-    holds = {
+    is_valid = {
         "key": pc.match_substring_regex(table["key"], KEY_PATTERN),
         "wnid": pc.match_substring_regex(table["wnid"], r"^n\d{8}$"),
         "split": pc.is_in(table["split"], pa.array(["train", "validation"])),
@@ -186,24 +193,24 @@ def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
         "length": pc.greater_equal(table["length"], 0),
         "uri": pc.invert(pc.match_substring_regex(table["uri"], r"^/|(^|/)\.\.(/|$)")),
     }
-    if "problem" in table.column_names:  # of inspected images, each has a text
-        holds["problem"] = pc.is_valid(table["problem"])
+    if "problem" in table.column_names:  # "" for good images
+        is_valid["problem"] = pc.is_valid(table["problem"])
     return [
         name
-        for name, good in holds.items()
-        if table[name].null_count or not pc.all(good, min_count=0).as_py()
+        for name, values in is_valid.items()
+        if table[name].null_count or not pc.all(values, min_count=0).as_py()
     ]
 
 
 def find_places(path: str, key: str) -> list[str]:
-    """Say where an image lies, for messages."""
+    """Describe the locations of an image, for messages."""
     file = storage.for_arrow(path)
     rows = pq.read_table(file, columns=SCHEMA.names, filters=[("key", "=", key)])
     return [image_reading.describe_place(ref) for ref in to_refs(rows)]
 
 
 def join_lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
-    """Make a line of each row, its values parted by spaces."""
+    """Format each row as a line of values separated by spaces."""
     texts = [pc.cast(column, pa.string()) for column in columns]
     lines = pc.binary_join_element_wise(*texts, " ")
     return pc.binary_join_element_wise(lines, "", "\n")
@@ -212,22 +219,29 @@ def join_lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
 def read_row_group(
     path: str, number: int, *, split: str, wnids: Sequence[str]
 ) -> pa.Table:
-    """Read the usable images of some classes from one row group of an index."""
+    """Read the usable images of some classes from one row group of an index.
+
+    Args:
+      path: of the index.
+      number: of the row group.
+      split: of the images.
+      wnids: of the images.
+    """
     with storage.parquet_errors(path, REMEDY):
         file = pq.ParquetFile(storage.for_arrow(path))
-        inspected = "problem" in file.schema_arrow.names
-        names = [*SCHEMA.names, *(["problem"] if inspected else [])]
+        is_inspected = "problem" in file.schema_arrow.names
+        names = [*SCHEMA.names, *(["problem"] if is_inspected else [])]
         table = file.read_row_group(number, columns=names)
-    wanted = pc.and_(
+    is_selected = pc.and_(
         pc.equal(table["split"], split),
         pc.is_in(table["wnid"], value_set=pa.array(wnids, pa.string())),
     )
-    if inspected:
-        wanted = pc.and_(wanted, pc.equal(table["problem"], ""))
-    return table.select(SCHEMA.names).filter(wanted)
+    if is_inspected:
+        is_selected = pc.and_(is_selected, pc.equal(table["problem"], ""))
+    return table.select(SCHEMA.names).filter(is_selected)
 
 
 def to_refs(table: pa.Table) -> list[ImageRef]:
-    """Make a ref of each row; other columns are passed over."""
+    """Convert rows to image references; other columns are ignored."""
     columns = table.select(SCHEMA.names).to_pydict().values()
     return [ImageRef(*row) for row in zip(*columns, strict=True)]

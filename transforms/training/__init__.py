@@ -1,1 +1,1 @@
-"""A finished dataset → models trained on it: made, fed, fitted and kept."""
+"""Train models on a finished dataset: input data, fitting, checkpoints, results."""

@@ -1,4 +1,4 @@
-"""What training at one learning rate has reached ↔ one file, renewed every epoch."""
+"""Write and read checkpoints: one file per learning rate, replaced every epoch."""
 
 import json
 import zipfile
@@ -12,18 +12,17 @@ import numpy.typing as npt
 from transforms.records import JobError
 from transforms.training.curves import CurveRow
 
-FOLDER = ".training"  # in the folder of the results, until they are there
+FOLDER = ".training"  # in the folder of the results, until these are complete
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Progress:
-    """The end of an epoch.
+    """The state of a run at the end of an epoch.
 
     Attributes:
-      rows: of all epochs so far.
-      state: all that the next epoch depends on.
-      outputs: what the model said of the images to validate on, shape (images,
-        classes).
+      rows: of the curves, for all epochs so far.
+      state: the variables that the next epoch depends on.
+      outputs: probabilities of the validation images, shape (images, classes).
     """
 
     rows: tuple[CurveRow, ...]
@@ -32,24 +31,24 @@ class Progress:
 
 
 def path_of(folder: str, number: int) -> Path:
-    """Return where the run at one of the learning rates is kept."""
+    """Return the checkpoint path of the run with one of the learning rates."""
     return Path(folder, FOLDER, f"rate_{number}.npz")
 
 
-def write(path: Path, reached: Progress) -> None:
-    """Write it; the file is whole or as it was before."""
-    rows = np.frombuffer(json.dumps(reached.rows).encode(), np.uint8)
+def write(path: Path, progress: Progress) -> None:
+    """Write a checkpoint atomically."""
+    rows = np.frombuffer(json.dumps(progress.rows).encode(), np.uint8)
     temporary = path.with_name(f".{path.name}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary.open("wb") as file:
-        np.savez(file, rows, reached.outputs, *reached.state)
+        np.savez(file, rows, progress.outputs, *progress.state)
     temporary.replace(path)
 
 
 def read(path: Path) -> Progress | None:
-    """Read it; None when no epoch has ended.
+    """Read a checkpoint; None if no epoch has ended.
 
-    Raises: JobError: the file is broken.
+    Raises: JobError: the file is damaged.
     """
     if not path.exists():
         return None
@@ -63,5 +62,5 @@ def read(path: Path) -> Progress | None:
         )
     except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
         raise JobError(
-            f"{path}: is broken ({error}); remove its folder to train from the start"
+            f"{path}: is damaged ({error}); remove its folder to restart training"
         ) from error

@@ -1,4 +1,4 @@
-"""A training run ↔ curves.csv: one row an epoch, appended as it ends."""
+"""Write curves.csv, one row per epoch of a training run."""
 
 import csv
 import io
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 
 class CurveRow(NamedTuple):
-    """What one epoch of one run reached; the columns of curves.csv in their order."""
+    """The result of one epoch; its fields are the columns of curves.csv."""
 
-    dataset: str  # its name
+    dataset: str  # name of the dataset
     subset_id: str
     model: str
     seed: int
@@ -23,7 +23,7 @@ class CurveRow(NamedTuple):
 
 
 def to_csv(rows: Iterable[CurveRow]) -> bytes:
-    """Write curves; numbers have as many digits as it takes to read them back."""
+    """Serialise curves to CSV; numbers keep all digits."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CurveRow._fields)

@@ -1,4 +1,4 @@
-"""Images of a split → batches of what their bytes become, the same as for `predict`."""
+"""Validate models, choose the best run, and write its results."""
 
 import io
 import itertools
@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -42,46 +43,51 @@ from transforms.training.settings import (
     TrainSettings,
 )
 
-MAX_KEPT_BYTES = 1 << 30
+MAX_CACHED_BYTES = 1 << 30
 _BATCH_IMAGES = 256
+_PREDICTION_ROWS = 4096  # scored at once
 _NUM_THREADS = num_cores()
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date in zip files
+_METADATA, _CONFIG = "metadata.json", "config.json"  # in a .keras file
+_SHARED_ID = re.compile(rb'"shared_object_id": (\d+)')
 
-ImageBatch = npt.NDArray[np.uint8]
+ImageBatch: TypeAlias = npt.NDArray[np.uint8]
 
 
 class ValidationImages:
-    """Batches of pictures in the order of the table; kept in memory where few."""
+    """Batches of validation images in table order; cached in memory if they fit."""
 
     def __init__(
         self,
         source: ImageSource,
         settings: Preprocessing,
         *,
-        max_kept_bytes: int = MAX_KEPT_BYTES,
+        max_cached_bytes: int = MAX_CACHED_BYTES,
     ) -> None:
         self.refs = index_table.to_refs(source.table)
         self._root = source.roots[0]
         self._settings = settings
-        self._is_small = len(self.refs) * settings.crop_px**2 * 3 <= max_kept_bytes
-        self._kept: list[ImageBatch] = []
+        num_bytes = len(self.refs) * settings.crop_px**2 * 3
+        self._is_small = num_bytes <= max_cached_bytes
+        self._cache: list[ImageBatch] = []
 
     def __iter__(self) -> Iterator[ImageBatch]:
         """Yield batches, shape (images, crop_px, crop_px, 3).
 
         Raises: JobError: an image that the dataset lists cannot be read.
         """
-        if self._kept:
-            yield from self._kept
+        if self._cache:
+            yield from self._cache
             return
-        kept = []
+        batches = []
         with ThreadPoolExecutor(_NUM_THREADS) as pool:
             for start in range(0, len(self.refs), _BATCH_IMAGES):
                 refs = self.refs[start : start + _BATCH_IMAGES]
                 batch = np.stack(list(pool.map(self._prepare, refs)))
                 if self._is_small:
-                    kept.append(batch)
+                    batches.append(batch)
                 yield batch
-        self._kept = kept
+        self._cache = batches
 
     def _prepare(self, ref: ImageRef) -> ImageBatch:
         try:
@@ -89,86 +95,48 @@ class ValidationImages:
             return inference.prepare(data, self._settings)
         except DataError as error:
             raise JobError(
-                f"{ref.key} ({describe_place(ref)}): {error}; see what is wrong with "
+                f"{ref.key} ({describe_place(ref)}): {error}; check the dataset with "
                 "python -m pipelines.verify"
             ) from error
-
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip files know
-_METADATA, _CONFIG = "metadata.json", "config.json"
-_ADDRESS = re.compile(rb'"shared_object_id": (\d+)')
-
-
-def write(model: Model, path: str) -> None:
-    """Write a model; the file appears whole or not at all."""
-    place = Path(path)
-    temporary = place.with_name(f".{place.stem}.tmp.keras")
-    try:
-        model.save(temporary)
-        temporary.write_bytes(_make_equal(temporary.read_bytes()))
-        temporary.replace(place)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _make_equal(data: bytes) -> bytes:
-    """Take out what differs from run to run: dates, and addresses in memory."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(made, "w") as new:
-        for name in sorted(old.namelist()):
-            content = old.read(name)
-            if name == _METADATA:
-                metadata = json.loads(content) | {"date_saved": ""}
-                content = json.dumps(metadata).encode()
-            if name == _CONFIG:
-                content = _number_objects(content)
-            new.writestr(zipfile.ZipInfo(name, _EPOCH), content)
-    return made.getvalue()
-
-
-def _number_objects(config: bytes) -> bytes:
-    """Name objects that layers share by number, in order, not by their address."""
-    numbers: defaultdict[bytes, int] = defaultdict(itertools.count(1).__next__)
-    return _ADDRESS.sub(
-        lambda found: b'"shared_object_id": %d' % numbers[found[1]], config
-    )
-
-
-_ROWS_AT_ONCE = 4096
 
 
 def find_accuracy(
     outputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
 ) -> float:
-    """Return the share of images whose likeliest output is right.
+    """Return the top-1 accuracy.
 
-    Of equal ones the first counts; an image whose outputs are no numbers is wrong.
+    Among equal outputs the first counts; images with outputs that are not finite are
+    wrong.
+
+    Args:
+      outputs: shape (images, classes).
+      labels: shape (images,).
     """
-    is_right = outputs.argmax(axis=1) == labels
-    return int((is_right & np.isfinite(outputs).all(axis=1)).sum()) / len(labels)
+    is_correct = outputs.argmax(axis=1) == labels
+    return int((is_correct & np.isfinite(outputs).all(axis=1)).sum()) / len(labels)
 
 
-def choose_best(reached: Sequence[Progress]) -> Progress:
-    """Choose the run that ended with the highest accuracy, the first of equal ones.
+def choose_best(runs: Sequence[Progress]) -> Progress:
+    """Choose the run with the highest final accuracy, the first among equals.
 
-    Raises: JobError: none of them ended with numbers.
+    Raises: JobError: all runs diverged.
     """
-    finite = [run for run in reached if np.isfinite(run.outputs).all()]
+    finite = [run for run in runs if np.isfinite(run.outputs).all()]
     if not finite:
         raise JobError(
-            f"{reached[0].rows[-1].model} diverged at every learning rate; give a "
+            f"{runs[0].rows[-1].model} diverged at every learning rate; give a "
             "smaller --learning_rate"
         )
     return max(finite, key=lambda run: run.rows[-1].validation_accuracy)
 
 
-def write_curves(folder: str, reached: Sequence[Progress]) -> None:
-    """Write what is known so far of all learning rates."""
-    rows = [row for run in reached for row in run.rows]
+def write_curves(folder: str, runs: Sequence[Progress]) -> None:
+    """Write the curves of all learning rates so far."""
+    rows = [row for run in runs for row in run.rows]
     storage.write(folder, CURVES, training_curves.to_csv(rows))
 
 
-def write_outcome(
+def write_results(
     folder: str,
     *,
     best: Progress,
@@ -177,22 +145,22 @@ def write_outcome(
     training_set: TrainingSet,
     refs: Sequence[ImageRef],
 ) -> None:
-    """Write all results and remove what was kept between epochs.
+    """Write all results, then remove the checkpoints.
 
     Args:
       folder: of the run.
-      best: the run that is kept.
-      model: with its weights.
+      best: the chosen run.
+      model: with the weights of that run.
       settings: of the run.
-      training_set: what it was trained on.
-      refs: the images that `best.outputs` are of.
+      training_set: that the model was trained on.
+      refs: the validation images, in the order of `best.outputs`.
     """
-    aside = Path(folder, checkpoint.FOLDER, "results")
-    aside.mkdir(parents=True, exist_ok=True)
-    write(model, str(aside / MODEL))
+    staging = Path(folder, checkpoint.FOLDER, "results")
+    staging.mkdir(parents=True, exist_ok=True)
+    write_model(model, str(staging / MODEL))
     keys = pa.table({"key": training_set.train_keys})
-    pq.write_table(keys, aside / KEYS, compression="zstd")
-    described = ModelCard(
+    pq.write_table(keys, staging / KEYS, compression="zstd")
+    card = ModelCard(
         model=settings.model,
         classes=training_set.classes,
         preprocessing=settings.preprocessing,
@@ -201,45 +169,80 @@ def write_outcome(
             split=settings.train_split,
             keys_file=KEYS,
         ),
-        file_sha256=loaders.find_model_id(str(aside / MODEL)),
+        file_sha256=loaders.find_model_id(str(staging / MODEL)),
         training=settings.describe(chosen=best.rows[-1].learning_rate),
     )
-    storage.write(str(aside), model_card.CARD, model_card.to_bytes(described))
-    _write_predictions(aside, refs, best.outputs, training_set.train_keys)
+    storage.write(str(staging), model_card.CARD, model_card.to_bytes(card))
+    _write_predictions(staging, refs, best.outputs, training_set.train_keys)
     for name in RESULTS:
         if name != CURVES:
-            (aside / name).replace(Path(folder, name))
+            (staging / name).replace(Path(folder, name))
     shutil.rmtree(Path(folder, checkpoint.FOLDER))
 
 
+def write_model(model: Model, path: str) -> None:
+    """Write a model atomically; equal models are equal files."""
+    place = Path(path)
+    temporary = place.with_name(f".{place.stem}.tmp.keras")
+    try:
+        model.save(temporary)
+        temporary.write_bytes(_make_reproducible(temporary.read_bytes()))
+        temporary.replace(place)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _make_reproducible(data: bytes) -> bytes:
+    """Remove dates and memory addresses from a .keras file."""
+    output = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(output, "w") as new:
+        for name in sorted(old.namelist()):
+            content = old.read(name)
+            if name == _METADATA:
+                metadata = json.loads(content) | {"date_saved": ""}
+                content = json.dumps(metadata).encode()
+            if name == _CONFIG:
+                content = _number_objects(content)
+            new.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), content)
+    return output.getvalue()
+
+
+def _number_objects(config: bytes) -> bytes:
+    """Replace the addresses of shared objects by consecutive numbers."""
+    numbers: defaultdict[bytes, int] = defaultdict(itertools.count(1).__next__)
+    return _SHARED_ID.sub(
+        lambda match: b'"shared_object_id": %d' % numbers[match[1]], config
+    )
+
+
 def _write_predictions(
-    aside: Path,
+    staging: Path,
     refs: Sequence[ImageRef],
     outputs: npt.NDArray[np.float32],
     train_keys: pa.Array,
 ) -> None:
-    """Write what the model says of the images, as `predict` would."""
-    asked = model_spec.describe_model(
-        str(aside / MODEL), str(aside / model_card.CARD), None
+    """Write the predictions of the validation images, as `pipelines.predict` does."""
+    spec = model_spec.describe_model(
+        str(staging / MODEL), str(staging / model_card.CARD), None
     )
     seen = pc.is_in(pa.array([ref.key for ref in refs]), value_set=train_keys)
     parts = []
-    for start in range(0, len(refs), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        own = refs[rows]
+    for start in range(0, len(refs), _PREDICTION_ROWS):
+        rows = slice(start, start + _PREDICTION_ROWS)
+        part = refs[rows]
         scores, _ = inference.score(
-            inference.to_probabilities(outputs[rows], asked.card.output),
-            [asked.right[ref.wnid] for ref in own],
+            inference.to_probabilities(outputs[rows], spec.card.output),
+            [spec.right[ref.wnid] for ref in part],
             keep_probabilities=True,
         )
         table = predictions_table.make_table(
             scores,
-            model=asked.scored,
-            keys=[ref.key for ref in own],
-            splits=[ref.split for ref in own],
-            wnids=[ref.wnid for ref in own],
+            model=spec.scored,
+            keys=[ref.key for ref in part],
+            splits=[ref.split for ref in part],
+            wnids=[ref.wnid for ref in part],
             seen=seen[rows].to_pylist(),
         )
-        parts.append(str(aside / f"part_{start}.parquet"))
+        parts.append(str(staging / f"part_{start}.parquet"))
         predictions_table.write_part(table, parts[-1])
-    predictions_table.merge_parts(parts, str(aside / PREDICTIONS), [asked.scored])
+    predictions_table.merge_parts(parts, str(staging / PREDICTIONS), [spec.scored])

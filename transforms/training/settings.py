@@ -1,4 +1,4 @@
-"""How a model is trained; a folder → whether it holds such a run."""
+"""Define the settings of a training run and find out if a folder holds that run."""
 
 import dataclasses
 import json
@@ -13,16 +13,16 @@ from transforms.training import checkpoint
 
 MODEL, CURVES = "model.keras", "curves.csv"
 PREDICTIONS, KEYS = "predictions.parquet", "trained_on.parquet"
-RESULTS = (MODEL, KEYS, PREDICTIONS, CURVES, CARD)  # the last says that all are there
+RESULTS = (MODEL, KEYS, PREDICTIONS, CURVES, CARD)  # written in this order
 _SETTINGS = f"{checkpoint.FOLDER}/settings.json"
-_MIDDLE = 224 / 256  # of a side
-_CHOSEN = "chosen_learning_rate"
-_REMEDY = "name another --output, or remove that folder"
+_CENTRE_CROP = 224 / 256  # side of the crop, as a share of the shorter side
+_CHOSEN_RATE = "chosen_learning_rate"
+_REMEDY = "give another --output, or remove that folder"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """What decides a run; any other value makes another run of it."""
+    """The settings that identify a run: another value is another run."""
 
     subset_id: str
     train_split: str
@@ -30,7 +30,7 @@ class TrainSettings:
     model: str
     image_size: int
     epochs: int
-    learning_rate: tuple[float, ...]  # each is trained with; the best is kept
+    learning_rate: tuple[float, ...]  # one run per rate; the best is kept
     batch_size: int
     label_smoothing: float
     weight_decay: float
@@ -39,64 +39,68 @@ class TrainSettings:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How images are prepared to be validated on.
+        """The preprocessing of validation images: the usual centre crop.
 
-        The usual middle: training crops show things larger than whole pictures do, and
-        with it small models were a point better on real photographs.
+        Random training crops magnify objects, so a centre crop matches them better than
+        the whole image: small models are a point more accurate on real photographs.
         """
-        resize_px = round(self.image_size / _MIDDLE)
+        resize_px = round(self.image_size / _CENTRE_CROP)
         return Preprocessing(resize_px=resize_px, crop_px=self.image_size)
 
     def describe(self, chosen: float | None = None) -> dict[str, Any]:
-        """Return them as JSON, with the learning rate that was best."""
+        """Return the settings as JSON, with the chosen learning rate if it is given."""
         described = json.loads(to_json(dataclasses.asdict(self)))
-        return described if chosen is None else {**described, _CHOSEN: chosen}
+        return described if chosen is None else {**described, _CHOSEN_RATE: chosen}
 
 
 def is_finished(folder: str, settings: TrainSettings) -> bool:
     """Tell whether a folder holds the results of exactly this run.
 
-    Raises: UsageError: it holds another run, or something else.
+    Raises: UsageError: the folder holds another run or unrelated files.
     """
-    card, underway = Path(folder, CARD), Path(folder, _SETTINGS)
+    card, started = Path(folder, CARD), Path(folder, _SETTINGS)
     if card.exists():
-        if found := _read(card).get("training"):
-            _compare(folder, found, settings)
+        if finished := _read(card).get("training"):
+            _compare(folder, finished, settings)
             return True
-    elif underway.exists():
-        _compare(folder, _read(underway), settings)
+    elif started.exists():
+        _compare(folder, _read(started), settings)
         return False
-    there = [name for name in RESULTS if Path(folder, name).exists()]
-    if there:
-        raise UsageError(f"{folder} holds {there[0]} of something else; {_REMEDY}")
+    foreign = [name for name in RESULTS if Path(folder, name).exists()]
+    if foreign:
+        raise UsageError(
+            f"{folder}: holds {foreign[0]}, which this run did not write; {_REMEDY}"
+        )
     return False
 
 
 def mark_started(folder: str, settings: TrainSettings) -> None:
-    """Note whose folder this is."""
+    """Record the settings of the run in its folder."""
     storage.write(folder, _SETTINGS, to_json(settings.describe()))
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except ValueError as error:
-        raise UsageError(f"{path} is no JSON; {_REMEDY}") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} is no JSON object; {_REMEDY}")
-    return found
+        raise UsageError(f"{path}: is not JSON; {_REMEDY}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: is not a JSON object; {_REMEDY}")
+    return content
 
 
-def _compare(folder: str, found: Mapping[str, Any], settings: TrainSettings) -> None:
-    wanted = settings.describe()
-    differing = [name for name in wanted if found.get(name) != wanted[name]]
+def _compare(folder: str, recorded: Mapping[str, Any], settings: TrainSettings) -> None:
+    given = settings.describe()
+    differing = [name for name in given if recorded.get(name) != given[name]]
     if differing:
         shown = "; ".join(
-            f"{name} {_show(found.get(name))} there, {_show(wanted[name])} here"
+            f"{name} {_format(recorded.get(name))} there, {_format(given[name])} here"
             for name in differing
         )
-        raise UsageError(f"{folder} holds a run of other settings: {shown}; {_REMEDY}")
+        raise UsageError(
+            f"{folder}: holds a run with other settings: {shown}; {_REMEDY}"
+        )
 
 
-def _show(value: object) -> str:
+def _format(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

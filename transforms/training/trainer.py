@@ -1,9 +1,9 @@
-"""One model at one learning rate ↔ its state between epochs: trained, asked, kept.
+"""Train models: fit, validate and checkpoint every epoch, and keep the best run.
 
-AdamW trains all families of models without settings of their own; the rate rises to its
-peak, then falls along a cosine to nothing at the last step. Weights stay float32, also
-where it is computed in less, and a twin in float32 is what is asked and saved: it says
-the same on every machine.
+AdamW suits all model families with the same settings; the learning rate rises linearly
+to its peak, then falls along a cosine to zero at the last step. Weights stay float32
+with mixed precision too. A float32 twin of the trained model is validated and saved, so
+that predictions do not depend on the machine.
 """
 
 import contextlib
@@ -24,38 +24,44 @@ from transforms.training import architectures, checkpoint
 from transforms.training import results as training_results
 from transforms.training.checkpoint import Progress
 from transforms.training.curves import CurveRow
-from transforms.training.data import MISFIT, Feed, InputPipeline, TrainingSet
+from transforms.training.data import TrainingSet
+from transforms.training.input_pipeline import (
+    SHARD_MISMATCH,
+    InputPipeline,
+    InputSettings,
+)
 from transforms.training.results import ValidationImages
 from transforms.training.settings import TrainSettings, mark_started
 
 Variable: TypeAlias = Any  # Keras has no types
+Batches: TypeAlias = Any  # a tf.data.Dataset; TensorFlow has no types
 
-_WARM_UP = 0.05  # of all steps
-_NEEDED_CAPABILITY = (8, 0)  # of a GPU, to compute in bfloat16 fast
+_WARM_UP = 0.05  # share of the steps in which the learning rate rises
+_MIN_CAPABILITY = (8, 0)  # CUDA capability of GPUs with fast bfloat16
 _MAX_SEED = 1 << 31  # of Keras
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """How a model is trained."""
+    """Settings of training one model with one learning rate."""
 
     model: str
     image_size: int
     num_classes: int
     epochs: int
     steps_per_epoch: int
-    learning_rate: float  # at its peak
+    learning_rate: float  # peak
     label_smoothing: float
     weight_decay: float
-    seed: int  # of the first weights
+    seed: int  # of the initial weights
     mixed_precision: str  # auto | true | false
 
 
 class Trainer:
-    """A model that is trained, and its twin that is asked."""
+    """A model in training, and its float32 twin for inference."""
 
     def __init__(self, settings: FitSettings) -> None:
-        keras.backend.clear_session()  # names of layers count from the start again
+        keras.backend.clear_session()  # restarts the numbering of layer names
         seed = seeds.order(settings.seed, "draw", "weights") % _MAX_SEED
         keras.utils.set_random_seed(seed)
         self.twin = _build(settings, "float32")
@@ -63,7 +69,7 @@ class Trainer:
             trained = _build(settings, _choose_policy(settings.mixed_precision))
             trained.set_weights(self.twin.get_weights())
             self._trained = trained
-            # Its loss is computed of logits, which loses no digits.
+            # The loss of logits is more exact than that of probabilities.
             self._fitted = keras.Model(trained.inputs, trained.layers[-1].input)
             self._optimizer = _make_optimizer(settings, trained)
             self._fitted.compile(
@@ -74,49 +80,51 @@ class Trainer:
                 jit_compile=False,
             )
             self._optimizer.build(self._fitted.trainable_variables)
-        self._ask = tf.function(
+        self._run_twin = tf.function(
             lambda batch: self.twin(tf.cast(batch, tf.float32), training=False),
             reduce_retracing=True,
         )
 
-    def train(self, batches: tf.data.Dataset, tell: Callable[[], None]) -> None:
-        """Train for an epoch; tells of every batch."""
-        told = _BatchCallback(tell)
-        self._fitted.fit(batches, shuffle=False, verbose=0, callbacks=[told])
+    def train(self, batches: Batches, on_batch_end: Callable[[], None]) -> None:
+        """Train for one epoch; call `on_batch_end` after every batch."""
+        callback = _BatchCallback(on_batch_end)
+        self._fitted.fit(batches, shuffle=False, verbose=0, callbacks=[callback])
         self.twin.set_weights(self._trained.get_weights())
 
-    def ask(self, pictures: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-        """Ask of all pictures; returns probabilities, shape (images, classes)."""
-        return np.concatenate([self._ask(batch).numpy() for batch in pictures])
+    def predict(
+        self, batches: Iterable[npt.NDArray[np.uint8]]
+    ) -> npt.NDArray[np.float32]:
+        """Return the probabilities of all images, shape (images, classes)."""
+        return np.concatenate([self._run_twin(batch).numpy() for batch in batches])
 
     def state(self) -> list[npt.NDArray]:
-        """Return all that the next epoch depends on."""
+        """Return the values of all variables that the next epoch depends on."""
         return [np.asarray(variable) for variable in self._variables()]
 
     def restore(self, state: Sequence[npt.NDArray]) -> None:
-        """Go back to a state.
+        """Restore a state.
 
-        Raises: ValueError: it is of another model.
+        Raises: ValueError: the state is of another model.
         """
         for variable, value in zip(self._variables(), state, strict=True):
             variable.assign(value)
         self.twin.set_weights(self._trained.get_weights())
 
     def _variables(self) -> list[Variable]:
-        """Gather weights, running means, the state of dropout, and the optimiser's."""
+        """List weights, running means, dropout seeds and the optimiser's variables."""
         return [*self._fitted.variables, *self._optimizer.variables]
 
 
 class _BatchCallback(keras.callbacks.Callback):  # type: ignore[misc]  # no types
-    """Tells of every batch."""
+    """Calls a function after every batch."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    def __init__(self, on_batch_end: Callable[[], None]) -> None:
         super().__init__()
-        self._tell = tell
+        self._on_batch_end = on_batch_end
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
-        """Tell of a batch."""
-        self._tell()
+        """Call the function."""
+        self._on_batch_end()
 
 
 def _build(settings: FitSettings, policy: str) -> architectures.Model:
@@ -127,23 +135,23 @@ def _build(settings: FitSettings, policy: str) -> architectures.Model:
 
 def _make_optimizer(settings: FitSettings, model: architectures.Model) -> Any:  # noqa: ANN401
     num_steps = settings.epochs * settings.steps_per_epoch
-    num_rising = int(_WARM_UP * num_steps)
+    num_warm_up = int(_WARM_UP * num_steps)
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if num_rising else settings.learning_rate,
-        decay_steps=num_steps - num_rising,
-        warmup_target=settings.learning_rate if num_rising else None,
-        warmup_steps=num_rising,
+        0.0 if num_warm_up else settings.learning_rate,
+        decay_steps=num_steps - num_warm_up,
+        warmup_target=settings.learning_rate if num_warm_up else None,
+        warmup_steps=num_warm_up,
     )
     optimizer = keras.optimizers.AdamW(schedule, settings.weight_decay)
-    # Biases, and what scales and shifts: decay would pull them to what they are not.
-    flat = [v for v in model.trainable_variables if len(v.shape) < 2]
-    if flat:
-        optimizer.exclude_from_weight_decay(var_list=flat)
+    # Weight decay is not applied to biases and normalisation parameters.
+    vectors = [v for v in model.trainable_variables if len(v.shape) < 2]
+    if vectors:
+        optimizer.exclude_from_weight_decay(var_list=vectors)
     return optimizer
 
 
 def _all_gpus() -> contextlib.AbstractContextManager:
-    """Return what makes a model be trained by all GPUs of this machine."""
+    """Return the scope in which a model is replicated to all GPUs of this machine."""
     if len(tf.config.list_logical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy().scope()
     return contextlib.nullcontext()
@@ -155,40 +163,46 @@ def _choose_policy(mixed_precision: str) -> str:
             tf.config.experimental.get_device_details,
             tf.config.list_physical_devices("GPU"),
         )
-        able = [
-            d.get("compute_capability", (0, 0)) >= _NEEDED_CAPABILITY for d in details
+        is_fast = [
+            d.get("compute_capability", (0, 0)) >= _MIN_CAPABILITY for d in details
         ]
-        return "mixed_bfloat16" if able and all(able) else "float32"
+        return "mixed_bfloat16" if is_fast and all(is_fast) else "float32"
     return "mixed_bfloat16" if mixed_precision == "true" else "float32"
 
 
-Batches: TypeAlias = Any  # a tf.data.Dataset; TensorFlow has no types
-Tell = Callable[[int], None]  # of so many images done
+class _InputData(NamedTuple):
+    """Training and validation data at one image size."""
+
+    image_size: int
+    pipeline: InputPipeline
+    validation: ValidationImages
+    labels: npt.NDArray[np.int64]  # of the validation images
 
 
 class Runner:
     """Trains models on one dataset, one after the other.
 
     Args:
-      training_set: what they are trained on.
-      tell: is called with a number of images when these are done.
-      report: is called with every epoch's row.
+      training_set: the dataset.
+      tell: called with the number of images after each batch, and with all images of
+        the epochs that a checkpoint contains.
+      report: called with the row of every epoch.
     """
 
     def __init__(
         self,
         training_set: TrainingSet,
         *,
-        tell: Tell,
+        tell: Callable[[int], None],
         report: Callable[[CurveRow], None],
     ) -> None:
         self._set = training_set
         self._tell = tell
         self._report = report
-        self._supply: _Supply | None = None
+        self._input_data: _InputData | None = None
 
     def run(self, settings: TrainSettings, folder: str) -> Progress:
-        """Train a model with every learning rate, and keep the best.
+        """Train a model with every learning rate and write the results of the best.
 
         Raises: JobError: the dataset is damaged, or the model diverged.
         """
@@ -197,49 +211,61 @@ class Runner:
             return self._run(settings, folder)
         except tf.errors.OpError as error:
             raise JobError(
-                f"{settings.model}: {first_line(error)}; if it is the dataset, see "
-                "what is wrong with python -m pipelines.verify"
+                f"{settings.model}: {first_line(error)}; check the dataset with "
+                "python -m pipelines.verify"
             ) from error
 
     def _run(self, settings: TrainSettings, folder: str) -> Progress:
-        supply = self._find_supply(settings)
-        ended: list[Progress] = []
+        data = self._load_data(settings)
+        finished: list[Progress] = []
         for number in range(len(settings.learning_rate)):
-            for reached in self._train(settings, folder, number, supply):
-                training_results.write_curves(folder, [*ended, reached])
-            ended.append(reached)
-        best = training_results.choose_best(ended)
+            for progress in self._train(settings, folder, number=number, data=data):
+                training_results.write_curves(folder, [*finished, progress])
+            finished.append(progress)
+        best = training_results.choose_best(finished)
         trainer = self._make_trainer(settings, best.rows[-1].learning_rate)
         trainer.restore(best.state)
-        training_results.write_outcome(
+        training_results.write_results(
             folder,
             best=best,
             model=trainer.twin,
             settings=settings,
             training_set=self._set,
-            refs=supply.pictures.refs,
+            refs=data.validation.refs,
         )
         return best
 
     def _train(
-        self, settings: TrainSettings, folder: str, number: int, supply: "_Supply"
+        self,
+        settings: TrainSettings,
+        folder: str,
+        *,
+        number: int,
+        data: _InputData,
     ) -> Iterator[Progress]:
-        """Train with one learning rate; yields what was reached, then each epoch."""
+        """Train with one learning rate; yield the checkpoint, then every epoch.
+
+        Args:
+          settings: of the run.
+          folder: of the run.
+          number: position of the learning rate in the settings.
+          data: at the image size of the settings.
+        """
         path = checkpoint.path_of(folder, number)
-        reached = checkpoint.read(path)
-        rows = reached.rows if reached else ()
+        progress = checkpoint.read(path)
+        rows = progress.rows if progress else ()
         self._tell(len(rows) * self._num_images)
-        if reached:
-            yield reached
+        if progress:
+            yield progress
         if len(rows) == settings.epochs:
             return
         trainer = self._make_trainer(settings, settings.learning_rate[number])
-        if reached:
-            trainer.restore(reached.state)
+        if progress:
+            trainer.restore(progress.state)
         for epoch in range(len(rows) + 1, settings.epochs + 1):
             started = time.monotonic()
-            self._train_epoch(trainer, supply.pipeline.make_epoch(epoch), settings)
-            outputs = trainer.ask(supply.pictures)
+            self._train_epoch(trainer, data.pipeline.make_epoch(epoch), settings)
+            outputs = trainer.predict(data.validation)
             row = CurveRow(
                 dataset=self._set.name,
                 subset_id=settings.subset_id,
@@ -251,30 +277,30 @@ class Runner:
                 train_images=self._num_images,
                 validation_images=len(outputs),
                 validation_accuracy=training_results.find_accuracy(
-                    outputs, supply.labels
+                    outputs, data.labels
                 ),
                 seconds=round(time.monotonic() - started, 3),
             )
             rows = (*rows, row)
-            reached = Progress(rows=rows, state=trainer.state(), outputs=outputs)
-            checkpoint.write(path, reached)
+            progress = Progress(rows=rows, state=trainer.state(), outputs=outputs)
+            checkpoint.write(path, progress)
             self._report(row)
-            yield reached
+            yield progress
 
     def _train_epoch(
         self, trainer: Trainer, batches: Batches, settings: TrainSettings
     ) -> None:
-        waiting = self._num_images
+        num_remaining = self._num_images
 
-        def tell() -> None:
-            nonlocal waiting
-            done = min(settings.batch_size, waiting)
-            waiting -= done
-            self._tell(done)
+        def count_batch() -> None:
+            nonlocal num_remaining
+            batch_size = min(settings.batch_size, num_remaining)
+            num_remaining -= batch_size
+            self._tell(batch_size)
 
-        trainer.train(batches, tell)
-        if waiting:
-            raise JobError(MISFIT)
+        trainer.train(batches, count_batch)
+        if num_remaining:
+            raise JobError(SHARD_MISMATCH)
 
     def _make_trainer(self, settings: TrainSettings, learning_rate: float) -> Trainer:
         return Trainer(
@@ -296,9 +322,9 @@ class Runner:
     def _num_images(self) -> int:
         return len(self._set.train_keys)
 
-    def _find_supply(self, settings: TrainSettings) -> "_Supply":
-        """Make what feeds a model, or take what fed the one before."""
-        feed = Feed(
+    def _load_data(self, settings: TrainSettings) -> _InputData:
+        """Load the data at the model's image size, or reuse the previous model's."""
+        input_settings = InputSettings(
             files=self._set.shards,
             sizes=self._set.train_sizes,
             image_size=settings.image_size,
@@ -306,23 +332,16 @@ class Runner:
             batch_size=settings.batch_size,
             seed=settings.seed,
         )
-        if self._supply is None or self._supply.image_size != settings.image_size:
-            self._supply = None  # so that both are never in memory
-            pictures = ValidationImages(self._set.validation, settings.preprocessing)
+        data = self._input_data
+        if data is None or data.image_size != settings.image_size:
+            self._input_data = data = None  # frees memory before the next is loaded
+            validation = ValidationImages(self._set.validation, settings.preprocessing)
             label_of = {w: n for n, c in enumerate(self._set.classes) for w in c.wnids}
-            self._supply = _Supply(
+            data = _InputData(
                 settings.image_size,
-                InputPipeline(feed),
-                pictures,
-                np.array([label_of[ref.wnid] for ref in pictures.refs]),
+                InputPipeline(input_settings),
+                validation,
+                np.array([label_of[ref.wnid] for ref in validation.refs]),
             )
-        return self._supply
-
-
-class _Supply(NamedTuple):
-    """What feeds models of one image size."""
-
-    image_size: int
-    pipeline: InputPipeline
-    pictures: ValidationImages
-    labels: npt.NDArray[np.int64]  # of the pictures
+            self._input_data = data
+        return data

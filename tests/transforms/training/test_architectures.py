@@ -18,13 +18,13 @@ def keras():
 
 
 def test_every_classifier_of_keras_has_its_name(keras):
-    found = {
+    classifiers = {
         name.lower()
         for name, value in vars(keras.applications).items()
         if inspect.isfunction(value)
     }
-    assert set(APPLICATIONS) == found
-    assert not set(SMALL) & found
+    assert set(APPLICATIONS) == classifiers
+    assert not set(SMALL) & classifiers
 
 
 def test_models_that_rescale_themselves_are_known(keras):
@@ -41,8 +41,8 @@ def test_models_that_rescale_themselves_are_known(keras):
 def test_small_models_give_probabilities_of_raw_pixels(name, image_size):
     model = architectures.build(name, image_size, 5, policy="float32")
     assert model.output.dtype == "float32"
-    pictures = np.random.default_rng(0).integers(0, 256, (3, image_size, image_size, 3))
-    outputs = np.asarray(model(pictures.astype(np.float32), training=False))
+    images = np.random.default_rng(0).integers(0, 256, (3, image_size, image_size, 3))
+    outputs = np.asarray(model(images.astype(np.float32), training=False))
     assert outputs.shape == (3, 5)
     assert outputs.sum(axis=1) == pytest.approx(np.ones(3), abs=1e-5)
     assert 0.001 < outputs.min() < outputs.max() < 0.999  # the scale is sane
@@ -77,7 +77,7 @@ def test_applications_are_rescaled_once(keras, name):
 
 
 @pytest.mark.usefixtures("keras")
-def test_pictures_that_are_too_small_are_an_error():
+def test_too_small_images_are_an_error():
     with pytest.raises(ValueError, match="32"):
         architectures.build("mobilenetv2", 16, 5, policy="float32")
 
@@ -87,7 +87,7 @@ def test_equal_models_are_equal_files(keras, tmp_path):
         keras.backend.clear_session()
         keras.utils.set_random_seed(0)
         model = architectures.build("mixer", 16, 5, policy="float32")
-        training_results.write(model, str(tmp_path / f"{name}.keras"))
+        training_results.write_model(model, str(tmp_path / f"{name}.keras"))
     first, second = (tmp_path / f"{name}.keras" for name in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
     assert sorted(tmp_path.iterdir()) == [first, second]

@@ -15,11 +15,11 @@ def test_what_is_written_is_read(tmp_path):
     path = checkpoint.path_of(str(tmp_path), 1)
     outputs = np.ones((2, 3), np.float32)
     checkpoint.write(path, Progress(rows=(ROW,), state=state, outputs=outputs))
-    found = checkpoint.read(path)
-    assert found.rows == (ROW,)
-    assert np.array_equal(found.outputs, outputs)
-    assert len(found.state) == len(state)
-    for got, put in zip(found.state, state, strict=True):
+    progress = checkpoint.read(path)
+    assert progress.rows == (ROW,)
+    assert np.array_equal(progress.outputs, outputs)
+    assert len(progress.state) == len(state)
+    for got, put in zip(progress.state, state, strict=True):
         assert got.dtype == put.dtype
         assert np.array_equal(got, put)
     assert [p.name for p in path.parent.iterdir()] == ["rate_1.npz"]
@@ -29,9 +29,9 @@ def test_nothing_is_read_before_an_epoch_has_ended(tmp_path):
     assert checkpoint.read(checkpoint.path_of(str(tmp_path), 0)) is None
 
 
-def test_a_broken_file_is_an_error_with_its_remedy(tmp_path):
+def test_a_damaged_file_is_an_error_with_its_remedy(tmp_path):
     path = checkpoint.path_of(str(tmp_path), 0)
     checkpoint.write(path, Progress(rows=(ROW,), state=[], outputs=np.ones((2, 3))))
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(JobError, match=r"is broken .*; remove its folder"):
+    with pytest.raises(JobError, match=r"is damaged .*; remove its folder"):
         checkpoint.read(path)

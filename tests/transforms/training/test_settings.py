@@ -27,7 +27,7 @@ def test_a_new_folder_holds_nothing(tmp_path):
     assert not is_finished(str(tmp_path / "new"), SETTINGS)
 
 
-def test_a_started_run_can_go_on(tmp_path):
+def test_a_started_run_can_continue(tmp_path):
     mark_started(str(tmp_path), SETTINGS)
     assert not is_finished(str(tmp_path), SETTINGS)
 
@@ -49,22 +49,22 @@ def test_a_run_is_finished_when_its_card_is_there(tmp_path):
     ],
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
 )
-def test_another_run_is_refused_by_what_differs(tmp_path, change, shown):
+def test_another_run_is_rejected_with_the_differences(tmp_path, change, shown):
     mark_started(str(tmp_path), SETTINGS)
     with pytest.raises(UsageError, match=shown) as caught:
         is_finished(str(tmp_path), dataclasses.replace(SETTINGS, **change))
     assert str(caught.value).count(" there, ") == 1
-    assert "name another --output" in str(caught.value)
+    assert "give another --output" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", settings_module.RESULTS)
-def test_files_of_something_else_are_never_overwritten(tmp_path, name):
+def test_unrelated_files_are_never_overwritten(tmp_path, name):
     (tmp_path / name).write_text("{}")
-    with pytest.raises(UsageError, match=f"holds {name} of something else"):
+    with pytest.raises(UsageError, match=f"holds {name}, which this run did not write"):
         is_finished(str(tmp_path), SETTINGS)
 
 
-def test_a_card_that_is_no_json_is_refused(tmp_path):
+def test_a_card_that_is_not_json_is_rejected(tmp_path):
     (tmp_path / "model.json").write_text("{")
-    with pytest.raises(UsageError, match=r"model\.json is no JSON"):
+    with pytest.raises(UsageError, match=r"model\.json: is not JSON"):
         is_finished(str(tmp_path), SETTINGS)
