@@ -6,6 +6,7 @@ import sys
 from itertools import pairwise
 from xml.etree import ElementTree
 
+import matplotlib
 import pytest
 from matplotlib.transforms import Bbox
 
@@ -24,7 +25,7 @@ MANY = [Series(f"model{n}", [n / 100, n / 90]) for n in range(64)]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def make_points(count=len(NAMES), step=0.01):
+def make_points(count=4, step=0.01):
     return [
         Point(
             NAMES[n] if n < len(NAMES) else f"model{n}",
@@ -166,7 +167,7 @@ def test_every_colour_but_that_of_the_background_follows_the_theme(draw):
                 assert node.get(key) == light
                 assert f".{name}{{{key}:{dark}}}" in style
         assert "#" not in node.get("style", "")
-    words = [node for node in root.iter(f"{SVG}text")]
+    words = list(root.iter(f"{SVG}text"))
     assert words
     assert all("fill" in node.attrib for node in words)
 
@@ -214,8 +215,6 @@ def test_an_inline_svg_leaves_style_and_names_to_its_page():
 
 
 def test_a_users_settings_have_no_effect():
-    import matplotlib
-
     plain = figures.to_svg(DRAW["bars"]())
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
         assert figures.to_svg(DRAW["bars"]()) == plain

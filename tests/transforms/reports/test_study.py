@@ -6,10 +6,10 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from tests.transforms.evaluation.test_study_ranking import score
 
-from transforms.evaluation.study import rank
+from tests.transforms.evaluation.test_study_ranking import score
 from transforms import figures
+from transforms.evaluation.study import rank
 from transforms.reports.study import StudyPage, draw_study, make_page
 
 
