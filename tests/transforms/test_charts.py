@@ -26,7 +26,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 NUM_NAMES = len(NAMES)
 
 
-def make_points(count=NUM_NAMES, step=0.01):
+def make_points(count=4, step=0.01):
     return [
         Point(
             NAMES[n] if n < len(NAMES) else f"model{n}",

@@ -1,6 +1,7 @@
 """Show the ranked recipes of a study as a page and a figure."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,10 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 
 VERDICT_KINDS = {"has value": "good", "has none": "bad"}  # others are doubtful
 _MAX_NAMED = 12  # of more recipes only the best is named, the others have their rank
-_STEP, _MAX_SPREAD = 0.024, 0.14  # shares of the x axis between recipes of equal x
+_STEP, _MAX_SPREAD = (
+    0.024,
+    0.14,
+)  # shares of the x axis between recipes of nearly equal x
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +132,18 @@ def _count_looped(score: RecipeScore) -> int:
 
 
 def _spread_equal(values: Sequence[float]) -> list[float]:
-    """Move equal values apart, so that their marks are side by side."""
+    """Move nearly equal values apart, so that their marks are side by side."""
     width = max(values) - min(values) or 1.0
+    clusters: list[list[int]] = []
+    for number in sorted(range(len(values)), key=lambda n: (values[n], n)):
+        if clusters and values[number] - values[clusters[-1][-1]] < _STEP * width:
+            clusters[-1].append(number)
+        else:
+            clusters.append([number])
     spread = list(values)
-    for value in set(values):
-        places = [n for n, other in enumerate(values) if other == value]
-        step = width * min(_STEP, _MAX_SPREAD / len(places))
-        for number, place in enumerate(places):
-            spread[place] += step * (number - (len(places) - 1) / 2)
+    for cluster in clusters:
+        step = width * min(_STEP, _MAX_SPREAD / len(cluster))
+        middle = statistics.fmean(values[number] for number in cluster)
+        for place, number in enumerate(cluster):
+            spread[number] = middle + step * (place - (len(cluster) - 1) / 2)
     return spread
