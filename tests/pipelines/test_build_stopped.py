@@ -181,7 +181,7 @@ def test_shards_of_another_plan_are_never_kept(
 
     def die():
         with monkeypatch.context() as patch:
-            patch.setattr("transforms.dataset.commit.commit", _stop)
+            patch.setattr("transforms.dataset.steps.commit", _stop)
             with pytest.raises(SystemExit):
                 building.run(mini_index, tmp_path, **FLAGS, seed=1)
 
