@@ -44,6 +44,19 @@ def list_children(pid: int) -> list[int]:
     return [int(word) for line in words for word in line]
 
 
+def list_workers(pid: int) -> list[int]:
+    """List the children of a process without multiprocessing's resource tracker."""
+    workers = []
+    for child in list_children(pid):
+        try:
+            command = Path(f"/proc/{child}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"resource_tracker" not in command:
+            workers.append(child)
+    return workers
+
+
 def list_family(pid: int) -> list[int]:
     """List a process and all that descend from it."""
     family = [pid]

@@ -20,7 +20,7 @@ LAYERS = (
     "verification", "reports", "evaluation", "training", "models", "dataset",
     "grouping", "sampling", "confusion", "difficulty", "predictions", "miniature",
     "index", "layouts", "formats", "charts", "figures", "labels", "images", "archives",
-    "prefetch", "processes", "process_worker", "npz", "csv_tables", "storage",
+    "prefetch", "processes", "npz", "csv_tables", "storage",
     "progress", "seeds",
     "arrays", "options", "records",
 )  # fmt: skip

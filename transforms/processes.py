@@ -1,124 +1,285 @@
-"""Run work in processes of this machine, without Beam's workers."""
+"""Count the usable cores, and run work in processes of this machine.
+
+`ProcessPool` is a `ProcessPoolExecutor` with the `spawn` start method. It adds what the
+library leaves to its users: the processes end with the job however that ends, ignore
+Ctrl-C, print to stderr only, do not import the job's main module again, and a process
+that is killed is reported with its signal and the remedy.
+"""
 
 import contextlib
-import json
+import importlib
+import math
+import multiprocessing
 import os
-import queue
 import signal
-import subprocess  # nosec B404  # of a module of ours, without a shell
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
-from types import ModuleType
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection, resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+from types import FrameType, ModuleType
 from typing import Any
 
-from transforms import process_worker
 from transforms.records import JSON, JobError, UsageError
+
+# Starting a process costs as much as this many images; threads take smaller inputs.
+LEAST_IMAGES = 500
+_TIME_TO_STOP_S = 5.0
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def num_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Return the number of cores that this process may use.
+
+    The smaller of the CPU affinity and the container's CPU quota, rounded up.
+    """
+    return max(1, min([_count_affinity(), *_read_cpu_quotas()]))
 
 
-LEAST_IMAGES = 500  # what a process costs until it works; fewer are left to threads
-_TIME_TO_STOP_S = 5.0
+def _count_affinity() -> int:
+    """Return the number of cores that the scheduler may run this process on."""
+    with contextlib.suppress(AttributeError, OSError):
+        return os.process_cpu_count() or 1  # type: ignore[attr-defined]  # from 3.13
+    with contextlib.suppress(AttributeError, OSError):
+        return len(os.sched_getaffinity(0))  # not on macOS
+    return os.cpu_count() or 1
+
+
+def _read_cpu_quotas() -> Iterator[int]:
+    """Yield the cores that each control group grants; nothing without a limit."""
+    for folder in _control_groups():
+        # "max" (version 2) and -1 (version 1) stand for no limit.
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+            quota, period = (folder / "cpu.max").read_text().split()
+            yield math.ceil(int(quota) / int(period))
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+            quota = (folder / "cpu.cfs_quota_us").read_text()
+            period = (folder / "cpu.cfs_period_us").read_text()
+            if int(quota) > 0:
+                yield math.ceil(int(quota) / int(period))
+
+
+def _control_groups() -> Iterator[Path]:
+    """Yield the folders of this process's control groups, and of their parents."""
+    lines = ["0::/", "1:cpu:/"]
+    with contextlib.suppress(OSError, ValueError):
+        lines += Path("/proc/self/cgroup").read_text().splitlines()
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = _CGROUPS / "cpu" if controllers else _CGROUPS
+        group = root / path.lstrip("/")
+        yield from (group, *group.parents)
 
 
 class ProcessPool:
-    """A pool of processes that each do one piece of work at a time.
+    """Run requests in processes, one at a time in each.
 
     Args:
-      module: module of the work; its `begin(settings)` returns a function of a request.
-      settings: settings of all work, as JSON.
-      num_processes: number of processes.
+      module: its `begin(settings)` returns the function that handles a request.
+      settings: sent once to every process.
+      num_processes: how many to start.
     """
 
     def __init__(self, module: ModuleType, settings: JSON, num_processes: int) -> None:
-        self._all = [_Process(module, settings) for _ in range(num_processes)]
-        self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-        for each in self._all:
-            self._idle.put(each)
-        self._pool = ThreadPoolExecutor(num_processes)  # a thread for each to wait in
+        self._context = _Context()
+        self._processes = ProcessPoolExecutor(
+            num_processes,
+            mp_context=self._context,
+            initializer=_initialize,
+            initargs=(module.__name__, settings),
+        )
+        # A thread for every process: it waits, and translates the library's errors.
+        self._threads = ThreadPoolExecutor(num_processes)
+        self._lock = threading.Lock()
+        self._is_closed = False
 
     def submit(self, request: JSON) -> Future[Any]:
-        """Submit a request to the next idle process.
+        """Handle a request as soon as a process is idle.
 
-        Returns:
-          A future. Its `result` raises what the work raises, or JobError if the process
-          was killed.
+        Returns: The result, or the error of the handler; a JobError when a process of
+          the pool was ended from outside.
         """
-        return self._pool.submit(self._ask, request)
+        return self._threads.submit(self._ask, request)
 
     def close(self) -> None:
-        """End the processes; work in progress is discarded."""
-        for each in self._all:
-            each.stop()
-        self._pool.shutdown(cancel_futures=True)
-        for each in self._all:
-            each.close()
+        """End the processes, and discard what they are working on."""
+        self._end_processes()
+        self._threads.shutdown(cancel_futures=True)
 
-    def _ask(self, request: JSON) -> Any:  # noqa: ANN401  # as each work returns it
-        idle = self._idle.get()
+    def _ask(self, request: JSON) -> Any:  # noqa: ANN401  # as the handler returns it
         try:
-            return idle.ask(request)
+            result, error = self._send(request).result()
+        except BrokenProcessPool:
+            self._end_processes()
+            raise JobError(_describe_end(self._context.processes)) from None
+        if error:
+            raise error
+        return result
+
+    def _send(self, request: JSON) -> Future[Any]:
+        with self._lock:  # this may start a process, which `close` has to end
+            if self._is_closed:
+                raise BrokenProcessPool
+            return self._processes.submit(_handle, request)
+
+    def _end_processes(self) -> None:
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            deadline = time.monotonic() + _TIME_TO_STOP_S
+            running = {}
+            for process in self._context.processes:
+                if process.pid is not None:
+                    process.terminate()
+                    running[process.sentinel] = process
+            while running and (left_s := deadline - time.monotonic()) > 0:
+                for sentinel in connection.wait(list(running), left_s):
+                    del running[sentinel]  # type: ignore[arg-type]
+            for process in running.values():
+                process.kill()
+            self._processes.shutdown(cancel_futures=True)
+
+
+def _describe_end(processes: Sequence[SpawnProcess]) -> str:
+    """Name the signal or exit code of the process that ended first.
+
+    The pool ends the others by SIGTERM.
+    """
+    codes = [process.exitcode for process in processes]
+    unusual = [code for code in codes if code not in {None, 0, -signal.SIGTERM}]
+    code = unusual[0] if unusual else -signal.SIGTERM
+    how = f"with exit code {code}"
+    if code is not None and code < 0:
+        how = f"by {signal.Signals(-code).name}"
+    return (
+        f"a process of this job was ended {how}; if memory was short, fewer "
+        "--threads need less; run the same command again (a build goes on with "
+        "--resume)"
+    )
+
+
+class _Context(SpawnContext):
+    """Start processes that ignore Ctrl-C and do not import the main module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.processes: list[SpawnProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: ANN401, N802
+        process = _Process(*args, **kwargs)
+        self.processes.append(process)
+        return process
+
+
+class _Process(SpawnProcess):
+    def start(self) -> None:
+        # A new process inherits the mask, and is never interrupted while it imports.
+        # The tracker clears the mask when it starts, so it must run before.
+        resource_tracker.ensure_running()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with _hide_main_module():
+                super().start()
         finally:
-            self._idle.put(idle)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-class _Process:
-    """A process and the pipes to it."""
+@contextlib.contextmanager
+def _hide_main_module() -> Iterator[None]:
+    """Let `spawn` see a main module without a file, which it does not import again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
-    def __init__(self, module: ModuleType, settings: JSON) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  # nosec B603  # a module of ours
-            # -P: modules come from where this process has them, in the same order.
-            [sys.executable, "-P", "-m", process_worker.__name__, module.__name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            text=True,
-            bufsize=1,
-            process_group=0,  # Ctrl-C is for the job, which ends them
-        )
-        self._write(settings)
 
-    def ask(self, request: JSON) -> Any:  # noqa: ANN401  # as above
-        """Send a request and wait for the answer."""
-        self._write(request)
-        line = self._process.stdout.readline()  # type: ignore[union-attr]
-        if not line.endswith("\n"):
-            raise JobError(self._describe_end())
-        answer = json.loads(line)
-        if "usage_error" in answer:
-            raise UsageError(answer["usage_error"])
-        if "job_error" in answer:
-            raise JobError(answer["job_error"])
-        return answer["done"]
+# The rest runs in the processes of a pool.
 
-    def stop(self) -> None:
-        """Ask the process to end."""
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()  # type: ignore[union-attr]
 
-    def close(self) -> None:
-        """Wait until the process has ended."""
-        try:
-            self._process.wait(_TIME_TO_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()  # type: ignore[union-attr]
+class _StopError(BaseException):
+    """Raised in the handler of a request when the pool is closed."""
 
-    def _write(self, value: JSON) -> None:
-        with contextlib.suppress(BrokenPipeError):  # the answer, or none, tells
-            self._process.stdin.write(json.dumps(value) + "\n")  # type: ignore[union-attr]
 
-    def _describe_end(self) -> str:
-        code = self._process.wait()
-        how = f"with exit code {code}"
-        if code < 0:
-            how = f"by {signal.Signals(-code).name}"
-        return (
-            f"a process of this job was ended {how}; if memory was short, fewer "
-            "--threads need less; run the same command again (a build goes on with "
-            "--resume)"
-        )
+class _Worker:
+    """What one process of a pool works with."""
+
+    module: str
+    settings: JSON
+    handle: Callable[[Any], Any] | None = None
+    is_busy = False
+
+
+def _initialize(module: str, settings: JSON) -> None:
+    """Prepare a process of a pool."""
+    os.setpgid(0, 0)  # Ctrl-C goes to the job, which ends its processes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGTERM, _stop)
+    sys.unraisablehook = _report_unraisable
+    os.dup2(2, 1)  # the job's stdout is for its result
+    sys.stdout = sys.stderr
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _Worker.module, _Worker.settings = module, settings
+
+
+def _handle(request: JSON) -> tuple[Any, Exception | None]:
+    """Handle a request; return its result, or the error as the job reports it."""
+    try:
+        if _Worker.handle is None:
+            module = importlib.import_module(_Worker.module)
+            _Worker.handle = module.begin(_Worker.settings)
+        _Worker.is_busy = True
+        return _Worker.handle(request), None
+    except (UsageError, JobError) as error:
+        return None, type(error)(str(error))
+    except OSError as error:
+        return None, JobError(str(error))
+    except Exception as error:  # noqa: BLE001  # reported by the job
+        traceback.print_exc()
+        return None, JobError(f"{type(error).__name__}: {error}")
+    except _StopError:
+        _end()
+        raise
+    finally:
+        _Worker.is_busy = False
+
+
+def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """End this process; a request is interrupted, so that it removes its files."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if _Worker.is_busy:
+        raise _StopError
+    _end()
+
+
+def _report_unraisable(unraisable: Any) -> None:  # noqa: ANN401  # has no public name
+    """End this process although a finaliser was interrupted, which cannot raise."""
+    if isinstance(unraisable.exc_value, _StopError):
+        _end()
+    sys.__unraisablehook__(unraisable)
+
+
+def _end() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the job, then interrupt this process and end it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_TIME_TO_STOP_S / 2)
+    os._exit(1)

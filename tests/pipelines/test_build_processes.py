@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import building
-from tests.process_tree import list_children
+from tests.process_tree import list_children, list_workers
 from tests.processes import RunningBuild
 from transforms import processes
 from transforms.records import Shard
@@ -27,17 +27,18 @@ FLAGS = {
 def _started(monkeypatch):
     """Let small builds have processes too, and see that all of them end."""
     found = []
-    start = processes._Process.__init__
+    start = processes.ProcessPool.__init__
 
     def note(self, *arguments):
         start(self, *arguments)
         found.append(self)
 
     monkeypatch.setattr(processes, "LEAST_IMAGES", 1)
-    monkeypatch.setattr(processes._Process, "__init__", note)
+    monkeypatch.setattr(processes.ProcessPool, "__init__", note)
     yield
-    assert found, "no process was started"
-    assert all(each._process.poll() is not None for each in found), "one is left"
+    started = [process for pool in found for process in pool._context.processes]
+    assert started, "no process was started"
+    assert all(process.exitcode is not None for process in started), "one is left"
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +84,15 @@ def _fail(mini_index, output, capfd):
 def test_process_that_is_killed_is_named_and_the_build_goes_on(
     mini_index, tmp_path, whole, monkeypatch, capfd
 ):
-    ask = processes._Process.ask
+    ask = processes.ProcessPool._ask
 
     def kill_fourth(self, shard):
         if shard.number == 3:
-            self._process.kill()
+            self._context.processes[0].kill()
         return ask(self, shard)
 
     with monkeypatch.context() as patch:
-        patch.setattr(processes._Process, "ask", kill_fourth)
+        patch.setattr(processes.ProcessPool, "_ask", kill_fourth)
         told = _fail(mini_index, tmp_path, capfd)
     assert "a process of this job was ended by SIGKILL; if memory was" in told
     assert "Traceback" not in told
@@ -101,7 +102,7 @@ def test_process_that_is_killed_is_named_and_the_build_goes_on(
 
 def test_error_of_a_process_is_the_jobs(mini_index, tmp_path, monkeypatch, capfd):
     """What lies where a part of the manifest is to be written."""
-    ask = processes._Process.ask
+    ask = processes.ProcessPool._ask
 
     def spoil(self, shard):
         if shard.number == 3:
@@ -109,7 +110,7 @@ def test_error_of_a_process_is_the_jobs(mini_index, tmp_path, monkeypatch, capfd
             (work / "parts" / f"{shard}.parquet").mkdir()
         return ask(self, shard)
 
-    monkeypatch.setattr(processes._Process, "ask", spoil)
+    monkeypatch.setattr(processes.ProcessPool, "_ask", spoil)
     told = _fail(mini_index, tmp_path, capfd)
     assert "error: " in told
     assert f"{Shard('train', 3, 30)}.parquet" in told
@@ -125,8 +126,9 @@ def test_processes_end_with_their_build(mini_index, tmp_path, whole, number, cod
     build = RunningBuild(command, tmp_path / "log")
     build.wait_until(lambda: list(output.glob("small/.1.0.0.partial/parts/*.parquet")))
     children = list_children(build.pid)
-    assert len(children) == 2
+    assert len(list_workers(build.pid)) == 2
     assert build.stop(number) == code
+    assert "Traceback" not in build.said
     deadline = time.monotonic() + 5
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < deadline, "processes are left"

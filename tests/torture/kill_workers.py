@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipelines import build
 from tests import building, processes
-from tests.process_tree import list_children, list_family
+from tests.process_tree import list_children, list_family, list_workers
 
 BOUND_S = 120
 FLAGS = {"images_per_shard": 2, "threads": 1}
@@ -105,9 +105,9 @@ def test_worker_process_of_the_embedded_engine_killed(mini_imagenet, tmp_path, t
 
 def kill_own_process(started, chance):
     """Kill one of a build's processes, if it still has any at that moment."""
-    started.wait_until(lambda: list_children(started.pid) or started.has_ended)
+    started.wait_until(lambda: list_workers(started.pid) or started.has_ended)
     time.sleep(chance.uniform(0, 1))
-    if victims := list_children(started.pid):
+    if victims := list_workers(started.pid):
         os.kill(chance.choice(victims), signal.SIGKILL)
 
 
