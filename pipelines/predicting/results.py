@@ -3,7 +3,6 @@
 import functools
 import sys
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,10 @@ from transforms.dataset import manifest
 from transforms.models import inference
 from transforms.models.inference import ModelSpec, Tally
 from transforms.predictions import table as predictions_table
-from transforms.records import Failure, JobError
+from transforms.records import Failure
 
 if TYPE_CHECKING:
     from transforms.models.steps import ScoredPart
-
-_FAILURES_NAMED = 10
 
 
 def write_outcome(
@@ -40,7 +37,12 @@ def write_outcome(
     Raises: JobError: too many images could not be read.
     """
     failures = [failure for part in parts for failure in part.failures]
-    check_failures(failures, num_images, max_failure_fraction)
+    manifest.check_failures(
+        failures,
+        num_images=num_images,
+        max_fraction=max_failure_fraction,
+        problem="images cannot be read",
+    )
     numbers = range(len(models))
     predictions_table.merge_parts(
         [part.paths[number] for number in numbers for part in parts],
@@ -53,28 +55,6 @@ def write_outcome(
         tallies = (part.tallies[number] for part in parts)
         told += describe_tally(asked, functools.reduce(Tally.plus, tallies))
     return told
-
-
-def check_failures(
-    failures: Sequence[Failure], num_images: int, max_fraction: float
-) -> None:
-    """Refuse a table that misses too many of its images.
-
-    Raises: JobError: more failed than --max_failure_fraction allows, or all.
-    """
-    allowed = Fraction(str(max_fraction)) * num_images  # as it was typed
-    if len(failures) <= allowed and len(failures) < num_images:
-        return
-    named = [f"{f.key} ({f.place}): {f.reason}" for f in failures[:_FAILURES_NAMED]]
-    more = len(failures) - len(named)
-    raise JobError(
-        "\n".join([
-            f"{len(failures)} of {num_images} images cannot be read, more than "
-            f"--max_failure_fraction {max_fraction:g} allows",
-            *named,
-            *([f"and {more} more"] if more else []),
-        ])
-    )
 
 
 def _write_failures(failures: Sequence[Failure], output: str) -> None:

@@ -7,7 +7,6 @@ a bucket the shards have their names at once, and the mark alone makes the datas
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ from transforms.grouping import table as groups
 from transforms.grouping.table import GroupTable
 from transforms.prefetch import prefetch
 from transforms.records import Failure, JobError, Shard, WrittenFile, to_json
-
-_FAILURES_NAMED = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,30 +45,6 @@ class CommitSettings:
     def num_chosen(self) -> int:
         """Count the images of the plan."""
         return sum(sum(counts.values()) for counts in self.chosen.values())
-
-
-def check_failures(failures: Sequence[Failure], settings: CommitSettings) -> None:
-    """Refuse a dataset that misses too many of its images.
-
-    Raises: JobError: more failed than --max_failure_fraction allows.
-    """
-    fraction = Fraction(str(settings.max_failure_fraction))  # as it was typed
-    if len(failures) <= fraction * settings.num_chosen and (
-        len(failures) < settings.num_chosen
-    ):
-        return
-    named = [f"{f.key} ({f.place}): {f.reason}" for f in failures[:_FAILURES_NAMED]]
-    more = len(failures) - len(named)
-    raise JobError(
-        "\n".join([
-            f"{len(failures)} of {settings.num_chosen} chosen images failed, more "
-            f"than --max_failure_fraction {settings.max_failure_fraction:g} allows",
-            *named,
-            *([f"and {more} more"] if more else []),
-            "the good shards are kept: mend the images or raise "
-            "--max_failure_fraction, then run again with --resume",
-        ])
-    )
 
 
 def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str:
@@ -133,7 +106,14 @@ def _write_sidecars(
     root = settings.root
     parts = list(prefetch(partial(_read_part, settings.work), shards))
     failures = sorted(failure for part in parts for failure in part.failures)
-    check_failures(failures, settings)
+    manifest.check_failures(
+        failures,
+        num_images=settings.num_chosen,
+        max_fraction=settings.max_failure_fraction,
+        problem="chosen images failed",
+        remedy="the good shards are kept: mend the images or raise "
+        "--max_failure_fraction, then run again with --resume",
+    )
     written_splits = {part.shard.split for part in parts if part.num_images}
     parts = [part for part in parts if part.shard.split in written_splits]
     manifest.merge_parts(
