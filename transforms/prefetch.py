@@ -1,36 +1,72 @@
-"""Run work for many items concurrently, with results in order."""
+"""Run tasks concurrently, a bounded number ahead, with results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_THREADS = 16  # they wait for a store far longer than they work
+_THREADS = 16  # more than the cores: they mostly wait for a store
+
+
+class PendingResults(Generic[Result]):
+    """Results of tasks, in the order in which the tasks were added.
+
+    Args:
+      num_ahead: how much may be pending behind the first result, in units of `size`.
+    """
+
+    def __init__(self, num_ahead: int) -> None:
+        self._num_ahead = num_ahead
+        self._pending: deque[tuple[Callable[[], Result], int]] = deque()
+        self._size = 0  # of all that is pending
+
+    def add(self, wait: Callable[[], Result], *, size: int = 1) -> None:
+        """Add a task that was started.
+
+        Args:
+          wait: waits for its result, e.g. the `result` method of a future.
+          size: its share of `num_ahead`.
+        """
+        self._pending.append((wait, size))
+        self._size += size
+
+    def take_excess(self) -> Iterator[Result]:
+        """Wait for the first results until no more than `num_ahead` is pending."""
+        while self._pending and self._size - self._pending[0][1] >= self._num_ahead:
+            yield self._take()
+
+    def take_all(self) -> Iterator[Result]:
+        """Wait for every result."""
+        while self._pending:
+            yield self._take()
+
+    def _take(self) -> Result:
+        wait, size = self._pending.popleft()
+        self._size -= size
+        return wait()
 
 
 def map_in_order(
     futures: Iterable[Future[Result]], *, num_ahead: int
 ) -> Iterator[Result]:
-    """Yield results in the order in which the work was submitted.
+    """Yield the results of tasks in the order in which they were started.
 
     Args:
-      futures: submits the next piece of work when its next item is taken.
-      num_ahead: number of pieces that may be submitted ahead of the yielded result.
+      futures: starts the next task whenever one is taken from it.
+      num_ahead: how many may be pending when a result is yielded.
     """
-    waiting: deque[Future[Result]] = deque()
+    pending: PendingResults[Result] = PendingResults(num_ahead)
     for future in futures:
-        waiting.append(future)
-        if len(waiting) > num_ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+        pending.add(future.result)
+        yield from pending.take_excess()
+    yield from pending.take_all()
 
 
 def prefetch(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield the result of a function for each item, with several in progress."""
+    """Yield what `read` returns for each item; hold at most one more than threads."""
     with ThreadPoolExecutor(_THREADS) as pool:
         futures = (pool.submit(read, item) for item in items)
         yield from map_in_order(futures, num_ahead=_THREADS)

@@ -3,7 +3,6 @@
 import functools
 import sys
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from transforms.dataset import manifest
 from transforms.models import inference
 from transforms.models.inference import ModelSpec, Tally
 from transforms.predictions import table as predictions_table
-from transforms.records import Failure, JobError, cut_lines
+from transforms.records import Failure
 
 if TYPE_CHECKING:
     from transforms.models.steps import ScoredPart
@@ -42,7 +41,12 @@ def write_outcome(
       JobError: too many images cannot be read.
     """
     failures = [failure for part in parts for failure in part.failures]
-    check_failures(failures, num_images, max_failure_fraction)
+    manifest.check_failures(
+        failures,
+        num_images=num_images,
+        max_fraction=max_failure_fraction,
+        problem="images cannot be read",
+    )
     numbers = range(len(models))
     predictions_table.merge_parts(
         [part.paths[number] for number in numbers for part in parts],
@@ -55,27 +59,6 @@ def write_outcome(
         tallies = (part.tallies[number] for part in parts)
         summary += describe_tally(spec, functools.reduce(Tally.plus, tallies))
     return summary
-
-
-def check_failures(
-    failures: Sequence[Failure], num_images: int, max_fraction: float
-) -> None:
-    """Check the number of unreadable images.
-
-    Raises:
-      JobError: more failed than --max_failure_fraction allows, or all.
-    """
-    allowed = Fraction(str(max_fraction)) * num_images  # exact decimal value
-    if len(failures) <= allowed and len(failures) < num_images:
-        return
-    failed = cut_lines(f"{f.key} ({f.place}): {f.reason}" for f in failures)
-    raise JobError(
-        "\n".join([
-            f"{len(failures)} of {num_images} images cannot be read, more than "
-            f"--max_failure_fraction {max_fraction:g} allows",
-            *failed,
-        ])
-    )
 
 
 def _write_failures(failures: Sequence[Failure], output: str) -> None:

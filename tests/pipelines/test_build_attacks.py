@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +13,7 @@ from pipelines import build, index
 from tests import building, making
 from transforms import storage
 from transforms.dataset import paths
-from transforms.dataset.commit import CommitSettings, check_failures
+from transforms.dataset.manifest import check_failures
 from transforms.index import table as index_table
 from transforms.layouts.official_archives import TRAIN
 from transforms.records import Failure, JobError
@@ -258,17 +259,15 @@ def test_flags_that_name_nothing_are_errors(folders, tmp_path, capfd, flags, exp
 @pytest.mark.parametrize(("num_failed", "is_fine"), [(29, True), (30, False)])
 def test_failure_fraction_is_the_number_that_was_typed(num_failed, is_fine):
     """0.29 * 100 is less than 29 in binary."""
-    settings = CommitSettings(
-        root="", work="", target="", name="", version="", formats=[], table=None,
-        subset_id="", recipe={}, found={}, bad={}, chosen={"train": {"n": 100}},
-        max_failure_fraction=0.29,
-    )  # fmt: skip
     failures = [Failure("k", "train", 0, "n", "", "")] * num_failed
+    check = partial(
+        check_failures, failures, num_images=100, max_fraction=0.29, problem="failed"
+    )
     if is_fine:
-        check_failures(failures, settings)
+        check()
     else:
-        with pytest.raises(JobError):
-            check_failures(failures, settings)
+        with pytest.raises(JobError, match=r"^30 of 100 failed, more than .*0\.29"):
+            check()
 
 
 def test_formats_are_written_alike_in_any_order(folders, tmp_path):

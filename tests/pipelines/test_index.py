@@ -62,7 +62,7 @@ def test_inspection_tells_what_each_image_is(class_folders, tmp_path, capfd):
 def test_processes_inspect_as_threads_do(class_archives, tmp_path, monkeypatch, least):
     """Started at once, in the midst, or never."""
     started = []
-    monkeypatch.setattr("transforms.index.steps.LEAST_IMAGES", least)
+    monkeypatch.setattr("transforms.processes.LEAST_IMAGES", least)
     monkeypatch.setattr("transforms.index.inspection.WINDOW_IMAGES", 7)
     start = processes.ProcessPool.__init__
     monkeypatch.setattr(

@@ -39,7 +39,7 @@ def run_index(source, output, *flags):
 def test_inspection_reads_neighbours_together(
     archive, faulty, tmp_path, monkeypatch, least
 ):
-    monkeypatch.setattr("transforms.index.steps.LEAST_IMAGES", least)
+    monkeypatch.setattr("transforms.processes.LEAST_IMAGES", least)
     run_index(archive, tmp_path / "plain.parquet")
     num_headers = count_reads(faulty, ".tar")
     faulty.asked.clear()

@@ -1,8 +1,9 @@
 import threading
+from functools import partial
 
 import pytest
 
-from transforms.prefetch import prefetch
+from transforms.prefetch import PendingResults, prefetch
 
 
 def test_items_come_in_their_order_and_few_are_read_ahead():
@@ -27,3 +28,14 @@ def test_what_cannot_be_read_is_raised():
 
     with pytest.raises(ValueError, match="7"):
         list(prefetch(read, [7]))
+
+
+def test_size_of_what_is_pending_behind_the_first_result_is_bounded():
+    pending = PendingResults(10)
+    taken = []
+    for number, size in enumerate([100, 4, 5, 1, 0, 9, 1]):
+        pending.add(partial(int, number), size=size)
+        taken.append(list(pending.take_excess()))
+    assert taken == [[], [], [], [0], [], [1, 2], [3, 4]]
+    assert list(pending.take_all()) == [5, 6]
+    assert list(pending.take_all()) == []

@@ -7,7 +7,6 @@ In a bucket the shards have their final names at once, and the mark completes th
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from transforms.formats import Dataset, LabelInfo, SplitInfo
 from transforms.grouping import table as groups
 from transforms.grouping.table import GroupTable
 from transforms.prefetch import prefetch
-from transforms.records import Failure, JobError, Shard, WrittenFile, cut_lines, to_json
+from transforms.records import Failure, JobError, Shard, WrittenFile, to_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,29 +45,6 @@ class CommitSettings:
     def num_chosen(self) -> int:
         """The number of images of the plan."""
         return sum(sum(counts.values()) for counts in self.chosen.values())
-
-
-def check_failures(failures: Sequence[Failure], settings: CommitSettings) -> None:
-    """Reject a dataset with too many failed images.
-
-    Raises:
-      JobError: more images failed than --max_failure_fraction allows.
-    """
-    fraction = Fraction(str(settings.max_failure_fraction))  # as it was typed
-    if len(failures) <= fraction * settings.num_chosen and (
-        len(failures) < settings.num_chosen
-    ):
-        return
-    named = cut_lines(f"{f.key} ({f.place}): {f.reason}" for f in failures)
-    raise JobError(
-        "\n".join([
-            f"{len(failures)} of {settings.num_chosen} chosen images failed, more "
-            f"than --max_failure_fraction {settings.max_failure_fraction:g} allows",
-            *named,
-            "the good shards are kept: mend the images or raise "
-            "--max_failure_fraction, then run again with --resume",
-        ])
-    )
 
 
 def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str:
@@ -131,7 +107,14 @@ def _write_sidecars(
     root = settings.root
     parts = list(prefetch(partial(_read_part, settings.work), shards))
     failures = sorted(failure for part in parts for failure in part.failures)
-    check_failures(failures, settings)
+    manifest.check_failures(
+        failures,
+        num_images=settings.num_chosen,
+        max_fraction=settings.max_failure_fraction,
+        problem="chosen images failed",
+        remedy="the good shards are kept: mend the images or raise "
+        "--max_failure_fraction, then run again with --resume",
+    )
     written_splits = {part.shard.split for part in parts if part.num_images}
     parts = [part for part in parts if part.shard.split in written_splits]
     manifest.merge_parts(

@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.prefetch import prefetch
-from transforms.records import Failure, Shard, WrittenFile
+from transforms.records import Failure, JobError, Shard, WrittenFile
 
 SCHEMA = pa.schema([
     ("key", pa.string()),
@@ -38,6 +39,7 @@ SCHEMA = pa.schema([
     ("source_sha256", pa.string()),
 ])
 _METADATA_KEY = b"imagenet_subsets_part"
+_FAILURES_NAMED = 10
 
 
 class ManifestRow(NamedTuple):
@@ -139,6 +141,42 @@ def read_rows(path: str, *, columns: Sequence[str] | None = None) -> Iterator[di
     file = pq.ParquetFile(storage.for_arrow(path))
     for number in range(file.num_row_groups):
         yield from file.read_row_group(number, columns=columns).to_pylist()
+
+
+def check_failures(
+    failures: Sequence[Failure],
+    *,
+    num_images: int,
+    max_fraction: float,
+    problem: str,
+    remedy: str = "",
+) -> None:
+    """Raise an error when too many images failed.
+
+    Args:
+      failures: the images that failed.
+      num_images: how many there are, with these.
+      max_fraction: the value of --max_failure_fraction.
+      problem: what happened to the images, for the message.
+      remedy: the last line of the message.
+
+    Raises:
+      JobError: more images failed than `max_fraction` allows, or all.
+    """
+    # Through text: the decimal fraction as it was typed, not its binary neighbour.
+    allowed = Fraction(str(max_fraction)) * num_images
+    if len(failures) <= allowed and len(failures) < num_images:
+        return
+    named = [f"{f.key} ({f.place}): {f.reason}" for f in failures[:_FAILURES_NAMED]]
+    num_more = len(failures) - len(named)
+    lines = [
+        f"{len(failures)} of {num_images} {problem}, more than "
+        f"--max_failure_fraction {max_fraction:g} allows",
+        *named,
+        f"and {num_more} more" if num_more else "",
+        remedy,
+    ]
+    raise JobError("\n".join(filter(None, lines)))
 
 
 def write_failures(failures: Sequence[Failure]) -> bytes:

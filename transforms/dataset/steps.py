@@ -2,9 +2,9 @@
 
 import dataclasses
 import itertools
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from functools import partial
 
 import apache_beam as beam
 import pyarrow as pa
@@ -22,6 +22,7 @@ from transforms.dataset.commit import (
     commit,
 )
 from transforms.dataset.shards import ShardBuilder, ShardSettings
+from transforms.prefetch import PendingResults
 from transforms.processes import ProcessPool
 from transforms.records import Shard
 from transforms.sampling import selected
@@ -99,36 +100,37 @@ class _WriteShard(beam.DoFn):
         return shard, num_failures
 
 
-class _WriteShardsAtOnce(_WriteShard):
-    """Write shards in processes of this machine, several at a time."""
+class _WriteShardsInProcesses(_WriteShard):
+    """Write shards in processes that this step starts, several at once."""
 
     def __init__(self, settings: ShardSettings, num_processes: int) -> None:
         super().__init__(settings)
         self._num_processes = num_processes
 
     def setup(self) -> None:
-        told = dataset_shards.settings_to_json(self._settings)
-        self._processes = ProcessPool(dataset_shards, told, self._num_processes)
+        settings = dataset_shards.settings_to_json(self._settings)
+        self._processes = ProcessPool(dataset_shards, settings, self._num_processes)
 
     def teardown(self) -> None:
         self._processes.close()
 
     def start_bundle(self) -> None:
-        self._under_way: deque[tuple[Shard, Future[tuple[int, int]]]] = deque()
+        # One shard waits for every process, so that no process is idle.
+        self._pending: PendingResults[tuple[Shard, int]] = PendingResults(
+            2 * self._num_processes
+        )
 
     def process(self, shard: Shard) -> Iterator[tuple[Shard, int]]:
-        self._under_way.append((shard, self._processes.submit(shard)))
-        # One waits for each that is at work, so that none of them is ever idle.
-        if len(self._under_way) > 2 * self._num_processes:
-            yield self._take_first()
+        counts = self._processes.submit(shard)
+        self._pending.add(partial(self._wait, shard, counts))
+        yield from self._pending.take_excess()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        while self._under_way:
-            yield GlobalWindows.windowed_value(self._take_first())
+        for written in self._pending.take_all():
+            yield GlobalWindows.windowed_value(written)
 
-    def _take_first(self) -> tuple[Shard, int]:
-        shard, done = self._under_way.popleft()
-        return self._count(shard, *done.result())
+    def _wait(self, shard: Shard, counts: Future[tuple[int, int]]) -> tuple[Shard, int]:
+        return self._count(shard, *counts.result())
 
 
 @dataclasses.dataclass
@@ -151,7 +153,7 @@ class WriteShards(beam.PTransform):
         if self.num_processes == 1:
             write = _WriteShard(self.settings)
         else:
-            write = _WriteShardsAtOnce(self.settings, self.num_processes)
+            write = _WriteShardsInProcesses(self.settings, self.num_processes)
         return (
             shards
             | "SpreadShards" >> beam.Reshuffle()

@@ -4,7 +4,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -14,7 +14,7 @@ from apache_beam.transforms.combiners import ToList
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms import layouts, progress, storage
+from transforms import layouts, processes, progress, storage
 from transforms.images import read as image_reading
 from transforms.images.read import PlacedRef
 from transforms.index import inspection
@@ -22,7 +22,8 @@ from transforms.index import table as index_table
 from transforms.index.inspection import Inspection, inspect_all
 from transforms.labels import validation
 from transforms.layouts import InputPart
-from transforms.processes import LEAST_IMAGES, ProcessPool, num_cores
+from transforms.prefetch import PendingResults
+from transforms.processes import ProcessPool, num_cores
 from transforms.records import DataError, ImageRef, SkippedFile, UsageError, list_names
 
 # Pieces in buckets that are read at once: an archive is a chain of small reads, each
@@ -59,13 +60,13 @@ def read_part(number: int, piece: InputPart) -> PartImages:
 
 
 class _ReadPieces(beam.DoFn):
-    """Reads a piece an element; of buckets many at once, a bounded number ahead."""
+    """Read the images of a part; parts in buckets concurrently, a bounded number."""
 
     def setup(self) -> None:
         self._pool = ThreadPoolExecutor(_PIECES_AT_ONCE)
 
     def start_bundle(self) -> None:
-        self._waiting: deque[Future[PartImages]] = deque()
+        self._pending: PendingResults[PartImages] = PendingResults(_PIECES_AT_ONCE)
 
     def teardown(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -75,13 +76,12 @@ class _ReadPieces(beam.DoFn):
         if not storage.is_remote(piece.root):
             yield read_part(number, piece)
             return
-        self._waiting.append(self._pool.submit(read_part, number, piece))
-        if len(self._waiting) > _PIECES_AT_ONCE:
-            yield self._waiting.popleft().result()
+        self._pending.add(self._pool.submit(read_part, number, piece).result)
+        yield from self._pending.take_excess()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        while self._waiting:
-            yield GlobalWindows.windowed_value(self._waiting.popleft().result())
+        for images in self._pending.take_all():
+            yield GlobalWindows.windowed_value(images)
 
 
 @dataclasses.dataclass
@@ -194,10 +194,10 @@ class _WriteParts(beam.DoFn):
         return IndexPart(images.number, path, len(images.refs), strays, *where)
 
 
-class _WritePartsAtOnce(_WriteParts):
-    """Inspects by processes of its own, which work at several pieces at once.
+class _WritePartsInProcesses(_WriteParts):
+    """Inspect images in processes that this step starts, several parts at once.
 
-    They are started when there are images enough for them.
+    The processes start when there are enough images for them.
     """
 
     def __init__(
@@ -224,21 +224,21 @@ class _WritePartsAtOnce(_WriteParts):
 
     def start_bundle(self) -> None:
         self._waiting: deque[PartImages] = deque()
-        self._under_way: deque[tuple[PartImages, list[Future[Any]]]] = deque()
+        self._pending: PendingResults[IndexPart] = PendingResults(_MAX_AHEAD)
 
     def process(self, images: PartImages) -> Iterator[IndexPart]:
         self._waiting.append(images)
         num_images = sum(len(piece.refs) for piece in self._waiting)
-        if not self._processes and num_images < self._num_processes * LEAST_IMAGES:
+        enough = self._num_processes * processes.LEAST_IMAGES
+        if not self._processes and num_images < enough:
             return
         while self._waiting:
             self._submit(self._waiting.popleft())
-        while self._count_behind_first() > _MAX_AHEAD:
-            yield self._take_first()
+        yield from self._pending.take_excess()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        while self._under_way:
-            yield GlobalWindows.windowed_value(self._take_first())
+        for part in self._pending.take_all():
+            yield GlobalWindows.windowed_value(part)
         for images in self._waiting:
             for part in super().process(images):
                 yield GlobalWindows.windowed_value(part)
@@ -251,15 +251,11 @@ class _WritePartsAtOnce(_WriteParts):
             self._processes.submit(placed[start : start + inspection.WINDOW_IMAGES])
             for start in range(0, len(placed), inspection.WINDOW_IMAGES)
         ]
-        self._under_way.append((images, windows))
+        self._pending.add(partial(self._wait, images, windows), size=len(images.refs))
 
-    def _count_behind_first(self) -> int:
-        return sum(len(images.refs) for images, _ in islice(self._under_way, 1, None))
-
-    def _take_first(self) -> IndexPart:
-        images, windows = self._under_way.popleft()
-        found = [Inspection(*told) for window in windows for told in window.result()]
-        return self._write(images, found)
+    def _wait(self, images: PartImages, windows: Sequence[Future[Any]]) -> IndexPart:
+        rows = [row for window in windows for row in window.result()]
+        return self._write(images, [Inspection(*row) for row in rows])
 
 
 def _place(images: PartImages) -> list[PlacedRef]:
@@ -327,7 +323,7 @@ class WriteIndex(beam.PTransform):
             num_threads = storage.num_readers(num_threads, self.roots)
         write = _WriteParts(self.parts_folder, num_threads, self.ticks)
         if num_processes > 1 and self.has_processes:
-            write = _WritePartsAtOnce(
+            write = _WritePartsInProcesses(
                 self.parts_folder,
                 num_threads,
                 self.ticks,
