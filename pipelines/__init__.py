@@ -1,4 +1,4 @@
-"""One runnable job a file: parse → wire → run."""
+"""One runnable job per file: parse the options, wire the steps, run."""
 
 import os
 import signal

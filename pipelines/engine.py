@@ -1,4 +1,4 @@
-"""Beam's flags → a runner that loses nothing, and its errors → ours."""
+"""Select the Beam runner, run pipelines and translate runner errors."""
 
 import logging
 import re
@@ -57,7 +57,7 @@ def find_flag_problems(flags: Sequence[str]) -> list[str]:
 
 
 def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
-    """Make Beam's options of the flags that are not ours, already checked."""
+    """Make Beam's options from flags that have been checked."""
     options = PipelineOptions(list(flags))
     standard = options.view_as(StandardOptions)
     if standard.runner in {None, "DirectRunner"}:
@@ -66,7 +66,7 @@ def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
 
 
 def is_embedded(options: PipelineOptions) -> bool:
-    """Tell whether the job runs by this process, and is done when `run` returns."""
+    """Tell whether the embedded runner runs the job, in this process."""
     return options.view_as(StandardOptions).runner == _EMBEDDED
 
 
@@ -77,7 +77,7 @@ def has_one_process(options: PipelineOptions) -> bool:
 
 
 def embed(flags: Sequence[str]) -> list[str]:
-    """Make flags for a job that runs by this process, whatever engine they name."""
+    """Return flags that select the embedded runner, whatever runner they name."""
     return [*flags, f"--runner={_EMBEDDED}"]
 
 
@@ -92,11 +92,13 @@ def _stray_words(flags: Sequence[str]) -> list[str]:
 
 
 def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> bool:
-    """Build a graph and run it to its end, or, if that is asked for, only submit it.
+    """Build a pipeline and run it to its end, or only submit it.
 
-    Returns: Whether the job is at its end; never False without
-      --no_wait_until_finish.
-    Raises: UsageError, JobError: as the steps raised them, on whatever engine.
+    Returns:
+      Whether the job has ended; False only with --no_wait_until_finish or a template.
+
+    Raises:
+      UsageError, JobError: as the steps raised them, on any runner.
     """
     pipeline = _make_pipeline(define, options)
     # What a step raises is raised here too; Beam's log would only say it twice.
@@ -119,7 +121,7 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
 
 
 def _wait(result: Any, options: PipelineOptions) -> None:  # noqa: ANN401  # of any runner
-    """Wait for a job; Ctrl-C ends it, wherever it is: else it would be paid for."""
+    """Wait for a job; Ctrl-C cancels it, since a remote job would go on and cost money."""
     try:
         result.wait_until_finish()
     except KeyboardInterrupt:
@@ -132,7 +134,7 @@ def _wait(result: Any, options: PipelineOptions) -> None:  # noqa: ANN401  # of 
 def make_job(
     define: Callable[[beam.Pipeline], Any], options: PipelineOptions
 ) -> beam_runner_api_pb2.Pipeline:
-    """Build a graph as its engine would get it, and give it to none."""
+    """Build a pipeline as its runner would receive it, without running it."""
     options.view_as(TestOptions).dry_run = True
     pipeline = _make_pipeline(define, options)
     if is_dataflow(options):
@@ -153,7 +155,7 @@ def _make_pipeline(
 
 
 def _translate(error: Exception) -> BaseException:
-    """Find the error in the text that Beam, or another process's worker, made of it."""
+    """Find the original error in the message of a runner."""
     if str(error).startswith("KeyboardInterrupt"):
         return KeyboardInterrupt()
     found = list(_RAISED.finditer(str(error)))
@@ -172,7 +174,7 @@ _READER = "read_grpc_client_inputs"  # of apache_beam's data plane
 
 
 def find_problems(options: PipelineOptions) -> Iterator[str]:
-    """Yield what would end in a traceback, or in minutes of waiting, when it starts."""
+    """Yield flag values that would fail with a traceback or after minutes."""
     values = options.get_all_options()
     for flag in _FILES:
         place = values[flag]
@@ -192,7 +194,7 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
 
 
 def silence() -> None:
-    """Keep off stderr what job servers log: what a step raised, several times over."""
+    """Silence job servers, which log the errors of steps several times."""
     # Its level is set anew when the server starts.
     logging.getLogger("PrismJobServer").disabled = True
     logging.getLogger().addFilter(_is_not_a_job_servers)
@@ -206,12 +208,12 @@ def silence() -> None:
 
 
 def _is_not_a_job_servers(record: logging.LogRecord) -> bool:
-    """Drop a message that Beam passes on under no logger's name."""
+    """Drop messages that Beam forwards from job servers without a logger name."""
     return record.module != "portable_runner"
 
 
 def _say_nothing(*_: object, **__: object) -> None:
-    """Take what `print` takes."""
+    """Accept the arguments of `print` and print nothing."""
 
 
 def _say_unless_readers(failed: threading.ExceptHookArgs) -> None:
@@ -221,7 +223,7 @@ def _say_unless_readers(failed: threading.ExceptHookArgs) -> None:
 
 
 def _answers(address: str | None) -> bool:
-    """Tell whether somebody listens at host:port."""
+    """Tell whether a server accepts connections at host:port."""
     host, _, port = (address or "").rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_S).close()
@@ -234,23 +236,23 @@ _BUCKET_FOLDER = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9]/.*")
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
-    """Tell whether the job is Google's to run."""
+    """Tell whether the runner is Dataflow."""
     runner = options.view_as(StandardOptions).runner or ""
     return runner.lower().rpartition(".")[2] == "dataflowrunner"
 
 
 def has_own_files(options: PipelineOptions) -> bool:
-    """Tell whether workers surely see none of this machine's files.
+    """Tell whether workers certainly cannot read this machine's files.
 
-    Dataflow's machines and any engine's containers never do. Other workers may be
-    processes of this machine, or share a file system with it: their engine cannot tell.
+    Dataflow's workers and containers cannot. Other workers may run on this machine or
+    share a file system with it; their runner cannot tell.
     """
     kind = options.view_as(PortableOptions).environment_type or ""
     return is_dataflow(options) or kind.upper() == "DOCKER"
 
 
 def find_dataflow_problems(options: PipelineOptions) -> Iterator[str]:
-    """Name what Dataflow needs; Beam would ask Google for it, or make it up."""
+    """Yield missing or invalid flags of Dataflow."""
     if not is_dataflow(options):
         return
     google = options.view_as(GoogleCloudOptions)
@@ -273,13 +275,14 @@ def find_dataflow_problems(options: PipelineOptions) -> Iterator[str]:
 
 
 def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> None:
-    """See that no worker would look in vain for what lies on this machine.
+    """Check that workers can reach every path.
 
     Args:
-      options: Beam's.
-      places: what is there, e.g. "--output subsets", and its path.
+      options: Beam's options.
+      places: pairs of a description, e.g. "--output subsets", and a path.
 
-    Raises: UsageError: every place that workers cannot reach.
+    Raises:
+      UsageError: lists every path that workers cannot reach.
     """
     if not has_own_files(options):
         return
@@ -295,11 +298,11 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
 
 
 def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str]:
-    """Say why a job that gathers its results on this machine cannot run elsewhere.
+    """Yield reasons why a job that gathers results on this machine cannot run remotely.
 
     Args:
-      options: Beam's.
-      job: how it is called, e.g. "python -m pipelines.predict".
+      options: Beam's options.
+      job: the job's command, e.g. "python -m pipelines.predict".
     """
     standard = options.view_as(StandardOptions)
     if has_own_files(options):
@@ -313,7 +316,7 @@ def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str
 
 
 def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401  # of any runner
-    """Say what a job is called and how to watch it."""
+    """Describe a submitted job and how to monitor it."""
     runner = options.view_as(StandardOptions).runner
     google = options.view_as(GoogleCloudOptions)
     if not is_dataflow(options):
@@ -333,7 +336,7 @@ def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401 
 
 
 def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
-    """Cancel a job; returns what has become of it, in words."""
+    """Cancel a job; returns a message about the outcome."""
     runner = options.view_as(StandardOptions).runner
     if _ends_with_this_process(options):
         return f"{runner} ends with this process, and its job too"
@@ -348,7 +351,7 @@ def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
 
 
 def _ends_with_this_process(options: PipelineOptions) -> bool:
-    """Tell whether the engine is a child of this process, or a part of it."""
+    """Tell whether the runner is a child of this process, or part of it."""
     values = options.get_all_options()
     if values["job_endpoint"]:
         return values["job_endpoint"] == "embed"
@@ -359,7 +362,7 @@ def _ends_with_this_process(options: PipelineOptions) -> bool:
 
 
 def list_errors(options: PipelineOptions) -> tuple[type[Exception], ...]:
-    """Return what an engine raises when a job cannot be done."""
+    """Return the exceptions that a runner raises when a job fails."""
     if not is_dataflow(options):
         return (RuntimeError,)
     # They take a while to import, and only Dataflow raises them.

@@ -1,4 +1,4 @@
-"""A flex template's parameters → the command of a job, submitted and not waited for.
+"""Build and submit a job's command from the parameters of the flex template.
 
 Google's launcher runs this file with --name=value for every parameter.
 """
@@ -15,9 +15,10 @@ _ALWAYS = ("--no_wait_until_finish", "--no_save_main_session")
 
 
 def make_command(argv: Sequence[str]) -> list[str]:
-    """Make a job's command of --name=value words, --job among them.
+    """Return the command of the job that --job names.
 
-    Raises: ValueError: no such job.
+    Raises:
+      ValueError: there is no such job.
     """
     job = JOBS[0]
     words: list[str] = []
@@ -35,7 +36,7 @@ def make_command(argv: Sequence[str]) -> list[str]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Become the job."""
+    """Replace this process by the job."""
     try:
         command = make_command(argv)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""No flags → those of a small subset of a miniature ImageNet, which is drawn for it."""
+"""The demonstration: options of a small subset of a miniature ImageNet."""
 
 import dataclasses
 import sys
@@ -20,7 +20,7 @@ and on ImageNet itself:
 
 
 def choose(options: BuildOptions) -> BuildOptions:
-    """Draw the miniature, if it is not there, and choose a subset of it."""
+    """Draw the miniature if it does not exist; returns the demonstration's options."""
     folder = str(Path(options.output) / "miniature_imagenet")
     output.make_folder(options.output)
     sys.stderr.write(f"no --input: drawing a miniature ImageNet in {folder}\n")

@@ -1,4 +1,4 @@
-"""Counts and wishes → what can be had, with the numbers, before an image is read."""
+"""Check that the input has enough images, and estimate the size of the output."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ _MEAN_ASPECT = 4 / 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Availability:
-    """What each group has, and what of it must serve as validation."""
+    """The images of each group, and the training images to hold out for validation."""
 
     num_train: Mapping[int, int]  # label → images
     num_validation: Mapping[int, int]
@@ -36,7 +36,7 @@ class Availability:
         return sum(train) + sum(validation)
 
     def num_free(self, label: int) -> int:
-        """Count the training images that are not set aside."""
+        """Count the training images that are not held out."""
         return self.num_train[label] - self.top_ups[label]
 
 
@@ -61,7 +61,7 @@ def check(
     """
 
     def reserve(num_train: int) -> float:
-        """Count what no top-up may take: what M needs, whoever is left out."""
+        """Count the training images that are needed for M and cannot be held out."""
         if not options.allow_small_validation:
             return 0
         # Training images come first; unset means all.
@@ -124,7 +124,7 @@ def measure(
 def find_short_groups(
     availability: Availability, table: GroupTable, images_per_group: int | None
 ) -> Iterator[str]:
-    """Name the groups that cannot give M images, and the largest M that works."""
+    """Yield the groups with too few images for M, with the largest M that works."""
     wanted = images_per_group or 1
     if not any(availability.num_train.values()):
         if images_per_group:
@@ -164,7 +164,7 @@ def find_short_groups(
 def find_short_set(
     availability: Availability, images_per_group: int | None
 ) -> Iterator[str]:
-    """Say when all groups together cannot give N × M images."""
+    """Yield an error if all groups together have fewer than N × M images."""
     labels = availability.num_train
     free = sum(map(availability.num_free, labels))
     wanted = (images_per_group or 0) * len(labels)
@@ -179,7 +179,7 @@ def find_short_set(
 def find_small_validation(
     availability: Availability, min_validation_images: int
 ) -> Iterator[str]:
-    """Say when the validation images asked for cannot be reached."""
+    """Yield an error if the requested validation images are not available."""
     total = sum(availability.num_validation.values()) + sum(
         availability.top_ups.values()
     )
@@ -197,7 +197,7 @@ def estimate_bytes(
     mean_source_bytes: float,
     num_formats: int,
 ) -> int:
-    """Estimate the bytes of the output."""
+    """Estimate the size of the output in bytes."""
     side = images.image_size
     is_square = images.resize_mode in {"center_crop", "squash"}
     pixels = side * side * (1 if is_square else _MEAN_ASPECT)
@@ -210,7 +210,7 @@ def estimate_bytes(
 
 
 def find_lack_of_space(path: str, needed: int) -> Iterator[str]:
-    """Compare the estimate with the free space."""
+    """Yield an error if the estimate exceeds the free space."""
     free = storage.free_bytes(path)
     if needed > free:
         yield (

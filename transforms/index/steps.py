@@ -1,4 +1,4 @@
-"""Pieces → the images found in each: the first step, which reads no image."""
+"""Beam steps of the index: find images, join labels, write the index."""
 
 import dataclasses
 from collections import deque
@@ -32,7 +32,7 @@ _PIECES_AT_ONCE = 64
 
 
 class PartImages(NamedTuple):
-    """All that one piece holds. Never crosses a shuffle: the next steps are fused."""
+    """The images of one part. Never shuffled, because the next steps are fused."""
 
     number: int  # of the piece, in the order of the inputs
     piece: InputPart
@@ -42,9 +42,10 @@ class PartImages(NamedTuple):
 
 
 def read_part(number: int, piece: InputPart) -> PartImages:
-    """Read the names and places of all images of one piece.
+    """Read names and locations of all images of a part.
 
-    Raises: UsageError: an archive that changed meanwhile, and all that a layout raises.
+    Raises:
+      UsageError: an archive changed meanwhile, or an error of the layout.
     """
     refs: list[ImageRef] = []
     strays: list[SkippedFile] = []
@@ -86,12 +87,12 @@ class _ReadPieces(beam.DoFn):
 
 @dataclasses.dataclass
 class FindImages(beam.PTransform):
-    """Find the images of every piece. (number, piece) in, one PieceImages each out."""
+    """Find the images of every part: (number, part) in, one PartImages each out."""
 
     def expand(
         self, pieces: PCollection[tuple[int, InputPart]]
     ) -> PCollection[PartImages]:
-        """Break fusion, so that a thousand archives are read by many workers."""
+        """Reshuffle, so that a thousand archives are read by many workers."""
         return (
             pieces
             | "SpreadPieces" >> beam.Reshuffle()
@@ -100,7 +101,7 @@ class FindImages(beam.PTransform):
 
 
 def label_part(images: PartImages) -> PartImages:
-    """Join labels to a flat validation piece; others are labelled by their place."""
+    """Join labels to the images of a flat validation part."""
     piece = images.piece
     if not piece.needs_labels:
         return images
@@ -121,9 +122,10 @@ def label_part(images: PartImages) -> PartImages:
 def join_labels(
     refs: Sequence[ImageRef], labels: Mapping[str, str], *, source: str
 ) -> list[ImageRef]:
-    """Give every image its wnid.
+    """Return the images with their wnids.
 
-    Raises: UsageError: images that the labels do not name.
+    Raises:
+      UsageError: the labels lack some images.
     """
     missing = [ref.key for ref in refs if ref.key not in labels]
     if missing:
@@ -136,10 +138,10 @@ def join_labels(
 
 @dataclasses.dataclass
 class LabelImages(beam.PTransform):
-    """Give every image a wnid. PieceImages in, PieceImages out."""
+    """Add the wnid of every image: PartImages in, PartImages out."""
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[PartImages]:
-        """Join inside each piece: a flat folder or archive is one."""
+        """Join within each part, because a flat folder or archive is one part."""
         return images | "LabelPieces" >> beam.Map(label_part)
 
 
@@ -147,7 +149,7 @@ _MAX_AHEAD = 10_000  # images that wait while those of a piece are inspected
 
 
 class IndexPart(NamedTuple):
-    """One piece's part of the index, small enough to gather."""
+    """The index of one part, without its rows."""
 
     number: int
     path: str
@@ -159,7 +161,7 @@ class IndexPart(NamedTuple):
 
 
 class _WriteParts(beam.DoFn):
-    """Writes each piece's refs to a file; inspects them with threads, in order."""
+    """Write the rows of each part to a file; inspect images with threads, in order."""
 
     def __init__(self, folder: str, num_threads: int, ticks: str | None) -> None:
         self._folder = folder
@@ -264,9 +266,9 @@ def _place(images: PartImages) -> list[PlacedRef]:
 
 
 def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
-    """Join the parts in the order of the pieces; returns the number of images.
+    """Merge the parts in order; returns the number of images.
 
-    The parts stay meanwhile, so that an engine may do this again.
+    The parts are kept until then, so that a runner may repeat the step.
     """
     ordered = sorted(parts)
     strays = [stray for part in ordered for stray in part.strays]
@@ -288,9 +290,10 @@ def _remove_parts(num_images: int, folder: str) -> int:
 def _join_versions(
     parts: Sequence[IndexPart], roots: Sequence[str]
 ) -> list[dict[str, str]]:
-    """Return the versions of each input's archives by uri.
+    """Return the versions of each input's archives, by uri.
 
-    Raises: UsageError: one that changed between its parts.
+    Raises:
+      UsageError: an archive changed between two of its parts.
     """
     versions: list[dict[str, str]] = [{} for _ in roots]
     for part in parts:
@@ -306,7 +309,7 @@ def _join_versions(
 
 @dataclasses.dataclass
 class WriteIndex(beam.PTransform):
-    """Write one index. PieceImages in, the number of images out."""
+    """Write an index: PartImages in, the number of images out."""
 
     output: str
     parts_folder: str
@@ -316,7 +319,7 @@ class WriteIndex(beam.PTransform):
     has_processes: bool = False
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[int]:
-        """Write a part a piece, then join them: only paths and counts are gathered."""
+        """Write one file per part, then merge; only paths and counts are gathered."""
         num_processes = min(self.num_inspect_threads, num_cores())
         num_threads = self.num_inspect_threads
         if num_threads:

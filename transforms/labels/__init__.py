@@ -1,1 +1,1 @@
-"""What is known of ImageNet's labels: small tables, each named in SOURCES.md."""
+"""Labels of ImageNet: small tables, whose sources are in SOURCES.md."""

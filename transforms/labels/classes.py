@@ -1,4 +1,4 @@
-"""The table of the 1000 classes → index and names of a wnid."""
+"""The 1000 classes: index, wnid and names."""
 
 import re
 from functools import cache
@@ -35,17 +35,17 @@ def _by_wnid() -> dict[str, ClassInfo]:
 
 
 def class_index(wnid: str) -> int:
-    """Return the rank of a wnid among the 1000; -1 outside."""
+    """Return the index of a wnid among the 1000 classes; -1 for other wnids."""
     info = _by_wnid().get(wnid)
     return -1 if info is None else info.class_index
 
 
 def display_name(wnid: str) -> str:
-    """Return the simple label of a wnid; the wnid itself outside the 1000."""
+    """Return the simple label of a wnid; the wnid itself for other wnids."""
     info = _by_wnid().get(wnid)
     return wnid if info is None else info.name
 
 
 def is_wnid(text: str) -> bool:
-    """Tell whether a text has the shape of a wnid."""
+    """Tell whether a string has the form of a wnid."""
     return _WNID.fullmatch(text) is not None

@@ -20,14 +20,14 @@ _CLASS_BEFORE = re.compile(r"(n\d{8})_\d+")
 
 
 class ImageName(NamedTuple):
-    """What a file name tells."""
+    """The parts of an image's file name."""
 
     name: str  # as ImageNet has it, with the suffix
     wnid: str  # "" in the names of validation images
 
 
 def parse(path: str) -> ImageName:
-    """Take the class from an image's file name, and off its end."""
+    """Split an image's file name into its stem and its class."""
     file = PurePosixPath(path)
     if behind := _CLASS_BEHIND.fullmatch(file.stem):
         return ImageName(f"{behind[1]}{file.suffix}", behind[2])

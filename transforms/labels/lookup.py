@@ -1,4 +1,4 @@
-"""What people write for a class, a wnid, an index or a label → its wnid, or why not."""
+"""Look up classes by wnid, index, simple label or WordNet word."""
 
 import difflib
 from collections import defaultdict
@@ -13,16 +13,16 @@ _NUM_CLASSES = 1000
 
 
 class Identifier(NamedTuple):
-    """A class as it is written in a file."""
+    """A class as a user writes it in a file."""
 
     kind: Literal["wnid", "class_index", "name", "any"]
     text: str
 
 
 class ClassLookup:
-    """Finds wnids of the 1000 classes, of an input's own, or of texts of that shape.
+    """Look up wnids among the 1000 classes and those of an input.
 
-    Case, underscores for spaces, and extra spaces do not matter.
+    Case, underscores for spaces, and extra spaces are ignored.
     """
 
     def __init__(self, held: Iterable[ImageClass]) -> None:
@@ -35,7 +35,7 @@ class ClassLookup:
                 self._by_lemma[_fold(lemma)].append(info.wnid)
 
     def find(self, identifier: Identifier) -> str | None:
-        """Return the wnid; None when the text names no class, or more than one."""
+        """Return the wnid; None if the string names no class or several."""
         kind, text = identifier
         if kind == "class_index" or (kind == "any" and _is_number(text)):
             index = int(text) if _is_number(text) else _NUM_CLASSES
@@ -46,7 +46,7 @@ class ClassLookup:
         return None if kind == "wnid" else self._by_name.get(_fold(text))
 
     def explain(self, identifier: Identifier) -> str:
-        """Say why `find` found nothing, and what may have been meant."""
+        """Explain why `find` returned None, with suggestions."""
         kind, text = identifier
         shown = repr(text[:80])
         if kind == "class_index" or (kind == "any" and _is_number(text)):

@@ -33,9 +33,10 @@ _USAGE = "give --wordnet DIR --output FILE"
 
 
 def make_table(folder: Path, wnids: Iterable[str]) -> bytes:
-    """Read some classes and all their ancestors, and write them as a table.
+    """Read classes and all their ancestors, and write them as a table.
 
-    Raises: UsageError: the folder does not hold WordNet 3.0, or lacks some classes.
+    Raises:
+      UsageError: the folder does not hold WordNet 3.0, or lacks some classes.
     """
     wnids = list(wnids)
     with _open(folder) as reader:

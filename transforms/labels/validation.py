@@ -1,4 +1,4 @@
-"""The official labels, or Kaggle's table → the wnid of each validation image."""
+"""Labels of validation images: the official table, and Kaggle's."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ def official_labels() -> dict[str, str]:
 
 
 def are_official_stems(stems: Iterable[str]) -> bool:
-    """Tell whether these are the 50,000 official images, each once and no other."""
+    """Tell whether the stems are exactly those of the 50,000 official images."""
     names = list(stems)
     return len(names) == NUM_OFFICIAL and set(names) == official_labels().keys()
 
@@ -72,7 +72,7 @@ def parse_labels(text: str, *, source: str) -> dict[str, str]:
 
 
 def _fill(labels: dict[str, str], rows: Iterator[Row]) -> Iterator[str]:
-    """Add the rows' labels; yield `line: problem`."""
+    """Add the labels of the rows; yield `line: problem`."""
     first = next(rows, None)
     header = [] if first is None else first.cells
     if header != list(_COLUMNS):

@@ -1,4 +1,4 @@
-"""Hypernyms and some classes → the tree over them, in which a node has one parent."""
+"""WordNet: words, hypernyms, a tree over classes, and names of groups."""
 
 import itertools
 import warnings
@@ -54,13 +54,13 @@ class WordNetTree:
         self.num_under[ROOT] = len(self.classes)
 
     def path(self, node: str) -> tuple[str, ...]:
-        """Return the nodes from the top of the tree down to this one."""
+        """Return the nodes from the root of the tree to a node."""
         if node not in self._paths:
             self._paths[node] = (*self.path(self.parent_of[node]), node)
         return self._paths[node]
 
     def lowest_common_ancestor(self, nodes: Iterable[str]) -> str:
-        """Return the deepest node that all of these lie under, or are; else ROOT."""
+        """Return the deepest common ancestor of nodes, which may be one of them."""
         paths = [self.path(node) for node in nodes]
         lowest = ROOT
         for step in zip(*paths, strict=False):
@@ -88,7 +88,7 @@ class WordNetTree:
 def _count_under(
     hypernyms: Mapping[str, Sequence[str]], classes: Iterable[str]
 ) -> Counter[str]:
-    """Count the classes under each node, by any way through the graph."""
+    """Count the classes below each node, along any path of the graph."""
     counts: Counter[str] = Counter()
     for wnid in classes:
         ancestors = {wnid}
@@ -102,7 +102,7 @@ def _count_under(
 
 
 def _measure_depths(hypernyms: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Measure the longest way from each node to the top."""
+    """Compute the longest path from each node to the root."""
     depths: dict[str, int] = {}
     for start in hypernyms:
         waiting = [start]
@@ -126,7 +126,7 @@ _REMEDY = (
 
 
 class Synset(NamedTuple):
-    """What WordNet knows of one wnid."""
+    """A noun of WordNet: wnid, words and hypernyms."""
 
     lemmas: tuple[str, ...]
     hypernyms: tuple[str, ...]  # direct parents, wnids; those of instances are not any
@@ -170,7 +170,7 @@ def find_synsets(wnids: Iterable[str]) -> dict[str, Synset]:
 def read_synsets(
     reader: "WordNetCorpusReader", wnids: Iterable[str]
 ) -> dict[str, Synset]:
-    """Read synsets and all their ancestors with NLTK; unknown wnids are passed over."""
+    """Read synsets and all their ancestors with NLTK; unknown wnids are skipped."""
     found: dict[str, Synset] = {}
     waiting = list(wnids)
     while waiting:
@@ -218,9 +218,10 @@ def lemmas(wnid: str) -> tuple[str, ...]:
 
 
 def grow_tree(wnids: Iterable[str]) -> tuple[WordNetTree, dict[str, str]]:
-    """Return the tree over some classes, and the first word for each of its nodes.
+    """Return the tree over some classes, and the first word of each of its nodes.
 
-    Raises: UsageError: as `find_synsets`.
+    Raises:
+      UsageError: as `find_synsets`.
     """
     classes = sorted(set(wnids))
     synsets = find_synsets(classes)
@@ -229,7 +230,7 @@ def grow_tree(wnids: Iterable[str]) -> tuple[WordNetTree, dict[str, str]]:
 
 
 def path(wnid: str) -> tuple[str, ...]:
-    """Return the words from the top down to a wnid, in the tree of the 1000 classes."""
+    """Return the words from the root to a wnid, in the tree of the 1000 classes."""
     tree, word_of = grow_tree([*(info.wnid for info in load_classes()), wnid])
     return tuple(word_of[node] for node in tree.path(wnid))
 
@@ -249,11 +250,11 @@ _EVERYTHING = "everything"  # what has no common ancestor
 
 
 class GroupNamer:
-    """Names groups of classes by their lowest common ancestor in a tree.
+    """Name groups of classes by their lowest common ancestor in a tree.
 
     Args:
       tree: over all classes, not only those of one group.
-      word_of: the first word for each node.
+      word_of: the first word of each node.
     """
 
     def __init__(self, tree: WordNetTree, word_of: Mapping[str, str]) -> None:

@@ -41,7 +41,7 @@ _KEY = re.compile(KEY_PATTERN)
 
 @dataclass(frozen=True, kw_only=True)
 class InputPart:
-    """One archive or folder of an input, read in one go."""
+    """An archive or folder of an input, which is read at once."""
 
     layout: str  # the module of `transforms.layouts` that reads it
     root: str  # the input's folder
@@ -56,7 +56,7 @@ class InputPart:
 
     @property
     def needs_labels(self) -> bool:
-        """Whether labels are to be joined to the images."""
+        """Whether labels must be joined to the images."""
         return not (self.wnid or self.is_labelled)
 
     @property
@@ -71,7 +71,7 @@ class InputPart:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundParts:
-    """What a layout recognised in an input."""
+    """The parts that a layout recognised in an input."""
 
     description: str
     pieces: tuple[InputPart, ...]
@@ -122,7 +122,7 @@ def make_ref(
 
 
 class ShardName(NamedTuple):
-    """What the name of a shard of some dataset tells."""
+    """The parts of a shard's file name."""
 
     split: str
     number: int
@@ -130,9 +130,10 @@ class ShardName(NamedTuple):
 
 
 def describe_missing(path: str, names: Collection[ShardName]) -> Iterator[str]:
-    """Tell of splits that have no labels, and of shards that are not there.
+    """Describe splits without labels, and missing shards.
 
-    Raises: UsageError: shards that cannot all be of one dataset.
+    Raises:
+      UsageError: the shards belong to several datasets.
     """
     for split in sorted({name.split for name in names}):
         if split not in SPLIT_OF:
@@ -163,7 +164,7 @@ def load(name: str) -> ModuleType:
 
 
 def list_looked_for() -> tuple[str, ...]:
-    """Return what each layout is recognised by."""
+    """Return what each layout looks for."""
     return tuple(load(name).LOOKED_FOR for name in LAYOUTS)
 
 

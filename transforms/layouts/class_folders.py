@@ -36,9 +36,10 @@ def find(path: str) -> FoundParts | None:
 
 
 def find_split(root: str, uri: str, split: str) -> tuple[list[InputPart], list[str]]:
-    """Find one split's class folders, or its flat folder when it is validation.
+    """Find the class folders of a split, or the flat folder of validation.
 
-    Returns: The pieces, and notes on what else lies there.
+    Returns:
+      The parts, and notes about other files.
     """
     folder = root if uri == "." else f"{root}/{uri}"
     entries = storage.list_folder(folder)

@@ -32,14 +32,14 @@ _NO_COLUMNS = (
 
 
 class _Columns(NamedTuple):
-    """What of a file tells the names and classes of its images."""
+    """The columns that identify the names and classes of images."""
 
     names: Sequence[str]  # of the columns
     label_names: Sequence[str]  # where they are wnids
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a folder of such files, or one with them in `data`."""
+    """Recognise a folder of such files, or one with a `data` folder of them."""
     if not storage.is_folder(path):
         return None
     entries = storage.list_folder(path)
@@ -74,7 +74,7 @@ def find(path: str) -> FoundParts | None:
 
 
 def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
-    """Yield the images of one file, whose bytes stay unread."""
+    """Yield the images of a file without reading their bytes."""
     with storage.open_input(piece.path) as file, storage.parquet_errors(piece.path):
         opened = pq.ParquetFile(file)
         columns = _find_columns(opened, piece.path)
@@ -84,9 +84,10 @@ def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
 
 
 def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
-    """See that a file is ImageNet; our own have the class's id beside the label.
+    """Check that a file holds ImageNet; our own files have a wnid beside the label.
 
-    Raises: UsageError: it is not.
+    Raises:
+      UsageError: it does not.
     """
     stored = [opened.schema.column(number).path for number in range(len(opened.schema))]
     found = {image_reading.BYTES_COLUMN, _PATH_COLUMN} <= set(stored)
@@ -101,7 +102,7 @@ def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
 
 
 def _read_names(schema: pa.Schema) -> Sequence[str]:
-    """Return what the labels are called, where a file tells."""
+    """Return the names of the labels, if the file has them."""
     try:
         described = json.loads((schema.metadata or {})[b"huggingface"])
         return list(map(str, described["info"]["features"]["label"]["names"]))

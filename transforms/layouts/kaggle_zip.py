@@ -26,14 +26,14 @@ _MAX_FOLDERS = 1 << 14
 
 
 class _Kind(NamedTuple):
-    """What a member is by its folder."""
+    """The split and class of a member, from its folder."""
 
     split: str
     is_labelled: bool
 
 
 class _Counted(NamedTuple):
-    """What the directory holds."""
+    """The contents of the directory."""
 
     pieces: list[InputPart]
     num_images: Counter[str]  # by split
@@ -72,7 +72,7 @@ def _find_archive(path: str) -> str | None:
 
 
 def _scan(archive: str) -> _Counted:
-    """Part the directory among pieces: flat validation must stay in one."""
+    """Split the directory into parts; flat validation must stay in one part."""
     root, _, uri = archive.rpartition("/")
     directory = zips.find_directory(archive)
     spans: dict[_Kind, list[list[int]]] = {}  # start, end, number of entries
@@ -113,7 +113,7 @@ def _scan(archive: str) -> _Counted:
 
 @lru_cache(_MAX_FOLDERS)
 def _find_kind(folder: bytes) -> _Kind | None:
-    """Tell what a folder's files are; None when not of a known class or split."""
+    """Return the kind of a folder's files; None if neither class nor split is known."""
     match = _FOLDER.fullmatch(folder)
     if match is None:
         return None

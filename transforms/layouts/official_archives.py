@@ -54,7 +54,7 @@ def _holds_class_tars(file: str) -> bool:
 
 
 def _class_pieces(file: str) -> Iterator[InputPart]:
-    """Yield one piece a class tar: a thousand headers, of which none is an image's."""
+    """Yield one part per class tar: a thousand headers, and none is an image's."""
     root, _, uri = file.rpartition("/")
     for member in tar.read_members(file):
         if member.name.endswith("/"):
@@ -77,7 +77,7 @@ def _class_pieces(file: str) -> Iterator[InputPart]:
 
 
 def _flat_pieces(file: str) -> Iterator[InputPart]:
-    """Yield a flat archive of images as validation; class tars belong elsewhere."""
+    """Yield a flat archive of images as a validation part; class tars are not flat."""
     root, _, uri = file.rpartition("/")
     names = (PurePosixPath(m.name) for m in islice(tar.read_members(file), 8))
     is_flat = any(name.suffix.lower() in IMAGE_SUFFIXES for name in names)

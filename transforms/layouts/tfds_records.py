@@ -53,7 +53,7 @@ def find(path: str) -> FoundParts | None:
 
 
 def _find_files(path: str) -> dict[str, ShardName]:
-    """Return the files by uri: of the path itself, else of the newest version."""
+    """Return the files by uri: of the path itself, or of the newest version."""
     found = _list_files(path, "")
     for prefix in ("", f"{_NAME}/"):
         folder = f"{path}/{prefix}".rstrip("/")
@@ -75,9 +75,10 @@ def _list_files(path: str, prefix: str) -> dict[str, ShardName]:
 
 @lru_cache
 def _find_wnids(folder: str, name: str) -> Sequence[str]:
-    """Return the classes of a dataset's labels; none: the 1000 in wnid order.
+    """Return the classes of a dataset's labels; empty: the 1000 in wnid order.
 
-    Raises: UsageError: nothing tells that they are.
+    Raises:
+      UsageError: the dataset does not tell its classes.
     """
     path = f"{folder}/{_LABELS}"
     try:
@@ -93,7 +94,7 @@ def _find_wnids(folder: str, name: str) -> Sequence[str]:
 
 
 def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
-    """Yield the images of one file, whose bytes lie in it as they are."""
+    """Yield the images of a file; their bytes are stored uncompressed."""
     folder, _, file = piece.path.rpartition("/")
     for example in tfrecords.Reader(piece.path).read_examples():
         where = f"{piece.path}: the record at byte {example.start}"

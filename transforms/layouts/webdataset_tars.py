@@ -31,7 +31,7 @@ _MAX_LABEL_BYTES, _MAX_JSON_BYTES = 32, 1 << 20
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a folder of tars that tell their split, or whose folder does."""
+    """Recognise a folder of tars whose names or folder tell the split."""
     if not storage.is_folder(path):
         return None
     found = _list_tars(path, "", path.rstrip("/").rpartition("/")[2])
@@ -59,7 +59,7 @@ def find(path: str) -> FoundParts | None:
 
 
 def _list_tars(path: str, prefix: str, folder: str) -> dict[str, ShardName]:
-    """Return the tars of a folder by uri; class archives are none of these."""
+    """Return the tars of a folder by uri, without class archives."""
     found = {}
     for entry in storage.list_folder(f"{path}/{prefix}".rstrip("/")):
         if entry.is_folder or WNID.fullmatch(entry.name.removesuffix(".tar")):
@@ -76,7 +76,7 @@ def _list_tars(path: str, prefix: str, folder: str) -> dict[str, ShardName]:
 
 
 def _holds_samples(path: str) -> bool:
-    """Tell whether an archive's first images have labels beside them."""
+    """Tell whether the first images of an archive have labels beside them."""
     members = list(islice(tar.read_members(path), _MEMBERS_SEEN))
     suffixes: dict[str, set[str]] = {}
     for member in members:
@@ -89,7 +89,7 @@ def _holds_samples(path: str) -> bool:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Part a member's name at the first dot of its last part, as its readers do."""
+    """Split a member's name at the first dot of its last component, as readers do."""
     folder, slash, file = name.rpartition("/")
     stem, _, suffix = file.partition(".")
     return f"{folder}{slash}{stem}", suffix.lower()
@@ -127,7 +127,7 @@ def _read_sample(
 
 
 def _read_label(path: str, files: Mapping[str, Member], where: str) -> int | str | None:
-    """Return the class: the wnid of `json`, where `cls` may be a group's label."""
+    """Return the class: the wnid of `json`, since `cls` may be a group's label."""
     try:
         if "json" in files:
             described = json.loads(_read(path, files["json"], _MAX_JSON_BYTES))

@@ -1,7 +1,7 @@
-"""Counts and a target → how many to take from each: the one allocation of the project.
+"""Allocate quotas by water-filling.
 
-Water-filling: every place gives the same amount, until it has no more to give.
-Validation top-ups, stratified samples and the difficulty cap are all this function.
+Every place contributes equally until it has no more. Validation top-ups, stratified
+samples and the cap of the difficulty sampler use this one function.
 """
 
 from collections import defaultdict
@@ -46,7 +46,7 @@ def water_fill(
 
 
 def _level(ascending: list[int], target: int) -> int:
-    """Find the largest t with Σ min(count, t) ≤ target; the maximum if all fit."""
+    """Return the largest t with Σ min(count, t) ≤ target; at most the largest count."""
     below = 0
     for position, count in enumerate(ascending):
         remaining = len(ascending) - position
@@ -77,9 +77,10 @@ def validation_top_up(
 
 
 def choose(ranked: TopK, *, plan: SamplePlan) -> Positions:
-    """Choose as many of each stratum as is its share, the first ones.
+    """Select the quota of each stratum, smallest orders first.
 
-    Raises: UsageError: scopes that have too few images, all of them.
+    Raises:
+      UsageError: lists all scopes with too few images.
     """
     named = {plan.name_stratum(number): number for number in ranked.counts}
     counts = {stratum: ranked.counts[number] for stratum, number in named.items()}
@@ -89,9 +90,10 @@ def choose(ranked: TopK, *, plan: SamplePlan) -> Positions:
 
 
 def allocate(counts: Mapping[Stratum, int], *, plan: SamplePlan) -> dict[Stratum, int]:
-    """Share each scope's M out over its classes, and these shares over their parts.
+    """Split the quota of each scope among its classes, and these among their parts.
 
-    Raises: UsageError: scopes that have too few images, all of them.
+    Raises:
+      UsageError: lists all scopes with too few images.
     """
     tree: dict[int, dict[str, dict[Stratum, int]]] = defaultdict(
         lambda: defaultdict(dict)
@@ -116,7 +118,7 @@ def allocate(counts: Mapping[Stratum, int], *, plan: SamplePlan) -> dict[Stratum
 
 
 def _describe_short(short: Mapping[int, int], plan: SamplePlan) -> str:
-    """Say which scopes have too few images once the sampler has left some out."""
+    """Describe the scopes with too few images after the sampler's exclusions."""
     least = min(short.values()) // (plan.num_groups if EVERYWHERE in short else 1)
     where = f"all groups together ({short.get(EVERYWHERE)} images)"
     if EVERYWHERE not in short:

@@ -1,7 +1,7 @@
-"""Where buckets are and who asks → one client a process and bucket, by obstore.
+"""Clients of buckets: one per process and bucket, through obstore.
 
-Credentials are those that users of each store have: Google's application-default ones,
-and Amazon's environment, profiles and instance roles. None stands in a flag.
+Credentials come from the usual places: Google's application-default credentials;
+Amazon's environment variables, profiles and instance roles. No flag holds one.
 """
 
 import configparser
@@ -32,7 +32,7 @@ Store = GCSStore | S3Store
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """What is not as Google's and Amazon's stores are by default."""
+    """Settings that differ from the defaults of Google's and Amazon's stores."""
 
     endpoint: str | None = None
     region: str | None = None
@@ -40,7 +40,7 @@ class StoreSettings:
 
 
 class Location(NamedTuple):
-    """An object, or a folder of objects."""
+    """An object, or a prefix of objects."""
 
     scheme: str
     bucket: str
@@ -53,16 +53,17 @@ _configured = [StoreSettings(**json.loads(os.environ.get(_VARIABLE, "{}")))]
 
 
 def configure(settings: StoreSettings) -> None:
-    """Settle how this process, and those that it starts, reach stores."""
+    """Set how this process and its child processes reach stores."""
     _configured[0] = settings
     os.environ[_VARIABLE] = json.dumps(asdict(settings))
     open_store.cache_clear()
 
 
 def parse_location(path: str) -> Location:
-    """Take a path apart.
+    """Split a URL into scheme, bucket and path.
 
-    Raises: UsageError: of a store that is not known, without a bucket, or climbing.
+    Raises:
+      UsageError: unknown scheme, no bucket, or a path with `..`.
     """
     scheme, _, rest = path.partition("://")
     bucket, *parts = rest.split("/")
@@ -75,9 +76,10 @@ def parse_location(path: str) -> Location:
 
 @lru_cache
 def open_store(scheme: str, bucket: str) -> Store:
-    """Make the client of a bucket; it is safe from many threads.
+    """Create the client of a bucket; it is thread-safe.
 
-    Raises: UsageError: there are no credentials.
+    Raises:
+      UsageError: no credentials were found.
     """
     settings = _configured[0]
     retries: RetryConfig = {
@@ -89,12 +91,12 @@ def open_store(scheme: str, bucket: str) -> Store:
 
 
 def is_emulated(scheme: str) -> bool:
-    """Tell whether objects lie in an emulator, which may lack large uploads."""
+    """Tell whether the store is an emulator, which may lack multipart uploads."""
     return scheme == "gs" and bool(_find_endpoint(scheme))
 
 
 def _find_endpoint(scheme: str) -> str:
-    """Return the address of the store where it is not the usual one."""
+    """Return the URL of the store if it is not the default."""
     given = _configured[0].endpoint
     names = ("STORAGE_EMULATOR_HOST",) if scheme == "gs" else _AWS_ENDPOINTS
     found = given or next(filter(None, map(os.environ.get, names)), "")
@@ -167,7 +169,7 @@ def _open_amazon(bucket: str, settings: StoreSettings, retries: "RetryConfig") -
 
 
 def _read_profile() -> dict[str, Any]:
-    """Read keys and region of `aws configure`; the environment goes before them."""
+    """Read keys and region of `aws configure`; the environment takes precedence."""
     profile = os.environ.get("AWS_PROFILE", "default")
     found: dict[str, Any] = {}
     if "AWS_ACCESS_KEY_ID" not in os.environ:

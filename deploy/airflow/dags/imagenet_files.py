@@ -1,4 +1,4 @@
-"""Files in buckets ↔ this machine, for jobs that read or write here only."""
+"""Copy files between buckets and this machine, for jobs that use local files only."""
 
 import shutil
 from pathlib import Path, PurePosixPath
@@ -11,12 +11,12 @@ _OUTPUT = "output"
 
 
 def open_path(path: str) -> ObjectStoragePath:
-    """Return a path in a bucket, or on this machine."""
+    """Open a path in a bucket or on this machine."""
     return ObjectStoragePath(path, conn_id=GOOGLE if "://" in path else None)
 
 
 def bring(flags: Flags, scratch: Path) -> Flags:
-    """Copy files out of buckets, and let a place here stand for one to write to."""
+    """Copy files from buckets; return local paths for them and for outputs."""
     local = dict(flags)
     for name in {"predictions", "groups"} & flags.keys():
         local[name] = list(flags[name])
@@ -33,7 +33,7 @@ def bring(flags: Flags, scratch: Path) -> Flags:
 
 
 def send(scratch: Path, flags: Flags) -> None:
-    """Copy into a bucket what was written here in its stead."""
+    """Copy local outputs to their bucket."""
     made = scratch / _OUTPUT
     beside = flags.get("output", "").rpartition("/")[0]
     for path in filter(Path.is_file, made.rglob("*")):

@@ -1,4 +1,4 @@
-"""A run's recipe and id → the flags of every job, and what is wrong with the recipe.
+"""Derive the flags of every job from a run's recipe, and check the recipe.
 
 Plain Python without Airflow: what the tasks of `imagenet_subset.py` are to do.
 """
@@ -22,19 +22,19 @@ _COPIED = (
 
 
 def find_root(output: str, run_id: str) -> str:
-    """Return where a run writes: the same place however often it is retried."""
+    """Return the folder of a run; the same for every retry."""
     return f"{output.rstrip('/')}/{make_slug(run_id)}"
 
 
 def make_slug(run_id: str) -> str:
-    """Make a run id safe for paths and job names; the hash keeps alike ones apart."""
+    """Make a run id safe for paths and job names; a hash keeps similar ids apart."""
     digest = hashlib.sha256(run_id.encode()).hexdigest()[:8]
     slug = re.sub("[^a-z0-9]+", "-", run_id.lower()).strip("-")
     return f"{slug[:32]}-{digest}"
 
 
 def find_dataset(recipe: Recipe, root: str) -> str:
-    """Return the directory that the build makes."""
+    """Return the directory of the dataset."""
     return f"{root}/{recipe['name']}/{recipe['dataset_version']}"
 
 
@@ -95,16 +95,16 @@ def _list_build_flags(recipe: Recipe, root: str) -> Flags:
 
 
 def is_circular(recipe: Recipe) -> bool:
-    """Tell whether groups come of the very predictions that would judge them.
+    """Tell whether the groups are computed from the predictions that evaluate them.
 
-    Then one half of the validation images makes the groups, the build tells how well
-    they hold on the other, and models are not ranked on groups made to suit them.
+    Then half of the validation images defines the groups, the build reports how well
+    they hold on the other half, and models are not ranked.
     """
     return recipe["grouping"] == "confusion" and not recipe["fold_models"]
 
 
 def find_problems(recipe: Recipe, place: Recipe, *, on_dataflow: bool) -> Iterator[str]:
-    """Yield what values get wrong together that are each within their bounds."""
+    """Yield errors of values that are valid alone but not together."""
     for name in _PLACE_ON_DATAFLOW if on_dataflow else _PLACE:
         if not place.get(name):
             yield f"Variable {VARIABLE}: has no {name}; see deploy/airflow/README.md"
@@ -136,7 +136,7 @@ def _find_path_problems(
 
 
 def to_words(flags: Flags) -> list[str]:
-    """Write flags as the words of a command line."""
+    """Return flags as words of a command line."""
     words: list[str] = []
     for name, value in flags.items():
         is_list = isinstance(value, list)
@@ -145,7 +145,7 @@ def to_words(flags: Flags) -> list[str]:
 
 
 def to_text(value: str | float | Sequence[str]) -> str:
-    """Write a flag's value as one text, as a flex template's parameters are."""
+    """Return the value of a flag as text, as flex templates require."""
     if isinstance(value, list):
         return ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
