@@ -121,7 +121,7 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
 
 
 def _wait(result: Any, options: PipelineOptions) -> None:  # noqa: ANN401  # of any runner
-    """Wait for a job; Ctrl-C cancels it, since a remote job would go on and cost money."""
+    """Wait for a job; Ctrl-C cancels it, since a remote job would go on."""
     try:
         result.wait_until_finish()
     except KeyboardInterrupt:
