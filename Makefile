@@ -1,4 +1,4 @@
-# Everything is installed into .venv, at the versions that constraints.txt pins.
+# Everything is installed into .venv, at the versions of constraints.txt.
 PYTHON ?= python3.11
 BIN := .venv/bin
 RUN := $(BIN)/python
@@ -7,14 +7,15 @@ RUN := $(BIN)/python
   bench torture audit package lint format clean
 
 help:
-	@echo "make demo    install, and build a small subset of a drawn miniature ImageNet"
-	@echo "make chain   from raw images to a subset made flat by difficulty: models, predictions,"
-	@echo "             confusion, groups; on the miniature, or IMAGENET=... N=20 M=5000"
-	@echo "make test    install, check and test everything but what follows"
-	@echo "make engines, test-torch, test-airflow   large suites, each with its own packages"
-	@echo "make browser Debian's Chromium, in which the tests open all pages"
-	@echo "make bench, torture, audit   speed; attacks that take hours; known vulnerabilities"
-	@echo "make lint    ruff, mypy and hadolint;  make format  ruff format"
+	@echo "make demo          install the program, build a subset of a drawn miniature ImageNet"
+	@echo "make chain         run all jobs from raw images to a subset with flat difficulty, on the"
+	@echo "                   miniature or with IMAGENET=... N=20 M=5000 MODEL=resnet50 SIDE=224"
+	@echo "make test          install, lint and test; all suites except the following"
+	@echo "make test-torch, test-airflow   tests with large packages of their own"
+	@echo "make engines, browser           install Prism and Chromium for make test"
+	@echo "make bench         measure speed and memory on a quiet machine"
+	@echo "make torture       faults and damaged files for hours;  make audit  vulnerabilities"
+	@echo "make lint          ruff, mypy and hadolint;  make format  ruff format"
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -34,7 +35,7 @@ install-dev: .venv/installed-dev
 demo: install
 	$(RUN) -m pipelines.build
 
-# The whole chain. With ImageNet: make chain IMAGENET=... N=20 M=5000 MODEL=resnet50 ...
+# All jobs in order. With ImageNet: make chain IMAGENET=... N=20 M=5000 MODEL=resnet50 ...
 CHAIN ?= chain
 IMAGENET ?= $(CHAIN)/miniature_imagenet
 N ?= 5
@@ -80,22 +81,22 @@ format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# With SUBSETS_REAL_DATA set, the suite that reads real photographs runs as well.
+# SUBSETS_REAL_DATA, a folder of real photographs, adds the tests that read them.
 MARKED := -m "not torch$(if $(SUBSETS_REAL_DATA),, and not real)"
 test: lint
 	$(BIN)/pytest $(MARKED) --numprocesses=2 --dist=worksteal --cov=pipelines --cov=transforms --cov-branch \
 	  --cov-report=term:skip-covered --durations=10
 
-# Engines that Beam's package does not bring; their tests are skipped until they are there.
+# Beam's package lacks these engines; their tests are skipped until they are installed.
 engines: install
 	$(RUN) tests/engines/install.py
 
-# Tests that open pages in a browser are skipped until it is there.
+# Tests that open pages in a browser are skipped until it is installed.
 browser:
 	(command -v chromium && command -v chromedriver) || \
 	  (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver)
 
-# Readers on torch, whose wheel for Linux comes with CUDA: 2.5 GB to fetch.
+# Readers on PyTorch, whose Linux wheel contains CUDA (2.5 GB).
 .venv-torch/installed: tests/torch/requirements.txt .venv/installed-dev
 	$(BIN)/pip install --quiet --no-deps --upgrade --target .venv-torch --requirement $<
 	@touch $@
@@ -104,7 +105,7 @@ test-torch: .venv-torch/installed
 	PYTHONPATH=$(CURDIR)/.venv-torch $(BIN)/pytest -m torch tests/torch \
 	  tests/transforms/formats/test_card.py
 
-# Airflow lives apart from the program, which its DAGs call.
+# Airflow has its own environment; its DAGs call the program.
 .venv-airflow/installed: deploy/airflow/requirements.txt
 	$(PYTHON) -m venv .venv-airflow
 	.venv-airflow/bin/pip install --quiet --no-deps --requirement $<
@@ -113,7 +114,7 @@ test-torch: .venv-torch/installed
 test-airflow: .venv-airflow/installed install-dev
 	.venv-airflow/bin/python -m pytest --confcutdir=tests/airflow tests/airflow
 
-# On a quiet machine; an hour. SUBSETS_REAL_DATA names the photographs.
+# Takes an hour on a quiet machine; needs SUBSETS_REAL_DATA.
 .venv-bench/installed:
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install --quiet img2dataset==1.47.0
@@ -122,12 +123,12 @@ test-airflow: .venv-airflow/installed install-dev
 bench: install-dev .venv-bench/installed
 	$(RUN) -m tests.benchmarks --write docs/benchmarks.md
 
-# atheris has libFuzzer, which finds its way into parsers by coverage.
+# atheris contains libFuzzer: coverage-guided fuzzing of the parsers.
 .venv-fuzz/installed: .venv/installed-dev
 	$(BIN)/pip install --quiet --no-deps --upgrade --target .venv-fuzz atheris==3.0.0
 	@touch $@
 
-# Two hours. SUBSETS_REAL_DATA names the photographs.
+# Takes two hours; needs SUBSETS_REAL_DATA.
 torture: install-dev .venv-fuzz/installed
 	$(RUN) -m tests.torture.bad_images
 	$(RUN) -m tests.torture.hostile_archives --whole
@@ -142,7 +143,7 @@ audit: install-dev
 	.venv-audit/bin/bandit --quiet --recursive pipelines transforms
 	.venv-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
-# The wheel alone, in a folder of its own, must build the demonstration.
+# The wheel alone, installed in another folder, must build the demonstration.
 package: install-dev
 	rm -rf build
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir build/wheel .
