@@ -143,12 +143,14 @@ audit: install-dev
 	.venv-audit/bin/bandit --quiet --recursive pipelines transforms
 	.venv-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
-# The wheel alone, installed in another folder, must build the demonstration.
+# The wheel alone, installed in another folder, must build the demonstration and
+# find its class lists and page templates.
 package: install-dev
 	rm -rf build
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/pip install --quiet --no-deps --target build/installed build/wheel/*.whl
 	cd build && PYTHONPATH=installed ../$(RUN) -m pipelines.build --output demonstration
+	cd build && PYTHONPATH=installed ../$(RUN) -m pipelines.group --preset imagenette --output groups
 
 clean:
 	rm -rf .venv .venv-* .engines build dist *.egg-info
