@@ -4,7 +4,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tests.transforms.confusion.test_confusion_matrix import CONFUSION, WNIDS
+from tests.transforms.confusion.test_matrix import CONFUSION, WNIDS
 
 from transforms.confusion import figure as confusion_figure
 from transforms.confusion.matrix import Confusion
