@@ -68,7 +68,7 @@ def measure(options: DifficultyOptions) -> None:
         )
         source = f"External scores, read as {options.score_kind}."
     else:
-        joined = difficulty_sources.join(options.predictions)
+        joined = difficulty_sources.join_predictions(options.predictions)
         table, notes = joined.table, joined.notes
         source = f"Predicted probability of an image's correct {joined.correct}."
     table = table.sort_by("key")

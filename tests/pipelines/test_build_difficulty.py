@@ -257,7 +257,7 @@ def test_predictions_are_no_table_of_difficulty(
     pq.write_table(table.append_column("top5", top5), tmp_path / "predictions.parquet")
     for name, message in (
         ("predictions.parquet", "holds predictions; give them to"),
-        ("", "is a folder; name difficulty.parquet in it"),
+        ("", "is a folder; give the file difficulty.parquet in it"),
     ):
         words = building.command_line(
             mini_imagenet,

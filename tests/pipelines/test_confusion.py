@@ -20,7 +20,7 @@ NAMES = ("confusion", "confusion_a", "confusion_b")
 
 @pytest.fixture(scope="module")
 def predictions(tmp_path_factory):
-    """Two models that take every second class for the next, one of them at times."""
+    """Two models that confuse every second class with the next, one of them rarely."""
     folder = tmp_path_factory.mktemp("predictions")
     index = {info.wnid: info.class_index for info in load_classes()}
     true = np.array([index[wnid] for wnid in official_labels().values()])
@@ -96,7 +96,7 @@ def test_soft_counts_and_the_seed_change_what_they_should(predictions, tmp_path)
     assert not differs("seed", "confusion")
 
 
-def test_all_problems_are_told_and_nothing_is_written(tmp_path, capsys):
+def test_all_problems_are_reported_and_nothing_is_written(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         confusion.main(
             f"--predictions a.csv --predictions {tmp_path}/b.npz "
@@ -124,8 +124,8 @@ def test_flags_are_checked(predictions, capsys):
 CLASSES = WNIDS[:5]
 
 
-def _answers(number, num_outputs):
-    """Make what a model says of an image: the right class, the next, or any."""
+def _predict(number, num_outputs):
+    """Make a prediction of an image: the correct class, the next, or any."""
     rng = np.random.default_rng(number)
     softmax = rng.dirichlet(np.full(num_outputs, 0.3))
     softmax[(number + rng.integers(0, 2)) % len(CLASSES)] += rng.integers(0, 3)
@@ -136,7 +136,7 @@ def _write(path, numbers, *, outputs=CLASSES, model_id="f0", seen=None, keep=Tru
     model = making_predictions.scored(outputs, model_id=model_id)
     keys = [f"k{number}" for number in numbers]
     wnids = [CLASSES[number % len(CLASSES)] for number in numbers]
-    softmax = [_answers(number, len(outputs)) for number in numbers]
+    softmax = [_predict(number, len(outputs)) for number in numbers]
     table = making_predictions.rows(model, keys, wnids, softmax, seen=seen, keep=keep)
     making_predictions.write(path, [model], table)
     return f"--predictions={path}"
@@ -162,9 +162,11 @@ def test_matrices_are_those_of_a_loop(tmp_path, monkeypatch, is_soft, num_output
     in_a = _halve(4)
     expected = np.zeros((2, 5, 5))
     for number in range(100):
-        said = _answers(number, num_outputs)[:5]
-        said = said.astype(np.float16) if is_soft else np.eye(5)[said.argmax()]
-        expected[int(f"k{number}" not in in_a), number % 5] += said
+        predicted = _predict(number, num_outputs)[:5]
+        predicted = (
+            predicted.astype(np.float16) if is_soft else np.eye(5)[predicted.argmax()]
+        )
+        expected[int(f"k{number}" not in in_a), number % 5] += predicted
     whole, a, b = _read(tmp_path / "out")
     assert whole.wnids == tuple(CLASSES)
     for found, cells in ((a, expected[0]), (b, expected[1]), (whole, expected.sum(0))):
@@ -203,7 +205,7 @@ def test_halves_of_a_cross_fit_are_its_folds(tmp_path):
     assert both[0].models == ("cnn",)
 
 
-def test_each_file_counts_by_what_it_has(predictions, tmp_path, capsys):
+def test_each_file_is_counted_by_what_it_has(predictions, tmp_path, capsys):
     kept = _write(tmp_path / "kept.parquet", range(20))
     _run(predictions, tmp_path / "out", "--soft", kept)
     lines = capsys.readouterr().err.splitlines()
@@ -216,7 +218,7 @@ def test_each_file_counts_by_what_it_has(predictions, tmp_path, capsys):
     assert (whole.matrix.sum(axis=1) <= whole.num_images * (1 + 1e-12)).all()
 
 
-def test_what_makes_a_matrix_doubtful_is_told(tmp_path, capsys):
+def test_caveats_of_a_matrix_are_reported(tmp_path, capsys):
     file = _write(
         tmp_path / "p.parquet", range(100), outputs=WNIDS[:200], seen=True, keep=False
     )
@@ -232,7 +234,7 @@ def test_what_makes_a_matrix_doubtful_is_told(tmp_path, capsys):
     assert whole.matrix.sum() == 100 - int(unknown.split()[6])
 
 
-def test_what_cannot_be_counted_ends_the_job_without_a_trace(tmp_path, capsys):
+def test_invalid_predictions_leave_no_files(tmp_path, capsys):
     model = making_predictions.scored(CLASSES)
     rows = making_predictions.rows(
         model, ["a", "b"], CLASSES[:2], np.full((2, 5), 0.5), keep=True

@@ -1,1 +1,1 @@
-"""Which classes models take for each other: counted, read, written and drawn."""
+"""Confusion matrices of models: counted from predictions, read, written and drawn."""

@@ -1,4 +1,4 @@
-"""Pieces of files of predictions → one tally of what images are taken for."""
+"""Count predictions with Beam and write the sum."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -14,26 +14,26 @@ from transforms.confusion.counts import ConfusionCounts, CountPlan, PredictionPa
 
 
 class SumCounts(beam.CombineFn):
-    """Adds tallies up: integers, so exact in whatever order they come."""
+    """Sums counts; they are integers, so the order does not matter."""
 
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
 
     def create_accumulator(self) -> ConfusionCounts:
-        """Start with nothing."""
+        """Return zero counts."""
         return ConfusionCounts.empty(self._num_classes)
 
     def add_input(
         self, accumulator: ConfusionCounts, element: ConfusionCounts
     ) -> ConfusionCounts:
-        """Add one piece's."""
+        """Add the counts of one part."""
         accumulator.add(element)
         return accumulator
 
     def merge_accumulators(
         self, accumulators: Iterable[ConfusionCounts]
     ) -> ConfusionCounts:
-        """Join what several workers have."""
+        """Add the counts of several workers."""
         merged = self.create_accumulator()
         for accumulator in accumulators:
             merged.add(accumulator)
@@ -44,36 +44,36 @@ class SumCounts(beam.CombineFn):
         return accumulator
 
 
-def write(tally: ConfusionCounts, output: str) -> None:
-    """Write a tally where the launcher looks for it."""
-    place = Path(output)
-    storage.write(str(place.parent), place.name, tally.to_bytes())
+def write_counts(counts: ConfusionCounts, output: str) -> None:
+    """Write counts to the file that the launcher reads."""
+    path = Path(output)
+    storage.write(str(path.parent), path.name, counts.to_bytes())
 
 
 @dataclasses.dataclass
 class CountPredictions(beam.PTransform):
-    """Count what images are taken for. Pieces in, one Tally out."""
+    """Count the predictions of all parts; output one ConfusionCounts."""
 
     plan: CountPlan
 
     def expand(
-        self, pieces: PCollection[PredictionPart]
+        self, parts: PCollection[PredictionPart]
     ) -> PCollection[ConfusionCounts]:
-        """Break fusion, so that pieces are counted by many workers; then add up."""
+        """Distribute parts over workers, count each, and sum the counts."""
         return (
-            pieces
-            | "SpreadPieces" >> beam.Reshuffle()
-            | "CountPieces" >> beam.Map(partial(confusion_counts.count, plan=self.plan))
-            | "SumTallies" >> beam.CombineGlobally(SumCounts(len(self.plan.wnids)))
+            parts
+            | "SpreadParts" >> beam.Reshuffle()
+            | "CountParts" >> beam.Map(partial(confusion_counts.count, plan=self.plan))
+            | "SumCounts" >> beam.CombineGlobally(SumCounts(len(self.plan.wnids)))
         )
 
 
 @dataclasses.dataclass
 class WriteCounts(beam.PTransform):
-    """Write the tally to a file. One Tally in, nothing out."""
+    """Write the only ConfusionCounts of a collection to a file."""
 
     output: str
 
-    def expand(self, tallies: PCollection[ConfusionCounts]) -> PCollection[None]:
-        """Write it in one step."""
-        return tallies | "WriteFile" >> beam.Map(write, output=self.output)
+    def expand(self, counts: PCollection[ConfusionCounts]) -> PCollection[None]:
+        """Write the file in one step."""
+        return counts | "WriteFile" >> beam.Map(write_counts, output=self.output)

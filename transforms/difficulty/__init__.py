@@ -1,1 +1,1 @@
-"""How difficult images are: joined of predictions, or taken from scores of others."""
+"""Difficulty of images, from predictions of models or from external scores."""

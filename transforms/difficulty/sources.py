@@ -1,4 +1,4 @@
-"""Scores that others gave images, CSV or Parquet → one row of difficulty an image."""
+"""Read difficulty from external scores (CSV, Parquet) or from predictions."""
 
 import io
 import re
@@ -24,29 +24,48 @@ from transforms.records import UsageError, cut_lines, list_names
 SCORE_KINDS = ("probability", "easiness", "hardness")
 _MAX_BYTES = 2 << 30
 _WNID = re.compile(r"n\d{8}(?=_)")
+_PREDICTION_COLUMNS = ("key", "split", "wnid", "model", "model_id", "seen", "p_correct")
+_FOLDS = {"fold_a": "a", "fold_b": "b"}
+_MAX_ROWS = 50_000_000
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JoinedDifficulty:
+    """The difficulty of images according to predictions.
+
+    Attributes:
+      table: with `difficulty_table.SCHEMA`.
+      correct: what p_correct is the probability of: the image's "class" or "group".
+      notes: caveats for the user.
+    """
+
+    table: pa.Table
+    correct: str
+    notes: tuple[str, ...] = ()
 
 
 def read_scores(
     path: str, *, kind: str, key_column: str, score_column: str
 ) -> pa.Table:
-    """Read outside scores, as `difficulty_table.SCHEMA`.
+    """Read external scores to a table with `difficulty_table.SCHEMA`.
 
     Args:
-      path: CSV with a header, or Parquet.
-      kind: probability: p_correct itself. easiness, hardness: any numbers; p_correct
-        becomes the share of the other images that are harder, equal ones sharing it.
-      key_column: names the images; a path counts by its file's stem.
-      score_column: holds the scores.
-    Raises: UsageError: no such table, or all of its bad rows.
+      path: CSV file with a header, or Parquet file.
+      kind: probability: the score is p_correct. easiness, hardness: the score is any
+        number, and p_correct is the share of the other images that are harder; images
+        with equal scores share the mean.
+      key_column: column of the image names; of a path, the stem of the file counts.
+      score_column: column of the scores.
+    Raises: UsageError: the file cannot be read, or a line for each invalid row.
     """
-    table = _read_importing(path, [key_column, score_column])
+    table = _read_scores_file(path, [key_column, score_column])
     keys = [_find_stem(text) for text in table[key_column].to_pylist()]
     scores = _to_numbers(table[score_column], path)
     first_line = 2 if path.lower().endswith(".csv") else 0
     problems = _find_problems(keys, scores, kind=kind)
     if problems:
-        named = (f"row {row + first_line}: {what}" for row, what in problems)
-        lines = cut_lines(named, more="and {} more rows")
+        rows = (f"row {row + first_line}: {problem}" for row, problem in problems)
+        lines = cut_lines(rows, more="and {} more rows")
         raise UsageError("\n".join(f"--scores {path}: {line}" for line in lines))
     p_correct = to_p_correct(scores, kind)
     wnids = [_find_wnid(key) for key in keys]
@@ -61,21 +80,52 @@ def read_scores(
 
 
 def to_p_correct(scores: FloatArray, kind: str) -> npt.NDArray[np.float32]:
-    """Bring scores of a kind to p_correct, shape (images,)."""
+    """Convert scores of a kind, shape (images,), to p_correct, shape (images,)."""
     if kind == "probability":
         return np.minimum(scores, 1).astype(np.float32)
     easiness = scores if kind == "easiness" else -scores
     from scipy import stats  # noqa: PLC0415  # slower to import than Beam
 
-    ranks = stats.rankdata(easiness)  # 1 is the hardest; equal ones share the mean
+    ranks = stats.rankdata(easiness)  # 1 is the hardest; ties share the mean
     return ((ranks - 1) / max(len(ranks) - 1, 1)).astype(np.float32)
 
 
-def _read_importing(path: str, columns: Sequence[str]) -> pa.Table:
+def join_predictions(paths: Sequence[str]) -> JoinedDifficulty:
+    """Join predictions of several models, one for each image.
+
+    Args:
+      paths: files that `python -m pipelines.predict` wrote.
+    Raises: UsageError: all problems: invalid files or numbers, images in the training
+      set of their model, and images with several predictions.
+    """
+    tables: list[pa.Table] = []
+    models: list[ScoredModel] = []
+    problems: list[str] = []
+    for path in paths:
+        try:
+            models += predictions_table.read_models(path)
+            tables.append(_read_predictions(path))
+        except UsageError as error:
+            problems += [f"--predictions {line}" for line in str(error).splitlines()]
+    if not problems:
+        table = pa.concat_tables(tables)
+        problems += [*_find_model_problems(models), *_find_image_problems(table)]
+    if problems:
+        raise UsageError("\n".join(problems))
+    return JoinedDifficulty(
+        table=_to_difficulty(table),
+        correct=models[0].correct,
+        notes=(*_find_notes(table), *_compare_models(table, models)),
+    )
+
+
+def _read_scores_file(path: str, columns: Sequence[str]) -> pa.Table:
     if not storage.exists(path):
         raise UsageError(f"--scores {path}: no such file")
     if (size := storage.num_bytes(path)) > _MAX_BYTES:
-        raise UsageError(f"--scores {path}: has {size} bytes, of {_MAX_BYTES} at most")
+        raise UsageError(
+            f"--scores {path}: has {size} bytes; at most {_MAX_BYTES} are allowed"
+        )
     suffix = PurePosixPath(path).suffix.lower()
     try:
         if suffix == ".csv":
@@ -83,22 +133,22 @@ def _read_importing(path: str, columns: Sequence[str]) -> pa.Table:
         elif suffix == ".parquet":
             table = pq.read_table(storage.for_arrow(path))
         else:
-            raise UsageError(f"--scores {path}: scores are files of .csv, .parquet")
+            raise UsageError(f"--scores {path}: must be a .csv or .parquet file")
         for name in columns:
             if table.column_names.count(name) > 1:
-                raise UsageError(f"--scores {path}: has several columns {name}")
+                raise UsageError(f"--scores {path}: has several columns named {name}")
             if name == columns[0] and name in table.column_names:
                 keys = pc.fill_null(pc.cast(table[name], pa.string()), "")
-                place = table.column_names.index(name)
-                table = table.set_column(place, name, keys)
+                index = table.column_names.index(name)
+                table = table.set_column(index, name, keys)
     except (pa.ArrowException, OSError, ValueError) as error:
-        text = str(error).splitlines()[0]
-        raise UsageError(f"--scores {path}: cannot be read ({text})") from None
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--scores {path}: cannot be read ({reason})") from None
     if missing := [name for name in columns if name not in table.column_names]:
         raise UsageError(
             f"--scores {path}: has no column {', '.join(missing)}; it has "
-            f"{list_names(table.column_names)}: name them with --key_column "
-            "and --score_column"
+            f"{list_names(table.column_names)}; select columns with "
+            "--key_column and --score_column"
         )
     if not len(table):
         raise UsageError(f"--scores {path}: has no rows")
@@ -107,10 +157,10 @@ def _read_importing(path: str, columns: Sequence[str]) -> pa.Table:
 
 def _read_csv(data: bytes, columns: Sequence[str]) -> pa.Table:
     csv_tables.check_byte_order_mark(data)
-    texts = dict.fromkeys(columns, pa.string())  # pyarrow parses millions of rows fast
+    types = dict.fromkeys(columns, pa.string())  # converted and reported by row later
     return pa_csv.read_csv(
         io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")),
-        convert_options=pa_csv.ConvertOptions(column_types=texts),
+        convert_options=pa_csv.ConvertOptions(column_types=types),
     )
 
 
@@ -120,18 +170,18 @@ def _find_stem(text: str) -> str:
 
 
 def _find_wnid(key: str) -> str:
-    found = _WNID.match(key)
-    return found.group() if found else ""
+    match = _WNID.match(key)
+    return match.group() if match else ""
 
 
 def _to_numbers(column: pa.ChunkedArray, path: str) -> FloatArray:
-    """Make numbers of a column; what is none becomes NaN."""
+    """Convert a column to numbers; values that are not numbers become NaN."""
     if pa.types.is_string(column.type):
         return np.array([_to_number(text) for text in column.to_pylist()], np.float64)
     try:
         return pc.cast(column, pa.float64()).to_numpy()
     except pa.ArrowException as error:
-        raise UsageError(f"--scores {path}: the scores are no numbers") from error
+        raise UsageError(f"--scores {path}: the scores are not numbers") from error
 
 
 def _to_number(text: str | None) -> float:
@@ -144,160 +194,124 @@ def _to_number(text: str | None) -> float:
 def _find_problems(
     keys: Sequence[str], scores: FloatArray, *, kind: str
 ) -> list[tuple[int, str]]:
-    """Find every bad row, with what is wrong."""
-    problems = [(row, "names no image") for row, key in enumerate(keys) if not key]
+    """Return the position and the problem of every invalid row.
+
+    Args:
+      keys: of the images.
+      scores: shape (images,).
+      kind: of the scores.
+    """
+    problems = [(row, "has no image name") for row, key in enumerate(keys) if not key]
     problems += [
-        (int(row), "its score is no finite number")
+        (int(row), "its score is not a finite number")
         for row in np.flatnonzero(~np.isfinite(scores))
     ]
     if kind == "probability":
         outside = (scores < 0) | (scores > difficulty_table.MAX_PROBABILITY)
         problems += [
-            (int(row), f"{scores[row]:g} is no probability (see --score_kind)")
+            (
+                int(row),
+                f"{scores[row]:g} is not a probability; give another --score_kind",
+            )
             for row in np.flatnonzero(outside)
         ]
     first: dict[str, int] = {}
     for row, key in enumerate(keys):
         if key and first.setdefault(key, row) != row:
-            problems.append((row, f"{key} stands there more than once"))
+            problems.append((row, f"{key} is repeated"))
     return sorted(problems)
 
 
-_COLUMNS = ("key", "split", "wnid", "model", "model_id", "seen", "p_correct")
-_FOLDS = {"fold_a": "a", "fold_b": "b"}
-_MAX_ROWS = 50_000_000
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Joined:
-    """How difficult images are.
-
-    Attributes:
-      table: as `difficulty_table.SCHEMA`.
-      correct: what p_correct is the probability of, the image's "class" or "group".
-      notes: what the user must know.
-    """
-
-    table: pa.Table
-    correct: str
-    notes: tuple[str, ...] = ()
-
-
-def join(paths: Sequence[str]) -> Joined:
-    """Join predictions of several models, each image scored by one that never saw it.
-
-    Args: paths: files that `python -m pipelines.predict` wrote.
-    Raises: UsageError: all that is wrong: files, numbers, images that a model saw, or
-      that two models scored.
-    """
-    tables: list[pa.Table] = []
-    models: list[ScoredModel] = []
-    problems: list[str] = []
-    for path in paths:
-        try:
-            models += predictions_table.read_models(path)
-            tables.append(_read_joining(path))
-        except UsageError as error:
-            problems += [f"--predictions {line}" for line in str(error).splitlines()]
-    if not problems:
-        table = pa.concat_tables(tables)
-        problems += [*_find_differences(models), *_find_row_problems(table)]
-    if problems:
-        raise UsageError("\n".join(problems))
-    return Joined(
-        table=_make_table(table),
-        correct=models[0].correct,
-        notes=(*_find_notes(table), *_compare_models(table, models)),
-    )
-
-
-def _read_joining(path: str) -> pa.Table:
+def _read_predictions(path: str) -> pa.Table:
     file = pq.ParquetFile(storage.for_arrow(path))
     if not 0 < file.metadata.num_rows <= _MAX_ROWS:
         raise UsageError(
-            f"{path}: has {file.metadata.num_rows} rows, of 1 to {_MAX_ROWS}; make it "
+            f"{path}: has {file.metadata.num_rows} rows, not 1 to {_MAX_ROWS}; make it "
             "again with python -m pipelines.predict"
         )
     try:
-        table = file.read(columns=list(_COLUMNS))
-        wanted = pa.schema([predictions_table.SCHEMA.field(n) for n in _COLUMNS])
-        table = table.select(_COLUMNS).cast(wanted)
+        table = file.read(columns=list(_PREDICTION_COLUMNS))
+        wanted = pa.schema([
+            predictions_table.SCHEMA.field(n) for n in _PREDICTION_COLUMNS
+        ])
+        table = table.select(_PREDICTION_COLUMNS).cast(wanted)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from None
-    empty = [n for n in _COLUMNS if n != "seen" and table[n].null_count]
-    if empty:
-        raise UsageError(f"{path}: column {empty[0]} has rows without a value")
+    incomplete = [n for n in _PREDICTION_COLUMNS if n != "seen" and table[n].null_count]
+    if incomplete:
+        raise UsageError(f"{path}: column {incomplete[0]} has rows without a value")
     p_correct = table["p_correct"].to_numpy()
-    good = (p_correct >= 0) & (p_correct <= difficulty_table.MAX_PROBABILITY)
-    if not good.all():
-        row = int((~good).argmax())
+    is_valid = (p_correct >= 0) & (p_correct <= difficulty_table.MAX_PROBABILITY)
+    if not is_valid.all():
+        row = int((~is_valid).argmax())
         raise UsageError(
-            f"{path}: p_correct of {(~good).sum()} images is not from 0 to 1, the "
+            f"{path}: p_correct of {(~is_valid).sum()} images is not in [0, 1], the "
             f"first {table['key'][row]} ({p_correct[row]:g})"
         )
     return table
 
 
-def _find_differences(models: Sequence[ScoredModel]) -> Iterator[str]:
-    """Say when files do not measure the same."""
+def _find_model_problems(models: Sequence[ScoredModel]) -> Iterator[str]:
+    """Yield a message if the models are not scored by the same classes or groups."""
     if len({(model.correct, model.groups_sha256) for model in models}) > 1:
-        told = "; ".join(sorted({f"{m.model} by {m.correct}" for m in models}))
+        shown = "; ".join(sorted({f"{m.model} by {m.correct}" for m in models}))
         yield (
-            f"--predictions: some are right in their class, some in a group ({told}), "
-            "or in groups of other tables; predict all with the same --groups, or none"
+            f"--predictions: models predict different classes or groups ({shown}); "
+            "predict all with the same --groups, or all without"
         )
 
 
-def _find_row_problems(table: pa.Table) -> Iterator[str]:
+def _find_image_problems(table: pa.Table) -> Iterator[str]:
     seen = table.filter(pc.fill_null(table["seen"], fill_value=False))
     if len(seen):
         yield (
-            f"--predictions: {len(seen)} of {len(table)} images are scored by a model "
-            f"that was trained on them ({_show(seen['key'])}), so they seem easy; "
-            "predict each half with the model of the other"
+            f"--predictions: {len(seen)} of {len(table)} images are in the training "
+            f"set of their model ({_list_keys(seen['key'])}), so they seem easy; "
+            "predict each half with the model that was trained on the other"
         )
     counts = pc.value_counts(table["key"])
-    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-    if len(twice):
-        rows = table.filter(pc.is_in(table["key"], value_set=twice))
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(repeated):
+        rows = table.filter(pc.is_in(table["key"], value_set=repeated))
         models = pc.unique(rows["model_id"]).to_pylist()
         yield (
-            f"--predictions: {len(twice)} images are scored more than once "
-            f"({_show(twice)}), by {len(models)} model(s); give each image one score"
+            f"--predictions: {len(repeated)} images have several predictions "
+            f"({_list_keys(repeated)}), by {len(models)} model(s); give one prediction "
+            "per image"
         )
 
 
-def _show(keys: pa.Array | pa.ChunkedArray) -> str:
+def _list_keys(keys: pa.Array | pa.ChunkedArray) -> str:
     return list_names(sorted(keys.to_pylist()))
 
 
 def _find_notes(table: pa.Table) -> Iterator[str]:
     if unknown := table["seen"].null_count:
         yield (
-            f"nobody knows whether {unknown} of {len(table)} images were seen by the "
-            "model that scored them; those that were seem easier than they are"
+            f"{unknown} of {len(table)} images may be in the training set of their "
+            "model, which makes them seem easier than they are"
         )
 
 
 def _compare_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
-    """Tell how models differ: then so do their scores, whatever the images are."""
+    """Yield notes on differences between models, which also change their scores."""
     if len({(m.model, m.preprocessing_sha256) for m in models}) > 1:
         names = ", ".join(sorted({m.model for m in models}))
         yield (
-            f"images are scored by models that differ ({names}): what one finds hard "
-            "another need not; score all with models alike"
+            f"images are scored by different models ({names}), whose scores are not "
+            "comparable; use one architecture and preprocessing for all images"
         )
     means = table.group_by(["split", "model_id"]).aggregate([("p_correct", "mean")])
     rows = means.sort_by([("split", "ascending"), ("model_id", "ascending")])
     if len(rows) > 1:
-        told = ", ".join(
+        shown = ", ".join(
             f"{row['p_correct_mean']:.4f} of {row['split']} by {row['model_id'][:8]}"
             for row in rows.to_pylist()
         )
-        yield f"mean p_correct: {told}"
+        yield f"mean p_correct: {shown}"
 
 
-def _make_table(table: pa.Table) -> pa.Table:
+def _to_difficulty(table: pa.Table) -> pa.Table:
     p_correct = np.minimum(table["p_correct"].to_numpy(), np.float32(1))
     folds = [_FOLDS.get(split, "") for split in table["split"].to_pylist()]
     return pa.table({

@@ -1,4 +1,4 @@
-"""How difficult images are ↔ a Parquet file: one row an image, by key."""
+"""Write and read the difficulty table, a Parquet file with one row per image."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,31 +11,30 @@ from transforms.records import UsageError, list_names
 
 NUM_BINS = 101  # percent 0 … 100
 AXIS_LABEL = "hard ← probability of the right answer → easy"
-MAX_PROBABILITY = 1 + 1e-6  # sums of float32 may pass 1 by so much
+MAX_PROBABILITY = 1 + 1e-6  # rounding of float32 sums may exceed 1
 _REMEDY = "make it again with python -m pipelines.difficulty"
 _FROM_PREDICTIONS = "give them to python -m pipelines.difficulty"
 
 SCHEMA = pa.schema([
     ("key", pa.string()),
-    ("wnid", pa.string()),  # "" where an outside table does not say
+    ("wnid", pa.string()),  # "" if unknown
     ("p_correct", pa.float32()),  # 0 difficult … 1 easy
     ("percent", pa.int16()),
-    ("fold", pa.string()),  # the images' fold, where they were cross-fitted
-    ("model_id", pa.string()),  # the model that scored it, or what is known of it
+    ("fold", pa.string()),  # fold of the image in cross-fitting, or ""
+    ("model_id", pa.string()),  # model that scored the image, or the kind of score
 ])
 
 
 def find_percent(p_correct: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
-    """Find each probability's bin, ⌊100p + ½⌋.
+    """Return the histogram bin of each probability, ⌊100p + ½⌋.
 
-    Half up, in float64 of the float32 that the table holds: 0.005 as float32 is a
-    little less than a half percent, 0.015 a little more, so these edges are the binary
-    numbers' and not the decimals'.
+    Probabilities are rounded half up, in float64 from the float32 values of the table.
+    As float32, 0.005 is slightly less than half a percent and 0.015 slightly more than
+    one and a half, so bin edges are those of the binary numbers.
 
     Args:
-      p_correct: shape (images,), from 0 to `MAX_PROBABILITY`, which may pass 1 a
-        little.
-    Returns: shape (images,), 0 … 100.
+      p_correct: shape (images,), from 0 to `MAX_PROBABILITY`.
+    Returns: shape (images,), 0 to 100.
     """
     exact = np.asarray(p_correct, np.float32).astype(np.float64)
     return np.minimum(np.floor(100 * exact + 0.5), NUM_BINS - 1).astype(np.int16)
@@ -55,7 +54,7 @@ def look_up(table: pa.Table, keys: pa.StringArray) -> npt.NDArray[np.float32]:
 
 
 def write_table(table: pa.Table, output: str) -> None:
-    """Write a table sorted by key, which appears whole or not at all."""
+    """Write a table, sorted by key, atomically."""
     with storage.replacing(output) as file:
         pq.write_table(table.cast(SCHEMA).sort_by("key"), file, compression="zstd")
 
@@ -63,26 +62,27 @@ def write_table(table: pa.Table, output: str) -> None:
 def read_table(path: str) -> pa.Table:
     """Read key and p_correct of every image.
 
-    Raises: UsageError: no such file, no such table, or values that cannot be.
+    Raises: UsageError: the file is missing, not a difficulty table, or has invalid
+      values.
     """
     if not storage.exists(path):
         raise UsageError(
             f"{path}: no such file; make it with python -m pipelines.difficulty"
         )
     if storage.is_folder(path):
-        raise UsageError(f"{path}: is a folder; name difficulty.parquet in it")
+        raise UsageError(f"{path}: is a folder; give the file difficulty.parquet in it")
     try:
         names = pq.read_schema(storage.for_arrow(path)).names
         if "top5" in names:
             raise UsageError(f"{path}: holds predictions; {_FROM_PREDICTIONS}")
         if missing := sorted({"key", "p_correct"} - set(names)):
             raise UsageError(
-                f"{path}: is no table of difficulty: it has no {missing[0]}; {_REMEDY}"
+                f"{path}: is not a difficulty table (no {missing[0]}); {_REMEDY}"
             )
         table = pq.read_table(storage.for_arrow(path), columns=["key", "p_correct"])
-        table.validate(full=True)  # texts may be no UTF-8
+        table.validate(full=True)  # strings may be invalid UTF-8
     except (pa.ArrowException, ValueError, OSError) as error:
-        raise UsageError(f"{path}: is no table of difficulty; {_REMEDY}") from error
+        raise UsageError(f"{path}: is not a difficulty table; {_REMEDY}") from error
     if problem := _find_problem(table):
         raise UsageError(f"{path}: {problem}; {_REMEDY}")
     return table
@@ -90,19 +90,19 @@ def read_table(path: str) -> pa.Table:
 
 def _find_problem(table: pa.Table) -> str | None:
     if not pa.types.is_string(table["key"].type) or table["key"].null_count:
-        return "key must name every image"
+        return "column key must be strings without gaps"
     if not pa.types.is_floating(table["p_correct"].type):
         return f"p_correct is {table['p_correct'].type}, not a float"
     p_correct = table["p_correct"].to_numpy()  # null becomes NaN
-    if (bad := ~((p_correct >= 0) & (p_correct <= MAX_PROBABILITY))).any():
-        row = int(bad.argmax())
+    if (is_invalid := ~((p_correct >= 0) & (p_correct <= MAX_PROBABILITY))).any():
+        row = int(is_invalid.argmax())
         return (
-            f"p_correct of {bad.sum()} images is not from 0 to 1, the first "
+            f"p_correct of {is_invalid.sum()} images is not in [0, 1], the first "
             f"{table['key'][row]} ({p_correct[row]:g})"
         )
     counts = pc.value_counts(table["key"])
-    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-    if len(twice):
-        shown = list_names(sorted(twice.to_pylist()))
-        return f"{len(twice)} keys stand more than once ({shown})"
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(repeated):
+        shown = list_names(sorted(repeated.to_pylist()))
+        return f"{len(repeated)} keys are repeated ({shown})"
     return None

@@ -51,9 +51,9 @@ def _plan(wnids=WNIDS, *, is_soft=False, seed=0):
 
 
 def _count(batch, plan):
-    tally = ConfusionCounts.empty(len(plan.wnids))
-    confusion_counts.add_batch(batch, plan, tally)
-    return tally, *tally.to_confusions(plan, ["cnn"])
+    counts = ConfusionCounts.empty(len(plan.wnids))
+    confusion_counts.add_batch(batch, plan, counts)
+    return counts, *counts.to_confusions(plan, ["cnn"])
 
 
 def test_hard_counts():
@@ -124,7 +124,7 @@ def test_equal_hashes_are_halved_by_key(monkeypatch):
     assert plan.halve(KEYS, TRUE).tolist() == [0, 0, 1, 0, 1, 0]
 
 
-def test_a_model_of_more_classes_is_asked_which_of_these_is_likeliest():
+def test_model_of_more_classes_counts_its_likeliest_known_class():
     plan = _plan(WNIDS[:3])
     top5 = np.array([
         [0, 3, 4, 5, 6],  # of the three, at once
@@ -132,24 +132,24 @@ def test_a_model_of_more_classes_is_asked_which_of_these_is_likeliest():
         [7, 6, 5, 4, 3],  # of others only
         *[[1, 2, 3, 4, 5]] * 3,
     ])
-    tally, whole, _, _ = _count(_batch(top5=top5), plan)
+    counts, whole, _, _ = _count(_batch(top5=top5), plan)
     assert whole.matrix.tolist() == [[1, 1, 0], [0, 2, 0], [0, 1, 0]]
     assert whole.num_images.tolist() == [3, 2, 1]
-    assert tally.num_undecided == 1
+    assert counts.num_undecided == 1
 
 
-def test_where_the_five_tell_nothing_the_probabilities_do():
+def test_probabilities_decide_if_no_top5_class_is_known():
     known = [0.01, 0.02, 0, 0.1, 0.17, 0.2, 0.2, 0.3]
     unknown = [0, 0, 0, 0.1, 0.2, 0.2, 0.2, 0.3]
     sure = [0.3, 0, 0, 0.2, 0.2, 0.1, 0.1, 0.1]
     batch = _batch(probabilities=[known, unknown, *[sure] * 4])
-    tally, whole, _, _ = _count(batch, _plan(WNIDS[:3]))
+    counts, whole, _, _ = _count(batch, _plan(WNIDS[:3]))
     assert whole.matrix.tolist() == [[1, 1, 0], [2, 0, 0], [1, 0, 0]]
-    assert tally.num_undecided == 1
+    assert counts.num_undecided == 1
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["by_rank", "by_probabilities"])
-def test_what_lies_outside_the_classes_stays_outside(keep):
+def test_other_classes_are_not_counted(keep):
     softmax = np.tile([0.5, 0, 0, 0.25, 0.25, 0, 0, 0], (6, 1))
     batch = _batch(probabilities=softmax) if keep else _batch(top5=TOP * 0 + range(5))
     _, whole, _, _ = _count(batch, _plan(WNIDS[:3], is_soft=True))
@@ -157,18 +157,18 @@ def test_what_lies_outside_the_classes_stays_outside(keep):
     np.testing.assert_allclose(whole.matrix.sum(axis=1), share * whole.num_images)
 
 
-def test_a_model_of_fewer_classes_never_names_the_others():
+def test_model_of_fewer_classes_never_predicts_the_others():
     batch = _batch(outputs=(WNIDS[2], WNIDS[0]), top5=np.tile([0, 1], (6, 1)))
     _, whole, _, _ = _count(batch, _plan(WNIDS[:3]))
     assert whole.matrix.tolist() == [[0, 0, 3], [0, 0, 2], [0, 0, 1]]
 
 
-def test_a_tally_comes_back():
-    tally, *_ = _count(_batch(), _plan(is_soft=True))
-    tally.num_undecided = 3
-    read = read_counts(tally.to_bytes(), len(WNIDS))
-    assert (read.cells == tally.cells).all()
-    assert (read.num_images == tally.num_images).all()
+def test_counts_are_read_as_they_were_written():
+    counts, *_ = _count(_batch(), _plan(is_soft=True))
+    counts.num_undecided = 3
+    read = read_counts(counts.to_bytes(), len(WNIDS))
+    assert (read.cells == counts.cells).all()
+    assert (read.num_images == counts.num_images).all()
     assert read.num_undecided == 3
 
 
@@ -193,7 +193,7 @@ def test_probabilities_are_checked_where_they_are_counted(tmp_path, row, message
     probabilities = np.full((6, 8), 1 / 8)
     probabilities[2] = row
     path = _write(tmp_path, probabilities)
-    confusion_counts.count(PredictionPart(path, 0), _plan())  # they are not looked at
+    confusion_counts.count(PredictionPart(path, 0), _plan())  # hard counts ignore them
     with pytest.raises(UsageError) as caught:
         confusion_counts.count(PredictionPart(path, 0), _plan(is_soft=True))
     assert str(caught.value).startswith(f"{path}: {message}")

@@ -41,7 +41,7 @@ def test_classes_pieces_and_halves_of_a_file(tmp_path, monkeypatch):
         assert cutoff == (seeds.order(5, "fold", last), last)
 
 
-def test_an_official_file_is_one_piece_of_all_classes(tmp_path):
+def test_an_npz_file_is_one_part_of_all_classes(tmp_path):
     path = tmp_path / "vgg16.npz"
     path.write_bytes(npz.to_npz_bytes({"top5": np.zeros((50_000, 5), np.uint16)}))
     found = survey([str(path)], seed=0)
@@ -52,7 +52,7 @@ def test_an_official_file_is_one_piece_of_all_classes(tmp_path):
     assert (found.num_images, found.by_rank) == (50_000, (str(path),))
 
 
-def test_halves_do_not_change_with_the_files_an_image_stands_in(tmp_path):
+def test_halves_do_not_depend_on_the_files_of_an_image(tmp_path):
     one = _write(tmp_path / "a.parquet", _rows(range(30)))
     other = _write(tmp_path / "b.parquet", _rows(range(29, 9, -1), model=B), models=[B])
     alone, both = survey([one], seed=0), survey([other, one], seed=0)
@@ -80,7 +80,7 @@ def test_images_that_a_model_was_trained_on_are_counted(tmp_path):
     assert (found.num_images, found.num_seen) == (6, 3)
 
 
-def test_files_with_and_without_probabilities_are_told_apart(tmp_path):
+def test_files_with_and_without_probabilities_are_distinguished(tmp_path):
     model = making_predictions.scored(WNIDS[:2], "mlp")
     kept = making_predictions.rows(model, ["k0"], WNIDS[:1], [[1, 0]], keep=True)
     paths = [
@@ -97,38 +97,38 @@ def _problem(paths):
     return str(caught.value)
 
 
-def test_an_image_stands_once_for_a_model(tmp_path):
+def test_an_image_has_one_prediction_per_model(tmp_path):
     twice = _write(tmp_path / "p.parquet", _rows([1, 2, 3, 4]), _rows([4, 3]))
     assert _problem([twice]).startswith(
-        f"--predictions {twice}: 2 images stand more than once for cnn, e.g. k3; keep"
+        f"--predictions {twice}: has several predictions of cnn for 2 images, e.g. k3; "
     )
     one = _write(tmp_path / "one.parquet", _rows(range(5)))
     two = _write(tmp_path / "two.parquet", _rows(range(4, 9)))
     assert _problem([one, two]) == (
-        f"--predictions {two}: {one} is of cnn already, for 1 of the same images; "
-        "rename the file, or give it once"
+        f"--predictions {two}: {one} also has predictions of cnn, for 1 of the same "
+        "images; rename the file, or give only one"
     )
     apart = _write(tmp_path / "apart.parquet", _rows(range(5, 9)))
     assert survey([one, apart], seed=0).num_images == 9
 
 
-def test_an_image_is_of_one_class(tmp_path):
+def test_an_image_has_one_class(tmp_path):
     one = _write(tmp_path / "one.parquet", _rows(range(9)))
     other = _write(tmp_path / "b.parquet", _rows([2], model=B, shift=1), models=[B])
-    assert f"{other}: image k2 is of {WNIDS[0]}, which is of {WNIDS[2]} in a" in (
+    assert f"{other}: image k2 has class {WNIDS[0]}, but {WNIDS[2]} in an" in (
         _problem([one, other])
     )
 
 
 def test_a_matrix_needs_two_classes_and_not_too_many(tmp_path, monkeypatch):
     one = _write(tmp_path / "one.parquet", _rows([0, 3]))
-    assert "holds images of 1 class; 2 to 4000 make a matrix" in _problem([one])
+    assert "has images of 1 class; 2 to 4000 are allowed" in _problem([one])
     monkeypatch.setattr(confusion_matrix, "MAX_CLASSES", 2)
     three = _write(tmp_path / "three.parquet", _rows([0, 1, 2]))
-    assert "holds images of 3 classes; 2 to 2 make a matrix" in _problem([three])
+    assert "has images of 3 classes; 2 to 2 are allowed" in _problem([three])
 
 
-def test_all_files_problems_are_told_at_once(tmp_path):
+def test_problems_of_all_files_are_reported_at_once(tmp_path):
     strange = _rows([0, 1])
     strange = strange.set_column(2, strange.schema.field(2), pa.array(["cat", "dog"]))
     gaps = _rows([0, 1])
@@ -145,8 +145,8 @@ def test_all_files_problems_are_told_at_once(tmp_path):
     assert [line.split(": ")[0] for line in lines] == [
         f"--predictions {path}" for path in paths
     ]
-    assert "column key has gaps" in lines[0]
+    assert "column key has missing values" in lines[0]
     assert "predicts groups, not classes" in lines[1]
-    assert "'cat', 'dog': no wnid" in _problem([
+    assert "'cat', 'dog': not a wnid" in _problem([
         _write(tmp_path / "s.parquet", strange)
     ])

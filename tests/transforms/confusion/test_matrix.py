@@ -120,18 +120,18 @@ def test_csv(tmp_path, text, num_images):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "FILE: holds no matrix: give a header of wnids, then a row a class"),
+        ("", "FILE: has no matrix; give a header of wnids, then a row per class"),
         ("wnid,{0},{1}\n{0},3,1\n", "FILE: is not square: 1 rows and 2 columns"),
         (
             "wnid,{0},{1}\n{0},3,1\n{1},3\n",
             "FILE: line 3: has 2 fields where",
         ),
         ("wnid,{0},{1}\n{0},3,1\n{2},3,1\n", "FILE: rows and columns differ: {1}, {2}"),
-        ("wnid,{0},{1}\n{0},3,1\n{1},x,1\n", "FILE: holds something that is no number"),
-        ("wnid,{0},{1}\n{0},3,1\n{1},nan,1\n", "FILE: row {1} holds NaN or infinity"),
-        ("wnid,{0},{1}\n{0},3,1\n{1},-1,1\n", "FILE: row {1} holds a negative number"),
-        ("wnid,{0},{1}\n{0},3,.5\n{1},1,1\n", "FILE: row {0} stands for 3.5 images"),
-        ("wnid,a,b\na,3,1\nb,1,1\n", "FILE: 'a', 'b': no wnid (n and 8 digits)"),
+        ("wnid,{0},{1}\n{0},3,1\n{1},x,1\n", "FILE: has a cell that is not a number"),
+        ("wnid,{0},{1}\n{0},3,1\n{1},nan,1\n", "FILE: row {1} has NaN or infinity"),
+        ("wnid,{0},{1}\n{0},3,1\n{1},-1,1\n", "FILE: row {1} has a negative number"),
+        ("wnid,{0},{1}\n{0},3,.5\n{1},1,1\n", "FILE: row {0} has 3.5 images"),
+        ("wnid,a,b\na,3,1\nb,1,1\n", "FILE: 'a', 'b': not a wnid (n and 8 digits)"),
         ('wnid,"{0}', "FILE: line 1: unexpected end of data; check the quotes"),
         (b"\xff\xfe", "FILE: is UTF-16 text; save it as UTF-8"),
     ],
@@ -147,14 +147,14 @@ def test_problems_of_csv(tmp_path, text, problem):
     [
         ({"matrix": MATRIX[:3]}, "FILE: matrix is 3×4 and num_images 4 for 4 wnids; "),
         ({"num_images": np.array(4)}, "FILE: matrix is 4×4 and num_images a single"),
-        ({"matrix": MATRIX * np.nan}, f"FILE: row {WNIDS[0]} holds NaN or infinity"),
-        ({"matrix": -MATRIX}, f"FILE: row {WNIDS[0]} holds a negative number"),
-        ({"matrix": MATRIX * 2}, f"FILE: row {WNIDS[0]} sums to 20, but num_images"),
-        ({"num_images": NUM_IMAGES + 0.5}, f"FILE: row {WNIDS[0]} stands for 10.5"),
+        ({"matrix": MATRIX * np.nan}, f"FILE: row {WNIDS[0]} has NaN or infinity"),
+        ({"matrix": -MATRIX}, f"FILE: row {WNIDS[0]} has a negative number"),
+        ({"matrix": MATRIX * 2}, f"FILE: row {WNIDS[0]} sums to 20, but its num_i"),
+        ({"num_images": NUM_IMAGES + 0.5}, f"FILE: row {WNIDS[0]} has 10.5 images"),
         ({"num_images": NUM_IMAGES * np.nan}, "FILE: row"),
-        ({"wnids": np.array([*WNIDS[:3], WNIDS[0]])}, f"FILE: {WNIDS[0]} stands there"),
-        ({"wnids": np.array(["hen", *WNIDS[1:]])}, "FILE: 'hen': no wnid"),
-        ({"matrix": MATRIX.astype(str)}, "FILE: holds texts where numbers belong"),
+        ({"wnids": np.array([*WNIDS[:3], WNIDS[0]])}, f"FILE: {WNIDS[0]}: is repeated"),
+        ({"wnids": np.array(["hen", *WNIDS[1:]])}, "FILE: 'hen': not a wnid"),
+        ({"matrix": MATRIX.astype(str)}, "FILE: has text instead of numbers"),
     ],
     ids=str,
 )
@@ -164,7 +164,7 @@ def test_problems_of_npz(tmp_path, changes, problem):
 
 def test_problems_of_files(tmp_path):
     assert _problem(str(tmp_path / "no.npz")).startswith("FILE: No such file")
-    assert _problem("confusion.txt").startswith("FILE: a confusion matrix ends in .npz")
+    assert _problem("confusion.txt").startswith("FILE: is not a .npz or .csv file")
     (tmp_path / "bad.npz").write_bytes(b"PK")
     assert "is no readable npz file" in _problem(str(tmp_path / "bad.npz"))
     (tmp_path / "one.npz").write_bytes(npz.to_npz_bytes({"matrix": MATRIX}))

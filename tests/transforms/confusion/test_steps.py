@@ -1,4 +1,4 @@
-"""The sum of tallies: the same in any order and on any number of workers."""
+"""Tests that the sum of counts does not depend on their order or on workers."""
 
 import functools
 from pathlib import Path
@@ -21,14 +21,14 @@ SIZE = 3
 WNIDS = [info.wnid for info in load_classes()[:SIZE]]
 
 
-def _tally(number):
+def _make_counts(number):
     rng = np.random.default_rng(number)
     cells = rng.integers(0, 2**53, (2, SIZE, SIZE))
     return ConfusionCounts(cells, rng.integers(0, 99, (2, SIZE)), number)
 
 
-def _contents(tally):
-    return tally.to_bytes()
+def _contents(counts):
+    return counts.to_bytes()
 
 
 @settings(max_examples=40, deadline=None)
@@ -37,9 +37,9 @@ def test_merging_is_folding_in_any_order(numbers, cut, random):
     add_up = SumCounts(SIZE)
 
     def fold(chosen):
-        tallies = [_tally(number) for number in chosen]
+        counts = [_make_counts(number) for number in chosen]
         start = add_up.create_accumulator()
-        return functools.reduce(add_up.add_input, tallies, start)
+        return functools.reduce(add_up.add_input, counts, start)
 
     expected = _contents(add_up.extract_output(fold(numbers)))
     mixed = random.sample(numbers, len(numbers))
@@ -61,7 +61,7 @@ def surveyed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("is_soft", [False, True], ids=["hard", "soft"])
-def test_the_step_writes_the_sum_of_all_pieces(surveyed, tmp_path, is_soft):
+def test_the_step_writes_the_sum_of_all_parts(surveyed, tmp_path, is_soft):
     plan = CountPlan(surveyed.wnids, surveyed.cutoffs, 0, is_soft)
     output = str(tmp_path / "tally.npz")
     with test_pipeline.TestPipeline() as root:

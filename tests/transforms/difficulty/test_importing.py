@@ -12,7 +12,7 @@ def _read(path, kind="probability", **columns):
     return difficulty_sources.read_scores(str(path), kind=kind, **names)
 
 
-def test_csv_of_probabilities_is_taken_as_it_is(tmp_path):
+def test_csv_of_probabilities_is_read_unchanged(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text(
         "\ufeffkey,score,more\ntrain/n01440764/n01440764_10026.JPEG,0.25,x\nb,1,y\n"
@@ -59,12 +59,12 @@ def test_order_of_the_rows_changes_nothing():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("key,score\na,1.5\n", r"row 2: 1.5 is no probability"),
-        ("key,score\na,-0.1\n", r"row 2: -0.1 is no probability"),
-        ("key,score\na,0.1\nb,nan\n", r"row 3: its score is no finite number"),
-        ("key,score\na,0.1\nb,many\n", r"row 3: its score is no finite number"),
-        ("key,score\na,0.1\n,0.2\n", r"row 3: names no image"),
-        ("key,score\na,0.1\nx/a.JPEG,0.2\n", r"row 3: a stands there more than once"),
+        ("key,score\na,1.5\n", r"row 2: 1.5 is not a probability"),
+        ("key,score\na,-0.1\n", r"row 2: -0.1 is not a probability"),
+        ("key,score\na,0.1\nb,nan\n", r"row 3: its score is not a finite number"),
+        ("key,score\na,0.1\nb,many\n", r"row 3: its score is not a finite number"),
+        ("key,score\na,0.1\n,0.2\n", r"row 3: has no image name"),
+        ("key,score\na,0.1\nx/a.JPEG,0.2\n", r"row 3: a is repeated"),
         ("image,score\na,0.1\n", r"has no column key; it has image, score"),
         ("key,score\n", r"has no rows"),
         ("", r"cannot be read"),
@@ -81,14 +81,14 @@ def test_order_of_the_rows_changes_nothing():
         "empty",
     ],
 )
-def test_bad_rows_are_told_with_their_place(tmp_path, text, message):
+def test_invalid_rows_are_reported_with_their_numbers(tmp_path, text, message):
     path = tmp_path / "scores.csv"
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         _read(path)
 
 
-def test_all_bad_rows_are_told_at_once(tmp_path):
+def test_all_invalid_rows_are_reported_at_once(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("key,score\n" + "".join(f"k{n},2\n" for n in range(30)))
     with pytest.raises(UsageError) as caught:
@@ -116,7 +116,7 @@ def test_names_of_images_may_have_dots(tmp_path):
     ],
     ids=["lists", "bytes", "twice"],
 )
-def test_odd_columns_are_errors(tmp_path, table, message):
+def test_invalid_columns_are_errors(tmp_path, table, message):
     pq.write_table(table, tmp_path / "scores.parquet")
     with pytest.raises(UsageError, match=message):
         _read(tmp_path / "scores.parquet")
