@@ -4,10 +4,6 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-<<<<<<< HEAD
-=======
-from tests.transforms.confusion.test_matrix import CONFUSION, WNIDS
->>>>>>> lang2
 
 from tests.transforms.confusion.test_matrix import CONFUSION, WNIDS
 from transforms import figures
