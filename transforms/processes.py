@@ -128,7 +128,13 @@ class ProcessPool:
         with self._lock:  # this may start a process, which `close` has to end
             if self._is_closed:
                 raise BrokenProcessPool
-            return self._processes.submit(_handle, request)
+            try:
+                return self._processes.submit(_handle, request)
+            except OSError as error:
+                if str(error) != "handle is closed":
+                    raise
+                # The executor found a process dead, and is closing its pipe meanwhile.
+                raise BrokenProcessPool from None
 
     def _end_processes(self) -> None:
         with self._lock:

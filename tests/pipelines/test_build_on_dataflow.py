@@ -177,7 +177,7 @@ def test_only_shards_cross_the_shuffle(bucket_index, monkeypatch):
 
     def look(define, options):
         pipeline = make(define, options)
-        if engine.remote_engines.is_dataflow(options):
+        if engine.is_dataflow(options):
             pipeline.visit(seen)
         return pipeline
 

@@ -92,7 +92,7 @@ def test_stopped_build_is_no_dataset_and_goes_on(
     target = f"{stopped}/small/1.0.0"
     assert not storage.exists(f"{target}/{paths.COMPLETE}")
     code, err = _fail(capfd, mini_imagenet, stopped)
-    assert (code, "give --resume" in err) == (2, True)
+    assert (code, "use --resume" in err) == (2, True)
     code, err = _fail(capfd, mini_imagenet, stopped, resume=True, seed=8)
     assert (code, "of another plan" in err) == (2, True)
 
@@ -226,7 +226,7 @@ def test_verify_proves_a_dataset_in_a_bucket(folder, local, capfd):
     code, out = _verify(capfd, target)
     assert code == 1
     assert f"{first} is missing" in out
-    assert "more.txt is there" in out
+    assert "more.txt is unexpected" in out
 
 
 def test_verify_of_no_dataset_is_a_mistake(google, capfd):

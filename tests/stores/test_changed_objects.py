@@ -73,7 +73,7 @@ def test_archive_that_changed_after_it_was_indexed_is_a_mistake(
     code, err = fail(capfd, job, flags)
     assert code == 2
     assert f"{source}/{TRAIN} changed since it was indexed" in err
-    assert "make the index again" in err
+    assert "rebuild the index" in err
 
 
 def swap_when(faulty, method, prefix, key, data):

@@ -36,7 +36,7 @@ def test_nothing_is_left_to_do_when_nobody_waits(
     out, err = capfd.readouterr()
     assert out == f"{target}\n"
     assert "submitted to PortableRunner" in err
-    assert err.endswith(f"finished when {target}/{paths.COMPLETE} is there\n")
+    assert err.endswith(f"complete when {target}/{paths.COMPLETE} exists\n")
     end = time.monotonic() + _PATIENCE_S
     work = f"{google}/out/small/.1.0.0.partial"
     while not storage.exists(f"{target}/{paths.COMPLETE}") or storage.exists(work):

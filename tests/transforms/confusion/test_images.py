@@ -4,7 +4,7 @@ import pytest
 
 from tests import making_predictions
 from transforms import npz, seeds
-from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion import counts as confusion_counts
 from transforms.confusion.counts import survey
 from transforms.labels.classes import load_classes
 from transforms.labels.validation import official_labels
@@ -123,7 +123,7 @@ def test_an_image_has_one_class(tmp_path):
 def test_a_matrix_needs_two_classes_and_not_too_many(tmp_path, monkeypatch):
     one = _write(tmp_path / "one.parquet", _rows([0, 3]))
     assert "has images of 1 class; 2 to 4000 are allowed" in _problem([one])
-    monkeypatch.setattr(confusion_matrix, "MAX_CLASSES", 2)
+    monkeypatch.setattr(confusion_counts, "MAX_CLASSES", 2)
     three = _write(tmp_path / "three.parquet", _rows([0, 1, 2]))
     assert "has images of 3 classes; 2 to 2 are allowed" in _problem([three])
 

@@ -44,7 +44,7 @@ def test_recipes_stand_in_order_linked_and_ties_are_marked():
     assert page.count("a tie with the best") == 1
     assert "0.900 (0.70 to 1.00)" in page
     assert "never converges" in page
-    assert "but 1 of the 2 others cannot be told from it" in page
+    assert "but 1 of the 2 others cannot be distinguished from it" in page
 
 
 def test_left_out_waiting_and_warnings_are_told_and_escaped():
