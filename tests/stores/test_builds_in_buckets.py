@@ -226,7 +226,7 @@ def test_verify_proves_a_dataset_in_a_bucket(folder, local, capfd):
     code, out = _verify(capfd, target)
     assert code == 1
     assert f"{first} is missing" in out
-    assert "more.txt is unexpected" in out
+    assert "more.txt exists, but complete.json does not list it" in out
 
 
 def test_verify_of_no_dataset_is_a_mistake(google, capfd):
