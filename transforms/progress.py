@@ -67,7 +67,11 @@ def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
 def show(path: str | None, *, total: int, what: str, unit: str) -> Iterator[None]:
     """Show a bar with rate and remaining time on stderr while the block runs.
 
-    Without a path nothing is shown: the work is done where no file of ours is.
+    Args:
+      path: file that workers append to; None shows nothing, for remote workers.
+      total: number of units.
+      what: what is being done.
+      unit: name of a unit.
     """
     if path is None:
         yield

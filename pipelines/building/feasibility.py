@@ -197,7 +197,14 @@ def estimate_bytes(
     mean_source_bytes: float,
     num_formats: int,
 ) -> int:
-    """Estimate the size of the output in bytes."""
+    """Estimate the size of the output in bytes.
+
+    Args:
+      num_images: number of selected images.
+      images: image settings.
+      mean_source_bytes: mean size of an image of the input in bytes.
+      num_formats: number of output formats; each holds every image.
+    """
     side = images.image_size
     is_square = images.resize_mode in {"center_crop", "squash"}
     pixels = side * side * (1 if is_square else _MEAN_ASPECT)

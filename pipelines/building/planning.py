@@ -235,6 +235,12 @@ def check_every_group(
 ) -> None:
     """Check that a quota for the whole set leaves no group without images.
 
+    Args:
+      chosen: split → wnid → number of selected images.
+      table: the groups.
+      sampled: the sampler's output.
+      sampler: name of the sampler, for the message.
+
     Raises:
       UsageError: names the empty groups.
     """

@@ -52,7 +52,15 @@ class _Image(NamedTuple):
 def ensure_miniature(
     folder: str, *, num_classes: int, num_train: int, num_validation: int, seed: int = 0
 ) -> None:
-    """Write the miniature unless a complete one exists."""
+    """Write the miniature unless a complete one exists; arguments as `write_miniature`.
+
+    Args:
+      folder: folder to write to.
+      num_classes: number of classes.
+      num_train: training images per class.
+      num_validation: validation images per class.
+      seed: seed of the drawings.
+    """
     if not all(Path(folder, name).is_file() for name in (TRAIN, VALIDATION, LABELS)):
         write_miniature(
             folder,
@@ -66,17 +74,19 @@ def ensure_miniature(
 def write_miniature(
     folder: str, *, num_classes: int, num_train: int, num_validation: int, seed: int = 0
 ) -> None:
-    """Write both archives and the validation labels, the same bytes every time.
+    """Write both archives and the validation labels, deterministically.
 
-    A run that is killed leaves no half archive under its name.
+    A killed run leaves no incomplete archive.
 
     Args:
-      folder: where; made if it is not there.
-      num_classes: how many of `CLASSES`, from the first.
-      num_train: training images of each class.
-      num_validation: validation images of each class.
-      seed: another seed draws other pictures.
-    Raises: ValueError: more classes than there are.
+      folder: folder to write to; created if missing.
+      num_classes: number of classes, the first of `CLASSES`.
+      num_train: training images per class.
+      num_validation: validation images per class.
+      seed: seed of the drawings.
+
+    Raises:
+      ValueError: more classes than `CLASSES` has.
     """
     if not 0 < num_classes <= len(CLASSES):
         raise ValueError(f"num_classes={num_classes}: is 1 to {len(CLASSES)}")

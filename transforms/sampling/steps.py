@@ -78,7 +78,14 @@ def rank_for_validation(
 def rank_for_sample(
     row_group: int, aside: Positions, *, index: str, plan: SamplePlan
 ) -> Iterator[TopK]:
-    """Rank the training images that may be sampled, by stratum."""
+    """Rank the training images that may be sampled, by stratum.
+
+    Args:
+      row_group: number of the row group of the index.
+      aside: positions of the images that are held out for validation.
+      index: path of the index.
+      plan: the sampling plan.
+    """
     if plan.images_per_group is None:  # all are selected
         return
     table = plan.read(index, row_group, split="train")

@@ -143,9 +143,15 @@ def _describe_missing(
 def fill(
     p_correct: Float32Array, scopes: IntegerArray, keys: pa.StringArray, *, seed: int
 ) -> Float32Array:
-    """Give images without a score that of another image of their scope, by hash.
+    """Give images without a score the score of another image of their scope, by hash.
 
     A scope without any score draws from all images.
+
+    Args:
+      p_correct: scores, shape (images,); NaN is missing.
+      scopes: number of each image's scope, shape (images,).
+      keys: keys of the images.
+      seed: seeds the hashes.
     """
     filled = p_correct.copy()
     everywhere = np.sort(p_correct[~np.isnan(p_correct)])
@@ -182,7 +188,17 @@ def find_parts(
 def find_hardest(
     p_correct: Float32Array, scopes: IntegerArray, hashes: IntegerArray, share: float
 ) -> npt.NDArray[np.bool_]:
-    """Find the ⌊share · n⌋ hardest images of each scope of n, ties by hash."""
+    """Find the ⌊share · n⌋ hardest images of each scope of n images; ties by hash.
+
+    Args:
+      p_correct: scores, shape (images,).
+      scopes: number of each image's scope, shape (images,).
+      hashes: hash of each image, shape (images,).
+      share: share of the images, 0 to 1.
+
+    Returns:
+      Whether each image is among them, shape (images,).
+    """
     is_hard = np.zeros(len(p_correct), np.bool_)
     for own in split_by_scope(scopes):
         hardest_first = own[np.lexsort((hashes[own], p_correct[own]))]
