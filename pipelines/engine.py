@@ -182,13 +182,13 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
             yield f"--{flag} {place}: no such file"
     endpoint = values["job_endpoint"]
     if endpoint and endpoint != "embed" and not _answers(endpoint):
-        yield f"--job_endpoint {endpoint}: nobody answers there; start the job server"
+        yield f"--job_endpoint {endpoint}: connection failed; start the job server"
     # Elsewhere the address is one that the engine's machines see, not this one.
     is_here = endpoint == "embed" or values["runner"] == "PrismRunner"
     pool = values["environment_config"]
     if is_here and values["environment_type"] == "EXTERNAL" and not _answers(pool):
         yield (
-            f"--environment_config {pool}: nobody answers there; start a worker pool: "
+            f"--environment_config {pool}: connection failed; start a worker pool: "
             "python -m apache_beam.runners.worker.worker_pool_main --service_port=PORT"
         )
 

@@ -29,7 +29,7 @@ class Ticker:
     def tick(self, count: int = 1) -> None:
         """Count finished units."""
         if self._descriptor is not None:
-            with suppress(OSError):  # a full disk is told by what needs it
+            with suppress(OSError):  # the writer of the data reports a full disk
                 os.write(self._descriptor, b"." * count)
 
     def __del__(self) -> None:

@@ -177,7 +177,7 @@ def read_synsets(
         wnid = waiting.pop()
         if wnid in found or not is_wnid(wnid):
             continue
-        with warnings.catch_warnings():  # a wnid that is none is told by the caller
+        with warnings.catch_warnings():  # the caller reports invalid wnids
             warnings.simplefilter("ignore")
             synset = reader.synset_from_pos_and_offset("n", int(wnid[1:]))
         if synset is None:

@@ -276,7 +276,7 @@ def _room(final: str) -> Iterator[None]:
         where = f"{tempfile.gettempdir()}, for " if remote.is_remote(final) else ""
         raise JobError(
             f"{where}{final}: cannot be written ({os.strerror(error.errno)}); make "
-            "room and run the same command again (a build goes on with --resume)"
+            "room and run the same command again (--resume continues a build)"
         ) from error
 
 
