@@ -16,13 +16,19 @@ EXTERNAL = "--environment_type=EXTERNAL"
             ["--flink_job_server_jar=a.jar"],
             "--flink_job_server_jar a.jar: no such file",
         ),
-        (["--job_endpoint=localhost:1"], "--job_endpoint localhost:1: connection failed"),
+        (
+            ["--job_endpoint=localhost:1"],
+            "--job_endpoint localhost:1: connection failed",
+        ),
         (["--job_endpoint=8099"], "--job_endpoint 8099: connection failed"),
         (
             [PRISM, EXTERNAL, "--environment_config=localhost:1"],
             "--environment_config localhost:1: connection failed; start a worker",
         ),
-        (["--job_endpoint=embed", EXTERNAL], "--environment_config None: nobody"),
+        (
+            ["--job_endpoint=embed", EXTERNAL],
+            "--environment_config None: connection failed",
+        ),
     ],
 )
 def test_engine_that_cannot_start_is_told_before_it_is_asked(flags, problem):
