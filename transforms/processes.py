@@ -168,8 +168,7 @@ def _describe_end(processes: Sequence[SpawnProcess]) -> str:
         how = f"by {signal.Signals(-code).name}"
     return (
         f"a process of this job was ended {how}; if memory was short, fewer "
-        "--threads need less; run the same command again (continue a build with "
-        "--resume)"
+        "--threads need less; run the same command again (--resume continues a build)"
     )
 
 
