@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 
 .PHONY: help install install-dev demo chain test test-torch test-airflow engines browser \
-  bench torture audit package lint format clean
+  bench torture audit package docs lint format clean
 
 help:
 	@echo "make demo          install the program, build a subset of a drawn miniature ImageNet"
@@ -15,6 +15,7 @@ help:
 	@echo "make engines, browser           install Prism and Chromium for make test"
 	@echo "make bench         measure speed and memory on a quiet machine"
 	@echo "make torture       faults and damaged files for hours;  make audit  vulnerabilities"
+	@echo "make docs          build the documentation site in site/"
 	@echo "make lint          ruff, mypy and hadolint;  make format  ruff format"
 
 $(BIN)/python:
@@ -152,5 +153,14 @@ package: install-dev
 	cd build && PYTHONPATH=installed ../$(RUN) -m pipelines.build --output demonstration
 	cd build && PYTHONPATH=installed ../$(RUN) -m pipelines.group --preset imagenette --output groups
 
+# The documentation site, with an API reference; broken links are errors.
+.venv-docs/installed: docs/site/requirements.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --no-deps --requirement $<
+	@touch $@
+
+docs: .venv-docs/installed
+	DISABLE_MKDOCS_2_WARNING=true .venv-docs/bin/mkdocs build --quiet --strict --config-file .mkdocs.yml
+
 clean:
-	rm -rf .venv .venv-* .engines build dist *.egg-info
+	rm -rf .venv .venv-* .engines build dist site *.egg-info

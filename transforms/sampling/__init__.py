@@ -3,17 +3,17 @@
 A module offers:
 
 - `Options`: a frozen dataclass of flags; its fields become `--<sampler>_<field>`.
-- `arrange(request, options) -> Arrangement | None`: the part of its group that each
+- `arrange(request, options) -> SamplerOutput | None`: the part of its group that each
   image belongs to, and its place there; None if hashes alone decide. Equally many
   images are taken from each part of a group, as far as the parts have them
-  (`quotas.water_fill`); within a part, the first ones by order.
+  (`allocation.water_fill`); within a part, the first ones by order.
 
 Optional:
 
 - `TABLES`: names of the flags whose files `arrange` requires. Default: ().
 - `count_left_out(num_images, options) -> int`: how many images of a scope `arrange`
   excludes, whichever they are. Default: 0.
-- `Options.scope`: "group" or "set" (see `Arrangement.scope`). Default: "group".
+- `Options.scope`: "group" or "set" (see `SamplerOutput.scope`). Default: "group".
 """
 
 import importlib
