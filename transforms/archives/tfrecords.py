@@ -17,7 +17,7 @@ from transforms import storage
 from transforms.records import DataError, Record, UsageError
 
 HEADER_BYTES = 12  # what `frame` puts before the data
-_LENGTH_DELIMITED_EXAMPLES = 2  # protobuf's wire type
+_VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 
 
 def frame(data: bytes) -> bytes:
@@ -62,11 +62,7 @@ def _encode_entry(name: str, value: bytes | int) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    return (
-        varint(number << 3 | _LENGTH_DELIMITED_EXAMPLES)
-        + varint(len(content))
-        + content
-    )
+    return varint(number << 3 | _LENGTH_DELIMITED) + varint(len(content)) + content
 
 
 def varint(value: int) -> bytes:
@@ -82,7 +78,6 @@ def varint(value: int) -> bytes:
 
 _WINDOW_BYTES = 512  # what stands before or behind an image, in one read
 _FOOTER_BYTES = 4
-_VARINT, _FIXED64, _LENGTH_DELIMITED_TFRECORDS, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 _MAX_VARINT_BYTES = 10
 _BYTES_LIST, _INT64_LIST = 1, 3
@@ -181,7 +176,7 @@ class Reader:
 
     def _messages(self, message: Span) -> Iterator[Span]:
         for field in self._fields(message):
-            if field.number == 1 and field.wire_type == _LENGTH_DELIMITED_TFRECORDS:
+            if field.number == 1 and field.wire_type == _LENGTH_DELIMITED:
                 yield field.value
 
     def _fields(self, message: Span) -> Iterator[_Field]:
@@ -189,7 +184,7 @@ class Reader:
         while position < message.end:
             tag, start = self._read_varint(Span(position, message.end))
             number, wire_type = tag >> 3, tag & 7
-            if wire_type == _LENGTH_DELIMITED_TFRECORDS:
+            if wire_type == _LENGTH_DELIMITED:
                 length, start = self._read_varint(Span(start, message.end))
                 end = start + length
             elif wire_type == _VARINT:

@@ -17,6 +17,20 @@ from transforms import storage
 from transforms.records import DataError, UsageError
 
 _MAX_INFLATED_BYTES = 1 << 26  # ImageNet's largest image has a quarter of it
+STORED, DEFLATED = 0, 8
+SUFFIX = ".zip"
+_ENCRYPTED, _SIZES_BEHIND, _IS_UTF8 = 1, 8, 1 << 11  # bits of the flags
+_END = struct.Struct("<4s4H2LH")
+_LOCATOR = struct.Struct("<4sLQL")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_ENTRY = struct.Struct("<4s6H3L5H2L")
+_LOCAL = struct.Struct("<4s5H3L2H")
+_END_MARK, _LOCATOR_MARK, _END64_MARK = b"PK\5\6", b"PK\6\7", b"PK\6\6"
+_ENTRY_MARK, _LOCAL_MARK = b"PK\1\2", b"PK\3\4"
+_MAX_COMMENT, _MAX_16, _MAX_32 = 0xFFFF, 0xFFFF, 0xFFFFFFFF
+_MAX_ENTRY_BYTES = _ENTRY.size + 3 * _MAX_16
+_BLOCK_BYTES = 1 << 22
+_ZIP64 = 1  # id of an extra field
 
 
 def inflate(data: bytes, *, max_bytes: int = _MAX_INFLATED_BYTES) -> bytes:
@@ -35,22 +49,6 @@ def inflate(data: bytes, *, max_bytes: int = _MAX_INFLATED_BYTES) -> bytes:
     if not stream.eof:
         raise DataError("ends too early in the zip")
     return inflated
-
-
-STORED, DEFLATED = 0, 8
-SUFFIX = ".zip"
-_ENCRYPTED, _SIZES_BEHIND, _IS_UTF8 = 1, 8, 1 << 11  # bits of the flags
-_END = struct.Struct("<4s4H2LH")
-_LOCATOR = struct.Struct("<4sLQL")
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_ENTRY = struct.Struct("<4s6H3L5H2L")
-_LOCAL = struct.Struct("<4s5H3L2H")
-_END_MARK, _LOCATOR_MARK, _END64_MARK = b"PK\5\6", b"PK\6\7", b"PK\6\6"
-_ENTRY_MARK, _LOCAL_MARK = b"PK\1\2", b"PK\3\4"
-_MAX_COMMENT, _MAX_16, _MAX_32 = 0xFFFF, 0xFFFF, 0xFFFFFFFF
-_MAX_ENTRY_BYTES = _ENTRY.size + 3 * _MAX_16
-_BLOCK_BYTES = 1 << 22
-_ZIP64 = 1  # id of an extra field
 
 
 class Entry(NamedTuple):

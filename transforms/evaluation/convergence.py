@@ -27,16 +27,6 @@ class Convergence(NamedTuple):
     images_seen: int | None
     taus: tuple[float | None, ...]
 
-    @property
-    def clear_epoch(self) -> int | None:
-        """`convergence_epoch`, named as in report.json."""
-        return self.convergence_epoch
-
-    @property
-    def images_looped(self) -> int | None:
-        """`images_seen`, named as in report.json."""
-        return self.images_seen
-
 
 def find_convergence_epoch(curves: FloatArray, decisions: SignArray) -> int | None:
     """Find the first epoch from which the order of significant pairs stays the same.

@@ -224,12 +224,12 @@ def _list_subset_facts(full: ScoredSet, subset: ScoredSubset) -> Facts:
 
 
 def _show_epoch(scored: ScoredSet) -> str:
-    epoch = scored.clearness.clear_epoch
+    epoch = scored.clearness.convergence_epoch
     return "never" if epoch is None else f"{epoch} of {scored.curve_set.epochs}"
 
 
 def _find_mark(scored: ScoredSet) -> Mark | None:
-    epoch = scored.clearness.clear_epoch
+    epoch = scored.clearness.convergence_epoch
     return None if epoch is None else Mark(epoch, f"converged from epoch {epoch}")
 
 
@@ -303,15 +303,15 @@ def _draw_settling(full: ScoredSet, subset: ScoredSubset, name: str) -> Chart:
 
 def _draw_seen(sets: Sequence[ScoredSet], name: str) -> Chart:
     texts = [
-        f"{scored.clearness.images_looped:,} (epoch {scored.clearness.clear_epoch})"
-        if scored.clearness.images_looped is not None
+        f"{scored.clearness.images_seen:,} (epoch {scored.clearness.convergence_epoch})"
+        if scored.clearness.images_seen is not None
         else "never converges"
         for scored in sets
     ]
     title = "Images seen until convergence"
     figure = charts.draw_bars(
         [
-            Series(scored.curve_set.name, [scored.clearness.images_looped or 0])
+            Series(scored.curve_set.name, [scored.clearness.images_seen or 0])
             for scored in sets
         ],
         label=title,

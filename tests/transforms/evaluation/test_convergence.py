@@ -45,14 +45,14 @@ def test_no_epoch_converges_without_significant_pairs():
         np.array(STEADY), np.zeros((3, 3), np.int8), train_images=9
     )
     assert (result.convergence_epoch, result.images_seen) == (None, None)
-    assert (result.clear_epoch, result.images_looped) == (None, None)
+    assert (result.convergence_epoch, result.images_seen) == (None, None)
 
 
 def test_images_seen_are_training_images_times_the_epoch():
     curves = np.array([[LOW, HIGH, HIGH], [MIDDLE] * 3, [0.1, LOW, LOW]])
     result = measure_convergence(curves, ALL, train_images=1_281_167)
-    assert result.images_seen == result.images_looped == 2 * 1_281_167
-    assert result.convergence_epoch == result.clear_epoch == 2
+    assert result.images_seen == 2 * 1_281_167
+    assert result.convergence_epoch == 2
     assert result.taus == pytest.approx((1 / 3, 1.0, 1.0))
 
 
