@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from pipelines import inputs
 from pipelines.cli import exit_codes, parse
+from pipelines.inputs import RecognizedInputs
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
-from transforms.layouts import InputPart
 from transforms.options import flag
 from transforms.processes import num_cores
 from transforms.records import UsageError
@@ -60,7 +60,7 @@ class IndexOptions(StoreFlags):
 
 def define_pipeline(
     root: "beam.Pipeline",
-    pieces: Sequence[InputPart],
+    recognized: RecognizedInputs,
     *,
     output: str,
     parts_folder: str,
@@ -72,7 +72,7 @@ def define_pipeline(
 
     Args:
       root: the Beam pipeline.
-      pieces: input parts, in the order of the inputs.
+      recognized: the parts of the inputs.
       output: path of the index.
       parts_folder: folder for the parts of the index, readable by all workers.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
@@ -87,16 +87,18 @@ def define_pipeline(
         WriteIndex,
     )
 
-    roots = {piece.input: piece.root for piece in pieces}
+    parts = recognized.parts
+    roots = {part.input: part.root for part in parts}
     _ = (
         root
-        | "ListPieces" >> beam.Create(list(enumerate(pieces)))
+        | "ListPieces" >> beam.Create(list(enumerate(parts)))
         | FindImages()
         | LabelImages()
         | WriteIndex(
             output=output,
             parts_folder=parts_folder,
             roots=[roots[number] for number in sorted(roots)],
+            warnings=recognized.warnings,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks,
             has_processes=has_processes,
@@ -105,7 +107,7 @@ def define_pipeline(
 
 
 def write_index(
-    pieces: Sequence[InputPart],
+    recognized: RecognizedInputs,
     *,
     output: str,
     num_inspect_threads: int = 0,
@@ -114,7 +116,7 @@ def write_index(
     """Run the index job.
 
     Args:
-      pieces: input parts, in the order of the inputs.
+      recognized: the parts of the inputs.
       output: path of the index.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
       beam_flags: flags of the Beam runner.
@@ -140,14 +142,16 @@ def write_index(
         ticks = f"{folder}/ticks" if is_embedded else None
         define = functools.partial(
             define_pipeline,
-            pieces=pieces,
+            recognized=recognized,
             output=place,
             parts_folder=parts_folder,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks,
             has_processes=engine.has_one_process(options),
         )
-        with progress.show(ticks, total=len(pieces), what="finding", unit="piece"):
+        with progress.show(
+            ticks, total=len(recognized.parts), what="finding", unit="piece"
+        ):
             return engine.run(define, options)
 
 
@@ -170,7 +174,7 @@ def count_index(output: str) -> Inventory:
 
 
 def index_images(
-    pieces: Sequence[InputPart],
+    recognized: RecognizedInputs,
     *,
     output: str,
     beam_flags: Sequence[str],
@@ -182,7 +186,7 @@ def index_images(
     """
     from pipelines import engine  # noqa: PLC0415  # slow import
 
-    write_index(pieces, output=output, beam_flags=engine.embed(beam_flags))
+    write_index(recognized, output=output, beam_flags=engine.embed(beam_flags))
     return count_index(output)
 
 
@@ -209,11 +213,11 @@ def main(argv: Sequence[str]) -> None:
         )
         beam_flags = settle(options, beam_flags)
         _check_reach(options, beam_flags)
-        pieces, notes = inputs.find_pieces(options.input, options.validation_labels)
-        for line in notes:
+        recognized = inputs.recognize(options.input, options.validation_labels)
+        for line in recognized.notes:
             sys.stderr.write(f"found {line}\n")
         is_done = write_index(
-            pieces,
+            recognized,
             output=options.output,
             num_inspect_threads=options.threads if options.inspect else 0,
             beam_flags=beam_flags,

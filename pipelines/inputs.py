@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from transforms import layouts, storage
 from transforms.images import read as image_reading
 from transforms.index import table as index_table
+from transforms.input_warnings import InputWarning
 from transforms.labels import classes, validation
 from transforms.layouts import FoundParts, InputPart
 from transforms.records import UsageError, list_names
@@ -21,19 +22,30 @@ _EXPECTED = {
 _LEVELS_UP = 5  # from ILSVRC/Data/CLS-LOC/val to one folder above ILSVRC's parent
 
 
-def find_pieces(
-    inputs: Sequence[str], validation_labels: str | None
-) -> tuple[list[InputPart], list[str]]:
-    """Recognise raw inputs and find the labels of their validation images.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecognizedInputs:
+    """The parts of all inputs.
 
-    Returns:
-      The input parts in the order of the inputs, and notes for the user.
+    Attributes:
+      parts: in the order of the inputs.
+      notes: what was recognised and what is left out, for the user.
+      warnings: images that should be there, labels in doubt; datasets record them.
+    """
+
+    parts: Sequence[InputPart]
+    notes: Sequence[str]
+    warnings: Sequence[InputWarning]
+
+
+def recognize(inputs: Sequence[str], validation_labels: str | None) -> RecognizedInputs:
+    """Recognise raw inputs and find the labels of their validation images.
 
     Raises:
       UsageError: every input without ImageNet images, and every label problem.
     """
     pieces: list[InputPart] = []
     notes: list[str] = []
+    warnings: list[InputWarning] = []
     problems: list[str] = []
     image_reading.forget()  # versions cached by an earlier job do not apply
     for position, path in enumerate(inputs):
@@ -42,6 +54,7 @@ def find_pieces(
             notes += _describe_left_out(storage.absolute(path), recognised)
             for layout in recognised:
                 notes += [layout.description, *layout.notes]
+                warnings += layout.warnings
                 pieces += [
                     dataclasses.replace(piece, input=position)
                     for piece in layout.pieces
@@ -54,7 +67,7 @@ def find_pieces(
         problems.append(str(error))
     if problems:
         raise UsageError("\n".join(problems))
-    return pieces, notes
+    return RecognizedInputs(parts=pieces, notes=notes, warnings=warnings)
 
 
 def check_versions(index: str, versions: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines import confusion, index, predict
 from pipelines.building import planning, run
+from pipelines.inputs import RecognizedInputs
 from transforms.confusion.counts import CountPlan
 from transforms.dataset.commit import CommitSettings
 from transforms.dataset.shards import ShardSettings
@@ -21,7 +22,7 @@ LAYERS = (
     "grouping", "sampling", "confusion", "difficulty", "predictions", "miniature",
     "index", "layouts", "formats", "charts", "figures", "labels", "images", "archives",
     "prefetch", "processes", "npz", "csv_tables", "storage",
-    "progress", "seeds",
+    "progress", "seeds", "input_warnings",
     "arrays", "options", "records",
 )  # fmt: skip
 # TensorFlow takes seconds to import, and starts threads.
@@ -167,8 +168,9 @@ def test_step_names_are_pinned():
         label_of={}, top_ups={}, images_per_group=1, stratify_by_class=False,
         num_folds=1, seed=0,
     )  # fmt: skip
+    nothing = RecognizedInputs(parts=[], notes=[], warnings=[])
     assert _top_level_steps(
-        lambda root: index.define_pipeline(root, [], output="", parts_folder="")
+        lambda root: index.define_pipeline(root, nothing, output="", parts_folder="")
     ) == ["ListPieces", "FindImages", "LabelImages", "WriteIndex"]
     assert _top_level_steps(
         lambda root: planning.define_pipeline(

@@ -72,10 +72,8 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             _check_roots(index, inventory.roots)
             inputs.check_versions(index, inventory.versions)
     else:
-        parts, descriptions = inputs.find_pieces(
-            options.input, options.validation_labels
-        )
-        for line in descriptions:
+        recognized = inputs.recognize(options.input, options.validation_labels)
+        for line in recognized.notes:
             sys.stderr.write(f"found {line}\n")
         if not engine.is_embedded(request.beam_options):
             sys.stderr.write(
@@ -83,7 +81,9 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
                 "python -m pipelines.index --runner=... and build from its index\n"
             )
         index = f"{scratch}/index.parquet"
-        inventory = index_images(parts, output=index, beam_flags=request.beam_flags)
+        inventory = index_images(
+            recognized, output=index, beam_flags=request.beam_flags
+        )
     sys.stderr.write(inventory.describe() + "\n")
     if not inventory.num_images:
         raise UsageError(f"--input {' '.join(options.input)}: no usable images")

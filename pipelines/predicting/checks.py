@@ -129,18 +129,19 @@ def prepare_source(
     if prepared:
         source = image_list.read_dataset(prepared[0], split)
         return lambda _: source
-    pieces, notes = inputs.find_pieces(paths, validation_labels)
-    if split not in (splits := {piece.split for piece in pieces}):
+    recognized = inputs.recognize(paths, validation_labels)
+    if split not in (splits := {part.split for part in recognized.parts}):
         raise UsageError(
             f"--split {split}: the input has no such images; it has "
             f"{', '.join(sorted(splits))}"
         )
 
     def index(scratch: str) -> ImageSource:
-        for line in notes:
+        for line in recognized.notes:
             sys.stderr.write(f"found {line}\n")
         path = f"{scratch}/index.parquet"
-        index_images(pieces, output=path, beam_flags=beam_flags)
+        inventory = index_images(recognized, output=path, beam_flags=beam_flags)
+        sys.stderr.write(f"{inventory.describe()}\n")
         return image_list.read_index(path, split)
 
     return index

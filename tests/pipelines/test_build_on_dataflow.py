@@ -12,6 +12,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow.internal import apiclient
 
 from pipelines import build, engine, index, predict, store_flags
+from pipelines.inputs import RecognizedInputs
 from tests import building
 from transforms.index import table as index_table
 from transforms.layouts import InputPart
@@ -199,7 +200,7 @@ def test_index_is_made_wholly_by_its_graph():
     ]
     define = functools.partial(
         index.define_pipeline,
-        pieces=pieces,
+        recognized=RecognizedInputs(parts=pieces, notes=[], warnings=[]),
         output=f"{BUCKET}/index.parquet",
         parts_folder=f"{BUCKET}/.parts",
     )

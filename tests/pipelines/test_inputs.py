@@ -7,8 +7,8 @@ from tests import building
 
 
 def find_notes(path):
-    _, told = inputs.find_pieces([str(path)], None)
-    return [line for line in told if "left out" in line]
+    notes = inputs.recognize([str(path)], None).notes
+    return [note for note in notes if "left out" in note]
 
 
 def test_archives_and_folders_beside_those_that_are_read_are_told(

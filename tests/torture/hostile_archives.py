@@ -300,7 +300,7 @@ def write_all(folder: Path) -> dict[str, Path]:
 def read_input(path: str) -> str:
     """Find and list an input, and read and process its images; say what came of it."""
     try:
-        pieces, _ = inputs.find_pieces([path], None)
+        pieces = inputs.recognize([path], None).parts
         found = [
             index_steps.read_part(number, piece) for number, piece in enumerate(pieces)
         ]

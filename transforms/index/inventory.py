@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.index import table as index_table
+from transforms.input_warnings import InputWarning
 from transforms.records import UsageError
 
 _SORTED_ROWS = 1 << 19  # rows in memory
@@ -56,6 +57,7 @@ class Inventory:
     num_row_groups: int
     num_strays: int
     first_strays: Sequence[str]
+    warnings: tuple[InputWarning, ...] = ()
 
     def wnids(self) -> list[str]:
         """Return the classes, sorted."""
@@ -72,8 +74,9 @@ class Inventory:
         return sum(n for key, n in self.num_images.items() if key.split == split)
 
     def describe(self) -> str:
-        """Summarise the inventory in one to three lines."""
-        lines = [
+        """Summarise the inventory: warnings, then counts."""
+        lines = [f"WARNING: {warning.text}" for warning in self.warnings]
+        lines += [
             f"{self.total('train')} training and {self.total('validation')} "
             f"validation images of {len(self.wnids())} classes"
         ]
@@ -159,6 +162,7 @@ def read_inventory(path: str) -> Inventory:
         num_row_groups=file.num_row_groups,
         num_strays=described["num_strays"],
         first_strays=described["first_strays"],
+        warnings=index_table.read_warnings(described),
     )
 
 

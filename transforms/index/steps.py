@@ -14,12 +14,13 @@ from apache_beam.transforms.combiners import ToList
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms import layouts, processes, progress, storage
+from transforms import input_warnings, layouts, processes, progress, storage
 from transforms.images import read as image_reading
 from transforms.images.read import PlacedRef
 from transforms.index import inspection
 from transforms.index import table as index_table
 from transforms.index.inspection import Inspection, inspect_all
+from transforms.input_warnings import InputWarning, Observation
 from transforms.labels import validation
 from transforms.layouts import InputPart
 from transforms.prefetch import PendingResults
@@ -39,6 +40,7 @@ class PartImages(NamedTuple):
     refs: list[ImageRef]
     strays: list[SkippedFile]
     version: str = ""  # of an archive in a bucket
+    observations: tuple[Observation, ...] = ()
 
 
 def read_part(number: int, piece: InputPart) -> PartImages:
@@ -49,15 +51,20 @@ def read_part(number: int, piece: InputPart) -> PartImages:
     """
     refs: list[ImageRef] = []
     strays: list[SkippedFile] = []
-    for found in layouts.load(piece.layout).read(piece):
-        if isinstance(found, ImageRef):
-            refs.append(found)
+    observations: list[Observation] = []
+    for item in layouts.load(piece.layout).read(piece):
+        if isinstance(item, ImageRef):
+            refs.append(item)
+        elif isinstance(item, SkippedFile):
+            strays.append(item)
         else:
-            strays.append(found)
+            observations.append(item)
     try:
-        return PartImages(number, piece, refs, strays, storage.version(piece.path))
+        version = storage.version(piece.path)
     except DataError as error:
         raise UsageError(f"{piece.path}: {error}; try again") from None
+    combined = tuple(input_warnings.combine(observations))
+    return PartImages(number, piece, refs, strays, version, combined)
 
 
 class _ReadPieces(beam.DoFn):
@@ -158,6 +165,7 @@ class IndexPart(NamedTuple):
     input: int
     uri: str
     version: str  # of the archive at the uri; "": it is none, or lies in no bucket
+    observations: tuple[Observation, ...]
 
 
 class _WriteParts(beam.DoFn):
@@ -192,8 +200,16 @@ class _WriteParts(beam.DoFn):
         self._ticker.tick()
         strays = tuple(f"{stray.uri}: {stray.name}" for stray in images.strays)
         piece = images.piece
-        where = piece.input, piece.uri, images.version
-        return IndexPart(images.number, path, len(images.refs), strays, *where)
+        return IndexPart(
+            images.number,
+            path,
+            len(images.refs),
+            strays,
+            piece.input,
+            piece.uri,
+            images.version,
+            images.observations,
+        )
 
 
 class _WritePartsInProcesses(_WriteParts):
@@ -265,19 +281,35 @@ def _place(images: PartImages) -> list[PlacedRef]:
     return [PlacedRef(root, ref, version) for ref in images.refs]
 
 
-def merge(parts: Sequence[IndexPart], output: str, roots: Sequence[str]) -> int:
-    """Merge the parts in order; returns the number of images.
+def merge(
+    parts: Sequence[IndexPart],
+    output: str,
+    roots: Sequence[str],
+    warnings: Sequence[InputWarning] = (),
+) -> int:
+    """Merge the parts in order.
 
     The parts are kept until then, so that a runner may repeat the step.
+
+    Args:
+      parts: the parts of the index.
+      output: path of the index.
+      roots: of the inputs.
+      warnings: about the inputs, known before the parts were read.
+
+    Returns:
+      The number of images.
     """
     ordered = sorted(parts)
     strays = [stray for part in ordered for stray in part.strays]
+    observations = [seen for part in ordered for seen in part.observations]
     index_table.merge_parts(
         [part.path for part in ordered],
         output,
         roots=roots,
         strays=strays,
         versions=_join_versions(ordered, roots),
+        warnings=[*warnings, *input_warnings.summarize(observations)],
     )
     return sum(part.num_images for part in ordered)
 
@@ -314,6 +346,7 @@ class WriteIndex(beam.PTransform):
     output: str
     parts_folder: str
     roots: Sequence[str]
+    warnings: Sequence[InputWarning] = ()
     num_inspect_threads: int = 0
     ticks: str | None = None
     has_processes: bool = False
@@ -337,7 +370,10 @@ class WriteIndex(beam.PTransform):
             images
             | "WriteParts" >> beam.ParDo(write)
             | "GatherParts" >> ToList()
-            | "MergeParts" >> beam.Map(merge, output=self.output, roots=self.roots)
+            | "MergeParts"
+            >> beam.Map(
+                merge, output=self.output, roots=self.roots, warnings=self.warnings
+            )
             # A break, so that no engine merges again when the parts are gone.
             | "SettleIndex" >> beam.Reshuffle()
             | "RemoveParts" >> beam.Map(_remove_parts, folder=self.parts_folder)

@@ -1,9 +1,10 @@
 """Write and read the index, a Parquet file with one row per image.
 
 The metadata of the schema lists the inputs that `input` and `uri` refer to, the files
-that are not images, and the versions (etags) of archives in buckets, since offsets are
-valid for one version only. Images that are objects of their own have no version: 1.28
-million versions would double the index; their length and decoding are checked instead.
+that are not images, the warnings about the inputs, and the versions (etags) of archives
+in buckets, since offsets are valid for one version only. Images that are objects of
+their own have no version: 1.28 million versions would double the index; their length
+and decoding are checked instead.
 """
 
 import json
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.images import read as image_reading
+from transforms.input_warnings import InputWarning
 from transforms.layouts import KEY_PATTERN
 from transforms.records import ImageRef, UsageError
 
@@ -68,6 +70,7 @@ def merge_parts(
     roots: Sequence[str],
     strays: Sequence[str],
     versions: Sequence[Mapping[str, str]] = (),
+    warnings: Sequence[InputWarning] = (),
 ) -> None:
     """Concatenate parts to one index, in order, with row groups of bounded size.
 
@@ -77,6 +80,7 @@ def merge_parts(
       roots: of the inputs, as `ImageRef.input` numbers them.
       strays: files that are not images, formatted for messages.
       versions: per input, the versions of its archives in buckets.
+      warnings: about the inputs.
     """
     schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
     with (
@@ -93,6 +97,8 @@ def merge_parts(
         }
         if any(versions):
             described["versions"] = list(versions)
+        if warnings:
+            described["warnings"] = [list(warning) for warning in warnings]
         writer.add_key_value_metadata({_METADATA_KEY: json.dumps(described)})
 
 
@@ -159,6 +165,20 @@ def _check_description(described: dict) -> None:
     if not all(isinstance(text, str) for v in versions for pair in v for text in pair):
         raise TypeError("names and versions of archives must be strings")
     int(described["num_strays"])
+    if any(
+        not (isinstance(text, str) and isinstance(is_missing, bool))
+        for text, is_missing in described.get("warnings", ())
+    ):
+        raise TypeError("warnings must be pairs of a text and a boolean")
+
+
+def read_warnings(described: Mapping[str, Any]) -> tuple[InputWarning, ...]:
+    """Return the warnings about the inputs.
+
+    Args:
+      described: metadata that `read_description` returned.
+    """
+    return tuple(InputWarning(*pair) for pair in described.get("warnings", ()))
 
 
 def read_versions(described: Mapping[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 A module offers:
 
 - `find(path) -> FoundParts | None`: the parts of an input; None: another layout.
-- `read(part) -> Iterator[ImageRef | SkippedFile]`: the files of one part.
+- `read(part) -> Iterator[PartItem]`: the files of one part, and what is odd about them.
 - `LOOKED_FOR`: the file names by which it recognises an input, for the message that
   nothing was found.
 
@@ -19,9 +19,12 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from transforms.input_warnings import InputWarning, Observation
 from transforms.records import ImageRef, SkippedFile, UsageError
+
+PartItem: TypeAlias = ImageRef | SkippedFile | Observation
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 WNID = re.compile(r"n\d{8}")
@@ -71,11 +74,19 @@ class InputPart:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundParts:
-    """The parts that a layout recognised in an input."""
+    """The parts that a layout recognised in an input.
+
+    Attributes:
+      description: what was recognised, for the user.
+      pieces: the parts.
+      notes: what is left out on purpose, for the user.
+      warnings: images that should be there, labels in doubt; datasets record them.
+    """
 
     description: str
     pieces: tuple[InputPart, ...]
     notes: tuple[str, ...] = ()
+    warnings: tuple[InputWarning, ...] = ()
 
 
 def make_ref(
