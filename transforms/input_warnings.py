@@ -25,7 +25,23 @@ class Kind(NamedTuple):
     is_missing: bool = False
 
 
-KINDS: dict[str, Kind] = {}
+KINDS = {
+    "empty_archive": Kind("{count} archives are empty ({examples})", is_missing=True),
+    "no_end_mark": Kind(
+        "{count} archives have no end mark: every member is whole, but members may be "
+        "missing ({examples})",
+        is_missing=True,
+    ),
+    "long_end": Kind(
+        "{count} archives end with more zeros than tar writes by default; if they were "
+        "not packed with a larger --blocking-factor, members may be missing "
+        "({examples})"
+    ),
+    "data_behind_end": Kind(
+        "{count} archives have data behind their end that no member contains "
+        "({examples})"
+    ),
+}
 
 
 class Observation(NamedTuple):

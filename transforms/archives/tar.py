@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from transforms import storage
+from transforms.archives.tar_end import BLOCK, check_end, is_header
+from transforms.input_warnings import KINDS, Observation
 from transforms.records import DataError, UsageError
 
-BLOCK = 512
 _END = bytes(BLOCK)
 _MAX_NAME_BYTES = 1 << 20  # of a long name or pax header: bounds what is read
 _FILE_TYPES = (b"0", b"\0", b"7")
@@ -30,7 +31,12 @@ class Member(NamedTuple):
 
 
 def read_members(
-    path: str, *, start: int = 0, end: int | None = None
+    path: str,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    archive: str | None = None,
+    observations: list[Observation] | None = None,
 ) -> Iterator[Member]:
     """Yield the members of an archive, or of an archive inside another.
 
@@ -38,16 +44,23 @@ def read_members(
       path: the file.
       start: offset of the archive in the file.
       end: end of the archive in the file; None: the end of the file.
+      archive: name of the archive in observations; None: the name of the file.
+      observations: receives what is odd about the end of the archive.
 
     Raises:
-      UsageError: not a tar, truncated, or a member name that leaves the archive.
+      UsageError: not a tar, truncated, damaged, or a member name that leaves the
+        archive; without `observations` also an odd end.
     """
     end = storage.num_bytes(path) if end is None else end
     position, overrides = start, dict[str, str]()
     while True:
+        if position >= end > start and not overrides:
+            odd: str | None = "no_end_mark"
+            break
         block = _read_block(path, position, end)
         if block == _END:
-            return
+            odd = check_end(path, position, start=start, end=end)
+            break
         kind, name, length = _parse_header(path, position, block)
         data = position + BLOCK
         if kind in {_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL}:
@@ -63,6 +76,13 @@ def read_members(
         is_file = kind in _FILE_TYPES and not name.endswith("/")
         yield Member(name, data, length, is_file)
         position = data + _padded(length)
+    if odd is None:
+        return
+    shown = path.rpartition("/")[2] if archive is None else archive
+    if observations is None:
+        text = KINDS[odd].text.format(count=1, examples=shown)
+        raise UsageError(f"{path}: {text}")
+    observations.append(Observation(odd, shown))
 
 
 def _padded(length: int) -> int:
@@ -87,13 +107,10 @@ def _truncated(path: str, detail: str) -> UsageError:
 def _parse_header(path: str, position: int, block: bytes) -> tuple[bytes, str, int]:
     """Parse type, name and length of a header whose checksum is correct."""
     try:
-        stored = _parse_number(block[148:156])
         length = _parse_number(block[124:136])
     except ValueError:
-        stored, length = -1, 0
-    # Most bytes are zeros, which add nothing but time.
-    added = sum(block.translate(None, b"\0")) - sum(block[148:156]) + 8 * ord(" ")
-    if stored != added or length < 0:
+        length = -1
+    if length < 0 or not is_header(block):
         what = "not a tar archive" if position == 0 else "damaged"
         raise UsageError(
             f"{path}: {what} (no tar header at byte {position}); "

@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 from transforms import storage
-from transforms.layouts import WNID, FoundParts, InputPart, official_archives
-from transforms.records import ImageRef, SkippedFile
+from transforms.layouts import (
+    WNID,
+    FoundParts,
+    InputPart,
+    PartItem,
+    official_archives,
+)
 
 _SUFFIX = ".tar"
 LOOKED_FOR = "nXXXXXXXX.tar"
@@ -57,6 +62,6 @@ def _is_archive(name: str) -> bool:
     return wnid != name and WNID.fullmatch(wnid) is not None
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
+def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of one class archive."""
     return official_archives.read(piece)

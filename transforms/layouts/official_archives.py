@@ -5,10 +5,18 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import PurePosixPath
 
-from transforms import storage
+from transforms import input_warnings, storage
 from transforms.archives import tar
-from transforms.layouts import IMAGE_SUFFIXES, WNID, FoundParts, InputPart, make_ref
-from transforms.records import ImageRef, SkippedFile, UsageError
+from transforms.input_warnings import Observation
+from transforms.layouts import (
+    IMAGE_SUFFIXES,
+    WNID,
+    FoundParts,
+    InputPart,
+    PartItem,
+    make_ref,
+)
+from transforms.records import SkippedFile, UsageError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 LOOKED_FOR = f"{TRAIN} and {VALIDATION}"
@@ -23,18 +31,33 @@ def find(path: str) -> FoundParts | None:
     else:
         files = [path] if path.endswith(".tar") else []
     pieces: list[InputPart] = []
+    observations: list[Observation] = []
     for file in files:
-        pieces += _class_pieces(file) if _holds_class_tars(file) else _flat_pieces(file)
+        if _holds_class_tars(file):
+            pieces += _class_pieces(file, observations)
+        else:
+            pieces += _flat_pieces(file)
     if not pieces:
         return None
     shown = " and ".join(sorted({piece.uri for piece in pieces}))
-    return FoundParts(description=f"official archives ({shown})", pieces=tuple(pieces))
+    return FoundParts(
+        description=f"official archives ({shown})",
+        pieces=tuple(pieces),
+        warnings=tuple(input_warnings.summarize(observations)),
+    )
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
+def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of one class tar inside the training tar, or of a flat tar."""
-    end = piece.offset + piece.length
-    for member in tar.read_members(piece.path, start=piece.offset, end=end):
+    observations: list[Observation] = []
+    members = tar.read_members(
+        piece.path,
+        start=piece.offset,
+        end=piece.offset + piece.length,
+        archive=f"{piece.wnid}.tar" if piece.wnid else piece.uri,
+        observations=observations,
+    )
+    for member in members:
         if member.is_file:
             yield make_ref(
                 piece,
@@ -45,18 +68,20 @@ def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
             )
         elif not member.name.endswith("/"):
             yield SkippedFile(piece.uri, member.name)
+    yield from observations
 
 
 def _holds_class_tars(file: str) -> bool:
-    files = (member for member in tar.read_members(file) if member.is_file)
+    members = tar.read_members(file, observations=[])
+    files = (member for member in members if member.is_file)
     first = next(files, None)
     return first is not None and first.name.endswith(".tar")
 
 
-def _class_pieces(file: str) -> Iterator[InputPart]:
+def _class_pieces(file: str, observations: list[Observation]) -> Iterator[InputPart]:
     """Yield one part per class tar: a thousand headers, and none is an image's."""
     root, _, uri = file.rpartition("/")
-    for member in tar.read_members(file):
+    for member in tar.read_members(file, observations=observations):
         if member.name.endswith("/"):
             continue
         name = PurePosixPath(member.name)
@@ -79,7 +104,8 @@ def _class_pieces(file: str) -> Iterator[InputPart]:
 def _flat_pieces(file: str) -> Iterator[InputPart]:
     """Yield a flat archive of images as a validation part; class tars are not flat."""
     root, _, uri = file.rpartition("/")
-    names = (PurePosixPath(m.name) for m in islice(tar.read_members(file), 8))
+    members = tar.read_members(file, observations=[])
+    names = (PurePosixPath(member.name) for member in islice(members, 8))
     is_flat = any(name.suffix.lower() in IMAGE_SUFFIXES for name in names)
     if is_flat and not WNID.fullmatch(uri.removesuffix(".tar")):
         yield InputPart(

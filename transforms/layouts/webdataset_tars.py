@@ -8,6 +8,7 @@ from itertools import groupby, islice
 from transforms import storage
 from transforms.archives import tar
 from transforms.archives.tar import Member
+from transforms.input_warnings import Observation
 from transforms.labels import image_names
 from transforms.layouts import (
     IMAGE_SUFFIXES,
@@ -15,6 +16,7 @@ from transforms.layouts import (
     WNID,
     FoundParts,
     InputPart,
+    PartItem,
     ShardName,
     describe_missing,
     make_ref,
@@ -77,7 +79,7 @@ def _list_tars(path: str, prefix: str, folder: str) -> dict[str, ShardName]:
 
 def _holds_samples(path: str) -> bool:
     """Tell whether the first images of an archive have labels beside them."""
-    members = list(islice(tar.read_members(path), _MEMBERS_SEEN))
+    members = list(islice(tar.read_members(path, observations=[]), _MEMBERS_SEEN))
     suffixes: dict[str, set[str]] = {}
     for member in members:
         key, suffix = split_name(member.name)
@@ -95,11 +97,13 @@ def split_name(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{stem}", suffix.lower()
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
+def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of one archive."""
-    members = tar.read_members(piece.path)
+    observations: list[Observation] = []
+    members = tar.read_members(piece.path, archive=piece.uri, observations=observations)
     for key, group in groupby(members, key=lambda m: split_name(m.name)[0]):
         yield from _read_sample(piece, key, list(group))
+    yield from observations
 
 
 def _read_sample(

@@ -6,6 +6,7 @@ import pytest
 
 from tests import making
 from transforms.archives import tar
+from transforms.input_warnings import Observation
 from transforms.records import UsageError
 
 
@@ -58,12 +59,85 @@ def test_links_folders_and_devices_are_not_files(tmp_path):
     assert [member.is_file for member in tar.read_members(str(path))] == [False] * 4
 
 
-@pytest.mark.parametrize("keep", [100, 700, 1024], ids=["header", "data", "end mark"])
+@pytest.mark.parametrize("keep", [100, 700], ids=["header", "data"])
 def test_truncated_archive_is_an_error(tmp_path, keep):
     path = making.write_tar(tmp_path / "a.tar", {"a.JPEG": b"x" * 400})
     os.truncate(path, keep)
     with pytest.raises(UsageError, match=r"a\.tar: the archive is truncated \(.*again"):
         _members(path)
+
+
+def _observe(path) -> list[str]:
+    observations: list[Observation] = []
+    num_members = len(list(tar.read_members(str(path), observations=observations)))
+    return [f"{num_members}", *(seen.kind for seen in observations)]
+
+
+_ONE = making.tar_bytes({"a.JPEG": b"x" * 400})  # 1024 bytes, then 9216 zeros
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (_ONE, ["1"]),
+        (_ONE[:2048], ["1"]),
+        (_ONE[:1536], ["1", "no_end_mark"]),
+        (_ONE[:1024], ["1", "no_end_mark"]),
+        (_ONE[:1000], ["1", "no_end_mark"]),
+        (_ONE.ljust(1 << 20, b"\0"), ["1", "long_end"]),
+        (_ONE + b"junk" * 5000, ["1", "data_behind_end"]),
+        (bytes(10240), ["0", "empty_archive"]),
+    ],
+    ids=[
+        "usual", "no padding", "one empty block", "no end mark", "no member padding",
+        "2048 blocks a record", "junk", "empty",
+    ],
+)  # fmt: skip
+def test_odd_end_is_observed(tmp_path, data, expected):
+    path = tmp_path / "a.tar"
+    path.write_bytes(data)
+    assert _observe(path) == expected
+    if expected[1:]:
+        with pytest.raises(UsageError, match=r"a\.tar"):
+            _members(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _ONE + _ONE,
+        _ONE[:2048] + _ONE,
+        _ONE[:1024] + bytes(512) + _ONE,
+        _ONE[:1024] + bytes(700) + b"data" * 500 + _ONE,
+        _ONE[:1024] + bytes(9216) + b"data" * 500 + bytes(1024),
+        _ONE[:1024] + bytes(99 * 512),
+        _ONE.ljust(3 << 20, b"\0"),
+        _ONE + b"junk" * 500_000,
+        bytes(1 << 20),
+        bytes(1 << 20) + _ONE,
+    ],
+    ids=[
+        "joined", "joined without padding", "one empty block", "hole", "hole in last",
+        "unusual number of zeros", "preallocated", "much junk", "only zeros",
+        "hole at start",
+    ],
+)  # fmt: skip
+def test_members_behind_an_empty_block_are_never_lost_silently(tmp_path, data):
+    path = tmp_path / "a.tar"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=r"a\.tar: the archive is damaged or was not"):
+        _observe(path)
+
+
+def test_header_sum_of_signed_bytes_is_accepted(tmp_path):
+    header = bytearray(making.tar_bytes({"a.JPEG": b"x"})[:512])
+    header[265:267] = "Å".encode()  # in the user's name
+    header[148:156] = b" " * 8
+    total = sum(byte - 256 * (byte > 127) for byte in header)
+    header[148:156] = b"%06o\0 " % total
+    path = tmp_path / "a.tar"
+    path.write_bytes(bytes(header) + b"x".ljust(512, b"\0") + bytes(1024))
+    assert _members(path) == [("a.JPEG", 512, 1, True)]
 
 
 @pytest.mark.parametrize("name", ["../a.JPEG", "/a.JPEG", "d/../../a.JPEG"])

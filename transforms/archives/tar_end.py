@@ -1,0 +1,138 @@
+"""Check the end of a tar: an empty block ends it only if nothing follows but padding.
+
+Preallocating and parallel downloads leave holes of zeros. A reader that stops at the
+first empty block loses every member behind a hole without a word. GNU tar and Python's
+tarfile stop there too.
+"""
+
+from collections.abc import Iterator
+
+from transforms import storage
+from transforms.records import DataError, UsageError
+
+BLOCK = 512
+_END_MARK = 2 * BLOCK
+_RECORD = 20 * BLOCK  # to which tar and Python's tarfile pad an archive
+# To which others pad: one block (Go, Java), or what `tar -b` says, up to 2048 blocks.
+_RECORDS = (*(BLOCK << n for n in range(12)), *(_RECORD << n for n in range(7)))
+_MAX_END = _END_MARK + max(_RECORDS)
+_SEARCHED = 1 << 24  # bytes behind an empty block that are searched for a header
+_CHUNK = 1 << 20
+
+
+def check_end(path: str, position: int, *, start: int, end: int) -> str | None:
+    """Check what follows the last member of an archive.
+
+    Args:
+      path: the file.
+      position: offset of the first empty block, or the end of the archive.
+      start: offset of the archive in the file.
+      end: end of the archive in the file.
+
+    Returns:
+      The kind of observation, a key of `input_warnings.KINDS`; None for a usual end.
+
+    Raises:
+      UsageError: more data follows, or more zeros than end an archive.
+    """
+    data = _find_data(path, position, min(end, position + _MAX_END))
+    if data is not None:
+        return _check_data(path, position, data, start=start, end=end)
+    num_empty = end - position
+    num_padding = num_empty - _END_MARK
+    is_usual = num_padding < _RECORD
+    is_long_end = position > start and any(
+        (end - start) % record == 0 and num_padding < record for record in _RECORDS
+    )
+    if not (is_usual or is_long_end):
+        raise _damaged(
+            path,
+            f"the {num_empty} bytes from byte {position} are zeros, which is more than "
+            "the end of an archive",
+        )
+    if position == start:
+        return "empty_archive"
+    if num_empty < _END_MARK:
+        return "no_end_mark"
+    return None if is_usual else "long_end"
+
+
+def _check_data(
+    path: str, position: int, data: int, *, start: int, end: int
+) -> str | None:
+    """Accept data without members behind a usual end, refuse everything else."""
+    header = _find_header(path, data, start=start, end=min(end, data + _SEARCHED))
+    if header is not None:
+        raise _damaged(
+            path,
+            f"byte {position} to {data} are zeros, but another member starts at byte "
+            f"{header}; if it is several archives in one, extract them with tar "
+            "--ignore-zeros and pack them again",
+        )
+    num_empty = data - position
+    is_usual_end = (
+        position > start
+        and _END_MARK <= num_empty < _END_MARK + _RECORD
+        and (data - start) % _RECORD == 0
+    )
+    tail = min(end - data, _END_MARK)
+    has_own_end = storage.read_range(path, end - tail, tail) == bytes(tail)
+    if not is_usual_end or has_own_end or end - data > _CHUNK:
+        raise _damaged(
+            path,
+            f"byte {position} to {data} are zeros, and {end - data} bytes of data "
+            "follow",
+        )
+    return "data_behind_end"
+
+
+def _damaged(path: str, detail: str) -> UsageError:
+    return UsageError(
+        f"{path}: the archive is damaged or was not downloaded completely ({detail}); "
+        "copy or download it again"
+    )
+
+
+def _read_chunks(path: str, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    for position in range(start, end, _CHUNK):
+        try:
+            chunk = storage.read_range(path, position, min(_CHUNK, end - position))
+        except DataError as error:
+            raise UsageError(f"{path}: {error}") from error
+        yield position, chunk
+
+
+def _find_data(path: str, start: int, end: int) -> int | None:
+    """Return the offset of the first byte that is not zero."""
+    for position, chunk in _read_chunks(path, start, end):
+        if rest := chunk.lstrip(b"\0"):
+            return position + len(chunk) - len(rest)
+    return None
+
+
+def _find_header(path: str, data: int, *, start: int, end: int) -> int | None:
+    """Return the offset of the first header in the blocks from `data` to `end`."""
+    first = data - (data - start) % BLOCK
+    for position, chunk in _read_chunks(path, first, end):
+        for offset in range(0, len(chunk) - BLOCK + 1, BLOCK):
+            if is_header(chunk[offset : offset + BLOCK]):
+                return position + offset
+    return None
+
+
+def is_header(block: bytes) -> bool:
+    """Tell whether a block has the checksum of a tar header.
+
+    Old writers summed signed bytes.
+    """
+    field = block[148:156]
+    try:
+        stored = int(field.rstrip(b" \0"), 8)
+    except ValueError:
+        return False
+    # Most bytes are zeros, which add nothing but time.
+    total = sum(block.translate(None, b"\0")) - sum(field) + 8 * ord(" ")
+    if stored == total:
+        return True
+    num_high = sum(byte > 127 for byte in block) - sum(byte > 127 for byte in field)
+    return stored == total - 256 * num_high
