@@ -57,7 +57,8 @@ def main(argv: Sequence[str]) -> None:
             methods=method_options(),
         )
         beam_flags = settle(options, beam_flags)
-        if options.is_demonstration:
+        is_demonstration = options.is_demonstration
+        if is_demonstration:
             from pipelines.building import demonstration  # noqa: PLC0415  # as above
 
             options = demonstration.choose(options)
@@ -67,6 +68,7 @@ def main(argv: Sequence[str]) -> None:
             grouping_options=chosen.get("grouping") or load_options(options.grouping),
             sampling_options=chosen["sampling"],
             beam_flags=beam_flags,
+            is_demonstration=is_demonstration,
         )
         directory = build(request)
     sys.stdout.write(f"{directory}\n")

@@ -9,7 +9,8 @@ from pipelines import presets
 from transforms import grouping
 from transforms.grouping import table as groups
 from transforms.grouping.table import Grouping, GroupingRequest, GroupTable
-from transforms.index.inventory import ClassSplit, Inventory
+from transforms.index.completeness import ClassSplit
+from transforms.index.inventory import Inventory
 from transforms.labels import classes
 from transforms.options import flag
 from transforms.records import ImageClass, UsageError, list_names

@@ -38,6 +38,11 @@ class IndexOptions(StoreFlags):
         default=None,
         metavar="FILE",
     )
+    require_complete: bool = flag(
+        "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
+        "50 validation images a class)",
+        default=False,
+    )
     inspect: bool = flag(
         "read every image once and record its format, size, checksum and damage",
         default=False,
@@ -223,7 +228,10 @@ def main(argv: Sequence[str]) -> None:
             beam_flags=beam_flags,
         )
         if is_done:  # otherwise the build that reads the index reports the counts
-            sys.stderr.write(count_index(options.output).describe() + "\n")
+            inventory = count_index(options.output)
+            sys.stderr.write(f"{inventory.describe()}\n")
+            if options.require_complete:
+                inventory.check_complete()
     sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 

@@ -26,19 +26,19 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "empty_archive": Kind("{count} archives are empty ({examples})", is_missing=True),
+    "empty_archive": Kind("empty archives: {count} ({examples})", is_missing=True),
     "no_end_mark": Kind(
-        "{count} archives have no end mark: every member is whole, but members may be "
-        "missing ({examples})",
+        "archives without an end mark: {count} ({examples}); their members are whole, "
+        "but the last ones may be missing",
         is_missing=True,
     ),
     "long_end": Kind(
-        "{count} archives end with more zeros than tar writes by default; if they were "
-        "not packed with a larger --blocking-factor, members may be missing "
-        "({examples})"
+        "archives that end with more zeros than tar writes by default: {count} "
+        "({examples}); unless they were packed with a large --blocking-factor, the "
+        "last members may be missing"
     ),
     "data_behind_end": Kind(
-        "{count} archives have data behind their end that no member contains "
+        "archives with data behind their end that no member contains: {count} "
         "({examples})"
     ),
 }

@@ -27,6 +27,7 @@ _HOW_FLAGS = {
     "dry_run",
     "threads",
     "max_failure_fraction",
+    "require_complete",
     "store_endpoint",
     "store_region",
     "store_anonymous",
@@ -54,6 +55,11 @@ class BuildOptions(GroupingFlags, StoreFlags):
         "the official ones)",
         default=None,
         metavar="FILE",
+    )
+    require_complete: bool = flag(
+        "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
+        "50 validation images a class)",
+        default=False,
     )
     sampling: str = flag(
         "method that selects the images of each group",
@@ -211,6 +217,7 @@ class Request:
     grouping_options: Any  # each method has its own class
     sampling_options: Any
     beam_flags: Sequence[str]
+    is_demonstration: bool = False
 
     @property
     def beam_options(self) -> "PipelineOptions":

@@ -63,7 +63,8 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
       The path of the index, and its inventory.
 
     Raises:
-      UsageError: the input is not readable, changed, or holds no usable images.
+      UsageError: the input is not readable, changed, holds no usable images, or is
+        incomplete and --require_complete is given.
     """
     options = request.options
     if index := index_table.only_index(options.input):
@@ -84,7 +85,11 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
         inventory = index_images(
             recognized, output=index, beam_flags=request.beam_flags
         )
+    if request.is_demonstration:  # the user knows that the images are drawn
+        inventory = dataclasses.replace(inventory, warnings=())
     sys.stderr.write(inventory.describe() + "\n")
+    if options.require_complete:
+        inventory.check_complete()
     if not inventory.num_images:
         raise UsageError(f"--input {' '.join(options.input)}: no usable images")
     return index, inventory

@@ -39,6 +39,24 @@ def test_every_image_stands_in_it_with_its_bytes(mini_imagenet, tmp_path, capfd)
     assert capfd.readouterr().out == f"{path}\n"
 
 
+def test_differences_from_imagenet_are_warnings_or_refused(
+    mini_imagenet, tmp_path, capfd
+):
+    path = _index(mini_imagenet, tmp_path)
+    warnings = read_inventory(str(path)).warnings
+    assert [warning.text.partition(";")[0] for warning in warnings] == [
+        "found 120 of ImageNet's 1,281,167 training images (6 of its 1000 classes)",
+        "found 30 of ImageNet's 50,000 validation images (6 of its 1000 classes)",
+    ]
+    printed = capfd.readouterr().err
+    assert all(f"WARNING: {warning.text}\n" in printed for warning in warnings)
+    with pytest.raises(SystemExit) as error:
+        _index(mini_imagenet, tmp_path, "--require_complete")
+    assert error.value.code == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert sum("--require_complete: found " in line for line in lines) == 2
+
+
 def test_inspection_tells_what_each_image_is(class_folders, tmp_path, capfd):
     folder = tmp_path / "imagenet"
     shutil.copytree(class_folders, folder)

@@ -13,14 +13,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms import storage
+from transforms.index import completeness
 from transforms.index import table as index_table
+from transforms.index.completeness import ClassSplit
 from transforms.input_warnings import InputWarning
 from transforms.records import UsageError
 
@@ -37,16 +38,12 @@ _COUNTS = pa.schema([
 ])
 
 
-class ClassSplit(NamedTuple):
-    """The key of the counts: a class in a split."""
-
-    wnid: str
-    split: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """The counts and metadata of an index that the launcher needs."""
+    """The counts and metadata of an index that the launcher needs.
+
+    The warnings compare the counts with ImageNet's, then repeat those of the index.
+    """
 
     num_images: Mapping[ClassSplit, int]  # usable images
     num_bytes: Mapping[ClassSplit, int]
@@ -58,6 +55,14 @@ class Inventory:
     num_strays: int
     first_strays: Sequence[str]
     warnings: tuple[InputWarning, ...] = ()
+
+    def check_complete(self) -> None:
+        """Check that the input is the whole of ImageNet.
+
+        Raises:
+          UsageError: lists everything that is missing.
+        """
+        completeness.check_complete(self.warnings, self._num_found)
 
     def wnids(self) -> list[str]:
         """Return the classes, sorted."""
@@ -72,6 +77,11 @@ class Inventory:
     def total(self, split: str) -> int:
         """Count the usable images of a split."""
         return sum(n for key, n in self.num_images.items() if key.split == split)
+
+    @property
+    def _num_found(self) -> Counter[ClassSplit]:
+        """All images, usable or not."""
+        return Counter(self.num_images) + Counter(self.num_bad)
 
     def describe(self) -> str:
         """Summarise the inventory: warnings, then counts."""
@@ -152,6 +162,10 @@ def read_inventory(path: str) -> Inventory:
         fingerprint = _hash(order.read(functools.partial(_read_good, file)), path)
     good = counts.filter(counts["is_good"])
     bad = counts.filter(pc.invert(counts["is_good"]))
+    warnings = (
+        *completeness.find_differences(_sum_by_class(counts, "images")),
+        *index_table.read_warnings(described),
+    )
     return Inventory(
         num_images=_sum_by_class(good, "images"),
         num_bytes=_sum_by_class(good, "bytes"),
@@ -162,7 +176,7 @@ def read_inventory(path: str) -> Inventory:
         num_row_groups=file.num_row_groups,
         num_strays=described["num_strays"],
         first_strays=described["first_strays"],
-        warnings=index_table.read_warnings(described),
+        warnings=warnings,
     )
 
 
