@@ -11,12 +11,18 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     os._exit(130)
 
 
-# While a job's modules are imported it ends as `options.exit_codes` would end it.
+def stop_at_once() -> None:
+    """Let Ctrl-C end the process while a job's modules are imported.
+
+    It ends as `cli.exit_codes` would end it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
+
+
 # Python says "-m" only while it looks for the module that it is to run.
-if sys.argv[:1] == ["-m"] and (
-    signal.getsignal(signal.SIGINT) is signal.default_int_handler
-):
-    signal.signal(signal.SIGINT, _stop)
+if sys.argv[:1] == ["-m"]:
+    stop_at_once()
 
 
 def stop_by_exception() -> None:

@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import difflib
 import inspect
+import os
 import sys
 import types
 import typing
@@ -71,6 +72,10 @@ def parse(
     parser = _make_parser(options_class, prog=prog, methods=methods)
     if takes_beam_flags:
         parser.epilog = "All other flags are passed to Apache Beam, e.g. --runner."
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete  # noqa: PLC0415  # for completion only
+
+        argcomplete.autocomplete(parser)
     parsed, rest = parser.parse_known_args(argv)
     given = {name: value for name, value in vars(parsed).items() if value is not None}
     problems = _find_unknown(parser, rest, takes_beam_flags=takes_beam_flags)

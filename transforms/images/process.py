@@ -5,7 +5,6 @@ resizing and encoding release the interpreter lock.
 """
 
 import os
-import sys
 import tempfile
 from typing import BinaryIO, NamedTuple
 
@@ -99,6 +98,6 @@ def _encode(image: Image.Image, settings: ImageSettings) -> bytes:
 
 def _scratch_file() -> BinaryIO:
     # Pillow lets go of the interpreter lock only when it encodes into a real file.
-    if sys.platform == "linux":
+    if hasattr(os, "memfd_create"):  # not on macOS
         return os.fdopen(os.memfd_create("jpeg"), "w+b", buffering=0)
     return tempfile.TemporaryFile(buffering=0)

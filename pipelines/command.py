@@ -1,0 +1,66 @@
+"""Run a job as `imagenet-subsets JOB`, equal to `python -m pipelines.JOB`."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import argcomplete
+
+from pipelines import stop_at_once
+from pipelines.cli import suggest
+from transforms import __version__
+
+JOBS = {
+    "build": "build a subset of ImageNet, or a demonstration of one",
+    "index": "list every image of ImageNet and the location of its bytes",
+    "group": "group the classes, and compare groupings",
+    "verify": "check every file and image of a dataset",
+    "train": "train models on a dataset",
+    "predict": "score images with models",
+    "confusion": "compute a confusion matrix from predictions",
+    "difficulty": "compute the difficulty of each image from predictions",
+    "evaluate": "measure how well a subset ranks models as the full set does",
+    "study": "compare subsets: build, train and evaluate each",
+    "doctor": "check this machine: versions, cores, memory, credentials, engines",
+}
+
+
+def _describe_jobs() -> str:
+    lines = [f"  {name:<11} {what}" for name, what in JOBS.items()]
+    return "\n".join([
+        "usage: imagenet-subsets JOB [FLAGS]",
+        "",
+        *lines,
+        "",
+        "imagenet-subsets JOB --help lists the flags of a job.",
+        "",
+    ])
+
+
+def _complete(words: Sequence[str]) -> None:
+    """Complete the name of the job; its flags are completed by the job's parser."""
+    if len(words) > 1 and words[1] in JOBS:
+        os.environ["_ARGCOMPLETE"] = "2"  # the job's name is the program
+        return
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("job", choices=JOBS)
+    argcomplete.autocomplete(parser)
+
+
+def main() -> None:
+    """Run the job that the first word names."""
+    stop_at_once()
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(os.environ["COMP_LINE"].split())
+    name, *flags = sys.argv[1:] or ["--help"]
+    if name in {"--help", "-h"}:
+        sys.stdout.write(_describe_jobs())
+    elif name == "--version":
+        sys.stdout.write(f"imagenet-subsets {__version__}\n")
+    elif name not in JOBS:
+        sys.stderr.write(f"error: {name}: unknown job{suggest(name, JOBS)}\n")
+        sys.exit(2)
+    else:
+        importlib.import_module(f"pipelines.{name}").main(flags)
