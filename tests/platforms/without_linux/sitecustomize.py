@@ -9,7 +9,7 @@ import signal
 
 for name in (
     "copy_file_range", "eventfd", "getrandom", "getxattr", "listxattr", "memfd_create",
-    "pidfd_open", "pipe2", "posix_fadvise", "posix_fallocate", "process_cpu_count",
+    "pidfd_open", "pipe2", "posix_fadvise", "posix_fallocate", 
     "sched_getaffinity", "sched_setaffinity", "setxattr", "splice",
     "O_DIRECT", "O_TMPFILE",
 ):  # fmt: skip
@@ -18,3 +18,5 @@ for name in (
 for name in ("sigtimedwait", "sigwaitinfo"):
     delattr(signal, name)
 del select.epoll
+if hasattr(os, "process_cpu_count"):  # from Python 3.13; there it counts all cores
+    os.process_cpu_count = os.cpu_count
