@@ -9,7 +9,7 @@ import signal
 
 for name in (
     "copy_file_range", "eventfd", "getrandom", "getxattr", "listxattr", "memfd_create",
-    "pidfd_open", "pipe2", "posix_fadvise", "posix_fallocate", 
+    "pidfd_open", "pipe2", "posix_fadvise", "posix_fallocate",
     "sched_getaffinity", "sched_setaffinity", "setxattr", "splice",
     "O_DIRECT", "O_TMPFILE",
 ):  # fmt: skip
