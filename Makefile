@@ -1,9 +1,14 @@
-# Everything is installed into .venv, at the versions of constraints.txt.
-PYTHON ?= python3.11
+# Everything is installed into .venv, at the versions of constraints.txt, with the
+# newest supported Python of this machine, or the one that PYTHON names.
+VERSIONS := 3.13 3.12 3.11
+# The Python of a version, on the PATH or installed by pyenv; nothing if there is none.
+find_python = $(shell for python in python$(1) $$HOME/.pyenv/versions/$(1).*/bin/python; do \
+  $$python -c 'import venv' 2> /dev/null && echo $$python && break; done)
+PYTHON ?= $(firstword $(foreach version,$(VERSIONS),$(call find_python,$(version))))
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help install install-dev demo chain test test-torch test-airflow engines browser \
+.PHONY: help install install-dev demo chain test test-versions test-torch test-airflow engines browser \
   bench torture audit package docs lint format clean
 
 help:
@@ -11,6 +16,7 @@ help:
 	@echo "make chain         run all jobs from raw images to a subset with flat difficulty, on the"
 	@echo "                   miniature or with IMAGENET=... N=20 M=5000 MODEL=resnet50 SIDE=224"
 	@echo "make test          install, lint and test; all suites except the following"
+	@echo "make test-versions    install, demonstration and fast tests on other Pythons"
 	@echo "make test-torch, test-airflow   tests with large packages of their own"
 	@echo "make engines, browser           install Prism and Chromium for make test"
 	@echo "make bench         measure speed and memory on a quiet machine"
@@ -19,6 +25,9 @@ help:
 	@echo "make lint          ruff, mypy and hadolint;  make format  ruff format"
 
 $(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "error: no Python $(VERSIONS) found: looked for" \
+	  "python3.13, python3.12 and python3.11 with venv on the PATH and in ~/.pyenv;" \
+	  "install one (on Debian and Ubuntu python3-venv too), or give PYTHON=PATH" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python
@@ -87,6 +96,25 @@ MARKED := -m "not torch$(if $(SUBSETS_REAL_DATA),, and not real)"
 test: lint
 	$(BIN)/pytest $(MARKED) --numprocesses=2 --dist=worksteal --cov=pipelines --cov=transforms --cov-branch \
 	  --cov-report=term:skip-covered --durations=10
+
+# The other versions of Python: the demonstration has the same bytes, and tests that need
+# no reader pass.
+FAST_TESTS := tests/platforms tests/test_layers.py $(addprefix tests/transforms/, \
+  archives grouping images index labels layouts sampling test_csv_tables.py \
+  test_npz.py test_records.py test_seeds.py)
+OTHERS := $(filter-out $(shell $(BIN)/python -c \
+  'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null),$(VERSIONS))
+
+.venv-3.%/installed: pyproject.toml constraints.txt
+	@test -n "$(call find_python,3.$*)" || { echo "error: no Python 3.$* found" >&2; exit 1; }
+	$(call find_python,3.$*) -m venv .venv-3.$*
+	.venv-3.$*/bin/pip install --quiet --constraint constraints.txt --editable . \
+	  hypothesis pytest pytest-timeout pytest-xdist
+	@touch $@
+
+test-versions: .venv/installed $(OTHERS:%=.venv-%/installed)
+	$(foreach version,$(OTHERS),.venv-$(version)/bin/python -m pytest $(MARKED) \
+	  -p no:cacheprovider --numprocesses=2 --dist=worksteal $(FAST_TESTS) &&) true
 
 # Beam's package lacks these engines; their tests are skipped until they are installed.
 engines: install
