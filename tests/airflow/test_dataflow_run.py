@@ -128,7 +128,7 @@ def test_tables_travel_between_bucket_and_worker(bucket, tmp_path):
         "groups": ["/data/groups.csv"],
         "output": f"{bucket}/runs/r/confusion",
     }
-    local = imagenet_files.bring(flags, tmp_path)
+    local = imagenet_files.download_inputs(flags, tmp_path)
     read = [Path(path).read_text() for path in local["predictions"]]
     assert read == ["a", "b"]
     assert local["groups"] == ["/data/groups.csv"]
@@ -136,6 +136,6 @@ def test_tables_travel_between_bucket_and_worker(bucket, tmp_path):
     assert local["output"] == str(made)
     (made / "deep").mkdir(parents=True)
     (made / "deep/confusion.npz").write_bytes(b"matrix")
-    imagenet_files.send(tmp_path, flags)
+    imagenet_files.upload_outputs(tmp_path, flags)
     sent = imagenet_files.open_path(f"{bucket}/runs/r/confusion/deep/confusion.npz")
     assert sent.read_bytes() == b"matrix"
