@@ -201,7 +201,7 @@ def train(
     check_sizes(list(unfinished.values()), len(training_set.classes))
     passes = sum(len(s.learning_rate) * s.epochs for s in unfinished.values())
     with _show_progress(passes * len(training_set.train_keys)) as advance:
-        runner = Runner(training_set, tell=advance, report=_report)
+        runner = Runner(training_set, advance=advance, report=_report)
         for folder, settings in unfinished.items():
             try:
                 best = runner.run(settings, folder).rows[-1]

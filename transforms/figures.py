@@ -178,8 +178,8 @@ def _rewrite_node(node: ElementTree.Element, ids: set[str]) -> None:
         node.set(name, re.sub(r"-?\d+\.\d+", _round_number, node.attrib[name]))
 
 
-def _round_number(found: re.Match[str]) -> str:
-    return f"{round(float(found[0]), 2) + 0.0:.10g}"
+def _round_number(number: re.Match[str]) -> str:
+    return f"{round(float(number[0]), 2) + 0.0:.10g}"
 
 
 def _make_theme(svg: str) -> str:

@@ -1,9 +1,9 @@
-"""An image's file name and its label in a dataset → its name and wnid in ImageNet.
+"""Find an image's ImageNet name and wnid from its file name and label in a dataset.
 
-Datasets made of ImageNet keep its names with the class behind them
-(`n01440764_10026_n01440764.JPEG`) or without, and labels that count the 1000 classes in
-the order of their wnids. Where both tell the class they must agree: nothing else would
-show that the labels of a dataset have another order.
+Datasets derived from ImageNet keep its file names, with the wnid appended
+(`n01440764_10026_n01440764.JPEG`) or without, and number the 1000 classes in the order
+of their wnids. If name and label both give the class, they must agree; otherwise a
+dataset with another order of labels would go unnoticed.
 """
 
 import re

@@ -28,7 +28,7 @@ PartItem: TypeAlias = ImageRef | SkippedFile | Observation
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 WNID = re.compile(r"n\d{8}")
-# What stands in the names of shards → the split; our own folds are training images.
+# Name of the split in shard names → split; the program's folds are training images.
 SPLIT_OF = {
     "train": "train",
     "fold_a": "train",
