@@ -54,7 +54,7 @@ class IndexOptions(StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
         if self.output and not index_table.is_index(self.output):
             yield f"--output {self.output}: must end in .parquet"
@@ -184,7 +184,7 @@ def index_images(
     output: str,
     beam_flags: Sequence[str],
 ) -> Inventory:
-    """Index images in this process, whatever runner the flags name, and count them.
+    """Index and count images in this process, regardless of the runner in the flags.
 
     Raises:
       UsageError: the input is invalid.

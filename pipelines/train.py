@@ -95,7 +95,7 @@ class TrainOptions(TrainingFlags, StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
 

@@ -89,7 +89,7 @@ def style(**more: object) -> Iterator[None]:
 
 
 def make_figure(width: float, height: float, *, label: str) -> "Figure":
-    """Make an empty figure, in points; the label is its accessible name."""
+    """Create an empty figure, in points; the label is its accessible name."""
     from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import
 
     figure = Figure(figsize=(width / 72, height / 72))
@@ -139,7 +139,7 @@ def to_svg(figure: "Figure") -> str:
 
 
 def make_inline(svg: str) -> str:
-    """Drop from an SVG file what a page defines: size, style sheet and namespace."""
+    """Remove size, style sheet and namespace from an SVG, since a page defines them."""
     root = ElementTree.fromstring(svg)  # noqa: S314  # our own SVG
     for node in root.iter():
         node.tag = node.tag.rpartition("}")[2]

@@ -110,7 +110,7 @@ class ProcessPool:
         return self._threads.submit(self._ask, request)
 
     def close(self) -> None:
-        """End the processes, and discard what they are working on."""
+        """End the processes and discard their current work."""
         self._end_processes()
         self._threads.shutdown(cancel_futures=True)
 

@@ -51,7 +51,7 @@ def check(
     """Measure what each group has, and see that it is enough.
 
     Args:
-      options: what is wanted.
+      options: options of the build.
       inventory: the input.
       table: the groups.
       scope: "group" where each of them must give M images, "set" where all give N × M.

@@ -53,7 +53,7 @@ class AccuracyEvaluation:
 
     @property
     def names(self) -> tuple[str, str]:
-        """The columns' names, with those of their files if they are equal."""
+        """Names of both columns; if they are equal, with the names of their files."""
         if len(set(self.columns)) == len(self.columns):
             return self.columns
         first, second = self.tables

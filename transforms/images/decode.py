@@ -68,7 +68,7 @@ class Pixels(NamedTuple):
     """A decoded image."""
 
     image: Image.Image  # in mode RGB, or L where the file is grey
-    scale: int  # each of its pixels stands for scale x scale of the file's
+    scale: int  # each pixel covers scale x scale pixels of the file
 
 
 def open_image(data: bytes) -> ImageFile.ImageFile:

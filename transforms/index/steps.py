@@ -99,7 +99,7 @@ class FindImages(beam.PTransform):
     def expand(
         self, pieces: PCollection[tuple[int, InputPart]]
     ) -> PCollection[PartImages]:
-        """Reshuffle, so that a thousand archives are read by many workers."""
+        """Distribute the parts over workers, and find the images of each."""
         return (
             pieces
             | "SpreadPieces" >> beam.Reshuffle()

@@ -120,7 +120,7 @@ def only_index(inputs: Sequence[str]) -> str | None:
 
 
 def is_index(path: str) -> bool:
-    """Tell whether a path has the suffix of an index."""
+    """Return whether a path has the suffix of an index."""
     return path.endswith(".parquet")
 
 

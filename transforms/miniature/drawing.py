@@ -207,7 +207,7 @@ def _paint_subject(
 def _weave_coat(
     size: tuple[int, int], coat: Colour, accent: Colour, patches: Points
 ) -> Image.Image:
-    """Make a patterned coat, lit from above."""
+    """Draw a patterned coat, lit from above."""
     cloth = Image.new("RGB", size, coat)
     draw = ImageDraw.Draw(cloth)
     for patch in patches:

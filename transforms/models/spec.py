@@ -30,7 +30,7 @@ class OutputMap:
     Attributes:
       outputs: wnid → indices of the outputs that are correct for its images,
         ascending; wnids that no output covers are missing.
-      correct: what the sum of these outputs is the probability of: the image's
+      correct: the event whose probability is the sum of these outputs: the image's
         "class" or "group".
     """
 

@@ -96,7 +96,7 @@ def make_table(
     wnids: Sequence[str],
     seen: Sequence[bool | None],
 ) -> pa.Table:
-    """Make the rows of a model's predictions, in the order of the images.
+    """Create the rows of a model's predictions, in the order of the images.
 
     Args:
       scores: predictions of the images.
@@ -146,7 +146,7 @@ def merge_parts(
 ) -> int:
     """Concatenate parts in order, write the file atomically and count its rows.
 
-    Row groups have `ROWS_IN_GROUP` rows whatever the parts, so that the bytes do not
+    Row groups have `ROWS_IN_GROUP` rows for any parts, so that the bytes do not
     depend on the distribution of the work.
     """
     schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA

@@ -36,7 +36,7 @@ class StudyPage:
       num_seeds: of each model.
       epochs: on the full set.
       subset_epochs: on the subsets.
-      warnings: what to know before trusting the charts.
+      warnings: limitations of the charts.
     """
 
     ranked: Sequence[Ranked]
@@ -51,7 +51,7 @@ class StudyPage:
 
 
 def make_page(study: StudyPage) -> Page:
-    """Make the page."""
+    """Create the page of a study."""
     drawn = []
     if figure := draw_study(study.ranked):
         note = (

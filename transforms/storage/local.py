@@ -89,7 +89,7 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
 
 
 def open_file() -> tuple[int, Path]:
-    """Create a locked temporary file; returns its descriptor and its path."""
+    """Create a locked temporary file; return its descriptor and its path."""
     while True:
         number, name = tempfile.mkstemp(prefix=_MARK)
         if try_lock(number, Path(name)):

@@ -181,7 +181,7 @@ def write_results(
 
 
 def write_model(model: Model, path: str) -> None:
-    """Write a model atomically; equal models are equal files."""
+    """Write a model atomically; equal models give identical files."""
     place = Path(path)
     temporary = place.with_name(f".{place.stem}.tmp.keras")
     try:

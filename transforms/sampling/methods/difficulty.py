@@ -74,14 +74,14 @@ def _count_share(num_images: int, share: float) -> int:
 
 
 def arrange(request: SamplingRequest, options: Options) -> SamplerOutput:
-    """Give every image its bin of difficulty, or its place from one end.
+    """Assign every image to a bin of difficulty, or order images by difficulty.
 
-    Which images are left out as hardest depends on neither M nor what is set aside for
-    validation, so that a smaller subset lies in a larger one.
+    The images excluded as hardest depend neither on M nor on the images held out for
+    validation, so a smaller subset is contained in a larger one.
 
     Raises:
-      MissingScoresError: no table of difficulty, or images that it does not hold.
-      UsageError: what is wrong with the table or the options.
+      MissingScoresError: no table of difficulty, or images without a score.
+      UsageError: the table is invalid.
     Source: Gao (2021), the cap on images of one probability; Zheng et al. (ICLR 2023,
       "Coverage-centric coreset selection") for leaving out the hardest.
     """
