@@ -156,7 +156,7 @@ def describe_flag(field: dataclasses.Field, default: str | None = None) -> str:
     """Return the help text of a flag with its range and its default.
 
     Args:
-      field: its declaration.
+      field: declaration of the flag.
       default: shown instead of the declared default; "": none is shown.
     """
     if default is None and field.default is dataclasses.MISSING:

@@ -82,7 +82,7 @@ def define_pipeline(
       parts_folder: folder for the parts of the index, readable by all workers.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
       ticks: folder for progress ticks; None shows no progress.
-      has_processes: whether each worker is a process of its own.
+      has_processes: whether each worker is a separate process.
     """
     import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
 

@@ -131,7 +131,7 @@ def find_unfinished(
     Args:
       output: local folder of all models.
       all_settings: settings of the requested models.
-      named: the folder as the user wrote it, for messages.
+      named: folder as the user wrote it, for messages.
 
     Raises:
       UsageError: a folder holds other results, or a model does not fit its settings.

@@ -107,7 +107,7 @@ def draw_lines(
       label: accessible name.
       y_label: title of the y axis.
       is_share: show values of 0 to 1 in percent.
-      height: of the figure, in points.
+      height: height of the figure, in points.
       mark: the epoch to point out.
     """
     if len(series) <= MAX_NAMED:
@@ -154,8 +154,8 @@ def draw_scatter(
     Args:
       points: one or more, the most important first.
       label: accessible name.
-      x_label: what x is.
-      y_label: what y is.
+      x_label: title of the x axis.
+      y_label: title of the y axis.
       is_share: show values of 0 to 1 in percent.
       is_log: give x a logarithmic scale.
       legend: names and looks; a negative colour is grey.

@@ -101,7 +101,7 @@ def lay_out(axes: "Axes", *, is_final: bool = True) -> "Figure":
     """Lay out the figure of some axes, so that their places are known.
 
     Args:
-      axes: with all that takes room.
+      axes: axes with all labels and annotations.
       is_final: keep the places from now on, which makes saving fast.
     """
     figure = cast("Figure", axes.get_figure(root=True))

@@ -85,7 +85,7 @@ class ProcessPool:
     Args:
       module: its `begin(settings)` returns the function that handles a request.
       settings: sent once to every process.
-      num_processes: how many to start.
+      num_processes: number of processes.
     """
 
     def __init__(self, module: ModuleType, settings: JSON, num_processes: int) -> None:

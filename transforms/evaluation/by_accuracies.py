@@ -76,7 +76,7 @@ def evaluate_accuracies(
         img_size and crop_pct that all files have.
       columns: the score in both files, or one of each; by default top1, accuracy or the
         only numeric column.
-      seed: for the bootstrap of the interval.
+      seed: seed of the bootstrap of the interval.
 
     Raises:
       UsageError: a table is unreadable, or the columns do not identify rows and scores.

@@ -150,7 +150,7 @@ def decode(image: ImageFile.ImageFile, shrink: float = 1.0) -> Pixels:
 
     Args:
       image: an opened picture, which is spent by this.
-      shrink: how many times smaller the picture will be made, in both directions.
+      shrink: factor by which the image will be downscaled in both directions.
     Returns: Pixels without alpha and without metadata, not turned by EXIF.
     Raises: DataError: the file is truncated or rotten.
     """

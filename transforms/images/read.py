@@ -35,7 +35,7 @@ def read_image_bytes(root: str, ref: ImageRef, version: str = "") -> bytes:
     Args:
       root: the input's folder.
       ref: the image.
-      version: of the object that contains it, if it is in a bucket and known.
+      version: version of the object that contains it, if it is in a bucket and known.
 
     Raises:
       DataError: it is gone, damaged, or larger than any image.

@@ -294,7 +294,7 @@ def merge(
     Args:
       parts: the parts of the index.
       output: path of the index.
-      roots: of the inputs.
+      roots: roots of the inputs.
       warnings: about the inputs, known before the parts were read.
 
     Returns:

@@ -77,7 +77,7 @@ class FoundParts:
     """The parts that a layout recognised in an input.
 
     Attributes:
-      description: what was recognised, for the user.
+      description: description of the input, for the user.
       pieces: the parts.
       notes: inputs that are ignored on purpose, for the user.
       warnings: missing images and doubtful labels; datasets record them.

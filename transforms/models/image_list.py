@@ -49,7 +49,7 @@ def write(
 
     Args:
       table: images, with the columns of the index.
-      path: of the file to write.
+      path: path of the file to write.
       seen: per model, shape (images,): whether it was trained on each image.
       batch_size: images per inference batch.
     """

@@ -60,9 +60,9 @@ class ModelSpec:
     """A model file, its card, and the outputs that are correct for each class.
 
     Attributes:
-      path: of the model file.
-      card: of the model.
-      scored: what all predictions of the model share.
+      path: path of the model file.
+      card: card of the model.
+      scored: values that all predictions of the model share.
       right: wnid → indices of its correct outputs; images of other wnids get no score.
       keys_file: path of the keys of its training images; "" if unknown.
     """
@@ -79,8 +79,8 @@ class InferenceSettings:
     """Settings of one inference run, for all its models.
 
     Attributes:
-      models: to run.
-      roots: of the inputs, as `ImageRef.input` numbers them.
+      models: models to run.
+      roots: roots of the inputs, as `ImageRef.input` numbers them.
       versions: expected versions of archives in buckets, by path.
       batch_size: images per inference batch.
       num_threads: threads that decode images and run inference.
@@ -173,10 +173,10 @@ def predict_once(
     """Run a model on one batch of images, padded to the batch size.
 
     Args:
-      spec: of the model.
+      spec: spec of the model.
       model: loaded for `batch_size` images.
       pixels: shape (images, crop_px, crop_px, 3), at most `batch_size` images.
-      batch_size: that the model was loaded for.
+      batch_size: batch size that the model was loaded for.
     Returns: shape (images, outputs).
     Raises: ModelError: inference fails, or the outputs are not one number per class.
     """

@@ -84,8 +84,8 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
     """Describe a model from its file and card, without loading it.
 
     Args:
-      path: of the model.
-      card_path: of its card; "" if it has none.
+      path: path of the model.
+      card_path: path of its card; "" if it has none.
       groups: predictions are correct by group; None: by class.
     Raises: UsageError: the file or its card is invalid.
     """

@@ -53,13 +53,13 @@ class ScoredModel:
     Attributes:
       model: name of the model.
       model_id: SHA-256 of its file.
-      classes: in the order of its outputs.
-      trained_on_subset_id: of its training set; "" if unknown.
-      trained_on_split: of its training set; "" if unknown.
+      classes: classes in the order of its outputs.
+      trained_on_subset_id: subset id of its training set; "" if unknown.
+      trained_on_split: split of its training set; "" if unknown.
       correct: what p_correct is the probability of: the image's "class", or its
         "group", the sum over the outputs in it.
-      groups_sha256: of the table of groups; "" without one.
-      preprocessing_sha256: of the preprocessing in its card.
+      groups_sha256: SHA-256 of the table of groups; "" without one.
+      preprocessing_sha256: SHA-256 of the preprocessing in its card.
     """
 
     model: str
@@ -100,10 +100,10 @@ def make_table(
 
     Args:
       scores: predictions of the images.
-      model: that made them.
-      keys: of the images.
-      splits: of the images.
-      wnids: of the images.
+      model: model that predicted them.
+      keys: keys of the images.
+      splits: splits of the images.
+      wnids: wnids of the images.
       seen: per image, whether the model was trained on it; None: unknown.
     """
     constants = {

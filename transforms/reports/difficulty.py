@@ -19,7 +19,7 @@ def make_page(table: pa.Table, *, source: str, notes: Sequence[str] = ()) -> Pag
     """Create the page about a table of difficulty.
 
     Args:
-      table: with the schema `difficulty.table.SCHEMA`.
+      table: table with the schema `difficulty.table.SCHEMA`.
       source: a sentence that says where the scores come from.
       notes: limitations of the scores.
     """

@@ -43,7 +43,7 @@ class GroupsPage:
     """Content of the page.
 
     Attributes:
-      counts: by label.
+      counts: image counts by label.
       facts: (name, value) of further tiles.
       captured: share of the confusion that is inside groups.
       paths: label to the names from the root of WordNet.

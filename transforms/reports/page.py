@@ -67,8 +67,8 @@ def render(
 
     Args:
       template: name of a file in `templates`.
-      context: its variables.
-      charts: the figures that it shows.
+      context: variables of the template.
+      charts: figures on the page.
     """
     text = _make_environment().get_template(template).render(context)
     return Page(html=text.encode(), charts=tuple(charts))

@@ -32,10 +32,10 @@ class StudyPage:
       links: recipe to the page of its evaluation.
       left_out: (recipe, reason).
       waiting: names of recipes that are not evaluated yet.
-      models: that were trained.
-      num_seeds: of each model.
-      epochs: on the full set.
-      subset_epochs: on the subsets.
+      models: names of the trained models.
+      num_seeds: number of seeds per model.
+      epochs: epochs of training on the full set.
+      subset_epochs: epochs of training on the subsets.
       warnings: limitations of the charts.
     """
 

@@ -272,7 +272,7 @@ def put(path: str, data: bytes | Path, *, only_if_absent: bool = False) -> bool:
 
     Args:
       path: URL of the object.
-      data: its bytes, or the local file that holds them.
+      data: bytes of the object, or the local file that contains them.
       only_if_absent: do not replace an existing object.
 
     Returns:

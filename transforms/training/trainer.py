@@ -246,10 +246,10 @@ class Runner:
         """Train with one learning rate; yield the checkpoint, then every epoch.
 
         Args:
-          settings: of the run.
-          folder: of the run.
+          settings: settings of the run.
+          folder: folder of the run.
           number: position of the learning rate in the settings.
-          data: at the image size of the settings.
+          data: images at the size of the settings.
         """
         path = checkpoint.path_of(folder, number)
         progress = checkpoint.read(path)
