@@ -165,7 +165,7 @@ def _write_scores(images, path):
 
 
 def _find_usable(case, *, inspected):
-    """List the images that the index calls usable; only inspection finds broken ones."""
+    """List the images that the index has as usable; inspection finds broken ones."""
     seen = {"empty", "text", "truncated"} if inspected else set()
     return [image for image in case.images if image.broken not in seen]
 

@@ -42,7 +42,7 @@ def read_class_folders(folder: Path) -> list[LaidImage]:
 
 
 def parts(images: Iterable[LaidImage]) -> Iterator[tuple[str, int, int, list]]:
-    """Yield (split, shard number, number of shards, images); training has two shards."""
+    """Yield (split, shard, number of shards, images); two shards for training."""
     for split, total in (("train", 2), ("validation", 1)):
         of_split = [image for image in images if image.split == split]
         for number in range(total):

@@ -73,7 +73,7 @@ def built(one_folder: Path, tmp_path_factory) -> tuple[Path, str]:
     return Path(done.stdout.splitlines()[-1]), done.stderr
 
 
-def test_images_are_chosen_as_the_plug_ins_say(built, one_folder):
+def test_images_are_selected_by_the_plug_ins(built, one_folder):
     directory, _ = built
     rows = building.manifest(directory)
     assert Counter(
@@ -94,7 +94,7 @@ def test_images_are_chosen_as_the_plug_ins_say(built, one_folder):
         assert chosen == set(keys[:15])
 
 
-def test_summary_and_card_tell_how_to_load_the_format(built):
+def test_summary_and_card_show_how_to_load_the_format(built):
     directory, said = built
     assert f'open("{directory}/joined/train")' in said
     assert "found one folder a split" in said
@@ -142,7 +142,7 @@ def test_help_has_the_flags_of_plug_ins():
         assert expected in text
 
 
-def test_a_layout_that_is_looked_for_is_named(tmp_path):
+def test_expected_layouts_are_named(tmp_path):
     making.write_files(tmp_path, {"notes.txt": b""})
     words = (f"--input={tmp_path}", f"--output={tmp_path}/index.parquet")
     said = run("index", *words, expected_code=2).stderr

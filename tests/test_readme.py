@@ -95,7 +95,7 @@ def test_snippets_run(workplace, monkeypatch):
         assert 0 <= names["label"] < 10
 
 
-def test_files_and_methods_that_it_names_exist():
+def test_files_and_methods_in_the_readme_exist():
     for path in re.findall(r"`((?:transforms|pipelines|docs)/[a-z_./]*)`", README):
         assert (ROOT / path).exists(), path
     for path in re.findall(r"\]\(((?!http)[^)]+)\)", README):
@@ -124,5 +124,5 @@ def test_paths_of_the_architecture_page_exist():
         assert (ROOT / path).exists(), path
 
 
-def test_it_is_short():
+def test_readme_is_short():
     assert len(README.splitlines()) <= 150

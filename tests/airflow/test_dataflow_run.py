@@ -75,7 +75,7 @@ def _run(dags, recipe):
 
 
 @pytest.mark.usefixtures("place")
-def test_index_and_build_are_launched_once_however_often_they_run(dags, launches):
+def test_retries_launch_index_and_build_only_once(dags, launches):
     states = _run(dags, RECIPE)
     assert {name for name, state in states.items() if state == "skipped"} == UNNEEDED
     assert {states[name] for name in states.keys() - UNNEEDED} == {"success"}
@@ -112,14 +112,14 @@ def _fits_the_template(parameters):
 
 
 @pytest.mark.usefixtures("place")
-def test_local_paths_are_refused_before_anything_is_launched(dags, launches):
+def test_local_paths_are_rejected_before_launch(dags, launches):
     states = _run(dags, {**RECIPE, "input": ["/data/imagenet"]})
     assert states["check"] == "failed"
     assert states["index"] == "upstream_failed"
     assert launches == []
 
 
-def test_tables_travel_between_bucket_and_worker(bucket, tmp_path):
+def test_tables_are_copied_from_and_to_the_bucket(bucket, tmp_path):
     for number in "ab":
         path = f"{bucket}/runs/r/predictions/fold_{number}.parquet"
         imagenet_files.open_path(path).write_text(number)

@@ -47,7 +47,7 @@ def _interrupt(imagenet, tmp_path, flags):
 
 
 @pytest.mark.timeout(300)
-def test_job_of_an_engine_elsewhere_is_cancelled(engines, mini_imagenet, tmp_path):
+def test_job_of_a_remote_engine_is_cancelled(engines, mini_imagenet, tmp_path):
     flags = engines.start(SERVER)
     assert "the job is cancelled" in _interrupt(mini_imagenet, tmp_path, flags)
     assert _list_states(flags) == ["CANCELLED"]
@@ -55,7 +55,7 @@ def test_job_of_an_engine_elsewhere_is_cancelled(engines, mini_imagenet, tmp_pat
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("engine", CHILDREN, ids=lambda e: e.name)
-def test_engine_that_the_job_has_started_ends_with_it(
+def test_engine_started_by_the_job_ends_with_it(
     engine, engines, mini_imagenet, tmp_path
 ):
     said = _interrupt(mini_imagenet, tmp_path, engines.start(engine))

@@ -123,7 +123,7 @@ def failure(damaged, tmp_path_factory):
 
 
 @each_outside
-def test_failing_build_says_what_the_default_says(
+def test_failing_build_reports_the_same_as_the_default_engine(
     engine, engines, damaged, failure, tmp_path
 ):
     flags = building.command_line(damaged, tmp_path)
@@ -146,7 +146,9 @@ def truncated(class_archives, tmp_path_factory):
 
 
 @each_outside
-def test_damaged_input_says_what_the_default_says(engine, engines, truncated, tmp_path):
+def test_damaged_input_reports_the_same_as_the_default_engine(
+    engine, engines, truncated, tmp_path
+):
     folder, said = truncated
     flags = [f"--input={folder}", f"--output={tmp_path}/index.parquet"]
     assert _fail("index", [*flags, *engines.start(engine)]) == said

@@ -115,7 +115,7 @@ def test_resume_writes_damaged_shards_again_and_keeps_whole_ones(
 
 
 @pytest.mark.parametrize("resume", [None, True], ids=["again", "resumed"])
-def test_finished_dataset_is_left_as_it_is(mini_imagenet, tmp_path, resume, capfd):
+def test_finished_dataset_is_unchanged(mini_imagenet, tmp_path, resume, capfd):
     dataset = building.run(mini_imagenet, tmp_path)
     before = (dataset / "__meta__/complete.json").stat().st_mtime_ns
     again = building.run(mini_imagenet, tmp_path, resume=resume)
@@ -149,7 +149,7 @@ def test_unfinished_other_plan_in_the_way_is_an_error(folders, tmp_path, capfd):
     assert "is an unfinished dataset of another plan" in err
 
 
-def test_all_flag_problems_are_told_at_once(mini_imagenet, tmp_path, capfd):
+def test_all_flag_problems_are_reported_at_once(mini_imagenet, tmp_path, capfd):
     err = _fail(
         capfd,
         2,
@@ -215,7 +215,7 @@ def test_too_large_m_names_the_largest_that_works(mini_imagenet, tmp_path, capfd
     )
 
 
-def test_too_few_validation_images_name_the_way_out(mini_imagenet, tmp_path, capfd):
+def test_too_few_validation_images_name_the_remedy(mini_imagenet, tmp_path, capfd):
     flags = {"min_validation_images": 1000}
     err = _fail(capfd, 2, mini_imagenet, tmp_path, **flags)
     assert "--min_validation_images 1000: only 150 can be had" in err
@@ -227,7 +227,7 @@ def test_too_few_validation_images_name_the_way_out(mini_imagenet, tmp_path, cap
     assert sum(row["split"] == "validation" for row in rows) == 90
 
 
-def test_lack_of_space_is_told_before_anything_is_read(
+def test_lack_of_space_is_reported_before_reading(
     mini_imagenet, tmp_path, capfd, monkeypatch
 ):
     monkeypatch.setattr("transforms.storage.free_bytes", lambda _: 1000)
@@ -261,7 +261,7 @@ def test_every_bad_input_is_named(tmp_path, capfd):
     assert f"--input {tmp_path / 'b'}: no such file" in err
 
 
-def test_file_that_is_no_index_is_an_error(tmp_path, capfd):
+def test_file_other_than_an_index_is_an_error(tmp_path, capfd):
     path = tmp_path / "index.parquet"
     path.write_bytes(b"PAR1 but no more")
     err = _fail(capfd, 2, path, tmp_path / "out")
@@ -336,7 +336,7 @@ def test_bad_validation_labels_are_an_error(
     assert expected in _fail(capfd, 2, folder, tmp_path / "out")
 
 
-def test_labels_can_be_named(mini_imagenet, tmp_path):
+def test_validation_labels_can_be_given_by_flag(mini_imagenet, tmp_path):
     folder = tmp_path / "imagenet"
     shutil.copytree(mini_imagenet, folder)
     labels = tmp_path / "labels.csv"
@@ -354,7 +354,7 @@ def test_bad_group_file_is_an_error_with_its_lines(mini_imagenet, tmp_path, capf
     assert "did you mean" in err
 
 
-def test_image_that_is_gone_is_a_failure(folders, tmp_path, capfd):
+def test_missing_image_is_a_failure(folders, tmp_path, capfd):
 
     path = tmp_path / "index.parquet"
     index.main([f"--input={folders}", f"--output={path}"])
@@ -385,7 +385,7 @@ def test_known_bad_images_are_left_out(folders, tmp_path, capfd):
     assert VICTIM not in {row["key"] for row in building.manifest(dataset)}
 
 
-def test_full_disk_is_a_clear_error_and_can_be_resumed(mini_imagenet, tmp_path):
+def test_full_disk_is_reported_and_the_build_can_be_resumed(mini_imagenet, tmp_path):
     """The kernel refuses to let any file grow over 40 kB."""
     flags = {"images_per_shard": 60}
     whole = building.run(mini_imagenet, tmp_path / "whole", **flags)
@@ -445,7 +445,7 @@ def _obey_permissions():
         ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
-def test_errors_of_worker_processes_are_told_as_ours(folders, tmp_path, capfd):
+def test_errors_of_worker_processes_are_translated(folders, tmp_path, capfd):
     (folders / f"train/n02088364/{VICTIM}.JPEG").write_bytes(b"x")
     with pytest.raises(SystemExit) as ended:
         building.run(

@@ -114,9 +114,7 @@ def _list_shuffled(job: beam_runner_api_pb2.Pipeline) -> dict[str, set[str]]:
 
 
 @pytest.mark.usefixtures("offline")
-def test_dry_run_makes_the_job_and_nothing_else(
-    bucket_index, jobs, capfd, tmp_path, monkeypatch
-):
+def test_dry_run_only_creates_the_job(bucket_index, jobs, capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = {**DATAFLOW, "store_region": "europe-west4", "dry_run": True}
     build.main(building.command_line(bucket_index, f"{BUCKET}/subsets", **flags))
@@ -138,7 +136,7 @@ def test_dry_run_makes_the_job_and_nothing_else(
     assert all("beam:coder:bytes:v1" not in kinds for kinds in shuffled.values())
 
 
-def test_settings_of_buckets_go_with_the_job():
+def test_store_settings_are_passed_to_the_job():
     flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
     told = store_flags.settle(store_flags.StoreFlags(store_region="eu-north-1"), flags)
     store_clients.configure(StoreSettings())
@@ -192,7 +190,7 @@ def test_only_shards_cross_the_shuffle(bucket_index, monkeypatch):
     assert len(coder.encode(Shard("validation", 99_999, 100_000))) < 200
 
 
-def test_index_is_made_wholly_by_its_graph():
+def test_index_is_written_entirely_by_its_graph():
     pieces = [
         InputPart(
             layout="class_folders", root=f"{BUCKET}/imagenet", uri=".", split="train"
@@ -223,7 +221,7 @@ def _fail(capfd, run, words):
 
 
 @pytest.mark.usefixtures("offline")
-def test_paths_of_this_machine_are_named_at_once(
+def test_all_local_paths_are_reported_at_once(
     mini_imagenet, mini_index, tmp_path, capfd
 ):
     for source, named in (
@@ -245,7 +243,7 @@ def test_paths_of_this_machine_are_named_at_once(
 
 
 @pytest.mark.usefixtures("offline")
-def test_containers_of_any_engine_have_files_of_their_own(mini_imagenet, capfd):
+def test_local_paths_are_rejected_for_containers_of_any_engine(mini_imagenet, capfd):
     flags = {"runner": "FlinkRunner", "environment_type": "DOCKER"}
     words = building.command_line(mini_imagenet, f"{BUCKET}/subsets", **flags)
     assert f"--input {mini_imagenet}" in _fail(capfd, build.main, words)
@@ -263,7 +261,7 @@ def test_short_groups_are_named_before_anything_is_submitted(bucket_index, capfd
 
 
 @pytest.mark.usefixtures("offline")
-def test_what_dataflow_needs_is_asked_for_at_once(bucket_index, capfd):
+def test_all_missing_dataflow_flags_are_reported_at_once(bucket_index, capfd):
     words = building.command_line(
         bucket_index, f"{BUCKET}/subsets", runner="DataflowRunner"
     )
@@ -273,7 +271,7 @@ def test_what_dataflow_needs_is_asked_for_at_once(bucket_index, capfd):
 
 
 @pytest.mark.usefixtures("offline")
-def test_jobs_that_gather_here_cannot_run_there(capfd):
+def test_jobs_that_collect_locally_reject_dataflow(capfd):
     words = ["--input=x", "--split=train", "--model=x", "--output=x.parquet"]
     flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
     err = _fail(capfd, predict.main, [*words, *flags, "--no_wait_until_finish"])
@@ -289,7 +287,7 @@ def test_jobs_that_gather_here_cannot_run_there(capfd):
     ],
     ids=["plan", "no index"],
 )
-def test_dry_run_that_cannot_be(bucket_index, capfd, change, named):
+def test_invalid_dry_run_is_an_error(bucket_index, capfd, change, named):
     words = building.command_line(
         bucket_index, f"{BUCKET}/subsets", **{"dry_run": True, **change}
     )

@@ -81,7 +81,7 @@ def _fail(mini_index, output, capfd):
     return capfd.readouterr().err
 
 
-def test_process_that_is_killed_is_named_and_the_build_goes_on(
+def test_killed_process_is_reported_and_the_build_can_be_resumed(
     mini_index, tmp_path, whole, monkeypatch, capfd
 ):
     ask = processes.ProcessPool._ask
@@ -100,7 +100,7 @@ def test_process_that_is_killed_is_named_and_the_build_goes_on(
     assert building.checksums(dataset) == whole
 
 
-def test_error_of_a_process_is_the_jobs(mini_index, tmp_path, monkeypatch, capfd):
+def test_error_of_a_process_fails_the_job(mini_index, tmp_path, monkeypatch, capfd):
     """What lies where a part of the manifest is to be written."""
     ask = processes.ProcessPool._ask
 

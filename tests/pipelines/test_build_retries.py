@@ -44,7 +44,7 @@ def test_other_engines_write_the_same_bytes(mini_imagenet, tmp_path, whole, engi
     ],
     ids=["a shard", "its part", "the commit mark"],
 )
-def test_bundle_that_fails_behind_its_upload_is_done_again(
+def test_bundle_that_fails_after_its_upload_is_retried(
     mini_index,
     whole,
     faulty,  # noqa: F811

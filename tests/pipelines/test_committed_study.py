@@ -38,7 +38,7 @@ def test_curves_give_the_ranks_and_verdicts(table, tmp_path):
         assert subset["verdict"]["value"] == row["verdict"]
 
 
-def test_page_tells_the_table(table):
+def test_page_agrees_with_the_table(table):
     found = [
         line.split(" | ") for line in PAGE.splitlines() if re.match(r"\| `.* × ", line)
     ]
@@ -60,7 +60,7 @@ def test_page_tells_the_table(table):
         assert recipe.endswith("_difficulty") == bool(is_flat)
 
 
-def test_commands_of_the_page_are_understood(monkeypatch):
+def test_commands_of_the_page_are_valid(monkeypatch):
     monkeypatch.chdir(FOLDER.parents[1])
     text = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
     again, whole = (shlex.split(c) for c in text.replace("\\\n", " ").splitlines())

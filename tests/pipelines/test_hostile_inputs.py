@@ -50,14 +50,14 @@ def results(tmp_path_factory) -> dict[str, str]:
     return hostile_archives.attack(tmp_path_factory.mktemp("sandbox"))
 
 
-def test_every_hostile_archive_is_refused_or_read(results):
+def test_every_hostile_archive_is_rejected_or_read(results):
     bad = {n: r for n, r in results.items() if not r.startswith(("read:", "refused:"))}
     assert bad == {}
     assert len(results) > 60
 
 
 @pytest.mark.parametrize(("name", "expected"), EXPECTED.items(), ids=EXPECTED.keys())
-def test_hostile_archive_comes_to_what_it_must(results, name, expected):
+def test_hostile_archive_has_the_expected_outcome(results, name, expected):
     assert re.match(expected, results[name], re.DOTALL), results[name]
 
 

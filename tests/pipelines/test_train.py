@@ -201,7 +201,7 @@ def test_an_interrupted_run_continues_to_the_same_results(
         assert (folder / name).read_bytes() == (trained / name).read_bytes(), name
 
 
-def test_a_finished_run_is_left_as_it_is(trained, groups, capsys, monkeypatch):
+def test_finished_run_is_unchanged(trained, groups, capsys, monkeypatch):
     before = building.checksums(trained)
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # is not needed
     run(groups, trained.parents[1], models="mlp", learning_rate="0.01,0.000001")

@@ -150,7 +150,7 @@ def test_reader_that_is_not_installed_is_no_failure(whole, monkeypatch):
     ],
     ids=["output", "split", "file", "missing"],
 )
-def test_what_is_no_dataset_exits_with_2_and_a_remedy(whole, capsys, inside, remedy):
+def test_invalid_dataset_exits_with_2_and_a_remedy(whole, capsys, inside, remedy):
     assert run_main(str(whole.parents[1] / inside)) == 2
     assert re.search(remedy, capsys.readouterr().err)
 
@@ -346,7 +346,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_damage_is_found(copy, damage):
+def test_damage_is_detected(copy, damage):
     damage(copy)
     found = find_mismatches(copy)
     assert found & {"commit mark", "files and checksums", "subset id"}

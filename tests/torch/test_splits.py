@@ -33,7 +33,7 @@ def test_split_that_was_not_written_is_an_error(kind, error, train_only):
         create_dataset(f"{kind}/small", root=str(root), split="validation")
 
 
-def test_webdataset_says_when_a_loader_process_gets_no_shard(single):
+def test_webdataset_reports_a_loader_process_without_shards(single):
     shards = sorted(map(str, (single / "validation").glob("*.tar")))
     data = webdataset.WebDataset(shards, shardshuffle=False)
     with pytest.raises(ValueError, match="No samples found"):

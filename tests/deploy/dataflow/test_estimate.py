@@ -61,7 +61,7 @@ def _simulate(num_images, *, num_workers, seed):
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("num_workers", [8, 32, 100])
-def test_time_is_that_of_a_simulation(size, num_workers):
+def test_time_agrees_with_a_simulation(size, num_workers):
     found = estimate.estimate(*size, num_workers=num_workers)
     seconds = 3600 * (found.wall_hours - found.commit_hours)
     simulated = [_simulate(size[0], num_workers=num_workers, seed=n) for n in range(3)]
@@ -81,12 +81,12 @@ def test_price_is_linear_in_prices_and_grows_with_the_work():
     assert 2 < large.compute / small.compute < 11
 
 
-def test_small_files_are_one_put():
+def test_small_files_need_one_request():
     found = estimate.estimate(1000, 10**8, images_per_shard=10, num_formats=1)
     assert found.num_writes == 100 * 3
 
 
-def test_command_shows_it():
+def test_command_prints_the_estimate():
     words = ["--images=1000", "--gigabytes=1", "--workers=2"]
     shown = subprocess.run(
         [sys.executable, FILE, *words], capture_output=True, text=True, check=True

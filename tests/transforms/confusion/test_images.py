@@ -27,7 +27,7 @@ def _write(path, *tables, models=(A,)):
     return making_predictions.write(path, models, *tables)
 
 
-def test_classes_pieces_and_halves_of_a_file(tmp_path, monkeypatch):
+def test_survey_has_classes_parts_and_halves_of_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(predictions_table, "ROWS_IN_GROUP", 4)
     path = _write(tmp_path / "p.parquet", _rows(range(10)))
     found = survey([path], seed=5)

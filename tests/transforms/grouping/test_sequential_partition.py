@@ -32,7 +32,7 @@ def test_every_step_takes_the_heaviest_set(num_classes, num_groups):
             left = [c for c in left if c not in expected]
 
 
-def test_steps_too_large_to_try_all_are_optimal_in_most_cases(monkeypatch):
+def test_heuristic_steps_are_mostly_optimal(monkeypatch):
     monkeypatch.setattr(sequential, "_MAX_ENUMERATED", 0)
     optimal = 0
     for seed in range(20):

@@ -105,12 +105,12 @@ def _sample(index, plan, check):
     ],
     ids=["uniform", "stratified", "all", "no top-up", "seed", "short class"],
 )
-def test_sample_is_the_oracles(index, change):
+def test_sample_agrees_with_the_oracle(index, change):
     plan = SamplePlan(**{**UNIFORM, **change})
     _sample(index, plan, equal_to(list(_oracle(plan))))
 
 
-def test_a_smaller_sample_lies_in_a_larger_one():
+def test_smaller_sample_is_contained_in_larger_one():
     small = set(_oracle(SamplePlan(**UNIFORM)))
     large = set(_oracle(SamplePlan(**{**UNIFORM, "images_per_group": 17})))
     assert small < large
@@ -142,7 +142,7 @@ def _rank(places, orders, row_group, limit):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 5, 60])
-def test_firsts_merge_to_the_same_however_they_are_dealt_out(parts):
+def test_top_k_merges_do_not_depend_on_the_partition(parts):
     places = [n % 3 for n in range(300)]
     orders = [seeds.order(0, "sample", str(n)) for n in range(300)]
     combine = KeepTopK(lambda place: 10 + place)
@@ -163,7 +163,7 @@ def test_firsts_merge_to_the_same_however_they_are_dealt_out(parts):
     assert found.counts == {0: 100, 1: 100, 2: 100}
 
 
-def test_nothing_merges_to_nothing():
+def test_merging_no_accumulators_is_empty():
     combine = KeepTopK(lambda _: 3)
     found = combine.extract_output(combine.create_accumulator())
     assert len(found.orders) == 0
@@ -223,7 +223,7 @@ def _by_difficulty(plan, options):
 
 @pytest.mark.parametrize("rule", ["flat", "easiest", "hardest"])
 @pytest.mark.parametrize("scope", ["group", "set"])
-def test_difficulty_is_the_oracles(index, tmp_path, rule, scope):
+def test_difficulty_sample_agrees_with_the_oracle(index, tmp_path, rule, scope):
     table = pa.table({
         "key": list(P_CORRECT),
         "p_correct": pa.array(P_CORRECT.values(), pa.float32()),
