@@ -1,4 +1,4 @@
-"""The layers of the project: who may import whom, and the names of Beam steps."""
+"""Check imports between layers, and the names of Beam steps."""
 
 import ast
 import pkgutil
@@ -155,7 +155,7 @@ def _top_level_steps(define) -> list[str]:
 
 
 def test_step_names_are_pinned():
-    """They are what a user sees in an engine's monitoring."""
+    """Users see these names in the monitoring of an engine."""
     settings = ShardSettings(
         root="", work="", plan_folder="", roots=[], versions={}, name="", formats=[],
         folders=[], images=None, num_threads=1,

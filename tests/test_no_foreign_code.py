@@ -1,4 +1,4 @@
-"""Nothing that comes from outside is run: no pickle, no eval, no YAML of objects."""
+"""Check that no file contents are executed: no pickle, eval or YAML objects."""
 
 import ast
 import io
@@ -28,7 +28,7 @@ def name_of(function: ast.expr) -> str:
 
 
 def find_unsafe(tree: ast.AST) -> set[str]:
-    """Name what could run what a file holds."""
+    """List calls that could execute file contents."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -84,7 +84,7 @@ def test_unsafe_code_is_detected(code):
 
 
 class Trap:
-    """Leaves a file where it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""A grouping, sampler, layout, format or reader is one file: no other names it.
+"""Test plug-ins: a grouping, sampler, layout, format or reader is one file.
 
 The modules in `tests/plugins` are added to their packages in the processes of jobs,
 which then run from raw images to a verified dataset.
@@ -38,7 +38,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def one_folder(class_folders: Path, tmp_path_factory) -> Path:
-    """Lay images out as the layout of the plug-ins has them."""
+    """Write images in the layout of the plug-ins."""
     root = tmp_path_factory.mktemp("plugins") / "imagenet"
     for split, folder in (("train", "train"), ("validation", "val")):
         target = root / f"one_folder_{split}"
@@ -54,7 +54,7 @@ def one_folder(class_folders: Path, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(one_folder: Path, tmp_path_factory) -> tuple[Path, str]:
-    """Build with all plug-ins; the dataset's directory, and what the job said."""
+    """Build with all plug-ins; return the dataset's directory and the output."""
     done = run(
         "build",
         f"--input={one_folder}",

@@ -53,7 +53,7 @@ def _count_affinity() -> int:
 def _read_cpu_quotas() -> Iterator[int]:
     """Yield the cores that each control group grants; nothing without a limit."""
     for folder in _control_groups():
-        # "max" (version 2) and -1 (version 1) stand for no limit.
+        # "max" (version 2) and -1 (version 1) mean no limit.
         with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
             quota, period = (folder / "cpu.max").read_text().split()
             yield math.ceil(int(quota) / int(period))

@@ -1,4 +1,4 @@
-"""Both DAGs as Airflow parses them: edges, parameters, and what is never imported."""
+"""Test both DAGs as Airflow parses them: edges, parameters and imports."""
 
 import ast
 import copy

@@ -1,4 +1,4 @@
-"""The DAG on Dataflow, but for the service itself: what is launched, and how often."""
+"""Test the launch requests of the Dataflow DAG, without the service itself."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def place(bucket, monkeypatch):
 
 @pytest.fixture
 def launches(monkeypatch):
-    """Dataflow that makes at once what each job should."""
+    """A fake Dataflow that creates the output of each job at once."""
     asked = []
 
     def launch(_, body, location, project_id):

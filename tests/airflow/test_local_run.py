@@ -1,4 +1,4 @@
-"""The local DAG on the miniature ImageNet, from raw images to an Asset's event."""
+"""Run the local DAG on the miniature, from raw images to the event of the Asset."""
 
 import json
 from datetime import UTC, datetime

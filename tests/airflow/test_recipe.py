@@ -1,4 +1,4 @@
-"""What a recipe comes to: its steps, their flags, and what is refused."""
+"""Test the steps and flags of recipes, and the recipes that are rejected."""
 
 import re
 

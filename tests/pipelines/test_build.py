@@ -1,4 +1,4 @@
-"""The main job, whole, on the miniature ImageNet with its oddities."""
+"""Test the main job on the miniature ImageNet with its unusual images."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def dataset(mini_imagenet, tmp_path_factory):
 
 
 def _read_originals(imagenet):
-    """Read everything by tarfile: key → (wnid, split, bytes)."""
+    """Read all images with tarfile; return (wnid, split, bytes) by key."""
     wnids = making.read_labels(imagenet / "LOC_val_solution.csv")
     images = {}
     for data in making.read_tar(imagenet / TRAIN).values():
@@ -362,7 +362,7 @@ def test_oddities_are_counted_and_no_failures(mini_imagenet, tmp_path):
 
 
 def test_class_without_validation_images_keeps_its_folder(class_folders, tmp_path):
-    """Else torchvision and keras would number the other classes differently."""
+    """Otherwise torchvision and Keras would number the other classes differently."""
     folder = tmp_path / "imagenet"
     shutil.copytree(class_folders, folder)
     wnids = sorted(path.name for path in (folder / "val").iterdir())

@@ -1,4 +1,4 @@
-"""Inputs and moments that once gave a wrong dataset, or one that looked finished."""
+"""Regression tests for inputs that gave wrong or seemingly finished datasets."""
 
 import fcntl
 import os
@@ -28,7 +28,7 @@ ALL = {
 
 @pytest.fixture
 def folders(class_folders, tmp_path):
-    """A copy that a test may harm."""
+    """A copy that a test may damage."""
     copy = tmp_path / "imagenet"
     shutil.copytree(class_folders, copy)
     return copy
@@ -156,7 +156,7 @@ def _stop(*_):
 def test_run_stopped_after_the_commit_mark_is_resumed(
     folders, tmp_path, capfd, monkeypatch, moment
 ):
-    """With images that failed at first and were mended since."""
+    """Includes images that failed at first and were repaired later."""
     whole = building.run(folders, tmp_path / "whole")
     row = next(r for r in building.manifest(whole) if r["split"] == "validation")
     path = folders / row["source"]

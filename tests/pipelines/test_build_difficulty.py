@@ -1,4 +1,4 @@
-"""Subsets flattened by difficulty, built as a user builds them."""
+"""Build subsets with a flat difficulty histogram."""
 
 from collections import Counter
 

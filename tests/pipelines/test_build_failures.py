@@ -1,4 +1,4 @@
-"""What the main job does when something is wrong: it says so; nothing looks done."""
+"""Test failures of the main job: clear errors, and no dataset that looks finished."""
 
 import csv
 import ctypes
@@ -21,7 +21,7 @@ VICTIM = "n02088364_1"
 
 @pytest.fixture
 def folders(class_folders, tmp_path):
-    """A copy that a test may harm."""
+    """A copy that a test may damage."""
     copy = tmp_path / "imagenet"
     shutil.copytree(class_folders, copy)
     return copy
@@ -32,7 +32,7 @@ def _victims(dataset):
 
 
 def _fail(capfd, code, imagenet, output, **flags):
-    """Run a build that ends with this code; returns what it said on stderr."""
+    """Run a build that ends with this exit code; return its stderr."""
     with pytest.raises(SystemExit) as ended:
         building.run(imagenet, output, **flags)
     out, err = capfd.readouterr()
@@ -386,7 +386,7 @@ def test_known_bad_images_are_left_out(folders, tmp_path, capfd):
 
 
 def test_full_disk_is_reported_and_the_build_can_be_resumed(mini_imagenet, tmp_path):
-    """The kernel refuses to let any file grow over 40 kB."""
+    """The kernel limits files to 40 kB."""
     flags = {"images_per_shard": 60}
     whole = building.run(mini_imagenet, tmp_path / "whole", **flags)
     command = building.command_line(mini_imagenet, tmp_path / "out", **flags)
@@ -440,7 +440,7 @@ def test_output_that_is_read_only_is_an_error(mini_imagenet, tmp_path, folder):
 
 
 def _obey_permissions():
-    """Take from root, if this is root, what lets it write where nobody may."""
+    """Drop root's capability to ignore file permissions."""
     for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
         ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 

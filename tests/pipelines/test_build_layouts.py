@@ -1,4 +1,4 @@
-"""A subset is the same whatever layout its images come in, and in whatever format."""
+"""Test that subsets do not depend on input layout or output format."""
 
 import shutil
 import zipfile
@@ -74,7 +74,7 @@ def test_recipe_records_the_library_that_encodes_parquet(dataset):
 
 @pytest.mark.parametrize("inside", [".", "parquet"], ids=["tars", "parquet"])
 def test_built_dataset_is_read_as_input_by_its_wnids(dataset, tmp_path, inside):
-    """Its labels are those of groups."""
+    """Its labels are group labels."""
     path = tmp_path / "index.parquet"
     index.main([f"--input={dataset / inside}", f"--output={path}"])
     found = read_inventory(str(path)).num_images

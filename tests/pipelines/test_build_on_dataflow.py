@@ -1,4 +1,4 @@
-"""The job that Dataflow would get, made offline: no network, no credentials."""
+"""Create the job for Dataflow offline, without network or credentials."""
 
 import functools
 import socket
@@ -43,7 +43,7 @@ SHUFFLES = {"beam:transform:group_by_key:v1", "beam:transform:reshuffle:v1"}
 
 @pytest.fixture(scope="module")
 def bucket_index(mini_imagenet, tmp_path_factory):
-    """Make an index, and move its root into a bucket that nobody has."""
+    """Write an index, and move its root to a bucket that does not exist."""
     folder = tmp_path_factory.mktemp("index")
     index.main([f"--input={mini_imagenet}", f"--output={folder / 'local.parquet'}"])
     index_table.merge_parts(
@@ -57,7 +57,7 @@ def bucket_index(mini_imagenet, tmp_path_factory):
 
 @pytest.fixture
 def offline(monkeypatch):
-    """Let nothing be reached, and no credentials be found."""
+    """Disable the network and hide credentials."""
 
     def refuse(_, address):
         raise AssertionError(f"{address} was asked")
@@ -69,7 +69,7 @@ def offline(monkeypatch):
 
 @pytest.fixture
 def jobs(monkeypatch):
-    """Keep every job that is made, as its engine would get it."""
+    """Record every job as its engine would receive it."""
     kept = []
     make = engine.make_job
 
@@ -82,7 +82,7 @@ def jobs(monkeypatch):
 
 
 def _list_steps(job: beam_runner_api_pb2.Pipeline, depth: int) -> list[str]:
-    """Name the steps down to a depth, but for what Create is made of."""
+    """List the steps down to a depth, without the internals of Create."""
     names = {t.unique_name for t in job.components.transforms.values()}
     return sorted(
         name
@@ -99,7 +99,7 @@ def _flatten(job: beam_runner_api_pb2.Pipeline, coder_id: str) -> set[str]:
 
 
 def _list_shuffled(job: beam_runner_api_pb2.Pipeline) -> dict[str, set[str]]:
-    """Return the kinds of coder of all that crosses a shuffle, by step."""
+    """Return the coders of all shuffled elements, by step."""
     steps = job.components.transforms.values()
     return {
         step.unique_name: set().union(
@@ -155,7 +155,7 @@ def test_store_settings_are_passed_to_the_job():
 
 
 class _Shuffled(PipelineVisitor):
-    """Gathers the types of what is spread or grouped."""
+    """Collects the types of shuffled elements."""
 
     def __init__(self):
         self.types = []
@@ -170,7 +170,7 @@ class _Shuffled(PipelineVisitor):
 
 @pytest.mark.usefixtures("offline")
 def test_only_shards_cross_the_shuffle(bucket_index, monkeypatch):
-    """Their coder is Python's own, whose name would hide bytes: so look at the type."""
+    """The coder is pickle, which does not reveal bytes, so check the types."""
     seen = _Shuffled()
     make = engine._make_pipeline
 

@@ -1,4 +1,4 @@
-"""What engines do again, in another order or in other processes: the same bytes."""
+"""Test retries, reordering and other processes: identical bytes."""
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_bundle_that_fails_after_its_upload_is_retried(
     key,
     times,
 ):
-    """The client gives up at once, so that the engine has to try again."""
+    """The client does not retry, so the engine has to."""
     monkeypatch.setattr(store_clients, "_MAX_RETRIES", 0)
     faulty.fail("lost", method="PUT", key=key, times=times)
     flags = {**FLAGS, "runner": "BundleBasedDirectRunner"}

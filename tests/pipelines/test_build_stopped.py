@@ -1,4 +1,4 @@
-"""Builds that are killed, interrupted or met by another: the same bytes, or none."""
+"""Test killed, interrupted and concurrent builds: identical bytes, or no dataset."""
 
 import fcntl
 import os
@@ -28,7 +28,7 @@ FLAGS = {"images_per_shard": 5, "threads": 1, "formats": "webdataset,folders"}
 
 @pytest.fixture(scope="module")
 def dataset(mini_index, tmp_path_factory):
-    """Build undisturbed."""
+    """A build without interruption."""
     return building.run(mini_index, tmp_path_factory.mktemp("whole"), **FLAGS)
 
 
@@ -38,7 +38,7 @@ def whole(dataset):
 
 
 class _Started:
-    """A build that is at work, and where it works."""
+    """A running build and its working folder."""
 
     def __init__(self, mini_index, tmp_path):
         self.output = tmp_path / "out"
@@ -107,7 +107,7 @@ def test_second_run_reports_the_running_build(started, whole, capfd):
 
 
 def test_command_that_is_still_importing_ends_without_a_traceback():
-    """It stops itself while it imports what its options are made of."""
+    """The command interrupts itself while it imports its options."""
     code = (
         "import os, signal, sys, runpy\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -132,7 +132,7 @@ def test_command_that_is_still_importing_ends_without_a_traceback():
 def test_run_stopped_during_start_can_be_resumed(
     mini_index, dataset, whole, tmp_path, left
 ):
-    """States that a kill leaves for microseconds."""
+    """States that exist only for microseconds before a kill."""
     place = output.Place(output=str(tmp_path), name="small", version="1.0.0")
     plan_id = building.read_json(dataset, paths.RECIPE)["plan_id"].encode()
     for name in left:
@@ -142,7 +142,7 @@ def test_run_stopped_during_start_can_be_resumed(
 
 
 def _lock_late(monkeypatch, meanwhile):
-    """Let something happen between the look at what is there and the lock."""
+    """Run a function between the check of the output and the lock."""
     lock = output._lock_folder
 
     def late(place):
@@ -177,7 +177,7 @@ def test_run_rejects_another_dataset_finished_meanwhile(
 def test_shards_of_another_plan_are_never_kept(
     mini_index, tmp_path, monkeypatch, capfd
 ):
-    """A run of another plan begins and dies between the look and the lock."""
+    """A run of another plan starts and dies between the check and the lock."""
 
     def die():
         with monkeypatch.context() as patch:
@@ -197,7 +197,7 @@ def _stop(*_, **__):
 
 
 def test_folder_that_became_the_dataset_is_not_written(tmp_path, monkeypatch):
-    """The first run gives its folder the dataset's name just before the lock."""
+    """The first run renames its folder to the dataset just before the lock."""
     place = output.Place(output=str(tmp_path), name="small", version="1.0.0")
     storage.make_folder(place.work)
     flock = fcntl.flock

@@ -1,4 +1,4 @@
-"""The study in docs: its curves say what its table says, and its page gives them."""
+"""Test that curves, table and page of the study in docs agree."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ def table():
 
 
 def test_curves_give_the_ranks_and_verdicts(table, tmp_path):
-    """When an order is clear is told by each image's answers, which are not here."""
+    """Convergence needs per-image predictions, which are not committed."""
     curves = FOLDER / "curves"
     subsets = [str(path) for path in curves.glob("*.csv") if path.stem != "full"]
     full = ["--full", str(curves / "full.csv"), "--output", str(tmp_path)]

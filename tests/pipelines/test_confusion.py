@@ -125,7 +125,7 @@ CLASSES = WNIDS[:5]
 
 
 def _predict(number, num_outputs):
-    """Make a prediction of an image: the correct class, the next, or any."""
+    """Draw a prediction for an image: the correct class, the next one, or any."""
     rng = np.random.default_rng(number)
     softmax = rng.dirichlet(np.full(num_outputs, 0.3))
     softmax[(number + rng.integers(0, 2)) % len(CLASSES)] += rng.integers(0, 3)
@@ -189,7 +189,7 @@ def test_workers_row_groups_and_file_order_change_no_byte(tmp_path, monkeypatch)
 
 
 def test_halves_of_a_cross_fit_are_its_folds(tmp_path):
-    """Both models have one name: each scored the fold that the other was trained on."""
+    """Both models have one name; each scored the fold that the other was trained on."""
     in_a = {int(key[1:]) for key in _halve(0)}
     files = [
         _write(tmp_path / "a.parquet", sorted(in_a), model_id="of_b", seen=False),

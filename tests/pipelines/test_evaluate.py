@@ -1,4 +1,4 @@
-"""The evaluate job: curves, predictions or accuracies in, a report and its page out."""
+"""Test the evaluate job with curves, predictions and accuracies."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ LATE = CURVES | {"a": [0.1, 0.9]}
 
 @pytest.fixture
 def runs(tmp_path):
-    """Folders of runs as `pipelines.train` leaves them."""
+    """Folders of runs, as `pipelines.train` writes them."""
     for seed in (0, 1):
         for name in NAMES:
             making_curves.write(

@@ -1,4 +1,4 @@
-"""The group job: all methods on the 1000 classes, without an image."""
+"""Test the group job: all methods on the 1000 classes, without images."""
 
 import csv
 import html.parser
@@ -33,7 +33,7 @@ def _group(tmp_path, *flags):
 
 
 class _Outline(html.parser.HTMLParser):
-    """Notes links to elsewhere and tags that are not closed."""
+    """Records external links and unclosed tags."""
 
     def __init__(self):
         super().__init__()

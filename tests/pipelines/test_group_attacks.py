@@ -1,4 +1,4 @@
-"""Groupings that were once refused, wrong, or told wrongly."""
+"""Regression tests for groupings."""
 
 import json
 

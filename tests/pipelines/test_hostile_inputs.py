@@ -1,4 +1,4 @@
-"""Archives and images made to harm, through the program's steps and a whole build."""
+"""Test hostile archives and images, in single steps and in a build."""
 
 import csv
 import random
@@ -13,7 +13,7 @@ from tests import building
 from tests.torture import broken_pictures, hostile_archives
 from transforms.verification import results as check_results
 
-# The whole list lies in tests/torture/hostile_archives.py; here is what must come of
+# tests/torture/hostile_archives.py has the whole list; these are the outcomes of
 # those that once did harm elsewhere.
 EXPECTED = {
     "tar: traversal": "refused: .*would leave the archive's folder",
@@ -62,7 +62,7 @@ def test_hostile_archive_has_the_expected_outcome(results, name, expected):
 
 
 def break_images(folder: Path) -> list[Path]:
-    """Put a broken picture in the place of every fifth training image."""
+    """Replace every fifth training image by a broken one."""
     paths = sorted(folder.glob("train/*/*.JPEG"))[::5]
     for number, path in enumerate(paths):
         path.write_bytes(broken_pictures.make(random.Random(number))[1])

@@ -1,4 +1,4 @@
-"""The index job: every image once, with where its bytes lie."""
+"""Test the index job: every image once, with the location of its bytes."""
 
 import shutil
 
@@ -78,7 +78,7 @@ def test_inspection_records_the_kind_of_each_image(class_folders, tmp_path, capf
 
 @pytest.mark.parametrize("least", [1, 40, 10_000])
 def test_processes_inspect_as_threads_do(class_archives, tmp_path, monkeypatch, least):
-    """Started at once, in the midst, or never."""
+    """Processes start at the beginning, in the middle, or never."""
     started = []
     monkeypatch.setattr("transforms.processes.LEAST_IMAGES", least)
     monkeypatch.setattr("transforms.index.inspection.WINDOW_IMAGES", 7)

@@ -1,4 +1,4 @@
-"""What lies beside the images of an input is told, since it may hold images too."""
+"""Test that files beside the images of an input are reported."""
 
 import shutil
 

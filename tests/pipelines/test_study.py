@@ -1,4 +1,4 @@
-"""The study job: recipes and a mini-ImageNet in, one ranked table out."""
+"""Test the study job on the miniature."""
 
 import csv
 import importlib
@@ -50,7 +50,7 @@ FIRST_MODEL = "models/full/linear/seed0/model.json"
 
 
 class InThisProcess(Runner):
-    """Runs steps without a process each: TensorFlow starts once."""
+    """Runs steps in this process, so TensorFlow starts once."""
 
     def _run(self, step: Step) -> tuple[int, list[str]]:
         try:
@@ -93,7 +93,7 @@ def refuse(capsys, words: list[str]) -> str:
 
 
 def kill_behind(file: Path, words: list[str]) -> None:
-    """Start a study, and kill it and its step as soon as a file is there."""
+    """Start a study, and kill it and its step as soon as a file exists."""
     begun = subprocess.Popen(
         [sys.executable, "-m", "pipelines.study", *words],
         stdout=subprocess.DEVNULL,
@@ -119,7 +119,7 @@ def is_held(root: Path) -> bool:
 
 @pytest.fixture(scope="session")
 def killed(mini_imagenet: Path, recipes: Path, tmp_path_factory) -> Path:
-    """A study that was killed behind its first trained model, and then went on."""
+    """A study that was killed after its first trained model and resumed."""
     root = tmp_path_factory.mktemp("killed") / "study"
     words = command_line(mini_imagenet, root, recipes=recipes)
     kill_behind(root / FIRST_MODEL, words)

@@ -51,7 +51,7 @@ def command_line(dataset: Path, output: Path, flags: dict[str, object]) -> list[
 
 
 def run(dataset: Path, output: Path, **flags: object) -> Path:
-    """Train in this process; returns the first model's folder."""
+    """Train in this process; return the folder of the first model."""
     train.main(command_line(dataset, output, flags))
     model = str(flags.get("models", FLAGS["models"])).split(",")[0]
     return output / model / f"seed{flags.get('seed', 0)}"

@@ -1,4 +1,4 @@
-"""Charts: the artists of the figures, and the SVG and PDF files made of them."""
+"""Test the artists of figures, and their SVG and PDF files."""
 
 import itertools
 import subprocess

@@ -1,4 +1,4 @@
-"""Every parser of foreign files, a moment of `tests.torture.fuzz_parsers` each."""
+"""Fuzz every parser of foreign files briefly, with `tests.torture.fuzz_parsers`."""
 
 import pytest
 

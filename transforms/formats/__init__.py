@@ -70,7 +70,7 @@ class Dataset:
 
     @property
     def example_path(self) -> str:
-        """The directory as instructions show it: nothing tells where it was made."""
+        """The directory as shown in instructions, without its local path."""
         return f"PATH/TO/{self.name}/{self.version}"
 
 

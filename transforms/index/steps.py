@@ -164,7 +164,7 @@ class IndexPart(NamedTuple):
     strays: tuple[str, ...]
     input: int
     uri: str
-    version: str  # of the archive at the uri; "": it is none, or lies in no bucket
+    version: str  # of an archive in a bucket; "" for other files
     observations: tuple[Observation, ...]
 
 

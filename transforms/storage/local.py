@@ -120,7 +120,7 @@ def _describe_entry(entry: os.DirEntry[str]) -> Entry:
     except OSError as error:
         if error.errno not in _BROKEN_LINK:
             raise
-        return Entry(entry.name, is_folder=False, num_bytes=0)  # told when it is read
+        return Entry(entry.name, is_folder=False, num_bytes=0)  # reading reports the error
 
 
 class _SharedDescriptor:

@@ -1,4 +1,4 @@
-"""No Docker is needed to see that the image's recipe speaks of what is there."""
+"""Check the Dockerfile by reading it, without Docker."""
 
 import re
 import tomllib

@@ -17,7 +17,7 @@ SIZES = {"1k": (1_331_167, 150_000_000_000), "21k": (14_000_000, 1_300_000_000_0
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_arithmetic(size):
-    """By hand: shards, reads and puts, then the hours."""
+    """Compute shards, reads and writes by hand, then hours."""
     found = estimate.estimate(*size, num_workers=10)
     shards = math.ceil(size[0] / 1000)
     assert found.num_shards == shards
@@ -33,7 +33,7 @@ def test_arithmetic(size):
 
 
 def _simulate(num_images, *, num_workers, seed):
-    """Hand shards to free slots; returns the seconds until the last one is written.
+    """Assign shards to free slots; return the seconds until the last one is written.
 
     Slots are up to a fifth slower or faster than others, and start within two minutes;
     images take from half to one and a half times the mean.

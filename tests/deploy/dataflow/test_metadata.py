@@ -22,7 +22,7 @@ def parameters():
 
 
 def test_committed_file_is_the_generated_one():
-    """After a change of the options: python deploy/dataflow/make_metadata.py."""
+    """If options have changed, run python deploy/dataflow/make_metadata.py."""
     assert (FOLDER / "metadata.json").read_text() == load("make_metadata").to_text()
 
 
@@ -67,7 +67,7 @@ def test_launcher_converts_parameters_to_a_command():
 
 
 def test_launcher_is_replaced_by_the_job():
-    """Its flags are all known, and a mistake is the job's to tell."""
+    """All flags are known; the job reports errors."""
     words = ["--input=gs://b/i.parquet", "--output=gs://b/o", "--runner=DataflowRunner"]
     done = subprocess.run(
         [sys.executable, FOLDER / "launch.py", *words, "--grouping=wordnet"],

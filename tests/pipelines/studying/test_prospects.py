@@ -1,4 +1,4 @@
-"""What a study takes: time by the speed of what has been trained."""
+"""Test the time estimates of studies, based on finished training."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Recipes: what is wrong with a file of them, and those that are chosen without one."""
+"""Test recipe files, their errors and the default recipes."""
 
 import json
 

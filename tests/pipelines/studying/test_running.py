@@ -1,4 +1,4 @@
-"""Steps: each is a process, run once; what it says is passed on, but for its errors."""
+"""Test steps: each runs once in a process and passes on its output."""
 
 import pytest
 
@@ -84,7 +84,7 @@ def test_folder_that_cannot_be_created_is_rejected(tmp_path):
 
 
 def test_changed_contents_of_inputs_rerun_a_step(tmp_path):
-    """A rebuilt subset is trained on again, and new curves are judged again."""
+    """A rebuilt subset is trained again, and new curves are evaluated again."""
     places = Places(str(tmp_path))
     training = Training(("linear",), (0,), 2, ())
     steps = Steps(places, str(tmp_path / "index.parquet"), ())

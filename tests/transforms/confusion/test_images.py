@@ -16,7 +16,7 @@ A, B = (making_predictions.scored(WNIDS[:3], model_id=name) for name in "ab")
 
 
 def _rows(numbers, *, model=A, shift=0, seen=None):
-    """Make rows of these images, of three classes by turns."""
+    """Return rows of these images, of three alternating classes."""
     keys = [f"k{number}" for number in numbers]
     wnids = [WNIDS[(number + shift) % 3] for number in numbers]
     answers = np.tile([0.5, 0.3, 0.2], (len(keys), 1))

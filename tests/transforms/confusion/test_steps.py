@@ -1,4 +1,4 @@
-"""Tests that the sum of counts does not depend on their order or on workers."""
+"""Test that the sum of counts depends on neither their order nor the workers."""
 
 import functools
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Processes that write shards: how many, and what they are told."""
+"""Test the number and settings of processes that write shards."""
 
 import json
 

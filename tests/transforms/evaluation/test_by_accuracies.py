@@ -11,7 +11,7 @@ def write(path, *lines):
 
 @pytest.fixture
 def tables(tmp_path):
-    """Two tables in which `wide` stands with two image sizes."""
+    """Two tables that contain `wide` with two image sizes."""
     full = write(
         tmp_path / "full.csv",
         "model,img_size,top1,params",

@@ -164,7 +164,7 @@ def test_problems_of_both_sets_are_named_at_once(tmp_path):
 def write_run(
     folder, model, right, *, seed=0, keys=KEYS, final=None, subset_id="", images=40
 ):
-    """Write a run whose model is right on some images, as `pipelines.train` does."""
+    """Write a run whose model is correct on some images, as `pipelines.train` does."""
     place = folder / model / f"seed{seed}"
     accuracy = sum(right) / len(right) if final is None else final
     made = making_curves.rows(

@@ -28,7 +28,7 @@ PAIRS = np.arange(1000) // 2
 
 
 def model(name, wrong_by, every):
-    """Make a model whose likeliest class is wrong by so much, every so many images."""
+    """Return predictions that are off by `wrong_by` for every `every`-th image."""
     first = TRUTH.copy()
     first[::every] = (first[::every] + wrong_by) % 40
     others = [(first + step) % 40 for step in (3, 7, 11)]
@@ -145,7 +145,7 @@ def test_both_jobs_report_the_figures_of_one_score():
 
 
 def predict(*rows):
-    """Make predictions of rows (true class, five likeliest classes)."""
+    """Create predictions from rows (true class, five likeliest classes)."""
     truth = np.array([true for true, _ in rows])
     return Predictions("model", np.array([five for _, five in rows]), truth)
 
@@ -260,7 +260,7 @@ LOW_HALF = np.where(np.arange(1000) < 50, np.arange(1000) // 10, -1)
 
 
 def make_model(name, num_right, step=1):
-    """Answer right on the first images, and the class `step` above on the others."""
+    """Predict the first images correctly, and the others `step` classes above."""
     top1 = np.where(
         np.arange(len(COMPARED_TRUTH)) < num_right,
         COMPARED_TRUTH,

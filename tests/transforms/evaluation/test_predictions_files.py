@@ -153,7 +153,7 @@ ANSWERS = [[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]]
 
 
 def parquet(path, *, model=CNN, keys=("b", "a"), truth=(7, 900), change=None):
-    """Write what a model says of two images, changed as asked."""
+    """Write a model's predictions for two images, with changes."""
     wnids = [n if isinstance(n, str) else WNIDS[n] for n in truth]
     answers = np.resize(ANSWERS, (len(keys), len(model.classes)))
     table = making_predictions.rows(model, keys, wnids, answers)

@@ -227,7 +227,7 @@ def test_ranks_are_compared_by_all_measures():
 
 def test_only_pairs_that_the_full_set_decides_can_be_lost():
     full = compare_all_pairs(FULL, 10_000)
-    # the first two are too close to be told apart, and the third is above the fourth
+    # the first two differ insignificantly, and the third is above the fourth
     subset = compare_all_pairs(np.array([0.599, 0.6, 0.4, 0.3]), 10_000)
     kept = compare_pairs(full, subset)
     assert (kept.num_pairs, kept.decided_full, kept.decided_subset) == (6, 5, 5)

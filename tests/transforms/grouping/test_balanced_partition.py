@@ -22,7 +22,7 @@ def _captured(weights, groups):
 
 @functools.cache
 def _all_groupings(num_classes, num_groups):
-    """Every way to deal classes into groups of the sizes, each up to renaming."""
+    """Yield every partition of classes into groups of these sizes, up to renaming."""
     sizes = balanced.group_sizes(num_classes, num_groups).tolist()
 
     def deal(left, sizes):

@@ -25,7 +25,7 @@ WNIDS = tuple(c.wnid for c in CLASSES)
 
 
 def _confusion(classes=CLASSES, *, blocks=5, seed=0):
-    """Classes of one block are confused; a little also goes elsewhere."""
+    """Confuse classes within blocks, and a little across blocks."""
     count = len(classes)
     keys = (f"{a.wnid} {b.wnid}" for a in classes for b in classes)
     noise = seeds.orders(seed, "draw", keys).reshape(count, count) % 3

@@ -1,4 +1,4 @@
-"""What every grouping method keeps to; one that needs more gets it in `_request`."""
+"""The contract of grouping methods; `_request` has the inputs that they need."""
 
 import numpy as np
 import pytest

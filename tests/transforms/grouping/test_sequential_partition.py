@@ -8,7 +8,7 @@ from transforms.grouping import balanced, sequential
 
 
 def _heaviest(weights, left, size):
-    """The definition: of the heaviest sets the first in lexicographic order."""
+    """Return the heaviest set by definition, ties in lexicographic order."""
     inside = {
         chosen: weights[np.ix_(chosen, chosen)].sum()
         for chosen in itertools.combinations(left, size)

@@ -29,7 +29,7 @@ def _merge(hypernyms, classes, num_groups, rule="pairwise"):
 
 
 def _synthetic(num_classes):
-    """Make a graph of 2 to 9 children a node, some with a second parent."""
+    """Return a graph with 2 to 9 children per node, some with a second parent."""
     hypernyms = {"n00000000": ()}
     level, number = ["n00000000"], 1
     while len(level) < num_classes:
@@ -86,7 +86,7 @@ def test_pairwise_merges_the_two_smallest_siblings_first():
     classes = ["b1", "b2", "b3", "c1", "c2", "d1"]
     assert _merge(SMALL, classes, 5)[0] == ["b1", "b2"]  # as deep as c: smaller wnid
     assert _merge(SMALL, classes, 4) == [["b1", "b2"], ["b3"], ["c1", "c2"], ["d1"]]
-    # c is done and stands beside d1, but b's three make no larger unit and lie deeper.
+    # c is closed and a sibling of d1; the three of b form no larger unit and are deeper.
     assert _merge(SMALL, classes, 3) == [["b1", "b2", "b3"], ["c1", "c2"], ["d1"]]
     assert _merge(SMALL, classes, 2) == [["b1", "b2", "b3"], ["c1", "c2", "d1"]]
 

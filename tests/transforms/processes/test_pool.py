@@ -1,4 +1,4 @@
-"""Processes that work side by side: what goes to them, and what comes back."""
+"""Test the process pool: requests, responses, errors and termination."""
 
 import contextlib
 import os
@@ -116,7 +116,7 @@ def test_killed_process_is_an_error(pool):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_processes_end_with_the_job(tmp_path, number):
-    """They lead groups, so that only the end of the job can end them."""
+    """They lead process groups, so that only the end of the job can end them."""
     (tmp_path / "main_module.py").write_text(MAIN)
     command = [sys.executable, "-m", "main_module"]
     path = os.pathsep.join([str(tmp_path), *sys.path])

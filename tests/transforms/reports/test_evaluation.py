@@ -1,4 +1,4 @@
-"""The page must stand alone: no script, nothing from elsewhere, all models named."""
+"""Test that the page is self-contained, without scripts, and names all models."""
 
 import html.parser
 import re
@@ -23,7 +23,7 @@ NAMES = ("resnet50", "wide & <deep>", "vit", "mobile")
 
 
 class Outline(html.parser.HTMLParser):
-    """Notes what is open, what is linked, and what is written."""
+    """Records open tags, links and text."""
 
     def __init__(self):
         super().__init__()

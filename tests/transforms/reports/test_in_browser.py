@@ -1,4 +1,4 @@
-"""Every page in a real browser: no word on the console, no request, and it fits."""
+"""Open every page in a browser: no console output, no request, and it fits."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The study's page and figure, of made-up scores."""
+"""Test the page and figure of a study with invented scores."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""Every sampler keeps the contract, before it has tests of its own."""
+"""Test the contract of all samplers."""
 
 import numpy as np
 import pyarrow as pa

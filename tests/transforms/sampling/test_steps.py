@@ -1,4 +1,4 @@
-"""The sampler against a few lines of plain Python, on an index made of nothing."""
+"""Compare the sampler with a few lines of plain Python, on a synthetic index."""
 
 import itertools
 from collections import defaultdict
@@ -57,7 +57,7 @@ def _ordered(refs, purpose, seed):
 
 
 def _oracle(plan: SamplePlan):
-    """The same choice in plain Python."""
+    """Select the same images in plain Python."""
     for label in sorted(set(plan.label_of.values())):
         own = [ref for ref in _refs() if plan.label_of.get(ref.wnid) == label]
         train = _ordered(
@@ -182,7 +182,7 @@ P_CORRECT = {  # n00000001 easy, the others hard, many of them equally
 
 
 def _cap(refs, target, *, scope, seed):
-    """The cap on each bin, as METHODS' sentence says it, by brute force."""
+    """Compute the cap on each bin by brute force."""
     bins = defaultdict(list)
     for ref in _ordered(refs, "sample", seed):
         bins[int(np.floor(100 * np.float32(P_CORRECT[ref.key]) + 0.5))].append(ref)
@@ -200,7 +200,7 @@ def _cap(refs, target, *, scope, seed):
 
 
 def _by_difficulty(plan, options):
-    """The same choice in plain Python: what is set aside, then the cap or an end."""
+    """Select the same images in plain Python: held-out images, then cap or order."""
     aside = {c.ref.key for c in _oracle(plan) if c.split == "validation"}
     yield from (c for c in _oracle(plan) if c.split == "validation")
     train = [r for r in _refs() if r.split == "train" and r.wnid in LABEL_OF]
