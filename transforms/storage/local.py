@@ -120,7 +120,7 @@ def _describe_entry(entry: os.DirEntry[str]) -> Entry:
     except OSError as error:
         if error.errno not in _BROKEN_LINK:
             raise
-        return Entry(entry.name, is_folder=False, num_bytes=0)  # reading reports the error
+        return Entry(entry.name, is_folder=False, num_bytes=0)  # reads report it
 
 
 class _SharedDescriptor:

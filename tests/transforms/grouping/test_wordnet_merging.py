@@ -86,7 +86,7 @@ def test_pairwise_merges_the_two_smallest_siblings_first():
     classes = ["b1", "b2", "b3", "c1", "c2", "d1"]
     assert _merge(SMALL, classes, 5)[0] == ["b1", "b2"]  # as deep as c: smaller wnid
     assert _merge(SMALL, classes, 4) == [["b1", "b2"], ["b3"], ["c1", "c2"], ["d1"]]
-    # c is closed and a sibling of d1; the three of b form no larger unit and are deeper.
+    # c is closed and a sibling of d1; the three of b form no unit and are deeper.
     assert _merge(SMALL, classes, 3) == [["b1", "b2", "b3"], ["c1", "c2"], ["d1"]]
     assert _merge(SMALL, classes, 2) == [["b1", "b2", "b3"], ["c1", "c2", "d1"]]
 
