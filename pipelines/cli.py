@@ -161,7 +161,7 @@ def describe_flag(field: dataclasses.Field, default: str | None = None) -> str:
     """Return the help text of a flag with its range and its default.
 
     Args:
-      field: its declaration.
+      field: declaration of the flag.
       default: shown instead of the declared default; "": none is shown.
     """
     if default is None and field.default is dataclasses.MISSING:
@@ -208,7 +208,7 @@ def _describe_kind(kind: Any) -> tuple[Any, bool]:
 def _convert(
     options_class: type, given: Mapping[str, Any], *, prefix: str
 ) -> tuple[Any, list[str]]:
-    """Make options of texts; a wrong value is reported and replaced by the default."""
+    """Convert texts to options; report invalid values and use their defaults."""
     kinds = typing.get_type_hints(options_class)
     values: dict[str, Any] = {}
     problems = []
@@ -231,7 +231,7 @@ def _convert(
 def _read_value(
     name: str, given: Any, kind: Any, metadata: Mapping[str, Any]
 ) -> tuple[Any, list[str]]:
-    """Convert the text of one flag; returns its value and all that is wrong with it."""
+    """Convert the text of one flag; return its value and a list of problems."""
     item_kind, is_list = _describe_kind(kind)
     words = given if is_list else [given]
     split = metadata.get("split", "")
@@ -322,7 +322,7 @@ def _find_unknown(
 def _find_dashed(
     words: Iterable[str], known: Collection[str]
 ) -> tuple[list[str], list[str]]:
-    """Report flags that are written with dashes; returns the other words too.
+    """Report flags written with dashes, and return the other words.
 
     Beam would report them with underscores, which is the right spelling.
     """
@@ -391,7 +391,7 @@ def check_bucket(output: str | None) -> None:
 
 
 def cannot_write(output: str, error: OSError) -> UsageError:
-    """Make the error that an output is not writable."""
+    """Return the error for an output that is not writable."""
     return UsageError(
         f"--output {output}: nothing can be written there ({error.strerror}); name "
         "another place"

@@ -54,7 +54,7 @@ class ConfusionOptions(StoreFlags):
     seed: int = flag("seed of the halves, as in build --folds=2", default=0)
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
 

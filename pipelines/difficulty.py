@@ -45,7 +45,7 @@ class DifficultyOptions(StoreFlags):
     output: str = flag("directory of the table and its page", metavar="DIR")
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
         if bool(self.predictions) == bool(self.scores):
             yield "--predictions: give either --predictions or --scores"

@@ -57,7 +57,7 @@ def find_flag_problems(flags: Sequence[str]) -> list[str]:
 
 
 def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
-    """Make Beam's options from flags that have been checked."""
+    """Create Beam's options from checked flags."""
     options = PipelineOptions(list(flags))
     standard = options.view_as(StandardOptions)
     if standard.runner in {None, "DirectRunner"}:
@@ -66,18 +66,18 @@ def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
 
 
 def is_embedded(options: PipelineOptions) -> bool:
-    """Tell whether the embedded runner runs the job, in this process."""
+    """Return whether the embedded runner runs the job, in this process."""
     return options.view_as(StandardOptions).runner == _EMBEDDED
 
 
 def has_one_process(options: PipelineOptions) -> bool:
-    """Tell whether all steps run in this process."""
+    """Return whether all steps run in this process."""
     direct = options.view_as(DirectOptions)
     return is_embedded(options) and direct.direct_running_mode == "in_memory"
 
 
 def embed(flags: Sequence[str]) -> list[str]:
-    """Return flags that select the embedded runner, whatever runner they name."""
+    """Return the flags with the embedded runner instead of the one that they name."""
     return [*flags, f"--runner={_EMBEDDED}"]
 
 
@@ -223,7 +223,7 @@ def _say_unless_readers(failed: threading.ExceptHookArgs) -> None:
 
 
 def _answers(address: str | None) -> bool:
-    """Tell whether a server accepts connections at host:port."""
+    """Return whether a server accepts connections at host:port."""
     host, _, port = (address or "").rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_S).close()
@@ -236,13 +236,13 @@ _BUCKET_FOLDER = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9]/.*")
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
-    """Tell whether the runner is Dataflow."""
+    """Return whether the runner is Dataflow."""
     runner = options.view_as(StandardOptions).runner or ""
     return runner.lower().rpartition(".")[2] == "dataflowrunner"
 
 
 def has_own_files(options: PipelineOptions) -> bool:
-    """Tell whether workers certainly cannot read this machine's files.
+    """Return whether workers certainly cannot read this machine's files.
 
     Dataflow's workers and containers cannot. Other workers may run on this machine or
     share a file system with it; their runner cannot tell.
@@ -336,7 +336,7 @@ def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401 
 
 
 def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
-    """Cancel a job; returns a message about the outcome."""
+    """Cancel a job; return a message about the outcome."""
     runner = options.view_as(StandardOptions).runner
     if _ends_with_this_process(options):
         return f"{runner} ends with this process, and its job too"
@@ -351,7 +351,7 @@ def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
 
 
 def _ends_with_this_process(options: PipelineOptions) -> bool:
-    """Tell whether the runner is a child of this process, or part of it."""
+    """Return whether the runner is a child of this process, or part of it."""
     values = options.get_all_options()
     if values["job_endpoint"]:
         return values["job_endpoint"] == "embed"

@@ -85,7 +85,7 @@ class EvaluateOptions(StoreFlags):
     seed: int = flag("seed of the bootstrap confidence intervals", default=0)
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         given = [name for name in _KINDS if getattr(self, name)]
         if not given and not self.subset and not self.groups:
             yield (

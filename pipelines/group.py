@@ -59,7 +59,7 @@ class GroupOptions(GroupingFlags, StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
         if not (self.output or self.export_starter or self.compare):
             yield "--output: is required, or --export_starter, or --compare"

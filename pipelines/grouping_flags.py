@@ -78,7 +78,7 @@ class GroupingFlags:
         return dataclasses.replace(self, **values)
 
     def find_grouping_problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of grouping flags."""
+        """Yield a message for each invalid combination of grouping flags."""
         fixed = presets.list_flags(self.preset) if self.preset else {}
         for name, value in fixed.items():
             given = getattr(self, name)

@@ -54,7 +54,7 @@ class IndexOptions(StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
         if self.output and not index_table.is_index(self.output):
             yield f"--output {self.output}: must end in .parquet"
@@ -82,7 +82,7 @@ def define_pipeline(
       parts_folder: folder for the parts of the index, readable by all workers.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
       ticks: folder for progress ticks; None shows no progress.
-      has_processes: whether each worker is a process of its own.
+      has_processes: whether each worker is a separate process.
     """
     import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
 
@@ -184,7 +184,7 @@ def index_images(
     output: str,
     beam_flags: Sequence[str],
 ) -> Inventory:
-    """Index images in this process, whatever runner the flags name, and count them.
+    """Index and count images in this process, regardless of the runner in the flags.
 
     Raises:
       UsageError: the input is invalid.

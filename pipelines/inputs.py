@@ -27,8 +27,8 @@ class RecognizedInputs:
     """The parts of all inputs.
 
     Attributes:
-      parts: in the order of the inputs.
-      notes: what was recognised and what is left out, for the user.
+      parts: parts in the order of the inputs.
+      notes: recognised and ignored inputs, for the user.
       warnings: images that should be there, labels in doubt; datasets record them.
     """
 

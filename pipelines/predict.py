@@ -84,7 +84,7 @@ class PredictOptions(StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
         if self.output and not self.output.endswith(".parquet"):
             yield f"--output {self.output}: must end in .parquet"

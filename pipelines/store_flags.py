@@ -38,7 +38,7 @@ class StoreFlags:
     )
 
     def find_store_problems(self) -> Iterator[str]:
-        """Yield what is wrong with these flags."""
+        """Yield a message for each invalid combination of store flags."""
         endpoint = self.store_endpoint
         if endpoint is not None and {"@", "?"} & set(endpoint):
             yield (  # without the value, which may be secret: flags are logged

@@ -95,7 +95,7 @@ class TrainOptions(TrainingFlags, StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
 
@@ -131,7 +131,7 @@ def find_unfinished(
     Args:
       output: local folder of all models.
       all_settings: settings of the requested models.
-      named: the folder as the user wrote it, for messages.
+      named: folder as the user wrote it, for messages.
 
     Raises:
       UsageError: a folder holds other results, or a model does not fit its settings.
@@ -201,7 +201,7 @@ def train(
     check_sizes(list(unfinished.values()), len(training_set.classes))
     passes = sum(len(s.learning_rate) * s.epochs for s in unfinished.values())
     with _show_progress(passes * len(training_set.train_keys)) as advance:
-        runner = Runner(training_set, tell=advance, report=_report)
+        runner = Runner(training_set, advance=advance, report=_report)
         for folder, settings in unfinished.items():
             try:
                 best = runner.run(settings, folder).rows[-1]

@@ -69,7 +69,7 @@ class VerifyOptions(StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
         if self.dataset and not storage.is_remote(self.dataset):
             yield from find_problems(self.dataset)

@@ -1,7 +1,7 @@
-"""Random inputs and recipes → builds whose every image is accounted for, everywhere.
+"""Build random inputs and recipes, and check that every image is accounted for.
 
-What is expected is counted from the input alone, in plain Python; what is there is read
-as the formats' readers read it: tar members, framed records, folders, Parquet.
+Expected counts come from the input alone, in plain Python. The dataset is read without
+the program: tar members, framed records, folders and Parquet.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ BROKEN = {
     "empty": b"",
     "text": b"this is no image",
     "truncated": PICTURES[0][:200],
-    "gone": None,  # behind the index
+    "gone": None,  # removed after indexing
 }
 
 
@@ -56,14 +56,14 @@ class Case(NamedTuple):
 
 @st.composite
 def cases(draw):
-    """Draw an input, a recipe and what is broken."""
+    """Draw an input with broken images, and a recipe."""
     wnids = draw(st.permutations(CLASSES[:6]))[: draw(st.integers(2, 6))]
     chance = draw(st.sampled_from([0.0, 0.0, 0.1, 0.4]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     images = []
     for wnid in sorted(wnids):
-        for split, most in (("train", 12), ("validation", 4)):
-            for number in range(draw(st.integers(0, most))):
+        for split, max_images in (("train", 12), ("validation", 4)):
+            for number in range(draw(st.integers(0, max_images))):
                 key = f"{wnid}_{number}" if split == "train" else ""
                 key = key or f"ILSVRC2012_val_{len(images):08d}"
                 broken = (
@@ -96,7 +96,7 @@ def cases(draw):
 
 
 def attack(case: Case, folder: Path) -> str:
-    """Build a case, and account for its images; returns what became of it."""
+    """Build a case and account for its images; return the kind of outcome."""
     shutil.rmtree(folder, ignore_errors=True)
     if not case.images:
         return "no images"
@@ -131,8 +131,8 @@ def _call(job, command) -> tuple[int, str]:
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         try:
             job.main(command)
-        except SystemExit as ended:
-            return ended.code, said.getvalue()
+        except SystemExit as error:
+            return error.code, said.getvalue()
     return 0, said.getvalue()
 
 
@@ -142,7 +142,7 @@ def _place(folder: Path, image: Image) -> Path:
 
 
 def _write_input(images, folder):
-    for number, image in enumerate(images):  # a fourth of them are copies
+    for number, image in enumerate(images):  # every fourth is a copy
         data = BROKEN.get(image.broken) if image.broken else None
         place = _place(folder, image)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def _write_input(images, folder):
 
 
 def _write_scores(images, path):
-    """Score all training images but a few."""
+    """Write difficulty scores of the training images."""
     keys = [i.key for i in images if i.split == "train"]
     percents = [len(key) * int(key.rpartition("_")[2]) % 100 for key in keys]
     table = pa.table({
@@ -165,13 +165,13 @@ def _write_scores(images, path):
 
 
 def _find_usable(case, *, inspected):
-    """An inspection sees what is broken then; what is gone later it does not."""
+    """List the images that the index has as usable; inspection finds broken ones."""
     seen = {"empty", "text", "truncated"} if inspected else set()
     return [image for image in case.images if image.broken not in seen]
 
 
 def check(case: Case, dataset: Path) -> None:
-    """Account for every image of the input in a dataset that was made of it."""
+    """Check that a dataset accounts for every image of its input."""
     by_key = {image.key: image for image in case.images}
     usable = {image.key for image in _find_usable(case, inspected=case.inspects)}
     rows = building.manifest(dataset)
@@ -179,7 +179,7 @@ def check(case: Case, dataset: Path) -> None:
         failures = list(csv.DictReader(file))
     chosen = [(row["key"], row["split"]) for row in [*rows, *failures]]
     keys = [key for key, _ in chosen]
-    assert len(set(keys)) == len(keys), "an image stands twice, or in two splits"
+    assert len(set(keys)) == len(keys), "an image occurs twice, or in two splits"
     assert set(keys) <= usable
     for row in rows:
         image = by_key[row["key"]]
@@ -229,7 +229,7 @@ def _check_statistics(case, dataset, usable, rows, failures):
 
 
 def _check_recipe(case, dataset, rows, failures):
-    """See that every group has what was asked for."""
+    """Check that every group has the requested images."""
     chosen = [(int(r["label"]), r["split"]) for r in [*rows, *failures]]
     num_groups = len(building.read_json(dataset, "classes.json"))
     counts = Counter(label for label, split in chosen if split != "validation")
@@ -243,7 +243,7 @@ def _check_recipe(case, dataset, rows, failures):
 
 
 def _check_readers(dataset, rows):
-    """See that all readers get the same images under the same labels."""
+    """Check that all readers return the same images with the same labels."""
     splits = sorted({row["split"] for row in rows})
     expected = {s: sorted(_name(r) for r in rows if r["split"] == s) for s in splits}
     readers = (_read_tars, _read_records, _read_folders, _read_parquet)
@@ -295,7 +295,7 @@ def _read_records(dataset, split):
 
 
 def _fields(message):
-    """Take a protocol buffer apart: (number, an integer or bytes)."""
+    """Yield the fields of a protocol buffer: (number, integer or bytes)."""
     file = io.BytesIO(message)
 
     def read_varint():
@@ -314,7 +314,7 @@ def _fields(message):
 def _read_folders(dataset, split):
     folder = dataset / "folders" / ("val" if split == "validation" else split)
     wnids = {row["key"]: row["wnid"] for row in building.manifest(dataset)}
-    for label, group in enumerate(sorted(folder.iterdir())):  # as readers number them
+    for label, group in enumerate(sorted(folder.iterdir())):  # as readers do
         for path in group.iterdir():
             yield path.stem, label, wnids[path.stem], path.read_bytes()
 
@@ -327,12 +327,12 @@ def _read_parquet(dataset, split):
 
 
 def _check_cards(dataset, rows):
-    """See that cards and sidecars tell the counts of what is there."""
+    """Check that cards and sidecars have the actual counts."""
     counts = Counter(row["split"] for row in rows)
     for card in ("README.md", "parquet/README.md"):
         front = yaml.safe_load((dataset / card).read_text().split("---\n")[1])
-        told = {s["name"]: s["num_examples"] for s in front["dataset_info"]["splits"]}
-        assert told == counts, card
+        splits = front["dataset_info"]["splits"]
+        assert {s["name"]: s["num_examples"] for s in splits} == counts, card
     info = building.read_json(dataset, "_info.json")["splits"]
     assert {s["name"]: sum(s["shard_lengths"]) for s in info.values()} == counts
     assert {s["name"]: s["num_samples"] for s in info.values()} == counts

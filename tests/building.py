@@ -1,4 +1,4 @@
-"""A command line → a built dataset, in this process, and what it says."""
+"""Build datasets in this process, and read what they contain."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from pipelines import build
 
-# Small and quick: 3 groups × 20 training images, 30 validation images, three shards.
+# Small and fast: 3 groups × 20 training images, 30 validation images, three shards.
 FLAGS = {
     "grouping": "random_groups",
     "num_groups": "3",
@@ -22,10 +22,10 @@ FLAGS = {
 
 
 def command_line(imagenet: Path, output: Path, **flags: object) -> list[str]:
-    """Return the flags of a small build; None leaves one out, True gives it alone."""
-    chosen = {"input": str(imagenet), "output": str(output), **FLAGS, **flags}
+    """Return the flags of a small build; None omits a flag, True omits its value."""
+    values = {"input": str(imagenet), "output": str(output), **FLAGS, **flags}
     words = []
-    for name, value in chosen.items():
+    for name, value in values.items():
         if value is True:
             words.append(f"--{name}")
         elif value is not None:
@@ -34,7 +34,7 @@ def command_line(imagenet: Path, output: Path, **flags: object) -> list[str]:
 
 
 def run(imagenet: Path, output: Path, **flags: object) -> Path:
-    """Build in this process; returns the dataset's directory."""
+    """Run a build in this process; return the directory of the dataset."""
     build.main(command_line(imagenet, output, **flags))
     name, version = flags.get("name", FLAGS["name"]), "1.0.0"
     suffix = ".plan" if flags.get("plan_only") else ""
@@ -53,10 +53,10 @@ def checksums(directory: Path) -> dict[str, str]:
 
 
 def manifest(directory: Path) -> list[dict]:
-    """Read a dataset's manifest."""
+    """Read the manifest of a dataset."""
     return pq.read_table(directory / "__meta__" / "manifest.parquet").to_pylist()
 
 
 def read_json(directory: Path, name: str) -> dict:
-    """Read a sidecar."""
+    """Read a JSON file of a dataset."""
     return json.loads((directory / name).read_bytes())

@@ -1,23 +1,23 @@
-"""Fixtures of all tests. All are made once a session: read them, never change them.
+"""Fixtures of all tests. They are created once per session: never modify them.
 
-Contents, each a folder with the same images (6 classes, 20 training and 5 validation
-images each, `ODDITIES` among them):
+Each is a folder with the same images (6 classes, 20 training and 5 validation images
+each, including `ODDITIES`):
 
-  mini_imagenet    official archives, unextracted, and LOC_val_solution.csv
+  mini_imagenet    official archives and LOC_val_solution.csv
   class_folders    train/<wnid>/*.JPEG, val/<wnid>/*.JPEG
-  kaggle_tree      ILSVRC/Data/CLS-LOC/{train/<wnid>,val}, LOC_val_solution.csv on top
+  kaggle_tree      ILSVRC/Data/CLS-LOC/{train/<wnid>,val}, LOC_val_solution.csv
   class_archives   <wnid>.tar, training images only
-  kaggle_zip       the tree in a zip (a file), with LOC_val_solution.csv in it
+  kaggle_zip       the tree as a zip file, including LOC_val_solution.csv
   huggingface_parquet  data/{train,validation}-00000-of-00002.parquet
   tfds_records         imagenet2012-{train,validation}.tfrecord-00000-of-00002
   webdataset_tars      imagenet1k-{train,validation}-0000.tar
 
   real_data        the folder of real photographs, for tests marked `real`
 
-  mini_index       a file: the index of mini_imagenet
-  halves           the dataset of mini_imagenet whose groups are its classes, in folds
+  mini_index       index of mini_imagenet, a file
+  halves           dataset of mini_imagenet with folds; each class is a group
 
-What makes bytes and archives of a test's own lies in `tests/making.py`.
+`tests/making.py` creates images and archives for single tests.
 """
 
 import io
@@ -34,12 +34,12 @@ from transforms.miniature import archives as miniature
 from transforms.miniature.archives import LABELS
 
 NUM_CLASSES, NUM_TRAIN, NUM_VALIDATION = 6, 20, 5
-collect_ignore = ["airflow"]  # in an environment of its own: make test-airflow
+collect_ignore = ["airflow"]  # has a separate environment: make test-airflow
 
 
 @pytest.fixture(scope="session")
 def mini_imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the miniature, then put the oddities of the real one into it."""
+    """Write the miniature, and replace some images by unusual ones."""
     folder = tmp_path_factory.mktemp("imagenet")
     miniature.write_miniature(
         str(folder),
@@ -172,5 +172,5 @@ def real_data() -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--write_goldens", action="store_true", help="write golden files anew"
+        "--write_goldens", action="store_true", help="rewrite golden files"
     )

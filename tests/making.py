@@ -1,4 +1,4 @@
-"""Numbers and names → bytes, archives and folders that tests need."""
+"""Create images, archives and folders for tests."""
 
 import io
 import tarfile
@@ -11,18 +11,18 @@ from PIL import ExifTags, Image, ImageCms
 from transforms.miniature import drawing
 
 WNID = "n02088364"
-GIANT_EXIF = b"Exif\0\0" + b"MM\0*" + bytes(range(256)) * 255  # says nothing sensible
+GIANT_EXIF = b"Exif\0\0" + b"MM\0*" + bytes(range(256)) * 255  # invalid content
 
 
 def picture(
     number: int = 1, *, size: tuple[int, int] = (96, 72), mode: str = "RGB"
 ) -> Image.Image:
-    """Draw a picture of exactly this size."""
+    """Draw an image of exactly this size."""
     return drawing.draw_image(WNID, number, size=size).resize(size).convert(mode)
 
 
 def encode(image: Image.Image, kind: str = "JPEG", **settings: Any) -> bytes:
-    """Encode a picture; settings are Pillow's."""
+    """Encode an image with Pillow; settings are passed to `save`."""
     file = io.BytesIO()
     image.save(file, kind, **settings)
     return file.getvalue()
@@ -36,46 +36,46 @@ def jpeg_bytes(
     quality: int = 90,
     **settings: Any,
 ) -> bytes:
-    """Make a JPEG file of a drawn picture."""
+    """Return a JPEG file of a drawn image."""
     image = picture(number, size=size, mode=mode)
     return encode(image, quality=quality, **settings)
 
 
 def cmyk_jpeg(image: Image.Image) -> bytes:
-    """Make a four-component JPEG, inverted and with Adobe's mark, as ImageNet's are."""
+    """Return an inverted CMYK JPEG with an Adobe marker, as in ImageNet."""
     return encode(image.convert("CMYK"))
 
 
 def png_named_jpeg(image: Image.Image) -> bytes:
-    """Make a PNG file."""
+    """Return a PNG file."""
     return encode(image, "PNG")
 
 
 def greyscale_jpeg(image: Image.Image) -> bytes:
-    """Make a one-component JPEG."""
+    """Return a greyscale JPEG."""
     return encode(image.convert("L"))
 
 
 def turned_jpeg(image: Image.Image) -> bytes:
-    """Make a JPEG that lies on its side and says so (orientation 6)."""
+    """Return a JPEG that is rotated according to its EXIF orientation (6)."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     return encode(image.transpose(Image.Transpose.ROTATE_90), exif=exif)
 
 
 def giant_exif_jpeg(image: Image.Image) -> bytes:
-    """Make a JPEG whose EXIF segment is nearly 64 KiB of nonsense."""
+    """Return a JPEG whose EXIF segment is nearly 64 KiB of invalid data."""
     return encode(image, exif=GIANT_EXIF)
 
 
 def profiled_jpeg(image: Image.Image) -> bytes:
-    """Make a JPEG with an ICC profile."""
+    """Return a JPEG with an ICC profile."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     undated = profile[:24] + bytes(12) + profile[36:]
     return encode(image, icc_profile=undated)
 
 
-# What the real data hold too (the fixture `mini_imagenet` has them): key → its maker.
+# Unusual images that ImageNet contains too, in the fixture `mini_imagenet`, by key.
 ODDITIES: dict[str, Callable[[Image.Image], bytes]] = {
     "n02088364_3": cmyk_jpeg,
     "n02088364_7": turned_jpeg,
@@ -88,14 +88,14 @@ ODDITIES: dict[str, Callable[[Image.Image], bytes]] = {
 
 
 def write_tar(path: Path, members: Mapping[str, bytes]) -> Path:
-    """Write a tar archive of these files, in this order."""
+    """Write a tar archive with these members in this order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(tar_bytes(members))
     return path
 
 
 def tar_bytes(members: Mapping[str, bytes]) -> bytes:
-    """Make a tar archive in memory."""
+    """Return a tar archive with these members in this order."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, data in members.items():
@@ -106,7 +106,7 @@ def tar_bytes(members: Mapping[str, bytes]) -> bytes:
 
 
 def read_tar(source: Path | bytes) -> dict[str, bytes]:
-    """Read every file of a tar archive, in its order."""
+    """Read all files of a tar archive in order."""
     data = source if isinstance(source, bytes) else source.read_bytes()
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         files = [(member.name, tar.extractfile(member)) for member in tar]
@@ -114,7 +114,7 @@ def read_tar(source: Path | bytes) -> dict[str, bytes]:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Write files below a folder by their relative names."""
+    """Write files to a folder under their relative names."""
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +123,6 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def read_labels(path: Path) -> dict[str, str]:
-    """Read LOC_val_solution.csv: stem → wnid."""
+    """Read LOC_val_solution.csv; return the wnid of each stem."""
     rows = path.read_text().splitlines()[1:]
     return {row.split(",")[0]: row.split(",")[1].split()[0] for row in rows}

@@ -1,4 +1,4 @@
-"""Names → chosen images, as a build's sampler gives them."""
+"""Create tables of selected images, as a sampler returns them."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from transforms.sampling import selected
 
 
 def make(keys: Sequence[str]) -> pa.Table:
-    """Make chosen training images of one class, with label 0."""
+    """Return selected training images of one class, with label 0."""
     rows = [(key, "n00000001", "train", 0, "t", 0, 1, "raw") for key in keys]
     columns = [list(column) for column in zip(*rows, strict=True)]
     refs = pa.table(columns, schema=index_table.SCHEMA)

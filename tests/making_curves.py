@@ -1,4 +1,4 @@
-"""Accuracies by epoch → rows and files of curves, as `pipelines.train` writes them."""
+"""Create rows and files of learning curves, as `pipelines.train` writes them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def rows(
     learning_rate: float = 0.1,
     epochs: int | None = None,
 ) -> list[CurveRow]:
-    """Make the rows of one run of each model."""
+    """Return the rows of one run of each model."""
     return [
         CurveRow(
             dataset="full" if subset_id == FULL_ID else "small",
@@ -40,13 +40,13 @@ def rows(
     ]
 
 
-def locate(made: Iterable[CurveRow], path: str = "curves.csv") -> list[LocatedRow]:
+def locate(rows: Iterable[CurveRow], path: str = "curves.csv") -> list[LocatedRow]:
     """Add the path of a file to rows."""
-    return [LocatedRow(row, path) for row in made]
+    return [LocatedRow(row, path) for row in rows]
 
 
-def write(path: Path, made: Iterable[CurveRow]) -> str:
-    """Write a file of curves."""
+def write(path: Path, rows: Iterable[CurveRow]) -> str:
+    """Write a file of curves; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(training_curves.to_csv(made))
+    path.write_bytes(training_curves.to_csv(rows))
     return str(path)

@@ -1,4 +1,4 @@
-"""Images in class folders → the same in the layouts that others hand ImageNet on in."""
+"""Write the images of class folders in other layouts in which ImageNet is shared."""
 
 import json
 import zipfile
@@ -15,7 +15,7 @@ from transforms.labels.classes import class_index, load_classes
 
 
 class LaidImage(NamedTuple):
-    """One image of class folders."""
+    """An image of the class folders."""
 
     split: str  # train | validation
     wnid: str
@@ -28,7 +28,7 @@ class LaidImage(NamedTuple):
 
 
 def read_class_folders(folder: Path) -> list[LaidImage]:
-    """Read the fixture `class_folders`, in a pseudo-random order, as others shuffle."""
+    """Read the fixture `class_folders` in a shuffled, reproducible order."""
     paths = sorted(folder.glob("*/*/*"), key=lambda path: path.stem[::-1])
     return [
         LaidImage(
@@ -42,15 +42,15 @@ def read_class_folders(folder: Path) -> list[LaidImage]:
 
 
 def parts(images: Iterable[LaidImage]) -> Iterator[tuple[str, int, int, list]]:
-    """Yield (split, number, how many, images) of two training shards and one other."""
+    """Yield (split, shard, number of shards, images); two shards for training."""
     for split, total in (("train", 2), ("validation", 1)):
-        own = [image for image in images if image.split == split]
+        of_split = [image for image in images if image.split == split]
         for number in range(total):
-            yield split, number, total, own[number::total]
+            yield split, number, total, of_split[number::total]
 
 
 def write_kaggle_zip(path: Path, images: Sequence[LaidImage], labels: bytes) -> Path:
-    """Write Kaggle's zip: stored and deflated, and much that is no labelled image."""
+    """Write Kaggle's zip: stored, deflated and unrelated members."""
     root = "ILSVRC/Data/CLS-LOC"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("ILSVRC/Annotations/CLS-LOC/train/n02088364/a.xml", b"<a/>")
@@ -82,29 +82,29 @@ def huggingface_schema() -> pa.Schema:
 def write_huggingface(
     folder: Path, images: Sequence[LaidImage], *, row_group_size: int = 7
 ) -> Path:
-    """Write data/train-00000-of-00002.parquet and so on, and an unlabelled test."""
+    """Write data/train-00000-of-00002.parquet etc., and an unlabelled test split."""
     (folder / "data").mkdir(parents=True)
-    for split, number, total, own in parts(images):
+    for split, number, total, shard in parts(images):
         rows = [
             {
                 "image": {"bytes": i.data, "path": f"{i.key}_{i.wnid}.JPEG"},
                 "label": i.label,
             }
-            for i in own
+            for i in shard
         ]
         path = folder / f"data/{split}-{number:05d}-of-{total:05d}.parquet"
         table = pa.Table.from_pylist(rows, huggingface_schema())
         pq.write_table(table, path, row_group_size=row_group_size)
-    (folder / "data/test-00000-of-00028.parquet").write_bytes(b"not looked into")
+    (folder / "data/test-00000-of-00028.parquet").write_bytes(b"not read")
     return folder
 
 
 def write_tfds(folder: Path, images: Sequence[LaidImage]) -> Path:
-    """Write imagenet2012-train.tfrecord-00000-of-00002 and so on."""
+    """Write imagenet2012-train.tfrecord-00000-of-00002 etc."""
     folder.mkdir(parents=True)
-    for split, number, total, own in parts(images):
+    for split, number, total, shard in parts(images):
         name = f"imagenet2012-{split}.tfrecord-{number:05d}-of-{total:05d}"
-        (folder / name).write_bytes(b"".join(map(_make_record, own)))
+        (folder / name).write_bytes(b"".join(map(_make_record, shard)))
     (folder / "imagenet2012-test.tfrecord-00000-of-00001").write_bytes(b"?")
     return folder
 
@@ -119,13 +119,13 @@ def _make_record(image: LaidImage) -> bytes:
 
 
 def write_webdataset(folder: Path, images: Sequence[LaidImage]) -> Path:
-    """Write imagenet1k-train-0000.tar and so on, as timm does."""
-    for split, number, _, own in parts(images):
+    """Write imagenet1k-train-0000.tar etc., as timm does."""
+    for split, number, _, shard in parts(images):
         members = {}
-        for image in own:
+        for image in shard:
             members[f"{image.key}.cls"] = str(image.label).encode()
             members[f"{image.key}.jpg"] = image.data
-            described = {"filename": f"{image.key}.JPEG", "label": image.label}
-            members[f"{image.key}.json"] = json.dumps(described).encode()
+            metadata = {"filename": f"{image.key}.JPEG", "label": image.label}
+            members[f"{image.key}.json"] = json.dumps(metadata).encode()
         making.write_tar(folder / f"imagenet1k-{split}-{number:04d}.tar", members)
     return folder

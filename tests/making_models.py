@@ -1,6 +1,6 @@
-"""Tiny models that say how a picture's mean colour looks to them, in three formats.
+"""Write tiny models in three formats that classify images by their mean colour.
 
-All kinds have the same weights, and `expect` is what they must say.
+All formats have the same weights; `expect` computes their outputs with NumPy.
 """
 
 import json
@@ -21,14 +21,14 @@ PREPROCESSING = {
 
 
 def make_weights(num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights of every tiny model with so many outputs."""
+    """Return the weights of all tiny models with this number of outputs."""
     rng = np.random.default_rng(7)
     kernel = rng.normal(size=(3, num_classes)).astype(np.float32)
     return kernel, rng.normal(size=num_classes).astype(np.float32)
 
 
 def expect(batch: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return what every tiny model says of a batch: probabilities."""
+    """Return the probabilities that every tiny model predicts for a batch."""
     kernel, bias = make_weights(num_classes)
     logits = batch.astype(np.float64).mean(axis=(1, 2)) @ kernel + bias
     values = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -36,7 +36,7 @@ def expect(batch: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def write_card(path: Path, classes: Any, **changes: Any) -> Path:
-    """Write a card for a tiny model; a change to None leaves a field out."""
+    """Write a card for a tiny model; None leaves a field out."""
     card = {
         "model": path.stem,
         "classes": classes,
@@ -56,7 +56,7 @@ def write_onnx(
     softmax: bool = True,
     side_px: int = SIDE_PX,
 ) -> Path:
-    """Write an ONNX model: mean colour → dense → softmax."""
+    """Write an ONNX model of mean colour, dense layer and softmax."""
     kernel, bias = make_weights(num_classes)
     nodes = [
         helper.make_node("ReduceMean", ["x", "axes"], ["m"], keepdims=0),
@@ -84,11 +84,11 @@ def write_onnx(
 
 
 def make_keras(num_classes: int) -> Any:
-    """Make the Keras model of the same weights."""
+    """Return the Keras model with the same weights."""
     from transforms.models.loaders.tensorflow_start import import_tensorflow  # noqa: PLC0415
 
     import_tensorflow()
-    import keras  # noqa: PLC0415  # takes seconds that other tests have not
+    import keras  # noqa: PLC0415  # takes seconds that other tests save
 
     model = keras.Sequential([
         keras.Input((SIDE_PX, SIDE_PX, 3)),
@@ -107,7 +107,7 @@ def write_keras(path: Path, num_classes: int) -> Path:
 
 
 def write_saved_model(path: Path, num_classes: int, *, before: Any = None) -> Path:
-    """Write a SavedModel; `before` is called inside its graph."""
+    """Write a SavedModel whose graph first calls `before`."""
     model = make_keras(num_classes)
     import tensorflow as tf  # noqa: PLC0415  # as above
 
@@ -125,7 +125,7 @@ def write_saved_model(path: Path, num_classes: int, *, before: Any = None) -> Pa
 
 
 def write_lambda_keras(path: Path, num_classes: int) -> Path:
-    """Write a .keras file with a Python function in it."""
+    """Write a .keras file that contains a Python function."""
     model = make_keras(num_classes)
     import keras  # noqa: PLC0415  # as above
 

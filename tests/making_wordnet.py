@@ -1,8 +1,8 @@
-"""A few nouns → a folder of files in WordNet's format, for tests."""
+"""Write a few nouns in the file format of WordNet."""
 
 from pathlib import Path
 
-# name → lemmas, hypernyms, hypernyms of instances; a line is written after its parents
+# name → lemmas, hypernyms, instance hypernyms; parents come first
 _NOUNS = {
     "thing": (("thing",), (), ()),
     "animal": (("animal",), ("thing",), ()),
@@ -20,9 +20,9 @@ def write(
     """Write the files; return each noun's offset, the number in its wnid.
 
     Args:
-      folder: is made.
-      version: of WordNet, as the files' first line tells it.
-      with_all: also those that Debian's package leaves out.
+      folder: folder to create.
+      version: version of WordNet in the first line of the files.
+      with_all: also write the files that Debian's package leaves out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     header = f"  1 WordNet {version} Copyright 2006 by Princeton University.  \n"

@@ -1,17 +1,17 @@
-"""A running process → what it started, and how much memory they hold together."""
+"""List the descendants of a process and sample their memory."""
 
 import threading
 from pathlib import Path
 
 
 class SampledMemory:
-    """Samples a process and its children until it ends.
+    """Samples the memory of a process and its descendants until it ends.
 
-    Pages that several processes share are counted once in all (PSS).
+    Pages shared by several processes are counted once in total (PSS).
 
     Args:
-      pid: of the process.
-      interval_s: between samples.
+      pid: id of the process.
+      interval_s: seconds between samples.
     """
 
     def __init__(self, pid: int, *, interval_s: float) -> None:
@@ -23,19 +23,19 @@ class SampledMemory:
         self._thread.start()
 
     def stop(self) -> list[float]:
-        """End sampling; returns the samples in MiB."""
+        """Stop sampling; return the samples in MiB."""
         self._done.set()
         self._thread.join()
         return self._samples
 
     def _follow(self) -> None:
         while not self._done.wait(self._interval_s):
-            if held := sum(map(_measure, list_family(self._pid))):
-                self._samples.append(held / 1024)
+            if used := sum(map(_measure, list_family(self._pid))):
+                self._samples.append(used / 1024)
 
 
 def list_children(pid: int) -> list[int]:
-    """List the processes that one has started and that live; none when it is gone."""
+    """List the running children of a process; empty if it has ended."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         words = [(task / "children").read_text().split() for task in tasks]
@@ -58,7 +58,7 @@ def list_workers(pid: int) -> list[int]:
 
 
 def list_family(pid: int) -> list[int]:
-    """List a process and all that descend from it."""
+    """List a process and all its descendants."""
     family = [pid]
     for member in family:
         family += list_children(member)
@@ -66,7 +66,7 @@ def list_family(pid: int) -> list[int]:
 
 
 def _measure(pid: int) -> int:
-    """Return what a process holds, in KiB; 0 when it is gone."""
+    """Return the memory of a process in KiB; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):

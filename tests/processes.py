@@ -1,7 +1,7 @@
-"""Builds in processes of their own, which a test may stop at any moment.
+"""Run builds in separate processes that a test can stop at any moment.
 
-Each is forked from a server that has everything imported, so that a moment chosen at
-random falls into the build and not into Beam's import. It leads a group of its own.
+Each is forked from a server with all imports done, so that a random moment falls into
+the build rather than into Beam's import. Each leads its own process group.
 """
 
 import multiprocessing
@@ -20,12 +20,12 @@ _context.set_forkserver_preload(["tests.processes", "pipelines.building.run"])
 
 
 class RunningBuild:
-    """A build that has been started.
+    """A build in a separate process.
 
     Args:
-      command: its command line.
-      log: a file for what it says; "output" and "errors" lines together.
-      environment: variables to set, e.g. of a store.
+      command: command line of the build.
+      log: file for stdout and stderr.
+      environment: environment variables to set, e.g. of a store.
     """
 
     def __init__(self, command, log: Path, environment: Mapping[str, str] = {}) -> None:
@@ -40,15 +40,15 @@ class RunningBuild:
         return self._process.pid
 
     def wait(self, timeout_s: float = 900) -> int:
-        """Wait for its end; returns the exit code, negative: the signal."""
+        """Wait for the end; return the exit code, or the negative signal number."""
         self._process.join(timeout_s)
         if self._process.exitcode is None:
             self.stop(signal.SIGKILL)
-            raise AssertionError(f"still at work after {timeout_s} s: {self.said}")
+            raise AssertionError(f"still running after {timeout_s} s: {self.said}")
         return self._process.exitcode
 
     def wait_until(self, condition: Callable[[], object], timeout_s=900) -> None:
-        """Wait for a moment; the build must not end before it."""
+        """Wait until a condition holds; the build must not end before."""
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert not self.has_ended, self.said
@@ -56,10 +56,10 @@ class RunningBuild:
             time.sleep(0.0005)
 
     def stop(self, number: signal.Signals) -> int:
-        """Send its group a signal, and wait for its end; returns the exit code."""
+        """Send a signal to the process group and wait; return the exit code."""
         try:
             os.killpg(self.pid, number)
-        except ProcessLookupError:  # it has ended, or leads no group yet
+        except ProcessLookupError:  # it has ended, or has no group yet
             self._process.join(0.5)
             if self._process.exitcode is None:
                 os.kill(self.pid, number)
@@ -67,12 +67,12 @@ class RunningBuild:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is over."""
+        """Whether the process has ended."""
         return self._process.exitcode is not None
 
     @property
     def said(self) -> str:
-        """What it has said."""
+        """The contents of the log."""
         return self._log.read_text() if self._log.exists() else ""
 
 
@@ -84,11 +84,11 @@ def _run(command: list[str], log: str, environment: Mapping[str, str]) -> None:
     os.dup2(descriptor, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     os.environ.update(environment)
-    processes.LEAST_IMAGES = 1  # small builds have processes as large ones do
+    processes.LEAST_IMAGES = 1  # small builds use processes as large ones do
     build.main(command)
 
 
 def run(command, log: Path, environment: Mapping[str, str] = {}) -> tuple[int, str]:
-    """Build to the end; returns the exit code and what was said."""
+    """Run a build; return its exit code and output."""
     started = RunningBuild(command, log, environment)
     return started.wait(), started.said

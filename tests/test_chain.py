@@ -1,4 +1,4 @@
-"""The whole chain of the Makefile, on the miniature: every job feeds the next."""
+"""Run the chain of jobs of the Makefile on the miniature."""
 
 import json
 import os

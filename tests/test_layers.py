@@ -1,4 +1,4 @@
-"""The layers of the project: who may import whom, and the names of Beam steps."""
+"""Check imports between layers, and the names of Beam steps."""
 
 import ast
 import pkgutil
@@ -118,12 +118,12 @@ def test_private_names_stay_in_their_module():
             assert not (module in MODULES and is_private), f"{name}: {imported}"
 
 
-def test_beam_is_imported_by_jobs_and_steps_only():
+def test_only_jobs_and_steps_import_beam():
     for user in _find_users("apache_beam"):
         assert user.startswith("pipelines/") or Path(user).name == "steps.py", user
 
 
-def test_other_libraries_stay_in_their_rooms():
+def test_other_libraries_are_imported_only_in_their_packages():
     for library, rooms in {
         "obstore": ("transforms/storage/",),
         "argparse": ("pipelines/",),
@@ -142,7 +142,7 @@ def test_only_storage_opens_files_and_buckets():
             assert not targets & doors, f"{name}: use transforms.storage"
 
 
-def test_no_module_is_a_grab_bag():
+def test_no_module_has_a_generic_name():
     names = {m.name.split(".")[-1] for m in pkgutil.walk_packages([str(ROOT)])}
     assert not names & {"utils", "common", "core", "helpers", "base"}
 
@@ -155,7 +155,7 @@ def _top_level_steps(define) -> list[str]:
 
 
 def test_step_names_are_pinned():
-    """They are what a user sees in an engine's monitoring."""
+    """Users see these names in the monitoring of an engine."""
     settings = ShardSettings(
         root="", work="", plan_folder="", roots=[], versions={}, name="", formats=[],
         folders=[], images=None, num_threads=1,

@@ -1,4 +1,4 @@
-"""A grouping, sampler, layout, format or reader is one file: no other names it.
+"""Test plug-ins: a grouping, sampler, layout, format or reader is one file.
 
 The modules in `tests/plugins` are added to their packages in the processes of jobs,
 which then run from raw images to a verified dataset.
@@ -38,7 +38,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def one_folder(class_folders: Path, tmp_path_factory) -> Path:
-    """Lay images out as the layout of the plug-ins has them."""
+    """Write images in the layout of the plug-ins."""
     root = tmp_path_factory.mktemp("plugins") / "imagenet"
     for split, folder in (("train", "train"), ("validation", "val")):
         target = root / f"one_folder_{split}"
@@ -54,7 +54,7 @@ def one_folder(class_folders: Path, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(one_folder: Path, tmp_path_factory) -> tuple[Path, str]:
-    """Build with all plug-ins; the dataset's directory, and what the job said."""
+    """Build with all plug-ins; return the dataset's directory and the output."""
     done = run(
         "build",
         f"--input={one_folder}",
@@ -73,7 +73,7 @@ def built(one_folder: Path, tmp_path_factory) -> tuple[Path, str]:
     return Path(done.stdout.splitlines()[-1]), done.stderr
 
 
-def test_images_are_chosen_as_the_plug_ins_say(built, one_folder):
+def test_images_are_selected_by_the_plug_ins(built, one_folder):
     directory, _ = built
     rows = building.manifest(directory)
     assert Counter(
@@ -94,7 +94,7 @@ def test_images_are_chosen_as_the_plug_ins_say(built, one_folder):
         assert chosen == set(keys[:15])
 
 
-def test_summary_and_card_tell_how_to_load_the_format(built):
+def test_summary_and_card_show_how_to_load_the_format(built):
     directory, said = built
     assert f'open("{directory}/joined/train")' in said
     assert "found one folder a split" in said
@@ -142,7 +142,7 @@ def test_help_has_the_flags_of_plug_ins():
         assert expected in text
 
 
-def test_a_layout_that_is_looked_for_is_named(tmp_path):
+def test_expected_layouts_are_named(tmp_path):
     making.write_files(tmp_path, {"notes.txt": b""})
     words = (f"--input={tmp_path}", f"--output={tmp_path}/index.parquet")
     said = run("index", *words, expected_code=2).stderr

@@ -1,4 +1,4 @@
-"""Every command and snippet of the README is run here, on the miniature ImageNet."""
+"""Run every command and snippet of the README on the miniature ImageNet."""
 
 import os
 import re
@@ -39,7 +39,7 @@ def _commands():
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder with ImageNet in it, as a reader of the README has one."""
+    """A folder with ImageNet, as a reader of the README has it."""
     folder = tmp_path_factory.mktemp("reader")
     miniature.write_miniature(
         str(folder / "IMAGENET"), num_classes=6, num_train=60, num_validation=10
@@ -49,7 +49,7 @@ def workplace(tmp_path_factory):
 
 
 def _predict(path):
-    """Make predictions that take every tenth image for the class beside its own."""
+    """Write predictions that are wrong by one class for every tenth image."""
     truth = np.array([class_index(wnid) for wnid in official_labels().values()])
     first = truth.copy()
     first[::10] ^= 1
@@ -95,7 +95,7 @@ def test_snippets_run(workplace, monkeypatch):
         assert 0 <= names["label"] < 10
 
 
-def test_files_and_methods_that_it_names_exist():
+def test_files_and_methods_in_the_readme_exist():
     for path in re.findall(r"`((?:transforms|pipelines|docs)/[a-z_./]*)`", README):
         assert (ROOT / path).exists(), path
     for path in re.findall(r"\]\(((?!http)[^)]+)\)", README):
@@ -124,5 +124,5 @@ def test_paths_of_the_architecture_page_exist():
         assert (ROOT / path).exists(), path
 
 
-def test_it_is_short():
+def test_readme_is_short():
     assert len(README.splitlines()) <= 150

@@ -35,7 +35,7 @@ class Point(NamedTuple):
       x_interval: ends of the horizontal error bar; None: no bar.
       y_interval: ends of the vertical error bar; None: no bar.
       color: number of the colour.
-      labels: texts for beside the point; the first that fits is drawn.
+      labels: texts to draw next to the point; the first that fits is used.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Mark(NamedTuple):
 def draw_histogram(
     series: Sequence[Series], *, label: str, x_label: str, first: int = 0, unit: str
 ) -> "Figure":
-    """Draw how often each whole number occurs.
+    """Draw a histogram over whole numbers.
 
     Args:
       series: one or two, counts by number; the second is drawn in front.
       label: accessible name.
-      x_label: what the numbers are.
+      x_label: title of the x axis.
       first: the number of the first count.
       unit: follows the numbers, such as " %".
     """
@@ -105,9 +105,9 @@ def draw_lines(
     Args:
       series: one or more, of any lengths.
       label: accessible name.
-      y_label: what the values are.
+      y_label: title of the y axis.
       is_share: show values of 0 to 1 in percent.
-      height: of the figure, in points.
+      height: height of the figure, in points.
       mark: the epoch to point out.
     """
     if len(series) <= MAX_NAMED:
@@ -154,8 +154,8 @@ def draw_scatter(
     Args:
       points: one or more, the most important first.
       label: accessible name.
-      x_label: what x is.
-      y_label: what y is.
+      x_label: title of the x axis.
+      y_label: title of the y axis.
       is_share: show values of 0 to 1 in percent.
       is_log: give x a logarithmic scale.
       legend: names and looks; a negative colour is grey.

@@ -88,7 +88,7 @@ def parse_rows(
     """Yield all rows of a table, the header and empty lines included.
 
     Args:
-      text: of the table.
+      text: text of the table.
       delimiter: between cells.
       is_strict: whether malformed quotes are errors.
 

@@ -89,7 +89,7 @@ def style(**more: object) -> Iterator[None]:
 
 
 def make_figure(width: float, height: float, *, label: str) -> "Figure":
-    """Make an empty figure, in points; the label is its accessible name."""
+    """Create an empty figure, in points; the label is its accessible name."""
     from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import
 
     figure = Figure(figsize=(width / 72, height / 72))
@@ -101,7 +101,7 @@ def lay_out(axes: "Axes", *, is_final: bool = True) -> "Figure":
     """Lay out the figure of some axes, so that their places are known.
 
     Args:
-      axes: with all that takes room.
+      axes: axes with all labels and annotations.
       is_final: keep the places from now on, which makes saving fast.
     """
     figure = cast("Figure", axes.get_figure(root=True))
@@ -139,7 +139,7 @@ def to_svg(figure: "Figure") -> str:
 
 
 def make_inline(svg: str) -> str:
-    """Drop from an SVG file what a page defines: size, style sheet and namespace."""
+    """Remove size, style sheet and namespace from an SVG, since a page defines them."""
     root = ElementTree.fromstring(svg)  # noqa: S314  # our own SVG
     for node in root.iter():
         node.tag = node.tag.rpartition("}")[2]
@@ -178,8 +178,8 @@ def _rewrite_node(node: ElementTree.Element, ids: set[str]) -> None:
         node.set(name, re.sub(r"-?\d+\.\d+", _round_number, node.attrib[name]))
 
 
-def _round_number(found: re.Match[str]) -> str:
-    return f"{round(float(found[0]), 2) + 0.0:.10g}"
+def _round_number(number: re.Match[str]) -> str:
+    return f"{round(float(number[0]), 2) + 0.0:.10g}"
 
 
 def _make_theme(svg: str) -> str:

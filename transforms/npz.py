@@ -67,7 +67,7 @@ def _parse_array(name: str, data: bytes) -> Array:
 
 
 def to_npz_bytes(arrays: Mapping[str, Array]) -> bytes:
-    """Write arrays as NumPy does, but without timestamps."""
+    """Serialise arrays as NumPy does, but without timestamps."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as file:
         for name, array in arrays.items():

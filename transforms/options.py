@@ -26,7 +26,7 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
     """Declare a flag; without a default it is required.
 
     Args:
-      help_text: what the flag controls, with its unit.
+      help_text: description of the value, with its unit.
       default: the value if the flag is not given.
       choices: the values that it accepts.
       minimum: the smallest number that it accepts.

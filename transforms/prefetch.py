@@ -15,7 +15,7 @@ class PendingResults(Generic[Result]):
     """Results of tasks, in the order in which the tasks were added.
 
     Args:
-      num_ahead: how much may be pending behind the first result, in units of `size`.
+      num_ahead: maximum of pending items after the first result, in units of `size`.
     """
 
     def __init__(self, num_ahead: int) -> None:
@@ -28,7 +28,7 @@ class PendingResults(Generic[Result]):
 
         Args:
           wait: waits for its result, e.g. the `result` method of a future.
-          size: its share of `num_ahead`.
+          size: share of `num_ahead` that the item takes.
         """
         self._pending.append((wait, size))
         self._size += size
@@ -56,7 +56,7 @@ def map_in_order(
 
     Args:
       futures: starts the next task whenever one is taken from it.
-      num_ahead: how many may be pending when a result is yielded.
+      num_ahead: maximum number of pending items when a result is yielded.
     """
     pending: PendingResults[Result] = PendingResults(num_ahead)
     for future in futures:

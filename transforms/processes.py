@@ -53,7 +53,7 @@ def _count_affinity() -> int:
 def _read_cpu_quotas() -> Iterator[int]:
     """Yield the cores that each control group grants; nothing without a limit."""
     for folder in _control_groups():
-        # "max" (version 2) and -1 (version 1) stand for no limit.
+        # "max" (version 2) and -1 (version 1) mean no limit.
         with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
             quota, period = (folder / "cpu.max").read_text().split()
             yield math.ceil(int(quota) / int(period))
@@ -85,7 +85,7 @@ class ProcessPool:
     Args:
       module: its `begin(settings)` returns the function that handles a request.
       settings: sent once to every process.
-      num_processes: how many to start.
+      num_processes: number of processes.
     """
 
     def __init__(self, module: ModuleType, settings: JSON, num_processes: int) -> None:
@@ -110,7 +110,7 @@ class ProcessPool:
         return self._threads.submit(self._ask, request)
 
     def close(self) -> None:
-        """End the processes, and discard what they are working on."""
+        """End the processes and discard their current work."""
         self._end_processes()
         self._threads.shutdown(cancel_futures=True)
 

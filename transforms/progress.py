@@ -38,16 +38,16 @@ class Ticker:
 
 
 def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
-    """Make a bar on stderr with rate and remaining time; seldom drawn in a log.
+    """Create a progress bar on stderr; it is drawn less often in a log.
 
-    TQDM_MININTERVAL, in seconds, has the last word: a process that shows on a terminal
-    what another says sets it for that one.
+    TQDM_MININTERVAL, in seconds, overrides the interval: a process that shows the
+    output of another on a terminal sets it for that process.
 
     Args:
-      what: is being done.
+      what: name of the activity.
       total: number of units; "B", bytes, are shown in thousands and millions.
-      unit: of the work.
-      leave: whether it stays when it is closed.
+      unit: name of the unit.
+      leave: whether the bar remains after it is closed.
     """
     usual_s = INTERVAL_S if sys.stderr.isatty() else _INTERVAL_IN_A_LOG_S
     interval_s = float(os.environ.get("TQDM_MININTERVAL", usual_s))
@@ -70,7 +70,7 @@ def show(path: str | None, *, total: int, what: str, unit: str) -> Iterator[None
     Args:
       path: file that workers append to; None shows nothing, for remote workers.
       total: number of units.
-      what: what is being done.
+      what: name of the activity.
       unit: name of a unit.
     """
     if path is None:

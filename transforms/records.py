@@ -142,7 +142,7 @@ def cut_lines(
 
     Args:
       lines: any number of lines.
-      shown: how many lines to return.
+      shown: maximum number of lines.
       more: the last line, with {} in place of the number of the others.
     """
     rest = iter(lines)

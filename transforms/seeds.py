@@ -30,8 +30,8 @@ def order(seed: int, purpose: Purpose, key: str) -> int:
 
     Args:
       seed: the user's seed; 0 is a seed like any other.
-      purpose: what is being decided.
-      key: what is being ordered. Ties (one in 2⁶⁴) are broken by the key itself.
+      purpose: name of the decision.
+      key: key of the item to order. Ties (one in 2⁶⁴) are broken by the key itself.
     Returns: An integer in [0, 2⁶³), so that it fits Beam's and Parquet's int64.
     """
     text = f"{seed}|{purpose}|{key}".encode()

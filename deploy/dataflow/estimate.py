@@ -1,4 +1,4 @@
-"""Numbers of images and bytes → what a build on Dataflow asks for, and costs.
+"""Estimate time, requests and cost of a build on Dataflow.
 
 python deploy/dataflow/estimate.py
 python deploy/dataflow/estimate.py --images 14000000 --gigabytes 1300
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prices:
-    """US dollars, list prices as remembered in 2026, not looked up: check them.
+    """List prices in US dollars as remembered in 2026; not verified, so check them.
 
     Sources: cloud.google.com/dataflow/pricing (batch workers and Shuffle, region
-    us-central1) and cloud.google.com/storage/pricing (Standard, single region). Others
-    than these stand nowhere in this project.
+    us-central1) and cloud.google.com/storage/pricing (Standard, single region). The
+    project has no other prices.
     """
 
     vcpu_hour: float = 0.056
@@ -32,26 +32,26 @@ class Prices:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What an image and a shard take: as the project's runs showed, or assumed."""
+    """Resources per image and per shard, measured unless marked as assumed."""
 
-    images_per_second: float = 250.0  # decoded, resized, encoded by one core, at 256 px
-    cores_per_vcpu: float = 0.6  # assumed: a vCPU is half of a core with two threads
+    images_per_second: float = 250.0  # decode, resize, encode on one core, at 256 px
+    cores_per_vcpu: float = 0.6  # assumed: a vCPU is one of two threads of a core
     client_ms_per_read: float = 0.5  # of the store's client
     bytes_per_written_image: int = 42_000  # mean at 256 px, quality 90
-    bytes_per_shuffled_shard: int = 300  # a Shard twice: spread, then gathered
-    # Asked of a store by a test: the plan's file thrice, the part's six times.
+    bytes_per_shuffled_shard: int = 300  # a Shard twice: distributed, then collected
+    # A test counts them: three for the file of the plan, six for the part.
     reads_per_shard: int = 9
-    reads_by_commit_per_shard: int = 5  # of them by one process
-    shards_read_at_once: int = 16  # by its threads
+    reads_by_commit_per_shard: int = 5  # of these, by a single process
+    shards_read_at_once: int = 16  # by the threads of that process
     seconds_per_small_read: float = 0.03  # assumed
-    bytes_per_put: int = 1 << 23  # larger files are put in parts of it
-    start_minutes: float = 4.0  # a worker's start, with an image of some GB: assumed
-    process_gb: float = 0.35  # one SDK process with its readers ahead
+    bytes_per_put: int = 1 << 23  # larger files are uploaded in parts of this size
+    start_minutes: float = 4.0  # of a worker, with an image of some GB: assumed
+    process_gb: float = 0.35  # an SDK process with its prefetched images
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A worker, n2-standard-4 unless said otherwise: one process a vCPU."""
+    """A worker with one process per vCPU; the defaults are n2-standard-4."""
 
     vcpus: int = 4
     memory_gb: float = 16.0
@@ -60,7 +60,7 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What one build takes."""
+    """Requests, bytes, time, memory and cost of one build."""
 
     num_shards: int
     num_reads: int
@@ -91,17 +91,17 @@ def estimate(
     measured: Measured | None = None,
     machine: Machine | None = None,
 ) -> Estimate:
-    """Compute what a build of so many images takes.
+    """Estimate the resources and the cost of a build.
 
     Args:
-      num_images: that are chosen, validation among them.
-      num_bytes: theirs, as they lie in the input.
-      num_workers: that the job may have.
-      images_per_shard: as of the build.
-      num_formats: each of them writes all images.
-      prices: of the cloud.
-      measured: of the code.
-      machine: of the workers.
+      num_images: number of selected images, including validation.
+      num_bytes: size of these images in the input.
+      num_workers: maximum number of workers.
+      images_per_shard: as in the build.
+      num_formats: number of output formats; each contains all images.
+      prices: prices of the cloud.
+      measured: resources per image and per shard.
+      machine: type of the workers.
     """
     prices, measured = prices or Prices(), measured or Measured()
     machine = machine or Machine()
@@ -109,14 +109,14 @@ def estimate(
     num_reads = num_images + num_shards * measured.reads_per_shard  # one range each
     written = num_images * measured.bytes_per_written_image * num_formats
     num_puts = _count_puts(written / num_shards / num_formats, measured)
-    num_writes = num_shards * (num_formats * num_puts + 2)  # and its plan and part
+    num_writes = num_shards * (num_formats * num_puts + 2)  # plus plan and part
     busy_seconds = num_images * (
         1 / measured.images_per_second + measured.client_ms_per_read / 1000
     )
     vcpu_seconds = busy_seconds / measured.cores_per_vcpu
     slots = min(num_workers * machine.vcpus, num_shards)
     waves = math.ceil(num_shards / slots)
-    # The last wave may be of one shard: whole shards are what a process works at.
+    # A process works on whole shards, so the last wave may be a single shard.
     write_seconds = waves * vcpu_seconds / num_shards + measured.start_minutes * 60
     commit_reads = num_shards * measured.reads_by_commit_per_shard
     commit_seconds = (
@@ -154,51 +154,52 @@ def estimate(
 
 
 def _count_puts(num_bytes: float, measured: Measured) -> int:
-    """Count the requests that put a file: one, or its parts, a begin and an end."""
+    """Count the requests of an upload: one, or one per part plus start and end."""
     num_parts = math.ceil(num_bytes / measured.bytes_per_put)
     return num_parts + 2 if num_parts > 1 else 1
 
 
-def describe(found: Estimate) -> str:
-    """Make the lines that are shown."""
+def describe(result: Estimate) -> str:
+    """Format an estimate as lines of text."""
     return "\n".join([
-        f"shards                {found.num_shards:,}",
-        f"read requests         {found.num_reads:,}",
-        f"write requests        {found.num_writes:,}",
-        f"bytes read            {found.read_gb:,.0f} GB",
-        f"bytes written         {found.written_gb:,.0f} GB",
-        f"bytes shuffled        {found.shuffle_gb * 1000:,.2f} MB",
-        f"vCPU hours at work    {found.vcpu_hours:,.1f}",
-        f"worker hours          {found.worker_hours:,.1f}",
-        f"wall clock            {found.wall_hours * 60:,.1f} min, "
-        f"{found.commit_hours * 60:,.1f} of them the commit",
-        f"memory a worker       {found.worker_gb:.1f} GB, {found.process_gb} a process",
-        f"compute               ${found.compute:,.2f}; "
-        f"${found.compute_flexrs:,.2f} with FlexRS",
-        f"requests              ${found.requests:,.2f}",
-        f"storage a month       ${found.stored_a_month:,.2f}",
+        f"shards                {result.num_shards:,}",
+        f"read requests         {result.num_reads:,}",
+        f"write requests        {result.num_writes:,}",
+        f"bytes read            {result.read_gb:,.0f} GB",
+        f"bytes written         {result.written_gb:,.0f} GB",
+        f"bytes shuffled        {result.shuffle_gb * 1000:,.2f} MB",
+        f"vCPU hours of work    {result.vcpu_hours:,.1f}",
+        f"worker hours          {result.worker_hours:,.1f}",
+        f"wall clock            {result.wall_hours * 60:,.1f} min, "
+        f"{result.commit_hours * 60:,.1f} of them the commit",
+        f"memory per worker     {result.worker_gb:.1f} GB, "
+        f"{result.process_gb} per process",
+        f"compute               ${result.compute:,.2f}; "
+        f"${result.compute_flexrs:,.2f} with FlexRS",
+        f"requests              ${result.requests:,.2f}",
+        f"storage per month     ${result.stored_a_month:,.2f}",
     ])
 
 
 def main(argv: Sequence[str]) -> None:
-    """Show an estimate."""
-    parser = argparse.ArgumentParser(description="What a build on Dataflow takes.")
+    """Print an estimate."""
+    parser = argparse.ArgumentParser(description="Estimate a build on Dataflow.")
     parser.add_argument("--images", type=int, default=1_281_167 + 50_000)
     parser.add_argument("--gigabytes", type=float, default=150.0, help="of the images")
     parser.add_argument("--workers", type=int, default=32)
     parser.add_argument("--images_per_shard", type=int, default=1000)
-    parser.add_argument("--formats", type=int, default=2, help="how many")
-    given = parser.parse_args(argv)
-    if min(given.images, given.workers, given.images_per_shard, given.formats) < 1:
+    parser.add_argument("--formats", type=int, default=2, help="number of formats")
+    flags = parser.parse_args(argv)
+    if min(flags.images, flags.workers, flags.images_per_shard, flags.formats) < 1:
         parser.error("--images, --workers, --images_per_shard, --formats: at least 1")
-    found = estimate(
-        given.images,
-        int(given.gigabytes * 1e9),
-        num_workers=given.workers,
-        images_per_shard=given.images_per_shard,
-        num_formats=given.formats,
+    result = estimate(
+        flags.images,
+        int(flags.gigabytes * 1e9),
+        num_workers=flags.workers,
+        images_per_shard=flags.images_per_shard,
+        num_formats=flags.formats,
     )
-    sys.stdout.write(describe(found) + "\n")
+    sys.stdout.write(describe(result) + "\n")
 
 
 if __name__ == "__main__":

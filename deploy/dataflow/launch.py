@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-JOBS = ("build", "index")  # those that keep nothing on the machine that launches them
-# Parameters are one text each; these hold several paths, parted by commas.
+JOBS = ("build", "index")  # jobs that keep nothing on the launching machine
+# Each parameter is a single string; these hold several paths, separated by commas.
 _LISTS = ("input",)
-# Everything that workers import lies in the image; the session holds nothing of ours.
+# The image contains everything that workers import, so no session is saved.
 _ALWAYS = ("--no_wait_until_finish", "--no_save_main_session")
 
 
@@ -28,7 +28,7 @@ def make_command(argv: Sequence[str]) -> list[str]:
             job = value
         elif name in _LISTS and is_given:
             words += [f"--{name}", *value.split(",")]
-        elif not is_given or value:  # an empty parameter is one that is not given
+        elif not is_given or value:  # an empty parameter counts as absent
             words.append(word)
     if job not in JOBS:
         raise ValueError(f"--job {job}: is not one of {', '.join(JOBS)}")
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
-    os.execv(command[0], command)  # noqa: S606  # of our own making; no shell reads it
+    os.execv(command[0], command)  # noqa: S606  # built above; no shell is involved
 
 
 if __name__ == "__main__":

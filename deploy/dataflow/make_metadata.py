@@ -17,12 +17,12 @@ from pipelines.cli import describe_flag
 from pipelines.index import IndexOptions
 
 FILE = Path(__file__).with_name("metadata.json")
-JOBS = ("build", "index")  # of launch.py, which stands alone in the image
+JOBS = ("build", "index")  # as in launch.py, which the image contains as a single file
 
-# With these flags no job is submitted, and Google's launcher waits for one.
-_NOT_THERE = {"plan_only", "dry_run"}
+# With these flags no job is submitted, but Google's launcher expects one.
+_EXCLUDED = {"plan_only", "dry_run"}
 _PLACE = r"(gs|s3)://[^,]+"
-_NUMBERS = {int: r"[0-9]+", float: r"[0-9]+(\.[0-9]+)?"}  # none is below zero
+_NUMBERS = {int: r"[0-9]+", float: r"[0-9]+(\.[0-9]+)?"}  # never negative
 # The launcher has no access to the user's files: all paths must be in buckets.
 _PLACES = {"output", "groups", "confusion", "difficulty", "validation_labels"}
 
@@ -62,7 +62,7 @@ def _list_parameters(
 ) -> Iterator[dict[str, Any]]:
     kinds = typing.get_type_hints(options_class)
     for field in dataclasses.fields(options_class):
-        if field.name in _NOT_THERE or (only and field.name not in only):
+        if field.name in _EXCLUDED or (only and field.name not in only):
             continue
         yield _describe(
             prefix + field.name,

@@ -20,7 +20,7 @@ and on ImageNet itself:
 
 
 def choose(options: BuildOptions) -> BuildOptions:
-    """Draw the miniature if it does not exist; returns the demonstration's options."""
+    """Draw the miniature if it does not exist; return the demonstration's options."""
     folder = str(Path(options.output) / "miniature_imagenet")
     output.make_folder(options.output)
     sys.stderr.write(f"no --input: drawing a miniature ImageNet in {folder}\n")

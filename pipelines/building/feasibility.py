@@ -51,11 +51,11 @@ def check(
     """Measure what each group has, and see that it is enough.
 
     Args:
-      options: what is wanted.
+      options: options of the build.
       inventory: the input.
       table: the groups.
       scope: "group" where each of them must give M images, "set" where all give N × M.
-      sampling_options: of the sampler, which may leave images out.
+      sampling_options: options of the sampler, which may leave images out.
     Returns: What there is, the estimated bytes of the output, and all problems: short
       groups, small validation, lack of space.
     """
@@ -105,7 +105,7 @@ def measure(
     Args:
       inventory: the input.
       table: the groups.
-      min_validation_images: how many validation images to reach with top-ups.
+      min_validation_images: number of validation images to reach with top-ups.
       reserve: a group's training images → how many of them no top-up may take.
     """
     num_train = dict.fromkeys(range(table.num_groups), 0)

@@ -167,7 +167,7 @@ class BuildOptions(GroupingFlags, StoreFlags):
         )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags, with the remedy."""
+        """Yield a message with a remedy for each invalid combination of flags."""
         if not self.is_demonstration:
             yield from self.find_grouping_problems()
             yield from self.expand_preset()._find_missing()

@@ -106,7 +106,7 @@ def make_folder(path: str) -> None:
 
 
 def is_finished(place: Place, plan_id: str) -> bool:
-    """Tell whether the dataset of this plan exists.
+    """Return whether the dataset of this plan exists.
 
     Raises:
       UsageError: the target is something else.
@@ -290,7 +290,7 @@ def _acquire_in_bucket(
 
 
 def _is_empty(place: Place) -> bool:
-    """Tell whether the work directory holds leftovers only.
+    """Return whether the work directory holds leftovers only.
 
     These are parts that a lost worker wrote late, and temporary files of the plan id.
     """

@@ -56,7 +56,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
     """Open the index that the user gives, or index raw ImageNet on this machine.
 
     Args:
-      request: what to build.
+      request: the dataset to build.
       scratch: folder for the index of raw ImageNet.
 
     Returns:
@@ -149,7 +149,7 @@ class SampledIndex:
 
     Attributes:
       folder: folder of the files; None if hashes alone decide.
-      scope: as in `SamplerOutput`.
+      scope: scope, as in `SamplerOutput`.
       notes: messages for the user.
     """
 
@@ -409,7 +409,7 @@ def make_plan(
     """Check feasibility, select images and assign them to shards.
 
     Args:
-      request: what to build.
+      request: the dataset to build.
       index: path of the index.
       inventory: counts of the index.
       table: the groups.
@@ -554,7 +554,7 @@ def define_pipeline(
       root: the pipeline.
       index: path of the index.
       num_row_groups: number of row groups of the index.
-      plan: what to select.
+      plan: quotas of the selection.
       images_per_shard: number of images per shard.
       plan_folder: folder to write to.
     """

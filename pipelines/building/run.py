@@ -105,7 +105,7 @@ def _describe_totals(statistics: Mapping[str, Any]) -> list[str]:
 
 
 def make_plan_page(plan: BuildPlan, place: Place) -> Page:
-    """Make the page of a plan: groups, images, estimated size and statistical power."""
+    """Create the page of a plan: groups, images, estimated size, statistical power."""
     options, available = plan.options, plan.available
     captured = group_report.measure_captured(plan.table, options.confusion)
     chosen = {split: sum(counts.values()) for split, counts in plan.chosen.items()}
@@ -188,7 +188,7 @@ def _make_commit_settings(plan: BuildPlan, place: Place) -> CommitSettings:
 
 
 def write_plan(plan: BuildPlan, scratch: str) -> str:
-    """Write the plan's files and page; returns their directory."""
+    """Write the plan's files and page; return their directory."""
     place = output.find_place(plan.options)
     settings = _make_commit_settings(plan, place)
     sys.stderr.write(f"{describe_plan(settings)}\n")
@@ -212,7 +212,7 @@ def write_plan(plan: BuildPlan, scratch: str) -> str:
 
 
 def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
-    """Write the shards, then commit the dataset; returns its directory.
+    """Write the shards, then commit the dataset; return its directory.
 
     Does nothing if the dataset of this plan exists.
 
@@ -332,7 +332,7 @@ def _bind_pipeline(
 
 
 def describe_job(request: Request, plan: BuildPlan) -> str:
-    """Print the job that --dry_run would submit; returns the target directory."""
+    """Print the job that --dry_run would submit; return the target directory."""
     place = output.find_place(plan.options)
     settings = _make_commit_settings(plan, place)
     beam_options = request.beam_options

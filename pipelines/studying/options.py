@@ -96,7 +96,7 @@ class StudyOptions(TrainingFlags):
     dry_run: bool = flag("print the plan, and write nothing", default=False)
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         yield from find_folder_problems(self.output)
         yield from self._find_few_models()
         for name in ("recipes", *TABLES):

@@ -124,7 +124,7 @@ class Plan:
         return self.options.reference_model or self.full.models[0]
 
     def list_training_runs(self) -> list[ImagesSeen]:
-        """List the training on every set with every seed."""
+        """List one training run for every set and seed."""
         num_train = self.inventory.total("train")
         sets = [(FULL, self.full, num_train)]
         if any(self.needs):

@@ -245,7 +245,7 @@ def choose_sizes(num_classes: int, num_train: int) -> tuple[list[Size], str]:
 def list_recipes(
     sizes: Sequence[Size], num_groups: Mapping[str, int | None]
 ) -> Iterator[Listed]:
-    """Yield name and flags of every grouping × size × sampler.
+    """Yield the name and flags of every combination of grouping, size and sampler.
 
     A grouping with a fixed N gets the M that keeps the size of the subset.
 

@@ -134,7 +134,7 @@ class Steps:
 
         Args:
           model: name of the reference model.
-          training: its training; only the first seed is used.
+          training: training of the model; only the first seed is used.
           confusion: whether to compute the confusion matrix.
           difficulty: whether to compute the difficulty table.
         """

@@ -1,4 +1,4 @@
-"""Airflow on a database of its own, and what its DAGs are given.
+"""Run Airflow on a temporary database with the parameters of its DAGs.
 
 These tests run in the environment of `deploy/airflow/requirements.txt`, by
 `make test-airflow`; the program itself is called in SUBSETS_PYTHON, its own one.
@@ -29,7 +29,7 @@ os.environ |= {
     "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # what an emulated bucket has not
-    "PYTHONPATH": str(ROOT),  # of the program, wherever its interpreter lies
+    "PYTHONPATH": str(ROOT),  # of the program, for any interpreter
 }
 sys.path.append(str(DAGS))  # as Airflow does
 
@@ -45,7 +45,7 @@ def dags():
     )
     assert bag.import_errors == {}
     for task in (task for dag in bag.dags.values() for task in dag.tasks):
-        task.retries = 0  # a failure is told at once
+        task.retries = 0  # report failures at once
     return bag.dags
 
 

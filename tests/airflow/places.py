@@ -1,4 +1,4 @@
-"""Where the DAGs and the program's interpreter lie."""
+"""Paths of the DAGs and of the program's Python."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Both DAGs as Airflow parses them: edges, parameters, and what is never imported."""
+"""Test both DAGs as Airflow parses them: edges, parameters and imports."""
 
 import ast
 import copy
@@ -46,7 +46,7 @@ def test_only_index_and_build_run_on_dataflow(dags):
     assert not any(hasattr(t, "body") for t in dags[LOCAL].tasks)
 
 
-def test_nothing_of_the_program_is_imported():
+def test_dags_do_not_import_the_program():
     for path in DAGS.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in getattr(node, "names", [])]
@@ -71,14 +71,14 @@ def test_nothing_of_the_program_is_imported():
         ("fold_models", ["a", "b", "c"]),
     ],
 )
-def test_values_out_of_bounds_are_refused(dags, name, value):
+def test_invalid_values_are_rejected(dags, name, value):
     params = copy.deepcopy(dags[LOCAL].params)
     params.validate()
     with pytest.raises(ParamValidationError, match=name):
         params.update({name: value})
 
 
-def test_a_bad_value_makes_no_task(dags):
+def test_invalid_value_creates_no_task_instance(dags):
     with pytest.raises(ParamValidationError, match="num_groups"):
         dags[LOCAL].test(run_conf={"num_groups": 1})
     with create_session() as session:

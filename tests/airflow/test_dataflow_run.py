@@ -1,4 +1,4 @@
-"""The DAG on Dataflow, but for the service itself: what is launched, and how often."""
+"""Test the launch requests of the Dataflow DAG, without the service itself."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def place(bucket, monkeypatch):
 
 @pytest.fixture
 def launches(monkeypatch):
-    """Dataflow that makes at once what each job should."""
+    """A fake Dataflow that creates the output of each job at once."""
     asked = []
 
     def launch(_, body, location, project_id):
@@ -75,7 +75,7 @@ def _run(dags, recipe):
 
 
 @pytest.mark.usefixtures("place")
-def test_index_and_build_are_launched_once_however_often_they_run(dags, launches):
+def test_retries_launch_index_and_build_only_once(dags, launches):
     states = _run(dags, RECIPE)
     assert {name for name, state in states.items() if state == "skipped"} == UNNEEDED
     assert {states[name] for name in states.keys() - UNNEEDED} == {"success"}
@@ -112,14 +112,14 @@ def _fits_the_template(parameters):
 
 
 @pytest.mark.usefixtures("place")
-def test_local_paths_are_refused_before_anything_is_launched(dags, launches):
+def test_local_paths_are_rejected_before_launch(dags, launches):
     states = _run(dags, {**RECIPE, "input": ["/data/imagenet"]})
     assert states["check"] == "failed"
     assert states["index"] == "upstream_failed"
     assert launches == []
 
 
-def test_tables_travel_between_bucket_and_worker(bucket, tmp_path):
+def test_tables_are_copied_from_and_to_the_bucket(bucket, tmp_path):
     for number in "ab":
         path = f"{bucket}/runs/r/predictions/fold_{number}.parquet"
         imagenet_files.open_path(path).write_text(number)
@@ -128,7 +128,7 @@ def test_tables_travel_between_bucket_and_worker(bucket, tmp_path):
         "groups": ["/data/groups.csv"],
         "output": f"{bucket}/runs/r/confusion",
     }
-    local = imagenet_files.bring(flags, tmp_path)
+    local = imagenet_files.download_inputs(flags, tmp_path)
     read = [Path(path).read_text() for path in local["predictions"]]
     assert read == ["a", "b"]
     assert local["groups"] == ["/data/groups.csv"]
@@ -136,6 +136,6 @@ def test_tables_travel_between_bucket_and_worker(bucket, tmp_path):
     assert local["output"] == str(made)
     (made / "deep").mkdir(parents=True)
     (made / "deep/confusion.npz").write_bytes(b"matrix")
-    imagenet_files.send(tmp_path, flags)
+    imagenet_files.upload_outputs(tmp_path, flags)
     sent = imagenet_files.open_path(f"{bucket}/runs/r/confusion/deep/confusion.npz")
     assert sent.read_bytes() == b"matrix"

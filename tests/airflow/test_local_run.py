@@ -1,4 +1,4 @@
-"""The local DAG on the miniature ImageNet, from raw images to an Asset's event."""
+"""Run the local DAG on the miniature, from raw images to the event of the Asset."""
 
 import json
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ def _files(folder: Path):
     return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
 
 
-def test_recipe_becomes_a_subset_and_a_retry_builds_nothing_again(dags, place, recipe):
+def test_recipe_builds_a_subset_and_a_retry_keeps_it(dags, place, recipe):
     dag = dags["imagenet_subset"]
     run = dag.test(logical_date=WHEN, run_after=WHEN, run_conf=recipe)
     assert set(_states(run).values()) == {"success"}

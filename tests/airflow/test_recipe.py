@@ -1,4 +1,4 @@
-"""What a recipe comes to: its steps, their flags, and what is refused."""
+"""Test the steps and flags of recipes, and the recipes that are rejected."""
 
 import re
 
@@ -47,7 +47,7 @@ def test_each_half_is_scored_by_the_model_of_the_other(recipe):
     assert steps["difficulty"]["predictions"] == both
 
 
-def test_models_never_judge_groups_made_of_their_own_confusion(recipe):
+def test_models_do_not_evaluate_groups_from_their_own_confusion(recipe):
     confused = {**recipe, **MODELS, "grouping": "confusion"}
     steps = imagenet_recipe.list_steps(confused, "/r")
     assert "evaluate" not in steps
@@ -58,7 +58,7 @@ def test_models_never_judge_groups_made_of_their_own_confusion(recipe):
     assert steps["evaluate"]["predictions"] == ["/r/predictions/validation.parquet"]
 
 
-def test_fewer_than_three_models_rank_nothing(recipe):
+def test_fewer_than_three_models_are_not_evaluated(recipe):
     steps = imagenet_recipe.list_steps({**recipe, "models": ["1", "2"]}, "/r")
     assert "predict_validation" in steps
     assert "evaluate" not in steps
@@ -77,11 +77,11 @@ def test_fewer_than_three_models_rank_nothing(recipe):
         ({"groups": "g.csv"}, "table of grouping=manual"),
     ],
 )
-def test_what_does_not_go_together_is_refused(recipe, changes, message):
+def test_inconsistent_recipe_is_rejected(recipe, changes, message):
     assert message in _problems({**recipe, **changes})
 
 
-def test_everything_is_told_at_once(recipe):
+def test_all_problems_are_reported_at_once(recipe):
     found = _problems({**recipe, "input": [], "sampling": "difficulty"}, {})
     assert len(found.splitlines()) == 4  # python, output, input, difficulty
 
@@ -95,7 +95,7 @@ def test_dataflow_needs_its_own_settings_and_buckets(recipe):
     assert "must be a folder of the worker" in _problems(recipe, CLOUD)
 
 
-def test_run_ids_become_places_that_differ():
+def test_run_ids_become_distinct_slugs():
     ids = [
         "scheduled__2026-03-01T00:00:00+00:00",
         "scheduled__2026-03-01T00:00:00-00:00",

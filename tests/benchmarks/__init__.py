@@ -1,5 +1,5 @@
-"""How fast the program is: `python -m tests.benchmarks`. No part of the tests.
+"""Benchmarks: `python -m tests.benchmarks`. They are not part of the tests.
 
-Each module with a function `measure` is a benchmark; what is compared is measured in
-one run, in turns, so that whatever else the machine does meets both sides alike.
+Each module with a function `measure` is a benchmark. Programs that are compared run
+alternately in one run, so that other load on the machine affects both sides alike.
 """

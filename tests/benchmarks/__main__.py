@@ -1,4 +1,4 @@
-"""Run benchmarks, all or those that are named; print one table and write the figures.
+"""Run all or selected benchmarks, print one table and write the figures as JSON.
 
 python -m tests.benchmarks
 python -m tests.benchmarks throughput planning --quick
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
     flags = _parse(argv)
     if flags.source is None:
         with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=flags.work) as work:
-            results, text = _run(flags, _settle(flags, Path(work)))
+            results, text = _run(flags, _make_settings(flags, Path(work)))
         flags.json.write_text(text, encoding="utf-8")
         rows = [row for rows in results.values() for row in rows]
     else:
@@ -47,7 +47,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )  # fmt: skip
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help=", ".join(_find_names()))
-    add("--quick", action="store_true", help="small sizes: whether all of it runs")
+    add("--quick", action="store_true", help="small sizes, for a check")
     for field in dataclasses.fields(Settings):
         if field.type is int:
             add(f"--{field.name}", type=int, help=f"default: {field.default}")
@@ -58,11 +58,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         default=Path(real, "full_size") if real else None,
         help="folder of <wnid>/*.JPEG (default: full_size in $SUBSETS_REAL_DATA)",
     )
-    add("--peer_python", type=Path, help="the Python that has img2dataset")
-    add("--work", type=Path, help="where large temporary files may lie")
+    add("--peer_python", type=Path, help="Python executable with img2dataset")
+    add("--work", type=Path, help="folder for large temporary files")
     add("--json", type=Path, default=Path("benchmarks.json"), help="figures to write")
-    add("--from", dest="source", type=Path, help="figures to read; nothing is measured")
-    add("--write", type=Path, metavar="PAGE", help="the page to renew")
+    add("--from", dest="source", type=Path, help="figures to read instead")
+    add("--write", type=Path, metavar="PAGE", help="page to write")
     flags = parser.parse_args(argv)
     if unknown := set(flags.names) - set(_find_names()):
         parser.error(f"no benchmark {sorted(unknown)[0]}: {', '.join(_find_names())}")
@@ -74,19 +74,19 @@ def _find_names() -> list[str]:
     return [n for n in NAMES if importlib.util.find_spec(f"{package}.{n}")]
 
 
-def _settle(flags: argparse.Namespace, work: Path) -> Settings:
-    given = {
+def _make_settings(flags: argparse.Namespace, work: Path) -> Settings:
+    sizes = {
         field.name: value
         for field in dataclasses.fields(Settings)
         if field.name != "work" and (value := getattr(flags, field.name)) is not None
     }
-    return Settings(work=work, **{**(QUICK if flags.quick else {}), **given})
+    return Settings(work=work, **{**(QUICK if flags.quick else {}), **sizes})
 
 
 def _run(
     flags: argparse.Namespace, settings: Settings
 ) -> tuple[dict[str, list[Row]], str]:
-    described = machine.describe()
+    description = machine.describe()
     results: dict[str, list[Row]] = {}
     for name in flags.names or _find_names():
         sys.stderr.write(f"{name} …\n")
@@ -95,7 +95,7 @@ def _run(
             results[name] = benchmark.measure(settings)
         except NotMeasured as reason:
             results[name] = [_not_measured(name, reason)]
-    return results, report.to_json(results, described, settings)
+    return results, report.to_json(results, description, settings)
 
 
 def _not_measured(name: str, reason: NotMeasured) -> Row:

@@ -1,8 +1,8 @@
-"""The work without a pipeline: a process a core, each a plain loop over its images.
+"""Do the same work without a pipeline: one process per core, each a plain loop.
 
     python -m tests.benchmarks.bare_loop build|inspect INDEX OUTPUT
 
-Prints the seconds of the loop alone, start-up left out.
+Prints the seconds of the loop, excluding start-up.
 """
 
 import hashlib
@@ -30,10 +30,10 @@ def build(refs: Sequence, path: str, output: str) -> int:
     with open(output, "wb") as file:  # noqa: PTH123
         for ref in refs:
             data = os.pread(source, ref.length, ref.offset)
-            made = process(data, settings)
+            processed = process(data, settings)
             labels = {"file_name": f"{ref.key}.JPEG", "label": 0, "wnid": ref.wnid}
             file.write(
-                make_member(f"{ref.key}.jpg", made.jpeg)
+                make_member(f"{ref.key}.jpg", processed.jpeg)
                 + make_member(f"{ref.key}.cls", b"0")
                 + make_member(f"{ref.key}.json", json.dumps(labels).encode())
             )
@@ -52,7 +52,7 @@ def inspect(refs: Sequence, path: str, output: str) -> int:
 
 
 def main(what: str, index: str, output: str) -> None:
-    """Deal the images of an index out to a process a core."""
+    """Distribute the images of an index to one process per core."""
     work = {"build": build, "inspect": inspect}[what]
     refs = index_table.to_refs(pq.read_table(index))
     root = index_table.read_description(index)["inputs"][0]

@@ -1,4 +1,4 @@
-"""The client's CPU of an image that is read from a bucket, by local emulators."""
+"""Measure the client's CPU time per image read from buckets, on local emulators."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ _KEYS = {
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Put an archive's class archives into each store, index them, and read images."""
+    """Upload class archives to each store, index them, and read images."""
     with _run_google() as google, _run_amazon() as amazon:
         return [
             _measure(settings, "gs", {"STORAGE_EMULATOR_HOST": google}),
@@ -38,7 +38,7 @@ def _measure(settings: Settings, scheme: str, environment: Mapping[str, str]) ->
         *("--input", target, "--output", index),
         environment=environment,
     )
-    told = [
+    runs = [
         json.loads(
             children.run_module(
                 client, "read", index, num_images, environment=environment
@@ -46,19 +46,19 @@ def _measure(settings: Settings, scheme: str, environment: Mapping[str, str]) ->
         )
         for _ in range(settings.repetitions)
     ]
-    msec = [1000 * one["cpu_s"] / one["images"] for one in told]
+    msec = [1000 * run["cpu_s"] / run["images"] for run in runs]
     return Row(
-        what=f"{scheme}:// reads: the client's CPU of a chosen image",
+        what=f"{scheme}:// reads: client CPU time per image",
         measured=f"{children.show(msec)} ms",
         target=f"≤ {MSEC} ms",
         reached=children.median(msec) <= MSEC,
-        figures={"cpu_msec": msec, **told[0]},
+        figures={"cpu_msec": msec, **runs[0]},
     )
 
 
 @contextmanager
 def _run_google() -> Iterator[str]:
-    from tests.stores import gcs_emulator  # noqa: PLC0415  # others need no emulator
+    from tests.stores import gcs_emulator  # noqa: PLC0415  # other benchmarks need no emulator
 
     with gcs_emulator.run(_BUCKET) as address:
         yield address
@@ -68,7 +68,7 @@ def _run_google() -> Iterator[str]:
 def _run_amazon() -> Iterator[str]:
     from tests.stores import fault_server  # noqa: PLC0415  # as above
 
-    # Not moto: it closes every connection, which S3 does not, and a new one costs the
+    # Not moto: unlike S3, it closes every connection, and opening a new one costs the
     # client more than the read.
     with fault_server.run(_BUCKET) as (address, _):
         yield address

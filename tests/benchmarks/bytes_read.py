@@ -1,4 +1,4 @@
-"""How many bytes a build reads of its input, and how many pass a shuffle."""
+"""Count the bytes that a build reads from its input and sends through shuffles."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ RATIO = 1.05
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Build a third of the classes from an index, and look inside."""
+    """Build a third of the classes from an index, and count bytes."""
     folder = photographs.make_archive(settings, settings.images)
     index = throughput.make_index(settings, folder)
     output = settings.work / "bytes_read"
@@ -22,23 +22,23 @@ def measure(settings: Settings) -> list[Row]:
     directory = output / "chosen" / "1.0.0"
     manifest = pq.read_table(directory / "__meta__" / "manifest.parquet")
     shutil.rmtree(output)
-    chosen = sum(manifest["source_length"].to_pylist())
+    selected_bytes = sum(manifest["source_length"].to_pylist())
     seen = json.loads(usage.output.splitlines()[-1])
-    ratio = seen["read_bytes"] / chosen
+    ratio = seen["read_bytes"] / selected_bytes
     return [
         Row(
-            what="bytes read from an index: of those of the chosen images",
+            what="build from an index: bytes read / bytes of the selected images",
             measured=f"{ratio:.3f} × ({manifest.num_rows:,} of "
             f"{settings.images:,} images)",
             target=f"≤ {RATIO} ×",
-            # What is read otherwise is not counted: nothing may be.
+            # Other ways of reading are not counted, so none may occur.
             reached=1 <= ratio <= RATIO and not seen["otherwise_opened"],
-            figures={"chosen_bytes": chosen, **seen},
+            figures={"chosen_bytes": selected_bytes, **seen},
         ),
         Row(
-            what="image bytes through shuffles",
+            what="images that pass through shuffles",
             measured=f"{seen['images']} images "
-            f"({seen['bytes'] / manifest.num_rows:.0f} bytes of references an image)",
+            f"({seen['bytes'] / manifest.num_rows:.0f} bytes of references per image)",
             target="0",
             reached=seen["images"] == 0,
             figures=seen,
@@ -53,7 +53,7 @@ def _build(folder: Path, index: Path, output: Path) -> Usage:
         "tests.benchmarks.watched_build",
         *(folder, "--input", index, "--output", output, "--name", "chosen"),
         *("--grouping", "random_classes", "--num_groups", max(num_classes // 3, 2)),
-        *("--images_per_group", len(wnids) // num_classes),  # all that a class has
+        *("--images_per_group", len(wnids) // num_classes),  # all images of a class
         *("--min_validation_images", 0, "--formats", "webdataset"),
-        *("--threads", 1),  # in the process that is looked into
+        *("--threads", 1),  # in the observed process
     )

@@ -1,4 +1,4 @@
-"""Command lines → what their processes cost, as the kernel counts it."""
+"""Run processes and measure their time, CPU time and peak memory."""
 
 import os
 import statistics
@@ -15,11 +15,11 @@ _SAMPLE_S = 0.1
 
 
 class Usage(NamedTuple):
-    """What a process cost, with the children that it waited for."""
+    """Resources used by a process and the children that it waited for."""
 
     seconds: float
     cpu_s: float
-    peak_mb: float  # the largest process's; with `sums_memory`, that of all together
+    peak_mb: float  # of the largest process; with `sums_memory`, of all together
     output: str
 
 
@@ -29,13 +29,14 @@ def run(
     environment: Mapping[str, str] | None = None,
     sums_memory: bool = False,
 ) -> Usage:
-    """Run a process to its end.
+    """Run a process and measure it.
 
     Args:
-      words: its command line.
+      words: command line.
       environment: variables to set.
-      sums_memory: whether memory is that of all processes, sampled; it costs some time.
-    Raises: RuntimeError: it failed; with what it said.
+      sums_memory: sample the memory of all processes together; costs some time.
+
+    Raises: RuntimeError: the process failed; the message holds its output.
     """
     started = time.perf_counter()
     with subprocess.Popen(
@@ -68,7 +69,7 @@ def run_module(
     environment: Mapping[str, str] | None = None,
     sums_memory: bool = False,
 ) -> Usage:
-    """Run a module of this project in a process of its own, as `run` does."""
+    """Run a module of this project in a separate process, as `run` does."""
     command = [sys.executable, "-m", module, *map(str, words)]
     return run(command, environment=environment, sums_memory=sums_memory)
 
@@ -76,7 +77,7 @@ def run_module(
 def alternate(
     sides: Mapping[str, Callable[[], T]], repetitions: int
 ) -> dict[str, list[T]]:
-    """Run each side so often, in turns that change their direction: AB BA AB …"""
+    """Run all sides `repetitions` times, in alternating order: AB BA AB …"""
     results: dict[str, list[T]] = {name: [] for name in sides}
     for turn in range(repetitions):
         names = list(sides)
@@ -86,12 +87,12 @@ def alternate(
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the middle value."""
+    """Return the median."""
     return statistics.median(values)
 
 
 def show(values: Sequence[float], digits: int = 2) -> str:
-    """Write the median, and the smallest and largest if there are several."""
+    """Format the median, and minimum and maximum if there are several values."""
     middle = f"{median(values):.{digits}f}"
     if len(values) == 1:
         return middle

@@ -1,4 +1,4 @@
-"""Time of grouping 1000 classes by a confusion matrix, groups of equal size."""
+"""Measure the time to group 1000 classes by confusion into groups of equal size."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ _NUM_GROUPS = (10, 20, 100, 200)
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Group by a drawn matrix into few and many groups; the slowest counts."""
+    """Group by a random matrix into few and many groups; report the slowest."""
     path = settings.work / "confusion.npz"
     path.write_bytes(confusion_matrix.to_npz(_draw()))
     seconds = {
@@ -42,7 +42,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def _draw() -> Confusion:
-    """Draw what a model of 70 % would do, which confuses mostly neighbours."""
+    """Draw the confusion of a model of 70 % that mostly confuses neighbours."""
     rng = np.random.default_rng(0)
     known = classes.load_classes()
     size = len(known)

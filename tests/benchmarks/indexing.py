@@ -1,4 +1,4 @@
-"""Time of a member when official archives are indexed, from header to header."""
+"""Measure the time per member of indexing official archives."""
 
 import tarfile
 from pathlib import Path
@@ -16,7 +16,7 @@ _CLASS_IMAGES = 1300
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Index many members and few; the difference is the members'."""
+    """Index a large and a small archive; divide the difference by the members."""
     few = max(settings.members // 100, 100)
     folders = {n: _write_archive(settings, n) for n in (few, settings.members)}
     output = settings.work / "indexing.parquet"
@@ -37,9 +37,9 @@ def measure(settings: Settings) -> list[Row]:
     cpu = [1e6 * (many.cpu_s - few.cpu_s) / more for few, many in pairs]
     return [
         Row(
-            what="indexing official archives: time of a member",
+            what="indexing official archives: time per member",
             measured=f"{children.show(wall, 1)} microseconds "
-            f"({children.show(cpu, 1)} of CPU)",
+            f"({children.show(cpu, 1)} of CPU time)",
             target=f"≤ {MICROSECONDS} microseconds",
             reached=children.median(wall) <= MICROSECONDS,
             figures={
@@ -52,7 +52,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def _write_archive(settings: Settings, num_members: int) -> Path:
-    """Write an archive of class archives whose images are holes: headers alone."""
+    """Write a sparse archive of class archives: headers, and holes for images."""
     folder = settings.work / f"members_{num_members}"
     folder.mkdir()
     lengths = np.random.default_rng(0).integers(20_000, 200_000, num_members).tolist()

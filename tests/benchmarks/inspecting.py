@@ -1,13 +1,13 @@
-"""`index --inspect` against reading, hashing and decoding in a bare loop."""
+"""Compare `index --inspect` with a bare loop that reads, hashes and decodes."""
 
 from tests.benchmarks import children, photographs, throughput
 from tests.benchmarks.settings import Row, Settings
 
-MOST = 1.2
+MAX_RATIO = 1.2
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Inspect an archive of photographs, and loop over it."""
+    """Time the inspection of an archive of photographs, and the bare loop."""
     folder = photographs.make_archive(settings, settings.images)
     index = throughput.make_index(settings, folder)
     output = settings.work / "inspecting.parquet"
@@ -29,10 +29,10 @@ def measure(settings: Settings) -> list[Row]:
     return [
         Row(
             what="index --inspect: time, whole process",
-            measured=f"{children.show(ratios)} of the bare loop's "
-            f"({children.show(rates, 0)} images a second)",
-            target=f"≤ {MOST} × the bare loop's",
-            reached=children.median(ratios) <= MOST,
+            measured=f"{children.show(ratios)} × the bare loop "
+            f"({children.show(rates, 0)} images per second)",
+            target=f"≤ {MAX_RATIO} × the bare loop",
+            reached=children.median(ratios) <= MAX_RATIO,
             figures={
                 "inspect_s": [whole.seconds for whole, _ in pairs],
                 "loop_s": [loop.seconds for _, loop in pairs],

@@ -1,12 +1,12 @@
-"""A dataset's directory → images a second of its shards, and of the same as files.
+"""Measure how fast readers load a dataset's shards and the same images as files.
 
     python -m tests.benchmarks.loading subsets/demonstration/1.0.0 > loading.json
 
 One process decodes every training image to an array. Shards are read in order, as
-their readers do; files in a shuffled order, as training has to. Each format is set
-against files with the same decoder: webdataset and Pillow, tf.data and TensorFlow's.
-The best of some rounds counts, all of them on a warm page cache: a cold disk, or a
-bucket, favours shards by more.
+their readers do, and files in shuffled order, as training requires. Each format is
+compared with files in the same decoder: webdataset and Pillow, tf.data and TensorFlow.
+The best round counts. All rounds run on a warm page cache; a cold disk or a bucket
+favours shards more.
 """
 
 import argparse
@@ -30,14 +30,14 @@ from transforms import seeds
 
 SPLIT = "train"
 LIBRARIES = ("pillow", "tensorflow", "webdataset")
-WEBDATASET, TFRECORD = "WebDataset in webdataset", "TFRecord in tf.data"
-PILLOW, TENSORFLOW = "files in Pillow", "files in tf.data"
+WEBDATASET, TFRECORD = "WebDataset with webdataset", "TFRecord with tf.data"
+PILLOW, TENSORFLOW = "files with Pillow", "files with tf.data"
 PAIRS = ((WEBDATASET, PILLOW), (TFRECORD, TENSORFLOW))
-_PART = 10  # of the images of other benchmarks, which several readers decode one by one
+_PART = 10  # a tenth of the images of other benchmarks: readers decode one by one
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Build some images in both formats, and read them in a process of its own."""
+    """Build some images in both formats, and read them in a separate process."""
     num_images = settings.images // _PART
     folder = photographs.make_archive(settings, num_images)
     output = settings.work / "loading"
@@ -49,9 +49,9 @@ def measure(settings: Settings) -> list[Row]:
     speeds = read["images_per_s"]
     return [
         Row(
-            what=f"loading: images a second, {reader}, against {files}",
-            measured=f"{speeds[reader]:.0f}, {speeds[reader] / speeds[files]:.2f} × "
-            f"the {speeds[files]:.0f} of a plain folder",
+            what=f"loading: images per second, {reader}, compared with {files}",
+            measured=f"{speeds[reader]:.0f}; {speeds[reader] / speeds[files]:.2f} × "
+            f"a plain folder ({speeds[files]:.0f})",
             target="reported",
             reached=None,
             figures=read,
@@ -61,7 +61,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def read_webdataset(directory: Path) -> Iterable[Any]:
-    import webdataset  # noqa: PLC0415 (each reader needs its own library alone)
+    import webdataset  # noqa: PLC0415 (each reader needs only its library)
 
     shards = sorted(map(str, (directory / SPLIT).glob("*.tar")))
     images = webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8")
@@ -131,22 +131,22 @@ def write_files(directory: Path, folder: Path) -> list[Path]:
 def time_reader(
     read: Callable[[], Iterable[Any]], num_images: int, rounds: int
 ) -> float:
-    """Return images a second of the best round.
+    """Return the images per second of the best round.
 
-    Raises: ValueError: a reader gave another number of images.
+    Raises: ValueError: a reader returned another number of images.
     """
     best = 0.0
     for _ in range(rounds):
         start = time.perf_counter()
-        found = sum(1 for _ in read())
-        best = max(best, found / (time.perf_counter() - start))
-        if found != num_images:
-            raise ValueError(f"{found} images were read, {num_images} were written")
+        num_read = sum(1 for _ in read())
+        best = max(best, num_read / (time.perf_counter() - start))
+        if num_read != num_images:
+            raise ValueError(f"{num_read} images were read, {num_images} were written")
     return round(best, 1)
 
 
 def main(argv: list[str]) -> None:
-    """Measure what the directory has, and print it as JSON."""
+    """Measure the formats that the directory has, and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("directory", type=Path, help="a built dataset")
     parser.add_argument("--rounds", type=int, default=3, help="the best counts")

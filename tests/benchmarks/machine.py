@@ -1,4 +1,4 @@
-"""This machine, its load, the versions and the commit that figures are of."""
+"""Describe the machine, its load, the package versions and the commit."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ _PACKAGES = (
 
 
 def describe() -> dict[str, Any]:
-    """Return all that figures depend on; nothing that tells whose machine it is."""
+    """Return everything that affects figures, without the identity of the machine."""
     return {
         "processor": _find_processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -25,8 +25,8 @@ def describe() -> dict[str, Any]:
         "load_before": os.getloadavg()[0],
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
-        "commit": _ask_git("rev-parse", "HEAD"),
-        "changed": bool(_ask_git("status", "--porcelain", "--untracked-files=no")),
+        "commit": _run_git("rev-parse", "HEAD"),
+        "changed": bool(_run_git("status", "--porcelain", "--untracked-files=no")),
     }
 
 
@@ -37,7 +37,7 @@ def _find_processor() -> str:
     return platform.machine()
 
 
-def _ask_git(*words: str) -> str:
+def _run_git(*words: str) -> str:
     answer = subprocess.run(
         ["git", *words],
         cwd=Path(__file__).parent,

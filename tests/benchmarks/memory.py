@@ -1,14 +1,14 @@
-"""Peak memory of a build, all its processes together, of few images and of many."""
+"""Compare the peak memory of a small and a large build, all processes together."""
 
 from tests.benchmarks import photographs, throughput
 from tests.benchmarks.settings import Row, Settings
 
 TIMES, MOST_MB = 1.15, 1000
-_PER_SHARD = 250  # so that few images have as many processes as many
+_PER_SHARD = 250  # so that the small build has as many processes as the large one
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Build a twentieth of the images, and all."""
+    """Build a twentieth of the images, then all of them."""
     sizes = (settings.images // 20, settings.images)
     peaks = {
         size: throughput.build(
@@ -22,7 +22,7 @@ def measure(settings: Settings) -> list[Row]:
     few, many = peaks.values()
     return [
         Row(
-            what=f"memory of a build: {sizes[0]:,} and {sizes[1]:,} images",
+            what=f"build: peak memory for {sizes[0]:,} and {sizes[1]:,} images",
             measured=f"{few:.0f} MB and {many:.0f} MB, {many / few:.2f} ×",
             target=f"≤ {TIMES} ×, ≤ 1 GB",
             reached=many <= TIMES * few and many <= MOST_MB,

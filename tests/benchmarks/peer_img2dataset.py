@@ -1,4 +1,4 @@
-"""img2dataset's run, by the Python of its own environment; imports nothing of ours.
+"""Run img2dataset in its own environment; imports nothing of this project.
 
 PYTHON tests/benchmarks/peer_img2dataset.py URLS OUTPUT PROCESSES THREADS SHARD_IMAGES
 """
@@ -7,7 +7,7 @@ import sys
 
 
 def main(urls, output, num_processes, num_threads, images_per_shard):
-    """Bring images to a shorter side of 256 at quality 90, into tars."""
+    """Resize images to a shorter side of 256 and write them to tars at quality 90."""
     import img2dataset  # noqa: PLC0415  # only the other environment has it
 
     img2dataset.download(

@@ -1,4 +1,4 @@
-"""The same work by img2dataset, from files, whole process against whole process."""
+"""Compare the throughput of a build with that of img2dataset."""
 
 import json
 import os
@@ -11,12 +11,12 @@ from tests.benchmarks.children import Usage
 from tests.benchmarks.settings import NotMeasured, Row, Settings
 
 TIMES = 1.8
-_THREADS = (2, 8, 32)  # of each process; the quickest on a tenth of the images is taken
+_THREADS = (2, 8, 32)  # per process; the fastest on a tenth of the images is used
 _SCRIPT = Path(__file__).with_name("peer_img2dataset.py")
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Build all images, and let img2dataset make as many."""
+    """Time a build of all images, and img2dataset with as many."""
     version = _find_version(settings.peer_python)
     folder = photographs.make_archive(settings, settings.images)
     tenth = max(settings.images // 10, 100)
@@ -34,9 +34,9 @@ def measure(settings: Settings) -> list[Row]:
     rates = [settings.images / peer.seconds for _, peer in pairs]
     return [
         Row(
-            what="build against img2dataset: images a second, whole process",
+            what="build compared with img2dataset: images per second, whole process",
             measured=f"{children.show(times)} × (img2dataset {version} with "
-            f"{num_threads} threads a process: {children.show(rates, 0)})",
+            f"{num_threads} threads per process: {children.show(rates, 0)})",
             target=f"≥ {TIMES} ×",
             reached=children.median(times) >= TIMES,
             figures={
@@ -58,13 +58,13 @@ def _find_version(python: Path) -> str:
         return children.run([str(python), "-c", code]).output.strip()
     except (FileNotFoundError, RuntimeError):
         raise NotMeasured(
-            "needs --peer_python, of an environment with img2dataset "
+            "needs --peer_python, the Python of an environment with img2dataset "
             "(python3.11 -m venv .venv-bench; .venv-bench/bin/pip install img2dataset)"
         ) from None
 
 
 def _run_peer(settings: Settings, num_images: int, num_threads: int) -> Usage:
-    """Let it read the photographs themselves, over and over: files are in memory."""
+    """Run img2dataset on the photographs, repeated; their files are cached."""
     files = settings.find_photographs()
     urls = settings.work / "urls.txt"
     lines = [f"file://{files[n % len(files)].resolve()}" for n in range(num_images)]
@@ -76,11 +76,11 @@ def _run_peer(settings: Settings, num_images: int, num_threads: int) -> Usage:
     try:
         usage = children.run(
             [str(settings.peer_python), str(_SCRIPT), *map(str, words)],
-            environment={"NO_ALBUMENTATIONS_UPDATE": "1"},  # or it asks the network
+            environment={"NO_ALBUMENTATIONS_UPDATE": "1"},  # avoids a network request
         )
         counts = [json.loads(f.read_text()) for f in output.glob("*_stats.json")]
-        if (made := sum(count["successes"] for count in counts)) != num_images:
-            raise RuntimeError(f"img2dataset made {made} of {num_images} images")
+        if (num_written := sum(c["successes"] for c in counts)) != num_images:
+            raise RuntimeError(f"img2dataset wrote {num_written} of {num_images}")
         return usage
     finally:
         shutil.rmtree(output, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Some hundred photographs → an official training archive of any number of images."""
+"""Make official training archives of any size from some hundred photographs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +10,9 @@ from transforms.layouts.official_archives import TRAIN
 
 
 def make_archive(settings: Settings, num_images: int) -> Path:
-    """Write the photographs again and again under other names; returns the folder.
+    """Write the photographs repeatedly under different names; return the folder.
 
-    What an earlier benchmark of the same size wrote is taken as it is.
+    An archive that an earlier benchmark of the same size wrote is reused.
     """
     photographs = settings.find_photographs()
     folder = settings.work / f"photographs_{num_images}"
@@ -39,14 +39,14 @@ def _write(path: Path, photographs: Sequence[Path], num_images: int) -> None:
 
 
 def _warm(path: Path) -> None:
-    """Bring a file into memory, so that the first side does not read it for both."""
+    """Read a file into the page cache, so that both sides start equal."""
     with path.open("rb") as file:
         while file.read(1 << 24):
             pass
 
 
 def make_class_archives(settings: Settings, num_images: int) -> Path:
-    """Take the archive's class archives out of it, each a file; returns the folder."""
+    """Extract the class archives of an archive as files; return the folder."""
     folder = settings.work / f"class_archives_{num_images}"
     if not folder.exists():
         archive = make_archive(settings, num_images) / TRAIN

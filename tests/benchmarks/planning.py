@@ -1,4 +1,4 @@
-"""Time and memory of planning ImageNet, and eleven times as many images."""
+"""Measure time and memory of planning for ImageNet-1k and ImageNet-21k."""
 
 import shutil
 
@@ -12,14 +12,14 @@ SECONDS, PEAK_MB, TIMES_TIME, TIMES_MEMORY = 20, 600, 11, 1.5
 def measure(settings: Settings) -> list[Row]:
     """Plan a subset of 100 groups × 1000 images from an index."""
     usual = [_plan(settings, settings.rows) for _ in range(settings.repetitions)]
-    large = [_plan(settings, settings.large_rows)]  # minutes, of which one is enough
+    large = [_plan(settings, settings.large_rows)]  # takes minutes: run once
     usual_s, large_s = ([u.seconds for u in usages] for usages in (usual, large))
     usual_mb, large_mb = ([u.peak_mb for u in usages] for usages in (usual, large))
     times = [seconds / children.median(usual_s) for seconds in large_s]
     times_memory = [peak / children.median(usual_mb) for peak in large_mb]
     return [
         Row(
-            what=f"planning of {settings.rows:,} images: time, peak memory",
+            what=f"planning {settings.rows:,} images: time, peak memory",
             measured=f"{children.show(usual_s, 1)} s, {children.show(usual_mb, 0)} MB",
             target=f"≤ {SECONDS} s, ≤ {PEAK_MB} MB",
             reached=children.median(usual_s) <= SECONDS
@@ -31,10 +31,10 @@ def measure(settings: Settings) -> list[Row]:
             },
         ),
         Row(
-            what=f"planning of {settings.large_rows:,} images: time, peak memory",
+            what=f"planning {settings.large_rows:,} images: time, peak memory",
             measured=f"{children.show(times, 1)} ×, {children.show(times_memory, 1)} × "
             f"({children.show(large_s, 0)} s, {children.show(large_mb, 0)} MB)",
-            target=f"≤ {TIMES_TIME} ×, ≤ {TIMES_MEMORY} × those of the row above",
+            target=f"≤ {TIMES_TIME} ×, ≤ {TIMES_MEMORY} × the row above",
             reached=children.median(times) <= TIMES_TIME
             and children.median(times_memory) <= TIMES_MEMORY,
             figures={"seconds": large_s, "peak_mb": large_mb},
@@ -51,7 +51,7 @@ def _plan(settings: Settings, num_rows: int) -> Usage:
             index, num_classes=num_classes, root=str(index.parent)
         )
     output = settings.work / "planning"
-    # Of quick runs' fewer images, fewer groups of the same size.
+    # Quick runs have fewer images, hence fewer groups of the same size.
     num_groups = min(max(num_rows // 12_000, 2), 100)
     try:
         return children.run_module(

@@ -1,4 +1,4 @@
-"""Rows of all benchmarks → a table for the eye, JSON, and the page in docs."""
+"""Format benchmark results as a text table, JSON and the page in docs."""
 
 import dataclasses
 import json
@@ -8,12 +8,12 @@ from typing import Any
 
 from tests.benchmarks.settings import Row, Settings
 
-_HEADS = ("what", "measured", "target", "reached")
+_HEADS = ("benchmark", "result", "target", "met")
 _WORDS = {True: "yes", False: "no", None: "-"}
 
 
 def to_table(rows: Sequence[Row]) -> str:
-    """Write rows as a table of even columns."""
+    """Format rows as a text table with aligned columns."""
     cells = [_HEADS, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
@@ -30,7 +30,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 def to_json(
     results: Mapping[str, Sequence[Row]], machine: Mapping[str, Any], settings: Settings
 ) -> str:
-    """Keep everything; of the settings, what is no path."""
+    """Serialise all figures, and the settings that are sizes."""
     sizes = {
         name: value
         for name, value in dataclasses.asdict(settings).items()
@@ -53,19 +53,20 @@ def from_json(text: str) -> tuple[list[Row], dict[str, Any], dict[str, int]]:
 
 
 def to_page(text: str) -> str:
-    """Write the JSON's table as the page in docs."""
+    """Format the figures of a JSON file as the page in docs."""
     rows, machine, sizes = from_json(text)
     shown = [_HEADS, *(_cells(row) for row in rows)]
     lines = ["| " + " | ".join(cells) + " |" for cells in shown]
     lines.insert(1, "| --- | --- | --- | --- |")
     versions = ", ".join(f"{n} {v}" for n, v in machine["versions"].items())
-    changed = " with changes that are not committed" if machine["changed"] else ""
+    changed = " with uncommitted changes" if machine["changed"] else ""
     return f"""\
-# How fast it is
+# Benchmarks
 
-`make bench` measures all of this, what is compared in one run and in turns: medians
-of {sizes["repetitions"]} repetitions, the smallest and largest in brackets. \
-Throughput is of {sizes["images"]:,} images. [What is not reached](speed.md), and why.
+`make bench` measures all of this; programs that are compared run alternately. Figures
+are medians of {sizes["repetitions"]} repetitions, with minimum and maximum in \
+brackets. Throughput is measured on {sizes["images"]:,} images.
+[Where the time goes](speed.md) explains the missed targets.
 
 {chr(10).join(lines)}
 
@@ -73,8 +74,7 @@ Measured at commit `{machine["commit"][:12]}`{changed} on {machine["cores"]} cor
 {machine["processor"]}, {machine["memory_gb"]} GB, {machine["system"]}, \
 Python {machine["python"]}; {versions}.
 
-The page is written from the figures of a run, `benchmarks.json`, which hold every
-repetition:
+This page is generated from `benchmarks.json`, which has the figures of all repetitions:
 
 ```sh
 python -m tests.benchmarks --from benchmarks.json --write docs/benchmarks.md
@@ -83,5 +83,5 @@ python -m tests.benchmarks --from benchmarks.json --write docs/benchmarks.md
 
 
 def write_page(source: Path, page: Path) -> None:
-    """Renew the page."""
+    """Write the page."""
     page.write_text(to_page(source.read_text(encoding="utf-8")), encoding="utf-8")

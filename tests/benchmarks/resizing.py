@@ -1,4 +1,4 @@
-"""One image, one core: the program's decode, resize and encode against Pillow's."""
+"""Compare decoding, resizing and encoding on one core with Pillow."""
 
 import io
 import time
@@ -14,13 +14,13 @@ from transforms.images.settings import CHROMA, ImageSettings, target_size
 
 TIMES, LEVELS = 1.8, 1
 _SETTINGS = ImageSettings()
-_FINEST = ImageSettings(jpeg_quality=100)  # so that pixels differ by the resize alone
+_FINEST = ImageSettings(jpeg_quality=100)  # pixels then differ by the resize alone
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Make every photograph what would be written, in turns."""
+    """Process every photograph with both, alternately."""
     files = [path.read_bytes() for path in settings.find_photographs()]
-    # Pillow takes no inverted ink for what it is: those few have nothing to compare.
+    # Pillow ignores inverted CMYK, so these few images cannot be compared.
     files = [data for data in files if Image.open(io.BytesIO(data)).mode != "CMYK"]
     with_pillow(files[0])
     taken = children.alternate(
@@ -32,14 +32,14 @@ def measure(settings: Settings) -> list[Row]:
     )
     speedups = [p / o for o, p in zip(taken["ours"], taken["pillow"], strict=True)]
     differences = [_compare(data) for data in files]
-    mean, most = float(np.mean(differences)), max(differences)
+    mean, largest = float(np.mean(differences)), max(differences)
     msec = {name: [1000 * s / len(files) for s in t] for name, t in taken.items()}
     return [
         Row(
-            what="resize and codec of an image, one core, against Pillow's bicubic",
+            what="resize and codec per image, one core, compared with Pillow bicubic",
             measured=f"{children.show(speedups)} × ({children.show(msec['ours'])} ms; "
             f"Pillow {children.show(msec['pillow'])} ms), "
-            f"mean difference {mean:.2f} of 255, at most {most:.2f}",
+            f"mean difference {mean:.2f} of 255, maximum {largest:.2f}",
             target=f"≥ {TIMES} ×, mean difference < {LEVELS}",
             reached=children.median(speedups) >= TIMES and mean < LEVELS,
             figures={"cpu_msec": msec, "differences": differences},
@@ -48,7 +48,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def with_pillow(data: bytes, quality: int = _SETTINGS.jpeg_quality) -> bytes:
-    """Do the same as anybody would with Pillow alone."""
+    """Process an image with Pillow alone."""
     image = Image.open(io.BytesIO(data)).convert("RGB")
     size = target_size(*image.size, _SETTINGS)
     resized = image.resize(size, Image.Resampling.BICUBIC)
@@ -58,7 +58,7 @@ def with_pillow(data: bytes, quality: int = _SETTINGS.jpeg_quality) -> bytes:
 
 
 def _time(make: Callable[[bytes], bytes], files: list[bytes]) -> float:
-    """Return the CPU seconds of all files, on the one core that this thread has."""
+    """Return the CPU seconds for all files, in one thread."""
     started = time.thread_time()
     for data in files:
         make(data)
@@ -66,7 +66,7 @@ def _time(make: Callable[[bytes], bytes], files: list[bytes]) -> float:
 
 
 def _compare(data: bytes) -> float:
-    """Return the mean absolute difference of the two pictures."""
+    """Return the mean absolute difference between both results."""
     ours, theirs = (
         np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"), np.int16)
         for jpeg in (

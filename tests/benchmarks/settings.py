@@ -1,23 +1,23 @@
-"""How large the benchmarks are, and where their files lie."""
+"""Sizes and folders of the benchmarks, and the rows of their results."""
 
 import dataclasses
 from pathlib import Path
 
 
-class NotMeasured(Exception):  # noqa: N818  # no error: something is not installed here
-    """A benchmark cannot be run here; says what it lacks."""
+class NotMeasured(Exception):  # noqa: N818  # not an error: a requirement is not installed
+    """A benchmark cannot run here; the message names what it needs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The sizes of all benchmarks; the defaults are those of the published table."""
+    """Sizes of all benchmarks; the defaults are those of the published table."""
 
-    work: Path  # for large files; only what is made for several benchmarks stays in it
+    work: Path  # for large files; only inputs that benchmarks share remain in it
     photographs: Path | None = None  # folder of <wnid>/*.JPEG
     repetitions: int = 5
     images: int = 20_000
-    rows: int = 1_281_167  # of an index, as ImageNet's training images
-    large_rows: int = 14_197_122  # as the whole of ImageNet, 21,841 classes
+    rows: int = 1_281_167  # of an index: the training images of ImageNet
+    large_rows: int = 14_197_122  # the whole of ImageNet, 21,841 classes
     members: int = 200_000
     peer_python: Path = Path(".venv-bench/bin/python")
 
@@ -26,10 +26,10 @@ class Settings:
 
         Raises: NotMeasured: there are none.
         """
-        found = sorted((self.photographs or Path("/nowhere")).glob("*/*.JPEG"))
-        if not found:
+        photographs = sorted((self.photographs or Path("/nowhere")).glob("*/*.JPEG"))
+        if not photographs:
             raise NotMeasured("needs --photographs, a folder of <wnid>/*.JPEG")
-        return found
+        return photographs
 
 
 QUICK = {
@@ -48,5 +48,5 @@ class Row:
     what: str
     measured: str
     target: str
-    reached: bool | None  # None: reported without a target, or not measured
+    reached: bool | None  # None: no target, or not measured
     figures: dict  # of every repetition

@@ -1,4 +1,4 @@
-"""How long nothing lasts: --help, and a plan of the miniature."""
+"""Measure start-up: --help, and a plan of the miniature."""
 
 import sys
 
@@ -20,7 +20,7 @@ print(*sorted(name for name in sys.modules if "." not in name))
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Start the program again and again."""
+    """Time --help and --plan_only, and list slow imports."""
     folder, output = settings.work / "miniature", settings.work / "startup"
     miniature.ensure_miniature(
         str(folder), num_classes=20, num_train=60, num_validation=20

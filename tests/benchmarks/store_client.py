@@ -1,4 +1,4 @@
-"""What a worker does with a bucket, in a process of its own.
+"""Upload files to a bucket or read images from it, in a separate process.
 
 python -m tests.benchmarks.store_client upload FOLDER TARGET
 python -m tests.benchmarks.store_client read INDEX NUM_IMAGES
@@ -17,34 +17,32 @@ from transforms import storage
 from transforms.images import read as image_reading
 from transforms.index import table as index_table
 
-_NUM_FIRST = 32  # reads that open connections, as in a long job they are open
+_NUM_FIRST = 32  # reads that open connections, which a long job keeps open
 
 
 def read(index: str, num_images: int) -> None:
-    """Read images as the shard writer does; print the CPU of one."""
+    """Read images as the shard writer does; print the CPU time."""
     root = index_table.read_description(index)["inputs"][0]
     refs = index_table.to_refs(pq.read_table(index))
     random.Random(0).shuffle(refs)
     cores = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(storage.num_readers(cores, [root])) as pool:
 
-        def read_all(chosen: list) -> int:
-            roots = [root] * len(chosen)
-            return sum(
-                map(len, pool.map(image_reading.read_image_bytes, roots, chosen))
-            )
+        def read_all(refs: list) -> int:
+            roots = [root] * len(refs)
+            return sum(map(len, pool.map(image_reading.read_image_bytes, roots, refs)))
 
         read_all(refs[:_NUM_FIRST])
         chosen = refs[_NUM_FIRST : _NUM_FIRST + num_images]
         started = time.process_time()
         num_bytes = read_all(chosen)
         cpu_s = time.process_time() - started
-    told = {"cpu_s": cpu_s, "images": len(chosen), "bytes": num_bytes}
-    sys.stdout.write(json.dumps(told) + "\n")
+    figures = {"cpu_s": cpu_s, "images": len(chosen), "bytes": num_bytes}
+    sys.stdout.write(json.dumps(figures) + "\n")
 
 
 def main(what: str, place: str, more: str) -> None:
-    """Run one of both."""
+    """Run the named command."""
     if what == "upload":
         storage.copy_folder(place, more)
     else:

@@ -1,11 +1,11 @@
-"""Numbers of classes → an index as large as ImageNet's, of images that are not there.
+"""Write an index of the size of ImageNet, without images.
 
     python -m tests.benchmarks.synthetic_index imagenet_1k.parquet
     python -m tests.benchmarks.synthetic_index imagenet_21k.parquet --classes 10900
 
-It has the keys, the class sizes and the places of an index of the official archives,
-in a bucket that nobody has: good for `build --dry_run`, and for `--plan_only` with a
-`--root` on this machine, which must be there and is not read.
+It has the keys, class sizes and locations of an index of the official archives, in a
+bucket that does not exist: use it for `build --dry_run`, or for `--plan_only` with a
+`--root` on this machine, which must exist and is not read.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _MEAN_BYTES, _CLASSES_A_PART = 110_000, 100
 
 
 def count_images() -> list[int]:
-    """Return the training images of the 1000 classes: the real sum and extremes."""
+    """Return image counts of 1000 classes with the real sum, minimum and maximum."""
     num_smaller = 1000 - NUM_LARGEST
     missing = 1000 * LARGEST - NUM_TRAIN - (LARGEST - SMALLEST)
     shares = np.arange(1, num_smaller)
@@ -38,13 +38,13 @@ def count_images() -> list[int]:
 
 
 def list_wnids(num_classes: int) -> list[str]:
-    """Return the 1000 official wnids, then wnids that no synset has."""
+    """Return the 1000 official wnids, followed by wnids that WordNet does not use."""
     official = [info.wnid for info in load_classes()]
     return [*official, *(f"n9{n:07d}" for n in range(num_classes))][:num_classes]
 
 
 def write_index(path: Path, *, num_classes: int = 1000, root: str = ROOT) -> int:
-    """Write the index; returns how many images it has."""
+    """Write the index; return its number of images."""
     sizes, wnids = count_images(), list_wnids(num_classes)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         parts = []
@@ -94,6 +94,6 @@ if __name__ == "__main__":
     parser.add_argument("path", type=Path)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--root", default=ROOT)
-    given = parser.parse_args()
-    num_images = write_index(given.path, num_classes=given.classes, root=given.root)
+    flags = parser.parse_args()
+    num_images = write_index(flags.path, num_classes=flags.classes, root=flags.root)
     sys.stdout.write(f"{num_images} images\n")

@@ -9,8 +9,8 @@ def test_class_sizes_are_those_of_imagenet():
     assert sizes.count(1300) == 895
 
 
-def test_index_is_one_that_builds_take(tmp_path):
-    """More classes than the official ones go on with made-up wnids."""
+def test_builds_can_read_a_synthetic_index(tmp_path):
+    """Classes beyond the official 1000 get made-up wnids."""
     path = tmp_path / "index.parquet"
     wnids = synthetic_index.list_wnids(1001)
     assert (len(set(wnids)), wnids[-1]) == (1001, "n90000000")

@@ -1,4 +1,4 @@
-"""Images a second of a whole build against the same work as a bare loop."""
+"""Compare the throughput of a build with that of a bare loop."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ WHOLE, WITHOUT_START = 0.9, 0.95
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Build all images of an archive, plan them only, and loop over them."""
+    """Time a build of all images of an archive, its planning, and the bare loop."""
     folder = photographs.make_archive(settings, settings.images)
     index = make_index(settings, folder)
     output = settings.work / "throughput"
@@ -35,7 +35,7 @@ def make_index(settings: Settings, folder: Path) -> Path:
 
 
 def build(folder: Path, output: Path, *more: str, sums_memory: bool = False) -> Usage:
-    """Build every image of an archive, WebDataset alone, and remove what was made."""
+    """Build every image of an archive as WebDataset, and remove the output."""
     try:
         flags = ("--formats", "webdataset", *more)
         return build_all(folder, output, *flags, sums_memory=sums_memory)
@@ -46,7 +46,7 @@ def build(folder: Path, output: Path, *more: str, sums_memory: bool = False) -> 
 def build_all(
     folder: Path, output: Path, *more: str, sums_memory: bool = False
 ) -> Usage:
-    """Build every image of an archive at the default settings."""
+    """Build every image of an archive with default settings."""
     return children.run_module(
         "pipelines.build",
         *("--input", folder, "--output", output, "--name", "photographs"),
@@ -64,12 +64,12 @@ def loop(what: str, index: Path, output: Path) -> Usage:
 
 
 def read_loop_seconds(usage: Usage) -> float:
-    """Return the seconds of the loop without the process's start."""
+    """Return the seconds of the loop, excluding the start of the process."""
     return json.loads(usage.output.splitlines()[-1])["seconds"]
 
 
 def describe(taken: dict[str, list[Usage]], num_images: int) -> list[Row]:
-    """Compare by the repetition: of each, what ran side by side."""
+    """Compare the runs of each repetition, and describe the ratios as rows."""
     figures = {
         "images": num_images,
         "build_s": [u.seconds for u in taken["build"]],
@@ -88,21 +88,21 @@ def describe(taken: dict[str, list[Usage]], num_images: int) -> list[Row]:
     rate = children.show([num_images / s for s in figures["build_s"]], 0)
     return [
         Row(
-            what="build: images a second, start-up and planning included",
+            what="build: images per second, including start-up and planning",
             measured=f"{rate}; {children.show(whole)} of the bare loop",
             target=f"≥ {WHOLE} of the bare loop",
             reached=children.median(whole) >= WHOLE,
             figures=figures | {"ratio": whole},
         ),
         Row(
-            what="build: images a second, without start-up and planning",
+            what="build: images per second, excluding start-up and planning",
             measured=f"{children.show(alone)} of the bare loop",
             target=f"≥ {WITHOUT_START} of the bare loop",
             reached=children.median(alone) >= WITHOUT_START,
             figures={"ratio": alone},
         ),
         Row(
-            what="build: CPU of an image, without start-up and planning",
+            what="build: CPU time per image, excluding start-up and planning",
             measured=f"{children.show(cpu_msec)} ms; "
             f"bare loop {children.show(loop_msec)} ms",
             target="reported",

@@ -1,9 +1,9 @@
-"""A build that is looked into: what it reads of its images, what passes its shuffles.
+"""Run a build, and count the bytes that it reads and sends through shuffles.
 
     python -m tests.benchmarks.watched_build FOLDER FLAGS OF BUILD
 
-Prints the bytes that were read of the files in the folder, how many of these were
-opened in any other way than to read ranges, and what passed shuffles.
+Prints the bytes read from files in the folder, how many of these files were opened in
+any way other than for range reads, and the bytes and images in shuffles.
 """
 
 import json
@@ -18,12 +18,12 @@ from apache_beam.runners.portability.fn_api_runner import execution
 
 from pipelines import build
 
-# How image files begin, with the words that nearly all JPEG files have at once.
+# Magic numbers of image files, and the identifiers that follow in most JPEG files.
 _IMAGE = re.compile(rb"\xff\xd8\xff[\xdb\xe0-\xef\xfe]|JFIF\0|Exif\0\0|\x89PNG\r\n")
 
 
 def main(folder: str, *argv: str) -> None:
-    """Build, and count."""
+    """Run the build, and print the counts."""
     seen = Counter({"read_bytes": 0, "otherwise_opened": 0, "bytes": 0, "images": 0})
     _watch_reads(folder, seen)
     for buffer in (execution.GroupingBuffer, execution.ListBuffer):
@@ -33,7 +33,7 @@ def main(folder: str, *argv: str) -> None:
 
 
 def _watch_reads(folder: str, seen: Counter) -> None:
-    """Count ranges, which `storage` reads by `os.pread`, and what is opened else."""
+    """Count range reads, which `storage` does by `os.pread`, and other opened files."""
     read = os.pread
 
     def counting(descriptor: int, length: int, offset: int) -> bytes:
@@ -43,7 +43,7 @@ def _watch_reads(folder: str, seen: Counter) -> None:
         return data
 
     def see(event: str, arguments: Sequence) -> None:
-        # `os.open` names no mode, as all other ways of opening a file do.
+        # `os.open` reports no mode; all other ways of opening a file do.
         if event == "open" and arguments[1] is not None:
             seen["otherwise_opened"] += str(arguments[0]).startswith(folder)
 

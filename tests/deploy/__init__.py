@@ -1,1 +1,1 @@
-"""Tests of what lies outside the package: deploy/ is no package."""
+"""Tests of deploy/, which is not a package."""

@@ -1,6 +1,6 @@
-"""Real engines, started by the commands of docs/engines.md and stopped by process id.
+"""Start the engines of docs/engines.md, and stop them by process id.
 
-Each server runs once a session, on free ports of this machine, whoever asks for it.
+Each server starts once per session, on free local ports.
 """
 
 import os
@@ -27,7 +27,7 @@ _START_S = 120
 
 
 class Engines:
-    """Starts servers, and stops all that it started."""
+    """Starts the servers of engines, and stops those that it started."""
 
     def __init__(self, folder):
         self._folder = folder
@@ -35,7 +35,7 @@ class Engines:
         self._servers = {}
 
     def start(self, engine):
-        """Start an engine's servers, if they do not run; returns the flags of jobs."""
+        """Start the servers of an engine if necessary; return the flags of jobs."""
         for path in engine.needs:
             if not (page.ROOT / path).exists():
                 pytest.skip(f"{path} is not there: run make engines")
@@ -45,7 +45,7 @@ class Engines:
         return [self._localise(flag) for flag in engine.flags]
 
     def stop(self):
-        """Stop the servers and what they started."""
+        """Stop the servers and their child processes."""
         for server in reversed(self._servers.values()):
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()

@@ -1,10 +1,10 @@
-"""Pinned versions → `.engines/`: the engines that Beam's own package does not bring.
+"""Install pinned versions of engines that Beam's package lacks in `.engines/`.
 
     python tests/engines/install.py [prism] [flink]
 
-Without names: Prism, which the tests need. What is there already is kept; what could
-not be had is named with the reason, and the exit code is 1. Beam would fetch the same
-files when a job starts, from places that many machines do not reach.
+Without names it installs Prism, which the tests need. Installed engines are kept. If an
+engine is not available, the reason is printed and the exit code is 1. Beam would
+download the same files at the start of a job, from servers that firewalls often block.
 """
 
 import os
@@ -21,7 +21,7 @@ _TIMEOUT_S = 1800  # compiling Prism takes minutes on two cores
 
 def install_prism() -> None:
     """Compile Prism."""
-    # Where Go's own installer puts it is often not on the path.
+    # The folder of Go's installer is often not on the path.
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if go is None:
         raise FileNotFoundError("needs go, which is not installed")
@@ -36,7 +36,7 @@ def install_prism() -> None:
 
 
 def install_flink() -> None:
-    """Fetch Beam's job server, which has a Flink cluster of one process in it."""
+    """Download Beam's job server, which contains a Flink cluster of one process."""
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
             raise FileNotFoundError(f"needs {program}, which is not installed")
@@ -56,7 +56,7 @@ INSTALLERS = {
 
 
 def main(names: list[str]) -> int:
-    """Install what is named; returns 1 if something could not be had."""
+    """Install the named engines; return 1 if one is not available."""
     FOLDER.mkdir(exist_ok=True)
     is_missing = False
     for file, install in INSTALLERS.items():

@@ -1,4 +1,4 @@
-"""docs/engines.md → the engines, each with the commands that the page gives for it.
+"""Read the engines and their commands from docs/engines.md.
 
 A `sh` block that ends in `python -m pipelines.build RECIPE …` is an engine; the lines
 before it that end in `&` start its servers.
@@ -18,7 +18,7 @@ PORTS = ("50000", "8081", "8099", "6123")
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """An engine as the page tells of it."""
+    """An engine as described on the page."""
 
     name: str
     servers: tuple[str, ...]  # command lines
@@ -26,17 +26,17 @@ class Engine:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What `make engines` brings of it."""
+        """Requirements that `make engines` installs."""
         return tuple(re.findall(r"\.engines/[\w./-]+", " ".join(self.commands)))
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """All lines."""
+        """All command lines."""
         return (*self.servers, shlex.join(self.flags))
 
 
 def is_there(engine: Engine) -> bool:
-    """Tell whether all that it needs is installed."""
+    """Return whether all requirements are installed."""
     return all((ROOT / path).exists() for path in engine.needs)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C while an engine outside works: its job is cancelled, and can be taken up."""
+"""Test Ctrl-C with remote engines: the job is cancelled and can be resumed."""
 
 import signal
 
@@ -10,7 +10,7 @@ from tests import building, processes
 from tests.engines import install, page
 
 PRISM = f".engines/prism-{install.BEAM}"
-# A server of its own outlives the job, as Flink's or a cluster's would.
+# A separate server outlives the job, as that of Flink or a cluster would.
 SERVER = page.Engine(
     name="Prism, as a server",
     servers=(f"{PRISM} --job_port=8099 --serve_http=false",),
@@ -33,7 +33,7 @@ def _list_states(flags):
 
 
 def _interrupt(imagenet, tmp_path, flags):
-    """Press Ctrl-C when shards are being written; returns what is said."""
+    """Send Ctrl-C while shards are written; return the output."""
     command = building.command_line(imagenet, tmp_path / "out", images_per_shard=1)
     build = processes.RunningBuild([*command, *flags], tmp_path / "log")
     parts = tmp_path / "out" / "small" / ".1.0.0.partial" / "parts"
@@ -47,7 +47,7 @@ def _interrupt(imagenet, tmp_path, flags):
 
 
 @pytest.mark.timeout(300)
-def test_job_of_an_engine_elsewhere_is_cancelled(engines, mini_imagenet, tmp_path):
+def test_job_of_a_remote_engine_is_cancelled(engines, mini_imagenet, tmp_path):
     flags = engines.start(SERVER)
     assert "the job is cancelled" in _interrupt(mini_imagenet, tmp_path, flags)
     assert _list_states(flags) == ["CANCELLED"]
@@ -55,7 +55,7 @@ def test_job_of_an_engine_elsewhere_is_cancelled(engines, mini_imagenet, tmp_pat
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("engine", CHILDREN, ids=lambda e: e.name)
-def test_engine_that_the_job_has_started_ends_with_it(
+def test_engine_started_by_the_job_ends_with_it(
     engine, engines, mini_imagenet, tmp_path
 ):
     said = _interrupt(mini_imagenet, tmp_path, engines.start(engine))

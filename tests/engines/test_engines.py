@@ -1,6 +1,6 @@
-"""Every engine of docs/engines.md writes the same bytes, and fails as the default does.
+"""Compare every engine of docs/engines.md with the default: bytes and failures.
 
-The commands are the page's own, each run as a process; the engines are real.
+The commands come from the page, each runs as a process, and the engines are real.
 """
 
 import os
@@ -38,7 +38,7 @@ def _start(job, flags):
 
 
 def _run(job, flags):
-    """Run a job; returns its exit code and what it said."""
+    """Run a job; return its exit code and output."""
     process = _start(job, flags)
     try:
         out, err = process.communicate(timeout=_TIMEOUT_S)
@@ -49,7 +49,7 @@ def _run(job, flags):
 
 
 def _fail(job, flags):
-    """Run a job that fails; returns its exit code and its errors."""
+    """Run a job that fails; return its exit code and errors."""
     code, out, err = _run(job, flags)
     assert out == ""
     assert "Traceback" not in err
@@ -81,7 +81,7 @@ def test_dataset_is_the_same_byte_for_byte(
 
 @pytest.fixture(scope="module")
 def index(mini_imagenet, tmp_path_factory):
-    """Make one on the default engine."""
+    """Write an index on the default engine."""
     path = tmp_path_factory.mktemp("index") / "index.parquet"
     _make_index(mini_imagenet, path)
     return path
@@ -103,7 +103,7 @@ def test_index_is_the_same_byte_for_byte(
 
 @pytest.fixture(scope="module")
 def damaged(class_folders, reference, tmp_path_factory):
-    """A copy with one truncated image, one that the reference has."""
+    """A copy in which one image of the reference is truncated."""
     folder = tmp_path_factory.mktemp("damaged") / "imagenet"
     shutil.copytree(class_folders, folder)
     row = next(r for r in building.manifest(reference) if r["split"] == "train")
@@ -114,7 +114,7 @@ def damaged(class_folders, reference, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def failure(damaged, tmp_path_factory):
-    """What the default engine says of it."""
+    """Errors of the default engine for this input."""
     output = tmp_path_factory.mktemp("failure")
     said = _fail("build", building.command_line(damaged, output))
     assert said[0] == 1
@@ -123,7 +123,7 @@ def failure(damaged, tmp_path_factory):
 
 
 @each_outside
-def test_failing_build_says_what_the_default_says(
+def test_failing_build_reports_the_same_as_the_default_engine(
     engine, engines, damaged, failure, tmp_path
 ):
     flags = building.command_line(damaged, tmp_path)
@@ -134,7 +134,7 @@ def test_failing_build_says_what_the_default_says(
 
 @pytest.fixture(scope="module")
 def truncated(class_archives, tmp_path_factory):
-    """A copy whose third archive ends too early, and what the default engine says."""
+    """A copy with a truncated third archive, and the errors of the default engine."""
     folder = tmp_path_factory.mktemp("truncated") / "imagenet"
     shutil.copytree(class_archives, folder)
     victim = sorted(folder.iterdir())[2]
@@ -146,7 +146,9 @@ def truncated(class_archives, tmp_path_factory):
 
 
 @each_outside
-def test_damaged_input_says_what_the_default_says(engine, engines, truncated, tmp_path):
+def test_damaged_input_reports_the_same_as_the_default_engine(
+    engine, engines, truncated, tmp_path
+):
     folder, said = truncated
     flags = [f"--input={folder}", f"--output={tmp_path}/index.parquet"]
     assert _fail("index", [*flags, *engines.start(engine)]) == said

@@ -1,4 +1,4 @@
-"""Nothing is lost or hidden: a few random cases; tests/torture has many."""
+"""Account for every image in a few random cases; tests/torture has many."""
 
 from collections import Counter
 

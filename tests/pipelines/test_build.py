@@ -1,4 +1,4 @@
-"""The main job, whole, on the miniature ImageNet with its oddities."""
+"""Test the main job on the miniature ImageNet with its unusual images."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def dataset(mini_imagenet, tmp_path_factory):
 
 
 def _read_originals(imagenet):
-    """Read everything by tarfile: key → (wnid, split, bytes)."""
+    """Read all images with tarfile; return (wnid, split, bytes) by key."""
     wnids = making.read_labels(imagenet / "LOC_val_solution.csv")
     images = {}
     for data in making.read_tar(imagenet / TRAIN).values():
@@ -38,7 +38,7 @@ def _read_originals(imagenet):
     return images
 
 
-def test_subset_is_what_plain_python_chooses(mini_imagenet, dataset):
+def test_subset_agrees_with_plain_python(mini_imagenet, dataset):
     images = _read_originals(mini_imagenet)
     wnids = sorted({wnid for wnid, _, _ in images.values()})
     dealt = sorted(wnids, key=lambda wnid: seeds.order(0, "group", wnid))
@@ -115,7 +115,7 @@ def test_counts_add_up(dataset):
     ],
     ids=["1 thread", "4 threads", "2 processes", "bundles repeated", "other runner"],
 )
-def test_bytes_are_the_same_however_the_work_is_done(
+def test_bytes_do_not_depend_on_workers_or_engines(
     mini_imagenet, tmp_path, dataset, change
 ):
     again = building.run(mini_imagenet, tmp_path / "elsewhere", **change)
@@ -196,7 +196,7 @@ def test_groups_table_gives_the_same_subset_again(mini_imagenet, tmp_path, datas
     assert (again / "__meta__/groups.csv").read_bytes() == groups.read_bytes()
 
 
-def test_smaller_subset_lies_in_a_larger_one(mini_imagenet, tmp_path, dataset):
+def test_smaller_subset_is_contained_in_larger_one(mini_imagenet, tmp_path, dataset):
     small = building.run(mini_imagenet, tmp_path, images_per_group=7)
     keys = {
         directory: {
@@ -250,7 +250,7 @@ def test_stratified_sample_takes_equally_of_each_class(mini_imagenet, tmp_path):
         assert by_class == allocation.water_fill(available, 31, seed=0)
 
 
-def test_folds_part_every_class_in_halves(mini_imagenet, tmp_path):
+def test_folds_halve_every_class(mini_imagenet, tmp_path):
     directory = building.run(mini_imagenet, tmp_path, folds=2, images_per_group=None)
     counts = {}
     for row in building.manifest(directory):
@@ -263,13 +263,13 @@ def test_folds_part_every_class_in_halves(mini_imagenet, tmp_path):
     assert sorted(counts["fold_a"]) == sorted(counts["fold_b"])
 
 
-def test_only_training_images_are_fine(class_archives, tmp_path):
+def test_input_of_only_training_images_is_accepted(class_archives, tmp_path):
     directory = building.run(class_archives, tmp_path, min_validation_images=0)
     assert {row["split"] for row in building.manifest(directory)} == {"train"}
     assert not (directory / "validation").exists()
 
 
-def test_only_validation_images_are_fine(mini_imagenet, tmp_path):
+def test_input_of_only_validation_images_is_accepted(mini_imagenet, tmp_path):
     directory = building.run(
         mini_imagenet / VALIDATION,
         tmp_path,
@@ -280,7 +280,7 @@ def test_only_validation_images_are_fine(mini_imagenet, tmp_path):
     assert {row["split"] for row in building.manifest(directory)} == {"validation"}
 
 
-def test_plan_only_decides_the_same_and_writes_no_dataset(
+def test_plan_only_selects_the_same_images_without_writing(
     mini_imagenet, tmp_path, dataset
 ):
     plan = building.run(mini_imagenet, tmp_path, plan_only=True)
@@ -362,7 +362,7 @@ def test_oddities_are_counted_and_no_failures(mini_imagenet, tmp_path):
 
 
 def test_class_without_validation_images_keeps_its_folder(class_folders, tmp_path):
-    """Else torchvision and keras would number the other classes differently."""
+    """Otherwise torchvision and Keras would number the other classes differently."""
     folder = tmp_path / "imagenet"
     shutil.copytree(class_folders, folder)
     wnids = sorted(path.name for path in (folder / "val").iterdir())
@@ -389,13 +389,13 @@ def test_shards_hold_what_the_manifest_says(dataset):
         assert [name for name in members if name.endswith(".jpg")] == expected
 
 
-def test_nothing_is_left_beside_the_dataset(mini_imagenet, tmp_path):
+def test_no_temporary_files_remain_beside_the_dataset(mini_imagenet, tmp_path):
     building.run(mini_imagenet, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
     assert [path.name for path in (tmp_path / "small").iterdir()] == ["1.0.0"]
 
 
-def test_index_is_taken_in_place_of_raw_images(mini_index, tmp_path, dataset):
+def test_index_is_accepted_instead_of_raw_images(mini_index, tmp_path, dataset):
     again = building.run(mini_index, tmp_path)
     assert building.checksums(again) == building.checksums(dataset)
     shutil.rmtree(again)

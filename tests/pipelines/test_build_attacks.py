@@ -1,4 +1,4 @@
-"""Inputs and moments that once gave a wrong dataset, or one that looked finished."""
+"""Regression tests for inputs that gave wrong or seemingly finished datasets."""
 
 import fcntl
 import os
@@ -28,7 +28,7 @@ ALL = {
 
 @pytest.fixture
 def folders(class_folders, tmp_path):
-    """A copy that a test may harm."""
+    """A copy that a test may damage."""
     copy = tmp_path / "imagenet"
     shutil.copytree(class_folders, copy)
     return copy
@@ -75,7 +75,7 @@ def _capitalise(folder):
 
 
 @pytest.mark.parametrize("harm", [_nest, _flatten, _capitalise])
-def test_split_that_is_not_understood_is_an_error(folders, tmp_path, capfd, harm):
+def test_unknown_split_is_an_error(folders, tmp_path, capfd, harm):
     harm(folders)
     err = _fail(capfd, 2, folders, tmp_path / "out")
     assert "rain contains no recognised images; it should contain nXXXXXXXX" in err
@@ -113,7 +113,7 @@ def test_missing_training_images_are_an_error(folders, tmp_path, capfd):
         ("encoding", "pickle"),
     ],
 )
-def test_index_that_is_not_ours_is_an_error(folders, tmp_path, capfd, column, value):
+def test_foreign_index_is_an_error(folders, tmp_path, capfd, column, value):
     path = tmp_path / "index.parquet"
     index.main([f"--input={folders}", f"--output={path}"])
     metadata = pq.read_metadata(path).metadata
@@ -153,10 +153,10 @@ def _stop(*_):
 
 
 @pytest.mark.parametrize("moment", ["_remove_others", "storage.rename_folder"])
-def test_run_stopped_behind_the_commit_mark_is_resumed_right(
+def test_run_stopped_after_the_commit_mark_is_resumed(
     folders, tmp_path, capfd, monkeypatch, moment
 ):
-    """With images that failed at first and were mended since."""
+    """Includes images that failed at first and were repaired later."""
     whole = building.run(folders, tmp_path / "whole")
     row = next(r for r in building.manifest(whole) if r["split"] == "validation")
     path = folders / row["source"]
@@ -172,7 +172,7 @@ def test_run_stopped_behind_the_commit_mark_is_resumed_right(
     assert building.checksums(resumed) == building.checksums(whole)
 
 
-def test_other_images_of_the_same_names_are_another_plan(folders, tmp_path, capfd):
+def test_changed_images_with_the_same_names_give_another_plan(folders, tmp_path, capfd):
     dataset = building.run(folders, tmp_path)
     before = building.checksums(dataset)
     for path in folders.glob("*/*/*.JPEG"):
@@ -230,7 +230,7 @@ def test_second_run_at_the_same_time_is_an_error(folders, tmp_path, capfd):
     assert building.run(folders, tmp_path / "out", **ALL, resume=True)
 
 
-def test_folder_of_somebody_else_is_not_removed(folders, tmp_path, capfd):
+def test_unrelated_folder_is_not_removed(folders, tmp_path, capfd):
     making.write_files(tmp_path / "out/small/.1.0.0.partial", {"thesis.txt": b"mine"})
     _fail(capfd, 2, folders, tmp_path / "out", resume=True)
     assert (tmp_path / "out/small/.1.0.0.partial/thesis.txt").exists()
@@ -248,7 +248,7 @@ def test_folder_of_somebody_else_is_not_removed(folders, tmp_path, capfd):
         ),
     ],
 )
-def test_flags_that_name_nothing_are_errors(folders, tmp_path, capfd, flags, expected):
+def test_invalid_flag_values_are_errors(folders, tmp_path, capfd, flags, expected):
 
     with pytest.raises(SystemExit) as ended:
         build.main(building.command_line(folders, **{"output": tmp_path, **flags}))

@@ -1,4 +1,4 @@
-"""Subsets flattened by difficulty, built as a user builds them."""
+"""Build subsets with a flat difficulty histogram."""
 
 from collections import Counter
 
@@ -78,7 +78,7 @@ def test_subset_is_flatter_in_every_group_and_verifies(mini_imagenet, scores, tm
     assert caught.value.code == 0
 
 
-def test_statistics_tell_the_histograms(mini_imagenet, scores, tmp_path):
+def test_statistics_contain_the_histograms(mini_imagenet, scores, tmp_path):
     flat = _build(mini_imagenet, tmp_path, scores)
     told = building.read_json(flat, "__meta__/statistics.json")["difficulty"]
     bins = sum(_percents(scores, flat).values(), Counter())
@@ -133,7 +133,7 @@ def test_every_flag_of_the_sampler_changes_the_subset(
 
 @pytest.mark.parametrize("rule", ["flat", "easiest", "hardest"])
 @pytest.mark.parametrize("scope", ["group", "set"])
-def test_smaller_subset_lies_in_a_larger_one(
+def test_smaller_subset_is_contained_in_larger_one(
     mini_imagenet, scores, tmp_path, rule, scope
 ):
     keys = {}
@@ -173,7 +173,7 @@ def _fails(capsys, *words, code=2):
     ],
     ids=["none", "uniform", "gone", "misspelt", "out of bounds", "too few left"],
 )
-def test_what_cannot_be_is_told_before_images_are_read(
+def test_infeasible_sampling_is_reported_before_images_are_read(
     mini_imagenet, scores, tmp_path, capsys, flags, message
 ):
     chosen = {"sampling": "difficulty", "difficulty": scores, **flags}
@@ -182,7 +182,7 @@ def test_what_cannot_be_is_told_before_images_are_read(
     assert not (tmp_path / "small").exists()
 
 
-def test_all_problems_of_counts_are_told_together(
+def test_all_problems_of_counts_are_reported_at_once(
     mini_imagenet, scores, tmp_path, capsys
 ):
     table = pq.read_table(scores)
@@ -216,7 +216,7 @@ def test_images_without_a_score_may_be_drawn_by_hash(
     assert "What the validation images can show" in page
 
 
-def test_training_images_come_first_also_when_the_hardest_are_left_out(
+def test_training_images_take_precedence_when_the_hardest_are_excluded(
     mini_imagenet, scores, tmp_path
 ):
     plan = _build(
@@ -233,7 +233,7 @@ def test_training_images_come_first_also_when_the_hardest_are_left_out(
     assert Counter(chosen["split"]) == {"train": 84, "validation": 30}
 
 
-def test_random_classes_are_drawn_of_those_that_serve_what_is_left(
+def test_random_classes_are_drawn_from_classes_with_enough_remaining_images(
     mini_imagenet, scores, tmp_path, capsys
 ):
     words = building.command_line(
@@ -249,7 +249,7 @@ def test_random_classes_are_drawn_of_those_that_serve_what_is_left(
     assert "10" in _fails(capsys, *words)
 
 
-def test_predictions_are_no_table_of_difficulty(
+def test_predictions_are_rejected_as_difficulty_table(
     mini_imagenet, scores, tmp_path, capsys
 ):
     table = pq.read_table(scores).drop_columns(["percent"])
@@ -268,9 +268,7 @@ def test_predictions_are_no_table_of_difficulty(
         assert message in _fails(capsys, *words)
 
 
-def test_plan_tells_where_an_image_is_read_and_what_it_serves_as(
-    mini_imagenet, scores, tmp_path
-):
+def test_plan_has_the_location_and_split_of_an_image(mini_imagenet, scores, tmp_path):
     plan = _build(
         mini_imagenet, tmp_path, scores, plan_only=True, min_validation_images=42
     )

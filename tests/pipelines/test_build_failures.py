@@ -1,4 +1,4 @@
-"""What the main job does when something is wrong: it says so; nothing looks done."""
+"""Test failures of the main job: clear errors, and no dataset that looks finished."""
 
 import csv
 import ctypes
@@ -21,7 +21,7 @@ VICTIM = "n02088364_1"
 
 @pytest.fixture
 def folders(class_folders, tmp_path):
-    """A copy that a test may harm."""
+    """A copy that a test may damage."""
     copy = tmp_path / "imagenet"
     shutil.copytree(class_folders, copy)
     return copy
@@ -32,7 +32,7 @@ def _victims(dataset):
 
 
 def _fail(capfd, code, imagenet, output, **flags):
-    """Run a build that ends with this code; returns what it said on stderr."""
+    """Run a build that ends with this exit code; return its stderr."""
     with pytest.raises(SystemExit) as ended:
         building.run(imagenet, output, **flags)
     out, err = capfd.readouterr()
@@ -115,7 +115,7 @@ def test_resume_writes_damaged_shards_again_and_keeps_whole_ones(
 
 
 @pytest.mark.parametrize("resume", [None, True], ids=["again", "resumed"])
-def test_finished_dataset_is_left_as_it_is(mini_imagenet, tmp_path, resume, capfd):
+def test_finished_dataset_is_unchanged(mini_imagenet, tmp_path, resume, capfd):
     dataset = building.run(mini_imagenet, tmp_path)
     before = (dataset / "__meta__/complete.json").stat().st_mtime_ns
     again = building.run(mini_imagenet, tmp_path, resume=resume)
@@ -149,7 +149,7 @@ def test_unfinished_other_plan_in_the_way_is_an_error(folders, tmp_path, capfd):
     assert "is an unfinished dataset of another plan" in err
 
 
-def test_all_flag_problems_are_told_at_once(mini_imagenet, tmp_path, capfd):
+def test_all_flag_problems_are_reported_at_once(mini_imagenet, tmp_path, capfd):
     err = _fail(
         capfd,
         2,
@@ -215,7 +215,7 @@ def test_too_large_m_names_the_largest_that_works(mini_imagenet, tmp_path, capfd
     )
 
 
-def test_too_few_validation_images_name_the_way_out(mini_imagenet, tmp_path, capfd):
+def test_too_few_validation_images_name_the_remedy(mini_imagenet, tmp_path, capfd):
     flags = {"min_validation_images": 1000}
     err = _fail(capfd, 2, mini_imagenet, tmp_path, **flags)
     assert "--min_validation_images 1000: only 150 can be had" in err
@@ -227,7 +227,7 @@ def test_too_few_validation_images_name_the_way_out(mini_imagenet, tmp_path, cap
     assert sum(row["split"] == "validation" for row in rows) == 90
 
 
-def test_lack_of_space_is_told_before_anything_is_read(
+def test_lack_of_space_is_reported_before_reading(
     mini_imagenet, tmp_path, capfd, monkeypatch
 ):
     monkeypatch.setattr("transforms.storage.free_bytes", lambda _: 1000)
@@ -261,7 +261,7 @@ def test_every_bad_input_is_named(tmp_path, capfd):
     assert f"--input {tmp_path / 'b'}: no such file" in err
 
 
-def test_file_that_is_no_index_is_an_error(tmp_path, capfd):
+def test_file_other_than_an_index_is_an_error(tmp_path, capfd):
     path = tmp_path / "index.parquet"
     path.write_bytes(b"PAR1 but no more")
     err = _fail(capfd, 2, path, tmp_path / "out")
@@ -336,7 +336,7 @@ def test_bad_validation_labels_are_an_error(
     assert expected in _fail(capfd, 2, folder, tmp_path / "out")
 
 
-def test_labels_can_be_named(mini_imagenet, tmp_path):
+def test_validation_labels_can_be_given_by_flag(mini_imagenet, tmp_path):
     folder = tmp_path / "imagenet"
     shutil.copytree(mini_imagenet, folder)
     labels = tmp_path / "labels.csv"
@@ -354,7 +354,7 @@ def test_bad_group_file_is_an_error_with_its_lines(mini_imagenet, tmp_path, capf
     assert "did you mean" in err
 
 
-def test_image_that_is_gone_is_a_failure(folders, tmp_path, capfd):
+def test_missing_image_is_a_failure(folders, tmp_path, capfd):
 
     path = tmp_path / "index.parquet"
     index.main([f"--input={folders}", f"--output={path}"])
@@ -385,8 +385,8 @@ def test_known_bad_images_are_left_out(folders, tmp_path, capfd):
     assert VICTIM not in {row["key"] for row in building.manifest(dataset)}
 
 
-def test_full_disk_is_a_clear_error_and_can_be_resumed(mini_imagenet, tmp_path):
-    """The kernel refuses to let any file grow over 40 kB."""
+def test_full_disk_is_reported_and_the_build_can_be_resumed(mini_imagenet, tmp_path):
+    """The kernel limits files to 40 kB."""
     flags = {"images_per_shard": 60}
     whole = building.run(mini_imagenet, tmp_path / "whole", **flags)
     command = building.command_line(mini_imagenet, tmp_path / "out", **flags)
@@ -440,12 +440,12 @@ def test_output_that_is_read_only_is_an_error(mini_imagenet, tmp_path, folder):
 
 
 def _obey_permissions():
-    """Take from root, if this is root, what lets it write where nobody may."""
+    """Drop root's capability to ignore file permissions."""
     for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
         ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
-def test_errors_of_worker_processes_are_told_as_ours(folders, tmp_path, capfd):
+def test_errors_of_worker_processes_are_translated(folders, tmp_path, capfd):
     (folders / f"train/n02088364/{VICTIM}.JPEG").write_bytes(b"x")
     with pytest.raises(SystemExit) as ended:
         building.run(

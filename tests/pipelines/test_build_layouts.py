@@ -1,4 +1,4 @@
-"""A subset is the same whatever layout its images come in, and in whatever format."""
+"""Test that subsets do not depend on input layout or output format."""
 
 import shutil
 import zipfile
@@ -45,7 +45,7 @@ def test_every_layout_gives_the_same_images(layout, request, tmp_path, dataset):
     assert find_mismatches(other, "webdataset") == []
 
 
-def test_parquet_alone_is_a_whole_dataset(class_folders, tmp_path, dataset, capfd):
+def test_dataset_of_parquet_alone_is_complete(class_folders, tmp_path, dataset, capfd):
     alone = building.run(class_folders, tmp_path, formats="parquet")
     assert find_mismatches(alone, "huggingface_parquet") == []
     assert read_subset_id(alone) == read_subset_id(dataset)
@@ -73,8 +73,8 @@ def test_recipe_records_the_library_that_encodes_parquet(dataset):
 
 
 @pytest.mark.parametrize("inside", [".", "parquet"], ids=["tars", "parquet"])
-def test_a_dataset_of_ours_is_read_again_by_its_wnids(dataset, tmp_path, inside):
-    """Its labels are those of groups."""
+def test_built_dataset_is_read_as_input_by_its_wnids(dataset, tmp_path, inside):
+    """Its labels are group labels."""
     path = tmp_path / "index.parquet"
     index.main([f"--input={dataset / inside}", f"--output={path}"])
     found = read_inventory(str(path)).num_images
@@ -85,7 +85,7 @@ def test_a_dataset_of_ours_is_read_again_by_its_wnids(dataset, tmp_path, inside)
     assert found == expected
 
 
-def test_records_of_ours_are_read_again_by_their_wnids(class_folders, tmp_path):
+def test_built_records_are_read_as_input_by_their_wnids(class_folders, tmp_path):
     made = building.run(class_folders, tmp_path, formats="tfrecord")
     path = tmp_path / "index.parquet"
     index.main([f"--input={made / '__tfds__'}", f"--output={path}"])
@@ -128,9 +128,7 @@ def test_damaged_member_of_a_zip_is_a_failure_with_its_place(kaggle_zip, tmp_pat
     assert find_mismatches(made, "webdataset") == []
 
 
-def test_labels_in_another_order_than_the_wnids_are_refused(
-    tfds_records, tmp_path, capfd
-):
+def test_labels_not_in_wnid_order_are_rejected(tfds_records, tmp_path, capfd):
     other = shutil.copytree(tfds_records, tmp_path / "other")
     label = b"\x0a\x05label\x12\x06\x1a\x04\x0a\x02"
     shard = other / "imagenet2012-train.tfrecord-00000-of-00002"

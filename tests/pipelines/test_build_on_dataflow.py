@@ -1,4 +1,4 @@
-"""The job that Dataflow would get, made offline: no network, no credentials."""
+"""Create the job for Dataflow offline, without network or credentials."""
 
 import functools
 import socket
@@ -43,7 +43,7 @@ SHUFFLES = {"beam:transform:group_by_key:v1", "beam:transform:reshuffle:v1"}
 
 @pytest.fixture(scope="module")
 def bucket_index(mini_imagenet, tmp_path_factory):
-    """Make an index, and move its root into a bucket that nobody has."""
+    """Write an index, and move its root to a bucket that does not exist."""
     folder = tmp_path_factory.mktemp("index")
     index.main([f"--input={mini_imagenet}", f"--output={folder / 'local.parquet'}"])
     index_table.merge_parts(
@@ -57,7 +57,7 @@ def bucket_index(mini_imagenet, tmp_path_factory):
 
 @pytest.fixture
 def offline(monkeypatch):
-    """Let nothing be reached, and no credentials be found."""
+    """Disable the network and hide credentials."""
 
     def refuse(_, address):
         raise AssertionError(f"{address} was asked")
@@ -69,7 +69,7 @@ def offline(monkeypatch):
 
 @pytest.fixture
 def jobs(monkeypatch):
-    """Keep every job that is made, as its engine would get it."""
+    """Record every job as its engine would receive it."""
     kept = []
     make = engine.make_job
 
@@ -82,7 +82,7 @@ def jobs(monkeypatch):
 
 
 def _list_steps(job: beam_runner_api_pb2.Pipeline, depth: int) -> list[str]:
-    """Name the steps down to a depth, but for what Create is made of."""
+    """List the steps down to a depth, without the internals of Create."""
     names = {t.unique_name for t in job.components.transforms.values()}
     return sorted(
         name
@@ -99,7 +99,7 @@ def _flatten(job: beam_runner_api_pb2.Pipeline, coder_id: str) -> set[str]:
 
 
 def _list_shuffled(job: beam_runner_api_pb2.Pipeline) -> dict[str, set[str]]:
-    """Return the kinds of coder of all that crosses a shuffle, by step."""
+    """Return the coders of all shuffled elements, by step."""
     steps = job.components.transforms.values()
     return {
         step.unique_name: set().union(
@@ -114,9 +114,7 @@ def _list_shuffled(job: beam_runner_api_pb2.Pipeline) -> dict[str, set[str]]:
 
 
 @pytest.mark.usefixtures("offline")
-def test_dry_run_makes_the_job_and_nothing_else(
-    bucket_index, jobs, capfd, tmp_path, monkeypatch
-):
+def test_dry_run_only_creates_the_job(bucket_index, jobs, capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = {**DATAFLOW, "store_region": "europe-west4", "dry_run": True}
     build.main(building.command_line(bucket_index, f"{BUCKET}/subsets", **flags))
@@ -138,7 +136,7 @@ def test_dry_run_makes_the_job_and_nothing_else(
     assert all("beam:coder:bytes:v1" not in kinds for kinds in shuffled.values())
 
 
-def test_settings_of_buckets_go_with_the_job():
+def test_store_settings_are_passed_to_the_job():
     flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
     told = store_flags.settle(store_flags.StoreFlags(store_region="eu-north-1"), flags)
     store_clients.configure(StoreSettings())
@@ -157,7 +155,7 @@ def test_settings_of_buckets_go_with_the_job():
 
 
 class _Shuffled(PipelineVisitor):
-    """Gathers the types of what is spread or grouped."""
+    """Collects the types of shuffled elements."""
 
     def __init__(self):
         self.types = []
@@ -172,7 +170,7 @@ class _Shuffled(PipelineVisitor):
 
 @pytest.mark.usefixtures("offline")
 def test_only_shards_cross_the_shuffle(bucket_index, monkeypatch):
-    """Their coder is Python's own, whose name would hide bytes: so look at the type."""
+    """The coder is pickle, which does not reveal bytes, so check the types."""
     seen = _Shuffled()
     make = engine._make_pipeline
 
@@ -192,7 +190,7 @@ def test_only_shards_cross_the_shuffle(bucket_index, monkeypatch):
     assert len(coder.encode(Shard("validation", 99_999, 100_000))) < 200
 
 
-def test_index_is_made_wholly_by_its_graph():
+def test_index_is_written_entirely_by_its_graph():
     pieces = [
         InputPart(
             layout="class_folders", root=f"{BUCKET}/imagenet", uri=".", split="train"
@@ -223,7 +221,7 @@ def _fail(capfd, run, words):
 
 
 @pytest.mark.usefixtures("offline")
-def test_paths_of_this_machine_are_named_at_once(
+def test_all_local_paths_are_reported_at_once(
     mini_imagenet, mini_index, tmp_path, capfd
 ):
     for source, named in (
@@ -245,7 +243,7 @@ def test_paths_of_this_machine_are_named_at_once(
 
 
 @pytest.mark.usefixtures("offline")
-def test_containers_of_any_engine_have_files_of_their_own(mini_imagenet, capfd):
+def test_local_paths_are_rejected_for_containers_of_any_engine(mini_imagenet, capfd):
     flags = {"runner": "FlinkRunner", "environment_type": "DOCKER"}
     words = building.command_line(mini_imagenet, f"{BUCKET}/subsets", **flags)
     assert f"--input {mini_imagenet}" in _fail(capfd, build.main, words)
@@ -263,7 +261,7 @@ def test_short_groups_are_named_before_anything_is_submitted(bucket_index, capfd
 
 
 @pytest.mark.usefixtures("offline")
-def test_what_dataflow_needs_is_asked_for_at_once(bucket_index, capfd):
+def test_all_missing_dataflow_flags_are_reported_at_once(bucket_index, capfd):
     words = building.command_line(
         bucket_index, f"{BUCKET}/subsets", runner="DataflowRunner"
     )
@@ -273,7 +271,7 @@ def test_what_dataflow_needs_is_asked_for_at_once(bucket_index, capfd):
 
 
 @pytest.mark.usefixtures("offline")
-def test_jobs_that_gather_here_cannot_run_there(capfd):
+def test_jobs_that_collect_locally_reject_dataflow(capfd):
     words = ["--input=x", "--split=train", "--model=x", "--output=x.parquet"]
     flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
     err = _fail(capfd, predict.main, [*words, *flags, "--no_wait_until_finish"])
@@ -289,7 +287,7 @@ def test_jobs_that_gather_here_cannot_run_there(capfd):
     ],
     ids=["plan", "no index"],
 )
-def test_dry_run_that_cannot_be(bucket_index, capfd, change, named):
+def test_invalid_dry_run_is_an_error(bucket_index, capfd, change, named):
     words = building.command_line(
         bucket_index, f"{BUCKET}/subsets", **{"dry_run": True, **change}
     )

@@ -1,4 +1,4 @@
-"""Builds whose shards are written by several processes: the same bytes, or an error."""
+"""Test builds with several processes: identical bytes, or an error."""
 
 import shutil
 import signal
@@ -25,7 +25,7 @@ FLAGS = {
 
 @pytest.fixture
 def _started(monkeypatch):
-    """Let small builds have processes too, and see that all of them end."""
+    """Let small builds use processes, and check that all of them end."""
     found = []
     start = processes.ProcessPool.__init__
 
@@ -43,7 +43,7 @@ def _started(monkeypatch):
 
 @pytest.fixture(scope="module")
 def whole(mini_index, tmp_path_factory):
-    """Build by threads."""
+    """Build with threads."""
     folder = tmp_path_factory.mktemp("whole")
     return building.checksums(building.run(mini_index, folder, **FLAGS))
 
@@ -74,14 +74,14 @@ def test_broken_images_are_accounted_for(class_folders, tmp_path, capfd):
 
 
 def _fail(mini_index, output, capfd):
-    """Run a build that ends with 1; returns what it said."""
+    """Run a build that ends with exit code 1; return its output."""
     with pytest.raises(SystemExit) as ended:
         building.run(mini_index, output, **FLAGS)
     assert ended.value.code == 1
     return capfd.readouterr().err
 
 
-def test_process_that_is_killed_is_named_and_the_build_goes_on(
+def test_killed_process_is_reported_and_the_build_can_be_resumed(
     mini_index, tmp_path, whole, monkeypatch, capfd
 ):
     ask = processes.ProcessPool._ask
@@ -100,8 +100,8 @@ def test_process_that_is_killed_is_named_and_the_build_goes_on(
     assert building.checksums(dataset) == whole
 
 
-def test_error_of_a_process_is_the_jobs(mini_index, tmp_path, monkeypatch, capfd):
-    """What lies where a part of the manifest is to be written."""
+def test_error_of_a_process_fails_the_job(mini_index, tmp_path, monkeypatch, capfd):
+    """A folder blocks the path of a part of the manifest."""
     ask = processes.ProcessPool._ask
 
     def spoil(self, shard):
@@ -120,7 +120,7 @@ def test_error_of_a_process_is_the_jobs(mini_index, tmp_path, monkeypatch, capfd
     ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)]
 )
 def test_processes_end_with_their_build(mini_index, tmp_path, whole, number, code):
-    """However it ends, and what they were at leaves nothing that is in the way."""
+    """Their unfinished work does not block the next build."""
     output = tmp_path / "out"
     command = building.command_line(mini_index, output, **FLAGS)
     build = RunningBuild(command, tmp_path / "log")

@@ -1,4 +1,4 @@
-"""The main job on real photographs."""
+"""Test the main job on real photographs."""
 
 import collections
 

@@ -1,4 +1,4 @@
-"""What engines do again, in another order or in other processes: the same bytes."""
+"""Test retries, reordering and other processes: identical bytes."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_other_engines_write_the_same_bytes(mini_imagenet, tmp_path, whole, engi
     ],
     ids=["a shard", "its part", "the commit mark"],
 )
-def test_bundle_that_fails_behind_its_upload_is_done_again(
+def test_bundle_that_fails_after_its_upload_is_retried(
     mini_index,
     whole,
     faulty,  # noqa: F811
@@ -52,7 +52,7 @@ def test_bundle_that_fails_behind_its_upload_is_done_again(
     key,
     times,
 ):
-    """The client gives up at once, so that the engine has to try again."""
+    """The client does not retry, so the engine has to."""
     monkeypatch.setattr(store_clients, "_MAX_RETRIES", 0)
     faulty.fail("lost", method="PUT", key=key, times=times)
     flags = {**FLAGS, "runner": "BundleBasedDirectRunner"}

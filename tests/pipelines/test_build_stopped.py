@@ -1,4 +1,4 @@
-"""Builds that are killed, interrupted or met by another: the same bytes, or none."""
+"""Test killed, interrupted and concurrent builds: identical bytes, or no dataset."""
 
 import fcntl
 import os
@@ -28,7 +28,7 @@ FLAGS = {"images_per_shard": 5, "threads": 1, "formats": "webdataset,folders"}
 
 @pytest.fixture(scope="module")
 def dataset(mini_index, tmp_path_factory):
-    """Build undisturbed."""
+    """A build without interruption."""
     return building.run(mini_index, tmp_path_factory.mktemp("whole"), **FLAGS)
 
 
@@ -38,7 +38,7 @@ def whole(dataset):
 
 
 class _Started:
-    """A build that is at work, and where it works."""
+    """A running build and its working folder."""
 
     def __init__(self, mini_index, tmp_path):
         self.output = tmp_path / "out"
@@ -69,7 +69,7 @@ def test_killed_build_is_resumed_to_the_same_bytes(started, whole, tmp_path, mom
     assert [p.name for p in started.output.rglob(".*")] == [], "nothing hidden is left"
 
 
-def test_interrupted_build_says_how_to_go_on(started):
+def test_interrupted_build_names_the_remedy(started):
     started.build.wait_until(lambda: list(started.work.glob("parts/*.parquet")))
     assert started.build.stop(signal.SIGINT) == 130
     said = started.build.said
@@ -78,7 +78,7 @@ def test_interrupted_build_says_how_to_go_on(started):
     assert [p.name for p in started.output.iterdir()] == ["small"]
 
 
-def test_the_command_ends_as_commands_do_when_interrupted(mini_index, tmp_path):
+def test_interrupted_command_has_exit_code_130(mini_index, tmp_path):
     command = building.command_line(mini_index, tmp_path / "out", **FLAGS)
     job = subprocess.Popen(
         [sys.executable, "-c", HEARS_CTRL_C, "-m", "pipelines.build", *command],
@@ -93,7 +93,7 @@ def test_the_command_ends_as_commands_do_when_interrupted(mini_index, tmp_path):
     assert "Traceback" not in err
 
 
-def test_second_run_is_told_of_the_first(started, whole, capfd):
+def test_second_run_reports_the_running_build(started, whole, capfd):
     started.build.wait_until(lambda: list(started.work.glob("parts/*.parquet")))
     os.killpg(started.build.pid, signal.SIGSTOP)
     for flag in ("--seed=1", "--resume"):
@@ -107,7 +107,7 @@ def test_second_run_is_told_of_the_first(started, whole, capfd):
 
 
 def test_command_that_is_still_importing_ends_without_a_traceback():
-    """It stops itself while it imports what its options are made of."""
+    """The command interrupts itself while it imports its options."""
     code = (
         "import os, signal, sys, runpy\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -129,10 +129,10 @@ def test_command_that_is_still_importing_ends_without_a_traceback():
     [[".plan_id.17-4.tmp"], ["plan_id", "plan/train-00000-of-00012.parquet"]],
     ids=["before its id", "behind its id"],
 )
-def test_run_stopped_while_it_began_can_be_resumed(
+def test_run_stopped_during_start_can_be_resumed(
     mini_index, dataset, whole, tmp_path, left
 ):
-    """States that a kill leaves for microseconds."""
+    """States that exist only for microseconds before a kill."""
     place = output.Place(output=str(tmp_path), name="small", version="1.0.0")
     plan_id = building.read_json(dataset, paths.RECIPE)["plan_id"].encode()
     for name in left:
@@ -142,7 +142,7 @@ def test_run_stopped_while_it_began_can_be_resumed(
 
 
 def _lock_late(monkeypatch, meanwhile):
-    """Let something happen between the look at what is there and the lock."""
+    """Run a function between the check of the output and the lock."""
     lock = output._lock_folder
 
     def late(place):
@@ -153,7 +153,7 @@ def _lock_late(monkeypatch, meanwhile):
     monkeypatch.setattr(output, "_lock_folder", late)
 
 
-def test_run_that_finds_its_dataset_finished_meanwhile_agrees(
+def test_run_accepts_its_dataset_finished_by_another_run(
     mini_index, tmp_path, whole, monkeypatch
 ):
     _lock_late(monkeypatch, lambda: building.run(mini_index, tmp_path, **FLAGS))
@@ -162,7 +162,7 @@ def test_run_that_finds_its_dataset_finished_meanwhile_agrees(
     assert [path.name for path in dataset.parent.iterdir()] == ["1.0.0"]
 
 
-def test_run_that_finds_another_dataset_meanwhile_is_an_error(
+def test_run_rejects_another_dataset_finished_meanwhile(
     mini_index, tmp_path, whole, monkeypatch, capfd
 ):
     _lock_late(monkeypatch, lambda: building.run(mini_index, tmp_path, **FLAGS))
@@ -177,7 +177,7 @@ def test_run_that_finds_another_dataset_meanwhile_is_an_error(
 def test_shards_of_another_plan_are_never_kept(
     mini_index, tmp_path, monkeypatch, capfd
 ):
-    """A run of another plan begins and dies between the look and the lock."""
+    """A run of another plan starts and dies between the check and the lock."""
 
     def die():
         with monkeypatch.context() as patch:
@@ -196,8 +196,8 @@ def _stop(*_, **__):
     raise KeyboardInterrupt
 
 
-def test_place_that_became_the_dataset_is_not_worked_in(tmp_path, monkeypatch):
-    """The first run gives its folder the dataset's name just before the lock."""
+def test_folder_that_became_the_dataset_is_not_written(tmp_path, monkeypatch):
+    """The first run renames its folder to the dataset just before the lock."""
     place = output.Place(output=str(tmp_path), name="small", version="1.0.0")
     storage.make_folder(place.work)
     flock = fcntl.flock
@@ -213,7 +213,7 @@ def test_place_that_became_the_dataset_is_not_worked_in(tmp_path, monkeypatch):
     os.close(descriptor)
 
 
-def test_left_overs_are_cleared_but_not_what_is_in_use(tmp_path):
+def test_stale_files_are_removed_and_files_in_use_are_kept(tmp_path):
     left = tmp_path / ".planning-imagenet_subsets-abcdefg1"
     left.mkdir()
     others = [tmp_path / ".planning-mine", tmp_path / "imagenet_subsets-abcdefg1"]

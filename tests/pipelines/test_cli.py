@@ -67,7 +67,7 @@ def test_values_become_the_fields_types():
     assert rest == ["--runner=DirectRunner"]
 
 
-def test_defaults_stand_where_nothing_is_given():
+def test_defaults_apply_to_absent_flags():
     options, own, rest = _parse("--method=fry", "--peel=false")
     assert options == EggOptions(method="fry")
     assert (own, rest) == ({}, [])
@@ -179,7 +179,7 @@ def test_dashes_are_corrected_where_beam_has_no_flags():
     ]
 
 
-def test_what_follows_from_a_reported_problem_is_not_reported_too():
+def test_consequences_of_a_reported_problem_are_not_reported():
     with pytest.raises(UsageError) as raised:
         _parse("--method=fry", "--peel=x", "--side=ham")
     assert str(raised.value) == "--peel x: must be true or false"

@@ -1,4 +1,4 @@
-"""The study in docs: its curves say what its table says, and its page gives them."""
+"""Test that curves, table and page of the study in docs agree."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ def table():
 
 
 def test_curves_give_the_ranks_and_verdicts(table, tmp_path):
-    """When an order is clear is told by each image's answers, which are not here."""
+    """Convergence needs per-image predictions, which are not committed."""
     curves = FOLDER / "curves"
     subsets = [str(path) for path in curves.glob("*.csv") if path.stem != "full"]
     full = ["--full", str(curves / "full.csv"), "--output", str(tmp_path)]
@@ -38,7 +38,7 @@ def test_curves_give_the_ranks_and_verdicts(table, tmp_path):
         assert subset["verdict"]["value"] == row["verdict"]
 
 
-def test_page_tells_the_table(table):
+def test_page_agrees_with_the_table(table):
     found = [
         line.split(" | ") for line in PAGE.splitlines() if re.match(r"\| `.* × ", line)
     ]
@@ -60,7 +60,7 @@ def test_page_tells_the_table(table):
         assert recipe.endswith("_difficulty") == bool(is_flat)
 
 
-def test_commands_of_the_page_are_understood(monkeypatch):
+def test_commands_of_the_page_are_valid(monkeypatch):
     monkeypatch.chdir(FOLDER.parents[1])
     text = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
     again, whole = (shlex.split(c) for c in text.replace("\\\n", " ").splitlines())

@@ -84,7 +84,7 @@ def test_several_models_are_summed(predictions, tmp_path):
     assert 50 < whole.matrix[0, 1] < 100
 
 
-def test_soft_counts_and_the_seed_change_what_they_should(predictions, tmp_path):
+def test_soft_counts_and_seed_have_an_effect(predictions, tmp_path):
     for name, words in {"plain": [], "soft": ["--soft"], "seed": ["--seed=1"]}.items():
         _run(predictions, tmp_path / name, *words)
 
@@ -125,7 +125,7 @@ CLASSES = WNIDS[:5]
 
 
 def _predict(number, num_outputs):
-    """Make a prediction of an image: the correct class, the next, or any."""
+    """Draw a prediction for an image: the correct class, the next one, or any."""
     rng = np.random.default_rng(number)
     softmax = rng.dirichlet(np.full(num_outputs, 0.3))
     softmax[(number + rng.integers(0, 2)) % len(CLASSES)] += rng.integers(0, 3)
@@ -154,7 +154,7 @@ def _halve(seed):
 
 @pytest.mark.parametrize("is_soft", [False, True], ids=["hard", "soft"])
 @pytest.mark.parametrize("num_outputs", [5, 9], ids=["same_classes", "more_classes"])
-def test_matrices_are_those_of_a_loop(tmp_path, monkeypatch, is_soft, num_outputs):
+def test_matrices_agree_with_a_loop(tmp_path, monkeypatch, is_soft, num_outputs):
     monkeypatch.setattr(predictions_table, "ROWS_IN_GROUP", 30)
     file = _write(tmp_path / "p.parquet", range(100), outputs=WNIDS[:num_outputs])
     words = ["--soft"] if is_soft else []
@@ -189,7 +189,7 @@ def test_workers_row_groups_and_file_order_change_no_byte(tmp_path, monkeypatch)
 
 
 def test_halves_of_a_cross_fit_are_its_folds(tmp_path):
-    """Both models have one name: each scored the fold that the other was trained on."""
+    """Both models have one name; each scored the fold that the other was trained on."""
     in_a = {int(key[1:]) for key in _halve(0)}
     files = [
         _write(tmp_path / "a.parquet", sorted(in_a), model_id="of_b", seen=False),
@@ -205,7 +205,7 @@ def test_halves_of_a_cross_fit_are_its_folds(tmp_path):
     assert both[0].models == ("cnn",)
 
 
-def test_each_file_is_counted_by_what_it_has(predictions, tmp_path, capsys):
+def test_each_file_is_counted_by_its_columns(predictions, tmp_path, capsys):
     kept = _write(tmp_path / "kept.parquet", range(20))
     _run(predictions, tmp_path / "out", "--soft", kept)
     lines = capsys.readouterr().err.splitlines()

@@ -63,7 +63,7 @@ def _fails(capsys, *words):
     return capsys.readouterr().err
 
 
-def test_halves_are_joined_to_one_row_an_image(halves, tmp_path, capsys):
+def test_halves_are_joined_to_one_row_per_image(halves, tmp_path, capsys):
     _run(halves, tmp_path / "out")
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == str(tmp_path / "out")
@@ -104,14 +104,14 @@ def test_two_runs_write_the_same_bytes(halves, tmp_path):
         assert path.read_bytes() == other.read_bytes()
 
 
-def test_images_that_their_model_saw_are_refused(tmp_path, capsys):
+def test_images_seen_by_their_model_are_rejected(tmp_path, capsys):
     path = _write(tmp_path / "p.parquet", [0.5, 0.6], seen=True)
     err = _fails(capsys, "--predictions", path, "--output", tmp_path / "out")
     assert "2 of 2 images are in the training set of their model" in err
     assert not (tmp_path / "out").exists()
 
 
-def test_images_scored_twice_are_refused(halves, tmp_path, capsys):
+def test_images_scored_twice_are_rejected(halves, tmp_path, capsys):
     again = _write(tmp_path / "c.parquet", [0.5], model=OTHER)
     err = _fails(
         capsys, "--predictions", halves[0], "--predictions", again,
@@ -120,13 +120,13 @@ def test_images_scored_twice_are_refused(halves, tmp_path, capsys):
     assert "1 images have several predictions (n02088364_0), by 2 model(s)" in err
 
 
-def test_unknown_pasts_are_told(tmp_path, capsys):
+def test_unknown_training_data_is_reported(tmp_path, capsys):
     path = _write(tmp_path / "p.parquet", [0.5, 0.6], seen=None)
     _run([path], tmp_path / "out")
     assert "2 of 2 images may be in the training set" in capsys.readouterr().err
 
 
-def test_models_that_differ_are_told_with_their_means(halves, tmp_path, capsys):
+def test_differing_models_are_reported_with_their_means(halves, tmp_path, capsys):
     other = dataclasses.replace(OTHER, model="mlp", model_id="c" * 64)
     path = _write(tmp_path / "c.parquet", [0.5], model=other, first=9, split="fold_b")
     _run([halves[0], path], tmp_path / "out")
@@ -135,7 +135,7 @@ def test_models_that_differ_are_told_with_their_means(halves, tmp_path, capsys):
     assert "mean p_correct: 0.5397 of fold_a by aaaaaaaa, 0.5000 of fold_b by" in err
 
 
-def test_classes_and_groups_do_not_mix(halves, tmp_path, capsys):
+def test_scores_of_classes_and_groups_cannot_be_mixed(halves, tmp_path, capsys):
     coarse = dataclasses.replace(OTHER, correct="group", groups_sha256="g")
     other = _write(tmp_path / "c.parquet", [0.5], model=coarse, first=9)
     err = _fails(
@@ -146,13 +146,13 @@ def test_classes_and_groups_do_not_mix(halves, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1], ids=str)
-def test_what_is_no_probability_is_refused(tmp_path, capsys, value):
+def test_values_that_are_no_probability_are_rejected(tmp_path, capsys, value):
     path = _write(tmp_path / "p.parquet", [0.5, value])
     err = _fails(capsys, "--predictions", path, "--output", tmp_path / "out")
     assert "p_correct of 1 images is not in [0, 1], the first n02123159_1" in err
 
 
-def test_all_bad_files_are_told_at_once(tmp_path, capsys):
+def test_all_invalid_files_are_reported_at_once(tmp_path, capsys):
     (tmp_path / "b.parquet").write_bytes(b"no table")
     err = _fails(
         capsys, "--predictions", "gone.parquet",
@@ -161,7 +161,7 @@ def test_all_bad_files_are_told_at_once(tmp_path, capsys):
     assert len(err.splitlines()) == 2
 
 
-def test_outside_scores_become_difficulty(tmp_path):
+def test_external_scores_are_imported_as_difficulty(tmp_path):
     scores = tmp_path / "el2n.csv"
     scores.write_text("key,score\nn02088364_1,0.2\nn02088364_2,1.3\n")
     difficulty.main(

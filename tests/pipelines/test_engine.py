@@ -30,7 +30,7 @@ def _raise(error):
     [[], ["--direct_running_mode=multi_processing", "--direct_num_workers=1"]],
     ids=["in process", "other process"],
 )
-def test_a_steps_error_is_raised_as_it_was(kind, flags):
+def test_error_of_a_step_is_raised_unchanged(kind, flags):
     def define(root):
         _ = root | beam.Create([kind("two\nlines")]) | beam.Map(_raise)
 
@@ -39,7 +39,7 @@ def test_a_steps_error_is_raised_as_it_was(kind, flags):
     assert str(raised.value) == "two\nlines"
 
 
-def test_an_error_of_the_machine_is_the_jobs():
+def test_error_of_the_machine_fails_the_job():
     def define(root):
         _ = root | beam.Create([OSError(28, "No space left")]) | beam.Map(_raise)
 
@@ -71,7 +71,7 @@ class _Kept:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_job_that_cannot_be_cancelled_is_not_forgotten(error):
+def test_failed_cancellation_names_the_job(error):
     flags = ["--runner=DataflowRunner", "--project=a-project", "--region=europe-west4"]
     options = engine.make_beam_options(flags)
     said = engine.cancel_job(_Kept(error), options)
@@ -89,7 +89,7 @@ def test_job_that_cannot_be_cancelled_is_not_forgotten(error):
         (["--runner=FlinkRunner", "--flink_master=a-host:8081"], False),
     ],
 )
-def test_only_an_engine_of_this_process_ends_with_it(flags, is_child):
+def test_message_states_whether_the_engine_ends_with_the_process(flags, is_child):
     options = engine.make_beam_options(flags)
     said = engine.cancel_job(_Kept(ConnectionError("no")), options)
     assert ("ends with this process" in said) == is_child

@@ -1,4 +1,4 @@
-"""The evaluate job: curves, predictions or accuracies in, a report and its page out."""
+"""Test the evaluate job with curves, predictions and accuracies."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ LATE = CURVES | {"a": [0.1, 0.9]}
 
 @pytest.fixture
 def runs(tmp_path):
-    """Folders of runs as `pipelines.train` leaves them."""
+    """Folders of runs, as `pipelines.train` writes them."""
     for seed in (0, 1):
         for name in NAMES:
             making_curves.write(
@@ -63,7 +63,7 @@ def fails(capsys, *flags):
     return capsys.readouterr().err
 
 
-def test_curves_of_folders_are_judged(runs, tmp_path, capsys):
+def test_curves_of_folders_are_evaluated(runs, tmp_path, capsys):
     output, report = run(tmp_path, "--full", runs / "full", "--subset", runs / "small")
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == str(output)
@@ -78,7 +78,7 @@ def test_curves_of_folders_are_judged(runs, tmp_path, capsys):
     assert "warning: full ffffffff: the ranking converges in the last epoch only" in err
 
 
-def test_predictions_beside_curves_make_pairs_paired(tmp_path):
+def test_predictions_beside_curves_enable_paired_tests(tmp_path):
     keys = [f"image{number}" for number in range(200)]
     truth = ["n01440764", "n01484850"] * 100
     rng = np.random.default_rng(0)
@@ -181,12 +181,12 @@ def test_accuracy_tables_are_compared(tmp_path):
         (["--acuracies", "x"], "did you mean --accuracies?"),
     ],
 )
-def test_flags_that_do_not_fit_are_refused(tmp_path, capsys, flags, words):
+def test_incompatible_flags_are_rejected(tmp_path, capsys, flags, words):
     assert words in fails(capsys, *flags, f"--output={tmp_path / 'report'}")
     assert not (tmp_path / "report").exists()
 
 
-def test_all_problems_of_curves_are_told_without_a_traceback(tmp_path, capsys):
+def test_all_problems_of_curves_are_reported_without_a_traceback(tmp_path, capsys):
     mixed = rows(CURVES) + rows({"g": [0.1, 0.2, 0.3]})
     one = making_curves.write(tmp_path / "full.csv", mixed)
     percent = {"a": [50.0, 76.0]}
@@ -222,7 +222,7 @@ def test_tables_are_named_by_their_files_or_folders():
         name_tables(["x/groups.csv", "x/groups.csv"])
 
 
-def test_help_needs_no_science():
+def test_help_imports_no_scipy():
     code = "import sys, pipelines.evaluate; print('scipy' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

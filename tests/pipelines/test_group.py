@@ -1,4 +1,4 @@
-"""The group job: all methods on the 1000 classes, without an image."""
+"""Test the group job: all methods on the 1000 classes, without images."""
 
 import csv
 import html.parser
@@ -33,7 +33,7 @@ def _group(tmp_path, *flags):
 
 
 class _Outline(html.parser.HTMLParser):
-    """Notes links to elsewhere and tags that are not closed."""
+    """Records external links and unclosed tags."""
 
     def __init__(self):
         super().__init__()
@@ -112,7 +112,7 @@ def test_build_and_group_make_the_same_groups(class_folders, tmp_path, method):
     assert (tmp_path / "groups.csv").read_bytes() == expected
 
 
-def test_starter_can_be_edited_and_given_back(tmp_path):
+def test_starter_can_be_edited_and_used(tmp_path):
     path = tmp_path / "starter.csv"
     group.main([f"--export_starter={path}"])
     with path.open() as file:
@@ -131,7 +131,7 @@ def test_starter_can_be_edited_and_given_back(tmp_path):
     assert figures["sizes"]["num_groups"] == len(names)
 
 
-def test_starter_may_begin_with_a_methods_groups(tmp_path):
+def test_starter_can_start_from_a_methods_groups(tmp_path):
     path = tmp_path / "starter.csv"
     group.main(["--grouping=curated", "--num_groups=30", f"--export_starter={path}"])
     with path.open() as file:

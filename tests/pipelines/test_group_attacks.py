@@ -1,4 +1,4 @@
-"""Groupings that were once refused, wrong, or told wrongly."""
+"""Regression tests for groupings."""
 
 import json
 
@@ -41,7 +41,7 @@ def test_random_classes_need_no_index_even_with_m(tmp_path):
     assert figures["sizes"]["num_groups"] == 100
 
 
-def test_note_names_what_the_bound_bounds(tmp_path, matrix, capsys):
+def test_note_explains_the_bound(tmp_path, matrix, capsys):
     flags = ["--grouping=confusion", f"--confusion={matrix}", "--num_groups=100"]
     quality = _group(tmp_path, *flags)["quality"]
     assert quality["captured_rate"] <= quality["bound"]
@@ -59,7 +59,7 @@ def test_heldout_images_that_are_not_held_out_are_an_error(tmp_path, matrix, cap
 
 
 @pytest.mark.parametrize("form", ["{}.0", "0{}", "{}"])
-def test_numbers_are_groups_however_a_spreadsheet_writes_them(tmp_path, form):
+def test_group_numbers_in_any_spreadsheet_notation_are_read(tmp_path, form):
     path = tmp_path / "mine.csv"
     rows = (f"{wnid},{form.format(n % 3)}\n" for n, wnid in enumerate(WNIDS))
     path.write_text("wnid,group\n" + "".join(rows))

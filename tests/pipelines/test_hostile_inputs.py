@@ -1,4 +1,4 @@
-"""Archives and images made to harm, through the program's steps and a whole build."""
+"""Test hostile archives and images, in single steps and in a build."""
 
 import csv
 import random
@@ -13,7 +13,7 @@ from tests import building
 from tests.torture import broken_pictures, hostile_archives
 from transforms.verification import results as check_results
 
-# The whole list lies in tests/torture/hostile_archives.py; here is what must come of
+# tests/torture/hostile_archives.py has the whole list; these are the outcomes of
 # those that once did harm elsewhere.
 EXPECTED = {
     "tar: traversal": "refused: .*would leave the archive's folder",
@@ -50,19 +50,19 @@ def results(tmp_path_factory) -> dict[str, str]:
     return hostile_archives.attack(tmp_path_factory.mktemp("sandbox"))
 
 
-def test_every_hostile_archive_is_refused_or_read(results):
+def test_every_hostile_archive_is_rejected_or_read(results):
     bad = {n: r for n, r in results.items() if not r.startswith(("read:", "refused:"))}
     assert bad == {}
     assert len(results) > 60
 
 
 @pytest.mark.parametrize(("name", "expected"), EXPECTED.items(), ids=EXPECTED.keys())
-def test_hostile_archive_comes_to_what_it_must(results, name, expected):
+def test_hostile_archive_has_the_expected_outcome(results, name, expected):
     assert re.match(expected, results[name], re.DOTALL), results[name]
 
 
 def break_images(folder: Path) -> list[Path]:
-    """Put a broken picture in the place of every fifth training image."""
+    """Replace every fifth training image by a broken one."""
     paths = sorted(folder.glob("train/*/*.JPEG"))[::5]
     for number, path in enumerate(paths):
         path.write_bytes(broken_pictures.make(random.Random(number))[1])

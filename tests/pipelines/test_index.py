@@ -1,4 +1,4 @@
-"""The index job: every image once, with where its bytes lie."""
+"""Test the index job: every image once, with the location of its bytes."""
 
 import shutil
 
@@ -25,7 +25,7 @@ def _rows(path):
     return pq.read_table(path).to_pylist()
 
 
-def test_every_image_stands_in_it_with_its_bytes(mini_imagenet, tmp_path, capfd):
+def test_index_locates_the_bytes_of_every_image(mini_imagenet, tmp_path, capfd):
     path = _index(mini_imagenet, tmp_path)
     rows = _rows(path)
     labels = making.read_labels(mini_imagenet / "LOC_val_solution.csv")
@@ -39,7 +39,7 @@ def test_every_image_stands_in_it_with_its_bytes(mini_imagenet, tmp_path, capfd)
     assert capfd.readouterr().out == f"{path}\n"
 
 
-def test_differences_from_imagenet_are_warnings_or_refused(
+def test_differences_from_imagenet_are_warnings_or_errors(
     mini_imagenet, tmp_path, capfd
 ):
     path = _index(mini_imagenet, tmp_path)
@@ -57,7 +57,7 @@ def test_differences_from_imagenet_are_warnings_or_refused(
     assert sum("--require_complete: found " in line for line in lines) == 2
 
 
-def test_inspection_tells_what_each_image_is(class_folders, tmp_path, capfd):
+def test_inspection_records_the_kind_of_each_image(class_folders, tmp_path, capfd):
     folder = tmp_path / "imagenet"
     shutil.copytree(class_folders, folder)
     broken = folder / "train/n02088364/n02088364_1.JPEG"
@@ -78,7 +78,7 @@ def test_inspection_tells_what_each_image_is(class_folders, tmp_path, capfd):
 
 @pytest.mark.parametrize("least", [1, 40, 10_000])
 def test_processes_inspect_as_threads_do(class_archives, tmp_path, monkeypatch, least):
-    """Started at once, in the midst, or never."""
+    """Processes start at the beginning, in the middle, or never."""
     started = []
     monkeypatch.setattr("transforms.processes.LEAST_IMAGES", least)
     monkeypatch.setattr("transforms.index.inspection.WINDOW_IMAGES", 7)
@@ -118,7 +118,7 @@ def test_index_is_the_same_every_time_and_for_any_workers(mini_imagenet, tmp_pat
     assert [path.name for path in once.parent.iterdir()] == ["index.parquet"]
 
 
-def test_fingerprint_tells_inputs_apart_and_layouts_not(
+def test_fingerprint_depends_on_images_and_not_on_the_layout(
     mini_imagenet, class_folders, tmp_path
 ):
     first = read_inventory(str(_index(mini_imagenet, tmp_path / "a")))
@@ -131,7 +131,7 @@ def test_fingerprint_tells_inputs_apart_and_layouts_not(
     assert first.num_images == same.num_images
 
 
-def test_strays_are_told(class_folders, tmp_path, capfd):
+def test_strays_are_reported(class_folders, tmp_path, capfd):
     folder = tmp_path / "imagenet"
     shutil.copytree(class_folders, folder)
     (folder / "train/n02088364/Thumbs.db").write_bytes(b"x")
@@ -169,7 +169,7 @@ def test_folder_of_empty_classes_is_an_error(tmp_path, capfd):
 
 
 @pytest.mark.real
-def test_tiny_imagenet_is_found_whole(real_data, tmp_path):
+def test_tiny_imagenet_is_indexed_completely(real_data, tmp_path):
     inventory = read_inventory(str(_index(real_data / "tiny_imagenet", tmp_path)))
     assert (inventory.total("train"), inventory.total("validation")) == (30_300, 5050)
     assert len(inventory.wnids()) == 101

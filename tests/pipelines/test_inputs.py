@@ -1,4 +1,4 @@
-"""What lies beside the images of an input is told, since it may hold images too."""
+"""Test that files beside the images of an input are reported."""
 
 import shutil
 
@@ -11,9 +11,7 @@ def find_notes(path):
     return [note for note in notes if "left out" in note]
 
 
-def test_archives_and_folders_beside_those_that_are_read_are_told(
-    webdataset_tars, tmp_path
-):
+def test_skipped_archives_and_folders_are_reported(webdataset_tars, tmp_path):
     folder = shutil.copytree(webdataset_tars, tmp_path / "images")
     (folder / "README.md").write_bytes(b"")
     (folder / ".cache").mkdir()
@@ -26,7 +24,7 @@ def test_archives_and_folders_beside_those_that_are_read_are_told(
     ]
 
 
-def test_folders_beside_train_and_val_are_told_once(class_folders, tmp_path):
+def test_folders_beside_train_and_val_are_reported_once(class_folders, tmp_path):
     folder = shutil.copytree(class_folders, tmp_path / "images")
     (folder / "valid").mkdir()
     (folder / "test").mkdir()
@@ -35,6 +33,6 @@ def test_folders_beside_train_and_val_are_told_once(class_folders, tmp_path):
     assert second == f"{folder}: left out: valid"
 
 
-def test_nothing_is_told_of_a_dataset_of_ours(class_folders, tmp_path):
+def test_built_dataset_as_input_gives_no_notes(class_folders, tmp_path):
     made = building.run(class_folders, tmp_path)
     assert find_notes(made) == []

@@ -31,12 +31,12 @@ EXTERNAL = "--environment_type=EXTERNAL"
         ),
     ],
 )
-def test_engine_that_cannot_start_is_told_before_it_is_asked(flags, problem):
+def test_engine_that_cannot_start_is_reported_at_launch(flags, problem):
     (found,) = engine.find_flag_problems(flags)
     assert found.startswith(problem)
 
 
-def test_engine_that_can_start_is_no_problem(tmp_path):
+def test_engine_that_can_start_is_accepted(tmp_path):
     program = tmp_path / "prism"
     program.touch()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -48,6 +48,6 @@ def test_engine_that_can_start_is_no_problem(tmp_path):
         assert engine.find_flag_problems(flags) == []
 
 
-def test_pool_of_a_cluster_is_looked_for_by_the_cluster():
+def test_worker_pool_of_a_cluster_is_not_checked_locally():
     flags = ["--runner=FlinkRunner", "--flink_master=localhost:1", EXTERNAL]
     assert engine.find_flag_problems([*flags, "--environment_config=pool:1"]) == []

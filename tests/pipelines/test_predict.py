@@ -350,7 +350,7 @@ def test_bad_flags_are_named(mini_imagenet, models, tmp_path, capfd, flags, expe
     assert expected in _fail(capfd, 2, mini_imagenet, tmp_path / "o", **flags)
 
 
-def test_index_goes_alone_and_needs_no_labels(
+def test_index_is_the_only_input_and_needs_no_labels(
     mini_imagenet, mini_index, models, tmp_path, capfd
 ):
     model = models / "fine.onnx"

@@ -1,4 +1,4 @@
-"""Random damage to archives: every image is read with its label, or a message says so.
+"""Damage archives at random: every image keeps its label, or is reported.
 
 2,000 archives with holes of zeros, joined, renamed or truncated parts. The images are
 random bytes, so that each is recognised wherever a reader finds it.
@@ -32,7 +32,7 @@ class _Image(NamedTuple):
 
 
 class _Archive(NamedTuple):
-    """An archive, and the images that are in it, by key."""
+    """An archive and its images by key."""
 
     file: str
     data: bytes
@@ -118,7 +118,7 @@ def _join(chance: random.Random, data: bytes) -> bytes:
 
 
 def _rename(chance: random.Random, data: bytes) -> bytes:
-    """Give a member, of the archive or of an archive in it, another name."""
+    """Rename a member of the archive or of a nested archive."""
     headers = [
         start
         for start in range(0, len(data) - 512, 512)
@@ -151,7 +151,7 @@ def _write_labels(folder: Path, images: Mapping[str, _Image]) -> None:
 
 
 def _read_input(folder: Path) -> tuple[list[ImageRef], list[str]]:
-    """Read the images of an input, and everything that is said about it."""
+    """Read the images and all messages about an input."""
     recognized = inputs.recognize([str(folder)], None)
     parts = [
         steps.label_part(steps.read_part(number, part))
@@ -167,7 +167,7 @@ def _read_input(folder: Path) -> tuple[list[ImageRef], list[str]]:
 
 
 def _find_silent_faults(archive: _Archive, folder: Path) -> list[str]:
-    """Return what is wrong although the reader says nothing."""
+    """Return faults that the reader does not report."""
     try:
         refs, messages = _read_input(folder)
     except UsageError:

@@ -1,4 +1,4 @@
-"""The study job: recipes and a mini-ImageNet in, one ranked table out."""
+"""Test the study job on the miniature."""
 
 import csv
 import importlib
@@ -50,7 +50,7 @@ FIRST_MODEL = "models/full/linear/seed0/model.json"
 
 
 class InThisProcess(Runner):
-    """Runs steps without a process each: TensorFlow starts once."""
+    """Runs steps in this process, so TensorFlow starts once."""
 
     def _run(self, step: Step) -> tuple[int, list[str]]:
         try:
@@ -93,7 +93,7 @@ def refuse(capsys, words: list[str]) -> str:
 
 
 def kill_behind(file: Path, words: list[str]) -> None:
-    """Start a study, and kill it and its step as soon as a file is there."""
+    """Start a study, and kill it and its step as soon as a file exists."""
     begun = subprocess.Popen(
         [sys.executable, "-m", "pipelines.study", *words],
         stdout=subprocess.DEVNULL,
@@ -119,7 +119,7 @@ def is_held(root: Path) -> bool:
 
 @pytest.fixture(scope="session")
 def killed(mini_imagenet: Path, recipes: Path, tmp_path_factory) -> Path:
-    """A study that was killed behind its first trained model, and then went on."""
+    """A study that was killed after its first trained model and resumed."""
     root = tmp_path_factory.mktemp("killed") / "study"
     words = command_line(mini_imagenet, root, recipes=recipes)
     kill_behind(root / FIRST_MODEL, words)
@@ -128,7 +128,7 @@ def killed(mini_imagenet: Path, recipes: Path, tmp_path_factory) -> Path:
     return root
 
 
-def test_a_killed_study_goes_on_to_the_results_of_one_that_was_not(
+def test_killed_study_is_resumed_to_the_same_results(
     killed, mini_imagenet, recipes, tmp_path
 ):
     words = command_line(
@@ -144,7 +144,7 @@ def test_a_killed_study_goes_on_to_the_results_of_one_that_was_not(
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_results_are_one_row_a_recipe_with_links_to_evaluations(killed):
+def test_results_have_one_row_per_recipe_with_a_link(killed):
     found = read_json(killed / "study.json")
     assert [row["rank"] for row in found["recipes"]] == [1, 2]
     assert (found["epochs"], found["subset_epochs"]) == (2, 1)
@@ -164,7 +164,7 @@ def test_results_are_one_row_a_recipe_with_links_to_evaluations(killed):
     assert str(killed) not in page + (killed / "study.json").read_text()
 
 
-def test_confusion_and_difficulty_are_made_by_models_of_the_other_half(killed):
+def test_confusion_and_difficulty_come_from_the_model_of_the_other_half(killed):
     table = pq.read_table(killed / "difficulty/difficulty.parquet").to_pylist()
     assert len(table) == 120
     assert {row["fold"] for row in table} == {"a", "b"}
@@ -174,7 +174,7 @@ def test_confusion_and_difficulty_are_made_by_models_of_the_other_half(killed):
     assert used["grouping"] == "confusion"
 
 
-def test_the_same_command_again_does_nothing(killed, mini_imagenet, recipes, capsys):
+def test_repeated_command_does_nothing(killed, mini_imagenet, recipes, capsys):
     root = killed
     before = (root / "study.json").read_bytes()
     study.main(command_line(mini_imagenet, root, recipes=recipes))
@@ -185,9 +185,7 @@ def test_the_same_command_again_does_nothing(killed, mini_imagenet, recipes, cap
     assert (root / "study.json").read_bytes() == before
 
 
-def test_a_recipe_that_build_refuses_is_left_out_of_a_study_that_was_moved(
-    killed, mini_imagenet, tmp_path
-):
+def test_moved_study_skips_a_recipe_that_build_rejects(killed, mini_imagenet, tmp_path):
     root = shutil.copytree(killed, tmp_path / "moved")
     scores = pq.read_table(killed / "difficulty/difficulty.parquet")
     pq.write_table(scores.slice(5), tmp_path / "part.parquet")
@@ -209,14 +207,12 @@ def test_a_recipe_that_build_refuses_is_left_out_of_a_study_that_was_moved(
     assert "1 recipe left out" in (root / "study.html").read_text()
 
 
-def test_another_input_is_refused(killed, kaggle_tree, recipes, capsys):
+def test_another_input_is_rejected(killed, kaggle_tree, recipes, capsys):
     said = refuse(capsys, command_line(kaggle_tree, killed, recipes=recipes))
     assert "contains a study of another --input" in said
 
 
-def test_a_recipe_that_became_another_is_refused(
-    killed, mini_imagenet, tmp_path, capsys
-):
+def test_changed_recipe_is_rejected(killed, mini_imagenet, tmp_path, capsys):
     root = killed
     changed = [{**RECIPES[0], "images_per_group": 15}, RECIPES[1]]
     path = tmp_path / "changed.json"
@@ -227,7 +223,7 @@ def test_a_recipe_that_became_another_is_refused(
     assert "holds another dataset" in error
 
 
-def test_two_studies_at_one_place_are_refused(killed, mini_imagenet, recipes, capsys):
+def test_second_study_in_one_folder_is_rejected(killed, mini_imagenet, recipes, capsys):
     root = killed
     words = command_line(mini_imagenet, root, recipes=recipes)
     with steps.acquire_folder(str(root)):
@@ -236,7 +232,7 @@ def test_two_studies_at_one_place_are_refused(killed, mini_imagenet, recipes, ca
         )
 
 
-def test_dry_run_tells_all_and_writes_nothing(mini_imagenet, tmp_path, capsys):
+def test_dry_run_prints_the_plan_and_writes_nothing(mini_imagenet, tmp_path, capsys):
     root = tmp_path / "study"
     study.main([*command_line(mini_imagenet, root), "--dry_run"])
     told = capsys.readouterr().out
@@ -249,7 +245,7 @@ def test_dry_run_tells_all_and_writes_nothing(mini_imagenet, tmp_path, capsys):
     assert "time: unknown until a model has been trained" in told
 
 
-def test_infeasible_recipes_are_all_named_before_anything_is_built(
+def test_all_infeasible_recipes_are_reported_before_building(
     mini_imagenet, tmp_path, capsys
 ):
     path = tmp_path / "recipes.json"
@@ -292,6 +288,6 @@ def test_wrong_flags_are_named(mini_imagenet, tmp_path, capsys, flags, said):
     assert not (tmp_path / "study").exists()
 
 
-def test_an_index_that_is_not_there_is_refused(tmp_path, capsys):
+def test_missing_index_is_rejected(tmp_path, capsys):
     words = command_line(tmp_path / "gone.parquet", tmp_path / "study")
     assert "gone.parquet" in refuse(capsys, words)

@@ -51,7 +51,7 @@ def command_line(dataset: Path, output: Path, flags: dict[str, object]) -> list[
 
 
 def run(dataset: Path, output: Path, **flags: object) -> Path:
-    """Train in this process; returns the first model's folder."""
+    """Train in this process; return the folder of the first model."""
     train.main(command_line(dataset, output, flags))
     model = str(flags.get("models", FLAGS["models"])).split(",")[0]
     return output / model / f"seed{flags.get('seed', 0)}"
@@ -201,7 +201,7 @@ def test_an_interrupted_run_continues_to_the_same_results(
         assert (folder / name).read_bytes() == (trained / name).read_bytes(), name
 
 
-def test_a_finished_run_is_left_as_it_is(trained, groups, capsys, monkeypatch):
+def test_finished_run_is_unchanged(trained, groups, capsys, monkeypatch):
     before = building.checksums(trained)
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # is not needed
     run(groups, trained.parents[1], models="mlp", learning_rate="0.01,0.000001")

@@ -1,7 +1,7 @@
-"""The verify job: a whole dataset passes with every reader, and damage is found.
+"""Test the verify job: intact datasets pass with every reader, damage is detected.
 
-The second half is a mutation test. `DAMAGES` leave the checksums alone, as accidents
-do; `FORGERIES` make them anew afterwards, so that only what the files say can tell.
+The second half is a mutation test. `DAMAGES` keep the old checksums, as accidents do;
+`FORGERIES` recompute them, so that only the contents of the files reveal the change.
 """
 
 import csv
@@ -150,7 +150,7 @@ def test_reader_that_is_not_installed_is_no_failure(whole, monkeypatch):
     ],
     ids=["output", "split", "file", "missing"],
 )
-def test_what_is_no_dataset_exits_with_2_and_a_remedy(whole, capsys, inside, remedy):
+def test_invalid_dataset_exits_with_2_and_a_remedy(whole, capsys, inside, remedy):
     assert run_main(str(whole.parents[1] / inside)) == 2
     assert re.search(remedy, capsys.readouterr().err)
 
@@ -250,7 +250,7 @@ def remake(change: Callable[[pa.Table], pa.Table]) -> Damage:
 
 
 def set_value(column: str, row: int, value: Any) -> Damage:
-    """Set a value of the manifest; a function is given the old one."""
+    """Set a value of the manifest; a function receives the old value."""
 
     def change(table: pa.Table) -> pa.Table:
         values = table[column].to_pylist()
@@ -346,7 +346,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_damage_is_found(copy, damage):
+def test_damage_is_detected(copy, damage):
     damage(copy)
     found = find_mismatches(copy)
     assert found & {"commit mark", "files and checksums", "subset id"}
@@ -396,7 +396,7 @@ def test_shard_of_another_run_is_found_under_any_checksum(
 
 
 def forge(root: Path) -> None:
-    """Make the commit mark of whatever lies there, as a careless editor might."""
+    """Rewrite the commit mark for the current files, as a careless editor might."""
     mark = json.loads((root / COMPLETE).read_bytes())
     mark["files"] = {
         path: hashlib.sha256((root / path).read_bytes()).hexdigest()
@@ -412,7 +412,7 @@ def add_failure(root: Path) -> None:
 
 
 def swap_groups(root: Path) -> None:
-    """Exchange labels 0 and 1 of groups.csv, and give the recipe its new checksum."""
+    """Exchange labels 0 and 1 of groups.csv, and update its checksum in the recipe."""
     with (root / GROUPS).open(newline="") as file:
         table = list(csv.reader(file))
     for row in table[1:]:
@@ -455,7 +455,7 @@ def cut_out(root: Path, row: dict[str, Any]) -> bytes:
 
 
 def enlarge_picture(root: Path) -> None:
-    """Put another picture behind a tar's end, and tell the manifest all about it."""
+    """Append another image after the end of a tar, and update the manifest."""
     picture = making.jpeg_bytes(size=(48, 64))
     row, tar = 5, root / manifest_rows(root)[5]["file"]
     offset = tar.stat().st_size
@@ -627,7 +627,7 @@ def change_wnid(members: dict[str, bytes]) -> None:
 
 
 def forge_records(root: Path) -> None:
-    """Replace a shard of records by one with a picture of ours."""
+    """Replace a shard of records by one with another image."""
     record = Record("n02088364_1", making.jpeg_bytes(), 0, 162, "n02088364")
     example, _ = tfrecords.encode_record(record)
     (root / RECORDS).write_bytes(tfrecords.frame(example))
@@ -639,7 +639,7 @@ def exchange_pictures(root: Path) -> None:
 
 
 def change_record_label(root: Path) -> None:
-    """Give the records anew, the first with the label of another group."""
+    """Rewrite the records, the first with the label of another group."""
     rewritten = []
     own = [row for row in manifest_rows(root) if row["file"] == TAR]
     for number, row in enumerate(own):
@@ -724,7 +724,7 @@ def test_forgery_is_found_by_a_reader(copy, reader, damage):
     assert f"opened with {reader}" in find_mismatches(copy, reader)
 
 
-# What is told and is no damage
+# Warnings
 
 
 def test_same_photograph_in_two_splits_is_a_warning(copy):

@@ -1,1 +1,1 @@
-"""Stores for tests: emulators, and one that fails when it is told to."""
+"""Stores for tests: emulators, and a server with injected faults."""

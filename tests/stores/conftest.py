@@ -1,4 +1,4 @@
-"""Buckets of real emulators, and of a store that fails when it is told to.
+"""Buckets of emulators, and of a server with injected faults.
 
 Each test sees an empty folder of its own in a bucket, reached by the environment as
 users reach theirs.
@@ -26,7 +26,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def local(request, tmp_path_factory):
-    """Build a layout's dataset from a disk, once with the same flags."""
+    """Build the dataset of a layout from a local disk, once per set of flags."""
 
     @functools.cache
     def find(layout, formats="webdataset,tfrecord", **flags):
@@ -92,7 +92,7 @@ def folder(request):
 
 @pytest.fixture
 def faulty(set_variable):
-    """Run the store that fails; its bucket is s3://photographs."""
+    """Run the server with injected faults; its bucket is s3://photographs."""
     with fault_server.run(BUCKET) as (address, state):
         for name, value in {**_KEYS, "AWS_ENDPOINT_URL": address}.items():
             set_variable(name, value)

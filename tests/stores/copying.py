@@ -1,4 +1,4 @@
-"""Local files ↔ objects, for tests."""
+"""Copy local folders to buckets, and hash their objects."""
 
 import hashlib
 from pathlib import Path
@@ -7,7 +7,7 @@ from transforms import storage
 
 
 def upload(source: Path, target: str) -> str:
-    """Copy a local folder into a bucket; returns where."""
+    """Copy a local folder to a bucket; return its path."""
     storage.copy_folder(str(source), target)
     return target
 

@@ -1,4 +1,4 @@
-"""A small S3 in memory, path style, that fails as real stores do when it is told to.
+"""An S3 server in memory, path style, with injected faults of real stores.
 
 It speaks GET with ranges and If-Match, HEAD, PUT with If-None-Match, DELETE and
 ListObjectsV2 in pages. Its faults are those that emulators do not have.
@@ -22,11 +22,11 @@ _XML = "<?xml version='1.0' encoding='UTF-8'?>"
 
 
 class FaultServer:
-    """The objects, the faults that wait, and what was asked.
+    """The objects, pending faults and received requests.
 
-    `fail` makes the next requests fail whose method and key match: by a status, by
-    "reset" (the connection breaks), "short" (half of the body, then it breaks), "slow"
-    (no byte before `slow_s`) or "lost" (a put is done, then the connection breaks).
+    `fail` injects faults into the next requests with a matching method and key: a
+    status, "reset" (the connection breaks), "short" (it breaks after half of the body),
+    "slow" (no byte for `slow_s`) or "lost" (it breaks after a completed put).
     """
 
     def __init__(self, bucket, *, page=_PAGE, slow_s=1.5):
@@ -41,11 +41,11 @@ class FaultServer:
         self._lock = threading.Lock()
 
     def fail(self, kind, *, method="GET", key=".*", times=1):
-        """Add faults; they are met in order."""
+        """Add faults, which occur in this order."""
         self._faults += [(kind, method, re.compile(key))] * times
 
     def take_fault(self, method, key):
-        """Return the first fault that a request meets; it is met once."""
+        """Return and remove the first fault that matches a request."""
         with self._lock:
             self.asked.append((method, key))
             for number, (kind, of_method, of_key) in enumerate(self._faults):
@@ -60,7 +60,7 @@ class FaultServer:
 
     @property
     def num_waiting(self):
-        """Count the faults that nobody has met."""
+        """Count the pending faults."""
         return len(self._faults)
 
 
@@ -86,14 +86,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(status, text.encode(), **headers)
 
     def _break(self):
-        """Let the other side see a reset, not an end."""
+        """Reset the connection instead of closing it."""
         hard = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, hard)
         self.connection.close()
         self.close_connection = True
 
     def _start(self):
-        """Read the request; returns its key and query, None when it has failed."""
+        """Read the request; return its key and query, or None after a fault."""
         parts = urlsplit(self.path)
         bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
         query = {n: v[0] for n, v in parse_qs(parts.query).items()}
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, etag=f'"{hashlib.md5(self.sent).hexdigest()}"')
 
     def do_POST(self):
-        """Delete several."""
+        """Delete several objects."""
         if self._start()[0] is None:
             return
         keys = re.findall(r"<Key>(.*?)</Key>", self.sent.decode())
@@ -194,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def run(bucket, **settings):
-    """Run the server; yields its address and its state."""
+    """Run the server; yield its address and its state."""
     state = FaultServer(bucket, **settings)
     handler = type("Handler", (_Handler,), {"state": state})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -1,4 +1,4 @@
-"""fake-gcs-server, and before it the calls of GCS's XML API that it lacks.
+"""fake-gcs-server behind a proxy for the calls of GCS's XML API that it lacks.
 
 The client puts, lists and deletes by the XML API; fake-gcs-server has these calls only
 in the JSON API, so they are translated. Reads pass through, but for If-Match.
@@ -30,7 +30,7 @@ class _Bridge(BaseHTTPRequestHandler):
         pass
 
     def _ask(self, method, path, body=None, headers=None):
-        """Ask fake-gcs-server over a connection that each thread keeps."""
+        """Send a request to fake-gcs-server over a connection per thread."""
         connection = getattr(self.kept, self.backend, None)
         if connection is None:
             connection = http.client.HTTPConnection(self.backend, timeout=20)
@@ -58,7 +58,7 @@ class _Bridge(BaseHTTPRequestHandler):
         self._pass_on()
 
     def _pass_on(self):
-        """Ask what Google's own client asks, by the JSON API."""
+        """Pass on a request of Google's own client by the JSON API."""
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         given = {k: v for k, v in self.headers.items() if k.lower() != "host"}
         answer, body = self._ask(self.command, self.path, body, given)
@@ -150,7 +150,7 @@ def _to_xml(listed):
 
 @contextmanager
 def run(bucket):
-    """Run both with one empty bucket; yields the address."""
+    """Run both with one empty bucket; yield the address."""
     backend = f"127.0.0.1:{(port := _server._find_free_port())}"
     process = subprocess.Popen(
         [

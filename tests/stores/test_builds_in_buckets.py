@@ -1,4 +1,4 @@
-"""Index, build, resume and verify in emulated stores."""
+"""Test index, build, resume and verify in emulated stores."""
 
 import importlib
 
@@ -43,7 +43,7 @@ def _fail(capfd, source, output, **flags):
     ],
 )
 def test_bucket_to_bucket_is_the_local_dataset(store, layout, local, request, capfd):
-    """Every byte, and nothing else is left."""
+    """All bytes agree, and no other objects remain."""
     folder = request.getfixturevalue(store)
     source = upload(request.getfixturevalue(layout), f"{folder}/imagenet")
     target = _build(source, f"{folder}/out")
@@ -68,7 +68,7 @@ def test_index_in_a_bucket_serves_a_local_build(
 
 @pytest.fixture
 def stopped(google, mini_imagenet, monkeypatch):
-    """Stop a build in its second shard; returns its output."""
+    """Stop a build in its second shard; return its output."""
     made = []
     make = dataset_shards.ShardBuilder.make
 
@@ -126,7 +126,7 @@ def test_claim_of_another_run_is_respected(google, mini_imagenet, capfd):
 
 
 def test_only_one_of_two_plans_begins_at_once(folder, tmp_path, monkeypatch):
-    """Both have seen that nothing is there."""
+    """Both have found an empty output."""
     monkeypatch.setattr(output, "_check_unfinished", lambda *_, **__: None)
     place = output.Place(output=folder, name="small", version="1.0.0")
     (tmp_path / "plan.parquet").write_bytes(b"")
@@ -191,7 +191,7 @@ def test_settings_of_flags_reach_other_processes(
 
 @pytest.mark.usefixtures("set_variable")
 def test_settings_of_flags_reach_workers_of_engines():
-    """As a worker does it: options, then plugins."""
+    """In the order of a worker: options, then plugins."""
     flags = store_flags.StoreFlags(store_region="eu-north-1", store_anonymous=True)
     plugin, told = store_flags.settle(flags, [])
     store_clients.configure(StoreSettings())

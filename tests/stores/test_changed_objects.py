@@ -1,4 +1,4 @@
-"""An object that changes under a job is told of; its bytes are never mixed."""
+"""Test that changed objects are reported and their bytes never mixed."""
 
 import csv
 import shutil
@@ -35,7 +35,7 @@ def fail(capfd, job, flags):
 
 
 def replace(path, data):
-    """Put an object as somebody else does, of whom this process knows nothing."""
+    """Replace an object as another client would."""
     root, _, name = path.rpartition("/")
     storage.write(root, name, data)
     storage.forget_open_files()
@@ -77,7 +77,7 @@ def test_archive_that_changed_after_it_was_indexed_is_a_mistake(
 
 
 def swap_when(faulty, method, prefix, key, data):
-    """Let an object change when the first request of a kind comes."""
+    """Replace an object at the first request of a kind."""
     take_fault = faulty.take_fault
 
     def change(asked_method, asked_key):
@@ -89,7 +89,7 @@ def swap_when(faulty, method, prefix, key, data):
 
 
 def test_archive_that_changes_during_a_build_fails_its_images(faulty, mini_imagenet):
-    """The archive has the same images after it, but elsewhere."""
+    """The new archive has the same images at other offsets."""
     source = upload(mini_imagenet, f"{BUCKET}/imagenet")
     files = making.read_tar(mini_imagenet / TRAIN)
     other = making.tar_bytes(dict(reversed(files.items())))

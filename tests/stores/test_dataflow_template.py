@@ -1,4 +1,4 @@
-"""The job that Google's launcher submits, written to a real emulator of its store."""
+"""Test the job that Google's launcher submits, with an emulator of the store."""
 
 import json
 
@@ -14,7 +14,7 @@ from transforms import storage
 
 @pytest.fixture
 def nobody(monkeypatch):
-    """Be nobody: the emulator asks for no name, and Google's metadata are not here."""
+    """Use no credentials: the emulator requires none."""
     found = AnonymousCredentials(), "a-project"
     monkeypatch.setattr(google.auth, "default", lambda *_, **__: found)
 
@@ -40,7 +40,7 @@ def test_template_is_written_and_nothing_submitted(google, mini_imagenet, capfd)
     (pool,) = job["environment"]["workerPools"]
     assert pool["workerHarnessContainerImage"] == "an-image"
     packages = [package["name"] for package in pool["packages"]]
-    assert "pickled_main_session" not in packages  # all of ours is in the image
+    assert "pickled_main_session" not in packages  # the image contains the program
     work = set(storage.list_files(f"{google}/subsets/small"))
     assert work, "the plan waits for the job"
     assert not any("complete.json" in name or "parts/" in name for name in work)

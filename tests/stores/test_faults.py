@@ -1,4 +1,4 @@
-"""A store that fails: the same bytes come out, or what failed is said clearly."""
+"""Test storage faults: identical bytes, or a clear error."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Every job behind the build works from and to a bucket as it does locally."""
+"""Test that all other jobs read and write buckets as they do local folders."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def trained(google, halves):
 
 
 def test_models_are_trained_and_asked_in_a_bucket(trained, halves, tmp_path, capfd):
-    """What is finished is seen to be; no scratch file is left."""
+    """Finished work is recognised, and no scratch file remains."""
     where = {"dataset": f"{trained}/halves", "output": f"{trained}/models"}
     results = {
         f"linear/seed0/{name}"
@@ -136,7 +136,7 @@ def tables(class_folders, tmp_path):
 
 
 def run_all(root):
-    """Run what makes tables and pages of tables."""
+    """Run the jobs that derive tables and pages from tables."""
     predictions = f"{root}/predictions.parquet"
     confusion.main(flags(predictions=predictions, output=f"{root}/confusion"))
     difficulty.main(

@@ -1,4 +1,4 @@
-"""Each layout gives the same dataset from a bucket as from a disk, byte for byte."""
+"""Test that each layout gives identical datasets from a bucket and from a disk."""
 
 import pytest
 

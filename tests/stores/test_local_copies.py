@@ -1,4 +1,4 @@
-"""Copies of objects, as nothing else on the machine may disturb them."""
+"""Test that other processes do not remove local copies of objects."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What lies close together in a bucket is read in few requests, to the same result."""
+"""Test that neighbouring images in a bucket are read in few requests."""
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +19,7 @@ WNID = "n01440764"
 
 @pytest.fixture
 def archive(faulty, class_folders, tmp_path):  # noqa: ARG001  # the store
-    """Put 150 images of one class into one tar; returns the input's folder."""
+    """Write 150 images of one class to a tar; return the input folder."""
     images = [p.read_bytes() for p in sorted(class_folders.glob("train/*/*"))]
     files = {f"{WNID}_{n}.JPEG": images[n % len(images)] for n in range(150)}
     making.write_tar(tmp_path / "tar" / f"{WNID}.tar", files)

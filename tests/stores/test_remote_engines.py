@@ -1,6 +1,6 @@
-"""Engines whose workers meet the launcher in a bucket alone.
+"""Test engines whose workers share only a bucket with the launcher.
 
-Beam's own job server stands for them: it takes the job, and the launcher goes on.
+Beam's job server represents them: it accepts the job, and the launcher continues.
 """
 
 import time

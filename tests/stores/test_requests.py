@@ -1,4 +1,4 @@
-"""What a build asks of a bucket: the figures that its estimate is made of."""
+"""Count the requests of a build to a bucket, which the cost estimate uses."""
 
 from pipelines import build, index
 from tests import building

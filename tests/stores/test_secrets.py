@@ -1,4 +1,4 @@
-"""Keys are in no output, log or message, whether a job ends well or not."""
+"""Test that keys appear in no output, log or message."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ SMALL = {"num_groups": 2, "images_per_group": 10, "min_validation_images": 10}
 
 @pytest.fixture
 def said(faulty, set_variable, capfd, caplog):  # noqa: ARG001  # the store
-    """Give a secret key; returns what finds it in all that was said since."""
+    """Set a secret key; return a function that searches all output for it."""
     set_variable("AWS_SECRET_ACCESS_KEY", SECRET)
     set_variable("AWS_SESSION_TOKEN", TOKEN)
     store_clients.open_store.cache_clear()
@@ -80,7 +80,7 @@ def test_messages_hold_no_key(faulty, said, mini_imagenet, fault, monkeypatch):
 
 
 def make_service_account(path, token_uri):
-    """Write a service account's key, as users have it; returns the key."""
+    """Write the key file of a service account; return the key."""
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The storage module's promises, in emulated stores."""
+"""Test the storage module with emulated stores."""
 
 import os
 import pickle

@@ -1,14 +1,14 @@
-"""Datasets in all four formats, as the build job leaves them, for readers on torch.
+"""Datasets in all four formats for PyTorch readers.
 
 - `single`: every group is one class; 5 × 19 training images in 8 shards, 25 validation
   images in 2. Folders are wnids.
 - `coarse`: groups of two classes; 3 × 7 training images in 3 shards, 30 validation
   images in 4. Folders are `000_slug`.
 - `train_only`: raw images without a validation set.
-- `gap`: the validation images of the first class are missing; folders alone.
+- `gap`: the validation images of the first class are missing; class folders only.
 
-The suite has libraries of its own (`requirements.txt`); without them nothing here is
-collected. torch comes before TensorFlow: the other order ends in a segmentation fault.
+The suite needs additional libraries (`requirements.txt`); without them nothing is
+collected. torch is imported before TensorFlow; the other order segfaults.
 """
 
 import importlib.util

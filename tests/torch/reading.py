@@ -1,4 +1,4 @@
-"""A dataset's directory → its images, by every reader on torch as its users call it.
+"""Read a dataset with every PyTorch reader, as its users call it.
 
 A reader takes (directory, split, number of loader processes) and returns all images of
 the split, with pixels in torch's order: unsigned bytes, shape (3, height, width).
@@ -39,7 +39,7 @@ def to_pixels(picture: Image.Image) -> np.ndarray:
 
 
 def read_manifest(directory: Path, split: str) -> list[SeenImage]:
-    """Decode the bytes to which the manifest points: what every reader must give."""
+    """Decode the images in the manifest, which every reader must return."""
     images = []
     for row in building.manifest(directory):
         if row["split"] == split:
@@ -51,7 +51,7 @@ def read_manifest(directory: Path, split: str) -> list[SeenImage]:
 
 
 def _load(data: Any, workers: int) -> list[Any]:
-    """Gather a data set in batches, the last one smaller where they do not fit."""
+    """Collect a dataset in batches; the last one may be smaller."""
     loader = DataLoader(data, batch_size=BATCH, collate_fn=list, num_workers=workers)
     return [image for batch in loader for image in batch]
 
@@ -68,7 +68,7 @@ def _with_keys(
 def _read_timm_stream(
     name: str, root: Path, split: str, workers: int
 ) -> list[SeenImage]:
-    """Read what timm streams: names come in a pass of their own, in reading order."""
+    """Read a timm stream; names come from a separate pass in the same order."""
     data = create_dataset(name, root=str(root), split=split)
     data.transform = to_pixels
     images = _load(data, workers)
@@ -85,9 +85,9 @@ def read_timm_wds(directory: Path, split: str, workers: int) -> list[SeenImage]:
 
 
 def read_timm_tfds(directory: Path, split: str, workers: int) -> list[SeenImage]:
-    """Read in a new process: TensorFlow cannot go on in a fork of one that used it.
+    """Read in a new process, because TensorFlow does not survive a fork.
 
-    In there timm's loader processes are forks again, as they are for its users.
+    In that process timm forks its loader processes, as it does for its users.
     """
     name, root = f"tfds/{_name(directory)}", directory.parent.parent
     if not workers:
@@ -98,7 +98,7 @@ def read_timm_tfds(directory: Path, split: str, workers: int) -> list[SeenImage]
 
 @functools.cache
 def _start_process() -> ProcessPoolExecutor:
-    """Start one process for all: it uses no TensorFlow, only its own forks do."""
+    """Start one process for all tests; only its forks use TensorFlow."""
     new = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, new, initializer=_start_by_fork)
 
@@ -129,7 +129,7 @@ def read_image_folder(directory: Path, split: str, workers: int) -> list[SeenIma
 
 
 def read_webdataset(directory: Path, split: str, workers: int) -> list[SeenImage]:
-    """Read tars; a loader process that gets none of them says so unless told not to."""
+    """Read tars; a loader process without shards is an error unless disabled."""
     shards = sorted(map(str, (directory / split).glob("*.tar")))
     data = webdataset.WebDataset(shards, shardshuffle=False, empty_check=not workers)
     data = data.decode("pil").to_tuple("__key__", "jpg", "cls")

@@ -1,4 +1,4 @@
-"""Readers that name or number classes themselves do it as the dataset's labels."""
+"""Test that readers number classes as the dataset's labels."""
 
 import pytest
 from timm.data import create_dataset
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.torch
 
 
 def numbered(directory, field):
-    """Return the class map that `classes.json` stands for."""
+    """Return the class map of `classes.json`."""
     classes = building.read_json(directory, "classes.json")
     return {entry[field]: entry["label"] for entry in classes}
 
@@ -67,7 +67,7 @@ def test_timm_trains_on_the_1000_labels_of_the_same_shards(kind, coarse):
 
 
 def test_group_without_validation_images_keeps_its_label(gap):
-    """timm numbers what it finds, and torchvision refuses; both can be told."""
+    """By default timm renumbers classes and torchvision fails; both have an option."""
     labels = numbered(gap, "folder")
     wanted = {
         row["key"]: row["label"]

@@ -1,4 +1,4 @@
-"""Every reader on torch gives the manifest's images: all of them, once, as they are."""
+"""Test that every PyTorch reader returns each image of the manifest once."""
 
 import collections
 

@@ -1,4 +1,4 @@
-"""What readers on torch do without a validation split, with few shards, in training."""
+"""Test PyTorch readers without validation split, with few shards, and in training."""
 
 import collections
 import math
@@ -33,7 +33,7 @@ def test_split_that_was_not_written_is_an_error(kind, error, train_only):
         create_dataset(f"{kind}/small", root=str(root), split="validation")
 
 
-def test_webdataset_says_when_a_loader_process_gets_no_shard(single):
+def test_webdataset_reports_a_loader_process_without_shards(single):
     shards = sorted(map(str, (single / "validation").glob("*.tar")))
     data = webdataset.WebDataset(shards, shardshuffle=False)
     with pytest.raises(ValueError, match="No samples found"):
@@ -42,7 +42,7 @@ def test_webdataset_says_when_a_loader_process_gets_no_shard(single):
 
 @pytest.mark.parametrize("kind", ["wds", "tfds"])
 def test_timm_fills_its_last_training_batch_with_images_of_the_split(kind, single):
-    """It repeats some: an epoch is whole batches. Nothing of other splits comes in."""
+    """It repeats some images to fill batches, and uses no other split."""
     root = single if kind == "wds" else single.parent.parent
     data = create_dataset(
         f"{kind}/small", root=str(root), split="train", is_training=True, batch_size=16

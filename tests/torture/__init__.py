@@ -1,1 +1,1 @@
-"""Long attacks, run by `make torture` only; each has a short sibling in the tests."""
+"""Long attacks, run only by `make torture`; each has a short version in the tests."""

@@ -1,4 +1,4 @@
-"""Random inputs, recipes and failures: every image is accounted for, everywhere."""
+"""Account for every image in random inputs, recipes and failures."""
 
 from collections import Counter
 

@@ -1,12 +1,12 @@
-"""Broken, lying and hostile picture files → each an image of its size, or a DataError.
+"""Process broken and hostile image files: each gives an image or a DataError.
 
     python -m tests.torture.bad_images --num_files 12000
 
-Files are made from a seed: pictures in every encoding that lies under the name .JPEG,
-then broken (`broken_pictures`), and bombs (`bombs`). They are processed in a child that
-may take `_MAX_BYTES` of address space and `_MAX_SECONDS` of CPU time a file: a signal
-that Python does not handle ends it, also inside C. With SUBSETS_REAL_DATA set,
-photographs are among them.
+Files come from a seed: images in every encoding that occurs under the name .JPEG, which
+are then damaged (`broken_pictures`), and bombs (`bombs`). A child process decodes them
+with at most `_MAX_BYTES` of address space and `_MAX_SECONDS` of CPU time per file; an
+unhandled signal ends it, even inside C code. If SUBSETS_REAL_DATA is set, the files
+include photographs.
 """
 
 import argparse
@@ -44,7 +44,7 @@ NUM_BOMBS = len(bombs.BOMBS)
 
 
 class Outcome(NamedTuple):
-    """What came of one file."""
+    """The outcome of one file."""
 
     number: int
     kind: str
@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
 
 
 def make_file(seed: int, number: int) -> tuple[str, bytes]:
-    """Make a file by its number: bombs first, then broken pictures without end."""
+    """Return a file by its number: bombs first, then broken images."""
     if number < NUM_BOMBS:
         name = list(bombs.BOMBS)[number]
         return name, bombs.BOMBS[name]()
@@ -66,7 +66,7 @@ def make_file(seed: int, number: int) -> tuple[str, bytes]:
 
 
 def process_file(data: bytes, settings: ImageSettings) -> str:
-    """Take a file through the program's own steps; say what came of it."""
+    """Process a file with the program's steps; return the outcome."""
     try:
         image = decode.open_image(data)
         upright = decode.find_orientation(image) < 5
@@ -86,14 +86,14 @@ def process_file(data: bytes, settings: ImageSettings) -> str:
 
 
 def read_peak_bytes() -> int:
-    """Return the most memory that this process has had since the peak was forgotten."""
+    """Return the peak memory of this process since the last reset."""
     lines = Path("/proc/self/status").read_text().splitlines()
     line = next(line for line in lines if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
 
 
 def run_child(seed: int, start: int, end: int) -> None:
-    """Process files, a line each; whatever is not a DataError ends the process."""
+    """Process files, one line each; errors other than DataError end the process."""
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_BYTES, _MAX_BYTES))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     for number in range(start, end):
@@ -111,7 +111,7 @@ def run_child(seed: int, start: int, end: int) -> None:
 
 
 def attack(seed: int, num_files: int, *, start: int = 0) -> Iterator[Outcome]:
-    """Yield what came of every file; a child that ends is followed by another."""
+    """Yield the outcome of every file; a child that ends is replaced."""
     position = start
     while position < num_files:
         command = [sys.executable, "-m", _MODULE]

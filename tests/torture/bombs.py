@@ -1,4 +1,4 @@
-"""Nothing → small files that ask for much memory or time."""
+"""Create small files that require much memory or time to decode."""
 
 import struct
 import zlib
@@ -32,7 +32,7 @@ def png(
     interlaced: bool = False,
     before: bytes = b"",
 ) -> bytes:
-    """Make a PNG of nothing but zeros, which compresses a thousandfold."""
+    """Return a PNG of zeros, which compresses a thousandfold."""
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     row_bytes = 1 + (size[0] * samples * bits + 7) // 8
     pixels = _chunk(b"IDAT", zeros(row_bytes * size[1] * (1 + interlaced)))
@@ -45,20 +45,20 @@ def png(
 
 
 def text_bomb(kind: bytes) -> bytes:
-    """Make a PNG whose text or profile would be 200 MB, many times over."""
+    """Return a PNG with many text chunks or profiles of 200 MB when decompressed."""
     packed = zeros(200 << 20)
     content = {b"zTXt": b"a\0\0", b"iCCP": b"a\0\0", b"iTXt": b"a\0\1\0\0\0"}[kind]
     return png((8, 8), before=_chunk(kind, content + packed) * 10)
 
 
 def with_size(data: bytes, width: int, height: int) -> bytes:
-    """Let a JPEG's header tell a size, whatever its data hold."""
+    """Set the size in the header of a JPEG, independent of its data."""
     at = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
     return data[: at + 5] + struct.pack(">2H", height, width) + data[at + 9 :]
 
 
 def scan_bomb(width: int, height: int, num_scans: int) -> bytes:
-    """Make a progressive JPEG of ever the same scan, each a pass over all pixels."""
+    """Return a progressive JPEG that repeats a scan, each a pass over all pixels."""
     small = making.jpeg_bytes(size=(16, 16), progressive=True, mode="L")
     head = with_size(small[: small.index(b"\xff\xda")], width, height)
     scan = b"\xff\xda\0\x08\1\1\0\1\x3f\0"  # its spectral band alone, nothing in it
@@ -68,14 +68,14 @@ def scan_bomb(width: int, height: int, num_scans: int) -> bytes:
 
 
 def gif(width: int, height: int) -> bytes:
-    """Make a GIF whose only frame has a size of its own."""
+    """Return a GIF whose only frame differs in size."""
     small = making.encode(making.picture(1), "GIF")
     at = small.index(b",", 13 + 3 * (2 << (small[10] & 7)))  # behind the palette
     return small[: at + 5] + struct.pack("<2H", width, height) + small[at + 9 :]
 
 
 def run_length_bmp(width: int, height: int) -> bytes:
-    """Make a BMP of runs that leap on without a pixel."""
+    """Return a BMP of runs that skip without a pixel."""
     header = struct.pack("<L2l2H6L", 40, width, height, 1, 8, 1, 0, 0, 0, 256, 0)
     leaps = b"\0\2\xff\xff" * 4000
     data = bytes(1024) + leaps + b"\0\1"
@@ -88,7 +88,7 @@ def run_length_bmp(width: int, height: int) -> bytes:
 
 
 def webp(width: int, height: int, *, has_alpha: bool) -> bytes:
-    """Make a lossless WebP of one colour: a pixel takes no bit at all."""
+    """Return a lossless WebP of one colour, which uses no bits per pixel."""
     one_symbol = 0b0001  # a simple code of one symbol of one bit, which is 0
     codes = sum(one_symbol << (4 * n) for n in range(5))
     bits = (width - 1) | (height - 1) << 14 | has_alpha << 28 | codes << 35

@@ -1,4 +1,4 @@
-"""A random generator → one broken picture file, and the name of its kind."""
+"""Draw broken image files from a random generator."""
 
 import base64
 import functools
@@ -29,7 +29,7 @@ Change = Callable[[random.Random, bytes], bytes]
 
 
 def make(draw: random.Random) -> tuple[str, bytes]:
-    """Make one file: a picture of some encoding, with up to three things broken."""
+    """Return an image in a random encoding with up to three faults."""
     sources = load_sources()
     source = draw.choice(list(sources))
     data = sources[source]
@@ -41,7 +41,7 @@ def make(draw: random.Random) -> tuple[str, bytes]:
 
 @functools.cache
 def load_sources() -> dict[str, bytes]:
-    """Encode drawn pictures in every way that there is; add photographs, if any."""
+    """Encode drawn images in every supported way; add photographs, if any."""
     sources = _encode_pictures() | {
         "text": b"<html>404 not found</html>" * 20,
         "zero bytes": bytes(4096),
@@ -99,7 +99,7 @@ def _encode_pictures() -> dict[str, bytes]:
 
 
 def _as_ycck(jpeg: bytes) -> bytes:
-    """Let Adobe's segment say that the four components are YCCK."""
+    """Set the Adobe segment to YCCK."""
     at = jpeg.index(b"Adobe") + 11
     return jpeg[:at] + b"\2" + jpeg[at + 1 :]
 
@@ -108,7 +108,7 @@ def _as_ycck(jpeg: bytes) -> bytes:
 
 
 def _place(draw: random.Random, data: bytes) -> int:
-    """Pick a place, mostly in the header."""
+    """Draw an offset, mostly in the header."""
     bound = len(data) if draw.random() < 0.4 else min(len(data), 700)
     return draw.randrange(bound) if bound else 0
 
@@ -143,7 +143,7 @@ def repeat(draw: random.Random, data: bytes) -> bytes:
 
 
 def splice(draw: random.Random, data: bytes) -> bytes:
-    """Put the head of another file before the rest of this one."""
+    """Replace the start of a file by that of another."""
     other = draw.choice(list(load_sources().values()))
     return other[: _place(draw, other)] + data[_place(draw, data) :]
 
@@ -157,7 +157,7 @@ def append(draw: random.Random, data: bytes) -> bytes:
 
 
 def _find_segment(data: bytes, codes: tuple[int, ...]) -> int | None:
-    """Find where the segment of one of these markers begins."""
+    """Return the offset of the segment of one of these markers."""
     at = 2
     while data[:2] == b"\xff\xd8" and at + 4 <= len(data) and data[at] == 0xFF:
         if data[at + 1] in codes:
@@ -167,7 +167,7 @@ def _find_segment(data: bytes, codes: tuple[int, ...]) -> int | None:
 
 
 def resize_header(draw: random.Random, data: bytes) -> bytes:
-    """Let the frame's header tell another size."""
+    """Change the size in the frame header."""
     at = _find_segment(data, _SOFS)
     if at is None:
         return data
@@ -176,7 +176,7 @@ def resize_header(draw: random.Random, data: bytes) -> bytes:
 
 
 def recode(draw: random.Random, data: bytes) -> bytes:
-    """Let the frame's header tell another coding: lossless, arithmetic, …"""
+    """Change the coding in the frame header: lossless, arithmetic, …"""
     at = _find_segment(data, _SOFS)
     if at is None:
         return data
@@ -188,7 +188,7 @@ def recode(draw: random.Random, data: bytes) -> bytes:
 
 
 def resample(draw: random.Random, data: bytes) -> bytes:
-    """Let the frame's header tell other components and sampling factors."""
+    """Change components and sampling factors in the frame header."""
     at = _find_segment(data, _SOFS)
     if at is None:
         return data
@@ -216,7 +216,7 @@ def _segment(code: int, content: bytes) -> bytes:
 
 
 def insert_exif(draw: random.Random, data: bytes) -> bytes:
-    """Add EXIF whose orientation is anything, of any type, count and place."""
+    """Add EXIF with an arbitrary orientation value, type, count and offset."""
     order = draw.choice("<>")
     start = b"II*\0" if order == "<" else b"MM\0*"
     tag = draw.choice((0x0112, 0x0112, 0x8769, draw.randrange(1 << 16)))
@@ -231,7 +231,7 @@ def insert_exif(draw: random.Random, data: bytes) -> bytes:
 
 
 def insert_profile(draw: random.Random, data: bytes) -> bytes:
-    """Add parts of a profile that do not belong together."""
+    """Add inconsistent parts of a profile."""
     lengths = draw.choice(((0,), (1, 40_000), (9,) * 40))
     parts = [
         _segment(0xE2, b"ICC_PROFILE\0" + draw.randbytes(2 + length))
@@ -250,7 +250,7 @@ def insert_metadata(draw: random.Random, data: bytes) -> bytes:
 
 
 def insert_tables(draw: random.Random, data: bytes) -> bytes:
-    """Add tables of numbers and of codes that are none."""
+    """Add invalid quantisation and Huffman tables."""
     code = draw.choice((0xDB, 0xC4, 0xCC, 0xDD, 0xDA))
     content = draw.randbytes(draw.choice((0, 1, 6, 65, 200)))
     return _insert(data, _segment(code, content))

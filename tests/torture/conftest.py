@@ -1,4 +1,4 @@
-"""The emulated stores' fixtures, and how long the attacks are."""
+"""Fixtures of emulated stores, and the length of the attacks."""
 
 import pytest
 
@@ -7,7 +7,7 @@ _FIGURES = pytest.StashKey[list[str]]()
 
 @pytest.fixture
 def tell(request):
-    """Say what was seen, at the end of all."""
+    """Print the observations at the end of the session."""
     return request.config.stash.setdefault(_FIGURES, []).append
 
 

@@ -1,4 +1,4 @@
-"""Disks that are full at any moment: a clear error, and --resume once there is room."""
+"""Fill disks at any moment: a clear error, and --resume after space is freed."""
 
 import random
 import shutil
@@ -17,7 +17,7 @@ DISK_BYTES = 16 << 20
 
 @pytest.fixture
 def disk(tmp_path):
-    """Mount a small disk of memory, which only root may."""
+    """Mount a small tmpfs, which requires root."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "none", str(folder)]

@@ -1,10 +1,10 @@
-"""Broken files → every parser of ours: only named errors, in bounded time and memory.
+"""Fuzz every parser: only named errors, in bounded time and memory.
 
     python -m tests.torture.fuzz_parsers --seconds 60
 
-Guided by coverage where atheris is installed: libFuzzer changes the files, keeps those
-that reach new code, and ends a parser at `_MAX_SECONDS` or `_MAX_MB`. Without atheris
-files are changed at random (`attack`), which the ordinary tests do for a moment.
+Coverage-guided if atheris is installed: libFuzzer mutates files, keeps those that reach
+new code, and stops a parser at `_MAX_SECONDS` or `_MAX_MB`. Without atheris, files are
+mutated at random (`attack`), as in the short version in the tests.
 """
 
 import argparse
@@ -24,7 +24,7 @@ _MODULE = "tests.torture.fuzz_parsers"
 
 
 def find_fault(name: str, folder: Path, data: bytes) -> str:
-    """Give one file to a parser; say what it raised that it must not."""
+    """Parse one file; return an error that is not allowed."""
     from tests.torture import parsers
     from transforms.images import read as image_reading
 
@@ -42,7 +42,7 @@ def find_fault(name: str, folder: Path, data: bytes) -> str:
 
 
 def attack(name: str, folder: Path, num_files: int, seed: int = 0) -> dict[str, bytes]:
-    """Change right files at random; returns the faults, each with a file."""
+    """Mutate valid files at random; return the faults, each with a file."""
     from tests.torture import broken_pictures, parsers
 
     faults: dict[str, bytes] = {}
@@ -65,7 +65,7 @@ def attack(name: str, folder: Path, num_files: int, seed: int = 0) -> dict[str, 
 
 
 def fuzz(name: str, words: Sequence[str]) -> None:
-    """Let libFuzzer attack one parser; never returns."""
+    """Fuzz one parser with libFuzzer; never returns."""
     import atheris
 
     packages = ["transforms", "pipelines", "csv", "json", "yaml", "zipfile"]
@@ -82,7 +82,7 @@ def fuzz(name: str, words: Sequence[str]) -> None:
 
 
 def fuzz_all(names: Sequence[str], seconds: int, crashes: Path) -> int:
-    """Attack the parsers in turn, each in a process of its own; returns the faults."""
+    """Fuzz the parsers in turn, each in a separate process; return the faults."""
     from tests.torture import parsers
 
     num_faults = 0
@@ -112,7 +112,7 @@ def fuzz_all(names: Sequence[str], seconds: int, crashes: Path) -> int:
 
 
 def main() -> None:
-    """Attack all parsers, or those that are named."""
+    """Fuzz all or the named parsers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--num_files", type=int, default=20_000, help="without atheris")

@@ -1,10 +1,10 @@
-"""Archives made to harm → what the program makes of them, in a sandbox.
+"""Read hostile archives in a sandbox, and report the outcomes.
 
     python -m tests.torture.hostile_archives
 
-Each archive lies among good images and is read as an input: found, listed, and every
-image of it read and processed, by a child that may take `_MAX_BYTES` of address space
-and `_MAX_SECONDS` of CPU time. With --whole also a subset is built of each.
+A child process reads each archive, among valid images, as an input: it lists the
+archive, and reads and processes every image, with at most `_MAX_BYTES` of address space
+and `_MAX_SECONDS` of CPU time. With --whole, a subset of each input is built too.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def _header(name: str, *, size: int = 0, kind: bytes = b"0", link: str = "") -> 
 
 
 def _seal(header: bytes) -> bytes:
-    """Give a header its checksum again."""
+    """Update the checksum of a header."""
     blank = header[:148] + b" " * 8 + header[156:]
     return blank[:148] + b"%06o\0 " % sum(blank) + blank[156:]
 
@@ -130,7 +130,7 @@ TARS: dict[str, bytes] = {
 
 
 def _write_tar(folder: Path, hostile: bytes) -> Path:
-    """Write the training archive with the hostile members behind good images."""
+    """Write the training archive with hostile members after valid images."""
     good = making.tar_bytes(_GOOD).rstrip(b"\0")
     good += bytes(-len(good) % 512)
     inner = good + hostile + bytes(-len(hostile) % 512) + bytes(1024)
@@ -140,7 +140,7 @@ def _write_tar(folder: Path, hostile: bytes) -> Path:
 
 
 def _endless(folder: Path) -> Path:
-    """Let the archive end in a terabyte that is not there."""
+    """End the archive with a sparse terabyte."""
     place = _write_tar(folder, _IMAGE) / TRAIN
     with place.open("r+b") as file:
         file.truncate(1 << 40)
@@ -166,7 +166,7 @@ def _zip_bytes(name: str, data: bytes, method: int = zipfile.ZIP_STORED) -> byte
 
 
 def _zip_bomb(num_bytes: int) -> bytes:
-    """Deflate zeros, however many, and let the directory say that they are few."""
+    """Deflate zeros, and understate their number in the directory."""
     packed = bombs.zeros(num_bytes)[2:-4]
     data = _zip_bytes(f"train/{WNIDS[0]}/{WNIDS[0]}_9.JPEG", packed)
     local, central = data.rindex(b"PK\3\4"), data.rindex(b"PK\1\2")
@@ -181,7 +181,7 @@ def _patch(data: bytes, mark: bytes, at: int, value: bytes) -> bytes:
 
 
 def _overlap(data: bytes) -> bytes:
-    """Let every entry of the directory point at the first member."""
+    """Point every entry of the directory at the first member."""
     told, at = bytearray(data), data.find(b"PK\1\2")
     while at >= 0:
         told[at + 42 : at + 46] = bytes(4)
@@ -284,7 +284,7 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
 
 
 def write_all(folder: Path) -> dict[str, Path]:
-    """Write every archive to a folder of its own; returns the inputs by name."""
+    """Write every archive to a separate folder; return the inputs by name."""
     made: dict[str, Path] = {}
     for name, data in TARS.items():
         made[f"tar: {name}"] = _write_tar(folder / f"tar {len(made)}", data)
@@ -298,7 +298,7 @@ def write_all(folder: Path) -> dict[str, Path]:
 
 
 def read_input(path: str) -> str:
-    """Find and list an input, and read and process its images; say what came of it."""
+    """Index an input, and read and process its images; return the outcome."""
     try:
         pieces = inputs.recognize([path], None).parts
         found = [
@@ -322,7 +322,7 @@ def read_input(path: str) -> str:
 
 
 def build_input(path: str, output: Path) -> str:
-    """Build a subset of an input; say how it ended."""
+    """Build a subset of an input; return the outcome."""
     from pipelines import build  # noqa: PLC0415  # Beam takes seconds
 
     words = [f"--input={path}", f"--output={output}", "--grouping=all_classes"]
@@ -335,7 +335,7 @@ def build_input(path: str, output: Path) -> str:
 
 
 def run_child(folder: Path, *, whole: bool) -> None:
-    """Read all inputs that lie in a folder; a line each."""
+    """Read all inputs of a folder; print one line each."""
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_BYTES, _MAX_BYTES))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     for name, path in json.loads((folder / "inputs.json").read_bytes()).items():
@@ -359,7 +359,7 @@ def list_tree(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def attack(folder: Path, *, whole: bool = False) -> dict[str, str]:
-    """Write the archives and let a child read them; returns what came of each.
+    """Write the archives and read them in a child process; return the outcomes.
 
     Raises: AssertionError: something was written outside the output.
     """
@@ -387,7 +387,7 @@ def attack(folder: Path, *, whole: bool = False) -> dict[str, str]:
 
 
 def main() -> None:
-    """Attack, and show what came of it."""
+    """Run the attack, and print the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", type=Path)
     parser.add_argument("--whole", action="store_true")

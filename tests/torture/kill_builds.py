@@ -1,4 +1,4 @@
-"""Builds killed at moments chosen at random: what lies there, and what --resume makes.
+"""Kill builds at random moments, check the remains and resume them.
 
 `make torture`, or pytest tests/torture/kill_builds.py --kills N.
 """
@@ -23,13 +23,13 @@ FLAGS = {
 
 
 def find_visible(output):
-    """List what a reader could open: no hidden name, no part of one."""
+    """List the files that a reader could open, without hidden names."""
     names = (path.relative_to(output) for path in output.rglob("*") if path.is_file())
     return sorted(str(n) for n in names if not any(p[0] == "." for p in n.parts))
 
 
 def tell_stage(output):
-    """Tell how far a build had come, by what lies there."""
+    """Return the stage of a build from its files."""
     work = f"{output}/small/.1.0.0.partial"
     if storage.exists(f"{output}/small/1.0.0/{paths.COMPLETE}"):
         return "finished"
@@ -43,7 +43,7 @@ def tell_stage(output):
 
 
 class Stopper:
-    """Starts builds and stops them, at moments that a seed decides."""
+    """Starts builds and stops them at moments drawn from a seed."""
 
     def __init__(self, imagenet, tmp_path, environment):
         self.index = tmp_path / "index.parquet"
@@ -57,7 +57,7 @@ class Stopper:
         self.within_s = 0.0
 
     def finish(self, output):
-        """Build to the end; the moments to stop at follow how long it takes."""
+        """Run a build to the end, and derive the moments to stop from its duration."""
         start = time.monotonic()
         command = building.command_line(self.index, output, **FLAGS)
         code, said = processes.run(command, self.log, self.environment)
@@ -67,8 +67,8 @@ class Stopper:
         self.within_s = (self.within_s + time.monotonic() - start) / 2
 
     def stop(self, output, number):
-        """Build and stop: anywhere, or after the plan, where more is at stake."""
-        num_threads = self.chance.choice((1, 2))  # two: processes of its own
+        """Start a build and stop it, at any moment or after the plan."""
+        num_threads = self.chance.choice((1, 2))  # two start processes
         flags = {**FLAGS, "threads": num_threads}
         command = building.command_line(self.index, output, **flags)
         started = processes.RunningBuild(command, self.log, self.environment)
@@ -144,7 +144,7 @@ def test_builds_interrupted_at_any_moment(mini_imagenet, tmp_path, request, tell
 
 
 def test_two_builds_at_once(mini_imagenet, tmp_path, request, tell):
-    """The same plan or another, at once: one wins, or both agree."""
+    """Run the same or different plans at once: one wins, or both agree."""
     stopper = Stopper(mini_imagenet, tmp_path, {})
     expected = []
     for seed in range(2):

@@ -1,4 +1,4 @@
-"""Workers of engines killed while they write: what the job does, and what comes after.
+"""Kill workers of engines while they write, then resume the job.
 
 A job may wait for ever for a worker that is gone; `BOUND_S` is the outer bound that it
 needs then. Whatever it does, --resume gives the same bytes.
@@ -25,7 +25,7 @@ FLAGS = {"images_per_shard": 2, "threads": 1}
 
 @contextmanager
 def run_pool():
-    """Run Beam's pool of workers; yields its process and address."""
+    """Run Beam's worker pool; yield its process and address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -57,7 +57,7 @@ def _listens(port):
 
 
 def kill_a_worker(imagenet, tmp_path, tell, *, of_pool=None, **engine):
-    """Kill one behind its first shard, wait, go on; returns what the job did."""
+    """Kill a worker after its first shard and resume; return the outcome of the job."""
     whole = building.run(imagenet, tmp_path / "whole", **FLAGS)
     command = building.command_line(imagenet, tmp_path / "out", **FLAGS, **engine)
     started = processes.RunningBuild(command, tmp_path / "log")
@@ -104,7 +104,7 @@ def test_worker_process_of_the_embedded_engine_killed(mini_imagenet, tmp_path, t
 
 
 def kill_own_process(started, chance):
-    """Kill one of a build's processes, if it still has any at that moment."""
+    """Kill one of a build's processes, if any is left at that moment."""
     started.wait_until(lambda: list_workers(started.pid) or started.has_ended)
     time.sleep(chance.uniform(0, 1))
     if victims := list_workers(started.pid):
@@ -112,7 +112,7 @@ def kill_own_process(started, chance):
 
 
 def test_own_processes_killed_at_any_moment(mini_index, tmp_path, request, tell):
-    """Those that a build starts to write shards, as a system does that lacks memory."""
+    """Kill processes that write shards, as a system without memory does."""
     flags = {**FLAGS, "threads": 2}
     whole = building.checksums(building.run(mini_index, tmp_path / "whole", **flags))
     chance, ends = random.Random(6), Counter()

@@ -1,4 +1,4 @@
-"""ImageNet's size in tiny images: index, build and verify in one go, memory sampled.
+"""Index, build and verify tiny images in ImageNet's number, and sample the memory.
 
 python -m tests.torture.large_build FOLDER [IMAGES], 1,281,167 of the 1000 classes and
 50,000 to validate with by default: the archives take 5 GB, the dataset 8 GB. Each step
@@ -30,9 +30,9 @@ def draw_pictures() -> list[bytes]:
 
 
 def write_imagenet(folder: Path, num_train: int, num_validation: int) -> None:
-    """Write the official archives: as many images a class as it has, or in proportion.
+    """Write the official archives with ImageNet's class sizes, or in proportion.
 
-    A class archive is made in memory, so that it can stand in the archive of archives.
+    Class archives are created in memory and nested in the outer archive.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wnids = [known.wnid for known in classes.load_classes()]
@@ -68,7 +68,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def run(name: str, *words: object) -> str:
-    """Run a job; tell its time and the highest memory of each quarter of it."""
+    """Run a job; return its time and the peak memory of each quarter."""
     command = [sys.executable, "-m", f"pipelines.{name}", *map(str, words)]
     start = time.monotonic()
     job = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -88,7 +88,7 @@ def run(name: str, *words: object) -> str:
 
 
 def attack(folder: Path, num_train: int, num_validation: int) -> None:
-    """Make the images, then index, build and verify."""
+    """Write the images, then index, build and verify."""
     write_imagenet(folder / "imagenet", num_train, num_validation)
     sys.stdout.write(f"{num_train} + {num_validation} images\n")
     run("index", "--input", folder / "imagenet", "--output", folder / "index.parquet")

@@ -1,4 +1,4 @@
-"""Every parser of foreign files, what it may raise, and small files that are right.
+"""List the parsers of foreign files with their allowed errors and valid examples.
 
 A parser is given the path of a file with its suffix; whatever it raises must be one of
 the errors that become a message (`NAMED`).
@@ -82,7 +82,7 @@ def _read_tar(path: str) -> None:
 
 
 def _read_sealed_tar(path: str) -> None:
-    """Give every header its checksum, so that what is in it is looked at."""
+    """Update the checksum of every header, so that its fields are parsed."""
     data = Path(path).read_bytes()
     blocks = [data[at : at + 512] for at in range(0, len(data), 512)]
     for number, block in enumerate(blocks):
@@ -177,7 +177,7 @@ def _records() -> Iterable[bytes]:
 
 
 def _read_example(path: str) -> None:
-    """Take the file for one record, so that its frame is always right."""
+    """Parse the file as one record, so that its frame is always valid."""
     data = Path(path).read_bytes()
     Path(path).write_bytes(tfrecords.frame(data))
     _read_records(path)

@@ -1,4 +1,4 @@
-"""A store of which every tenth request fails: the same bytes, whatever it was."""
+"""Build with a store that fails every tenth request: identical bytes."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""Charts: the artists of the figures, and the SVG and PDF files made of them."""
+"""Test the artists of figures, and their SVG and PDF files."""
 
 import itertools
 import subprocess
@@ -126,7 +126,7 @@ def test_svg_is_well_formed_and_has_a_name(draw):
 
 
 @every_chart
-def test_all_texts_lie_in_the_figure(draw):
+def test_all_texts_are_inside_the_figure(draw):
     figure = draw()
     room = figure.bbox.padded(1)
     texts = texts_of(figure)
@@ -144,7 +144,7 @@ def test_no_texts_overlap(draw):
 
 
 @every_chart
-def test_all_data_lie_in_the_axes(draw):
+def test_all_data_are_inside_the_axes(draw):
     figure = draw()
     (axes,) = figure.axes
     room = axes.bbox.padded(0.5)
@@ -155,7 +155,7 @@ def test_all_data_lie_in_the_axes(draw):
 
 
 @every_chart
-def test_every_colour_but_that_of_the_background_follows_the_theme(draw):
+def test_all_colours_except_the_background_follow_the_theme(draw):
     root = ElementTree.fromstring(figures.to_svg(draw()))
     style = root.find(f"{SVG}style").text
     for node in root.iter():
@@ -206,7 +206,7 @@ def test_saving_twice_gives_the_same_bytes():
     assert b"/CreationDate" not in figures.to_pdf(figure)
 
 
-def test_an_inline_svg_leaves_style_and_names_to_its_page():
+def test_inline_svg_has_no_style_or_namespace():
     text = figures.make_inline(figures.to_svg(DRAW["lines"]()))
     root = ElementTree.fromstring(text)
     assert root.attrib.keys() == {"viewBox", "role", "aria-label"}
@@ -215,7 +215,7 @@ def test_an_inline_svg_leaves_style_and_names_to_its_page():
     assert {node.text for node in root.iter("title")} == set(NAMES)
 
 
-def test_a_users_settings_have_no_effect():
+def test_matplotlib_settings_of_the_user_have_no_effect():
     plain = figures.to_svg(DRAW["bars"]())
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
         assert figures.to_svg(DRAW["bars"]()) == plain
@@ -284,7 +284,7 @@ def test_error_bars_are_as_long_as_the_intervals():
 
 
 @pytest.mark.parametrize("step", [0, 0.0001, 0.002])
-def test_labels_of_crowded_points_cover_nothing(step):
+def test_labels_of_crowded_points_do_not_overlap(step):
     points = make_points(24, step)
     figure = scatter(points)
     (axes,) = figure.axes
@@ -320,27 +320,27 @@ def test_series_of_one_colour_differ_by_dashes():
     assert len(looks) == 40
 
 
-def test_labels_keep_apart_and_move_little():
+def test_labels_are_separated_with_small_moves():
     heights = charts.keep_apart([50, 10, 52, 49], high=100)
     assert min(b - a for a, b in pairwise(sorted(heights))) >= 15
     assert heights[1] == 10
     assert heights[3] < heights[0] < heights[2]
 
 
-def test_labels_stay_in_their_room():
+def test_labels_stay_in_bounds():
     heights = charts.keep_apart([99, 98, 100], high=100)
     assert sorted(heights) == pytest.approx([70, 85, 100])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_long_names_lose_their_middle(name):
+def test_long_names_are_elided_in_the_middle(name):
     short = charts.shorten(name)
     assert len(short) <= 19
     assert short[0] == name[0]
     assert short[-1] == name[-1]
 
 
-def test_names_that_would_look_alike_lose_how_they_begin():
+def test_similar_long_names_are_elided_at_the_start():
     names = [f"model_family_{n}_variant_with_long_name" for n in range(3)]
     short = charts.shorten_all(names)
     assert short == [f"…{n}_varian…ong_name" for n in range(3)]

@@ -20,12 +20,12 @@ def test_cells_are_stripped_and_rows_have_the_line_where_they_start():
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_all_ends_of_lines_are_read(newline):
+def test_all_line_endings_are_read(newline):
     rows = parse(newline.join(["a,b", "1,2", ""]))
     assert [(row.line, row.cells) for row in rows] == [(1, ["a", "b"]), (2, ["1", "2"])]
 
 
-def test_the_delimiter_is_the_callers():
+def test_delimiter_is_given_by_the_caller():
     assert parse("a,b\tc", delimiter="\t")[0].cells == ["a,b", "c"]
     assert csv_tables.DELIMITERS == {".csv": ",", ".tsv": "\t"}
 

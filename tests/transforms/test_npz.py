@@ -27,7 +27,7 @@ def _npy(array, **settings):
     return data.getvalue()
 
 
-def test_arrays_come_back_and_numpy_reads_them(tmp_path):
+def test_arrays_survive_a_round_trip_and_numpy_reads_them(tmp_path):
     data = npz.to_npz_bytes(ARRAYS)
     assert data == npz.to_npz_bytes(ARRAYS)
     (tmp_path / "a.npz").write_bytes(data)
@@ -39,7 +39,7 @@ def test_arrays_come_back_and_numpy_reads_them(tmp_path):
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)], ids=str)
-def test_what_numpy_writes_is_read(version):
+def test_files_of_numpy_are_read(version):
     data = _zip(a=_npy(ARRAYS["shares"], version=version))
     np.testing.assert_array_equal(
         npz.read_npz(data, ["a"], max_bytes=1000)["a"], ARRAYS["shares"]
@@ -69,7 +69,7 @@ def test_other_files_are_refused(data, problem):
         npz.read_npz(data, ["a"], max_bytes=1000)
 
 
-def test_a_shape_of_a_header_allocates_nothing():
+def test_huge_shape_in_a_header_allocates_nothing():
     header = _npy(np.zeros((1, 1))).replace(b"(1, 1), }", b"(9999999, 9999999), }")
     with pytest.raises(ValueError, match="a is"):
         npz.read_npz(_zip(a=header), ["a"], max_bytes=1000)

@@ -1,4 +1,4 @@
-"""Every parser of foreign files, a moment of `tests.torture.fuzz_parsers` each."""
+"""Fuzz every parser of foreign files briefly, with `tests.torture.fuzz_parsers`."""
 
 import pytest
 
@@ -8,7 +8,7 @@ NUM_FILES = 30
 
 
 @pytest.mark.parametrize("name", parsers.TARGETS)
-def test_right_files_are_read(tmp_path, name):
+def test_valid_files_are_read(tmp_path, name):
     target = parsers.TARGETS[name]
     for data in target.seeds():
         (tmp_path / target.file).write_bytes(data)
@@ -16,5 +16,5 @@ def test_right_files_are_read(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", parsers.TARGETS)
-def test_broken_files_raise_nothing_but_named_errors(tmp_path, name):
+def test_broken_files_raise_only_named_errors(tmp_path, name):
     assert fuzz_parsers.attack(name, tmp_path, NUM_FILES) == {}

@@ -6,7 +6,7 @@ import pytest
 from transforms.prefetch import PendingResults, prefetch
 
 
-def test_items_come_in_their_order_and_few_are_read_ahead():
+def test_items_keep_their_order_and_prefetch_is_bounded():
     asked = []
     meet = threading.Barrier(4)  # nobody passes unless four are read at once
 
@@ -22,7 +22,7 @@ def test_items_come_in_their_order_and_few_are_read_ahead():
     assert list(found) == [-n for n in range(3, 500)]
 
 
-def test_what_cannot_be_read_is_raised():
+def test_read_errors_are_raised():
     def read(item):
         raise ValueError(item)
 
@@ -30,7 +30,7 @@ def test_what_cannot_be_read_is_raised():
         list(prefetch(read, [7]))
 
 
-def test_size_of_what_is_pending_behind_the_first_result_is_bounded():
+def test_size_of_pending_items_is_bounded():
     pending = PendingResults(10)
     taken = []
     for number, size in enumerate([100, 4, 5, 1, 0, 9, 1]):

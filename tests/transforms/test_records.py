@@ -12,7 +12,7 @@ def test_more_names_are_counted():
     assert list_names(iter("abcdef"), 2) == "a, b and 4 more"
 
 
-def test_lines_are_cut_alike():
+def test_long_lists_of_lines_are_shortened():
     assert cut_lines(iter("ab"), 2) == ["a", "b"]
     assert cut_lines("abc", 2) == ["a", "b", "and 1 more"]
     assert cut_lines("abc", 1, more="f: and {} more rows") == [

@@ -121,7 +121,7 @@ def _find_header(path: str, data: int, *, start: int, end: int) -> int | None:
 
 
 def is_header(block: bytes) -> bool:
-    """Tell whether a block has the checksum of a tar header.
+    """Return whether a block has the checksum of a tar header.
 
     Old writers summed signed bytes.
     """

@@ -76,7 +76,7 @@ def varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-_WINDOW_BYTES = 512  # what stands before or behind an image, in one read
+_WINDOW_BYTES = 512  # data before or after an image, in one read
 _FOOTER_BYTES = 4
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 _MAX_VARINT_BYTES = 10

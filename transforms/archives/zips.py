@@ -1,10 +1,11 @@
-"""A zip archive → its members' names and places, from the central directory alone.
+"""List the members of a zip archive, and their offsets, from its central directory.
 
-    member, member, …, [central directory: an entry a member], end records
+    member, member, …, [central directory: one entry per member], end records
 
-The directory is read in blocks: 1.3 million entries take no more memory than one does.
-A member's data follow a local header whose extra field is not that of the directory;
-how long it is follows from where the next member begins, see `DataFinder`.
+The directory is read in blocks, so memory does not grow with the number of entries.
+The data of a member follow its local header. The extra field of that header can differ
+in length from the one in the directory; `DataFinder` derives its length from the offset
+of the next member.
 Source: PKWARE, APPNOTE.TXT 6.3.10, sections 4.3 (layout) and 4.5.3 (ZIP64).
 """
 
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from transforms import storage
 from transforms.records import DataError, UsageError
 
-_MAX_INFLATED_BYTES = 1 << 26  # ImageNet's largest image has a quarter of it
+_MAX_INFLATED_BYTES = 1 << 26  # four times the largest image of ImageNet
 STORED, DEFLATED = 0, 8
 SUFFIX = ".zip"
 _ENCRYPTED, _SIZES_BEHIND, _IS_UTF8 = 1, 8, 1 << 11  # bits of the flags
@@ -30,6 +31,7 @@ _ENTRY_MARK, _LOCAL_MARK = b"PK\1\2", b"PK\3\4"
 _MAX_COMMENT, _MAX_16, _MAX_32 = 0xFFFF, 0xFFFF, 0xFFFFFFFF
 _MAX_ENTRY_BYTES = _ENTRY.size + 3 * _MAX_16
 _BLOCK_BYTES = 1 << 22
+_MAX_BYTES = 1 << 26  # of a table of labels
 _ZIP64 = 1  # id of an extra field
 
 
@@ -61,7 +63,7 @@ class Entry(NamedTuple):
     method: int
     compressed: int
     size: int
-    header: int  # where its local header begins
+    header: int  # offset of the local header
 
 
 class Directory(NamedTuple):
@@ -150,7 +152,7 @@ def read_entries(path: str, start: int, end: int) -> Iterator[Entry]:
         block = _read(path, position, min(_BLOCK_BYTES, end - position))
         at, bound = 0, len(block)
         if position + bound < end:
-            bound -= _MAX_ENTRY_BYTES  # beyond it one may go on in the next block
+            bound -= _MAX_ENTRY_BYTES  # later entries may continue in the next block
         try:
             while at < bound:
                 entry = _parse_entry(block, at, position)
@@ -174,7 +176,7 @@ def _parse_entry(block: bytes, at: int, position: int) -> Entry:
     end = extra_at + extra_bytes + comment_bytes
     if mark != _ENTRY_MARK or end > len(block):
         raise ValueError("no entry of the directory")
-    if _MAX_32 in (header, size, compressed):  # quicker than a set
+    if _MAX_32 in (header, size, compressed):  # faster than a set
         extra = block[extra_at : extra_at + extra_bytes]
         size, compressed, header = _enlarge(extra, size, compressed, header)
     name = block[name_at:extra_at]
@@ -197,13 +199,13 @@ def _enlarge(extra: bytes, *values: int) -> list[int]:
 
 
 class DataFinder:
-    """Finds where members' data begin, hardly ever by reading their local headers.
+    """Find the offsets of members' data while reading few local headers.
 
-        local header, name, extra │ data │ perhaps sizes │ next local header
+        local header, name, extra │ data │ optional sizes │ next local header
 
-    The directory tells all lengths but two: that of `extra`, and whether sizes stand
-    behind the data. Their sum follows from where the next member begins, and a writer
-    has one way to come to a sum: it is read once for each.
+    The directory gives all lengths except that of `extra` and that of the optional
+    sizes. Their sum follows from the offset of the next member. A writer composes equal
+    sums in the same way, so one local header is read for each sum.
     """
 
     def __init__(self, path: str) -> None:
@@ -244,7 +246,7 @@ class DataFinder:
             raise UsageError(f"{self._describe(entry)}: damaged (two sizes)")
 
     def _read_extra(self, entry: Entry) -> int:
-        """Read a local header; returns the length of its extra field."""
+        """Read a local header; return the length of its extra field."""
         length = _LOCAL.size + len(entry.name)
         header = _read(self._path, entry.header, length)
         mark, *_, name_bytes, extra_bytes = _LOCAL.unpack_from(header)
@@ -260,7 +262,7 @@ class DataFinder:
 
 
 def decode_name(entry: Entry) -> str:
-    """Decode a member name; ImageNet's names are ASCII."""
+    """Decode a member name; names in ImageNet are ASCII."""
     return entry.name.decode("utf-8" if entry.flags & _IS_UTF8 else "cp437", "replace")
 
 
@@ -282,11 +284,8 @@ def _read(path: str, offset: int, length: int) -> bytes:
         raise UsageError(f"{path}: {error}") from error
 
 
-_MAX_BYTES = 1 << 26  # of a table of labels
-
-
 def is_inside(path: str) -> bool:
-    """Tell whether a path is a member of a zip: archive.zip/member."""
+    """Return whether a path is a member of a zip: archive.zip/member."""
     return f"{SUFFIX}/" in path.lower() and not storage.exists(path)
 
 

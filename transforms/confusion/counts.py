@@ -82,7 +82,7 @@ class CountPlan:
         The halves are the folds that `build --folds=2` makes of the same images.
 
         Args:
-          keys: of the images.
+          keys: keys of the images.
           true: shape (images,), rows of their classes.
         """
         hashes = seeds.orders(self.seed, "fold", keys)
@@ -210,9 +210,9 @@ def find_cutoffs(
     """Find the last image of the first half of each class; ties are broken by key.
 
     Args:
-      keys: of the images, sorted.
+      keys: keys of the images, sorted.
       class_of: shape (images,), their classes 0 to C-1, each with an image.
-      seed: of the halves.
+      seed: seed of the halves.
     """
     hashes = seeds.orders(seed, "fold", keys)
     order = np.lexsort((hashes, class_of))
@@ -416,9 +416,9 @@ def _find_repeats(
     """Yield a message for each model with several predictions for an image.
 
     Args:
-      images: of the rows.
+      images: images of the rows.
       same_model: shape (rows,), a code of the model of each row.
-      names: of the models of the rows.
+      names: names of the models of the rows.
       path_of: shape (rows,), the file of each row.
     """
     for model in np.unique(same_model):
@@ -451,8 +451,8 @@ def _find_class_conflict(
     """Yield a message if rows of the same image have different classes.
 
     Args:
-      images: of the rows.
-      classes: of the rows.
+      images: images of the rows.
+      classes: classes of the rows.
       class_of: shape (images,), the class in the first row of each image.
       path_of: shape (rows,), the file of each row.
     """

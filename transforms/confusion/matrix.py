@@ -171,7 +171,7 @@ def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:
     """Compute the share of the errors that are inside groups.
 
     Args:
-      confusion: of the classes.
+      confusion: confusion of the classes.
       labels: the group of each class, 0 to N-1; classes with label -1 are ignored.
     """
     groups = np.asarray(labels, np.int64)

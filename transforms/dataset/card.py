@@ -21,7 +21,7 @@ _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Return the files that every dataset has, whatever its formats."""
+    """Return the files that a dataset has in every format."""
     labels: JSON = [label._asdict() for label in dataset.labels]
     files = {
         "README.md": _write_card(dataset).encode(),

@@ -27,7 +27,7 @@ class CommitSettings:
     """What is known of a dataset before its first image is written."""
 
     root: str  # where it is made
-    work: str  # where parts of the manifest lie until it is made
+    work: str  # folder for parts of the manifest until it is written
     target: str  # where it appears
     name: str
     version: str
@@ -48,7 +48,7 @@ class CommitSettings:
 
 
 def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str:
-    """Commit the written shards; returns the directory of the dataset.
+    """Commit the written shards; return the directory of the dataset.
 
     Idempotent: an engine may call it again at any point. It continues after the mark,
     or finds the committed dataset.
@@ -103,7 +103,7 @@ def remove_work(work: str) -> None:
 def _write_sidecars(
     shards: Sequence[Shard], settings: CommitSettings
 ) -> dict[str, Any]:
-    """Write the manifest and all sidecars; returns the contents of the commit mark."""
+    """Write the manifest and all sidecars; return the contents of the commit mark."""
     root = settings.root
     parts = list(prefetch(partial(_read_part, settings.work), shards))
     failures = sorted(failure for part in parts for failure in part.failures)

@@ -155,9 +155,9 @@ def check_failures(
 
     Args:
       failures: the images that failed.
-      num_images: how many there are, with these.
+      num_images: number of all images, including these.
       max_fraction: the value of --max_failure_fraction.
-      problem: what happened to the images, for the message.
+      problem: problem of the images, for the message.
       remedy: the last line of the message.
 
     Raises:

@@ -8,4 +8,4 @@ STATISTICS = "__meta__/statistics.json"
 PREVIEW = "__meta__/preview.jpg"
 DIFFICULTY = "__meta__/difficulty.svg"  # where difficulty decided
 COMPLETE = "__meta__/complete.json"
-PLAN_ID = "plan_id"  # of what is being made; not of the dataset
+PLAN_ID = "plan_id"  # of the plan in progress; not the id of the dataset

@@ -47,7 +47,7 @@ class ShardSettings:
     """Settings that all shards of a dataset share."""
 
     root: str  # of the dataset while it is made
-    work: str  # where parts of the manifest lie until it is made
+    work: str  # folder for parts of the manifest until it is written
     plan_folder: str
     roots: Sequence[str]  # of the inputs
     versions: Mapping[str, str]  # of their archives in buckets, by path
@@ -60,7 +60,7 @@ class ShardSettings:
 
 
 def encode_image(ref: ImageRef, settings: ShardSettings) -> EncodedImage | DataError:
-    """Read and convert one image; returns the error if the image cannot be used."""
+    """Read and convert one image; return the error if the image cannot be used."""
     try:
         root = settings.roots[ref.input]
         version = settings.versions.get(f"{root}/{ref.uri}", "")

@@ -34,8 +34,8 @@ class JoinedDifficulty:
     """The difficulty of images according to predictions.
 
     Attributes:
-      table: with `difficulty_table.SCHEMA`.
-      correct: what p_correct is the probability of: the image's "class" or "group".
+      table: table with `difficulty_table.SCHEMA`.
+      correct: event whose probability is p_correct: the image's "class" or "group".
       notes: caveats for the user.
     """
 
@@ -197,9 +197,9 @@ def _find_problems(
     """Return the position and the problem of every invalid row.
 
     Args:
-      keys: of the images.
+      keys: keys of the images.
       scores: shape (images,).
-      kind: of the scores.
+      kind: kind of the scores.
     """
     problems = [(row, "has no image name") for row, key in enumerate(keys) if not key]
     problems += [

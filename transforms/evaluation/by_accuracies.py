@@ -53,7 +53,7 @@ class AccuracyEvaluation:
 
     @property
     def names(self) -> tuple[str, str]:
-        """The columns' names, with those of their files if they are equal."""
+        """Names of both columns; if they are equal, with the names of their files."""
         if len(set(self.columns)) == len(self.columns):
             return self.columns
         first, second = self.tables
@@ -76,7 +76,7 @@ def evaluate_accuracies(
         img_size and crop_pct that all files have.
       columns: the score in both files, or one of each; by default top1, accuracy or the
         only numeric column.
-      seed: for the bootstrap of the interval.
+      seed: seed of the bootstrap of the interval.
 
     Raises:
       UsageError: a table is unreadable, or the columns do not identify rows and scores.

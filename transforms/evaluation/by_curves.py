@@ -38,7 +38,7 @@ class ScoredSet:
     Attributes:
       curves: shape (models, epochs), means over seeds of the best learning rate.
       noise: between seeds; None with one seed per model.
-      clearness: when the ranking converges.
+      clearness: convergence of the ranking.
     """
 
     curve_set: CurveSet
@@ -105,7 +105,7 @@ def evaluate_curves(
     Args:
       full_paths: files or folders of the curves of one set.
       subset_paths: files or folders of the curves of one or more other sets.
-      seed: for the bootstrap of intervals.
+      seed: seed of the bootstrap of intervals.
 
     Raises:
       UsageError: all problems of the curves.
@@ -362,8 +362,8 @@ def _check_run(
 
     Args:
       predicted: per-image correctness by the predictions.
-      run: with the curve.
-      curve_set: of the run.
+      run: run with the curve.
+      curve_set: curve set of the run.
       keys: images of the runs before; None for the first run.
 
     Raises:

@@ -79,7 +79,7 @@ class GroupScore:
       needed: share of the pairs that are significant on all images → number of
         validation images at which so many are significant; None where no number is
         enough.
-      warnings: what limits the figures.
+      warnings: limitations of the figures.
     """
 
     name: str
@@ -127,7 +127,7 @@ class Comparison(NamedTuple):
       score: all statistics of the grouping.
       captured: share of a confusion matrix's errors that stay within groups; None
         without a matrix.
-      notes: what limits the figures.
+      notes: limitations of the figures.
     """
 
     score: GroupScore
@@ -140,7 +140,7 @@ class _FullSet(NamedTuple):
 
     Attributes:
       correct: shape (models, images), whether the top-1 class is correct.
-      tests: of all pairs of models, on all images.
+      tests: tests of all pairs of models, on all images.
     """
 
     correct: BoolArray
@@ -158,7 +158,7 @@ def score_groups(
     """Find the images with a correct group: g(predicted) = g(true).
 
     Args:
-      predictions: of one model.
+      predictions: predictions of one model.
       group_of: shape (1000,), the group of each class, −1 where it is left out.
       masked: whether only classes in groups may be predicted, as by a model that was
         trained on these alone: the first of the top 5 that is in a group counts, and an
@@ -239,10 +239,10 @@ def score_groupings(
     """Compute all statistics of some groupings.
 
     Args:
-      predictions: of at least one model, all of the same images.
+      predictions: predictions of at least one model, all of the same images.
       groupings: name, group of each class (shape (1000,), −1 where it is left out), and
         whether only classes in groups may be predicted.
-      seed: for the bootstrap and the noise ceiling.
+      seed: seed of the bootstrap and the noise ceiling.
 
     Returns:
       The tests of the models over single classes, and a score for each grouping, in
@@ -352,9 +352,9 @@ def evaluate_predictions(
     """Evaluate groupings; those that leave classes out also with masked predictions.
 
     Args:
-      predictions: of at least three models, all of the same images.
+      predictions: predictions of at least three models, all of the same images.
       tables: name → group of each class, shape (1000,), −1 where it is left out.
-      seed: for the bootstrap and the noise ceiling.
+      seed: seed of the bootstrap and the noise ceiling.
 
     Raises:
       UsageError: too few models, different images, or a table without images.
@@ -398,11 +398,11 @@ def compare_groupings(
     """Compare groupings by how well their grouped accuracies rank the models.
 
     Args:
-      predictions: of at least one model, all of the same images.
+      predictions: predictions of at least one model, all of the same images.
       tables: name → group of each class, shape (1000,), −1 where it is left out.
       confusion: measures the share of errors that stay within groups.
       masked: whether only classes in groups may be predicted, as in `score_groups`.
-      seed: for the bootstrap and the noise ceiling.
+      seed: seed of the bootstrap and the noise ceiling.
 
     Returns:
       A comparison for each table, in their order.

@@ -70,8 +70,8 @@ class CurveSet:
     """All finished runs on one set.
 
     Attributes:
-      epochs: of every run.
-      runs: in the order of the files.
+      epochs: epochs of every run.
+      runs: runs in the order of the files.
     """
 
     dataset: str

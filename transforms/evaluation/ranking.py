@@ -85,7 +85,7 @@ def compare_ranks(
     Args:
       full: shape (models,), any score of which higher is better.
       subset: shape (models,).
-      seed: for the bootstrap of the interval.
+      seed: seed of the bootstrap of the interval.
     """
     return RankAgreement(
         num_models=len(full),
@@ -238,7 +238,7 @@ def bootstrap_tau(
     Args:
       first: shape (models,).
       second: shape (models,).
-      seed: for the resamples.
+      seed: seed of the resamples.
       num_draws: number of resamples, each as large as the list of models.
 
     Returns:
@@ -272,7 +272,7 @@ def noise_ceiling(
     Args:
       correct: shape (models, images), per-image correctness on the full set.
       num_images: size of a block, that of the subset.
-      seed: for the order of the images.
+      seed: seed of the order of the images.
 
     Returns:
       The mean τ-b of at most 100 blocks; None when less than half of the images would

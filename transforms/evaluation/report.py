@@ -28,8 +28,8 @@ def make_report(evaluation: Evaluation, *, seed: int) -> bytes:
     """Return report.json; numbers are rounded to six decimal places.
 
     Args:
-      evaluation: of any kind.
-      seed: that the evaluation was made with.
+      evaluation: an evaluation of any kind.
+      seed: seed of the evaluation.
     """
     if isinstance(evaluation, CurveEvaluation):
         kind, content = "curves", _describe_curves(evaluation)

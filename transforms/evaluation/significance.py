@@ -28,7 +28,7 @@ class SeedNoise(NamedTuple):
     """Variance of accuracies between random seeds, pooled over models.
 
     Attributes:
-      variance: of the accuracy of one seed.
+      variance: variance of the accuracy of one seed.
       degrees: degrees of freedom, Σ (seeds − 1).
       num_seeds: shape (models,).
     """
@@ -275,7 +275,7 @@ class Power:
     """Statistical power of a validation set; gaps are significant differences.
 
     Attributes:
-      standard_error: of one accuracy.
+      standard_error: standard error of one accuracy.
       paired_gap: smallest significant difference of models on the same images.
       unpaired_gap: the same when only the accuracies are known.
       images_per_group: mean number of images per group.
@@ -310,7 +310,7 @@ def measure_power(
     Args:
       num_validation: number of validation images of all groups together.
       num_groups: number of groups that share these images equally.
-      accuracy: of a typical model, 0 to 1.
+      accuracy: accuracy of a typical model, 0 to 1.
       disagreement: share of images on which exactly one of two models is correct; by
         default that of ImageNet models, scaled to the accuracy.
 
@@ -341,7 +341,7 @@ def images_needed(
     Args:
       correct: shape (models, images), per-image correctness on the subset.
       full: shape (models, models), significance on the full set.
-      share: of the pairs that are significant on the full set.
+      share: share of the pairs that are significant on the full set.
 
     Returns:
       The number of images; None when no pair is significant on the full set, or when

@@ -20,12 +20,12 @@ class RecipeScore:
     """Measurements of one recipe's subset.
 
     Attributes:
-      name: of the recipe.
+      name: name of the recipe.
       flags: the recipe, as flags of the build job.
       num_groups: N.
       images_per_group: M; None where groups keep all their images.
-      train_images: of the subset.
-      validation_images: of the subset.
+      train_images: number of training images of the subset.
+      validation_images: number of validation images of the subset.
       tau: τ-b with the full set; None when all models tie.
       tau_interval: 95 % confidence interval of `tau` over the choice of models.
       looped_full: images until the ranking on the full set converges; None if it does
@@ -33,7 +33,7 @@ class RecipeScore:
       looped_subset: the same of the subset.
       trained_on: images of the whole training, train images × epochs.
       num_models: number of ranked models.
-      warnings: what limits the figures.
+      warnings: limitations of the figures.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Ranked(NamedTuple):
 
     Attributes:
       rank: from 1, the best.
-      score: its measurements.
+      score: measurements of the recipe.
       is_tied: whether its confidence interval overlaps that of the best; False for the
         best itself.
     """
@@ -113,8 +113,8 @@ def read_report(
 
     Args:
       report: the content of report.json, of one subset.
-      name: of the recipe.
-      flags: of the recipe.
+      name: name of the recipe.
+      flags: flags of the recipe.
       num_groups: N.
       images_per_group: M.
 

@@ -24,10 +24,10 @@ class Evidence:
     """Measurements that a verdict depends on.
 
     Attributes:
-      models: their names.
+      models: names of the models.
       pairs: agreement of both sets on pairs of models.
-      full: when the ranking on the full set converges.
-      subset: when the ranking on the subset converges.
+      full: convergence of the ranking on the full set.
+      subset: convergence of the ranking on the subset.
       is_too_easy: whether all pairs are significant on both sets from the first epoch.
     """
 

@@ -36,7 +36,7 @@ from transforms.records import JSON, ImageLocation, Record, Shard, WrittenFile
 
 
 class LabelInfo(NamedTuple):
-    """One group: its label and what stands behind it."""
+    """A group: its label, name and classes."""
 
     label: int
     name: str  # display name, unique
@@ -47,7 +47,7 @@ class LabelInfo(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitInfo:
-    """One split, with the real counts of what was written."""
+    """A split, with the actual counts of written images."""
 
     name: str
     num_images: int
@@ -57,7 +57,7 @@ class SplitInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """All that sidecars tell of a dataset."""
+    """The facts about a dataset that sidecars record."""
 
     name: str
     version: str
@@ -70,13 +70,13 @@ class Dataset:
 
     @property
     def example_path(self) -> str:
-        """The directory as instructions show it: nothing tells where it was made."""
+        """The directory as shown in instructions, without its local path."""
         return f"PATH/TO/{self.name}/{self.version}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardPlace:
-    """Where a shard is written, for whatever format."""
+    """The output location of a shard in any format."""
 
     root: str  # the dataset's directory while it is made
     name: str  # the dataset's
@@ -101,7 +101,7 @@ class ShardWriter(Protocol):
         """Publish the shard's files."""
 
     def discard(self) -> None:
-        """Remove what was written; does nothing after `close`."""
+        """Remove the written files; do nothing after `close`."""
 
 
 FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
@@ -113,7 +113,7 @@ def load(name: str) -> ModuleType:
 
 
 def has_shard_files(name: str) -> bool:
-    """Tell whether a format writes one file per shard."""
+    """Return whether a format writes one file per shard."""
     return hasattr(load(name), "shard_path")
 
 

@@ -55,7 +55,7 @@ class ShardWriter:
         self._locations.append(ImageLocation(path, 0, len(record.image)))
 
     def close(self) -> WrittenShard:
-        """Create the folders of groups without images, and keep what was written."""
+        """Create the folders of groups without images, and keep the written files."""
         for folder in self._folders:
             storage.make_folder(f"{self._root}/{split_folder(self._split)}/{folder}")
         self._closed = True

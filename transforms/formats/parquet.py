@@ -83,7 +83,7 @@ class ShardWriter:
         return WrittenShard((self._file.close(),), tuple(self._locations))
 
     def discard(self) -> None:
-        """Remove what was written; does nothing after `close`."""
+        """Remove the written files; do nothing after `close`."""
         self._file.discard()
 
     def _write_group(self) -> None:
@@ -147,7 +147,7 @@ class _Sink:
 
 
 def _describe_features(names: Sequence[str]) -> JSON:
-    """Say what the columns are, in the words of Hugging Face's Features."""
+    """Describe the columns as Hugging Face Features."""
     string: JSON = {"dtype": "string", "_type": "Value"}
     features: JSON = {
         "image": {"_type": "Image"},
@@ -160,7 +160,7 @@ def _describe_features(names: Sequence[str]) -> JSON:
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Make the card that Hugging Face loads the files by."""
+    """Return the dataset card that tells Hugging Face how to load the files."""
     front = yaml.safe_dump(_front_matter(dataset), allow_unicode=True, sort_keys=False)
     text = f"""\
 # {dataset.name}

@@ -62,7 +62,7 @@ class ShardWriter:
         return WrittenShard((self._file.close(),), tuple(self._locations))
 
     def discard(self) -> None:
-        """Remove what was written; does nothing after `close`."""
+        """Remove the written files; do nothing after `close`."""
         self._file.discard()
 
 

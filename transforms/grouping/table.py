@@ -131,7 +131,7 @@ class GroupSizes(NamedTuple):
       num_groups: number of groups.
       num_classes: number of classes in groups.
       smallest: size of the smallest group.
-      median: of the sizes.
+      median: median of the sizes.
       largest: size of the largest group.
       effective_groups: (Σ size)² / Σ size², the number of equal groups that are as
         uneven: N when all sizes are equal.

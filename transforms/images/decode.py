@@ -68,7 +68,7 @@ class Pixels(NamedTuple):
     """A decoded image."""
 
     image: Image.Image  # in mode RGB, or L where the file is grey
-    scale: int  # each of its pixels stands for scale x scale of the file's
+    scale: int  # each pixel covers scale x scale pixels of the file
 
 
 def open_image(data: bytes) -> ImageFile.ImageFile:
@@ -150,7 +150,7 @@ def decode(image: ImageFile.ImageFile, shrink: float = 1.0) -> Pixels:
 
     Args:
       image: an opened picture, which is spent by this.
-      shrink: how many times smaller the picture will be made, in both directions.
+      shrink: factor by which the image will be downscaled in both directions.
     Returns: Pixels without alpha and without metadata, not turned by EXIF.
     Raises: DataError: the file is truncated or rotten.
     """

@@ -1,4 +1,4 @@
-"""Read the bytes of an image from whatever holds it.
+"""Read the bytes of an image from a file, an archive, a record or a row.
 
 - raw: the bytes of the file at [offset, offset + length)
 - deflate: the same, compressed: a member of a zip
@@ -30,12 +30,12 @@ _NUM_LOCKS = 64
 
 
 def read_image_bytes(root: str, ref: ImageRef, version: str = "") -> bytes:
-    """Read an image that lies in an input's folder; safe from many threads.
+    """Read an image of an input folder; thread-safe.
 
     Args:
       root: the input's folder.
       ref: the image.
-      version: of the object that holds it, if it lies in a bucket and is known.
+      version: version of the object that contains it, if it is in a bucket and known.
 
     Raises:
       DataError: it is gone, damaged, or larger than any image.
@@ -188,7 +188,7 @@ class ByteRange:
     numbers: list[int]  # of the images, in the order they were given
 
     def takes(self, path: str, start: int, end: int) -> bool:
-        """Tell whether an image is close enough to be read in the same request."""
+        """Return whether an image is close enough to be read in the same request."""
         is_near = start - self.end <= _MAX_GAP_BYTES
         is_small = max(end, self.end) - self.start <= _MAX_SPAN_BYTES
         return path == self.path and is_near and is_small

@@ -51,7 +51,7 @@ def target_size(width: int, height: int, settings: ImageSettings) -> tuple[int, 
 
 
 def is_smaller_than_asked(width: int, height: int, settings: ImageSettings) -> bool:
-    """Tell whether a finished image is smaller than the image size."""
+    """Return whether a finished image is smaller than the image size."""
     if settings.resize_mode == "none":
         return False
     return _measured_side(width, height, settings) < settings.image_size

@@ -52,7 +52,7 @@ def find_differences(
     Classes outside the 1000 do not count; nor do splits without any image.
 
     Args:
-      num_images: by wnid and split, unusable images included.
+      num_images: number of images by wnid and split, including unusable ones.
     """
     for name, split in _SPLITS.items():
         counts = {

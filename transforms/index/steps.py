@@ -99,7 +99,7 @@ class FindImages(beam.PTransform):
     def expand(
         self, pieces: PCollection[tuple[int, InputPart]]
     ) -> PCollection[PartImages]:
-        """Reshuffle, so that a thousand archives are read by many workers."""
+        """Distribute the parts over workers, and find the images of each."""
         return (
             pieces
             | "SpreadPieces" >> beam.Reshuffle()
@@ -164,7 +164,7 @@ class IndexPart(NamedTuple):
     strays: tuple[str, ...]
     input: int
     uri: str
-    version: str  # of the archive at the uri; "": it is none, or lies in no bucket
+    version: str  # of an archive in a bucket; "" for other files
     observations: tuple[Observation, ...]
 
 
@@ -294,7 +294,7 @@ def merge(
     Args:
       parts: the parts of the index.
       output: path of the index.
-      roots: of the inputs.
+      roots: roots of the inputs.
       warnings: about the inputs, known before the parts were read.
 
     Returns:

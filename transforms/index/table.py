@@ -77,7 +77,7 @@ def merge_parts(
     Args:
       parts: paths of files that `write_part` wrote.
       output: path of the index.
-      roots: of the inputs, as `ImageRef.input` numbers them.
+      roots: roots of the inputs, as `ImageRef.input` numbers them.
       strays: files that are not images, formatted for messages.
       versions: per input, the versions of its archives in buckets.
       warnings: about the inputs.
@@ -120,7 +120,7 @@ def only_index(inputs: Sequence[str]) -> str | None:
 
 
 def is_index(path: str) -> bool:
-    """Tell whether a path has the suffix of an index."""
+    """Return whether a path has the suffix of an index."""
     return path.endswith(".parquet")
 
 
@@ -242,10 +242,10 @@ def read_row_group(
     """Read the usable images of some classes from one row group of an index.
 
     Args:
-      path: of the index.
-      number: of the row group.
-      split: of the images.
-      wnids: of the images.
+      path: path of the index.
+      number: number of the row group.
+      split: split of the images.
+      wnids: wnids of the images.
     """
     with storage.parquet_errors(path, REMEDY):
         file = pq.ParquetFile(storage.for_arrow(path))

@@ -47,5 +47,5 @@ def display_name(wnid: str) -> str:
 
 
 def is_wnid(text: str) -> bool:
-    """Tell whether a string has the form of a wnid."""
+    """Return whether a string has the form of a wnid."""
     return _WNID.fullmatch(text) is not None

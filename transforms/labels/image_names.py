@@ -1,9 +1,9 @@
-"""An image's file name and its label in a dataset → its name and wnid in ImageNet.
+"""Find an image's ImageNet name and wnid from its file name and label in a dataset.
 
-Datasets made of ImageNet keep its names with the class behind them
-(`n01440764_10026_n01440764.JPEG`) or without, and labels that count the 1000 classes in
-the order of their wnids. Where both tell the class they must agree: nothing else would
-show that the labels of a dataset have another order.
+Datasets derived from ImageNet keep its file names, with the wnid appended
+(`n01440764_10026_n01440764.JPEG`) or without, and number the 1000 classes in the order
+of their wnids. If name and label both give the class, they must agree; otherwise a
+dataset with another order of labels would go unnoticed.
 """
 
 import re
@@ -22,7 +22,7 @@ _CLASS_BEFORE = re.compile(r"(n\d{8})_\d+")
 class ImageName(NamedTuple):
     """The parts of an image's file name."""
 
-    name: str  # as ImageNet has it, with the suffix
+    name: str  # file name in ImageNet, with suffix
     wnid: str  # "" in the names of validation images
 
 
@@ -41,11 +41,12 @@ def find_wnid(
     """Return the class of an image.
 
     Args:
-      by_name: what its name says; "" when it does not.
-      label: in its dataset: a number or a wnid; None when it has none.
-      names: of the numbers, where they are wnids; else the 1000 in wnid order.
-      where: the image's place, for messages.
-    Raises: UsageError: nothing tells the class, or name and label differ.
+      by_name: wnid in its file name; "" if there is none.
+      label: label in its dataset: a number or a wnid; None if it has none.
+      names: wnids of the numbers; empty: the 1000 in wnid order.
+      where: location of the image, for messages.
+
+    Raises: UsageError: the class is unknown, or name and label differ.
     """
     if label is None:
         if by_name:
@@ -73,12 +74,13 @@ def _read_label(label: object, names: Sequence[str], where: str) -> str:
 
 
 def find_wnids(names: Sequence[str], *, where: str) -> Sequence[str]:
-    """Return the classes that a dataset's labels stand for, by what they are called.
+    """Return the wnids of a dataset's labels, derived from the names of the labels.
 
     Args:
-      names: of the labels 0, 1, …; none: where a dataset does not tell.
-      where: the dataset, for messages.
-    Returns: Their wnids; none where they are the 1000 in wnid order, or not told.
+      names: names of the labels 0, 1, …; empty if the dataset has none.
+      where: name of the dataset, for messages.
+
+    Returns: Their wnids; empty if unknown or if they are the 1000 in wnid order.
     Raises: UsageError: they are other classes, or in another order.
     """
     if not names or all(map(classes.is_wnid, names)):

@@ -1,9 +1,9 @@
-"""A folder of WordNet 3.0's files → wordnet.tsv: the 1000 classes and their ancestors.
+"""Write wordnet.tsv, the 1000 classes and their ancestors, from WordNet 3.0.
 
     python -m transforms.labels.make_wordnet_table --wordnet DIR --output FILE
 
-DIR is `dict` of a WordNet 3.0 installation, /usr/share/wordnet of Debian's package
-wordnet-base, or NLTK's corpora/wordnet.
+DIR is the folder `dict` of a WordNet 3.0 installation, /usr/share/wordnet from the
+Debian package wordnet-base, or corpora/wordnet from NLTK.
 """
 
 import contextlib
@@ -33,10 +33,10 @@ _USAGE = "give --wordnet DIR --output FILE"
 
 
 def make_table(folder: Path, wnids: Iterable[str]) -> bytes:
-    """Read classes and all their ancestors, and write them as a table.
+    """Read classes and all their ancestors, and return them as a table.
 
     Raises:
-      UsageError: the folder does not hold WordNet 3.0, or lacks some classes.
+      UsageError: the folder is not WordNet 3.0, or lacks some classes.
     """
     wnids = list(wnids)
     with _open(folder) as reader:
@@ -53,10 +53,10 @@ def make_table(folder: Path, wnids: Iterable[str]) -> bytes:
 
 @contextlib.contextmanager
 def _open(folder: Path) -> Iterator[WordNetCorpusReader]:
-    """Open a copy of the files that NLTK wants, in a folder where it may read.
+    """Open a copy of the files in a temporary folder with the layout that NLTK needs.
 
-    It also wants the names of lexicographer files and an index of senses, which Debian
-    leaves out. Both are stand-ins: nothing of them goes into the table.
+    NLTK also requires the names of lexicographer files and an index of senses, which
+    Debian does not package. Both are placeholders and do not affect the table.
     """
     if missing := [name for name in _FILES if not (folder / name).is_file()]:
         raise UsageError(f"--wordnet {folder}: holds no {', '.join(missing)}")
@@ -71,7 +71,7 @@ def _open(folder: Path) -> Iterator[WordNetCorpusReader]:
         (copies / "index.sense").touch()
         nltk.data.path.insert(0, data)
         try:
-            with warnings.catch_warnings():  # that other languages are not there
+            with warnings.catch_warnings():  # about missing languages
                 warnings.simplefilter("ignore")
                 reader = WordNetCorpusReader(str(copies), None)
             yield reader
@@ -89,7 +89,7 @@ def _to_tsv(synsets: Mapping[str, Synset]) -> bytes:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run as a program; return its exit code."""
+    """Run the command line; return the exit code."""
     try:
         folder, output = _parse(argv)
         table = make_table(folder, [info.wnid for info in load_classes()])
@@ -105,10 +105,10 @@ def _parse(argv: Sequence[str]) -> tuple[Path, Path]:
         flags, rest = getopt.getopt(list(argv), "", ["wordnet=", "output="])
     except getopt.GetoptError as error:
         raise UsageError(f"{error}; {_USAGE}") from None
-    given = dict(flags)
-    if rest or given.keys() != {"--wordnet", "--output"}:
+    values = dict(flags)
+    if rest or values.keys() != {"--wordnet", "--output"}:
         raise UsageError(_USAGE)
-    return Path(given["--wordnet"]), Path(given["--output"])
+    return Path(values["--wordnet"]), Path(values["--output"])
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def official_labels() -> dict[str, str]:
 
 
 def are_official_stems(stems: Iterable[str]) -> bool:
-    """Tell whether the stems are exactly those of the 50,000 official images."""
+    """Return whether the stems are exactly those of the 50,000 official images."""
     names = list(stems)
     return len(names) == NUM_OFFICIAL and set(names) == official_labels().keys()
 

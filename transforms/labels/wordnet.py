@@ -1,4 +1,4 @@
-"""WordNet: words, hypernyms, a tree over classes, and names of groups."""
+"""Look up lemmas and hypernyms in WordNet, and name groups by a tree over classes."""
 
 import itertools
 import warnings
@@ -17,25 +17,34 @@ from transforms.records import UsageError, list_names
 if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
-ROOT = ""  # above all nodes that have no hypernym; WordNet has one, "entity"
+ROOT = ""  # parent of all nodes without a hypernym; in WordNet only "entity"
+VERSION = "3.0"  # wnids are offsets in the files of this version
+COLUMNS = ("wnid", "lemmas", "hypernyms")
+_REMEDY = (
+    "the shipped table knows the 1000 classes only; for others get NLTK's copy of "
+    f"WordNet {VERSION}: run python -m nltk.downloader wordnet, or put the dict folder "
+    f"of a WordNet {VERSION} installation at ~/nltk_data/corpora/wordnet"
+)
+_NUM_NAMED_PARTS = 2
+_EVERYTHING = "everything"  # name of a group without a common ancestor
 
 
 class WordNetTree:
-    """A tree over classes, made of a graph in which a node may have several parents.
+    """A tree over classes, derived from a graph whose nodes can have several parents.
 
-    A node's parent is the hypernym with the fewest classes under it in the graph, of
-    these the one farthest from the root, of these the smallest wnid: the most telling.
+    The parent of a node is its most specific hypernym: the one with the fewest classes
+    below it in the graph; ties go to the deepest, then to the smallest wnid.
 
     Args:
-      hypernyms: direct parents of each class and of each of its ancestors; no circles.
-      classes: any nodes; a class may lie under another.
+      hypernyms: direct parents of each class and of each of its ancestors; acyclic.
+      classes: any nodes; a class may be below another.
     """
 
     def __init__(
         self, hypernyms: Mapping[str, Sequence[str]], classes: Iterable[str]
     ) -> None:
         self.classes = tuple(sorted(set(classes)))
-        held = _count_under(hypernyms, self.classes)
+        num_below = _count_under(hypernyms, self.classes)
         depths = _measure_depths(hypernyms)
         self.parent_of: dict[str, str] = {}
         self.num_under: Counter[str] = Counter()
@@ -46,7 +55,7 @@ class WordNetTree:
                 if node not in self.parent_of:
                     self.parent_of[node] = min(
                         hypernyms[node],
-                        key=lambda parent: (held[parent], -depths[parent], parent),
+                        key=lambda parent: (num_below[parent], -depths[parent], parent),
                         default=ROOT,
                     )
                 self.num_under[node] += 1
@@ -77,10 +86,12 @@ class WordNetTree:
         rows = np.repeat(np.arange(len(paths)), [len(path) for path in paths])
         columns = [column_of[node] for path in paths for node in path]
         shape = (len(paths), len(column_of))
-        from scipy import sparse  # noqa: PLC0415  # a third of the start of --help
+        from scipy import sparse  # noqa: PLC0415  # a third of the time of --help
 
         on_path = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
-        shared = (on_path @ on_path.T).toarray()  # in a tree: the common beginning
+        shared = (
+            on_path @ on_path.T
+        ).toarray()  # in a tree: the length of the common prefix
         depths = shared.diagonal()
         return 2 * shared / (depths[:, None] + depths[None, :])
 
@@ -116,20 +127,11 @@ def _measure_depths(hypernyms: Mapping[str, Sequence[str]]) -> dict[str, int]:
     return depths
 
 
-VERSION = "3.0"  # wnids are places in the files of this version
-COLUMNS = ("wnid", "lemmas", "hypernyms")
-_REMEDY = (
-    "the shipped table knows the 1000 classes only; for others get NLTK's copy of "
-    f"WordNet {VERSION}: run python -m nltk.downloader wordnet, or put the dict folder "
-    f"of a WordNet {VERSION} installation at ~/nltk_data/corpora/wordnet"
-)
-
-
 class Synset(NamedTuple):
-    """A noun of WordNet: wnid, words and hypernyms."""
+    """Lemmas and hypernyms of a noun in WordNet."""
 
     lemmas: tuple[str, ...]
-    hypernyms: tuple[str, ...]  # direct parents, wnids; those of instances are not any
+    hypernyms: tuple[str, ...]  # wnids of direct parents; not instance hypernyms
 
 
 @cache
@@ -158,40 +160,40 @@ def find_synsets(wnids: Iterable[str]) -> dict[str, Synset]:
             f"WordNet {VERSION} has no noun {_list_wnids(unknown)}: mend the names of "
             "these classes, or leave them out of the input"
         )
-    found: dict[str, Synset] = {}
+    synsets: dict[str, Synset] = {}
     while waiting:
         wnid = waiting.pop()
-        if wnid not in found:
-            found[wnid] = closure[wnid]
+        if wnid not in synsets:
+            synsets[wnid] = closure[wnid]
             waiting += closure[wnid].hypernyms
-    return found
+    return synsets
 
 
 def read_synsets(
     reader: "WordNetCorpusReader", wnids: Iterable[str]
 ) -> dict[str, Synset]:
     """Read synsets and all their ancestors with NLTK; unknown wnids are skipped."""
-    found: dict[str, Synset] = {}
+    synsets: dict[str, Synset] = {}
     waiting = list(wnids)
     while waiting:
         wnid = waiting.pop()
-        if wnid in found or not is_wnid(wnid):
+        if wnid in synsets or not is_wnid(wnid):
             continue
         with warnings.catch_warnings():  # the caller reports invalid wnids
             warnings.simplefilter("ignore")
             synset = reader.synset_from_pos_and_offset("n", int(wnid[1:]))
         if synset is None:
             continue
-        found[wnid] = Synset(
+        synsets[wnid] = Synset(
             tuple(name.replace("_", " ") for name in synset.lemma_names()),
             tuple(sorted(f"n{parent.offset():08d}" for parent in synset.hypernyms())),
         )
-        waiting += found[wnid].hypernyms
-    return found
+        waiting += synsets[wnid].hypernyms
+    return synsets
 
 
 def _open_nltk(outside: Sequence[str]) -> "WordNetCorpusReader":
-    import nltk.corpus  # noqa: PLC0415  # takes a second that few need
+    import nltk.corpus  # noqa: PLC0415  # takes a second, and few users need it
 
     what = f"--input: {_list_wnids(outside)} outside the 1000 classes"
     try:
@@ -213,12 +215,12 @@ def hypernyms(wnid: str) -> tuple[str, ...]:
 
 
 def lemmas(wnid: str) -> tuple[str, ...]:
-    """Return WordNet's words for a wnid."""
+    """Return the lemmas of a wnid in WordNet."""
     return find_synsets([wnid])[wnid].lemmas
 
 
 def grow_tree(wnids: Iterable[str]) -> tuple[WordNetTree, dict[str, str]]:
-    """Return the tree over some classes, and the first word of each of its nodes.
+    """Return the tree over some classes, and the first lemma of each of its nodes.
 
     Raises:
       UsageError: as `find_synsets`.
@@ -230,23 +232,19 @@ def grow_tree(wnids: Iterable[str]) -> tuple[WordNetTree, dict[str, str]]:
 
 
 def path(wnid: str) -> tuple[str, ...]:
-    """Return the words from the root to a wnid, in the tree of the 1000 classes."""
+    """Return the first lemmas from the root of the 1000 classes' tree to a wnid."""
     tree, word_of = grow_tree([*(info.wnid for info in load_classes()), wnid])
     return tuple(word_of[node] for node in tree.path(wnid))
 
 
 def similarities(wnids: Sequence[str]) -> FloatArray:
-    """Return how alike classes are, shape (wnids, wnids), in [0, 1].
+    """Return Wu-Palmer similarities of classes, shape (wnids, wnids), in [0, 1].
 
     Raises: UsageError: as `find_synsets`.
     Source: Wu & Palmer 1994, over the tree of these classes: twice the depth of the
-      lowest common ancestor over the sum of both depths, the root's being 1.
+      lowest common ancestor over the sum of both depths; the root has depth 1.
     """
     return grow_tree(wnids)[0].similarities(wnids)
-
-
-_PARTS_NAMED = 2
-_EVERYTHING = "everything"  # what has no common ancestor
 
 
 class GroupNamer:
@@ -254,7 +252,7 @@ class GroupNamer:
 
     Args:
       tree: over all classes, not only those of one group.
-      word_of: the first word of each node.
+      word_of: first lemma of each node.
     """
 
     def __init__(self, tree: WordNetTree, word_of: Mapping[str, str]) -> None:
@@ -262,21 +260,21 @@ class GroupNamer:
         self._word_of = word_of
 
     def name_node(self, node: str) -> str:
-        """Return the simple label of one of the 1000, else WordNet's first word."""
+        """Return the simple label of one of the 1000 classes, or the first lemma."""
         if node == ROOT:
             return _EVERYTHING
         return self._word_of[node] if class_index(node) < 0 else display_name(node)
 
     def name_path(self, node: str) -> list[str]:
-        """Return the names from the top of the tree down to a node."""
+        """Return the names from the root of the tree to a node."""
         return [self.name_node(step) for step in self.tree.path(node)]
 
     def name_group(self, wnids: Sequence[str]) -> str:
         """Name a group: "ancestor", or "ancestor: child + child (+k more)".
 
-        The ancestor alone if the group is all of it; children by falling size, each by
-        the lowest node that holds all of its part of the group. A single class keeps
-        its name.
+        Only the ancestor is named if the group contains all its classes. Children are
+        sorted by decreasing size; each is named by the lowest node that contains all of
+        its part of the group. A single class keeps its name.
         """
         ancestor = self.tree.lowest_common_ancestor(wnids)
         name = self.name_node(ancestor)
@@ -294,6 +292,6 @@ class GroupNamer:
 
 def join_names(names: Sequence[str]) -> str:
     """Join the first two names and count the rest."""
-    more = len(names) - _PARTS_NAMED
-    shown = " + ".join(names[:_PARTS_NAMED])
+    more = len(names) - _NUM_NAMED_PARTS
+    shown = " + ".join(names[:_NUM_NAMED_PARTS])
     return f"{shown} (+{more} more)" if more > 0 else shown

@@ -28,7 +28,7 @@ PartItem: TypeAlias = ImageRef | SkippedFile | Observation
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 WNID = re.compile(r"n\d{8}")
-# What stands in the names of shards → the split; our own folds are training images.
+# Name of the split in shard names → split; the program's folds are training images.
 SPLIT_OF = {
     "train": "train",
     "fold_a": "train",
@@ -77,10 +77,10 @@ class FoundParts:
     """The parts that a layout recognised in an input.
 
     Attributes:
-      description: what was recognised, for the user.
+      description: description of the input, for the user.
       pieces: the parts.
-      notes: what is left out on purpose, for the user.
-      warnings: images that should be there, labels in doubt; datasets record them.
+      notes: inputs that are ignored on purpose, for the user.
+      warnings: missing images and doubtful labels; datasets record them.
     """
 
     description: str
@@ -99,15 +99,15 @@ def make_ref(
     wnid: str = "",
     encoding: str = "raw",
 ) -> ImageRef | SkippedFile:
-    """Make a file of a piece an image, or a stray when its name is not an image's.
+    """Convert a file of a part to an image, or to a stray if it has another suffix.
 
     Args:
-      piece: what holds it.
-      name: of the file; its stem becomes the key.
-      uri: where its bytes lie, relative to the input.
-      offset: of the bytes there, or the number of a row group.
-      length: of the bytes there, or the number of a row.
-      wnid: the image's own, where the piece has none for all.
+      piece: part that contains the file.
+      name: file name; its stem becomes the key.
+      uri: file that contains its bytes, relative to the input.
+      offset: offset of the bytes in that file, or the number of a row group.
+      length: number of bytes, or the number of a row.
+      wnid: class of the image, if the part has none for all images.
       encoding: raw | deflate | parquet.
     Raises: UsageError: the name cannot be a key of the written dataset.
     """
@@ -180,6 +180,6 @@ def list_looked_for() -> tuple[str, ...]:
 
 
 def is_split_file(file_name: str) -> bool:
-    """Tell whether a file's name says that it holds a split."""
+    """Return whether a file's name says that it holds a split."""
     patterns = (getattr(load(name), "SPLIT_NAME", None) for name in LAYOUTS)
     return any(pattern and pattern.fullmatch(file_name) for pattern in patterns)

@@ -84,7 +84,7 @@ def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
 
 
 def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
-    """Check that a file holds ImageNet; our own files have a wnid beside the label.
+    """Check that a file holds ImageNet; this program's files also have a wnid.
 
     Raises:
       UsageError: it does not.

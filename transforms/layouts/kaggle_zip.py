@@ -43,7 +43,7 @@ class _Counted(NamedTuple):
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a zip by its members, or a folder where Kaggle's lies unextracted."""
+    """Recognise a zip by its members, or a folder that contains Kaggle's zip."""
     archive = _find_archive(path)
     if archive is None:
         return None

@@ -78,7 +78,7 @@ def _list_tars(path: str, prefix: str, folder: str) -> dict[str, ShardName]:
 
 
 def _holds_samples(path: str) -> bool:
-    """Tell whether the first images of an archive have labels beside them."""
+    """Return whether the first images of an archive have labels beside them."""
     members = list(islice(tar.read_members(path, observations=[]), _MEMBERS_SEEN))
     suffixes: dict[str, set[str]] = {}
     for member in members:

@@ -73,7 +73,7 @@ def draw_image(
 
     Args:
       wnid: any class; those with like wnids look alike.
-      number: which of the class's pictures.
+      number: number of the image within its class.
       seed: another seed gives every class another look.
       size: about how large, width and height; a quarter are upright instead.
     Returns: An RGB picture.
@@ -207,7 +207,7 @@ def _paint_subject(
 def _weave_coat(
     size: tuple[int, int], coat: Colour, accent: Colour, patches: Points
 ) -> Image.Image:
-    """Make a patterned coat, lit from above."""
+    """Draw a patterned coat, lit from above."""
     cloth = Image.new("RGB", size, coat)
     draw = ImageDraw.Draw(cloth)
     for patch in patches:

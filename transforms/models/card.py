@@ -73,11 +73,11 @@ class ModelCard:
     """The description of a model file that inference needs.
 
     Attributes:
-      model: its name, e.g. resnet50.
-      classes: in the order of its outputs.
-      preprocessing: of its input images.
+      model: name of the model, e.g. resnet50.
+      classes: classes in the order of its outputs.
+      preprocessing: preprocessing of its input images.
       output: probabilities | logits.
-      trained_on: its training data.
+      trained_on: training data of the model.
       file_sha256: of the model file that the card was written for; "" if unknown.
       training: settings of the training run.
     """

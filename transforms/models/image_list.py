@@ -49,7 +49,7 @@ def write(
 
     Args:
       table: images, with the columns of the index.
-      path: of the file to write.
+      path: path of the file to write.
       seen: per model, shape (images,): whether it was trained on each image.
       batch_size: images per inference batch.
     """
@@ -69,11 +69,11 @@ def read(path: str, number: int) -> Images:
 
 
 def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
-    """Tell which keys are listed in a file of keys.
+    """Find the keys that a file of keys lists.
 
     Args:
-      keys: of the images.
-      keys_file: Parquet file with a column `key`; "": unknown, all null.
+      keys: keys of the images.
+      keys_file: Parquet file with a column `key`; "" if unknown: all null.
     Returns: shape (images,), boolean.
     Raises: UsageError: the file is missing or has no keys.
     """
@@ -109,7 +109,7 @@ def read_index(path: str, split: str) -> ImageSource:
 
 
 def is_dataset(path: str) -> bool:
-    """Tell whether a path is the directory of a dataset, finished or not."""
+    """Return whether a path is the directory of a dataset, finished or not."""
     return storage.exists(f"{path}/{Path(paths.COMPLETE).parent}")
 
 

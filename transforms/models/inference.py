@@ -60,9 +60,9 @@ class ModelSpec:
     """A model file, its card, and the outputs that are correct for each class.
 
     Attributes:
-      path: of the model file.
-      card: of the model.
-      scored: what all predictions of the model share.
+      path: path of the model file.
+      card: card of the model.
+      scored: values that all predictions of the model share.
       right: wnid → indices of its correct outputs; images of other wnids get no score.
       keys_file: path of the keys of its training images; "" if unknown.
     """
@@ -79,8 +79,8 @@ class InferenceSettings:
     """Settings of one inference run, for all its models.
 
     Attributes:
-      models: to run.
-      roots: of the inputs, as `ImageRef.input` numbers them.
+      models: models to run.
+      roots: roots of the inputs, as `ImageRef.input` numbers them.
       versions: expected versions of archives in buckets, by path.
       batch_size: images per inference batch.
       num_threads: threads that decode images and run inference.
@@ -136,7 +136,7 @@ def _crop_centre(image: Image.Image, side_px: int) -> Image.Image:
 
 
 def make_grey(settings: Preprocessing) -> Pixels:
-    """Make a uniform grey image, shape (crop_px, crop_px, 3)."""
+    """Create a uniform grey image, shape (crop_px, crop_px, 3)."""
     return np.full((settings.crop_px, settings.crop_px, 3), _GREY, np.uint8)
 
 
@@ -173,10 +173,10 @@ def predict_once(
     """Run a model on one batch of images, padded to the batch size.
 
     Args:
-      spec: of the model.
+      spec: spec of the model.
       model: loaded for `batch_size` images.
       pixels: shape (images, crop_px, crop_px, 3), at most `batch_size` images.
-      batch_size: that the model was loaded for.
+      batch_size: batch size that the model was loaded for.
     Returns: shape (images, outputs).
     Raises: ModelError: inference fails, or the outputs are not one number per class.
     """
@@ -192,7 +192,7 @@ def predict_once(
 def find_bad_row(
     outputs: npt.NDArray[np.floating], kind: str
 ) -> tuple[int, str] | None:
-    """Find the first image whose outputs are not what the card declares.
+    """Find the first image whose outputs contradict the card.
 
     Args:
       outputs: shape (images, outputs).
@@ -261,7 +261,7 @@ def score(
 
 
 def is_at_chance(tally: Tally, num_outputs: int) -> bool:
-    """Tell whether top-1 accuracy is within two standard deviations of guessing."""
+    """Return whether top-1 accuracy is within two standard deviations of guessing."""
     chance = tally.num_right / (num_outputs * max(tally.num_images, 1))
     deviation = (tally.num_images * chance * (1 - chance)) ** 0.5
     return chance < 1 and tally.num_top1 <= tally.num_images * chance + 2 * deviation
@@ -430,6 +430,6 @@ class Predictor:
 
 
 def describe_failure(ref: ImageRef, error: DataError) -> Failure:
-    """Make the row of failures.csv for an unreadable image."""
+    """Create the row of failures.csv for an unreadable image."""
     place = describe_place(ref)
     return Failure(ref.key, ref.split, NO_LABEL, ref.wnid, place, str(error))

@@ -30,7 +30,7 @@ class OutputMap:
     Attributes:
       outputs: wnid → indices of the outputs that are correct for its images,
         ascending; wnids that no output covers are missing.
-      correct: what the sum of these outputs is the probability of: the image's
+      correct: the event whose probability is the sum of these outputs: the image's
         "class" or "group".
     """
 
@@ -84,8 +84,8 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
     """Describe a model from its file and card, without loading it.
 
     Args:
-      path: of the model.
-      card_path: of its card; "" if it has none.
+      path: path of the model.
+      card_path: path of its card; "" if it has none.
       groups: predictions are correct by group; None: by class.
     Raises: UsageError: the file or its card is invalid.
     """

@@ -68,10 +68,10 @@ class Batch:
     """The predictions of one model for some images.
 
     Attributes:
-      model: its name.
+      model: name of the model.
       outputs: the wnid of each of its outputs.
       keys: the images, in the order of the file.
-      wnids: their classes.
+      wnids: wnids of the images.
       top5: shape (images, min(5, outputs)), outputs, most probable first.
       probabilities: shape (images, outputs), float16; None if not stored or requested.
     """
@@ -157,7 +157,7 @@ def read_batches(
 
     Args:
       described: the file.
-      row_groups: their numbers.
+      row_groups: numbers of the row groups.
       with_probabilities: whether to read probabilities, if the file has them.
 
     Raises:
@@ -269,7 +269,7 @@ class Predictions:
     """The predictions of one model for some images.
 
     Attributes:
-      model: its name.
+      model: name of the model.
       top5: shape (images, 5), class indices 0…999, most probable first; fewer columns
         where the model has fewer classes.
       truth: shape (images,), class indices 0…999.

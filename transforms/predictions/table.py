@@ -53,13 +53,13 @@ class ScoredModel:
     Attributes:
       model: name of the model.
       model_id: SHA-256 of its file.
-      classes: in the order of its outputs.
-      trained_on_subset_id: of its training set; "" if unknown.
-      trained_on_split: of its training set; "" if unknown.
+      classes: classes in the order of its outputs.
+      trained_on_subset_id: subset id of its training set; "" if unknown.
+      trained_on_split: split of its training set; "" if unknown.
       correct: what p_correct is the probability of: the image's "class", or its
         "group", the sum over the outputs in it.
-      groups_sha256: of the table of groups; "" without one.
-      preprocessing_sha256: of the preprocessing in its card.
+      groups_sha256: SHA-256 of the table of groups; "" without one.
+      preprocessing_sha256: SHA-256 of the preprocessing in its card.
     """
 
     model: str
@@ -96,14 +96,14 @@ def make_table(
     wnids: Sequence[str],
     seen: Sequence[bool | None],
 ) -> pa.Table:
-    """Make the rows of a model's predictions, in the order of the images.
+    """Create the rows of a model's predictions, in the order of the images.
 
     Args:
       scores: predictions of the images.
-      model: that made them.
-      keys: of the images.
-      splits: of the images.
-      wnids: of the images.
+      model: model that predicted them.
+      keys: keys of the images.
+      splits: splits of the images.
+      wnids: wnids of the images.
       seen: per image, whether the model was trained on it; None: unknown.
     """
     constants = {
@@ -146,7 +146,7 @@ def merge_parts(
 ) -> int:
     """Concatenate parts in order, write the file atomically and count its rows.
 
-    Row groups have `ROWS_IN_GROUP` rows whatever the parts, so that the bytes do not
+    Row groups have `ROWS_IN_GROUP` rows for any parts, so that the bytes do not
     depend on the distribution of the work.
     """
     schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA

@@ -16,12 +16,12 @@ _MAX_CLASSES = 20
 
 
 def make_page(table: pa.Table, *, source: str, notes: Sequence[str] = ()) -> Page:
-    """Make the page.
+    """Create the page about a table of difficulty.
 
     Args:
-      table: with the schema `difficulty.table.SCHEMA`.
+      table: table with the schema `difficulty.table.SCHEMA`.
       source: a sentence that says where the scores come from.
-      notes: what to know before using them.
+      notes: limitations of the scores.
     """
     p_correct = table["p_correct"].to_numpy()
     counts = _count_percents(table)
@@ -68,7 +68,7 @@ def draw_difficulty(
 
 
 def _count_percents(table: pa.Table) -> list[int]:
-    """Count the images of each percent; returns 101 numbers."""
+    """Count the images of each percent; return 101 numbers."""
     counts: list[int] = np.bincount(
         table["percent"].to_numpy(), minlength=NUM_BINS
     ).tolist()

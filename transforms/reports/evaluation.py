@@ -45,7 +45,7 @@ class Standing(NamedTuple):
 
 
 def make_page(evaluation: Evaluation) -> Page:
-    """Make the page of an evaluation of any kind."""
+    """Create the page of an evaluation of any kind."""
     if isinstance(evaluation, CurveEvaluation):
         return _make_curves_page(evaluation)
     if isinstance(evaluation, AccuracyEvaluation):

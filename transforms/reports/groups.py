@@ -43,13 +43,13 @@ class GroupsPage:
     """Content of the page.
 
     Attributes:
-      counts: by label.
+      counts: image counts by label.
       facts: (name, value) of further tiles.
-      captured: how much confusion the groups capture.
+      captured: share of the confusion that is inside groups.
       paths: label to the names from the root of WordNet.
       contact_sheet: a JPEG.
       difficulty: counts of images by percent, of all images and of the selected ones.
-      power: (name, value) of what the validation images can show.
+      power: (name, value) of the statistical power of the validation images.
     """
 
     title: str
@@ -66,7 +66,7 @@ class GroupsPage:
 
 
 def make_page(page: GroupsPage) -> Page:
-    """Make the page."""
+    """Create the page about the groups."""
     table = page.table
     has_images = any(count.num_train is not None for count in page.counts)
     shares = page.captured.shares if page.captured else None
@@ -205,14 +205,14 @@ def describe_groups(
     method_options: object,
     captured: Captured | None,
 ) -> dict[str, Any]:
-    """Make groups.json: sizes and quality figures that a table of rows cannot hold.
+    """Return the content of groups.json: sizes and quality of the groups.
 
     Args:
       table: the groups.
-      result: what the method returned.
-      method: its name.
-      method_options: its options, a dataclass.
-      captured: how much confusion the groups capture.
+      result: result of the method.
+      method: name of the method.
+      method_options: options of the method, a dataclass.
+      captured: share of the confusion that is inside groups.
     """
     rates: Sequence[float | None] = captured.rates if captured else ()
     return {

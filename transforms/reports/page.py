@@ -28,7 +28,7 @@ class Chart:
     Attributes:
       name: stem of its files.
       title: written above it.
-      note: what the reader has to know to read it.
+      note: how to read the figure.
     """
 
     name: str
@@ -67,8 +67,8 @@ def render(
 
     Args:
       template: name of a file in `templates`.
-      context: its variables.
-      charts: the figures that it shows.
+      context: variables of the template.
+      charts: figures on the page.
     """
     text = _make_environment().get_template(template).render(context)
     return Page(html=text.encode(), charts=tuple(charts))
@@ -82,7 +82,7 @@ def write(root: str, name: str, page: Page) -> None:
 
 
 def make_stem(*words: str) -> str:
-    """Make the stem of a file's name of words that may hold any character."""
+    """Convert any text to the stem of a file name."""
     return re.sub(r"[^\w.-]+", "_", "_".join(words)).strip("._-") or "figure"
 
 
@@ -103,7 +103,7 @@ def _format_number(value: float, spec: str) -> str:
 
 
 def _capitalize(text: str) -> str:
-    """Make the first letter a capital, and leave the others as they are."""
+    """Capitalise the first letter and keep the others."""
     return text[:1].upper() + text[1:]
 
 

@@ -32,11 +32,11 @@ class StudyPage:
       links: recipe to the page of its evaluation.
       left_out: (recipe, reason).
       waiting: names of recipes that are not evaluated yet.
-      models: that were trained.
-      num_seeds: of each model.
-      epochs: on the full set.
-      subset_epochs: on the subsets.
-      warnings: what to know before trusting the charts.
+      models: names of the trained models.
+      num_seeds: number of seeds per model.
+      epochs: epochs of training on the full set.
+      subset_epochs: epochs of training on the subsets.
+      warnings: limitations of the charts.
     """
 
     ranked: Sequence[Ranked]
@@ -51,7 +51,7 @@ class StudyPage:
 
 
 def make_page(study: StudyPage) -> Page:
-    """Make the page."""
+    """Create the page of a study."""
     drawn = []
     if figure := draw_study(study.ranked):
         note = (

@@ -20,18 +20,18 @@ Place = TypeVar("Place", bound=Hashable)
 def water_fill(
     counts: Mapping[Place, int], target: int, *, seed: int
 ) -> dict[Place, int]:
-    """Share a target out so that the shares are as equal as the counts allow.
+    """Distribute a target over places as equally as their counts allow.
 
-    With f(t) = Σ min(count, t), every place gives min(count, t*) where t* is the
-    largest t with f(t) ≤ target; the rest, target − f(t*), is given one each by the
-    places that have more, first by hash. A larger target never takes from a place.
+    With f(t) = Σ min(count, t), every place gets min(count, t*), where t* is the
+    largest t with f(t) ≤ target. Of the places with a larger count, the first
+    target − f(t*) by hash get one more. A larger target never reduces a place.
 
     Args:
-      counts: how much each place has.
-      target: how much to take altogether; all there is when the counts sum to less.
-      seed: orders the places for the rest.
-    Returns: For each place how much to take; sums to min(target, Σ counts).
-    Source: METHODS of the difficulty cap: Gao (2021), made exact.
+      counts: number available at each place.
+      target: total to take; everything is taken if the counts sum to less.
+      seed: seeds the hashes of the places.
+    Returns: The number to take from each place; sums to min(target, Σ counts).
+    Source: Gao (2021), the cap on images of one probability, made exact.
     """
     level = _level(sorted(counts.values()), target)
     shares = {place: min(count, level) for place, count in counts.items()}
@@ -59,7 +59,7 @@ def _level(ascending: list[int], target: int) -> int:
 def validation_top_up(
     num_validation: Mapping[int, int], num_train: Mapping[int, int], target: int
 ) -> dict[int, int]:
-    """Share what is missing of the validation images out over the groups.
+    """Distribute the missing validation images over the groups.
 
     The deficit is shared equally, as far as the groups have training images. It depends
     on neither M, the sampler nor the seed, so validation is the same for every M.
@@ -68,7 +68,7 @@ def validation_top_up(
       num_validation: official validation images of each group, by label.
       num_train: training images of each group that may be set aside, by label: all, or
         what M leaves when M comes first.
-      target: validation images to reach altogether.
+      target: total number of validation images to reach.
     Returns: For each label how many; fewer than the deficit when there are no more.
     """
     deficit = max(target - sum(num_validation.values()), 0)

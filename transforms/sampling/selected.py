@@ -29,7 +29,7 @@ SELECTED_SCHEMA = pa.schema([
 def make_selected(
     images: pa.Table, *, split: str, labels: npt.NDArray[np.integer]
 ) -> pa.Table:
-    """Make the table of selected images from rows of an index.
+    """Create the table of selected images from rows of an index.
 
     Args:
       images: rows of the index; columns that are not in its schema are dropped.

@@ -125,7 +125,7 @@ def read_selected(
     """Read the selected images of a row group, and all its official validation images.
 
     Args:
-      row_group: its number.
+      row_group: number of the row group.
       aside: positions of the images that are held out for validation.
       taken: positions of the sampled images; ignored if all are selected.
       index: path of the index.

@@ -55,19 +55,19 @@ def num_readers(num_threads: int, paths: Iterable[str]) -> int:
 
 
 def exists(path: str) -> bool:
-    """Tell whether a file or folder exists."""
+    """Return whether a file or folder exists."""
     if is_remote(path):
         return remote.is_object(path) or remote.is_folder(path)
     return Path(path).exists()
 
 
 def is_file(path: str) -> bool:
-    """Tell whether a path is a file."""
+    """Return whether a path is a file."""
     return remote.is_object(path) if is_remote(path) else Path(path).is_file()
 
 
 def is_folder(path: str) -> bool:
-    """Tell whether a path is a folder."""
+    """Return whether a path is a folder."""
     if is_remote(path):
         return remote.is_folder(path)
     return Path(path).is_dir()
@@ -224,7 +224,7 @@ def check_bucket(path: str) -> None:
 
 
 def create(root: str, path: str, data: bytes) -> bool:
-    """Create a small file in a bucket; returns False if it exists."""
+    """Create a small file in a bucket; return False if it exists."""
     return remote.put_if_absent(f"{root}/{path}", data)
 
 

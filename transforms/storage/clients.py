@@ -91,7 +91,7 @@ def open_store(scheme: str, bucket: str) -> Store:
 
 
 def is_emulated(scheme: str) -> bool:
-    """Tell whether the store is an emulator, which may lack multipart uploads."""
+    """Return whether the store is an emulator, which may lack multipart uploads."""
     return scheme == "gs" and bool(_find_endpoint(scheme))
 
 

@@ -89,7 +89,7 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
 
 
 def open_file() -> tuple[int, Path]:
-    """Create a locked temporary file; returns its descriptor and its path."""
+    """Create a locked temporary file; return its descriptor and its path."""
     while True:
         number, name = tempfile.mkstemp(prefix=_MARK)
         if try_lock(number, Path(name)):
@@ -120,7 +120,7 @@ def _describe_entry(entry: os.DirEntry[str]) -> Entry:
     except OSError as error:
         if error.errno not in _BROKEN_LINK:
             raise
-        return Entry(entry.name, is_folder=False, num_bytes=0)  # told when it is read
+        return Entry(entry.name, is_folder=False, num_bytes=0)  # reads report it
 
 
 class _SharedDescriptor:

@@ -45,7 +45,7 @@ class Pins:
         return self._tags.get(path)
 
     def has_changed(self, path: str) -> bool:
-        """Tell whether an object was read with another etag before."""
+        """Return whether an object was read with another etag before."""
         return path in self._changed
 
     def set(self, path: str, tag: str | None) -> None:
@@ -114,7 +114,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def is_remote(path: str) -> bool:
-    """Tell whether a path is a URL of a bucket."""
+    """Return whether a path is a URL of a bucket."""
     return "://" in path
 
 
@@ -124,7 +124,7 @@ def _open(path: str) -> tuple[Store, Location]:
 
 
 def is_object(path: str) -> bool:
-    """Tell whether an object exists."""
+    """Return whether an object exists."""
     try:
         num_bytes(path)
     except FileNotFoundError:
@@ -133,7 +133,7 @@ def is_object(path: str) -> bool:
 
 
 def is_folder(path: str) -> bool:
-    """Tell whether a path is a bucket or a prefix of objects."""
+    """Return whether a path is a bucket or a prefix of objects."""
     store, place = _open(path)
     try:
         with _translated(path):
@@ -147,7 +147,7 @@ def check_bucket(path: str) -> None:
     """Check that the bucket of a path exists and responds.
 
     Raises:
-      OSError: it does not.
+      OSError: the bucket is missing or does not respond.
     """
     store, place = _open(path)
     with _translated(path):
@@ -272,7 +272,7 @@ def put(path: str, data: bytes | Path, *, only_if_absent: bool = False) -> bool:
 
     Args:
       path: URL of the object.
-      data: its bytes, or the local file that holds them.
+      data: bytes of the object, or the local file that contains them.
       only_if_absent: do not replace an existing object.
 
     Returns:
@@ -366,7 +366,7 @@ _MORE_TRIES = 3
 
 
 def put_if_absent(path: str, data: bytes) -> bool:
-    """Put an object unless it exists; returns whether it was put.
+    """Put an object unless it exists; return whether it was put.
 
     If the response to a conditional put is lost, the client does not retry, because the
     put may have succeeded. This function retries, and treats an object with the same

@@ -20,7 +20,7 @@ class Progress:
     """The state of a run at the end of an epoch.
 
     Attributes:
-      rows: of the curves, for all epochs so far.
+      rows: rows of the curves, for all epochs so far.
       state: the variables that the next epoch depends on.
       outputs: probabilities of the validation images, shape (images, classes).
     """

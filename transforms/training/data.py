@@ -33,11 +33,11 @@ class TrainingSet:
     """The training split and the validation split of a dataset.
 
     Attributes:
-      name: of the dataset.
-      subset_id: of the dataset.
-      classes: in label order.
+      name: name of the dataset.
+      subset_id: id of the dataset.
+      classes: classes in label order.
       shards: paths of the TFRecord files of the training split, sorted.
-      train_keys: of the training images, sorted.
+      train_keys: keys of the training images, sorted.
       train_sizes: shape (images, 2), widths and heights of the training images.
       validation: the validation images.
     """
@@ -211,7 +211,7 @@ def copy_results_back(folder: str, *, output: str, target: str) -> None:
     """Copy a model's folder to the bucket; do nothing if the target is local.
 
     Args:
-      folder: of the model, in `output`.
+      folder: folder of the model, in `output`.
       output: the folder that `stage_models` yielded.
       target: the output directory that the user gave.
     """

@@ -48,7 +48,7 @@ class InputSettings:
       image_size: side of the model's input in pixels.
       num_classes: number of labels.
       batch_size: images per batch; the last batch of an epoch may be smaller.
-      seed: of the order of the images and of the crops.
+      seed: seed of the order of the images and of the crops.
     """
 
     files: Sequence[str]

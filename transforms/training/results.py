@@ -148,11 +148,11 @@ def write_results(
     """Write all results, then remove the checkpoints.
 
     Args:
-      folder: of the run.
+      folder: folder of the run.
       best: the chosen run.
-      model: with the weights of that run.
-      settings: of the run.
-      training_set: that the model was trained on.
+      model: model with the weights of that run.
+      settings: settings of the run.
+      training_set: training set of the model.
       refs: the validation images, in the order of `best.outputs`.
     """
     staging = Path(folder, checkpoint.FOLDER, "results")
@@ -181,7 +181,7 @@ def write_results(
 
 
 def write_model(model: Model, path: str) -> None:
-    """Write a model atomically; equal models are equal files."""
+    """Write a model atomically; equal models give identical files."""
     place = Path(path)
     temporary = place.with_name(f".{place.stem}.tmp.keras")
     try:

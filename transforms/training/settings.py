@@ -54,7 +54,7 @@ class TrainSettings:
 
 
 def is_finished(folder: str, settings: TrainSettings) -> bool:
-    """Tell whether a folder holds the results of exactly this run.
+    """Return whether a folder holds the results of exactly this run.
 
     Raises: UsageError: the folder holds another run or unrelated files.
     """

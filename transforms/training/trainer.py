@@ -184,7 +184,7 @@ class Runner:
 
     Args:
       training_set: the dataset.
-      tell: called with the number of images after each batch, and with all images of
+      advance: called with the number of images after each batch, and with all images of
         the epochs that a checkpoint contains.
       report: called with the row of every epoch.
     """
@@ -193,11 +193,11 @@ class Runner:
         self,
         training_set: TrainingSet,
         *,
-        tell: Callable[[int], None],
+        advance: Callable[[int], None],
         report: Callable[[CurveRow], None],
     ) -> None:
         self._set = training_set
-        self._tell = tell
+        self._advance = advance
         self._report = report
         self._input_data: _InputData | None = None
 
@@ -246,15 +246,15 @@ class Runner:
         """Train with one learning rate; yield the checkpoint, then every epoch.
 
         Args:
-          settings: of the run.
-          folder: of the run.
+          settings: settings of the run.
+          folder: folder of the run.
           number: position of the learning rate in the settings.
-          data: at the image size of the settings.
+          data: images at the size of the settings.
         """
         path = checkpoint.path_of(folder, number)
         progress = checkpoint.read(path)
         rows = progress.rows if progress else ()
-        self._tell(len(rows) * self._num_images)
+        self._advance(len(rows) * self._num_images)
         if progress:
             yield progress
         if len(rows) == settings.epochs:
@@ -296,7 +296,7 @@ class Runner:
             nonlocal num_remaining
             batch_size = min(settings.batch_size, num_remaining)
             num_remaining -= batch_size
-            self._tell(batch_size)
+            self._advance(batch_size)
 
         trainer.train(batches, count_batch)
         if num_remaining:

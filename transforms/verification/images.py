@@ -20,7 +20,7 @@ _UNREAD = b""
 
 
 class _ImageRow(NamedTuple):
-    """Where the manifest says that an image lies, and its size in pixels."""
+    """Location of an image according to the manifest, and its size in pixels."""
 
     key: str
     split: str

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from airflow.sdk import ObjectStoragePath
 from imagenet_recipe import Flags
 
-GOOGLE = "google_cloud_default"  # the connection
+GOOGLE = "google_cloud_default"  # the Airflow connection
 _OUTPUT = "output"
 
 
@@ -15,7 +15,7 @@ def open_path(path: str) -> ObjectStoragePath:
     return ObjectStoragePath(path, conn_id=GOOGLE if "://" in path else None)
 
 
-def bring(flags: Flags, scratch: Path) -> Flags:
+def download_inputs(flags: Flags, scratch: Path) -> Flags:
     """Copy files from buckets; return local paths for them and for outputs."""
     local = dict(flags)
     for name in {"predictions", "groups"} & flags.keys():
@@ -32,11 +32,11 @@ def bring(flags: Flags, scratch: Path) -> Flags:
     return local
 
 
-def send(scratch: Path, flags: Flags) -> None:
+def upload_outputs(scratch: Path, flags: Flags) -> None:
     """Copy local outputs to their bucket."""
-    made = scratch / _OUTPUT
-    beside = flags.get("output", "").rpartition("/")[0]
-    for path in filter(Path.is_file, made.rglob("*")):
-        place = open_path(f"{beside}/{path.relative_to(made).as_posix()}")
-        with path.open("rb") as file, place.open("wb") as target:
+    outputs = scratch / _OUTPUT
+    folder = flags.get("output", "").rpartition("/")[0]
+    for path in filter(Path.is_file, outputs.rglob("*")):
+        remote = open_path(f"{folder}/{path.relative_to(outputs).as_posix()}")
+        with path.open("rb") as file, remote.open("wb") as target:
             shutil.copyfileobj(file, target)

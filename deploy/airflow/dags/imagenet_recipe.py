@@ -1,6 +1,6 @@
 """Derive the flags of every job from a run's recipe, and check the recipe.
 
-Plain Python without Airflow: what the tasks of `imagenet_subset.py` are to do.
+Plain Python without Airflow; the tasks of `imagenet_subset.py` use it.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ Flags = dict[str, Any]
 Recipe = Mapping[str, Any]
 
 VARIABLE = "imagenet_subset"
-_LEAST_RANKED = 3  # models: evaluate ranks no fewer
+_MIN_RANKED = 3  # models that evaluate needs
 _PLACE = ("python", "output")
 _PLACE_ON_DATAFLOW = (*_PLACE, "template", "image", "project", "region")
 _COPIED = (
@@ -41,9 +41,9 @@ def find_dataset(recipe: Recipe, root: str) -> str:
 def list_steps(recipe: Recipe, root: str) -> dict[str, Flags]:
     """Return the flags of every step that this recipe needs.
 
-    Predictions for the validation images judge the subset. Those of the two halves of
-    the training images, each by the model that never saw it, say what is confused and
-    how hard an image is.
+    Predictions for validation images evaluate the subset. Predictions for the two
+    halves of the training images, each by the model that was trained on the other
+    half, give confusion and difficulty.
     """
     index, dataset = f"{root}/index.parquet", find_dataset(recipe, root)
     validation = f"{root}/predictions/validation.parquet"
@@ -54,24 +54,34 @@ def list_steps(recipe: Recipe, root: str) -> dict[str, Flags]:
         "verify": {"dataset": dataset},
     }
     if recipe["models"]:
-        ask = {"input": [index], "split": "validation", "model": recipe["models"]}
-        steps["predict_validation"] = {**ask, "output": validation}
+        steps["predict_validation"] = {
+            "input": [index],
+            "split": "validation",
+            "model": recipe["models"],
+            "output": validation,
+        }
     if recipe["fold_models"]:
         of_a, of_b = recipe["fold_models"]
-        ask = {"input": [recipe["halves"]]}
         for split, model, output in zip(
             ("fold_a", "fold_b"), (of_b, of_a), folds, strict=True
         ):
-            asked = {**ask, "split": split, "model": [model], "output": output}
-            steps[f"predict_{split}"] = asked
+            steps[f"predict_{split}"] = {
+                "input": [recipe["halves"]],
+                "split": split,
+                "model": [model],
+                "output": output,
+            }
         steps["difficulty"] = {"predictions": folds, "output": f"{root}/difficulty"}
     if recipe["models"] or recipe["fold_models"]:
-        told = folds if recipe["fold_models"] else [validation]
-        steps["confusion"] = {"predictions": told, "output": f"{root}/confusion"}
-    if len(recipe["models"]) >= _LEAST_RANKED and not is_circular(recipe):
-        groups = [f"{dataset}/__meta__/groups.csv"]
-        told = {"predictions": [validation], "groups": groups}
-        steps["evaluate"] = {**told, "output": f"{root}/evaluation"}
+        predictions = folds if recipe["fold_models"] else [validation]
+        output = f"{root}/confusion"
+        steps["confusion"] = {"predictions": predictions, "output": output}
+    if len(recipe["models"]) >= _MIN_RANKED and not is_circular(recipe):
+        steps["evaluate"] = {
+            "predictions": [validation],
+            "groups": [f"{dataset}/__meta__/groups.csv"],
+            "output": f"{root}/evaluation",
+        }
     return steps
 
 
@@ -118,7 +128,7 @@ def find_problems(recipe: Recipe, place: Recipe, *, on_dataflow: bool) -> Iterat
     if recipe["grouping"] == "confusion" and not has_folds and not recipe["models"]:
         yield "grouping=confusion: needs halves and fold_models, or models"
     if (recipe["grouping"] == "manual") != (recipe["groups"] is not None):
-        yield "groups: is the table of grouping=manual, which needs it"
+        yield "groups: the table of grouping=manual; give both or neither"
     yield from _find_path_problems(recipe, place, on_dataflow=on_dataflow)
 
 
@@ -132,7 +142,7 @@ def _find_path_problems(
         return
     for path in (*recipe["input"], recipe["groups"], output):
         if path and not path.startswith("gs://"):
-            yield f"{path}: must be gs://, which is what workers of Dataflow reach"
+            yield f"{path}: must be gs://; Dataflow workers can only access buckets"
 
 
 def to_words(flags: Flags) -> list[str]:

@@ -1,4 +1,4 @@
-"""A file of deploy/dataflow → its module."""
+"""Import files of deploy/dataflow as modules."""
 
 import importlib.util
 import sys
@@ -9,7 +9,7 @@ FOLDER = Path(__file__).parents[3] / "deploy" / "dataflow"
 
 
 def load(name: str) -> ModuleType:
-    """Import a file of the folder, which is no package."""
+    """Import a file of the folder, which is not a package."""
     spec = importlib.util.spec_from_file_location(
         f"dataflow_{name}", FOLDER / f"{name}.py"
     )

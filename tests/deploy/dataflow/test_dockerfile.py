@@ -1,4 +1,4 @@
-"""No Docker is needed to see that the image's recipe speaks of what is there."""
+"""Check the Dockerfile by reading it, without Docker."""
 
 import re
 import tomllib
@@ -20,7 +20,7 @@ def _of(lines, word):
     return [line[1:] for line in lines if line[0] == word]
 
 
-def test_every_copied_file_is_there_and_let_into_the_context(lines):
+def test_copied_files_exist_and_are_in_the_build_context(lines):
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = [line[1:] for line in ignored if line.startswith("!")]
     assert "*" in ignored
@@ -32,7 +32,7 @@ def test_every_copied_file_is_there_and_let_into_the_context(lines):
         assert any(f"{source}/".startswith(f"{name}/") for name in allowed), source
 
 
-def test_stages_are_pinned_by_digest_and_of_our_versions(lines):
+def test_stages_are_pinned_by_digest_and_match_our_versions(lines):
     bases = [line[0] for line in _of(lines, "FROM")]
     assert all(re.search(r"@\$\{[A-Z]+_DIGEST\}$", base) for base in bases)
     given = {line[0] for line in _of(lines, "ARG")}
@@ -47,7 +47,7 @@ def test_stages_are_pinned_by_digest_and_of_our_versions(lines):
     assert base.startswith(f"python:{python}-")
 
 
-def test_it_is_worker_and_launcher_and_not_root(lines):
+def test_image_is_worker_and_launcher_and_not_root(lines):
     assert _of(lines, "ENTRYPOINT") == [['["/opt/apache/beam/boot"]']]
     variables = dict(word.split("=", 1) for word in _of(lines, "ENV")[0])
     place = variables["FLEX_TEMPLATE_PYTHON_PY_FILE"]

@@ -17,7 +17,7 @@ SIZES = {"1k": (1_331_167, 150_000_000_000), "21k": (14_000_000, 1_300_000_000_0
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_arithmetic(size):
-    """By hand: shards, reads and puts, then the hours."""
+    """Compute shards, reads and writes by hand, then hours."""
     found = estimate.estimate(*size, num_workers=10)
     shards = math.ceil(size[0] / 1000)
     assert found.num_shards == shards
@@ -33,7 +33,7 @@ def test_arithmetic(size):
 
 
 def _simulate(num_images, *, num_workers, seed):
-    """Hand shards to free slots; returns the seconds until the last one is written.
+    """Assign shards to free slots; return the seconds until the last one is written.
 
     Slots are up to a fifth slower or faster than others, and start within two minutes;
     images take from half to one and a half times the mean.
@@ -61,7 +61,7 @@ def _simulate(num_images, *, num_workers, seed):
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("num_workers", [8, 32, 100])
-def test_time_is_that_of_a_simulation(size, num_workers):
+def test_time_agrees_with_a_simulation(size, num_workers):
     found = estimate.estimate(*size, num_workers=num_workers)
     seconds = 3600 * (found.wall_hours - found.commit_hours)
     simulated = [_simulate(size[0], num_workers=num_workers, seed=n) for n in range(3)]
@@ -81,12 +81,12 @@ def test_price_is_linear_in_prices_and_grows_with_the_work():
     assert 2 < large.compute / small.compute < 11
 
 
-def test_small_files_are_one_put():
+def test_small_files_need_one_request():
     found = estimate.estimate(1000, 10**8, images_per_shard=10, num_formats=1)
     assert found.num_writes == 100 * 3
 
 
-def test_command_shows_it():
+def test_command_prints_the_estimate():
     words = ["--images=1000", "--gigabytes=1", "--workers=2"]
     shown = subprocess.run(
         [sys.executable, FILE, *words], capture_output=True, text=True, check=True

@@ -22,7 +22,7 @@ def parameters():
 
 
 def test_committed_file_is_the_generated_one():
-    """After a change of the options: python deploy/dataflow/make_metadata.py."""
+    """If options have changed, run python deploy/dataflow/make_metadata.py."""
     assert (FOLDER / "metadata.json").read_text() == load("make_metadata").to_text()
 
 
@@ -53,7 +53,7 @@ def test_values_are_checked_at_launch(parameters, name, good, bad):
     assert matches == [True] * len(good) + [False] * len(bad)
 
 
-def test_launcher_makes_a_command_of_parameters():
+def test_launcher_converts_parameters_to_a_command():
     launch = load("launch")
     command = launch.make_command([
         "--job=index", "--input=gs://b/a,gs://b/c", "--inspect=true", "--name=",
@@ -66,8 +66,8 @@ def test_launcher_makes_a_command_of_parameters():
         launch.make_command(["--job=train"])
 
 
-def test_launcher_becomes_the_job():
-    """Its flags are all known, and a mistake is the job's to tell."""
+def test_launcher_is_replaced_by_the_job():
+    """All flags are known; the job reports errors."""
     words = ["--input=gs://b/i.parquet", "--output=gs://b/o", "--runner=DataflowRunner"]
     done = subprocess.run(
         [sys.executable, FOLDER / "launch.py", *words, "--grouping=wordnet"],

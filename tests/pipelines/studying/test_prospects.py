@@ -1,4 +1,4 @@
-"""What a study takes: time by the speed of what has been trained."""
+"""Test the time estimates of studies, based on finished training."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_time_is_unknown_before_anything_is_trained(tmp_path):
     assert study_plan.estimate_seconds([one]) is None
 
 
-def test_time_left_is_by_each_models_own_speed_and_an_unknown_ones_by_the_mean(
+def test_remaining_time_uses_each_models_speed_or_the_mean(
     tmp_path,
 ):
     made = rows({"mlp": [0.1, 0.2]})  # 2 epochs of 1000 images in 1.5 seconds each
@@ -30,7 +30,7 @@ def test_time_left_is_by_each_models_own_speed_and_an_unknown_ones_by_the_mean(
     assert study_plan.estimate_seconds([full, subset]) == pytest.approx(22 * 1.5)
 
 
-def test_curves_that_cannot_be_read_count_for_nothing(tmp_path):
+def test_unreadable_curves_are_ignored(tmp_path):
     path = tmp_path / "full/mlp/seed0/curves.csv"
     path.parent.mkdir(parents=True)
     path.write_text("train_images,seconds\nmany,1\n")
@@ -47,7 +47,7 @@ def test_curves_that_cannot_be_read_count_for_nothing(tmp_path):
     ],
     ids=["seconds", "minutes", "hours", "days"],
 )
-def test_durations_have_the_unit_that_suits_them(seconds, said):
+def test_durations_have_a_suitable_unit(seconds, said):
     assert study_plan.format_duration(seconds) == said
 
 

@@ -1,4 +1,4 @@
-"""Recipes: what is wrong with a file of them, and those that are chosen without one."""
+"""Test recipe files, their errors and the default recipes."""
 
 import json
 
@@ -37,13 +37,13 @@ def test_a_recipe_has_the_flags_of_build(tmp_path):
     assert made.files == ()
 
 
-def test_what_a_recipe_says_goes_before_what_all_have():
+def test_flags_of_a_recipe_override_common_flags():
     (made,) = make({**GOOD, "image_size": 128, "min_validation_images": 50})
     assert made.options.image_size == 128
     assert made.options.min_validation_images == 50
 
 
-def test_tables_that_are_made_later_are_filled_in():
+def test_paths_of_later_tables_are_filled_in():
     flags = {"name": "hard", "grouping": "confusion", "sampling": "difficulty"}
     (made,) = make({**GOOD, **flags})
     assert made.files == tuple(COMMON.tables.values())
@@ -64,12 +64,12 @@ def test_tables_that_are_made_later_are_filled_in():
     ],
     ids=lambda value: None if isinstance(value, str) else next(iter(value.items()))[1],
 )
-def test_a_wrong_flag_is_named(change, said):
+def test_invalid_flag_is_named(change, said):
     with pytest.raises(UsageError, match=said):
         make({**GOOD, **change})
 
 
-def test_all_problems_of_all_recipes_are_told_at_once():
+def test_problems_of_all_recipes_are_reported_at_once():
     with pytest.raises(UsageError) as caught:
         make({**GOOD, "num_groups": 1}, {**GOOD, "name": "bad", "folds": 2}, GOOD)
     lines = str(caught.value).splitlines()
@@ -91,7 +91,7 @@ def test_all_problems_of_all_recipes_are_told_at_once():
     ],
     ids=["broken", "object", "empty", "deep", "number", "nameless", "null"],
 )
-def test_a_bad_file_is_refused(tmp_path, text, said):
+def test_invalid_recipe_file_is_rejected(tmp_path, text, said):
     path = tmp_path / "r.json"
     path.write_text(text)
     with pytest.raises(UsageError, match=said):
@@ -117,7 +117,7 @@ def test_a_smaller_input_has_the_same_share_of_classes_and_images():
     assert "N × 100/1000" in note
 
 
-def test_default_recipes_are_groupings_times_samplers_times_sizes():
+def test_default_recipes_combine_groupings_samplers_and_sizes():
     num_groups = {"wordnet": None, "confusion": None, "all_classes": 12}
     listed = dict(recipes.list_recipes([Size(4, 30)], num_groups))
     assert len(listed) == 3 * 2
@@ -134,6 +134,6 @@ def test_default_recipes_are_groupings_times_samplers_times_sizes():
     assert len(make(*({"name": name, **flags} for name, flags in listed.items()))) == 6
 
 
-def test_a_table_of_groups_is_one_more_grouping():
+def test_groups_table_adds_a_grouping():
     listed = dict(recipes.list_recipes([Size(4, 30)], {"wordnet": None, "manual": 3}))
     assert listed["manual_n3_m40"] == {"grouping": "manual", "images_per_group": "40"}

@@ -1,4 +1,4 @@
-"""Steps: each is a process, run once; what it says is passed on, but for its errors."""
+"""Test steps: each runs once in a process and passes on its output."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_a_step_is_run_once(runner, tmp_path):
     assert (tmp_path / "groups/groups.csv").stat().st_mtime_ns == before
 
 
-def test_other_words_or_another_table_make_another_step(runner, tmp_path):
+def test_changed_flags_or_tables_rerun_a_step(runner, tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("a")
     step = make_step(tmp_path, "--num_groups=5", files=(str(table),))
@@ -48,20 +48,20 @@ def test_other_words_or_another_table_make_another_step(runner, tmp_path):
     assert runner.is_another(step)
 
 
-def test_a_step_whose_result_is_gone_is_not_finished(runner, tmp_path):
+def test_step_without_its_result_is_not_finished(runner, tmp_path):
     step = make_step(tmp_path, "--num_groups=5")
     runner.run(step)
     (tmp_path / "groups/groups.csv").unlink()
     assert not runner.is_finished(step)
 
 
-def test_a_refused_step_tells_why_once(runner, tmp_path, capsys):
+def test_rejected_step_reports_the_reason_once(runner, tmp_path, capsys):
     with pytest.raises(RefusedError, match="--num_groups 1: must be at least 2"):
         runner.run(make_step(tmp_path, "--num_groups=1"))
     assert "must be at least" not in capsys.readouterr().err
 
 
-def test_one_study_at_a_time(tmp_path):
+def test_second_concurrent_study_is_rejected(tmp_path):
     with (
         steps.acquire_folder(str(tmp_path)),
         pytest.raises(
@@ -74,7 +74,7 @@ def test_one_study_at_a_time(tmp_path):
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_folder_that_cannot_be_created_is_rejected(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(UsageError, match="nothing can be written there"),
@@ -83,8 +83,8 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
         pass
 
 
-def test_what_lies_at_a_steps_inputs_counts_not_their_paths_alone(tmp_path):
-    """A rebuilt subset is trained on again, and new curves are judged again."""
+def test_changed_contents_of_inputs_rerun_a_step(tmp_path):
+    """A rebuilt subset is trained again, and new curves are evaluated again."""
     places = Places(str(tmp_path))
     training = Training(("linear",), (0,), 2, ())
     steps = Steps(places, str(tmp_path / "index.parquet"), ())

@@ -1,4 +1,4 @@
-"""Records are hopped over, and what they hold is what TensorFlow wrote."""
+"""Test that records are skipped correctly and agree with TensorFlow."""
 
 import os
 import tracemalloc
@@ -102,7 +102,7 @@ def test_empty_file_holds_nothing(tmp_path):
 
 
 def test_long_list_is_not_held(tmp_path):
-    """Half a million numbers of two bytes each would be 100 MB of fields."""
+    """Half a million numbers of two bytes each would take 100 MB as fields."""
     numbers = b"\x08\x01" * 500_000
     feature = b"\x1a" + tfrecords.varint(len(numbers)) + numbers
     entry = b"\x0a\x01a\x12" + tfrecords.varint(len(feature)) + feature

@@ -1,4 +1,4 @@
-"""The directory alone tells where all members lie, whoever wrote the zip."""
+"""Test that the directory alone locates all members, for any writer of the zip."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from transforms.records import UsageError
 
 
 def read_members(path: Path) -> dict[str, bytes]:
-    """Read all files by their places alone."""
+    """Read all files by their offsets."""
     finder = zips.DataFinder(str(path))
     data = path.read_bytes()
     found = {}
@@ -30,7 +30,7 @@ def read_members(path: Path) -> dict[str, bytes]:
 
 
 class Pipe(io.RawIOBase):
-    """What cannot be sought in: sizes stand behind the data."""
+    """A stream without seek, so that sizes follow the data."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -117,7 +117,7 @@ def test_entries_go_on_over_blocks(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("num_members", [65_535, 65_536])
 def test_more_members_than_16_bits_count(tmp_path, num_members):
-    """Of less than 4 GiB: only the number of entries is in the ZIP64 record."""
+    """Below 4 GiB, only the number of entries is in the ZIP64 record."""
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(num_members):

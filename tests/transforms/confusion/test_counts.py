@@ -71,7 +71,7 @@ def test_soft_counts_halve_from_rank_to_rank():
     assert whole.matrix[2][TOP[5]].tolist() == [n / 31 for n in (16, 8, 4, 2, 1)]
 
 
-def test_soft_counts_are_means_of_the_probabilities_that_are_kept():
+def test_soft_counts_are_means_of_stored_probabilities():
     rng = np.random.default_rng(0)
     softmax = rng.dirichlet(np.ones(8), len(TRUE)).astype(np.float16)
     _, whole, a, b = _count(_batch(probabilities=softmax), _plan(is_soft=True))
@@ -84,7 +84,7 @@ def test_soft_counts_are_means_of_the_probabilities_that_are_kept():
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 0x3C00), min_size=1, max_size=300))
-def test_probabilities_are_shared_out_exactly(bits):
+def test_probabilities_are_distributed_exactly(bits):
     """Every float16 from 0 to 1, subnormal ones included."""
     row = np.array([bits], np.uint16).view(np.float16)
     (units,) = confusion_counts.share_out(row).tolist()
@@ -163,7 +163,7 @@ def test_model_of_fewer_classes_never_predicts_the_others():
     assert whole.matrix.tolist() == [[0, 0, 3], [0, 0, 2], [0, 0, 1]]
 
 
-def test_counts_are_read_as_they_were_written():
+def test_counts_survive_a_round_trip():
     counts, *_ = _count(_batch(), _plan(is_soft=True))
     counts.num_undecided = 3
     read = read_counts(counts.to_bytes(), len(WNIDS))

@@ -35,7 +35,7 @@ def test_table_of_pairs():
     ]
 
 
-def test_picture_is_the_same_at_any_time():
+def test_figure_does_not_depend_on_the_time():
     pairs = confusion_figure.find_pairs(CONFUSION)
     data = draw(CONFUSION, pairs)
     assert data == draw(CONFUSION, pairs)

@@ -16,7 +16,7 @@ A, B = (making_predictions.scored(WNIDS[:3], model_id=name) for name in "ab")
 
 
 def _rows(numbers, *, model=A, shift=0, seen=None):
-    """Make rows of these images, of three classes by turns."""
+    """Return rows of these images, of three alternating classes."""
     keys = [f"k{number}" for number in numbers]
     wnids = [WNIDS[(number + shift) % 3] for number in numbers]
     answers = np.tile([0.5, 0.3, 0.2], (len(keys), 1))
@@ -27,7 +27,7 @@ def _write(path, *tables, models=(A,)):
     return making_predictions.write(path, models, *tables)
 
 
-def test_classes_pieces_and_halves_of_a_file(tmp_path, monkeypatch):
+def test_survey_has_classes_parts_and_halves_of_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(predictions_table, "ROWS_IN_GROUP", 4)
     path = _write(tmp_path / "p.parquet", _rows(range(10)))
     found = survey([path], seed=5)

@@ -32,7 +32,7 @@ def _problem(path):
 
 
 @pytest.mark.parametrize("factor", [1, 1 / 32], ids=["counts", "shares"])
-def test_a_matrix_comes_back(tmp_path, factor):
+def test_matrix_survives_a_round_trip(tmp_path, factor):
     written = Confusion(MATRIX * factor, WNIDS, NUM_IMAGES, ("alexnet", "vgg16"))
     data = confusion_matrix.to_npz(written)
     assert data == confusion_matrix.to_npz(written)
@@ -57,7 +57,7 @@ def test_a_class_without_errors_or_images_has_rate_zero():
     assert not confusion_matrix.find_rates(confusion).any()
 
 
-def test_rates_follow_the_order_that_is_asked_for(tmp_path):
+def test_rates_have_the_requested_order(tmp_path):
     path = _npz(tmp_path)
     rates = confusion_matrix.read_confusion(path, WNIDS)
     back = confusion_matrix.read_confusion(path, WNIDS[::-1])
@@ -90,7 +90,7 @@ def test_all_in_one_group_captures_all_and_single_classes_nothing():
     assert confusion_matrix.capture(CONFUSION, range(4)).share == 0
 
 
-def test_left_out_classes_count_nowhere():
+def test_left_out_classes_are_not_counted():
     captured = confusion_matrix.capture(CONFUSION, [0, 0, -1, 1])
     assert captured.share == 5 / 9
     assert captured.sizes == (2, 1)

@@ -1,4 +1,4 @@
-"""Tests that the sum of counts does not depend on their order or on workers."""
+"""Test that the sum of counts depends on neither their order nor the workers."""
 
 import functools
 from pathlib import Path
@@ -33,7 +33,7 @@ def _contents(counts):
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 99), max_size=8), st.integers(0, 8), st.randoms())
-def test_merging_is_folding_in_any_order(numbers, cut, random):
+def test_merging_equals_folding_in_any_order(numbers, cut, random):
     add_up = SumCounts(SIZE)
 
     def fold(chosen):

@@ -39,7 +39,7 @@ def test_shards_are_equal_within_one(num_images, images_per_shard):
     )
 
 
-def test_images_are_dealt_in_one_global_order():
+def test_shards_are_contiguous_in_one_global_order():
     keys = [f"k{n}" for n in range(25)]
     dealt = list(assign_shards(making_chosen.make(keys), seed=5, images_per_shard=10))
     assert [shard for shard, _ in dealt] == [Shard("train", n, 3) for n in range(3)]

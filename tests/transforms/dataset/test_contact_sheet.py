@@ -23,7 +23,7 @@ def test_sheet_is_bounded(num_groups):
     assert sheet.height <= 8000
 
 
-def test_fewer_images_are_shown_of_more_groups():
+def test_more_groups_show_fewer_images_each():
     shown = [
         contact_sheet.images_per_group_shown(n) for n in (2, 20, 60, 200, 400, 1000)
     ]
@@ -31,12 +31,12 @@ def test_fewer_images_are_shown_of_more_groups():
     assert shown[-1] >= 3
 
 
-def test_same_rows_are_the_same_bytes():
+def test_same_rows_give_the_same_bytes():
     rows = [("crane, bird", [draw("red"), draw("blue")]), ("Möwe …", [draw("green")])]
     assert contact_sheet.contact_sheet(rows) == contact_sheet.contact_sheet(rows)
 
 
-def test_groups_run_down_and_images_across():
+def test_rows_are_groups_and_columns_are_images():
     sheet = open_sheet([
         ("first", [draw((200, 0, 0)), draw((0, 200, 0))]),
         ("second", [draw((0, 0, 200))]),
@@ -47,7 +47,7 @@ def test_groups_run_down_and_images_across():
     assert sheet.getpixel((100, bottom))[2] > 150
 
 
-def test_images_beyond_the_room_are_left_out():
+def test_images_beyond_the_sheet_are_left_out():
     one = contact_sheet.contact_sheet([("group", [draw("red")] * 10)])
     assert contact_sheet.contact_sheet([("group", [draw("red")] * 99)]) == one
 

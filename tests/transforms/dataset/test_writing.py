@@ -1,4 +1,4 @@
-"""Processes that write shards: how many, and what they are told."""
+"""Test the number and settings of processes that write shards."""
 
 import json
 
@@ -25,7 +25,7 @@ from transforms.images.settings import ImageSettings
         (8, 80, 1_400, 2),
     ],
 )
-def test_processes_end_together_and_are_worth_their_start(
+def test_number_of_processes_balances_work_and_start_cost(
     num_at_once, num_shards, num_images, expected
 ):
     found = dataset_shards.count_processes(num_at_once, num_shards, num_images)

@@ -11,7 +11,7 @@ def write(path, *lines):
 
 @pytest.fixture
 def tables(tmp_path):
-    """Two tables in which `wide` stands with two image sizes."""
+    """Two tables that contain `wide` with two image sizes."""
     full = write(
         tmp_path / "full.csv",
         "model,img_size,top1,params",
@@ -32,7 +32,7 @@ def tables(tmp_path):
     return [full, subset]
 
 
-def test_rows_are_joined_on_all_that_identifies_them(tables):
+def test_rows_are_joined_on_all_key_columns(tables):
     found = evaluate_accuracies(tables)
     assert found.key_columns == ("model", "img_size")
     assert found.models == ("net · 224", "wide · 224", "wide · 288", "deep · 224")
@@ -58,7 +58,7 @@ def test_one_table_may_hold_both_columns(tables):
     assert found.warnings == ()
 
 
-def test_keys_that_repeat_are_refused_with_the_columns_that_help(tables):
+def test_repeated_keys_are_rejected_with_the_columns_that_would_help(tables):
     with pytest.raises(UsageError) as caught:
         evaluate_accuracies(tables, key_columns=["model"])
     text = str(caught.value)
@@ -67,7 +67,7 @@ def test_keys_that_repeat_are_refused_with_the_columns_that_help(tables):
     assert text.endswith("give --key_columns model,img_size")
 
 
-def test_rows_that_nothing_tells_apart_are_refused(tmp_path):
+def test_indistinguishable_rows_are_rejected(tmp_path):
     path = write(tmp_path / "t.csv", "model,top1", "net,1", "net,2", "deep,3")
     with pytest.raises(UsageError, match="keep one row of each"):
         evaluate_accuracies([path, path])
@@ -101,7 +101,7 @@ def test_rows_that_nothing_tells_apart_are_refused(tmp_path):
         (["model,top1", 'net,"1'], {}, "check the quotes"),
     ],
 )
-def test_what_cannot_be_joined_is_refused(tmp_path, lines, settings, words):
+def test_tables_that_cannot_be_joined_are_rejected(tmp_path, lines, settings, words):
     path = write(tmp_path / "t.csv", *lines)
     other = write(tmp_path / "u.csv", *lines)
     with pytest.raises(UsageError, match=words):
@@ -115,7 +115,7 @@ def test_one_table_needs_two_columns(tables):
         evaluate_accuracies(tables[1:])
 
 
-def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):
+def test_missing_or_binary_file_is_rejected(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\x00")
     with pytest.raises(UsageError, match=r"gone\.csv: no such file"):
         read_table(str(tmp_path / "gone.csv"))

@@ -34,7 +34,7 @@ def small(curves, subset_id=SUBSET_ID, **settings):
     return rows(curves, subset_id=subset_id, train_images=100, **settings)
 
 
-def test_a_subset_that_keeps_ranks_and_is_clear_sooner_has_value(tmp_path):
+def test_subset_that_keeps_ranks_and_converges_sooner_has_value(tmp_path):
     found = evaluate(tmp_path, rows(FULL), small(SUBSET))
     (subset,) = found.subsets
     assert found.full.clearness.convergence_epoch == 3
@@ -45,7 +45,7 @@ def test_a_subset_that_keeps_ranks_and_is_clear_sooner_has_value(tmp_path):
     assert subset.pairs.sign_agreement == subset.pairs.resolving_power == 1
 
 
-def test_a_subset_that_turns_a_pair_round_has_none(tmp_path):
+def test_subset_that_reverses_a_pair_has_none(tmp_path):
     turned = SUBSET | {"a": SUBSET["b"], "b": SUBSET["a"]}
     (subset,) = evaluate(tmp_path, rows(FULL), small(turned)).subsets
     assert subset.verdict.value == "has none"
@@ -54,7 +54,7 @@ def test_a_subset_that_turns_a_pair_round_has_none(tmp_path):
     assert subset.ranks.regret == pytest.approx(0.05)
 
 
-def test_what_few_validation_images_turn_round_cannot_be_told(tmp_path):
+def test_insignificant_reversal_cannot_be_told(tmp_path):
     turned = SUBSET | {"a": SUBSET["b"], "b": SUBSET["a"]}
     few = small(turned, validation_images=100)
     (subset,) = evaluate(tmp_path, rows(FULL), few).subsets
@@ -88,7 +88,7 @@ def test_models_of_which_none_differs_are_not_strict_enough(tmp_path):
     assert found.subsets[0].ranks.tau is None
 
 
-def test_several_subsets_are_told_apart_by_their_ids(tmp_path):
+def test_subsets_are_distinguished_by_their_ids(tmp_path):
     found = evaluate(tmp_path, rows(FULL), small(SUBSET), small(FULL, "other"))
     assert [s.curve_set.subset_id for s in found.subsets] == [SUBSET_ID, "other"]
     assert [s.clearness.convergence_epoch for s in found.subsets] == [2, 3]
@@ -101,7 +101,7 @@ def test_schedules_of_both_sets_may_differ(tmp_path):
     assert subset.clearness.images_seen == 100
 
 
-def test_models_that_not_all_sets_have_are_left_out_by_name(tmp_path):
+def test_models_missing_from_a_set_are_left_out_and_named(tmp_path):
     found = evaluate(
         tmp_path, rows(FULL | {"x": SLOW["b"]}), small(SUBSET | {"y": SLOW["c"]})
     )
@@ -110,19 +110,19 @@ def test_models_that_not_all_sets_have_are_left_out_by_name(tmp_path):
     assert any("y left out" in warning for warning in found.warnings)
 
 
-def test_fewer_than_six_models_are_warned_about(tmp_path):
+def test_fewer_than_six_models_are_a_warning(tmp_path):
     few = {name: FULL[name] for name in "abc"}
     found = evaluate(tmp_path, rows(few), small(SUBSET))
     assert any("3 models are few" in warning for warning in found.warnings)
 
 
-def test_an_order_that_only_the_last_epoch_has_is_warned_about(tmp_path):
+def test_order_of_only_the_last_epoch_is_a_warning(tmp_path):
     late = FULL | {"a": [0.1, 0.2, 0.3, 0.9]}
     (warning,) = evaluate(tmp_path, rows(late), small(SUBSET)).warnings
     assert "full ffffffff: the ranking converges in the last epoch only" in warning
 
 
-def test_a_subset_clear_in_few_pairs_is_warned_about(tmp_path):
+def test_subset_with_few_decided_pairs_is_a_warning(tmp_path):
     few = small(SUBSET | {"a": [0.52, 0.71, 0.81, 0.9]}, validation_images=30)
     found = evaluate(tmp_path, rows(FULL), few)
     (subset,) = found.subsets
@@ -149,7 +149,7 @@ def test_a_subset_clear_in_few_pairs_is_warned_about(tmp_path):
     ],
     ids=["same set", "two full sets", "two models", "no model", "unfinished"],
 )
-def test_what_cannot_be_compared_is_refused(tmp_path, full, subset, words):
+def test_incomparable_sets_are_rejected(tmp_path, full, subset, words):
     with pytest.raises(UsageError, match=words):
         evaluate(tmp_path, full, subset)
 
@@ -164,7 +164,7 @@ def test_problems_of_both_sets_are_named_at_once(tmp_path):
 def write_run(
     folder, model, right, *, seed=0, keys=KEYS, final=None, subset_id="", images=40
 ):
-    """Write a run whose model is right on some images, as `pipelines.train` does."""
+    """Write a run whose model is correct on some images, as `pipelines.train` does."""
     place = folder / model / f"seed{seed}"
     accuracy = sum(right) / len(right) if final is None else final
     made = making_curves.rows(
@@ -191,7 +191,7 @@ def draw(seed, share=0.6):
     return np.random.default_rng(seed).random(len(KEYS)) < share
 
 
-def test_answers_of_groups_are_right_where_the_group_is(tmp_path):
+def test_group_predictions_are_correct_if_the_group_is(tmp_path):
     right = {name: draw(number) for number, name in enumerate("abc")}
     for name, own in right.items():
         write_run(tmp_path, name, own)
@@ -205,7 +205,7 @@ def test_answers_of_groups_are_right_where_the_group_is(tmp_path):
     assert tests.decisions.tolist() == expected.decisions.tolist()
 
 
-def test_images_may_stand_in_another_order(tmp_path):
+def test_order_of_images_is_irrelevant(tmp_path):
     right = draw(0)
     write_run(tmp_path, "a", right)
     write_run(tmp_path, "b", right, keys=KEYS[::-1])
@@ -221,7 +221,7 @@ def test_seeds_are_averaged_image_by_image(tmp_path):
     assert found.shares.tolist() == [((first * 1 + second) / 2).tolist()]
 
 
-def test_without_any_predictions_nothing_is_said(tmp_path):
+def test_absent_predictions_give_no_warning(tmp_path):
     made = making_curves.rows({"a": [0.5], "b": [0.6]})
     making_curves.write(tmp_path / "curves.csv", made)
     _, found = read(tmp_path)

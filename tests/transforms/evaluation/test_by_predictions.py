@@ -28,7 +28,7 @@ PAIRS = np.arange(1000) // 2
 
 
 def model(name, wrong_by, every):
-    """Make a model whose likeliest class is wrong by so much, every so many images."""
+    """Return predictions that are off by `wrong_by` for every `every`-th image."""
     first = TRUTH.copy()
     first[::every] = (first[::every] + wrong_by) % 40
     others = [(first + step) % 40 for step in (3, 7, 11)]
@@ -52,7 +52,7 @@ def test_models_are_scored_over_classes_and_over_groups():
     assert score.num_right.tolist()[1] > 4000 * expected[1]
 
 
-def test_where_classes_are_left_out_both_ways_to_answer_are_told():
+def test_left_out_classes_are_scored_in_both_modes():
     some = np.where(np.arange(1000) < 20, np.arange(1000) // 2, -1)
     full, masked = evaluate_predictions(MODELS, {"some": some}).scores
     assert (full.is_masked, masked.is_masked) == (False, True)
@@ -64,7 +64,7 @@ def test_where_classes_are_left_out_both_ways_to_answer_are_told():
     assert full.undecided.tolist() == [0, 0, 0]
 
 
-def test_too_many_undecided_images_are_warned_about():
+def test_too_many_undecided_images_are_a_warning():
     alone = np.where(np.arange(1000) == 0, 0, -1)
     alone[1] = 1
     blind = Predictions("blind", np.full((4000, 5), 30), TRUTH)
@@ -145,7 +145,7 @@ def test_both_jobs_report_the_figures_of_one_score():
 
 
 def predict(*rows):
-    """Make predictions of rows (true class, five likeliest classes)."""
+    """Create predictions from rows (true class, five likeliest classes)."""
     truth = np.array([true for true, _ in rows])
     return Predictions("model", np.array([five for _, five in rows]), truth)
 
@@ -199,7 +199,7 @@ def test_every_class_its_own_group_is_top1_accuracy():
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["full", "masked"])
-def test_score_is_that_of_a_loop(masked):
+def test_score_agrees_with_a_loop(masked):
     rng = np.random.default_rng(0)
     images = Predictions(
         "model",
@@ -260,7 +260,7 @@ LOW_HALF = np.where(np.arange(1000) < 50, np.arange(1000) // 10, -1)
 
 
 def make_model(name, num_right, step=1):
-    """Answer right on the first images, and the class `step` above on the others."""
+    """Predict the first images correctly, and the others `step` classes above."""
     top1 = np.where(
         np.arange(len(COMPARED_TRUTH)) < num_right,
         COMPARED_TRUTH,
@@ -378,7 +378,7 @@ def test_models_that_tie_are_noted():
     )
 
 
-def test_no_tables_are_no_rows():
+def test_no_tables_give_no_rows():
     assert compare_groupings(COMPARED, {}) == []
 
 
@@ -400,7 +400,7 @@ def test_no_tables_are_no_rows():
     ],
     ids=["no_predictions", "other_truth", "other_keys", "no_images"],
 )
-def test_what_cannot_be_compared_is_the_users_to_mend(predictions, tables, message):
+def test_incomparable_predictions_are_usage_errors(predictions, tables, message):
     with pytest.raises(UsageError, match=message):
         compare_groupings(predictions, tables)
 

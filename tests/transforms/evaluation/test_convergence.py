@@ -75,7 +75,7 @@ def test_ranks_are_those_of_every_epoch():
     ],
     ids=["far", "few images", "close", "reversed"],
 )
-def test_models_that_is_significant_from_start_are_found(curves, num_images, expected):
+def test_significant_from_the_first_epoch_is_detected(curves, num_images, expected):
     array = np.array(curves)
     final = significance.compare_all_pairs(array[:, -1], num_images).decisions
     assert is_significant_from_start(array, final, num_images) is expected

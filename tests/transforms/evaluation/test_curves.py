@@ -24,7 +24,7 @@ def refuse(made, *words):
         assert word in str(caught.value)
 
 
-def test_sets_are_told_apart_by_their_ids():
+def test_sets_are_distinguished_by_their_ids():
     made = rows(THREE) + rows(THREE, subset_id="ab", train_images=5)
     (full, small), warnings = group_by_set(locate(made))
     assert (full.subset_id, small.subset_id) == (FULL_ID, "ab")
@@ -84,7 +84,7 @@ def test_missing_epochs_are_refused():
     refuse(made, "a, seed 0, learning rate 0.1 lacks epoch 2, 4")
 
 
-def test_what_is_not_finished_is_refused():
+def test_unfinished_runs_are_rejected():
     made = rows({"a": [0.1, 0.2]}, epochs=9)
     refuse(made, "is not finished: 2 of 9 epochs", "continue its training")
 
@@ -112,7 +112,7 @@ def _tau_with_last(accuracy, epoch):
     return ranking.kendall_tau(now, last)
 
 
-def test_models_with_as_many_right_images_tie_whatever_their_seeds_order():
+def test_models_with_equal_accuracy_tie_for_any_order_of_seeds():
     counts = {"a": [409, 411, 406], "b": [406, 409, 411], "c": [411, 406, 410]}
     made = []
     for seed in range(3):
@@ -124,11 +124,11 @@ def test_models_with_as_many_right_images_tie_whatever_their_seeds_order():
     assert means["c"] == 1227 / 3000
 
 
-def test_rows_come_back_as_they_were_written():
+def test_rows_survive_a_round_trip():
     assert parse(to_csv(ROWS).decode()) == (ROWS, [])
 
 
-def test_columns_may_stand_in_any_order_and_some_may_lack():
+def test_columns_may_be_in_any_order_and_some_are_optional():
     text = "model,validation_accuracy,epoch,epochs,subset_id,train_images,"
     text += "validation_images,more\nnet,0.5,1,1,ab,10,20,x\n\n"
     (row,), problems = parse(text)
@@ -154,7 +154,7 @@ def test_columns_may_stand_in_any_order_and_some_may_lack():
         ("ab,net,1,1,10,20", "has 6 fields where the header has 7"),
     ],
 )
-def test_a_row_that_cannot_be_is_named_with_its_line(row, problem):
+def test_invalid_row_is_reported_with_its_line(row, problem):
     rows, (message,) = parse(f"{HEADER}{row}\nab,net,1,1,10,20,0.5\n")
     assert len(rows) == 1
     assert re.match(f"line 2.*{problem}", message)
@@ -171,12 +171,12 @@ def test_a_row_that_cannot_be_is_named_with_its_line(row, problem):
     ],
     ids=["other table", "empty", "no rows", "repeated column", "open quote"],
 )
-def test_what_is_no_table_of_curves_is_refused(text, problem):
+def test_other_files_are_rejected(text, problem):
     with pytest.raises(UsageError, match=problem):
         parse(text)
 
 
-def test_a_folder_stands_for_all_curves_below_it(tmp_path):
+def test_folder_is_expanded_to_all_curves_below_it(tmp_path):
     for number, row in enumerate(ROWS):
         making_curves.write(tmp_path / f"net{number}/seed0/curves.csv", [row])
     (tmp_path / "net0/seed0/other.csv").write_text("not,read\n")

@@ -63,7 +63,7 @@ def test_any_integers_are_read(tmp_path, change):
     assert one.top5.tolist() == top5(995).tolist()
 
 
-def test_no_paths_are_no_predictions():
+def test_no_paths_give_no_predictions():
     assert read_predictions([]) == []
 
 
@@ -96,7 +96,7 @@ def test_problems_name_the_file(tmp_path, make, message):
     assert message in str(caught.value)
 
 
-def test_what_unpacks_to_too_much_is_refused_unread(tmp_path):
+def test_too_large_arrays_are_rejected_before_reading(tmp_path):
     bomb = write_member(tmp_path / "a.npz", bytes(2**25), compression=8)
     with pytest.raises(UsageError, match="top5 would take 33554432 bytes"):
         read_predictions([bomb])
@@ -114,7 +114,7 @@ def test_header_of_a_huge_array_allocates_nothing(tmp_path):
         read_predictions([path])
 
 
-def test_damaged_files_are_the_users_to_mend(tmp_path):
+def test_damaged_files_are_usage_errors(tmp_path):
     whole = tmp_path / "whole.npz"
     write(whole, top5())
     data = whole.read_bytes()
@@ -130,7 +130,7 @@ def test_damaged_files_are_the_users_to_mend(tmp_path):
         assert one.top5.shape == SHAPE
 
 
-def test_all_files_problems_are_told_at_once(tmp_path):
+def test_problems_of_all_files_are_reported_at_once(tmp_path):
     (tmp_path / "other").mkdir()
     paths = [
         write(tmp_path / "a.npz", top5()),
@@ -153,7 +153,7 @@ ANSWERS = [[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]]
 
 
 def parquet(path, *, model=CNN, keys=("b", "a"), truth=(7, 900), change=None):
-    """Write what a model says of two images, changed as asked."""
+    """Write a model's predictions for two images, with changes."""
     wnids = [n if isinstance(n, str) else WNIDS[n] for n in truth]
     answers = np.resize(ANSWERS, (len(keys), len(model.classes)))
     table = making_predictions.rows(model, keys, wnids, answers)
@@ -238,7 +238,7 @@ def test_a_parquet_column_of_another_type_is_refused(tmp_path):
         read_predictions([path])
 
 
-def test_two_models_of_one_name_are_told_apart_by_nobody(tmp_path):
+def test_models_with_the_same_name_are_rejected(tmp_path):
     other = dataclasses.replace(CNN, model_id="f1")
     table = making_predictions.rows(CNN, ["a"], [WNIDS[3]], ANSWERS[:1])
     both = making_predictions.write(tmp_path / "both.parquet", [CNN, other], table)
@@ -251,7 +251,7 @@ def test_two_models_of_one_name_are_told_apart_by_nobody(tmp_path):
     assert f"{two}: {one} is of cnn already" in second
 
 
-def test_damaged_parquet_files_are_the_users_to_mend(tmp_path):
+def test_damaged_parquet_files_are_usage_errors(tmp_path):
     whole = tmp_path / "whole.parquet"
     parquet(whole)
     data = whole.read_bytes()

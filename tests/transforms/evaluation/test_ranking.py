@@ -51,7 +51,7 @@ def test_tau_of_small_orders(first, second, tau):
 
 
 @pytest.mark.parametrize("num_levels", [3, 1000], ids=["many_ties", "few_ties"])
-def test_correlations_are_those_of_brute_force_and_scipy(num_levels):
+def test_correlations_agree_with_brute_force_and_scipy(num_levels):
     first, second = draw_accuracies(40, num_levels)
     tau = ranking.kendall_tau(first, second)
     assert tau == pytest.approx(brute_tau(first, second))
@@ -65,7 +65,7 @@ def test_correlations_are_those_of_brute_force_and_scipy(num_levels):
     [((), ()), ((1,), (2,)), ((1, 1, 1), (1, 2, 3)), ((1, 2, 3), (0, 0, 0))],
     ids=["no_models", "one_model", "all_tie_on_full", "all_tie_on_subset"],
 )
-def test_what_is_not_defined_is_none(first, second):
+def test_undefined_values_are_none(first, second):
     first, second = array(*first), array(*second)
     assert ranking.kendall_tau(first, second) is None
     assert ranking.spearman(first, second) is None
@@ -98,7 +98,7 @@ def test_accuracies_must_match_and_be_finite(first, second, message):
     ],
     ids=["even", "odd_rounds_up", "tie_with_the_last", "one_is_left"],
 )
-def test_top_half_looks_at_the_better_models(full, subset, tau):
+def test_top_half_uses_the_better_models(full, subset, tau):
     expected = None if tau is None else pytest.approx(tau)
     assert ranking.top_half_tau(array(*full), array(*subset)) == expected
 
@@ -113,12 +113,12 @@ def test_top_half_looks_at_the_better_models(full, subset, tau):
     ],
     ids=["best_found", "second_best", "tie", "one_model"],
 )
-def test_regret_is_what_the_subsets_best_loses(full, subset, regret):
+def test_regret_is_the_loss_of_the_subsets_best_model(full, subset, regret):
     full, subset = array(*full), array(*subset)
     assert ranking.top1_regret(full, subset) == pytest.approx(regret)
 
 
-def test_bootstrap_is_that_of_resampled_models():
+def test_bootstrap_resamples_models():
     first, second = draw_accuracies(7, 12)
     keys = [f"models|{number}" for number in range(7 * 200)]
     draws = [seeds.order(5, "draw", key) % 7 for key in keys]
@@ -133,7 +133,7 @@ def test_bootstrap_is_that_of_resampled_models():
     assert found == pytest.approx(tuple(expected))
 
 
-def test_bootstrap_repeats_itself_and_changes_with_the_seed():
+def test_bootstrap_is_reproducible_and_depends_on_the_seed():
     first, second = draw_accuracies(12, 30)
     one, again, other = (
         ranking.bootstrap_tau(first, second, seed=seed) for seed in (0, 0, 1)
@@ -143,7 +143,7 @@ def test_bootstrap_repeats_itself_and_changes_with_the_seed():
     assert one.low <= ranking.kendall_tau(first, second) <= one.high
 
 
-def test_bootstrap_of_three_models_passes_over_draws_of_one_model():
+def test_bootstrap_of_three_models_skips_draws_of_one_model():
     found = ranking.bootstrap_tau(array(1, 2, 3), array(1, 2, 3))
     assert found == (1, 1)
 
@@ -154,7 +154,7 @@ def draw_correct(num_models, num_images, seed=0):
     return rng.random((num_models, num_images)) < skill
 
 
-def test_noise_ceiling_rises_with_the_images_and_repeats_itself():
+def test_noise_ceiling_grows_with_the_images_and_is_reproducible():
     correct = draw_correct(12, 4000)
     few, some, many = (ranking.noise_ceiling(correct, n) for n in (20, 200, 2000))
     assert 0 < few < some < many <= 1
@@ -162,7 +162,7 @@ def test_noise_ceiling_rises_with_the_images_and_repeats_itself():
     assert ranking.noise_ceiling(correct, 200, seed=1) != some
 
 
-def test_noise_ceiling_compares_blocks_with_all_that_lies_outside():
+def test_noise_ceiling_compares_blocks_with_the_remaining_images():
     correct = draw_correct(6, 10)
     keys = [f"images|{image}" for image in range(10)]
     order = sorted(range(10), key=lambda i: seeds.order(0, "draw", keys[i]))
@@ -227,7 +227,7 @@ def test_ranks_are_compared_by_all_measures():
 
 def test_only_pairs_that_the_full_set_decides_can_be_lost():
     full = compare_all_pairs(FULL, 10_000)
-    # the first two are too close to be told apart, and the third is above the fourth
+    # the first two differ insignificantly, and the third is above the fourth
     subset = compare_all_pairs(np.array([0.599, 0.6, 0.4, 0.3]), 10_000)
     kept = compare_pairs(full, subset)
     assert (kept.num_pairs, kept.decided_full, kept.decided_subset) == (6, 5, 5)

@@ -110,7 +110,7 @@ def test_accuracies_are_reported_with_their_columns(by_accuracies):
     }  # fmt: skip
 
 
-def test_what_is_not_defined_is_null_and_never_nan(tmp_path):
+def test_undefined_values_are_null_and_never_nan(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("model,one,two\na,1,3\nb,1,2\nc,1,1\n")
     found = evaluate_accuracies([str(path)], columns=["one", "two"])
@@ -128,7 +128,7 @@ def test_numbers_have_six_digits(by_curves):
     assert max(len(number) for number in numbers) <= 8
 
 
-def test_the_summary_says_the_verdict(by_curves):
+def test_summary_contains_the_verdict(by_curves):
     first, second = summarize(by_curves)
     assert first.startswith("small aaaaaaaa has value: it keeps")
     assert second == (

@@ -56,9 +56,7 @@ def pair(only_a, only_b, both=50, neither=50):
     ],
 )
 @pytest.mark.parametrize(("both", "neither"), [(50, 50), (0, 0), (9, 0)])
-def test_mcnemar_sees_only_images_on_which_one_is_right(
-    only_a, only_b, sign, both, neither
-):
+def test_mcnemar_uses_only_discordant_images(only_a, only_b, sign, both, neither):
     correct = pair(only_a, only_b, both, neither)
     if not correct.size:
         with pytest.raises(ValueError, match="at least one image"):
@@ -68,7 +66,7 @@ def test_mcnemar_sees_only_images_on_which_one_is_right(
     assert compare_paired(correct[::-1]).tolist() == [[0, -sign], [sign, 0]]
 
 
-def test_all_pairs_are_decided_as_one_by_one():
+def test_comparing_all_pairs_agrees_with_single_comparisons():
     rng = np.random.default_rng(0)
     skill = np.linspace(0.4, 0.7, 8)[:, np.newaxis]
     correct = rng.random((8, 300)) < skill
@@ -90,7 +88,7 @@ def test_all_pairs_are_decided_as_one_by_one():
         ((1.0, 1.0), 1, 0),
     ],
 )
-def test_unpaired_decisions_know_only_accuracies(accuracies, num_images, sign):
+def test_unpaired_tests_use_only_accuracies(accuracies, num_images, sign):
     decisions = compare_all_pairs(np.array(accuracies), num_images).decisions
     assert decisions.tolist() == [[0, sign], [-sign, 0]]
 
@@ -100,7 +98,7 @@ def test_unpaired_decisions_know_only_accuracies(accuracies, num_images, sign):
     [((76.1, 75.0), 100), ((-0.1, 0.5), 100), ((math.nan, 0.5), 9), ((0.5, 0.6), 0)],
     ids=["percent", "negative", "nan", "no_images"],
 )
-def test_unpaired_decisions_refuse_what_is_no_share(accuracies, num_images):
+def test_unpaired_tests_reject_values_outside_0_to_1(accuracies, num_images):
     with pytest.raises(ValueError, match="must be 0 to 1"):
         compare_all_pairs(np.array(accuracies), num_images)
 
@@ -127,14 +125,14 @@ def test_sign_agreement_counts_pairs_decided_on_the_full_set(subset, share):
     assert significance.sign_agreement(FULL, np.array(subset, float)) == share
 
 
-def test_resolving_power_wants_the_same_decisions():
+def test_resolving_power_requires_the_same_decisions():
     one_lost = decisions((0, 1, 0), (-1, 0, 1), (0, -1, 0))
     assert significance.resolving_power(FULL, FULL) == 1
     assert significance.resolving_power(FULL, one_lost) == 0.5
     assert significance.resolving_power(FULL, -FULL) == 0
 
 
-def test_where_no_pair_is_decided_there_is_no_share():
+def test_without_decided_pairs_shares_are_undefined():
     nothing = np.zeros((3, 3), np.int8)
     assert significance.resolving_power(nothing, FULL) is None
     assert significance.sign_agreement(nothing, np.arange(3.0)) is None
@@ -166,7 +164,7 @@ def test_smallest_gaps_in_points(num_images, paired, unpaired):
 
 
 @pytest.mark.real
-def test_real_models_are_told_apart_but_for_the_closest(real_data):
+def test_real_models_differ_significantly_except_the_closest(real_data):
     paths = sorted(map(str, (real_data / "predictions").glob("*.npz")))
     correct = np.stack([p.top5[:, 0] == p.truth for p in read_predictions(paths)])
     paired = compare_paired(correct)
@@ -201,11 +199,11 @@ def test_seed_noise_is_pooled_over_models():
     assert noise.num_seeds.tolist() == [2, 3, 1]
 
 
-def test_one_seed_each_tells_nothing_of_noise():
+def test_seed_noise_is_unknown_with_one_seed():
     assert measure_seed_noise([[0.5], [0.7]]) is None
 
 
-def test_seed_noise_widens_differences_and_asks_for_more_errors():
+def test_seed_noise_increases_the_required_difference():
     accuracies, images = np.array([0.70, 0.72, 0.80]), 10_000
     noise = measure_seed_noise([[0.68, 0.72], [0.71, 0.73], [0.80, 0.80]])
     plain = compare_all_pairs(accuracies, images)
@@ -250,7 +248,7 @@ def test_the_interval_of_tau_covers():
     assert covered / 150 > 0.88
 
 
-def test_expected_tau_is_that_of_a_simulation():
+def test_expected_tau_agrees_with_a_simulation():
     rng = np.random.default_rng(2)
     truth = np.array([0.70, 0.71, 0.715, 0.75])
     differences = truth[:, np.newaxis] - truth
@@ -266,7 +264,7 @@ def test_expected_tau_without_noise_is_one_and_without_pairs_is_none():
     assert expected_tau(np.zeros((1, 1)), np.zeros((1, 1))) is None
 
 
-def test_no_pair_is_decided_against_the_accuracies_that_curves_tell():
+def test_decisions_agree_in_sign_with_the_accuracies_of_curves():
     accuracies = np.array([0.4999, 0.5003])
     rng = np.random.default_rng(0)
     shares = rng.random((2, 10_000)) < np.array([[0.52], [0.48]])
@@ -287,7 +285,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("images", "error", "paired", "unpaired"), TABLE)
-def test_gaps_are_those_that_were_measured(images, error, paired, unpaired):
+def test_gaps_agree_with_measurements(images, error, paired, unpaired):
     power = measure_power(images, 100)
     assert 100 * power.standard_error == pytest.approx(error, abs=0.006)
     assert 100 * power.paired_gap == pytest.approx(paired, abs=0.05)
@@ -304,12 +302,12 @@ def test_a_group_has_its_share_of_the_images():
 @pytest.mark.parametrize(
     ("images", "groups", "accuracy"), [(0, 1, 0.5), (1, 0, 0.5), (1, 1, 2)]
 )
-def test_numbers_that_cannot_be_are_refused(images, groups, accuracy):
+def test_invalid_numbers_are_rejected(images, groups, accuracy):
     with pytest.raises(ValueError, match="at least one"):
         measure_power(images, groups, accuracy=accuracy)
 
 
-def test_so_many_images_as_are_needed_decide_a_pair():
+def test_needed_number_of_images_decides_a_pair():
     correct = np.zeros((2, 1000), bool)
     correct[0, :60] = correct[1, 50:90] = True  # 50 for the first only, 30 the second
     full = np.array([[0, 1], [-1, 0]], np.int8)
@@ -319,7 +317,7 @@ def test_so_many_images_as_are_needed_decide_a_pair():
     assert gap < 0.02 < significance.smallest_paired_gap(needed - 1, disagreement=0.08)
 
 
-def test_no_number_of_images_decides_a_pair_of_the_other_order():
+def test_no_number_of_images_decides_a_reversed_pair():
     correct = np.array([[True, False, False], [True, True, False]])
     full = np.array([[0, 1], [-1, 0]], np.int8)
     assert images_needed(correct, full) is None

@@ -60,7 +60,7 @@ def test_the_highest_tau_is_first_and_an_undefined_one_last():
     assert [one.rank for one in rank(scores)] == [1, 2, 3]
 
 
-def test_of_equal_taus_fewer_images_looped_are_better_and_never_clear_is_worst():
+def test_equal_taus_are_ordered_by_images_seen_and_no_convergence_is_last():
     scores = [
         score("never", 0.5, looped=None),
         score("slow", 0.5, looped=900),
@@ -117,7 +117,7 @@ def test_ties_with_the_best_are_overlapping_intervals(other, is_tied):
         ),
     ],
 )
-def test_the_sentence_says_who_is_best_and_who_ties(scores, said):
+def test_sentence_names_the_best_recipe_and_ties(scores, said):
     assert said in describe_best(rank(scores))
 
 
@@ -137,7 +137,7 @@ def test_a_report_is_read():
     [{}, {**REPORT, "subsets": []}, {**REPORT, "subsets": [{}]}, {"subsets": None}],
     ids=["empty", "no subset", "empty subset", "null"],
 )
-def test_another_report_is_refused(report):
+def test_other_report_is_rejected(report):
     with pytest.raises(UsageError, match="evaluation of small cannot be read"):
         read(report)
 
@@ -165,7 +165,7 @@ def test_only_recipes_that_have_a_tau_are_cleared_of():
         (None, "; the ranking does not converge on any subset."),
     ],
 )
-def test_recipes_that_do_alike_are_not_called_better(looped, expected):
+def test_equal_recipes_are_not_called_better(looped, expected):
     ranked = rank([score(n, 0.5, (0.2, 0.9), looped=looped) for n in "ab"])
     said = describe_best(ranked)
     assert "All recipes keep the order of the models equally well (τ-b 0.500)" in said

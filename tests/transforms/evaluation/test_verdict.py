@@ -71,7 +71,7 @@ def test_kept_ranks_and_fewer_images_have_value():
     ],
     ids=["reversed", "no gain", "no gain and doubt", "no gain, easy", "never clear"],
 )
-def test_what_is_wrong_by_more_than_chance_has_none(evidence, words):
+def test_significant_reversal_has_none(evidence, words):
     verdict = judge_by(**evidence)
     assert str(verdict) == "has none"
     assert re.search(words, verdict.reason)
@@ -93,14 +93,14 @@ def test_what_is_wrong_by_more_than_chance_has_none(evidence, words):
     ],
     ids=["none decided", "contrary by chance", "subset decides none", "too easy"],
 )
-def test_what_chance_may_have_done_cannot_be_told(evidence, words):
+def test_insignificant_difference_cannot_be_told(evidence, words):
     verdict = judge_by(**evidence)
     assert verdict.value == "cannot be told"
     assert str(verdict) == ("cannot be told with this validation size and these models")
     assert re.search(words, verdict.reason)
 
 
-def test_where_a_set_is_never_clear_there_is_no_gain():
+def test_set_that_never_converges_has_no_gain():
     assert judge_by(epochs=(40, None)).gain is None
     assert judge_by(epochs=(None, 4), decided=0).gain is None
 

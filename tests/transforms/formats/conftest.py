@@ -1,9 +1,9 @@
-"""A tiny dataset, written once in all formats of this folder.
+"""Write a tiny dataset once in all formats.
 
-- `records`: what was put in, by shard.
-- `dataset`: the description that sidecars and card are made of.
-- `root`: the directory, as `build` would leave it.
-- `locations`: where the writers say that each image's bytes lie, by format.
+- `records`: input records by shard.
+- `dataset`: facts for sidecars and card.
+- `root`: directory of the dataset, as `build` writes it.
+- `locations`: location of each image's bytes according to the writers, by format.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 FORMATS = ("folders", "parquet", "tfrecord", "webdataset")
-# The last class lies outside the 1000; the names try the quoting of every sidecar.
+# The last class is not one of the 1000; the names test the quoting of sidecars.
 LABELS = (
     LabelInfo(0, 'crane, "bird": 100 %', "000_crane", ("n02012849",), (134,)),
     LabelInfo(1, "no", "001_no", ("n01440764", "n01443537"), (0, 1)),
@@ -35,7 +35,7 @@ CLASSES = [(0, 134, "n02012849"), (1, 1, "n01443537"), (2, -1, "n99999999")]
 
 
 class Written(NamedTuple):
-    """What came of writing the dataset."""
+    """The written dataset."""
 
     dataset: Dataset
     root: Path

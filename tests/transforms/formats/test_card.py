@@ -99,7 +99,7 @@ def test_card_shows_only_what_fits_the_formats(dataset, formats, shown, hidden):
     assert ("configs" in front_matter(text)) == ("webdataset" in formats)
 
 
-def test_card_tells_recipe_id_and_terms(text):
+def test_card_has_recipe_id_and_terms(text):
     assert "| grouping | manual |" in text
     assert "`5ub5e7`" in text
     assert "https://www.image-net.org/download.php" in text
@@ -154,5 +154,5 @@ def test_classes_json_lists_every_label(root, dataset):
     assert [entry["name"] for entry in listed] == [x.name for x in dataset.labels]
 
 
-def test_no_file_is_called_as_a_marker_of_another_reader(root):
+def test_no_file_has_the_name_of_another_readers_marker(root):
     assert not HUGGING_FACE_FILES & {path.name for path in root.rglob("*")}

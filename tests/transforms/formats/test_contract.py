@@ -37,7 +37,7 @@ def test_location_holds_the_image(name, root, locations):
 
 
 @pytest.mark.parametrize("name", WRITTEN_HERE)
-def test_written_files_are_described_rightly(name, root, dataset):
+def test_written_files_are_described_correctly(name, root, dataset):
     for split in dataset.splits:
         for file in split.files[name]:
             content = (root / file.path).read_bytes()
@@ -46,19 +46,19 @@ def test_written_files_are_described_rightly(name, root, dataset):
 
 
 @pytest.mark.parametrize("name", ["parquet", "tfrecord", "webdataset"])
-def test_files_lie_where_shard_path_says(name, records, dataset):
+def test_files_are_at_shard_path(name, records, dataset):
     paths = [file.path for split in dataset.splits for file in split.files[name]]
     assert paths == [formats.load(name).shard_path("tiny", shard) for shard in records]
 
 
-def test_every_file_is_the_same_when_written_again(root, write_again):
+def test_rewritten_files_are_identical(root, write_again):
     again = write_again()
     assert len(again) == 3 * 3 + 10 + 9
     for path, checksum in again.items():
         assert hashlib.sha256((root / path).read_bytes()).hexdigest() == checksum, path
 
 
-def test_no_text_file_tells_where_it_was_made(root):
+def test_text_files_contain_no_local_path(root):
     for path in storage.list_files(str(root)):
         assert str(root).encode() not in (root / path).read_bytes()
 

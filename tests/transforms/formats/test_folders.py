@@ -16,7 +16,7 @@ def test_split_folder(split, folder):
     assert folders.split_folder(split) == folder
 
 
-def test_image_lies_in_its_groups_folder(root, records):
+def test_image_is_in_its_groups_folder(root, records):
     expected = {
         f"{'val' if shard.split == 'validation' else 'train'}"
         f"/{('000_crane', '001_no', '002_mowe_s')[r.label]}/{r.key}.JPEG"

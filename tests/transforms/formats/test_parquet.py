@@ -41,7 +41,7 @@ def test_arrow_reads_the_records(records, root):
         ]
 
 
-def test_schema_is_what_hugging_face_writes(root, dataset, records):
+def test_schema_agrees_with_hugging_face(root, dataset, records):
     datasets = pytest.importorskip("datasets")
     path = root / parquet.shard_path("tiny", next(iter(records)))
     schema = pq.read_schema(path)
@@ -132,7 +132,7 @@ def test_arrow_reads_any_rows_in_groups_of_any_size(rows, rows_per_group, max_by
     assert features["label"] == {"names": ["a", "ö"], "_type": "ClassLabel"}
 
 
-def test_images_are_stored_as_they_are(root, records):
+def test_images_are_stored_unchanged(root, records):
     for shard in records:
         footer = pq.read_metadata(root / parquet.shard_path("tiny", shard))
         for number in range(footer.row_group(0).num_columns):

@@ -117,7 +117,7 @@ def test_reserved_names_are_those_of_tfds(tfds):
 @pytest.mark.parametrize(
     "name", ["tiny", "subset_random_classes_n200_m500", "my_cifar10", "a", "x" * 100]
 )
-def test_name_is_good(name):
+def test_valid_name_is_accepted(name):
     assert tfrecord.name_problem(name) is None
 
 
@@ -136,5 +136,5 @@ def test_name_is_good(name):
         ("cifar100", "try my_cifar100"),
     ],
 )
-def test_name_is_refused_with_a_remedy(name, problem):
+def test_invalid_name_is_rejected_with_a_remedy(name, problem):
     assert problem in tfrecord.name_problem(name)

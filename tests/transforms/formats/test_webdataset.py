@@ -14,7 +14,7 @@ def test_shard_path():
     assert path == "train/tiny-train-00007-of-00064.tar"
 
 
-def test_archive_is_what_tarfile_writes(records, root):
+def test_archive_agrees_with_tarfile(records, root):
     for shard, images in records.items():
         file = io.BytesIO()
         with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -45,7 +45,7 @@ def test_member_is_padded_to_blocks(size):
     assert (info.name, info.size, info.mode) == ("n01440764_1.jpg", size, 0o644)
 
 
-def test_name_that_readers_would_not_see_is_refused():
+def test_name_that_readers_skip_is_rejected():
     format_.make_member("x" * 99, b"")
     with pytest.raises(ValueError, match="longer than 99 bytes"):
         format_.make_member("x" * 100, b"")

@@ -22,7 +22,7 @@ def _captured(weights, groups):
 
 @functools.cache
 def _all_groupings(num_classes, num_groups):
-    """Every way to deal classes into groups of the sizes, each up to renaming."""
+    """Yield every partition of classes into groups of these sizes, up to renaming."""
     sizes = balanced.group_sizes(num_classes, num_groups).tolist()
 
     def deal(left, sizes):
@@ -78,7 +78,7 @@ def test_hidden_blocks_are_found():
     assert len(set(zip(place.tolist(), groups.tolist(), strict=True))) == 12
 
 
-def test_two_runs_agree_and_the_seed_counts():
+def test_result_is_reproducible_and_depends_on_the_seed():
     weights = _weights(3, 120, most=9)
     runs = [balanced.partition(weights, 12, seed=s) for s in (0, 0, 1, 2)]
     assert runs[0].tobytes() == runs[1].tobytes()
@@ -100,7 +100,7 @@ def test_weights_do_not_depend_on_the_order_of_classes():
     assert weights.sum() == pytest.approx(1, abs=1e-8)
 
 
-def test_isolated_classes_fill_the_groups_up():
+def test_isolated_classes_fill_the_groups():
     weights = np.zeros((10, 10))
     weights[0, 1] = weights[1, 0] = 0.5
     groups = balanced.partition(weights, 3, seed=0)
@@ -110,14 +110,14 @@ def test_isolated_classes_fill_the_groups_up():
     assert sorted(np.bincount(empty).tolist()) == [3, 4]
 
 
-def test_swaps_lose_nothing():
+def test_swaps_never_reduce_the_weight():
     weights = _weights(4, 60)
     start = balanced.pack(weights, balanced.agglomerate(weights, 9), 7)
     better = balanced.partition(weights, 7, seed=0)
     assert _captured(weights, better) >= _captured(weights, start)
 
 
-def test_clusters_merge_by_the_mean_weight_and_keep_to_the_cap():
+def test_clusters_merge_by_mean_weight_up_to_the_cap():
     weights = np.zeros((5, 5))
     for a, b, weight in [(0, 1, 4), (1, 2, 3), (3, 4, 1), (2, 3, 2)]:
         weights[a, b] = weights[b, a] = weight / 8
@@ -128,7 +128,7 @@ def test_clusters_merge_by_the_mean_weight_and_keep_to_the_cap():
     assert merge(weights, 5) == [[0, 1, 2, 3, 4]]
 
 
-def test_a_cluster_that_fits_nowhere_is_split():
+def test_cluster_that_fits_in_no_group_is_split():
     weights = np.zeros((6, 6))
     weights[0, 1] = weights[1, 0] = weights[4, 5] = weights[5, 4] = 0.25
     groups = balanced.pack(weights, [[0, 1, 4, 5], [2, 3]], 2)

@@ -27,7 +27,7 @@ def test_every_class_has_one_of_67_categories():
     [(134, "bird"), (517, "vehicle"), (638, "clothing"), (639, "clothing")],
     ids=["crane_the_bird", "crane_the_machine", "maillot", "tank_suit"],
 )
-def test_classes_that_share_a_word_are_told_apart(index, category):
+def test_classes_that_share_a_word_are_distinguished(index, category):
     assert load_categories()[WNIDS[index]] == category
 
 
@@ -44,7 +44,7 @@ def test_fixes_move_classes_between_known_categories():
     assert len(set(fixed.values())) == 67
 
 
-def test_well_known_slips_are_fixed():
+def test_known_errors_of_the_source_are_corrected():
     fixed = {display_name(w): c for w, c in load_categories(with_fixes=True).items()}
     assert fixed["ring-tailed lemur"] == "primate"
     assert fixed["computer mouse"] == "electronics"

@@ -25,7 +25,7 @@ WNIDS = tuple(c.wnid for c in CLASSES)
 
 
 def _confusion(classes=CLASSES, *, blocks=5, seed=0):
-    """Classes of one block are confused; a little also goes elsewhere."""
+    """Confuse classes within blocks, and a little across blocks."""
     count = len(classes)
     keys = (f"{a.wnid} {b.wnid}" for a in classes for b in classes)
     noise = seeds.orders(seed, "draw", keys).reshape(count, count) % 3
@@ -65,7 +65,7 @@ def _group(path, num_groups=5, classes=CLASSES, **options):
     [{}, {"rule": "sequential"}, {"prior": 0.1}],
     ids=["balanced", "sequential", "prior"],
 )
-def test_confused_classes_are_put_together(tmp_path, options):
+def test_confused_classes_are_grouped(tmp_path, options):
     result = _group(_write(tmp_path, _confusion()), **options)
     table = make_table(CLASSES, result.assignment, result.names)
     assert [row.group for row in table.rows] == [0, 1, 2, 3, 4] * 4
@@ -80,7 +80,7 @@ def test_a_table_of_another_order_gives_the_same_groups(tmp_path):
     assert one == _group(_write(tmp_path, made), 3, classes=CLASSES[::-1])
 
 
-def test_figures_are_told(tmp_path):
+def test_figures_are_reported(tmp_path):
     result = _group(_write(tmp_path, _confusion()), 6)
     quality = result.quality
     assert 0 < quality["captured_share"] < 1
@@ -97,7 +97,7 @@ def test_figures_are_told(tmp_path):
     assert "cross-fit with --confusion_heldout" in result.notes[-1]
 
 
-def test_groups_that_capture_nothing_are_told(tmp_path):
+def test_groups_without_captured_confusion_are_reported(tmp_path):
     matrix = np.diag([20.0] * len(WNIDS))
     matrix[0, 1] = 5
     num_images = matrix.sum(axis=1).astype(int)
@@ -109,7 +109,7 @@ def test_groups_that_capture_nothing_are_told(tmp_path):
     assert result.assignment[WNIDS[0]] == result.assignment[WNIDS[1]]
 
 
-def test_held_out_images_judge_the_groups(tmp_path):
+def test_held_out_images_evaluate_the_groups(tmp_path):
     path = _write(tmp_path, _confusion())
     same = _group(path)
     with pytest.raises(UsageError, match=r"counts images of --confusion .* too"):
@@ -132,7 +132,7 @@ def test_groups_are_named_by_their_most_confused_classes(tmp_path):
     assert not any("more" in name for name in names.values())
 
 
-def test_classes_that_the_input_lacks_are_cut(tmp_path):
+def test_classes_missing_from_the_input_are_ignored(tmp_path):
     path = _write(tmp_path, _confusion())
     assert _group(path, 2, classes=CLASSES[:8]).assignment.keys() == set(WNIDS[:8])
 

@@ -1,4 +1,4 @@
-"""What every grouping method keeps to; one that needs more gets it in `_request`."""
+"""The contract of grouping methods; `_request` has the inputs that they need."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_order_of_classes_does_not_matter(tmp_path, method, num_groups):
 
 @pytest.mark.parametrize("num_groups", [2, 10, 20, 100, 200, 999, 1000])
 @pytest.mark.parametrize("method", grouping.METHODS)
-def test_the_thousand_classes_make_any_number_of_groups(tmp_path, method, num_groups):
+def test_the_thousand_classes_give_any_number_of_groups(tmp_path, method, num_groups):
     request = _request(tmp_path, method, num_groups, classes=THOUSAND)
     result = _group(request, method)
     table = make_table(THOUSAND, result.assignment, result.names)

@@ -63,7 +63,7 @@ def test_67_groups_are_the_categories():
 
 
 @pytest.mark.parametrize("num_groups", [*range(2, 75), 150, 500, 998, 999, 1000])
-def test_there_are_exactly_n_groups_with_names_of_their_own(num_groups):
+def test_there_are_exactly_n_groups_with_unique_names(num_groups):
     table = _table(num_groups)
     assert len(table.label_of) == 1000
     assert len(set(table.names)) == table.num_groups == num_groups
@@ -76,7 +76,7 @@ def test_fewer_groups_merge_the_smallest_into_the_most_similar():
     assert _sizes(_table(20))["dog"] == 119
 
 
-def test_confusion_decides_what_is_merged(tmp_path):
+def test_confusion_selects_the_groups_to_merge(tmp_path):
     wnids = [c.wnid for c in CLASSES]
     dinosaur = next(n for n, w in enumerate(wnids) if CATEGORIES[w] == "dinosaur")
     pizza = next(n for n, c in enumerate(CLASSES) if c.name == "pizza")
@@ -88,13 +88,13 @@ def test_confusion_decides_what_is_merged(tmp_path):
     assert result.quality["categories"] == "merged by confusion"
 
 
-def test_wordnet_decides_where_nothing_is_confused(tmp_path):
+def test_matrix_without_confusion_falls_back_to_wordnet(tmp_path):
     wnids = [c.wnid for c in CLASSES]
     path = _write_confusion(tmp_path / "c.npz", np.eye(1000) * 50, wnids)
     assert _group(10, confusion=path).assignment == _group(10).assignment
 
 
-def test_a_confusion_matrix_that_decides_nothing_is_told(tmp_path):
+def test_confusion_matrix_without_effect_is_reported(tmp_path):
     wnids = [c.wnid for c in CLASSES]
     path = _write_confusion(tmp_path / "c.npz", np.eye(1000) * 50, wnids)
     note = "the confusion matrix is not used: no categories are merged"
@@ -119,19 +119,19 @@ def test_single_classes_keep_their_names_unless_they_were_a_category():
     assert changed == {"dinosaur": "triceratops"}
 
 
-def test_a_node_called_as_its_category_is_told_apart():
+def test_node_with_the_name_of_its_category_gets_another_name():
     names = _table(100).names
     assert "furniture proper" in names
     assert "furniture without furniture proper" in names
 
 
-def test_groups_lie_inside_those_of_a_smaller_n():
+def test_groups_are_nested_in_those_of_a_smaller_n():
     for few, many in ((67, 68), (68, 120), (120, 400), (66, 67), (10, 66)):
         outer, inner = _table(few).label_of, _table(many).label_of
         assert len({(inner[w], outer[w]) for w in inner}) == many
 
 
-def test_some_of_the_classes_make_some_of_the_categories():
+def test_some_classes_give_some_categories():
     classes = _in("cat", "shark", "trilobite")
     assert set(_table(3, classes=classes).names) == {"cat", "shark", "trilobite"}
     assert _table(2, classes=classes).num_groups == 2
@@ -139,7 +139,7 @@ def test_some_of_the_classes_make_some_of_the_categories():
     assert _sizes(table)["trilobite"] == 1
 
 
-def test_fixes_are_made_only_when_asked_for():
+def test_fixes_are_applied_only_on_request():
     lemur = next(c.wnid for c in CLASSES if c.name == "ring-tailed lemur")
     as_published, fixed = _table(67), _table(67, fixes=True)
     name_of = {row.wnid: row.group_name for row in as_published.rows}

@@ -1,7 +1,7 @@
 from transforms.grouping.table import GroupSizes, describe_sizes, measure_sizes
 
 
-def test_equal_groups_count_in_full_and_unequal_ones_less():
+def test_effective_groups_are_fewer_for_unequal_sizes():
     assert describe_sizes([5, 5, 5, 5])["effective_num_groups"] == 4
     assert describe_sizes([1, 2, 7]) == {
         "sizes": {"min": 1, "median": 2, "max": 7},

@@ -81,7 +81,7 @@ def test_folders_are_padded_numbers_and_slugs_otherwise():
 
 
 def _natural_key(text):
-    """As readers that sort naturally do: digits by value, case aside."""
+    """Sort naturally: digits by value, ignoring case."""
     parts = re.split(r"(\d+)", text.lower())
     return [int(part) if part.isdigit() else part for part in parts]
 

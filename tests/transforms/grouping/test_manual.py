@@ -101,7 +101,7 @@ def test_group_names_come_from_the_file_the_identifier_or_the_label(tmp_path):
     assert _table(path).names == ("fish", "x", "group 2")
 
 
-def test_a_number_that_becomes_another_label_is_told(tmp_path):
+def test_renumbered_label_is_reported(tmp_path):
     rows = f"{TENCH},1\n{GOLDFISH},0\n{SHARK},2\n{HEN},7\n{OUTSIDE},\n"
     result = _group(_write(tmp_path, "wnid,group\n" + rows))
     assert result.notes == (
@@ -110,7 +110,7 @@ def test_a_number_that_becomes_another_label_is_told(tmp_path):
     assert result.assignment[OUTSIDE] is None
 
 
-def test_classes_of_the_file_that_the_input_lacks_are_told(tmp_path):
+def test_classes_missing_from_the_input_are_reported(tmp_path):
     text = f"fish: [tench, goldfish, shark ray, {SHARK}]\nrest: [hen, {OUTSIDE}]\n"
     text = text.replace("shark ray", "electric ray, n88888888")
     result = _group(_write(tmp_path, text, "g.yaml"))
@@ -134,7 +134,9 @@ def test_classes_of_the_file_that_the_input_lacks_are_told(tmp_path):
         ),
     ],
 )
-def test_classes_that_the_file_does_not_mention(tmp_path, missing, expected, note):
+def test_classes_missing_from_the_file_follow_the_flag(
+    tmp_path, missing, expected, note
+):
     path = _write(tmp_path, "a: [tench]\nb: [hen]\n", "g.yaml")
     assert _table(path, missing=missing).label_of == expected
     assert _group(path, missing=missing).notes == (note,)
@@ -145,7 +147,7 @@ def test_classes_that_the_file_does_not_mention(tmp_path, missing, expected, not
     ]
 
 
-def test_other_joins_the_files_own_group_of_that_name(tmp_path):
+def test_other_joins_a_group_of_the_same_name_in_the_file(tmp_path):
     path = _write(tmp_path, "Other: [tench]\nb: [hen]\n", "g.yaml")
     assert _table(path, missing="other").names == ("Other", "b")
 
@@ -256,7 +258,7 @@ def test_one_group_is_too_few(tmp_path):
     ]
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_unreadable_files_are_errors(tmp_path):
     with pytest.raises(MissingTableError, match="--grouping=manual needs --groups"):
         _group(None)
     with pytest.raises(UsageError, match=r"must end in \.csv"):

@@ -26,12 +26,12 @@ def test_nothing_captures_more_than_the_bound(num_groups):
 
 
 @pytest.mark.parametrize("num_groups", [2, 7, 20, 59, 60])
-def test_bound_is_above_what_is_captured(num_groups):
+def test_bound_exceeds_the_captured_share(num_groups):
     captured, bound = _bound(_weights(1, 60), num_groups)
     assert captured <= bound <= 1
 
 
-def test_bound_is_tight_where_groups_are_blocks_of_their_own():
+def test_bound_is_tight_for_block_matrices():
     place = np.arange(40) % 8
     weights = balanced.normalise((place[:, None] == place).astype(float))
     captured, bound = _bound(weights, 8)

@@ -66,7 +66,7 @@ def test_random_groups_are_of_equal_size(num_classes, num_groups):
     assert sizes == [small + 1] * num_larger + [small] * (num_groups - num_larger)
 
 
-def test_classes_that_cannot_serve_are_passed_over_and_the_next_drawn():
+def test_classes_with_too_few_images_are_skipped():
     first = sorted(_chosen(_request(_classes([100] * 12), 4)))
     num_train = [100] * 12
     num_train[first[0]] = 59
@@ -80,7 +80,7 @@ def test_classes_that_cannot_serve_are_passed_over_and_the_next_drawn():
     )
 
 
-def test_without_m_a_class_serves_that_has_one_training_image_left():
+def test_without_m_a_class_needs_one_training_image():
     request = _request(_classes([0, 1, 1, 0]), 2)
     assert _chosen(request) == {1, 2}
     assert _draw(request).notes or _draw(request).quality == {"passed_over": []}
@@ -88,7 +88,7 @@ def test_without_m_a_class_serves_that_has_one_training_image_left():
     assert _chosen(request) == {1, 2}
 
 
-def test_an_input_without_training_images_is_not_short_of_them():
+def test_input_without_training_images_is_accepted():
     request = _request(_classes([0] * 4), 2, min_validation_images=10_000)
     assert len(_chosen(request)) == 2
     assert len(_chosen(_request(_classes([0] * 4), 2, images_per_group=1))) == 2
@@ -115,7 +115,7 @@ def test_the_top_up_counts_unless_small_validation_is_allowed():
     assert len(chosen) > 1
 
 
-def test_top_ups_are_shared_anew_when_other_classes_are_drawn():
+def test_top_ups_are_recomputed_when_other_classes_are_drawn():
     # A draw with class 0 lacks 100 validation images; without it none is lacking.
     classes = _classes([100] + [150] * 9, [0] + [100] * 9)
     settings = {"images_per_group": 130, "min_validation_images": 200}
@@ -125,7 +125,7 @@ def test_top_ups_are_shared_anew_when_other_classes_are_drawn():
         assert 0 not in chosen
 
 
-def test_too_few_classes_names_how_many_can_serve_and_the_largest_m():
+def test_too_few_classes_error_has_the_eligible_number_and_largest_m():
     classes = _classes([100, 200, 300, 400])
     with pytest.raises(TooFewClassesError) as caught:
         _draw(_request(classes, 3, images_per_group=300))
@@ -136,7 +136,7 @@ def test_too_few_classes_names_how_many_can_serve_and_the_largest_m():
     assert _chosen(_request(classes, 3, images_per_group=200)) == {1, 2, 3}
 
 
-def test_too_few_classes_names_the_top_up():
+def test_too_few_classes_error_has_the_top_up():
     classes = _classes([100, 200, 300, 400])
     settings = {"min_validation_images": 300}
     with pytest.raises(TooFewClassesError) as caught:
@@ -167,7 +167,7 @@ def test_number_of_groups_is_checked(method, num_groups, message):
         method.group_classes(_request(_classes([9] * 4), num_groups), method.Options())
 
 
-def test_all_classes_takes_every_class_and_no_other_number():
+def test_all_classes_rejects_another_number_of_groups():
     classes = _classes([0, 5, 9])
     for num_groups in (None, 3):
         request = _request(classes, num_groups)

@@ -8,7 +8,7 @@ from transforms.grouping import balanced, sequential
 
 
 def _heaviest(weights, left, size):
-    """The definition: of the heaviest sets the first in lexicographic order."""
+    """Return the heaviest set by definition, ties in lexicographic order."""
     inside = {
         chosen: weights[np.ix_(chosen, chosen)].sum()
         for chosen in itertools.combinations(left, size)
@@ -32,7 +32,7 @@ def test_every_step_takes_the_heaviest_set(num_classes, num_groups):
             left = [c for c in left if c not in expected]
 
 
-def test_steps_too_large_to_try_all_are_optimal_in_most_cases(monkeypatch):
+def test_heuristic_steps_are_mostly_optimal(monkeypatch):
     monkeypatch.setattr(sequential, "_MAX_ENUMERATED", 0)
     optimal = 0
     for seed in range(20):

@@ -52,7 +52,7 @@ def test_names_that_repeat_get_a_wnid():
     assert sum("(n" in name for name in names) == 4
 
 
-def test_quality_tells_rule_sizes_and_the_place_in_the_tree():
+def test_quality_has_rule_sizes_and_position_in_the_tree():
     quality = _group(20).quality
     assert quality["rule"] == "pairwise"
     assert quality["effective_num_groups"] == pytest.approx(15.87)

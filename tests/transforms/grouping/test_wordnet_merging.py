@@ -29,7 +29,7 @@ def _merge(hypernyms, classes, num_groups, rule="pairwise"):
 
 
 def _synthetic(num_classes):
-    """Make a graph of 2 to 9 children a node, some with a second parent."""
+    """Return a graph with 2 to 9 children per node, some with a second parent."""
     hypernyms = {"n00000000": ()}
     level, number = ["n00000000"], 1
     while len(level) < num_classes:
@@ -63,7 +63,7 @@ def _synthetic(num_classes):
         ("pure", 200, (1, 30), 72.3),
     ],
 )
-def test_sizes_of_the_thousand(rule, num_groups, sizes, effective):
+def test_sizes_for_the_thousand_classes(rule, num_groups, sizes, effective):
     tree, _ = wordnet.grow_tree(WNIDS)
     groups = merge_classes(tree, num_groups, rule)
     found = [len(group) for group in groups]
@@ -86,7 +86,7 @@ def test_pairwise_merges_the_two_smallest_siblings_first():
     classes = ["b1", "b2", "b3", "c1", "c2", "d1"]
     assert _merge(SMALL, classes, 5)[0] == ["b1", "b2"]  # as deep as c: smaller wnid
     assert _merge(SMALL, classes, 4) == [["b1", "b2"], ["b3"], ["c1", "c2"], ["d1"]]
-    # c is done and stands beside d1, but b's three make no larger unit and lie deeper.
+    # c is closed and a sibling of d1; the three of b form no unit and are deeper.
     assert _merge(SMALL, classes, 3) == [["b1", "b2", "b3"], ["c1", "c2"], ["d1"]]
     assert _merge(SMALL, classes, 2) == [["b1", "b2", "b3"], ["c1", "c2", "d1"]]
 
@@ -98,20 +98,20 @@ def test_pure_merges_whole_nodes_and_the_last_in_part():
     assert _merge(SMALL, classes, 3, "pure")[0] == ["b1", "b2", "b3"]
 
 
-def test_capped_lifts_what_no_longer_fits():
+def test_capped_moves_overflow_to_the_parent():
     classes = ["b1", "b2", "b3", "c1", "c2", "d1"]
     groups = _merge(SMALL, classes, 3, "capped")  # cap 2.5
     assert groups == [["b1", "b2"], ["b3", "d1"], ["c1", "c2"]]
 
 
-def test_capped_goes_over_the_cap_where_nothing_else_is_left():
+def test_capped_exceeds_the_cap_if_unavoidable():
     hypernyms = {"a": (), **dict.fromkeys(("b", "c", "d", "e", "f"), ("a",))}
     groups = _merge(hypernyms, ["b", "c", "d", "e", "f"], 4, "capped")  # cap 1.56
     assert [len(group) for group in groups] == [2, 1, 1, 1]
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_class_may_lie_under_another(rule):
+def test_class_may_be_below_another(rule):
     classes = ["b", "b1", "b2", "c", "d1"]
     for num_groups in range(2, 6):
         groups = _merge(SMALL, classes, num_groups, rule)
@@ -120,7 +120,7 @@ def test_a_class_may_lie_under_another(rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_classes_without_a_common_root_are_merged_at_last(rule):
+def test_classes_without_a_common_root_are_merged_last(rule):
     hypernyms = {"a": (), "b": ("a",), "c": ("a",), "m": (), "n": ("m",)}
     groups = _merge(hypernyms, ["b", "c", "n"], 2, rule)
     assert groups == [["b", "c"], ["n"]]
@@ -128,7 +128,7 @@ def test_classes_without_a_common_root_are_merged_at_last(rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_twenty_one_thousand_classes_take_seconds(rule):
+def test_merging_21_thousand_classes_is_fast(rule):
     hypernyms, classes = _synthetic(21_000)
     assert len(classes) == 21_000
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""A drawn picture with the frequencies of a photograph, and a way to encode it."""
+"""An image with the frequencies of a photograph, and a function to encode it."""
 
 import io
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 @pytest.fixture(scope="session")
 def photograph() -> Image.Image:
-    """Waves whose height falls with their frequency, and two hard-edged shapes."""
+    """Waves whose amplitude decreases with frequency, and two hard-edged shapes."""
     y, x = np.mgrid[0:601, 0:803].astype(np.float64)
     channels = []
     for channel in range(3):
@@ -29,7 +29,7 @@ def photograph() -> Image.Image:
 
 @pytest.fixture(scope="session")
 def encode() -> Callable[..., bytes]:
-    """Image, format and Pillow's options → the bytes of a file."""
+    """A function that encodes an image with Pillow."""
 
     def encode_image(image: Image.Image, form: str = "JPEG", **options) -> bytes:
         file = io.BytesIO()

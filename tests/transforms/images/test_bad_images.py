@@ -1,4 +1,4 @@
-"""A moment of `tests.torture.bad_images`: a child of bounded memory and time."""
+"""A short run of `tests.torture.bad_images` in a child with bounded memory and time."""
 
 import random
 

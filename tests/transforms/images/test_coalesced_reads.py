@@ -1,4 +1,4 @@
-"""Which images are read together; `tests/stores` reads them."""
+"""Test which images are read together; `tests/stores` reads them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Images are read alike in every encoding, and hostile ones are data errors."""
+"""Test reading images in every encoding; hostile ones are data errors."""
 
 import io
 import zipfile

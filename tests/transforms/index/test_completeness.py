@@ -12,7 +12,7 @@ WNIDS = [info.wnid for info in classes.load_classes()]
 
 
 def count(num_classes=1000):
-    """All counts of ImageNet: 1300 in most classes, and 1,281,167 in total."""
+    """Image counts of ImageNet: 1300 in most classes, 1,281,167 in total."""
     counts = {}
     excess = 1000 * 1300 - 1_281_167
     for wnid in WNIDS[:num_classes]:

@@ -2,7 +2,7 @@ import pytest
 
 from transforms.labels.wordnet import ROOT, WordNetTree
 
-# r ─┬─ p ─┬─ 1, 2          3 lies under q and, by s, under p
+# r ─┬─ p ─┬─ 1, 2          3 is below q and, via s, below p
 #    └─ q ─┴─ 3, 4
 GRAPH = {
     "r": (),

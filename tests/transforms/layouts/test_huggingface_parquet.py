@@ -54,7 +54,7 @@ def test_test_images_and_missing_files_are_told(huggingface_parquet, tmp_path):
 
 
 def test_no_byte_of_an_image_is_read(huggingface_parquet, tmp_path):
-    """The pages of the images may as well not be there."""
+    """The data pages of the images are removed."""
     folder = shutil.copytree(huggingface_parquet, tmp_path / "copy")
     for path in (folder / "data").glob("train*"):
         data = bytearray(path.read_bytes())
@@ -100,7 +100,7 @@ def test_labels_called_as_the_classes_are_these(tmp_path):
     ids=["order", "fewer", "others"],
 )
 def test_labels_of_other_classes_are_an_error(tmp_path, change, problem):
-    """No image's own name would tell."""
+    """The names of the images do not reveal it."""
     write_named(tmp_path, change([c.lemmas[0] for c in load_classes()]))
     with pytest.raises(UsageError, match=problem):
         layout.find(str(tmp_path))

@@ -14,7 +14,7 @@ TRAIN = "train/n01440764/n01440764_1.JPEG"
 
 
 def write(path, *names, **settings):
-    """Write files that hold their names."""
+    """Write files whose contents are their names."""
     with zipfile.ZipFile(path, "w", **settings) as archive:
         for name in names:
             archive.writestr(name, name.encode())

@@ -72,7 +72,7 @@ def test_bad_record_is_an_error_with_its_place(tmp_path, features, problem):
 
 
 def write_labelled(folder, name, labels=None):
-    """Write one validation image of label 1, whose name does not tell its class."""
+    """Write one validation image with label 1 and without class in its name."""
     features = {"file_name": b"a.JPEG", "image": b"x", "label": 1}
     record = tfrecords._field(1, tfrecords._encode_features(features))
     path = folder / f"{name}-validation.tfrecord-00000-of-00001"

@@ -1,4 +1,4 @@
-"""The miniature: the official layout, byte for byte the same, and its fixtures."""
+"""Test the archives of the miniature: official layout, reproducible bytes."""
 
 import collections
 import hashlib

@@ -1,4 +1,4 @@
-"""Drawn pictures: the same every time, different by class, learnable, easy and hard."""
+"""Test drawn images: reproducible, distinct by class, learnable, easy and hard."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Processes that work side by side: what goes to them, and what comes back."""
+"""Test the process pool: requests, responses, errors and termination."""
 
 import contextlib
 import os
@@ -77,7 +77,7 @@ def test_every_error_reaches_the_job(name, expected, is_traced, pool, capfd):
     assert ("Traceback" in capfd.readouterr().err) == is_traced
 
 
-def test_answers_come_to_who_asked(pool):
+def test_responses_go_to_their_requester(pool):
     values = ["a\nb", 7, None, "é" * 100_000, *range(50)]
     futures = [pool.submit(["echo", value]) for value in values]
     assert [future.result() for future in futures] == [[{"é": [1]}, v] for v in values]
@@ -91,7 +91,7 @@ def test_processes_print_to_stderr_only(capfd):
     assert "{}" in err
 
 
-def test_errors_reach_who_asked_and_work_goes_on(pool):
+def test_errors_go_to_their_requester_and_work_continues(pool):
     with pytest.raises(UsageError, match=r"^no$"):
         pool.submit(["fail", "no"]).result()
     with pytest.raises(JobError, match="KeyError: 'x'"):
@@ -116,7 +116,7 @@ def test_killed_process_is_an_error(pool):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_processes_end_with_the_job(tmp_path, number):
-    """They lead groups, so that only the end of the job can end them."""
+    """They lead process groups, so that only the end of the job can end them."""
     (tmp_path / "main_module.py").write_text(MAIN)
     command = [sys.executable, "-m", "main_module"]
     path = os.pathsep.join([str(tmp_path), *sys.path])
@@ -144,7 +144,7 @@ def test_processes_end_with_the_job(tmp_path, number):
             os.sched_yield()
 
 
-def test_close_ends_what_is_at_work():
+def test_close_ends_running_work():
     pool = ProcessPool(sys.modules[__name__], None, 2)
     pids = [pool.submit(["pid", 0]).result() for _ in range(2)]
     waiting = [pool.submit(["wait", 60]) for _ in range(4)]

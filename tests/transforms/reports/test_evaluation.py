@@ -1,4 +1,4 @@
-"""The page must stand alone: no script, nothing from elsewhere, all models named."""
+"""Test that the page is self-contained, without scripts, and names all models."""
 
 import html.parser
 import re
@@ -23,7 +23,7 @@ NAMES = ("resnet50", "wide & <deep>", "vit", "mobile")
 
 
 class Outline(html.parser.HTMLParser):
-    """Notes what is open, what is linked, and what is written."""
+    """Records open tags, links and text."""
 
     def __init__(self):
         super().__init__()
@@ -112,14 +112,14 @@ def test_the_page_is_well_formed(page):
     assert page.startswith(b"<!doctype html>")
 
 
-def test_the_page_needs_nothing_from_elsewhere(page):
+def test_page_is_self_contained(page):
     found = outline(page)
     assert found.links == []
     assert not {"script", "link", "iframe", "object"} & set(found.tags)
     assert not re.search(rb"https?:|url\(|@import", page)
 
 
-def test_the_page_is_light_and_dark_and_fits_a_phone(page):
+def test_page_has_light_and_dark_themes_and_fits_a_phone(page):
     assert b"prefers-color-scheme: dark" in page
     assert b"width=device-width" in page
     colors = set(re.findall(rb"var\((--[\w-]+)\)", page))
@@ -153,7 +153,7 @@ def test_a_verdict_has_its_colour(tmp_path, turned, kind):
     assert b'<div class="verdict %s">' % kind in page
 
 
-def test_several_subsets_stand_in_one_table_first(tmp_path):
+def test_several_subsets_share_the_first_table(tmp_path):
     found = outline(make_page(curves_of(tmp_path, SUBSET_ID, "other")))
     words = found.words
     assert words.index("verdict") < words.index("small other")

@@ -1,4 +1,4 @@
-"""Every page in a real browser: no word on the console, no request, and it fits."""
+"""Open every page in a browser: no console output, no request, and it fits."""
 
 import json
 import shutil
@@ -83,7 +83,7 @@ def pages(mini_index, tmp_path_factory):
 
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_silent_whole_and_fit(browser, pages, window, scheme):
+def test_pages_load_without_errors_and_fit_the_window(browser, pages, window, scheme):
     width, height = window
     size = {"width": width, "height": height, "deviceScaleFactor": 1}
     size["mobile"] = window == WINDOWS["phone"]

@@ -1,4 +1,4 @@
-"""The study's page and figure, of made-up scores."""
+"""Test the page and figure of a study with invented scores."""
 
 import dataclasses
 import itertools
@@ -34,7 +34,7 @@ TIED = score("tied", 0.8, (0.6, 1.0), looped=None)
 WORST = score("worst", -0.5, (-0.9, -0.1))
 
 
-def test_recipes_stand_in_order_linked_and_ties_are_marked():
+def test_recipes_are_sorted_and_linked_and_ties_are_marked():
     page = make([WORST, TIED, BEST])
     assert re.findall(r'href="evaluations/(\w+)/report.html"', page) == [
         "best",
@@ -47,7 +47,7 @@ def test_recipes_stand_in_order_linked_and_ties_are_marked():
     assert "but 1 of the 2 others cannot be distinguished from it" in page
 
 
-def test_left_out_waiting_and_warnings_are_told_and_escaped():
+def test_left_out_and_waiting_recipes_and_warnings_are_escaped():
     page = make(
         [BEST],
         left_out=[("tiny", "<b>too few</b>")],
@@ -84,7 +84,7 @@ def test_the_figure_has_a_mark_and_a_label_for_each_recipe(count):
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
-def test_never_clear_marks_are_hollow_and_in_the_legend():
+def test_recipes_without_convergence_are_hollow_and_in_the_legend():
     figure = draw_study(rank([BEST, TIED]))
     assert "never converges" in figures.to_svg(figure)
     fills = {

@@ -59,7 +59,7 @@ def test_cap_is_exact_flat_and_nested(counts, share):
     assert turned == taken
 
 
-def test_rest_falls_on_other_bins_in_every_group():
+def test_remainder_goes_to_different_bins_in_every_group():
     label_of = {f"n{number:08d}": number for number in range(40)}
     counts = {Stratum(n, "", part): 9 for n in range(40) for part in range(50)}
     taken = allocate(counts, plan=_plan(25, label_of=label_of))
@@ -70,7 +70,7 @@ def test_rest_falls_on_other_bins_in_every_group():
     assert max(by_part.values()) < 35  # the same 25 bins for all would give 40
 
 
-def test_whole_set_shares_n_times_m():
+def test_whole_set_shares_one_quota():
     counts = {Stratum(-1, "", part): 30 for part in range(5)}
     taken = allocate(counts, plan=_plan(50, scope="set"))
     assert sum(taken.values()) == 100

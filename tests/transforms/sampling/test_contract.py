@@ -1,4 +1,4 @@
-"""Every sampler keeps the contract, before it has tests of its own."""
+"""Test the contract of all samplers."""
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,7 @@ def request_of(tmp_path):
 
 
 @pytest.mark.parametrize("name", sampling.SAMPLERS)
-def test_every_image_has_a_part_and_a_place_that_go_by_its_key_alone(name, request_of):
+def test_stratum_and_order_depend_only_on_the_key(name, request_of):
     module = sampling.load(name)
     found = module.arrange(request_of(), module.Options())
     if found is None:
@@ -48,5 +48,5 @@ def test_every_image_has_a_part_and_a_place_that_go_by_its_key_alone(name, reque
 
 
 @pytest.mark.parametrize("name", sampling.SAMPLERS)
-def test_module_says_in_a_line_what_it_is(name):
+def test_module_docstring_starts_with_a_sentence(name):
     assert sampling.load(name).__doc__.splitlines()[0].endswith(".")

@@ -16,7 +16,7 @@ SCORES = st.lists(
 
 
 def _request(tmp_path, scores, *, labels=None, keys=None, seed=0):
-    """Ask for images i0, i1, …; a score of None is not in the table."""
+    """Return a request for images i0, i1, …; a score of None is not in the table."""
     keys = keys or [f"i{number}" for number in range(len(scores))]
     rows = [(k, s) for k, s in zip(keys, scores, strict=True) if s is not None]
     table = pa.table({

@@ -33,7 +33,7 @@ def test_invariants(counts, target, seed):
 
 
 @given(counts=COUNTS, target=st.integers(0, 300))
-def test_a_larger_target_never_takes_from_a_place(counts, target):
+def test_larger_target_never_reduces_a_share(counts, target):
     shares = water_fill(counts, target, seed=0)
     more = water_fill(counts, target + 1, seed=0)
     assert all(more[place] >= shares[place] for place in counts)

@@ -1,4 +1,4 @@
-"""The sampler against a few lines of plain Python, on an index made of nothing."""
+"""Compare the sampler with a few lines of plain Python, on a synthetic index."""
 
 import itertools
 from collections import defaultdict
@@ -57,7 +57,7 @@ def _ordered(refs, purpose, seed):
 
 
 def _oracle(plan: SamplePlan):
-    """The same choice in plain Python."""
+    """Select the same images in plain Python."""
     for label in sorted(set(plan.label_of.values())):
         own = [ref for ref in _refs() if plan.label_of.get(ref.wnid) == label]
         train = _ordered(
@@ -105,12 +105,12 @@ def _sample(index, plan, check):
     ],
     ids=["uniform", "stratified", "all", "no top-up", "seed", "short class"],
 )
-def test_sample_is_the_oracles(index, change):
+def test_sample_agrees_with_the_oracle(index, change):
     plan = SamplePlan(**{**UNIFORM, **change})
     _sample(index, plan, equal_to(list(_oracle(plan))))
 
 
-def test_a_smaller_sample_lies_in_a_larger_one():
+def test_smaller_sample_is_contained_in_larger_one():
     small = set(_oracle(SamplePlan(**UNIFORM)))
     large = set(_oracle(SamplePlan(**{**UNIFORM, "images_per_group": 17})))
     assert small < large
@@ -142,7 +142,7 @@ def _rank(places, orders, row_group, limit):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 5, 60])
-def test_firsts_merge_to_the_same_however_they_are_dealt_out(parts):
+def test_top_k_merges_do_not_depend_on_the_partition(parts):
     places = [n % 3 for n in range(300)]
     orders = [seeds.order(0, "sample", str(n)) for n in range(300)]
     combine = KeepTopK(lambda place: 10 + place)
@@ -163,7 +163,7 @@ def test_firsts_merge_to_the_same_however_they_are_dealt_out(parts):
     assert found.counts == {0: 100, 1: 100, 2: 100}
 
 
-def test_nothing_merges_to_nothing():
+def test_merging_no_accumulators_is_empty():
     combine = KeepTopK(lambda _: 3)
     found = combine.extract_output(combine.create_accumulator())
     assert len(found.orders) == 0
@@ -182,7 +182,7 @@ P_CORRECT = {  # n00000001 easy, the others hard, many of them equally
 
 
 def _cap(refs, target, *, scope, seed):
-    """The cap on each bin, as METHODS' sentence says it, by brute force."""
+    """Compute the cap on each bin by brute force."""
     bins = defaultdict(list)
     for ref in _ordered(refs, "sample", seed):
         bins[int(np.floor(100 * np.float32(P_CORRECT[ref.key]) + 0.5))].append(ref)
@@ -200,7 +200,7 @@ def _cap(refs, target, *, scope, seed):
 
 
 def _by_difficulty(plan, options):
-    """The same choice in plain Python: what is set aside, then the cap or an end."""
+    """Select the same images in plain Python: held-out images, then cap or order."""
     aside = {c.ref.key for c in _oracle(plan) if c.split == "validation"}
     yield from (c for c in _oracle(plan) if c.split == "validation")
     train = [r for r in _refs() if r.split == "train" and r.wnid in LABEL_OF]
@@ -223,7 +223,7 @@ def _by_difficulty(plan, options):
 
 @pytest.mark.parametrize("rule", ["flat", "easiest", "hardest"])
 @pytest.mark.parametrize("scope", ["group", "set"])
-def test_difficulty_is_the_oracles(index, tmp_path, rule, scope):
+def test_difficulty_sample_agrees_with_the_oracle(index, tmp_path, rule, scope):
     table = pa.table({
         "key": list(P_CORRECT),
         "p_correct": pa.array(P_CORRECT.values(), pa.float32()),

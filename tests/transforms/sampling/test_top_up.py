@@ -30,7 +30,7 @@ def test_top_up(num_validation, num_train, target, top_ups):
     assert validation_top_up(num_validation, num_train, target) == top_ups
 
 
-def test_odd_images_are_shared_out_one_each_always_in_the_same_way():
+def test_remaining_images_are_distributed_deterministically():
     top_ups = validation_top_up({}, dict.fromkeys(range(5), 9), 12)
     assert sorted(top_ups.values()) == [2, 2, 2, 3, 3]
     assert top_ups == validation_top_up({}, dict.fromkeys(reversed(range(5)), 9), 12)

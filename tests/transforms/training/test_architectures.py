@@ -82,7 +82,7 @@ def test_too_small_images_are_an_error():
         architectures.build("mobilenetv2", 16, 5, policy="float32")
 
 
-def test_equal_models_are_equal_files(keras, tmp_path):
+def test_equal_models_give_identical_files(keras, tmp_path):
     for name in ("a", "b"):
         keras.backend.clear_session()
         keras.utils.set_random_seed(0)

@@ -9,7 +9,7 @@ from transforms.training.curves import CurveRow
 ROW = CurveRow("small", "id", "linear", 0, 0.1, 1, 12, 10, 2, 1 / 3, 0.25)
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_checkpoint_survives_a_round_trip(tmp_path):
     state = [np.float32(n) * np.ones((n, 2), np.float32) for n in range(12)]
     state.append(np.array(7, np.int64))
     path = checkpoint.path_of(str(tmp_path), 1)

@@ -66,7 +66,7 @@ def pipeline(request, settings) -> InputPipeline:
     return InputPipeline(settings, max_cached_bytes=(1 << 20) * request.param)
 
 
-def test_an_epoch_holds_every_image_once(pipeline):
+def test_epoch_contains_every_image_once(pipeline):
     images = read(pipeline, 1)
     assert len(set(images)) == NUM_IMAGES
     counts = np.bincount([label for _, label in images])
@@ -98,7 +98,7 @@ def test_the_last_batch_may_be_smaller(settings):
 
 
 @pytest.mark.parametrize("image_size", [3, 5, 8, 30])
-def test_decoded_bytes_are_those_of_shrunk_images(settings, image_size):
+def test_decoded_bytes_agree_with_resized_images(settings, image_size):
     small = replaced(settings, image_size=image_size)
     InputPipeline(small)  # fills its cache exactly, or fails
     whole = sum(width * height * 3 for width, height in SIZES)

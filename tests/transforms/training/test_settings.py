@@ -23,7 +23,7 @@ SETTINGS = TrainSettings(
 )
 
 
-def test_a_new_folder_holds_nothing(tmp_path):
+def test_new_folder_is_not_started(tmp_path):
     assert not is_finished(str(tmp_path / "new"), SETTINGS)
 
 
@@ -32,7 +32,7 @@ def test_a_started_run_can_continue(tmp_path):
     assert not is_finished(str(tmp_path), SETTINGS)
 
 
-def test_a_run_is_finished_when_its_card_is_there(tmp_path):
+def test_run_is_finished_when_its_card_exists(tmp_path):
     described = SETTINGS.describe(chosen=0.01)
     assert described["chosen_learning_rate"] == 0.01
     (tmp_path / "model.json").write_text(json.dumps({"training": described}))

@@ -1,4 +1,4 @@
-"""Readers run in processes of their own, and nothing that befalls one is lost."""
+"""Test that readers run in separate processes and their failures are reported."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def test_process_writes_names_and_then_a_line_an_image(folders):
 
 
 def open_dataset(root: Path) -> DatasetFiles:
-    """Open what has no more than a reader's process is told."""
+    """Open a dataset that has only the values that a reader's process needs."""
     dataset = DatasetFiles(str(root))
     dataset.splits = ("train",)
     dataset.manifest = pa.table({"key": ["n01_1", "n02_1"]})

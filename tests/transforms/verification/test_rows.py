@@ -1,4 +1,4 @@
-"""Checks become rows, whatever they meet."""
+"""Test that checks become rows, for any outcome."""
 
 import pytest
 

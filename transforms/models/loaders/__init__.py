@@ -66,8 +66,8 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
     """Load a model for batches of one shape.
 
     Args:
-      path: that `check_kind` accepts.
-      batch_shape: of the input batches, the number of images first.
+      path: a path that `check_kind` accepts.
+      batch_shape: shape of the input batches, the number of images first.
       num_outputs: number of classes in the model's card.
     Raises: ModelError: the model cannot be loaded safely or does not match.
     """

@@ -33,9 +33,9 @@ def check_input(
     """Compare the input of a model with the batches of its card.
 
     Args:
-      input_shape: of the model, batch first; None: any.
-      dtype: of the model's input.
-      batch_shape: of the batches that its card describes.
+      input_shape: input shape of the model, batch first; None: any.
+      dtype: dtype of the model's input.
+      batch_shape: shape of the batches that its card describes.
     Raises: ModelError: they do not match.
     """
     if dtype != "float32":

@@ -30,7 +30,7 @@ def import_tensorflow(*, threads_per_operation: int = 1) -> Any:  # noqa: ANN401
     keeps its thread settings.
 
     Args:
-      threads_per_operation: 0: one per core, for training.
+      threads_per_operation: number of threads; 0 uses every core, for training.
     """
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

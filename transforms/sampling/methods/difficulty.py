@@ -74,14 +74,14 @@ def _count_share(num_images: int, share: float) -> int:
 
 
 def arrange(request: SamplingRequest, options: Options) -> SamplerOutput:
-    """Give every image its bin of difficulty, or its place from one end.
+    """Assign every image to a bin of difficulty, or order images by difficulty.
 
-    Which images are left out as hardest depends on neither M nor what is set aside for
-    validation, so that a smaller subset lies in a larger one.
+    The images excluded as hardest depend neither on M nor on the images held out for
+    validation, so a smaller subset is contained in a larger one.
 
     Raises:
-      MissingScoresError: no table of difficulty, or images that it does not hold.
-      UsageError: what is wrong with the table or the options.
+      MissingScoresError: no table of difficulty, or images without a score.
+      UsageError: the table is invalid.
     Source: Gao (2021), the cap on images of one probability; Zheng et al. (ICLR 2023,
       "Coverage-centric coreset selection") for leaving out the hardest.
     """
@@ -99,10 +99,10 @@ def arrange(request: SamplingRequest, options: Options) -> SamplerOutput:
     is_missing = np.isnan(p_correct)
     notes = []
     if is_missing.any():
-        told = _describe_missing(keys, is_missing, request.difficulty_file)
+        message = _describe_missing(keys, is_missing, request.difficulty_file)
         if options.missing == "error" or is_missing.all():
-            raise MissingScoresError(told)
-        notes.append(f"{told.split(';')[0]}; each is given another image's score")
+            raise MissingScoresError(message)
+        notes.append(f"{message.split(';')[0]}; each is given another image's score")
         p_correct = fill(p_correct, scopes, keys, seed=request.seed)
     hashes = seeds.orders(request.seed, "sample", keys.to_pylist())
     parts = find_parts(p_correct, scopes, options)
@@ -156,9 +156,9 @@ def fill(
     filled = p_correct.copy()
     everywhere = np.sort(p_correct[~np.isnan(p_correct)])
     for scope in np.unique(scopes[np.isnan(p_correct)]):
-        own = np.flatnonzero(scopes == scope)
-        missing = own[np.isnan(p_correct[own])]
-        scored = np.sort(p_correct[own][~np.isnan(p_correct[own])])
+        positions = np.flatnonzero(scopes == scope)
+        missing = positions[np.isnan(p_correct[positions])]
+        scored = np.sort(p_correct[positions][~np.isnan(p_correct[positions])])
         donors = scored if len(scored) else everywhere
         places = seeds.orders(seed, "score", keys.take(missing).to_pylist())
         filled[missing] = donors[places % len(donors)]
@@ -177,11 +177,11 @@ def find_parts(
     if options.bins == "percent":
         return difficulty_table.find_percent(p_correct)
     parts = np.empty(len(p_correct), np.int16)
-    for own in split_by_scope(scopes):
+    for positions in split_by_scope(scopes):
         # Images of equal score share a bin.
-        ascending = np.sort(p_correct[own])
-        easier_than = np.searchsorted(ascending, p_correct[own], side="left")
-        parts[own] = NUM_BINS * easier_than // len(own)
+        ascending = np.sort(p_correct[positions])
+        easier_than = np.searchsorted(ascending, p_correct[positions], side="left")
+        parts[positions] = NUM_BINS * easier_than // len(positions)
     return parts
 
 
@@ -200,9 +200,9 @@ def find_hardest(
       Whether each image is among them, shape (images,).
     """
     is_hard = np.zeros(len(p_correct), np.bool_)
-    for own in split_by_scope(scopes):
-        hardest_first = own[np.lexsort((hashes[own], p_correct[own]))]
-        count = _count_share(len(own), share)
+    for positions in split_by_scope(scopes):
+        hardest_first = positions[np.lexsort((hashes[positions], p_correct[positions]))]
+        count = _count_share(len(positions), share)
         is_hard[hardest_first[:count]] = True
     return is_hard
 

@@ -43,5 +43,5 @@ def load(name: str) -> ModuleType:
 
 
 def names_are_folders(name: str) -> bool:
-    """Tell whether a reader names the labels by their folders."""
+    """Return whether a reader names the labels by their folders."""
     return getattr(load(name), "NAMES_ARE_FOLDERS", False)

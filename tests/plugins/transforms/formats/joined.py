@@ -1,4 +1,4 @@
-"""Images one after the other, each behind a line of JSON that describes it."""
+"""Concatenate images, each after a line of JSON that describes it."""
 
 import json
 

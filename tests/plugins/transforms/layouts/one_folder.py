@@ -1,4 +1,4 @@
-"""One folder a split, one_folder_train/ and one_folder_validation/, names by wnid."""
+"""One folder per split, one_folder_train/ and one_folder_validation/; names by wnid."""
 
 from transforms import storage
 from transforms.layouts import FoundParts, InputPart, make_ref

@@ -1,4 +1,4 @@
-"""Classes in the order of their names, cut into N groups of equal size (±1)."""
+"""Sort classes by name and cut them into N groups of equal size (±1)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The images of a group whose keys come first."""
+"""Select the images of a group with the first keys."""
 
 from dataclasses import dataclass
 
