@@ -16,10 +16,11 @@ import pytest
 
 from pipelines import study
 from pipelines.cli import parse
+from pipelines.commands import Step
 from pipelines.studying import plan as study_plan
 from pipelines.studying import run, steps
 from pipelines.studying.options import StudyOptions
-from pipelines.studying.steps import Runner, Step
+from pipelines.studying.steps import Runner
 from transforms.records import UsageError
 
 RECIPES = [
