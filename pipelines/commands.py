@@ -7,11 +7,13 @@ library.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 FOLDS = ("fold_a", "fold_b")
 COMPLETE = "__meta__/complete.json"  # commit mark of a dataset
 Flags = Mapping[str, Any]
+_NONE: Flags = MappingProxyType({})
 
 
 class Step(NamedTuple):
@@ -94,6 +96,10 @@ class Places:
     def predictions(self, split: str) -> str:
         """Return the predictions of a split."""
         return f"{self.root}/predictions/{split}.parquet"
+
+    def half_confusion(self, half: str) -> str:
+        """Return the confusion matrix of half "a" or "b" of the images."""
+        return self.confusion.replace(".npz", f"_{half}.npz")
 
     def report(self, name: str) -> str:
         """Return the report of a recipe."""
@@ -205,7 +211,7 @@ def cross_fit(places: Places, dataset: str, training: Training) -> list[Step]:
 
 
 def predict_halves(
-    places: Places, halves: str, models: Sequence[str], flags: Flags
+    places: Places, halves: str, models: Sequence[str], flags: Flags = _NONE
 ) -> list[Step]:
     """List the steps that predict each half by the model trained on the other.
 
@@ -219,7 +225,7 @@ def predict_halves(
         predict(
             places,
             fold,
-            {"input": halves, "split": fold, "model": model, **flags},
+            {"input": halves, "model": model, **flags},
             (str(Path(model).with_name("model.json")), f"{halves}/{COMPLETE}"),
         )
         for fold, model in zip(FOLDS, reversed(models), strict=True)
@@ -231,24 +237,27 @@ def predict(
 ) -> Step:
     """Return the step that predicts a split, of the flags' input."""
     output = places.predictions(split)
-    all_flags = {**flags, "output": output}
-    return Step(f"predict_{split}", "predict", all_flags, output, tuple(files))
-
-
-def confusion(places: Places, splits: Sequence[str], *, soft: bool) -> Step:
-    """Return the step that computes the confusion matrix of predictions."""
-    return _measure(
-        places, "confusion", splits, places.confusion, {"soft": True} if soft else {}
+    return Step(
+        f"predict_{split}",
+        "predict",
+        {"input": flags["input"], "split": split, **flags, "output": output},
+        output,
+        tuple(files),
     )
+
+
+def confusion(places: Places, splits: Sequence[str], flags: Flags = _NONE) -> Step:
+    """Return the step that computes the confusion matrix of predictions."""
+    return _measure(places, "confusion", splits, places.confusion, flags)
 
 
 def difficulty(places: Places) -> Step:
     """Return the step that computes the difficulty of the images of both halves."""
-    return _measure(places, "difficulty", FOLDS, places.difficulty, {})
+    return _measure(places, "difficulty", FOLDS, places.difficulty)
 
 
 def _measure(
-    places: Places, job: str, splits: Sequence[str], result: str, flags: Flags
+    places: Places, job: str, splits: Sequence[str], result: str, flags: Flags = _NONE
 ) -> Step:
     files = [places.predictions(split) for split in splits]
     folder = result.rpartition("/")[0]

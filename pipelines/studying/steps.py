@@ -84,7 +84,7 @@ class Steps:
             *commands.cross_fit(self._places, HALVES, reference),
         ]
         if confusion:
-            steps.append(commands.confusion(self._places, FOLDS, soft=True))
+            steps.append(commands.confusion(self._places, FOLDS, {"soft": True}))
         if difficulty:
             steps.append(commands.difficulty(self._places))
         return steps

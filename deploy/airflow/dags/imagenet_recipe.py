@@ -8,6 +8,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import imagenet_commands
+from imagenet_commands import FOLDS, Places, Step
+
 Flags = dict[str, Any]
 Recipe = Mapping[str, Any]
 
@@ -33,50 +36,58 @@ def make_slug(run_id: str) -> str:
     return f"{slug[:32]}-{digest}"
 
 
+def find_places(recipe: Recipe, root: str) -> Places:
+    """Return the paths of all that a run writes."""
+    return Places(root, datasets=root, version=recipe["dataset_version"])
+
+
 def find_dataset(recipe: Recipe, root: str) -> str:
     """Return the directory of the dataset."""
-    return f"{root}/{recipe['name']}/{recipe['dataset_version']}"
+    return find_places(recipe, root).dataset(recipe["name"])
 
 
-def list_steps(recipe: Recipe, root: str) -> dict[str, Flags]:
-    """Return the flags of every step that this recipe needs.
+def list_steps(recipe: Recipe, root: str) -> dict[str, Step]:
+    """Return the steps that this recipe needs, by name.
 
     Predictions for the validation images judge the subset. Those of the two halves of
     the training images, each by the model that never saw it, say what is confused and
     how hard an image is.
     """
-    index, dataset = f"{root}/index.parquet", find_dataset(recipe, root)
-    validation = f"{root}/predictions/validation.parquet"
-    folds = [f"{root}/predictions/{fold}.parquet" for fold in ("fold_a", "fold_b")]
-    steps: dict[str, Flags] = {
-        "index": {"input": recipe["input"], "output": index},
-        "build": {"input": [index], **_list_build_flags(recipe, root)},
-        "verify": {"dataset": dataset},
-    }
+    places = find_places(recipe, root)
+    dataset = find_dataset(recipe, root)
+    build = imagenet_commands.build(
+        places, recipe["name"], _list_build_flags(recipe, places)
+    )
+    steps = [
+        imagenet_commands.index(places, recipe["input"]),
+        build._replace(name="build"),
+        Step("verify", "verify", {"dataset": dataset}, dataset),
+    ]
     if recipe["models"]:
-        ask = {"input": [index], "split": "validation", "model": recipe["models"]}
-        steps["predict_validation"] = {**ask, "output": validation}
+        flags = {"input": places.index, "model": recipe["models"]}
+        steps.append(imagenet_commands.predict(places, "validation", flags))
+    splits: Sequence[str] = ("validation",) if recipe["models"] else ()
     if recipe["fold_models"]:
-        of_a, of_b = recipe["fold_models"]
-        ask = {"input": [recipe["halves"]]}
-        for split, model, output in zip(
-            ("fold_a", "fold_b"), (of_b, of_a), folds, strict=True
-        ):
-            asked = {**ask, "split": split, "model": [model], "output": output}
-            steps[f"predict_{split}"] = asked
-        steps["difficulty"] = {"predictions": folds, "output": f"{root}/difficulty"}
-    if recipe["models"] or recipe["fold_models"]:
-        told = folds if recipe["fold_models"] else [validation]
-        steps["confusion"] = {"predictions": told, "output": f"{root}/confusion"}
+        splits = FOLDS
+        steps += imagenet_commands.predict_halves(
+            places, recipe["halves"], recipe["fold_models"]
+        )
+        steps.append(imagenet_commands.difficulty(places))
+    if splits:
+        steps.append(imagenet_commands.confusion(places, splits))
     if len(recipe["models"]) >= _LEAST_RANKED and not is_circular(recipe):
-        groups = [f"{dataset}/__meta__/groups.csv"]
-        told = {"predictions": [validation], "groups": groups}
-        steps["evaluate"] = {**told, "output": f"{root}/evaluation"}
-    return steps
+        folder = f"{root}/evaluation"
+        flags = {
+            "predictions": [places.predictions("validation")],
+            "groups": [f"{dataset}/__meta__/groups.csv"],
+            "output": folder,
+        }
+        steps.append(Step("evaluate", "evaluate", flags, f"{folder}/report.json"))
+    return {step.name: step for step in steps}
 
 
-def _list_build_flags(recipe: Recipe, root: str) -> Flags:
-    flags = {name: recipe[name] for name in _COPIED} | {"output": root, "resume": True}
+def _list_build_flags(recipe: Recipe, places: Places) -> Flags:
+    flags = {name: recipe[name] for name in _COPIED}
     grouping = recipe["grouping"]
     if grouping != "all_classes":
         flags["images_per_group"] = recipe["images_per_group"]
@@ -85,12 +96,12 @@ def _list_build_flags(recipe: Recipe, root: str) -> Flags:
     elif grouping != "all_classes":
         flags["num_groups"] = recipe["num_groups"]
     if is_circular(recipe):
-        flags["confusion"] = f"{root}/confusion/confusion_a.npz"
-        flags["confusion_heldout"] = f"{root}/confusion/confusion_b.npz"
+        flags["confusion"] = places.half_confusion("a")
+        flags["confusion_heldout"] = places.half_confusion("b")
     elif grouping == "confusion":
-        flags["confusion"] = f"{root}/confusion/confusion.npz"
+        flags["confusion"] = places.confusion
     if recipe["sampling"] == "difficulty":
-        flags["difficulty"] = f"{root}/difficulty/difficulty.parquet"
+        flags["difficulty"] = places.difficulty
     return flags
 
 
@@ -133,15 +144,6 @@ def _find_path_problems(
     for path in (*recipe["input"], recipe["groups"], output):
         if path and not path.startswith("gs://"):
             yield f"{path}: must be gs://, which is what workers of Dataflow reach"
-
-
-def to_words(flags: Flags) -> list[str]:
-    """Return flags as words of a command line."""
-    words: list[str] = []
-    for name, value in flags.items():
-        is_list = isinstance(value, list)
-        words += [f"--{name}", *value] if is_list else [f"--{name}={to_text(value)}"]
-    return words
 
 
 def to_text(value: str | float | Sequence[str]) -> str:

@@ -37,11 +37,12 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSkipException,
 )
+from imagenet_commands import COMPLETE, FOLDS, to_words
 from imagenet_files import GOOGLE, bring, open_path, send
 from imagenet_recipe import VARIABLE, Flags
 
 SUBSET = Asset(name="imagenet_subset")
-COMPLETE = "__meta__/complete.json"
+LAUNCHED = {"index", "build"}  # predict gathers its tables where it runs
 USERS_MISTAKE = 2  # the jobs' exit code; no retry mends it
 
 GROUPINGS = [
@@ -105,7 +106,8 @@ def gather(context: Mapping[str, Any]) -> tuple[Flags, Flags, str]:
 def render_flags(step: str, context: Mapping[str, Any], jinja_env: object) -> Flags:  # noqa: ARG001  # Airflow's signature
     """Fill in the flags of a step's job; none when the recipe does not need it."""
     recipe, _, root = gather(context)
-    return imagenet_recipe.list_steps(recipe, root).get(step, {})
+    needed = imagenet_recipe.list_steps(recipe, root).get(step)
+    return dict(needed.flags) if needed else {}
 
 
 def render_body(step: str, context: Mapping[str, Any], jinja_env: object) -> Flags:
@@ -160,7 +162,7 @@ class RunJob(BaseOperator):
         with tempfile.TemporaryDirectory() as scratch:
             flags = bring(self.flags, Path(scratch))
             python = gather(context)[1]["python"]
-            words = [python, "-m", f"pipelines.{job}", *imagenet_recipe.to_words(flags)]
+            words = [python, "-m", f"pipelines.{job}", *to_words(flags)]
             code = self.hook.run_command(words).exit_code
             if code == USERS_MISTAKE:
                 raise AirflowFailException(f"{job} refused its flags or inputs, above")
@@ -256,17 +258,18 @@ def define(dag_id: str, *, on_dataflow: bool) -> DAG:
         tags=["imagenet"],
     )
     with dag:
-        heavy = partial(make_task, on_dataflow=on_dataflow)
-        index, build = heavy("index"), heavy("build")
-        # predict gathers its tables where it runs, and needs no cluster.
-        validation = make_task("predict_validation")
-        halves = [make_task("predict_fold_a"), make_task("predict_fold_b")]
-        confusion, difficulty = make_task("confusion"), make_task("difficulty")
-        verify, evaluate = make_task("verify"), make_task("evaluate")
-        check(on_dataflow=on_dataflow) >> index >> [validation, *halves]
-        [validation, *halves] >> confusion >> build
-        chain(halves, difficulty, build)
-        build >> verify >> [evaluate, publish()]
+        models = {"models": ["m"] * 3, "halves": "h", "fold_models": ["a", "b"]}
+        every_step = imagenet_recipe.list_steps({**dag.params, **models}, "")
+        tasks = {
+            step: make_task(step, on_dataflow=on_dataflow and step in LAUNCHED)
+            for step in every_step
+        }
+        halves = [tasks[f"predict_{fold}"] for fold in FOLDS]
+        predictions, build = [tasks["predict_validation"], *halves], tasks["build"]
+        check(on_dataflow=on_dataflow) >> tasks["index"] >> predictions
+        chain(predictions, tasks["confusion"], build)
+        chain(halves, tasks["difficulty"], build, tasks["verify"])
+        tasks["verify"] >> [tasks["evaluate"], publish()]
     return dag
 
 
