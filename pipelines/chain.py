@@ -99,6 +99,8 @@ class ChainOptions:
         yield from find_folder_problems(self.output)
         if "://" in self.output:
             yield f"--output {self.output}: models are trained locally; name a folder"
+        if "" in self.input:
+            yield "--input: is empty; give a path"
         if problem := formats.find_name_problem(self.name):
             yield f"--name {self.name}: {problem}"
         if self.name == _HALVES:
@@ -204,7 +206,7 @@ def check_size(options: ChainOptions, index: str) -> None:
         raise UsageError("\n".join(problems))
 
 
-def run_chain(options: ChainOptions, root: str) -> None:
+def run_chain(options: ChainOptions, places: Places) -> None:
     """Run all unfinished steps.
 
     Raises:
@@ -217,11 +219,10 @@ def run_chain(options: ChainOptions, root: str) -> None:
         acquire_folder,
     )
 
-    places = Places(root, datasets=root)
     steps = list_steps(options, places)
     begun = time.monotonic()
-    with acquire_folder(root) as lock:
-        runner = Runner(root, lock)
+    with acquire_folder(places.root) as lock:
+        runner = Runner(places.root, lock)
         for number, step in enumerate(steps, 1):
             elapsed = datetime.timedelta(seconds=round(time.monotonic() - begun))
             is_finished = runner.is_finished(step)
@@ -263,7 +264,7 @@ def main(argv: Sequence[str]) -> None:
                 words = ["python", "-m", f"pipelines.{step.job}", *step.words]
                 sys.stdout.write(f"{shlex.join(words)}\n")
             return
-        run_chain(options, root)
+        run_chain(options, places)
     sys.stdout.write(f"{places.dataset(options.name)}\n")
 
 

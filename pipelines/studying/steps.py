@@ -135,7 +135,7 @@ def acquire_folder(root: str) -> Iterator[int]:
     SIGTERM interrupts a study as Ctrl-C does, so that its step ends with it.
 
     Raises:
-      UsageError: the folder is not writable, or another study holds it.
+      UsageError: the folder is not writable, or another run holds it.
     """
     try:
         Path(root).mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def acquire_folder(root: str) -> Iterator[int]:
     except BlockingIOError:
         os.close(descriptor)
         raise UsageError(
-            f"--output {root}: another study, or its last step, is running there; "
+            f"--output {root}: another run, or its last step, is running there; "
             "wait for it, or give another folder"
         ) from None
     before = signal.signal(signal.SIGTERM, _stop)

@@ -232,7 +232,7 @@ def test_two_studies_at_one_place_are_refused(killed, mini_imagenet, recipes, ca
     root = killed
     words = command_line(mini_imagenet, root, recipes=recipes)
     with steps.acquire_folder(str(root)):
-        assert "another study, or its last step, is running there" in refuse(
+        assert "another run, or its last step, is running there" in refuse(
             capsys, words
         )
 

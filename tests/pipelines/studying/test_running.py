@@ -62,7 +62,7 @@ def test_one_study_at_a_time(tmp_path):
     with (
         steps.acquire_folder(str(tmp_path)),
         pytest.raises(
-            UsageError, match="another study, or its last step, is running there"
+            UsageError, match="another run, or its last step, is running there"
         ),
         steps.acquire_folder(str(tmp_path)),
     ):
