@@ -14,7 +14,7 @@ RUN := $(BIN)/python
 help:
 	@echo "make demo          install the program, build a subset of a drawn miniature ImageNet"
 	@echo "make chain         run all jobs from raw images to a subset with flat difficulty, on the"
-	@echo "                   miniature or with IMAGENET=... N=20 M=5000 MODEL=resnet50 SIDE=224"
+	@echo "                   miniature or with IMAGENET=... N=20 M=5000 SIDE=224 MODEL=resnet50 EPOCHS=32"
 	@echo "make test          install, lint and test; all suites except the following"
 	@echo "make test-versions    install, demonstration and fast tests on other Pythons"
 	@echo "make test-torch, test-airflow   tests with large packages of their own"
@@ -45,41 +45,14 @@ install-dev: .venv/installed-dev
 demo: install
 	$(RUN) -m pipelines.build
 
-# All jobs in order. With ImageNet: make chain IMAGENET=... N=20 M=5000 MODEL=resnet50 ...
+# All jobs in order; pipelines.chain explains its defaults, and continues when interrupted.
 CHAIN ?= chain
-IMAGENET ?= $(CHAIN)/miniature_imagenet
-N ?= 5
-M ?= 60
-VALIDATION ?= 400
-SIDE ?= 64
-MODEL ?= cnn_small
-EPOCHS ?= 8
-HALVES := $(CHAIN)/halves/1.0.0
-FOLDS := fold_a fold_b
-SCORES := $(FOLDS:%=--predictions $(CHAIN)/%.parquet)
-SUBSET := --input $(CHAIN)/index.parquet --grouping confusion --num_groups $(N) \
-  --confusion $(CHAIN)/confusion/confusion.npz --images_per_group $(M) \
-  --image_size $(SIDE) --min_validation_images $(VALIDATION) --output $(CHAIN)
+CHAIN_FLAGS = --output $(CHAIN) $(IMAGENET:%=--input %) $(N:%=--num_groups %) \
+  $(M:%=--images_per_group %) $(VALIDATION:%=--min_validation_images %) \
+  $(SIDE:%=--image_size %) $(MODEL:%=--model %) $(EPOCHS:%=--epochs %)
 
 chain: install
-	test -d $(IMAGENET) || $(RUN) -m pipelines.build --output $(CHAIN) --plan_only
-	$(RUN) -m pipelines.index --input $(IMAGENET) --output $(CHAIN)/index.parquet
-	$(RUN) -m pipelines.build --input $(CHAIN)/index.parquet --grouping all_classes \
-	  --folds 2 --min_validation_images 0 --image_size $(SIDE) --formats tfrecord \
-	  --output $(CHAIN) --name halves
-	$(foreach fold,$(FOLDS),$(RUN) -m pipelines.train --dataset $(HALVES) \
-	  --train_split $(fold) --models $(MODEL) --epochs $(EPOCHS) \
-	  --output $(CHAIN)/$(fold) &&) true
-	$(RUN) -m pipelines.predict --input $(HALVES) --split fold_b --keep_probabilities \
-	  --model $(CHAIN)/fold_a/$(MODEL)/seed0/model.keras --output $(CHAIN)/fold_b.parquet
-	$(RUN) -m pipelines.predict --input $(HALVES) --split fold_a --keep_probabilities \
-	  --model $(CHAIN)/fold_b/$(MODEL)/seed0/model.keras --output $(CHAIN)/fold_a.parquet
-	$(RUN) -m pipelines.confusion $(SCORES) --soft --output $(CHAIN)/confusion
-	$(RUN) -m pipelines.difficulty $(SCORES) --output $(CHAIN)/difficulty
-	$(RUN) -m pipelines.build $(SUBSET) --name flat --sampling difficulty \
-	  --difficulty $(CHAIN)/difficulty/difficulty.parquet --plan_only
-	$(RUN) -m pipelines.build $(SUBSET) --name flat --sampling difficulty \
-	  --difficulty $(CHAIN)/difficulty/difficulty.parquet
+	$(RUN) -m pipelines.chain $(CHAIN_FLAGS) $(FLAGS)
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -11,16 +11,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parent.parent
 
 
-def test_chain_ends_in_a_flattened_subset(tmp_path):
-    settings = {
-        "RUN": sys.executable,
-        "CHAIN": tmp_path,
-        "MODEL": "linear",
-        "EPOCHS": 2,
-        "M": 40,
-        "SIDE": 32,
-    }
-    words = [f"{name}={value}" for name, value in settings.items()]
+def _run(words):
     made = subprocess.run(
         ["make", "chain", "--old-file=.venv/installed", *words],
         cwd=ROOT,
@@ -31,6 +22,21 @@ def test_chain_ends_in_a_flattened_subset(tmp_path):
         check=False,
     )
     assert made.returncode == 0, made.stderr
+    return made
+
+
+def test_chain_ends_in_a_flattened_subset(tmp_path):
+    settings = {
+        "RUN": sys.executable,
+        "CHAIN": tmp_path,
+        "MODEL": "linear",
+        "EPOCHS": 2,
+        "M": 40,
+        "SIDE": 32,
+    }
+    words = [f"{name}={value}" for name, value in settings.items()]
+    made = _run(words)
+    assert "step 11 of 11: build_flat, 0:" in made.stderr
     dataset = Path(made.stdout.splitlines()[-1])
     assert dataset == tmp_path / "flat" / "1.0.0"
     table = pq.read_table(tmp_path / "difficulty" / "difficulty.parquet").to_pylist()
@@ -41,3 +47,12 @@ def test_chain_ends_in_a_flattened_subset(tmp_path):
     assert sum(told["difficulty"]["chosen"]["images_by_percent"]) == 200
     assert (dataset / "__meta__" / "difficulty.svg").exists()
     assert "before and after" in (tmp_path / "flat/1.0.0.plan/plan.html").read_text()
+    (tmp_path / "difficulty" / "difficulty.parquet").unlink()
+    again = _run(words)
+    repeated = [
+        line.split(": ")[1].split(",")[0]
+        for line in again.stderr.splitlines()
+        if line.startswith("step ") and line.endswith("elapsed")
+    ]
+    assert repeated == ["difficulty"]  # its bytes are the same, so nothing follows
+    assert again.stdout == made.stdout

@@ -12,18 +12,15 @@ from typing import Any, NamedTuple
 
 from pipelines import grouping_flags
 from pipelines.building import feasibility
+from pipelines.commands import FOLDS, Places, Step, Training
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.studying import recipes
 from pipelines.studying.options import TABLES, StudyOptions
 from pipelines.studying.recipes import COMPUTED_TABLES, FULL, Common, Listed, Recipe
 from pipelines.studying.steps import (
-    FOLDS,
-    Places,
     RefusedError,
     Runner,
-    Step,
     Steps,
-    Training,
     acquire_folder,
     list_index_step,
 )

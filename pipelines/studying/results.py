@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.commands import Places, Training
 from pipelines.studying.plan import SkippedRecipe
 from pipelines.studying.recipes import Recipe
-from pipelines.studying.steps import Places, Training
 from transforms import storage
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked, RecipeScore

@@ -3,11 +3,12 @@
 import sys
 from pathlib import Path
 
+from pipelines.commands import Step
 from pipelines.studying import plan as study_plan
 from pipelines.studying import results
 from pipelines.studying.plan import Plan, SkippedRecipe, describe_time
 from pipelines.studying.recipes import Recipe
-from pipelines.studying.steps import RefusedError, Runner, Step
+from pipelines.studying.steps import RefusedError, Runner
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked
 from transforms.records import JobError, UsageError

@@ -12,85 +12,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
+from pipelines import commands
 from pipelines.cli import cannot_write
-from pipelines.difficulty import TABLE
+from pipelines.commands import FOLDS, Places, Step, Training
 from pipelines.studying.recipes import FULL, HALVES, Recipe
 from transforms import progress, storage
-from transforms.dataset import paths
 from transforms.records import JSON, JobError, UsageError, to_json
 from transforms.training import data as training_data
 
-FOLDS = ("fold_a", "fold_b")
-_VERSION = "1.0.0"  # of the datasets
 _MARKS = ".steps"  # folder of the marks of finished steps
 _ERROR = "error: "
 _MAX_ERRORS = 1000  # most error lines that are kept of a job
 _USAGE_ERROR, _STOPPED = 2, 130  # exit codes
-
-
-class Step(NamedTuple):
-    """A job to run as a process.
-
-    Attributes:
-      name: unique name.
-      job: name of a module of pipelines/.
-      words: command line.
-      result: path of a file or folder that exists after the step.
-      files: tables that determine the result; a step whose tables changed is run
-        again.
-    """
-
-    name: str
-    job: str
-    words: tuple[str, ...]
-    result: str
-    files: tuple[str, ...] = ()
-
-
-class Training(NamedTuple):
-    """How models are trained on a set."""
-
-    models: tuple[str, ...]
-    seeds: tuple[int, ...]
-    epochs: int
-    words: tuple[str, ...]
-
-
-class Places:
-    """Paths of all files of a study, below one folder."""
-
-    def __init__(self, root: str) -> None:
-        self.root = root
-        self.index = f"{root}/index.parquet"
-        self.datasets = f"{root}/datasets"
-        self.confusion = f"{root}/confusion/confusion.npz"
-        self.difficulty = f"{root}/difficulty/{TABLE}"
-
-    def dataset(self, name: str) -> str:
-        """Return the directory of a dataset."""
-        return f"{self.datasets}/{name}/{_VERSION}"
-
-    def mark(self, name: str) -> str:
-        """Return the commit mark of a dataset."""
-        return f"{self.dataset(name)}/{paths.COMPLETE}"
-
-    def models(self, name: str) -> str:
-        """Return the folder of the models trained on a set."""
-        return f"{self.root}/models/{name}"
-
-    def report(self, name: str) -> str:
-        """Return the report of a recipe."""
-        return f"{self.root}/evaluations/{name}/report.json"
-
-    def curves(self, name: str, training: Training) -> list[str]:
-        """Return the curves of all models trained on a set."""
-        return [
-            f"{self.models(name)}/{model}/seed{seed}/curves.csv"
-            for model in training.models
-            for seed in training.seeds
-        ]
 
 
 class RefusedError(Exception):
@@ -99,11 +34,12 @@ class RefusedError(Exception):
 
 def list_index_step(places: Places, inputs: Sequence[str], labels: str | None) -> Step:
     """Return the step that indexes the input."""
-    words = ["--input", *map(_absolute, inputs), "--output", places.index]
-    if labels:
-        words += ["--validation_labels", _absolute(labels)]
-    files = (labels,) if labels else ()
-    return Step("index", "index", tuple(words), places.index, files)
+    step = commands.index(
+        places, [_absolute(path) for path in inputs], labels and _absolute(labels)
+    )
+    # All values are separate words, as in the marks of studies that exist already.
+    flags = {n: v if isinstance(v, list) else [v] for n, v in step.flags.items()}
+    return step._replace(flags=flags)
 
 
 class Steps:
@@ -123,7 +59,10 @@ class Steps:
     def list_full(self, training: Training) -> list[Step]:
         """List the steps that build the full set and train all models on it."""
         words = (*self._common, "--grouping=all_classes")
-        return [self._build(FULL, words), *self._train(FULL, training)]
+        return [
+            self._build(FULL, words),
+            *commands.train(self._places, FULL, training),
+        ]
 
     def list_references(
         self, model: str, training: Training, *, confusion: bool, difficulty: bool
@@ -138,49 +77,22 @@ class Steps:
           confusion: whether to compute the confusion matrix.
           difficulty: whether to compute the difficulty table.
         """
-        places = self._places
         words = (*self._common, "--grouping=all_classes", "--folds=2")
-        steps = [self._build(HALVES, words)]
-        reference = training._replace(models=(model,), seeds=training.seeds[:1])
-        for fold in FOLDS:
-            fold_words = (f"--train_split={fold}", *training.words)
-            fold_training = reference._replace(words=fold_words)
-            steps += self._train(fold, fold_training, dataset=HALVES)
-        files = []
-        for fold, other in zip(FOLDS, reversed(FOLDS), strict=True):
-            file = f"{places.root}/predictions/{fold}.parquet"
-            files.append(file)
-            folder = f"{places.models(other)}/{model}/seed{reference.seeds[0]}"
-            words = (
-                f"--input={places.dataset(HALVES)}",
-                f"--split={fold}",
-                f"--model={folder}/model.keras",
-                "--keep_probabilities",
-                f"--output={file}",
-            )
-            model_files = (f"{folder}/model.json", places.mark(HALVES))
-            steps.append(Step(f"predict_{fold}", "predict", words, file, model_files))
-        words = ("--predictions", *files)
+        reference = training._replace(models=(model,))
+        steps = [
+            self._build(HALVES, words),
+            *commands.cross_fit(self._places, HALVES, reference),
+        ]
         if confusion:
-            folder = f"--output={Path(places.confusion).parent}"
-            job_words = (*words, "--soft", folder)
-            result = places.confusion
-            steps.append(
-                Step("confusion", "confusion", job_words, result, tuple(files))
-            )
+            steps.append(commands.confusion(self._places, FOLDS, {"soft": True}))
         if difficulty:
-            folder = f"--output={Path(places.difficulty).parent}"
-            job_words = (*words, folder)
-            result = places.difficulty
-            steps.append(
-                Step("difficulty", "difficulty", job_words, result, tuple(files))
-            )
+            steps.append(commands.difficulty(self._places))
         return steps
 
     def list_recipe(self, recipe: Recipe, training: Training) -> list[Step]:
         """List the steps that build a recipe's subset and train all models on it."""
         build = self._build(recipe.name, recipe.words, recipe.files)
-        return [build, *self._train(recipe.name, training)]
+        return [build, *commands.train(self._places, recipe.name, training)]
 
     def list_evaluation(self, recipe: Recipe, training: Training, seed: int) -> Step:
         """Return the step that evaluates a recipe's subset against the full set."""
@@ -194,55 +106,22 @@ class Steps:
             for path in (*full, *subset)
             for name in ("curves.csv", "predictions.parquet")
         ]
-        words = (
-            "--full",
-            *full,
-            "--subset",
-            *subset,
-            f"--output={Path(report).parent}",
-            f"--seed={seed}",
-        )
+        folder = str(Path(report).parent)
+        flags = {"full": full, "subset": subset, "output": folder, "seed": seed}
         name = f"evaluate_{recipe.name}"
-        return Step(name, "evaluate", words, report, tuple(files))
+        return Step(name, "evaluate", flags, report, tuple(files))
 
     def _build(
-        self, name: str, words: Sequence[str], files: tuple[str, ...] = ()
+        self, name: str, words: Sequence[str], files: Sequence[str] = ()
     ) -> Step:
-        build_words = (
-            f"--input={self._index}",
-            f"--output={self._places.datasets}",
-            f"--name={name}",
-            f"--formats={training_data.FORMAT}",
-            "--resume",  # continue an interrupted build
-            *words,
+        return commands.build(
+            self._places,
+            name,
+            {"formats": training_data.FORMAT},
+            source=self._index,
+            files=files,
+            more_words=words,
         )
-        result = self._places.mark(name)
-        return Step(
-            f"build_{name}", "build", build_words, result, (self._index, *files)
-        )
-
-    def _train(
-        self, name: str, training: Training, *, dataset: str | None = None
-    ) -> list[Step]:
-        """List the steps that train all models, one per seed."""
-        output = self._places.models(name)
-        return [
-            Step(
-                f"train_{name}_seed{seed}",
-                "train",
-                (
-                    f"--dataset={self._places.dataset(dataset or name)}",
-                    f"--models={','.join(training.models)}",
-                    f"--epochs={training.epochs}",
-                    f"--seed={seed}",
-                    f"--output={output}",
-                    *training.words,
-                ),
-                f"{output}/{training.models[-1]}/seed{seed}/model.json",
-                (self._places.mark(dataset or name),),
-            )
-            for seed in training.seeds
-        ]
 
 
 def _absolute(path: str) -> str:
@@ -256,7 +135,7 @@ def acquire_folder(root: str) -> Iterator[int]:
     SIGTERM interrupts a study as Ctrl-C does, so that its step ends with it.
 
     Raises:
-      UsageError: the folder is not writable, or another study holds it.
+      UsageError: the folder is not writable, or another run holds it.
     """
     try:
         Path(root).mkdir(parents=True, exist_ok=True)
@@ -268,7 +147,7 @@ def acquire_folder(root: str) -> Iterator[int]:
     except BlockingIOError:
         os.close(descriptor)
         raise UsageError(
-            f"--output {root}: another study, or its last step, is running there; "
+            f"--output {root}: another run, or its last step, is running there; "
             "wait for it, or give another folder"
         ) from None
     before = signal.signal(signal.SIGTERM, _stop)

@@ -32,30 +32,32 @@ def _problems(recipe, place=PLACE, *, on_dataflow=False):
 def test_the_defaults_need_no_models(recipe):
     steps = imagenet_recipe.list_steps(recipe, "/r")
     assert steps.keys() == {"index", "build", "verify"}
-    assert steps["build"]["input"] == ["/r/index.parquet"]
-    assert steps["build"]["resume"] is True
+    assert steps["build"].flags["input"] == "/r/index.parquet"
+    assert steps["build"].flags["resume"] is True
     assert not _problems(recipe)
 
 
 def test_each_half_is_scored_by_the_model_of_the_other(recipe):
     steps = imagenet_recipe.list_steps({**recipe, **FOLDS}, "/r")
-    assert steps["predict_fold_a"]["model"] == ["b.keras"]
-    assert steps["predict_fold_a"]["split"] == "fold_a"
-    assert steps["predict_fold_b"]["model"] == ["a.keras"]
+    assert steps["predict_fold_a"].flags["model"] == "b.keras"
+    assert steps["predict_fold_a"].flags["split"] == "fold_a"
+    assert steps["predict_fold_b"].flags["model"] == "a.keras"
     both = [f"/r/predictions/fold_{x}.parquet" for x in "ab"]
-    assert steps["confusion"]["predictions"] == both
-    assert steps["difficulty"]["predictions"] == both
+    assert steps["confusion"].flags["predictions"] == both
+    assert steps["difficulty"].flags["predictions"] == both
 
 
 def test_models_do_not_evaluate_groups_from_their_own_confusion(recipe):
     confused = {**recipe, **MODELS, "grouping": "confusion"}
     steps = imagenet_recipe.list_steps(confused, "/r")
     assert "evaluate" not in steps
-    assert steps["build"]["confusion"] == "/r/confusion/confusion_a.npz"
-    assert steps["build"]["confusion_heldout"] == "/r/confusion/confusion_b.npz"
+    assert steps["build"].flags["confusion"] == "/r/confusion/confusion_a.npz"
+    assert steps["build"].flags["confusion_heldout"] == "/r/confusion/confusion_b.npz"
     steps = imagenet_recipe.list_steps({**confused, **FOLDS}, "/r")
-    assert steps["build"]["confusion"] == "/r/confusion/confusion.npz"
-    assert steps["evaluate"]["predictions"] == ["/r/predictions/validation.parquet"]
+    assert steps["build"].flags["confusion"] == "/r/confusion/confusion.npz"
+    assert steps["evaluate"].flags["predictions"] == [
+        "/r/predictions/validation.parquet"
+    ]
 
 
 def test_fewer_than_three_models_are_not_evaluated(recipe):

@@ -16,10 +16,11 @@ import pytest
 
 from pipelines import study
 from pipelines.cli import parse
+from pipelines.commands import Step
 from pipelines.studying import plan as study_plan
 from pipelines.studying import run, steps
 from pipelines.studying.options import StudyOptions
-from pipelines.studying.steps import Runner, Step
+from pipelines.studying.steps import Runner
 from transforms.records import UsageError
 
 RECIPES = [
@@ -227,7 +228,7 @@ def test_second_study_in_one_folder_is_rejected(killed, mini_imagenet, recipes, 
     root = killed
     words = command_line(mini_imagenet, root, recipes=recipes)
     with steps.acquire_folder(str(root)):
-        assert "another study, or its last step, is running there" in refuse(
+        assert "another run, or its last step, is running there" in refuse(
             capsys, words
         )
 

@@ -1,6 +1,6 @@
 """Derive the flags of every job from a run's recipe, and check the recipe.
 
-Plain Python without Airflow; the tasks of `imagenet_subset.py` use it.
+Plain Python without Airflow: what the tasks of `imagenet_subset.py` are to do.
 """
 
 import hashlib
@@ -8,11 +8,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import imagenet_commands
+from imagenet_commands import FOLDS, Places, Step
+
 Flags = dict[str, Any]
 Recipe = Mapping[str, Any]
 
 VARIABLE = "imagenet_subset"
-_MIN_RANKED = 3  # models that evaluate needs
+_LEAST_RANKED = 3  # models: evaluate ranks no fewer
 _PLACE = ("python", "output")
 _PLACE_ON_DATAFLOW = (*_PLACE, "template", "image", "project", "region")
 _COPIED = (
@@ -33,60 +36,58 @@ def make_slug(run_id: str) -> str:
     return f"{slug[:32]}-{digest}"
 
 
+def find_places(recipe: Recipe, root: str) -> Places:
+    """Return the paths of all that a run writes."""
+    return Places(root, datasets=root, version=recipe["dataset_version"])
+
+
 def find_dataset(recipe: Recipe, root: str) -> str:
     """Return the directory of the dataset."""
-    return f"{root}/{recipe['name']}/{recipe['dataset_version']}"
+    return find_places(recipe, root).dataset(recipe["name"])
 
 
-def list_steps(recipe: Recipe, root: str) -> dict[str, Flags]:
-    """Return the flags of every step that this recipe needs.
+def list_steps(recipe: Recipe, root: str) -> dict[str, Step]:
+    """Return the steps that this recipe needs, by name.
 
-    Predictions for validation images evaluate the subset. Predictions for the two
-    halves of the training images, each by the model that was trained on the other
-    half, give confusion and difficulty.
+    Predictions for the validation images judge the subset. Those of the two halves of
+    the training images, each by the model that never saw it, say what is confused and
+    how hard an image is.
     """
-    index, dataset = f"{root}/index.parquet", find_dataset(recipe, root)
-    validation = f"{root}/predictions/validation.parquet"
-    folds = [f"{root}/predictions/{fold}.parquet" for fold in ("fold_a", "fold_b")]
-    steps: dict[str, Flags] = {
-        "index": {"input": recipe["input"], "output": index},
-        "build": {"input": [index], **_list_build_flags(recipe, root)},
-        "verify": {"dataset": dataset},
-    }
+    places = find_places(recipe, root)
+    dataset = find_dataset(recipe, root)
+    build = imagenet_commands.build(
+        places, recipe["name"], _list_build_flags(recipe, places)
+    )
+    steps = [
+        imagenet_commands.index(places, recipe["input"]),
+        build._replace(name="build"),
+        Step("verify", "verify", {"dataset": dataset}, dataset),
+    ]
     if recipe["models"]:
-        steps["predict_validation"] = {
-            "input": [index],
-            "split": "validation",
-            "model": recipe["models"],
-            "output": validation,
-        }
+        flags = {"input": places.index, "model": recipe["models"]}
+        steps.append(imagenet_commands.predict(places, "validation", flags))
+    splits: Sequence[str] = ("validation",) if recipe["models"] else ()
     if recipe["fold_models"]:
-        of_a, of_b = recipe["fold_models"]
-        for split, model, output in zip(
-            ("fold_a", "fold_b"), (of_b, of_a), folds, strict=True
-        ):
-            steps[f"predict_{split}"] = {
-                "input": [recipe["halves"]],
-                "split": split,
-                "model": [model],
-                "output": output,
-            }
-        steps["difficulty"] = {"predictions": folds, "output": f"{root}/difficulty"}
-    if recipe["models"] or recipe["fold_models"]:
-        predictions = folds if recipe["fold_models"] else [validation]
-        output = f"{root}/confusion"
-        steps["confusion"] = {"predictions": predictions, "output": output}
-    if len(recipe["models"]) >= _MIN_RANKED and not is_circular(recipe):
-        steps["evaluate"] = {
-            "predictions": [validation],
+        splits = FOLDS
+        steps += imagenet_commands.predict_halves(
+            places, recipe["halves"], recipe["fold_models"]
+        )
+        steps.append(imagenet_commands.difficulty(places))
+    if splits:
+        steps.append(imagenet_commands.confusion(places, splits))
+    if len(recipe["models"]) >= _LEAST_RANKED and not is_circular(recipe):
+        folder = f"{root}/evaluation"
+        flags = {
+            "predictions": [places.predictions("validation")],
             "groups": [f"{dataset}/__meta__/groups.csv"],
-            "output": f"{root}/evaluation",
+            "output": folder,
         }
-    return steps
+        steps.append(Step("evaluate", "evaluate", flags, f"{folder}/report.json"))
+    return {step.name: step for step in steps}
 
 
-def _list_build_flags(recipe: Recipe, root: str) -> Flags:
-    flags = {name: recipe[name] for name in _COPIED} | {"output": root, "resume": True}
+def _list_build_flags(recipe: Recipe, places: Places) -> Flags:
+    flags = {name: recipe[name] for name in _COPIED}
     grouping = recipe["grouping"]
     if grouping != "all_classes":
         flags["images_per_group"] = recipe["images_per_group"]
@@ -95,12 +96,12 @@ def _list_build_flags(recipe: Recipe, root: str) -> Flags:
     elif grouping != "all_classes":
         flags["num_groups"] = recipe["num_groups"]
     if is_circular(recipe):
-        flags["confusion"] = f"{root}/confusion/confusion_a.npz"
-        flags["confusion_heldout"] = f"{root}/confusion/confusion_b.npz"
+        flags["confusion"] = places.half_confusion("a")
+        flags["confusion_heldout"] = places.half_confusion("b")
     elif grouping == "confusion":
-        flags["confusion"] = f"{root}/confusion/confusion.npz"
+        flags["confusion"] = places.confusion
     if recipe["sampling"] == "difficulty":
-        flags["difficulty"] = f"{root}/difficulty/difficulty.parquet"
+        flags["difficulty"] = places.difficulty
     return flags
 
 
@@ -128,7 +129,7 @@ def find_problems(recipe: Recipe, place: Recipe, *, on_dataflow: bool) -> Iterat
     if recipe["grouping"] == "confusion" and not has_folds and not recipe["models"]:
         yield "grouping=confusion: needs halves and fold_models, or models"
     if (recipe["grouping"] == "manual") != (recipe["groups"] is not None):
-        yield "groups: the table of grouping=manual; give both or neither"
+        yield "groups: is the table of grouping=manual, which needs it"
     yield from _find_path_problems(recipe, place, on_dataflow=on_dataflow)
 
 
@@ -142,16 +143,7 @@ def _find_path_problems(
         return
     for path in (*recipe["input"], recipe["groups"], output):
         if path and not path.startswith("gs://"):
-            yield f"{path}: must be gs://; Dataflow workers can only access buckets"
-
-
-def to_words(flags: Flags) -> list[str]:
-    """Return flags as words of a command line."""
-    words: list[str] = []
-    for name, value in flags.items():
-        is_list = isinstance(value, list)
-        words += [f"--{name}", *value] if is_list else [f"--{name}={to_text(value)}"]
-    return words
+            yield f"{path}: must be gs://, which is what workers of Dataflow reach"
 
 
 def to_text(value: str | float | Sequence[str]) -> str:

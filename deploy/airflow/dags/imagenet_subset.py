@@ -1,12 +1,12 @@
-"""Build, verify and evaluate a subset of ImageNet.
+"""A recipe for a subset of ImageNet → a built, verified and evaluated dataset.
 
-Two DAGs with the same tasks: `imagenet_subset` runs every job on the worker;
-`imagenet_subset_on_dataflow` runs index and build from a flex template:
+Two DAGs of one shape: `imagenet_subset` runs every job on the worker, and
+`imagenet_subset_on_dataflow` has index and build run by a flex template:
 
     check → index → predict → confusion, difficulty → build → verify → publish, evaluate
 
-Tasks run jobs by their command lines, so Airflow does not need the libraries of the
-program. A run writes everything to OUTPUT/<slug of the run id>/.
+Jobs are only called by their command lines: Airflow needs none of the program's
+libraries. All that a run writes lies below OUTPUT/<its run id>/.
 """
 
 import json
@@ -37,12 +37,13 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSkipException,
 )
-from imagenet_files import GOOGLE, download_inputs, open_path, upload_outputs
+from imagenet_commands import COMPLETE, FOLDS, to_words
+from imagenet_files import GOOGLE, bring, open_path, send
 from imagenet_recipe import VARIABLE, Flags
 
 SUBSET = Asset(name="imagenet_subset")
-COMPLETE = "__meta__/complete.json"
-USER_ERROR = 2  # exit code of the jobs; retries do not help
+LAUNCHED = {"index", "build"}  # predict gathers its tables where it runs
+USERS_MISTAKE = 2  # the jobs' exit code; no retry mends it
 
 GROUPINGS = [
     *("all_classes", "confusion", "curated", "manual"),
@@ -56,9 +57,9 @@ COUNT = {"type": "integer", "maximum": 1_300_000}
 
 
 def list_params(*, on_dataflow: bool) -> dict[str, Param]:
-    """Return the parameters of a run, with their valid values."""
+    """Return what a run can be asked for, and within which bounds."""
     params = {
-        "input": Param([], **PATHS, description="raw ImageNet (default: the Variable)"),
+        "input": Param([], **PATHS, description="raw ImageNet; empty: the Variable's"),
         "name": Param(
             "imagenet_subset", type="string", pattern="^[a-z][a-z0-9_]*$", maxLength=100
         ),
@@ -66,7 +67,7 @@ def list_params(*, on_dataflow: bool) -> dict[str, Param]:
             "1.0.0", type="string", pattern=r"^(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}$"
         ),
         "grouping": Param("wordnet", type="string", enum=GROUPINGS),
-        "groups": Param(None, **PATH, description="table for grouping=manual"),
+        "groups": Param(None, **PATH, description="the table of grouping=manual"),
         "num_groups": Param(100, type="integer", minimum=2, maximum=1000),
         "images_per_group": Param(500, **COUNT, minimum=1),
         "min_validation_images": Param(10_000, **COUNT, minimum=0),
@@ -79,13 +80,13 @@ def list_params(*, on_dataflow: bool) -> dict[str, Param]:
         ),
         "seed": Param(0, type="integer", minimum=0),
         "max_failure_fraction": Param(0.0, type="number", minimum=0, maximum=1),
-        "models": Param([], **PATHS, description="predict the validation images"),
-        "halves": Param(None, **PATH, description="a dataset from build --folds 2"),
+        "models": Param([], **PATHS, description="asked of the validation images"),
+        "halves": Param(None, **PATH, description="a dataset of build --folds 2"),
         "fold_models": Param(
             [],
             **PATHS,
             maxItems=2,
-            description="trained on fold_a and on fold_b; each predicts the other half",
+            description="trained on fold_a, and on fold_b; asked of the other's half",
         ),
     }
     if on_dataflow:
@@ -94,7 +95,7 @@ def list_params(*, on_dataflow: bool) -> dict[str, Param]:
 
 
 def gather(context: Mapping[str, Any]) -> tuple[Flags, Flags, str]:
-    """Return the recipe of a run, the Variable, and the folder that it writes."""
+    """Return a run's recipe, where things are, and where the run writes."""
     place = Variable.get(VARIABLE, default={}, deserialize_json=True)
     recipe = dict(context["params"])
     recipe["input"] = recipe["input"] or place.get("input", [])
@@ -103,13 +104,14 @@ def gather(context: Mapping[str, Any]) -> tuple[Flags, Flags, str]:
 
 
 def render_flags(step: str, context: Mapping[str, Any], jinja_env: object) -> Flags:  # noqa: ARG001  # Airflow's signature
-    """Return the flags of a step's job; empty if the recipe does not need it."""
+    """Fill in the flags of a step's job; none when the recipe does not need it."""
     recipe, _, root = gather(context)
-    return imagenet_recipe.list_steps(recipe, root).get(step, {})
+    needed = imagenet_recipe.list_steps(recipe, root).get(step)
+    return dict(needed.flags) if needed else {}
 
 
 def render_body(step: str, context: Mapping[str, Any], jinja_env: object) -> Flags:
-    """Return the launch request of a step's flex template; parameters are strings."""
+    """Fill in the launch of a step's flex template, whose parameters are all texts."""
     recipe, place, root = gather(context)
     flags = render_flags(step, context, jinja_env)
     if not flags:
@@ -117,7 +119,7 @@ def render_body(step: str, context: Mapping[str, Any], jinja_env: object) -> Fla
     texts = {name: imagenet_recipe.to_text(value) for name, value in flags.items()}
     environment = {**place.get("environment", {}), "maxWorkers": recipe["max_workers"]}
     launch = {
-        # Only one job per name can be active, so nothing is computed twice at once.
+        # Of one name only one job can be active, so nothing is computed twice at once.
         "jobName": f"{step}-{PurePosixPath(root).name}".replace("_", "-"),
         "containerSpecGcsPath": place["template"],
         "parameters": {
@@ -131,12 +133,12 @@ def render_body(step: str, context: Mapping[str, Any], jinja_env: object) -> Fla
 
 
 def name_job(step: str) -> str:
-    """Return the name of a step's job, e.g. predict for predict_fold_a."""
+    """Return the job of a step: predict_fold_a is one of predict."""
     return step.partition("_")[0]
 
 
 class RunJob(BaseOperator):
-    """Run the job of a step with the Python that has the program installed."""
+    """Run a step's job by its command line, in the interpreter that has the program."""
 
     template_fields = ("flags",)
 
@@ -146,52 +148,52 @@ class RunJob(BaseOperator):
 
     @cached_property
     def hook(self) -> SubprocessHook:
-        """The hook that runs the job."""
+        """What runs the job."""
         return SubprocessHook()
 
     def execute(self, context: Mapping[str, Any]) -> None:
-        """Run the job on this machine; copy its tables from and to the bucket."""
+        """Run the job, which reads and writes tables on this machine."""
         if not self.flags:
-            raise AirflowSkipException("this recipe does not need this step")
+            raise AirflowSkipException("this recipe does not need it")
         job = name_job(self.task_id)
         if job in {"index", "predict"} and open_path(self.flags["output"]).exists():
-            self.log.info("%s exists already", self.flags["output"])
+            self.log.info("%s is there already", self.flags["output"])
             return
         with tempfile.TemporaryDirectory() as scratch:
-            flags = download_inputs(self.flags, Path(scratch))
+            flags = bring(self.flags, Path(scratch))
             python = gather(context)[1]["python"]
-            words = [python, "-m", f"pipelines.{job}", *imagenet_recipe.to_words(flags)]
+            words = [python, "-m", f"pipelines.{job}", *to_words(flags)]
             code = self.hook.run_command(words).exit_code
-            if code == USER_ERROR:
-                raise AirflowFailException(f"{job} rejected flags or inputs, see above")
+            if code == USERS_MISTAKE:
+                raise AirflowFailException(f"{job} refused its flags or inputs, above")
             if code:
                 raise AirflowException(f"{job} ended with exit code {code}, see above")
-            upload_outputs(Path(scratch), self.flags)
+            send(Path(scratch), self.flags)
 
     def on_kill(self) -> None:
-        """Stop the job when its task is killed."""
+        """Stop the job with its task."""
         self.hook.send_sigterm()
 
 
 class LaunchJob(DataflowStartFlexTemplateOperator):
-    """Launch the flex template of a step's job, unless its output exists."""
+    """Launch the flex template of a step's job, unless what it makes is there."""
 
     def execute(self, context: Mapping[str, Any]) -> object:
-        """Launch the job, then wait for it without occupying a worker slot."""
+        """Launch the job, then wait for it without a worker's slot."""
         if not self.body:
-            raise AirflowSkipException("this recipe does not need this step")
+            raise AirflowSkipException("this recipe does not need it")
         flags = self.body["launchParameter"]["parameters"]
-        output = flags["output"]
+        made = flags["output"]
         if flags["job"] == "build":
-            output = f"{imagenet_recipe.find_dataset(flags, output)}/{COMPLETE}"
-        if open_path(output).exists():
-            self.log.info("%s exists already", output)
+            made = f"{imagenet_recipe.find_dataset(flags, made)}/{COMPLETE}"
+        if open_path(made).exists():
+            self.log.info("%s is there already", made)
             return None
         return super().execute(context)
 
 
 def make_task(step: str, *, on_dataflow: bool = False) -> BaseOperator:
-    """Create the task of a step."""
+    """Make the task of a step."""
     settings = {"task_id": step, "trigger_rule": "none_failed"}
     if not on_dataflow:
         return RunJob(flags=partial(render_flags, step), **settings)
@@ -210,38 +212,37 @@ def make_task(step: str, *, on_dataflow: bool = False) -> BaseOperator:
 
 @task(retries=0)
 def check(*, on_dataflow: bool) -> str:
-    """Reject an invalid recipe; return the directory of its dataset."""
+    """Refuse a recipe that cannot be, and return where its dataset will be."""
     recipe, place, root = gather(get_current_context())
     problems = imagenet_recipe.find_problems(recipe, place, on_dataflow=on_dataflow)
-    if message := "\n".join(problems):
-        raise AirflowFailException(message)
+    if found := "\n".join(problems):
+        raise AirflowFailException(found)
     return imagenet_recipe.find_dataset(recipe, root)
 
 
 @task(outlets=[SUBSET])
 def publish() -> None:
-    """Update the Asset with the identity and size of the dataset."""
+    """Tell those who wait for the Asset what was built."""
     context = get_current_context()
     recipe, _, root = gather(context)
     dataset = imagenet_recipe.find_dataset(recipe, root)
     complete = json.loads(open_path(f"{dataset}/{COMPLETE}").read_text())
-    path = open_path(f"{dataset}/__meta__/statistics.json")
-    statistics = json.loads(path.read_text())
+    told = json.loads(open_path(f"{dataset}/__meta__/statistics.json").read_text())
     images: dict[str, int] = {}
-    for group in statistics["groups"]:
+    for group in told["groups"]:
         for split, count in group["written"].items():
             images[split] = images.get(split, 0) + count
     context["outlet_events"][SUBSET].extra = {
         "directory": dataset,
         "subset_id": complete["subset_id"],
-        "groups": len(statistics["groups"]),
+        "groups": len(told["groups"]),
         "images": images,
-        "failed": statistics["totals"]["failed"],
+        "failed": told["totals"]["failed"],
     }
 
 
 def define(dag_id: str, *, on_dataflow: bool) -> DAG:
-    """Define one of the two DAGs."""
+    """Make one of the two DAGs."""
     dag = DAG(
         dag_id,
         doc_md=__doc__,
@@ -257,17 +258,18 @@ def define(dag_id: str, *, on_dataflow: bool) -> DAG:
         tags=["imagenet"],
     )
     with dag:
-        heavy = partial(make_task, on_dataflow=on_dataflow)
-        index, build = heavy("index"), heavy("build")
-        # predict collects its tables on one machine and needs no cluster.
-        validation = make_task("predict_validation")
-        halves = [make_task("predict_fold_a"), make_task("predict_fold_b")]
-        confusion, difficulty = make_task("confusion"), make_task("difficulty")
-        verify, evaluate = make_task("verify"), make_task("evaluate")
-        check(on_dataflow=on_dataflow) >> index >> [validation, *halves]
-        [validation, *halves] >> confusion >> build
-        chain(halves, difficulty, build)
-        build >> verify >> [evaluate, publish()]
+        models = {"models": ["m"] * 3, "halves": "h", "fold_models": ["a", "b"]}
+        every_step = imagenet_recipe.list_steps({**dag.params, **models}, "")
+        tasks = {
+            step: make_task(step, on_dataflow=on_dataflow and step in LAUNCHED)
+            for step in every_step
+        }
+        halves = [tasks[f"predict_{fold}"] for fold in FOLDS]
+        predictions, build = [tasks["predict_validation"], *halves], tasks["build"]
+        check(on_dataflow=on_dataflow) >> tasks["index"] >> predictions
+        chain(predictions, tasks["confusion"], build)
+        chain(halves, tasks["difficulty"], build, tasks["verify"])
+        tasks["verify"] >> [tasks["evaluate"], publish()]
     return dag
 
 

@@ -3,21 +3,18 @@
 import pytest
 
 from pipelines.building.options import BuildOptions
+from pipelines.commands import Places, Step, Training
 from pipelines.studying import steps
 from pipelines.studying.recipes import Recipe
-from pipelines.studying.steps import Places, RefusedError, Runner, Step, Steps, Training
+from pipelines.studying.steps import RefusedError, Runner, Steps
 from transforms.records import UsageError
 
 
 def make_step(root, *words: str, files=()) -> Step:
     output = root / "groups"
-    return Step(
-        "group",
-        "group",
-        ("--grouping=random_groups", f"--output={output}", *words),
-        str(output / "groups.csv"),
-        files,
-    )
+    flags = {"grouping": "random_groups", "output": output}
+    result = str(output / "groups.csv")
+    return Step("group", "group", flags, result, files, words)
 
 
 @pytest.fixture
@@ -65,7 +62,7 @@ def test_second_concurrent_study_is_rejected(tmp_path):
     with (
         steps.acquire_folder(str(tmp_path)),
         pytest.raises(
-            UsageError, match="another study, or its last step, is running there"
+            UsageError, match="another run, or its last step, is running there"
         ),
         steps.acquire_folder(str(tmp_path)),
     ):

@@ -1,0 +1,265 @@
+"""List the jobs between raw images and a subset: their flags, inputs and results.
+
+The chain, the study and the Airflow DAGs all take their jobs from here. Airflow's
+environment has none of the program's libraries, so this file imports only the standard
+library.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+FOLDS = ("fold_a", "fold_b")
+COMPLETE = "__meta__/complete.json"  # commit mark of a dataset
+Flags = Mapping[str, Any]
+_NONE: Flags = MappingProxyType({})
+
+
+class Step(NamedTuple):
+    """A job to run as a process.
+
+    Attributes:
+      name: unique name.
+      job: name of a module of pipelines/.
+      flags: values by name; those of a list are separate words.
+      result: path of a file or folder that exists after the step.
+      files: tables that determine the result; a step whose tables changed is run
+        again.
+      more_words: the rest of the command line.
+    """
+
+    name: str
+    job: str
+    flags: Flags
+    result: str
+    files: tuple[str, ...] = ()
+    more_words: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command line."""
+        return (*to_words(self.flags), *self.more_words)
+
+
+def to_words(flags: Flags) -> list[str]:
+    """Return flags as words of a command line."""
+    words = []
+    for name, value in flags.items():
+        if isinstance(value, list):
+            words += [f"--{name}", *value]
+        else:
+            words.append(f"--{name}" if value is True else f"--{name}={value}")
+    return words
+
+
+class Training(NamedTuple):
+    """How models are trained on a set."""
+
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: int
+    words: tuple[str, ...]
+
+
+class Places:
+    """Paths of all results, below one folder.
+
+    Args:
+      root: the folder.
+      datasets: folder of the datasets; by default one of their own.
+      version: of the datasets.
+    """
+
+    def __init__(
+        self, root: str, *, datasets: str | None = None, version: str = "1.0.0"
+    ) -> None:
+        self.root = root
+        self.index = f"{root}/index.parquet"
+        self.datasets = datasets or f"{root}/datasets"
+        self.confusion = f"{root}/confusion/confusion.npz"
+        self.difficulty = f"{root}/difficulty/difficulty.parquet"
+        self._version = version
+
+    def dataset(self, name: str) -> str:
+        """Return the directory of a dataset."""
+        return f"{self.datasets}/{name}/{self._version}"
+
+    def mark(self, name: str) -> str:
+        """Return the commit mark of a dataset."""
+        return f"{self.dataset(name)}/{COMPLETE}"
+
+    def models(self, name: str) -> str:
+        """Return the folder of the models trained on a set."""
+        return f"{self.root}/models/{name}"
+
+    def predictions(self, split: str) -> str:
+        """Return the predictions of a split."""
+        return f"{self.root}/predictions/{split}.parquet"
+
+    def half_confusion(self, half: str) -> str:
+        """Return the confusion matrix of half "a" or "b" of the images."""
+        return self.confusion.replace(".npz", f"_{half}.npz")
+
+    def report(self, name: str) -> str:
+        """Return the report of a recipe."""
+        return f"{self.root}/evaluations/{name}/report.json"
+
+    def curves(self, name: str, training: Training) -> list[str]:
+        """Return the curves of all models trained on a set."""
+        return [
+            f"{self.models(name)}/{model}/seed{seed}/curves.csv"
+            for model in training.models
+            for seed in training.seeds
+        ]
+
+
+def index(places: Places, inputs: Sequence[str], labels: str | None = None) -> Step:
+    """Return the step that indexes raw images."""
+    flags: dict[str, Any] = {"input": [*inputs], "output": places.index}
+    if labels:
+        flags["validation_labels"] = labels
+    return Step("index", "index", flags, places.index, (labels,) if labels else ())
+
+
+def build(
+    places: Places,
+    name: str,
+    flags: Flags,
+    *,
+    source: str | None = None,
+    files: Sequence[str] = (),
+    more_words: Sequence[str] = (),
+) -> Step:
+    """Return the step that builds a dataset, or continues an interrupted build.
+
+    Args:
+      places: paths of all results.
+      name: name of the dataset.
+      flags: what to build.
+      source: the index; by default that of the index step.
+      files: tables that the flags name.
+      more_words: the rest of the command line.
+    """
+    source = source or places.index
+    return Step(
+        f"build_{name}",
+        "build",
+        {
+            "input": source,
+            "output": places.datasets,
+            "name": name,
+            **flags,
+            "resume": True,
+        },
+        places.mark(name),
+        (source, *files),
+        tuple(more_words),
+    )
+
+
+def train(
+    places: Places, name: str, training: Training, *, dataset: str | None = None
+) -> list[Step]:
+    """List the steps that train all models, one per seed.
+
+    Args:
+      places: paths of all results.
+      name: name of the set, for the models.
+      training: how to train.
+      dataset: name of the dataset; by default that of the set.
+    """
+    dataset, output = dataset or name, places.models(name)
+    return [
+        Step(
+            f"train_{name}_seed{seed}",
+            "train",
+            {
+                "dataset": places.dataset(dataset),
+                "models": ",".join(training.models),
+                "epochs": training.epochs,
+                "seed": seed,
+                "output": output,
+            },
+            f"{output}/{training.models[-1]}/seed{seed}/model.json",
+            (places.mark(dataset),),
+            training.words,
+        )
+        for seed in training.seeds
+    ]
+
+
+def cross_fit(places: Places, dataset: str, training: Training) -> list[Step]:
+    """List the steps that train a model on each half and predict the other half.
+
+    Args:
+      places: paths of all results.
+      dataset: name of a dataset with two folds.
+      training: how to train; only the first model and seed are used.
+    """
+    training = training._replace(models=training.models[:1], seeds=training.seeds[:1])
+    steps, models = [], []
+    for fold in FOLDS:
+        words = (f"--train_split={fold}", *training.words)
+        steps += train(places, fold, training._replace(words=words), dataset=dataset)
+        models.append(str(Path(steps[-1].result).with_name("model.keras")))
+    halves = places.dataset(dataset)
+    return [
+        *steps,
+        *predict_halves(places, halves, models, {"keep_probabilities": True}),
+    ]
+
+
+def predict_halves(
+    places: Places, halves: str, models: Sequence[str], flags: Flags = _NONE
+) -> list[Step]:
+    """List the steps that predict each half by the model trained on the other.
+
+    Args:
+      places: paths of all results.
+      halves: directory of a dataset with two folds.
+      models: the model trained on fold_a, and that on fold_b.
+      flags: other flags.
+    """
+    return [
+        predict(
+            places,
+            fold,
+            {"input": halves, "model": model, **flags},
+            (str(Path(model).with_name("model.json")), f"{halves}/{COMPLETE}"),
+        )
+        for fold, model in zip(FOLDS, reversed(models), strict=True)
+    ]
+
+
+def predict(
+    places: Places, split: str, flags: Flags, files: Sequence[str] = ()
+) -> Step:
+    """Return the step that predicts a split, of the flags' input."""
+    output = places.predictions(split)
+    return Step(
+        f"predict_{split}",
+        "predict",
+        {"input": flags["input"], "split": split, **flags, "output": output},
+        output,
+        tuple(files),
+    )
+
+
+def confusion(places: Places, splits: Sequence[str], flags: Flags = _NONE) -> Step:
+    """Return the step that computes the confusion matrix of predictions."""
+    return _measure(places, "confusion", splits, places.confusion, flags)
+
+
+def difficulty(places: Places) -> Step:
+    """Return the step that computes the difficulty of the images of both halves."""
+    return _measure(places, "difficulty", FOLDS, places.difficulty)
+
+
+def _measure(
+    places: Places, job: str, splits: Sequence[str], result: str, flags: Flags = _NONE
+) -> Step:
+    files = [places.predictions(split) for split in splits]
+    folder = result.rpartition("/")[0]
+    all_flags = {"predictions": files, **flags, "output": folder}
+    return Step(job, job, all_flags, result, tuple(files))
