@@ -133,6 +133,7 @@ def read_description(path: str) -> dict:
         raise UsageError(
             f"{path}: no such file; make an index with python -m pipelines.index"
         )
+    storage.check_readable(path)
     try:
         metadata = pq.read_metadata(storage.for_arrow(path)).metadata or {}
         described = json.loads(metadata[_METADATA_KEY])
