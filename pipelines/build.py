@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
             is_demonstration=is_demonstration,
         )
         directory = build(request)
-    sys.stdout.write(f"{directory}\n")
+        sys.stdout.write(f"{directory}\n")
 
 
 if __name__ == "__main__":

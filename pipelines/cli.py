@@ -404,8 +404,11 @@ def exit_codes(*, when_stopped: str = "stopped") -> Iterator[None]:
         yield
     except UsageError as error:
         _exit(str(error), 2)
-    except (JobError, OSError) as error:
+    except JobError as error:
         _exit(str(error), 1)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _exit(f"{place}{error.strerror or error}", 1)
     except KeyboardInterrupt:
         _exit(when_stopped, 130)
 

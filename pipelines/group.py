@@ -192,7 +192,7 @@ def main(argv: Sequence[str]) -> None:
         check_bucket(options.output)
         check_bucket(options.export_starter)
         summary = _run(options.expand_preset(), options_of)
-    sys.stdout.write(f"{summary}\n")
+        sys.stdout.write(f"{summary}\n")
 
 
 def _run(options: GroupOptions, options_of: Mapping[str, Any]) -> str:

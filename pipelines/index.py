@@ -232,7 +232,7 @@ def main(argv: Sequence[str]) -> None:
             sys.stderr.write(f"{inventory.describe()}\n")
             if options.require_complete:
                 inventory.check_complete()
-    sys.stdout.write(f"{storage.absolute(options.output)}\n")
+        sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":
