@@ -62,6 +62,8 @@ def main(argv: Sequence[str]) -> None:
             from pipelines.building import demonstration  # noqa: PLC0415  # as above
 
             options = demonstration.choose(options)
+        for note in options.describe_preset():
+            sys.stderr.write(f"{note}\n")
         options = options.expand_preset()
         request = Request(
             options=options,
