@@ -228,6 +228,9 @@ def main(argv: Sequence[str]) -> None:
             beam_flags=beam_flags,
         )
         if is_done:  # otherwise the build that reads the index reports the counts
+            if options.inspect:
+                line = index_table.describe_inspection(options.output)
+                sys.stderr.write(f"{line}\n")
             inventory = count_index(options.output)
             sys.stderr.write(f"{inventory.describe()}\n")
             if options.require_complete:
