@@ -4,11 +4,10 @@ import sys
 from pathlib import Path
 
 from pipelines.studying import plan as study_plan
-from pipelines.studying import results
+from pipelines.studying import results, timing
 from pipelines.studying.plan import Plan, SkippedRecipe
 from pipelines.studying.recipes import Recipe
 from pipelines.studying.steps import RefusedError, Runner, Step
-from pipelines.studying.timing import describe_time
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked
 from transforms.records import JobError, UsageError
@@ -80,7 +79,8 @@ class _StudyRun:
         self._runner.run(step)
         left_out = {recipe.name for recipe in self.left_out}
         step_times = self._plan.list_step_times(left_out)
-        sys.stderr.write(f"{describe_time(step_times)}\n")
+        if timing.estimate(step_times):
+            sys.stderr.write(f"{timing.describe_time(step_times)}\n")
 
     def run_recipe(self, recipe: Recipe) -> None:
         """Build, train and evaluate a recipe; record why if it is refused."""
