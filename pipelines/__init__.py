@@ -5,6 +5,8 @@ import signal
 import sys
 from types import FrameType
 
+from pipelines import streams
+
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     sys.stderr.write("error: stopped\n")
@@ -14,8 +16,9 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 def stop_at_once() -> None:
     """Let Ctrl-C end the process while a job's modules are imported.
 
-    It ends as `cli.exit_codes` would end it.
+    It ends as `cli.exit_codes` would end it. The output streams accept all names.
     """
+    streams.protect()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
 

@@ -62,6 +62,8 @@ def main(argv: Sequence[str]) -> None:
             from pipelines.building import demonstration  # noqa: PLC0415  # as above
 
             options = demonstration.choose(options)
+        for note in options.describe_preset():
+            sys.stderr.write(f"{note}\n")
         options = options.expand_preset()
         request = Request(
             options=options,
@@ -71,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
             is_demonstration=is_demonstration,
         )
         directory = build(request)
-    sys.stdout.write(f"{directory}\n")
+        sys.stdout.write(f"{directory}\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import inspect
 import os
+import re
 import sys
 import types
 import typing
@@ -26,7 +27,10 @@ _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 _NUMBERS = {int: "whole number", float: "number"}
 _METAVARS = {int: "N", float: "X"}
 _MAX_SUGGESTIONS = 3
-_CHOICES_SHOWN = 20
+_SIMILAR = 0.1  # largest difference in similarity to the nearest of the suggestions
+_CHOICES_SHOWN = 100
+_SUGGESTION = "; did you mean"
+_FLAG = re.compile(r"--(\w+)")
 
 
 class JobOptions(Protocol):
@@ -80,7 +84,10 @@ def parse(
     given = {name: value for name, value in vars(parsed).items() if value is not None}
     problems = _find_unknown(parser, rest, takes_beam_flags=takes_beam_flags)
     options, found = _convert(options_class, given, prefix="")
-    problems += _find_new(problems, found)
+    problems += [
+        p for p in found if _find_flag(p) not in set(map(_find_flag, problems))
+    ]
+    implied = {f.name: f.metadata["implies"] for f in dataclasses.fields(options_class)}
     chosen = {}
     for name, classes in methods.items():
         value = getattr(options, name, None)
@@ -91,21 +98,34 @@ def parse(
             if method == value:
                 chosen[name] = method_options
             else:
-                problems += [
+                found = [
                     f"--{prefix}{field.name}: goes with --{name}={method} only"
                     for field in dataclasses.fields(method_class)
                     if f"{prefix}{field.name}" in given
                 ]
-    problems += _find_new(problems, options.problems())
+                problems += _drop_consequences(found, problems, implied)
+    problems += _drop_consequences(options.problems(), problems, implied)
     if problems:
         raise UsageError("\n".join(problems))
     return options, chosen, rest
 
 
-def _find_new(known: Iterable[str], found: Iterable[str]) -> list[str]:
-    """Drop problems of flags that are reported already: they follow from those."""
-    named = {_find_flag(problem) for problem in known}
-    return [problem for problem in found if _find_flag(problem) not in named]
+def _drop_consequences(
+    found: Iterable[str], known: Iterable[str], implied: Mapping[str, Collection[str]]
+) -> list[str]:
+    """Drop problems that follow from known ones, since they name a wrong flag.
+
+    Args:
+      found: problems of combinations of flags.
+      known: problems that are reported already. A flag that one of them suggests for an
+        unknown flag counts as wrong too.
+      implied: the flags that each flag sets; they may be missing if it is wrong.
+    """
+    wrong = set(map(_find_flag, known))
+    for problem in known:
+        wrong.update(_FLAG.findall(problem.partition(_SUGGESTION)[2]))
+    wrong |= {name for flag in wrong for name in implied.get(flag, ())}
+    return [problem for problem in found if wrong.isdisjoint(_FLAG.findall(problem))]
 
 
 def _find_flag(problem: str) -> str:
@@ -310,6 +330,8 @@ def _find_unknown(
         from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
         unknown, known = engine.find_unknown_flags(others)
+        dashed, others = _find_dashed(others, known)
+        problems += dashed
         problems += [
             describe_unknown_flag(name, [*ours, *known]) for name in sorted(unknown)
         ]
@@ -342,14 +364,25 @@ def _find_dashed(
 
 def suggest(word: str, known: Collection[str], *, prefix: str = "") -> str:
     """Return "; did you mean …?" with the nearest known words; "" if none is near."""
-    word = word.replace("-", "_")
-    if word in known:
-        close = [word]
-    else:
-        longer = sorted(name for name in known if word and name.startswith(word))
-        close = longer or difflib.get_close_matches(word, known, n=1)
+    plain = _simplify(word)
+    equal = [name for name in known if _simplify(name) == plain]
+    longer = sorted(
+        name for name in known if word and _simplify(name).startswith(plain)
+    )
+    close = equal or longer or _find_similar(word.replace("-", "_"), known)
     shown = " or ".join(prefix + name for name in close[:_MAX_SUGGESTIONS])
-    return f"; did you mean {shown}?" if close else ""
+    return f"{_SUGGESTION} {shown}?" if close else ""
+
+
+def _simplify(word: str) -> str:
+    return re.sub("[-_]", "", word).lower()
+
+
+def _find_similar(word: str, known: Collection[str]) -> list[str]:
+    """Return the nearest known words, best first."""
+    names = difflib.get_close_matches(word, known, n=_MAX_SUGGESTIONS)
+    ratios = [difflib.SequenceMatcher(None, name, word).ratio() for name in names]
+    return [n for n, r in zip(names, ratios, strict=True) if r > ratios[0] - _SIMILAR]
 
 
 def describe_unknown_flag(name: str, known: Collection[str]) -> str:
@@ -409,8 +442,11 @@ def exit_codes(*, when_stopped: str = "stopped") -> Iterator[None]:
         yield
     except UsageError as error:
         _exit(str(error), 2)
-    except (JobError, OSError) as error:
+    except JobError as error:
         _exit(str(error), 1)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _exit(f"{place}{error.strerror or error}", 1)
     except KeyboardInterrupt:
         _exit(when_stopped, 130)
 

@@ -191,11 +191,10 @@ def main(argv: Sequence[str]) -> None:
         )
         matrices = tally.to_confusions(plan, surveyed.models)
         write_matrices(options.output, matrices)
-    whole = matrices[0]
-    for line in _describe(surveyed, tally, is_soft=options.soft):
-        sys.stderr.write(f"{line}\n")
-    sys.stderr.write(f"{_count_errors(whole, is_soft=options.soft)}\n")
-    sys.stdout.write(f"{storage.absolute(options.output)}\n")
+        for line in _describe(surveyed, tally, is_soft=options.soft):
+            sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{_count_errors(matrices[0], is_soft=options.soft)}\n")
+        sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":

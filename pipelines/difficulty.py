@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
         settle(options)
         check_bucket(options.output)
         measure(options)
-    sys.stdout.write(f"{storage.absolute(options.output)}\n")
+        sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":

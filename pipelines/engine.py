@@ -11,6 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 import grpc
+from apache_beam.options import pipeline_options
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     GoogleCloudOptions,
@@ -37,10 +38,16 @@ _EMBEDDED = "FnApiRunner"
 
 def find_unknown_flags(flags: Sequence[str]) -> tuple[set[str], set[str]]:
     """Return the names of flags that Beam does not know, and of those that it knows."""
+    # Beam warns of unknown flags; the caller reports them as errors.
+    logging.getLogger(pipeline_options.__name__).addFilter(_is_not_about_flags)
     options = PipelineOptions(list(flags))
     known = set(options.get_all_options())
     unknown = set(options.get_all_options(retain_unknown_options=True)) - known
     return unknown, known
+
+
+def _is_not_about_flags(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Discarding unparseable args")
 
 
 def find_flag_problems(flags: Sequence[str]) -> list[str]:

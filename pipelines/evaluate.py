@@ -230,7 +230,7 @@ def main(argv: Sequence[str]) -> None:
         settle(options)
         check_bucket(options.output)
         root = evaluate(options)
-    sys.stdout.write(f"{root}\n")
+        sys.stdout.write(f"{root}\n")
 
 
 if __name__ == "__main__":

@@ -191,8 +191,11 @@ def main(argv: Sequence[str]) -> None:
         settle(options)
         check_bucket(options.output)
         check_bucket(options.export_starter)
+        if not options.compare:  # which compares all methods
+            for note in options.describe_preset():
+                sys.stderr.write(f"{note}\n")
         summary = _run(options.expand_preset(), options_of)
-    sys.stdout.write(f"{summary}\n")
+        sys.stdout.write(f"{summary}\n")
 
 
 def _run(options: GroupOptions, options_of: Mapping[str, Any]) -> str:

@@ -23,10 +23,12 @@ class GroupingFlags:
     """The flags of every job that groups classes."""
 
     preset: str | None = flag(
-        "named recipe: nN_mM sets N groups and M images per group; the other names are "
-        "published lists of classes (two of them are called ImageNet-100 in papers)",
+        "named recipe: nN_mM sets N groups and M images per group, of --grouping="
+        f"{presets.DEFAULT_GROUPING} if none is given; the other names are published "
+        "lists of classes (two of them are called ImageNet-100 in papers)",
         default=None,
         choices=presets.PRESETS,
+        implies=("grouping", "num_groups", "images_per_group"),
     )
     grouping: str | None = flag(
         "method that puts classes into groups", default=None, choices=grouping.METHODS
@@ -76,6 +78,14 @@ class GroupingFlags:
             is_list = presets.list_classes(self.preset) is not None
             values["min_validation_images"] = 0 if is_list else _MIN_VALIDATION_IMAGES
         return dataclasses.replace(self, **values)
+
+    def describe_preset(self) -> Iterator[str]:
+        """Yield a note on the grouping method that the preset takes by default."""
+        if self.preset in presets.SIZES and self.grouping is None:
+            yield (
+                f"--preset {self.preset}: takes --grouping={presets.DEFAULT_GROUPING}; "
+                "give --grouping to choose another method"
+            )
 
     def find_grouping_problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of grouping flags."""

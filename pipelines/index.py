@@ -228,11 +228,14 @@ def main(argv: Sequence[str]) -> None:
             beam_flags=beam_flags,
         )
         if is_done:  # otherwise the build that reads the index reports the counts
+            if options.inspect:
+                line = index_table.describe_inspection(options.output)
+                sys.stderr.write(f"{line}\n")
             inventory = count_index(options.output)
             sys.stderr.write(f"{inventory.describe()}\n")
             if options.require_complete:
                 inventory.check_complete()
-    sys.stdout.write(f"{storage.absolute(options.output)}\n")
+        sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":

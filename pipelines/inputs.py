@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from transforms import layouts, storage
 from transforms.images import read as image_reading
@@ -41,7 +41,8 @@ def recognize(inputs: Sequence[str], validation_labels: str | None) -> Recognize
     """Recognise raw inputs and find the labels of their validation images.
 
     Raises:
-      UsageError: every input without ImageNet images, and every label problem.
+      UsageError: every input without ImageNet images, all parts that cannot be read,
+        and every label problem.
     """
     pieces: list[InputPart] = []
     notes: list[str] = []
@@ -59,8 +60,13 @@ def recognize(inputs: Sequence[str], validation_labels: str | None) -> Recognize
                     dataclasses.replace(piece, input=position)
                     for piece in layout.pieces
                 ]
-        except (UsageError, OSError) as error:
+            parts = [part for layout in recognised for part in layout.pieces]
+            problems += [f"--input {path}: {p}" for p in _find_unreadable(parts)]
+        except UsageError as error:
             problems.append(f"--input {path}: {error}")
+        except OSError as error:
+            reason = error.strerror or error
+            problems.append(f"--input {path}: {error.filename or path}: {reason}")
     try:
         pieces = _find_labels(pieces, validation_labels)
     except (UsageError, OSError) as error:
@@ -68,6 +74,16 @@ def recognize(inputs: Sequence[str], validation_labels: str | None) -> Recognize
     if problems:
         raise UsageError("\n".join(problems))
     return RecognizedInputs(parts=pieces, notes=notes, warnings=warnings)
+
+
+def _find_unreadable(parts: Sequence[InputPart]) -> Iterator[str]:
+    """Yield why parts of an input cannot be read, one line for each reason."""
+    uris: dict[str, list[str]] = {}
+    for uri, path in {part.uri: part.path for part in parts}.items():
+        if reason := storage.find_read_problem(path):
+            uris.setdefault(reason, []).append(uri)
+    for reason, names in uris.items():
+        yield f"{list_names(names)}: {reason}"
 
 
 def check_versions(index: str, versions: Mapping[str, str]) -> None:
@@ -88,6 +104,8 @@ def _find_layouts(path: str) -> list[FoundParts]:
         raise UsageError("an index must be the only input of a build")
     if not storage.exists(path):
         raise UsageError("no such file or folder")
+    if problem := storage.find_read_problem(path):
+        raise UsageError(problem)
     absolute = storage.absolute(path)
     modules = (layouts.load(name) for name in layouts.LAYOUTS)
     recognised = [f for module in modules if (f := module.find(absolute)) is not None]

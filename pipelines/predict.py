@@ -232,7 +232,7 @@ def main(argv: Sequence[str]) -> None:
         summary = predict(options, settle(options, beam_flags))
     for line in summary:
         sys.stderr.write(f"{line}\n")
-    sys.stdout.write(f"{storage.absolute(options.output)}\n")
+        sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
     with exit_codes(when_stopped="interrupted; run the same command again to continue"):
         options, _, _ = parse(StudyOptions, argv, prog=_PROG, takes_beam_flags=False)
         summary = study(options)
-    sys.stdout.write(f"{summary}\n")
+        sys.stdout.write(f"{summary}\n")
 
 
 if __name__ == "__main__":

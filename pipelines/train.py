@@ -260,7 +260,7 @@ def main(argv: Sequence[str]) -> None:
                     target=options.output,
                 )
                 train(training_set, unfinished, copy_back)
-    sys.stdout.write(f"{storage.absolute(options.output)}\n")
+        sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def main(argv: Sequence[str]) -> None:
         if is_remote and (problems := list(find_problems(options.dataset))):
             raise UsageError("\n".join(problems))
         rows = list(verify(options))
-    sys.stdout.write(f"{check_results.format_table(rows)}\n{give_verdict(rows)}\n")
+        sys.stdout.write(f"{check_results.format_table(rows)}\n{give_verdict(rows)}\n")
     sys.exit(any(row.result == check_results.MISMATCH for row in rows))
 
 

@@ -22,6 +22,7 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
     allow_repeats: bool = False,
     metavar: str = "",
     heading: str = "",
+    implies: Sequence[str] = (),
 ) -> Any:  # noqa: ANN401  # as dataclasses.field
     """Declare a flag; without a default it is required.
 
@@ -37,6 +38,7 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
       allow_repeats: whether a list that is split may hold a value twice.
       metavar: the placeholder of the value in --help.
       heading: the section of --help; "": the first one.
+      implies: flags that this one sets, so that they may be missing.
     """
     metadata = {
         "help": help_text,
@@ -49,5 +51,6 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
         "allow_repeats": allow_repeats,
         "metavar": metavar,
         "heading": heading,
+        "implies": tuple(implies),
     }
     return dataclasses.field(default=default, metadata=metadata)

@@ -18,6 +18,7 @@ from pipelines.building.planning import BuildPlan
 from transforms import formats, progress, storage
 from transforms.charts import Series
 from transforms.dataset import paths, statistics
+from transforms.dataset import shards as dataset_shards
 from transforms.dataset.commit import CommitSettings, remove_work
 from transforms.dataset.shards import ShardSettings, count_processes
 from transforms.dataset.steps import CommitDataset, WriteShards
@@ -233,6 +234,18 @@ def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
     return place.target
 
 
+def _describe_resumed(plan: BuildPlan, settings: CommitSettings) -> str:
+    shards = [planned.shard for planned in plan.shards]
+    kept = dataset_shards.list_resumable(settings.root, shards, work=settings.work)
+    if not kept:
+        return f"--resume: no shard is complete; all {len(shards)} are written"
+    num_images = sum(part.num_images for part in kept)
+    return (
+        f"--resume: keeps {len(kept)} of {len(shards)} shards, with {num_images} of "
+        f"{settings.num_chosen} images, if their checksums are right"
+    )
+
+
 def _run_pipeline(
     request: Request, plan: BuildPlan, *, place: Place, ticks: str
 ) -> bool:
@@ -255,6 +268,8 @@ def _run_pipeline(
     ) as has_work:
         if not has_work:
             return True
+        if plan.options.resume:
+            sys.stderr.write(f"{_describe_resumed(plan, settings)}\n")
         bar = progress.show(
             ticks_path, total=settings.num_chosen, what="writing", unit="image"
         )

@@ -102,7 +102,8 @@ class StudyOptions(TrainingFlags):
         for name in ("recipes", *TABLES):
             path = getattr(self, name)
             if path and not Path(path).is_file():
-                yield f"--{name} {path}: no such file"
+                problem = "not a regular" if Path(path).exists() else "no such"
+                yield f"--{name} {path}: {problem} file"
 
     def _find_few_models(self) -> Iterator[str]:
         from transforms.evaluation import ranking  # noqa: PLC0415  # slow import: SciPy

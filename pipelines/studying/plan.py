@@ -1,11 +1,10 @@
 """Plan a study: estimate each recipe, the training time and the space on disk."""
 
 import contextlib
-import csv
 import dataclasses
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from pipelines import grouping_flags
 from pipelines.building import feasibility
 from pipelines.commands import FOLDS, Places, Step, Training
 from pipelines.grouping_flags import GroupingFlags
-from pipelines.studying import recipes
+from pipelines.studying import recipes, timing
 from pipelines.studying.options import TABLES, StudyOptions
 from pipelines.studying.recipes import COMPUTED_TABLES, FULL, Common, Listed, Recipe
 from pipelines.studying.steps import (
@@ -23,7 +22,9 @@ from pipelines.studying.steps import (
     Steps,
     acquire_folder,
     list_index_step,
+    read_seconds,
 )
+from pipelines.studying.timing import ImagesSeen, StepTime
 from transforms import grouping, sampling, storage
 from transforms.grouping.table import GroupTable
 from transforms.images.settings import ImageSettings
@@ -51,33 +52,6 @@ class SkippedRecipe(NamedTuple):
 
     name: str
     reason: str
-
-
-class ImagesSeen(NamedTuple):
-    """The training of models on one set with one seed, in images seen."""
-
-    folder: str
-    models: tuple[str, ...]
-    seed: int
-    num_train: int
-    epochs: int
-    num_rates: int
-
-    @property
-    def num_images(self) -> int:
-        """Images seen by all models."""
-        return len(self.models) * self._images_per_model
-
-    @property
-    def _images_per_model(self) -> int:
-        return self.num_train * self.epochs * self.num_rates
-
-    def remaining(self) -> Iterator[tuple[str, int]]:
-        """Yield each model and the number of images that it has not yet seen."""
-        for model in self.models:
-            rows = _read_curves(Path(self.folder, model, f"seed{self.seed}"))
-            done = sum(images for images, _ in rows)
-            yield model, max(self._images_per_model - done, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +117,42 @@ class Plan:
             for seed in training.seeds
         ]
 
+    def list_recipe_steps(self, recipe: Recipe) -> list[Step]:
+        """List the steps of a recipe: build, training with each seed, evaluation."""
+        seed = self.options.seed
+        return [
+            *self.steps.list_recipe(recipe, self.subset),
+            self.steps.list_evaluation(recipe, self.full, seed),
+        ]
+
+    def list_step_times(self, left_out: Collection[str] = ()) -> list[StepTime]:
+        """List how long each step took, as far as it has been run.
+
+        Args:
+          left_out: names of recipes that will not be run.
+        """
+        training_runs = iter(self.list_training_runs())  # in the order of the steps
+        num_all = sum(self.inventory.num_images.values())
+        listed = [("", num_all, self.list_shared_steps())]
+        listed += [
+            (e.recipe.name, e.num_images, self.list_recipe_steps(e.recipe))
+            for e in self.estimates
+        ]
+        times = [
+            (
+                name,
+                StepTime(
+                    job=step.job,
+                    num_images=num_images,
+                    training=next(training_runs) if step.job == "train" else None,
+                    seconds=read_seconds(self.places.root, step),
+                ),
+            )
+            for name, num_images, steps in listed
+            for step in steps
+        ]
+        return [step_time for name, step_time in times if name not in left_out]
+
     def describe(self) -> Iterator[str]:
         """Yield the lines that describe the plan and its cost."""
         yield f"{len(self.estimates)} recipes ({self.note})"
@@ -168,7 +178,7 @@ class Plan:
         )
         needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
         yield f"space: about {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB free"
-        yield describe_time(training_runs)
+        yield timing.describe_time(self.list_step_times())
 
     def estimate_bytes(self) -> int:
         """Estimate the bytes that remain to be written."""
@@ -409,68 +419,6 @@ def _estimate_without_groups(recipe: Recipe, inventory: Inventory) -> RecipeEsti
 def join_problems(problems: Sequence[str]) -> str:
     """Join one recipe's problems into a line, without their indented details."""
     return "; ".join(line.strip() for line in problems if not line.startswith(" "))
-
-
-def _read_curves(folder: Path) -> list[tuple[int, float]]:
-    """Read (images, seconds) of each finished epoch."""
-    try:
-        with (folder / "curves.csv").open() as file:
-            return [
-                (int(row["train_images"]), float(row["seconds"]))
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, KeyError, TypeError, ValueError):
-        return []  # the evaluation reports what is wrong
-
-
-def estimate_seconds(trainings: Sequence[ImagesSeen]) -> float | None:
-    """Estimate the remaining training time; None before any model is trained.
-
-    A model without measurements is assumed to be as fast as the harmonic mean of the
-    others.
-    """
-    speeds: dict[str, float] = {}
-    for model in {model for run in trainings for model in run.models}:
-        rows = [
-            row
-            for run in trainings
-            for row in _read_curves(Path(run.folder, model, f"seed{run.seed}"))
-        ]
-        seconds = sum(spent for _, spent in rows)
-        if seconds > 0:
-            speeds[model] = sum(images for images, _ in rows) / seconds
-    if not speeds:
-        return None
-    mean_speed = len(speeds) / sum(1 / speed for speed in speeds.values())
-    return sum(
-        images / speeds.get(model, mean_speed)
-        for run in trainings
-        for model, images in run.remaining()
-    )
-
-
-def format_duration(seconds: float) -> str:
-    """Format a duration in the largest suitable unit."""
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
-
-
-def describe_time(training_runs: Sequence[ImagesSeen]) -> str:
-    """Describe the remaining training time."""
-    seconds = estimate_seconds(training_runs)
-    if seconds is None:
-        return (
-            "time: unknown until a model has been trained; printed after every step "
-            "and by --dry_run"
-        )
-    if not seconds:
-        return "time: no training is left"
-    return (
-        f"time: about {format_duration(seconds)} of training are left at the "
-        "measured speed"
-    )
 
 
 def estimate_bytes(

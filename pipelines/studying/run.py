@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipelines.commands import Step
 from pipelines.studying import plan as study_plan
-from pipelines.studying import results
-from pipelines.studying.plan import Plan, SkippedRecipe, describe_time
+from pipelines.studying import results, timing
+from pipelines.studying.plan import Plan, SkippedRecipe
 from pipelines.studying.recipes import Recipe
 from pipelines.studying.steps import RefusedError, Runner
 from transforms.evaluation import study as study_ranking
@@ -53,19 +53,9 @@ class _StudyRun:
         self._plan = plan
         self._runner = runner
         self._total = len(plan.list_shared_steps()) + sum(
-            len(self._list_steps(recipe)) for recipe in plan.recipes
+            len(plan.list_recipe_steps(recipe)) for recipe in plan.recipes
         )
         self._number = 0
-
-    def _list_steps(self, recipe: Recipe) -> list[Step]:
-        return [
-            *self._plan.steps.list_recipe(recipe, self._plan.subset),
-            self._list_evaluation(recipe),
-        ]
-
-    def _list_evaluation(self, recipe: Recipe) -> Step:
-        plan = self._plan
-        return plan.steps.list_evaluation(recipe, plan.full, plan.options.seed)
 
     def run(self, step: Step) -> None:
         """Run a step that the study requires.
@@ -88,12 +78,14 @@ class _StudyRun:
             return
         sys.stderr.write(f"step {self._number} of {self._total}: {step.name}\n")
         self._runner.run(step)
-        if step.job == "train":
-            sys.stderr.write(f"{describe_time(self._plan.list_training_runs())}\n")
+        left_out = {recipe.name for recipe in self.left_out}
+        step_times = self._plan.list_step_times(left_out)
+        if timing.estimate(step_times):
+            sys.stderr.write(f"{timing.describe_time(step_times)}\n")
 
     def run_recipe(self, recipe: Recipe) -> None:
         """Build, train and evaluate a recipe; record why if it is refused."""
-        build, *trainings, evaluation = self._list_steps(recipe)
+        build, *trainings, evaluation = self._plan.list_recipe_steps(recipe)
         if all(map(self._runner.is_finished, (build, *trainings, evaluation))):
             self._number += 2 + len(trainings)
             return
@@ -132,7 +124,7 @@ class _StudyRun:
         evaluated = [
             recipe
             for recipe in plan.recipes
-            if self._runner.is_finished(self._list_evaluation(recipe))
+            if self._runner.is_finished(plan.list_recipe_steps(recipe)[-1])
         ]
         done = {recipe.name for recipe in evaluated}
         return results.write_results(

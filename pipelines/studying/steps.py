@@ -5,14 +5,16 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import signal
 import subprocess  # nosec B404  # own jobs, without a shell
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pipelines import commands
 from pipelines.cli import cannot_write
@@ -23,6 +25,7 @@ from transforms.records import JSON, JobError, UsageError, to_json
 from transforms.training import data as training_data
 
 _MARKS = ".steps"  # folder of the marks of finished steps
+_SECONDS = "seconds"  # of a mark: the time that the step took
 _ERROR = "error: "
 _MAX_ERRORS = 1000  # most error lines that are kept of a job
 _USAGE_ERROR, _STOPPED = 2, 130  # exit codes
@@ -162,6 +165,27 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _read_mark(root: str, step: Step) -> dict[str, Any]:
+    """Read the mark of a finished step; {} if there is none."""
+    try:
+        recorded = json.loads(Path(root, _MARKS, f"{step.name}.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return recorded if isinstance(recorded, dict) else {}
+
+
+def read_seconds(root: str, step: Step) -> float | None:
+    """Return the time that a step took; None if it is not finished, NaN if unknown.
+
+    Whether its words and tables have changed is not checked, which takes long.
+    """
+    recorded = _read_mark(root, step)
+    if not recorded or not Path(step.result).exists():
+        return None
+    seconds = recorded.get(_SECONDS)
+    return float(seconds) if isinstance(seconds, int | float) else math.nan
+
+
 class Runner:
     """Run steps one after the other in a study's folder.
 
@@ -177,11 +201,8 @@ class Runner:
 
     def is_finished(self, step: Step) -> bool:
         """Return whether this step has been run with the same words and tables."""
-        mark = Path(self._root, _MARKS, f"{step.name}.json")
-        try:
-            recorded = json.loads(mark.read_bytes())
-        except (OSError, ValueError):
-            return False
+        recorded = _read_mark(self._root, step)
+        recorded.pop(_SECONDS, None)
         return Path(step.result).exists() and recorded == self._describe(step)
 
     def is_another(self, step: Step) -> bool:
@@ -199,6 +220,7 @@ class Runner:
         if self.is_finished(step):
             return
         described = self._describe(step)
+        start_s = time.monotonic()
         code, errors = self._run(step)
         if code == _USAGE_ERROR:
             raise RefusedError("\n".join(errors) or f"{step.name} rejected its input")
@@ -209,6 +231,7 @@ class Runner:
             raise JobError(
                 f"{step.name}: {reason}\nrun the same command again to continue"
             )
+        described[_SECONDS] = round(time.monotonic() - start_s, 1)
         storage.write(f"{self._root}/{_MARKS}", f"{step.name}.json", to_json(described))
 
     def _describe(self, step: Step) -> dict[str, JSON]:

@@ -109,9 +109,25 @@ def test_resume_writes_damaged_shards_again_and_keeps_whole_ones(
     first, second, _ = sorted((tmp_path / "out").glob("small/.1.0.0.partial/train/*"))
     kept = first.stat().st_ino
     second.write_bytes(second.read_bytes().replace(b"JFIF", b"jfif", 1))
+    capfd.readouterr()
     resumed = building.run(folders, tmp_path / "out", resume=True)
+    line = "--resume: keeps 4 of 5 shards, with 70 of 90 images, if their checksums"
+    assert line in capfd.readouterr().err
     assert (resumed / "train" / first.name).stat().st_ino == kept
     assert building.checksums(resumed) == building.checksums(whole)
+
+
+def test_resume_does_not_count_shards_of_another_size(folders, tmp_path, capfd):
+    whole = building.run(folders, tmp_path / "whole")
+    _path(folders, _victims(whole)[-1]).write_bytes(b"x")
+    capfd.readouterr()
+    _fail(capfd, 1, folders, tmp_path / "out")
+    for path in (tmp_path / "out").glob("small/.1.0.0.partial/*/*.tar"):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(SystemExit):
+        building.run(folders, tmp_path / "out", resume=True)
+    err = capfd.readouterr().err
+    assert "--resume: no shard is complete; all 5 are written" in err
 
 
 @pytest.mark.parametrize("resume", [None, True], ids=["again", "resumed"])

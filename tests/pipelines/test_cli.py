@@ -4,9 +4,11 @@ import pytest
 
 from pipelines.building.options import BuildOptions, method_options
 from pipelines.cli import parse
+from pipelines.train import TrainOptions
 from transforms.images.settings import RESIZE_MODES, ImageSettings
 from transforms.options import flag
 from transforms.records import UsageError
+from transforms.training import architectures
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,6 +185,71 @@ def test_consequences_of_a_reported_problem_are_not_reported():
     with pytest.raises(UsageError) as raised:
         _parse("--method=fry", "--peel=x", "--side=ham")
     assert str(raised.value) == "--peel x: must be true or false"
+
+
+def _build_errors(*words):
+    with pytest.raises(UsageError) as raised:
+        parse(BuildOptions, words, prog="build", methods=method_options())
+    return str(raised.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--preset=n20_m500"],
+        ["--preset=n20-m5000", "--groups=g.csv"],
+        ["--presett=n20_m5000"],
+        ["--grouping=all_clases", "--folds=2", "--confusion_prior=1"],
+        ["--groupin=random_groups", "--num_groups=2", "--images_per_group=1"],
+        ["--grouping=random_groups", "--num-groups=2", "--images_per_group=1"],
+        ["--grouping=random_groups", "--num_groups=2", "--images_per_grup=1"],
+    ],
+)
+def test_misspelt_flag_or_value_adds_no_second_problem(words):
+    (line,) = _build_errors("--input=i", *words)
+    assert "; did you mean " in line
+
+
+def test_other_problems_are_reported_beside_a_misspelt_preset():
+    first, second = _build_errors("--preset=n20_m500", "--dataset_version=1")
+    assert first.endswith("; did you mean n20_m5000?")
+    assert second == "--dataset_version 1: must be x.y.z, e.g. 1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("word", "suggested"),
+    [
+        ("resnet18", "resnet152 or resnet101 or resnet50"),
+        ("efficientnet_b0", "efficientnetb0"),
+        ("VGG-16", "vgg16"),
+    ],
+)
+def test_unknown_model_is_answered_with_all_models_and_the_nearest(word, suggested):
+    words = ["--dataset=d", "--output=o", f"--models={word}"]
+    with pytest.raises(UsageError) as raised:
+        parse(TrainOptions, words, prog="train", takes_beam_flags=False)
+    assert str(raised.value) == (
+        f"--models {word}: is not one of {', '.join(architectures.NAMES)}; did you "
+        f"mean {suggested}?"
+    )
+
+
+@pytest.mark.parametrize("word", ["--job-name=x", "--numbr=1"])
+def test_unknown_flags_are_reported_once_and_not_by_beam(word, caplog):
+    with pytest.raises(UsageError, match=f"^{word.split('=')[0]}: unknown flag"):
+        _parse("--method=fry", word)
+    assert not caplog.records
+
+
+def test_preset_names_the_grouping_that_it_takes():
+    for flags in ({"preset": "imagenette"}, {"grouping": "curated"}):
+        assert not list(BuildOptions(**flags).describe_preset())
+    chosen = {"preset": "n20_m5000", "grouping": "random_groups"}
+    assert not list(BuildOptions(**chosen).describe_preset())
+    assert list(BuildOptions(preset="n20_m5000").describe_preset()) == [
+        "--preset n20_m5000: takes --grouping=wordnet; give --grouping to choose "
+        "another method"
+    ]
 
 
 BUILD = ("--input=i.parquet", "--grouping=all_classes", "--min_validation_images=0")

@@ -9,6 +9,7 @@ import pytest
 from pipelines import index
 from tests import making
 from transforms import processes, storage
+from transforms.index import table as index_table
 from transforms.index.inventory import read_inventory
 from transforms.records import UsageError
 
@@ -63,7 +64,12 @@ def test_inspection_records_the_kind_of_each_image(class_folders, tmp_path, capf
     broken = folder / "train/n02088364/n02088364_1.JPEG"
     broken.write_bytes(broken.read_bytes()[:500])
     rows = {row["key"]: row for row in _rows(_index(folder, tmp_path, "--inspect"))}
-    assert "1 images are unusable" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert "1 images are unusable" in err
+    assert (
+        "inspected 150 images: 149 can be decoded (145 JPEG RGB, 2 JPEG L, "
+        "1 JPEG CMYK, 1 PNG RGB), 1 cannot (1 truncated image)\n"
+    ) in err
     assert rows["n02088364_1"]["problem"] == "truncated image"
     assert [row["problem"] for row in rows.values()].count("") == 149
     assert rows["n02088364_3"]["mode"] == "CMYK"
@@ -74,6 +80,15 @@ def test_inspection_records_the_kind_of_each_image(class_folders, tmp_path, capf
     assert (whole["format"], whole["mode"]) == ("JPEG", "RGB")
     assert whole["width"] > 0
     assert whole["height"] > 0
+
+
+def test_inspection_that_finds_no_damage_says_so(class_folders, tmp_path, capfd):
+    folder = tmp_path / "imagenet/train"
+    shutil.copytree(class_folders / "train/n02099601", folder / "n02099601")
+    path = _index(folder, tmp_path, "--inspect")
+    line = "inspected 20 images: 20 can be decoded (19 JPEG RGB, 1 PNG RGB), 0 cannot\n"
+    assert line in capfd.readouterr().err
+    assert index_table.describe_inspection(str(path)) == line.rstrip()
 
 
 @pytest.mark.parametrize("least", [1, 40, 10_000])

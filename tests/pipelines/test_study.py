@@ -267,7 +267,7 @@ def test_all_infeasible_recipes_are_reported_before_building(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ({"models": "linear,mpl"}, " more; did you mean mlp?"),
+        ({"models": "linear,mpl"}, "vgg19, xception; did you mean mlp?"),
         ({"seeds": "0,x"}, "--seeds x: is not a whole number"),
         ({"seeds": "1,1"}, "--seeds 1: is given twice; give it once"),
         ({"epochs": "0"}, "--epochs 0: must be between 1 and 10000"),

@@ -253,7 +253,7 @@ def test_other_settings_in_the_same_folder_are_rejected(trained, groups, capsys)
     [
         (
             {"models": "resnet5"},
-            " more; did you mean resnet50",
+            "vgg19, xception; did you mean resnet50",
         ),
         ({"models": "linear,linear"}, "--models linear: is given twice"),
         ({"models": "x1"}, "--models x1: is not one of linear, mlp, mixer"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.command import JOBS
+from pipelines.entry_point import JOBS
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent

@@ -85,6 +85,30 @@ def find_written_shard(root: str, shard: Shard, *, work: str) -> Part | None:
     return part if whole else None
 
 
+def list_resumable(root: str, shards: Sequence[Shard], *, work: str) -> list[Part]:
+    """List the shards that an earlier run wrote, by the sizes of their files.
+
+    A writer also compares their checksums, so that it may write some of them again.
+    """
+
+    def find(shard: Shard) -> Part | None:
+        part = manifest.read_part(work, shard)
+        if part is None or part.failures:
+            return None
+        files = (file for files in part.files.values() for file in files)
+        try:
+            is_whole = all(
+                storage.num_bytes(f"{root}/{file.path}") == file.num_bytes
+                for file in files
+            )
+        except FileNotFoundError:
+            is_whole = False
+        return part if is_whole else None
+
+    with ThreadPoolExecutor(storage.num_readers(processes.num_cores(), [root])) as pool:
+        return [part for part in pool.map(find, shards) if part is not None]
+
+
 class ShardBuilder:
     """Write shards one after the other, with several threads if requested."""
 

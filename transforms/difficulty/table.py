@@ -71,6 +71,7 @@ def read_table(path: str) -> pa.Table:
         )
     if storage.is_folder(path):
         raise UsageError(f"{path}: is a folder; give the file difficulty.parquet in it")
+    storage.check_readable(path)
     try:
         names = pq.read_schema(storage.for_arrow(path)).names
         if "top5" in names:

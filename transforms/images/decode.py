@@ -1,6 +1,6 @@
 """Open and decode untrusted image files.
 
-The format is detected from the first bytes, and only five formats are tried. The size
+The format is detected from the first bytes, and only six formats are tried. The size
 is bounded before pixels are allocated. Any exception that Pillow raises on damaged
 bytes becomes a `DataError`.
 """
@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from PIL import ExifTags, Image, ImageChops, ImageFile
+from PIL import AvifImagePlugin, ExifTags, Image, ImageChops, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from transforms import records
+from transforms.images import signatures
 
 MAX_PIXELS = 128_000_000  # 512 MB in memory
 MAX_SIDE = 1_000_000  # beyond some millions Pillow says that memory is out
@@ -36,15 +37,20 @@ _GREY_MODES = frozenset({"1", "L", "LA", "I;16"})
 # set once is safe with threads, unlike `warnings.catch_warnings`.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+# Images are decoded in parallel, each by one thread.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
 # The classes themselves, not `Image.open`: it warns of bombs and of broken MPO files,
 # and would read the other pictures of an MPO, of which the first is a plain JPEG.
 _FORMATS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
-    (b"\xff\xd8\xff", JpegImageFile),
+    (signatures.JPEG, JpegImageFile),
     (b"\x89PNG\r\n\x1a\n", PngImageFile),
     (b"GIF8", GifImageFile),
     (b"BM", BmpImageFile),
     (b"RIFF", WebPImageFile),
 )
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_MAX_BRANDS_BYTES = 256
 
 # MemoryError is not among them: with bounded sizes it is the machine's trouble.
 _ROTTEN = (
@@ -75,17 +81,26 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     """Read the header of an image.
 
     Raises:
-      DataError: unknown format, damaged header, or dimensions out of bounds.
+      DataError: unsupported format, damaged header, or dimensions out of bounds.
     """
     if not data:
         raise records.DataError("empty file")
-    image_file = next((f for magic, f in _FORMATS if data.startswith(magic)), None)
+    image_file = _find_format(data)
     if image_file is None:
-        raise records.DataError("not an image")
+        raise records.DataError(signatures.describe(data))
+    if image_file is JpegImageFile and (why := signatures.find_jpeg_problem(data)):
+        raise records.DataError(why)
     with _data_errors("broken header"):
         image = image_file(io.BytesIO(data))
     _check_bounds(image, data)
     return image
+
+
+def _find_format(data: bytes) -> type[ImageFile.ImageFile] | None:
+    brands = signatures.list_brands(data[:_MAX_BRANDS_BYTES])
+    if AvifImagePlugin.SUPPORTED and not _AVIF_BRANDS.isdisjoint(brands):
+        return AvifImagePlugin.AvifImageFile
+    return next((f for magic, f in _FORMATS if data.startswith(magic)), None)
 
 
 def _check_bounds(image: ImageFile.ImageFile, data: bytes) -> None:

@@ -12,7 +12,7 @@ from cykooz_resizer import CropBox
 from PIL import Image, ImageFile
 
 from transforms import records
-from transforms.images import decode, resize
+from transforms.images import decode, resize, signatures
 from transforms.images.settings import (
     CHROMA,
     MAX_SIDE,
@@ -48,7 +48,7 @@ def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
     lying = orientation >= 5  # width and height change places
     width, height = image.size[::-1] if lying else image.size
     size = target_size(width, height, settings)
-    if settings.resize_mode == "none" and _is_plain(image, orientation):
+    if settings.resize_mode == "none" and _is_plain(image, orientation, data):
         decode.decode(image)  # proves that it is whole
         jpeg = data
     else:
@@ -59,8 +59,11 @@ def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
     return ProcessedImage(jpeg, *size, oddities, smaller)
 
 
-def _is_plain(image: ImageFile.ImageFile, orientation: int) -> bool:
-    return image.format == "JPEG" and image.mode != "CMYK" and orientation == 1
+def _is_plain(image: ImageFile.ImageFile, orientation: int, data: bytes) -> bool:
+    """Tell whether every reader decodes a file to the same upright picture."""
+    is_upright_rgb_or_grey = image.mode != "CMYK" and orientation == 1
+    is_jpeg = image.format == "JPEG" and signatures.is_common_jpeg(data)
+    return is_jpeg and is_upright_rgb_or_grey
 
 
 def _check_bounds(original: tuple[int, int], size: tuple[int, int]) -> None:

@@ -8,6 +8,7 @@ and decoding are checked instead.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from transforms import storage
 from transforms.images import read as image_reading
 from transforms.input_warnings import InputWarning
 from transforms.layouts import KEY_PATTERN
-from transforms.records import ImageRef, UsageError
+from transforms.records import ImageRef, UsageError, list_names
 
 _METADATA_KEY = b"imagenet_subsets_index"
 _FORMAT_VERSION = 1
@@ -133,6 +134,7 @@ def read_description(path: str) -> dict:
         raise UsageError(
             f"{path}: no such file; make an index with python -m pipelines.index"
         )
+    storage.check_readable(path)
     try:
         metadata = pq.read_metadata(storage.for_arrow(path)).metadata or {}
         described = json.loads(metadata[_METADATA_KEY])
@@ -220,6 +222,30 @@ def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
         for name, values in is_valid.items()
         if table[name].null_count or not pc.all(values, min_count=0).as_py()
     ]
+
+
+def describe_inspection(path: str) -> str:
+    """Summarise what inspection recorded: formats, modes and damage."""
+    formats: Counter[str] = Counter()
+    problems: Counter[str] = Counter()
+    file = pq.ParquetFile(storage.for_arrow(path))
+    for batch in file.iter_batches(columns=["format", "mode", "problem"]):
+        for image_format, mode, problem in zip(
+            *(column.to_pylist() for column in batch.columns), strict=True
+        ):
+            if problem:
+                problems[problem] += 1
+            else:
+                formats[f"{image_format} {mode}"] += 1
+    whole, damaged = formats.total(), problems.total()
+    line = f"inspected {whole + damaged} images: {whole} can be decoded"
+    if whole:
+        line += f" ({_count(formats)})"
+    return f"{line}, {damaged} cannot" + (f" ({_count(problems)})" if damaged else "")
+
+
+def _count(counts: Counter[str]) -> str:
+    return list_names([f"{count} {name}" for name, count in counts.most_common()])
 
 
 def find_places(path: str, key: str) -> list[str]:

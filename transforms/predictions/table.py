@@ -179,6 +179,7 @@ def read_models(path: str) -> tuple[ScoredModel, ...]:
         raise UsageError(
             f"{path}: no such file; make it with python -m pipelines.predict"
         )
+    storage.check_readable(path)
     try:
         file = pq.ParquetFile(storage.for_arrow(path))
         described = json.loads((file.metadata.metadata or {})[_METADATA_KEY])

@@ -73,10 +73,26 @@ def is_folder(path: str) -> bool:
     return Path(path).is_dir()
 
 
+def find_read_problem(path: str) -> str:
+    """Describe why a local file or folder cannot be read; "" if it can."""
+    return "" if is_remote(path) else local.find_read_problem(path)
+
+
+def check_readable(path: str) -> None:
+    """Check that a local file or folder can be read.
+
+    Raises:
+      UsageError: no permission, or a pipe, a socket or a device.
+    """
+    if problem := find_read_problem(path):
+        raise UsageError(f"{path}: {problem}")
+
+
 def num_bytes(path: str) -> int:
     """Return the size of a file in bytes."""
     if is_remote(path):
         return remote.num_bytes(path)
+    local.check_regular(path)
     return Path(path).stat().st_size
 
 
@@ -84,6 +100,7 @@ def read(path: str) -> bytes:
     """Read a small file."""
     if is_remote(path):
         return remote.read(path)
+    local.check_regular(path)
     return Path(path).read_bytes()
 
 
@@ -91,12 +108,17 @@ def open_input(path: str, *, version: str = "") -> BinaryIO:
     """Open a file for reading and seeking; the caller closes it."""
     if is_remote(path):
         return remote.open_input(path, version=version)
+    local.check_regular(path)
     return Path(path).open("rb")
 
 
 def for_arrow(path: str) -> str | BinaryIO:
     """Return the argument that pyarrow opens a file by: the path, if it is local."""
-    return remote.open_input(path) if is_remote(path) else path
+    if is_remote(path):
+        return remote.open_input(path)
+    with contextlib.suppress(FileNotFoundError):  # pyarrow reports it
+        local.check_regular(path)
+    return path
 
 
 def list_folder(path: str) -> list[Entry]:

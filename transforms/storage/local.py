@@ -11,13 +11,14 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from transforms.records import DataError, JobError, WrittenFile
+from transforms.records import DataError, JobError, UsageError, WrittenFile
 from transforms.storage import remote
 from transforms.storage.remote import Entry
 
@@ -123,11 +124,53 @@ def _describe_entry(entry: os.DirEntry[str]) -> Entry:
         return Entry(entry.name, is_folder=False, num_bytes=0)  # reads report it
 
 
+_KINDS = {
+    stat.S_IFIFO: "pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+
+
+class IrregularFileError(UsageError, OSError):
+    """A pipe, socket or device in place of a file; opening it may wait for ever.
+
+    Pipes are refused because tables and archives are read more than once. The error
+    has the `strerror` of other errors about files, and the user can fix it.
+    """
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
+
+
+def check_regular(path: str) -> None:
+    """Check that a path is a file or a folder, before it is opened.
+
+    Raises:
+      IrregularFileError: it is a pipe, socket or device.
+      OSError: it does not exist, or a parent folder is not accessible.
+    """
+    if kind := _KINDS.get(stat.S_IFMT(Path(path).stat().st_mode)):
+        reason = f"is a {kind}, not a regular file; write its content to a file"
+        raise IrregularFileError(errno.EINVAL, reason, path)
+
+
+def find_read_problem(path: str) -> str:
+    """Describe why a file or folder cannot be read; "" if it can."""
+    try:
+        check_regular(path)
+    except OSError as error:
+        return error.strerror or str(error)
+    needed = os.R_OK | os.X_OK if Path(path).is_dir() else os.R_OK
+    return "" if os.access(path, needed) else os.strerror(errno.EACCES)
+
+
 class _SharedDescriptor:
     """A file that stays open between reads; its last reader closes it."""
 
     def __init__(self, path: str) -> None:
-        self.number = os.open(path, os.O_RDONLY)
+        check_regular(path)
+        self.number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
     def __del__(self) -> None:
         number = getattr(self, "number", None)
@@ -149,11 +192,13 @@ def read_range(path: str, offset: int, length: int) -> bytes:
     """Read a byte range of a file; thread-safe.
 
     Raises:
-      DataError: the file is missing or shorter than the range.
+      DataError: the file is missing, not regular, or shorter than the range.
       OSError: any error that a retry may resolve.
     """
     try:
         descriptor = _open_shared(path)
+    except IrregularFileError as error:
+        raise DataError(error.strerror) from None
     except PermissionError:
         raise DataError("no permission to read the file") from None
     except OSError as error:

@@ -1,9 +1,12 @@
 """Test the time estimates of studies, based on finished training."""
 
+import math
+
 import pytest
 
 from pipelines.studying import plan as study_plan
-from pipelines.studying.plan import ImagesSeen
+from pipelines.studying import timing
+from pipelines.studying.timing import ImagesSeen, StepTime
 from tests import making_curves
 from tests.making_curves import rows
 
@@ -16,7 +19,7 @@ def make(tmp_path, name, *models) -> ImagesSeen:
 def test_time_is_unknown_before_anything_is_trained(tmp_path):
     one = make(tmp_path, "full", "mlp")
     assert one.num_images == 8000
-    assert study_plan.estimate_seconds([one]) is None
+    assert timing.estimate_training([one]) is None
 
 
 def test_remaining_time_uses_each_models_speed_or_the_mean(
@@ -25,16 +28,50 @@ def test_remaining_time_uses_each_models_speed_or_the_mean(
     made = rows({"mlp": [0.1, 0.2]})  # 2 epochs of 1000 images in 1.5 seconds each
     making_curves.write(tmp_path / "full/mlp/seed0/curves.csv", made)
     full = make(tmp_path, "full", "mlp")
-    assert study_plan.estimate_seconds([full]) == pytest.approx(6 * 1.5)
+    assert timing.estimate_training([full]) == pytest.approx(6 * 1.5)
     subset = make(tmp_path, "subset", "mlp", "cnn")
-    assert study_plan.estimate_seconds([full, subset]) == pytest.approx(22 * 1.5)
+    assert timing.estimate_training([full, subset]) == pytest.approx(22 * 1.5)
 
 
 def test_unreadable_curves_are_ignored(tmp_path):
     path = tmp_path / "full/mlp/seed0/curves.csv"
     path.parent.mkdir(parents=True)
     path.write_text("train_images,seconds\nmany,1\n")
-    assert study_plan.estimate_seconds([make(tmp_path, "full", "mlp")]) is None
+    assert timing.estimate_training([make(tmp_path, "full", "mlp")]) is None
+
+
+def test_time_left_counts_builds_evaluations_and_start_up(tmp_path):
+    curves = rows({"mlp": [0.1] * 8})  # 8 epochs of 1000 images in 1.5 seconds each
+    making_curves.write(tmp_path / "full/mlp/seed0/curves.csv", curves)
+    full, subset = make(tmp_path, "full", "mlp"), make(tmp_path, "subset", "mlp")
+    steps = [
+        StepTime("build", 1000, None, 110.0),
+        StepTime("train", 0, full, 12 + 20.0),
+        StepTime("confusion", 0, None, 10.0),
+        StepTime("build", 100, None, None),
+        StepTime("train", 0, subset, None),
+        StepTime("evaluate", 0, None, None),
+    ]
+    left = timing.estimate(steps)
+    assert left.training_s == pytest.approx(12)
+    assert left.other_s == pytest.approx((10 + 0.1 * 100) + 20 + 10)
+    assert left.unmeasured == ("evaluate",)
+    assert timing.describe_time(steps) == (
+        "time: about 62 seconds are left at the measured speed: 12 seconds of "
+        "training, 50 seconds of builds, evaluations and start-up (not measured yet: "
+        "evaluate)"
+    )
+    steps[-1] = StepTime("evaluate", 0, None, 7.0)  # the shortest is the start-up
+    assert timing.estimate(steps).other_s == pytest.approx(7 + 0.103 * 100 + 20)
+    unmeasured = [step._replace(seconds=step.seconds and math.nan) for step in steps]
+    assert timing.estimate(unmeasured)[:2] == (pytest.approx(12), 0)
+
+
+def test_no_time_is_left_when_all_steps_are_finished(tmp_path):
+    steps = [StepTime("train", 0, make(tmp_path, "full", "mlp"), 9.0)]
+    assert timing.describe_time(steps) == "time: no training is left"
+    (unknown,) = (step._replace(seconds=None) for step in steps)
+    assert timing.describe_time([unknown]).startswith("time: unknown until a model")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +85,7 @@ def test_unreadable_curves_are_ignored(tmp_path):
     ids=["seconds", "minutes", "hours", "days"],
 )
 def test_durations_have_a_suitable_unit(seconds, said):
-    assert study_plan.format_duration(seconds) == said
+    assert timing.format_duration(seconds) == said
 
 
 def test_problems_are_one_line_without_details():

@@ -76,6 +76,8 @@ def difference(one, other):
         ("RGB", "BMP", "RGB", ("bmp",)),
         ("RGB", "WEBP", "RGB", ("webp",)),
         ("RGBA", "WEBP", "RGB", ("alpha", "webp")),
+        ("RGB", "AVIF", "RGB", ("avif",)),
+        ("RGBA", "AVIF", "RGB", ("alpha", "avif")),
     ],
 )
 def test_every_kind_is_told_and_decoded(encode, mode, form, decoded, words):
@@ -87,6 +89,28 @@ def test_every_kind_is_told_and_decoded(encode, mode, form, decoded, words):
     assert oddities(data) == words
     assert pixels(data).mode == decoded
     assert pixels(data).size == (40, 30)
+
+
+@pytest.mark.parametrize("brand", [b"avif", b"mif1"])
+def test_avif_is_recognised_by_any_of_its_brands(encode, photograph, brand):
+    data = encode(photograph, "AVIF", quality=95)
+    data = data[:8] + brand + data[12:]
+    assert difference(pixels(data), photograph) < 6
+
+
+def test_first_picture_of_an_animated_avif_is_taken(encode, photograph):
+    other = Image.new("RGB", photograph.size)
+    data = encode(photograph, "AVIF", quality=95, save_all=True, append_images=[other])
+    assert data[8:12] == b"avis"
+    assert difference(pixels(data), photograph) < 6
+
+
+def test_avif_orientation_is_that_of_its_container(encode):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(Image.new("RGB", (40, 30), RED), "AVIF", exif=exif)
+    image = decode.open_image(data)
+    assert (image.size, decode.find_orientation(image)) == ((40, 30), 6)
 
 
 def test_progressive_jpeg_is_no_oddity(encode, photograph):
@@ -166,7 +190,7 @@ def test_what_is_no_image_is_a_data_error(data, reason):
         decode.open_image(data)
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "AVIF"])
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
 def test_truncated_file_is_a_data_error(encode, photograph, form, kept):
     data = encode(photograph, form)
@@ -184,7 +208,7 @@ def test_truncated_jpeg_is_noticed_at_a_reduced_scale(
         decode.decode(decode.open_image(data), shrink=32)
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "AVIF"])
 def test_rotten_bytes_raise_nothing_but_data_errors(encode, photograph, form):
     data = encode(photograph.resize((40, 30)), form)
     reasons = set()

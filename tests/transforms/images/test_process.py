@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tests import making_jpegs
 from transforms.images import process as process_module
+from transforms.images import signatures
 from transforms.images.process import process
 from transforms.images.settings import RESIZE_MODES, ImageSettings
 from transforms.records import DataError
@@ -119,6 +121,23 @@ def test_none_encodes_again_where_readers_stumble(encode, photograph, kind):
     image = opened(result)
     assert (image.format, image.mode, image.size) == ("JPEG", "RGB", photograph.size)
     assert result.oddities == (kind,)
+
+
+UNCOMMON = ("LOSSLESS", "ARITHMETIC", "PROGRESSIVE_ARITHMETIC")
+
+
+@pytest.mark.parametrize("kind", UNCOMMON)
+def test_none_encodes_jpegs_again_that_not_every_reader_decodes(kind):
+    import tensorflow as tf  # noqa: PLC0415  # takes seconds
+
+    data = getattr(making_jpegs, kind)
+    result = process(data, ImageSettings(resize_mode="none"))
+    assert result.jpeg != data
+    assert signatures.is_common_jpeg(result.jpeg)
+    pixels = tf.io.decode_jpeg(result.jpeg).numpy()
+    assert pixels.shape == (8, 8, 3)
+    assert np.abs(pixels - np.array(making_jpegs.COLOUR, np.int16)).max() < 8
+    assert process(data, ImageSettings(image_size=8)).jpeg
 
 
 def test_none_finds_a_truncated_file(encode, photograph):

@@ -23,6 +23,7 @@ JOBS = {
     "difficulty": "compute the difficulty of each image from predictions",
     "evaluate": "measure how well a subset ranks models as the full set does",
     "study": "compare subsets: build, train and evaluate each",
+    "chain": "run all jobs, from raw images to a subset with flat difficulty",
     "doctor": "check this machine: versions, cores, memory, credentials, engines",
 }
 

@@ -1,0 +1,68 @@
+"""Keep a job alive whatever its standard streams lead to.
+
+A job that has written its dataset has succeeded, even if nobody reads its last line, or
+the encoding of the terminal lacks a character of the path.
+"""
+
+import codecs
+import errno
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+_ESCAPE = "imagenet_subsets.escape"
+_STDIN, _STDOUT, _STDERR = range(3)
+_NOBODY_READS = {errno.EPIPE, errno.EIO}  # a closed pipe, a terminal that is gone
+
+
+class _Output(io.FileIO):
+    """A stream that may have no reader."""
+
+    _has_failed = False
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401  # any buffer
+        """Write bytes, which are lost if nobody can read them."""
+        try:
+            return super().write(data) or len(data)
+        except OSError as error:
+            is_lost = self.fileno() != _STDOUT or error.errno in _NOBODY_READS
+            if is_lost or self._has_failed:
+                return len(data)
+            self._has_failed = True  # Python tries again when it ends
+            raise OSError(error.errno, error.strerror, "stdout") from error
+
+
+def protect() -> None:
+    """Open closed standard streams, and replace stdout and stderr by safe ones.
+
+    Messages that cannot be written to stderr are lost. The result that cannot be
+    written to stdout is an error, unless nobody reads it: then it is lost too.
+    """
+    for number in (_STDIN, _STDOUT, _STDERR):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets this number, the lowest free one
+            os.set_inheritable(number, True)  # noqa: FBT003  # positional only
+    codecs.register_error(_ESCAPE, _escape)
+    sys.stdout = _open(_STDOUT, sys.stdout, errors=_ESCAPE)
+    sys.stderr = _open(_STDERR, sys.stderr, errors="backslashreplace")
+
+
+def _open(number: int, before: TextIO | None, *, errors: str) -> TextIO:
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Output(number, "wb", closefd=False)),
+        encoding=before.encoding if before else "utf-8",
+        errors=errors,
+        line_buffering=True,
+        write_through=number == _STDERR,
+    )
+
+
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write undecodable bytes of a path as they are, other characters as escapes."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
