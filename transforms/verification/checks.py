@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from transforms import formats, seeds, storage
 from transforms.dataset import paths
+from transforms.dataset import statistics as dataset_statistics
 from transforms.images.settings import is_smaller_than_asked
 from transforms.labels import classes
 from transforms.progress import make_bar
@@ -297,7 +298,7 @@ def check_counts(dataset: DatasetFiles) -> Problems:
     for wnid in sorted({*written, *failed} - set(listed)):
         yield f"{wnid} has images and is not listed"
     yield from _check_sums(dataset)
-    yield from _check_oddities(dataset)
+    yield from _check_conversions(dataset)
     yield from _check_difficulty(dataset)
     totals = statistics["totals"]
     return ", ".join(f"{totals[name]} {name.replace('_', ' ')}" for name in totals)
@@ -323,6 +324,9 @@ def _check_class(
         "written": {split: own.get(split, 0) for split in chosen},
         "left_out": sum(entry["found"].values()) - sum(chosen.values()),
     }
+    if "held_out" in entry:  # not in datasets of version 0.1.0
+        official = entry["found"].get("validation", 0)
+        expected["held_out"] = max(chosen.get("validation", 0) - official, 0)
     for name, value in expected.items():
         if entry[name] != value:
             yield f"{wnid}: {name} is {entry[name]}, counted {value}"
@@ -339,6 +343,10 @@ def _check_sums(dataset: DatasetFiles) -> Iterator[str]:
     totals["left_out"] = sum(entry["left_out"] for entry in statistics["classes"])
     if statistics["totals"] != totals:
         yield f"totals are {statistics['totals']}, counted {totals}"
+    if (stated := statistics.get("validation")) is not None:
+        counted = dataset_statistics.describe_validation(statistics["classes"])
+        if stated != counted:
+            yield f"validation is {stated}, counted {counted}"
     written = Counter(dataset.rows("label", "split"))
     groups = [
         {
@@ -355,16 +363,16 @@ def _check_sums(dataset: DatasetFiles) -> Iterator[str]:
             yield f"group is {found}, counted {group}"
 
 
-def _check_oddities(dataset: DatasetFiles) -> Iterator[str]:
+def _check_conversions(dataset: DatasetFiles) -> Iterator[str]:
     settings = dataset.image_settings
     smaller = sum(
         is_smaller_than_asked(width, height, settings)
         for width, height in dataset.rows("width", "height")
     )
-    oddities = dataset.statistics["oddities"]
-    if (found := oddities.get("smaller_than_asked", 0)) != smaller:
-        yield f"smaller_than_asked is {found}, counted {smaller}"
-    for name, count in oddities.items():
+    conversions = dataset.statistics["oddities"]
+    if (stated := conversions.get("smaller_than_asked", 0)) != smaller:
+        yield f"smaller_than_asked is {stated}, counted {smaller}"
+    for name, count in conversions.items():
         if not 0 < count <= dataset.num_images:
             yield f"{count} images are {name}, of {dataset.num_images}"
 
