@@ -106,8 +106,7 @@ def verify(options: VerifyOptions) -> Iterator[Row]:
         yield check_results.run(
             name, partial(check, dataset), found=check_results.WARNING
         )
-    for name in options.readers:
-        yield opening.open_with(name, dataset)
+    yield from opening.open_all(options.readers, dataset)
 
 
 def give_verdict(rows: Sequence[Row]) -> str:
