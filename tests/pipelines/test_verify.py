@@ -537,6 +537,14 @@ FORGERIES: dict[str, tuple[str, Damage]] = {
         "counts",
         edit(STATISTICS, lambda s: s["classes"][0]["found"].update(train=1)),
     ),
+    "held out": (
+        "counts",
+        edit(STATISTICS, lambda s: s["classes"][0].update(held_out=1)),
+    ),
+    "official images": (
+        "counts",
+        edit(STATISTICS, lambda s: s["validation"].update(official=1)),
+    ),
     "class missing": ("counts", edit(STATISTICS, lambda s: s["classes"].pop())),
     "group's count": (
         "counts",
@@ -807,6 +815,19 @@ def test_same_photograph_in_two_splits_is_a_warning(copy):
     assert " = validation " in found["leaks between splits"].examples[0]
     others = {row.result for row in found.values() if "leaks" not in row.check}
     assert others == {check_results.OK}
+
+
+def test_dataset_of_version_0_1_0_lacks_counts_of_held_out_images(copy):
+    def remove_counts(statistics: dict[str, Any]) -> None:
+        del statistics["validation"]
+        for entry in statistics["classes"]:
+            del entry["held_out"]
+
+    edit(STATISTICS, remove_counts)(copy)
+    edit(RECIPE, lambda recipe: recipe.pop("command"))(copy)
+    edit("metadata.json", lambda data: data["recipe"].pop("command"))(copy)
+    forge(copy)
+    assert find_mismatches(copy) == set()
 
 
 def test_other_wording_is_a_warning(copy):
