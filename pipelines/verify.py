@@ -3,11 +3,14 @@
 A MISMATCH sets exit code 1: in files, manifest, counts, labels, names, images, the
 output of each installed reader, or a key that occurs in two splits. Identical source
 bytes under different keys are only a warning, because ImageNet itself contains such
-duplicates, within and across its training and validation images.
+duplicates, within and across its training and validation images. With --input the
+dataset is also compared with the images that it was built from.
 """
 
 import dataclasses
+import re
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,12 +21,21 @@ from transforms import storage
 from transforms.options import flag
 from transforms.processes import num_cores
 from transforms.records import UsageError
-from transforms.verification import checks, images, opening, readers, sidecars
+from transforms.verification import (
+    checks,
+    images,
+    opening,
+    readers,
+    sidecars,
+    source,
+)
 from transforms.verification import results as check_results
 from transforms.verification.dataset import DatasetFiles
 from transforms.verification.results import Row
+from transforms.verification.source import SourceIndex
 
 _PROG = "python -m pipelines.verify"
+_NUM_COMPARED, _ALL = "1000", "all"
 _CHECKS = {
     "commit mark": checks.check_mark,
     "files and checksums": checks.check_files,
@@ -55,6 +67,23 @@ class VerifyOptions(StoreFlags):
     """
 
     dataset: str = flag("directory of the dataset, OUTPUT/NAME/VERSION", metavar="DIR")
+    input: tuple[str, ...] = flag(
+        "raw ImageNet or an index, as for pipelines.build; compares the dataset with "
+        "its source",
+        default=(),
+        metavar="PATH",
+    )
+    validation_labels: str | None = flag(
+        "table of the labels of validation images without class folders, for --input",
+        default=None,
+        metavar="FILE",
+    )
+    images: str = flag(
+        "number of images, selected by hash, whose source is converted again and "
+        "compared, or all; for --input",
+        default=_NUM_COMPARED,
+        metavar="N|all",
+    )
     readers: tuple[str, ...] = flag(
         "readers that open the dataset if they are installed, separated by commas",
         default=readers.READERS,
@@ -68,9 +97,26 @@ class VerifyOptions(StoreFlags):
         maximum=1024,
     )
 
+    @property
+    def num_images(self) -> int | None:
+        """The number of images to compare with their source; None for all."""
+        return None if self.images == _ALL else int(self.images)
+
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
+        if self.images != _ALL and not re.fullmatch("[1-9][0-9]*", self.images):
+            yield f"--images {self.images}: must be a whole number from 1, or {_ALL}"
+        if "" in self.input:
+            yield "--input: is empty; give a path"
+        given = {
+            "--validation_labels": self.validation_labels is not None,
+            "--images": self.images != _NUM_COMPARED,
+        }
+        if not self.input:
+            yield from (
+                f"{name}: goes with --input only" for name in given if given[name]
+            )
         if self.dataset and not storage.is_remote(self.dataset):
             yield from find_problems(self.dataset)
 
@@ -98,7 +144,35 @@ def find_problem(directory: str) -> str:
 
 
 def verify(options: VerifyOptions) -> Iterator[Row]:
-    """Run every check; a failed check does not stop the others."""
+    """Run every check; a failed check does not stop the others.
+
+    Raises:
+      UsageError: the input is not readable.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        index = _open_input(options, scratch) if options.input else None
+        yield from _check(options, index)
+
+
+def _open_input(options: VerifyOptions, scratch: str) -> SourceIndex:
+    """Open or make the index of the input as `pipelines.build` does."""
+    # Beam's import takes a second, which other runs do not need.
+    from pipelines.building import planning  # noqa: PLC0415
+    from pipelines.building.options import BuildOptions, Request  # noqa: PLC0415
+
+    request = Request(
+        options=BuildOptions(
+            input=options.input, validation_labels=options.validation_labels
+        ),
+        grouping_options=None,
+        sampling_options=None,
+        beam_flags=(),
+    )
+    path, inventory = planning.resolve_input(request, scratch)
+    return SourceIndex(path=path, inventory=inventory)
+
+
+def _check(options: VerifyOptions, index: SourceIndex | None) -> Iterator[Row]:
     dataset = DatasetFiles(storage.absolute(options.dataset), options.threads)
     for name, check in _CHECKS.items():
         yield check_results.run(name, partial(check, dataset))
@@ -106,8 +180,9 @@ def verify(options: VerifyOptions) -> Iterator[Row]:
         yield check_results.run(
             name, partial(check, dataset), found=check_results.WARNING
         )
-    for name in options.readers:
-        yield opening.open_with(name, dataset)
+    if index:
+        yield from source.compare(dataset, index, num_images=options.num_images)
+    yield from opening.open_all(options.readers, dataset)
 
 
 def give_verdict(rows: Sequence[Row]) -> str:
@@ -125,13 +200,24 @@ def give_verdict(rows: Sequence[Row]) -> str:
 
 
 def name_positional(argv: Sequence[str]) -> list[str]:
-    """Rewrite a positional argument as --dataset."""
-    named: list[str] = []
-    for word, before in zip(argv, ["", *argv], strict=False):
-        is_value = before.startswith("--") and "=" not in before and before != "--help"
-        alone = not word.startswith("-") and not is_value
-        named += [f"--dataset={word}"] if alone else [word]
-    return named
+    """Rewrite the positional argument as --dataset.
+
+    It is the first word if that is no flag, otherwise the last word that is not the
+    only value of a flag: --input takes several.
+    """
+    if any(word.partition("=")[0] == "--dataset" for word in argv):
+        return list(argv)
+    alone = [
+        position
+        for position, (word, before) in enumerate(zip(argv, ["", *argv], strict=False))
+        if not word.startswith("-")
+        and not (before.startswith("--") and "=" not in before and before != "--help")
+    ]
+    if not alone:
+        return list(argv)
+    chosen = 0 if alone[0] == 0 else alone[-1]
+    dataset = f"--dataset={argv[chosen]}"
+    return [*argv[:chosen], dataset, *argv[chosen + 1 :]]
 
 
 def main(argv: Sequence[str]) -> None:

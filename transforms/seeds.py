@@ -22,6 +22,7 @@ Purpose = Literal[
     "remainder",
     "shuffle",
     "draw",
+    "verify",
 ]
 
 

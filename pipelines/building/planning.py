@@ -4,8 +4,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from pipelines.building.feasibility import Availability
 from pipelines.building.options import BuildOptions, Request
 from pipelines.index import index_images
 from transforms import __version__, sampling, storage
+from transforms.dataset import paths
 from transforms.dataset import plan as dataset_plan
 from transforms.dataset.plan import PlannedShard
 from transforms.dataset.steps import AssignShards
 from transforms.difficulty import table as difficulty_table
 from transforms.difficulty.table import NUM_BINS
 from transforms.grouping.table import Grouping, GroupTable
-from transforms.images.settings import describe_libraries
+from transforms.images.settings import ImageSettings, describe_libraries
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
 from transforms.records import JSON, ImageClass, Shard, UsageError, list_names
@@ -278,6 +280,12 @@ _RECIPE_FLAGS = (
     "images_per_shard",
 )
 
+_COMMAND_FLAGS = {
+    *_RECIPE_FLAGS,
+    *("num_groups", "confusion", "difficulty"),
+    *(field.name for field in dataclasses.fields(ImageSettings)),
+} - {"preset"}
+
 
 def make_recipe(
     options: BuildOptions,
@@ -315,12 +323,69 @@ def make_recipe(
         "images": options.images.describe(),
         "input_fingerprint": input_fingerprint,
         "subset_id": subset_id,
+        "command": format_command(
+            options,
+            grouping_options=grouping_options,
+            sampling_options=sampling_options,
+        ),
         "versions": {
             "imagenet-subsets": __version__,
             "pyarrow": pa.__version__,
             **describe_libraries(),
         },
     }
+
+
+def format_command(
+    options: BuildOptions, *, grouping_options: object, sampling_options: object
+) -> str:
+    """Return the command that builds the dataset again, without paths of this machine.
+
+    Args:
+      options: the job's options, with the dataset's name.
+      grouping_options: the options of the grouping method.
+      sampling_options: the options of the sampler.
+    """
+    default = BuildOptions(preset=options.preset).expand_preset()
+    names = [f.name for f in dataclasses.fields(options) if f.name in _COMMAND_FLAGS]
+    table = f"PATH/TO/{options.name}/{options.dataset_version}/{paths.GROUPS}"
+    words = [
+        *("python", "-m", "pipelines.build", "--input", "PATH_TO_IMAGENET"),
+        *(["--preset", options.preset] if options.preset else []),
+        # The dataset's own table holds the classes of any other.
+        *(["--groups", table] if options.groups else []),
+        *_list_flags(options, default, names=names),
+    ]
+    for method, chosen in (
+        (options.grouping, grouping_options),
+        (options.sampling, sampling_options),
+    ):
+        own = [f.name for f in dataclasses.fields(chosen)]  # type: ignore[arg-type]
+        words += _list_flags(chosen, type(chosen)(), names=own, prefix=f"{method}_")
+    return shlex.join(words)
+
+
+def _list_flags(
+    options: Any,  # noqa: ANN401  # each method has its own class
+    default: Any,  # noqa: ANN401
+    *,
+    names: Sequence[str],
+    prefix: str = "",
+) -> Iterator[str]:
+    """Yield the words of the flags that differ from their defaults."""
+    fields = {field.name: field for field in dataclasses.fields(options)}
+    for name in names:
+        value = getattr(options, name)
+        if value == getattr(default, name):
+            continue
+        yield f"--{prefix}{name}"
+        if fields[name].metadata["metavar"] == "FILE":
+            yield f"PATH_TO_{name.upper()}"
+        elif isinstance(value, tuple):
+            split = fields[name].metadata["split"]
+            yield from [split.join(map(str, value))] if split else map(str, value)
+        elif value is not True:
+            yield str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _describe(method_options: object) -> dict[str, Any]:

@@ -39,20 +39,39 @@ _FETCH = {
 
 def describe_plan(settings: CommitSettings) -> str:
     """Summarise a plan."""
+    planned = _describe_selection(settings)
     lines = [f"plan of {settings.name} {settings.version}"]
     lines += [
         f"  {split}: {sum(counts.values())} images of {len(counts)} classes"
         for split, counts in settings.chosen.items()
     ]
+    lines += [f"  {line}" for line in statistics.describe_splits(planned)]
     lines.append(f"  {settings.table.num_groups} groups, subset {settings.subset_id}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_find_warnings(planned, settings.recipe)])
+
+
+def _describe_selection(settings: CommitSettings) -> dict[str, Any]:
+    """Compute the statistics of a plan."""
+    return statistics.describe(
+        table=settings.table,
+        found=settings.found,
+        bad=settings.bad,
+        chosen=settings.chosen,
+        failures=(),
+        difficulty=settings.difficulty,
+    )
+
+
+def _find_warnings(planned: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
+    warning = statistics.find_warning(planned, recipe["min_validation_images"])
+    return [warning] if warning else []
 
 
 def describe_dataset(target: str) -> str:
     """Summarise a dataset: counts, location and how to load it."""
-    statistics = json.loads(storage.read(f"{target}/{paths.STATISTICS}"))
+    described = json.loads(storage.read(f"{target}/{paths.STATISTICS}"))
     recipe = json.loads(storage.read(f"{target}/{paths.RECIPE}"))
-    split = next(iter(statistics["groups"][0]["written"]))
+    split = next(iter(described["groups"][0]["written"]))
     version = recipe["dataset_version"]
     fetch = _FETCH.get(target.partition("://")[0], "")
     fetch = fetch.format(target=target, version=version)
@@ -60,9 +79,9 @@ def describe_dataset(target: str) -> str:
     snippet = formats.load(recipe["formats"][0]).loading_snippet(place, split)
     return "\n".join([
         f"{recipe['name']} {recipe['dataset_version']}, subset "
-        f"{statistics['subset_id'][:12]}",
-        *_describe_splits(statistics),
-        *_describe_totals(statistics),
+        f"{described['subset_id'][:12]}",
+        *_describe_splits(described),
+        *_describe_totals(described),
         f"  contact sheet: {target}/{paths.PREVIEW}",
         "",
         *(["copy it:", f"    {fetch}", ""] if fetch else []),
@@ -74,8 +93,8 @@ def describe_dataset(target: str) -> str:
     ])
 
 
-def _describe_splits(statistics: Mapping[str, Any]) -> list[str]:
-    groups = statistics["groups"]
+def _describe_splits(described: Mapping[str, Any]) -> list[str]:
+    groups = described["groups"]
     lines = []
     for split in groups[0]["written"]:
         counts = [group["written"][split] for group in groups]
@@ -84,11 +103,11 @@ def _describe_splits(statistics: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"  {split}: {sum(counts)} images, {each} in each of {len(groups)} groups"
         )
-    return lines
+    return lines + [f"  {line}" for line in statistics.describe_splits(described)]
 
 
-def _describe_totals(statistics: Mapping[str, Any]) -> list[str]:
-    totals, conversions = statistics["totals"], dict(statistics["oddities"])
+def _describe_totals(described: Mapping[str, Any]) -> list[str]:
+    totals, conversions = described["totals"], dict(described["oddities"])
     num_smaller = conversions.pop("smaller_than_asked", 0)
     lines = [
         f"  of {totals['found']} images found, {totals['left_out']} were left out, "
@@ -110,6 +129,8 @@ def make_plan_page(plan: BuildPlan, place: Place) -> Page:
     options, available = plan.options, plan.available
     captured = group_report.measure_captured(plan.table, options.confusion)
     chosen = {split: sum(counts.values()) for split, counts in plan.chosen.items()}
+    planned = _describe_selection(_make_commit_settings(plan, place))
+    sources = planned["validation"]
     page = GroupsPage(
         title=f"Plan of {place.name} {place.version}",
         method=(
@@ -128,10 +149,16 @@ def make_plan_page(plan: BuildPlan, place: Place) -> Page:
         ],
         facts=[
             *((f"{split} images", f"{count:,}") for split, count in chosen.items()),
+            ("official validation images", f"{sources['official']:,}"),
+            ("held out of training", f"{sources['held_out']:,}"),
             ("shards", len(plan.shards)),
             ("estimated output", f"{plan.num_bytes / 1e9:.2f} GB"),
         ],
-        notes=plan.recipe["grouping_notes"],
+        notes=[
+            *plan.recipe["grouping_notes"],
+            *statistics.describe_splits(planned),
+            *_find_warnings(planned, plan.recipe),
+        ],
         captured=captured,
         paths=group_report.find_paths(plan.table, options.grouping),
         contact_sheet=_find_contact_sheet(plan, place),
@@ -193,21 +220,13 @@ def write_plan(plan: BuildPlan, scratch: str) -> str:
     place = output.find_place(plan.options)
     settings = _make_commit_settings(plan, place)
     sys.stderr.write(f"{describe_plan(settings)}\n")
-    described = statistics.describe(
-        table=plan.table,
-        found=settings.found,
-        bad=settings.bad,
-        chosen=settings.chosen,
-        failures=(),
-        difficulty=settings.difficulty,
-    )
     return output.write_plan(
         place,
         plan.folder,
         scratch=scratch,
         groups_csv=groups.to_csv(plan.table),
         recipe=plan.recipe,
-        statistics=described,
+        statistics=_describe_selection(settings),
         page=make_plan_page(plan, place),
     )
 
@@ -223,6 +242,9 @@ def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
     """
     place = output.find_place(plan.options)
     output.make_folder(place.folder)
+    planned = _describe_selection(_make_commit_settings(plan, place))
+    for warning in _find_warnings(planned, plan.recipe):
+        sys.stderr.write(f"{warning}\n")
     is_done = output.is_finished(place, plan.plan_id) or _run_pipeline(
         request, plan, place=place, ticks=f"{scratch}/ticks"
     )

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -313,6 +314,44 @@ def test_last_line_is_the_directory_and_the_rest_is_stderr(
         "load it:",
     ):
         assert expected in err
+
+
+def test_held_out_images_are_told_in_the_summary_card_and_plan(
+    mini_imagenet, tmp_path, capfd
+):
+    sources = "validation images: 30 official, 12 held out of training"
+    warning = (
+        "WARNING: 12 of 42 validation images are training images, held out to reach "
+        "--min_validation_images 42; lower it to 30"
+    )
+    change = {"min_validation_images": 42, "images_per_group": 12}
+    plan = building.run(mini_imagenet, tmp_path, plan_only=True, **change)
+    said = capfd.readouterr().err
+    assert f"  {sources}\n" in said
+    assert warning in said
+    page = (plan / "plan.html").read_text()
+    assert sources in page
+    assert warning in page
+    directory = building.run(mini_imagenet, tmp_path, **change)
+    said = capfd.readouterr().err
+    assert f"  {sources}\n" in said
+    assert said.index(warning) < said.index("writing:")
+    assert f"{sources[1:]}.\n" in (directory / "README.md").read_text()
+    for path in (plan / "statistics.json", directory / "__meta__/statistics.json"):
+        described = json.loads(path.read_text())["validation"]
+        assert (described["official"], described["held_out"]) == (30, 12)
+
+
+def test_classes_with_validation_images_only_are_named(class_folders, tmp_path, capfd):
+    folder = tmp_path / "imagenet"
+    shutil.copytree(class_folders, folder)
+    lost = sorted(path.name for path in (folder / "train").iterdir())[0]
+    shutil.rmtree(folder / "train" / lost)
+    building.run(folder, tmp_path, num_groups=2)
+    assert re.search(
+        rf"  5 classes trained, 6 validated; no training images: [\w ]+ \({lost}\)\n",
+        capfd.readouterr().err,
+    )
 
 
 def test_demonstration_needs_no_flags(tmp_path):

@@ -537,6 +537,14 @@ FORGERIES: dict[str, tuple[str, Damage]] = {
         "counts",
         edit(STATISTICS, lambda s: s["classes"][0]["found"].update(train=1)),
     ),
+    "held out": (
+        "counts",
+        edit(STATISTICS, lambda s: s["classes"][0].update(held_out=1)),
+    ),
+    "official images": (
+        "counts",
+        edit(STATISTICS, lambda s: s["validation"].update(official=1)),
+    ),
     "class missing": ("counts", edit(STATISTICS, lambda s: s["classes"].pop())),
     "group's count": (
         "counts",
@@ -724,6 +732,77 @@ def test_forgery_is_found_by_a_reader(copy, reader, damage):
     assert f"opened with {reader}" in find_mismatches(copy, reader)
 
 
+# Blame: the damaged file is named, and no other format
+
+ONE_READER_A_FORMAT = {
+    TAR: "tar_members",
+    RECORDS: "tf_data",
+    PARQUET: "arrow",
+    "folders": "image_folders",
+}
+
+
+def flip_in_picture(root: Path, path: str) -> str:
+    """Flip a byte of the first picture of the second shard; returns the file."""
+    row = next(row for row in manifest_rows(root) if row["file"] == TAR)
+    if path == "folders":
+        (place,) = root.glob(f"folders/train/*/{row['key']}.JPEG")
+        path = place.relative_to(root).as_posix()
+    picture = cut_out(root, row)
+    data = (root / path).read_bytes()
+    assert data.count(picture) == 1
+    spoilt = bytearray(picture)
+    spoilt[-20] ^= 1
+    (root / path).write_bytes(data.replace(picture, bytes(spoilt)))
+    return path
+
+
+@pytest.mark.parametrize(("path", "reader"), ONE_READER_A_FORMAT.items())
+def test_one_flipped_byte_blames_its_file_and_no_healthy_format(copy, path, reader):
+    damaged = flip_in_picture(copy, path)
+    rows = verify_with(copy, *ONE_READER_A_FORMAT.values())
+    assert list(rows)[-4:] == [
+        f"opened with {name}" for name in ONE_READER_A_FORMAT.values()
+    ]
+    assert {n for n, row in rows.items() if row.result == check_results.MISMATCH} == {
+        "files and checksums",
+        f"opened with {reader}",
+    }
+    (named,) = rows["files and checksums"].examples
+    assert named.startswith(f"{damaged} has other bytes")
+    (told,) = rows[f"opened with {reader}"].examples
+    assert damaged in told
+    for other in {TAR, RECORDS, PARQUET} - {damaged}:
+        assert other not in told or f"than in {other}" in told
+    assert "manifest" not in told  # which has no checksum of written images
+
+
+def test_damage_without_an_intact_copy_is_named(mini_imagenet, tmp_path):
+    root = build_small(tmp_path, mini_imagenet, formats="webdataset")
+    flip_in_picture(root, TAR)
+    row = verify_with(root, "tar_members")["opened with tar_members"]
+    assert row.result == check_results.MISMATCH
+    assert row.examples == (
+        f"{TAR} is damaged: no other copy of its 14 images to compare with",
+    )
+
+
+@pytest.mark.parametrize("path", [MANIFEST, GROUPS, RECIPE, COMPLETE])
+def test_readers_are_not_blamed_for_what_they_are_compared_with(copy, path):
+    write(path, lambda data: data[: len(data) // 2])(copy)
+    row = verify_with(copy, "image_folders")["opened with image_folders"]
+    assert row.result == check_results.NOT_RUN
+    assert path in row.detail
+
+
+def test_images_that_a_reader_lacks_are_counted_by_file(copy):
+    first = next(copy.glob("folders/train/*/*.JPEG"))
+    first.unlink()
+    row = verify_with(copy, "image_folders")["opened with image_folders"]
+    place = first.relative_to(copy).as_posix()
+    assert row.examples == (f"{place}: 1 images were not read ({first.stem})",)
+
+
 # Warnings
 
 
@@ -736,6 +815,19 @@ def test_same_photograph_in_two_splits_is_a_warning(copy):
     assert " = validation " in found["leaks between splits"].examples[0]
     others = {row.result for row in found.values() if "leaks" not in row.check}
     assert others == {check_results.OK}
+
+
+def test_dataset_of_version_0_1_0_lacks_counts_of_held_out_images(copy):
+    def remove_counts(statistics: dict[str, Any]) -> None:
+        del statistics["validation"]
+        for entry in statistics["classes"]:
+            del entry["held_out"]
+
+    edit(STATISTICS, remove_counts)(copy)
+    edit(RECIPE, lambda recipe: recipe.pop("command"))(copy)
+    edit("metadata.json", lambda data: data["recipe"].pop("command"))(copy)
+    forge(copy)
+    assert find_mismatches(copy) == set()
 
 
 def test_other_wording_is_a_warning(copy):

@@ -1,9 +1,10 @@
 """Write the dataset's card (README.md), its labels (classes.json) and difficulty plot.
 
-Hugging Face loads the tar shards by the front matter of the card. Paths are written as
-`PATH/TO`, because no file of a dataset records where it was built.
+Paths are written as `PATH/TO`, because no file of a dataset records where it was built.
 """
 
+import math
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,13 +12,16 @@ import yaml
 
 from transforms import formats
 from transforms.dataset import paths
+from transforms.dataset import statistics as dataset_statistics
 from transforms.dataset.difficulty_histogram import Series, draw_histogram
-from transforms.formats import Dataset, SplitInfo
+from transforms.formats import CITATION, TERMS, Dataset, LabelInfo
+from transforms.labels import classes
 from transforms.records import JSON, to_json
 
-_TERMS = "https://www.image-net.org/download.php"
-_MAX_LABELS_SHOWN = 100
+_MAX_LABELS_SHOWN = 250  # a longer table is cut
+_LABELS_OF_CUT_TABLE = 100
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
+_COMMAND_WIDTH = 60  # a line begins no other flag behind it
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
@@ -56,15 +60,21 @@ def _describe_difficulty(dataset: Dataset) -> str:
 
 def _write_card(dataset: Dataset) -> str:
     front = yaml.safe_dump(_front_matter(dataset), allow_unicode=True, sort_keys=False)
+    recipe, columns = dataset.recipe, ("setting", "value")
+    versions = _scalars(_get_mapping(recipe, "versions"))
     sections = (
         _introduction(dataset),
-        _table("Recipe", ("setting", "value"), _scalars(dataset.recipe)),
+        _table("Recipe", columns, _scalars(recipe)),
+        _table("Images", columns, _describe_images(recipe)),
+        _table("Software", ("package", "version"), versions),
+        _describe_command(dataset),
         _table("Counts", ("images", "number"), _scalars(_totals(dataset))),
         _describe_difficulty(dataset),
         _labels(dataset),
         _loading(dataset),
         _FIELDS,
         _LICENCE,
+        _cite(dataset),
     )
     return f"---\n{front}---\n\n" + "\n".join(text for text in sections if text)
 
@@ -75,53 +85,15 @@ def _front_matter(dataset: Dataset) -> dict[str, JSON]:
     front: dict[str, JSON] = {
         "license": "other",
         "license_name": "imagenet",
-        "license_link": _TERMS,
+        "license_link": TERMS,
         "pretty_name": dataset.name,
         "task_categories": ["image-classification"],
         "size_categories": [_SIZES[min(magnitude, len(_SIZES) - 1)]],
     }
-    if "webdataset" in dataset.formats:
-        front["configs"] = [
-            {
-                "config_name": "default",
-                "data_files": [
-                    {"split": split.name, "path": f"{split.name}/*.tar"}
-                    for split in dataset.splits
-                ],
-            }
-        ]
-        front["dataset_info"] = {
-            "features": _features(dataset),
-            "splits": [_count_split(split) for split in dataset.splits],
-        }
+    for name in dataset.formats:
+        if describe := getattr(formats.load(name), "front_matter", None):
+            front |= describe(dataset)
     return front
-
-
-def _features(dataset: Dataset) -> JSON:
-    """Describe the members of the tars; members that are not listed are not loaded."""
-    names = {str(label.label): label.name for label in dataset.labels}
-    struct: JSON = [
-        {"name": "file_name", "dtype": "string"},
-        {"name": "fine_label", "dtype": "int64"},
-        {"name": "label", "dtype": "int64"},
-        {"name": "wnid", "dtype": "string"},
-    ]
-    return [
-        {"name": "cls", "dtype": {"class_label": {"names": names}}},
-        {"name": "jpg", "dtype": "image"},
-        {"name": "json", "struct": struct},
-        {"name": "__key__", "dtype": "string"},
-        {"name": "__url__", "dtype": "string"},
-    ]
-
-
-def _count_split(split: SplitInfo) -> JSON:
-    num_bytes = sum(file.num_bytes for file in split.files["webdataset"])
-    return {
-        "name": split.name,
-        "num_bytes": num_bytes,
-        "num_examples": split.num_images,
-    }
 
 
 def _introduction(dataset: Dataset) -> str:
@@ -130,6 +102,10 @@ def _introduction(dataset: Dataset) -> str:
         "",
         ("split", "images", "shards"),
         ((s.name, f"{s.num_images:,}", len(s.shard_lengths)) for s in dataset.splits),
+    )
+    sources = "".join(
+        f"\n{line[0].upper()}{line[1:]}.\n"
+        for line in dataset_statistics.describe_splits(dataset.statistics)
     )
     return f"""\
 # {dataset.name}
@@ -142,7 +118,7 @@ images, labels and image settings have the same id. Give it with your figures: t
 not compare with those on ImageNet itself, nor with those on another subset.
 
 ![Some images of each group](__meta__/preview.jpg)
-{splits}"""
+{splits}{sources}"""
 
 
 def _table(title: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> str:
@@ -156,8 +132,17 @@ def _table(title: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> str:
 
 
 def _totals(dataset: Dataset) -> Mapping[str, JSON]:
-    totals = dataset.statistics.get("totals", {})
-    return totals if isinstance(totals, Mapping) else {}
+    sources = _get_mapping(dataset.statistics, "validation")
+    named = {"official": "validation, official", "held_out": "validation, held out"}
+    return {
+        **_get_mapping(dataset.statistics, "totals"),
+        **{named[name]: count for name, count in sources.items() if name in named},
+    }
+
+
+def _get_mapping(values: Mapping[str, JSON], name: str) -> Mapping[str, JSON]:
+    value = values.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _row(cells: tuple) -> str:
@@ -168,17 +153,77 @@ def _row(cells: tuple) -> str:
 def _scalars(values: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
     """Yield the scalar values, which fit into a table; `__meta__/` holds all values."""
     for name, value in sorted(values.items()):
-        if isinstance(value, str | int | float):
+        if isinstance(value, str | int | float) and name != "command":
             yield name, value
 
 
+def _describe_images(recipe: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
+    settings = _get_mapping(recipe, "images")
+    versions = _get_mapping(recipe, "versions")
+    if settings and versions:
+        pillow, jpeg = versions.get("pillow"), versions.get("libjpeg_turbo")
+        yield "codec", f"JPEG, by Pillow {pillow} with libjpeg-turbo {jpeg}"
+    yield from _scalars(settings)
+
+
+def _describe_command(dataset: Dataset) -> str:
+    """Write the command of the recipe, broken into lines before flags."""
+    command = dataset.recipe.get("command")  # not in datasets of version 0.1.0
+    if not isinstance(command, str):
+        return ""
+    totals = _get_mapping(dataset.statistics, "totals")
+    num_failed, num_chosen = totals.get("failed"), totals.get("chosen")
+    if isinstance(num_failed, int) and isinstance(num_chosen, int) and num_failed:
+        share = math.ceil(1000 * num_failed / num_chosen) / 1000
+        command += f" --max_failure_fraction {share}"
+    lines = [""]
+    for word in shlex.split(command):
+        quoted = shlex.quote(word)
+        width = len(lines[-1]) + len(quoted)
+        if word.startswith("--") and width > _COMMAND_WIDTH:
+            lines.append(f"   {quoted}")
+        else:
+            lines[-1] += f" {quoted}" if lines[-1] else quoted
+    text = " \\\n".join(lines)
+    return f"""\
+## Build it again
+
+```sh
+{text}
+```
+
+`PATH_TO_IMAGENET` is the input whose images have the fingerprint
+`{dataset.recipe["input_fingerprint"]}`. Other
+versions of the software can write other bytes.
+"""
+
+
 def _labels(dataset: Dataset) -> str:
-    shown = dataset.labels[:_MAX_LABELS_SHOWN]
-    rows = ((x.label, x.name, x.folder, len(x.wnids)) for x in shown)
-    table = _table("Labels", ("label", "name", "folder", "classes"), rows)
-    rest = len(dataset.labels) - len(shown)
-    more = f" {rest} more labels stand there." if rest else ""
-    return f"{table}\n`classes.json` lists each label's classes.{more}\n"
+    labels = dataset.labels
+    num_shown = (
+        len(labels) if len(labels) <= _MAX_LABELS_SHOWN else _LABELS_OF_CUT_TABLE
+    )
+    rows = (
+        (x.label, x.name, x.folder, len(x.wnids), ", ".join(_name_classes(x)))
+        for x in labels[:num_shown]
+    )
+    columns = ("label", "name", "folder", "classes", "names of classes")
+    num_more = len(labels) - num_shown
+    more = f" {num_more} more labels are listed there." if num_more else ""
+    return f"""\
+## Labels
+
+`classes.json` lists the classes of each label by wnid.{more}
+
+<details>
+<summary>{len(labels)} labels and their classes</summary>
+{_table("", columns, rows)}
+</details>
+"""
+
+
+def _name_classes(label: LabelInfo) -> Iterator[str]:
+    return map(classes.display_name, label.wnids)
 
 
 def _loading(dataset: Dataset) -> str:
@@ -192,21 +237,35 @@ _FIELDS = """\
 
 `label` is the group, from 0; `fine_label` the class among ImageNet's 1000 in the order
 of their wnids, -1 for a class outside them; `wnid` the class's WordNet id; `file_name`
-ImageNet's own name of the image. In the tars `cls` is the label, and `json` has all.
+ImageNet's own name of the image.
 """
 
 _LICENCE = f"""\
 ## Licence
 
-The images are ImageNet's, and stay under [ImageNet's terms of access]({_TERMS}); that
+The images are ImageNet's, and stay under [ImageNet's terms of access]({TERMS}); that
 page is what binds, this is a summary. Use them for non-commercial research and teaching
 only. Nobody warrants anything, and you answer for your own use, copies of copyrighted
 photographs included. Pass them on only to colleagues who have agreed to the terms
 first. If you work for a company, it is bound as well. Princeton and Stanford may end
 your access at any time. Do not publish this directory without a gate that asks for
 agreement to these terms.
+"""
 
-Cite Russakovsky et al., *ImageNet Large Scale Visual Recognition Challenge*,
-International Journal of Computer Vision 115 (2015),
-[doi:10.1007/s11263-015-0816-y](https://doi.org/10.1007/s11263-015-0816-y).
+
+def _cite(dataset: Dataset) -> str:
+    """Write the BibTeX entries of ImageNet and of this dataset."""
+    name = dataset.name.replace("_", r"\_")
+    return f"""\
+## Citation
+
+```bibtex
+{CITATION}
+
+@misc{{{dataset.name},
+  title = {{{{{name} {dataset.version}: a subset of ImageNet in {len(dataset.labels)} \
+groups}}}},
+  note = {{subset id {dataset.subset_id}}}
+}}
+```
 """

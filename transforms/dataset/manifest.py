@@ -70,7 +70,7 @@ class Part:
     shard: Shard
     files: Mapping[str, Sequence[WrittenFile]]  # format → files
     failures: Sequence[Failure]
-    oddities: Mapping[str, int]  # oddity → images
+    conversions: Mapping[str, int]  # conversion → images
     num_images: int
 
 
@@ -87,7 +87,7 @@ def write_part(root: str, part: Part, rows: Sequence[ManifestRow]) -> None:
         "shard": part.shard,
         "files": {name: list(files) for name, files in part.files.items()},
         "failures": list(part.failures),
-        "oddities": dict(sorted(part.oddities.items())),
+        "oddities": dict(sorted(part.conversions.items())),
     }
     metadata = {_METADATA_KEY: json.dumps(described).encode()}
     table = pa.table(arrays, schema=SCHEMA.with_metadata(metadata))
@@ -110,7 +110,7 @@ def read_part(root: str, shard: Shard) -> Part | None:
             for name, files in described["files"].items()
         },
         failures=tuple(Failure(*failure) for failure in described["failures"]),
-        oddities=described["oddities"],
+        conversions=described["oddities"],
         num_images=metadata.num_rows,
     )
 

@@ -135,14 +135,14 @@ class ShardBuilder:
         writers = {name: self._open(name, shard) for name in settings.formats}
         rows: list[ManifestRow] = []
         failures: list[Failure] = []
-        oddities: Counter[str] = Counter()
+        conversions: Counter[str] = Counter()
         try:
             for image, prepared in self._prepare_all(images):
                 if isinstance(prepared, DataError):
                     failures.append(_describe_failure(image, prepared))
                 else:
                     rows.append(_write(image, prepared, writers, shard, len(rows)))
-                    oddities.update(_find_oddities(prepared.image))
+                    conversions.update(_list_conversions(prepared.image))
                 self._ticker.tick()
             written = {name: writer.close() for name, writer in writers.items()}
         finally:
@@ -158,7 +158,7 @@ class ShardBuilder:
             shard=shard,
             files={name: shard_files.files for name, shard_files in written.items()},
             failures=failures,
-            oddities=oddities,
+            conversions=conversions,
             num_images=len(rows),
         )
         manifest.write_part(settings.work, part, rows)
@@ -221,8 +221,8 @@ def _write(
     )
 
 
-def _find_oddities(image: ProcessedImage) -> Iterator[str]:
-    yield from image.oddities
+def _list_conversions(image: ProcessedImage) -> Iterator[str]:
+    yield from image.conversions
     if image.smaller_than_asked:
         yield "smaller_than_asked"
 

@@ -7,7 +7,8 @@ from typing import Any
 from transforms.dataset.manifest import Part
 from transforms.grouping.table import GroupTable
 from transforms.index.inventory import Inventory
-from transforms.records import Failure
+from transforms.labels import classes
+from transforms.records import Failure, list_names
 
 Counts = Mapping[str, Mapping[str, int]]  # images by split and wnid
 
@@ -42,7 +43,8 @@ def describe(
 
     Every image of the input is unusable, chosen or left out; every chosen image is
     written or failed. For each class, found = chosen + left_out and
-    written = chosen - failed.
+    written = chosen - failed. A class is `held_out` of training by the number of
+    training images that its validation split holds.
 
     Args:
       table: the groups of all classes.
@@ -56,7 +58,7 @@ def describe(
     for failure in failures:
         failed[failure.split][failure.wnid] += 1
     wnids = sorted({w for counts in (found, bad) for c in counts.values() for w in c})
-    classes = [
+    entries = [
         _describe_class(
             wnid, table=table, found=found, bad=bad, chosen=chosen, failed=failed
         )
@@ -64,7 +66,8 @@ def describe(
     ]
     described = {} if difficulty is None else {"difficulty": dict(difficulty)}
     return described | {
-        "totals": _total(classes),
+        "totals": _total(entries),
+        "validation": describe_validation(entries),
         "groups": [
             {
                 "label": label,
@@ -72,7 +75,7 @@ def describe(
                 "written": {
                     split: sum(
                         c["written"].get(split, 0)
-                        for c in classes
+                        for c in entries
                         if c["label"] == label
                     )
                     for split in chosen
@@ -80,7 +83,7 @@ def describe(
             }
             for label, name in enumerate(table.names)
         ],
-        "classes": classes,
+        "classes": entries,
     }
 
 
@@ -103,24 +106,106 @@ def _describe_class(
         "found": of_found,
         "unusable": of_bad,
         "chosen": of_chosen,
+        "held_out": _count_held_out(of_found, of_chosen),
         "left_out": sum(of_found.values()) - sum(of_chosen.values()),
         "failed": of_failed,
         "written": {s: n - of_failed.get(s, 0) for s, n in of_chosen.items()},
     }
 
 
-def _total(classes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def _count_held_out(found: Mapping[str, int], chosen: Mapping[str, int]) -> int:
+    """Count the training images of a class in its validation split.
+
+    The validation split takes all official images of a class before any other.
+    """
+    return max(chosen.get("validation", 0) - found.get("validation", 0), 0)
+
+
+def describe_validation(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Describe where validation images come from, and classes that miss a split.
+
+    Args:
+      entries: the entries of `classes` in statistics.json.
+    """
+    num_validation = sum(c["chosen"].get("validation", 0) for c in entries)
+    num_held_out = sum(c["held_out"] for c in entries)
+    trained = {c["wnid"] for c in entries if _count_train(c["written"])}
+    validated = {c["wnid"] for c in entries if c["written"].get("validation")}
+    return {
+        "official": num_validation - num_held_out,
+        "held_out": num_held_out,
+        "trained_classes": len(trained),
+        "validated_classes": len(validated),
+        "untrained_wnids": sorted(validated - trained),
+        "unvalidated_wnids": sorted(trained - validated),
+    }
+
+
+def describe_splits(statistics: Mapping[str, Any]) -> list[str]:
+    """Describe where validation images come from, and classes that miss a split."""
+    described = statistics.get("validation")  # absent in datasets of version 0.1.0
+    if not described or not described["validated_classes"]:
+        return []
+    lines = [
+        f"validation images: {described['official']} official, "
+        f"{described['held_out']} held out of training"
+    ]
+    missing = {
+        "training": described["untrained_wnids"],
+        "validation": described["unvalidated_wnids"],
+    }
+    if described["trained_classes"] and any(missing.values()):
+        named = (
+            f"; no {split} images: {list_names(map(_name_class, wnids))}"
+            for split, wnids in missing.items()
+            if wnids
+        )
+        lines.append(
+            f"{described['trained_classes']} classes trained, "
+            f"{described['validated_classes']} validated{''.join(named)}"
+        )
+    return lines
+
+
+def _name_class(wnid: str) -> str:
+    name = classes.display_name(wnid)
+    return wnid if name == wnid else f"{name} ({wnid})"
+
+
+def find_warning(statistics: Mapping[str, Any], min_validation_images: int) -> str:
+    """Return a warning if training images are held out for validation, else ""."""
+    described = statistics.get("validation", {})
+    if not (num_held_out := described.get("held_out")):
+        return ""
+    num_official = described["official"]
+    remedy = (
+        f"lower it to {num_official} to validate on official images only"
+        if num_official
+        else "add the official validation images with --input, or set it to 0"
+    )
+    return (
+        f"WARNING: {num_held_out} of {num_official + num_held_out} validation images "
+        "are training images, held out to reach --min_validation_images "
+        f"{min_validation_images}; {remedy}"
+    )
+
+
+def _count_train(counts: Mapping[str, int]) -> int:
+    return sum(count for split, count in counts.items() if split != "validation")
+
+
+def _total(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     def add(name: str) -> int:
-        return sum(sum(c[name].values()) for c in classes)
+        return sum(sum(c[name].values()) for c in entries)
 
     names = ("found", "unusable", "chosen", "failed", "written")
     totals = {name: add(name) for name in names}
-    return totals | {"left_out": sum(c["left_out"] for c in classes)}
+    return totals | {"left_out": sum(c["left_out"] for c in entries)}
 
 
 def count_conversions(parts: Sequence[Part]) -> dict[str, int]:
     """Sum the image conversions of all shards."""
     counter: Counter[str] = Counter()
     for part in parts:
-        counter.update(part.oddities)
+        counter.update(part.conversions)
     return dict(sorted(counter.items()))

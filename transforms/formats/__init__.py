@@ -18,6 +18,8 @@ Optional:
 - `name_problem(name) -> str | None`: why a dataset cannot have this name. Default: any
   name is accepted. All formats are asked, so that a dataset can be written in another
   format later without a new name.
+- `front_matter(dataset) -> dict`: the front matter of the dataset card by which Hugging
+  Face loads the shards. Default: none.
 - `GROUP_FOLDERS`: a glob pattern of one folder per split and group, which exists even
   without images. Default: "", no such folders.
 
@@ -33,6 +35,18 @@ from types import ModuleType
 from typing import NamedTuple, Protocol
 
 from transforms.records import JSON, ImageLocation, Record, Shard, WrittenFile
+
+TERMS = "https://www.image-net.org/download.php"
+CITATION = """\
+@article{ILSVRC15,
+  author = {Olga Russakovsky and Jia Deng and Hao Su and Jonathan Krause and
+    Sanjeev Satheesh and Sean Ma and Zhiheng Huang and Andrej Karpathy and
+    Aditya Khosla and Michael Bernstein and Alexander C. Berg and Li Fei-Fei},
+  title = {{ImageNet Large Scale Visual Recognition Challenge}},
+  journal = {International Journal of Computer Vision},
+  year = {2015}, volume = {115}, number = {3}, pages = {211-252},
+  doi = {10.1007/s11263-015-0816-y}
+}"""
 
 
 class LabelInfo(NamedTuple):
@@ -53,6 +67,14 @@ class SplitInfo:
     num_images: int
     shard_lengths: tuple[int, ...]
     files: dict[str, tuple[WrittenFile, ...]]  # format → files in shard order
+
+    def count(self, format_name: str) -> JSON:
+        """Count the split in one format, with the names of Hugging Face's cards."""
+        return {
+            "name": self.name,
+            "num_bytes": sum(file.num_bytes for file in self.files[format_name]),
+            "num_examples": self.num_images,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,13 +14,12 @@ import pyarrow.parquet as pq
 import yaml
 
 from transforms import storage
-from transforms.formats import Dataset, ShardPlace, SplitInfo, WrittenShard
+from transforms.formats import TERMS, Dataset, ShardPlace, WrittenShard
 from transforms.records import JSON, ImageLocation, Record, Shard
 
 FOLDER = "parquet"
 ROWS_PER_GROUP = 100  # as in Hugging Face's image datasets
 MAX_GROUP_BYTES = 16 << 20  # of images, which a writer holds in memory
-_TERMS = "https://www.image-net.org/download.php"
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _SCHEMA = pa.schema([
     ("image", _IMAGE),
@@ -169,7 +168,7 @@ Version {dataset.version}, subset id `{dataset.subset_id}`: a subset of ImageNet
 {len(dataset.labels)} groups, as Parquet. `label` is the group, from 0; `fine_label` the
 class among ImageNet's 1000 in the order of their wnids, -1 for a class outside them.
 
-The images are ImageNet's, and stay under [ImageNet's terms of access]({_TERMS}): for
+The images are ImageNet's, and stay under [ImageNet's terms of access]({TERMS}): for
 non-commercial research and teaching only. Do not publish them without a gate that asks
 for agreement to these terms.
 """
@@ -192,23 +191,14 @@ def _front_matter(dataset: Dataset) -> dict[str, JSON]:
     return {
         "license": "other",
         "license_name": "imagenet",
-        "license_link": _TERMS,
+        "license_link": TERMS,
         "pretty_name": dataset.name,
         "task_categories": ["image-classification"],
         "configs": [{"config_name": "default", "data_files": files}],
         "dataset_info": {
             "features": features,
-            "splits": [_count_split(split) for split in dataset.splits],
+            "splits": [split.count("parquet") for split in dataset.splits],
         },
-    }
-
-
-def _count_split(split: SplitInfo) -> JSON:
-    num_bytes = sum(file.num_bytes for file in split.files["parquet"])
-    return {
-        "name": split.name,
-        "num_bytes": num_bytes,
-        "num_examples": split.num_images,
     }
 
 

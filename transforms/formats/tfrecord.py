@@ -9,20 +9,16 @@ from importlib import resources
 
 from transforms import storage
 from transforms.archives import tfrecords
-from transforms.formats import Dataset, ShardPlace, SplitInfo, WrittenShard
+from transforms.formats import (
+    CITATION,
+    TERMS,
+    Dataset,
+    ShardPlace,
+    SplitInfo,
+    WrittenShard,
+)
 from transforms.records import JSON, ImageLocation, Record, Shard, to_json
 
-_TERMS = "https://www.image-net.org/download.php"
-_CITATION = """\
-@article{ILSVRC15,
-  author = {Olga Russakovsky and Jia Deng and Hao Su and Jonathan Krause and
-    Sanjeev Satheesh and Sean Ma and Zhiheng Huang and Andrej Karpathy and
-    Aditya Khosla and Michael Bernstein and Alexander C. Berg and Li Fei-Fei},
-  title = {{ImageNet Large Scale Visual Recognition Challenge}},
-  journal = {International Journal of Computer Vision},
-  year = {2015}, volume = {115}, number = {3}, pages = {211-252},
-  doi = {10.1007/s11263-015-0816-y}
-}"""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MAX_NAME_CHARACTERS = 100
 
@@ -88,9 +84,9 @@ def _describe_dataset(dataset: Dataset) -> JSON:
         "version": dataset.version,
         "description": f"A subset of ImageNet (ILSVRC 2012) in {len(dataset.labels)} "
         "groups, under ImageNet's terms of access. README.md tells more.",
-        "citation": _CITATION,
+        "citation": CITATION,
         "location": {"urls": ["https://www.image-net.org/"]},
-        "redistributionInfo": {"license": f"ImageNet's terms of access: {_TERMS}"},
+        "redistributionInfo": {"license": f"ImageNet's terms of access: {TERMS}"},
         "fileFormat": "tfrecord",
         "supervisedKeys": {"tuple": {"items": items}},
         "splits": [_describe_split(split) for split in dataset.splits],

@@ -110,6 +110,38 @@ def _describe_split(split: SplitInfo) -> JSON:
     }
 
 
+def front_matter(dataset: Dataset) -> dict[str, JSON]:
+    """Return the entries of the card by which Hugging Face loads the shards."""
+    files: JSON = [
+        {"split": split.name, "path": f"{split.name}/*.tar"} for split in dataset.splits
+    ]
+    return {
+        "configs": [{"config_name": "default", "data_files": files}],
+        "dataset_info": {
+            "features": _describe_features(dataset),
+            "splits": [split.count("webdataset") for split in dataset.splits],
+        },
+    }
+
+
+def _describe_features(dataset: Dataset) -> JSON:
+    """Describe the members of the tars; members that are not listed are not loaded."""
+    names = {str(label.label): label.name for label in dataset.labels}
+    struct: JSON = [
+        {"name": "file_name", "dtype": "string"},
+        {"name": "fine_label", "dtype": "int64"},
+        {"name": "label", "dtype": "int64"},
+        {"name": "wnid", "dtype": "string"},
+    ]
+    return [
+        {"name": "cls", "dtype": {"class_label": {"names": names}}},
+        {"name": "jpg", "dtype": "image"},
+        {"name": "json", "struct": struct},
+        {"name": "__key__", "dtype": "string"},
+        {"name": "__url__", "dtype": "string"},
+    ]
+
+
 def loading_snippet(directory: str, split: str) -> str:
     """Return Python code that loads one image."""
     return f"""\
@@ -135,6 +167,9 @@ dataset = webdataset.WebDataset(shards, shardshuffle=100).shuffle(1000)
 for image, label in dataset.decode("pil").to_tuple("jpg", "cls"):
     ...
 ```
+
+A sample has three members: the image (`jpg`), the label (`cls`) and all fields
+(`json`).
 
 Hugging Face datasets:
 

@@ -28,7 +28,7 @@ class ProcessedImage(NamedTuple):
     jpeg: bytes
     width: int
     height: int
-    oddities: tuple[str, ...]  # of the original, see decode.find_oddities
+    conversions: tuple[str, ...]  # see decode.find_conversions
     smaller_than_asked: bool
 
 
@@ -44,7 +44,7 @@ def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
     """
     image = decode.open_image(data)
     orientation = decode.find_orientation(image)
-    oddities = decode.find_conversions(image, orientation)
+    conversions = decode.find_conversions(image, orientation)
     lying = orientation >= 5  # width and height change places
     width, height = image.size[::-1] if lying else image.size
     size = target_size(width, height, settings)
@@ -56,7 +56,7 @@ def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
         pixels = _resized(image, size[::-1] if lying else size, settings)
         jpeg = _encode(resize.turn_upright(pixels, orientation), settings)
     smaller = is_smaller_than_asked(*size, settings)
-    return ProcessedImage(jpeg, *size, oddities, smaller)
+    return ProcessedImage(jpeg, *size, conversions, smaller)
 
 
 def _is_plain(image: ImageFile.ImageFile, orientation: int, data: bytes) -> bool:

@@ -5,26 +5,22 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-from tqdm import tqdm
 
 from transforms import formats, seeds, storage
 from transforms.dataset import paths
+from transforms.dataset import statistics as dataset_statistics
 from transforms.images.settings import is_smaller_than_asked
 from transforms.labels import classes
-from transforms.progress import make_bar
 from transforms.verification import sidecars
 from transforms.verification.dataset import SHA256, DatasetFiles
 from transforms.verification.results import Problems
 
 Counts = Mapping[str, Mapping[str, int]]  # wnid → split → images
 _BY_SPLIT = ("found", "unusable", "chosen", "failed", "written")
-_CHUNK_BYTES = 1 << 20
 
 
 def check_mark(dataset: DatasetFiles) -> Problems:
@@ -42,22 +38,16 @@ def check_files(dataset: DatasetFiles) -> Problems:
         yield f"{path} exists, but complete.json does not list it"
     for path in sorted(_find_empty_folders(dataset)):
         yield f"{path}/ is an empty folder"
-    present = [path for path in listed if found.get(path) is not None]
     for path in listed:
         if path not in found:
             yield f"{path} is missing"
         elif found[path] is None:
             yield f"{path} is not a file"
-    total = sum(found[path] or 0 for path in present)
-    with (
-        make_bar("hashing", total=total, unit="B", leave=False) as bar,
-        ThreadPoolExecutor(dataset.num_readers) as pool,
-    ):
-        hash_one = partial(_hash_file, dataset.directory, bar=bar)
-        for path, checksum in zip(present, pool.map(hash_one, present), strict=True):
-            if checksum != listed[path]:
-                yield f"{path} has other bytes: sha256 {checksum[:12]}…"
-    return f"{len(present)} files, {total / 1e6:,.1f} MB, sha256"
+    for path, checksum in dataset.checksums.items():
+        if checksum != listed[path]:
+            yield f"{path} has other bytes: sha256 {checksum[:12]}…"
+    total = sum(found[path] or 0 for path in dataset.checksums)
+    return f"{len(dataset.checksums)} files, {total / 1e6:,.1f} MB, sha256"
 
 
 def _find_empty_folders(dataset: DatasetFiles) -> Iterator[str]:
@@ -71,15 +61,6 @@ def _find_empty_folders(dataset: DatasetFiles) -> Iterator[str]:
         is_group = any(Path("/", path).match(f"/{p}") for p in group_folders)
         if not subfolders and not names and not is_group:
             yield path.as_posix()
-
-
-def _hash_file(root: str, path: str, *, bar: tqdm) -> str:
-    digest = hashlib.sha256()
-    with storage.open_input(f"{root}/{path}") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            bar.update(len(chunk))
-    return digest.hexdigest()
 
 
 def check_layout(dataset: DatasetFiles) -> Problems:
@@ -297,7 +278,7 @@ def check_counts(dataset: DatasetFiles) -> Problems:
     for wnid in sorted({*written, *failed} - set(listed)):
         yield f"{wnid} has images and is not listed"
     yield from _check_sums(dataset)
-    yield from _check_oddities(dataset)
+    yield from _check_conversions(dataset)
     yield from _check_difficulty(dataset)
     totals = statistics["totals"]
     return ", ".join(f"{totals[name]} {name.replace('_', ' ')}" for name in totals)
@@ -323,6 +304,9 @@ def _check_class(
         "written": {split: own.get(split, 0) for split in chosen},
         "left_out": sum(entry["found"].values()) - sum(chosen.values()),
     }
+    if "held_out" in entry:  # not in datasets of version 0.1.0
+        official = entry["found"].get("validation", 0)
+        expected["held_out"] = max(chosen.get("validation", 0) - official, 0)
     for name, value in expected.items():
         if entry[name] != value:
             yield f"{wnid}: {name} is {entry[name]}, counted {value}"
@@ -339,6 +323,10 @@ def _check_sums(dataset: DatasetFiles) -> Iterator[str]:
     totals["left_out"] = sum(entry["left_out"] for entry in statistics["classes"])
     if statistics["totals"] != totals:
         yield f"totals are {statistics['totals']}, counted {totals}"
+    if (stated := statistics.get("validation")) is not None:
+        counted = dataset_statistics.describe_validation(statistics["classes"])
+        if stated != counted:
+            yield f"validation is {stated}, counted {counted}"
     written = Counter(dataset.rows("label", "split"))
     groups = [
         {
@@ -355,16 +343,16 @@ def _check_sums(dataset: DatasetFiles) -> Iterator[str]:
             yield f"group is {found}, counted {group}"
 
 
-def _check_oddities(dataset: DatasetFiles) -> Iterator[str]:
+def _check_conversions(dataset: DatasetFiles) -> Iterator[str]:
     settings = dataset.image_settings
     smaller = sum(
         is_smaller_than_asked(width, height, settings)
         for width, height in dataset.rows("width", "height")
     )
-    oddities = dataset.statistics["oddities"]
-    if (found := oddities.get("smaller_than_asked", 0)) != smaller:
-        yield f"smaller_than_asked is {found}, counted {smaller}"
-    for name, count in oddities.items():
+    conversions = dataset.statistics["oddities"]
+    if (stated := conversions.get("smaller_than_asked", 0)) != smaller:
+        yield f"smaller_than_asked is {stated}, counted {smaller}"
+    for name, count in conversions.items():
         if not 0 < count <= dataset.num_images:
             yield f"{count} images are {name}, of {dataset.num_images}"
 

@@ -5,25 +5,30 @@ Damaged files raise on access, so that only the checks that need them fail.
 
 import csv
 import functools
+import hashlib
 import io
 import json
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from transforms import formats, storage
 from transforms.dataset import manifest, paths
 from transforms.dataset import plan as dataset_plan
 from transforms.grouping.table import LEFT_OUT, GroupRow, GroupTable
 from transforms.images.settings import ImageSettings
+from transforms.progress import make_bar
 from transforms.records import Failure, Shard
 
 _MAX_SIDECAR_BYTES = 1 << 26
+_CHUNK_BYTES = 1 << 20
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -41,8 +46,11 @@ class DatasetFiles:
 
     directory: str
     num_threads: int = 1
-    # sha256 of each manifest row's image, in order; set by `check_images`
+    # sha256 of each manifest row's image, in order, b"" if its file is not intact; set
+    # by `check_images`
     digests: list[bytes] = field(default_factory=list)
+    # key → sha256 and file of such an image in another format
+    copies: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def read(self, path: str) -> bytes:
         """Read a sidecar of bounded size."""
@@ -92,6 +100,35 @@ class DatasetFiles:
                     f"{paths.COMPLETE}: {path!r} is not a path in the dataset"
                 )
         return CommitMark(value["subset_id"], files)
+
+    @functools.cached_property
+    def checksums(self) -> dict[str, str]:
+        """The sha256 of every file that the commit mark lists and that exists."""
+        present = [path for path in self.mark.files if self.sizes.get(path) is not None]
+        total = sum(self.sizes[path] or 0 for path in present)
+        with (
+            make_bar("hashing", total=total, unit="B", leave=False) as bar,
+            ThreadPoolExecutor(self.num_readers) as pool,
+        ):
+            hash_one = functools.partial(_hash_file, self.directory, bar=bar)
+            return dict(zip(present, pool.map(hash_one, present), strict=True))
+
+    def is_intact(self, path: str) -> bool:
+        """Tell whether a file has the checksum of the commit mark."""
+        return path in self.checksums and self.checksums[path] == self.mark.files[path]
+
+    def list_damaged(self, format_name: str) -> list[str]:
+        """List the damaged and missing files that readers of a format may read.
+
+        These are the files with images of the format, and the sidecars.
+        """
+        others = [formats.load(n) for n in self.formats if n != format_name]
+        return [
+            path
+            for path in self.mark.files
+            if not self.is_intact(path)
+            and all(module.find_split(path) is None for module in others)
+        ]
 
     @functools.cached_property
     def recipe(self) -> dict[str, Any]:
@@ -217,3 +254,12 @@ class DatasetFiles:
             folder=self.table.folders[label],
             file_name=f"{key}.JPEG",
         )
+
+
+def _hash_file(root: str, path: str, *, bar: tqdm) -> str:
+    digest = hashlib.sha256()
+    with storage.open_input(f"{root}/{path}") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    return digest.hexdigest()

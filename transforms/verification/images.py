@@ -41,8 +41,13 @@ class _ReadResult(NamedTuple):
 
 
 def check_images(dataset: DatasetFiles) -> Problems:
-    """Check that every image can be read from its file and decoded; record its hash."""
+    """Check that every image can be read from its file and decoded; record its hash.
+
+    Images in files that are not intact get no hash, so that no other format is compared
+    with them.
+    """
     dataset.digests.clear()
+    dataset.copies.clear()
     digests: list[bytes] = []
     num_bytes = 0
     files = set(dataset.mark.files)
@@ -56,10 +61,11 @@ def check_images(dataset: DatasetFiles) -> Problems:
     ):
         for batch in _batches(rows):
             for place, result in zip(batch, pool.map(read_image, batch), strict=True):
-                digests.append(result.digest)
+                is_intact = dataset.is_intact(place.file)
+                digests.append(result.digest if is_intact else _UNREAD)
                 num_bytes += place.length
                 if result.problem:
-                    yield f"{place.key}: {result.problem}"
+                    yield f"{place.key} in {place.file}: {result.problem}"
             bar.update(len(batch))
     storage.forget_open_files()
     dataset.digests.extend(digests)
@@ -76,12 +82,14 @@ def _read_image(
 ) -> _ReadResult:
     """Read and decode one image."""
     expected = _expected_file(dataset, place)
-    if place.file != expected or place.file not in files:
-        return _ReadResult(_UNREAD, f"is in {place.file}, not in {expected}")
+    if place.file != expected:
+        return _ReadResult(_UNREAD, f"must be in {expected}")
+    if place.file not in files:
+        return _ReadResult(_UNREAD, "complete.json does not list the file")
     size = dataset.sizes.get(place.file) or 0
     if place.offset < 0 or not 0 < place.length <= size - place.offset:
-        location = f"{place.length} bytes at byte {place.offset} of {place.file}"
-        return _ReadResult(_UNREAD, f"{location}, which has {size} bytes")
+        location = f"{place.length} bytes at byte {place.offset}"
+        return _ReadResult(_UNREAD, f"has {location} of a file of {size} bytes")
     path = f"{dataset.directory}/{place.file}"
     data = storage.read_range(path, place.offset, place.length)
     digest = hashlib.sha256(data).digest()

@@ -6,7 +6,8 @@ import subprocess  # nosec B404  # runs this package, without a shell
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from importlib import util
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import IO, Any, NamedTuple
 
 import transforms
 from transforms import storage
+from transforms.dataset import paths
 from transforms.progress import make_bar
+from transforms.records import list_names
 from transforms.verification import readers
 from transforms.verification import results as check_results
 from transforms.verification.dataset import DatasetFiles
@@ -24,30 +27,59 @@ from transforms.verification.results import Problems, Row
 _LEAST_S, _IMAGES_PER_S = 300, 50
 
 
-class _ReaderResult(NamedTuple):
-    """What a reader gives for one image, as far as it has the fields."""
+class _Labels(NamedTuple):
+    """What a reader gives for one image besides its bytes, as far as it has the fields.
+
+    All but the file name are columns of the manifest.
+    """
 
     split: str
     label: int
-    sha256: str
     fine_label: int | None
     wnid: str | None
     file_name: str | None
 
 
+class _Expected(NamedTuple):
+    """What a reader must give for one image."""
+
+    labels: _Labels
+    shard: int
+    digest: bytes  # b"" if the file of the manifest's format is not intact
+    file: str  # that file
+
+
+# Readers are compared with these files.
+_REFERENCES = (paths.MANIFEST, paths.GROUPS, paths.RECIPE)
+
+
+def open_all(names: Sequence[str], dataset: DatasetFiles) -> list[Row]:
+    """Open the dataset with several readers; returns their rows in the given order.
+
+    Readers of intact formats run first: they give the bytes of images whose file is
+    damaged in the format of the manifest.
+    """
+    rows = {
+        name: open_with(name, dataset)
+        for name in sorted(names, key=lambda name: _has_damage(name, dataset))
+    }
+    return [rows[name] for name in names]
+
+
+def _has_damage(name: str, dataset: DatasetFiles) -> bool:
+    try:
+        return bool(dataset.list_damaged(readers.load(name).FORMAT))
+    except check_results.UNREADABLE:
+        return False
+
+
 def open_with(name: str, dataset: DatasetFiles) -> Row:
     """Open the dataset with one reader, if installed and its format was written."""
     title, reader = f"opened with {name}", readers.load(name)
-    try:
-        if reader.FORMAT not in dataset.formats:
-            return Row(title, check_results.NOT_WRITTEN, reader.FORMAT)
-    except check_results.UNREADABLE as error:
-        return Row(
-            title,
-            check_results.MISMATCH,
-            "not opened",
-            (check_results.describe_error(error),),
-        )
+    if problem := _find_missing_reference(dataset):
+        return Row(title, check_results.NOT_RUN, problem)
+    if reader.FORMAT not in dataset.formats:
+        return Row(title, check_results.NOT_WRITTEN, reader.FORMAT)
     if storage.is_remote(dataset.directory):
         return Row(
             title,
@@ -59,41 +91,96 @@ def open_with(name: str, dataset: DatasetFiles) -> Row:
     return check_results.run(title, partial(check_reader, dataset, name))
 
 
+def _find_missing_reference(dataset: DatasetFiles) -> str:
+    """Return why no reader can be compared, which is no fault of its format, or ""."""
+    try:
+        damaged = [path for path in _REFERENCES if not dataset.is_intact(path)]
+        if damaged:
+            return f"nothing to compare with: {', '.join(damaged)} is damaged"
+        if len(dataset.digests) != dataset.num_images or not dataset.formats:
+            return "nothing to compare with: the images could not be read"
+    except check_results.UNREADABLE as error:
+        return f"nothing to compare with: {check_results.describe_error(error)}"
+    return ""
+
+
 def check_reader(dataset: DatasetFiles, name: str) -> Problems:
     """Check that a reader returns the expected names and images."""
-    if len(dataset.digests) != dataset.num_images:
-        raise ValueError("the images could not be read, so there is nothing to compare")
-    columns = dataset.rows("key", "split", "label", "fine_label", "wnid")
-    expected = {
-        key: _ReaderResult(split, label, digest.hex(), fine_label, wnid, f"{key}.JPEG")
-        for (key, split, label, fine_label, wnid), digest in zip(
-            columns, dataset.digests, strict=True
-        )
-    }
-    num_read = 0
-    with make_bar(name, total=len(expected), unit="image", leave=False) as bar:
-        lines = _read_lines(dataset, name)
-        yield from _compare_names(dataset, name, next(lines))
-        for key, split, labels, *others in lines:
-            num_read += 1
-            wanted = expected.pop(key, None)
-            for label in labels:
-                yield from _compare(key, wanted, _ReaderResult(split, label, *others))
-            bar.update()
-    for key, wanted in expected.items():
-        yield f"{key} of {wanted.split} was not read"
+    format_name = readers.load(name).FORMAT
+    try:
+        num_read = yield from _compare_images(dataset, name, format_name)
+    except ValueError as error:
+        if damaged := dataset.list_damaged(format_name):
+            raise ValueError(f"{error}; damaged: {list_names(damaged)}") from error
+        raise
     return f"{num_read} images: bytes, labels and names"
 
 
-def _compare(
-    key: str, wanted: _ReaderResult | None, given: _ReaderResult
+def _compare_images(
+    dataset: DatasetFiles, name: str, format_name: str
+) -> Generator[str, None, int]:
+    """Compare all images of a reader; returns their number."""
+    expected = dict(_list_expected(dataset))
+    num_read = 0
+    not_compared: Counter[str] = Counter()
+    with make_bar(name, total=len(expected), unit="image", leave=False) as bar:
+        lines = _read_lines(dataset, name)
+        yield from _compare_names(dataset, name, next(lines))
+        for key, split, labels, sha256, *others in lines:
+            num_read += 1
+            bar.update()
+            if (wanted := expected.pop(key, None)) is None:
+                yield f"{key} of {split} was read, but is unknown or a duplicate"
+                continue
+            file = _locate(dataset, format_name, key, wanted)
+            shown = file if dataset.is_intact(file) else f"{file} (damaged)"
+            for label in labels:
+                given = _Labels(split, label, *others)
+                yield from _compare_labels(key, shown, given, wanted.labels)
+            reference = dataset.copies.get(key)
+            if wanted.digest:
+                reference = wanted.digest.hex(), wanted.file
+            if reference is None and dataset.is_intact(file):
+                dataset.copies[key] = sha256, file
+            elif reference is None:
+                not_compared[file] += 1
+            elif reference[0] != sha256:
+                yield f"{key} has other bytes in {shown} than in {reference[1]}"
+    not_read: dict[str, list[str]] = {}
+    for key, wanted in expected.items():
+        file = _locate(dataset, format_name, key, wanted)
+        not_read.setdefault(file, []).append(key)
+    for file, keys in not_read.items():
+        yield f"{file}: {len(keys)} images were not read ({list_names(keys, 3)})"
+    for file, count in not_compared.items():
+        yield f"{file} is damaged: no other copy of its {count} images to compare with"
+    return num_read
+
+
+def _list_expected(dataset: DatasetFiles) -> Iterator[tuple[str, _Expected]]:
+    """Yield the key of each image with what the readers must give for it."""
+    names = ("key", "split", "label", "fine_label", "wnid", "shard", "file")
+    for (key, split, label, fine_label, wnid, shard, file), digest in zip(
+        dataset.rows(*names), dataset.digests, strict=True
+    ):
+        labels = _Labels(split, label, fine_label, wnid, f"{key}.JPEG")
+        yield key, _Expected(labels, shard, digest, file)
+
+
+def _locate(dataset: DatasetFiles, format_name: str, key: str, image: _Expected) -> str:
+    split, label, *_ = image.labels
+    return dataset.locate_image(
+        format_name, split=split, shard=image.shard, label=label, key=key
+    )
+
+
+def _compare_labels(
+    key: str, file: str, given: _Labels, wanted: _Labels
 ) -> Iterator[str]:
-    if wanted is None:
-        yield f"{key} of {given.split} was read, but is unknown or a duplicate"
-        return
-    for field, value, known in zip(_ReaderResult._fields, given, wanted, strict=True):
+    for name, value, known in zip(_Labels._fields, given, wanted, strict=True):
         if value is not None and value != known:
-            yield f"{key} has {field} {value!r}, the manifest {known!r}"
+            source = "not" if name == "file_name" else "the manifest"
+            yield f"{key} has {name} {value!r} in {file}, {source} {known!r}"
 
 
 def _compare_names(

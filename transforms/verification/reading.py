@@ -37,3 +37,6 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+    # Threads of libraries can abort the interpreter's end, after all images were read.
+    sys.stderr.flush()
+    os._exit(0)

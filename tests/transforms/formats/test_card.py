@@ -2,6 +2,7 @@ import dataclasses
 import importlib
 import json
 import re
+import shlex
 from importlib import import_module
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from transforms.dataset import card as dataset_card
 from transforms.formats import LabelInfo
+from transforms.images.settings import ImageSettings
 
 HUGGING_FACE_FILES = {"state.json", "dataset_dict.json", "index.json"}
 
@@ -104,6 +106,84 @@ def test_card_has_recipe_id_and_terms(text):
     assert "`5ub5e7`" in text
     assert "https://www.image-net.org/download.php" in text
     assert front_matter(text)["license"] == "other"
+
+
+def make_card(dataset, **changes) -> str:
+    changed = dataclasses.replace(dataset, **changes)
+    return dataset_card.sidecars(changed)["README.md"].decode()
+
+
+def test_card_tells_image_settings_and_versions(dataset):
+    recipe = {
+        "images": ImageSettings(image_size=99, jpeg_quality=77).describe(),
+        "versions": {
+            "imagenet-subsets": "9.8.7",
+            "pillow": "1.2",
+            "libjpeg_turbo": "3",
+        },
+    }
+    text = make_card(dataset, recipe=recipe)
+    for row in (
+        "| image_size | 99 |",
+        "| resize_mode | shorter_side |",
+        "| jpeg_quality | 77 |",
+        "| chroma | 4:2:0 |",
+        "| codec | JPEG, by Pillow 1.2 with libjpeg-turbo 3 |",
+        "| imagenet-subsets | 9.8.7 |",
+    ):
+        assert f"\n{row}\n" in text
+
+
+def test_card_counts_official_and_held_out_images(dataset):
+    described = {
+        "official": 50,
+        "held_out": 49,
+        "trained_classes": 93,
+        "validated_classes": 101,
+        "untrained_wnids": ["n01440764"],
+        "unvalidated_wnids": [],
+    }
+    text = make_card(dataset, statistics={"validation": described})
+    assert "\nValidation images: 50 official, 49 held out of training.\n" in text
+    assert "93 classes trained, 101 validated; no training images: tench" in text
+    assert "| validation, held out | 49 |" in text
+
+
+def test_command_of_the_card_is_broken_before_flags_and_admits_failures(dataset):
+    command = "python -m pipelines.build --input PATH_TO_IMAGENET --name 'a b' --seed 3"
+    text = make_card(
+        dataset,
+        recipe={"command": command, "input_fingerprint": "f1"},
+        statistics={"totals": {"chosen": 90, "failed": 2}},
+    )
+    (block,) = re.findall(r"Build it again\n\n```sh\n(.*?)```", text, re.DOTALL)
+    assert all(len(line) <= 80 for line in block.splitlines())
+    words = shlex.split(block.replace("\\\n", " "))
+    assert words == [*shlex.split(command), "--max_failure_fraction", "0.023"]
+    assert "`f1`" in text
+
+
+def test_card_cites_imagenet_and_the_subset(text):
+    (entries,) = re.findall(r"```bibtex\n(.*?)```", text, re.DOTALL)
+    assert re.findall(r"^@\w+\{(\w+),$", entries, re.MULTILINE) == ["ILSVRC15", "tiny"]
+    assert entries.count("{") == entries.count("}")
+    assert "5ub5e7" in entries
+
+
+def test_card_names_the_classes_of_each_label_out_of_the_way(text):
+    head, _, rest = text.partition("<details>\n<summary>3 labels and their classes")
+    assert "| 1 | no | 001_no | 2 | tench, goldfish |" in rest.split("</details>")[0]
+    assert "tench" not in head
+
+
+def test_card_of_200_groups_shows_all_of_them(dataset):
+    labels = tuple(
+        LabelInfo(n, f"group {n}", f"{n:03d}_group", ("n01440764",) * 5, (0,) * 5)
+        for n in range(200)
+    )
+    text = make_card(dataset, labels=labels)
+    assert "| 199 | group 199 | 199_group | 5 | tench" in text
+    assert "more labels" not in text
 
 
 def test_card_table_survives_any_name(text):

@@ -80,7 +80,7 @@ def test_orientation_is_applied(encode, photograph, orientation, mode):
     assert (result.width, result.height) == (expected.width, expected.height)
     limit = 4 if mode == "none" and orientation == 1 else 2
     assert difference(ImageOps.exif_transpose(opened(result)), opened(expected)) < limit
-    assert ("orientation" in result.oddities) == (orientation != 1)
+    assert ("orientation" in result.conversions) == (orientation != 1)
 
 
 def test_center_crop_shows_the_middle(encode):
@@ -120,7 +120,7 @@ def test_none_encodes_again_where_readers_stumble(encode, photograph, kind):
     result = process(data, ImageSettings(resize_mode="none"))
     image = opened(result)
     assert (image.format, image.mode, image.size) == ("JPEG", "RGB", photograph.size)
-    assert result.oddities == (kind,)
+    assert result.conversions == (kind,)
 
 
 UNCOMMON = ("LOSSLESS", "ARITHMETIC", "PROGRESSIVE_ARITHMETIC")
@@ -149,7 +149,7 @@ def test_first_picture_of_an_mpo_is_taken(encode, photograph):
     other = Image.new("RGB", photograph.size)
     data = encode(photograph, "MPO", save_all=True, append_images=[other])
     result = process(data, SETTINGS)
-    assert result.oddities == ()
+    assert result.conversions == ()
     assert difference(opened(result), opened(process(encode(photograph), SETTINGS))) < 1
 
 
