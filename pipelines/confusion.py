@@ -111,7 +111,7 @@ def count_predictions(
         raise UsageError("\n".join(problems))
     place = storage.absolute(output)
     with storage.scratch_folder(place, f".{place.rpartition('/')[2]}.") as folder:
-        file = f"{folder}/tally.npz"
+        file = f"{folder}/counts.npz"
         define = functools.partial(
             define_pipeline, pieces=pieces, plan=plan, output=file
         )
@@ -134,7 +134,7 @@ def write_matrices(folder: str, matrices: Sequence[Confusion]) -> None:
 
 
 def _describe(
-    surveyed: PredictionSurvey, tally: ConfusionCounts, *, is_soft: bool
+    surveyed: PredictionSurvey, counts: ConfusionCounts, *, is_soft: bool
 ) -> Iterator[str]:
     """Yield the notes and warnings about the counted predictions."""
     if is_soft and surveyed.by_probabilities:
@@ -148,11 +148,11 @@ def _describe(
             "confusion on training images is too low; use validation images, or "
             "predict each of two folds with the model trained on the other"
         )
-    if tally.num_undecided:
-        is_much = tally.num_undecided > _MAX_UNDECIDED_SHARE * surveyed.num_images
+    if counts.num_undecided:
+        is_much = counts.num_undecided > _MAX_UNDECIDED_SHARE * surveyed.num_images
         yield (
             f"{'warning: ' if is_much else ''}no prediction is usable for "
-            f"{_share(tally.num_undecided, surveyed)}: none of the top-5 classes "
+            f"{_share(counts.num_undecided, surveyed)}: none of the top-5 classes "
             "is a class of the images"
             + (
                 "; keep all probabilities (--keep_probabilities of predict)"
@@ -186,13 +186,13 @@ def main(argv: Sequence[str]) -> None:
         plan = CountPlan(
             surveyed.wnids, surveyed.cutoffs, options.seed, is_soft=options.soft
         )
-        tally = count_predictions(
+        counts = count_predictions(
             surveyed.pieces, plan, output=options.output, beam_flags=beam_flags
         )
-        matrices = tally.to_confusions(plan, surveyed.models)
+        matrices = counts.to_confusions(plan, surveyed.models)
         write_matrices(options.output, matrices)
     whole = matrices[0]
-    for line in _describe(surveyed, tally, is_soft=options.soft):
+    for line in _describe(surveyed, counts, is_soft=options.soft):
         sys.stderr.write(f"{line}\n")
     sys.stderr.write(f"{_count_errors(whole, is_soft=options.soft)}\n")
     sys.stdout.write(f"{storage.absolute(options.output)}\n")

@@ -29,7 +29,7 @@ class _OfficialConfusion:
 
     def __init__(self, path: str) -> None:
         wnids = [info.wnid for info in load_classes()]
-        self._matrix: Confusion = confusion_matrix.read_confusion_rates(path).select(
+        self._matrix: Confusion = confusion_matrix.read_confusion(path).select(
             wnids, source=path
         )
 

@@ -138,7 +138,7 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
         parts = _run_inference(
             options, models, source, beam_flags=beam_flags, scratch=scratch
         )
-        return results.write_outcome(
+        return results.write_predictions(
             parts,
             models,
             output,
@@ -222,7 +222,7 @@ def _run_inference(
     total = len(source.table)
     with progress.show(ticks, total=total, what="predicting", unit="image"):
         engine.run(define, engine.make_beam_options(beam_flags))
-    return steps.read_outcome(gathered)
+    return steps.read_scored_parts(gathered)
 
 
 def main(argv: Sequence[str]) -> None:

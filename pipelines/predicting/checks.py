@@ -193,7 +193,9 @@ def check_models(models: Sequence[ModelSpec], batch_size: int) -> None:
         grey = inference.make_grey(spec.card.preprocessing)
         try:
             loaded = inference.load_model(spec, batch_size)
-            outputs = inference.predict_once(spec, loaded, grey[np.newaxis], batch_size)
+            outputs = inference.predict_batch(
+                spec, loaded, grey[np.newaxis], batch_size
+            )
         except ModelError as error:
             problems.append(f"--model {spec.path}: {error}")
             continue

@@ -41,8 +41,7 @@ def _run(predictions, output, *words, names=("first",)):
 
 def _read(folder):
     return [
-        confusion_matrix.read_confusion_rates(str(folder / f"{name}.npz"))
-        for name in NAMES
+        confusion_matrix.read_confusion(str(folder / f"{name}.npz")) for name in NAMES
     ]
 
 
@@ -78,7 +77,7 @@ def test_two_runs_write_the_same_bytes(predictions, tmp_path):
 
 def test_several_models_are_summed(predictions, tmp_path):
     _run(predictions, tmp_path, names=("first", "second"))
-    whole = confusion_matrix.read_confusion_rates(str(tmp_path / "confusion.npz"))
+    whole = confusion_matrix.read_confusion(str(tmp_path / "confusion.npz"))
     assert whole.models == ("first", "second")
     assert set(whole.num_images.tolist()) == {100}
     assert 50 < whole.matrix[0, 1] < 100

@@ -72,7 +72,7 @@ def _expect(imagenet, wnids):
     labels = making.read_labels(imagenet / "LOC_val_solution.csv")
     found = {}
     for name, data in making.read_tar(imagenet / "ILSVRC2012_img_val.tar").items():
-        pixels = inference.prepare(data, settings)[np.newaxis]
+        pixels = inference.preprocess(data, settings)[np.newaxis]
         batch = inference.make_batch(pixels, settings)
         key = name.removesuffix(".JPEG")
         probabilities = making_models.expect(batch, NUM_CLASSES)[0]

@@ -115,7 +115,7 @@ class Captured:
         }
 
 
-def read_confusion_rates(path: str) -> Confusion:
+def read_confusion(path: str) -> Confusion:
     """Read a confusion matrix from an .npz or .csv file.
 
     Raises: UsageError: the file is missing, or a line for each of its problems.
@@ -158,13 +158,13 @@ def find_rates(confusion: Confusion) -> FloatArray:
     return rates
 
 
-def read_confusion(path: str, wnids: Sequence[str]) -> FloatArray:
+def read_confusion_rates(path: str, wnids: Sequence[str]) -> FloatArray:
     """Read the confusion rates of some classes from a matrix file.
 
     Returns: P as in `find_rates`, shape (wnids, wnids).
     Raises: UsageError: the file is invalid or lacks some of the classes.
     """
-    return find_rates(read_confusion_rates(path).select(wnids, source=path))
+    return find_rates(read_confusion(path).select(wnids, source=path))
 
 
 def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:

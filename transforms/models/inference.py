@@ -35,7 +35,7 @@ _REMEDY = "correct `output` or `preprocessing` in its card"
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 
-class Tally(NamedTuple):
+class AccuracyCounts(NamedTuple):
     """Accuracy counts of a model over some images."""
 
     num_images: int = 0
@@ -44,9 +44,9 @@ class Tally(NamedTuple):
     num_right: int = 0  # correct outputs, summed over all images
     sum_correct: float = 0.0  # sum of p_correct
 
-    def plus(self, other: "Tally") -> "Tally":
+    def plus(self, other: "AccuracyCounts") -> "AccuracyCounts":
         """Add two counts; the last digits of `sum_correct` depend on the order."""
-        return Tally(
+        return AccuracyCounts(
             self.num_images + other.num_images,
             self.num_top1 + other.num_top1,
             self.num_top5 + other.num_top5,
@@ -101,11 +101,11 @@ class ChunkPredictions(NamedTuple):
     """Predictions for some images: one table and one set of counts per model."""
 
     tables: tuple[pa.Table, ...]
-    tallies: tuple[Tally, ...]
+    accuracy_counts: tuple[AccuracyCounts, ...]
     failures: tuple[Failure, ...]
 
 
-def prepare(data: bytes, settings: Preprocessing) -> Pixels:
+def preprocess(data: bytes, settings: Preprocessing) -> Pixels:
     """Decode an image and cut its centre crop, upright RGB at the model's size.
 
     Returns: shape (crop_px, crop_px, 3).
@@ -167,7 +167,7 @@ def load_model(spec: ModelSpec, batch_size: int) -> LoadedModel:
     return loaders.load(spec.path, (batch_size, *shape), len(spec.card.classes))
 
 
-def predict_once(
+def predict_batch(
     spec: ModelSpec, model: LoadedModel, pixels: Pixels, batch_size: int
 ) -> npt.NDArray[np.floating]:
     """Run a model on one batch of images, padded to the batch size.
@@ -182,7 +182,7 @@ def predict_once(
     """
     num_missing = batch_size - len(pixels)
     padded = np.pad(pixels, ((0, num_missing), (0, 0), (0, 0), (0, 0)))
-    outputs = model.ask(make_batch(padded, spec.card.preprocessing))
+    outputs = model.predict(make_batch(padded, spec.card.preprocessing))
     expected = (batch_size, len(spec.card.classes))
     if outputs.shape != expected:
         raise ModelError(f"returns outputs of shape {outputs.shape}, not {expected}")
@@ -233,7 +233,7 @@ def score(
     right: Sequence[tuple[int, ...]],
     *,
     keep_probabilities: bool,
-) -> tuple[Scores, Tally]:
+) -> tuple[Scores, AccuracyCounts]:
     """Compute p_correct and the top-5 outputs of each image, and count both.
 
     Args:
@@ -257,14 +257,16 @@ def score(
     )
     sum_correct = float(p_correct.sum(dtype=np.float64))
     num_right = sum(map(len, right))
-    return scores, Tally(len(right), num_top1, num_top5, num_right, sum_correct)
+    return scores, AccuracyCounts(
+        len(right), num_top1, num_top5, num_right, sum_correct
+    )
 
 
-def is_at_chance(tally: Tally, num_outputs: int) -> bool:
+def is_at_chance(counts: AccuracyCounts, num_outputs: int) -> bool:
     """Tell whether top-1 accuracy is within two standard deviations of guessing."""
-    chance = tally.num_right / (num_outputs * max(tally.num_images, 1))
-    deviation = (tally.num_images * chance * (1 - chance)) ** 0.5
-    return chance < 1 and tally.num_top1 <= tally.num_images * chance + 2 * deviation
+    chance = counts.num_right / (num_outputs * max(counts.num_images, 1))
+    deviation = (counts.num_images * chance * (1 - chance)) ** 0.5
+    return chance < 1 and counts.num_top1 <= counts.num_images * chance + 2 * deviation
 
 
 def geometry(settings: Preprocessing) -> Preprocessing:
@@ -305,7 +307,7 @@ class Predictor:
                 raise JobError(f"{spec.path}: {error}") from error
         return cls(settings, models)
 
-    def ask(self, images: Images) -> ChunkPredictions:
+    def predict(self, images: Images) -> ChunkPredictions:
         """Run every model on the images of a chunk."""
         batches = list(self._predict_batches(images))
         num_models = len(self._models)
@@ -315,7 +317,9 @@ class Predictor:
                 for n in range(num_models)
             ),
             tuple(
-                functools.reduce(Tally.plus, (batch.tallies[n] for batch in batches))
+                functools.reduce(
+                    AccuracyCounts.plus, (batch.accuracy_counts[n] for batch in batches)
+                )
                 for n in range(num_models)
             ),
             tuple(failure for batch in batches for failure in batch.failures),
@@ -335,7 +339,7 @@ class Predictor:
 
     def _submit(self, batch: Images) -> Future[ChunkPredictions]:
         reads = self._reader.begin([self._locate(ref) for ref in batch.refs])
-        prepared = [self._reader_pool.submit(self._prepare, read) for read in reads]
+        prepared = [self._reader_pool.submit(self._preprocess, read) for read in reads]
         return self._inference_pool.submit(self._predict_batch, batch, prepared)
 
     def _locate(self, ref: ImageRef) -> PlacedRef:
@@ -343,11 +347,11 @@ class Predictor:
         version = self._settings.versions.get(f"{root}/{ref.uri}", "")
         return PlacedRef(root, ref, version)
 
-    def _prepare(self, read: ReadImage) -> list[Pixels] | DataError:
+    def _preprocess(self, read: ReadImage) -> list[Pixels] | DataError:
         """Read an image and preprocess it for each geometry; return a data error."""
         try:
             data = read()
-            return [prepare(data, g) for g in self._geometries]
+            return [preprocess(data, g) for g in self._geometries]
         except DataError as error:
             return error
 
@@ -381,7 +385,7 @@ class Predictor:
 
     def _score_batch(
         self, model_number: int, images: Images, pixels: Pixels | None
-    ) -> tuple[pa.Table, Tally]:
+    ) -> tuple[pa.Table, AccuracyCounts]:
         """Run one model on a batch; drop images of classes that it has no output for.
 
         Args:
@@ -395,7 +399,7 @@ class Predictor:
             outputs = self._predict_checked(model_number, images.refs, pixels)
         rows = [n for n, ref in enumerate(images.refs) if ref.wnid in spec.right]
         refs = [images.refs[row] for row in rows]
-        scores, tally = score(
+        scores, counts = score(
             to_probabilities(outputs[rows], spec.card.output),
             [spec.right[ref.wnid] for ref in refs],
             keep_probabilities=self._settings.keep_probabilities,
@@ -408,7 +412,7 @@ class Predictor:
             wnids=[ref.wnid for ref in refs],
             seen=[images.seen[model_number][row] for row in rows],
         )
-        return table, tally
+        return table, counts
 
     def _predict_checked(
         self, model_number: int, refs: Sequence[ImageRef], pixels: Pixels
@@ -417,7 +421,7 @@ class Predictor:
         spec = self._settings.models[model_number]
         model, size = self._models[model_number], self._settings.batch_size
         try:
-            outputs = predict_once(spec, model, pixels, size)
+            outputs = predict_batch(spec, model, pixels, size)
         except ModelError as error:
             raise JobError(f"{spec.path}: {error}") from error
         if bad := find_bad_row(outputs, spec.card.output):

@@ -63,7 +63,7 @@ def surveyed(tmp_path, monkeypatch):
 @pytest.mark.parametrize("is_soft", [False, True], ids=["hard", "soft"])
 def test_the_step_writes_the_sum_of_all_parts(surveyed, tmp_path, is_soft):
     plan = CountPlan(surveyed.wnids, surveyed.cutoffs, 0, is_soft)
-    output = str(tmp_path / "tally.npz")
+    output = str(tmp_path / "counts.npz")
     with test_pipeline.TestPipeline() as root:
         _ = (
             root

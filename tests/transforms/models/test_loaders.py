@@ -35,7 +35,7 @@ def batch():
 def test_all_formats_predict_the_same(folder, batch, name):
     path = str(folder / name)
     loaders.check_kind(path)
-    outputs = loaders.load(path, BATCH_SHAPE, NUM_CLASSES).ask(batch)
+    outputs = loaders.load(path, BATCH_SHAPE, NUM_CLASSES).predict(batch)
     expected = making_models.expect(batch, NUM_CLASSES)
     np.testing.assert_allclose(outputs, expected, atol=1e-6)
 
@@ -202,4 +202,4 @@ def test_failed_inference_is_a_model_error(folder, batch):
     for name in ("tiny.keras", "tiny.onnx"):
         model = loaders.load(str(folder / name), BATCH_SHAPE, NUM_CLASSES)
         with pytest.raises(ModelError, match="inference failed"):
-            model.ask(batch[..., :2])
+            model.predict(batch[..., :2])

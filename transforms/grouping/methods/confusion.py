@@ -102,7 +102,7 @@ def _read_all(
             continue
         try:
             matrices.append(
-                confusion_matrix.read_confusion_rates(file).select(wnids, source=file)
+                confusion_matrix.read_confusion(file).select(wnids, source=file)
             )
         except UsageError as error:
             problems += [f"--{name} {line}" for line in str(error).splitlines()]

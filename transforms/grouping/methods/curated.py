@@ -64,7 +64,7 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
     tree, word_of = wordnet.grow_tree(wnids)
     confusion = None
     if request.confusion_file is not None:
-        confusion = confusion_matrix.read_confusion(request.confusion_file, wnids)
+        confusion = confusion_matrix.read_confusion_rates(request.confusion_file, wnids)
     if len(parts) > num_groups:
         parts = merge_smallest(
             parts, num_groups, _find_similarities(wnids, tree, confusion)

@@ -18,12 +18,12 @@ class LoadedModel:
     """A model that is ready for inference from any thread.
 
     Attributes:
-      ask: maps a float32 batch of exactly the shape that the model was loaded for to
-        outputs, shape (images, outputs).
+      predict: maps a float32 batch of exactly the shape that the model was loaded for
+        to outputs, shape (images, outputs).
       is_on_gpu: whether it runs on a GPU, where more threads do not help.
     """
 
-    ask: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.floating]]
+    predict: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.floating]]
     is_on_gpu: bool
 
 
