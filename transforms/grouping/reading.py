@@ -13,7 +13,7 @@ from transforms.grouping.table import (
     read_groups_file,
 )
 from transforms.labels.classes import class_index
-from transforms.labels.lookup import ClassLookup
+from transforms.labels.lookup import ClassLookup, to_index
 from transforms.records import ImageClass, UsageError, cut_lines, list_names
 
 _PROBLEMS_SHOWN = 20
@@ -102,9 +102,9 @@ class _GroupCollector:
             return None
         for other in others:
             if other.kind == "class_index":
-                agrees = other.text == str(class_index(wnid))
+                agrees = to_index(other.text) == class_index(wnid)
             else:  # an unknown name is the user's own and does not conflict
-                agrees = self.lookup.find(other) in {None, wnid}
+                agrees = not self.lookup.contradicts(other.text, wnid)
             if not agrees:
                 self._report(
                     entry,
