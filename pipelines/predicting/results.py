@@ -11,6 +11,11 @@ from transforms.dataset import manifest
 from transforms.models import inference
 from transforms.models.inference import AccuracyCounts, ModelSpec
 from transforms.predictions import table as predictions_table
+from transforms.predictions.chance import (
+    are_flattened,
+    describe_flattened,
+    is_at_chance,
+)
 from transforms.records import Failure
 
 if TYPE_CHECKING:
@@ -82,8 +87,14 @@ def describe_accuracy(spec: ModelSpec, counts: AccuracyCounts) -> Iterator[str]:
         f"top-5 {counts.num_top5 / num_images:.3f}, "
         f"mean p_correct {counts.sum_correct / num_images:.4f}"
     )
-    if inference.is_at_chance(counts, len(spec.card.classes)):
+    chance = inference.find_chance(counts, len(spec.card.classes))
+    mean = counts.sum_correct / num_images
+    if is_at_chance(counts.num_top1, counts.num_images, chance):
         yield (
             f"warning: {spec.card.model} is no better than chance; are `classes` in "
             "the order of its outputs, and is `preprocessing` what it was trained with?"
         )
+    if are_flattened(
+        counts.num_top1, counts.num_images, mean_p_correct=mean, chance=chance
+    ):
+        yield f"warning: {spec.card.model} {describe_flattened(mean)}"

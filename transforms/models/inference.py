@@ -26,7 +26,7 @@ from transforms.prefetch import map_in_order
 from transforms.records import DataError, Failure, ImageRef, JobError
 
 NO_LABEL = -1  # label of a failure, which belongs to no dataset
-_GREY = 127
+_GREYS = (127, 63, 191)
 _SUM_TOLERANCE = 1e-3
 _NEGATIVE_TOLERANCE = 1e-6
 _NUM_GPU_BATCHES = 2  # one is computed while the next is copied to the GPU
@@ -135,9 +135,10 @@ def _crop_centre(image: Image.Image, side_px: int) -> Image.Image:
     return image.crop((left, top, left + side_px, top + side_px))
 
 
-def make_grey(settings: Preprocessing) -> Pixels:
-    """Make a uniform grey image, shape (crop_px, crop_px, 3)."""
-    return np.full((settings.crop_px, settings.crop_px, 3), _GREY, np.uint8)
+def make_greys(settings: Preprocessing) -> Pixels:
+    """Make uniform images of a few greys, shape (greys, crop_px, crop_px, 3)."""
+    shape = len(_GREYS), settings.crop_px, settings.crop_px, 3
+    return np.broadcast_to(np.array(_GREYS, np.uint8)[:, None, None, None], shape)
 
 
 def input_shape(settings: Preprocessing) -> tuple[int, int, int]:
@@ -164,7 +165,7 @@ def load_model(spec: ModelSpec, batch_size: int) -> LoadedModel:
     Raises: ModelError: the model cannot be loaded safely or does not match its card.
     """
     shape = input_shape(spec.card.preprocessing)
-    return loaders.load(spec.path, (batch_size, *shape), len(spec.card.classes))
+    return loaders.load(spec.path, (batch_size, *shape), spec.card.num_outputs)
 
 
 def predict_batch(
@@ -183,7 +184,7 @@ def predict_batch(
     num_missing = batch_size - len(pixels)
     padded = np.pad(pixels, ((0, num_missing), (0, 0), (0, 0), (0, 0)))
     outputs = model.predict(make_batch(padded, spec.card.preprocessing))
-    expected = (batch_size, len(spec.card.classes))
+    expected = (batch_size, spec.card.num_outputs)
     if outputs.shape != expected:
         raise ModelError(f"returns outputs of shape {outputs.shape}, not {expected}")
     return outputs[: len(pixels)]
@@ -217,15 +218,46 @@ def find_bad_row(
     return row, next(problem for is_good, problem in checks if not is_good[row])
 
 
-def to_probabilities(
-    outputs: npt.NDArray[np.floating], kind: str
-) -> npt.NDArray[np.float64]:
-    """Convert outputs, shape (images, outputs), to probabilities: softmax of logits."""
+def recognise(outputs: npt.NDArray[np.floating]) -> str:
+    """Tell what outputs are if their values show it.
+
+    Args:
+      outputs: shape (images, outputs).
+    Returns: probabilities, percentages, independent probabilities (from 0 to 1, as a
+      sigmoid has them), or "" for anything else.
+    """
     values = outputs.astype(np.float64)
-    if kind == "probabilities":
-        return np.clip(values, 0, None)
-    values = np.exp(values - values.max(axis=1, keepdims=True))
-    return values / values.sum(axis=1, keepdims=True)
+    sums, highest = values.sum(axis=1), values.max(axis=1)
+    if not (values >= -_NEGATIVE_TOLERANCE).all():
+        return ""
+    if (np.abs(sums - 1) <= _SUM_TOLERANCE).all():
+        return "probabilities"
+    if (np.abs(sums / 100 - 1) <= _SUM_TOLERANCE).all():
+        return "percentages"
+    return "independent probabilities" if (highest <= 1).all() else ""
+
+
+def to_probabilities(
+    outputs: npt.NDArray[np.floating], kind: str, unused: Sequence[int] = ()
+) -> npt.NDArray[np.float64]:
+    """Convert outputs to probabilities that an image is of each class.
+
+    Args:
+      outputs: shape (images, outputs).
+      kind: probabilities | logits, of which the softmax is computed.
+      unused: outputs that are no class. They are left out, and the others sum to 1.
+    Returns: shape (images, classes).
+    """
+    values = np.delete(outputs.astype(np.float64), unused, axis=1)
+    if kind == "logits":
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        return values / values.sum(axis=1, keepdims=True)
+    values = np.clip(values, 0, None)
+    if not unused:
+        return values
+    sums = values.sum(axis=1, keepdims=True)
+    equal = np.full_like(values, 1 / values.shape[1])
+    return np.divide(values, sums, out=equal, where=sums > 0)
 
 
 def score(
@@ -262,11 +294,9 @@ def score(
     )
 
 
-def is_at_chance(counts: AccuracyCounts, num_outputs: int) -> bool:
-    """Tell whether top-1 accuracy is within two standard deviations of guessing."""
-    chance = counts.num_right / (num_outputs * max(counts.num_images, 1))
-    deviation = (counts.num_images * chance * (1 - chance)) ** 0.5
-    return chance < 1 and counts.num_top1 <= counts.num_images * chance + 2 * deviation
+def find_chance(counts: AccuracyCounts, num_outputs: int) -> float:
+    """Return the expected share of correct guesses."""
+    return counts.num_right / (num_outputs * max(counts.num_images, 1))
 
 
 def geometry(settings: Preprocessing) -> Preprocessing:
@@ -394,13 +424,13 @@ class Predictor:
           pixels: shape (images, crop_px, crop_px, 3); None without images.
         """
         spec = self._settings.models[model_number]
-        outputs: npt.NDArray[np.floating] = np.zeros((0, len(spec.card.classes)))
+        outputs: npt.NDArray[np.floating] = np.zeros((0, spec.card.num_outputs))
         if pixels is not None:
             outputs = self._predict_checked(model_number, images.refs, pixels)
         rows = [n for n, ref in enumerate(images.refs) if ref.wnid in spec.right]
         refs = [images.refs[row] for row in rows]
         scores, counts = score(
-            to_probabilities(outputs[rows], spec.card.output),
+            to_probabilities(outputs[rows], spec.card.output, spec.card.unused),
             [spec.right[ref.wnid] for ref in refs],
             keep_probabilities=self._settings.keep_probabilities,
         )

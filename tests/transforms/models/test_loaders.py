@@ -191,6 +191,15 @@ def test_outputs_that_are_not_one_row_per_image_are_rejected(shape, expected):
         check_output(shape, NUM_CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("num_outputs", "expected"),
+    [(7, r"lists 6 classes; .* \(null is an output that is no"), (5, "the card$")],
+)
+def test_more_outputs_than_classes_may_be_a_background(num_outputs, expected):
+    with pytest.raises(ModelError, match=expected):
+        check_output([None, num_outputs], NUM_CLASSES)
+
+
 def test_unknown_shapes_are_accepted():
     check_output(None, NUM_CLASSES)
     check_output([None, None], NUM_CLASSES)

@@ -175,7 +175,7 @@ def test_model_that_fails_is_named(images):
 
 
 def test_outputs_of_another_shape_are_an_error():
-    grey = inference.make_grey(SETTINGS)[np.newaxis]
+    grey = inference.make_greys(SETTINGS)
     model = LoadedModel(lambda _: np.zeros((4, 2)), is_on_gpu=False)
     with pytest.raises(ModelError, match=r"returns outputs of shape \(4, 2\), not"):
         inference.predict_batch(_spec(), model, grey, 4)

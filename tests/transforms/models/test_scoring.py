@@ -81,13 +81,45 @@ def test_logits_may_be_anything_finite():
     assert inference.find_bad_row(np.array([[-5.0, 90.0]]), "logits") is None
 
 
+def test_chance_counts_every_correct_output():
+    assert inference.find_chance(AccuracyCounts(10, num_right=20), 8) == 0.25
+    assert inference.find_chance(AccuracyCounts(), 8) == 0
+
+
+LOGITS = np.array([[2.0, 0.5, -1.0], [0.25, 3.0, 0.5]])
+
+
 @pytest.mark.parametrize(
-    ("num_top1", "is_expected"), [(10, True), (18, True), (19, True), (30, False)]
+    ("outputs", "expected"),
+    [
+        (PROBABILITIES, "probabilities"),
+        (PROBABILITIES[:, ::-1] * 100, "percentages"),
+        (np.array([[0.2, 0.9], [0.5, 0.1]]), "independent probabilities"),
+        (np.log(PROBABILITIES), ""),
+        (LOGITS, ""),
+        (np.vstack([PROBABILITIES, LOGITS]), ""),
+        (np.full((2, 3), np.nan), ""),
+    ],
+    ids=["probabilities", "percent", "sigmoid", "logarithms", "logits", "some", "nan"],
 )
-def test_chance_is_detected(num_top1, is_expected):
-    counts = AccuracyCounts(100, num_top1, 50, 100, 10.0)
-    assert inference.is_at_chance(counts, 8) == is_expected
+def test_outputs_are_recognised_by_their_values(outputs, expected):
+    assert inference.recognise(outputs) == expected
 
 
-def test_model_that_cannot_be_wrong_is_not_at_chance():
-    assert not inference.is_at_chance(AccuracyCounts(10, 10, 10, 20, 10.0), 2)
+@pytest.mark.parametrize("position", [0, 1, 3])
+@pytest.mark.parametrize("kind", ["probabilities", "logits"])
+def test_outputs_of_no_class_are_left_out(position, kind):
+    background = np.full(2, 0.5 if kind == "probabilities" else 9.0)
+    values = PROBABILITIES / 2 if kind == "probabilities" else np.log(PROBABILITIES)
+    outputs = np.insert(values, position, background, axis=1)
+    np.testing.assert_allclose(
+        inference.to_probabilities(outputs, kind, (position,)), PROBABILITIES
+    )
+
+
+def test_image_that_is_nothing_but_background_could_be_any_class():
+    outputs = np.array([[1.0, 0, 0], [0, 0.25, 0.75]])
+    assert inference.to_probabilities(outputs, "probabilities", (0,)).tolist() == [
+        [0.5, 0.5],
+        [0.25, 0.75],
+    ]

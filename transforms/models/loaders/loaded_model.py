@@ -71,10 +71,12 @@ def check_output(output_shape: Shape | None, num_outputs: int) -> None:
             f"returns outputs of shape {describe(output_shape)}, not one number per "
             "class"
         )
-    if output_shape[1] not in {None, num_outputs}:
+    num = output_shape[1]
+    if num is not None and num != num_outputs:
+        more = " (null is an output that is no class, e.g. a background)"
         raise ModelError(
-            f"has {output_shape[1]} outputs, but its card lists {num_outputs} classes; "
-            "correct `classes` in the card"
+            f"has {num} outputs, but its card lists {num_outputs} classes; correct "
+            f"`classes` in the card{more if num > num_outputs else ''}"
         )
 
 
