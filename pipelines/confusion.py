@@ -21,6 +21,7 @@ from transforms.confusion.counts import (
 )
 from transforms.confusion.matrix import Confusion
 from transforms.options import flag
+from transforms.predictions.chance import describe_chance, is_at_chance
 from transforms.records import UsageError
 from transforms.reports.page import Chart
 
@@ -142,6 +143,12 @@ def _describe(
         if surveyed.by_rank:
             without = ", ".join(surveyed.by_rank)
             yield f"counted by rank, without probabilities: {without}"
+    chance = 1 / len(surveyed.wnids)
+    for model, (num_images, num_correct) in zip(
+        surveyed.models, counts.accuracy.tolist(), strict=True
+    ):
+        if is_at_chance(num_correct, num_images, chance):
+            yield f"warning: {model} {describe_chance(num_correct, num_images, chance)}"
     if surveyed.num_seen:
         yield (
             f"warning: models were trained on {_share(surveyed.num_seen, surveyed)}: "
@@ -184,7 +191,11 @@ def main(argv: Sequence[str]) -> None:
         check_bucket(options.output)
         surveyed = confusion_counts.survey(options.predictions, seed=options.seed)
         plan = CountPlan(
-            surveyed.wnids, surveyed.cutoffs, options.seed, is_soft=options.soft
+            surveyed.wnids,
+            surveyed.cutoffs,
+            options.seed,
+            is_soft=options.soft,
+            models=surveyed.models,
         )
         counts = count_predictions(
             surveyed.pieces, plan, output=options.output, beam_flags=beam_flags

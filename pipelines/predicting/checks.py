@@ -1,7 +1,7 @@
 """Resolve and check the images, groups and models of the predict job."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,20 +76,25 @@ def describe_models(
     return models
 
 
-def _find_same(paths: Sequence[str], models: Sequence[ModelSpec]) -> list[str]:
-    """Return a problem for each model that is repeated or shares its name."""
-    problems = [
-        f"--model {path}: is given twice; give it once"
-        for path in dict.fromkeys(paths)
-        if paths.count(path) > 1
-    ]
+def _find_same(paths: Sequence[str], models: Sequence[ModelSpec]) -> Iterator[str]:
+    """Yield a problem for repeated models, and one for models that share a name."""
+    if repeated := [path for path in dict.fromkeys(paths) if paths.count(path) > 1]:
+        verb = "is" if len(repeated) == 1 else "are"
+        yield f"--model {list_names(repeated)}: {verb} given twice; give it once"
     names = [spec.card.model for spec in models]
-    return problems + [
-        f"--model {spec.path}: has the same name {name!r} as another model; change "
-        "`model` in one of the cards, or predict with one model at a time"
+    same = [
+        (spec.path, name)
         for number, (spec, name) in enumerate(zip(models, names, strict=True))
         if name in names[:number]
     ]
+    if same:
+        (path, name), *others = same
+        shown = list_names(other for other, _ in others)
+        more = f", and so have {len(others)} others ({shown})" if others else ""
+        yield (
+            f"--model {path}: has the same name {name!r} as another model{more}; "
+            "change `model` in their cards, or predict with one model at a time"
+        )
 
 
 def prepare_source(

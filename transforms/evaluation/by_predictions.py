@@ -19,6 +19,7 @@ from transforms.evaluation.significance import PairTests
 from transforms.grouping import table as groups
 from transforms.grouping.table import LEFT_OUT, GroupSizes
 from transforms.labels import classes
+from transforms.predictions.chance import describe_chance, is_at_chance
 from transforms.predictions.reading import NUM_CLASSES, Predictions
 from transforms.records import UsageError
 
@@ -343,6 +344,14 @@ def _warn_of_undecided(
         )
 
 
+def warn_of_chance(predictions: Sequence[Predictions]) -> Iterator[str]:
+    """Yield a warning for each model whose top-1 class is no better than a guess."""
+    for p in predictions:
+        num_correct, chance = int(per_image_correctness(p).sum()), 1 / p.num_outputs
+        if is_at_chance(num_correct, len(p.truth), chance):
+            yield f"{p.model} {describe_chance(num_correct, len(p.truth), chance)}"
+
+
 def evaluate_predictions(
     predictions: Sequence[Predictions],
     tables: Mapping[str, IntegerArray],
@@ -379,10 +388,13 @@ def evaluate_predictions(
         num_images=len(predictions[0].truth),
         full=full,
         scores=tuple(scores),
-        warnings=tuple(
-            f"{score.name}, own classes only: {warning}"
-            for score in scores
-            for warning in score.warnings
+        warnings=(
+            *warn_of_chance(predictions),
+            *(
+                f"{score.name}, own classes only: {warning}"
+                for score in scores
+                for warning in score.warnings
+            ),
         ),
     )
 

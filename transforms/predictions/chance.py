@@ -42,11 +42,12 @@ def are_flattened(
 
 
 def describe_chance(num_correct: int, num_images: int, chance: float) -> str:
-    """Describe the accuracy of a model that is at chance."""
+    """Describe the accuracy of a model that is at chance, with the probable cause."""
     return (
         f"is no better than chance: its likeliest class is correct for {num_correct} "
         f"of {num_images} images ({num_correct / max(num_images, 1):.2%}, chance "
-        f"{chance:.2%})"
+        f"{chance:.2%}); its classes are probably in another order than .npz files "
+        "(wnid order) or the model's card (`classes`) declare"
     )
 
 
