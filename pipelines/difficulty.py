@@ -72,6 +72,7 @@ def measure(options: DifficultyOptions) -> None:
         table, notes = joined.table, joined.notes
         source = f"Predicted probability of an image's correct {joined.correct}."
     table = table.sort_by("key")
+    notes += tuple(difficulty_table.find_concentration(table["p_correct"].to_numpy()))
     for line in (*notes, source):
         sys.stderr.write(f"{line}\n")
     page = difficulty_page.make_page(table, source=source, notes=notes)

@@ -20,6 +20,12 @@ from transforms.csv_tables import CsvError
 from transforms.difficulty import table as difficulty_table
 from transforms.labels.image_names import to_key
 from transforms.predictions import table as predictions_table
+from transforms.predictions.chance import (
+    are_flattened,
+    describe_chance,
+    describe_flattened,
+    is_at_chance,
+)
 from transforms.predictions.table import ScoredModel
 from transforms.records import UsageError, cut_lines, list_names
 
@@ -29,7 +35,9 @@ _PERCENT = 100
 _HEADER_CHARACTERS = 1 << 17  # of a file, that show its header and first row
 _DECIMAL_COMMA = re.compile(r"-?\d*,\d+")
 _WNID = re.compile(r"n\d{8}(?=_)")
-_PREDICTION_COLUMNS = ("key", "split", "wnid", "model", "model_id", "seen", "p_correct")
+_PREDICTION_COLUMNS = (
+    "key", "split", "wnid", "model", "model_id", "seen", "p_correct", "top5",
+)  # fmt: skip
 _FOLDS = {"fold_a": "a", "fold_b": "b"}
 _MAX_ROWS = 50_000_000
 
@@ -120,7 +128,11 @@ def join_predictions(paths: Sequence[str]) -> JoinedDifficulty:
     return JoinedDifficulty(
         table=_to_difficulty(table),
         correct=models[0].correct,
-        notes=(*_find_notes(table), *_compare_models(table, models)),
+        notes=(
+            *_find_notes(table),
+            *_warn_of_chance(table, models),
+            *_compare_models(table, models),
+        ),
     )
 
 
@@ -271,9 +283,11 @@ def _read_predictions(path: str) -> pa.Table:
             predictions_table.SCHEMA.field(n) for n in _PREDICTION_COLUMNS
         ])
         table = table.select(_PREDICTION_COLUMNS).cast(wanted)
+        likeliest = pc.list_element(table["top5"], 0)
+        table = table.drop_columns("top5").append_column("likeliest", likeliest)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from None
-    incomplete = [n for n in _PREDICTION_COLUMNS if n != "seen" and table[n].null_count]
+    incomplete = [n for n in table.column_names if n != "seen" and table[n].null_count]
     if incomplete:
         raise UsageError(f"{path}: column {incomplete[0]} has rows without a value")
     p_correct = table["p_correct"].to_numpy()
@@ -327,6 +341,29 @@ def _find_notes(table: pa.Table) -> Iterator[str]:
             f"{unknown} of {len(table)} images may be in the training set of their "
             "model, which makes them seem easier than they are"
         )
+
+
+def _warn_of_chance(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
+    """Yield a warning for each model at chance, or with flattened probabilities."""
+    for model in sorted(models, key=lambda model: (model.model, model.model_id)):
+        is_model = pc.and_(
+            pc.equal(table["model"], model.model),
+            pc.equal(table["model_id"], model.model_id),
+        )
+        rows = table.filter(is_model)
+        output_of = {w: n for n, c in enumerate(model.classes) for w in c.wnids}
+        correct = [output_of.get(wnid) for wnid in rows["wnid"].to_pylist()]
+        is_correct = pc.equal(rows["likeliest"], pa.array(correct, pa.uint16()))
+        num_correct = pc.sum(is_correct, min_count=0).as_py()
+        chance = 1 / max(len(model.classes), 1)
+        mean = pc.mean(rows["p_correct"]).as_py() or 0.0
+        if is_at_chance(num_correct, len(rows), chance):
+            described = describe_chance(num_correct, len(rows), chance)
+            yield f"warning: {model.model} {described}"
+        elif model.correct == "class" and are_flattened(
+            num_correct, len(rows), mean_p_correct=mean, chance=chance
+        ):
+            yield f"warning: {model.model} {describe_flattened(mean)}"
 
 
 def _compare_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
