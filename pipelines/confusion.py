@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
+from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import figures, storage
 from transforms.confusion import counts as confusion_counts
@@ -188,7 +188,7 @@ def main(argv: Sequence[str]) -> None:
     with exit_codes():
         options, _, beam_flags = parse(ConfusionOptions, argv, prog=_PROG)
         beam_flags = settle(options, beam_flags)
-        check_bucket(options.output)
+        check_output(options.output)
         surveyed = confusion_counts.survey(options.predictions, seed=options.seed)
         plan = CountPlan(
             surveyed.wnids,

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 
-from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
+from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.difficulty import sources as difficulty_sources
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> None:
             DifficultyOptions, argv, prog=_PROG, takes_beam_flags=False
         )
         settle(options)
-        check_bucket(options.output)
+        check_output(options.output)
         measure(options)
     sys.stdout.write(f"{storage.absolute(options.output)}\n")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipelines import grouping_flags
-from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
+from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms.arrays import IntegerArray
 from transforms.dataset import paths
@@ -244,7 +244,7 @@ def main(argv: Sequence[str]) -> None:
     with exit_codes():
         options, _, _ = parse(EvaluateOptions, argv, prog=_PROG, takes_beam_flags=False)
         settle(options)
-        check_bucket(options.output)
+        check_output(options.output)
         root = evaluate(options)
     sys.stdout.write(f"{root}\n")
 

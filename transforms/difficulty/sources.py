@@ -72,7 +72,7 @@ def read_scores(
     Raises: UsageError: the file cannot be read, or a line for each invalid row.
     """
     table = _read_scores_file(path, [key_column, score_column])
-    keys = [to_key(text) for text in table[key_column].to_pylist()]
+    keys = [to_key(text.strip()) for text in table[key_column].to_pylist()]
     scores = _to_numbers(table[score_column], path)
     first_line = 2 if path.lower().endswith(".csv") else 0
     problems = _find_problems(keys, scores, table[score_column], kind=kind)

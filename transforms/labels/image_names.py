@@ -43,7 +43,7 @@ def to_key(path: str) -> str:
     Slashes or backslashes separate folders. Only an image's suffix is removed, and only
     a class behind an official name, as Hugging Face's copy appends it.
     """
-    name = re.split(r"[\\/]", path.strip())[-1]
+    name = re.split(r"[\\/]", path)[-1]
     stem = _SUFFIX.sub("", name)
     official = _OFFICIAL_WITH_CLASS.fullmatch(stem)
     if official and official[2] in {None, official[3]}:
