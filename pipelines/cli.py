@@ -12,6 +12,7 @@ import inspect
 import os
 import re
 import sys
+import tempfile
 import types
 import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -419,6 +420,26 @@ def check_bucket(output: str | None) -> None:
 
     try:
         storage.check_bucket(output)
+    except OSError as error:
+        raise cannot_write(output, error) from error
+
+
+def check_output(output: str | None) -> None:
+    """Check that an output is writable, before any work.
+
+    A folder on this machine is tried: a scratch folder is created and removed in it, or
+    in the nearest folder above it that exists.
+
+    Raises: UsageError: it is not.
+    """
+    check_bucket(output)
+    if not output or "://" in output:
+        return
+    place = Path(output).absolute()
+    above = next(parent for parent in place.parents if parent.exists())
+    folder = place if place.is_dir() else above  # mkdtemp fails if it is a file
+    try:
+        Path(tempfile.mkdtemp(prefix=".", dir=folder)).rmdir()
     except OSError as error:
         raise cannot_write(output, error) from error
 

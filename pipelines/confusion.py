@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
+from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import figures, storage
 from transforms.confusion import counts as confusion_counts
@@ -21,6 +21,7 @@ from transforms.confusion.counts import (
 )
 from transforms.confusion.matrix import Confusion
 from transforms.options import flag
+from transforms.predictions.chance import describe_chance, is_at_chance
 from transforms.records import UsageError
 from transforms.reports.page import Chart
 
@@ -111,7 +112,7 @@ def count_predictions(
         raise UsageError("\n".join(problems))
     place = storage.absolute(output)
     with storage.scratch_folder(place, f".{place.rpartition('/')[2]}.") as folder:
-        file = f"{folder}/tally.npz"
+        file = f"{folder}/counts.npz"
         define = functools.partial(
             define_pipeline, pieces=pieces, plan=plan, output=file
         )
@@ -134,7 +135,7 @@ def write_matrices(folder: str, matrices: Sequence[Confusion]) -> None:
 
 
 def _describe(
-    surveyed: PredictionSurvey, tally: ConfusionCounts, *, is_soft: bool
+    surveyed: PredictionSurvey, counts: ConfusionCounts, *, is_soft: bool
 ) -> Iterator[str]:
     """Yield the notes and warnings about the counted predictions."""
     if is_soft and surveyed.by_probabilities:
@@ -142,17 +143,23 @@ def _describe(
         if surveyed.by_rank:
             without = ", ".join(surveyed.by_rank)
             yield f"counted by rank, without probabilities: {without}"
+    chance = 1 / len(surveyed.wnids)
+    for model, (num_images, num_correct) in zip(
+        surveyed.models, counts.accuracy.tolist(), strict=True
+    ):
+        if is_at_chance(num_correct, num_images, chance):
+            yield f"warning: {model} {describe_chance(num_correct, num_images, chance)}"
     if surveyed.num_seen:
         yield (
             f"warning: models were trained on {_share(surveyed.num_seen, surveyed)}: "
             "confusion on training images is too low; use validation images, or "
             "predict each of two folds with the model trained on the other"
         )
-    if tally.num_undecided:
-        is_much = tally.num_undecided > _MAX_UNDECIDED_SHARE * surveyed.num_images
+    if counts.num_undecided:
+        is_much = counts.num_undecided > _MAX_UNDECIDED_SHARE * surveyed.num_images
         yield (
             f"{'warning: ' if is_much else ''}no prediction is usable for "
-            f"{_share(tally.num_undecided, surveyed)}: none of the top-5 classes "
+            f"{_share(counts.num_undecided, surveyed)}: none of the top-5 classes "
             "is a class of the images"
             + (
                 "; keep all probabilities (--keep_probabilities of predict)"
@@ -181,17 +188,21 @@ def main(argv: Sequence[str]) -> None:
     with exit_codes():
         options, _, beam_flags = parse(ConfusionOptions, argv, prog=_PROG)
         beam_flags = settle(options, beam_flags)
-        check_bucket(options.output)
+        check_output(options.output)
         surveyed = confusion_counts.survey(options.predictions, seed=options.seed)
         plan = CountPlan(
-            surveyed.wnids, surveyed.cutoffs, options.seed, is_soft=options.soft
+            surveyed.wnids,
+            surveyed.cutoffs,
+            options.seed,
+            is_soft=options.soft,
+            models=surveyed.models,
         )
-        tally = count_predictions(
+        counts = count_predictions(
             surveyed.pieces, plan, output=options.output, beam_flags=beam_flags
         )
-        matrices = tally.to_confusions(plan, surveyed.models)
+        matrices = counts.to_confusions(plan, surveyed.models)
         write_matrices(options.output, matrices)
-        for line in _describe(surveyed, tally, is_soft=options.soft):
+        for line in _describe(surveyed, counts, is_soft=options.soft):
             sys.stderr.write(f"{line}\n")
         sys.stderr.write(f"{_count_errors(matrices[0], is_soft=options.soft)}\n")
         sys.stdout.write(f"{storage.absolute(options.output)}\n")

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 
-from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
+from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.difficulty import sources as difficulty_sources
@@ -72,6 +72,7 @@ def measure(options: DifficultyOptions) -> None:
         table, notes = joined.table, joined.notes
         source = f"Predicted probability of an image's correct {joined.correct}."
     table = table.sort_by("key")
+    notes += tuple(difficulty_table.find_concentration(table["p_correct"].to_numpy()))
     for line in (*notes, source):
         sys.stderr.write(f"{line}\n")
     page = difficulty_page.make_page(table, source=source, notes=notes)
@@ -89,7 +90,7 @@ def main(argv: Sequence[str]) -> None:
             DifficultyOptions, argv, prog=_PROG, takes_beam_flags=False
         )
         settle(options)
-        check_bucket(options.output)
+        check_output(options.output)
         measure(options)
         sys.stdout.write(f"{storage.absolute(options.output)}\n")
 

@@ -5,12 +5,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pipelines import grouping_flags
-from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
+from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms.arrays import IntegerArray
 from transforms.dataset import paths
@@ -166,21 +166,35 @@ def _evaluate(options: EvaluateOptions) -> "Evaluation":
     from transforms.evaluation import by_predictions  # noqa: PLC0415
     from transforms.predictions import reading as prediction_files  # noqa: PLC0415
 
+    tables, confusion_models = read_group_tables(options.groups)
     return by_predictions.evaluate_predictions(
         prediction_files.read_predictions(options.predictions),
-        read_group_tables(options.groups),
+        tables,
+        confusion_models=confusion_models,
         seed=options.seed,
     )
 
 
-def read_group_tables(files: Sequence[str]) -> dict[str, IntegerArray]:
+class GroupTables(NamedTuple):
+    """Tables of groups, by name.
+
+    Attributes:
+      groups: the group of each class, shape (1000,).
+      confusion_models: models whose confusion decided the groups, if it is recorded.
+    """
+
+    groups: dict[str, IntegerArray]
+    confusion_models: dict[str, tuple[str, ...]]
+
+
+def read_group_tables(files: Sequence[str]) -> GroupTables:
     """Read tables of groups; classes that a table does not list are excluded.
 
     Raises:
       UsageError: the problems of every table.
     """
     official = grouping_flags.list_official_classes()
-    tables: dict[str, IntegerArray] = {}
+    tables = GroupTables({}, {})
     problems: list[str] = []
     for path, name in zip(files, name_tables(files), strict=True):
         try:
@@ -192,7 +206,9 @@ def read_group_tables(files: Sequence[str]) -> dict[str, IntegerArray]:
             sys.stderr.write(f"{name}: {note}\n")
         table = make_table(official, result.assignment, result.names)
         group_of = make_group_of(table.label_of)
-        tables[name] = np.where(group_of < 0, LEFT_OUT, group_of)
+        tables.groups[name] = np.where(group_of < 0, LEFT_OUT, group_of)
+        if (models := reading.find_confusion_models(path)) is not None:
+            tables.confusion_models[name] = models
     if problems:
         raise UsageError("\n".join(problems))
     return tables
@@ -228,7 +244,7 @@ def main(argv: Sequence[str]) -> None:
     with exit_codes():
         options, _, _ = parse(EvaluateOptions, argv, prog=_PROG, takes_beam_flags=False)
         settle(options)
-        check_bucket(options.output)
+        check_output(options.output)
         root = evaluate(options)
         sys.stdout.write(f"{root}\n")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import group_comparison, grouping_flags
-from pipelines.cli import check_bucket, exit_codes, parse
+from pipelines.cli import check_output, exit_codes, parse
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import grouping, storage
@@ -189,8 +189,8 @@ def main(argv: Sequence[str]) -> None:
             takes_beam_flags=False,
         )
         settle(options)
-        check_bucket(options.output)
-        check_bucket(options.export_starter)
+        check_output(options.output)
+        check_output(options.export_starter)
         if not options.compare:  # which compares all methods
             for note in options.describe_preset():
                 sys.stderr.write(f"{note}\n")

@@ -17,8 +17,9 @@ from transforms.evaluation.by_predictions import (
     compare_groupings,
     format_comparison,
     make_group_of,
+    warn_of_chance,
 )
-from transforms.grouping.table import LEFT_OUT, GroupTable
+from transforms.grouping.table import CONFUSION_MODELS, LEFT_OUT, GroupTable
 from transforms.labels.classes import load_classes
 from transforms.predictions.reading import read_predictions
 from transforms.records import ImageClass, UsageError
@@ -29,7 +30,7 @@ class _OfficialConfusion:
 
     def __init__(self, path: str) -> None:
         wnids = [info.wnid for info in load_classes()]
-        self._matrix: Confusion = confusion_matrix.read_confusion_rates(path).select(
+        self._matrix: Confusion = confusion_matrix.read_confusion(path).select(
             wnids, source=path
         )
 
@@ -60,10 +61,15 @@ def compare_methods(
       UsageError: no method works, or the files are invalid.
     """
     model_predictions = read_predictions(predictions)
+    for warning in warn_of_chance(model_predictions):
+        sys.stderr.write(f"warning: {warning}\n")
     tables: dict[str, IntegerArray] = {}
-    for name, table in _group_all(held, flags, options_of):
+    models_of: dict[str, Sequence[str]] = {}
+    for name, table, models in _group_all(held, flags, options_of):
         group_of = make_group_of(table.label_of)
         tables[name] = np.where(group_of < 0, LEFT_OUT, group_of)
+        if models is not None:
+            models_of[name] = models
     if not tables:
         raise UsageError(
             "--compare: no method can group these classes; the reasons are listed above"
@@ -73,6 +79,7 @@ def compare_methods(
         model_predictions,
         tables,
         confusion=_OfficialConfusion(matrix) if matrix else None,
+        confusion_models=models_of,
         seed=flags.seed,
     )
     return format_comparison(rows)
@@ -80,7 +87,8 @@ def compare_methods(
 
 def _group_all(
     held: Sequence[ImageClass], flags: GroupingFlags, options_of: Mapping[str, Any]
-) -> Iterator[tuple[str, GroupTable]]:
+) -> Iterator[tuple[str, GroupTable, Sequence[str] | None]]:
+    """Yield each method's groups, and the models whose confusion decided them."""
     for method in grouping.METHODS:
         if grouping.find_num_groups_source(method) == "classes":
             continue  # N is fixed
@@ -96,10 +104,11 @@ def _group_all(
             min_validation_images=0,
         )
         try:
-            table, _ = grouping_flags.group_classes(
+            table, result = grouping_flags.group_classes(
                 held, method_flags, options_of.get(method)
             )
         except UsageError as error:
             sys.stderr.write(f"{method}: left out, {error}\n")
             continue
-        yield method, table
+        models: Any = result.quality.get(CONFUSION_MODELS)
+        yield method, table, models

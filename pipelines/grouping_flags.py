@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from pipelines import presets
 from transforms import grouping
+from transforms.confusion import matrix as confusion_matrix
+from transforms.confusion.matrix import Confusion
 from transforms.grouping import table as groups
 from transforms.grouping.table import Grouping, GroupingRequest, GroupTable
 from transforms.index.completeness import ClassSplit
@@ -180,8 +182,18 @@ def group_classes(
         ),
         method_options or load_options(flags.grouping),
     )
+    if flags.confusion:
+        warnings = confusion_matrix.find_chance(_read_confusion(flags.confusion))
+        result = dataclasses.replace(result, notes=(*result.notes, *warnings))
     for note in result.notes:
         sys.stderr.write(f"{note}\n")
     left_out = dict.fromkeys((c.wnid for c in held), None)
     table = groups.make_table(held, {**left_out, **result.assignment}, result.names)
     return table, result
+
+
+def _read_confusion(path: str) -> Confusion:
+    try:
+        return confusion_matrix.read_confusion(path)
+    except UsageError as error:
+        raise UsageError(f"--confusion {error}") from None

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.cli import check_bucket, exit_codes, parse
+from pipelines.cli import check_output, exit_codes, parse
 from pipelines.predicting import checks, results
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
@@ -131,14 +131,14 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
       JobError: inference failed, or too many images cannot be read.
     """
     models, list_images = _check(options, beam_flags)
-    check_bucket(options.output)
+    check_output(options.output)
     output = storage.absolute(options.output)
     with storage.scratch_folder(output, f".{output.rpartition('/')[2]}.") as scratch:
         source = checks.choose_images(list_images(scratch), models)
         parts = _run_inference(
             options, models, source, beam_flags=beam_flags, scratch=scratch
         )
-        return results.write_outcome(
+        return results.write_predictions(
             parts,
             models,
             output,
@@ -222,7 +222,7 @@ def _run_inference(
     total = len(source.table)
     with progress.show(ticks, total=total, what="predicting", unit="image"):
         engine.run(define, engine.make_beam_options(beam_flags))
-    return steps.read_outcome(gathered)
+    return steps.read_scored_parts(gathered)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -44,15 +44,17 @@ def workplace(tmp_path_factory):
     miniature.write_miniature(
         str(folder / "IMAGENET"), num_classes=6, num_train=60, num_validation=10
     )
-    _predict(folder / "resnet34.npz")
+    models = {"alexnet": 2, "vgg16": 3, "densenet121": 5, "resnet34": 10}
+    for name, every in models.items():
+        _predict(folder / f"{name}.npz", every)
     return folder
 
 
-def _predict(path):
-    """Write predictions that are wrong by one class for every tenth image."""
+def _predict(path, every):
+    """Write predictions of which every n-th is wrong by one class."""
     truth = np.array([class_index(wnid) for wnid in official_labels().values()])
     first = truth.copy()
-    first[::10] ^= 1
+    first[::every] ^= 1
     top5 = [first, *((truth + step) % 1000 for step in (2, 3, 4, 5))]
     np.savez_compressed(path, top5=np.stack(top5, axis=1).astype(np.uint16))
 
@@ -83,6 +85,8 @@ def test_commands_run_in_their_order(workplace):
             capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         assert finished.returncode == 0, f"{command}\n{finished.stderr}"
+        if "--compare" in words:
+            assert " - " not in finished.stdout
 
 
 def test_snippets_run(workplace, monkeypatch):

@@ -3,12 +3,19 @@
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from transforms import storage
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}  # by suffix
+_DELIMITER_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # Excel's
+_MARKS = (  # UTF-32 first: its mark starts with that of UTF-16
+    ("UTF-32", (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
+    ("UTF-16", (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
+)
 
 
 class CsvError(ValueError):
@@ -61,25 +68,37 @@ def decode(data: bytes) -> str:
     Raises:
       CsvError: the data are in another encoding, or are not text.
     """
-    check_byte_order_mark(data)
+    if encoding := _find_wide_encoding(data):
+        raise CsvError(f"is {encoding} text; {_convert_from(encoding)}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise CsvError(
             f"is not UTF-8: line {line} has the byte 0x{data[error.start]:02x}, as "
-            "Windows code pages write it; save it as UTF-8"
+            "Windows code pages and Latin-1 write letters with accents; "
+            f"{_convert_from('WINDOWS-1252')}"
         ) from None
 
 
-def check_byte_order_mark(data: bytes) -> None:
-    """Refuse data that start with the byte order mark of UTF-16 or UTF-32.
+def _find_wide_encoding(data: bytes) -> str:
+    """Return UTF-16 or UTF-32 if data are in it, with or without a mark; else ""."""
+    for encoding, marks in _MARKS:
+        if data.startswith(marks):
+            return encoding
+    # ASCII in UTF-16 has a NUL in every pair of bytes.
+    first = data[:64]
+    is_wide = len(first) >= 4 and any(
+        not any(first[start::2]) and all(first[1 - start :: 2]) for start in (0, 1)
+    )
+    return "UTF-16" if is_wide else ""
 
-    Raises:
-      CsvError: they do.
-    """
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise CsvError("is UTF-16 text; save it as UTF-8")
+
+def _convert_from(encoding: str) -> str:
+    return (
+        f"save it as UTF-8 (in Excel: CSV UTF-8), or convert it: iconv -f {encoding} "
+        "-t UTF-8"
+    )
 
 
 def parse_rows(
@@ -93,25 +112,43 @@ def parse_rows(
       is_strict: whether malformed quotes are errors.
 
     Raises:
-      CsvError: quotes are malformed, a cell exceeds the limit of the csv module, or the
-        text has NUL characters, as UTF-16 without a byte order mark has.
+      CsvError: quotes are malformed, a cell exceeds the limit of the csv module, the
+        text has NUL characters, or another delimiter separates its cells.
     """
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise CsvError("has a NUL byte; save the table as UTF-8 text", line)
+    num_skipped = 0
+    if marked := _SEPARATOR_LINE.match(text):
+        _check_delimiter(marked[1], delimiter, 1)
+        text, num_skipped = text[marked.end() :], 1
     file = io.StringIO(text, newline="")
     reader = csv.reader(file, delimiter=delimiter, strict=is_strict)
-    line = 1
+    first = line = 1 + num_skipped
     try:
         for cells in reader:
+            if line == first and len(cells) == 1:
+                _check_delimiter(cells[0], delimiter, line)
             yield Row(line, [cell.strip() for cell in cells], not any(cells))
-            line = reader.line_num + 1
+            line = reader.line_num + 1 + num_skipped
     except csv.Error as error:
         raise CsvError(f"{error}; check the quotes", line) from None
 
 
+def _check_delimiter(text: str, expected: str, line: int) -> None:
+    """Raise CsvError if a header that is a single cell has another delimiter in it."""
+    for delimiter, name in _DELIMITER_NAMES.items():
+        if delimiter in text and delimiter != expected:
+            wanted = _DELIMITER_NAMES[expected]
+            raise CsvError(
+                f"its cells are separated by {name}, not by {wanted}; save it with "
+                f"{wanted}, and numbers with decimal points",
+                line,
+            )
+
+
 def parse_table(text: str, *, delimiter: str = ",") -> tuple[list[str], Iterator[Row]]:
-    """Parse a table with a header.
+    """Parse a table with a header; drop empty columns on the right, as Excel adds them.
 
     Returns:
       The header, empty without a first line, and an iterator of the other rows without
@@ -122,8 +159,20 @@ def parse_table(text: str, *, delimiter: str = ",") -> tuple[list[str], Iterator
     """
     rows = parse_rows(text, delimiter=delimiter)
     header = next(rows, None)
-    cells = [] if header is None else header.cells
-    return cells, (row for row in rows if not row.is_blank)
+    cells = _cut_empty([] if header is None else header.cells, 0)
+    return cells, (
+        row._replace(cells=_cut_empty(row.cells, len(cells)))
+        for row in rows
+        if not row.is_blank
+    )
+
+
+def _cut_empty(cells: list[str], min_length: int) -> list[str]:
+    """Drop empty cells at the end, down to a length."""
+    length = len(cells)
+    while length > min_length and not cells[length - 1]:
+        length -= 1
+    return cells[:length]
 
 
 def find_length_problem(row: Row, header: Sequence[str]) -> str | None:

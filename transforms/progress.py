@@ -37,7 +37,9 @@ class Ticker:
             self._close(descriptor)
 
 
-def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
+def make_bar(
+    what: str, *, total: int, unit: str, leave: bool = True, delay_s: float = 0
+) -> tqdm:
     """Create a progress bar on stderr; it is drawn less often in a log.
 
     TQDM_MININTERVAL, in seconds, overrides the interval: a process that shows the
@@ -48,6 +50,7 @@ def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
       total: number of units; "B", bytes, are shown in thousands and millions.
       unit: name of the unit.
       leave: whether the bar remains after it is closed.
+      delay_s: seconds until it appears.
     """
     usual_s = INTERVAL_S if sys.stderr.isatty() else _INTERVAL_IN_A_LOG_S
     interval_s = float(os.environ.get("TQDM_MININTERVAL", usual_s))
@@ -58,6 +61,7 @@ def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
         unit_scale=unit == "B",
         file=sys.stderr,
         leave=leave,
+        delay=delay_s,
         mininterval=interval_s,
         maxinterval=2 * interval_s,
     )

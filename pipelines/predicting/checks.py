@@ -1,10 +1,11 @@
 """Resolve and check the images, groups and models of the predict job."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 
 from pipelines import inputs
@@ -18,6 +19,7 @@ from transforms.labels import classes
 from transforms.labels.classes import is_wnid
 from transforms.models import image_list, inference
 from transforms.models import spec as model_spec
+from transforms.models.card import OUTPUTS
 from transforms.models.image_list import ImageSource
 from transforms.models.inference import ModelSpec
 from transforms.models.loaders.loaded_model import ModelError
@@ -74,20 +76,25 @@ def describe_models(
     return models
 
 
-def _find_same(paths: Sequence[str], models: Sequence[ModelSpec]) -> list[str]:
-    """Return a problem for each model that is repeated or shares its name."""
-    problems = [
-        f"--model {path}: is given twice; give it once"
-        for path in dict.fromkeys(paths)
-        if paths.count(path) > 1
-    ]
+def _find_same(paths: Sequence[str], models: Sequence[ModelSpec]) -> Iterator[str]:
+    """Yield a problem for repeated models, and one for models that share a name."""
+    if repeated := [path for path in dict.fromkeys(paths) if paths.count(path) > 1]:
+        verb = "is" if len(repeated) == 1 else "are"
+        yield f"--model {list_names(repeated)}: {verb} given twice; give it once"
     names = [spec.card.model for spec in models]
-    return problems + [
-        f"--model {spec.path}: has the same name {name!r} as another model; change "
-        "`model` in one of the cards, or predict with one model at a time"
+    same = [
+        (spec.path, name)
         for number, (spec, name) in enumerate(zip(models, names, strict=True))
         if name in names[:number]
     ]
+    if same:
+        (path, name), *others = same
+        shown = list_names(other for other, _ in others)
+        more = f", and so have {len(others)} others ({shown})" if others else ""
+        yield (
+            f"--model {path}: has the same name {name!r} as another model{more}; "
+            "change `model` in their cards, or predict with one model at a time"
+        )
 
 
 def prepare_source(
@@ -184,29 +191,50 @@ def choose_images(source: ImageSource, models: Sequence[ModelSpec]) -> ImageSour
 
 
 def check_models(models: Sequence[ModelSpec], batch_size: int) -> None:
-    """Load every model once and run it on a grey image.
+    """Load every model once and run it on grey images.
 
     Raises:
       UsageError: all models that cannot be loaded or do not match their cards.
     """
     problems = []
     for spec in models:
-        grey = inference.make_grey(spec.card.preprocessing)
+        images = inference.make_greys(spec.card.preprocessing)[:batch_size]
         try:
             loaded = inference.load_model(spec, batch_size)
-            outputs = inference.predict_once(spec, loaded, grey[np.newaxis], batch_size)
+            outputs = inference.predict_batch(spec, loaded, images, batch_size)
         except ModelError as error:
             problems.append(f"--model {spec.path}: {error}")
             continue
-        if bad := inference.find_bad_row(outputs, spec.card.output):
-            remedy = (
-                '; if they are logits, set in its card: "output": "logits"'
-                if spec.card.output == "probabilities"
-                else "; correct `preprocessing` in its card"
-            )
-            problems.append(f"--model {spec.path}: {bad[1]}{remedy}")
+        if problem := _find_output_problem(outputs, spec.card.output):
+            problems.append(f"--model {spec.path}: {problem}")
     if problems:
         raise UsageError("\n".join(problems))
+
+
+def _find_output_problem(outputs: npt.NDArray[np.floating], kind: str) -> str:
+    """Return why outputs are not what a card declares, with the remedy; else ""."""
+    _, bad = inference.find_bad_row(outputs, kind) or (0, "")
+    values = inference.recognise(outputs)
+    if kind == "logits" and values == "probabilities":
+        return (
+            "has outputs from 0 to 1 that sum to 1: they are probabilities, not "
+            'logits; set in its card: "output": "probabilities"'
+        )
+    if values == "percentages":
+        return (
+            "has outputs that sum to 100: they are percentages; export the model with "
+            f"{' or '.join(OUTPUTS)}"
+        )
+    if not bad:
+        return ""
+    if kind == "logits":
+        return f"{bad}; correct `preprocessing` in its card"
+    if values == "independent probabilities":
+        return (
+            f"{bad}, but are from 0 to 1, as after a sigmoid; export the model with "
+            "a softmax, or with the logits before the sigmoid"
+        )
+    return f'{bad}; if they are logits, set in its card: "output": "logits"'
 
 
 def write_list(

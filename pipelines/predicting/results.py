@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING
 from transforms import storage
 from transforms.dataset import manifest
 from transforms.models import inference
-from transforms.models.inference import ModelSpec, Tally
+from transforms.models.inference import AccuracyCounts, ModelSpec
 from transforms.predictions import table as predictions_table
+from transforms.predictions.chance import (
+    are_flattened,
+    describe_flattened,
+    is_at_chance,
+)
 from transforms.records import Failure
 
 if TYPE_CHECKING:
     from transforms.models.steps import ScoredPart
 
 
-def write_outcome(
+def write_predictions(
     parts: "Sequence[ScoredPart]",
     models: Sequence[ModelSpec],
     output: str,
@@ -56,8 +61,10 @@ def write_outcome(
     _write_failures(failures, output)
     summary: list[str] = []
     for number, spec in enumerate(models):
-        tallies = (part.tallies[number] for part in parts)
-        summary += describe_tally(spec, functools.reduce(Tally.plus, tallies))
+        accuracy_counts = (part.accuracy_counts[number] for part in parts)
+        summary += describe_accuracy(
+            spec, functools.reduce(AccuracyCounts.plus, accuracy_counts)
+        )
     return summary
 
 
@@ -71,17 +78,23 @@ def _write_failures(failures: Sequence[Failure], output: str) -> None:
         sys.stderr.write(f"{len(failures)} images cannot be read: {folder}/{name}\n")
 
 
-def describe_tally(spec: ModelSpec, tally: Tally) -> Iterator[str]:
+def describe_accuracy(spec: ModelSpec, counts: AccuracyCounts) -> Iterator[str]:
     """Yield a model's accuracy, and a warning if it is no better than chance."""
-    num_images = max(tally.num_images, 1)
+    num_images = max(counts.num_images, 1)
     yield (
-        f"{spec.card.model}: {tally.num_images} images, "
-        f"top-1 {tally.num_top1 / num_images:.3f}, "
-        f"top-5 {tally.num_top5 / num_images:.3f}, "
-        f"mean p_correct {tally.sum_correct / num_images:.4f}"
+        f"{spec.card.model}: {counts.num_images} images, "
+        f"top-1 {counts.num_top1 / num_images:.3f}, "
+        f"top-5 {counts.num_top5 / num_images:.3f}, "
+        f"mean p_correct {counts.sum_correct / num_images:.4f}"
     )
-    if inference.is_at_chance(tally, len(spec.card.classes)):
+    chance = inference.find_chance(counts, len(spec.card.classes))
+    mean = counts.sum_correct / num_images
+    if is_at_chance(counts.num_top1, counts.num_images, chance):
         yield (
             f"warning: {spec.card.model} is no better than chance; are `classes` in "
             "the order of its outputs, and is `preprocessing` what it was trained with?"
         )
+    if are_flattened(
+        counts.num_top1, counts.num_images, mean_p_correct=mean, chance=chance
+    ):
+        yield f"warning: {spec.card.model} {describe_flattened(mean)}"

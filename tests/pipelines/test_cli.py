@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from pipelines import cli
 from pipelines.building.options import BuildOptions, method_options
 from pipelines.cli import parse
 from pipelines.train import TrainOptions
@@ -294,3 +295,16 @@ def test_ranges_and_choices_of_methods_are_checked(word, problem):
         parse(BuildOptions, words, prog="build", methods=method_options())
     (line,) = str(raised.value).splitlines()
     assert line.startswith(f"{word.split('=')[0]} {problem}")
+
+
+@pytest.mark.parametrize("output", ["/proc/new/folder", "/dev/null/x", "/proc"])
+def test_outputs_that_cannot_be_written_are_refused(output):
+    message = f"--output {output}: nothing can be written there .*; name another place"
+    with pytest.raises(UsageError, match=message):
+        cli.check_output(output)
+
+
+def test_checking_an_output_leaves_nothing(tmp_path):
+    for output in (tmp_path, tmp_path / "new/folder", tmp_path / "file.parquet", None):
+        cli.check_output(output and str(output))
+    assert not list(tmp_path.iterdir())

@@ -41,8 +41,7 @@ def _run(predictions, output, *words, names=("first",)):
 
 def _read(folder):
     return [
-        confusion_matrix.read_confusion_rates(str(folder / f"{name}.npz"))
-        for name in NAMES
+        confusion_matrix.read_confusion(str(folder / f"{name}.npz")) for name in NAMES
     ]
 
 
@@ -65,6 +64,21 @@ def test_job_writes_matrix_halves_pairs_and_picture(predictions, tmp_path, capsy
     assert "Most often taken for each other" in figure.with_suffix(".svg").read_text()
 
 
+def test_models_at_chance_are_named_among_good_ones(predictions, tmp_path, capsys):
+    """Classes in another order than that of the wnids."""
+    with np.load(predictions / "second.npz") as file:
+        top5 = 999 - file["top5"]
+    np.savez(predictions / "reversed.npz", top5=top5)
+    for words in ([], ["--soft"]):
+        _run(predictions, tmp_path, *words, names=("second", "reversed"))
+        warnings = [w for w in capsys.readouterr().err.splitlines() if "warning" in w]
+        (warning,) = warnings
+        assert warning.startswith(
+            "warning: reversed is no better than chance: its likeliest class is "
+            "correct for 0 of 50000 images (0.00%, chance 0.10%); its classes are"
+        )
+
+
 def test_two_runs_write_the_same_bytes(predictions, tmp_path):
     for folder in ("one", "two"):
         _run(predictions, tmp_path / folder, "--soft", "--seed", "7")
@@ -78,7 +92,7 @@ def test_two_runs_write_the_same_bytes(predictions, tmp_path):
 
 def test_several_models_are_summed(predictions, tmp_path):
     _run(predictions, tmp_path, names=("first", "second"))
-    whole = confusion_matrix.read_confusion_rates(str(tmp_path / "confusion.npz"))
+    whole = confusion_matrix.read_confusion(str(tmp_path / "confusion.npz"))
     assert whole.models == ("first", "second")
     assert set(whole.num_images.tolist()) == {100}
     assert 50 < whole.matrix[0, 1] < 100

@@ -6,7 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import difficulty
+from tests import making_predictions
 from transforms.difficulty import table as difficulty_table
+from transforms.labels.classes import load_classes
 from transforms.predictions import table as predictions_table
 from transforms.predictions.table import ModelClass, ScoredModel, Scores
 
@@ -92,6 +94,66 @@ def test_page_and_picture_show_the_histogram(halves, tmp_path):
     picture = ET.parse(tmp_path / "out" / "difficulty.svg").getroot()
     bars = [e for e in picture.iter() if e.tag.endswith("title") and "%" in e.text]
     assert {bar.text.split(" %")[0] for bar in bars} == {"0", "13", "50", "99", "100"}
+
+
+def _write_top(path, top, p_correct, num_classes=20):
+    """Write predictions of 200 images of so many classes, with these top outputs."""
+    wnids = [info.wnid for info in load_classes()[:num_classes]]
+    model = making_predictions.scored(wnids)
+    truth = np.arange(200) % num_classes
+    top5 = np.repeat(top(truth)[:, None] % num_classes, 5, axis=1).astype(np.uint16)
+    table = predictions_table.make_table(
+        Scores(np.full(200, p_correct, np.float32), top5, None),
+        model=model,
+        keys=[f"k{number:03d}" for number in range(200)],
+        splits=["train"] * 200,
+        wnids=[wnids[number] for number in truth],
+        seen=[False] * 200,
+    )
+    return making_predictions.write(path, [model], table)
+
+
+@pytest.mark.parametrize(
+    ("top", "p_correct", "warnings"),
+    [
+        (lambda truth: truth, 0.4, ["have the same p_correct, 40 %"]),
+        (
+            lambda truth: truth + 1,
+            0.04,
+            [
+                "cnn is no better than chance: its likeliest class is correct for 0 of",
+                "100.0% of the images have the same p_correct, 4 %, so that difficulty",
+            ],
+        ),
+        (
+            lambda truth: truth,
+            0.1,
+            ["cnn ranks classes well, but gives the correct class a mean", "10 %"],
+        ),
+    ],
+    ids=["equal", "order", "softmax"],
+)
+def test_predictions_that_tell_nothing_are_warned_of(
+    tmp_path, capsys, top, p_correct, warnings
+):
+    path = _write_top(tmp_path / "p.parquet", top, p_correct)
+    _run([path], tmp_path / "out")
+    lines = [x for x in capsys.readouterr().err.splitlines() if "warning: " in x]
+    assert len(lines) == len(warnings)
+    page = (tmp_path / "out" / "difficulty.html").read_text()
+    for line, warning in zip(lines, warnings, strict=True):
+        assert warning in line
+        assert warning in page
+
+
+def test_scores_after_a_second_softmax_are_warned_of(tmp_path, capsys):
+    scores = tmp_path / "scores.csv"
+    rows = [f"n02088364_{n},{0.001 + n / 100_000:.6f}" for n in range(100)]
+    scores.write_text("\n".join(["key,score", *rows]) + "\n")
+    difficulty.main(["--scores", str(scores), "--output", str(tmp_path / "out")])
+    assert "warning: 100.0% of the images have the same p_correct, 0 %" in (
+        capsys.readouterr().err
+    )
 
 
 def test_two_runs_write_the_same_bytes(halves, tmp_path):

@@ -146,6 +146,54 @@ def test_predictions_and_groups_are_scored(predictions, tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("sidecar", "key"),
+    [("groups.json", "quality"), ("recipe.json", "grouping_quality")],
+)
+def test_groups_made_from_a_ranked_model_are_warned_of(
+    predictions, tmp_path, capsys, sidecar, key
+):
+    folder = tmp_path / "tens"
+    folder.mkdir()
+    rows = [f"{c.wnid},{c.class_index // 10}" for c in classes.load_classes()]
+    (folder / "groups.csv").write_text("\n".join(["wnid,group", *rows]) + "\n")
+    files = [f"--predictions={path}" for path in sorted(predictions.glob("*.npz"))]
+    flags = (*files, "--groups", folder / "groups.csv")
+    for models, is_warned in ((["poor", "other"], True), (["other"], False)):
+        content = json.dumps({key: {"confusion_models": models}})
+        (folder / sidecar).write_text(content)
+        output, report = run(tmp_path, *flags)
+        assert (
+            any("the confusion of poor" in w for w in report["warnings"]) == is_warned
+        )
+        err = capsys.readouterr().err
+        shown = "warning: tens: the groups are made from the confusion of poor, ranked"
+        assert (shown in err) == is_warned
+        page = (output / "report.html").read_text()
+        assert ("tens: the groups are made from the confusion of poor" in page) == (
+            is_warned
+        )
+    (folder / sidecar).write_text('{"quality": []}')
+    assert run(tmp_path, *flags)[1]["warnings"] == []
+
+
+def test_models_whose_classes_have_another_order_are_warned_of(
+    predictions, tmp_path, capsys
+):
+    """Rankings of wrong predictions agree as well as those of right ones."""
+    for path in predictions.glob("*.npz"):
+        with np.load(path) as file:
+            np.savez(tmp_path / path.name, top5=999 - file["top5"])
+    files = [f"--predictions={path}" for path in sorted(tmp_path.glob("*.npz"))]
+    rows = [f"{c.wnid},{c.class_index // 10}" for c in classes.load_classes()]
+    (tmp_path / "g.csv").write_text("\n".join(["wnid,group", *rows]) + "\n")
+    _, report = run(tmp_path, *files, "--groups", tmp_path / "g.csv")
+    assert len(report["warnings"]) == 3
+    err = capsys.readouterr().err
+    for model in ("fair", "good", "poor"):
+        assert f"warning: {model} is no better than chance: its likeliest" in err
+
+
 def test_accuracy_tables_are_compared(tmp_path):
     for name, scores in (("one", (1, 2, 3)), ("two", (1, 3, 2))):
         lines = [f"{model},{score}" for model, score in zip("abc", scores, strict=True)]

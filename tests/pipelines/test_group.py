@@ -3,7 +3,9 @@
 import csv
 import html.parser
 import json
+import re
 
+import numpy as np
 import pytest
 
 from pipelines import confusion, group, index
@@ -138,7 +140,8 @@ def test_starter_can_start_from_a_methods_groups(tmp_path):
         assert {int(row["group"]) for row in csv.DictReader(file)} == set(range(30))
 
 
-def test_comparison_shows_all_methods(predictions, matrix, capsys):
+def test_comparison_shows_all_methods(predictions, matrix, capsys, monkeypatch):
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")
     flags = ["--compare", "--grouping=confusion", "--num_groups=10"]
     folder = matrix.parent
     flags += [f"--confusion={folder}/confusion_a.npz"]
@@ -150,6 +153,38 @@ def test_comparison_shows_all_methods(predictions, matrix, capsys):
         assert method in table
     assert "100.0%" in table["confusion"]  # each class is confused with one other
     assert "manual: left out, it needs --groups FILE" in err
+    assert re.search(r"grouping: +\d+%.*\d+/\d+ .*sweep", err)  # confusion is slow
+    warning = "warning: the groups are made from the confusion of good, ranked here"
+    warned = [line.split(":")[0] for line in out.splitlines() if warning in line]
+    assert sorted(warned) == ["confusion", "curated"]
+
+
+def test_groups_remember_the_models_that_made_them(matrix, tmp_path, capsys):
+    flags = ["--grouping=curated", "--num_groups=10", f"--confusion={matrix}"]
+    _, figures = _group(tmp_path / "first", *flags)
+    note = "categories are merged by the confusion of good, not by WordNet"
+    assert note in capsys.readouterr().err
+    assert note in (tmp_path / "first/groups.html").read_text()
+    assert figures["quality"]["confusion_models"] == ["good"]
+    copied = tmp_path / "first/groups.csv"
+    _, figures = _group(tmp_path / "second", "--grouping=manual", f"--groups={copied}")
+    assert figures["quality"]["confusion_models"] == ["good"]
+
+
+def test_a_matrix_of_classes_in_another_order_is_warned_of(
+    predictions, tmp_path, capsys
+):
+    with np.load(predictions[0]) as file:
+        np.savez(tmp_path / "reversed.npz", top5=999 - file["top5"])
+    confusion.main([
+        f"--predictions={tmp_path}/reversed.npz", f"--output={tmp_path}/c",
+    ])  # fmt: skip
+    flags = ["--grouping=random_groups", "--num_groups=9"]
+    matrix = f"--confusion={tmp_path}/c/confusion.npz"
+    _, figures = _group(tmp_path / "g", *flags, matrix)
+    warning = "warning: reversed is no better than chance: its likeliest class is corr"
+    assert warning in capsys.readouterr().err.splitlines()[-1]
+    assert figures["notes"][-1].startswith(warning)
 
 
 @pytest.mark.parametrize("name", class_lists.NAMES)

@@ -1,18 +1,23 @@
 """Tests of the predict job: tiny models, every kind of input, and every error."""
 
+import re
 import shutil
 
 import numpy as np
+import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines import predict
+from pipelines.predicting import checks
 from tests import building, making, making_models
 from transforms.dataset import manifest
 from transforms.models import inference
+from transforms.models import spec as model_spec
 from transforms.models.card import Preprocessing
 from transforms.predictions import table as predictions_table
+from transforms.records import UsageError
 
 NUM_CLASSES = 6
 WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
@@ -72,7 +77,7 @@ def _expect(imagenet, wnids):
     labels = making.read_labels(imagenet / "LOC_val_solution.csv")
     found = {}
     for name, data in making.read_tar(imagenet / "ILSVRC2012_img_val.tar").items():
-        pixels = inference.prepare(data, settings)[np.newaxis]
+        pixels = inference.preprocess(data, settings)[np.newaxis]
         batch = inference.make_batch(pixels, settings)
         key = name.removesuffix(".JPEG")
         probabilities = making_models.expect(batch, NUM_CLASSES)[0]
@@ -270,6 +275,62 @@ def test_logits_become_probabilities(mini_imagenet, models, wnids, tmp_path, cap
         [row["p_correct"] for row in _rows(plain)],
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize(
+    ("last", "output", "problem"),
+    [
+        ("Softmax", "logits", "they are probabilities, not logits; set in its card"),
+        (
+            "Sigmoid",
+            "probabilities",
+            "do not sum to 1, but are from 0 to 1, as after a",
+        ),
+        ("LogSoftmax", "probabilities", 'set in its card: "output": "logits"'),
+        ("LogSoftmax", "logits", ""),
+        ("Identity", "logits", ""),
+    ],
+)
+def test_outputs_that_are_not_what_the_card_says_are_refused(
+    wnids, tmp_path, last, output, problem
+):
+    path = making_models.write_onnx(tmp_path / "m.onnx", NUM_CLASSES)
+    model = onnx.load(path)
+    model.graph.node[-1].op_type = last
+    onnx.save(model, path)
+    card = making_models.write_card(tmp_path / "m.json", wnids, output=output)
+    spec = model_spec.describe_model(str(path), str(card), None)
+    if not problem:
+        checks.check_models([spec], batch_size=2)
+        return
+    with pytest.raises(UsageError, match=re.escape(problem)):
+        checks.check_models([spec], batch_size=2)
+
+
+def test_a_background_class_changes_only_the_probabilities(
+    mini_imagenet, models, wnids, tmp_path
+):
+    """The card of the same model calls another of its outputs no class."""
+    making_models.write_onnx(tmp_path / "m.onnx", NUM_CLASSES)
+    making_models.write_card(tmp_path / "m.json", [None, *wnids[1:]])
+    path = _run(
+        mini_imagenet, tmp_path / "o", "--keep_probabilities", model=tmp_path / "m.onnx"
+    )
+    (described,) = predictions_table.read_models(str(path))
+    assert [c.wnids[0] for c in described.classes] == wnids[1:]
+    plain = _run(
+        mini_imagenet,
+        tmp_path / "p",
+        "--keep_probabilities",
+        model=models / "fine.onnx",
+    )
+    all_outputs = {row["key"]: row["probabilities"] for row in _rows(plain)}
+    for row in _rows(path):
+        assert row["wnid"] != wnids[0]
+        rest = np.array(all_outputs[row["key"]][1:], np.float64)
+        expected = rest / rest.sum()
+        np.testing.assert_allclose(row["probabilities"], expected, atol=2e-3)
+        assert row["top5"][0] == expected.argmax()
 
 
 @pytest.fixture

@@ -321,7 +321,7 @@ def _accuracies() -> Iterable[bytes]:
 
 
 def _read_confusion(path: str) -> None:
-    confusion_matrix.read_confusion_rates(path)
+    confusion_matrix.read_confusion(path)
 
 
 def _confusions() -> Iterable[bytes]:

@@ -78,18 +78,63 @@ def test_quotes_may_be_read_leniently():
     assert parse('a"b,"c"d\n', is_strict=False)[0].cells == ['a"b', "cd"]
 
 
+TO_UTF8 = r"save it as UTF-8 \(in Excel: CSV UTF-8\), or convert it: iconv -f "
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("a,b".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
-        (b"\xfe\xff\0a", "is UTF-16 text"),
-        ("name\ncafé\n".encode("cp1252"), "is not UTF-8: line 2 has the byte 0xe9"),
+        ("a,b".encode("utf-16"), rf"is UTF-16 text; {TO_UTF8}UTF-16 -t UTF-8"),
+        (b"\xfe\xff\0a", rf"is UTF-16 text; {TO_UTF8}UTF-16"),
+        ("wnid,group\n".encode("utf-16-le"), "is UTF-16 text"),
+        ("wnid,group\n".encode("utf-16-be"), "is UTF-16 text"),
+        ("a,b".encode("utf-32"), rf"is UTF-32 text; {TO_UTF8}UTF-32"),
+        (
+            "name\ncafé\n".encode("cp1252"),
+            r"is not UTF-8: line 2 has the byte 0xe9, as Windows code pages and Latin-"
+            rf"1 write letters with accents; {TO_UTF8}WINDOWS-1252 -t UTF-8",
+        ),
+        ("Straße".encode("latin-1"), "line 1 has the byte 0xdf"),
     ],
-    ids=["little endian", "big endian", "windows"],
+    ids=["le", "be", "le unmarked", "be unmarked", "utf-32", "windows", "latin-1"],
 )
-def test_other_encodings_are_named(data, message):
+def test_other_encodings_are_named_with_the_remedy(data, message):
     with pytest.raises(CsvError, match=message):
         csv_tables.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter", "line", "message"),
+    [
+        ("key;score\na;0,5\n", ",", 1, "separated by semicolons, not by commas"),
+        ("sep=;\nkey;score\n", ",", 1, "separated by semicolons, not by commas"),
+        ("SEP=,\r\nkey\tscore\n", ",", 2, "separated by tabs, not by commas"),
+        ("key|score\n", ",", 1, "separated by bars, not by commas"),
+        ("key,score\n", "\t", 1, "separated by commas, not by tabs; save it with tabs"),
+    ],
+)
+def test_another_delimiter_is_named(text, delimiter, line, message):
+    with pytest.raises(CsvError, match=message) as caught:
+        parse(text, delimiter=delimiter)
+    assert caught.value.line == line
+
+
+def test_a_line_of_excel_that_names_the_delimiter_is_skipped():
+    rows = parse("sep=,\r\na,b\r\n1,2\r\n")
+    assert [(row.line, row.cells) for row in rows] == [(2, ["a", "b"]), (3, ["1", "2"])]
+
+
+def test_delimiters_in_cells_are_no_mistake():
+    assert parse('a;b,c|d\n"e\tf",1\n')[0].cells == ["a;b", "c|d"]
+    assert parse("a\nb;c\n")[1].cells == ["b;c"]
+
+
+def test_empty_columns_on_the_right_are_dropped():
+    header, rows = csv_tables.parse_table("a,b,,\n1,2,,\n3,,,\n4,5\n6,7,8,\n")
+    assert header == ["a", "b"]
+    assert [row.cells for row in rows] == [
+        ["1", "2"], ["3", ""], ["4", "5"], ["6", "7", "8"],
+    ]  # fmt: skip
 
 
 def test_text_is_read_from_storage_with_or_without_a_byte_order_mark(tmp_path):

@@ -70,6 +70,7 @@ class CountPlan:
     cutoffs: tuple[Cutoff, ...]  # per class
     seed: int  # of the halves
     is_soft: bool  # count probabilities or ranks instead of the likeliest class
+    models: tuple[str, ...] = ()  # whose accuracy is counted
 
     @cached_property
     def place_of(self) -> Mapping[str, int]:
@@ -100,22 +101,29 @@ class ConfusionCounts:
     Attributes:
       cells: shape (2, classes, classes): half, true class, predicted class; in UNITS.
       num_images: shape (2, classes): half, true class.
+      accuracy: shape (models, 2): images, and those whose likeliest class is correct.
       num_undecided: images in no cell, because none of the classes was predicted.
     """
 
     cells: IntArray
     num_images: IntArray
+    accuracy: IntArray
     num_undecided: int = 0
 
     @classmethod
-    def empty(cls, size: int) -> "ConfusionCounts":
+    def empty(cls, size: int, num_models: int = 0) -> "ConfusionCounts":
         """Return zero counts."""
-        return cls(np.zeros((2, size, size), np.int64), np.zeros((2, size), np.int64))
+        return cls(
+            np.zeros((2, size, size), np.int64),
+            np.zeros((2, size), np.int64),
+            np.zeros((num_models, 2), np.int64),
+        )
 
     def add(self, other: "ConfusionCounts") -> None:
         """Add the counts of another part in place."""
         self.cells += other.cells
         self.num_images += other.num_images
+        self.accuracy += other.accuracy
         self.num_undecided += other.num_undecided
 
     def to_bytes(self) -> bytes:
@@ -124,6 +132,7 @@ class ConfusionCounts:
         return npz.to_npz_bytes({
             "cells": self.cells,
             "num_images": self.num_images,
+            "accuracy": self.accuracy,
             "num_undecided": undecided,
         })
 
@@ -223,9 +232,10 @@ def find_cutoffs(
 
 def read_counts(data: bytes, size: int) -> ConfusionCounts:
     """Read counts that `ConfusionCounts.to_bytes` serialised."""
-    names = ("cells", "num_images", "num_undecided")
-    arrays = npz.read_npz(data, names, max_bytes=2 * 8 * size**2 + 1_000)
-    return ConfusionCounts(arrays[names[0]], arrays[names[1]], int(arrays[names[2]][0]))
+    names = ("cells", "num_images", "accuracy", "num_undecided")
+    arrays = npz.read_npz(data, names, max_bytes=2 * 8 * size**2 + 1_000_000)
+    cells, num_images, accuracy, num_undecided = (arrays[name] for name in names)
+    return ConfusionCounts(cells, num_images, accuracy, int(num_undecided[0]))
 
 
 def count(part: PredictionPart, plan: CountPlan) -> ConfusionCounts:
@@ -233,7 +243,7 @@ def count(part: PredictionPart, plan: CountPlan) -> ConfusionCounts:
 
     Raises: UsageError: the file has invalid values.
     """
-    counts = ConfusionCounts.empty(len(plan.wnids))
+    counts = ConfusionCounts.empty(len(plan.wnids), len(plan.models))
     for batch in _read_batches(part, plan):
         add_batch(batch, plan, counts)
     return counts
@@ -270,14 +280,17 @@ def add_batch(batch: Batch, plan: CountPlan, counts: ConfusionCounts) -> None:
     row = plan.halve(batch.keys, true) * len(plan.wnids) + true
     np.add.at(counts.num_images.reshape(-1), row, 1)
     cells = counts.cells.reshape(-1, len(plan.wnids))
+    likeliest = choose_likeliest(batch, column_of)
+    if batch.model in plan.models:
+        num_correct = np.count_nonzero(likeliest == true)
+        counts.accuracy[plan.models.index(batch.model)] += (len(true), num_correct)
     if plan.is_soft and batch.probabilities is not None:
         is_decided = _add_probabilities(batch.probabilities, row, column_of, cells)
     elif plan.is_soft:
         columns = column_of[batch.top5]
         is_decided = _add_ranks(columns, row, _SOFT_WEIGHTS, cells)
     else:
-        columns = choose_likeliest(batch, column_of)
-        is_decided = _add_ranks(columns[:, None], row, _HARD_WEIGHTS, cells)
+        is_decided = _add_ranks(likeliest[:, None], row, _HARD_WEIGHTS, cells)
     counts.num_undecided += int(np.count_nonzero(~is_decided))
 
 
@@ -413,7 +426,7 @@ def _find_repeats(
     names: pa.ChunkedArray,
     path_of: npt.NDArray[np.object_],
 ) -> Iterator[str]:
-    """Yield a message for each model with several predictions for an image.
+    """Yield a message about the models with several predictions for an image.
 
     Args:
       images: images of the rows.
@@ -421,25 +434,33 @@ def _find_repeats(
       names: names of the models of the rows.
       path_of: shape (rows,), the file of each row.
     """
+    pairs: list[tuple[int, int, int]] = []  # of each model: rows, number of images
     for model in np.unique(same_model):
         rows = np.flatnonzero(same_model == model)
         rows = rows[np.argsort(images.codes[rows], kind="stable")]
         repeated = np.flatnonzero(np.diff(images.codes[rows]) == 0)
-        if not len(repeated):
-            continue
-        first, second = rows[repeated[0]], rows[repeated[0] + 1]
-        name, path = names[int(second)].as_py(), path_of[second]
-        if path_of[first] == path:
-            key = images.values[images.codes[second]]
-            yield (
-                f"{path}: has several predictions of {name} for {len(repeated)} "
-                f"images, e.g. {key:.60}; keep one row per image"
-            )
-        else:
-            yield (
-                f"{path}: {path_of[first]} also has predictions of {name}, for "
-                f"{len(repeated)} of the same images; rename the file, or give only one"
-            )
+        if len(repeated):
+            start = repeated[0]
+            pairs.append((int(rows[start]), int(rows[start + 1]), len(repeated)))
+    if not pairs:
+        return
+    (first, second, count), *others = pairs
+    name, path = names[second].as_py(), path_of[second]
+    more = ""
+    if others:
+        shown = list_names(names[row].as_py() for _, row, _ in others)
+        more = f"; so have {len(others)} other models ({shown})"
+    if path_of[first] == path:
+        key = images.values[images.codes[second]]
+        yield (
+            f"{path}: has several predictions of {name} for {count} images, e.g. "
+            f"{key:.60}; keep one row per image{more}"
+        )
+    else:
+        yield (
+            f"{path}: {path_of[first]} also has predictions of {name}, for {count} of "
+            f"the same images; rename the file, or give only one{more}"
+        )
 
 
 def _find_class_conflict(

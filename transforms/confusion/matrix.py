@@ -12,6 +12,7 @@ from transforms import csv_tables, npz, storage
 from transforms.arrays import FloatArray, IntArray
 from transforms.csv_tables import CsvError
 from transforms.labels.classes import is_wnid
+from transforms.predictions.chance import describe_chance, is_at_chance
 from transforms.records import JSON, UsageError, list_names
 
 MAX_CLASSES = 4_000
@@ -52,6 +53,11 @@ class Confusion:
     def num_errors(self) -> float:
         """The sum of the matrix without its diagonal."""
         return float(self.matrix.sum() - np.trace(self.matrix))
+
+    @property
+    def described_models(self) -> str:
+        """The names of the models, for messages."""
+        return list_names(self.models) or "the model it was made with"
 
     def select(self, wnids: Sequence[str], *, source: str) -> "Confusion":
         """Select classes, in the given order.
@@ -115,7 +121,7 @@ class Captured:
         }
 
 
-def read_confusion_rates(path: str) -> Confusion:
+def read_confusion(path: str) -> Confusion:
     """Read a confusion matrix from an .npz or .csv file.
 
     Raises: UsageError: the file is missing, or a line for each of its problems.
@@ -158,13 +164,30 @@ def find_rates(confusion: Confusion) -> FloatArray:
     return rates
 
 
-def read_confusion(path: str, wnids: Sequence[str]) -> FloatArray:
+def read_confusion_rates(path: str, wnids: Sequence[str]) -> FloatArray:
     """Read the confusion rates of some classes from a matrix file.
 
     Returns: P as in `find_rates`, shape (wnids, wnids).
     Raises: UsageError: the file is invalid or lacks some of the classes.
     """
-    return find_rates(read_confusion_rates(path).select(wnids, source=path))
+    return find_rates(read_confusion(path).select(wnids, source=path))
+
+
+def find_chance(confusion: Confusion) -> Iterator[str]:
+    """Yield a warning if predictions do not depend on the class of an image.
+
+    Chance is the accuracy of predictions with the same frequencies of classes.
+    """
+    total = int(confusion.num_images.sum())
+    predicted = confusion.matrix.sum(axis=0)
+    if not total or not predicted.any():
+        return
+    by_row = confusion.num_images / total
+    chance = float(by_row @ (predicted / predicted.sum()))
+    num_correct = int(np.trace(confusion.matrix))
+    if is_at_chance(num_correct, total, chance):
+        described = describe_chance(num_correct, total, chance)
+        yield f"warning: {confusion.described_models} {described}"
 
 
 def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:

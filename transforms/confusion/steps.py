@@ -16,12 +16,13 @@ from transforms.confusion.counts import ConfusionCounts, CountPlan, PredictionPa
 class SumCounts(beam.CombineFn):
     """Sums counts; they are integers, so the order does not matter."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, num_models: int = 0) -> None:
         self._num_classes = num_classes
+        self._num_models = num_models
 
     def create_accumulator(self) -> ConfusionCounts:
         """Return zero counts."""
-        return ConfusionCounts.empty(self._num_classes)
+        return ConfusionCounts.empty(self._num_classes, self._num_models)
 
     def add_input(
         self, accumulator: ConfusionCounts, element: ConfusionCounts
@@ -60,11 +61,12 @@ class CountPredictions(beam.PTransform):
         self, parts: PCollection[PredictionPart]
     ) -> PCollection[ConfusionCounts]:
         """Distribute parts over workers, count each, and sum the counts."""
+        add_up = SumCounts(len(self.plan.wnids), len(self.plan.models))
         return (
             parts
             | "SpreadParts" >> beam.Reshuffle()
             | "CountParts" >> beam.Map(partial(confusion_counts.count, plan=self.plan))
-            | "SumCounts" >> beam.CombineGlobally(SumCounts(len(self.plan.wnids)))
+            | "SumCounts" >> beam.CombineGlobally(add_up)
         )
 
 

@@ -1,5 +1,6 @@
 """Read difficulty from external scores (CSV, Parquet) or from predictions."""
 
+import codecs
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -15,16 +16,28 @@ import pyarrow.parquet as pq
 
 from transforms import csv_tables, storage
 from transforms.arrays import FloatArray
+from transforms.csv_tables import CsvError
 from transforms.difficulty import table as difficulty_table
-from transforms.layouts import IMAGE_SUFFIXES
+from transforms.labels.image_names import to_key
 from transforms.predictions import table as predictions_table
+from transforms.predictions.chance import (
+    are_flattened,
+    describe_chance,
+    describe_flattened,
+    is_at_chance,
+)
 from transforms.predictions.table import ScoredModel
 from transforms.records import UsageError, cut_lines, list_names
 
 SCORE_KINDS = ("probability", "easiness", "hardness")
 _MAX_BYTES = 2 << 30
+_PERCENT = 100
+_HEADER_CHARACTERS = 1 << 17  # of a file, that show its header and first row
+_DECIMAL_COMMA = re.compile(r"-?\d*,\d+")
 _WNID = re.compile(r"n\d{8}(?=_)")
-_PREDICTION_COLUMNS = ("key", "split", "wnid", "model", "model_id", "seen", "p_correct")
+_PREDICTION_COLUMNS = (
+    "key", "split", "wnid", "model", "model_id", "seen", "p_correct", "top5",
+)  # fmt: skip
 _FOLDS = {"fold_a": "a", "fold_b": "b"}
 _MAX_ROWS = 50_000_000
 
@@ -59,10 +72,10 @@ def read_scores(
     Raises: UsageError: the file cannot be read, or a line for each invalid row.
     """
     table = _read_scores_file(path, [key_column, score_column])
-    keys = [_find_stem(text) for text in table[key_column].to_pylist()]
+    keys = [to_key(text.strip()) for text in table[key_column].to_pylist()]
     scores = _to_numbers(table[score_column], path)
     first_line = 2 if path.lower().endswith(".csv") else 0
-    problems = _find_problems(keys, scores, kind=kind)
+    problems = _find_problems(keys, scores, table[score_column], kind=kind)
     if problems:
         rows = (f"row {row + first_line}: {problem}" for row, problem in problems)
         lines = cut_lines(rows, more="and {} more rows")
@@ -115,7 +128,11 @@ def join_predictions(paths: Sequence[str]) -> JoinedDifficulty:
     return JoinedDifficulty(
         table=_to_difficulty(table),
         correct=models[0].correct,
-        notes=(*_find_notes(table), *_compare_models(table, models)),
+        notes=(
+            *_find_notes(table),
+            *_warn_of_chance(table, models),
+            *_compare_models(table, models),
+        ),
     )
 
 
@@ -129,44 +146,58 @@ def _read_scores_file(path: str, columns: Sequence[str]) -> pa.Table:
     suffix = PurePosixPath(path).suffix.lower()
     try:
         if suffix == ".csv":
-            table = _read_csv(storage.read(path), columns)
+            table = _read_csv(path, storage.read(path), columns)
         elif suffix == ".parquet":
             table = pq.read_table(storage.for_arrow(path))
         else:
             raise UsageError(f"--scores {path}: must be a .csv or .parquet file")
-        for name in columns:
-            if table.column_names.count(name) > 1:
-                raise UsageError(f"--scores {path}: has several columns named {name}")
-            if name == columns[0] and name in table.column_names:
-                keys = pc.fill_null(pc.cast(table[name], pa.string()), "")
-                index = table.column_names.index(name)
-                table = table.set_column(index, name, keys)
+        _check_columns(path, table.column_names, columns)
+        keys = pc.fill_null(pc.cast(table[columns[0]], pa.string()), "")
+        index = table.column_names.index(columns[0])
+        table = table.set_column(index, columns[0], keys)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--scores {path}: cannot be read ({reason})") from None
-    if missing := [name for name in columns if name not in table.column_names]:
-        raise UsageError(
-            f"--scores {path}: has no column {', '.join(missing)}; it has "
-            f"{list_names(table.column_names)}; select columns with "
-            "--key_column and --score_column"
-        )
     if not len(table):
         raise UsageError(f"--scores {path}: has no rows")
     return table
 
 
-def _read_csv(data: bytes, columns: Sequence[str]) -> pa.Table:
-    csv_tables.check_byte_order_mark(data)
-    types = dict.fromkeys(columns, pa.string())  # converted and reported by row later
+def _read_csv(path: str, data: bytes, columns: Sequence[str]) -> pa.Table:
+    """Read a CSV file; its header and first row show the delimiter and the encoding.
+
+    Raises:
+      CsvError: the file is empty, or in another encoding or with another delimiter.
+      UsageError: it lacks a column.
+    """
+    text = csv_tables.decode(data)[:_HEADER_CHARACTERS]
+    rows = (row for row in csv_tables.parse_rows(text) if not row.is_blank)
+    header = next(rows, None)
+    if header is None:
+        raise CsvError("is empty")
+    names = header.cells
+    _check_columns(path, names, columns)
+    if next(rows, None) is None:
+        return pa.table(dict.fromkeys(names, pa.array([], pa.string())))
     return pa_csv.read_csv(
-        io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")),
-        convert_options=pa_csv.ConvertOptions(column_types=types),
+        io.BytesIO(data.removeprefix(codecs.BOM_UTF8)),
+        read_options=pa_csv.ReadOptions(column_names=names, skip_rows=header.line),
+        # Converted, and reported by row, later.
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.string())
+        ),
     )
 
 
-def _find_stem(text: str) -> str:
-    path = PurePosixPath(text.strip())
-    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+def _check_columns(path: str, names: Sequence[str], columns: Sequence[str]) -> None:
+    if missing := [name for name in columns if name not in names]:
+        raise UsageError(
+            f"--scores {path}: has no column {', '.join(missing)}; it has "
+            f"{list_names(names)}; select columns with --key_column and --score_column"
+        )
+    for name in columns:
+        if names.count(name) > 1:
+            raise UsageError(f"--scores {path}: has several columns named {name}")
 
 
 def _find_wnid(key: str) -> str:
@@ -192,27 +223,26 @@ def _to_number(text: str | None) -> float:
 
 
 def _find_problems(
-    keys: Sequence[str], scores: FloatArray, *, kind: str
+    keys: Sequence[str], scores: FloatArray, cells: pa.ChunkedArray, *, kind: str
 ) -> list[tuple[int, str]]:
     """Return the position and the problem of every invalid row.
 
     Args:
       keys: keys of the images.
       scores: shape (images,).
+      cells: what the scores are in the file.
       kind: kind of the scores.
     """
     problems = [(row, "has no image name") for row, key in enumerate(keys) if not key]
     problems += [
-        (int(row), "its score is not a finite number")
-        for row in np.flatnonzero(~np.isfinite(scores))
+        (row, _describe_bad_score(cells[row].as_py()))
+        for row in np.flatnonzero(~np.isfinite(scores)).tolist()
     ]
     if kind == "probability":
         outside = (scores < 0) | (scores > difficulty_table.MAX_PROBABILITY)
+        remedy = _find_remedy(scores[np.isfinite(scores)]) if outside.any() else ""
         problems += [
-            (
-                int(row),
-                f"{scores[row]:g} is not a probability; give another --score_kind",
-            )
+            (int(row), f"{scores[row]:g} is not a probability; {remedy}")
             for row in np.flatnonzero(outside)
         ]
     first: dict[str, int] = {}
@@ -220,6 +250,24 @@ def _find_problems(
         if key and first.setdefault(key, row) != row:
             problems.append((row, f"{key} is repeated"))
     return sorted(problems)
+
+
+def _describe_bad_score(cell: object) -> str:
+    text = str(cell).strip()
+    if _DECIMAL_COMMA.fullmatch(text):
+        return f"its score {text!r:.30} has a decimal comma; write a point"
+    if text.endswith("%"):
+        return f"its score {text!r:.30} is a percentage; write a share, from 0 to 1"
+    return f"its score is not a finite number ({text!r:.30})"
+
+
+def _find_remedy(scores: FloatArray) -> str:
+    """Return what to do with scores that are not probabilities."""
+    if scores.min() >= 0 and scores.max() <= _PERCENT:
+        return "divide percentages by 100, or give another --score_kind"
+    if scores.max() <= 0:
+        return "give --score_kind easiness if they are logarithms of probabilities"
+    return "give another --score_kind"
 
 
 def _read_predictions(path: str) -> pa.Table:
@@ -235,9 +283,11 @@ def _read_predictions(path: str) -> pa.Table:
             predictions_table.SCHEMA.field(n) for n in _PREDICTION_COLUMNS
         ])
         table = table.select(_PREDICTION_COLUMNS).cast(wanted)
+        likeliest = pc.list_element(table["top5"], 0)
+        table = table.drop_columns("top5").append_column("likeliest", likeliest)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from None
-    incomplete = [n for n in _PREDICTION_COLUMNS if n != "seen" and table[n].null_count]
+    incomplete = [n for n in table.column_names if n != "seen" and table[n].null_count]
     if incomplete:
         raise UsageError(f"{path}: column {incomplete[0]} has rows without a value")
     p_correct = table["p_correct"].to_numpy()
@@ -291,6 +341,29 @@ def _find_notes(table: pa.Table) -> Iterator[str]:
             f"{unknown} of {len(table)} images may be in the training set of their "
             "model, which makes them seem easier than they are"
         )
+
+
+def _warn_of_chance(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
+    """Yield a warning for each model at chance, or with flattened probabilities."""
+    for model in sorted(models, key=lambda model: (model.model, model.model_id)):
+        is_model = pc.and_(
+            pc.equal(table["model"], model.model),
+            pc.equal(table["model_id"], model.model_id),
+        )
+        rows = table.filter(is_model)
+        output_of = {w: n for n, c in enumerate(model.classes) for w in c.wnids}
+        correct = [output_of.get(wnid) for wnid in rows["wnid"].to_pylist()]
+        is_correct = pc.equal(rows["likeliest"], pa.array(correct, pa.uint16()))
+        num_correct = pc.sum(is_correct, min_count=0).as_py()
+        chance = 1 / max(len(model.classes), 1)
+        mean = pc.mean(rows["p_correct"]).as_py() or 0.0
+        if is_at_chance(num_correct, len(rows), chance):
+            described = describe_chance(num_correct, len(rows), chance)
+            yield f"warning: {model.model} {described}"
+        elif model.correct == "class" and are_flattened(
+            num_correct, len(rows), mean_p_correct=mean, chance=chance
+        ):
+            yield f"warning: {model.model} {describe_flattened(mean)}"
 
 
 def _compare_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:

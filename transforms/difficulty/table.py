@@ -1,5 +1,7 @@
 """Write and read the difficulty table, a Parquet file with one row per image."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -12,6 +14,8 @@ from transforms.records import UsageError, list_names
 NUM_BINS = 101  # percent 0 … 100
 AXIS_LABEL = "hard ← probability of the right answer → easy"
 MAX_PROBABILITY = 1 + 1e-6  # rounding of float32 sums may exceed 1
+_MIN_IMAGES = 50  # fewer may have the same difficulty by chance
+_MAX_SHARE = 0.95  # of the images with the same percent
 _REMEDY = "make it again with python -m pipelines.difficulty"
 _FROM_PREDICTIONS = "give them to python -m pipelines.difficulty"
 
@@ -38,6 +42,24 @@ def find_percent(p_correct: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
     """
     exact = np.asarray(p_correct, np.float32).astype(np.float64)
     return np.minimum(np.floor(100 * exact + 0.5), NUM_BINS - 1).astype(np.int16)
+
+
+def find_concentration(p_correct: npt.NDArray[np.floating]) -> Iterator[str]:
+    """Yield a warning if nearly all images have the same difficulty.
+
+    Args:
+      p_correct: shape (images,), from 0 to `MAX_PROBABILITY`.
+    """
+    if len(p_correct) < _MIN_IMAGES:
+        return
+    counts = np.bincount(find_percent(p_correct), minlength=NUM_BINS)
+    percent, share = int(counts.argmax()), counts.max() / len(p_correct)
+    if share > _MAX_SHARE:
+        yield (
+            f"warning: {share:.1%} of the images have the same p_correct, {percent} %, "
+            "so that difficulty tells hardly any of them apart; was a softmax applied "
+            "twice, or are the classes of the model in another order?"
+        )
 
 
 def look_up(table: pa.Table, keys: pa.StringArray) -> npt.NDArray[np.float32]:

@@ -19,8 +19,9 @@ from transforms.evaluation.significance import PairTests
 from transforms.grouping import table as groups
 from transforms.grouping.table import LEFT_OUT, GroupSizes
 from transforms.labels import classes
+from transforms.predictions.chance import describe_chance, is_at_chance
 from transforms.predictions.reading import NUM_CLASSES, Predictions
-from transforms.records import UsageError
+from transforms.records import UsageError, list_names
 
 MAX_UNDECIDED_SHARE = 0.02  # above it, the top 5 predictions do not suffice
 NEEDED_SHARES = (0.5, 0.8, 0.9, 0.95)
@@ -343,10 +344,44 @@ def _warn_of_undecided(
         )
 
 
+def warn_of_chance(predictions: Sequence[Predictions]) -> Iterator[str]:
+    """Yield a warning for each model whose top-1 class is no better than a guess."""
+    for p in predictions:
+        num_correct, chance = int(per_image_correctness(p).sum()), 1 / p.num_outputs
+        if is_at_chance(num_correct, len(p.truth), chance):
+            yield f"{p.model} {describe_chance(num_correct, len(p.truth), chance)}"
+
+
+def warn_of_circularity(
+    predictions: Sequence[Predictions], confusion_models: Sequence[str] | None
+) -> Iterator[str]:
+    """Yield a warning if groups are made from the errors of models that are ranked.
+
+    Args:
+      predictions: of the models that are ranked.
+      confusion_models: models whose confusion decided the groups; empty if they are
+        unknown; None if the groups are made otherwise.
+    """
+    if confusion_models is None:
+        return
+    if not confusion_models:
+        yield (
+            "the groups are made from the confusion of unknown models; rank none of "
+            "them on the same images"
+        )
+    if ranked := sorted({p.model for p in predictions} & set(confusion_models)):
+        yield (
+            f"the groups are made from the confusion of {list_names(ranked)}, ranked "
+            "here: on the same images the groups forgive the errors of these models; "
+            "leave them out, or make the groups from other models or images"
+        )
+
+
 def evaluate_predictions(
     predictions: Sequence[Predictions],
     tables: Mapping[str, IntegerArray],
     *,
+    confusion_models: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
 ) -> PredictionEvaluation:
     """Evaluate groupings; those that leave classes out also with masked predictions.
@@ -354,6 +389,8 @@ def evaluate_predictions(
     Args:
       predictions: predictions of at least three models, all of the same images.
       tables: name → group of each class, shape (1000,), −1 where it is left out.
+      confusion_models: name → models whose confusion decided the groups; no entry for
+        groups that were made otherwise.
       seed: seed of the bootstrap and the noise ceiling.
 
     Raises:
@@ -379,10 +416,18 @@ def evaluate_predictions(
         num_images=len(predictions[0].truth),
         full=full,
         scores=tuple(scores),
-        warnings=tuple(
-            f"{score.name}, own classes only: {warning}"
-            for score in scores
-            for warning in score.warnings
+        warnings=(
+            *warn_of_chance(predictions),
+            *(
+                f"{name}: {warning}"
+                for name, models in (confusion_models or {}).items()
+                for warning in warn_of_circularity(predictions, models)
+            ),
+            *(
+                f"{score.name}, own classes only: {warning}"
+                for score in scores
+                for warning in score.warnings
+            ),
         ),
     )
 
@@ -392,6 +437,7 @@ def compare_groupings(
     tables: Mapping[str, IntegerArray],
     *,
     confusion: Confusion | None = None,
+    confusion_models: Mapping[str, Sequence[str]] | None = None,
     masked: bool = True,
     seed: int = 0,
 ) -> list[Comparison]:
@@ -401,6 +447,8 @@ def compare_groupings(
       predictions: predictions of at least one model, all of the same images.
       tables: name → group of each class, shape (1000,), −1 where it is left out.
       confusion: measures the share of errors that stay within groups.
+      confusion_models: name → models whose confusion decided the groups, as in
+        `evaluate_predictions`.
       masked: whether only classes in groups may be predicted, as in `score_groups`.
       seed: seed of the bootstrap and the noise ceiling.
 
@@ -413,13 +461,21 @@ def compare_groupings(
     """
     groupings = [(name, group_of, masked) for name, group_of in tables.items()]
     _, scores = score_groupings(predictions, groupings, seed=seed)
+    models_of = confusion_models or {}
     return [
         Comparison(
             score,
             None if confusion is None else confusion.captured(group_of),
-            (*_find_notes(score), *score.warnings),
+            (
+                *_find_notes(score),
+                *score.warnings,
+                *(
+                    f"warning: {warning}"
+                    for warning in warn_of_circularity(predictions, models_of.get(name))
+                ),
+            ),
         )
-        for score, group_of in zip(scores, tables.values(), strict=True)
+        for score, (name, group_of) in zip(scores, tables.items(), strict=True)
     ]
 
 
@@ -428,7 +484,8 @@ def _find_notes(score: GroupScore) -> Iterator[str]:
     if num_models < ranking.MIN_MODELS:
         yield (
             f"{num_models} of at least {ranking.MIN_MODELS} models: "
-            "too few for a ranking and for a confidence interval of tau"
+            "too few for a ranking and for a confidence interval of tau, so that these "
+            "figures are `-`; give --predictions of more models"
         )
     elif score.tau_same_images is None:
         yield "all models have the same accuracy, so that tau is undefined"
@@ -458,7 +515,15 @@ def format_comparison(rows: Sequence[Comparison]) -> str:
         ]).rstrip()
         for cells in table
     ]
-    lines += [f"{row.score.name}: {note}" for row in rows for note in row.notes]
+    notes: dict[str, list[str]] = {}  # names of groupings by note
+    for row in rows:
+        for note in row.notes:
+            notes.setdefault(note, []).append(row.score.name)
+    if rows and all(row.captured is None for row in rows):
+        notes["captured is `-` without a confusion matrix; give --confusion FILE"] = []
+    for note, names in notes.items():
+        is_shared = not names or 1 < len(names) == len(rows)
+        lines += [note] if is_shared else [f"{name}: {note}" for name in names]
     return "\n".join(lines)
 
 

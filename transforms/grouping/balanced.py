@@ -9,13 +9,14 @@ number of steps is fixed and independent of the clock.
 import hashlib
 import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms import seeds
 from transforms.arrays import FloatArray, IntArray
+from transforms.progress import make_bar
 
 UNIT = 2.0**-40
 _NUM_SWEEPS, _MIN_SWEEPS = 100, 10
@@ -79,12 +80,16 @@ def partition(
     best.descend()
     start = best.groups.copy()
     if num_groups > 1 and largest > 1:
-        for number, temperature in enumerate(_TEMPERATURES):
-            candidate = _Swaps(weights, start, num_groups)
-            key = seeds.order(seed, "group", f"anneal {number}")
-            candidate.anneal(key, num_sweeps=num_sweeps, temperature=temperature)
-            candidate.descend()
-            best = max(best, candidate, key=_Swaps.captured)
+        num_sweeps = best.limit_sweeps(num_sweeps)
+        total = len(_TEMPERATURES) * num_sweeps
+        with make_bar("grouping", total=total, unit="sweep", delay_s=1) as bar:
+            for number, temperature in enumerate(_TEMPERATURES):
+                candidate = _Swaps(weights, start, num_groups)
+                key = seeds.order(seed, "group", f"anneal {number}")
+                for _ in candidate.anneal(key, num_sweeps, temperature=temperature):
+                    bar.update()
+                candidate.descend()
+                best = max(best, candidate, key=_Swaps.captured)
     return best.groups
 
 
@@ -208,11 +213,19 @@ class _Swaps:
         while sum(self._visit(number) for number in range(self._num_classes)):
             pass
 
-    def anneal(self, key: int, *, num_sweeps: int, temperature: float) -> None:
-        """Sweep over all classes repeatedly, with decreasing noise on the gains."""
+    def limit_sweeps(self, num_sweeps: int) -> int:
+        """Return a number of sweeps that takes bounded time."""
+        max_sweeps = _MAX_PROPOSALS // (self._num_classes * len(self._group_of))
+        return min(num_sweeps, max(_MIN_SWEEPS, max_sweeps))
+
+    def anneal(
+        self, key: int, num_sweeps: int, *, temperature: float
+    ) -> Iterator[None]:
+        """Sweep over all classes repeatedly, with decreasing noise on the gains.
+
+        Yields after each sweep.
+        """
         count = self._num_classes
-        max_sweeps = _MAX_PROPOSALS // (count * len(self._group_of))
-        num_sweeps = min(num_sweeps, max(_MIN_SWEEPS, max_sweeps))
         noise = make_noise(f"{key} noise", _NOISE_TABLE_SIZE + len(self._group_of) + 1)
         size = len(self._group_of) // len(self._has_empty)
         scale = temperature * math.sqrt(size) / count
@@ -227,6 +240,7 @@ class _Swaps:
             for number, start in zip(order.tolist(), starts.tolist(), strict=True):
                 self._visit(number, scaled_noise[start:])
             scale *= 1 - 2 / num_sweeps  # e⁻² in total
+            yield
 
     def _visit(self, number: int, noise: FloatArray | None = None) -> bool:
         """Swap a class with its best partner if that gains; return whether it did."""

@@ -1,10 +1,13 @@
 """Apply a groups file, hand-written or generated, to the classes of an input."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from transforms import storage
 from transforms.grouping.table import (
+    CONFUSION_MODELS,
     Entry,
     GroupId,
     Grouping,
@@ -13,12 +16,14 @@ from transforms.grouping.table import (
     read_groups_file,
 )
 from transforms.labels.classes import class_index
-from transforms.labels.lookup import ClassLookup
-from transforms.records import ImageClass, UsageError, cut_lines, list_names
+from transforms.labels.lookup import ClassLookup, to_index
+from transforms.records import JSON, ImageClass, UsageError, cut_lines, list_names
 
 _PROBLEMS_SHOWN = 20
 _OTHER = "other"
 _NO_LINE = 0
+_GENERATED = "groups.csv"  # as jobs write it, with one of these beside it
+_SIDECARS = {"groups.json": "quality", "recipe.json": "grouping_quality"}
 
 _WHOLE_NUMBER = re.compile(r"0*([0-9]+)(?:\.0+)?")
 
@@ -102,9 +107,9 @@ class _GroupCollector:
             return None
         for other in others:
             if other.kind == "class_index":
-                agrees = other.text == str(class_index(wnid))
+                agrees = to_index(other.text) == class_index(wnid)
             else:  # an unknown name is the user's own and does not conflict
-                agrees = self.lookup.find(other) in {None, wnid}
+                agrees = not self.lookup.contradicts(other.text, wnid)
             if not agrees:
                 self._report(
                     entry,
@@ -152,7 +157,28 @@ def read_groups(
         problems = [GroupsFileProblem(_NO_LINE, "holds no classes")]
     if problems:
         raise UsageError("\n".join(_show(problems, path)))
-    return _to_grouping(collector, notes)
+    models = find_confusion_models(path)
+    return _to_grouping(collector, notes, models)
+
+
+def find_confusion_models(path: str) -> tuple[str, ...] | None:
+    """Return the models whose confusion decided the groups of a groups.csv.
+
+    The groups.json or recipe.json beside it has their names, none for models without a
+    name. Return None where nothing is recorded.
+    """
+    folder, _, name = storage.absolute(path).rpartition("/")
+    if name != _GENERATED:
+        return None
+    for sidecar, key in _SIDECARS.items():
+        try:
+            content = json.loads(storage.read(f"{folder}/{sidecar}"))
+            models = content[key][CONFUSION_MODELS]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            continue
+        if isinstance(models, list):
+            return tuple(map(str, models))
+    return None
 
 
 def _check_groups(collector: _GroupCollector) -> Iterator[GroupsFileProblem]:
@@ -215,7 +241,9 @@ def _show(problems: list[GroupsFileProblem], path: str) -> Iterator[str]:
     yield from cut_lines(lines, _PROBLEMS_SHOWN, more=f"{path}: and {{}} more problems")
 
 
-def _to_grouping(collector: _GroupCollector, notes: list[str]) -> Grouping:
+def _to_grouping(
+    collector: _GroupCollector, notes: list[str], models: tuple[str, ...] | None
+) -> Grouping:
     assignment: dict[str, GroupId | None] = dict.fromkeys(collector.input_wnids)
     names: dict[GroupId, str] = {}
     for key, group in collector.groups.items():
@@ -225,7 +253,12 @@ def _to_grouping(collector: _GroupCollector, notes: list[str]) -> Grouping:
     if absent := sorted(collector.line_of.keys() - collector.input_wnids):
         notes.append(f"{_count(absent, 'of the groups file')} not in the input")
     notes += _note_renumbering(number_groups(assignment))
-    return Grouping(assignment=assignment, names=names, notes=tuple(notes))
+    quality: dict[str, JSON] = {}
+    if models is not None:
+        quality[CONFUSION_MODELS] = list(models)
+    return Grouping(
+        assignment=assignment, names=names, notes=tuple(notes), quality=quality
+    )
 
 
 def _note_renumbering(label_of: dict[GroupId, int]) -> Iterator[str]:

@@ -26,6 +26,7 @@ from transforms.labels.classes import is_wnid
 from transforms.labels.lookup import Identifier
 from transforms.records import JSON, ImageClass, UsageError, cut_lines, list_names
 
+CONFUSION_MODELS = "confusion_models"  # in `Grouping.quality`: whose errors decided
 GroupId = int | str  # as a method identifies a group; `number_groups` makes labels
 LEFT_OUT = -1  # the label of classes in no group
 _MAX_SLUG_CHARACTERS = 40

@@ -17,6 +17,8 @@ from transforms.records import UsageError
 
 _CLASS_BEHIND = re.compile(r"(.+)_(n\d{8})")
 _CLASS_BEFORE = re.compile(r"(n\d{8})_\d+")
+_SUFFIX = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
+_OFFICIAL_WITH_CLASS = re.compile(r"((n\d{8})_\d+|ILSVRC2012_val_\d{8})_(n\d{8})")
 
 
 class ImageName(NamedTuple):
@@ -33,6 +35,20 @@ def parse(path: str) -> ImageName:
         return ImageName(f"{behind[1]}{file.suffix}", behind[2])
     before = _CLASS_BEFORE.fullmatch(file.stem)
     return ImageName(file.name, before[1] if before else "")
+
+
+def to_key(path: str) -> str:
+    """Return the key of an image: its file name without suffix and class behind it.
+
+    Slashes or backslashes separate folders. Only an image's suffix is removed, and only
+    a class behind an official name, as Hugging Face's copy appends it.
+    """
+    name = re.split(r"[\\/]", path)[-1]
+    stem = _SUFFIX.sub("", name)
+    official = _OFFICIAL_WITH_CLASS.fullmatch(stem)
+    if official and official[2] in {None, official[3]}:
+        return official[1]
+    return stem
 
 
 def find_wnid(

@@ -10,11 +10,15 @@ import numpy as np
 from transforms import csv_tables, storage
 from transforms.archives import zips
 from transforms.csv_tables import CsvError, Row
-from transforms.labels import classes
+from transforms.labels import classes, image_names
 from transforms.records import UsageError, cut_lines
 
 NUM_OFFICIAL = 50_000
 _COLUMNS = ("ImageId", "PredictionString")
+_REMEDY = (
+    "give Kaggle's LOC_val_solution.csv or a table like it, with the header "
+    f"{','.join(_COLUMNS)}"
+)
 
 
 @cache
@@ -63,7 +67,7 @@ def parse_labels(text: str, *, source: str) -> dict[str, str]:
     try:
         problems = list(_fill(labels, rows))
     except CsvError as error:  # e.g. a quote that is never closed
-        problems = [f"{error.line}: {error.reason}"]
+        problems = [f"{error.line}: {error.reason}; {_REMEDY}"]
     if problems:
         lines = (f"{source}:{problem}" for problem in problems)
         more = f"{source}: and {{}} more problems"
@@ -78,14 +82,14 @@ def _fill(labels: dict[str, str], rows: Iterator[Row]) -> Iterator[str]:
     if header != list(_COLUMNS):
         yield (
             f"1: the header is {','.join(header)[:80]!r}, not {','.join(_COLUMNS)!r}; "
-            "give Kaggle's LOC_val_solution.csv or a table like it"
+            f"{_REMEDY}"
         )
         return
     first_line: dict[str, int] = {}
     for line, row, _ in rows:
         if not row:
             continue
-        stem, words = row[0], row[-1].split()
+        stem, words = image_names.to_key(row[0]), row[-1].split()
         if len(row) != len(_COLUMNS) or not stem or not words:
             yield f"{line}: is {','.join(row)[:80]!r}, not an image and its wnid"
         elif not classes.is_wnid(words[0]):

@@ -20,6 +20,7 @@ from transforms.records import JSON, UsageError, list_names, to_json
 
 CARD = "model.json"  # beside the model file
 IMAGENET = "imagenet"  # the 1000 classes in wnid order
+BACKGROUND = "background"  # name of an output that is no class, as null
 OUTPUTS = ("probabilities", "logits")
 CHANNEL_ORDERS = ("rgb", "bgr")
 LAYOUTS = ("channels_last", "channels_first")
@@ -74,12 +75,13 @@ class ModelCard:
 
     Attributes:
       model: name of the model, e.g. resnet50.
-      classes: classes in the order of its outputs.
+      classes: classes in the order of its outputs, without outputs that are no class.
       preprocessing: preprocessing of its input images.
       output: probabilities | logits.
       trained_on: training data of the model.
       file_sha256: of the model file that the card was written for; "" if unknown.
       training: settings of the training run.
+      unused: positions of the outputs that are no class, such as a background.
     """
 
     model: str
@@ -89,6 +91,12 @@ class ModelCard:
     trained_on: TrainedOn = TrainedOn()
     file_sha256: str = ""
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    unused: tuple[int, ...] = ()
+
+    @property
+    def num_outputs(self) -> int:
+        """The number of the model's outputs."""
+        return len(self.classes) + len(self.unused)
 
     @property
     def is_fine(self) -> bool:
@@ -98,10 +106,12 @@ class ModelCard:
     def describe(self) -> dict[str, JSON]:
         """Return the card as JSON."""
         described = dataclasses.asdict(self)
-        described["classes"] = [
+        outputs: list[JSON] = [
             {"name": c.name, "wnids": list(c.wnids)} for c in self.classes
         ]
-        return described
+        for position in described.pop("unused"):
+            outputs.insert(position, None)
+        return {**described, "classes": outputs}
 
 
 def imagenet_classes() -> tuple[ModelClass, ...]:
@@ -117,8 +127,9 @@ def to_bytes(card: ModelCard) -> bytes:
 def read_card(path: str) -> ModelCard:
     """Read a card.
 
-    `classes` is a list of wnids, of lists of wnids or of {name, wnids}, or the string
-    "imagenet". `preprocessing` requires resize_px and crop_px.
+    `classes` is the string "imagenet", or a list of wnids, lists of wnids and {name,
+    wnids}. In the list, "imagenet" stands for the 1000 classes, and null for an output
+    that is no class. `preprocessing` requires resize_px and crop_px.
 
     Raises: UsageError: the file is missing, or a line for each of its problems.
     """
@@ -134,9 +145,10 @@ def read_card(path: str) -> ModelCard:
         raise UsageError(f"{path}: is not a card; it must be one JSON object")
     problems: list[str] = []
     model = content.get("model") or Path(path).parent.name
+    model_classes, unused = _read_classes(content.get("classes"), problems)
     card = ModelCard(
         model=str(model),
-        classes=_read_classes(content.get("classes"), problems),
+        classes=model_classes,
         preprocessing=_read_fields(
             Preprocessing, content.get("preprocessing"), "preprocessing", problems
         ),
@@ -146,6 +158,7 @@ def read_card(path: str) -> ModelCard:
         ),
         file_sha256=str(content.get("file_sha256", "")),
         training=content.get("training") or {},
+        unused=unused,
     )
     if card.output not in OUTPUTS:
         problems.append(f"output {card.output!r}: must be {' or '.join(OUTPUTS)}")
@@ -154,30 +167,56 @@ def read_card(path: str) -> ModelCard:
     return card
 
 
-def _read_classes(value: object, problems: list[str]) -> tuple[ModelClass, ...]:
+def _read_classes(
+    value: object, problems: list[str]
+) -> tuple[tuple[ModelClass, ...], tuple[int, ...]]:
+    """Return the classes, and the positions of the outputs that are no class."""
     if value == IMAGENET:
-        return imagenet_classes()
+        return imagenet_classes(), ()
     if not isinstance(value, list) or len(value) < 2:
         problems.append(
             'classes: must list the wnids of each output in order, or be "imagenet" '
             "for the 1000 classes in wnid order"
         )
-        return ()
-    model_classes = []
-    for number, item in enumerate(value):
-        wnids = item.get("wnids") if isinstance(item, dict) else item
+        return (), ()
+    outputs: list[ModelClass | None] = []
+    for item in value:
+        if item == IMAGENET:
+            outputs += imagenet_classes()
+            continue
+        wnids = item.get("wnids", item) if isinstance(item, dict) else item
         wnids = [wnids] if isinstance(wnids, str) else wnids
-        if not isinstance(wnids, list) or not _are_wnids(wnids):
-            problems.append(
-                f"classes: output {number} has no valid wnids ({item!r:.60})"
-            )
-            return ()
         name = item.get("name") if isinstance(item, dict) else None
-        model_classes.append(ModelClass(str(name or _name(wnids)), tuple(wnids)))
+        if _is_no_class(wnids):
+            outputs.append(None)
+        elif isinstance(wnids, list) and _are_wnids(wnids):
+            outputs.append(ModelClass(str(name or _name(wnids)), tuple(wnids)))
+        else:
+            problems.append(
+                f"classes: output {len(outputs)} has no valid wnids ({item!r:.60}); "
+                "give null for an output that is no class"
+            )
+            return (), ()
+    model_classes = tuple(output for output in outputs if output is not None)
     counts = Counter(wnid for c in model_classes for wnid in c.wnids)
     if repeated := sorted(wnid for wnid, count in counts.items() if count > 1):
         problems.append(f"classes: {list_names(repeated)} belong to several outputs")
-    return tuple(model_classes)
+    if len(model_classes) < 2:
+        problems.append(
+            f"classes: {len(model_classes)} outputs are classes, not 2 or more"
+        )
+    return model_classes, tuple(n for n, o in enumerate(outputs) if o is None)
+
+
+def _is_no_class(wnids: object) -> bool:
+    """Tell whether an output is said to be no class: null, [] or "background"."""
+    if wnids is None or wnids == []:
+        return True
+    return (
+        isinstance(wnids, list)
+        and len(wnids) == 1
+        and str(wnids[0]).strip().lower() == BACKGROUND
+    )
 
 
 def _are_wnids(values: list) -> bool:

@@ -26,7 +26,7 @@ from transforms.prefetch import map_in_order
 from transforms.records import DataError, Failure, ImageRef, JobError
 
 NO_LABEL = -1  # label of a failure, which belongs to no dataset
-_GREY = 127
+_GREYS = (127, 63, 191)
 _SUM_TOLERANCE = 1e-3
 _NEGATIVE_TOLERANCE = 1e-6
 _NUM_GPU_BATCHES = 2  # one is computed while the next is copied to the GPU
@@ -35,7 +35,7 @@ _REMEDY = "correct `output` or `preprocessing` in its card"
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 
-class Tally(NamedTuple):
+class AccuracyCounts(NamedTuple):
     """Accuracy counts of a model over some images."""
 
     num_images: int = 0
@@ -44,9 +44,9 @@ class Tally(NamedTuple):
     num_right: int = 0  # correct outputs, summed over all images
     sum_correct: float = 0.0  # sum of p_correct
 
-    def plus(self, other: "Tally") -> "Tally":
+    def plus(self, other: "AccuracyCounts") -> "AccuracyCounts":
         """Add two counts; the last digits of `sum_correct` depend on the order."""
-        return Tally(
+        return AccuracyCounts(
             self.num_images + other.num_images,
             self.num_top1 + other.num_top1,
             self.num_top5 + other.num_top5,
@@ -101,11 +101,11 @@ class ChunkPredictions(NamedTuple):
     """Predictions for some images: one table and one set of counts per model."""
 
     tables: tuple[pa.Table, ...]
-    tallies: tuple[Tally, ...]
+    accuracy_counts: tuple[AccuracyCounts, ...]
     failures: tuple[Failure, ...]
 
 
-def prepare(data: bytes, settings: Preprocessing) -> Pixels:
+def preprocess(data: bytes, settings: Preprocessing) -> Pixels:
     """Decode an image and cut its centre crop, upright RGB at the model's size.
 
     Returns: shape (crop_px, crop_px, 3).
@@ -135,9 +135,10 @@ def _crop_centre(image: Image.Image, side_px: int) -> Image.Image:
     return image.crop((left, top, left + side_px, top + side_px))
 
 
-def make_grey(settings: Preprocessing) -> Pixels:
-    """Create a uniform grey image, shape (crop_px, crop_px, 3)."""
-    return np.full((settings.crop_px, settings.crop_px, 3), _GREY, np.uint8)
+def make_greys(settings: Preprocessing) -> Pixels:
+    """Create uniform images of a few greys, shape (greys, crop_px, crop_px, 3)."""
+    shape = len(_GREYS), settings.crop_px, settings.crop_px, 3
+    return np.broadcast_to(np.array(_GREYS, np.uint8)[:, None, None, None], shape)
 
 
 def input_shape(settings: Preprocessing) -> tuple[int, int, int]:
@@ -164,10 +165,10 @@ def load_model(spec: ModelSpec, batch_size: int) -> LoadedModel:
     Raises: ModelError: the model cannot be loaded safely or does not match its card.
     """
     shape = input_shape(spec.card.preprocessing)
-    return loaders.load(spec.path, (batch_size, *shape), len(spec.card.classes))
+    return loaders.load(spec.path, (batch_size, *shape), spec.card.num_outputs)
 
 
-def predict_once(
+def predict_batch(
     spec: ModelSpec, model: LoadedModel, pixels: Pixels, batch_size: int
 ) -> npt.NDArray[np.floating]:
     """Run a model on one batch of images, padded to the batch size.
@@ -182,8 +183,8 @@ def predict_once(
     """
     num_missing = batch_size - len(pixels)
     padded = np.pad(pixels, ((0, num_missing), (0, 0), (0, 0), (0, 0)))
-    outputs = model.ask(make_batch(padded, spec.card.preprocessing))
-    expected = (batch_size, len(spec.card.classes))
+    outputs = model.predict(make_batch(padded, spec.card.preprocessing))
+    expected = (batch_size, spec.card.num_outputs)
     if outputs.shape != expected:
         raise ModelError(f"returns outputs of shape {outputs.shape}, not {expected}")
     return outputs[: len(pixels)]
@@ -217,15 +218,46 @@ def find_bad_row(
     return row, next(problem for is_good, problem in checks if not is_good[row])
 
 
-def to_probabilities(
-    outputs: npt.NDArray[np.floating], kind: str
-) -> npt.NDArray[np.float64]:
-    """Convert outputs, shape (images, outputs), to probabilities: softmax of logits."""
+def recognise(outputs: npt.NDArray[np.floating]) -> str:
+    """Tell what outputs are if their values show it.
+
+    Args:
+      outputs: shape (images, outputs).
+    Returns: probabilities, percentages, independent probabilities (from 0 to 1, as a
+      sigmoid has them), or "" for anything else.
+    """
     values = outputs.astype(np.float64)
-    if kind == "probabilities":
-        return np.clip(values, 0, None)
-    values = np.exp(values - values.max(axis=1, keepdims=True))
-    return values / values.sum(axis=1, keepdims=True)
+    sums, highest = values.sum(axis=1), values.max(axis=1)
+    if not (values >= -_NEGATIVE_TOLERANCE).all():
+        return ""
+    if (np.abs(sums - 1) <= _SUM_TOLERANCE).all():
+        return "probabilities"
+    if (np.abs(sums / 100 - 1) <= _SUM_TOLERANCE).all():
+        return "percentages"
+    return "independent probabilities" if (highest <= 1).all() else ""
+
+
+def to_probabilities(
+    outputs: npt.NDArray[np.floating], kind: str, unused: Sequence[int] = ()
+) -> npt.NDArray[np.float64]:
+    """Convert outputs to probabilities that an image is of each class.
+
+    Args:
+      outputs: shape (images, outputs).
+      kind: probabilities | logits, of which the softmax is computed.
+      unused: outputs that are no class. They are left out, and the others sum to 1.
+    Returns: shape (images, classes).
+    """
+    values = np.delete(outputs.astype(np.float64), unused, axis=1)
+    if kind == "logits":
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        return values / values.sum(axis=1, keepdims=True)
+    values = np.clip(values, 0, None)
+    if not unused:
+        return values
+    sums = values.sum(axis=1, keepdims=True)
+    equal = np.full_like(values, 1 / values.shape[1])
+    return np.divide(values, sums, out=equal, where=sums > 0)
 
 
 def score(
@@ -233,7 +265,7 @@ def score(
     right: Sequence[tuple[int, ...]],
     *,
     keep_probabilities: bool,
-) -> tuple[Scores, Tally]:
+) -> tuple[Scores, AccuracyCounts]:
     """Compute p_correct and the top-5 outputs of each image, and count both.
 
     Args:
@@ -257,14 +289,14 @@ def score(
     )
     sum_correct = float(p_correct.sum(dtype=np.float64))
     num_right = sum(map(len, right))
-    return scores, Tally(len(right), num_top1, num_top5, num_right, sum_correct)
+    return scores, AccuracyCounts(
+        len(right), num_top1, num_top5, num_right, sum_correct
+    )
 
 
-def is_at_chance(tally: Tally, num_outputs: int) -> bool:
-    """Return whether top-1 accuracy is within two standard deviations of guessing."""
-    chance = tally.num_right / (num_outputs * max(tally.num_images, 1))
-    deviation = (tally.num_images * chance * (1 - chance)) ** 0.5
-    return chance < 1 and tally.num_top1 <= tally.num_images * chance + 2 * deviation
+def find_chance(counts: AccuracyCounts, num_outputs: int) -> float:
+    """Return the expected share of correct guesses."""
+    return counts.num_right / (num_outputs * max(counts.num_images, 1))
 
 
 def geometry(settings: Preprocessing) -> Preprocessing:
@@ -305,7 +337,7 @@ class Predictor:
                 raise JobError(f"{spec.path}: {error}") from error
         return cls(settings, models)
 
-    def ask(self, images: Images) -> ChunkPredictions:
+    def predict(self, images: Images) -> ChunkPredictions:
         """Run every model on the images of a chunk."""
         batches = list(self._predict_batches(images))
         num_models = len(self._models)
@@ -315,7 +347,9 @@ class Predictor:
                 for n in range(num_models)
             ),
             tuple(
-                functools.reduce(Tally.plus, (batch.tallies[n] for batch in batches))
+                functools.reduce(
+                    AccuracyCounts.plus, (batch.accuracy_counts[n] for batch in batches)
+                )
                 for n in range(num_models)
             ),
             tuple(failure for batch in batches for failure in batch.failures),
@@ -335,7 +369,7 @@ class Predictor:
 
     def _submit(self, batch: Images) -> Future[ChunkPredictions]:
         reads = self._reader.begin([self._locate(ref) for ref in batch.refs])
-        prepared = [self._reader_pool.submit(self._prepare, read) for read in reads]
+        prepared = [self._reader_pool.submit(self._preprocess, read) for read in reads]
         return self._inference_pool.submit(self._predict_batch, batch, prepared)
 
     def _locate(self, ref: ImageRef) -> PlacedRef:
@@ -343,11 +377,11 @@ class Predictor:
         version = self._settings.versions.get(f"{root}/{ref.uri}", "")
         return PlacedRef(root, ref, version)
 
-    def _prepare(self, read: ReadImage) -> list[Pixels] | DataError:
+    def _preprocess(self, read: ReadImage) -> list[Pixels] | DataError:
         """Read an image and preprocess it for each geometry; return a data error."""
         try:
             data = read()
-            return [prepare(data, g) for g in self._geometries]
+            return [preprocess(data, g) for g in self._geometries]
         except DataError as error:
             return error
 
@@ -381,7 +415,7 @@ class Predictor:
 
     def _score_batch(
         self, model_number: int, images: Images, pixels: Pixels | None
-    ) -> tuple[pa.Table, Tally]:
+    ) -> tuple[pa.Table, AccuracyCounts]:
         """Run one model on a batch; drop images of classes that it has no output for.
 
         Args:
@@ -390,13 +424,13 @@ class Predictor:
           pixels: shape (images, crop_px, crop_px, 3); None without images.
         """
         spec = self._settings.models[model_number]
-        outputs: npt.NDArray[np.floating] = np.zeros((0, len(spec.card.classes)))
+        outputs: npt.NDArray[np.floating] = np.zeros((0, spec.card.num_outputs))
         if pixels is not None:
             outputs = self._predict_checked(model_number, images.refs, pixels)
         rows = [n for n, ref in enumerate(images.refs) if ref.wnid in spec.right]
         refs = [images.refs[row] for row in rows]
-        scores, tally = score(
-            to_probabilities(outputs[rows], spec.card.output),
+        scores, counts = score(
+            to_probabilities(outputs[rows], spec.card.output, spec.card.unused),
             [spec.right[ref.wnid] for ref in refs],
             keep_probabilities=self._settings.keep_probabilities,
         )
@@ -408,7 +442,7 @@ class Predictor:
             wnids=[ref.wnid for ref in refs],
             seen=[images.seen[model_number][row] for row in rows],
         )
-        return table, tally
+        return table, counts
 
     def _predict_checked(
         self, model_number: int, refs: Sequence[ImageRef], pixels: Pixels
@@ -417,7 +451,7 @@ class Predictor:
         spec = self._settings.models[model_number]
         model, size = self._models[model_number], self._settings.batch_size
         try:
-            outputs = predict_once(spec, model, pixels, size)
+            outputs = predict_batch(spec, model, pixels, size)
         except ModelError as error:
             raise JobError(f"{spec.path}: {error}") from error
         if bad := find_bad_row(outputs, spec.card.output):

@@ -16,10 +16,10 @@ from apache_beam.transforms.combiners import ToList
 from transforms import storage
 from transforms.models import image_list
 from transforms.models.inference import (
+    AccuracyCounts,
     ChunkPredictions,
     InferenceSettings,
     Predictor,
-    Tally,
 )
 from transforms.predictions import table as predictions_table
 from transforms.records import Failure
@@ -49,7 +49,7 @@ class ScoredPart(NamedTuple):
 
     number: int
     paths: tuple[str, ...]  # one file per model
-    tallies: tuple[Tally, ...]
+    accuracy_counts: tuple[AccuracyCounts, ...]
     failures: tuple[Failure, ...]
 
 
@@ -73,7 +73,7 @@ class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
         """Predict chunks; the inference batches of a chunk do not depend on Beam's."""
         return [
             ScoredChunk(
-                chunk.number, model.ask(image_list.read(chunk.path, chunk.number))
+                chunk.number, model.predict(image_list.read(chunk.path, chunk.number))
             )
             for chunk in batch
         ]
@@ -107,11 +107,13 @@ class _WriteParts(beam.DoFn):
             self._scored.inc(table.num_rows)
         self._failed.inc(len(predictions.failures))
         return [
-            ScoredPart(number, tuple(paths), predictions.tallies, predictions.failures)
+            ScoredPart(
+                number, tuple(paths), predictions.accuracy_counts, predictions.failures
+            )
         ]
 
 
-def write_outcome(parts: Sequence[ScoredPart], path: str) -> str:
+def write_scored_parts(parts: Sequence[ScoredPart], path: str) -> str:
     """Write the parts of all chunks, in order, for the launcher; return the path."""
     place = Path(path)
     data = json.dumps(sorted(parts)).encode()
@@ -119,16 +121,16 @@ def write_outcome(parts: Sequence[ScoredPart], path: str) -> str:
     return path
 
 
-def read_outcome(path: str) -> list[ScoredPart]:
-    """Read the parts that `write_outcome` wrote."""
+def read_scored_parts(path: str) -> list[ScoredPart]:
+    """Read the parts that `write_scored_parts` wrote."""
     return [
         ScoredPart(
             number,
             tuple(paths),
-            tuple(Tally(*tally) for tally in tallies),
+            tuple(AccuracyCounts(*counts) for counts in accuracy_counts),
             tuple(Failure(*failure) for failure in failures),
         )
-        for number, paths, tallies, failures in json.loads(storage.read(path))
+        for number, paths, accuracy_counts, failures in json.loads(storage.read(path))
     ]
 
 
@@ -148,5 +150,5 @@ class PredictImages(beam.PTransform):
             | "RunModels" >> RunInference(self.handler)
             | "WriteParts" >> beam.ParDo(_WriteParts(self.parts_folder))
             | "GatherParts" >> ToList()
-            | "WriteGathered" >> beam.Map(write_outcome, path=self.gathered)
+            | "WriteGathered" >> beam.Map(write_scored_parts, path=self.gathered)
         )

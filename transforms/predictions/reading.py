@@ -23,7 +23,7 @@ from transforms.labels import classes, validation
 from transforms.labels.classes import is_wnid
 from transforms.predictions import table as predictions_table
 from transforms.predictions.table import NUM_TOP, PROBABILITIES, SCHEMA, ScoredModel
-from transforms.records import UsageError
+from transforms.records import UsageError, list_names
 
 Float16Array = npt.NDArray[np.float16]
 
@@ -274,12 +274,14 @@ class Predictions:
         where the model has fewer classes.
       truth: shape (images,), class indices 0…999.
       keys: the images' keys in the same order; empty when they are unknown.
+      num_outputs: number of classes that the model predicts.
     """
 
     model: str
     top5: IntegerArray
     truth: IntegerArray
     keys: tuple[str, ...] = ()
+    num_outputs: int = NUM_CLASSES
 
 
 def read_predictions(paths: Sequence[str]) -> list[Predictions]:
@@ -300,6 +302,7 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
     all_predictions: list[Predictions] = []
     problems: list[str] = []
     path_of: dict[str, str] = {}
+    repeated: list[tuple[int, str, str]] = []  # place of the problem, path, model
     for path in paths:
         try:
             file_predictions = _choose_reader(path)(path)
@@ -308,13 +311,21 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
             continue
         for predictions in file_predictions:
             if (model := predictions.model) in path_of:
-                problems.append(
-                    f"--predictions {path}: {path_of[model]} is of {model} already; "
-                    "rename the file (in a Parquet file: the model, in its card), or "
-                    "give it once"
-                )
+                repeated.append((len(problems), path, model))
             path_of.setdefault(model, path)
         all_predictions += file_predictions
+    if repeated:
+        (place, path, model), *others = repeated
+        more = ""
+        if others:
+            shown = list_names((other for _, other, _ in others), _SHOWN)
+            more = f", and so with {len(others)} other models ({shown})"
+        problems.insert(
+            place,
+            f"--predictions {path}: {path_of[model]} is of {model} already{more}; "
+            "rename the file (in a Parquet file: the model, in its card), or give it "
+            "once",
+        )
     if problems:
         raise UsageError("\n".join(problems))
     return all_predictions
@@ -353,10 +364,12 @@ def _find_problems(top5: IntegerArray) -> Iterator[str]:
     outside = ((top5 < 0) | (top5 >= NUM_CLASSES)).any(axis=1)
     if outside.any():
         image = int(outside.argmax())
+        is_shifted = top5.min() >= 0 and top5.max() == NUM_CLASSES
+        hint = "; subtract 1 if they count from 1, or from a background class"
         yield (
             f"top5 of image {image + 1} is {top5[image].tolist()}: class indices are "
             f"0…{NUM_CLASSES - 1}, in the order of the wnids; "
-            f"{outside.sum()} images have others"
+            f"{outside.sum()} images have others{hint if is_shifted else ''}"
         )
 
 
@@ -410,7 +423,7 @@ def _join(model: str, batches: Sequence[Batch]) -> Predictions:
     wnids = [wnid for batch in batches for wnid in batch.wnids]
     truth = _to_indices(wnids, "it has images of")
     top5 = np.concatenate([outputs[batch.top5] for batch in batches])
-    return Predictions(model, top5[order], truth[order], ordered)
+    return Predictions(model, top5[order], truth[order], ordered, len(outputs))
 
 
 def _to_indices(wnids: Sequence[str], what: str) -> IntegerArray:
@@ -428,7 +441,7 @@ def _to_indices(wnids: Sequence[str], what: str) -> IntegerArray:
         raise ValueError(
             f"{what} {len(outside)} classes outside the 1000 of ImageNet "
             f"({', '.join(outside[:_SHOWN])}); only models and images of the 1000 can "
-            "be compared"
+            "be compared (in a model's card, null is an output that is no class)"
         )
     return np.array([index_of[wnid] for wnid in wnids], dtype=np.int64)
 

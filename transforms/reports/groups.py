@@ -179,7 +179,7 @@ def measure_captured(table: GroupTable, confusion: str | None) -> Captured | Non
     """
     if confusion is None:
         return None
-    matrix = confusion_matrix.read_confusion_rates(confusion)
+    matrix = confusion_matrix.read_confusion(confusion)
     wnids = sorted(table.label_of)
     labels = [table.label_of[wnid] for wnid in wnids]
     return confusion_matrix.capture(matrix.select(wnids, source=confusion), labels)

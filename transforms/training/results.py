@@ -92,7 +92,7 @@ class ValidationImages:
     def _prepare(self, ref: ImageRef) -> ImageBatch:
         try:
             data = read_image_bytes(self._root, ref)
-            return inference.prepare(data, self._settings)
+            return inference.preprocess(data, self._settings)
         except DataError as error:
             raise JobError(
                 f"{ref.key} ({describe_place(ref)}): {error}; check the dataset with "

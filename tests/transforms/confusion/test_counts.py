@@ -47,11 +47,11 @@ def _batch(outputs=WNIDS, top5=TOP, probabilities=None):
 def _plan(wnids=WNIDS, *, is_soft=False, seed=0):
     cutoffs = find_cutoffs(KEYS, TRUE, seed=seed)
     spare = [Cutoff(0, "")] * (len(wnids) - len(cutoffs))
-    return CountPlan(wnids, (*cutoffs, *spare), seed, is_soft)
+    return CountPlan(wnids, (*cutoffs, *spare), seed, is_soft, models=("mlp", "cnn"))
 
 
 def _count(batch, plan):
-    counts = ConfusionCounts.empty(len(plan.wnids))
+    counts = ConfusionCounts.empty(len(plan.wnids), len(plan.models))
     confusion_counts.add_batch(batch, plan, counts)
     return counts, *counts.to_confusions(plan, ["cnn"])
 
@@ -63,6 +63,12 @@ def test_hard_counts():
     assert whole.matrix[2, :5].tolist() == [0, 0, 0, 1, 0]
     assert whole.num_images[:5].tolist() == [3, 2, 1, 0, 0]
     assert whole.models == ("cnn",)
+
+
+@pytest.mark.parametrize("is_soft", [False, True])
+def test_accuracy_of_each_model_is_counted(is_soft):
+    counts, *_ = _count(_batch(), _plan(is_soft=is_soft))
+    assert counts.accuracy.tolist() == [[0, 0], [6, 3]]
 
 
 def test_soft_counts_halve_from_rank_to_rank():
@@ -169,6 +175,7 @@ def test_counts_survive_a_round_trip():
     read = read_counts(counts.to_bytes(), len(WNIDS))
     assert (read.cells == counts.cells).all()
     assert (read.num_images == counts.num_images).all()
+    assert read.accuracy.tolist() == counts.accuracy.tolist()
     assert read.num_undecided == 3
 
 
@@ -197,3 +204,23 @@ def test_probabilities_are_checked_where_they_are_counted(tmp_path, row, message
     with pytest.raises(UsageError) as caught:
         confusion_counts.count(PredictionPart(path, 0), _plan(is_soft=True))
     assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_models_given_twice_are_one_problem(tmp_path):
+    models = [making_predictions.scored(WNIDS, f"m{n}", f"{n}") for n in range(5)]
+    wnids = [WNIDS[true] for true in TRUE]
+    table = [
+        making_predictions.rows(model, KEYS, wnids, np.full((6, 8), 1 / 8))
+        for model in models
+    ]
+    paths = [
+        making_predictions.write(tmp_path / name, models, *table)
+        for name in ("a.parquet", "b.parquet")
+    ]
+    with pytest.raises(UsageError) as caught:
+        confusion_counts.survey(paths, seed=0)
+    assert str(caught.value) == (
+        f"--predictions {paths[1]}: {paths[0]} also has predictions of m0, for 6 of "
+        "the same images; rename the file, or give only one; so have 4 other models "
+        "(m1, m2, m3, m4)"
+    )

@@ -27,7 +27,7 @@ def _csv(tmp_path, text):
 
 def _problem(path):
     with pytest.raises(UsageError) as caught:
-        confusion_matrix.read_confusion_rates(path)
+        confusion_matrix.read_confusion(path)
     return str(caught.value).replace(path, "FILE")
 
 
@@ -37,7 +37,7 @@ def test_matrix_survives_a_round_trip(tmp_path, factor):
     data = confusion_matrix.to_npz(written)
     assert data == confusion_matrix.to_npz(written)
     (tmp_path / "c.npz").write_bytes(data)
-    read = confusion_matrix.read_confusion_rates(str(tmp_path / "c.npz"))
+    read = confusion_matrix.read_confusion(str(tmp_path / "c.npz"))
     np.testing.assert_array_equal(read.matrix, written.matrix)
     np.testing.assert_array_equal(read.num_images, NUM_IMAGES)
     assert (read.wnids, read.models) == (WNIDS, ("alexnet", "vgg16"))
@@ -59,8 +59,8 @@ def test_a_class_without_errors_or_images_has_rate_zero():
 
 def test_rates_have_the_requested_order(tmp_path):
     path = _npz(tmp_path)
-    rates = confusion_matrix.read_confusion(path, WNIDS)
-    back = confusion_matrix.read_confusion(path, WNIDS[::-1])
+    rates = confusion_matrix.read_confusion_rates(path, WNIDS)
+    back = confusion_matrix.read_confusion_rates(path, WNIDS[::-1])
     assert (back == rates[::-1, ::-1]).all()
 
 
@@ -111,7 +111,7 @@ CSV = "wnid,{0},{1}\n{0},3,1\n{1},0,4\n".format(*WNIDS)
     ids=["plain", "windows", "empty_corner", "columns_in_another_order", "num_images"],
 )
 def test_csv(tmp_path, text, num_images):
-    read = confusion_matrix.read_confusion_rates(_csv(tmp_path, text))
+    read = confusion_matrix.read_confusion(_csv(tmp_path, text))
     assert read.matrix.tolist() == [[3, 1], [0, 4]]
     assert read.num_images.tolist() == num_images
     assert read.wnids == WNIDS[:2]

@@ -24,7 +24,8 @@ WNIDS = [info.wnid for info in load_classes()[:SIZE]]
 def _make_counts(number):
     rng = np.random.default_rng(number)
     cells = rng.integers(0, 2**53, (2, SIZE, SIZE))
-    return ConfusionCounts(cells, rng.integers(0, 99, (2, SIZE)), number)
+    num_images, accuracy = rng.integers(0, 99, (2, SIZE)), rng.integers(0, 99, (4, 2))
+    return ConfusionCounts(cells, num_images, accuracy, number)
 
 
 def _contents(counts):
@@ -34,7 +35,7 @@ def _contents(counts):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 99), max_size=8), st.integers(0, 8), st.randoms())
 def test_merging_equals_folding_in_any_order(numbers, cut, random):
-    add_up = SumCounts(SIZE)
+    add_up = SumCounts(SIZE, num_models=4)
 
     def fold(chosen):
         counts = [_make_counts(number) for number in chosen]
@@ -63,7 +64,7 @@ def surveyed(tmp_path, monkeypatch):
 @pytest.mark.parametrize("is_soft", [False, True], ids=["hard", "soft"])
 def test_the_step_writes_the_sum_of_all_parts(surveyed, tmp_path, is_soft):
     plan = CountPlan(surveyed.wnids, surveyed.cutoffs, 0, is_soft)
-    output = str(tmp_path / "tally.npz")
+    output = str(tmp_path / "counts.npz")
     with test_pipeline.TestPipeline() as root:
         _ = (
             root

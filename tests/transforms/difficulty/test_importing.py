@@ -63,22 +63,46 @@ def test_order_of_the_rows_changes_nothing():
         ("key,score\na,-0.1\n", r"row 2: -0.1 is not a probability"),
         ("key,score\na,0.1\nb,nan\n", r"row 3: its score is not a finite number"),
         ("key,score\na,0.1\nb,many\n", r"row 3: its score is not a finite number"),
+        (
+            'key,score\na,"0,1"\n',
+            r"row 2: its score '0,1' has a decimal comma; write a",
+        ),
+        ("key,score\na,5.0%\n", r"row 2: its score '5.0%' is a percentage; write a sh"),
+        ("key,score\na,50\nb,1\n", r"50 is not a probability; divide percentages by"),
+        ("key,score\na,-1.5\nb,-9\n", r"-1.5 is not .* --score_kind easiness if they"),
+        ("key,score\na,150\nb,1\n", r"150 is not a probability; give another"),
         ("key,score\na,0.1\n,0.2\n", r"row 3: has no image name"),
         ("key,score\na,0.1\nx/a.JPEG,0.2\n", r"row 3: a is repeated"),
         ("image,score\na,0.1\n", r"has no column key; it has image, score"),
         ("key,score\n", r"has no rows"),
-        ("", r"cannot be read"),
+        ("", r"cannot be read \(is empty\)"),
+        ("key;score\na;0,1\n", r"cannot be read \(line 1: .* separated by semicolons"),
+        ("key\tscore\na\t0.1\n", r"separated by tabs, not by commas"),
+        (
+            "# of a model\nkey,score\na,1\n",
+            r"no column key, score; it has # of a model",
+        ),
+        ("key,score,score\na,1,1\n", r"has several columns named score"),
     ],
     ids=[
         "above one",
         "below zero",
         "nan",
         "text",
+        "decimal comma",
+        "percent",
+        "percent without sign",
+        "logarithms",
+        "neither",
         "no key",
         "twice",
         "no column",
         "no rows",
         "empty",
+        "semicolons",
+        "tabs",
+        "comment",
+        "column twice",
     ],
 )
 def test_invalid_rows_are_reported_with_their_numbers(tmp_path, text, message):
@@ -102,6 +126,38 @@ def test_names_of_images_may_have_dots(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("key,score\nimg.1,0.1\nimg.2,0.2\na.b.jpg,0.3\n")
     assert _read(path)["key"].to_pylist() == ["img.1", "img.2", "a.b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "key,score\n{}_1,0.1\n{}_2,1\n",
+        '\ufeffkey,score\r\n"{}_1","0.1"\r\n"{}_2","1"\r\n',
+        "key , score\n{}_1 , 0.1\n{}_2 , 1\n",
+        ",key,score\n0,{}_1,0.1\n1,{}_2,1\n",
+        "sep=,\nscore,key\n0.1,{}_1\n1,{}_2\n",
+        "key,score\nD:\\train\\x\\{}_1.JPEG,0.1\nD:/train/x\\{}_2.jpg,1\n",
+        "key,score\ntrain/{0}_1_{0}.JPEG,0.1\n{0}_2_{0},1\n",
+    ],
+    ids=["plain", "Excel", "spaces", "index", "sep", "Windows paths", "Hugging Face"],
+)
+def test_tables_of_other_programs_give_the_same_rows(tmp_path, text):
+    path = tmp_path / "scores.csv"
+    wnid = "n01440764"
+    path.write_text(text.format(wnid, wnid), newline="")
+    assert [(r["key"], r["wnid"], r["percent"]) for r in _read(path).to_pylist()] == [
+        (f"{wnid}_1", wnid, 10),
+        (f"{wnid}_2", wnid, 100),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "cp1252"])
+def test_other_encodings_are_named(tmp_path, encoding):
+    path = tmp_path / "scores.csv"
+    path.write_bytes("key,score\nfenêtre,0.1\n".encode(encoding))
+    name = "WINDOWS-1252" if encoding == "cp1252" else "UTF-16"
+    with pytest.raises(UsageError, match=f"iconv -f {name} -t UTF-8"):
+        _read(path)
 
 
 @pytest.mark.parametrize(

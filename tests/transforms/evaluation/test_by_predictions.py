@@ -11,6 +11,7 @@ from transforms.evaluation.by_predictions import (
     make_group_of,
     per_image_correctness,
     score_groups,
+    warn_of_chance,
 )
 from transforms.grouping.methods import curated
 from transforms.grouping.table import GroupingRequest, make_table
@@ -412,8 +413,38 @@ def test_table_is_aligned_with_notes_below():
     assert len(header) == len(first) == len(second)
     assert first.split()[:4] == ["all", "1000", "1000", "1/1/1"]
     assert " -  " in first
-    assert [note.split(":")[0] for note in notes] == ["all", "a longer name"]
+    few, captured = notes  # of both, once
+    assert few.startswith("2 of at least 3 models: too few for a ranking")
+    assert few.endswith("figures are `-`; give --predictions of more models")
+    assert captured.endswith("without a confusion matrix; give --confusion FILE")
     assert format_comparison([]).split()[0] == "grouping"
+
+
+def test_models_whose_confusion_made_the_groups_are_warned_of():
+    made_from = {"tens": ("z", "b"), "all": ()}
+    rows = compare_groupings(
+        COMPARED,
+        {"tens": TENS, "all": ALL, "low": LOW_HALF},
+        confusion_models=made_from,
+    )
+    tens, unknown, other = (row.notes for row in rows)
+    assert any(n.startswith("warning: the groups are made from the confusion of b, ra")
+               for n in tens)  # fmt: skip
+    assert any("the confusion of unknown models" in note for note in unknown)
+    assert not any("confusion" in note for note in other)
+    found = evaluate_predictions(
+        MODELS, {"p": PAIRS}, confusion_models={"p": ("good",)}
+    )
+    assert found.warnings[-1].startswith("p: the groups are made from the confusion of")
+    assert "confusion" not in "".join(
+        evaluate_predictions(MODELS, {"p": PAIRS}).warnings
+    )
+
+
+def test_models_at_chance_are_warned_of():
+    wrong = Predictions("w", 999 - COMPARED[0].top5, COMPARED_TRUTH)
+    (warning,) = warn_of_chance([*COMPARED, wrong])
+    assert warning.startswith("w is no better than chance: its likeliest class is")
 
 
 @pytest.mark.real

@@ -147,6 +147,21 @@ def test_problems_of_all_files_are_reported_at_once(tmp_path):
     assert "predictions are files of .npz, .parquet" in lines[2]
 
 
+def test_many_models_given_twice_are_one_problem(tmp_path):
+    paths = [write(tmp_path / f"m{number}.npz", top5()) for number in range(9)]
+    with pytest.raises(UsageError) as caught:
+        read_predictions(paths * 2)
+    (line,) = str(caught.value).splitlines()
+    assert "is of m0 already, and so with 8 other models (" in line
+    assert "m5.npz and 3 more); rename the file" in line
+
+
+def test_indices_that_count_from_one_are_explained(tmp_path):
+    shifted = write(tmp_path / "a.npz", top5(995) + 1)
+    with pytest.raises(UsageError, match="subtract 1 if they count from 1, or from a"):
+        read_predictions([shifted])
+
+
 WNIDS = [info.wnid for info in classes.load_classes()]
 CNN = making_predictions.scored([WNIDS[7], WNIDS[3], WNIDS[900]])
 ANSWERS = [[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]]

@@ -45,7 +45,8 @@ def _sizes(table):
 
 def _write_confusion(path, matrix, wnids):
     num_images = matrix.sum(axis=1).astype(np.int64)
-    data = confusion_matrix.to_npz(Confusion(matrix, tuple(wnids), num_images))
+    confusion = Confusion(matrix, tuple(wnids), num_images, ("alexnet", "vgg"))
+    data = confusion_matrix.to_npz(confusion)
     path.write_bytes(data)
     return str(path)
 
@@ -100,7 +101,22 @@ def test_confusion_matrix_without_effect_is_reported(tmp_path):
     note = "the confusion matrix is not used: no categories are merged"
     assert _group(67, confusion=path).notes == (note,)
     assert _group(99, confusion=path).notes == (note,)
-    assert _group(66, confusion=path).notes == ()
+    for num_groups in (67, 99):
+        quality = _group(num_groups, confusion=path).quality
+        assert "confusion_models" not in quality
+
+
+def test_a_confusion_matrix_that_changes_the_groups_is_said_and_recorded(tmp_path):
+    wnids = [c.wnid for c in CLASSES]
+    path = _write_confusion(tmp_path / "c.npz", np.eye(1000) * 50, wnids)
+    result = _group(66, confusion=path)
+    assert result.notes == (
+        "categories are merged by the confusion of alexnet, vgg, not by WordNet as "
+        "without --confusion: do not rank that model on the same images",
+    )
+    assert result.quality["confusion_models"] == ["alexnet", "vgg"]
+    assert _group(66).notes == ()
+    assert "confusion_models" not in _group(66).quality
 
 
 def test_more_groups_halve_the_largest_along_a_node():

@@ -60,12 +60,32 @@ FISH_AND_REST = {TENCH: 0, GOLDFISH: 0, SHARK: 0, HEN: 1, OUTSIDE: 1}
         ),
         (
             "g.csv",
+            "name,group,,\nTinca tinca,fish,,\n Goldfish,fish\nwhite shark,fish,\n"
+            "hen,rest,,\n{o},rest,,\n",
+        ),
+        (
+            "g.csv",
+            "sep=,\nclass_index,wnid,group\n0.0,,fish\n1.0,{g},fish\n2.0,,fish\n"
+            "8.0,{h},rest\n-1.0,{o},rest",
+        ),
+        (
+            "g.csv",
             "class_index,wnid,group\n0,,fish\n1,,fish\n2,,fish\n8,,rest\n-1,{o},rest",
         ),
         ("g.yaml", "fish:\n- tench\n- 1\n- {s}\nrest: [Hen, {o}]\n"),
         ("g.yml", "# mine\n'fish': ['0', goldfish, great white shark]\nrest: [8, {o}]"),
     ],
-    ids=["wnid", "case_and_spaces", "tsv", "name", "class_index", "yaml", "yml"],
+    ids=[
+        "wnid",
+        "case_and_spaces",
+        "tsv",
+        "name",
+        "words",
+        "spreadsheet",
+        "class_index",
+        "yaml",
+        "yml",
+    ],
 )
 @pytest.mark.parametrize("encode", ["plain", "windows"])
 def test_classes_are_named_in_many_ways(tmp_path, name, text, encode):
@@ -167,6 +187,16 @@ def test_other_joins_a_group_of_the_same_name_in_the_file(tmp_path):
         ("", "FILE:1: the header is ''"),
         ("wnid,group\n", "FILE: holds no classes"),
         ("name,group\nhen,a\ntensh,b\n", "FILE:3: unknown label 'tensh'; did you mean"),
+        (
+            "wnid;group\n",
+            "FILE:1: its cells are separated by semicolons, not by commas",
+        ),
+        ("sep=;\nwnid;group\n", "FILE:1: its cells are separated by semicolons"),
+        (
+            "name,group\nPembroke,a\nCardigan,a\n",
+            "FILE:3: label 'Cardigan' is ambiguous; give one of n02113186 (Cardigan "
+            "Welsh Corgi) or n02963159 (cardigan)",
+        ),
         ("name,group\ncrane,b\n", "FILE:2: label 'crane' is ambiguous; give one of"),
         ("wnid,group\nn0144,b\n", "FILE:2: 'n0144' is not a wnid, n and 8 digits"),
         ("class_index,group\n1000,b\n", "FILE:2: class index '1000' is not 0 to 999"),

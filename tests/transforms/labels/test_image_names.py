@@ -1,6 +1,6 @@
 import pytest
 
-from transforms.labels.image_names import ImageName, find_wnid, parse
+from transforms.labels.image_names import ImageName, find_wnid, parse, to_key
 from transforms.records import UsageError
 
 
@@ -54,3 +54,22 @@ def test_class_is_found(by_name, label, names, expected):
 def test_class_that_is_not_clear_is_an_error(by_name, label, expected):
     with pytest.raises(UsageError, match=expected):
         find_wnid(by_name, label, where="here")
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("n01440764_10026", "n01440764_10026"),
+        ("/data/train/n01440764/n01440764_10026.jpg", "n01440764_10026"),
+        ("D:\\imagenet\\train\\n01440764\\n01440764_10026.JPEG", "n01440764_10026"),
+        ("D:\\imagenet/val\\ILSVRC2012_val_00000001.PNG", "ILSVRC2012_val_00000001"),
+        ("n01440764_1_n01440764", "n01440764_1"),
+        ("data/n01440764_1_n01440764.JPEG", "n01440764_1"),
+        ("ILSVRC2012_val_00000001_n01751748.JPEG", "ILSVRC2012_val_00000001"),
+        ("cat_n01443537.png", "cat_n01443537"),
+        ("img.1", "img.1"),
+        ("train/n01440764/", ""),
+    ],
+)
+def test_keys_are_file_names_in_any_spelling(path, key):
+    assert to_key(path) == key

@@ -47,6 +47,14 @@ def test_first_word_is_the_wnid_and_byte_order_mark_and_crlf_are_fine(tmp_path):
     assert validation.parse_labels("\ufeff" + text, source="x") == expected
 
 
+def test_names_of_files_are_read_as_their_stems():
+    text = HEADER + "ILSVRC2012_val_00000001.JPEG,n01440764\nval/b.JPEG,n01443537\n"
+    assert validation.parse_labels(text, source="x") == {
+        "ILSVRC2012_val_00000001": "n01440764",
+        "b": "n01443537",
+    }
+
+
 def test_same_image_twice_with_the_same_label_is_fine():
     text = HEADER + "a,n01440764\na,n01440764 1 1 2 2\n"
     assert validation.parse_labels(text, source="x") == {"a": "n01440764"}
@@ -58,6 +66,8 @@ def test_same_image_twice_with_the_same_label_is_fine():
         ("", "x.csv:1: the header is ''"),
         ("490\n361\n", "x.csv:1: the header is '490', not 'ImageId,PredictionString'"),
         (HEADER, "x.csv:1: holds no labels"),
+        (HEADER.replace(",", ";"), "x.csv:1: its cells are separated by semicolons"),
+        ("a.JPEG\tn01440764\t0\n", "with the header ImageId,PredictionString"),
         (HEADER + "a\n", "x.csv:2: is 'a', not an image and its wnid"),
         (HEADER + "a,\n", "x.csv:2: is 'a,'"),
         (HEADER + "a,n01440764,3\n", "x.csv:2: is 'a,n01440764,3'"),

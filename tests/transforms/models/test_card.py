@@ -51,12 +51,49 @@ def test_classes_can_be_listed_in_several_ways(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "background",
+    [
+        None, [], "background", " Background", ["background"],
+        {"name": "background", "wnids": []}, {"wnids": None},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_outputs_that_are_no_class_are_said_in_several_ways(
+    tmp_path, background, position
+):
+    outputs = list(WNIDS)
+    outputs.insert(position, background)
+    card = read_card(_write(tmp_path, classes=outputs))
+    assert [c.wnids for c in card.classes] == [(wnid,) for wnid in WNIDS]
+    assert (card.unused, card.num_outputs, card.is_fine) == ((position,), 3, True)
+    (tmp_path / "m.json").write_bytes(model_card.to_bytes(card))
+    assert read_card(str(tmp_path / "m.json")) == card
+
+
+def test_imagenet_stands_for_its_classes_in_a_list(tmp_path):
+    for outputs, unused in (([None, "imagenet"], 0), (["imagenet", None], 1000)):
+        card = read_card(_write(tmp_path, classes=outputs))
+        assert card.classes == model_card.imagenet_classes()
+        assert (card.unused, card.num_outputs) == ((unused,), 1001)
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"classes": None}, "classes: must list the wnids of each output"),
         ({"classes": ["n02088364"]}, "classes: must list"),
         ({"classes": [*WNIDS, "dog"]}, "classes: output 2 has no valid wnids ('dog')"),
-        ({"classes": [*WNIDS, []]}, "classes: output 2 has no valid wnids"),
+        (
+            {"classes": [*WNIDS, ""]},
+            "classes: output 2 has no valid wnids (''); give nu",
+        ),
+        ({"classes": [*WNIDS, ["background", "x"]]}, "output 2 has no valid wnids"),
+        (
+            {"classes": [WNIDS[0], None]},
+            "classes: 1 outputs are classes, not 2 or more",
+        ),
+        ({"classes": ["imagenet", WNIDS[0]]}, "n02088364 belong to several outputs"),
         ({"classes": [*WNIDS, {"name": "dog"}]}, "output 2 has no valid wnids"),
         ({"classes": WNIDS * 2}, "n02088364, n02099601 belong to several outputs"),
         ({"preprocessing": None}, "preprocessing: is missing"),

@@ -35,7 +35,7 @@ def batch():
 def test_all_formats_predict_the_same(folder, batch, name):
     path = str(folder / name)
     loaders.check_kind(path)
-    outputs = loaders.load(path, BATCH_SHAPE, NUM_CLASSES).ask(batch)
+    outputs = loaders.load(path, BATCH_SHAPE, NUM_CLASSES).predict(batch)
     expected = making_models.expect(batch, NUM_CLASSES)
     np.testing.assert_allclose(outputs, expected, atol=1e-6)
 
@@ -191,6 +191,15 @@ def test_outputs_that_are_not_one_row_per_image_are_rejected(shape, expected):
         check_output(shape, NUM_CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("num_outputs", "expected"),
+    [(7, r"lists 6 classes; .* \(null is an output that is no"), (5, "the card$")],
+)
+def test_more_outputs_than_classes_may_be_a_background(num_outputs, expected):
+    with pytest.raises(ModelError, match=expected):
+        check_output([None, num_outputs], NUM_CLASSES)
+
+
 def test_unknown_shapes_are_accepted():
     check_output(None, NUM_CLASSES)
     check_output([None, None], NUM_CLASSES)
@@ -202,4 +211,4 @@ def test_failed_inference_is_a_model_error(folder, batch):
     for name in ("tiny.keras", "tiny.onnx"):
         model = loaders.load(str(folder / name), BATCH_SHAPE, NUM_CLASSES)
         with pytest.raises(ModelError, match="inference failed"):
-            model.ask(batch[..., :2])
+            model.predict(batch[..., :2])

@@ -75,14 +75,14 @@ def _predict(
     )
     models = [LoadedModel(run, is_on_gpu=False)] * len(specs)
     columns = seen or [[None] * len(refs)] * len(specs)
-    return Predictor(settings, models).ask(Images(refs, columns))
+    return Predictor(settings, models).predict(Images(refs, columns))
 
 
 def test_scores_are_those_of_each_image_in_order(images):
-    (table,), (tally,), failures = _predict(images, seen=[[True] * NUM_IMAGES])
+    (table,), (counts,), failures = _predict(images, seen=[[True] * NUM_IMAGES])
     _, refs = images
     pixels = np.stack([
-        inference.prepare(making.jpeg_bytes(number), SETTINGS)
+        inference.preprocess(making.jpeg_bytes(number), SETTINGS)
         for number in range(NUM_IMAGES)
     ])
     expected = making_models.expect(inference.make_batch(pixels, SETTINGS), 3)
@@ -91,8 +91,8 @@ def test_scores_are_those_of_each_image_in_order(images):
     assert table["key"].to_pylist() == [ref.key for ref in refs]
     assert table["seen"].to_pylist() == [True] * NUM_IMAGES
     assert [row[0] for row in table["top5"].to_pylist()] == expected.argmax(1).tolist()
-    assert tally.num_images == tally.num_top5 == NUM_IMAGES
-    assert tally.sum_correct == pytest.approx(right.sum())
+    assert counts.num_images == counts.num_top5 == NUM_IMAGES
+    assert counts.sum_correct == pytest.approx(right.sum())
     assert failures == ()
 
 
@@ -113,7 +113,7 @@ def test_threads_change_nothing(images):
     for _ in range(3):
         again = _predict(images, threads=4)
         assert again.tables[0].equals(once.tables[0])
-        assert again.tallies == once.tallies
+        assert again.accuracy_counts == once.accuracy_counts
 
 
 def test_probabilities_are_kept_if_requested(images):
@@ -136,9 +136,9 @@ def test_several_models_share_decoded_images(images):
 
 def test_images_of_classes_without_an_output_are_left_out(images):
     few = _spec(right={WNIDS[1]: (1,)})
-    (some, all_of_them), tallies, _ = _predict(images, specs=[few, _spec()])
+    (some, all_of_them), accuracy_counts, _ = _predict(images, specs=[few, _spec()])
     assert set(some["wnid"].to_pylist()) == {WNIDS[1]}
-    assert [tally.num_images for tally in tallies] == [7, NUM_IMAGES]
+    assert [counts.num_images for counts in accuracy_counts] == [7, NUM_IMAGES]
     whole = all_of_them.filter(pa.compute.equal(all_of_them["wnid"], WNIDS[1]))
     assert some.equals(whole)
 
@@ -150,10 +150,10 @@ def test_unreadable_images_are_failures_and_the_others_scored(images, broken):
         ref._replace(length=200) if number in broken else ref
         for number, ref in enumerate(refs)
     ]
-    (table,), (tally,), failures = _predict((root, refs))
+    (table,), (counts,), failures = _predict((root, refs))
     assert [f.key for f in failures] == [refs[n].key for n in sorted(broken)]
     assert failures[0].place == f"{min(broken)}.JPEG at byte 0"
-    assert tally.num_images == len(table) == NUM_IMAGES - len(broken)
+    assert counts.num_images == len(table) == NUM_IMAGES - len(broken)
 
 
 def test_invalid_outputs_name_the_first_image(images):
@@ -175,7 +175,7 @@ def test_model_that_fails_is_named(images):
 
 
 def test_outputs_of_another_shape_are_an_error():
-    grey = inference.make_grey(SETTINGS)[np.newaxis]
+    grey = inference.make_greys(SETTINGS)
     model = LoadedModel(lambda _: np.zeros((4, 2)), is_on_gpu=False)
     with pytest.raises(ModelError, match=r"returns outputs of shape \(4, 2\), not"):
-        inference.predict_once(_spec(), model, grey, 4)
+        inference.predict_batch(_spec(), model, grey, 4)

@@ -28,7 +28,7 @@ def _by_pillow(data, resize_px, crop_px):
 )
 def test_preprocessing_agrees_with_pillow(size, resize_px):
     data = making.jpeg_bytes(3, size=size)
-    found = inference.prepare(data, Preprocessing(resize_px=resize_px, crop_px=40))
+    found = inference.preprocess(data, Preprocessing(resize_px=resize_px, crop_px=40))
     expected = _by_pillow(data, resize_px, 40)
     assert found.shape == (40, 40, 3)
     assert found.dtype == np.uint8
@@ -37,14 +37,14 @@ def test_preprocessing_agrees_with_pillow(size, resize_px):
 
 def test_exif_rotated_image_is_upright():
     picture = making.picture(2)
-    upright = inference.prepare(making.encode(picture, quality=95), SETTINGS)
-    turned = inference.prepare(making.turned_jpeg(picture), SETTINGS)
+    upright = inference.preprocess(making.encode(picture, quality=95), SETTINGS)
+    turned = inference.preprocess(making.turned_jpeg(picture), SETTINGS)
     assert np.abs(upright.astype(float) - turned).mean() < 4
 
 
 @pytest.mark.parametrize("make", making.ODDITIES.values(), ids=making.ODDITIES)
 def test_unusual_images_become_rgb(make):
-    found = inference.prepare(make(making.picture(2)), SETTINGS)
+    found = inference.preprocess(make(making.picture(2)), SETTINGS)
     assert found.shape == (40, 40, 3)
     if make is making.greyscale_jpeg:
         assert (found[..., 0] == found[..., 2]).all()
@@ -62,7 +62,7 @@ def test_unusual_images_become_rgb(make):
 )
 def test_invalid_images_are_data_errors(data, expected):
     with pytest.raises(DataError, match=expected):
-        inference.prepare(data, SETTINGS)
+        inference.preprocess(data, SETTINGS)
 
 
 def test_batch_is_scaled_by_channel():

@@ -5,27 +5,27 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from transforms.models import inference
-from transforms.models.inference import Tally
+from transforms.models.inference import AccuracyCounts
 
 PROBABILITIES = np.array([[0.1, 0.6, 0.3], [0.25, 0.5, 0.25]])
 
 
 def test_correct_outputs_are_summed_and_the_likeliest_listed():
-    scores, tally = inference.score(
+    scores, counts = inference.score(
         PROBABILITIES, [(0, 2), (0,)], keep_probabilities=False
     )
     assert scores.p_correct.tolist() == [np.float32(0.4), 0.25]
     assert scores.top5.tolist() == [[1, 2, 0], [1, 0, 2]]  # ties: the smaller first
     assert scores.probabilities is None
-    assert tally[:4] == (2, 0, 2, 3)
-    assert tally.sum_correct == pytest.approx(0.65)
+    assert counts[:4] == (2, 0, 2, 3)
+    assert counts.sum_correct == pytest.approx(0.65)
 
 
 def test_only_five_are_listed_and_counted():
     probabilities = np.array([[0.4, 0.2, 0.15, 0.1, 0.08, 0.07]])
-    scores, tally = inference.score(probabilities, [(5,)], keep_probabilities=True)
+    scores, counts = inference.score(probabilities, [(5,)], keep_probabilities=True)
     assert scores.top5.tolist() == [[0, 1, 2, 3, 4]]
-    assert (tally.num_top1, tally.num_top5) == (0, 0)
+    assert (counts.num_top1, counts.num_top5) == (0, 0)
     assert scores.probabilities.dtype == np.float16
 
 
@@ -37,9 +37,9 @@ def test_sum_above_one_by_rounding_is_one():
 
 
 def test_no_images_have_no_scores():
-    scores, tally = inference.score(np.zeros((0, 7)), [], keep_probabilities=True)
+    scores, counts = inference.score(np.zeros((0, 7)), [], keep_probabilities=True)
     assert scores.top5.shape == (0, 5)
-    assert tally == Tally()
+    assert counts == AccuracyCounts()
 
 
 @given(
@@ -81,13 +81,45 @@ def test_logits_may_be_anything_finite():
     assert inference.find_bad_row(np.array([[-5.0, 90.0]]), "logits") is None
 
 
+def test_chance_counts_every_correct_output():
+    assert inference.find_chance(AccuracyCounts(10, num_right=20), 8) == 0.25
+    assert inference.find_chance(AccuracyCounts(), 8) == 0
+
+
+LOGITS = np.array([[2.0, 0.5, -1.0], [0.25, 3.0, 0.5]])
+
+
 @pytest.mark.parametrize(
-    ("num_top1", "is_expected"), [(10, True), (18, True), (19, True), (30, False)]
+    ("outputs", "expected"),
+    [
+        (PROBABILITIES, "probabilities"),
+        (PROBABILITIES[:, ::-1] * 100, "percentages"),
+        (np.array([[0.2, 0.9], [0.5, 0.1]]), "independent probabilities"),
+        (np.log(PROBABILITIES), ""),
+        (LOGITS, ""),
+        (np.vstack([PROBABILITIES, LOGITS]), ""),
+        (np.full((2, 3), np.nan), ""),
+    ],
+    ids=["probabilities", "percent", "sigmoid", "logarithms", "logits", "some", "nan"],
 )
-def test_chance_is_detected(num_top1, is_expected):
-    tally = Tally(100, num_top1, 50, 100, 10.0)
-    assert inference.is_at_chance(tally, 8) == is_expected
+def test_outputs_are_recognised_by_their_values(outputs, expected):
+    assert inference.recognise(outputs) == expected
 
 
-def test_model_that_cannot_be_wrong_is_not_at_chance():
-    assert not inference.is_at_chance(Tally(10, 10, 10, 20, 10.0), 2)
+@pytest.mark.parametrize("position", [0, 1, 3])
+@pytest.mark.parametrize("kind", ["probabilities", "logits"])
+def test_outputs_of_no_class_are_left_out(position, kind):
+    background = np.full(2, 0.5 if kind == "probabilities" else 9.0)
+    values = PROBABILITIES / 2 if kind == "probabilities" else np.log(PROBABILITIES)
+    outputs = np.insert(values, position, background, axis=1)
+    np.testing.assert_allclose(
+        inference.to_probabilities(outputs, kind, (position,)), PROBABILITIES
+    )
+
+
+def test_image_that_is_nothing_but_background_could_be_any_class():
+    outputs = np.array([[1.0, 0, 0], [0, 0.25, 0.75]])
+    assert inference.to_probabilities(outputs, "probabilities", (0,)).tolist() == [
+        [0.5, 0.5],
+        [0.25, 0.75],
+    ]

@@ -9,7 +9,7 @@ from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from transforms.models import steps as predict_steps
-from transforms.models.inference import ChunkPredictions, Tally
+from transforms.models.inference import AccuracyCounts, ChunkPredictions
 from transforms.models.steps import Chunk, PredictImages, ScoredChunk, ScoredPart
 from transforms.predictions.table import ModelClass, ScoredModel, Scores, make_table
 from transforms.records import Failure
@@ -56,8 +56,8 @@ class _Counting(ModelHandler):
         failures = ()
         if chunk.number % 2:
             failures = (Failure("bad", "train", -1, "n00000001", "x at byte 0", "cut"),)
-        tally = Tally(1, 1, 1, 1, chunk.number / 100)
-        predictions = ChunkPredictions((table, table), (tally, tally), failures)
+        counts = AccuracyCounts(1, 1, 1, 1, chunk.number / 100)
+        predictions = ChunkPredictions((table, table), (counts, counts), failures)
         return ScoredChunk(chunk.number, predictions)
 
 
@@ -71,7 +71,7 @@ def _run(folder, *flags, num_chunks=5):
                 _Counting(), parts_folder=str(folder), gathered=f"{folder}/all.json"
             )
         )
-    return predict_steps.read_outcome(f"{folder}/all.json")
+    return predict_steps.read_scored_parts(f"{folder}/all.json")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_every_chunk_becomes_a_part_for_each_model(tmp_path, flags):
             assert row["key"] == f"k{part.number}"
     assert len({path for part in parts for path in part.paths}) == 10
     assert [len(part.failures) for part in parts] == [0, 1, 0, 1, 0]
-    assert parts[3].tallies[0].sum_correct == 0.03
+    assert parts[3].accuracy_counts[0].sum_correct == 0.03
 
 
 def test_images_are_counted(tmp_path):
@@ -112,8 +112,8 @@ def test_images_are_counted(tmp_path):
 def test_gathered_parts_are_read_as_they_were(tmp_path):
     failure = Failure("k", "train", -1, "n00000001", "x at byte 0", "cut")
     parts = [
-        ScoredPart(1, ("b",), (Tally(1, 0, 1, 1, 0.1),), ()),
-        ScoredPart(0, ("a",), (Tally(2, 0, 1, 2, 1 / 3),), (failure,)),
+        ScoredPart(1, ("b",), (AccuracyCounts(1, 0, 1, 1, 0.1),), ()),
+        ScoredPart(0, ("a",), (AccuracyCounts(2, 0, 1, 2, 1 / 3),), (failure,)),
     ]
-    path = predict_steps.write_outcome(parts, str(tmp_path / "all.json"))
-    assert predict_steps.read_outcome(path) == sorted(parts)
+    path = predict_steps.write_scored_parts(parts, str(tmp_path / "all.json"))
+    assert predict_steps.read_scored_parts(path) == sorted(parts)

@@ -42,6 +42,13 @@ def test_percent_bins_are_half_up(tmp_path):
     assert found.scope == "group"
 
 
+def test_difficulty_that_is_the_same_everywhere_is_a_note(tmp_path):
+    found = difficulty.arrange(_request(tmp_path, [0.001] * 100), Options())
+    assert found.notes[0].startswith("warning: 100.0% of the images have the same")
+    varied = difficulty.arrange(_request(tmp_path, [0.001, 0.2] * 50), Options())
+    assert varied.notes == ()
+
+
 def test_quantile_bins_are_of_equal_size_in_each_scope(tmp_path):
     scores = [0.001 * n**2 / 250 for n in range(250)] * 2
     labels = [0] * 250 + [1] * 250

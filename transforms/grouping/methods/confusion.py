@@ -10,6 +10,7 @@ from transforms.confusion import matrix as confusion_matrix
 from transforms.confusion.matrix import Captured, Confusion
 from transforms.grouping import balanced, sequential
 from transforms.grouping.table import (
+    CONFUSION_MODELS,
     GroupId,
     Grouping,
     GroupingRequest,
@@ -80,6 +81,7 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
     labels = [label_of[group] for group in groups.tolist()]
     captured = confusion_matrix.capture(confusion, labels)
     quality = _measure(weights, labels, captured)
+    quality[CONFUSION_MODELS] = list(confusion.models)
     heldout_capture = confusion_matrix.capture(heldout, labels) if heldout else None
     if heldout_capture:
         quality["heldout"] = heldout_capture.to_json()
@@ -102,7 +104,7 @@ def _read_all(
             continue
         try:
             matrices.append(
-                confusion_matrix.read_confusion_rates(file).select(wnids, source=file)
+                confusion_matrix.read_confusion(file).select(wnids, source=file)
             )
         except UsageError as error:
             problems += [f"--{name} {line}" for line in str(error).splitlines()]
@@ -200,9 +202,8 @@ def _note(
         yield f"{captured.num_empty} of {len(captured.sizes)} groups capture nothing"
     if heldout:
         yield f"on the held-out images they capture {heldout.share:.1%} of the errors"
-    models = ", ".join(confusion.models) or "the model it was made with"
     cross_fit = "" if heldout else "; cross-fit with --confusion_heldout"
     yield (
-        f"built on the confusion of {models}: do not rank that model on the same "
-        f"images{cross_fit}"
+        f"built on the confusion of {confusion.described_models}: do not rank that "
+        f"model on the same images{cross_fit}"
     )

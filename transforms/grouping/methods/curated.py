@@ -15,6 +15,7 @@ from transforms.grouping.category_splitting import (
     split_largest,
 )
 from transforms.grouping.table import (
+    CONFUSION_MODELS,
     GroupId,
     Grouping,
     GroupingRequest,
@@ -62,25 +63,34 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
     parts = _list_categories(request, options)
     wnids = sorted(c.wnid for c in request.classes)
     tree, word_of = wordnet.grow_tree(wnids)
-    confusion = None
-    if request.confusion_file is not None:
-        confusion = confusion_matrix.read_confusion(request.confusion_file, wnids)
+    confusion = rates = None
+    if (path := request.confusion_file) is not None:
+        confusion = confusion_matrix.read_confusion(path).select(wnids, source=path)
+        rates = confusion_matrix.find_rates(confusion)
+    quality: dict[str, JSON] = {"fixes": _list_fixes(wnids, options)}
+    notes = []
     if len(parts) > num_groups:
         parts = merge_smallest(
-            parts, num_groups, _find_similarities(wnids, tree, confusion)
+            parts, num_groups, _find_similarities(wnids, tree, rates)
         )
         method = "merged by " + ("wordnet" if confusion is None else "confusion")
+        if confusion is not None:
+            quality[CONFUSION_MODELS] = list(confusion.models)
+            notes.append(
+                f"categories are merged by the confusion of "
+                f"{confusion.described_models}, not by WordNet as without --confusion: "
+                "do not rank that model on the same images"
+            )
     else:
         method = "split by wordnet" if len(parts) < num_groups else "as they are"
         parts = split_largest(parts, num_groups, tree)
-    notes = []
-    if confusion is not None and not method.startswith("merged"):
-        notes.append("the confusion matrix is not used: no categories are merged")
+        if confusion is not None:
+            notes.append("the confusion matrix is not used: no categories are merged")
     return _to_grouping(
         sorted(parts, key=lambda part: part.wnids),
         GroupNamer(tree, word_of),
         notes=notes,
-        quality={"categories": method, "fixes": _list_fixes(wnids, options)},
+        quality={"categories": method, **quality},
     )
 
 

@@ -18,12 +18,12 @@ class LoadedModel:
     """A model that is ready for inference from any thread.
 
     Attributes:
-      ask: maps a float32 batch of exactly the shape that the model was loaded for to
-        outputs, shape (images, outputs).
+      predict: maps a float32 batch of exactly the shape that the model was loaded for
+        to outputs, shape (images, outputs).
       is_on_gpu: whether it runs on a GPU, where more threads do not help.
     """
 
-    ask: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.floating]]
+    predict: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.floating]]
     is_on_gpu: bool
 
 
@@ -71,10 +71,12 @@ def check_output(output_shape: Shape | None, num_outputs: int) -> None:
             f"returns outputs of shape {describe(output_shape)}, not one number per "
             "class"
         )
-    if output_shape[1] not in {None, num_outputs}:
+    num = output_shape[1]
+    if num is not None and num != num_outputs:
+        more = " (null is an output that is no class, e.g. a background)"
         raise ModelError(
-            f"has {output_shape[1]} outputs, but its card lists {num_outputs} classes; "
-            "correct `classes` in the card"
+            f"has {num} outputs, but its card lists {num_outputs} classes; correct "
+            f"`classes` in the card{more if num > num_outputs else ''}"
         )
 
 

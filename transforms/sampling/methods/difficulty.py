@@ -104,6 +104,7 @@ def arrange(request: SamplingRequest, options: Options) -> SamplerOutput:
             raise MissingScoresError(message)
         notes.append(f"{message.split(';')[0]}; each is given another image's score")
         p_correct = fill(p_correct, scopes, keys, seed=request.seed)
+    notes += difficulty_table.find_concentration(p_correct)
     hashes = seeds.orders(request.seed, "sample", keys.to_pylist())
     parts = find_parts(p_correct, scopes, options)
     if options.drop_hardest:
