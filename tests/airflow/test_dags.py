@@ -87,13 +87,13 @@ def test_invalid_value_creates_no_task_instance(dags):
 
 
 def test_choices_are_those_of_the_program(dags):
-    told = (
+    code = (
         "import json; from transforms import formats, grouping, sampling;"
         "from transforms.images.settings import RESIZE_MODES as modes;"
         "print(json.dumps([[*x] for x in"
         " (grouping.METHODS, sampling.SAMPLERS, modes, formats.FORMATS)]))"
     )
-    output = subprocess.check_output([PYTHON, "-c", told], cwd=ROOT)
+    output = subprocess.check_output([PYTHON, "-c", code], cwd=ROOT)
     params = dags[LOCAL].params
     named = [params.get_param(n).schema for n in ("grouping", "sampling")]
     named += [params.get_param("resize_mode").schema]

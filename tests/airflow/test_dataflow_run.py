@@ -50,11 +50,11 @@ def launches(monkeypatch):
     def launch(_, body, location, project_id):
         asked.append((body, location, project_id))
         flags = body["launchParameter"]["parameters"]
-        made = flags["output"]
+        output = flags["output"]
         if flags["job"] == "build":
             mark = "__meta__/complete.json"
-            made += f"/{flags['name']}/{flags['dataset_version']}/{mark}"
-        imagenet_files.open_path(made).write_text("{}")
+            output += f"/{flags['name']}/{flags['dataset_version']}/{mark}"
+        imagenet_files.open_path(output).write_text("{}")
         return {"id": f"job-{len(asked)}", "projectId": project_id}
 
     async def is_done(*_, **__):
@@ -132,10 +132,10 @@ def test_tables_are_copied_from_and_to_the_bucket(bucket, tmp_path):
     read = [Path(path).read_text() for path in local["predictions"]]
     assert read == ["a", "b"]
     assert local["groups"] == ["/data/groups.csv"]
-    made = tmp_path / "output/confusion"
-    assert local["output"] == str(made)
-    (made / "deep").mkdir(parents=True)
-    (made / "deep/confusion.npz").write_bytes(b"matrix")
+    output = tmp_path / "output/confusion"
+    assert local["output"] == str(output)
+    (output / "deep").mkdir(parents=True)
+    (output / "deep/confusion.npz").write_bytes(b"matrix")
     imagenet_files.upload_outputs(tmp_path, flags)
     sent = imagenet_files.open_path(f"{bucket}/runs/r/confusion/deep/confusion.npz")
     assert sent.read_bytes() == b"matrix"

@@ -25,14 +25,14 @@ def install_prism() -> None:
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if go is None:
         raise FileNotFoundError("needs go, which is not installed")
-    made = FOLDER / "go"
+    binaries = FOLDER / "go"
     subprocess.run(
         [go, "install", f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}"],
-        env={**os.environ, "GOBIN": str(made)},
+        env={**os.environ, "GOBIN": str(binaries)},
         timeout=_TIMEOUT_S,
         check=True,
     )
-    (made / "prism").rename(FOLDER / f"prism-{BEAM}")
+    (binaries / "prism").rename(FOLDER / f"prism-{BEAM}")
 
 
 def install_flink() -> None:

@@ -80,12 +80,12 @@ def test_subset_is_flatter_in_every_group_and_verifies(mini_imagenet, scores, tm
 
 def test_statistics_contain_the_histograms(mini_imagenet, scores, tmp_path):
     flat = _build(mini_imagenet, tmp_path, scores)
-    told = building.read_json(flat, "__meta__/statistics.json")["difficulty"]
+    histograms = building.read_json(flat, "__meta__/statistics.json")["difficulty"]
     bins = sum(_percents(scores, flat).values(), Counter())
-    chosen = told["chosen"]["images_by_percent"]
+    chosen = histograms["chosen"]["images_by_percent"]
     assert {p: n for p, n in enumerate(chosen) if n} == dict(sorted(bins.items()))
-    assert sum(told["available"]["images_by_percent"]) == 120
-    assert told["available"]["without_score"] == 0
+    assert sum(histograms["available"]["images_by_percent"]) == 120
+    assert histograms["available"]["without_score"] == 0
     recipe = building.read_json(flat, "__meta__/recipe.json")
     assert recipe["sampling_options"]["rule"] == "flat"
     assert len(recipe["difficulty_sha256"]) == 64
@@ -209,8 +209,8 @@ def test_images_without_a_score_may_be_drawn_by_hash(
         mini_imagenet, tmp_path, part, plan_only=True, difficulty_missing="random"
     )
     assert "has no score for 5 of 120" in capsys.readouterr().err
-    told = building.read_json(plan, "statistics.json")["difficulty"]
-    assert told["available"]["without_score"] == 5
+    histograms = building.read_json(plan, "statistics.json")["difficulty"]
+    assert histograms["available"]["without_score"] == 5
     page = (plan / "plan.html").read_text()
     assert "before and after selection" in page
     assert "What the validation images can show" in page

@@ -138,9 +138,11 @@ def test_dry_run_only_creates_the_job(bucket_index, jobs, capfd, tmp_path, monke
 
 def test_store_settings_are_passed_to_the_job():
     flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
-    told = store_flags.settle(store_flags.StoreFlags(store_region="eu-north-1"), flags)
+    beam_flags = store_flags.settle(
+        store_flags.StoreFlags(store_region="eu-north-1"), flags
+    )
     store_clients.configure(StoreSettings())
-    options = engine.make_beam_options(told)
+    options = engine.make_beam_options(beam_flags)
     sent = apiclient.Environment(
         packages=[],
         options=options,

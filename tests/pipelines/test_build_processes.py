@@ -65,12 +65,12 @@ def test_broken_images_are_accounted_for(class_folders, tmp_path, capfd):
         if number % 5 == 0:
             path.write_bytes(path.read_bytes()[:200])
     dataset = building.run(folders, tmp_path / "processes", **FLAGS)
-    told = capfd.readouterr().err
+    errors = capfd.readouterr().err
     by_one = building.run(folders, tmp_path / "one", **{**FLAGS, "threads": 1})
     assert building.checksums(dataset) == building.checksums(by_one)
     failures = (dataset / "__meta__" / "failures.csv").read_text().splitlines()[1:]
     assert failures
-    assert f"{len(failures)} failed" in told
+    assert f"{len(failures)} failed" in errors
 
 
 def _fail(mini_index, output, capfd):
@@ -93,9 +93,9 @@ def test_killed_process_is_reported_and_the_build_can_be_resumed(
 
     with monkeypatch.context() as patch:
         patch.setattr(processes.ProcessPool, "_ask", kill_fourth)
-        told = _fail(mini_index, tmp_path, capfd)
-    assert "a process of this job was ended by SIGKILL; if memory was" in told
-    assert "Traceback" not in told
+        errors = _fail(mini_index, tmp_path, capfd)
+    assert "a process of this job was ended by SIGKILL; if memory was" in errors
+    assert "Traceback" not in errors
     dataset = building.run(mini_index, tmp_path, **FLAGS, resume=True)
     assert building.checksums(dataset) == whole
 
@@ -111,9 +111,9 @@ def test_error_of_a_process_fails_the_job(mini_index, tmp_path, monkeypatch, cap
         return ask(self, shard)
 
     monkeypatch.setattr(processes.ProcessPool, "_ask", spoil)
-    told = _fail(mini_index, tmp_path, capfd)
-    assert "error: " in told
-    assert f"{Shard('train', 3, 30)}.parquet" in told
+    errors = _fail(mini_index, tmp_path, capfd)
+    assert "error: " in errors
+    assert f"{Shard('train', 3, 30)}.parquet" in errors
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,9 @@ def test_predictions_beside_curves_enable_paired_tests(tmp_path):
         for share, name in ((0.9, "a"), (0.7, "b"), (0.5, "c")):
             place = tmp_path / which / name / "seed0"
             right = rng.random(200) < share
-            made = {name: [0.1, float(right.mean())]}
+            curves = {name: [0.1, float(right.mean())]}
             settings = {"subset_id": subset_id, "validation_images": 200}
-            making_curves.write(place / "curves.csv", rows(made, **settings))
+            making_curves.write(place / "curves.csv", rows(curves, **settings))
             scored = making_predictions.scored(["n01440764", "n01484850"], name)
             labels = np.array([0, 1] * 100)
             answers = np.eye(2)[np.where(right, labels, 1 - labels)]

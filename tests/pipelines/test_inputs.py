@@ -34,5 +34,5 @@ def test_folders_beside_train_and_val_are_reported_once(class_folders, tmp_path)
 
 
 def test_built_dataset_as_input_gives_no_notes(class_folders, tmp_path):
-    made = building.run(class_folders, tmp_path)
-    assert find_notes(made) == []
+    dataset = building.run(class_folders, tmp_path)
+    assert find_notes(dataset) == []

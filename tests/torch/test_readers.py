@@ -44,9 +44,9 @@ def test_reader_gives_exactly_the_images_of_the_manifest(name, case, request):
     assert collections.Counter(map(what_it_is, found)) == collections.Counter(
         wanted.values()
     )
-    told = [image for image in found if image.key]
-    assert all(wanted[image.key] == what_it_is(image) for image in told)
-    assert len(told) == (
+    with_key = [image for image in found if image.key]
+    assert all(wanted[image.key] == what_it_is(image) for image in with_key)
+    assert len(with_key) == (
         0 if workers and "timm" in name and "ds" in name else len(found)
     )
 

@@ -47,9 +47,9 @@ def test_builds_on_a_disk_that_gets_full(mini_imagenet, tmp_path, disk, request,
         ends[f"exit code {code}"] += 1
         if code:
             assert code in {1, 2}, started.said
-            told = [w for w in started.said.splitlines() if w.startswith("error: ")]
-            assert f"error: {output}" in told[-1] or "--output" in told[-1], told
-            assert "make room" in told[-1] or "free some" in told[-1], told
+            errors = [w for w in started.said.splitlines() if w.startswith("error: ")]
+            assert f"error: {output}" in errors[-1] or "--output" in errors[-1], errors
+            assert "make room" in errors[-1] or "free some" in errors[-1], errors
             assert "Traceback" not in started.said
             assert not (output / "small" / "1.0.0").exists()
         ballast.unlink()

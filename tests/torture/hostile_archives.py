@@ -170,9 +170,9 @@ def _zip_bomb(num_bytes: int) -> bytes:
     packed = bombs.zeros(num_bytes)[2:-4]
     data = _zip_bytes(f"train/{WNIDS[0]}/{WNIDS[0]}_9.JPEG", packed)
     local, central = data.rindex(b"PK\3\4"), data.rindex(b"PK\1\2")
-    told = bytearray(data)
-    told[local + 8 : local + 10] = told[central + 10 : central + 12] = b"\x08\0"
-    return bytes(told)
+    changed = bytearray(data)
+    changed[local + 8 : local + 10] = changed[central + 10 : central + 12] = b"\x08\0"
+    return bytes(changed)
 
 
 def _patch(data: bytes, mark: bytes, at: int, value: bytes) -> bytes:
@@ -182,11 +182,11 @@ def _patch(data: bytes, mark: bytes, at: int, value: bytes) -> bytes:
 
 def _overlap(data: bytes) -> bytes:
     """Point every entry of the directory at the first member."""
-    told, at = bytearray(data), data.find(b"PK\1\2")
+    changed, at = bytearray(data), data.find(b"PK\1\2")
     while at >= 0:
-        told[at + 42 : at + 46] = bytes(4)
+        changed[at + 42 : at + 46] = bytes(4)
         at = data.find(b"PK\1\2", at + 1)
-    return bytes(told)
+    return bytes(changed)
 
 
 _NINTH = f"train/{WNIDS[0]}/{WNIDS[0]}_9.JPEG"

@@ -69,11 +69,11 @@ def kill_a_worker(imagenet, tmp_path, tell, *, of_pool=None, **engine):
         started.wait_until(lambda: started.has_ended, BOUND_S)
     except AssertionError:
         started.stop(signal.SIGKILL)
-        told = f"did not end within {BOUND_S} s, and was killed"
+        outcome = f"did not end within {BOUND_S} s, and was killed"
     else:
-        told = f"ended with exit code {started.wait()}"
+        outcome = f"ended with exit code {started.wait()}"
     assert not (tmp_path / "out" / "small" / "1.0.0").exists()
-    tell(f"a worker was killed: the job {told}")
+    tell(f"a worker was killed: the job {outcome}")
     build.main(building.command_line(imagenet, tmp_path / "out", **FLAGS, resume=True))
     resumed = tmp_path / "out" / "small" / "1.0.0"
     assert building.checksums(resumed) == building.checksums(whole)

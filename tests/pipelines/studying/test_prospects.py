@@ -25,8 +25,10 @@ def test_time_is_unknown_before_anything_is_trained(tmp_path):
 def test_remaining_time_uses_each_models_speed_or_the_mean(
     tmp_path,
 ):
-    made = rows({"mlp": [0.1, 0.2]})  # 2 epochs of 1000 images in 1.5 seconds each
-    making_curves.write(tmp_path / "full/mlp/seed0/curves.csv", made)
+    curve_rows = rows({
+        "mlp": [0.1, 0.2]
+    })  # 2 epochs of 1000 images in 1.5 seconds each
+    making_curves.write(tmp_path / "full/mlp/seed0/curves.csv", curve_rows)
     full = make(tmp_path, "full", "mlp")
     assert timing.estimate_training([full]) == pytest.approx(6 * 1.5)
     subset = make(tmp_path, "subset", "mlp", "cnn")
@@ -89,7 +91,7 @@ def test_durations_have_a_suitable_unit(seconds, said):
 
 
 def test_problems_are_one_line_without_details():
-    told = ["--images_per_group 9: too many", "  group 0 (dog): 3", "--seed x: no"]
-    assert study_plan.join_problems(told) == (
+    problems = ["--images_per_group 9: too many", "  group 0 (dog): 3", "--seed x: no"]
+    assert study_plan.join_problems(problems) == (
         "--images_per_group 9: too many; --seed x: no"
     )

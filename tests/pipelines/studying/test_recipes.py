@@ -30,25 +30,25 @@ def test_a_recipe_has_the_flags_of_build(tmp_path):
     path = tmp_path / "r.json"
     path.write_text(json.dumps([{**GOOD, "upscale": True, "num_groups": 4}]))
     ((name, flags),) = recipes.read_recipes(str(path))
-    (made,) = recipes.make_recipes([(name, flags)], COMMON, source="")
-    assert made.options.upscale
-    assert (made.options.num_groups, made.options.image_size) == (4, 64)
-    assert made.options.min_validation_images == 0
-    assert made.files == ()
+    (recipe,) = recipes.make_recipes([(name, flags)], COMMON, source="")
+    assert recipe.options.upscale
+    assert (recipe.options.num_groups, recipe.options.image_size) == (4, 64)
+    assert recipe.options.min_validation_images == 0
+    assert recipe.files == ()
 
 
 def test_flags_of_a_recipe_override_common_flags():
-    (made,) = make({**GOOD, "image_size": 128, "min_validation_images": 50})
-    assert made.options.image_size == 128
-    assert made.options.min_validation_images == 50
+    (recipe,) = make({**GOOD, "image_size": 128, "min_validation_images": 50})
+    assert recipe.options.image_size == 128
+    assert recipe.options.min_validation_images == 50
 
 
 def test_paths_of_later_tables_are_filled_in():
     flags = {"name": "hard", "grouping": "confusion", "sampling": "difficulty"}
-    (made,) = make({**GOOD, **flags})
-    assert made.files == tuple(COMMON.tables.values())
-    (own,) = make({**GOOD, **flags, "confusion": "mine.npz"})
-    assert own.files == ("mine.npz", COMMON.tables["difficulty"])
+    (recipe,) = make({**GOOD, **flags})
+    assert recipe.files == tuple(COMMON.tables.values())
+    (with_own_table,) = make({**GOOD, **flags, "confusion": "mine.npz"})
+    assert with_own_table.files == ("mine.npz", COMMON.tables["difficulty"])
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ def test_settings_reach_a_process(monkeypatch):
         formats=["webdataset", "folders"], folders=["000_dog"],
         images=ImageSettings(image_size=64), num_threads=3, ticks=None,
     )  # fmt: skip
-    made = []
-    monkeypatch.setattr(dataset_shards, "ShardBuilder", made.append)
+    builders = []
+    monkeypatch.setattr(dataset_shards, "ShardBuilder", builders.append)
     dataset_shards.begin(
         json.loads(json.dumps(dataset_shards.settings_to_json(settings)))
     )
-    assert made == [settings]
+    assert builders == [settings]

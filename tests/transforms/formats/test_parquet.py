@@ -54,9 +54,9 @@ def test_schema_agrees_with_hugging_face(root, dataset, records):
 
 def test_card_counts_what_was_written_and_names_every_column(root, dataset, card):
     info = card["dataset_info"]
-    for split, told in zip(dataset.splits, info["splits"], strict=True):
+    for split, split_info in zip(dataset.splits, info["splits"], strict=True):
         files = sorted((root / "parquet/data").glob(f"{split.name}-*.parquet"))
-        assert told == {
+        assert split_info == {
             "name": split.name,
             "num_bytes": sum(path.stat().st_size for path in files),
             "num_examples": split.num_images,

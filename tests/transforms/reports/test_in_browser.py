@@ -57,9 +57,11 @@ def _make_study(folder):
 
 def _make_evaluations(folder):
     for name, make in MADE.items():
-        own = folder / name.replace(" ", "_")
-        own.mkdir()
-        page.write(str(own), "report.html", evaluation.make_page(make(own)))
+        page_folder = folder / name.replace(" ", "_")
+        page_folder.mkdir()
+        page.write(
+            str(page_folder), "report.html", evaluation.make_page(make(page_folder))
+        )
 
 
 @pytest.fixture(scope="module")

@@ -55,10 +55,10 @@ def test_quantile_bins_are_of_equal_size_in_each_scope(tmp_path):
     found = difficulty.arrange(
         _request(tmp_path, scores, labels=labels), Options(bins="quantile")
     )
-    for own in (found.parts[:250], found.parts[250:]):
-        counts = np.bincount(own, minlength=101)
+    for in_group in (found.parts[:250], found.parts[250:]):
+        counts = np.bincount(in_group, minlength=101)
         assert set(counts.tolist()) == {2, 3}
-        assert (np.diff(own) >= 0).all()
+        assert (np.diff(in_group) >= 0).all()
 
 
 def test_equal_scores_share_a_quantile_bin(tmp_path):
@@ -92,11 +92,14 @@ def test_share_of_the_hardest_is_left_out_of_each_scope(tmp_path, share):
     )
     dropped = found.parts == NEVER
     for label in (0, 1):
-        own = np.array(labels) == label
-        assert dropped[own].sum() == round(share * 1000) * 100 // 1000
-        if dropped[own].any() and not dropped[own].all():
-            p_correct = np.array(scores)[own]
-            assert p_correct[dropped[own]].max() <= p_correct[~dropped[own]].min()
+        in_group = np.array(labels) == label
+        assert dropped[in_group].sum() == round(share * 1000) * 100 // 1000
+        if dropped[in_group].any() and not dropped[in_group].all():
+            p_correct = np.array(scores)[in_group]
+            assert (
+                p_correct[dropped[in_group]].max()
+                <= p_correct[~dropped[in_group]].min()
+            )
 
 
 def test_order_of_the_images_changes_nothing(tmp_path):

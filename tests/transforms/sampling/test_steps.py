@@ -59,13 +59,13 @@ def _ordered(refs, purpose, seed):
 def _oracle(plan: SamplePlan):
     """Select the same images in plain Python."""
     for label in sorted(set(plan.label_of.values())):
-        own = [ref for ref in _refs() if plan.label_of.get(ref.wnid) == label]
+        in_group = [ref for ref in _refs() if plan.label_of.get(ref.wnid) == label]
         train = _ordered(
-            [r for r in own if r.split == "train"], "validation", plan.seed
+            [r for r in in_group if r.split == "train"], "validation", plan.seed
         )
         top_up = plan.top_ups.get(label, 0)
         aside, train = train[:top_up], train[top_up:]
-        official = [r for r in own if r.split == "validation"]
+        official = [r for r in in_group if r.split == "validation"]
         yield from (
             SelectedImage("validation", label, ref) for ref in [*official, *aside]
         )
@@ -122,11 +122,14 @@ def test_folds_halve_every_class_and_lose_nothing(index):
     expected = [image for image in oracle if image.split == "validation"]
     train = [image for image in oracle if image.split == "train"]
     for _, images in itertools.groupby(train, key=lambda c: c.ref.wnid):
-        own = list(images)
-        names = [ref.key for ref in _ordered([c.ref for c in own], "fold", plan.seed)]
+        of_split = list(images)
+        names = [
+            ref.key for ref in _ordered([c.ref for c in of_split], "fold", plan.seed)
+        ]
         first = set(names[: (len(names) + 1) // 2])
         expected += [
-            c._replace(split="fold_a" if c.ref.key in first else "fold_b") for c in own
+            c._replace(split="fold_a" if c.ref.key in first else "fold_b")
+            for c in of_split
         ]
     _sample(index, plan, equal_to(expected))
 
@@ -150,16 +153,18 @@ def test_top_k_merges_do_not_depend_on_the_partition(parts):
     for start in range(parts):
         accumulator = combine.create_accumulator()
         for first in range(start, 300, parts * 5):
-            own = range(first, min(first + parts * 5, 300), parts)
+            numbers = range(first, min(first + parts * 5, 300), parts)
             element = _rank(
-                [places[n] for n in own], [orders[n] for n in own], first, 10
+                [places[n] for n in numbers], [orders[n] for n in numbers], first, 10
             )
             accumulator = combine.add_input(accumulator, element)
         accumulators.append(accumulator)
     found = combine.extract_output(combine.merge_accumulators(reversed(accumulators)))
     for place in range(3):
-        own = sorted(o for o, p in zip(orders, places, strict=True) if p == place)
-        assert found.orders[found.strata == place].tolist() == own[: 10 + place]
+        of_stratum = sorted(
+            o for o, p in zip(orders, places, strict=True) if p == place
+        )
+        assert found.orders[found.strata == place].tolist() == of_stratum[: 10 + place]
     assert found.counts == {0: 100, 1: 100, 2: 100}
 
 
@@ -195,8 +200,8 @@ def _cap(refs, target, *, scope, seed):
         (number for number, b in bins.items() if len(b) > cap),
         key=lambda number: seeds.order(seed, "remainder", f"{scope}||{number}"),
     )
-    for number, own in bins.items():
-        yield from own[: cap + (number in able[:rest])]
+    for number, in_bin in bins.items():
+        yield from in_bin[: cap + (number in able[:rest])]
 
 
 def _by_difficulty(plan, options):
