@@ -295,7 +295,7 @@ def make_recipe(
     result: Grouping,
     sampling_notes: Sequence[str],
     table: GroupTable,
-    input_fingerprint: str,
+    inventory: Inventory,
     subset_id: str,
 ) -> dict[str, Any]:
     """Return recipe.json: everything that is needed to build the subset again.
@@ -307,7 +307,7 @@ def make_recipe(
       result: the result of the grouping method.
       sampling_notes: the sampler's messages.
       table: the table of groups.
-      input_fingerprint: hash of the images of the input.
+      inventory: counts, fingerprint and warnings of the input.
       subset_id: hash of the selected images.
     """
     recipe = {name: getattr(options, name) for name in _RECIPE_FLAGS}
@@ -321,7 +321,8 @@ def make_recipe(
         "sampling_notes": list(sampling_notes),
         "difficulty_sha256": _hash_file(options.difficulty),
         "images": options.images.describe(),
-        "input_fingerprint": input_fingerprint,
+        "input_fingerprint": inventory.fingerprint,
+        "input_warnings": [warning.text for warning in inventory.warnings],
         "subset_id": subset_id,
         "command": format_command(
             options,
@@ -529,7 +530,7 @@ def make_plan(
         result=grouping,
         sampling_notes=sampled.notes,
         table=table,
-        input_fingerprint=inventory.fingerprint,
+        inventory=inventory,
         subset_id=subset_id,
     )
     recipe["plan_id"] = compute_plan_id(

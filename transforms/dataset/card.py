@@ -64,6 +64,7 @@ def _write_card(dataset: Dataset) -> str:
     versions = _scalars(_get_mapping(recipe, "versions"))
     sections = (
         _introduction(dataset),
+        _describe_warnings(dataset),
         _table("Recipe", columns, _scalars(recipe)),
         _table("Images", columns, _describe_images(recipe)),
         _table("Software", ("package", "version"), versions),
@@ -119,6 +120,18 @@ not compare with those on ImageNet itself, nor with those on another subset.
 
 ![Some images of each group](__meta__/preview.jpg)
 {splits}{sources}"""
+
+
+def _describe_warnings(dataset: Dataset) -> str:
+    """List how the input differs from ImageNet; "" if it does not."""
+    warnings: Any = dataset.recipe.get("input_warnings", ())
+    if not warnings:
+        return ""
+    lines = "\n".join(f"- {warning}" for warning in warnings)
+    return (
+        "## Differences from ImageNet\n\nThe input from which the images were chosen "
+        f"differs from ImageNet:\n\n{lines}\n"
+    )
 
 
 def _table(title: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> str:

@@ -163,6 +163,14 @@ def test_command_of_the_card_is_broken_before_flags_and_admits_failures(dataset)
     assert "`f1`" in text
 
 
+def test_card_lists_how_the_input_differs_from_imagenet(dataset, text):
+    warning = "found 120 of ImageNet's 1,281,167 training images"
+    differing = make_card(dataset, recipe={"input_warnings": [warning]})
+    assert "## Differences from ImageNet\n\nThe input" in differing
+    assert f"\n- {warning}\n" in differing
+    assert "Differences from ImageNet" not in text
+
+
 def test_card_cites_imagenet_and_the_subset(text):
     (entries,) = re.findall(r"```bibtex\n(.*?)```", text, re.DOTALL)
     assert re.findall(r"^@\w+\{(\w+),$", entries, re.MULTILINE) == ["ILSVRC15", "tiny"]
