@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import inputs
 from pipelines.cli import exit_codes, parse
+from pipelines.input_flags import InputFlags
 from pipelines.inputs import RecognizedInputs
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
@@ -23,21 +24,15 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class IndexOptions(StoreFlags):
+class IndexOptions(InputFlags, StoreFlags):
     """List every image of ImageNet, and where its bytes are, in one Parquet file."""
 
     input: tuple[str, ...] = flag(
         "raw ImageNet: an archive, a directory, or a gs:// or s3:// prefix; repeatable",
+        default=(),
         metavar="PATH",
     )
     output: str = flag("index to write, ending in .parquet", metavar="FILE")
-    validation_labels: str | None = flag(
-        "table of the labels of validation images without class folders (default: "
-        "LOC_val_solution.csv near the images, or the official table if the images are "
-        "the official ones)",
-        default=None,
-        metavar="FILE",
-    )
     require_complete: bool = flag(
         "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
         "50 validation images a class)",
@@ -56,7 +51,10 @@ class IndexOptions(StoreFlags):
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
-        if self.output and not index_table.is_index(self.output):
+        yield from self.find_input_problems(self.input)
+        if not (self.input or self.train_input or self.validation_input):
+            yield "--input: is required"
+        if self.output and not self.output.endswith(index_table.SUFFIX):
             yield f"--output {self.output}: must end in .parquet"
         is_local = not storage.is_remote(self.output or "")
         if self.output and is_local and Path(self.output).is_dir():
@@ -205,8 +203,7 @@ def _check_reach(options: IndexOptions, beam_flags: Sequence[str]) -> None:
 
     places = [(f"--input {path}", path) for path in options.input]
     places.append((f"--output {options.output}", options.output))
-    if labels := options.validation_labels:
-        places.append((f"--validation_labels {labels}", labels))
+    places += options.places
     engine.check_reach(engine.make_beam_options(beam_flags), places)
 
 
@@ -218,7 +215,9 @@ def main(argv: Sequence[str]) -> None:
         )
         beam_flags = settle(options, beam_flags)
         _check_reach(options, beam_flags)
-        recognized = inputs.recognize(options.input, options.validation_labels)
+        recognized = inputs.recognize(
+            options.input, options.validation_labels, options.inputs_of_splits
+        )
         for line in recognized.notes:
             sys.stderr.write(f"found {line}\n")
         is_done = write_index(

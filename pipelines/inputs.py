@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from transforms import layouts, storage
+from transforms import folder_contents, layouts, splits, storage
 from transforms.images import read as image_reading
 from transforms.index import table as index_table
 from transforms.input_warnings import InputWarning
@@ -13,13 +13,13 @@ from transforms.layouts import FoundParts, InputPart
 from transforms.records import UsageError, list_names
 
 LABELS_FILE = "LOC_val_solution.csv"
-_ARCHIVE = re.compile(r"\.(tar|tar\.\w+|tgz|zip|parquet|arrow|tfrecord[^.]*)$")
 _EXPECTED = {
-    True: "nXXXXXXXX/*.JPEG or nXXXXXXXX.tar (val: images too), and be named train or "
-    "val",
+    True: "nXXXXXXXX/*.JPEG or nXXXXXXXX.tar, named by wnids (val: images too)",
     False: "nXXXXXXXX.tar archives, or images",
 }
 _LEVELS_UP = 5  # from ILSVRC/Data/CLS-LOC/val to one folder above ILSVRC's parent
+_SEARCHED_FOLDERS = 50  # for ImageNet below an input that holds none itself
+_NEAREST_SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,36 +37,43 @@ class RecognizedInputs:
     warnings: Sequence[InputWarning]
 
 
-def recognize(inputs: Sequence[str], validation_labels: str | None) -> RecognizedInputs:
+def recognize(
+    inputs: Sequence[str],
+    validation_labels: str | None,
+    inputs_of_splits: Mapping[str, Sequence[str]] | None = None,
+) -> RecognizedInputs:
     """Recognise raw inputs and find the labels of their validation images.
 
+    Args:
+      inputs: paths whose splits names and images tell.
+      validation_labels: path of the labels table, or None.
+      inputs_of_splits: other paths, by the split of all their images.
+
     Raises:
-      UsageError: every input without ImageNet images, all parts that cannot be read,
-        and every label problem.
+      UsageError: every input without ImageNet images, every unclear split, all parts
+        that cannot be read, and every label problem.
     """
+    given = [("--input", path, "") for path in inputs]
+    for split, paths in (inputs_of_splits or {}).items():
+        given += [(splits.FLAGS[split], path, split) for path in paths]
     pieces: list[InputPart] = []
     notes: list[str] = []
     warnings: list[InputWarning] = []
     problems: list[str] = []
     image_reading.forget()  # versions cached by an earlier job do not apply
-    for position, path in enumerate(inputs):
+    for position, (name, path, split) in enumerate(given):
         try:
-            recognised = _find_layouts(path)
-            notes += _describe_left_out(storage.absolute(path), recognised)
-            for layout in recognised:
-                notes += [layout.description, *layout.notes]
-                warnings += layout.warnings
-                pieces += [
-                    dataclasses.replace(piece, input=position)
-                    for piece in layout.pieces
-                ]
-            parts = [part for layout in recognised for part in layout.pieces]
-            problems += [f"--input {path}: {p}" for p in _find_unreadable(parts)]
+            recognised = _recognize_one(path, split)
+            notes += recognised.notes
+            warnings += recognised.warnings
+            pieces += [
+                dataclasses.replace(piece, input=position) for piece in recognised.parts
+            ]
         except UsageError as error:
-            problems.append(f"--input {path}: {error}")
+            problems.append(f"{name} {path}: {error}")
         except OSError as error:
             reason = error.strerror or error
-            problems.append(f"--input {path}: {error.filename or path}: {reason}")
+            problems.append(f"{name} {path}: {error.filename or path}: {reason}")
     try:
         pieces = _find_labels(pieces, validation_labels)
     except (UsageError, OSError) as error:
@@ -99,37 +106,217 @@ def check_versions(index: str, versions: Mapping[str, str]) -> None:
         )
 
 
-def _find_layouts(path: str) -> list[FoundParts]:
+def _recognize_one(path: str, split: str) -> RecognizedInputs:
+    """Recognise one input by every layout, and decide the splits of its parts.
+
+    Args:
+      path: the input.
+      split: of all its images; "": names and images tell.
+    """
     if index_table.is_index(path):
         raise UsageError("an index must be the only input of a build")
     if not storage.exists(path):
-        raise UsageError("no such file or folder")
+        raise UsageError(_describe_absent(path))
     if problem := storage.find_read_problem(path):
         raise UsageError(problem)
     absolute = storage.absolute(path)
-    modules = (layouts.load(name) for name in layouts.LAYOUTS)
-    recognised = [f for module in modules if (f := module.find(absolute)) is not None]
-    problems = _find_unread(absolute, recognised)
-    if not recognised:
+    found = layouts.find(absolute)
+    parts = [piece for part in found for piece in part.pieces]
+    if unreadable := list(_find_unreadable(parts)):
+        raise UsageError("; ".join(unreadable))
+    stated = {piece.split for piece in parts} - {""}
+    if split and len(stated) > 1:
+        raise UsageError(
+            f"holds images of several splits ({', '.join(sorted(stated))}); give the "
+            "folder of one"
+        )
+    settled, notes = _settle_all(found, split)
+    settled, left_out = _drop_copies(settled)
+    problems = _find_unread(absolute, settled) + _find_unfinished(settled)
+    if not (settled or problems):
+        looked_for = "; ".join(layouts.list_looked_for())
         problems.append(
-            f"no ImageNet found here; looked for {'; '.join(layouts.list_looked_for())}"
+            f"no ImageNet found here; looked for {looked_for}; "
+            f"{_describe_nearest(absolute)}"
         )
     if problems:
         raise UsageError("; ".join(problems))
-    return recognised
+    for part in settled:
+        notes += [part.description, *part.notes]
+    notes += left_out
+    return RecognizedInputs(
+        parts=[piece for part in settled for piece in part.pieces],
+        notes=[*_describe_left_out(absolute, settled, notes), *notes],
+        warnings=[warning for part in settled for warning in part.warnings],
+    )
+
+
+def _describe_absent(path: str) -> str:
+    if set("{*?[") & set(path):
+        folder = re.split(r"[^/]*[{*?[]", path, maxsplit=1)[0].rstrip("/") or "."
+        return (
+            f"no such file or folder; patterns are not expanded: give the folder of "
+            f"the files, {folder}"
+        )
+    return "no such file or folder"
+
+
+def _settle_all(
+    found: Sequence[FoundParts], split: str
+) -> tuple[list[FoundParts], list[str]]:
+    """Decide the splits of all parts.
+
+    Raises:
+      UsageError: all folders and archives whose split is unclear.
+    """
+    settled: list[FoundParts] = []
+    notes: list[str] = []
+    problems: list[str] = []
+    for part in found:
+        try:
+            decided, said = layouts.settle_splits(part, split)
+        except UsageError as error:
+            problems.append(str(error))
+            continue
+        settled.append(decided)
+        notes += said
+    if problems:
+        raise UsageError("; ".join(problems))
+    return settled, notes
+
+
+def _drop_copies(found: Sequence[FoundParts]) -> tuple[list[FoundParts], list[str]]:
+    """Drop the parts of a layout whose images another one has too.
+
+    Archives often stay beside what was extracted of them. Of two layouts that have a
+    class of a split in common, the one with more classes is read; if both have equally
+    many, the one that labels its images, or else the extracted one.
+
+    Returns:
+      The parts to read, and notes about the others.
+    """
+    kept, notes = list(found), []
+    for split in splits.FLAGS:
+        read: list[FoundParts] = []
+        candidates = [part for part in kept if _select(part, split)]
+        candidates.sort(key=lambda part: _rank(part, split), reverse=True)
+        for part in candidates:
+            copies = _select(part, split)
+            rivals = (other for other in read if _overlap(part, other, split))
+            winner = next(rivals, None)
+            if winner is None:
+                read.append(part)
+                continue
+            read_places = _show_places(_select(winner, split))
+            rest = tuple(piece for piece in part.pieces if piece.split != split)
+            kept[kept.index(part)] = dataclasses.replace(part, pieces=rest)
+            notes.append(
+                f"{_show_places(copies)} left out: {read_places} read, which has the "
+                f"same {splits.ADJECTIVES[split]} images"
+            )
+    return [part for part in kept if part.pieces], notes
+
+
+def _select(part: FoundParts, split: str) -> list[InputPart]:
+    return [piece for piece in part.pieces if piece.split == split]
+
+
+def _show_places(pieces: Sequence[InputPart]) -> str:
+    places = list(dict.fromkeys(piece.place for piece in pieces))
+    shown = list_names(places, _NEAREST_SHOWN)
+    classes_known = {piece.wnid for piece in pieces if piece.wnid}
+    counted = f" ({len(classes_known)} classes)" if classes_known else ""
+    return f"{shown}{counted} is" if len(places) == 1 else f"{shown}{counted} are"
+
+
+def _list_wnids(part: FoundParts, split: str) -> set[str]:
+    """Return the classes of a split; empty if only the images tell them."""
+    wnids = {piece.wnid for piece in _select(part, split)}
+    return set() if "" in wnids else wnids
+
+
+def _overlap(one: FoundParts, other: FoundParts, split: str) -> bool:
+    wnids = _list_wnids(one, split), _list_wnids(other, split)
+    return not all(wnids) or bool(wnids[0] & wnids[1])
+
+
+def _rank(part: FoundParts, split: str) -> tuple[int, bool, bool]:
+    """Return the order of layouts that hold the same images, the best one last."""
+    pieces = _select(part, split)
+    layout = layouts.load(pieces[0].layout)
+    is_labelled = not any(piece.needs_labels for piece in pieces)
+    is_extracted = getattr(layout, "IS_EXTRACTED", False)
+    return len(_list_wnids(part, split)), is_labelled, is_extracted
 
 
 def _find_unread(path: str, recognised: Sequence[FoundParts]) -> list[str]:
-    """Return a problem for each entry that is named like a split but not recognised."""
+    """Return a problem for each entry that is named like a split that is not read."""
     if not storage.is_folder(path):
         return []
+    if any(piece.container == "." for part in recognised for piece in part.pieces):
+        return []
+    read_splits = {piece.split for part in recognised for piece in part.pieces}
     read = _list_read(path, recognised)
-    return [
-        f"{path}/{entry.name} contains no recognised images; it should contain "
-        f"{_EXPECTED[entry.is_folder]}"
-        for entry in storage.list_folder(path)
-        if _looks_like_a_split(entry.name) and entry.name not in read
-    ]
+    problems = []
+    for entry in storage.list_folder(path):
+        split = splits.parse_split(entry.name)
+        is_holder = entry.is_folder or folder_contents.is_archive(entry.name)
+        is_read = entry.name in read or split in read_splits
+        if is_holder and not is_read and splits.is_plain(entry.name):
+            inside = f"{path}/{entry.name}"
+            problems.append(
+                f"{inside} contains no recognised images; it should contain "
+                f"{_EXPECTED[entry.is_folder]}; {folder_contents.describe(inside)}"
+            )
+    return problems
+
+
+def _find_unfinished(recognised: Sequence[FoundParts]) -> list[str]:
+    """Return a problem for each archive that a download program is still writing."""
+    files = {piece.path for part in recognised for piece in part.pieces}
+    problems = []
+    for folder in {file.rpartition("/")[0] for file in files}:
+        names = [e.name for e in storage.list_folder(folder) if not e.is_folder]
+        problems += [
+            f"{folder}/{name} is not downloaded completely ({control} lies beside it); "
+            "finish the download"
+            for name, control in folder_contents.list_unfinished(names).items()
+            if f"{folder}/{name}" in files
+        ]
+    return problems
+
+
+def _describe_nearest(path: str) -> str:
+    """Say what an input contains, and where ImageNet is below it."""
+    described = folder_contents.describe(path)
+    nearest = list(_search(path)) if storage.is_folder(path) else []
+    if nearest:
+        shown = list_names(nearest, _NEAREST_SHOWN)
+        return f"{described}; ImageNet is in {shown}: give that"
+    return described
+
+
+def _search(path: str) -> Iterator[str]:
+    """Yield folders and files below a folder in which a layout finds images."""
+    waiting = [path]
+    num_searched = 0
+    while waiting and num_searched < _SEARCHED_FOLDERS:
+        folder = waiting.pop(0)
+        for entry in layouts.list_entries(folder):
+            is_candidate = entry.is_folder or folder_contents.is_archive(entry.name)
+            if not is_candidate or entry.name.startswith("."):
+                continue
+            num_searched += 1
+            if num_searched > _SEARCHED_FOLDERS:
+                return
+            inside = f"{folder}/{entry.name}"
+            try:
+                if layouts.find(inside):
+                    yield inside
+                elif entry.is_folder:
+                    waiting.append(inside)
+            except (UsageError, OSError):
+                continue
 
 
 def _list_read(path: str, recognised: Sequence[FoundParts]) -> set[str]:
@@ -142,29 +329,39 @@ def _list_read(path: str, recognised: Sequence[FoundParts]) -> set[str]:
     }
 
 
-def _describe_left_out(path: str, recognised: Sequence[FoundParts]) -> list[str]:
-    """Describe skipped folders and archives beside the input parts."""
+def _describe_left_out(
+    path: str, recognised: Sequence[FoundParts], notes: Sequence[str]
+) -> list[str]:
+    """Describe skipped folders and archives beside the input parts.
+
+    Args:
+      path: the input.
+      recognised: what is read of it.
+      notes: which describe some of them already.
+    """
     is_flat = any(piece.uri == "." for part in recognised for piece in part.pieces)
     if not storage.is_folder(path) or is_flat:
         return []
     read = _list_read(path, recognised)
-    note_text = " ".join(note for part in recognised for note in part.notes)
-    names = [
-        entry.name
-        for entry in storage.list_folder(path)
-        if (entry.is_folder or _ARCHIVE.search(entry.name))
-        and entry.name not in read
-        and entry.name[0] not in "._"
-        and not re.search(rf"\b{re.escape(entry.name)}\b", note_text)
-    ]
-    if not names or not read:
-        return []
-    return [f"{path}: left out: {list_names(names)}"]
-
-
-def _looks_like_a_split(name: str) -> bool:
-    is_split_folder = name.lower() in {"train", "val", "validation"}
-    return is_split_folder or layouts.is_split_file(name)
+    note_text = " ".join(notes)
+    names, num_system_files = [], 0
+    for entry in storage.list_folder(path):
+        is_holder = entry.is_folder or folder_contents.is_archive(entry.name)
+        if layouts.is_system_file(entry.name):
+            num_system_files += 1
+        elif (
+            is_holder
+            and entry.name not in read
+            and entry.name[0] not in "._"
+            and not re.search(rf"\b{re.escape(entry.name)}\b", note_text)
+        ):
+            names.append(entry.name)
+    lines = []
+    if names and read:
+        lines.append(f"{path}: left out: {list_names(names)}")
+    if num_system_files:
+        lines.append(f"{path}: {num_system_files} files of operating systems left out")
+    return lines
 
 
 def _find_labels(

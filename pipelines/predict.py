@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.cli import check_output, exit_codes, parse
+from pipelines.input_flags import InputFlags
 from pipelines.predicting import checks, results
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
@@ -30,12 +31,13 @@ _SPLITS = ("train", "validation", "fold_a", "fold_b")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictOptions(StoreFlags):
+class PredictOptions(InputFlags, StoreFlags):
     """Run trained models on every image of a split, and write their predictions."""
 
     input: tuple[str, ...] = flag(
         "raw ImageNet (archives or directories; repeatable), an index, or the "
         "directory of a finished subset",
+        default=(),
         metavar="PATH",
     )
     split: str = flag(
@@ -69,13 +71,6 @@ class PredictOptions(StoreFlags):
         minimum=1,
         maximum=1024,
     )
-    validation_labels: str | None = flag(
-        "table of the labels of validation images without class folders (default: "
-        "LOC_val_solution.csv near the images, or the official table if the images are "
-        "the official ones)",
-        default=None,
-        metavar="FILE",
-    )
     max_failure_fraction: float = flag(
         "share of the images that may be unreadable",
         default=0.0,
@@ -86,6 +81,9 @@ class PredictOptions(StoreFlags):
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
+        yield from self.find_input_problems(self.input)
+        if not (self.input or self.train_input or self.validation_input):
+            yield "--input: is required"
         if self.output and not self.output.endswith(".parquet"):
             yield f"--output {self.output}: must end in .parquet"
         if self.output and Path(self.output).is_dir():
@@ -165,6 +163,7 @@ def _check(
         list_images = checks.prepare_source(
             options.input,
             options.validation_labels,
+            options.inputs_of_splits,
             split=options.split,
             beam_flags=beam_flags,
         )

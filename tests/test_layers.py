@@ -20,9 +20,10 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     "verification", "reports", "evaluation", "training", "models", "dataset",
     "grouping", "sampling", "confusion", "difficulty", "predictions", "miniature",
-    "index", "layouts", "formats", "charts", "figures", "labels", "images", "archives",
+    "index", "layouts", "folder_contents", "formats", "charts", "figures", "labels",
+    "images", "archives",
     "prefetch", "processes", "npz", "csv_tables", "storage",
-    "progress", "seeds", "input_warnings",
+    "progress", "seeds", "splits", "input_warnings",
     "arrays", "options", "records",
 )  # fmt: skip
 # TensorFlow takes seconds to import, and starts threads.

@@ -41,6 +41,31 @@ KINDS = {
         "archives with data behind their end that no member contains: {count} "
         "({examples})"
     ),
+    "no_images": Kind("folders without images: {count} ({examples})", is_missing=True),
+    "links": Kind(
+        "images in tars that are links to other files, which are not read: {count} "
+        "({examples}); pack the archives again with --dereference --hard-dereference",
+        is_missing=True,
+    ),
+    "outside_classes": Kind(
+        "images outside class folders, left out: {count} ({examples})", is_missing=True
+    ),
+    "validation_in_train": Kind(
+        "training images that are named as validation images of ImageNet: {count} "
+        "({examples}); do not evaluate on ImageNet's validation images"
+    ),
+    "train_in_validation": Kind(
+        "validation images that are named as training images of ImageNet: {count} "
+        "({examples}); models trained on ImageNet have seen them"
+    ),
+    "test_images": Kind(
+        "images that are named as test images of ImageNet, whose labels are not "
+        "public: {count} ({examples})"
+    ),
+    "made_keys": Kind(
+        "images without a file name (image.path), named by file and row: {count} "
+        "({examples}); other copies name them otherwise"
+    ),
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.grouping_flags import GroupingFlags
+from pipelines.input_flags import InputFlags
 from pipelines.store_flags import StoreFlags
 from transforms import formats, grouping, sampling, storage
 from transforms.images.settings import MAX_SIDE, RESIZE_MODES, ImageSettings
@@ -36,7 +37,7 @@ _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BuildOptions(GroupingFlags, StoreFlags):
+class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
     """Build a subset of ImageNet: N groups of classes with M training images each.
 
     Without any flag that selects images, build a demonstration from a miniature
@@ -48,13 +49,6 @@ class BuildOptions(GroupingFlags, StoreFlags):
         "s3://; repeatable), or an index written by pipelines.index",
         default=(),
         metavar="PATH",
-    )
-    validation_labels: str | None = flag(
-        "table of the labels of validation images without class folders (default: "
-        "LOC_val_solution.csv near the images, or the official table if the images are "
-        "the official ones)",
-        default=None,
-        metavar="FILE",
     )
     require_complete: bool = flag(
         "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
@@ -197,11 +191,10 @@ class BuildOptions(GroupingFlags, StoreFlags):
                 "--dry_run: requires an index as --input; write one with python -m "
                 "pipelines.index"
             )
-        if "" in self.input:
-            yield "--input: is empty; give a path"
+        yield from self.find_input_problems(self.input)
 
     def _find_missing(self) -> Iterator[str]:
-        if not self.input:
+        if not (self.input or self.train_input or self.validation_input):
             yield "--input: is required (raw ImageNet, or an index)"
         source = grouping.find_num_groups_source(self.grouping) if self.grouping else ""
         takes_all = self.folds != 1 or source == "classes"

@@ -50,6 +50,7 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
     if index := index_table.only_index(options.input):
         roots = index_table.read_description(index)["inputs"]
         places = [(f"--input {index}: an index of images in {r}", r) for r in roots]
+    places += options.places
     places.append((f"--output {options.output}", options.output))
     engine.check_reach(beam_options, places)
 
@@ -75,7 +76,9 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             _check_roots(index, inventory.roots)
             inputs.check_versions(index, inventory.versions)
     else:
-        recognized = inputs.recognize(options.input, options.validation_labels)
+        recognized = inputs.recognize(
+            options.input, options.validation_labels, options.inputs_of_splits
+        )
         for line in recognized.notes:
             sys.stderr.write(f"found {line}\n")
         if not engine.is_embedded(request.beam_options):
@@ -93,7 +96,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
     if options.require_complete:
         inventory.check_complete()
     if not inventory.num_images:
-        raise UsageError(f"--input {' '.join(options.input)}: no usable images")
+        raise UsageError(f"no usable images in {list_names(inventory.roots)}")
     return index, inventory
 
 

@@ -1,7 +1,7 @@
 """Resolve and check the images, groups and models of the predict job."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,7 @@ def _find_same(paths: Sequence[str], models: Sequence[ModelSpec]) -> Iterator[st
 def prepare_source(
     paths: Sequence[str],
     validation_labels: str | None,
+    inputs_of_splits: Mapping[str, Sequence[str]],
     *,
     split: str,
     beam_flags: Sequence[str],
@@ -112,6 +113,7 @@ def prepare_source(
     Args:
       paths: raw ImageNet, or one index or dataset.
       validation_labels: path of the labels table, or None.
+      inputs_of_splits: raw ImageNet of a known split, by split.
       split: split to list.
       beam_flags: flags of the Beam runner.
 
@@ -119,7 +121,7 @@ def prepare_source(
       UsageError: the inputs are invalid.
     """
     prepared = [p for p in paths if index_table.is_index(p) or image_list.is_dataset(p)]
-    if prepared and len(paths) > 1:
+    if prepared and (len(paths) > 1 or any(inputs_of_splits.values())):
         raise UsageError(
             f"--input {prepared[0]}: an index or a dataset must be the only input"
         )
@@ -136,7 +138,7 @@ def prepare_source(
     if prepared:
         source = image_list.read_dataset(prepared[0], split)
         return lambda _: source
-    recognized = inputs.recognize(paths, validation_labels)
+    recognized = inputs.recognize(paths, validation_labels, inputs_of_splits)
     if split not in (splits := {part.split for part in recognized.parts}):
         raise UsageError(
             f"--split {split}: the input has no such images; it has "

@@ -179,7 +179,7 @@ def test_effect_tests_cover_every_flag():
     elsewhere = {"input", "output", "validation_labels", "plan_only", "dry_run"}
     # These go with methods of their own.
     elsewhere |= {"groups", "confusion", "preset", "difficulty"}
-    elsewhere |= {"require_complete"}
+    elsewhere |= {"require_complete", "train_input", "validation_input"}
     elsewhere |= {"dataset_version", "sampling"}  # one value, or part of the path
     elsewhere |= {"store_endpoint", "store_region", "store_anonymous"}  # of buckets
     assert tested | elsewhere == set(options.BuildOptions.__dataclass_fields__)

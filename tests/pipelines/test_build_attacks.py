@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 from functools import partial
 
@@ -74,11 +75,18 @@ def _capitalise(folder):
     (folder / "train").rename(folder / "Train")
 
 
-@pytest.mark.parametrize("harm", [_nest, _flatten, _capitalise])
-def test_unknown_split_is_an_error(folders, tmp_path, capfd, harm):
+@pytest.mark.parametrize("harm", [_nest, _capitalise])
+def test_split_folder_of_another_name_is_read(folders, tmp_path, harm):
     harm(folders)
+    dataset = building.run(folders, tmp_path / "out", **ALL)
+    assert _count(dataset) == {"train": 120, "validation": 30}
+
+
+def test_split_that_is_not_understood_is_an_error(folders, tmp_path, capfd):
+    _flatten(folders)
     err = _fail(capfd, 2, folders, tmp_path / "out")
-    assert "rain contains no recognised images; it should contain nXXXXXXXX" in err
+    assert "train contains no recognised images; it should contain nXXXXXXXX" in err
+    assert re.search(r"it contains 120 \.JPEG files \(n02088364_1\.JPEG, ", err)
 
 
 def test_archive_packed_with_its_folder_is_read(mini_imagenet, tmp_path):

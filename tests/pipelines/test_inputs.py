@@ -1,9 +1,54 @@
-"""Test that files beside the images of an input are reported."""
+"""Test which images of an input are read, what is left out, and the messages."""
 
 import shutil
+from collections import Counter
+
+import pytest
 
 from pipelines import inputs
-from tests import building
+from tests import building, making
+from transforms import input_warnings
+from transforms.index import steps
+from transforms.records import UsageError
+
+CLASSES = ("n01440764", "n01443537")
+TRAIN = {f"{w}/{w}_{n}.JPEG": b"x" for w in CLASSES for n in range(3)}
+VALIDATION = {
+    f"{w}/ILSVRC2012_val_{n:08d}.JPEG": b"x" for n, w in enumerate(CLASSES, start=1)
+}
+FLAT = {name.rpartition("/")[2]: data for name, data in VALIDATION.items()}
+
+
+def put(folder, files):
+    return {f"{folder}/{name}": data for name, data in files.items()}
+
+
+def class_tar(wnid, system_files=()):
+    files = {f"./._{wnid}_0.JPEG": b"Mac"} if system_files else {}
+    files |= {n.rpartition("/")[2]: d for n, d in TRAIN.items() if n.startswith(wnid)}
+    return making.tar_bytes(files)
+
+
+TRAIN_TAR = making.tar_bytes({f"{w}.tar": class_tar(w) for w in CLASSES})
+FLAT_TAR = making.tar_bytes(FLAT)
+
+
+def read(*paths, **of_splits):
+    """Count the images of inputs by split; return the warnings too."""
+    recognised = inputs.recognize(list(map(str, paths)), None, of_splits)
+    counts, observations = Counter(), []
+    for number, part in enumerate(recognised.parts):
+        images = steps.read_part(number, part)
+        counts += Counter(ref.split for ref in images.refs)
+        observations += images.observations
+    warnings = [*recognised.warnings, *input_warnings.summarize(observations)]
+    return dict(counts), [warning.text for warning in warnings]
+
+
+def refuse(*paths, **of_splits):
+    with pytest.raises(UsageError) as raised:
+        read(*paths, **of_splits)
+    return str(raised.value)
 
 
 def find_notes(path):
@@ -36,3 +81,246 @@ def test_folders_beside_train_and_val_are_reported_once(class_folders, tmp_path)
 def test_built_dataset_as_input_gives_no_notes(class_folders, tmp_path):
     dataset = building.run(class_folders, tmp_path)
     assert find_notes(dataset) == []
+
+
+# Splits
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        ("train", "val"),
+        ("TRAIN", "Validation"),
+        ("training", "valid"),
+        ("ILSVRC2012_img_train", "ILSVRC2012_img_val"),
+        ("ILSVRC2012_img_train/train", "imagenet_val/val/images"),
+        ("train.X1", "val.X"),
+    ],
+)
+def test_split_folders_of_other_names(tmp_path, train, validation):
+    making.write_files(tmp_path, put(train, TRAIN) | put(validation, VALIDATION))
+    expected = {"train": 6, "validation": 2}
+    assert read(tmp_path) == (expected, [])
+    first, second = (tmp_path / name.split("/")[0] for name in (train, validation))
+    assert read(first, second) == (expected, [])
+
+
+def test_names_of_images_decide_where_the_folder_says_nothing(tmp_path):
+    making.write_files(
+        tmp_path, put("a", TRAIN) | put("b", VALIDATION) | put("c", FLAT)
+    )
+    assert read(tmp_path / "a", tmp_path / "b") == ({"train": 6, "validation": 2}, [])
+    assert read(tmp_path / "c") == ({"validation": 2}, [])
+    (note, _) = inputs.recognize([str(tmp_path / "b")], None).notes
+    assert note == (
+        f"{tmp_path}/b: taken as validation images by the names of its images "
+        "(ILSVRC2012_val_00000001, ILSVRC2012_val_00000002)"
+    )
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_validation_images_are_never_training_images(tmp_path, flat):
+    making.write_files(tmp_path / "train", FLAT if flat else VALIDATION)
+    for path in (tmp_path, tmp_path / "train"):
+        said = refuse(path)
+        assert f"{tmp_path}/train: its split is unclear: its name says training" in said
+        assert "2 of 2 image names that were looked at are those of validation" in said
+        assert "give it with --train_input or --validation_input" in said
+    assert read(validation=[str(tmp_path / "train")]) == ({"validation": 2}, [])
+
+
+def test_flag_decides_and_names_that_contradict_it_are_counted(tmp_path):
+    making.write_files(tmp_path / "val", VALIDATION)
+    counts, (warning,) = read(train=[str(tmp_path / "val")])
+    assert counts == {"train": 2}
+    assert "named as validation images of ImageNet: 2 (ILSVRC2012_val_0000" in warning
+
+
+def test_flag_is_of_one_split(tmp_path):
+    making.write_files(tmp_path, put("train", TRAIN) | put("val", VALIDATION))
+    said = refuse(train=[str(tmp_path)])
+    assert said.startswith(f"--train_input {tmp_path}: holds images of several splits")
+
+
+def test_nothing_tells_the_split_of_other_names(tmp_path):
+    making.write_files(tmp_path, {f"{w}/{w[-2:]}sketch.JPEG": b"x" for w in CLASSES})
+    assert "(64sketch, 37sketch) tell training from validation" in refuse(tmp_path)
+    assert read(train=[str(tmp_path)]) == ({"train": 2}, [])
+
+
+def test_few_names_of_the_other_split_are_a_warning(tmp_path):
+    """Imagenette's folders have them."""
+    files = put("train", TRAIN | VALIDATION)
+    files |= put("val", {"n01440764/n01440764_99.JPEG": b"x"})
+    counts, warnings = read(making.write_files(tmp_path, files))
+    assert counts == {"train": 8, "validation": 1}
+    of_train, of_validation = warnings
+    assert "training images that are named as validation images" in of_train
+    assert ": 2 (ILSVRC2012_val_00000001, ILSVRC2012_val_00000002)" in of_train
+    assert "validation images that are named as training images" in of_validation
+    assert ": 1 (n01440764_99)" in of_validation
+
+
+def test_test_folder_given_by_name_is_refused(tmp_path):
+    making.write_files(tmp_path / "test", {f"{CLASSES[0]}/a.JPEG": b"x"})
+    assert "its name says test images, which are not used" in refuse(tmp_path / "test")
+    assert read(validation=[str(tmp_path / "test")]) == ({"validation": 1}, [])
+
+
+def test_tar_of_class_folders_beside_a_flat_tar(tmp_path):
+    tars = {"train.tar": making.tar_bytes(TRAIN), "val.tar": FLAT_TAR}
+    assert read(making.write_files(tmp_path, tars)) == (
+        {"train": 6, "validation": 2},
+        [],
+    )
+
+
+# The best of several layouts
+
+
+def test_archives_beside_what_was_extracted_are_left_out(tmp_path):
+    """torchvision.datasets.ImageNet leaves its root so."""
+    files = put("train", TRAIN) | put("val", VALIDATION)
+    files |= {"ILSVRC2012_img_train.tar": TRAIN_TAR, "ILSVRC2012_img_val.tar": FLAT_TAR}
+    making.write_files(tmp_path, files)
+    assert read(tmp_path) == ({"train": 6, "validation": 2}, [])
+    of_train, of_validation = find_notes(tmp_path)
+    assert of_train == (
+        f"{tmp_path}/ILSVRC2012_img_train.tar (2 classes) is left out: "
+        f"{tmp_path}/train (2 classes) is read, which has the same training images"
+    )
+    assert of_validation.startswith(f"{tmp_path}/ILSVRC2012_img_val.tar is left out")
+
+
+def test_archive_is_read_if_it_was_extracted_in_part(tmp_path):
+    files = {name: data for name, data in TRAIN.items() if name.startswith(CLASSES[0])}
+    files = put("train", files) | {"ILSVRC2012_img_train.tar": TRAIN_TAR}
+    making.write_files(tmp_path, files)
+    assert read(tmp_path) == ({"train": 6}, [])
+    (note,) = find_notes(tmp_path)
+    assert f"{tmp_path}/train (1 classes) is left out" in note
+
+
+def test_layouts_with_different_classes_are_read_together(tmp_path):
+    files = {name: data for name, data in TRAIN.items() if name.startswith(CLASSES[0])}
+    files = put("train", files | {f"{CLASSES[1]}.tar": class_tar(CLASSES[1])})
+    assert read(making.write_files(tmp_path, files)) == ({"train": 6}, [])
+    assert find_notes(tmp_path) == []
+
+
+def test_one_split_extracted_and_one_not(tmp_path):
+    files = put("train", TRAIN) | {"ILSVRC2012_img_val.tar": FLAT_TAR}
+    making.write_files(tmp_path, files)
+    assert read(tmp_path) == ({"train": 6, "validation": 2}, [])
+
+
+# Files of operating systems
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"ILSVRC2012_img_train.tar": making.tar_bytes({
+            "./.DS_Store": b"x", "./._n01440764.tar": b"x",
+            "./n01440764.tar": class_tar(CLASSES[0]),
+        })},
+        {"train/n01440764.tar": class_tar(CLASSES[0]), "train/._n01440764.tar": b"x"},
+        {"n01440764.tar": class_tar(CLASSES[0], "._"), ".DS_Store": b"x"},
+        {"x-train-0000.tar": making.tar_bytes({
+            f"{prefix}{CLASSES[0]}_{n}.{suffix}": b"0"
+            for n in range(3) for suffix in ("jpg", "cls") for prefix in ("._", "")
+        }), "._x-train-0000.tar": b"x"},
+        {f"train/{name}": b"x" for name in (
+            *(n for n in TRAIN if n.startswith(CLASSES[0])),
+            "._n01440764", ".DS_Store", "n01440764/._n01440764_0.JPEG",
+        )},
+    ],
+    ids=["in the archive", "beside tars", "in tars", "in shards", "in folders"],
+)  # fmt: skip
+def test_files_of_operating_systems_are_passed_over(tmp_path, files):
+    assert read(making.write_files(tmp_path, files)) == ({"train": 3}, [])
+
+
+def test_files_of_operating_systems_are_counted(tmp_path):
+    files = {"n01440764.tar": class_tar(CLASSES[0]), "._n01440764.tar": b"x"}
+    notes = find_notes(making.write_files(tmp_path, files))
+    assert notes == [f"{tmp_path}: 1 files of operating systems left out"]
+
+
+# Inputs that hold no ImageNet
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"a.beton": b"x"}, "1 .beton files (a.beton); a.beton: FFCV's files"),
+        (
+            {"d/data.mdb": b"x", "d/lock.mdb": b"x"},
+            "lock.mdb: an LMDB database: export",
+        ),
+        ({"train.rec": b"x", "train.idx": b"x"}, "train.rec: MXNet's RecordIO"),
+        ({"a.rar": b"x"}, "a.rar: archives that are not read: extract"),
+        ({"imagenet.tar.zst": b"x"}, "compressed tars: decompress them"),
+        ({"train.tgz": b"x"}, "train.tgz contains no recognised images"),
+        ({"train-00000-of-01024": b"x"}, "TFRecords that are not named as those of"),
+        ({"a.tar.part": b"x"}, "a.tar.part: unfinished downloads: finish"),
+        ({"ILSVRC2012_img_train.tar.partaa": b"x"}, "pieces of a split archive: join"),
+        ({"a/b/train/n01440764/a.JPEG": b"x"}, "ImageNet is in {path}/a/b: give that"),
+        ({"train/0/a.JPEG": b"x", "train/1/a.JPEG": b"x"}, "contains 2 folders (0, 1)"),
+        ({"train/a.JPEG": b"x"}, "it contains 1 .JPEG files (a.JPEG)"),
+        (
+            {"i.tar": making.tar_bytes({"ILSVRC2012_img_train.tar": b"x"})},
+            "extract the",
+        ),
+        ({"a.txt": b"x", "b.txt": b"x"}, "it contains 2 .txt files (a.txt, b.txt)"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_an_input_contains_is_told(tmp_path, files, expected):
+    said = refuse(making.write_files(tmp_path, files))
+    assert expected.format(path=tmp_path) in said
+
+
+@pytest.mark.parametrize("pattern", ["x-{0000..0003}.tar", "*.tar", "x-000?.tar"])
+def test_patterns_are_answered_with_their_folder(tmp_path, pattern):
+    said = refuse(tmp_path / pattern)
+    assert said.endswith(f"not expanded: give the folder of the files, {tmp_path}")
+
+
+@pytest.mark.parametrize("suffix", [".aria2", ".part", ".crdownload"])
+def test_archive_that_is_still_downloaded_is_refused(tmp_path, suffix):
+    name = "ILSVRC2012_img_train.tar"
+    making.write_files(tmp_path, {name: TRAIN_TAR, f"{name}{suffix}": b"x"})
+    for path in (tmp_path, tmp_path / name):
+        assert f"{name} is not downloaded completely ({name}{suffix}" in refuse(path)
+
+
+def test_unread_archive_of_a_split_is_an_error_unless_the_split_is_read(tmp_path):
+    files = {"ILSVRC2012_img_train.tar.gz": b"\x1f\x8b", "val.tar": FLAT_TAR}
+    making.write_files(tmp_path, files)
+    assert "train.tar.gz: compressed tars: decompress them (gunzip" in refuse(tmp_path)
+    making.write_files(tmp_path / "train", TRAIN)
+    assert read(tmp_path)[0] == {"train": 6, "validation": 2}
+    assert find_notes(tmp_path) == [
+        f"{tmp_path}: left out: ILSVRC2012_img_train.tar.gz"
+    ]
+
+
+def test_tables_and_logs_of_a_split_are_no_missing_images(tmp_path):
+    files = put("val", VALIDATION) | {"training_logs/a": b"x", "train_bbox.tgz": b"x"}
+    assert read(making.write_files(tmp_path, files)) == ({"validation": 2}, [])
+
+
+def test_a_class_folder_that_vanishes_is_named(tmp_path):
+    making.write_files(tmp_path / "train", TRAIN)
+    parts = inputs.recognize([str(tmp_path)], None).parts
+    shutil.rmtree(tmp_path / "train" / CLASSES[1])
+    with pytest.raises(UsageError, match=rf"train/{CLASSES[1]}: cannot be listed"):
+        [steps.read_part(number, part) for number, part in enumerate(parts)]
+
+
+def test_class_folder_without_images_is_a_warning(tmp_path):
+    making.write_files(tmp_path / "train", TRAIN | {"n02106662/readme.txt": b"x"})
+    counts, warnings = read(tmp_path)
+    assert counts == {"train": 6}
+    assert warnings == ["folders without images: 1 (train/n02106662)"]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from transforms import storage
+from transforms.archives import signatures
 from transforms.archives.tar_end import BLOCK, check_end, is_header
 from transforms.input_warnings import KINDS, Observation
 from transforms.records import DataError, UsageError
@@ -18,6 +19,7 @@ from transforms.records import DataError, UsageError
 _END = bytes(BLOCK)
 _MAX_NAME_BYTES = 1 << 20  # of a long name or pax header: bounds what is read
 _FILE_TYPES = (b"0", b"\0", b"7")
+_LINK_TYPES = (b"1", b"2")  # hard, symbolic
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"L", b"K", b"x", b"g"
 
 
@@ -28,6 +30,7 @@ class Member(NamedTuple):
     offset: int
     length: int
     is_file: bool
+    is_link: bool = False  # symbolic or hard
 
 
 def read_members(
@@ -74,7 +77,7 @@ def read_members(
             raise _truncated(path, f"{name} needs {data + length - end} bytes more")
         _check_name(path, name)
         is_file = kind in _FILE_TYPES and not name.endswith("/")
-        yield Member(name, data, length, is_file)
+        yield Member(name, data, length, is_file, kind in _LINK_TYPES)
         position = data + _padded(length)
     if odd is None:
         return
@@ -91,6 +94,8 @@ def _padded(length: int) -> int:
 
 def _read_block(path: str, position: int, end: int) -> bytes:
     if position + BLOCK > end:
+        if position == 0 and (what := signatures.explain(path)):
+            raise UsageError(f"{path}: not a tar archive{what}")
         raise _truncated(path, f"no end mark at byte {position}")
     try:
         return storage.read_range(path, position, BLOCK)
@@ -111,6 +116,8 @@ def _parse_header(path: str, position: int, block: bytes) -> tuple[bytes, str, i
     except ValueError:
         length = -1
     if length < 0 or not is_header(block):
+        if position == 0 and (what := signatures.explain(path)):
+            raise UsageError(f"{path}: not a tar archive{what}")
         what = "not a tar archive" if position == 0 else "damaged"
         raise UsageError(
             f"{path}: {what} (no tar header at byte {position}); "

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import google_crc32c
 
 from transforms import storage
+from transforms.archives import signatures
 from transforms.records import DataError, Record, UsageError
 
 HEADER_BYTES = 12  # what `frame` puts before the data
@@ -224,7 +225,8 @@ class Reader:
         return self._window[at : at + span.end - span.start]
 
     def _damaged(self, position: int) -> UsageError:
+        what = signatures.explain(self._path) if position == 0 else ""
         return UsageError(
             f"{self._path}: truncated, or no TFRecord file of images (at byte "
-            f"{position}); download it again"
+            f"{position}); download it again{what}"
         )

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from transforms import storage
+from transforms.archives import signatures
 from transforms.records import DataError, UsageError
 
 _MAX_INFLATED_BYTES = 1 << 26  # four times the largest image of ImageNet
@@ -65,6 +66,11 @@ class Entry(NamedTuple):
     size: int
     header: int  # offset of the local header
 
+    @property
+    def path(self) -> bytes:
+        """The name with slashes; some tools of Windows write backslashes."""
+        return self.name.replace(b"\\", b"/")
+
 
 class Directory(NamedTuple):
     """The position of the central directory and the number of its entries."""
@@ -106,7 +112,9 @@ def find_directory(path: str) -> Directory:
     tail = _read(path, start, total - start)
     at = tail.rfind(_END_MARK)
     if at < 0 or at + _END.size > len(tail):
-        raise UsageError(f"{path}: not a zip, or truncated; download it again")
+        is_zip = _read(path, 0, min(total, 4)) == _LOCAL_MARK
+        what = "" if is_zip else signatures.explain(path)
+        raise UsageError(f"{path}: not a zip, or truncated; download it again{what}")
     _, disk, _, _, num_entries, size, offset, _ = _END.unpack_from(tail, at)
     end = start + at
     is_full = num_entries == _MAX_16 and _has_locator(path, end)
@@ -263,7 +271,7 @@ class DataFinder:
 
 def decode_name(entry: Entry) -> str:
     """Decode a member name; names in ImageNet are ASCII."""
-    return entry.name.decode("utf-8" if entry.flags & _IS_UTF8 else "cp437", "replace")
+    return entry.path.decode("utf-8" if entry.flags & _IS_UTF8 else "cp437", "replace")
 
 
 def with_next(entries: Iterator[Entry]) -> Iterator[tuple[Entry, int | None]]:
@@ -299,7 +307,7 @@ def read(path: str) -> bytes:
     archive, name = path[:end], path[end + 1 :]
     directory = find_directory(archive)
     for entry in read_entries(archive, directory.start, directory.end):
-        if entry.name == name.encode():
+        if entry.path == name.encode():
             member = DataFinder(archive).find(entry, None)
             if max(entry.compressed, entry.size) > _MAX_BYTES:
                 raise UsageError(f"{path}: is too large for what it should be")

@@ -52,7 +52,7 @@ def read_part(number: int, piece: InputPart) -> PartImages:
     refs: list[ImageRef] = []
     strays: list[SkippedFile] = []
     observations: list[Observation] = []
-    for item in layouts.load(piece.layout).read(piece):
+    for item in layouts.read(piece):
         if isinstance(item, ImageRef):
             refs.append(item)
         elif isinstance(item, SkippedFile):

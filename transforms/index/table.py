@@ -26,6 +26,7 @@ _METADATA_KEY = b"imagenet_subsets_index"
 _FORMAT_VERSION = 1
 ROW_GROUP_IMAGES = 1 << 16
 _NUM_SKIPPED_SHOWN = 5
+SUFFIX = ".parquet"
 REMEDY = "make it again with python -m pipelines.index"
 
 SCHEMA = pa.schema([
@@ -121,8 +122,21 @@ def only_index(inputs: Sequence[str]) -> str | None:
 
 
 def is_index(path: str) -> bool:
-    """Return whether a path has the suffix of an index."""
-    return path.endswith(".parquet")
+    """Return whether a path has the suffix of an index, and holds no images.
+
+    Files in buckets are taken by their suffix, since options are checked offline.
+    """
+    return path.endswith(SUFFIX) and not _holds_images(path)
+
+
+def _holds_images(path: str) -> bool:
+    """Return whether a local Parquet file has a column of images."""
+    if storage.is_remote(path) or not storage.is_file(path):
+        return False
+    try:
+        return "image" in pq.read_schema(path).names
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def read_description(path: str) -> dict:

@@ -2,40 +2,40 @@
 
 A module offers:
 
-- `find(path) -> FoundParts | None`: the parts of an input; None: another layout.
+- `find(path) -> FoundParts | None`: the parts of an input; None: another layout. The
+  split of a part is what the name of its folder or archive states, or "".
 - `read(part) -> Iterator[PartItem]`: the files of one part, and what is odd about them.
 - `LOOKED_FOR`: the file names by which it recognises an input, for the message that
   nothing was found.
 
 Optional:
 
-- `SPLIT_NAME`: a compiled pattern of files that must be read, since their names say
-  that they hold a split. Default: None.
+- `IS_EXTRACTED`: whether the images are plain files. Of two layouts that hold the same
+  classes, such a one is preferred. Default: False.
 """
 
+import dataclasses
 import importlib
 import pkgutil
 import re
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import ModuleType
 from typing import NamedTuple, TypeAlias
 
+from transforms import splits, storage
 from transforms.input_warnings import InputWarning, Observation
 from transforms.records import ImageRef, SkippedFile, UsageError
+from transforms.storage import Entry
 
 PartItem: TypeAlias = ImageRef | SkippedFile | Observation
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 WNID = re.compile(r"n\d{8}")
-# Name of the split in shard names → split; the program's folds are training images.
-SPLIT_OF = {
-    "train": "train",
-    "fold_a": "train",
-    "fold_b": "train",
-    "val": "validation",
-    "validation": "validation",
-}
+# Class folders may have a readable name behind the wnid, and capitals.
+_CLASS_FOLDER = re.compile(r"(n\d{8})(?:[-_. ].*)?", re.IGNORECASE)
 # What readers of WebDataset take for one sample's key: no dot, no `__x__`; and short
 # enough for the 100-byte name field of a tar header with the longest suffix.
 KEY_PATTERN = r"^(_?[A-Za-z0-9-]|_$)[A-Za-z0-9_-]{0,89}$"
@@ -49,7 +49,8 @@ class InputPart:
     layout: str  # the module of `transforms.layouts` that reads it
     root: str  # the input's folder
     uri: str  # relative to root; "." is the root itself
-    split: str  # train | validation
+    split: str  # train | validation | test; "": its name does not state it
+    container: str = ""  # relative to root: what states the split; "": uri
     wnid: str = ""  # "": each image has its own, or is to be labelled
     is_labelled: bool = False  # the images come with their wnids
     offset: int = 0
@@ -67,6 +68,12 @@ class InputPart:
         """The path of the file or folder."""
         return f"{self.root}/{self.uri}"
 
+    @property
+    def place(self) -> str:
+        """The path of the folder or archive whose name and images decide the split."""
+        container = self.container or self.uri
+        return self.root if container == "." else f"{self.root}/{container}"
+
     def child(self, name: str) -> str:
         """Return the uri of a file in this folder."""
         return name if self.uri == "." else f"{self.uri}/{name}"
@@ -81,12 +88,14 @@ class FoundParts:
       pieces: the parts.
       notes: inputs that are ignored on purpose, for the user.
       warnings: missing images and doubtful labels; datasets record them.
+      names: keys of images by `InputPart.place`, if they are known without reading.
     """
 
     description: str
     pieces: tuple[InputPart, ...]
     notes: tuple[str, ...] = ()
     warnings: tuple[InputWarning, ...] = ()
+    names: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
 def make_ref(
@@ -132,38 +141,106 @@ def make_ref(
     )
 
 
+def parse_class_folder(name: str) -> str:
+    """Return the wnid of a class folder, e.g. `n01440764_tench`; "" for others."""
+    match = _CLASS_FOLDER.fullmatch(name)
+    return match[1].lower() if match else ""
+
+
+def parse_class_tar(name: str) -> str:
+    """Return the wnid of a class archive, nXXXXXXXX.tar; "" for other files."""
+    wnid = name.lower().removesuffix(".tar")
+    return wnid if len(wnid) < len(name) and WNID.fullmatch(wnid) else ""
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file has the suffix of an image."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
 class ShardName(NamedTuple):
     """The parts of a shard's file name."""
 
-    split: str
+    split: str  # as the name has it, e.g. fold_a
     number: int
     num_shards: int  # 0: it does not tell
 
 
-def describe_missing(path: str, names: Collection[ShardName]) -> Iterator[str]:
-    """Describe splits without labels, and missing shards.
+def shard_pattern(uri: str) -> str:
+    """Return the name that the shards of a dataset share: train-*-of-*.parquet."""
+    return re.sub(r"\d{2,}", "*", uri)
+
+
+def describe_unlabelled(path: str, names: Collection[ShardName]) -> list[str]:
+    """Describe the files of splits without labels."""
+    return [
+        f"{path}: the files of {split} are left out"
+        for split in sorted({name.split for name in names})
+        if splits.parse_split(split) == splits.TEST
+    ]
+
+
+def find_missing(names: Collection[ShardName]) -> tuple[InputWarning, ...]:
+    """Warn about missing shards.
 
     Raises:
       UsageError: the shards belong to several datasets.
     """
+    warnings = []
     for split in sorted({name.split for name in names}):
-        if split not in SPLIT_OF:
-            yield f"{path}: the files of {split} are left out"
+        if splits.parse_split(split) == splits.TEST:
             continue
-        own = [name for name in names if name.split == split]
-        totals = sorted({name.num_shards for name in own})
-        if len(totals) > 1 or (totals[0] and len({n.number for n in own}) < len(own)):
+        shards = [name for name in names if name.split == split]
+        totals = sorted({name.num_shards for name in shards})
+        is_repeated = totals[0] and len({n.number for n in shards}) < len(shards)
+        if len(totals) > 1 or is_repeated:
             raise UsageError(
                 f"the files of {split} are of several datasets, or of several versions "
                 f"of one (some say -of-{totals[0]:05d}, some -of-{totals[-1]:05d}, or "
                 "two have one number); leave those of one there"
             )
         total = totals[-1]
-        if missing := sorted(set(range(total)) - {name.number for name in own}):
-            yield (
-                f"{path}: {len(missing)} of {total} files of {split} are not there "
-                f"(the first is number {missing[0]})"
+        if missing := sorted(set(range(total)) - {name.number for name in shards}):
+            text = (
+                f"missing files of {split}: {len(missing)} of {total} (the first is "
+                f"number {missing[0]})"
             )
+            warnings.append(InputWarning(text, is_missing=True))
+    return tuple(warnings)
+
+
+# What operating systems leave between images; it is passed over everywhere.
+_SYSTEM_NAMES = {".ds_store", "thumbs.db", "desktop.ini", "__macosx", "@eadir"}
+
+
+def is_system_file(name: str) -> bool:
+    """Return whether a path is a file or folder that a system left, e.g. `._a.JPEG`."""
+    return any(
+        part.startswith("._") or part.lower() in _SYSTEM_NAMES
+        for part in name.split("/")
+    )
+
+
+def list_entries(path: str) -> list[Entry]:
+    """List a folder without the files of operating systems.
+
+    Raises:
+      UsageError: the folder cannot be listed.
+    """
+    return [entry for entry in list_all(path) if not is_system_file(entry.name)]
+
+
+def list_all(path: str) -> list[Entry]:
+    """List a folder.
+
+    Raises:
+      UsageError: the folder cannot be listed.
+      OSError: any error that a retry may resolve.
+    """
+    try:
+        return storage.list_folder(path)
+    except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"{path}: cannot be listed ({error.strerror})") from error
 
 
 LAYOUTS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
@@ -179,7 +256,111 @@ def list_looked_for() -> tuple[str, ...]:
     return tuple(load(name).LOOKED_FOR for name in LAYOUTS)
 
 
-def is_split_file(file_name: str) -> bool:
-    """Return whether a file's name says that it holds a split."""
-    patterns = (getattr(load(name), "SPLIT_NAME", None) for name in LAYOUTS)
-    return any(pattern and pattern.fullmatch(file_name) for pattern in patterns)
+def find(path: str) -> list[FoundParts]:
+    """Recognise an input by every layout."""
+    modules = map(load, LAYOUTS)
+    return [found for m in modules if (found := m.find(path)) is not None]
+
+
+_KIND_OF_NAMES = {
+    (splits.TRAIN, splits.VALIDATION): "validation_in_train",
+    (splits.VALIDATION, splits.TRAIN): "train_in_validation",
+    (splits.TRAIN, splits.TEST): "test_images",
+    (splits.VALIDATION, splits.TEST): "test_images",
+}
+
+
+def read(piece: InputPart) -> Iterator[PartItem]:
+    """Yield the files of one part, and what is odd about them and their names."""
+    num_images = 0
+    counts: Counter[str] = Counter()  # names of another split, by kind
+    first: dict[str, str] = {}
+    is_told = False
+    for item in load(piece.layout).read(piece):
+        yield item
+        if isinstance(item, ImageRef):
+            num_images += 1
+            official = splits.find_official_split(item.key)
+            if kind := _KIND_OF_NAMES.get((item.split, official)):
+                counts[kind] += 1
+                first.setdefault(kind, item.key)
+        elif isinstance(item, Observation):
+            is_told = True
+    for kind, count in counts.items():
+        yield Observation(kind, first[kind], count)
+    if not (num_images or is_told):
+        yield Observation("no_images", piece.uri)
+
+
+# Images whose names are looked at before anything is read, in so many parts of each
+# folder or archive. Folders are listed whole: their order puts ILSVRC2012_val before n.
+_SAMPLED_PARTS = 6
+_SAMPLED_IMAGES, _SAMPLED_IN_BUCKETS = 256, 16
+
+
+def settle_splits(found: FoundParts, split: str = "") -> tuple[FoundParts, list[str]]:
+    """Decide the splits of parts by names, those of images, and a flag.
+
+    Args:
+      found: parts of one input, with the splits that names state.
+      split: what a flag says; "": nothing.
+
+    Returns:
+      The parts with their splits, and notes about those that images decided.
+
+    Raises:
+      UsageError: all folders and archives whose split is unclear.
+    """
+    by_place: dict[tuple[str, str, str], list[InputPart]] = {}
+    for piece in found.pieces:
+        key = piece.layout, piece.place, piece.split
+        by_place.setdefault(key, []).append(piece)
+    decided: dict[tuple[str, str, str], str] = {}
+    notes, problems = [], []
+    for key, parts in by_place.items():
+        _, place, stated = key
+        try:
+            names = list(found.names.get(place, ()))
+            if not (names or split):
+                names = _sample_names(parts)
+            decided[key] = split or splits.decide(place, stated, names)
+        except UsageError as error:
+            problems.append(str(error))
+            continue
+        if decided[key] == splits.TRAIN and any(part.needs_labels for part in parts):
+            problems.append(
+                f"{place}: training images without class folders; sort them into "
+                "folders nXXXXXXXX/"
+            )
+        if not (stated or split):
+            notes.append(splits.describe_decision(place, decided[key], names))
+    if problems:
+        raise UsageError("\n".join(problems))
+    pieces = tuple(
+        dataclasses.replace(p, split=decided[p.layout, p.place, p.split])
+        for p in found.pieces
+    )
+    return dataclasses.replace(found, pieces=pieces), notes
+
+
+def _sample_names(pieces: Sequence[InputPart]) -> list[str]:
+    """Return the keys of some images of a folder or archive.
+
+    Raises:
+      UsageError: the images cannot be read; only if no name states their split.
+    """
+    names: list[str] = []
+    step = -(-len(pieces) // _SAMPLED_PARTS)
+    for piece in pieces[::step]:
+        most: int | None = _SAMPLED_IMAGES
+        if storage.is_remote(piece.path):
+            most = _SAMPLED_IN_BUCKETS
+        if storage.is_folder(piece.path):
+            most = None
+        refs = (i for i in load(piece.layout).read(piece) if isinstance(i, ImageRef))
+        try:
+            names += [ref.key for ref in islice(refs, most)]
+        except UsageError:
+            if not piece.split:
+                raise
+    return names

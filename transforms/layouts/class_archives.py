@@ -2,64 +2,76 @@
 
 from collections.abc import Iterator
 
-from transforms import storage
+from transforms import splits, storage
 from transforms.layouts import (
-    WNID,
     FoundParts,
     InputPart,
     PartItem,
+    list_entries,
     official_archives,
+    parse_class_tar,
 )
 
-_SUFFIX = ".tar"
 LOOKED_FOR = "nXXXXXXXX.tar"
 
 
 def find(path: str) -> FoundParts | None:
     """Recognise a folder of class archives, perhaps in `train/`, or one of them."""
     if storage.is_folder(path):
-        root, prefix = path, "train/"
-        if not (sizes := _list_archives(path, prefix)):
-            prefix = ""
-            sizes = _list_archives(path, prefix)
+        root, _, name = path, "", path.rpartition("/")[2]
+        pieces = _find_archives(root, ".", splits.parse_split(name))
+        for entry in list_entries(path):
+            split = splits.parse_split(entry.name)
+            if entry.is_folder and split in splits.FLAGS:
+                pieces += _find_archives(root, entry.name, split)
     else:
         root, _, name = path.rpartition("/")
-        prefix = ""
-        sizes = {name: storage.num_bytes(path)} if _is_archive(name) else {}
-    if not sizes:
+        pieces = []
+        if wnid := parse_class_tar(name):
+            size = storage.num_bytes(path)
+            pieces = [_make_part(root, name, wnid, size, container="", split="")]
+    if not pieces:
         return None
-    pieces = tuple(
-        InputPart(
-            layout="class_archives",
-            root=root,
-            uri=f"{prefix}{name}",
-            split="train",
-            wnid=name.removesuffix(_SUFFIX),
-            length=size,
-        )
-        for name, size in sizes.items()
-    )
-    folder = f"{root}/{prefix}".rstrip("/")
+    folders = " and ".join(dict.fromkeys(piece.place for piece in pieces))
+    if not storage.is_folder(path):
+        folders = root
     return FoundParts(
-        description=f"class archives ({len(pieces)} in {folder})", pieces=pieces
+        description=f"class archives ({len(pieces)} in {folders})",
+        pieces=tuple(pieces),
     )
 
 
-def _list_archives(path: str, prefix: str) -> dict[str, int]:
-    """Return the names and sizes of a folder's class archives."""
-    folder = f"{path}/{prefix}"
-    if not storage.is_folder(folder):
-        return {}
-    return {
-        entry.name: entry.num_bytes
-        for entry in storage.list_folder(folder)
-        if not entry.is_folder and _is_archive(entry.name)
-    }
+def _find_archives(root: str, container: str, split: str) -> list[InputPart]:
+    """Return the class archives of a folder as parts."""
+    folder, prefix = root, ""
+    if container != ".":
+        folder, prefix = f"{root}/{container}", f"{container}/"
+    return [
+        _make_part(
+            root,
+            f"{prefix}{entry.name}",
+            wnid,
+            entry.num_bytes,
+            container=container,
+            split=split,
+        )
+        for entry in list_entries(folder)
+        if not entry.is_folder and (wnid := parse_class_tar(entry.name))
+    ]
 
 
-def _is_archive(name: str) -> bool:
-    wnid = name.removesuffix(_SUFFIX)
-    return wnid != name and WNID.fullmatch(wnid) is not None
+def _make_part(  # the fields of a part
+    root: str, uri: str, wnid: str, num_bytes: int, *, container: str, split: str
+) -> InputPart:
+    return InputPart(
+        layout="class_archives",
+        root=root,
+        uri=uri,
+        container=container,
+        split=split,
+        wnid=wnid,
+        length=num_bytes,
+    )
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:

@@ -1,15 +1,37 @@
 """Class folders, torchvision's: [train|val/]nXXXXXXXX/*.JPEG, or a flat val/."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
-from transforms import storage
-from transforms.layouts import IMAGE_SUFFIXES, WNID, FoundParts, InputPart, make_ref
-from transforms.records import ImageRef, SkippedFile, list_names
+from transforms import splits, storage
+from transforms.layouts import (
+    FoundParts,
+    InputPart,
+    PartItem,
+    is_image_name,
+    list_all,
+    list_entries,
+    make_ref,
+    parse_class_folder,
+    parse_class_tar,
+)
+from transforms.records import SkippedFile, list_names
 
 LOOKED_FOR = "[train|val/]nXXXXXXXX/*.JPEG"
+IS_EXTRACTED = True
 KAGGLE_FOLDERS = ("ILSVRC", "Data", "CLS-LOC")
-SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validation"}
+_INSIDE_CLASS = "images"  # Tiny ImageNet's
+_MAX_DEPTH = 3  # ILSVRC2012_img_train/train/sorted
+
+
+class _Contents(NamedTuple):
+    """The entries of a folder."""
+
+    classes: Sequence[tuple[str, str]]  # folder and wnid
+    images: Sequence[str]
+    folders: Sequence[str]  # others
+    files: Sequence[str]  # others, without hidden ones
 
 
 def find(path: str) -> FoundParts | None:
@@ -17,76 +39,128 @@ def find(path: str) -> FoundParts | None:
     steps = PurePosixPath(path).parts
     if not storage.is_folder(path) or steps[-3:] == KAGGLE_FOLDERS:
         return None  # Kaggle's tree is its own layout
-    inside = {entry.name for entry in storage.list_folder(path) if entry.is_folder}
-    folders = [f for f in SPLIT_FOLDERS if f in inside]
-    if folders:
-        parts = [find_split(path, f, SPLIT_FOLDERS[f]) for f in folders]
-    else:
-        parts = [find_split(path, ".", SPLIT_FOLDERS.get(steps[-1], "train"))]
-    pieces = tuple(piece for found, _ in parts for piece in found)
+    pieces, notes = find_split(path, ".", splits.parse_split(steps[-1]))
     if not pieces:
         return None
-    what = " and ".join(folders) or f"{len(pieces)} classes"
-    notes = tuple(note for _, found in parts for note in found)
-    if "test" in inside:
-        notes += (f"{path}/test is left out: its images have no labels",)
+    containers = dict.fromkeys(piece.container for piece in pieces)
+    what = " and ".join(name for name in containers if name != ".")
     return FoundParts(
-        description=f"class folders ({what} in {path})", pieces=pieces, notes=notes
+        description=f"class folders ({what or f'{len(pieces)} classes'} in {path})",
+        pieces=tuple(pieces),
+        notes=tuple(notes),
     )
 
 
-def find_split(root: str, uri: str, split: str) -> tuple[list[InputPart], list[str]]:
-    """Find the class folders of a split, or the flat folder of validation.
+def find_split(
+    root: str, uri: str, stated: str, depth: int = 0
+) -> tuple[list[InputPart], list[str]]:
+    """Find the class folders of a folder, or the flat folder of validation images.
+
+    Folders inside whose names state a split are parts too, or the only one if there is
+    nothing else.
+
+    Args:
+      root: of the input.
+      uri: of the folder.
+      stated: the split that its name states; "" for none.
+      depth: number of folders above it that were looked into.
 
     Returns:
       The parts, and notes about other files.
     """
     folder = root if uri == "." else f"{root}/{uri}"
-    entries = storage.list_folder(folder)
-    classes = [e.name for e in entries if e.is_folder and WNID.fullmatch(e.name)]
-    others = [
-        e.name
-        for e in entries
-        if e.is_folder and not WNID.fullmatch(e.name) and not e.name.startswith(".")
-    ]
-    is_flat = any(_is_image(e.name) for e in entries if not e.is_folder)
     prefix = "" if uri == "." else f"{uri}/"
-    notes = []
+    contents = _list_contents(folder)
     pieces = [
         InputPart(
             layout="class_folders",
             root=root,
             uri=f"{prefix}{name}",
-            split=split,
-            wnid=name,
+            container=uri,
+            split=stated,
+            wnid=wnid,
         )
-        for name in classes
+        for name, wnid in contents.classes
     ]
-    if is_flat and split == "validation":
-        pieces.append(
-            InputPart(layout="class_folders", root=root, uri=uri, split=split)
+    is_flat = _is_flat_validation(contents, stated)
+    if is_flat:
+        flat = InputPart(
+            layout="class_folders", root=root, uri=uri, container=uri, split=stated
         )
-    others += [
-        e.name
-        for e in entries
-        if not (e.is_folder or e.name.startswith(".") or _is_image(e.name))
-    ]
-    if is_flat and split != "validation":
-        others.append("images outside any class folder")
-    if others and pieces:
-        notes.append(f"{folder}: not class folders, left out: {list_names(others)}")
+        pieces.append(flat)
+    notes: list[str] = []
+    inside = _list_split_folders(contents, stated) if depth < _MAX_DEPTH else []
+    read_folders = set()
+    for name in inside:
+        split = splits.parse_split(name)
+        if split == splits.TEST:
+            notes.append(f"{folder}/{name} is left out: its images have no labels")
+            read_folders.add(name)
+            continue
+        found, said = find_split(root, f"{prefix}{name}", split or stated, depth + 1)
+        pieces += found
+        notes += said
+        if found:
+            read_folders.add(name)
+    if contents.classes or is_flat:
+        others = [n for n in contents.folders if n not in read_folders]
+        others += contents.files
+        if contents.images and not is_flat:
+            others.append("images outside any class folder")
+        if others:
+            shown = list_names(others)
+            notes.insert(0, f"{folder}: not class folders, left out: {shown}")
     return pieces, notes
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
-    """Yield the images of one folder."""
-    for entry in storage.list_folder(piece.path):
-        uri = piece.child(entry.name)
+def _list_contents(folder: str) -> _Contents:
+    entries = list_entries(folder)
+    folders = [entry.name for entry in entries if entry.is_folder]
+    classes = {name: wnid for name in folders if (wnid := parse_class_folder(name))}
+    files = [entry.name for entry in entries if not entry.is_folder]
+    return _Contents(
+        classes=list(classes.items()),
+        images=[name for name in files if is_image_name(name)],
+        folders=[n for n in folders if n not in classes and not n.startswith(".")],
+        files=[
+            name
+            for name in files
+            if not (
+                name.startswith(".") or is_image_name(name) or parse_class_tar(name)
+            )
+        ],
+    )
+
+
+def _is_flat_validation(contents: _Contents, stated: str) -> bool:
+    """Return whether images outside class folders are validation images."""
+    officials = [splits.find_official_split(name) for name in contents.images]
+    if stated == splits.VALIDATION:
+        return bool(officials)
+    is_named = officials.count(splits.VALIDATION) * 2 > len(officials)
+    return is_named and not contents.classes
+
+
+def _list_split_folders(contents: _Contents, stated: str) -> Sequence[str]:
+    """Return the folders that may hold the class folders of a split."""
+    named = [name for name in contents.folders if splits.parse_split(name)]
+    is_only = bool(stated) and len(contents.folders) == 1 and not contents.classes
+    return contents.folders if is_only else named
+
+
+def read(piece: InputPart) -> Iterator[PartItem]:
+    """Yield the images of one folder, and of the folder `images` of a class."""
+    yield from _read_folder(piece, piece.path, piece.uri)
+
+
+def _read_folder(piece: InputPart, path: str, uri: str) -> Iterator[PartItem]:
+    for entry in list_all(path):
+        inside = entry.name if uri == "." else f"{uri}/{entry.name}"
         if not entry.is_folder:
-            yield make_ref(piece, entry.name, uri=uri, offset=0, length=entry.num_bytes)
-        elif piece.wnid or not WNID.fullmatch(entry.name):
-            yield SkippedFile(uri, f"{entry.name}/")
-
-
-def _is_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+            yield make_ref(
+                piece, entry.name, uri=inside, offset=0, length=entry.num_bytes
+            )
+        elif piece.wnid and uri == piece.uri and entry.name.lower() == _INSIDE_CLASS:
+            yield from _read_folder(piece, f"{path}/{entry.name}", inside)
+        elif piece.wnid or not parse_class_folder(entry.name):
+            yield SkippedFile(inside, f"{entry.name}/")

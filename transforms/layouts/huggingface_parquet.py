@@ -2,29 +2,41 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms import storage
+from transforms import splits, storage
+from transforms.archives import signatures
 from transforms.images import read as image_reading
+from transforms.input_warnings import Observation
 from transforms.labels import image_names
 from transforms.layouts import (
-    SPLIT_OF,
     FoundParts,
     InputPart,
+    PartItem,
     ShardName,
-    describe_missing,
+    describe_unlabelled,
+    find_missing,
+    list_entries,
     make_ref,
+    shard_pattern,
 )
-from transforms.records import ImageRef, SkippedFile, UsageError
+from transforms.records import UsageError, list_names
 
 LOOKED_FOR = "train-00000-of-NNNNN.parquet"
+_SUFFIX = ".parquet"
 _FILE = re.compile(r"([a-z_]+)-(\d+)-of-(\d+)(?:-[0-9a-f]+)?\.parquet")
-_FOLDER = "data"
+_NUMBERED = re.compile(r"\d+\.parquet")  # in the folder of a split: converted branches
+_FOLDERS = ("", "data/", "default/")
 _PATH_COLUMN = "image.path"
+_TEXTS = {pa.string(), pa.large_string(), pa.string_view()}
+_MAX_STEM = 70  # of the keys of images without a name
+_NOT_IN_STEM = re.compile(r"[^A-Za-z0-9]+")
 _NO_COLUMNS = (
     "has no columns image (bytes and path) and label, as Hugging Face's copies of "
     "ImageNet have"
@@ -39,48 +51,108 @@ class _Columns(NamedTuple):
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a folder of such files, or one with a `data` folder of them."""
-    if not storage.is_folder(path):
-        return None
-    entries = storage.list_folder(path)
-    prefix = ""
-    if any(entry.is_folder and entry.name == _FOLDER for entry in entries):
-        inside = storage.list_folder(f"{path}/{_FOLDER}")
-        if any(_FILE.fullmatch(entry.name) for entry in inside):
-            entries, prefix = inside, f"{_FOLDER}/"
-    matches = [m for entry in entries if (m := _FILE.fullmatch(entry.name))]
+    """Recognise such a file, or a folder of them, perhaps in `data` or by split."""
+    root, _, name = path.rpartition("/")
+    if storage.is_folder(path):
+        root, found = path, _find_files(path)
+    else:
+        found = {name: _parse_name(name, "")} if name.endswith(_SUFFIX) else {}
     pieces = tuple(
         InputPart(
             layout="huggingface_parquet",
-            root=path,
-            uri=f"{prefix}{match[0]}",
-            split=SPLIT_OF[match[1]],
+            root=root,
+            uri=uri,
+            container=shard_pattern(uri),
+            split=splits.parse_split(name.split),
             is_labelled=True,
         )
-        for match in matches
-        if match[1] in SPLIT_OF
+        for uri, name in found.items()
+        if splits.parse_split(name.split) != splits.TEST
     )
     if not pieces:
         return None
     first = pieces[0].path
-    with storage.open_input(first) as file, storage.parquet_errors(first):
-        _find_columns(pq.ParquetFile(file), first)
-    names = [ShardName(m[1], int(m[2]), int(m[3])) for m in matches]
+    is_usual = any(_FILE.fullmatch(piece.uri.rpartition("/")[2]) for piece in pieces)
+    try:
+        with _open(first) as opened:
+            _find_columns(opened, first)
+    except UsageError:
+        if is_usual or root != path:
+            raise
+        return None  # tables of any kind may be called train.parquet
+    is_folder = root == path
     return FoundParts(
         description=f"Hugging Face's Parquet ({len(pieces)} files in {path})",
         pieces=pieces,
-        notes=tuple(describe_missing(path, names)),
+        notes=tuple(describe_unlabelled(path, found.values())),
+        warnings=find_missing(found.values()) if is_folder else (),
     )
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
+def _find_files(path: str) -> dict[str, ShardName]:
+    """Return the files by uri: of the path itself, or of a folder of Hugging Face's."""
+    found: dict[str, ShardName] = {}
+    for prefix in _FOLDERS:
+        folder = f"{path}/{prefix}".rstrip("/")
+        if found or not storage.is_folder(folder):
+            continue
+        found = _list_files(path, prefix, "")
+        for entry in list_entries(folder):
+            if entry.is_folder and splits.parse_split(entry.name):
+                found |= _list_files(path, f"{prefix}{entry.name}/", entry.name)
+    return found
+
+
+def _list_files(path: str, prefix: str, folder: str) -> dict[str, ShardName]:
+    names = [e.name for e in list_entries(f"{path}/{prefix}".rstrip("/"))]
+    parsed = {
+        f"{prefix}{name}": _parse_name(name, folder)
+        for name in names
+        if name.endswith(_SUFFIX)
+    }
+    return {uri: shard for uri, shard in parsed.items() if shard.split}
+
+
+def _parse_name(name: str, folder: str) -> ShardName:
+    """Return the split, number and total that a name or its folder states."""
+    if match := _FILE.fullmatch(name):
+        return ShardName(match[1], int(match[2]), int(match[3]))
+    if splits.parse_split(name):
+        return ShardName(name.removesuffix(_SUFFIX), 0, 0)
+    return ShardName(folder if _NUMBERED.fullmatch(name) else "", 0, 0)
+
+
+@contextmanager
+def _open(path: str) -> Iterator[pq.ParquetFile]:
+    """Open a file; say what it is if it is none."""
+    try:
+        with storage.open_input(path) as file, storage.parquet_errors(path):
+            yield pq.ParquetFile(file)
+    except UsageError as error:
+        what = signatures.explain(path)
+        if what and "Parquet" not in what:
+            raise UsageError(f"{path}: no Parquet file{what}") from error
+        raise
+
+
+def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of a file without reading their bytes."""
-    with storage.open_input(piece.path) as file, storage.parquet_errors(piece.path):
-        opened = pq.ParquetFile(file)
+    num_rows, made = 0, Counter[str]()
+    with _open(piece.path) as opened:
         columns = _find_columns(opened, piece.path)
         for number in range(opened.num_row_groups):
             table = opened.read_row_group(number, columns=list(columns.names))
-            yield from _read_rows(piece, table, number, columns.label_names)
+            yield from _read_rows(
+                piece,
+                table,
+                number,
+                label_names=columns.label_names,
+                first_row=num_rows,
+                made=made,
+            )
+            num_rows += len(table)
+    if made:
+        yield Observation("made_keys", next(iter(made)), made.total())
 
 
 def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
@@ -93,9 +165,10 @@ def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
     found = {image_reading.BYTES_COLUMN, _PATH_COLUMN} <= set(stored)
     label = next((name for name in ("wnid", "label") if name in stored), None)
     if not found or label is None:
-        raise UsageError(f"{path}: {_NO_COLUMNS}")
+        shown = list_names(dict.fromkeys(name.partition(".")[0] for name in stored))
+        raise UsageError(f"{path}: {_NO_COLUMNS}; its columns are {shown}")
     path_type = opened.schema_arrow.field("image").type.field("path").type
-    if path_type not in {pa.string(), pa.large_string()}:
+    if path_type not in _TEXTS:
         raise UsageError(f"{path}: image.path is of type {path_type}, not string")
     names = _read_names(opened.schema_arrow) if label == "label" else ()
     return _Columns((_PATH_COLUMN, label), image_names.find_wnids(names, where=path))
@@ -110,19 +183,36 @@ def _read_names(schema: pa.Schema) -> Sequence[str]:
         return ()
 
 
-def _read_rows(
-    piece: InputPart, table: pa.Table, row_group: int, label_names: Sequence[str]
-) -> Iterator[ImageRef | SkippedFile]:
+def _read_rows(  # the place of the rows
+    piece: InputPart,
+    table: pa.Table,
+    row_group: int,
+    *,
+    label_names: Sequence[str],
+    first_row: int,
+    made: Counter[str],
+) -> Iterator[PartItem]:
+    """Yield the images of a row group.
+
+    Args:
+      piece: the file.
+      table: columns of the images' names and labels.
+      row_group: its number.
+      label_names: of the labels, where they are wnids.
+      first_row: number of rows before it in the file.
+      made: receives the keys of images without a name.
+    """
     image_column, label_column = table.columns
     rows = zip(image_column.to_pylist(), label_column.to_pylist(), strict=True)
     for row, (image, label) in enumerate(rows):
         where = f"{piece.path}: row {row} of row group {row_group}"
-        if not image or not image["path"]:
-            raise UsageError(
-                f"{where} has no image.path; without the names of the images in "
-                "ImageNet nothing can be chosen by them"
-            )
-        found = image_names.parse(image["path"])
+        if not image:
+            raise UsageError(f"{where} has no image")
+        path = image["path"]
+        if not path:
+            path = _make_name(piece.uri, first_row + row)
+            made[path] += 1
+        found = image_names.parse(path)
         wnid = image_names.find_wnid(found.wnid, label, names=label_names, where=where)
         yield make_ref(
             piece,
@@ -133,3 +223,9 @@ def _read_rows(
             wnid=wnid,
             encoding="parquet",
         )
+
+
+def _make_name(uri: str, row: int) -> str:
+    """Name an image by its file and row."""
+    stem = _NOT_IN_STEM.sub("-", uri.removesuffix(_SUFFIX)).strip("-")
+    return f"{stem[-_MAX_STEM:].strip('-')}-{row:07d}.JPEG"

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from transforms import storage
-from transforms.layouts import FoundParts, InputPart, class_folders
-from transforms.records import ImageRef, SkippedFile
+from transforms.layouts import FoundParts, InputPart, PartItem, class_folders
 
 _INSIDE = "/".join(class_folders.KAGGLE_FOLDERS)
 LOOKED_FOR = _INSIDE
+IS_EXTRACTED = True
 
 
 def find(path: str) -> FoundParts | None:
@@ -15,21 +15,13 @@ def find(path: str) -> FoundParts | None:
     root = _find_root(path)
     if root is None:
         return None
-    tree = f"{root}/{_INSIDE}"
-    inside = {entry.name for entry in storage.list_folder(tree) if entry.is_folder}
-    pieces: list[InputPart] = []
-    notes: list[str] = []
-    for folder, split in class_folders.SPLIT_FOLDERS.items():
-        if folder in inside:
-            found, said = class_folders.find_split(root, f"{_INSIDE}/{folder}", split)
-            pieces += found
-            notes += said
+    pieces, notes = class_folders.find_split(root, _INSIDE, "")
     if not pieces:
         return None
-    if "test" in inside:
-        notes.append("ILSVRC/Data/CLS-LOC/test is left out: its images have no labels")
     return FoundParts(
-        description=f"Kaggle's tree in {root}", pieces=tuple(pieces), notes=tuple(notes)
+        description=f"Kaggle's tree in {root}",
+        pieces=tuple(pieces),
+        notes=tuple(notes),
     )
 
 
@@ -44,6 +36,6 @@ def _find_root(path: str) -> str | None:
     return None
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
+def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of one folder."""
     return class_folders.read(piece)

@@ -1,15 +1,22 @@
 """Kaggle's zip, unextracted, or class folders in any zip: read by its directory."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from transforms import storage
+from transforms import splits, storage
 from transforms.archives import zips
-from transforms.layouts import FoundParts, InputPart, make_ref
-from transforms.records import ImageRef, SkippedFile
+from transforms.layouts import (
+    FoundParts,
+    InputPart,
+    PartItem,
+    is_image_name,
+    is_system_file,
+    list_entries,
+    make_ref,
+    parse_class_folder,
+)
 
 LOOKED_FOR = "ILSVRC/Data/CLS-LOC or nXXXXXXXX/*.JPEG in a zip"
 KAGGLE = "imagenet-object-localization-challenge.zip"
@@ -17,134 +24,192 @@ LABELS = "LOC_val_solution.csv"
 _TREE = "ILSVRC"  # what the zip becomes when it is extracted
 # A piece is as many entries of the directory as stay small when they are refs.
 _ENTRIES_PER_PIECE = 1 << 16
-_FOLDER = re.compile(
-    rb"(?:ILSVRC/Data/CLS-LOC/|([^/]+)/)??(?:(train|val|validation)/)?(?:(n\d{8})/)?"
-)
-# Class folders in a folder of another name are training images, but not in these.
-_OTHER_SPLIT = re.compile(rb"val|test|dev|eval|holdout|__macosx", re.IGNORECASE)
 _MAX_FOLDERS = 1 << 14
+_MAX_NAMES = 512  # of each folder, to decide its split
+_MAX_DEPTH = 5  # ILSVRC/Data/CLS-LOC/train/nXXXXXXXX
 
 
 class _Kind(NamedTuple):
-    """The split and class of a member, from its folder."""
+    """What the folder of a member tells."""
 
-    split: str
-    is_labelled: bool
+    container: str  # the zip and the folder above class folders, or the flat one
+    is_labelled: bool  # it is a class folder
+    split: str  # that the container states; "" for none
 
 
-class _Counted(NamedTuple):
-    """The contents of the directory."""
+class _Counted:
+    """The members of one kind."""
 
-    pieces: list[InputPart]
-    num_images: Counter[str]  # by split
-    num_others: int
-    first_other: str
-    has_labels: bool
+    def __init__(self, position: int, name: str) -> None:
+        self.position = position
+        self.first = name
+        self.spans: list[list[int]] = []  # start, end, number of entries
+        self.num_files = 0
+        self.num_images = 0
+        self.names: list[str] = []  # of every n-th image
+        self._step = 1
+
+    def add(self, entry: zips.Entry, *, is_labelled: bool) -> None:
+        """Count a member; flat validation must stay in one part."""
+        name = entry.path.rpartition(b"/")[2].decode("ascii", "replace")
+        self.num_files += 1
+        if is_image_name(name) and not is_system_file(name):
+            if self.num_images % self._step == 0:
+                self.names.append(name.rpartition(".")[0])
+            self.num_images += 1
+            if len(self.names) > _MAX_NAMES:
+                self.names = self.names[::2]
+                self._step *= 2
+        spans = self.spans
+        if not spans or (is_labelled and spans[-1][2] >= _ENTRIES_PER_PIECE):
+            spans.append([entry.position, entry.end, 0])
+        spans[-1][1:] = entry.end, spans[-1][2] + 1
+
+    def is_part(self, kind: _Kind) -> bool:
+        """Return whether these are images of a split."""
+        if kind.is_labelled:
+            return self.num_images > 0
+        officials = list(map(splits.find_official_split, self.names))
+        is_named = officials.count(splits.VALIDATION) * 2 > len(officials)
+        return is_named or (kind.split == splits.VALIDATION and self.num_images > 0)
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a zip by its members, or a folder that contains Kaggle's zip."""
-    archive = _find_archive(path)
-    if archive is None:
+    """Recognise a zip by its members, or a folder where zips lie unextracted."""
+    pieces: list[InputPart] = []
+    names: dict[str, list[str]] = {}
+    described, notes = [], []
+    for archive in _find_archives(path):
+        found, num_files, said = _scan(archive, names)
+        pieces += found
+        if found:
+            counts = [f"{n} {s}".strip() for s, n in sorted(num_files.items())]
+            described.append(f"{' and '.join(counts)} files in {archive}")
+            notes += said
+    if not pieces:
         return None
-    counted = _scan(archive)
-    if not counted.pieces:
-        return None
-    counts = " and ".join(f"{n} {s}" for s, n in sorted(counted.num_images.items()))
-    notes: tuple[str, ...] = ()
-    if counted.num_others:
-        notes = (
-            f"{archive}: {counted.num_others} members are outside train and val and "
-            f"are left out ({counted.first_other}, ...)",
-        )
     return FoundParts(
-        description=f"zip ({counts} files in {archive})",
-        pieces=tuple(counted.pieces),
-        notes=notes,
+        description=f"zip ({', '.join(described)})",
+        pieces=tuple(pieces),
+        notes=tuple(notes),
+        names=names,
     )
 
 
-def _find_archive(path: str) -> str | None:
+def _find_archives(path: str) -> list[str]:
     if not storage.is_folder(path):
-        return path if path.lower().endswith(zips.SUFFIX) else None
-    names = {entry.name for entry in storage.list_folder(path)}
-    return f"{path}/{KAGGLE}" if KAGGLE in names and _TREE not in names else None
+        return [path] if path.lower().endswith(zips.SUFFIX) else []
+    entries = list_entries(path)
+    names = {entry.name for entry in entries if not entry.is_folder}
+    if KAGGLE in names:
+        is_extracted = any(entry.name == _TREE for entry in entries)
+        return [] if is_extracted else [f"{path}/{KAGGLE}"]
+    return [
+        f"{path}/{name}"
+        for name in sorted(names)
+        if name.lower().endswith(zips.SUFFIX)
+        and splits.parse_split(name) in splits.FLAGS
+    ]
 
 
-def _scan(archive: str) -> _Counted:
-    """Split the directory into parts; flat validation must stay in one part."""
+def _scan(
+    archive: str, names: dict[str, list[str]]
+) -> tuple[list[InputPart], Counter[str], list[str]]:
+    """Split the directory into parts.
+
+    Args:
+      archive: the zip.
+      names: receives the keys of some images of each folder.
+
+    Returns:
+      The parts, the number of their files by split, and notes about other members.
+    """
     root, _, uri = archive.rpartition("/")
     directory = zips.find_directory(archive)
-    spans: dict[_Kind, list[list[int]]] = {}  # start, end, number of entries
-    num_images: Counter[str] = Counter()
-    num_entries, num_others, first_other, has_labels = 0, 0, "", False
+    kinds: dict[_Kind | None, _Counted] = {}
+    num_entries, has_labels = 0, False
     for entry in zips.read_entries(archive, directory.start, directory.end):
         num_entries += 1
-        if entry.name.endswith(b"/"):
+        path = entry.path
+        if path.endswith(b"/"):
             continue
-        kind = _find_kind(entry.name[: entry.name.rfind(b"/") + 1])
-        if kind is None:
-            num_others += 1
-            first_other = first_other or zips.decode_name(entry)
-            has_labels |= entry.name == LABELS.encode()
-            continue
-        num_images[kind.split] += 1
-        own = spans.setdefault(kind, [])
-        if not own or (kind.is_labelled and own[-1][2] >= _ENTRIES_PER_PIECE):
-            own.append([entry.position, entry.end, 0])
-        own[-1][1:] = entry.end, own[-1][2] + 1
+        kind = _find_kind(uri, path[: path.rfind(b"/") + 1])
+        has_labels |= path == LABELS.encode()
+        if kind not in kinds:
+            kinds[kind] = _Counted(entry.position, zips.decode_name(entry))
+        kinds[kind].add(entry, is_labelled=kind is None or kind.is_labelled)
     directory.check_count(archive, num_entries)
+    parts = {k: c for k, c in kinds.items() if k is not None and c.is_part(k)}
     pieces = [
         InputPart(
             layout="kaggle_zip",
             root=root,
             uri=uri,
+            container=kind.container,
             split=kind.split,
             is_labelled=kind.is_labelled,
             offset=start,
             length=end - start,
             labels=f"{archive}/{LABELS}" if has_labels and not kind.is_labelled else "",
         )
-        for kind, own in sorted(spans.items(), reverse=True)
-        for start, end, _ in own
+        for kind, counted in sorted(
+            parts.items(), key=lambda item: item[0].split, reverse=True
+        )
+        for start, end, _ in counted.spans
     ]
-    return _Counted(pieces, num_images, num_others, first_other, has_labels)
+    num_files: Counter[str] = Counter()
+    for kind, counted in parts.items():
+        num_files[kind.split] += counted.num_files
+        names.setdefault(f"{root}/{kind.container}", []).extend(counted.names)
+    others = [c for k, c in kinds.items() if k is None or not c.is_part(k)]
+    notes = []
+    if others:
+        first = min(others, key=lambda counted: counted.position).first
+        notes.append(
+            f"{archive}: {sum(counted.num_files for counted in others)} members are "
+            f"outside train and val and are left out ({first}, ...)"
+        )
+    return pieces, num_files, notes
 
 
 @lru_cache(_MAX_FOLDERS)
-def _find_kind(folder: bytes) -> _Kind | None:
-    """Return the kind of a folder's files; None if neither class nor split is known."""
-    match = _FOLDER.fullmatch(folder)
-    if match is None:
+def _find_kind(uri: str, folder: bytes) -> _Kind | None:
+    """Return the kind of a folder's files; None for folders that are not read."""
+    steps = folder.decode("utf-8", "replace").removesuffix("/").split("/")
+    steps = [step for step in steps if step != "."] if steps != [""] else []
+    if "" in steps or ".." in steps or len(steps) > _MAX_DEPTH:
         return None
-    top, split_folder, wnid = match.groups()
-    is_validation = split_folder in {b"val", b"validation"}
-    if not (wnid or is_validation):
+    if is_system_file("/".join(steps)):
         return None
-    if top and not split_folder and _OTHER_SPLIT.match(top):
+    is_labelled = bool(steps) and bool(parse_class_folder(steps[-1]))
+    container = "/".join([uri, *(steps[:-1] if is_labelled else steps)])
+    split = splits.parse_path(container)
+    is_outside = not is_labelled and split == splits.TRAIN
+    if split == splits.TEST or is_outside:
         return None
-    return _Kind("validation" if is_validation else "train", wnid is not None)
+    return _Kind(container, is_labelled, split)
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
-    """Yield the images of a part of the directory, of one split."""
-    kind = _Kind(piece.split, piece.is_labelled)
+def read(piece: InputPart) -> Iterator[PartItem]:
+    """Yield the images of a part of the directory, of one folder's classes."""
     finder = zips.DataFinder(piece.path)
     end = piece.offset + piece.length
     entries = zips.read_entries(piece.path, piece.offset, end)
     for entry, next_header in zips.with_next(entries):
-        end_of_folder = entry.name.rfind(b"/") + 1
-        is_folder = end_of_folder == len(entry.name)
-        if is_folder or _find_kind(entry.name[:end_of_folder]) != kind:
+        end_of_folder = entry.path.rfind(b"/") + 1
+        if end_of_folder == len(entry.name):
+            continue
+        kind = _find_kind(piece.uri, entry.path[:end_of_folder])
+        if kind is None or kind[:2] != (piece.container, piece.is_labelled):
             continue
         member = finder.find(entry, next_header)
-        *_, folder, name = member.name.rsplit("/", 2)
+        *_, folder, name = f"/{member.name}".rsplit("/", 2)
         yield make_ref(
             piece,
             name,
             uri=piece.uri,
             offset=member.offset,
             length=member.length,
-            wnid=folder if piece.is_labelled else "",
+            wnid=parse_class_folder(folder) if piece.is_labelled else "",
             encoding="deflate" if member.is_deflated else "raw",
         )

@@ -1,54 +1,142 @@
-"""Official archives, unextracted: a tar of class tars, and a flat validation tar."""
+"""Official archives, unextracted: a tar of class tars, and a flat validation tar.
 
-import re
+A tar of class folders is read too.
+"""
+
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import PurePosixPath
 
-from transforms import input_warnings, storage
+from transforms import input_warnings, splits, storage
 from transforms.archives import tar
+from transforms.archives.tar import Member
 from transforms.input_warnings import Observation
 from transforms.layouts import (
-    IMAGE_SUFFIXES,
-    WNID,
     FoundParts,
     InputPart,
     PartItem,
+    is_image_name,
+    is_system_file,
+    list_entries,
     make_ref,
+    parse_class_folder,
+    parse_class_tar,
 )
 from transforms.records import SkippedFile, UsageError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 LOOKED_FOR = f"{TRAIN} and {VALIDATION}"
-SPLIT_NAME = re.compile(r"ILSVRC2012_img_(train|val)\.tar", re.IGNORECASE)
+_SUFFIX = ".tar"
+_MEMBERS_SEEN = 8  # enough to know an archive by
+_MAX_ARCHIVES = 8  # more of them in one folder are shards
+_LABEL_SUFFIXES = (".cls", ".json", ".txt")  # beside images in shards
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a folder by the archives' names, or one archive by its content."""
+    """Recognise a folder by the archives' names and content, or one archive."""
     if storage.is_folder(path):
-        names = {e.name for e in storage.list_folder(path) if not e.is_folder}
-        files = [f"{path}/{name}" for name in (TRAIN, VALIDATION) if name in names]
+        files = [f"{path}/{name}" for name in _list_archives(path)]
     else:
-        files = [path] if path.endswith(".tar") else []
+        files = [path] if _is_archive(path.rpartition("/")[2]) else []
     pieces: list[InputPart] = []
     observations: list[Observation] = []
+    skipped: list[str] = []
     for file in files:
-        if _holds_class_tars(file):
-            pieces += _class_pieces(file, observations)
-        else:
-            pieces += _flat_pieces(file)
+        pieces += _find_parts(file, observations, skipped)
     if not pieces:
         return None
     shown = " and ".join(sorted({piece.uri for piece in pieces}))
     return FoundParts(
         description=f"official archives ({shown})",
         pieces=tuple(pieces),
+        notes=(f"{len(skipped)} files of operating systems in archives are left out",)
+        if skipped
+        else (),
         warnings=tuple(input_warnings.summarize(observations)),
     )
 
 
+def _is_archive(name: str) -> bool:
+    return name.lower().endswith(_SUFFIX) and not parse_class_tar(name)
+
+
+def _list_archives(path: str) -> list[str]:
+    """Return the tars of a folder that may be archives of a split."""
+    tars = [e.name for e in list_entries(path) if not e.is_folder]
+    tars = [name for name in tars if _is_archive(name)]
+    stated = [name for name in tars if splits.parse_split(name) in splits.FLAGS]
+    if len(stated) > _MAX_ARCHIVES:
+        return [name for name in stated if name in {TRAIN, VALIDATION}]
+    return stated or (tars if len(tars) == 1 else [])
+
+
+def _find_parts(
+    file: str, observations: list[Observation], skipped: list[str]
+) -> Iterator[InputPart]:
+    """Yield the parts of an archive by its first members.
+
+    Args:
+      file: the archive.
+      observations: receives what is odd about its end.
+      skipped: receives the members that operating systems left among class tars.
+    """
+    root, _, uri = file.rpartition("/")
+    members = tar.read_members(file, observations=[])
+    files = (m for m in members if m.is_file and not is_system_file(m.name))
+    names = [member.name for member in islice(files, _MEMBERS_SEEN)]
+    if not names:
+        return
+    if names[0].lower().endswith(_SUFFIX):
+        yield from _class_pieces(file, observations, skipped)
+        return
+    images = [name for name in names if is_image_name(name)]
+    if not images or any(name.endswith(_LABEL_SUFFIXES) for name in names):
+        return
+    *above, folder, _ = ("", "", *images[0].split("/"))
+    is_labelled = bool(parse_class_folder(folder))
+    container = "/".join([uri, *filter(lambda n: n not in {"", "."}, above)])
+    yield InputPart(
+        layout="official_archives",
+        root=root,
+        uri=uri,
+        container=container if is_labelled else uri,
+        split=splits.parse_path(container),
+        is_labelled=is_labelled,
+        length=storage.num_bytes(file),
+    )
+
+
+def _class_pieces(
+    file: str, observations: list[Observation], skipped: list[str]
+) -> Iterator[InputPart]:
+    """Yield one part per class tar: a thousand headers, and none is an image's."""
+    root, _, uri = file.rpartition("/")
+    for member in tar.read_members(file, observations=observations):
+        if is_system_file(member.name):
+            skipped.append(member.name)
+            continue
+        if member.name.endswith("/"):
+            continue
+        name = PurePosixPath(member.name)
+        if not (wnid := parse_class_tar(name.name)):
+            raise UsageError(
+                f"{file}: {member.name!r} is not a class archive (nXXXXXXXX.tar), as "
+                "the training archive of ILSVRC2012 has them; extract the archive and "
+                "give the folder"
+            )
+        yield InputPart(
+            layout="official_archives",
+            root=root,
+            uri=uri,
+            split=splits.parse_path(f"{uri}/{name.parent}"),
+            wnid=wnid,
+            offset=member.offset,
+            length=member.length,
+        )
+
+
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of one class tar inside the training tar, or of a flat tar."""
+    """Yield the images of a class tar, a flat tar, or a tar of class folders."""
     observations: list[Observation] = []
     members = tar.read_members(
         piece.path,
@@ -58,60 +146,42 @@ def read(piece: InputPart) -> Iterator[PartItem]:
         observations=observations,
     )
     for member in members:
-        if member.is_file:
-            yield make_ref(
-                piece,
-                member.name,
-                uri=piece.uri,
-                offset=member.offset,
-                length=member.length,
-            )
+        if member.is_link and is_image_name(member.name):
+            yield Observation("links", f"{piece.uri}: {member.name}")
+        if member.is_file and not piece.is_labelled:
+            yield _make_ref(piece, member)
+        elif member.is_file:
+            yield _read_labelled(piece, member)
         elif not member.name.endswith("/"):
             yield SkippedFile(piece.uri, member.name)
     yield from observations
 
 
-def _holds_class_tars(file: str) -> bool:
-    members = tar.read_members(file, observations=[])
-    files = (member for member in members if member.is_file)
-    first = next(files, None)
-    return first is not None and first.name.endswith(".tar")
-
-
-def _class_pieces(file: str, observations: list[Observation]) -> Iterator[InputPart]:
-    """Yield one part per class tar: a thousand headers, and none is an image's."""
-    root, _, uri = file.rpartition("/")
-    for member in tar.read_members(file, observations=observations):
-        if member.name.endswith("/"):
-            continue
-        name = PurePosixPath(member.name)
-        if name.suffix != ".tar" or not WNID.fullmatch(name.stem):
-            raise UsageError(
-                f"{file}: {member.name!r} is not a class archive (nXXXXXXXX.tar); "
-                "is this the training archive of ILSVRC2012?"
-            )
-        yield InputPart(
-            layout="official_archives",
-            root=root,
-            uri=uri,
-            split="train",
-            wnid=name.stem,
-            offset=member.offset,
-            length=member.length,
+def _read_labelled(piece: InputPart, member: Member) -> PartItem:
+    """Return an image of a class folder; its folder must be of the part's split."""
+    above, _, folder = member.name.rpartition("/")[0].rpartition("/")
+    if is_system_file(member.name) or not is_image_name(member.name):
+        return SkippedFile(piece.uri, member.name)
+    stated = splits.parse_path(above)
+    if stated == splits.TEST:
+        return SkippedFile(piece.uri, member.name)
+    if stated and stated != splits.parse_path(piece.container):
+        raise UsageError(
+            f"{piece.path}: holds images of several splits ({piece.container} and "
+            f"{member.name!r}); extract it and give the folder"
         )
+    wnid = parse_class_folder(folder)
+    if not wnid:
+        return Observation("outside_classes", f"{piece.uri}: {member.name}")
+    return _make_ref(piece, member, wnid)
 
 
-def _flat_pieces(file: str) -> Iterator[InputPart]:
-    """Yield a flat archive of images as a validation part; class tars are not flat."""
-    root, _, uri = file.rpartition("/")
-    members = tar.read_members(file, observations=[])
-    names = (PurePosixPath(member.name) for member in islice(members, 8))
-    is_flat = any(name.suffix.lower() in IMAGE_SUFFIXES for name in names)
-    if is_flat and not WNID.fullmatch(uri.removesuffix(".tar")):
-        yield InputPart(
-            layout="official_archives",
-            root=root,
-            uri=uri,
-            split="validation",
-            length=storage.num_bytes(file),
-        )
+def _make_ref(piece: InputPart, member: Member, wnid: str = "") -> PartItem:
+    return make_ref(
+        piece,
+        member.name,
+        uri=piece.uri,
+        offset=member.offset,
+        length=member.length,
+        wnid=wnid,
+    )

@@ -4,16 +4,18 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from transforms import storage
+from transforms import splits, storage
 from transforms.archives import tfrecords
 from transforms.labels import image_names
 from transforms.layouts import (
-    SPLIT_OF,
     FoundParts,
     InputPart,
     ShardName,
-    describe_missing,
+    describe_unlabelled,
+    find_missing,
+    list_entries,
     make_ref,
+    shard_pattern,
 )
 from transforms.records import ImageRef, SkippedFile, UsageError
 
@@ -25,30 +27,35 @@ _LABELS = "label.labels.txt"
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise the folder of the files, of the dataset, or of all datasets."""
-    if not storage.is_folder(path):
-        return None
-    found = _find_files(path)
+    """Recognise a file, or the folder of the files, of the dataset, or of all."""
+    root, _, name = path.rpartition("/")
+    if storage.is_folder(path):
+        root, found = path, _find_files(path)
+    else:
+        found = _parse_names([name])
     names = sorted({uri.rpartition("/")[2].partition("-")[0] for uri in found})
     if len(names) > 1:
         raise UsageError(f"records of several datasets ({', '.join(names)}); name one")
     pieces = tuple(
         InputPart(
             layout="tfds_records",
-            root=path,
+            root=root,
             uri=uri,
-            split=SPLIT_OF[name.split],
+            container=shard_pattern(uri),
+            split=splits.parse_split(name.split),
             is_labelled=True,
         )
         for uri, name in found.items()
-        if name.split in SPLIT_OF
+        if splits.parse_split(name.split) != splits.TEST
     )
     if not pieces:
         return None
+    is_folder = root == path
     return FoundParts(
         description=f"TensorFlow Datasets' records ({len(pieces)} files in {path})",
         pieces=pieces,
-        notes=tuple(describe_missing(path, found.values())),
+        notes=tuple(describe_unlabelled(path, found.values())),
+        warnings=find_missing(found.values()) if is_folder else (),
     )
 
 
@@ -59,7 +66,7 @@ def _find_files(path: str) -> dict[str, ShardName]:
         folder = f"{path}/{prefix}".rstrip("/")
         if found or not storage.is_folder(folder):
             continue
-        names = [entry.name for entry in storage.list_folder(folder)]
+        names = [entry.name for entry in list_entries(folder)]
         versions = filter(None, map(_VERSION.fullmatch, names))
         newest_first = sorted(versions, key=lambda m: [*map(int, m.groups())])[::-1]
         for version in newest_first:
@@ -68,8 +75,12 @@ def _find_files(path: str) -> dict[str, ShardName]:
 
 
 def _list_files(path: str, prefix: str) -> dict[str, ShardName]:
-    entries = storage.list_folder(f"{path}/{prefix}".rstrip("/"))
-    matches = filter(None, (_FILE.fullmatch(entry.name) for entry in entries))
+    entries = list_entries(f"{path}/{prefix}".rstrip("/"))
+    return _parse_names([e.name for e in entries if not e.is_folder], prefix)
+
+
+def _parse_names(names: Sequence[str], prefix: str = "") -> dict[str, ShardName]:
+    matches = filter(None, map(_FILE.fullmatch, names))
     return {f"{prefix}{m[0]}": ShardName(m[2], int(m[3]), int(m[4])) for m in matches}
 
 

@@ -5,89 +5,121 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 
-from transforms import storage
+from transforms import splits, storage
 from transforms.archives import tar
 from transforms.archives.tar import Member
 from transforms.input_warnings import Observation
 from transforms.labels import image_names
 from transforms.layouts import (
-    IMAGE_SUFFIXES,
-    SPLIT_OF,
     WNID,
     FoundParts,
     InputPart,
     PartItem,
     ShardName,
-    describe_missing,
+    describe_unlabelled,
+    find_missing,
+    is_image_name,
+    is_system_file,
+    list_entries,
     make_ref,
+    parse_class_tar,
+    shard_pattern,
 )
-from transforms.records import DataError, ImageRef, SkippedFile, UsageError
+from transforms.records import DataError, SkippedFile, UsageError, list_names
 
 LOOKED_FOR = "NAME-train-0000.tar"
-_SPLITS = "|".join([*sorted(SPLIT_OF, reverse=True), "test"])
+_SUFFIX = ".tar"
+_SPLITS = "validation|valid|val|train|test|fold_a|fold_b"
 _NUMBER = r"(\d+)(?:[-_]of[-_](\d+))?\.tar"
-_FILE = re.compile(rf"(?:.*[-_.])?({_SPLITS})[-_.]?{_NUMBER}")
-_FILE_IN_SPLIT = re.compile(rf".*?{_NUMBER}")
+_FILE = re.compile(rf"(?:.*[-_.])?({_SPLITS})[-_.]?{_NUMBER}", re.IGNORECASE)
+_NUMBERED = re.compile(rf".*?{_NUMBER}")
 _MEMBERS_SEEN = 8  # enough to know a sample by
+_SHOWN = 3
 _MAX_LABEL_BYTES, _MAX_JSON_BYTES = 32, 1 << 20
+_LABELS = ("json", "cls", "txt")
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a folder of tars whose names or folder tell the split."""
-    if not storage.is_folder(path):
+    """Recognise a shard, or a folder of shards whose names or folders are numbered."""
+    root, _, name = path.rpartition("/")
+    if storage.is_folder(path):
+        root, found = path, _find_shards(path)
+    elif name.endswith(_SUFFIX):
+        found = {name: _parse_name(name, "") or ShardName("", 0, 0)}
+    else:
         return None
-    found = _list_tars(path, "", path.rstrip("/").rpartition("/")[2])
-    for entry in storage.list_folder(path):
-        if entry.is_folder and entry.name in SPLIT_OF:
-            found |= _list_tars(path, f"{entry.name}/", entry.name)
     pieces = tuple(
         InputPart(
             layout="webdataset_tars",
-            root=path,
+            root=root,
             uri=uri,
-            split=SPLIT_OF[name.split],
+            container=shard_pattern(uri),
+            split=splits.parse_split(shard.split),
             is_labelled=True,
         )
-        for uri, name in sorted(found.items())
-        if name.split in SPLIT_OF
+        for uri, shard in sorted(found.items())
+        if splits.parse_split(shard.split) != splits.TEST
     )
     if not pieces or not _holds_samples(pieces[0].path):
         return None
+    shards = [shard for shard in found.values() if shard.split]
     return FoundParts(
         description=f"WebDataset's tars ({len(pieces)} files in {path})",
         pieces=pieces,
-        notes=tuple(describe_missing(path, found.values())),
+        notes=tuple(describe_unlabelled(path, shards)),
+        warnings=find_missing(shards) if root == path else (),
     )
 
 
-def _list_tars(path: str, prefix: str, folder: str) -> dict[str, ShardName]:
-    """Return the tars of a folder by uri, without class archives."""
-    found = {}
-    for entry in storage.list_folder(f"{path}/{prefix}".rstrip("/")):
-        if entry.is_folder or WNID.fullmatch(entry.name.removesuffix(".tar")):
-            continue
-        if match := _FILE.fullmatch(entry.name):
-            split, number, total = match.groups()
-        elif folder in SPLIT_OF and (match := _FILE_IN_SPLIT.fullmatch(entry.name)):
-            split, (number, total) = folder, match.groups()
-        else:
-            continue
-        name = ShardName(split, int(number), int(total or 0))
-        found[f"{prefix}{entry.name}"] = name
-    return found
+def _find_shards(path: str) -> dict[str, ShardName]:
+    """Return the shards of a folder and of the folders of splits in it, by uri."""
+    found = _list_shards(path, "", path.rpartition("/")[2])
+    for entry in list_entries(path):
+        if entry.is_folder and splits.parse_split(entry.name):
+            found |= _list_shards(path, f"{entry.name}/", entry.name)
+    stated = {uri: shard for uri, shard in found.items() if shard.split}
+    return stated or found
+
+
+def _list_shards(path: str, prefix: str, folder: str) -> dict[str, ShardName]:
+    """Return the numbered tars of a folder by uri, without class archives."""
+    parsed = {
+        f"{prefix}{entry.name}": _parse_name(entry.name, folder)
+        for entry in list_entries(f"{path}/{prefix}".rstrip("/"))
+        if not entry.is_folder
+    }
+    return {uri: shard for uri, shard in parsed.items() if shard is not None}
+
+
+def _parse_name(name: str, folder: str) -> ShardName | None:
+    """Return what a shard's name or folder states; None for other files."""
+    if parse_class_tar(name):
+        return None
+    if match := _FILE.fullmatch(name):
+        return ShardName(match[1].lower(), int(match[2]), int(match[3] or 0))
+    if match := _NUMBERED.fullmatch(name):
+        split = folder if splits.parse_split(folder) else ""
+        return ShardName(split, int(match[1]), int(match[2] or 0))
+    return None
 
 
 def _holds_samples(path: str) -> bool:
     """Return whether the first images of an archive have labels beside them."""
-    members = list(islice(tar.read_members(path, observations=[]), _MEMBERS_SEEN))
+    members = tar.read_members(path, observations=[])
+    files = (m for m in members if not is_system_file(m.name))
     suffixes: dict[str, set[str]] = {}
-    for member in members:
+    for member in islice(files, _MEMBERS_SEEN):
         key, suffix = split_name(member.name)
-        suffixes.setdefault(key, set()).add(suffix)
+        suffixes.setdefault(key, set()).add(_kind(suffix))
     return any(
-        own & {"cls", "json"} and own & {s[1:] for s in IMAGE_SUFFIXES}
-        for own in suffixes.values()
+        seen.intersection(_LABELS) and any(is_image_name(f".{kind}") for kind in seen)
+        for seen in suffixes.values()
     )
+
+
+def _kind(suffix: str) -> str:
+    """Return the last part of a suffix: jpg of `input.jpg`."""
+    return suffix.rpartition(".")[2]
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -101,47 +133,95 @@ def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of one archive."""
     observations: list[Observation] = []
     members = tar.read_members(piece.path, archive=piece.uri, observations=observations)
-    for key, group in groupby(members, key=lambda m: split_name(m.name)[0]):
+    skipped: list[Member] = []
+    files = _without_system_files(members, skipped)
+    for key, group in groupby(files, key=lambda m: split_name(m.name)[0]):
         yield from _read_sample(piece, key, list(group))
+    yield from (SkippedFile(piece.uri, member.name) for member in skipped)
     yield from observations
+
+
+def _without_system_files(
+    members: Iterator[Member], skipped: list[Member]
+) -> Iterator[Member]:
+    """Yield the members of samples; system files would stand between them."""
+    for member in members:
+        if is_system_file(member.name):
+            skipped.append(member)
+        else:
+            yield member
 
 
 def _read_sample(
     piece: InputPart, key: str, members: Sequence[Member]
-) -> Iterator[ImageRef | SkippedFile]:
+) -> Iterator[PartItem]:
     files = {split_name(m.name)[1]: m for m in members if m.is_file}
-    images = [m for s, m in files.items() if f".{s}" in IMAGE_SUFFIXES]
+    images = {s: m for s, m in files.items() if is_image_name(f".{s}")}
+    if len(images) > 1 and any("." in suffix for suffix in images):
+        shown = list_names((m.name for m in images.values()), _SHOWN)
+        raise UsageError(
+            f"{piece.path}: the sample {key} has {len(images)} images ({shown}); keys "
+            "of WebDataset end at the first dot, so write others"
+        )
+    image = next(iter(images.values()), None)
     for member in members:
+        if member.is_link and is_image_name(member.name):
+            yield Observation("links", f"{piece.uri}: {member.name}")
         is_one = files.get(split_name(member.name)[1]) is member
-        if not is_one or member in images[1:] or (not images and member.is_file):
+        is_other_image = member in images.values() and member is not image
+        if not is_one or is_other_image or (image is None and member.is_file):
             yield SkippedFile(piece.uri, member.name)
-    if not images:
+    if image is None:
         return
     where = f"{piece.path}: {key}"
-    found = image_names.parse(images[0].name)
-    label = _read_label(piece.path, files, where)
+    found = image_names.parse(_drop_middle(image.name))
+    kinds = {_kind(suffix): member for suffix, member in files.items()}
+    label = _read_label(piece.path, kinds, where, is_named=bool(found.wnid))
     yield make_ref(
         piece,
         found.name,
         uri=piece.uri,
-        offset=images[0].offset,
-        length=images[0].length,
+        offset=image.offset,
+        length=image.length,
         wnid=image_names.find_wnid(found.wnid, label, where=where),
     )
 
 
-def _read_label(path: str, files: Mapping[str, Member], where: str) -> int | str | None:
-    """Return the class: the wnid of `json`, since `cls` may be a group's label."""
+def _drop_middle(name: str) -> str:
+    """Reduce the suffix of an image's name to its last part."""
+    key, suffix = split_name(name)
+    return f"{key}.{name.rpartition('.')[2]}" if "." in suffix else name
+
+
+def _read_label(
+    path: str, files: Mapping[str, Member], where: str, *, is_named: bool
+) -> int | str | None:
+    """Return the class of a sample; None if no file has it.
+
+    A wnid in `json` comes first, since `cls` may be a group's label. A number in `json`
+    counts only if neither `cls` nor the name has the class.
+    """
+    described: object = None
     try:
         if "json" in files:
             described = json.loads(_read(path, files["json"], _MAX_JSON_BYTES))
             if isinstance(described, dict) and "wnid" in described:
                 return str(described["wnid"])
         if "cls" in files:
-            return int(_read(path, files["cls"], _MAX_LABEL_BYTES))
+            return _parse_label(_read(path, files["cls"], _MAX_LABEL_BYTES))
+        if isinstance(described, dict) and not is_named:
+            return described.get("label")
+        if "txt" in files and files["txt"].length <= _MAX_LABEL_BYTES and not is_named:
+            return _parse_label(_read(path, files["txt"], _MAX_LABEL_BYTES))
     except (DataError, ValueError, RecursionError) as error:
         raise UsageError(f"{where}: its label cannot be read ({error})") from error
     return None
+
+
+def _parse_label(data: bytes) -> int | str:
+    """Parse a class index or a wnid."""
+    text = data.strip().decode("ascii")
+    return text if WNID.fullmatch(text) else int(data)
 
 
 def _read(path: str, member: Member, max_bytes: int) -> bytes:

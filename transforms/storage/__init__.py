@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from transforms.records import DataError, JobError, UsageError, WrittenFile
 from transforms.storage import local, remote
-from transforms.storage.remote import Entry
+from transforms.storage.remote import Entry as Entry
 
 # No image of ImageNet has a hundredth of this; bounds what is allocated.
 MAX_RANGE_BYTES = 1 << 28

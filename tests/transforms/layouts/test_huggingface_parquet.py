@@ -5,8 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import inputs
 from tests import making_layouts
 from tests.making_layouts import LaidImage
+from transforms.index import table as index_table
+from transforms.input_warnings import Observation
 from transforms.labels.classes import load_classes
 from transforms.layouts import huggingface_parquet as layout
 from transforms.records import UsageError
@@ -47,10 +50,10 @@ def test_folder_of_the_files_themselves_is_recognised(huggingface_parquet):
 def test_test_images_and_missing_files_are_told(huggingface_parquet, tmp_path):
     folder = shutil.copytree(huggingface_parquet, tmp_path / "copy")
     (folder / "data/train-00000-of-00002.parquet").unlink()
-    assert layout.find(str(folder)).notes == (
-        f"{folder}: the files of test are left out",
-        f"{folder}: 1 of 2 files of train are not there (the first is number 0)",
-    )
+    found = layout.find(str(folder))
+    assert found.notes == (f"{folder}: the files of test are left out",)
+    missing = "missing files of train: 1 of 2 (the first is number 0)"
+    assert found.warnings == ((missing, True),)
 
 
 def test_no_byte_of_an_image_is_read(huggingface_parquet, tmp_path):
@@ -126,11 +129,10 @@ def test_wnid_beside_the_label_is_the_class(tmp_path):
     [
         (make_row(label=1), "label 1 is n01443537, and its name says n01440764"),
         (make_row(label=-1), "the label is '-1', neither a wnid nor 0 to 999"),
-        (make_row(path=None), "row 0 of row group 0 has no image.path"),
-        ({"image": None, "label": 0}, "row 0 of row group 0 has no image.path"),
+        ({"image": None, "label": 0}, "row 0 of row group 0 has no image$"),
         (make_row(path="a b.JPEG"), "'a b.JPEG' cannot be a key"),
     ],
-    ids=["conflict", "no label", "no path", "no image", "name"],
+    ids=["conflict", "no label", "no image", "name"],
 )
 def test_bad_row_is_an_error_with_its_place(tmp_path, row, problem):
     write(tmp_path, [row])
@@ -181,3 +183,64 @@ def test_file_damaged_inside_is_named(tmp_path, path):
         file.write_bytes(data[:start] + b"\xff" * 20 + data[start + 20 :])
     with pytest.raises(UsageError, match=r"train-00-of-01\.parquet: not a whole"):
         read(tmp_path)
+
+
+def test_images_without_a_path_are_named_by_file_and_row(tmp_path):
+    rows = [make_row(), make_row(path=None, label=1), make_row(path="", label=2)]
+    folder = tmp_path / "default" / "train"
+    folder.mkdir(parents=True)
+    schema = making_layouts.huggingface_schema()
+    table = pa.Table.from_pylist(rows, schema)
+    pq.write_table(table, folder / "0000.parquet", row_group_size=2)
+    *refs, told = read(tmp_path)
+    assert [(ref.key, ref.wnid, ref.offset, ref.length) for ref in refs] == [
+        ("n01440764_1", "n01440764", 0, 0),
+        ("default-train-0000-0000001", "n01443537", 0, 1),
+        ("default-train-0000-0000002", "n01484850", 1, 0),
+    ]
+    assert told == Observation("made_keys", "default-train-0000-0000001.JPEG", 2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["default/train/0000.parquet", "train/0001.parquet", "data/train.parquet"],
+)
+def test_files_of_other_names(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    schema = making_layouts.huggingface_schema()
+    pq.write_table(pa.Table.from_pylist([make_row()], schema), path)
+    (ref,) = read(tmp_path)
+    assert (ref.uri, ref.split, ref.key) == (name, "train", "n01440764_1")
+
+
+def test_one_file_by_its_name(tmp_path):
+    write(tmp_path, [make_row()])
+    path = tmp_path / "train-00-of-01.parquet"
+    (ref,) = read(path)
+    assert (ref.uri, ref.split) == (path.name, "train")
+    assert not index_table.is_index(str(path))
+    path.rename(tmp_path / "a.parquet")
+    (piece,) = inputs.recognize([str(tmp_path / "a.parquet")], None).parts
+    assert (piece.uri, piece.split) == ("a.parquet", "train")
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
+def test_text_of_other_types(tmp_path, kind):
+    image = pa.struct([("bytes", pa.large_binary()), ("path", kind)])
+    schema = pa.schema([("image", image), ("label", pa.uint16())])
+    (ref,) = read(write(tmp_path, [make_row()], schema))
+    assert (ref.key, ref.wnid) == ("n01440764_1", "n01440764")
+
+
+def test_columns_of_other_datasets_are_named(tmp_path):
+    schema = pa.schema([("jpg", pa.binary()), ("cls", pa.int64())])
+    write(tmp_path, [{"jpg": b"x", "cls": 0}], schema)
+    with pytest.raises(UsageError, match=r"its columns are jpg, cls$"):
+        layout.find(str(tmp_path))
+
+
+def test_table_of_another_kind_is_no_layout(tmp_path):
+    table = pa.table({"key": ["a"]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    assert layout.find(str(tmp_path)) is None

@@ -3,7 +3,7 @@ import zipfile
 
 import pytest
 
-from transforms import records
+from transforms import layouts, records
 from transforms.images import read as image_reading
 from transforms.labels import validation
 from transforms.layouts import kaggle_zip as layout
@@ -63,9 +63,16 @@ def test_class_folders_in_any_zip(tmp_path, top):
         assert name.endswith(f"{ref.key}.JPEG")
 
 
-def test_classes_without_a_split_are_training_images(tmp_path):
-    (ref,) = read(write(tmp_path / "a.zip", "n01440764/n01440764_1.JPEG"))
-    assert (ref.split, ref.wnid) == ("train", "n01440764")
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("n01440764_1", "train"), ("ILSVRC2012_val_00000001", "validation")],
+)
+def test_classes_without_a_split_are_of_that_of_their_names(tmp_path, name, split):
+    path = write(tmp_path / "a.zip", f"n01440764/{name}.JPEG")
+    found, notes = layouts.settle_splits(layout.find(path))
+    (ref,) = layout.read(*found.pieces)
+    assert (ref.split, ref.wnid) == (split, "n01440764")
+    assert f"by the names of its images ({name})" in notes[0]
 
 
 def test_directory_is_parted_among_pieces_and_flat_validation_is_not(
@@ -94,7 +101,39 @@ def test_folder_with_kaggles_zip_is_recognised_unless_it_was_extracted(tmp_path)
     assert layout.find(str(tmp_path)) is None
 
 
-@pytest.mark.parametrize("top", ["valid", "Val", "test", "dev", "__MACOSX"])
+@pytest.mark.parametrize("top", ["valid", "Val", "a/val.X", "ILSVRC2012_img_val"])
+def test_folder_of_any_name_of_validation_is_read(tmp_path, top):
+    path = write(tmp_path / "a.zip", TRAIN, f"{top}/n01440764/a.JPEG", f"{top}/b.JPEG")
+    read_images = [(ref.key, ref.split, ref.wnid) for ref in read(path)]
+    assert sorted(read_images) == [
+        ("a", "validation", "n01440764"),
+        ("b", "validation", ""),
+        ("n01440764_1", "train", "n01440764"),
+    ]
+
+
+def test_backslashes_of_windows_separate_folders(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        info = zipfile.ZipInfo("x")
+        info.filename = TRAIN.replace("/", "\\")
+        archive.writestr(info, b"image")
+    (ref,) = read(path)
+    assert (ref.key, ref.split, ref.wnid) == ("n01440764_1", "train", "n01440764")
+    assert image_reading.read_image_bytes(str(tmp_path), ref) == b"image"
+
+
+def test_zips_of_both_splits_in_one_folder(tmp_path):
+    write(tmp_path / "train.zip", "n01440764/n01440764_1.JPEG")
+    write(tmp_path / "val.zip", "ILSVRC2012_val_00000001.JPEG")
+    splits = {ref.uri: (ref.split, ref.wnid) for ref in read(tmp_path)}
+    assert splits == {
+        "train.zip": ("train", "n01440764"),
+        "val.zip": ("validation", ""),
+    }
+
+
+@pytest.mark.parametrize("top", ["test", "dev", "__MACOSX"])
 def test_class_folders_of_another_split_are_no_training_images(tmp_path, top):
     path = write(tmp_path / "a.zip", TRAIN, f"{top}/n01440764/n01440764_2.JPEG")
     assert [ref.key for ref in read(path)] == ["n01440764_1"]
@@ -146,3 +185,20 @@ def test_archive_that_was_truncated_after_listing_is_no_crash(kaggle_zip, tmp_pa
     path.write_bytes(path.read_bytes()[: refs[-1].offset + 10])
     with pytest.raises(records.DataError, match="bytes too early"):
         image_reading.read_image_bytes(str(tmp_path), refs[-1])
+
+
+def test_sorted_names_of_a_whole_folder_decide(tmp_path, monkeypatch):
+    """Those of validation images come first."""
+    monkeypatch.setattr(layout, "_MAX_NAMES", 16)
+    folder = "train/n01440764"
+    few = [f"{folder}/ILSVRC2012_val_{n:08d}.JPEG" for n in range(30)]
+    many = [f"{folder}/n01440764_{n}.JPEG" for n in range(50)]
+    path = write(tmp_path / "a.zip", *few, *many)
+    found = layout.find(path)
+    (names,) = found.names.values()
+    assert 8 <= len(names) <= 16
+    settled, _ = layouts.settle_splits(found)
+    assert {piece.split for piece in settled.pieces} == {"train"}
+    path = write(tmp_path / "b.zip", *few, *many[:20])
+    with pytest.raises(UsageError, match="its name says training images, but"):
+        layouts.settle_splits(layout.find(path))

@@ -1,4 +1,5 @@
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from tests import making
 from transforms import layouts
 from transforms.images import read as image_reading
+from transforms.input_warnings import Observation
 from transforms.layouts import class_archives as class_archives_layout
 from transforms.layouts import class_folders as class_folders_layout
 from transforms.layouts import kaggle_folders, official_archives
@@ -26,7 +28,8 @@ FIXTURE_OF = {
 def _read(layout, path):
     found = layout.find(str(path))
     assert found is not None
-    return [(piece, image) for piece in found.pieces for image in layout.read(piece)]
+    settled, _ = layouts.settle_splits(found)
+    return [(piece, image) for piece in settled.pieces for image in layout.read(piece)]
 
 
 @pytest.fixture
@@ -118,9 +121,8 @@ def test_flat_validation_beside_class_folders_is_left_to_be_labelled(tmp_path):
 
 
 def test_what_is_no_image_is_a_stray(tmp_path):
-    making.write_files(
-        tmp_path / "n01440764", {"a.JPEG": b"x", "Thumbs.db": b"y", "._a.JPEG": b"z"}
-    )
+    files = {"a.JPEG": b"x", "Thumbs.db": b"y", "._a.JPEG": b"z"}
+    making.write_files(tmp_path / "train" / "n01440764", files)
     read = [ref for _, ref in _read(class_folders_layout, tmp_path)]
     assert [type(ref) for ref in read] == [SkippedFile, SkippedFile, ImageRef]
 
@@ -133,7 +135,7 @@ def test_folders_that_are_no_classes_are_told(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.b.JPEG", "a b.JPEG", "__a__.JPEG", "ä.JPEG"])
 def test_name_that_cannot_be_a_key_is_an_error(tmp_path, name):
-    making.write_files(tmp_path / "n01440764", {name: b"x"})
+    making.write_files(tmp_path / "train/n01440764", {name: b"x"})
     with pytest.raises(UsageError, match=r"cannot be a key .* rename the file"):
         _read(class_folders_layout, tmp_path)
 
@@ -158,3 +160,69 @@ def test_kaggles_test_folder_is_told(kaggle_tree, tmp_path):
     (tree / "ILSVRC/Data/CLS-LOC/test").mkdir()
     found = kaggle_folders.find(str(tree))
     assert "test is left out" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("n01440764_tench", "n01440764_1.JPEG"),
+        ("N01440764", "n01440764_1.JPEG"),
+        ("n01440764/images", "n01440764_1.JPEG"),  # Tiny ImageNet's
+    ],
+)
+def test_class_folders_of_other_names(tmp_path, folder, name):
+    making.write_files(tmp_path / "train" / folder, {name: b"x"})
+    ((piece, ref),) = _read(class_folders_layout, tmp_path)
+    assert (ref.key, ref.wnid) == ("n01440764_1", "n01440764")
+    assert ref.uri == f"train/{folder}/{name}"
+    assert image_reading.read_image_bytes(piece.root, ref) == b"x"
+
+
+def test_classes_of_which_some_have_their_images_deeper(tmp_path):
+    files = {"n01440764/a.JPEG": b"x", "n01443537/images/b.JPEG": b"y"}
+    making.write_files(tmp_path / "train", files)
+    keys = [ref.key for _, ref in _read(class_folders_layout, tmp_path)]
+    assert keys == ["a", "b"]
+
+
+def test_class_archives_in_capitals(tmp_path):
+    data = making.tar_bytes({"n01440764_1.JPEG": b"x"})
+    making.write_files(tmp_path, {"n01440764.TAR": data})
+    ((_, ref),) = _read(class_archives_layout, tmp_path)
+    assert (ref.split, ref.wnid) == ("train", "n01440764")
+
+
+@pytest.mark.parametrize("top", ["", "train/", "./imagenet/train/"])
+def test_tar_of_class_folders(tmp_path, top):
+    names = [f"{w}/{w}_{n}.JPEG" for w in ("n01440764", "n01443537") for n in range(9)]
+    members = {f"{top}{name}": name.encode() for name in names}
+    members |= {f"{top}stray.JPEG": b"x", f"{top}n01440764/readme.txt": b"x"}
+    path = making.write_tar(tmp_path / "ILSVRC2012_img_train.tar", members)
+    read = [item for _, item in _read(official_archives, path)]
+    refs = [item for item in read if isinstance(item, ImageRef)]
+    assert {(ref.split, ref.wnid == ref.key[:9]) for ref in refs} == {("train", True)}
+    for ref, name in zip(refs, names, strict=True):
+        data = image_reading.read_image_bytes(str(tmp_path), ref)
+        assert data == name.encode()
+    outside, text = read[-2:]
+    assert outside == Observation("outside_classes", f"{path.name}: {top}stray.JPEG")
+    assert text == SkippedFile(path.name, f"{top}n01440764/readme.txt")
+
+
+def test_tar_of_both_splits_is_an_error(tmp_path):
+    names = [f"train/n01440764/n01440764_{n}.JPEG" for n in range(9)]
+    names += ["test/n01440764/a.JPEG", "val/n01440764/b.JPEG"]
+    making.write_tar(tmp_path / "imagenet.tar", dict.fromkeys(names, b"x"))
+    with pytest.raises(UsageError, match=r"images of several splits .* extract it"):
+        _read(official_archives, tmp_path)
+
+
+def test_links_in_tars_are_told(tmp_path):
+    path = making.write_tar(tmp_path / "n01440764.tar", {"n01440764_1.JPEG": b"x"})
+    with tarfile.open(path, "a") as archive:
+        member = tarfile.TarInfo("n01440764_2.JPEG")
+        member.type, member.linkname = tarfile.LNKTYPE, "n01440764_1.JPEG"
+        archive.addfile(member)
+    _, told, stray = (item for _, item in _read(class_archives_layout, tmp_path))
+    assert told == Observation("links", "n01440764.tar: n01440764_2.JPEG")
+    assert stray == SkippedFile("n01440764.tar", "n01440764_2.JPEG")

@@ -36,10 +36,10 @@ def test_newest_version_is_taken(tmp_path):
 def test_test_images_and_missing_files_are_told(tfds_records, tmp_path):
     folder = shutil.copytree(tfds_records, tmp_path / "copy")
     (folder / "imagenet2012-train.tfrecord-00001-of-00002").unlink()
-    assert layout.find(str(folder)).notes == (
-        f"{folder}: the files of test are left out",
-        f"{folder}: 1 of 2 files of train are not there (the first is number 1)",
-    )
+    found = layout.find(str(folder))
+    assert found.notes == (f"{folder}: the files of test are left out",)
+    missing = "missing files of train: 1 of 2 (the first is number 1)"
+    assert found.warnings == ((missing, True),)
 
 
 def test_bytes_lie_in_the_file_as_they_are(tfds_records):

@@ -4,6 +4,8 @@ import tarfile
 import pytest
 
 from tests import making
+from transforms import layouts
+from transforms.input_warnings import Observation
 from transforms.layouts import webdataset_tars as layout
 from transforms.records import SkippedFile, UsageError
 
@@ -123,18 +125,19 @@ def test_links_are_never_followed(tmp_path):
         member = tarfile.TarInfo("n01440764_2.jpg")
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(member)
-    image, stray = read(tmp_path)
+    image, link, stray = read(tmp_path)
     assert (image.key, stray.name) == (KEY, "n01440764_2.jpg")
+    assert link == Observation("links", f"{SHARD}: n01440764_2.jpg")
 
 
 def test_missing_shards_and_test_images_are_told(tmp_path):
     described = {**SAMPLE, f"{KEY}.json": json.dumps({"wnid": KEY[:9]}).encode()}
     write(tmp_path, described, "small-train-00001-of-00003.tar")
     write(tmp_path, SAMPLE, "small-test-00000.tar")
-    assert layout.find(str(tmp_path)).notes == (
-        f"{tmp_path}: the files of test are left out",
-        f"{tmp_path}: 2 of 3 files of train are not there (the first is number 0)",
-    )
+    found = layout.find(str(tmp_path))
+    assert found.notes == (f"{tmp_path}: the files of test are left out",)
+    missing = "missing files of train: 2 of 3 (the first is number 0)"
+    assert found.warnings == ((missing, True),)
 
 
 def test_truncated_shard_is_an_error(tmp_path):
@@ -142,3 +145,46 @@ def test_truncated_shard_is_an_error(tmp_path):
     path.write_bytes(path.read_bytes()[:1200])
     with pytest.raises(UsageError, match="the archive is truncated"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("members", "key"),
+    [
+        ({f"{KEY}.jpg": b"x", f"{KEY}.cls": b"n01440764\n"}, KEY),
+        ({f"{KEY}.jpg": b"x", f"{KEY}.txt": b"n01440764"}, KEY),
+        ({f"{KEY}.jpg": b"x", f"{KEY}.txt": b"a photograph of a fish"}, KEY),
+        ({"7.jpg": b"x", "7.txt": b"n01440764"}, "7"),
+        ({"7.jpg": b"x", "7.json": b'{"label": 0}'}, "7"),
+        ({"7.jpg": b"x", "7.json": b'{"label": "n01440764"}'}, "7"),
+        ({"7.input.jpg": b"x", "7.output.cls": b"0"}, "7"),
+        ({"v1.0/7.jpg": b"x", "v1.0/7.cls": b"0"}, "7"),
+    ],
+    ids=["cls", "txt", "caption", "txt alone", "json", "json text", "two", "dots"],
+)
+def test_labels_of_other_writers(tmp_path, members, key):
+    (ref,) = read(write(tmp_path, members))
+    assert (ref.key, ref.wnid) == (key, "n01440764")
+
+
+def test_keys_with_dots_are_an_error(tmp_path):
+    names = [f"n01440764.{n}.{suffix}" for n in range(2) for suffix in ("jpg", "cls")]
+    write(tmp_path, dict.fromkeys(names, b"0"))
+    with pytest.raises(UsageError, match=r"n01440764 has 2 images .* the first dot"):
+        read(tmp_path)
+
+
+def test_one_shard_by_its_name(tmp_path):
+    write(tmp_path, SAMPLE, "small-train-00001-of-00003.tar")
+    (ref,) = read(tmp_path / "small-train-00001-of-00003.tar")
+    assert (ref.uri, ref.split) == ("small-train-00001-of-00003.tar", "train")
+    assert layout.find(str(tmp_path / "small-train-00001-of-00003.tar")).warnings == ()
+
+
+def test_shards_without_a_split_are_of_that_of_their_names(tmp_path):
+    name = "ILSVRC2012_val_00000001"
+    write(tmp_path, {f"{name}.jpg": b"x", f"{name}.cls": b"0"}, "imagenet-000000.tar")
+    found = layout.find(str(tmp_path))
+    settled, _ = layouts.settle_splits(found)
+    (piece,) = settled.pieces
+    assert piece.split == "validation"
+    assert piece.place == f"{tmp_path}/imagenet-*.tar"

@@ -1,0 +1,72 @@
+"""Declare the flags that describe raw ImageNet beside --input."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+from transforms import splits
+from transforms.index import table as index_table
+from transforms.options import flag
+
+_HEADING = "raw ImageNet"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputFlags:
+    """Inputs of a known split, and labels of validation images."""
+
+    train_input: tuple[str, ...] = flag(
+        "input of training images, whatever its name says; repeatable",
+        default=(),
+        metavar="PATH",
+        heading=_HEADING,
+    )
+    validation_input: tuple[str, ...] = flag(
+        "input of validation images, whatever its name says; repeatable",
+        default=(),
+        metavar="PATH",
+        heading=_HEADING,
+    )
+    validation_labels: str | None = flag(
+        "table of the labels of validation images without class folders (default: "
+        "LOC_val_solution.csv near the images, or the official table if the images are "
+        "the official ones)",
+        default=None,
+        metavar="FILE",
+        heading=_HEADING,
+    )
+
+    @property
+    def inputs_of_splits(self) -> Mapping[str, Sequence[str]]:
+        """The inputs of a known split, by split."""
+        return {
+            splits.TRAIN: self.train_input,
+            splits.VALIDATION: self.validation_input,
+        }
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """The flags and paths that workers read."""
+        places = [
+            (f"{splits.FLAGS[split]} {path}", path)
+            for split, paths in self.inputs_of_splits.items()
+            for path in paths
+        ]
+        if self.validation_labels:
+            labels = self.validation_labels
+            places.append((f"--validation_labels {labels}", labels))
+        return places
+
+    def find_input_problems(self, inputs: Sequence[str]) -> Iterator[str]:
+        """Yield what is wrong with the inputs.
+
+        Args:
+          inputs: the values of --input.
+        """
+        given = {"--input": inputs}
+        given |= {splits.FLAGS[s]: paths for s, paths in self.inputs_of_splits.items()}
+        for name, paths in given.items():
+            if "" in paths:
+                yield f"{name}: is empty; give a path"
+        index = index_table.only_index(inputs)
+        if index and (self.train_input or self.validation_input):
+            yield f"--input {index}: an index must be the only input"
