@@ -240,7 +240,7 @@ def list_all(path: str) -> list[Entry]:
     try:
         return storage.list_folder(path)
     except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"{path}: cannot be listed ({error.strerror})") from error
+        raise UsageError(f"{path}: {error.strerror}") from error
 
 
 LAYOUTS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
