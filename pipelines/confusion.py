@@ -135,7 +135,11 @@ def write_matrices(folder: str, matrices: Sequence[Confusion]) -> None:
 
 
 def _describe(
-    surveyed: PredictionSurvey, counts: ConfusionCounts, *, is_soft: bool
+    surveyed: PredictionSurvey,
+    counts: ConfusionCounts,
+    whole: Confusion,
+    *,
+    is_soft: bool,
 ) -> Iterator[str]:
     """Yield the notes and warnings about the counted predictions."""
     if is_soft and surveyed.by_probabilities:
@@ -144,11 +148,14 @@ def _describe(
             without = ", ".join(surveyed.by_rank)
             yield f"counted by rank, without probabilities: {without}"
     chance = 1 / len(surveyed.wnids)
-    for model, (num_images, num_correct) in zip(
-        surveyed.models, counts.accuracy.tolist(), strict=True
-    ):
-        if is_at_chance(num_correct, num_images, chance):
-            yield f"warning: {model} {describe_chance(num_correct, num_images, chance)}"
+    guessing = [
+        f"warning: {model} {describe_chance(num_correct, num_images, chance)}"
+        for model, (num_images, num_correct) in zip(
+            surveyed.models, counts.accuracy.tolist(), strict=True
+        )
+        if is_at_chance(num_correct, num_images, chance)
+    ]
+    yield from guessing or confusion_matrix.find_order_problem(whole)
     if surveyed.num_seen:
         yield (
             f"warning: models were trained on {_share(surveyed.num_seen, surveyed)}: "
@@ -202,9 +209,10 @@ def main(argv: Sequence[str]) -> None:
         )
         matrices = counts.to_confusions(plan, surveyed.models)
         write_matrices(options.output, matrices)
-        for line in _describe(surveyed, counts, is_soft=options.soft):
+        whole = matrices[0]
+        for line in _describe(surveyed, counts, whole, is_soft=options.soft):
             sys.stderr.write(f"{line}\n")
-        sys.stderr.write(f"{_count_errors(matrices[0], is_soft=options.soft)}\n")
+        sys.stderr.write(f"{_count_errors(whole, is_soft=options.soft)}\n")
         sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 

@@ -17,7 +17,7 @@ from transforms.evaluation.by_predictions import (
     compare_groupings,
     format_comparison,
     make_group_of,
-    warn_of_chance,
+    warn_of_order,
 )
 from transforms.grouping.table import CONFUSION_MODELS, LEFT_OUT, GroupTable
 from transforms.labels.classes import load_classes
@@ -61,7 +61,7 @@ def compare_methods(
       UsageError: no method works, or the files are invalid.
     """
     model_predictions = read_predictions(predictions)
-    for warning in warn_of_chance(model_predictions):
+    for warning in warn_of_order(model_predictions):
         sys.stderr.write(f"warning: {warning}\n")
     tables: dict[str, IntegerArray] = {}
     models_of: dict[str, Sequence[str]] = {}

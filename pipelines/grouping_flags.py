@@ -183,7 +183,8 @@ def group_classes(
         method_options or load_options(flags.grouping),
     )
     if flags.confusion:
-        warnings = confusion_matrix.find_chance(_read_confusion(flags.confusion))
+        confusion = _read_confusion(flags.confusion)
+        warnings = confusion_matrix.find_order_problem(confusion)
         result = dataclasses.replace(result, notes=(*result.notes, *warnings))
     for note in result.notes:
         sys.stderr.write(f"{note}\n")

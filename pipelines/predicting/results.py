@@ -6,14 +6,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from transforms import storage
+from transforms.arrays import IntArray, IntegerArray
 from transforms.dataset import manifest
 from transforms.models import inference
 from transforms.models.inference import AccuracyCounts, ModelSpec
 from transforms.predictions import table as predictions_table
 from transforms.predictions.chance import (
     are_flattened,
+    count_pairs,
     describe_flattened,
+    describe_order,
     is_at_chance,
 )
 from transforms.records import Failure
@@ -62,10 +69,24 @@ def write_predictions(
     summary: list[str] = []
     for number, spec in enumerate(models):
         accuracy_counts = (part.accuracy_counts[number] for part in parts)
+        pairs = _count_pairs(spec, [part.paths[number] for part in parts])
         summary += describe_accuracy(
-            spec, functools.reduce(AccuracyCounts.plus, accuracy_counts)
+            spec, functools.reduce(AccuracyCounts.plus, accuracy_counts), pairs
         )
     return summary
+
+
+def _count_pairs(spec: ModelSpec, paths: Sequence[str]) -> IntArray:
+    """Count the pairs of true and likeliest output, shape (outputs, outputs)."""
+    output_of = {w: n for n, c in enumerate(spec.card.classes) for w in c.wnids}
+    truth: list[int] = []
+    likeliest: list[IntegerArray] = []
+    for path in paths:
+        rows = pq.read_table(storage.for_arrow(path), columns=["wnid", "top5"])
+        truth += (output_of[wnid] for wnid in rows["wnid"].to_pylist())
+        likeliest.append(pc.list_element(rows["top5"], 0).to_numpy())
+    num_outputs = len(spec.card.classes)
+    return count_pairs(np.array(truth, int), np.concatenate(likeliest), num_outputs)
 
 
 def _write_failures(failures: Sequence[Failure], output: str) -> None:
@@ -78,8 +99,16 @@ def _write_failures(failures: Sequence[Failure], output: str) -> None:
         sys.stderr.write(f"{len(failures)} images cannot be read: {folder}/{name}\n")
 
 
-def describe_accuracy(spec: ModelSpec, counts: AccuracyCounts) -> Iterator[str]:
-    """Yield a model's accuracy, and a warning if it is no better than chance."""
+def describe_accuracy(
+    spec: ModelSpec, counts: AccuracyCounts, pairs: IntArray
+) -> Iterator[str]:
+    """Yield a model's accuracy, and warnings of wrong orders and probabilities.
+
+    Args:
+      spec: of the model.
+      counts: of all images.
+      pairs: shape (outputs, outputs), images by true and likeliest output.
+    """
     num_images = max(counts.num_images, 1)
     yield (
         f"{spec.card.model}: {counts.num_images} images, "
@@ -94,6 +123,8 @@ def describe_accuracy(spec: ModelSpec, counts: AccuracyCounts) -> Iterator[str]:
             f"warning: {spec.card.model} is no better than chance; are `classes` in "
             "the order of its outputs, and is `preprocessing` what it was trained with?"
         )
+    elif problem := describe_order(pairs):
+        yield f"warning: {spec.card.model} {problem}"
     if are_flattened(
         counts.num_top1, counts.num_images, mean_p_correct=mean, chance=chance
     ):

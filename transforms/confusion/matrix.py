@@ -12,7 +12,7 @@ from transforms import csv_tables, npz, storage
 from transforms.arrays import FloatArray, IntArray
 from transforms.csv_tables import CsvError
 from transforms.labels.classes import is_wnid
-from transforms.predictions.chance import describe_chance, is_at_chance
+from transforms.predictions.chance import find_problem
 from transforms.records import JSON, UsageError, list_names
 
 MAX_CLASSES = 4_000
@@ -173,8 +173,8 @@ def read_confusion_rates(path: str, wnids: Sequence[str]) -> FloatArray:
     return find_rates(read_confusion(path).select(wnids, source=path))
 
 
-def find_chance(confusion: Confusion) -> Iterator[str]:
-    """Yield a warning if predictions do not depend on the class of an image.
+def find_order_problem(confusion: Confusion) -> Iterator[str]:
+    """Yield a warning if classes are not predicted, or are in another order.
 
     Chance is the accuracy of predictions with the same frequencies of classes.
     """
@@ -184,10 +184,8 @@ def find_chance(confusion: Confusion) -> Iterator[str]:
         return
     by_row = confusion.num_images / total
     chance = float(by_row @ (predicted / predicted.sum()))
-    num_correct = int(np.trace(confusion.matrix))
-    if is_at_chance(num_correct, total, chance):
-        described = describe_chance(num_correct, total, chance)
-        yield f"warning: {confusion.described_models} {described}"
+    if problem := find_problem(confusion.matrix, total, chance):
+        yield f"warning: {confusion.described_models} {problem}"
 
 
 def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:

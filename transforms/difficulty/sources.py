@@ -22,9 +22,9 @@ from transforms.labels.image_names import to_key
 from transforms.predictions import table as predictions_table
 from transforms.predictions.chance import (
     are_flattened,
-    describe_chance,
+    count_pairs,
     describe_flattened,
-    is_at_chance,
+    find_problem,
 )
 from transforms.predictions.table import ScoredModel
 from transforms.records import UsageError, cut_lines, list_names
@@ -130,7 +130,7 @@ def join_predictions(paths: Sequence[str]) -> JoinedDifficulty:
         correct=models[0].correct,
         notes=(
             *_find_notes(table),
-            *_warn_of_chance(table, models),
+            *_warn_of_models(table, models),
             *_compare_models(table, models),
         ),
     )
@@ -343,8 +343,8 @@ def _find_notes(table: pa.Table) -> Iterator[str]:
         )
 
 
-def _warn_of_chance(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
-    """Yield a warning for each model at chance, or with flattened probabilities."""
+def _warn_of_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
+    """Yield a warning for each model that guesses or has flattened probabilities."""
     for model in sorted(models, key=lambda model: (model.model, model.model_id)):
         is_model = pc.and_(
             pc.equal(table["model"], model.model),
@@ -352,16 +352,18 @@ def _warn_of_chance(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[
         )
         rows = table.filter(is_model)
         output_of = {w: n for n, c in enumerate(model.classes) for w in c.wnids}
-        correct = [output_of.get(wnid) for wnid in rows["wnid"].to_pylist()]
-        is_correct = pc.equal(rows["likeliest"], pa.array(correct, pa.uint16()))
-        num_correct = pc.sum(is_correct, min_count=0).as_py()
-        chance = 1 / max(len(model.classes), 1)
+        truth = np.array([output_of.get(w, -1) for w in rows["wnid"].to_pylist()], int)
+        num_outputs = max(len(model.classes), 1)
+        likeliest = rows["likeliest"].to_numpy().astype(np.int64)
+        counts = count_pairs(truth, likeliest, num_outputs)
         mean = pc.mean(rows["p_correct"]).as_py() or 0.0
-        if is_at_chance(num_correct, len(rows), chance):
-            described = describe_chance(num_correct, len(rows), chance)
-            yield f"warning: {model.model} {described}"
+        if problem := find_problem(counts, len(rows), 1 / num_outputs):
+            yield f"warning: {model.model} {problem}"
         elif model.correct == "class" and are_flattened(
-            num_correct, len(rows), mean_p_correct=mean, chance=chance
+            int(np.trace(counts)),
+            len(rows),
+            mean_p_correct=mean,
+            chance=1 / num_outputs,
         ):
             yield f"warning: {model.model} {describe_flattened(mean)}"
 

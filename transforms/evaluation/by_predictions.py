@@ -19,7 +19,7 @@ from transforms.evaluation.significance import PairTests
 from transforms.grouping import table as groups
 from transforms.grouping.table import LEFT_OUT, GroupSizes
 from transforms.labels import classes
-from transforms.predictions.chance import describe_chance, is_at_chance
+from transforms.predictions.chance import count_pairs, find_problem
 from transforms.predictions.reading import NUM_CLASSES, Predictions
 from transforms.records import UsageError, list_names
 
@@ -344,12 +344,12 @@ def _warn_of_undecided(
         )
 
 
-def warn_of_chance(predictions: Sequence[Predictions]) -> Iterator[str]:
-    """Yield a warning for each model whose top-1 class is no better than a guess."""
+def warn_of_order(predictions: Sequence[Predictions]) -> Iterator[str]:
+    """Yield a warning for each model that guesses or has classes in another order."""
     for p in predictions:
-        num_correct, chance = int(per_image_correctness(p).sum()), 1 / p.num_outputs
-        if is_at_chance(num_correct, len(p.truth), chance):
-            yield f"{p.model} {describe_chance(num_correct, len(p.truth), chance)}"
+        counts = count_pairs(p.truth, p.top5[:, 0], NUM_CLASSES)
+        if problem := find_problem(counts, len(p.truth), 1 / p.num_outputs):
+            yield f"{p.model} {problem}"
 
 
 def warn_of_circularity(
@@ -417,7 +417,7 @@ def evaluate_predictions(
         full=full,
         scores=tuple(scores),
         warnings=(
-            *warn_of_chance(predictions),
+            *warn_of_order(predictions),
             *(
                 f"{name}: {warning}"
                 for name, models in (confusion_models or {}).items()
