@@ -4,8 +4,15 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from transforms import storage
-from transforms.layouts import IMAGE_SUFFIXES, WNID, FoundParts, InputPart, make_ref
-from transforms.records import ImageRef, SkippedFile, list_names
+from transforms.layouts import (
+    IMAGE_SUFFIXES,
+    WNID,
+    FoundParts,
+    InputPart,
+    PartItem,
+    make_ref,
+)
+from transforms.records import SkippedFile, list_names
 
 LOOKED_FOR = "[train|val/]nXXXXXXXX/*.JPEG"
 KAGGLE_FOLDERS = ("ILSVRC", "Data", "CLS-LOC")
@@ -78,7 +85,7 @@ def find_split(root: str, uri: str, split: str) -> tuple[list[InputPart], list[s
     return pieces, notes
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
+def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of one folder."""
     for entry in storage.list_folder(piece.path):
         uri = piece.child(entry.name)

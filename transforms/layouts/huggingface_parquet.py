@@ -10,16 +10,18 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.images import read as image_reading
-from transforms.labels import image_names
+from transforms.labels import class_lists, image_names
+from transforms.labels.image_names import LabelReader
 from transforms.layouts import (
     SPLIT_OF,
     FoundParts,
     InputPart,
+    PartItem,
     ShardName,
     describe_missing,
     make_ref,
 )
-from transforms.records import ImageRef, SkippedFile, UsageError
+from transforms.records import UsageError
 
 LOOKED_FOR = "train-00000-of-NNNNN.parquet"
 _FILE = re.compile(r"([a-z_]+)-(\d+)-of-(\d+)(?:-[0-9a-f]+)?\.parquet")
@@ -35,7 +37,7 @@ class _Columns(NamedTuple):
     """The columns that identify the names and classes of images."""
 
     names: Sequence[str]  # of the columns
-    label_names: Sequence[str]  # where they are wnids
+    label_names: Sequence[str]  # as the file calls them; empty if it does not
 
 
 def find(path: str) -> FoundParts | None:
@@ -73,14 +75,23 @@ def find(path: str) -> FoundParts | None:
     )
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
-    """Yield the images of a file without reading their bytes."""
+def read(piece: InputPart) -> Iterator[PartItem]:
+    """Yield the images of a file without reading their bytes.
+
+    Raises:
+      UsageError: its labels are not the classes of ImageNet.
+    """
+    labels = LabelReader(class_lists.read(piece.class_list))
     with storage.open_input(piece.path) as file, storage.parquet_errors(piece.path):
         opened = pq.ParquetFile(file)
         columns = _find_columns(opened, piece.path)
+        names: Sequence[str] = ()
+        if not piece.class_list:
+            names = image_names.find_wnids(columns.label_names, where=piece.path)
         for number in range(opened.num_row_groups):
             table = opened.read_row_group(number, columns=list(columns.names))
-            yield from _read_rows(piece, table, number, columns.label_names)
+            yield from _read_rows(piece, table, number, labels, names)
+    yield from labels.list_numbers()
 
 
 def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
@@ -98,7 +109,7 @@ def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
     if path_type not in {pa.string(), pa.large_string()}:
         raise UsageError(f"{path}: image.path is of type {path_type}, not string")
     names = _read_names(opened.schema_arrow) if label == "label" else ()
-    return _Columns((_PATH_COLUMN, label), image_names.find_wnids(names, where=path))
+    return _Columns((_PATH_COLUMN, label), names)
 
 
 def _read_names(schema: pa.Schema) -> Sequence[str]:
@@ -111,8 +122,12 @@ def _read_names(schema: pa.Schema) -> Sequence[str]:
 
 
 def _read_rows(
-    piece: InputPart, table: pa.Table, row_group: int, label_names: Sequence[str]
-) -> Iterator[ImageRef | SkippedFile]:
+    piece: InputPart,
+    table: pa.Table,
+    row_group: int,
+    labels: LabelReader,
+    label_names: Sequence[str],
+) -> Iterator[PartItem]:
     image_column, label_column = table.columns
     rows = zip(image_column.to_pylist(), label_column.to_pylist(), strict=True)
     for row, (image, label) in enumerate(rows):
@@ -122,14 +137,13 @@ def _read_rows(
                 f"{where} has no image.path; without the names of the images in "
                 "ImageNet nothing can be chosen by them"
             )
-        found = image_names.parse(image["path"])
-        wnid = image_names.find_wnid(found.wnid, label, names=label_names, where=where)
+        by_name = image_names.parse(image["path"]).wnid
         yield make_ref(
             piece,
-            found.name,
+            image["path"],
             uri=piece.uri,
             offset=row_group,
             length=row,
-            wnid=wnid,
+            wnid=labels.find_wnid(by_name, label, names=label_names, where=where),
             encoding="parquet",
         )

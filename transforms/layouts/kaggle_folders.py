@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from transforms import storage
-from transforms.layouts import FoundParts, InputPart, class_folders
-from transforms.records import ImageRef, SkippedFile
+from transforms.layouts import FoundParts, InputPart, PartItem, class_folders
 
 _INSIDE = "/".join(class_folders.KAGGLE_FOLDERS)
 LOOKED_FOR = _INSIDE
@@ -44,6 +43,6 @@ def _find_root(path: str) -> str | None:
     return None
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
+def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of one folder."""
     return class_folders.read(piece)

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from transforms import storage
 from transforms.archives import zips
-from transforms.layouts import FoundParts, InputPart, make_ref
-from transforms.records import ImageRef, SkippedFile
+from transforms.layouts import FoundParts, InputPart, PartItem, make_ref
 
 LOOKED_FOR = "ILSVRC/Data/CLS-LOC or nXXXXXXXX/*.JPEG in a zip"
 KAGGLE = "imagenet-object-localization-challenge.zip"
@@ -126,7 +125,7 @@ def _find_kind(folder: bytes) -> _Kind | None:
     return _Kind("validation" if is_validation else "train", wnid is not None)
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
+def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of a part of the directory, of one split."""
     kind = _Kind(piece.split, piece.is_labelled)
     finder = zips.DataFinder(piece.path)

@@ -9,7 +9,8 @@ from transforms import storage
 from transforms.archives import tar
 from transforms.archives.tar import Member
 from transforms.input_warnings import Observation
-from transforms.labels import image_names
+from transforms.labels import class_lists, classes, image_names
+from transforms.labels.image_names import LabelReader
 from transforms.layouts import (
     IMAGE_SUFFIXES,
     SPLIT_OF,
@@ -21,7 +22,7 @@ from transforms.layouts import (
     describe_missing,
     make_ref,
 )
-from transforms.records import DataError, ImageRef, SkippedFile, UsageError
+from transforms.records import DataError, SkippedFile, UsageError
 
 LOOKED_FOR = "NAME-train-0000.tar"
 _SPLITS = "|".join([*sorted(SPLIT_OF, reverse=True), "test"])
@@ -100,15 +101,17 @@ def split_name(name: str) -> tuple[str, str]:
 def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of one archive."""
     observations: list[Observation] = []
+    labels = LabelReader(class_lists.read(piece.class_list))
     members = tar.read_members(piece.path, archive=piece.uri, observations=observations)
     for key, group in groupby(members, key=lambda m: split_name(m.name)[0]):
-        yield from _read_sample(piece, key, list(group))
+        yield from _read_sample(piece, key, list(group), labels)
+    yield from labels.list_numbers()
     yield from observations
 
 
 def _read_sample(
-    piece: InputPart, key: str, members: Sequence[Member]
-) -> Iterator[ImageRef | SkippedFile]:
+    piece: InputPart, key: str, members: Sequence[Member], labels: LabelReader
+) -> Iterator[PartItem]:
     files = {split_name(m.name)[1]: m for m in members if m.is_file}
     images = [m for s, m in files.items() if f".{s}" in IMAGE_SUFFIXES]
     for member in members:
@@ -118,27 +121,44 @@ def _read_sample(
     if not images:
         return
     where = f"{piece.path}: {key}"
-    found = image_names.parse(images[0].name)
-    label = _read_label(piece.path, files, where)
+    by_name = image_names.parse(images[0].name).wnid
+    label = _read_label(piece.path, files, by_name, where)
     yield make_ref(
         piece,
-        found.name,
+        images[0].name,
         uri=piece.uri,
         offset=images[0].offset,
         length=images[0].length,
-        wnid=image_names.find_wnid(found.wnid, label, where=where),
+        wnid=labels.find_wnid(by_name, label, where=where),
     )
 
 
-def _read_label(path: str, files: Mapping[str, Member], where: str) -> int | str | None:
-    """Return the class: the wnid of `json`, since `cls` may be a group's label."""
+def _read_label(
+    path: str, files: Mapping[str, Member], by_name: str, where: str
+) -> int | str | None:
+    """Return the class: the wnid of `json`, since `cls` may be a group's label.
+
+    Args:
+      path: of the archive.
+      files: the members of the sample, by suffix.
+      by_name: the class that the image's name says; "" if it does not.
+      where: the sample, for messages.
+    """
+    described: object = None
     try:
         if "json" in files:
             described = json.loads(_read(path, files["json"], _MAX_JSON_BYTES))
-            if isinstance(described, dict) and "wnid" in described:
-                return str(described["wnid"])
+        fields = described if isinstance(described, dict) else {}
+        for name in ("wnid", "synset"):
+            if name in fields:
+                return str(fields[name])
         if "cls" in files:
-            return int(_read(path, files["cls"], _MAX_LABEL_BYTES))
+            data = _read(path, files["cls"], _MAX_LABEL_BYTES)
+            text = data.decode("ascii", "replace").strip()
+            return text if classes.is_wnid(text.lower()) else int(data)
+        if "label" in fields and not by_name:
+            text = str(fields["label"])
+            return text if classes.is_wnid(text.lower()) else int(text)
     except (DataError, ValueError, RecursionError) as error:
         raise UsageError(f"{where}: its label cannot be read ({error})") from error
     return None
