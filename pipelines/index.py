@@ -38,6 +38,13 @@ class IndexOptions(StoreFlags):
         default=None,
         metavar="FILE",
     )
+    class_list: str | None = flag(
+        "classes that the integer labels of records and tars stand for: a wnid or a "
+        "name a line, line 1 for label 0, - for a label without a class (default: the "
+        "1000 classes in the order of their wnids)",
+        default=None,
+        metavar="FILE",
+    )
     require_complete: bool = flag(
         "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
         "50 validation images a class)",
@@ -207,6 +214,8 @@ def _check_reach(options: IndexOptions, beam_flags: Sequence[str]) -> None:
     places.append((f"--output {options.output}", options.output))
     if labels := options.validation_labels:
         places.append((f"--validation_labels {labels}", labels))
+    if classes := options.class_list:
+        places.append((f"--class_list {classes}", classes))
     engine.check_reach(engine.make_beam_options(beam_flags), places)
 
 
@@ -218,7 +227,9 @@ def main(argv: Sequence[str]) -> None:
         )
         beam_flags = settle(options, beam_flags)
         _check_reach(options, beam_flags)
-        recognized = inputs.recognize(options.input, options.validation_labels)
+        recognized = inputs.recognize(
+            options.input, options.validation_labels, options.class_list
+        )
         for line in recognized.notes:
             sys.stderr.write(f"found {line}\n")
         is_done = write_index(

@@ -8,7 +8,7 @@ from transforms import layouts, storage
 from transforms.images import read as image_reading
 from transforms.index import table as index_table
 from transforms.input_warnings import InputWarning
-from transforms.labels import classes, validation
+from transforms.labels import class_lists, classes, validation
 from transforms.layouts import FoundParts, InputPart
 from transforms.records import UsageError, list_names
 
@@ -37,8 +37,15 @@ class RecognizedInputs:
     warnings: Sequence[InputWarning]
 
 
-def recognize(inputs: Sequence[str], validation_labels: str | None) -> RecognizedInputs:
+def recognize(
+    inputs: Sequence[str], validation_labels: str | None, class_list: str | None = None
+) -> RecognizedInputs:
     """Recognise raw inputs and find the labels of their validation images.
+
+    Args:
+      inputs: paths.
+      validation_labels: path of the labels table, or None.
+      class_list: path of the classes of integer labels, or None.
 
     Raises:
       UsageError: every input without ImageNet images, and every label problem.
@@ -64,6 +71,11 @@ def recognize(inputs: Sequence[str], validation_labels: str | None) -> Recognize
     try:
         pieces = _find_labels(pieces, validation_labels)
     except (UsageError, OSError) as error:
+        problems.append(str(error))
+    try:
+        if class_list and class_lists.read(class_list):
+            pieces = [dataclasses.replace(p, class_list=class_list) for p in pieces]
+    except UsageError as error:
         problems.append(str(error))
     if problems:
         raise UsageError("\n".join(problems))

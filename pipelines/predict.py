@@ -76,6 +76,13 @@ class PredictOptions(StoreFlags):
         default=None,
         metavar="FILE",
     )
+    class_list: str | None = flag(
+        "classes that the integer labels of records and tars stand for: a wnid or a "
+        "name a line, line 1 for label 0, - for a label without a class (default: the "
+        "1000 classes in the order of their wnids)",
+        default=None,
+        metavar="FILE",
+    )
     max_failure_fraction: float = flag(
         "share of the images that may be unreadable",
         default=0.0,
@@ -165,6 +172,7 @@ def _check(
         list_images = checks.prepare_source(
             options.input,
             options.validation_labels,
+            options.class_list,
             split=options.split,
             beam_flags=beam_flags,
         )

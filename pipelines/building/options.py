@@ -56,6 +56,13 @@ class BuildOptions(GroupingFlags, StoreFlags):
         default=None,
         metavar="FILE",
     )
+    class_list: str | None = flag(
+        "classes that the integer labels of records and tars stand for: a wnid or a "
+        "name a line, line 1 for label 0, - for a label without a class (default: the "
+        "1000 classes in the order of their wnids)",
+        default=None,
+        metavar="FILE",
+    )
     require_complete: bool = flag(
         "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
         "50 validation images a class)",

@@ -73,7 +73,9 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             _check_roots(index, inventory.roots)
             inputs.check_versions(index, inventory.versions)
     else:
-        recognized = inputs.recognize(options.input, options.validation_labels)
+        recognized = inputs.recognize(
+            options.input, options.validation_labels, options.class_list
+        )
         for line in recognized.notes:
             sys.stderr.write(f"found {line}\n")
         if not engine.is_embedded(request.beam_options):

@@ -97,13 +97,15 @@ class RefusedError(Exception):
     """A job rejected its flags or input."""
 
 
-def list_index_step(places: Places, inputs: Sequence[str], labels: str | None) -> Step:
-    """Return the step that indexes the input."""
+def list_index_step(
+    places: Places, inputs: Sequence[str], **tables: str | None
+) -> Step:
+    """Return the step that indexes the input; `tables` are paths by flag."""
     words = ["--input", *map(_absolute, inputs), "--output", places.index]
-    if labels:
-        words += ["--validation_labels", _absolute(labels)]
-    files = (labels,) if labels else ()
-    return Step("index", "index", tuple(words), places.index, files)
+    files = {name: path for name, path in tables.items() if path}
+    for name, path in files.items():
+        words += [f"--{name}", _absolute(path)]
+    return Step("index", "index", tuple(words), places.index, tuple(files.values()))
 
 
 class Steps:

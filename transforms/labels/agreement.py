@@ -101,7 +101,9 @@ def _check_official(pairs: Sequence[LabelPair], verdict: Verdict) -> None:
     Labels in another order map each official class to one label. Other images under
     official names (a renumbered subset) do not: their official classes are arbitrary.
     """
-    different = [pair for pair in pairs if pair.official != pair.label]
+    different = sorted(
+        (pair for pair in pairs if pair.official != pair.label), key=lambda p: p.key
+    )
     if not different:
         return
     renamed = list(_find_renamed(pairs))
@@ -110,7 +112,7 @@ def _check_official(pairs: Sequence[LabelPair], verdict: Verdict) -> None:
     share = num_different / total
     text = (
         f"validation images whose label is not the official one: {num_different:,} of "
-        f"{total:,}, {share:.2%} ({list_names(different, _EXAMPLES)})"
+        f"{total:,}, {share:.1%} ({', '.join(map(str, different[:_EXAMPLES]))})"
     )
     if sum(pair.num_images - 1 for pair in renamed) >= _MIN_REPEATS:
         shown = list_names(
