@@ -389,7 +389,7 @@ def merge(
     """
     ordered = sorted(parts)
     strays = [stray for part in ordered for stray in part.strays]
-    warnings = [*warnings, *_judge(ordered, roots)]
+    warnings = [*warnings, *judge(ordered, roots)]
     index_table.merge_parts(
         [part.path for part in ordered],
         output,
@@ -401,7 +401,7 @@ def merge(
     return sum(part.num_images for part in ordered)
 
 
-def _judge(parts: Sequence[IndexPart], roots: Sequence[str]) -> list[InputWarning]:
+def judge(parts: Sequence[IndexPart], roots: Sequence[str]) -> list[InputWarning]:
     """Return the warnings about all parts of the inputs.
 
     Raises:

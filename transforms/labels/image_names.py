@@ -19,7 +19,8 @@ IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 _SUFFIXES = re.compile(
     f"(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})+$", re.IGNORECASE
 )
-_USUAL = re.compile(r"((n\d{8})_\d+)\.JPEG")  # fast
+# Nearly all names, whose parts need no other check: key and wnid.
+USUAL = re.compile(r"((n[0-9]{8})_[0-9]{1,9})(?:_n[0-9]{8})?\.JPEG")
 _TRAINING = re.compile(r"(n\d{8})(_\d+)(?:_n\d{8})?", re.IGNORECASE)
 _VALIDATION = re.compile(r"ILSVRC2012_val(_\d{8})(?:_(n\d{8}))?", re.IGNORECASE)
 _OTHER = re.compile(r".+_(n\d{8})", re.IGNORECASE)
@@ -34,7 +35,7 @@ class ImageName(NamedTuple):
 
 def parse(path: str) -> ImageName:
     """Return the key and the class that a path or file name tells."""
-    if match := _USUAL.fullmatch(path):
+    if match := USUAL.fullmatch(path):
         return ImageName(match[1], match[2])
     file = path.replace("\\", "/").rpartition("/")[2]
     stem = _SUFFIXES.sub("", file) or file

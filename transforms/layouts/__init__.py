@@ -130,13 +130,16 @@ def make_ref(
     if "\\" in name:
         name = name.replace("\\", "/")
     file = name.rpartition("/")[2]  # paths of pathlib would double the time
-    stem, _, suffix = file.rpartition(".")
-    if not stem or f".{suffix.lower()}" not in IMAGE_SUFFIXES or file[0] == ".":
-        return SkippedFile(uri, name)
-    key, by_name = image_names.parse(file)
-    if not _KEY.fullmatch(key):
-        return Observation("no_key", f"{file!r:.120} in {piece.wnid or wnid or uri}")
     place = piece.wnid or wnid
+    if usual := image_names.USUAL.fullmatch(file):
+        key, by_name = usual.groups()
+    else:
+        stem, _, suffix = file.rpartition(".")
+        if not stem or f".{suffix.lower()}" not in IMAGE_SUFFIXES or file[0] == ".":
+            return SkippedFile(uri, name)
+        key, by_name = image_names.parse(file)
+        if not _KEY.fullmatch(key):
+            return Observation("no_key", f"{file!r:.120} in {place or uri}")
     ref = ImageRef(
         key,
         by_name or place,

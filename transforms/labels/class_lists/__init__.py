@@ -82,7 +82,7 @@ def _find_problems(
     lines: list[str], wnids: list[str | None], lookup: ClassLookup
 ) -> Iterator[str]:
     """Yield `line: problem`."""
-    if not any(wnids):
+    if set(wnids) <= {""}:
         yield "1: lists no classes; give a wnid or a name a line, line 1 for label 0"
         return
     line_of: dict[str, int] = {}
