@@ -164,7 +164,7 @@ def list_steps(options: ChainOptions, places: Places) -> list[Step]:
         commands.index(
             places,
             [*map(storage.absolute, inputs)],
-            labels and storage.absolute(labels),
+            **({"validation_labels": storage.absolute(labels)} if labels else {}),
         ),
         commands.build(
             places, _HALVES, halves | images | {"formats": training_data.FORMAT}

@@ -114,12 +114,10 @@ class Places:
         ]
 
 
-def index(places: Places, inputs: Sequence[str], labels: str | None = None) -> Step:
-    """Return the step that indexes raw images."""
-    flags: dict[str, Any] = {"input": [*inputs], "output": places.index}
-    if labels:
-        flags["validation_labels"] = labels
-    return Step("index", "index", flags, places.index, (labels,) if labels else ())
+def index(places: Places, inputs: Sequence[str], **tables: str) -> Step:
+    """Return the step that indexes raw images; `tables` are paths by flag."""
+    flags: dict[str, Any] = {"input": [*inputs], "output": places.index, **tables}
+    return Step("index", "index", flags, places.index, tuple(tables.values()))
 
 
 def build(

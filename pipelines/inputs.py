@@ -8,7 +8,7 @@ from transforms import folder_contents, layouts, splits, storage
 from transforms.images import read as image_reading
 from transforms.index import table as index_table
 from transforms.input_warnings import InputWarning
-from transforms.labels import classes, validation
+from transforms.labels import class_lists, classes, validation
 from transforms.layouts import FoundParts, InputPart
 from transforms.records import UsageError, list_names
 
@@ -41,6 +41,8 @@ def recognize(
     inputs: Sequence[str],
     validation_labels: str | None,
     inputs_of_splits: Mapping[str, Sequence[str]] | None = None,
+    *,
+    class_list: str | None = None,
 ) -> RecognizedInputs:
     """Recognise raw inputs and find the labels of their validation images.
 
@@ -48,6 +50,7 @@ def recognize(
       inputs: paths whose splits names and images tell.
       validation_labels: path of the labels table, or None.
       inputs_of_splits: other paths, by the split of all their images.
+      class_list: path of the classes of integer labels, or None.
 
     Raises:
       UsageError: every input without ImageNet images, every unclear split, all parts
@@ -77,6 +80,11 @@ def recognize(
     try:
         pieces = _find_labels(pieces, validation_labels)
     except (UsageError, OSError) as error:
+        problems.append(str(error))
+    try:
+        if class_list and class_lists.read(class_list):
+            pieces = [dataclasses.replace(p, class_list=class_list) for p in pieces]
+    except UsageError as error:
         problems.append(str(error))
     if problems:
         raise UsageError("\n".join(problems))

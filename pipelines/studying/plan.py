@@ -247,7 +247,12 @@ def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
     """Return the index that was given, or build one."""
     if given := index_table.only_index(options.input):
         return given
-    step = list_index_step(places, options.input, options.validation_labels)
+    step = list_index_step(
+        places,
+        options.input,
+        validation_labels=options.validation_labels,
+        class_list=options.class_list,
+    )
     if runner.is_another(step):
         raise UsageError(
             f"--output {options.output}: contains a study of another --input; give "

@@ -23,6 +23,7 @@ _NAME = "name"
 _STUDY_FLAGS = (
     "input",
     "validation_labels",
+    "class_list",
     "output",
     "dataset_version",
     "formats",

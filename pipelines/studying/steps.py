@@ -35,10 +35,14 @@ class RefusedError(Exception):
     """A job rejected its flags or input."""
 
 
-def list_index_step(places: Places, inputs: Sequence[str], labels: str | None) -> Step:
-    """Return the step that indexes the input."""
+def list_index_step(
+    places: Places, inputs: Sequence[str], **tables: str | None
+) -> Step:
+    """Return the step that indexes the input; `tables` are paths by flag."""
     step = commands.index(
-        places, [_absolute(path) for path in inputs], labels and _absolute(labels)
+        places,
+        [_absolute(path) for path in inputs],
+        **{name: _absolute(path) for name, path in tables.items() if path},
     )
     # All values are separate words, as in the marks of studies that exist already.
     flags = {n: v if isinstance(v, list) else [v] for n, v in step.flags.items()}

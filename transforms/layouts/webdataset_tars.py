@@ -9,9 +9,9 @@ from transforms import splits, storage
 from transforms.archives import tar
 from transforms.archives.tar import Member
 from transforms.input_warnings import Observation
-from transforms.labels import image_names
+from transforms.labels import class_lists, classes, image_names
+from transforms.labels.image_names import LabelReader
 from transforms.layouts import (
-    WNID,
     FoundParts,
     InputPart,
     PartItem,
@@ -132,12 +132,14 @@ def split_name(name: str) -> tuple[str, str]:
 def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of one archive."""
     observations: list[Observation] = []
+    labels = LabelReader(class_lists.read(piece.class_list))
     members = tar.read_members(piece.path, archive=piece.uri, observations=observations)
     skipped: list[Member] = []
     files = _without_system_files(members, skipped)
     for key, group in groupby(files, key=lambda m: split_name(m.name)[0]):
-        yield from _read_sample(piece, key, list(group))
+        yield from _read_sample(piece, key, list(group), labels)
     yield from (SkippedFile(piece.uri, member.name) for member in skipped)
+    yield from labels.list_numbers()
     yield from observations
 
 
@@ -153,7 +155,7 @@ def _without_system_files(
 
 
 def _read_sample(
-    piece: InputPart, key: str, members: Sequence[Member]
+    piece: InputPart, key: str, members: Sequence[Member], labels: LabelReader
 ) -> Iterator[PartItem]:
     files = {split_name(m.name)[1]: m for m in members if m.is_file}
     images = {s: m for s, m in files.items() if is_image_name(f".{s}")}
@@ -174,16 +176,17 @@ def _read_sample(
     if image is None:
         return
     where = f"{piece.path}: {key}"
-    found = image_names.parse(_drop_middle(image.name))
+    name = _drop_middle(image.name)
+    by_name = image_names.parse(name).wnid
     kinds = {_kind(suffix): member for suffix, member in files.items()}
-    label = _read_label(piece.path, kinds, where, is_named=bool(found.wnid))
+    label = _read_label(piece.path, kinds, by_name, where)
     yield make_ref(
         piece,
-        found.name,
+        name,
         uri=piece.uri,
         offset=image.offset,
         length=image.length,
-        wnid=image_names.find_wnid(found.wnid, label, where=where),
+        wnid=labels.find_wnid(by_name, label, where=where),
     )
 
 
@@ -194,24 +197,32 @@ def _drop_middle(name: str) -> str:
 
 
 def _read_label(
-    path: str, files: Mapping[str, Member], where: str, *, is_named: bool
+    path: str, files: Mapping[str, Member], by_name: str, where: str
 ) -> int | str | None:
     """Return the class of a sample; None if no file has it.
 
     A wnid in `json` comes first, since `cls` may be a group's label. A number in `json`
     counts only if neither `cls` nor the name has the class.
+
+    Args:
+      path: the archive.
+      files: members of the sample, by suffix.
+      by_name: class in the image's name; "" if there is none.
+      where: the sample, for messages.
     """
     described: object = None
     try:
         if "json" in files:
             described = json.loads(_read(path, files["json"], _MAX_JSON_BYTES))
-            if isinstance(described, dict) and "wnid" in described:
-                return str(described["wnid"])
+        fields = described if isinstance(described, dict) else {}
+        for name in ("wnid", "synset"):
+            if name in fields:
+                return str(fields[name])
         if "cls" in files:
             return _parse_label(_read(path, files["cls"], _MAX_LABEL_BYTES))
-        if isinstance(described, dict) and not is_named:
-            return described.get("label")
-        if "txt" in files and files["txt"].length <= _MAX_LABEL_BYTES and not is_named:
+        if "label" in fields and not by_name:
+            return _parse_label(str(fields["label"]).encode())
+        if "txt" in files and files["txt"].length <= _MAX_LABEL_BYTES and not by_name:
             return _parse_label(_read(path, files["txt"], _MAX_LABEL_BYTES))
     except (DataError, ValueError, RecursionError) as error:
         raise UsageError(f"{where}: its label cannot be read ({error})") from error
@@ -221,7 +232,7 @@ def _read_label(
 def _parse_label(data: bytes) -> int | str:
     """Parse a class index or a wnid."""
     text = data.strip().decode("ascii")
-    return text if WNID.fullmatch(text) else int(data)
+    return text if classes.is_wnid(text.lower()) else int(text)
 
 
 def _read(path: str, member: Member, max_bytes: int) -> bytes:
