@@ -44,7 +44,9 @@ KINDS = {
         "archives with data behind their end that no member contains: {count} "
         "({examples})"
     ),
-    "no_images": Kind("folders without images: {count} ({examples})", is_missing=True),
+    "no_images": Kind(
+        "folders or archives without images: {count} ({examples})", is_missing=True
+    ),
     "links": Kind(
         "images in tars that are links to other files, which are not read: {count} "
         "({examples}); pack the archives again with --dereference --hard-dereference",

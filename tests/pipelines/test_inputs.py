@@ -323,4 +323,4 @@ def test_class_folder_without_images_is_a_warning(tmp_path):
     making.write_files(tmp_path / "train", TRAIN | {"n02106662/readme.txt": b"x"})
     counts, warnings = read(tmp_path)
     assert counts == {"train": 6}
-    assert warnings == ["folders without images: 1 (train/n02106662)"]
+    assert warnings == ["folders or archives without images: 1 (train/n02106662)"]

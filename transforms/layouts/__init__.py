@@ -25,7 +25,7 @@ from itertools import islice
 from types import ModuleType
 from typing import NamedTuple, TypeAlias
 
-from transforms import splits, storage
+from transforms import input_warnings, splits, storage
 from transforms.input_warnings import InputWarning, Observation
 from transforms.labels import image_names
 from transforms.labels.image_names import NumberLabels
@@ -371,9 +371,11 @@ def _sample_names(pieces: Sequence[InputPart]) -> list[str]:
     """Return the keys of some images of a folder or archive.
 
     Raises:
-      UsageError: the images cannot be read; only if no name states their split.
+      UsageError: the images cannot be read, or none has a name that can be a key; only
+        if no name states their split.
     """
     names: list[str] = []
+    observations: list[Observation] = []
     step = -(-len(pieces) // _SAMPLED_PARTS)
     for piece in pieces[::step]:
         most: int | None = _SAMPLED_IMAGES
@@ -381,10 +383,22 @@ def _sample_names(pieces: Sequence[InputPart]) -> list[str]:
             most = _SAMPLED_IN_BUCKETS
         if storage.is_folder(piece.path):
             most = None
-        refs = (i for i in load(piece.layout).read(piece) if isinstance(i, ImageRef))
+        refs = _list_refs(piece, observations)
         try:
             names += [ref.key for ref in islice(refs, most)]
         except UsageError:
             if not piece.split:
                 raise
+    if not (names or pieces[0].split):
+        input_warnings.summarize(observations)
     return names
+
+
+def _list_refs(piece: InputPart, observations: list[Observation]) -> Iterator[ImageRef]:
+    for item in load(piece.layout).read(piece):
+        if isinstance(item, MisplacedImage):
+            yield item.ref
+        elif isinstance(item, ImageRef):
+            yield item
+        elif isinstance(item, Observation):
+            observations.append(item)

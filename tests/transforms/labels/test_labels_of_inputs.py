@@ -95,7 +95,7 @@ def test_extracted_names_are_those_of_parquet(tmp_path):
         tmp_path / "folders",
         *((f"train/{i.wnid}", f"{i.key}_{i.wnid}.JPEG") for i in images),
     )
-    assert read(parquet) == read(folders)
+    assert read(parquet)[0] == read(folders)[0]
 
 
 def test_flat_validation_images_are_labelled_by_the_class_behind_their_names(tmp_path):
@@ -115,7 +115,7 @@ def test_flat_validation_images_are_labelled_by_the_class_behind_their_names(tmp
 def test_training_names_do_not_label_flat_validation_images(tmp_path):
     """A class archive under another name is not a validation split."""
     path = making.write_tar(tmp_path / "tench.tar", dict.fromkeys(name_images(A), b"x"))
-    assert "3 validation images without labels" in refuse(path)
+    assert "training images without class folders" in refuse(path)
 
 
 def write_as(folder, kind, images):

@@ -137,7 +137,7 @@ def test_folders_that_are_no_classes_are_told(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.b.JPEG", "a b.JPEG", "__a__.JPEG", "ä.JPEG"])
 def test_name_that_cannot_be_a_key_is_observed(tmp_path, name):
-    making.write_files(tmp_path / "n01440764", {name: b"x"})
+    making.write_files(tmp_path / "train/n01440764", {name: b"x"})
     ((_, observed),) = _read(class_folders_layout, tmp_path)
     assert observed == Observation("no_key", f"{name!r} in n01440764")
     with pytest.raises(UsageError, match=r"cannot be keys: 1 .* rename the files"):
