@@ -216,7 +216,10 @@ def main(argv: Sequence[str]) -> None:
         beam_flags = settle(options, beam_flags)
         _check_reach(options, beam_flags)
         recognized = inputs.recognize(
-            options.input, options.validation_labels, options.inputs_of_splits
+            options.input,
+            options.validation_labels,
+            options.inputs_of_splits,
+            options.class_list,
         )
         for line in recognized.notes:
             sys.stderr.write(f"found {line}\n")

@@ -34,6 +34,14 @@ class InputFlags:
         metavar="FILE",
         heading=_HEADING,
     )
+    class_list: str | None = flag(
+        "classes that the integer labels of records and tars stand for: a wnid or a "
+        "name a line, line 1 for label 0, - for a label without a class (default: the "
+        "1000 classes in the order of their wnids)",
+        default=None,
+        metavar="FILE",
+        heading=_HEADING,
+    )
 
     @property
     def inputs_of_splits(self) -> Mapping[str, Sequence[str]]:
@@ -51,9 +59,11 @@ class InputFlags:
             for split, paths in self.inputs_of_splits.items()
             for path in paths
         ]
-        if self.validation_labels:
-            labels = self.validation_labels
-            places.append((f"--validation_labels {labels}", labels))
+        tables = {
+            "--validation_labels": self.validation_labels,
+            "--class_list": self.class_list,
+        }
+        places += [(f"{name} {path}", path) for name, path in tables.items() if path]
         return places
 
     def find_input_problems(self, inputs: Sequence[str]) -> Iterator[str]:
@@ -70,3 +80,8 @@ class InputFlags:
         index = index_table.only_index(inputs)
         if index and (self.train_input or self.validation_input):
             yield f"--input {index}: an index must be the only input"
+        if index and self.class_list:
+            yield (
+                f"--class_list {self.class_list}: applies to raw ImageNet only; leave "
+                "it out"
+            )

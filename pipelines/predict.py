@@ -164,6 +164,7 @@ def _check(
             options.input,
             options.validation_labels,
             options.inputs_of_splits,
+            options.class_list,
             split=options.split,
             beam_flags=beam_flags,
         )

@@ -1,14 +1,15 @@
 """Warnings about an input: images that should be there, labels in doubt, odd archives.
 
 A layout yields an `Observation` per file or archive; the index sums them up to one
-`InputWarning` per kind. No text has an absolute path, because datasets record it.
+`InputWarning` per kind, or refuses the input. No text has an absolute path, because
+datasets record it.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from transforms.records import list_names
+from transforms.records import SHOWN, UsageError
 
 _EXAMPLES = 3
 
@@ -19,10 +20,12 @@ class Kind(NamedTuple):
     Attributes:
       text: the warning; {count} is their number, {examples} the first.
       is_missing: whether images are missing, which --require_complete refuses.
+      is_refused: whether the input is refused; the text then has the remedy.
     """
 
     text: str
     is_missing: bool = False
+    is_refused: bool = False
 
 
 KINDS = {
@@ -66,6 +69,20 @@ KINDS = {
         "images without a file name (image.path), named by file and row: {count} "
         "({examples}); other copies name them otherwise"
     ),
+    "other_class": Kind(
+        "images whose name says another class than their folder, archive or table: "
+        "{count} ({examples}); the class of the name is used"
+    ),
+    "other_class_all": Kind(
+        "folders or archives in which the name of every image says another class: "
+        "{count} ({examples}); rename them, or the images",
+        is_refused=True,
+    ),
+    "no_key": Kind(
+        "image names that cannot be keys: {count} ({examples}); use only letters, "
+        "digits, - and _, at most 90: rename the files, or delete copies",
+        is_refused=True,
+    ),
 }
 
 
@@ -85,30 +102,46 @@ class InputWarning(NamedTuple):
 
 
 def combine(observations: Iterable[Observation]) -> list[Observation]:
-    """Sum the counts of each kind, with the examples of the first observations."""
-    counts: Counter[str] = Counter()
-    examples: dict[str, list[str]] = {}
+    """Keep the first observations of each kind; the last of them counts the others."""
+    first: dict[str, list[Observation]] = {}
+    rest: Counter[str] = Counter()
     for observed in observations:
-        counts[observed.kind] += observed.number
-        shown = examples.setdefault(observed.kind, [])
-        if len(shown) < _EXAMPLES:
-            shown.append(observed.example)
+        kept = first.setdefault(observed.kind, [])
+        if len(kept) < SHOWN:
+            kept.append(observed)
+        else:
+            rest[observed.kind] += observed.number
     return [
-        Observation(kind, list_names(examples[kind], _EXAMPLES), count)
-        for kind, count in counts.items()
+        observed._replace(number=observed.number + rest[kind] * (observed is kept[-1]))
+        for kind, kept in first.items()
+        for observed in kept
     ]
 
 
 def summarize(observations: Iterable[Observation]) -> list[InputWarning]:
-    """Return one warning per kind of observation, in the order of `KINDS`."""
-    by_kind = {observed.kind: observed for observed in combine(observations)}
-    return [
-        InputWarning(
-            kind.text.format(
-                count=f"{by_kind[name].number:,}", examples=by_kind[name].example
-            ),
-            kind.is_missing,
-        )
-        for name, kind in KINDS.items()
-        if name in by_kind
-    ]
+    """Return one warning per kind of observation, in the order of `KINDS`.
+
+    Raises:
+      UsageError: every kind for which the input is refused.
+    """
+    by_kind: dict[str, list[Observation]] = {}
+    for observed in combine(observations):
+        by_kind.setdefault(observed.kind, []).append(observed)
+    warnings, problems = [], []
+    for name, kind in KINDS.items():
+        if name in by_kind:
+            text = _format(kind, by_kind[name])
+            if kind.is_refused:
+                problems.append(text)
+            else:
+                warnings.append(InputWarning(text, kind.is_missing))
+    if problems:
+        raise UsageError("\n".join(problems))
+    return warnings
+
+
+def _format(kind: Kind, observations: Sequence[Observation]) -> str:
+    shown = [o.example for o in observations[: SHOWN if kind.is_refused else _EXAMPLES]]
+    count = sum(observed.number for observed in observations)
+    more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+    return kind.text.format(count=f"{count:,}", examples=", ".join(shown) + more)

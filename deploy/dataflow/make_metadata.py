@@ -24,7 +24,14 @@ _EXCLUDED = {"plan_only", "dry_run"}
 _PLACE = r"(gs|s3)://[^,]+"
 _NUMBERS = {int: r"[0-9]+", float: r"[0-9]+(\.[0-9]+)?"}  # never negative
 # The launcher has no access to the user's files: all paths must be in buckets.
-_PLACES = {"output", "groups", "confusion", "difficulty", "validation_labels"}
+_PLACES = {
+    "output",
+    "groups",
+    "confusion",
+    "difficulty",
+    "validation_labels",
+    "class_list",
+}
 
 
 def make_metadata() -> dict[str, Any]:
@@ -33,7 +40,7 @@ def make_metadata() -> dict[str, Any]:
         _describe(
             "job",
             "job to run: build, or index, which takes only input, validation_labels, "
-            "output, inspect and threads (default: build)",
+            "class_list, output, inspect and threads (default: build)",
             pattern="|".join(JOBS), default=JOBS[0],
         ),
         *_list_parameters(BuildOptions),

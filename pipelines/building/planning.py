@@ -77,7 +77,10 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             inputs.check_versions(index, inventory.versions)
     else:
         recognized = inputs.recognize(
-            options.input, options.validation_labels, options.inputs_of_splits
+            options.input,
+            options.validation_labels,
+            options.inputs_of_splits,
+            options.class_list,
         )
         for line in recognized.notes:
             sys.stderr.write(f"found {line}\n")

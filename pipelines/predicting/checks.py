@@ -101,6 +101,7 @@ def prepare_source(
     paths: Sequence[str],
     validation_labels: str | None,
     inputs_of_splits: Mapping[str, Sequence[str]],
+    class_list: str | None,
     *,
     split: str,
     beam_flags: Sequence[str],
@@ -114,6 +115,7 @@ def prepare_source(
       paths: raw ImageNet, or one index or dataset.
       validation_labels: path of the labels table, or None.
       inputs_of_splits: raw ImageNet of a known split, by split.
+      class_list: path of the classes of integer labels, or None.
       split: split to list.
       beam_flags: flags of the Beam runner.
 
@@ -125,11 +127,12 @@ def prepare_source(
         raise UsageError(
             f"--input {prepared[0]}: an index or a dataset must be the only input"
         )
-    if prepared and validation_labels:
-        raise UsageError(
-            f"--validation_labels {validation_labels}: applies to raw ImageNet only; "
-            "leave it out"
-        )
+    tables = {"validation_labels": validation_labels, "class_list": class_list}
+    for name, path in tables.items():
+        if prepared and path:
+            raise UsageError(
+                f"--{name} {path}: applies to raw ImageNet only; leave it out"
+            )
     if prepared and index_table.is_index(prepared[0]):
         inventory = read_inventory(prepared[0])
         inputs.check_versions(prepared[0], inventory.versions)
@@ -138,7 +141,9 @@ def prepare_source(
     if prepared:
         source = image_list.read_dataset(prepared[0], split)
         return lambda _: source
-    recognized = inputs.recognize(paths, validation_labels, inputs_of_splits)
+    recognized = inputs.recognize(
+        paths, validation_labels, inputs_of_splits, class_list
+    )
     if split not in (splits := {part.split for part in recognized.parts}):
         raise UsageError(
             f"--split {split}: the input has no such images; it has "

@@ -177,6 +177,7 @@ def test_no_other_flag_changes_the_dataset(mini_imagenet, tmp_path, dataset, cha
 def test_effect_tests_cover_every_flag():
     tested = {*RECIPE_CHANGES, *OTHER_CHANGES}
     elsewhere = {"input", "output", "validation_labels", "plan_only", "dry_run"}
+    elsewhere |= {"class_list"}
     # These go with methods of their own.
     elsewhere |= {"groups", "confusion", "preset", "difficulty"}
     elsewhere |= {"require_complete", "train_input", "validation_input"}

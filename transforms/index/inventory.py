@@ -289,5 +289,6 @@ def _describe_repeated(path: str, count: int, first: Sequence[str]) -> str:
     places = "; ".join(index_table.find_places(path, first[0]))
     return (
         f"{count} image names are repeated in the input ({shown}), the first at "
-        f"{places}; give each image once"
+        f"{places}; give each image once; rename different images, e.g. with the "
+        "class in front"
     )

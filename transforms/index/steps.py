@@ -1,7 +1,7 @@
 """Beam steps of the index: find images, join labels, write the index."""
 
 import dataclasses
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -21,8 +21,10 @@ from transforms.index import inspection
 from transforms.index import table as index_table
 from transforms.index.inspection import Inspection, inspect_all
 from transforms.input_warnings import InputWarning, Observation
-from transforms.labels import validation
-from transforms.layouts import InputPart
+from transforms.labels import agreement, classes, validation
+from transforms.labels.agreement import PartLabels
+from transforms.labels.image_names import NumberLabels
+from transforms.layouts import InputPart, MisplacedImage
 from transforms.prefetch import PendingResults
 from transforms.processes import ProcessPool, num_cores
 from transforms.records import DataError, ImageRef, SkippedFile, UsageError, list_names
@@ -41,6 +43,7 @@ class PartImages(NamedTuple):
     strays: list[SkippedFile]
     version: str = ""  # of an archive in a bucket
     observations: tuple[Observation, ...] = ()
+    labels: PartLabels = PartLabels()
 
 
 def read_part(number: int, piece: InputPart) -> PartImages:
@@ -52,19 +55,67 @@ def read_part(number: int, piece: InputPart) -> PartImages:
     refs: list[ImageRef] = []
     strays: list[SkippedFile] = []
     observations: list[Observation] = []
+    misplaced: list[MisplacedImage] = []
+    labels = PartLabels()
     for item in layouts.read(piece):
         if isinstance(item, ImageRef):
             refs.append(item)
+        elif isinstance(item, MisplacedImage):
+            refs.append(item.ref)
+            misplaced.append(item)
         elif isinstance(item, SkippedFile):
             strays.append(item)
+        elif isinstance(item, NumberLabels):
+            labels = labels._replace(numbers=item)
         else:
             observations.append(item)
+    observations += observe_misplaced(piece, refs, misplaced)
     try:
         version = storage.version(piece.path)
     except DataError as error:
         raise UsageError(f"{piece.path}: {error}; try again") from None
     combined = tuple(input_warnings.combine(observations))
-    return PartImages(number, piece, refs, strays, version, combined)
+    return PartImages(number, piece, refs, strays, version, combined, labels)
+
+
+def observe_misplaced(
+    piece: InputPart, refs: Sequence[ImageRef], misplaced: Sequence[MisplacedImage]
+) -> Iterator[Observation]:
+    """Yield what is odd about images whose names say another class than their place.
+
+    Args:
+      piece: the folder or archive.
+      refs: all its images, with the classes of their names.
+      misplaced: those whose names contradict it.
+    """
+    if not misplaced:
+        return
+    num_right = Counter(ref.wnid for ref in refs)
+    num_right.subtract(image.ref.wnid for image in misplaced)
+    by_place: dict[str, list[MisplacedImage]] = {}
+    for image in misplaced:
+        by_place.setdefault(image.place_wnid, []).append(image)
+    for place, images in by_place.items():
+        where = _describe_place(piece, place)
+        if num_right[place]:
+            for image in images:
+                yield Observation("other_class", f"{image.name} in {where}")
+        else:
+            named = {image.ref.wnid: None for image in images}
+            shown = list_names(map(_name_class, named), 3)
+            yield Observation(
+                "other_class_all",
+                f"{where} of {_name_class(place)}: {len(images):,} images of {shown}",
+            )
+
+
+def _describe_place(piece: InputPart, wnid: str) -> str:
+    """Return the folder or archive of a class; `uri` may be an archive around it."""
+    return piece.uri if wnid in piece.uri else f"{piece.uri}, {piece.split}/{wnid}"
+
+
+def _name_class(wnid: str) -> str:
+    return f"{wnid} ({classes.display_name(wnid)})"
 
 
 class _ReadPieces(beam.DoFn):
@@ -108,39 +159,70 @@ class FindImages(beam.PTransform):
 
 
 def label_part(images: PartImages) -> PartImages:
-    """Join labels to the images of a flat validation part."""
+    """Join labels to the images of a flat validation part; count all labels."""
     piece = images.piece
-    if not piece.needs_labels:
-        return images
+    if piece.needs_labels:
+        refs, observations = _join_table(piece, images.refs)
+        observations = input_warnings.combine([*images.observations, *observations])
+        images = images._replace(refs=refs, observations=tuple(observations))
+    labels = images.labels._replace(
+        num_named=0 if piece.wnid else agreement.count_named(images.refs),
+        official=agreement.compare_with_official(images.refs),
+    )
+    return images._replace(labels=labels)
+
+
+def _join_table(
+    piece: InputPart, refs: Sequence[ImageRef]
+) -> tuple[list[ImageRef], list[Observation]]:
+    """Return the images with their wnids, and contradictions of names and table."""
     if piece.labels:
         labels: Mapping[str, str] = validation.read_labels(piece.labels)
-        refs = join_labels(images.refs, labels, source=piece.labels)
-    elif validation.are_official_stems(ref.key for ref in images.refs):
-        refs = join_labels(images.refs, validation.official_labels(), source="official")
-    else:
-        raise UsageError(
-            f"{piece.path}: {len(images.refs)} validation images without labels; they "
-            "are not the 50,000 official ones, so the official labels do not fit: put "
-            "LOC_val_solution.csv beside them or name it with --validation_labels"
-        )
-    return images._replace(refs=refs)
+        return join_labels(refs, labels, source=piece.labels)
+    if all(map(_has_class_behind, refs)):
+        return list(refs), []
+    if validation.are_official_stems(ref.key for ref in refs):
+        return join_labels(refs, validation.official_labels(), source="official")
+    raise UsageError(
+        f"{piece.path}: {len(refs)} validation images without labels; they "
+        "are not the 50,000 official ones, so the official labels do not fit: put "
+        "LOC_val_solution.csv beside them or name it with --validation_labels"
+    )
 
 
 def join_labels(
     refs: Sequence[ImageRef], labels: Mapping[str, str], *, source: str
-) -> list[ImageRef]:
-    """Return the images with their wnids.
+) -> tuple[list[ImageRef], list[Observation]]:
+    """Label images by a table, or by their names where these say another class.
+
+    Args:
+      refs: images, with the classes of their names, if these say it.
+      labels: wnids by key.
+      source: the table, for messages.
+
+    Returns:
+      The images with their wnids, and what is odd about them.
 
     Raises:
       UsageError: the labels lack some images.
     """
-    missing = [ref.key for ref in refs if ref.key not in labels]
+    missing = [r.key for r in refs if r.key not in labels and not _has_class_behind(r)]
     if missing:
         raise UsageError(
             f"{source}: no label for {len(missing)} of {len(refs)} validation images "
             f"({list_names(missing)}); is this the table of these images?"
         )
-    return [ref._replace(wnid=labels[ref.key]) for ref in refs]
+    observations = [
+        Observation("other_class", f"{ref.key} is {labels[ref.key]}, not {ref.wnid}")
+        for ref in refs
+        if ref.wnid not in {"", labels.get(ref.key, ref.wnid)}
+    ]
+    return [r._replace(wnid=r.wnid or labels[r.key]) for r in refs], observations
+
+
+def _has_class_behind(ref: ImageRef) -> bool:
+    """Tell whether the name of a validation image ends with its class."""
+    return ref.wnid != "" and not ref.key.startswith(ref.wnid)
 
 
 @dataclasses.dataclass
@@ -166,6 +248,7 @@ class IndexPart(NamedTuple):
     uri: str
     version: str  # of an archive in a bucket; "" for other files
     observations: tuple[Observation, ...]
+    labels: PartLabels
 
 
 class _WriteParts(beam.DoFn):
@@ -209,6 +292,7 @@ class _WriteParts(beam.DoFn):
             piece.uri,
             images.version,
             images.observations,
+            images.labels,
         )
 
 
@@ -299,19 +383,44 @@ def merge(
 
     Returns:
       The number of images.
+
+    Raises:
+      UsageError: everything for which the inputs are refused.
     """
     ordered = sorted(parts)
     strays = [stray for part in ordered for stray in part.strays]
-    observations = [seen for part in ordered for seen in part.observations]
+    warnings = [*warnings, *judge(ordered, roots)]
     index_table.merge_parts(
         [part.path for part in ordered],
         output,
         roots=roots,
         strays=strays,
         versions=_join_versions(ordered, roots),
-        warnings=[*warnings, *input_warnings.summarize(observations)],
+        warnings=warnings,
     )
     return sum(part.num_images for part in ordered)
+
+
+def judge(parts: Sequence[IndexPart], roots: Sequence[str]) -> list[InputWarning]:
+    """Return the warnings about all parts of the inputs.
+
+    Raises:
+      UsageError: everything for which inputs are refused.
+    """
+    warnings: list[InputWarning] = []
+    problems: list[str] = []
+    try:
+        observations = (seen for part in parts for seen in part.observations)
+        warnings += input_warnings.summarize(observations)
+    except UsageError as error:
+        problems.append(str(error))
+    for number, root in enumerate(roots):
+        verdict = agreement.check(p.labels for p in parts if p.input == number)
+        warnings += verdict.warnings
+        problems += [f"{root}: {problem}" for problem in verdict.problems]
+    if problems:
+        raise UsageError("\n".join(problems))
+    return warnings
 
 
 def _remove_parts(num_images: int, folder: str) -> int:

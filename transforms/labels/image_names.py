@@ -1,54 +1,56 @@
-"""Find an image's ImageNet name and wnid from its file name and label in a dataset.
+"""Read the key and the class of an image from its name and from its label.
 
-Datasets derived from ImageNet keep its file names, with the wnid appended
-(`n01440764_10026_n01440764.JPEG`) or without, and number the 1000 classes in the order
-of their wnids. If name and label both give the class, they must agree; otherwise a
-dataset with another order of labels would go unnoticed.
+An image has one key in every layout: its stem in ImageNet (n01440764_10026), without
+the class that copies put behind it (n01440764_10026_n01440764.JPEG), whatever the
+suffix, the case and the slashes. Labels count the 1000 classes in the order of their
+wnids. Where several of them tell the class they must agree: nothing else would show
+that the labels of a dataset have another order.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from transforms.labels import classes
 from transforms.records import UsageError
 
-_CLASS_BEHIND = re.compile(r"(.+)_(n\d{8})")
-_CLASS_BEFORE = re.compile(r"(n\d{8})_\d+")
-_SUFFIX = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
-_OFFICIAL_WITH_CLASS = re.compile(r"((n\d{8})_\d+|ILSVRC2012_val_\d{8})_(n\d{8})")
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+_SUFFIXES = re.compile(
+    f"(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})+$", re.IGNORECASE
+)
+# Nearly all names, whose parts need no other check: key and wnid.
+USUAL = re.compile(r"((n[0-9]{8})_[0-9]{1,9})(?:_n[0-9]{8})?\.JPEG")
+_TRAINING = re.compile(r"(n\d{8})(_\d+)(?:_n\d{8})?", re.IGNORECASE)
+_VALIDATION = re.compile(r"ILSVRC2012_val(_\d{8})(?:_(n\d{8}))?", re.IGNORECASE)
+_OTHER = re.compile(r".+_(n\d{8})", re.IGNORECASE)
 
 
 class ImageName(NamedTuple):
-    """The parts of an image's file name."""
+    """What an image's file name tells."""
 
-    name: str  # file name in ImageNet, with suffix
+    key: str  # as ImageNet has it, without the suffix
     wnid: str  # "" in the names of validation images
 
 
 def parse(path: str) -> ImageName:
-    """Split an image's file name into its stem and its class."""
-    file = PurePosixPath(path)
-    if behind := _CLASS_BEHIND.fullmatch(file.stem):
-        return ImageName(f"{behind[1]}{file.suffix}", behind[2])
-    before = _CLASS_BEFORE.fullmatch(file.stem)
-    return ImageName(file.name, before[1] if before else "")
+    """Return the key and the class that a path or file name tells."""
+    if match := USUAL.fullmatch(path):
+        return ImageName(match[1], match[2])
+    file = path.replace("\\", "/").rpartition("/")[2]
+    stem = _SUFFIXES.sub("", file) or file
+    if match := _TRAINING.fullmatch(stem):
+        wnid = match[1].lower()
+        return ImageName(f"{wnid}{match[2]}", wnid)
+    if match := _VALIDATION.fullmatch(stem):
+        return ImageName(f"ILSVRC2012_val{match[1]}", (match[2] or "").lower())
+    behind = _OTHER.fullmatch(stem)
+    return ImageName(stem, behind[1].lower() if behind else "")
 
 
 def to_key(path: str) -> str:
-    """Return the key of an image: its file name without suffix and class behind it.
-
-    Slashes or backslashes separate folders. Only an image's suffix is removed, and only
-    a class behind an official name, as Hugging Face's copy appends it.
-    """
-    name = re.split(r"[\\/]", path)[-1]
-    stem = _SUFFIX.sub("", name)
-    official = _OFFICIAL_WITH_CLASS.fullmatch(stem)
-    if official and official[2] in {None, official[3]}:
-        return official[1]
-    return stem
+    """Return the key of an image from its path, file name or key."""
+    return parse(path).key
 
 
 def find_wnid(
@@ -73,20 +75,60 @@ def find_wnid(
         said = f"label {label} is {by_label}" if label != by_label else f"it is {label}"
         raise UsageError(
             f"{where}: {said}, and its name says {by_name}; these labels are not the "
-            "classes of ImageNet in the order of their wnids"
+            "classes of ImageNet in the order of their wnids; if they are numbers, "
+            "give their order with --class_list"
         )
     return by_label
 
 
 def _read_label(label: object, names: Sequence[str], where: str) -> str:
-    if isinstance(label, str) and classes.is_wnid(label):
-        return label
-    if isinstance(label, int) and 0 <= label < len(names):
+    if isinstance(label, str) and classes.is_wnid(label.lower()):
+        return label.lower()
+    if isinstance(label, int) and 0 <= label < len(names) and names[label]:
         return names[label]
+    hint = ""
+    if label == len(names):
+        hint = "; if the labels count from 1, say so with --class_list"
     raise UsageError(
         f"{where}: the label is {str(label)[:40]!r}, neither a wnid nor 0 to "
-        f"{len(names) - 1}"
+        f"{len(names) - 1}{hint}"
     )
+
+
+class NumberLabels(NamedTuple):
+    """The labels that are mere numbers: no name, of an image or a label, tells more."""
+
+    numbers: frozenset[int]
+    num_images: int
+
+
+class LabelReader:
+    """Read the labels of the images of one part, and remember mere numbers.
+
+    Args:
+      class_list: the wnids of the numbers, as the user gives them; empty: none given.
+    """
+
+    def __init__(self, class_list: Sequence[str] = ()) -> None:
+        self._class_list = class_list
+        self._numbers: set[int] = set()
+        self._num_images = 0
+
+    def find_wnid(
+        self, by_name: str, label: object, *, names: Sequence[str] = (), where: str
+    ) -> str:
+        """Return the class of an image; arguments as of the function `find_wnid`."""
+        names = self._class_list or names
+        wnid = find_wnid(by_name, label, names=names, where=where)
+        if not (by_name or names) and isinstance(label, int):
+            self._numbers.add(label)
+            self._num_images += 1
+        return wnid
+
+    def list_numbers(self) -> Iterator[NumberLabels]:
+        """Yield the labels so far that were mere numbers, if there are any."""
+        if self._numbers:
+            yield NumberLabels(frozenset(self._numbers), self._num_images)
 
 
 def find_wnids(names: Sequence[str], *, where: str) -> Sequence[str]:
@@ -96,16 +138,17 @@ def find_wnids(names: Sequence[str], *, where: str) -> Sequence[str]:
       names: names of the labels 0, 1, …; empty if the dataset has none.
       where: name of the dataset, for messages.
 
-    Returns: Their wnids; empty if unknown or if they are the 1000 in wnid order.
+    Returns: Their wnids; empty if unknown.
     Raises: UsageError: they are other classes, or in another order.
     """
     if not names or all(map(classes.is_wnid, names)):
         return names
     known = classes.load_classes()
+    remedy = "give their wnids with --class_list"
     if len(names) != len(known):
         raise UsageError(
             f"{where}: its {len(names)} labels are neither called by their wnids nor "
-            f"the {len(known)} classes of ImageNet"
+            f"the {len(known)} classes of ImageNet; {remedy}"
         )
     owners = _owners()
     num_known = 0
@@ -116,11 +159,13 @@ def find_wnids(names: Sequence[str], *, where: str) -> Sequence[str]:
             raise UsageError(
                 f"{where}: label {number} is called {name[:60]!r}, not "
                 f"{known[number].name!r}; these labels are not the classes of "
-                "ImageNet in the order of their wnids"
+                f"ImageNet in the order of their wnids; {remedy}"
             )
     if num_known < len(known) / 2:
-        raise UsageError(f"{where}: its labels are not the classes of ImageNet")
-    return ()
+        raise UsageError(
+            f"{where}: its labels are not the classes of ImageNet; {remedy}"
+        )
+    return _wnids()
 
 
 @cache

@@ -14,6 +14,7 @@ from transforms.labels import classes, image_names
 from transforms.records import UsageError, cut_lines
 
 NUM_OFFICIAL = 50_000
+STEM = "ILSVRC2012_val_"
 _COLUMNS = ("ImageId", "PredictionString")
 _REMEDY = (
     "give Kaggle's LOC_val_solution.csv or a table like it, with the header "
@@ -28,7 +29,7 @@ def official_labels() -> dict[str, str]:
     indices = np.frombuffer(zlib.decompress(path.read_bytes()), dtype="<u2")
     wnids = [info.wnid for info in classes.load_classes()]
     return {
-        f"ILSVRC2012_val_{number:08d}": wnids[index]
+        f"{STEM}{number:08d}": wnids[index]
         for number, index in enumerate(indices.tolist(), start=1)
     }
 

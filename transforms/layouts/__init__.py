@@ -25,14 +25,14 @@ from itertools import islice
 from types import ModuleType
 from typing import NamedTuple, TypeAlias
 
-from transforms import splits, storage
+from transforms import input_warnings, splits, storage
 from transforms.input_warnings import InputWarning, Observation
+from transforms.labels import image_names
+from transforms.labels.image_names import NumberLabels
 from transforms.records import ImageRef, SkippedFile, UsageError
 from transforms.storage import Entry
 
-PartItem: TypeAlias = ImageRef | SkippedFile | Observation
-
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+IMAGE_SUFFIXES = image_names.IMAGE_SUFFIXES
 WNID = re.compile(r"n\d{8}")
 # Class folders may have a readable name behind the wnid, and capitals.
 _CLASS_FOLDER = re.compile(r"(n\d{8})(?:[-_. ].*)?", re.IGNORECASE)
@@ -40,6 +40,24 @@ _CLASS_FOLDER = re.compile(r"(n\d{8})(?:[-_. ].*)?", re.IGNORECASE)
 # enough for the 100-byte name field of a tar header with the longest suffix.
 KEY_PATTERN = r"^(_?[A-Za-z0-9-]|_$)[A-Za-z0-9_-]{0,89}$"
 _KEY = re.compile(KEY_PATTERN)
+
+
+class MisplacedImage(NamedTuple):
+    """An image whose name says another class than its folder or archive."""
+
+    ref: ImageRef  # with the class of the name
+    name: str  # of the file
+    place_wnid: str
+
+    @property
+    def key(self) -> str:
+        """The key of the image."""
+        return self.ref.key
+
+
+PartItem: TypeAlias = (
+    ImageRef | MisplacedImage | SkippedFile | Observation | NumberLabels
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +75,7 @@ class InputPart:
     length: int = 0  # of an archive inside an archive, or a part of a directory
     input: int = 0
     labels: str = ""  # path of the validation labels; "": the official table
+    class_list: str = ""  # path of the classes of labels 0, 1, …; "": none given
 
     @property
     def needs_labels(self) -> bool:
@@ -107,31 +126,37 @@ def make_ref(
     length: int,
     wnid: str = "",
     encoding: str = "raw",
-) -> ImageRef | SkippedFile:
+) -> ImageRef | MisplacedImage | SkippedFile | Observation:
     """Convert a file of a part to an image, or to a stray if it has another suffix.
 
     Args:
       piece: part that contains the file.
-      name: file name; its stem becomes the key.
+      name: file name; it gives the key.
       uri: file that contains its bytes, relative to the input.
       offset: offset of the bytes in that file, or the number of a row group.
       length: number of bytes, or the number of a row.
       wnid: class of the image, if the part has none for all images.
       encoding: raw | deflate | parquet.
-    Raises: UsageError: the name cannot be a key of the written dataset.
+
+    Returns:
+      An observation if the name cannot be a key of the written dataset.
     """
+    if "\\" in name:
+        name = name.replace("\\", "/")
     file = name.rpartition("/")[2]  # paths of pathlib would double the time
-    stem, _, suffix = file.rpartition(".")
-    if not stem or f".{suffix.lower()}" not in IMAGE_SUFFIXES or file[0] == ".":
-        return SkippedFile(uri, name)
-    if not _KEY.fullmatch(stem):
-        raise UsageError(
-            f"{piece.path}: the image name {file!r} cannot be a key "
-            "(letters, digits, - and _ only, at most 90); rename the file"
-        )
-    return ImageRef(
-        stem,
-        piece.wnid or wnid,
+    place = piece.wnid or wnid
+    if usual := image_names.USUAL.fullmatch(file):
+        key, by_name = usual.groups()
+    else:
+        stem, _, suffix = file.rpartition(".")
+        if not stem or f".{suffix.lower()}" not in IMAGE_SUFFIXES or file[0] == ".":
+            return SkippedFile(uri, name)
+        key, by_name = image_names.parse(file)
+        if not _KEY.fullmatch(key):
+            return Observation("no_key", f"{file!r:.120} in {place or uri}")
+    ref = ImageRef(
+        key,
+        by_name or place,
         piece.split,
         piece.input,
         uri,
@@ -139,6 +164,9 @@ def make_ref(
         length,
         encoding,
     )
+    if place and by_name and by_name != place:
+        return MisplacedImage(ref, file, place)
+    return ref
 
 
 def parse_class_folder(name: str) -> str:
@@ -278,12 +306,13 @@ def read(piece: InputPart) -> Iterator[PartItem]:
     is_told = False
     for item in load(piece.layout).read(piece):
         yield item
-        if isinstance(item, ImageRef):
+        if isinstance(item, ImageRef | MisplacedImage):
+            ref = item.ref if isinstance(item, MisplacedImage) else item
             num_images += 1
-            official = splits.find_official_split(item.key)
-            if kind := _KIND_OF_NAMES.get((item.split, official)):
+            official = splits.find_official_split(ref.key)
+            if kind := _KIND_OF_NAMES.get((ref.split, official)):
                 counts[kind] += 1
-                first.setdefault(kind, item.key)
+                first.setdefault(kind, ref.key)
         elif isinstance(item, Observation):
             is_told = True
     for kind, count in counts.items():
@@ -350,6 +379,7 @@ def _sample_names(pieces: Sequence[InputPart]) -> list[str]:
       UsageError: the images cannot be read; only if no name states their split.
     """
     names: list[str] = []
+    observations: list[Observation] = []
     step = -(-len(pieces) // _SAMPLED_PARTS)
     for piece in pieces[::step]:
         most: int | None = _SAMPLED_IMAGES
@@ -357,9 +387,14 @@ def _sample_names(pieces: Sequence[InputPart]) -> list[str]:
             most = _SAMPLED_IN_BUCKETS
         if storage.is_folder(piece.path):
             most = None
-        refs = (i for i in load(piece.layout).read(piece) if isinstance(i, ImageRef))
         try:
-            names += [ref.key for ref in islice(refs, most)]
+            for item in islice(load(piece.layout).read(piece), most):
+                if isinstance(item, ImageRef | MisplacedImage):
+                    names.append(item.key)
+                elif isinstance(item, Observation):
+                    observations.append(item)
+            if not (names or piece.split):
+                input_warnings.summarize(observations)  # may say why
         except UsageError:
             if not piece.split:
                 raise

@@ -14,7 +14,8 @@ from transforms import splits, storage
 from transforms.archives import signatures
 from transforms.images import read as image_reading
 from transforms.input_warnings import Observation
-from transforms.labels import image_names
+from transforms.labels import class_lists, image_names
+from transforms.labels.image_names import LabelReader
 from transforms.layouts import (
     FoundParts,
     InputPart,
@@ -47,7 +48,7 @@ class _Columns(NamedTuple):
     """The columns that identify the names and classes of images."""
 
     names: Sequence[str]  # of the columns
-    label_names: Sequence[str]  # where they are wnids
+    label_names: Sequence[str]  # as the file calls them; empty if it does not
 
 
 def find(path: str) -> FoundParts | None:
@@ -136,23 +137,33 @@ def _open(path: str) -> Iterator[pq.ParquetFile]:
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of a file without reading their bytes."""
+    """Yield the images of a file without reading their bytes.
+
+    Raises:
+      UsageError: its labels are not the classes of ImageNet.
+    """
     num_rows, made = 0, Counter[str]()
+    labels = LabelReader(class_lists.read(piece.class_list))
     with _open(piece.path) as opened:
         columns = _find_columns(opened, piece.path)
+        names: Sequence[str] = ()
+        if not piece.class_list:
+            names = image_names.find_wnids(columns.label_names, where=piece.path)
         for number in range(opened.num_row_groups):
             table = opened.read_row_group(number, columns=list(columns.names))
             yield from _read_rows(
                 piece,
                 table,
                 number,
-                label_names=columns.label_names,
+                labels=labels,
+                label_names=names,
                 first_row=num_rows,
                 made=made,
             )
             num_rows += len(table)
     if made:
         yield Observation("made_keys", next(iter(made)), made.total())
+    yield from labels.list_numbers()
 
 
 def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
@@ -171,7 +182,7 @@ def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
     if path_type not in _TEXTS:
         raise UsageError(f"{path}: image.path is of type {path_type}, not string")
     names = _read_names(opened.schema_arrow) if label == "label" else ()
-    return _Columns((_PATH_COLUMN, label), image_names.find_wnids(names, where=path))
+    return _Columns((_PATH_COLUMN, label), names)
 
 
 def _read_names(schema: pa.Schema) -> Sequence[str]:
@@ -188,6 +199,7 @@ def _read_rows(  # the place of the rows
     table: pa.Table,
     row_group: int,
     *,
+    labels: LabelReader,
     label_names: Sequence[str],
     first_row: int,
     made: Counter[str],
@@ -198,7 +210,8 @@ def _read_rows(  # the place of the rows
       piece: the file.
       table: columns of the images' names and labels.
       row_group: its number.
-      label_names: of the labels, where they are wnids.
+      labels: reads the labels.
+      label_names: wnids of the labels; empty: not known.
       first_row: number of rows before it in the file.
       made: receives the keys of images without a name.
     """
@@ -212,15 +225,14 @@ def _read_rows(  # the place of the rows
         if not path:
             path = _make_name(piece.uri, first_row + row)
             made[path] += 1
-        found = image_names.parse(path)
-        wnid = image_names.find_wnid(found.wnid, label, names=label_names, where=where)
+        by_name = image_names.parse(path).wnid
         yield make_ref(
             piece,
-            found.name,
+            path,
             uri=piece.uri,
             offset=row_group,
             length=row,
-            wnid=wnid,
+            wnid=labels.find_wnid(by_name, label, names=label_names, where=where),
             encoding="parquet",
         )
 

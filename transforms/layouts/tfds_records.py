@@ -6,10 +6,12 @@ from functools import lru_cache
 
 from transforms import splits, storage
 from transforms.archives import tfrecords
-from transforms.labels import image_names
+from transforms.labels import class_lists, image_names
+from transforms.labels.image_names import LabelReader
 from transforms.layouts import (
     FoundParts,
     InputPart,
+    PartItem,
     ShardName,
     describe_unlabelled,
     find_missing,
@@ -17,7 +19,7 @@ from transforms.layouts import (
     make_ref,
     shard_pattern,
 )
-from transforms.records import ImageRef, SkippedFile, UsageError
+from transforms.records import UsageError
 
 LOOKED_FOR = "NAME-train.tfrecord-00000-of-NNNNN"
 _FILE = re.compile(r"([A-Za-z]\w*)-([a-z_]+)\.tfrecord-(\d+)-of-(\d+)")
@@ -99,14 +101,15 @@ def _find_wnids(folder: str, name: str) -> Sequence[str]:
             return ()
         raise UsageError(
             f"{folder}: nothing tells what the labels of {name} are; put its {_LABELS} "
-            "there"
+            "there, or give --class_list"
         ) from None
     return image_names.find_wnids(list(filter(None, names)), where=path)
 
 
-def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
+def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of a file; their bytes are stored uncompressed."""
     folder, _, file = piece.path.rpartition("/")
+    labels = LabelReader(class_lists.read(piece.class_list))
     for example in tfrecords.Reader(piece.path).read_examples():
         where = f"{piece.path}: the record at byte {example.start}"
         if "image" not in example.spans or "file_name" not in example.texts:
@@ -114,17 +117,19 @@ def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
                 f"{where} has no image and file_name, as those of {_NAME} have"
             )
         image = example.spans["image"]
-        found = image_names.parse(example.texts["file_name"])
         names: Sequence[str] = ()
         label: str | int | None = example.texts.get("wnid")  # ours have it
         if label is None and "label" in example.integers:
             label = example.integers["label"]
+        if isinstance(label, int) and not piece.class_list:
             names = _find_wnids(folder, file.partition("-")[0])
+        by_name = image_names.parse(example.texts["file_name"]).wnid
         yield make_ref(
             piece,
-            found.name,
+            example.texts["file_name"],
             uri=piece.uri,
             offset=image.start,
             length=image.end - image.start,
-            wnid=image_names.find_wnid(found.wnid, label, names=names, where=where),
+            wnid=labels.find_wnid(by_name, label, names=names, where=where),
         )
+    yield from labels.list_numbers()

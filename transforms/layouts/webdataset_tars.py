@@ -9,7 +9,8 @@ from transforms import splits, storage
 from transforms.archives import tar
 from transforms.archives.tar import Member
 from transforms.input_warnings import Observation
-from transforms.labels import image_names
+from transforms.labels import class_lists, image_names
+from transforms.labels.image_names import LabelReader
 from transforms.layouts import (
     WNID,
     FoundParts,
@@ -132,11 +133,13 @@ def split_name(name: str) -> tuple[str, str]:
 def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of one archive."""
     observations: list[Observation] = []
+    labels = LabelReader(class_lists.read(piece.class_list))
     members = tar.read_members(piece.path, archive=piece.uri, observations=observations)
     skipped: list[Member] = []
     files = _without_system_files(members, skipped)
     for key, group in groupby(files, key=lambda m: split_name(m.name)[0]):
-        yield from _read_sample(piece, key, list(group))
+        yield from _read_sample(piece, key, list(group), labels)
+    yield from labels.list_numbers()
     yield from (SkippedFile(piece.uri, member.name) for member in skipped)
     yield from observations
 
@@ -153,7 +156,7 @@ def _without_system_files(
 
 
 def _read_sample(
-    piece: InputPart, key: str, members: Sequence[Member]
+    piece: InputPart, key: str, members: Sequence[Member], labels: LabelReader
 ) -> Iterator[PartItem]:
     files = {split_name(m.name)[1]: m for m in members if m.is_file}
     images = {s: m for s, m in files.items() if is_image_name(f".{s}")}
@@ -174,16 +177,17 @@ def _read_sample(
     if image is None:
         return
     where = f"{piece.path}: {key}"
-    found = image_names.parse(_drop_middle(image.name))
+    name = _drop_middle(image.name)
+    by_name = image_names.parse(name).wnid
     kinds = {_kind(suffix): member for suffix, member in files.items()}
-    label = _read_label(piece.path, kinds, where, is_named=bool(found.wnid))
+    label = _read_label(piece.path, kinds, where, is_named=bool(by_name))
     yield make_ref(
         piece,
-        found.name,
+        name,
         uri=piece.uri,
         offset=image.offset,
         length=image.length,
-        wnid=image_names.find_wnid(found.wnid, label, where=where),
+        wnid=labels.find_wnid(by_name, label, where=where),
     )
 
 
@@ -205,8 +209,10 @@ def _read_label(
     try:
         if "json" in files:
             described = json.loads(_read(path, files["json"], _MAX_JSON_BYTES))
-            if isinstance(described, dict) and "wnid" in described:
-                return str(described["wnid"])
+        if isinstance(described, dict):
+            for name in ("wnid", "synset"):
+                if name in described:
+                    return str(described[name])
         if "cls" in files:
             return _parse_label(_read(path, files["cls"], _MAX_LABEL_BYTES))
         if isinstance(described, dict) and not is_named:
@@ -221,7 +227,7 @@ def _read_label(
 def _parse_label(data: bytes) -> int | str:
     """Parse a class index or a wnid."""
     text = data.strip().decode("ascii")
-    return text if WNID.fullmatch(text) else int(data)
+    return text if WNID.fullmatch(text.lower()) else int(data)
 
 
 def _read(path: str, member: Member, max_bytes: int) -> bytes:

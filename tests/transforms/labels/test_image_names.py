@@ -7,15 +7,26 @@ from transforms.records import UsageError
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("n01440764_10026_n01440764.JPEG", ("n01440764_10026.JPEG", "n01440764")),
+        ("n01440764_10026.JPEG", ("n01440764_10026", "n01440764")),
+        ("n01440764_10026_n01440764.JPEG", ("n01440764_10026", "n01440764")),
         (
             "ILSVRC2012_val_00000001_n01751748.JPEG",
-            ("ILSVRC2012_val_00000001.JPEG", "n01751748"),
+            ("ILSVRC2012_val_00000001", "n01751748"),
         ),
-        ("train/n01440764_10026.jpg", ("n01440764_10026.jpg", "n01440764")),
-        ("ILSVRC2012_val_00000001.JPEG", ("ILSVRC2012_val_00000001.JPEG", "")),
-        ("n01440764.JPEG", ("n01440764.JPEG", "")),
-        ("cat.png", ("cat.png", "")),
+        ("train/n01440764_10026.jpg", ("n01440764_10026", "n01440764")),
+        ("ILSVRC2012_val_00000001.JPEG", ("ILSVRC2012_val_00000001", "")),
+        ("n01440764.JPEG", ("n01440764", "")),
+        ("cat.png", ("cat", "")),
+        # The same images, as other systems and tools name them.
+        ("D:\\imagenet\\N01440764\\N01440764_1.JPEG", ("n01440764_1", "n01440764")),
+        ("ilsvrc2012_VAL_00000001.jpg", ("ILSVRC2012_val_00000001", "")),
+        ("n01440764_1.JPEG.png", ("n01440764_1", "n01440764")),
+        ("a/b/n01440764_1", ("n01440764_1", "n01440764")),
+        ("n01440764_1_N01440764.PNG", ("n01440764_1", "n01440764")),
+        # Other names keep all of it, or two images might get one key.
+        ("art_1_n01440764.jpg", ("art_1_n01440764", "n01440764")),
+        ("Cat.v1.txt", ("Cat.v1.txt", "")),
+        (".JPEG", (".JPEG", "")),
     ],
     ids=str,
 )

@@ -105,8 +105,8 @@ def test_labels_called_as_the_classes_are_these(tmp_path):
 def test_labels_of_other_classes_are_an_error(tmp_path, change, problem):
     """The names of the images do not reveal it."""
     write_named(tmp_path, change([c.lemmas[0] for c in load_classes()]))
-    with pytest.raises(UsageError, match=problem):
-        layout.find(str(tmp_path))
+    with pytest.raises(UsageError, match=f"{problem}.*; give their wnids with --class"):
+        read(tmp_path)
 
 
 def test_files_of_two_versions_are_an_error(huggingface_parquet, tmp_path):
@@ -130,14 +130,18 @@ def test_wnid_beside_the_label_is_the_class(tmp_path):
         (make_row(label=1), "label 1 is n01443537, and its name says n01440764"),
         (make_row(label=-1), "the label is '-1', neither a wnid nor 0 to 999"),
         ({"image": None, "label": 0}, "row 0 of row group 0 has no image$"),
-        (make_row(path="a b.JPEG"), "'a b.JPEG' cannot be a key"),
     ],
-    ids=["conflict", "no label", "no image", "name"],
+    ids=["conflict", "no label", "no image"],
 )
 def test_bad_row_is_an_error_with_its_place(tmp_path, row, problem):
     write(tmp_path, [row])
     with pytest.raises(UsageError, match=rf"train-00-of-01\.parquet.*{problem}"):
         read(tmp_path)
+
+
+def test_name_that_cannot_be_a_key_is_observed(tmp_path):
+    (observed,) = read(write(tmp_path, [make_row(path="a b_n01440764.JPEG")]))
+    assert observed == Observation("no_key", "'a b_n01440764.JPEG' in n01440764")
 
 
 def test_path_that_is_no_text_is_an_error(tmp_path):

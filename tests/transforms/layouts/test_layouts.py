@@ -8,6 +8,7 @@ from tests import making
 from transforms import layouts
 from transforms.images import read as image_reading
 from transforms.input_warnings import Observation
+from transforms.labels.image_names import NumberLabels
 from transforms.layouts import class_archives as class_archives_layout
 from transforms.layouts import class_folders as class_folders_layout
 from transforms.layouts import kaggle_folders, official_archives
@@ -29,7 +30,8 @@ def _read(layout, path):
     found = layout.find(str(path))
     assert found is not None
     settled, _ = layouts.settle_splits(found)
-    return [(piece, image) for piece in settled.pieces for image in layout.read(piece)]
+    items = [(piece, item) for piece in settled.pieces for item in layout.read(piece)]
+    return [item for item in items if not isinstance(item[1], NumberLabels)]
 
 
 @pytest.fixture
@@ -134,10 +136,13 @@ def test_folders_that_are_no_classes_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.b.JPEG", "a b.JPEG", "__a__.JPEG", "ä.JPEG"])
-def test_name_that_cannot_be_a_key_is_an_error(tmp_path, name):
+def test_name_that_cannot_be_a_key_is_observed(tmp_path, name):
     making.write_files(tmp_path / "train/n01440764", {name: b"x"})
-    with pytest.raises(UsageError, match=r"cannot be a key .* rename the file"):
-        _read(class_folders_layout, tmp_path)
+    ((_, observed),) = _read(class_folders_layout, tmp_path)
+    assert observed == Observation("no_key", f"{name!r} in n01440764")
+    making.write_files(tmp_path / "unclear/n01440764", {name: b"x"})
+    with pytest.raises(UsageError, match=r"cannot be keys: 1 .* rename the files"):
+        _read(class_folders_layout, tmp_path / "unclear")
 
 
 def test_a_training_archive_with_something_else_in_it_is_an_error(tmp_path):

@@ -1,0 +1,209 @@
+"""Check the labels of an input against the names of its images and the official table.
+
+A part of an input alone cannot tell whether its labels count the 1000 classes or a
+subset of them, nor whether a few labels differ from the official ones or all do.
+`PartLabels` is what the index keeps of each part; `check` judges all of an input.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from transforms.input_warnings import InputWarning
+from transforms.labels import classes, validation
+from transforms.labels.image_names import NumberLabels
+from transforms.records import ImageRef, list_names
+
+_NUM_CLASSES = 1000
+_EXAMPLES = 3
+# Below: all labels of 10 classes of 1000 are 0 to 9 with a probability of 4e-24.
+_MIN_PROBABILITY = 0.01
+# A class is taken for another one if this share of both are the same images.
+_MIN_SHARE = 0.9
+_MIN_REPEATS = 8  # images beyond the first of such classes
+
+
+class LabelPair(NamedTuple):
+    """Images with official names: their official class and their label."""
+
+    official: str
+    label: str
+    num_images: int
+    key: str  # of the first
+
+    def __str__(self) -> str:
+        return f"{self.key} is {self.label}, officially {self.official}"
+
+
+class PartLabels(NamedTuple):
+    """What is known about the labels of one part."""
+
+    official: tuple[LabelPair, ...] = ()
+    numbers: NumberLabels = NumberLabels(frozenset(), 0)
+    num_named: int = 0  # images whose name confirms a label that is not their place
+
+
+def compare_with_official(refs: Sequence[ImageRef]) -> tuple[LabelPair, ...]:
+    """Count the labels of images with official names by their official class."""
+    named = [ref for ref in refs if ref.key.startswith(validation.STEM)]
+    if not named:
+        return ()
+    official = validation.official_labels()
+    counts: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], str] = {}
+    for ref in named:
+        if wnid := official.get(ref.key):
+            pair = wnid, ref.wnid
+            counts[pair] += 1
+            first.setdefault(pair, ref.key)
+    return tuple(LabelPair(*pair, n, first[pair]) for pair, n in counts.items())
+
+
+def count_named(refs: Iterable[ImageRef]) -> int:
+    """Count the images whose key says their class."""
+    return sum(ref.key.startswith(ref.wnid) for ref in refs)
+
+
+class Verdict(NamedTuple):
+    """The outcome of `check`."""
+
+    warnings: list[InputWarning]
+    problems: list[str]  # for which the input is refused
+
+
+def check(parts: Iterable[PartLabels]) -> Verdict:
+    """Judge the labels of all parts of one input."""
+    counts: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], str] = {}
+    numbers: set[int] = set()
+    num_numbered, num_named = 0, 0
+    for part in parts:
+        for pair in part.official:
+            counts[pair[:2]] += pair.num_images
+            first.setdefault(pair[:2], pair.key)
+        numbers |= part.numbers.numbers
+        num_numbered += part.numbers.num_images
+        num_named += part.num_named
+    pairs = [LabelPair(*pair, n, first[pair]) for pair, n in counts.items()]
+    verdict = Verdict([], [])
+    _check_official(pairs, verdict)
+    num_official = sum(p.num_images for p in pairs if p.official == p.label)
+    is_confirmed = num_named > 0 or num_official > sum(counts.values()) / 2
+    if numbers and not is_confirmed:
+        _check_numbers(NumberLabels(frozenset(numbers), num_numbered), verdict)
+    return verdict
+
+
+def _check_official(pairs: Sequence[LabelPair], verdict: Verdict) -> None:
+    """Compare labels with the official ones.
+
+    Labels in another order map each official class to one label. Other images under
+    official names (a renumbered subset) do not: their official classes are arbitrary.
+    """
+    different = sorted(
+        (pair for pair in pairs if pair.official != pair.label), key=lambda p: p.key
+    )
+    if not different:
+        return
+    renamed = list(_find_renamed(pairs))
+    total = sum(pair.num_images for pair in pairs)
+    num_different = sum(pair.num_images for pair in different)
+    share = num_different / total
+    text = (
+        f"validation images whose label is not the official one: {num_different:,} of "
+        f"{total:,}, {share:.1%} ({', '.join(map(str, different[:_EXAMPLES]))})"
+    )
+    if sum(pair.num_images - 1 for pair in renamed) >= _MIN_REPEATS:
+        shown = list_names(
+            (f"{_name(p.official)} is labelled {_name(p.label)}" for p in renamed),
+            _EXAMPLES,
+        )
+        verdict.problems.append(
+            f"{text}; in {len(renamed)} classes all images have the label of another "
+            f"class ({shown}): the labels are in another order than the wnids, e.g. "
+            "that of ILSVRC2012_ID, or folders are misnamed; correct the labels"
+        )
+    elif share > 1 / 2 and _are_whole_classes(pairs, total):
+        verdict.problems.append(
+            f"{text}; these are the official images of the labelled classes, but their "
+            "labels are mixed up; correct the labels"
+        )
+    elif share > 1 / 2:
+        verdict.warnings.append(
+            InputWarning(
+                f"{text}: these are other images under official names, or wrong "
+                "labels; scores and predictions of the official images do not apply"
+            )
+        )
+    else:
+        verdict.warnings.append(InputWarning(f"{text}; the label of the input is used"))
+
+
+def _find_renamed(pairs: Sequence[LabelPair]) -> Iterator[LabelPair]:
+    """Yield official classes nearly all of whose images make up another class."""
+    of_official: Counter[str] = Counter()
+    of_label: Counter[str] = Counter()
+    for pair in pairs:
+        of_official[pair.official] += pair.num_images
+        of_label[pair.label] += pair.num_images
+    for pair in sorted(pairs):
+        largest = max(of_official[pair.official], of_label[pair.label])
+        is_whole = pair.num_images >= max(2, _MIN_SHARE * largest)
+        if pair.official != pair.label and is_whole:
+            yield pair
+
+
+def _are_whole_classes(pairs: Sequence[LabelPair], total: int) -> bool:
+    """Tell whether the images are those of the classes that label them.
+
+    The official images that any numbers name are of many more classes.
+    """
+    official = {pair.official for pair in pairs}
+    labels = {pair.label for pair in pairs}
+    per_class = validation.NUM_OFFICIAL // _NUM_CLASSES
+    share = min(total / validation.NUM_OFFICIAL, 1)
+    num_expected = _NUM_CLASSES * (1 - (1 - share) ** per_class)
+    is_selected = share > _MIN_SHARE or len(official) <= num_expected / 2
+    is_same = len(official & labels) >= _MIN_SHARE * len(official | labels)
+    return is_selected and is_same
+
+
+def _check_numbers(found: NumberLabels, verdict: Verdict) -> None:
+    """Judge whether numbers that nothing confirms count the 1000 classes."""
+    first, last, num = min(found.numbers), max(found.numbers), len(found.numbers)
+    text = (
+        f"the classes of {found.num_images:,} images are known by numbers alone, "
+        f"{first} to {last} ({num} different)"
+    )
+    remedy = "give their classes with --class_list, a wnid or name a line"
+    starts_at_one = first == 1 and last > 1
+    if _probability_up_to(last, num) < _MIN_PROBABILITY:
+        line = "- in line 1, for label 0" if starts_at_one else "line 1 for label 0"
+        verdict.problems.append(
+            f"{text}; they seem to be a subset's own labels, not those of the "
+            f"{_NUM_CLASSES} classes: {remedy} ({line})"
+        )
+    elif starts_at_one and 1 - num / _NUM_CLASSES < _MIN_PROBABILITY:
+        verdict.problems.append(
+            f"{text}; they seem to count from 1: {remedy} (- in line 1, for label 0)"
+        )
+    else:
+        verdict.warnings.append(
+            InputWarning(
+                f"{text}, and taken for the {_NUM_CLASSES} classes in the order of "
+                "their wnids; no name of an image or of a label confirms it"
+            )
+        )
+
+
+def _probability_up_to(last: int, num: int) -> float:
+    """Return the probability that num of the 1000 labels, drawn at random, are ≤ last.
+
+    It is C(last + 1, num) / C(1000, num).
+    """
+    return math.comb(last + 1, num) / math.comb(_NUM_CLASSES, num)
+
+
+def _name(wnid: str) -> str:
+    return f"{wnid} ({classes.display_name(wnid)})"
