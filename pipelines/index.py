@@ -219,7 +219,7 @@ def main(argv: Sequence[str]) -> None:
             options.input,
             options.validation_labels,
             options.inputs_of_splits,
-            class_list=options.class_list,
+            options.class_list,
         )
         for line in recognized.notes:
             sys.stderr.write(f"found {line}\n")

@@ -59,9 +59,11 @@ class InputFlags:
             for split, paths in self.inputs_of_splits.items()
             for path in paths
         ]
-        for name in ("validation_labels", "class_list"):
-            if path := getattr(self, name):
-                places.append((f"--{name} {path}", path))
+        tables = {
+            "--validation_labels": self.validation_labels,
+            "--class_list": self.class_list,
+        }
+        places += [(f"{name} {path}", path) for name, path in tables.items() if path]
         return places
 
     def find_input_problems(self, inputs: Sequence[str]) -> Iterator[str]:
@@ -78,3 +80,8 @@ class InputFlags:
         index = index_table.only_index(inputs)
         if index and (self.train_input or self.validation_input):
             yield f"--input {index}: an index must be the only input"
+        if index and self.class_list:
+            yield (
+                f"--class_list {self.class_list}: applies to raw ImageNet only; leave "
+                "it out"
+            )

@@ -41,7 +41,6 @@ def recognize(
     inputs: Sequence[str],
     validation_labels: str | None,
     inputs_of_splits: Mapping[str, Sequence[str]] | None = None,
-    *,
     class_list: str | None = None,
 ) -> RecognizedInputs:
     """Recognise raw inputs and find the labels of their validation images.
@@ -64,9 +63,14 @@ def recognize(
     warnings: list[InputWarning] = []
     problems: list[str] = []
     image_reading.forget()  # versions cached by an earlier job do not apply
+    try:
+        class_lists.read(class_list or "")
+    except UsageError as error:
+        problems.append(str(error))
+        class_list = None
     for position, (name, path, split) in enumerate(given):
         try:
-            recognised = _recognize_one(path, split)
+            recognised = _recognize_one(path, split, class_list or "")
             notes += recognised.notes
             warnings += recognised.warnings
             pieces += [
@@ -114,12 +118,13 @@ def check_versions(index: str, versions: Mapping[str, str]) -> None:
         )
 
 
-def _recognize_one(path: str, split: str) -> RecognizedInputs:
+def _recognize_one(path: str, split: str, class_list: str) -> RecognizedInputs:
     """Recognise one input by every layout, and decide the splits of its parts.
 
     Args:
       path: the input.
       split: of all its images; "": names and images tell.
+      class_list: path of the classes of integer labels; "": none given.
     """
     if index_table.is_index(path):
         raise UsageError("an index must be the only input of a build")
@@ -128,7 +133,7 @@ def _recognize_one(path: str, split: str) -> RecognizedInputs:
     if problem := storage.find_read_problem(path):
         raise UsageError(problem)
     absolute = storage.absolute(path)
-    found = layouts.find(absolute)
+    found = [_set_class_list(part, class_list) for part in layouts.find(absolute)]
     parts = [piece for part in found for piece in part.pieces]
     if unreadable := list(_find_unreadable(parts)):
         raise UsageError("; ".join(unreadable))
@@ -157,6 +162,11 @@ def _recognize_one(path: str, split: str) -> RecognizedInputs:
         notes=[*_describe_left_out(absolute, settled, notes), *notes],
         warnings=[warning for part in settled for warning in part.warnings],
     )
+
+
+def _set_class_list(found: FoundParts, class_list: str) -> FoundParts:
+    pieces = (dataclasses.replace(p, class_list=class_list) for p in found.pieces)
+    return dataclasses.replace(found, pieces=tuple(pieces)) if class_list else found
 
 
 def _describe_absent(path: str) -> str:

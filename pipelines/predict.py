@@ -164,7 +164,7 @@ def _check(
             options.input,
             options.validation_labels,
             options.inputs_of_splits,
-            class_list=options.class_list,
+            options.class_list,
             split=options.split,
             beam_flags=beam_flags,
         )

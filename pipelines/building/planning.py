@@ -80,7 +80,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             options.input,
             options.validation_labels,
             options.inputs_of_splits,
-            class_list=options.class_list,
+            options.class_list,
         )
         for line in recognized.notes:
             sys.stderr.write(f"found {line}\n")

@@ -101,6 +101,7 @@ def prepare_source(
     paths: Sequence[str],
     validation_labels: str | None,
     inputs_of_splits: Mapping[str, Sequence[str]],
+    class_list: str | None,
     *,
     class_list: str | None,
     split: str,
@@ -142,7 +143,7 @@ def prepare_source(
         source = image_list.read_dataset(prepared[0], split)
         return lambda _: source
     recognized = inputs.recognize(
-        paths, validation_labels, inputs_of_splits, class_list=class_list
+        paths, validation_labels, inputs_of_splits, class_list
     )
     if split not in (splits := {part.split for part in recognized.parts}):
         raise UsageError(

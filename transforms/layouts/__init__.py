@@ -49,6 +49,11 @@ class MisplacedImage(NamedTuple):
     name: str  # of the file
     place_wnid: str
 
+    @property
+    def key(self) -> str:
+        """The key of the image."""
+        return self.ref.key
+
 
 PartItem: TypeAlias = (
     ImageRef | MisplacedImage | SkippedFile | Observation | NumberLabels
@@ -301,8 +306,8 @@ def read(piece: InputPart) -> Iterator[PartItem]:
     is_told = False
     for item in load(piece.layout).read(piece):
         yield item
-        ref = item.ref if isinstance(item, MisplacedImage) else item
-        if isinstance(ref, ImageRef):
+        if isinstance(item, ImageRef | MisplacedImage):
+            ref = item.ref if isinstance(item, MisplacedImage) else item
             num_images += 1
             official = splits.find_official_split(ref.key)
             if kind := _KIND_OF_NAMES.get((ref.split, official)):
@@ -383,9 +388,14 @@ def _sample_names(pieces: Sequence[InputPart]) -> list[str]:
             most = _SAMPLED_IN_BUCKETS
         if storage.is_folder(piece.path):
             most = None
-        refs = _list_refs(piece, observations)
         try:
-            names += [ref.key for ref in islice(refs, most)]
+            for item in islice(load(piece.layout).read(piece), most):
+                if isinstance(item, ImageRef | MisplacedImage):
+                    names.append(item.key)
+                elif isinstance(item, Observation):
+                    observations.append(item)
+            if not (names or piece.split):
+                input_warnings.summarize(observations)  # may say why
         except UsageError:
             if not piece.split:
                 raise

@@ -137,9 +137,13 @@ def _open(path: str) -> Iterator[pq.ParquetFile]:
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of a file without reading their bytes."""
-    labels = LabelReader(class_lists.read(piece.class_list))
+    """Yield the images of a file without reading their bytes.
+
+    Raises:
+      UsageError: its labels are not the classes of ImageNet.
+    """
     num_rows, made = 0, Counter[str]()
+    labels = LabelReader(class_lists.read(piece.class_list))
     with _open(piece.path) as opened:
         columns = _find_columns(opened, piece.path)
         names: Sequence[str] = ()
@@ -160,6 +164,7 @@ def read(piece: InputPart) -> Iterator[PartItem]:
     yield from labels.list_numbers()
     if made:
         yield Observation("made_keys", next(iter(made)), made.total())
+    yield from labels.list_numbers()
 
 
 def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
@@ -206,8 +211,8 @@ def _read_rows(  # the place of the rows
       piece: the file.
       table: columns of the images' names and labels.
       row_group: its number.
-      labels: reads the labels of the file.
-      label_names: wnids of the labels; empty: the 1000 in wnid order.
+      labels: reads the labels.
+      label_names: wnids of the labels; empty: not known.
       first_row: number of rows before it in the file.
       made: receives the keys of images without a name.
     """

@@ -9,7 +9,7 @@ from transforms import splits, storage
 from transforms.archives import tar
 from transforms.archives.tar import Member
 from transforms.input_warnings import Observation
-from transforms.labels import class_lists, classes, image_names
+from transforms.labels import class_lists, image_names
 from transforms.labels.image_names import LabelReader
 from transforms.layouts import (
     FoundParts,
@@ -138,6 +138,7 @@ def read(piece: InputPart) -> Iterator[PartItem]:
     files = _without_system_files(members, skipped)
     for key, group in groupby(files, key=lambda m: split_name(m.name)[0]):
         yield from _read_sample(piece, key, list(group), labels)
+    yield from labels.list_numbers()
     yield from (SkippedFile(piece.uri, member.name) for member in skipped)
     yield from labels.list_numbers()
     yield from observations
@@ -179,7 +180,7 @@ def _read_sample(
     name = _drop_middle(image.name)
     by_name = image_names.parse(name).wnid
     kinds = {_kind(suffix): member for suffix, member in files.items()}
-    label = _read_label(piece.path, kinds, by_name, where)
+    label = _read_label(piece.path, kinds, where, is_named=bool(by_name))
     yield make_ref(
         piece,
         name,
@@ -214,10 +215,10 @@ def _read_label(
     try:
         if "json" in files:
             described = json.loads(_read(path, files["json"], _MAX_JSON_BYTES))
-        fields = described if isinstance(described, dict) else {}
-        for name in ("wnid", "synset"):
-            if name in fields:
-                return str(fields[name])
+        if isinstance(described, dict):
+            for name in ("wnid", "synset"):
+                if name in described:
+                    return str(described[name])
         if "cls" in files:
             return _parse_label(_read(path, files["cls"], _MAX_LABEL_BYTES))
         if "label" in fields and not by_name:
@@ -232,7 +233,7 @@ def _read_label(
 def _parse_label(data: bytes) -> int | str:
     """Parse a class index or a wnid."""
     text = data.strip().decode("ascii")
-    return text if classes.is_wnid(text.lower()) else int(text)
+    return text if WNID.fullmatch(text.lower()) else int(data)
 
 
 def _read(path: str, member: Member, max_bytes: int) -> bytes:

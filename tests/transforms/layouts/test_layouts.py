@@ -30,7 +30,7 @@ def _read(layout, path):
     found = layout.find(str(path))
     assert found is not None
     settled, _ = layouts.settle_splits(found)
-    items = [(part, item) for part in settled.pieces for item in layout.read(part)]
+    items = [(piece, item) for piece in settled.pieces for item in layout.read(piece)]
     return [item for item in items if not isinstance(item[1], NumberLabels)]
 
 
@@ -140,8 +140,9 @@ def test_name_that_cannot_be_a_key_is_observed(tmp_path, name):
     making.write_files(tmp_path / "train/n01440764", {name: b"x"})
     ((_, observed),) = _read(class_folders_layout, tmp_path)
     assert observed == Observation("no_key", f"{name!r} in n01440764")
+    making.write_files(tmp_path / "unclear/n01440764", {name: b"x"})
     with pytest.raises(UsageError, match=r"cannot be keys: 1 .* rename the files"):
-        input_warnings.summarize([observed])
+        _read(class_folders_layout, tmp_path / "unclear")
 
 
 def test_a_training_archive_with_something_else_in_it_is_an_error(tmp_path):
