@@ -85,11 +85,6 @@ def recognize(
         pieces = _find_labels(pieces, validation_labels)
     except (UsageError, OSError) as error:
         problems.append(str(error))
-    try:
-        if class_list and class_lists.read(class_list):
-            pieces = [dataclasses.replace(p, class_list=class_list) for p in pieces]
-    except UsageError as error:
-        problems.append(str(error))
     if problems:
         raise UsageError("\n".join(problems))
     return RecognizedInputs(parts=pieces, notes=notes, warnings=warnings)

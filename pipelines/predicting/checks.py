@@ -103,7 +103,6 @@ def prepare_source(
     inputs_of_splits: Mapping[str, Sequence[str]],
     class_list: str | None,
     *,
-    class_list: str | None,
     split: str,
     beam_flags: Sequence[str],
 ) -> ListImages:

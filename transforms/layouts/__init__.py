@@ -376,8 +376,7 @@ def _sample_names(pieces: Sequence[InputPart]) -> list[str]:
     """Return the keys of some images of a folder or archive.
 
     Raises:
-      UsageError: the images cannot be read, or none has a name that can be a key; only
-        if no name states their split.
+      UsageError: the images cannot be read; only if no name states their split.
     """
     names: list[str] = []
     observations: list[Observation] = []
@@ -399,16 +398,4 @@ def _sample_names(pieces: Sequence[InputPart]) -> list[str]:
         except UsageError:
             if not piece.split:
                 raise
-    if not (names or pieces[0].split):
-        input_warnings.summarize(observations)
     return names
-
-
-def _list_refs(piece: InputPart, observations: list[Observation]) -> Iterator[ImageRef]:
-    for item in load(piece.layout).read(piece):
-        if isinstance(item, MisplacedImage):
-            yield item.ref
-        elif isinstance(item, ImageRef):
-            yield item
-        elif isinstance(item, Observation):
-            observations.append(item)

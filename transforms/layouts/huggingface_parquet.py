@@ -161,7 +161,6 @@ def read(piece: InputPart) -> Iterator[PartItem]:
                 made=made,
             )
             num_rows += len(table)
-    yield from labels.list_numbers()
     if made:
         yield Observation("made_keys", next(iter(made)), made.total())
     yield from labels.list_numbers()

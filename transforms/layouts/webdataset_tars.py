@@ -12,6 +12,7 @@ from transforms.input_warnings import Observation
 from transforms.labels import class_lists, image_names
 from transforms.labels.image_names import LabelReader
 from transforms.layouts import (
+    WNID,
     FoundParts,
     InputPart,
     PartItem,
@@ -140,7 +141,6 @@ def read(piece: InputPart) -> Iterator[PartItem]:
         yield from _read_sample(piece, key, list(group), labels)
     yield from labels.list_numbers()
     yield from (SkippedFile(piece.uri, member.name) for member in skipped)
-    yield from labels.list_numbers()
     yield from observations
 
 
@@ -198,18 +198,12 @@ def _drop_middle(name: str) -> str:
 
 
 def _read_label(
-    path: str, files: Mapping[str, Member], by_name: str, where: str
+    path: str, files: Mapping[str, Member], where: str, *, is_named: bool
 ) -> int | str | None:
     """Return the class of a sample; None if no file has it.
 
     A wnid in `json` comes first, since `cls` may be a group's label. A number in `json`
     counts only if neither `cls` nor the name has the class.
-
-    Args:
-      path: the archive.
-      files: members of the sample, by suffix.
-      by_name: class in the image's name; "" if there is none.
-      where: the sample, for messages.
     """
     described: object = None
     try:
@@ -221,9 +215,9 @@ def _read_label(
                     return str(described[name])
         if "cls" in files:
             return _parse_label(_read(path, files["cls"], _MAX_LABEL_BYTES))
-        if "label" in fields and not by_name:
-            return _parse_label(str(fields["label"]).encode())
-        if "txt" in files and files["txt"].length <= _MAX_LABEL_BYTES and not by_name:
+        if isinstance(described, dict) and not is_named:
+            return described.get("label")
+        if "txt" in files and files["txt"].length <= _MAX_LABEL_BYTES and not is_named:
             return _parse_label(_read(path, files["txt"], _MAX_LABEL_BYTES))
     except (DataError, ValueError, RecursionError) as error:
         raise UsageError(f"{where}: its label cannot be read ({error})") from error

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests import making
-from transforms import input_warnings, layouts
+from transforms import layouts
 from transforms.images import read as image_reading
 from transforms.input_warnings import Observation
 from transforms.labels.image_names import NumberLabels
