@@ -33,6 +33,7 @@ class FaultServer:
         self.bucket, self.page, self.slow_s = bucket, page, slow_s
         self.objects = {}
         self.asked = []
+        self.headers = []  # of each request, names in lower case
         self.denied = ""  # a method that is not allowed
         self.storm = iter(())  # what befalls requests in turn, None: nothing
         self.storm_methods = {"GET", "HEAD", "PUT"}
@@ -100,6 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         self.sent = self.rfile.read(length)
         self.short = False
+        self.state.headers.append({k.lower(): v for k, v in self.headers.items()})
         fault = self.state.take_fault(self.command, key)
         if self.command == self.state.denied:
             self._error(403, "AccessDenied")
