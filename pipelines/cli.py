@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from pipelines import stop_by_exception
+from pipelines import stop_by_exception, stopping
 from transforms.records import JobError, UsageError, list_names
 from transforms.storage.clients import parse_location as parse_url
 
@@ -400,14 +400,16 @@ def exit_codes(*, when_stopped: str = "stopped") -> Iterator[None]:
     Codes: 2 for errors that the user can correct, 1 for later errors, 130 for Ctrl-C.
     """
     stop_by_exception()
-    try:
-        yield
-    except UsageError as error:
-        _exit(str(error), 2)
-    except (JobError, OSError) as error:
-        _exit(str(error), 1)
-    except KeyboardInterrupt:
-        _exit(when_stopped, 130)
+    with stopping.watch(when_stopped) as deadline:
+        try:
+            yield
+        except UsageError as error:
+            _exit(str(error), 2)
+        except (JobError, OSError) as error:
+            _exit(str(error), 1)
+        except KeyboardInterrupt:
+            deadline.is_said = True
+            _exit(when_stopped, stopping.EXIT_CODE)
 
 
 def _exit(message: str, code: int) -> NoReturn:

@@ -31,6 +31,7 @@ class FaultServer:
 
     def __init__(self, bucket, *, page=_PAGE, slow_s=1.5):
         self.bucket, self.page, self.slow_s = bucket, page, slow_s
+        self.address = ""
         self.objects = {}
         self.asked = []
         self.headers = []  # of each request, names in lower case
@@ -204,7 +205,8 @@ def run(bucket, **settings):
     server.handle_error = lambda *_: None  # broken connections are what it is for
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", state
+        state.address = f"http://127.0.0.1:{server.server_address[1]}"
+        yield state.address, state
     finally:
         server.shutdown()
         server.server_close()

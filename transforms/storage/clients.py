@@ -90,6 +90,11 @@ def open_store(scheme: str, bucket: str) -> Store:
     return make(bucket, settings, retries)
 
 
+def is_any_open() -> bool:
+    """Tell whether this process has used a bucket."""
+    return open_store.cache_info().currsize > 0
+
+
 def is_emulated(scheme: str) -> bool:
     """Tell whether the store is an emulator, which may lack multipart uploads."""
     return scheme == "gs" and bool(_find_endpoint(scheme))
