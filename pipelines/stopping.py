@@ -3,7 +3,7 @@
 A request to a store blocks Python's own handler of Ctrl-C, and the interpreter joins
 all threads before it ends, also those that wait for a store. A thread therefore learns
 of the signal by itself. It gives the job a moment to end in order, then it ends the
-process. Such a job leaves the files that a killed job leaves: the next run removes them.
+process. The files that such a job leaves, as a killed job does, go in the next run.
 """
 
 import os
