@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 from pipelines import inputs
 from pipelines.cli import exit_codes, parse
 from pipelines.store_flags import StoreFlags, settle
-from transforms import storage
+from transforms import layouts, storage
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
 from transforms.layouts import InputPart
 from transforms.options import flag
 from transforms.processes import num_cores
 from transforms.records import UsageError
+
+_MEAN_IMAGE_BYTES = 110_000  # of ImageNet
+_MANY_REQUESTS = 1000
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -76,7 +79,7 @@ def define_pipeline(
       output: path of the index.
       parts_folder: folder for the parts of the index, readable by all workers.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
-      ticks: folder for progress ticks; None shows no progress.
+      ticks: file for progress ticks of images; None shows no progress.
       has_processes: whether each worker is a process of its own.
     """
     import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
@@ -91,14 +94,14 @@ def define_pipeline(
     _ = (
         root
         | "ListPieces" >> beam.Create(list(enumerate(pieces)))
-        | FindImages()
+        | FindImages(None if num_inspect_threads else ticks)
         | LabelImages()
         | WriteIndex(
             output=output,
             parts_folder=parts_folder,
             roots=[roots[number] for number in sorted(roots)],
             num_inspect_threads=num_inspect_threads,
-            ticks=ticks,
+            ticks=ticks if num_inspect_threads else None,
             has_processes=has_processes,
         )
     )
@@ -128,6 +131,8 @@ def write_index(
     from pipelines import engine  # noqa: PLC0415  # slow import
     from transforms import progress  # noqa: PLC0415
 
+    if cost := describe_cost(pieces):
+        sys.stderr.write(f"{cost}\n")
     place = storage.absolute(output)
     beside, _, name = place.rpartition("/")
     options = engine.make_beam_options(beam_flags)
@@ -147,8 +152,34 @@ def write_index(
             ticks=ticks,
             has_processes=engine.has_one_process(options),
         )
-        with progress.show(ticks, total=len(pieces), what="finding", unit="piece"):
+        what = "inspecting" if num_inspect_threads else "finding"
+        with progress.show(ticks, total=None, what=what, unit="image"):
             return engine.run(define, options)
+
+
+def describe_cost(pieces: Sequence[InputPart]) -> str:
+    """Describe the requests of listing archives in buckets; "" if they are few."""
+    paths = {
+        piece.path
+        for piece in pieces
+        if storage.is_remote(piece.path)
+        and getattr(layouts.load(piece.layout), "READS_HEADERS", False)
+    }
+    folders = {path.rpartition("/")[0] for path in paths}
+    num_bytes = sum(
+        entry.num_bytes
+        for folder in folders
+        for entry in storage.list_folder(folder)
+        if f"{folder}/{entry.name}" in paths
+    )
+    num_requests = num_bytes // _MEAN_IMAGE_BYTES
+    if num_requests < _MANY_REQUESTS:
+        return ""
+    return (
+        f"listing {num_bytes / 1e9:.1f} GB of archives in a bucket takes about "
+        f"{num_requests:,} requests, one per image; an index (python -m "
+        "pipelines.index) does this once for all jobs"
+    )
 
 
 def count_index(output: str) -> Inventory:

@@ -58,7 +58,7 @@ def find_pieces(
 
 
 def check_versions(index: str, versions: Mapping[str, str]) -> None:
-    """Check that indexed archives in buckets are unchanged.
+    """Check that indexed archives are unchanged.
 
     Raises:
       UsageError: an archive changed or was deleted after it was indexed.

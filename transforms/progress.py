@@ -37,7 +37,7 @@ class Ticker:
             self._close(descriptor)
 
 
-def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
+def make_bar(what: str, *, total: int | None, unit: str, leave: bool = True) -> tqdm:
     """Make a bar on stderr with rate and remaining time; seldom drawn in a log.
 
     TQDM_MININTERVAL, in seconds, has the last word: a process that shows on a terminal
@@ -45,7 +45,7 @@ def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
 
     Args:
       what: is being done.
-      total: number of units; "B", bytes, are shown in thousands and millions.
+      total: number of units, if known; "B", bytes, are shown in thousands and millions.
       unit: of the work.
       leave: whether it stays when it is closed.
     """
@@ -64,12 +64,14 @@ def make_bar(what: str, *, total: int, unit: str, leave: bool = True) -> tqdm:
 
 
 @contextmanager
-def show(path: str | None, *, total: int, what: str, unit: str) -> Iterator[None]:
+def show(
+    path: str | None, *, total: int | None, what: str, unit: str
+) -> Iterator[None]:
     """Show a bar with rate and remaining time on stderr while the block runs.
 
     Args:
       path: file that workers append to; None shows nothing, for remote workers.
-      total: number of units.
+      total: number of units; None: not known, only count and rate are shown.
       what: what is being done.
       unit: name of a unit.
     """

@@ -11,6 +11,7 @@ Optional:
 
 - `SPLIT_NAME`: a compiled pattern of files that must be read, since their names say
   that they hold a split. Default: None.
+- `READS_HEADERS`: `read` reads a header of each image. Default: False.
 """
 
 import importlib

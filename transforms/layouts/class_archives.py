@@ -8,6 +8,7 @@ from transforms.records import ImageRef, SkippedFile
 
 _SUFFIX = ".tar"
 LOOKED_FOR = "nXXXXXXXX.tar"
+READS_HEADERS = True
 
 
 def find(path: str) -> FoundParts | None:

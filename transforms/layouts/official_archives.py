@@ -6,12 +6,13 @@ from itertools import islice
 from pathlib import PurePosixPath
 
 from transforms import storage
-from transforms.archives import tar
+from transforms.archives import tar, tar_headers
 from transforms.layouts import IMAGE_SUFFIXES, WNID, FoundParts, InputPart, make_ref
 from transforms.records import ImageRef, SkippedFile, UsageError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 LOOKED_FOR = f"{TRAIN} and {VALIDATION}"
+READS_HEADERS = True
 SPLIT_NAME = re.compile(r"ILSVRC2012_img_(train|val)\.tar", re.IGNORECASE)
 
 
@@ -34,7 +35,7 @@ def find(path: str) -> FoundParts | None:
 def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
     """Yield the images of one class tar inside the training tar, or of a flat tar."""
     end = piece.offset + piece.length
-    for member in tar.read_members(piece.path, start=piece.offset, end=end):
+    for member in tar_headers.read_members(piece.path, start=piece.offset, end=end):
         if member.is_file:
             yield make_ref(
                 piece,

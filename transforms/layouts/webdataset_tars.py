@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 
 from transforms import storage
-from transforms.archives import tar
-from transforms.archives.tar import Member
+from transforms.archives import tar, tar_headers
+from transforms.archives.tar import Member, Read
 from transforms.labels import image_names
 from transforms.layouts import (
     IMAGE_SUFFIXES,
@@ -22,6 +22,7 @@ from transforms.layouts import (
 from transforms.records import DataError, ImageRef, SkippedFile, UsageError
 
 LOOKED_FOR = "NAME-train-0000.tar"
+READS_HEADERS = True
 _SPLITS = "|".join([*sorted(SPLIT_OF, reverse=True), "test"])
 _NUMBER = r"(\d+)(?:[-_]of[-_](\d+))?\.tar"
 _FILE = re.compile(rf"(?:.*[-_.])?({_SPLITS})[-_.]?{_NUMBER}")
@@ -97,13 +98,15 @@ def split_name(name: str) -> tuple[str, str]:
 
 def read(piece: InputPart) -> Iterator[ImageRef | SkippedFile]:
     """Yield the images of one archive."""
-    members = tar.read_members(piece.path)
+    end = storage.num_bytes(piece.path)
+    read = tar_headers.open_reader(piece.path, end)
+    members = tar.read_members(piece.path, end=end, read=read)
     for key, group in groupby(members, key=lambda m: split_name(m.name)[0]):
-        yield from _read_sample(piece, key, list(group))
+        yield from _read_sample(piece, key, list(group), read)
 
 
 def _read_sample(
-    piece: InputPart, key: str, members: Sequence[Member]
+    piece: InputPart, key: str, members: Sequence[Member], read: Read
 ) -> Iterator[ImageRef | SkippedFile]:
     files = {split_name(m.name)[1]: m for m in members if m.is_file}
     images = [m for s, m in files.items() if f".{s}" in IMAGE_SUFFIXES]
@@ -115,7 +118,7 @@ def _read_sample(
         return
     where = f"{piece.path}: {key}"
     found = image_names.parse(images[0].name)
-    label = _read_label(piece.path, files, where)
+    label = _read_label(read, files, where)
     yield make_ref(
         piece,
         found.name,
@@ -126,21 +129,23 @@ def _read_sample(
     )
 
 
-def _read_label(path: str, files: Mapping[str, Member], where: str) -> int | str | None:
+def _read_label(
+    read: Read, files: Mapping[str, Member], where: str
+) -> int | str | None:
     """Return the class: the wnid of `json`, since `cls` may be a group's label."""
     try:
         if "json" in files:
-            described = json.loads(_read(path, files["json"], _MAX_JSON_BYTES))
+            described = json.loads(_read(read, files["json"], _MAX_JSON_BYTES))
             if isinstance(described, dict) and "wnid" in described:
                 return str(described["wnid"])
         if "cls" in files:
-            return int(_read(path, files["cls"], _MAX_LABEL_BYTES))
+            return int(_read(read, files["cls"], _MAX_LABEL_BYTES))
     except (DataError, ValueError, RecursionError) as error:
         raise UsageError(f"{where}: its label cannot be read ({error})") from error
     return None
 
 
-def _read(path: str, member: Member, max_bytes: int) -> bytes:
+def _read(read: Read, member: Member, max_bytes: int) -> bytes:
     if member.length > max_bytes:
         raise ValueError(f"{member.length} bytes are too many")
-    return storage.read_range(path, member.offset, member.length)
+    return read(member.offset, member.length)

@@ -59,6 +59,11 @@ def configure(settings: StoreSettings) -> None:
     open_store.cache_clear()
 
 
+def read_settings() -> StoreSettings:
+    """Return how this process reaches stores."""
+    return _configured[0]
+
+
 def parse_location(path: str) -> Location:
     """Split a URL into scheme, bucket and path.
 
