@@ -8,6 +8,7 @@ are reported at once.
 import argparse
 import dataclasses
 import difflib
+import errno
 import inspect
 import sys
 import types
@@ -387,9 +388,15 @@ def check_bucket(output: str | None) -> None:
 
 def cannot_write(output: str, error: OSError) -> UsageError:
     """Make the error that an output is not writable."""
+    remedies = {
+        errno.EACCES: "let the credentials write there, or ",
+        errno.ENOENT: "create the bucket, or ",
+        errno.EIO: "check the network and --store_endpoint, or ",
+    }
+    remedy = remedies.get(error.errno or 0, "") if "://" in output else ""
     return UsageError(
-        f"--output {output}: nothing can be written there ({error.strerror}); name "
-        "another place"
+        f"--output {output}: nothing can be written there ({error.strerror}); "
+        f"{remedy}name another place"
     )
 
 

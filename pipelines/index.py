@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import inputs
-from pipelines.cli import exit_codes, parse
+from pipelines.cli import check_bucket, exit_codes, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import layouts, storage
 from transforms.index import table as index_table
@@ -239,6 +239,7 @@ def main(argv: Sequence[str]) -> None:
             IndexOptions, argv, prog="python -m pipelines.index"
         )
         beam_flags = settle(options, beam_flags)
+        check_bucket(options.output)
         _check_reach(options, beam_flags)
         pieces, notes = inputs.find_pieces(options.input, options.validation_labels)
         for line in notes:

@@ -46,8 +46,10 @@ def find_pieces(
                     dataclasses.replace(piece, input=position)
                     for piece in layout.pieces
                 ]
-        except (UsageError, OSError) as error:
+        except UsageError as error:
             problems.append(f"--input {path}: {error}")
+        except OSError as error:
+            problems.append(f"--input {path}: {error.strerror or error}")
     try:
         pieces = _find_labels(pieces, validation_labels)
     except (UsageError, OSError) as error:

@@ -158,7 +158,7 @@ def find_changed(versions: Mapping[str, str]) -> list[str]:
 def forget_open_files() -> None:
     """Close the files that `read_range` keeps open; forget the versions of objects."""
     local.close_shared()
-    remote.forget_versions()
+    remote.forget()
 
 
 AtomicFile = local.AtomicFile
