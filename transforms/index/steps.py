@@ -24,14 +24,7 @@ from transforms.labels import validation
 from transforms.layouts import InputPart
 from transforms.prefetch import PendingResults
 from transforms.processes import ProcessPool, num_cores
-from transforms.records import (
-    DataError,
-    ImageRef,
-    JobError,
-    SkippedFile,
-    UsageError,
-    list_names,
-)
+from transforms.records import DataError, ImageRef, SkippedFile, UsageError, list_names
 
 # Pieces in buckets that are read at once: an archive is a chain of small reads, each
 # of which waits for the one before it.
@@ -98,13 +91,12 @@ class _ReadPieces(beam.DoFn):
     def setup(self) -> None:
         self._pool = ThreadPoolExecutor(_PIECES_AT_ONCE)
         self._ticker = progress.Ticker(self._ticks)
-        self._is_stopped = False
 
     def start_bundle(self) -> None:
         self._pending: PendingResults[PartImages] = PendingResults(_PIECES_AT_ONCE)
+        self._error: Exception | None = None
 
     def teardown(self) -> None:
-        self._is_stopped = True
         self._pool.shutdown(cancel_futures=True)
 
     def process(self, numbered: tuple[int, InputPart]) -> Iterator[PartImages]:
@@ -112,7 +104,7 @@ class _ReadPieces(beam.DoFn):
         if not storage.is_remote(piece.root):
             yield read_part(number, piece, self._count)
             return
-        task = self._pool.submit(read_part, number, piece, self._count)
+        task = self._pool.submit(self._read, number, piece)
         self._pending.add(task.result)
         yield from self._pending.take_excess()
 
@@ -120,9 +112,16 @@ class _ReadPieces(beam.DoFn):
         for images in self._pending.take_all():
             yield GlobalWindows.windowed_value(images)
 
+    def _read(self, number: int, piece: InputPart) -> PartImages:
+        try:
+            return read_part(number, piece, self._count)
+        except Exception as error:
+            self._error = error
+            raise
+
     def _count(self, num_images: int) -> None:
-        if self._is_stopped:  # another part has failed
-            raise JobError("stopped")
+        if self._error:  # of another part: this one is of no use any more
+            raise self._error
         self._ticker.tick(num_images)
 
 

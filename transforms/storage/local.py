@@ -172,18 +172,18 @@ def read_range(path: str, offset: int, length: int) -> bytes:
 
 
 _NUM_SAMPLES = 8
-_SAMPLE_BYTES = 1 << 15
+_SAMPLE_BYTES = 96 << 10
 
 
 def find_version(path: str) -> str:
     """Return the size of a file and a hash of eight samples of it.
 
     This identifies an archive whatever its place and its times are, which differ after
-    a copy. Files of up to 256 kB are hashed whole. The samples of larger ones are
+    a copy. Files of up to 768 KiB are hashed whole. The samples of larger ones are
     evenly spaced, with the first header in the first, and the directory or footer in
     the last. A member of another length moves those behind it, so later samples differ
     too. What passes is a change between two samples that moves nothing: the positions
-    of all images are then still right. A file costs 0.2 ms and eight seeks.
+    of all images are then still right. A file costs 0.6 ms and eight seeks.
 
     Raises:
       FileNotFoundError: no such file.
