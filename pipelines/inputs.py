@@ -47,7 +47,8 @@ def find_pieces(
                     for piece in layout.pieces
                 ]
         except UsageError as error:
-            problems.append(f"--input {path}: {error}")
+            what = str(error).removeprefix(f"{path}: ")
+            problems.append(f"--input {path}: {what}")
         except OSError as error:
             problems.append(f"--input {path}: {error.strerror or error}")
     try:

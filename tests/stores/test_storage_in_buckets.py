@@ -115,7 +115,7 @@ def test_bucket_that_is_not_there_is_named(folder):
         storage.check_bucket(missing)
     assert error.value.filename == missing
     for use in (storage.exists, storage.is_file, storage.list_folder, storage.read):
-        with pytest.raises(UsageError, match="nobodys: no such bucket; check its name"):
+        with pytest.raises(UsageError, match="no such bucket; check its name"):
             use(f"{missing}/file")
 
 

@@ -1,7 +1,6 @@
 """Objects in buckets: listing, range reads, atomic puts and version checks."""
 
 import errno
-import functools
 import io
 import re
 import threading
@@ -127,22 +126,25 @@ def _listing(path: str) -> Iterator[None]:
         with _translated(path):
             yield
     except FileNotFoundError:
-        place = parse_location(path)
         raise UsageError(
-            f"{place.scheme}://{place.bucket}: no such bucket; check its name and "
-            "--store_endpoint"
+            f"{path}: no such bucket; check its name and --store_endpoint"
         ) from None
 
 
-@functools.cache
-def _require_bucket(scheme: str, bucket: str) -> None:
-    """Check once that a bucket exists: a missing object does not show it.
+_buckets: set[tuple[str, str]] = set()  # that exist
+
+
+def _require_bucket(path: str) -> None:
+    """Check once that a bucket exists, which a missing object does not tell.
 
     Raises:
       UsageError: it does not.
     """
-    with _listing(f"{scheme}://{bucket}"):
-        next(iter(obstore.list(open_store(scheme, bucket))), None)
+    store, place = _open(path)
+    if place[:2] not in _buckets:
+        with suppress(PermissionError), _listing(path):  # if refused, there is one
+            next(iter(obstore.list(store)), None)
+        _buckets.add(place[:2])
 
 
 def _first_line(error: BaseException) -> str:
@@ -152,7 +154,7 @@ def _first_line(error: BaseException) -> str:
 def forget() -> None:
     """Forget the versions of objects, and which buckets exist."""
     _pins.clear()
-    _require_bucket.cache_clear()
+    _buckets.clear()
 
 
 def is_remote(path: str) -> bool:
@@ -211,7 +213,7 @@ def _describe(path: str) -> "obstore.ObjectMeta":
         with _translated(path):
             described = obstore.head(store, place.key)
     except FileNotFoundError:
-        _require_bucket(place.scheme, place.bucket)
+        _require_bucket(path)
         raise
     _pins.set(path, described["e_tag"])
     return described
