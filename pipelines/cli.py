@@ -8,6 +8,7 @@ are reported at once.
 import argparse
 import dataclasses
 import difflib
+import errno
 import inspect
 import os
 import re
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from pipelines import stop_by_exception
+from pipelines import stop_by_exception, stopping
 from transforms.records import JobError, UsageError, list_names
 from transforms.storage.clients import parse_location as parse_url
 
@@ -446,9 +447,15 @@ def check_output(output: str | None) -> None:
 
 def cannot_write(output: str, error: OSError) -> UsageError:
     """Return the error for an output that is not writable."""
+    remedies = {
+        errno.EACCES: "let the credentials write there, or ",
+        errno.ENOENT: "create the bucket, or ",
+        errno.EIO: "check the network and --store_endpoint, or ",
+    }
+    remedy = remedies.get(error.errno or 0, "") if "://" in output else ""
     return UsageError(
-        f"--output {output}: nothing can be written there ({error.strerror}); name "
-        "another place"
+        f"--output {output}: nothing can be written there ({error.strerror}); "
+        f"{remedy}name another place"
     )
 
 
@@ -459,17 +466,19 @@ def exit_codes(*, when_stopped: str = "stopped") -> Iterator[None]:
     Codes: 2 for errors that the user can correct, 1 for later errors, 130 for Ctrl-C.
     """
     stop_by_exception()
-    try:
-        yield
-    except UsageError as error:
-        _exit(str(error), 2)
-    except JobError as error:
-        _exit(str(error), 1)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        _exit(f"{place}{error.strerror or error}", 1)
-    except KeyboardInterrupt:
-        _exit(when_stopped, 130)
+    with stopping.watch(when_stopped) as deadline:
+        try:
+            yield
+        except UsageError as error:
+            _exit(str(error), 2)
+        except JobError as error:
+            _exit(str(error), 1)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            _exit(f"{place}{error.strerror or error}", 1)
+        except KeyboardInterrupt:
+            deadline.is_said = True
+            _exit(when_stopped, stopping.EXIT_CODE)
 
 
 def _exit(message: str, code: int) -> NoReturn:

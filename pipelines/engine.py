@@ -24,6 +24,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.runner import PipelineState
 from apache_beam.runners.worker import sdk_worker
 
+from pipelines import stopping
 from transforms import storage
 from transforms.records import JobError, UsageError
 
@@ -134,7 +135,8 @@ def _wait(result: Any, options: PipelineOptions) -> None:  # noqa: ANN401  # of 
     except KeyboardInterrupt:
         if not is_embedded(options):
             sys.stderr.write("cancelling the job\n")
-            sys.stderr.write(f"{cancel_job(result, options)}\n")
+            with stopping.patience():
+                sys.stderr.write(f"{cancel_job(result, options)}\n")
         raise
 
 

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import inputs
-from pipelines.cli import exit_codes, parse
+from pipelines.cli import check_bucket, exit_codes, parse
 from pipelines.input_flags import InputFlags
 from pipelines.inputs import RecognizedInputs
 from pipelines.store_flags import StoreFlags, settle
-from transforms import storage
+from transforms import layouts, storage
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
+from transforms.layouts import InputPart
 from transforms.options import flag
 from transforms.processes import num_cores
 from transforms.records import UsageError
+
+_MEAN_IMAGE_BYTES = 110_000  # of ImageNet
+_MANY_REQUESTS = 1000
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -79,7 +83,7 @@ def define_pipeline(
       output: path of the index.
       parts_folder: folder for the parts of the index, readable by all workers.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
-      ticks: folder for progress ticks; None shows no progress.
+      ticks: file that progress is appended to; None shows no progress.
       has_processes: whether each worker is a separate process.
     """
     import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
@@ -95,7 +99,7 @@ def define_pipeline(
     _ = (
         root
         | "ListPieces" >> beam.Create(list(enumerate(parts)))
-        | FindImages()
+        | FindImages(None if num_inspect_threads else ticks)
         | LabelImages()
         | WriteIndex(
             output=output,
@@ -103,7 +107,7 @@ def define_pipeline(
             roots=[roots[number] for number in sorted(roots)],
             warnings=recognized.warnings,
             num_inspect_threads=num_inspect_threads,
-            ticks=ticks,
+            ticks=ticks if num_inspect_threads else None,
             has_processes=has_processes,
         )
     )
@@ -133,6 +137,8 @@ def write_index(
     from pipelines import engine  # noqa: PLC0415  # slow import
     from transforms import progress  # noqa: PLC0415
 
+    if cost := describe_cost(recognized.parts):
+        sys.stderr.write(f"{cost}\n")
     place = storage.absolute(output)
     beside, _, name = place.rpartition("/")
     options = engine.make_beam_options(beam_flags)
@@ -152,10 +158,34 @@ def write_index(
             ticks=ticks,
             has_processes=engine.has_one_process(options),
         )
-        with progress.show(
-            ticks, total=len(recognized.parts), what="finding", unit="piece"
-        ):
+        what = "inspecting" if num_inspect_threads else "finding"
+        with progress.show(ticks, total=None, what=what, unit="image"):
             return engine.run(define, options)
+
+
+def describe_cost(pieces: Sequence[InputPart]) -> str:
+    """Describe the requests of listing archives in buckets; "" if they are few."""
+    paths = {
+        piece.path
+        for piece in pieces
+        if storage.is_remote(piece.path)
+        and getattr(layouts.load(piece.layout), "READS_HEADERS", False)
+    }
+    folders = {path.rpartition("/")[0] for path in paths}
+    num_bytes = sum(
+        entry.num_bytes
+        for folder in folders
+        for entry in storage.list_folder(folder)
+        if f"{folder}/{entry.name}" in paths
+    )
+    num_requests = num_bytes // _MEAN_IMAGE_BYTES
+    if num_requests < _MANY_REQUESTS:
+        return ""
+    return (
+        f"listing {num_bytes / 1e9:.1f} GB of archives in a bucket takes about "
+        f"{num_requests:,} requests, one per image; an index (python -m "
+        "pipelines.index) does this once for all jobs"
+    )
 
 
 def count_index(output: str) -> Inventory:
@@ -214,6 +244,7 @@ def main(argv: Sequence[str]) -> None:
             IndexOptions, argv, prog="python -m pipelines.index"
         )
         beam_flags = settle(options, beam_flags)
+        check_bucket(options.output)
         _check_reach(options, beam_flags)
         recognized = inputs.recognize(
             options.input,

@@ -77,10 +77,12 @@ def recognize(
                 dataclasses.replace(piece, input=position) for piece in recognised.parts
             ]
         except UsageError as error:
-            problems.append(f"{name} {path}: {error}")
+            problems.append(f"{name} {path}: {str(error).removeprefix(f'{path}: ')}")
         except OSError as error:
             reason = error.strerror or error
-            problems.append(f"{name} {path}: {error.filename or path}: {reason}")
+            place = error.filename or path
+            shown = "" if place == path else f"{place}: "
+            problems.append(f"{name} {path}: {shown}{reason}")
     try:
         pieces = _find_labels(pieces, validation_labels)
     except (UsageError, OSError) as error:
@@ -101,7 +103,7 @@ def _find_unreadable(parts: Sequence[InputPart]) -> Iterator[str]:
 
 
 def check_versions(index: str, versions: Mapping[str, str]) -> None:
-    """Check that indexed archives in buckets are unchanged.
+    """Check that indexed archives are unchanged.
 
     Raises:
       UsageError: an archive changed or was deleted after it was indexed.

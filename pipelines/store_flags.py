@@ -1,10 +1,12 @@
 """Declare the flags of object stores and pass their settings to workers."""
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Sequence
 
 from transforms.options import flag
-from transforms.storage.clients import StoreSettings, configure
+from transforms.storage import clients
+from transforms.storage.clients import StoreSettings
 
 _HEADING = "buckets (gs://, s3://)"
 _WORKERS = "pipelines.worker_options"
@@ -49,6 +51,54 @@ class StoreFlags:
             yield f"--store_endpoint {endpoint}: must begin with https:// or http://"
 
 
+def describe_given() -> str:
+    """Return the flags of this job's stores, for a command that goes on with its files.
+
+    Returns:
+      " --store_…=…", or "" without flags.
+    """
+    settings = clients.read_settings()
+    flags = {
+        "endpoint": settings.endpoint,
+        "region": settings.region,
+        "anonymous": settings.is_anonymous,
+    }
+    words = [
+        f"--store_{name}={shlex.quote(str(value).lower() if value is True else value)}"
+        for name, value in flags.items()
+        if value
+    ]
+    return "".join(f" {word}" for word in words)
+
+
+def describe_copy(source: str, target: str) -> str:
+    """Return the command of the store's own tool that copies a folder; "" if local.
+
+    Args:
+      source: URL of the folder.
+      target: local folder to create, named as the last part of the source.
+    """
+    settings = clients.read_settings()
+    endpoint, region = settings.endpoint, settings.region
+    scheme = source.partition("://")[0]
+    source, target = shlex.quote(source), shlex.quote(target)
+    if scheme == "gs":
+        words = [f"gcloud storage cp --recursive {source} ."]
+        if settings.is_anonymous:
+            words.insert(0, "CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true")
+        if endpoint:
+            place = shlex.quote(f"{endpoint}/storage/v1/")
+            words.insert(0, f"CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE={place}")
+        return " ".join(words)
+    if scheme != "s3":
+        return ""
+    words = [f"aws s3 cp --recursive {source} {target}"]
+    words += [f"--endpoint-url={shlex.quote(endpoint)}"] if endpoint else []
+    words += [f"--region={shlex.quote(region)}"] if region else []
+    words += ["--no-sign-request"] if settings.is_anonymous else []
+    return " ".join(words)
+
+
 def settle(flags: StoreFlags, beam_flags: Sequence[str] = ()) -> list[str]:
     """Configure the stores of this process and of its pipelines' workers.
 
@@ -60,7 +110,7 @@ def settle(flags: StoreFlags, beam_flags: Sequence[str] = ()) -> list[str]:
         region=flags.store_region,
         is_anonymous=flags.store_anonymous,
     )
-    configure(settings)
+    clients.configure(settings)
     if settings == StoreSettings():
         return list(beam_flags)
     # Beam imports slowly and is not needed for local paths.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipelines import build
+from pipelines import build, index
 from transforms import processes
 
 _context = multiprocessing.get_context("forkserver")
@@ -20,18 +20,25 @@ _context.set_forkserver_preload(["tests.processes", "pipelines.building.run"])
 
 
 class RunningBuild:
-    """A build in a separate process.
+    """A build, or another job, in a separate process.
 
     Args:
-      command: command line of the build.
+      command: command line of the job.
       log: file for stdout and stderr.
       environment: environment variables to set, e.g. of a store.
+      job: build or index.
     """
 
-    def __init__(self, command, log: Path, environment: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self,
+        command,
+        log: Path,
+        environment: Mapping[str, str] = {},
+        job: str = "build",
+    ) -> None:
         self._log = log
         self._process = _context.Process(
-            target=_run, args=(list(command), str(log), dict(environment))
+            target=_run, args=(list(command), str(log), dict(environment), job)
         )
         self._process.start()
 
@@ -76,7 +83,9 @@ class RunningBuild:
         return self._log.read_text() if self._log.exists() else ""
 
 
-def _run(command: list[str], log: str, environment: Mapping[str, str]) -> None:
+def _run(
+    command: list[str], log: str, environment: Mapping[str, str], job: str
+) -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the server ignores it
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
@@ -85,7 +94,7 @@ def _run(command: list[str], log: str, environment: Mapping[str, str]) -> None:
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     os.environ.update(environment)
     processes.LEAST_IMAGES = 1  # small builds use processes as large ones do
-    build.main(command)
+    {"build": build, "index": index}[job].main(command)
 
 
 def run(command, log: Path, environment: Mapping[str, str] = {}) -> tuple[int, str]:

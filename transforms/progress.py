@@ -38,7 +38,7 @@ class Ticker:
 
 
 def make_bar(
-    what: str, *, total: int, unit: str, leave: bool = True, delay_s: float = 0
+    what: str, *, total: int | None, unit: str, leave: bool = True, delay_s: float = 0
 ) -> tqdm:
     """Create a progress bar on stderr; it is drawn less often in a log.
 
@@ -47,8 +47,8 @@ def make_bar(
 
     Args:
       what: name of the activity.
-      total: number of units; "B", bytes, are shown in thousands and millions.
-      unit: name of the unit.
+      total: number of units; None: not known, only count and rate are shown.
+      unit: name of the unit; "B", bytes, are shown in thousands and millions.
       leave: whether the bar remains after it is closed.
       delay_s: seconds until it appears.
     """
@@ -68,12 +68,14 @@ def make_bar(
 
 
 @contextmanager
-def show(path: str | None, *, total: int, what: str, unit: str) -> Iterator[None]:
+def show(
+    path: str | None, *, total: int | None, what: str, unit: str
+) -> Iterator[None]:
     """Show a bar with rate and remaining time on stderr while the block runs.
 
     Args:
       path: file that workers append to; None shows nothing, for remote workers.
-      total: number of units.
+      total: number of units; None: not known, only count and rate are shown.
       what: name of the activity.
       unit: name of a unit.
     """

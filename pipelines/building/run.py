@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from pipelines import engine
+from pipelines import engine, store_flags
 from pipelines.building import output
 from pipelines.building.options import Request
 from pipelines.building.output import Place, read_committed
@@ -29,12 +30,6 @@ from transforms.records import JobError, Shard
 from transforms.reports import groups as group_report
 from transforms.reports.groups import GroupCounts, GroupsPage, make_page
 from transforms.reports.page import Page
-
-# Loaders need a local copy.
-_FETCH = {
-    "gs": "gcloud storage cp --recursive {target} .",
-    "s3": "aws s3 cp --recursive {target} ./{version}",
-}
 
 
 def describe_plan(settings: CommitSettings) -> str:
@@ -73,8 +68,8 @@ def describe_dataset(target: str) -> str:
     recipe = json.loads(storage.read(f"{target}/{paths.RECIPE}"))
     split = next(iter(described["groups"][0]["written"]))
     version = recipe["dataset_version"]
-    fetch = _FETCH.get(target.partition("://")[0], "")
-    fetch = fetch.format(target=target, version=version)
+    # Loaders need a local copy.
+    fetch = store_flags.describe_copy(target, f"./{version}")
     place = f"./{version}" if fetch else target
     snippet = formats.load(recipe["formats"][0]).loading_snippet(place, split)
     return "\n".join([
@@ -89,7 +84,8 @@ def describe_dataset(target: str) -> str:
         *(f"    {line}" for line in snippet.splitlines()),
         "",
         "verify it:",
-        f"    python -m pipelines.verify {target}",
+        f"    python -m pipelines.verify {shlex.quote(target)}"
+        f"{store_flags.describe_given()}",
     ])
 
 

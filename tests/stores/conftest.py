@@ -16,7 +16,7 @@ from transforms.storage import clients as store_clients
 from transforms.storage.clients import StoreSettings
 
 BUCKET = "photographs"
-_KEYS = {
+KEYS = {
     "AWS_ACCESS_KEY_ID": "somebody",
     "AWS_SECRET_ACCESS_KEY": "nobody",
     "AWS_REGION": "us-east-1",
@@ -79,7 +79,7 @@ def google(google_address, set_variable):
 
 @pytest.fixture
 def amazon(amazon_address, set_variable):
-    for name, value in {**_KEYS, "AWS_ENDPOINT_URL": amazon_address}.items():
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": amazon_address}.items():
         set_variable(name, value)
     return f"s3://{BUCKET}/{next(_numbers)}"
 
@@ -94,6 +94,6 @@ def folder(request):
 def faulty(set_variable):
     """Run the server with injected faults; its bucket is s3://photographs."""
     with fault_server.run(BUCKET) as (address, state):
-        for name, value in {**_KEYS, "AWS_ENDPOINT_URL": address}.items():
+        for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
             set_variable(name, value)
         yield state

@@ -31,8 +31,10 @@ class FaultServer:
 
     def __init__(self, bucket, *, page=_PAGE, slow_s=1.5):
         self.bucket, self.page, self.slow_s = bucket, page, slow_s
+        self.address = ""
         self.objects = {}
         self.asked = []
+        self.headers = []  # of each request, names in lower case
         self.denied = ""  # a method that is not allowed
         self.storm = iter(())  # what befalls requests in turn, None: nothing
         self.storm_methods = {"GET", "HEAD", "PUT"}
@@ -100,6 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         self.sent = self.rfile.read(length)
         self.short = False
+        self.state.headers.append({k.lower(): v for k, v in self.headers.items()})
         fault = self.state.take_fault(self.command, key)
         if self.command == self.state.denied:
             self._error(403, "AccessDenied")
@@ -202,7 +205,8 @@ def run(bucket, **settings):
     server.handle_error = lambda *_: None  # broken connections are what it is for
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", state
+        state.address = f"http://127.0.0.1:{server.server_address[1]}"
+        yield state.address, state
     finally:
         server.shutdown()
         server.server_close()

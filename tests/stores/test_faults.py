@@ -64,6 +64,11 @@ def test_no_permission_is_said_so(faulty):
         storage.read_range(f"{BUCKET}/image", 0, 100)
 
 
+def test_missing_object_is_missing_where_nothing_may_be_listed(faulty):
+    faulty.fail(403, key="")
+    assert not storage.is_file(f"{BUCKET}/image")
+
+
 def test_a_changed_object_is_damage(faulty):
     faulty.objects["image"] = bytes(200)
     assert storage.num_bytes(f"{BUCKET}/image") == 200

@@ -114,7 +114,9 @@ def test_bucket_that_is_not_there_is_named(folder):
     with pytest.raises(OSError, match="no such") as error:
         storage.check_bucket(missing)
     assert error.value.filename == missing
-    assert not storage.exists(f"{missing}/file")
+    for use in (storage.exists, storage.is_file, storage.list_folder, storage.read):
+        with pytest.raises(UsageError, match="no such bucket; check its name"):
+            use(f"{missing}/file")
 
 
 @pytest.mark.parametrize("path", ["ftp://a/b", "gs:///b", "s3://bucket/../x"])

@@ -7,7 +7,8 @@ with their position.
 Source: POSIX.1-1988 (USTAR), POSIX.1-2001 (pax), GNU tar manual, "Basic Tar Format"
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from transforms import storage
@@ -21,6 +22,8 @@ _MAX_NAME_BYTES = 1 << 20  # of a long name or pax header: bounds what is read
 _FILE_TYPES = (b"0", b"\0", b"7")
 _LINK_TYPES = (b"1", b"2")  # hard, symbolic
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"L", b"K", b"x", b"g"
+
+Read = Callable[[int, int], bytes]  # returns the bytes at an offset, of a length
 
 
 class Member(NamedTuple):
@@ -40,6 +43,7 @@ def read_members(
     end: int | None = None,
     archive: str | None = None,
     observations: list[Observation] | None = None,
+    read: Read | None = None,
 ) -> Iterator[Member]:
     """Yield the members of an archive, or of an archive inside another.
 
@@ -49,25 +53,27 @@ def read_members(
       end: end of the archive in the file; None: the end of the file.
       archive: name of the archive in observations; None: the name of the file.
       observations: receives what is odd about the end of the archive.
+      read: reads the headers, as `storage.read_range` does; see `tar_headers`.
 
     Raises:
       UsageError: not a tar, truncated, damaged, or a member name that leaves the
         archive; without `observations` also an odd end.
     """
     end = storage.num_bytes(path) if end is None else end
+    read = read or partial(storage.read_range, path)
     position, overrides = start, dict[str, str]()
     while True:
         if position >= end > start and not overrides:
             odd: str | None = "no_end_mark"
             break
-        block = _read_block(path, position, end)
+        block = _read_block(read, path, position, end)
         if block == _END:
             odd = check_end(path, position, start=start, end=end)
             break
         kind, name, length = _parse_header(path, position, block)
         data = position + BLOCK
         if kind in {_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL}:
-            overrides |= _read_overrides(path, kind, data, length)
+            overrides |= _read_overrides(read, path, kind, data, length)
             position = data + _padded(length)
             continue
         name = overrides.get("path", name)
@@ -92,13 +98,13 @@ def _padded(length: int) -> int:
     return -(-length // BLOCK) * BLOCK
 
 
-def _read_block(path: str, position: int, end: int) -> bytes:
+def _read_block(read: Read, path: str, position: int, end: int) -> bytes:
     if position + BLOCK > end:
         if position == 0 and (what := signatures.explain(path)):
             raise UsageError(f"{path}: not a tar archive{what}")
         raise _truncated(path, f"no end mark at byte {position}")
     try:
-        return storage.read_range(path, position, BLOCK)
+        return read(position, BLOCK)
     except DataError as error:
         raise UsageError(f"{path}: {error}") from error
 
@@ -141,14 +147,16 @@ def _parse_number(field: bytes) -> int:
     return int(field.rstrip(b" \0") or b"0", 8)
 
 
-def _read_overrides(path: str, kind: bytes, data: int, length: int) -> dict[str, str]:
+def _read_overrides(
+    read: Read, path: str, kind: bytes, data: int, length: int
+) -> dict[str, str]:
     """Read the name and size of the next member from a long-name or pax header."""
     if length > _MAX_NAME_BYTES:
         raise UsageError(f"{path}: damaged (a name of {length} bytes at byte {data})")
     if kind in {_LONG_LINK, _PAX_GLOBAL}:
         return {}
     try:
-        content = storage.read_range(path, data, length)
+        content = read(data, length)
         if kind == _LONG_NAME:
             return {"path": content.rstrip(b"\0").decode("utf-8", "surrogateescape")}
         return _parse_pax(content)

@@ -50,7 +50,7 @@ class ShardSettings:
     work: str  # folder for parts of the manifest until it is written
     plan_folder: str
     roots: Sequence[str]  # of the inputs
-    versions: Mapping[str, str]  # of their archives in buckets, by path
+    versions: Mapping[str, str]  # of their archives, by path
     name: str
     formats: Sequence[str]
     folders: Sequence[str]  # by label

@@ -50,7 +50,7 @@ class Inventory:
     num_bad: Mapping[ClassSplit, int]  # unusable images that inspection found
     fingerprint: str
     roots: tuple[str, ...]
-    versions: Mapping[str, str]  # of archives in buckets, by path
+    versions: Mapping[str, str]  # of archives, by path
     num_row_groups: int
     num_strays: int
     first_strays: Sequence[str]

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from transforms.records import DataError, ImageRef, SkippedFile, UsageError, lis
 # Pieces in buckets that are read at once: an archive is a chain of small reads, each
 # of which waits for the one before it.
 _PIECES_AT_ONCE = 64
+_COUNTED_AT_ONCE = 10  # images
 
 
 class PartImages(NamedTuple):
@@ -41,13 +42,22 @@ class PartImages(NamedTuple):
     piece: InputPart
     refs: list[ImageRef]
     strays: list[SkippedFile]
-    version: str = ""  # of an archive in a bucket
+    version: str = ""  # of an archive
     observations: tuple[Observation, ...] = ()
     labels: PartLabels = PartLabels()
 
 
-def read_part(number: int, piece: InputPart) -> PartImages:
+def read_part(
+    number: int,
+    piece: InputPart,
+    count: Callable[[int], None] = lambda _: None,
+) -> PartImages:
     """Read names and locations of all images of a part.
+
+    Args:
+      number: of the part.
+      piece: the part.
+      count: takes the number of images that were read since it was last called.
 
     Raises:
       UsageError: an archive changed meanwhile, or an error of the layout.
@@ -57,25 +67,35 @@ def read_part(number: int, piece: InputPart) -> PartImages:
     observations: list[Observation] = []
     misplaced: list[MisplacedImage] = []
     labels = PartLabels()
+    # A local file has a version before it is read, an object at the latest afterwards.
+    before = _find_version(piece.path)
     for item in layouts.read(piece):
-        if isinstance(item, ImageRef):
-            refs.append(item)
-        elif isinstance(item, MisplacedImage):
-            refs.append(item.ref)
-            misplaced.append(item)
+        if isinstance(item, ImageRef | MisplacedImage):
+            if isinstance(item, MisplacedImage):
+                misplaced.append(item)
+            refs.append(item.ref if isinstance(item, MisplacedImage) else item)
+            if not len(refs) % _COUNTED_AT_ONCE:
+                count(_COUNTED_AT_ONCE)
         elif isinstance(item, SkippedFile):
             strays.append(item)
         elif isinstance(item, NumberLabels):
             labels = labels._replace(numbers=item)
         else:
             observations.append(item)
+    count(len(refs) % _COUNTED_AT_ONCE)
     observations += observe_misplaced(piece, refs, misplaced)
-    try:
-        version = storage.version(piece.path)
-    except DataError as error:
-        raise UsageError(f"{piece.path}: {error}; try again") from None
+    version = _find_version(piece.path)
+    if before not in {"", version}:
+        raise UsageError(f"{piece.path}: changed while it was read; try again")
     combined = tuple(input_warnings.combine(observations))
     return PartImages(number, piece, refs, strays, version, combined, labels)
+
+
+def _find_version(path: str) -> str:
+    try:
+        return storage.version(path)
+    except DataError as error:
+        raise UsageError(f"{path}: {error}; try again") from None
 
 
 def observe_misplaced(
@@ -121,11 +141,16 @@ def _name_class(wnid: str) -> str:
 class _ReadPieces(beam.DoFn):
     """Read the images of a part; parts in buckets concurrently, a bounded number."""
 
+    def __init__(self, ticks: str | None) -> None:
+        self._ticks = ticks
+
     def setup(self) -> None:
         self._pool = ThreadPoolExecutor(_PIECES_AT_ONCE)
+        self._ticker = progress.Ticker(self._ticks)
 
     def start_bundle(self) -> None:
         self._pending: PendingResults[PartImages] = PendingResults(_PIECES_AT_ONCE)
+        self._error: Exception | None = None
 
     def teardown(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -133,19 +158,34 @@ class _ReadPieces(beam.DoFn):
     def process(self, numbered: tuple[int, InputPart]) -> Iterator[PartImages]:
         number, piece = numbered
         if not storage.is_remote(piece.root):
-            yield read_part(number, piece)
+            yield read_part(number, piece, self._count)
             return
-        self._pending.add(self._pool.submit(read_part, number, piece).result)
+        task = self._pool.submit(self._read, number, piece)
+        self._pending.add(task.result)
         yield from self._pending.take_excess()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         for images in self._pending.take_all():
             yield GlobalWindows.windowed_value(images)
 
+    def _read(self, number: int, piece: InputPart) -> PartImages:
+        try:
+            return read_part(number, piece, self._count)
+        except Exception as error:
+            self._error = error
+            raise
+
+    def _count(self, num_images: int) -> None:
+        if self._error:  # of another part: this one is of no use any more
+            raise self._error
+        self._ticker.tick(num_images)
+
 
 @dataclasses.dataclass
 class FindImages(beam.PTransform):
     """Find the images of every part: (number, part) in, one PartImages each out."""
+
+    ticks: str | None = None
 
     def expand(
         self, pieces: PCollection[tuple[int, InputPart]]
@@ -154,7 +194,7 @@ class FindImages(beam.PTransform):
         return (
             pieces
             | "SpreadPieces" >> beam.Reshuffle()
-            | "ReadPieces" >> beam.ParDo(_ReadPieces())
+            | "ReadPieces" >> beam.ParDo(_ReadPieces(self.ticks))
         )
 
 
@@ -246,7 +286,7 @@ class IndexPart(NamedTuple):
     strays: tuple[str, ...]
     input: int
     uri: str
-    version: str  # of an archive in a bucket; "" for other files
+    version: str  # of an archive; "" for a folder
     observations: tuple[Observation, ...]
     labels: PartLabels
 
@@ -271,7 +311,10 @@ class _WriteParts(beam.DoFn):
     def process(self, images: PartImages) -> Iterator[IndexPart]:
         inspections: list[Inspection] | None = None
         if self._num_threads:
-            inspections = list(inspect_all(_place(images), self._pool))
+            inspections = []
+            for inspected in inspect_all(_place(images), self._pool):
+                inspections.append(inspected)
+                self._ticker.tick()
         yield self._write(images, inspections)
 
     def _write(
@@ -280,7 +323,6 @@ class _WriteParts(beam.DoFn):
         path = f"{self._folder}/{images.number:07d}.parquet"
         index_table.write_part(path, images.refs, inspections)
         self._counter.inc(len(images.refs))
-        self._ticker.tick()
         strays = tuple(f"{stray.uri}: {stray.name}" for stray in images.strays)
         piece = images.piece
         return IndexPart(
@@ -356,7 +398,11 @@ class _WritePartsInProcesses(_WriteParts):
         self._pending.add(partial(self._wait, images, windows), size=len(images.refs))
 
     def _wait(self, images: PartImages, windows: Sequence[Future[Any]]) -> IndexPart:
-        rows = [row for window in windows for row in window.result()]
+        rows: list[Any] = []
+        for window in windows:
+            num_rows = len(rows)
+            rows += window.result()
+            self._ticker.tick(len(rows) - num_rows)
         return self._write(images, [Inspection(*row) for row in rows])
 
 
@@ -442,8 +488,8 @@ def _join_versions(
             known = versions[part.input].setdefault(part.uri, part.version)
             if known != part.version:
                 raise UsageError(
-                    f"{roots[part.input]}/{part.uri}: the object changed while it was "
-                    "read; try again"
+                    f"{roots[part.input]}/{part.uri}: changed while it was read; try "
+                    "again"
                 )
     return versions
 
@@ -457,7 +503,7 @@ class WriteIndex(beam.PTransform):
     roots: Sequence[str]
     warnings: Sequence[InputWarning] = ()
     num_inspect_threads: int = 0
-    ticks: str | None = None
+    ticks: str | None = None  # of images that were inspected
     has_processes: bool = False
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[int]:

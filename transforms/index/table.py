@@ -1,10 +1,10 @@
 """Write and read the index, a Parquet file with one row per image.
 
 The metadata of the schema lists the inputs that `input` and `uri` refer to, the files
-that are not images, the warnings about the inputs, and the versions (etags) of archives
-in buckets, since offsets are valid for one version only. Images that are objects of
-their own have no version: 1.28 million versions would double the index; their length
-and decoding are checked instead.
+that are not images, the warnings about the inputs, and the versions of archives, since
+offsets are valid for one version only: etags in buckets, `storage.local.find_version`
+of local files. Images that are files of their own have no version: 1.28 million
+versions would double the index; their length and decoding are checked instead.
 """
 
 import json
@@ -81,7 +81,7 @@ def merge_parts(
       output: path of the index.
       roots: roots of the inputs, as `ImageRef.input` numbers them.
       strays: files that are not images, formatted for messages.
-      versions: per input, the versions of its archives in buckets.
+      versions: per input, the versions of its archives.
       warnings: about the inputs.
     """
     schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
@@ -198,7 +198,7 @@ def read_warnings(described: Mapping[str, Any]) -> tuple[InputWarning, ...]:
 
 
 def read_versions(described: Mapping[str, Any]) -> dict[str, str]:
-    """Return the versions of archives in buckets, by path.
+    """Return the versions of archives, by path.
 
     Args:
       described: metadata that `read_description` returned.

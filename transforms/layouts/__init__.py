@@ -12,6 +12,7 @@ Optional:
 
 - `IS_EXTRACTED`: whether the images are plain files. Of two layouts that hold the same
   classes, such a one is preferred. Default: False.
+- `READS_HEADERS`: `read` reads a header of each image. Default: False.
 """
 
 import dataclasses

@@ -13,6 +13,7 @@ from transforms.layouts import (
 )
 
 LOOKED_FOR = "nXXXXXXXX.tar"
+READS_HEADERS = True
 
 
 def find(path: str) -> FoundParts | None:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 
 from transforms import input_warnings, splits, storage
-from transforms.archives import tar
+from transforms.archives import tar, tar_headers
 from transforms.archives.tar import Member
 from transforms.input_warnings import Observation
 from transforms.layouts import (
@@ -26,6 +26,7 @@ from transforms.records import SkippedFile, UsageError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 LOOKED_FOR = f"{TRAIN} and {VALIDATION}"
+READS_HEADERS = True
 _SUFFIX = ".tar"
 _MEMBERS_SEEN = 8  # enough to know an archive by
 _MAX_ARCHIVES = 8  # more of them in one folder are shards
@@ -138,7 +139,7 @@ def _class_pieces(
 def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of a class tar, a flat tar, or a tar of class folders."""
     observations: list[Observation] = []
-    members = tar.read_members(
+    members = tar_headers.read_members(
         piece.path,
         start=piece.offset,
         end=piece.offset + piece.length,

@@ -22,6 +22,7 @@ from transforms.layouts import (
 from transforms.records import UsageError
 
 LOOKED_FOR = "NAME-train.tfrecord-00000-of-NNNNN"
+READS_HEADERS = True
 _FILE = re.compile(r"([A-Za-z]\w*)-([a-z_]+)\.tfrecord-(\d+)-of-(\d+)")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _NAME = "imagenet2012"

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 
 from transforms import splits, storage
-from transforms.archives import tar
-from transforms.archives.tar import Member
+from transforms.archives import tar, tar_headers
+from transforms.archives.tar import Member, Read
 from transforms.input_warnings import Observation
 from transforms.labels import class_lists, image_names
 from transforms.labels.image_names import LabelReader
@@ -29,6 +29,7 @@ from transforms.layouts import (
 from transforms.records import DataError, SkippedFile, UsageError, list_names
 
 LOOKED_FOR = "NAME-train-0000.tar"
+READS_HEADERS = True
 _SUFFIX = ".tar"
 _SPLITS = "validation|valid|val|train|test|fold_a|fold_b"
 _NUMBER = r"(\d+)(?:[-_]of[-_](\d+))?\.tar"
@@ -134,11 +135,19 @@ def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of one archive."""
     observations: list[Observation] = []
     labels = LabelReader(class_lists.read(piece.class_list))
-    members = tar.read_members(piece.path, archive=piece.uri, observations=observations)
+    end = storage.num_bytes(piece.path)
+    read_range = tar_headers.open_reader(piece.path, end)
+    members = tar.read_members(
+        piece.path,
+        end=end,
+        archive=piece.uri,
+        observations=observations,
+        read=read_range,
+    )
     skipped: list[Member] = []
     files = _without_system_files(members, skipped)
     for key, group in groupby(files, key=lambda m: split_name(m.name)[0]):
-        yield from _read_sample(piece, key, list(group), labels)
+        yield from _read_sample(piece, key, list(group), labels, read_range)
     yield from labels.list_numbers()
     yield from (SkippedFile(piece.uri, member.name) for member in skipped)
     yield from observations
@@ -156,8 +165,21 @@ def _without_system_files(
 
 
 def _read_sample(
-    piece: InputPart, key: str, members: Sequence[Member], labels: LabelReader
+    piece: InputPart,
+    key: str,
+    members: Sequence[Member],
+    labels: LabelReader,
+    read_range: Read,
 ) -> Iterator[PartItem]:
+    """Yield the image of a sample, and its other files.
+
+    Args:
+      piece: the archive.
+      key: key of the sample.
+      members: the files of the sample.
+      labels: reads the labels.
+      read_range: reads labels.
+    """
     files = {split_name(m.name)[1]: m for m in members if m.is_file}
     images = {s: m for s, m in files.items() if is_image_name(f".{s}")}
     if len(images) > 1 and any("." in suffix for suffix in images):
@@ -180,7 +202,7 @@ def _read_sample(
     name = _drop_middle(image.name)
     by_name = image_names.parse(name).wnid
     kinds = {_kind(suffix): member for suffix, member in files.items()}
-    label = _read_label(piece.path, kinds, where, is_named=bool(by_name))
+    label = _read_label(read_range, kinds, where, is_named=bool(by_name))
     yield make_ref(
         piece,
         name,
@@ -198,7 +220,7 @@ def _drop_middle(name: str) -> str:
 
 
 def _read_label(
-    path: str, files: Mapping[str, Member], where: str, *, is_named: bool
+    read_range: Read, files: Mapping[str, Member], where: str, *, is_named: bool
 ) -> int | str | None:
     """Return the class of a sample; None if no file has it.
 
@@ -208,17 +230,17 @@ def _read_label(
     described: object = None
     try:
         if "json" in files:
-            described = json.loads(_read(path, files["json"], _MAX_JSON_BYTES))
+            described = json.loads(_read(read_range, files["json"], _MAX_JSON_BYTES))
         if isinstance(described, dict):
             for name in ("wnid", "synset"):
                 if name in described:
                     return str(described[name])
         if "cls" in files:
-            return _parse_label(_read(path, files["cls"], _MAX_LABEL_BYTES))
+            return _parse_label(_read(read_range, files["cls"], _MAX_LABEL_BYTES))
         if isinstance(described, dict) and not is_named:
             return described.get("label")
         if "txt" in files and files["txt"].length <= _MAX_LABEL_BYTES and not is_named:
-            return _parse_label(_read(path, files["txt"], _MAX_LABEL_BYTES))
+            return _parse_label(_read(read_range, files["txt"], _MAX_LABEL_BYTES))
     except (DataError, ValueError, RecursionError) as error:
         raise UsageError(f"{where}: its label cannot be read ({error})") from error
     return None
@@ -230,7 +252,7 @@ def _parse_label(data: bytes) -> int | str:
     return text if WNID.fullmatch(text.lower()) else int(data)
 
 
-def _read(path: str, member: Member, max_bytes: int) -> bytes:
+def _read(read_range: Read, member: Member, max_bytes: int) -> bytes:
     if member.length > max_bytes:
         raise ValueError(f"{member.length} bytes are too many")
-    return storage.read_range(path, member.offset, member.length)
+    return read_range(member.offset, member.length)

@@ -27,7 +27,7 @@ class ImageSource(NamedTuple):
 
     table: pa.Table  # with the columns of the index
     roots: tuple[str, ...]
-    versions: Mapping[str, str] = {}  # of archives in buckets, by path
+    versions: Mapping[str, str] = {}  # of archives, by path
 
 
 class Images(NamedTuple):

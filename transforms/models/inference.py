@@ -81,7 +81,7 @@ class InferenceSettings:
     Attributes:
       models: models to run.
       roots: roots of the inputs, as `ImageRef.input` numbers them.
-      versions: expected versions of archives in buckets, by path.
+      versions: expected versions of archives, by path.
       batch_size: images per inference batch.
       num_threads: threads that decode images and run inference.
       keep_probabilities: whether to keep the probabilities of all outputs.

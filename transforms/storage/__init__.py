@@ -151,21 +151,24 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
 
 
 def version(path: str) -> str:
-    """Return the version of an object that was read; "" for folders and local files.
+    """Return the version of a file, or of an object that was read; "" for folders.
 
     Raises:
       DataError: the object has changed since it was first read.
     """
-    return remote.version(path) if is_remote(path) else ""
+    if is_remote(path):
+        return remote.version(path)
+    return local.find_version(path) if Path(path).is_file() else ""
 
 
 def find_changed(versions: Mapping[str, str]) -> list[str]:
-    """Return the objects that are missing or have another version."""
+    """Return the files that are missing or have another version."""
 
     def has_changed(path: str) -> bool:
+        find_version = remote.find_version if is_remote(path) else local.find_version
         try:
-            return remote.find_version(path) != versions[path]
-        except FileNotFoundError:
+            return find_version(path) != versions[path]
+        except (FileNotFoundError, NotADirectoryError):
             return True
 
     with ThreadPoolExecutor(_READERS_OF_BUCKETS) as pool:
@@ -177,7 +180,7 @@ def find_changed(versions: Mapping[str, str]) -> list[str]:
 def forget_open_files() -> None:
     """Close the files that `read_range` keeps open; forget the versions of objects."""
     local.close_shared()
-    remote.forget_versions()
+    remote.forget()
 
 
 AtomicFile = local.AtomicFile

@@ -4,14 +4,12 @@ Credentials come from the usual places: Google's application-default credentials
 Amazon's environment variables, profiles and instance roles. No flag holds one.
 """
 
-import configparser
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from obstore.store import GCSStore, S3Store
@@ -25,6 +23,8 @@ SCHEMES = ("gs", "s3")
 REQUEST_TIMEOUT_S = 60.0  # of one try, which carries at most 16 MiB
 RETRY_TIMEOUT_S = 180.0  # of all tries of one request
 _MAX_RETRIES = 10
+_METADATA_TRIES = 3  # of one second each, for the role of a machine
+_CREDENTIALS_S = 300.0  # kept by the client; botocore renews them 15 minutes early
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 
 Store = GCSStore | S3Store
@@ -59,6 +59,11 @@ def configure(settings: StoreSettings) -> None:
     open_store.cache_clear()
 
 
+def read_settings() -> StoreSettings:
+    """Return how this process reaches stores."""
+    return _configured[0]
+
+
 def parse_location(path: str) -> Location:
     """Split a URL into scheme, bucket and path.
 
@@ -88,6 +93,11 @@ def open_store(scheme: str, bucket: str) -> Store:
     }
     make = _open_google if scheme == "gs" else _open_amazon
     return make(bucket, settings, retries)
+
+
+def is_any_open() -> bool:
+    """Tell whether this process has used a bucket."""
+    return open_store.cache_info().currsize > 0
 
 
 def is_emulated(scheme: str) -> bool:
@@ -153,41 +163,42 @@ def _find_google_credentials() -> Any:  # noqa: ANN401  # obstore has no name fo
 
 def _open_amazon(bucket: str, settings: StoreSettings, retries: "RetryConfig") -> Store:
     endpoint = _find_endpoint("s3")
-    chosen: dict[str, Any] = _read_profile()
-    if settings.is_anonymous:
-        chosen = {"skip_signature": True}
+    options: dict[str, Any] = {"skip_signature": True}
+    if not settings.is_anonymous:
+        options = _find_amazon_options()
     if settings.region:
-        chosen["region"] = settings.region
+        options["region"] = settings.region
     if endpoint:
-        chosen |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
     return S3Store(
         bucket,
         client_options=_client_options(endpoint),
         retry_config=retries,
-        **chosen,
+        **options,
     )
 
 
-def _read_profile() -> dict[str, Any]:
-    """Read keys and region of `aws configure`; the environment takes precedence."""
-    profile = os.environ.get("AWS_PROFILE", "default")
-    found: dict[str, Any] = {}
-    if "AWS_ACCESS_KEY_ID" not in os.environ:
-        keys = _read_section("AWS_SHARED_CREDENTIALS_FILE", "credentials", profile)
-        names = ("access_key_id", "secret_access_key", "session_token")
-        found = {n: keys[f"aws_{n}"] for n in names if f"aws_{n}" in keys}
-    if not {"AWS_REGION", "AWS_DEFAULT_REGION"} & os.environ.keys():
-        section = profile if profile == "default" else f"profile {profile}"
-        config = _read_section("AWS_CONFIG_FILE", "config", section)
-        found |= {"region": config["region"]} if "region" in config else {}
-    return found
+def _find_amazon_options() -> dict[str, Any]:
+    """Return the credentials and the region that botocore finds."""
+    # All take a while to import, and only Amazon's store needs them.
+    import botocore.session  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
 
-
-def _read_section(variable: str, name: str, section: str) -> Mapping[str, str]:
-    path = os.environ.get(variable, f"~/.aws/{name}")
-    parser = configparser.RawConfigParser()
+    session = botocore.session.Session()
+    session.set_config_variable("metadata_service_num_attempts", _METADATA_TRIES)
     try:
-        parser.read(Path(path).expanduser())
-    except configparser.Error as error:
-        raise UsageError(f"{path}: {error}".splitlines()[0]) from error
-    return parser[section] if parser.has_section(section) else {}
+        # botocore itself does not read AWS_REGION.
+        region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
+        credentials = session.get_credentials()
+    except BotoCoreError as error:
+        raise UsageError(f"s3://: {error}") from error
+    if credentials is None:
+        raise UsageError(
+            "s3://: no Amazon credentials; run aws configure, set AWS_PROFILE or "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --store_anonymous "
+            "where a bucket is public"
+        )
+    provider = Boto3CredentialProvider(session, ttl=timedelta(seconds=_CREDENTIALS_S))
+    options: dict[str, Any] = {"credential_provider": provider}
+    return options | ({"region": region} if region else {})

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 
-from transforms.records import DataError
+from transforms.records import DataError, UsageError
 from transforms.storage.clients import (
     Location,
     Store,
@@ -82,7 +83,6 @@ class Entry(NamedTuple):
 
 
 _pins = Pins()
-forget_versions = _pins.clear
 
 
 @contextmanager
@@ -94,8 +94,7 @@ def _translated(path: str) -> Iterator[None]:
             errno.ENOENT, "no such object or bucket", path
         ) from None
     except (PermissionDeniedError, UnauthenticatedError) as error:
-        what = f"no permission ({_first_line(error)})"
-        raise PermissionError(errno.EACCES, what, path) from error
+        raise _no_permission(path, error) from error
     except InvalidPathError as error:
         what = f"holds a name that is no path ({_first_line(error)})"
         raise OSError(errno.EINVAL, what, path) from error
@@ -104,13 +103,58 @@ def _translated(path: str) -> Iterator[None]:
         if "NoSuchBucket" in text or "404 Not Found" in text:
             raise FileNotFoundError(errno.ENOENT, "no such bucket", path) from None
         if "403 Forbidden" in text or "401 Unauthorized" in text:
-            what = f"no permission ({_first_line(error)})"
-            raise PermissionError(errno.EACCES, what, path) from error
+            raise _no_permission(path, error) from error
         raise OSError(errno.EIO, _first_line(error), path) from error
+
+
+def _no_permission(path: str, error: BaseException) -> PermissionError:
+    """Make the error of a refused request, with the store's code, e.g. ExpiredToken."""
+    code = re.search(r"<Code>(\w+)</Code>", str(error))
+    what = f"no permission for these credentials ({code[1] if code else 'refused'})"
+    return PermissionError(errno.EACCES, what, path)
+
+
+@contextmanager
+def _listing(path: str) -> Iterator[None]:
+    """Translate the errors of a listing.
+
+    Raises:
+      UsageError: the bucket does not exist: a listing has no other way to miss.
+      OSError: any other error.
+    """
+    try:
+        with _translated(path):
+            yield
+    except FileNotFoundError:
+        raise UsageError(
+            f"{path}: no such bucket; check its name and --store_endpoint"
+        ) from None
+
+
+_buckets: set[tuple[str, str]] = set()  # that exist
+
+
+def _require_bucket(path: str) -> None:
+    """Check once that a bucket exists, which a missing object does not tell.
+
+    Raises:
+      UsageError: it does not.
+    """
+    store, place = _open(path)
+    if place[:2] not in _buckets:
+        with suppress(PermissionError), _listing(path):  # if refused, there is one
+            next(iter(obstore.list(store)), None)
+        _buckets.add(place[:2])
 
 
 def _first_line(error: BaseException) -> str:
     return str(error).split("\n", 1)[0][:_MAX_MESSAGE]
+
+
+def forget() -> None:
+    """Forget the versions of objects, and which buckets exist."""
+    _pins.clear()
+    _buckets.clear()
 
 
 def is_remote(path: str) -> bool:
@@ -135,11 +179,8 @@ def is_object(path: str) -> bool:
 def is_folder(path: str) -> bool:
     """Return whether a path is a bucket or a prefix of objects."""
     store, place = _open(path)
-    try:
-        with _translated(path):
-            first = next(iter(obstore.list(store, place.key or None)), None)
-    except FileNotFoundError:
-        return False
+    with _listing(path):
+        first = next(iter(obstore.list(store, place.key or None)), None)
     return bool(first) or not place.key
 
 
@@ -168,8 +209,12 @@ def _describe(path: str) -> "obstore.ObjectMeta":
     store, place = _open(path)
     if not place.key:
         raise FileNotFoundError(errno.ENOENT, "is a bucket, no object", path)
-    with _translated(path):
-        described = obstore.head(store, place.key)
+    try:
+        with _translated(path):
+            described = obstore.head(store, place.key)
+    except FileNotFoundError:
+        _require_bucket(path)
+        raise
     _pins.set(path, described["e_tag"])
     return described
 
@@ -238,7 +283,7 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
 def list_folder(path: str) -> list[Entry]:
     """List a folder by name."""
     store, place = _open(path)
-    with _translated(path):
+    with _listing(path):
         listed = obstore.list_with_delimiter(store, place.key or None)
     prefixes, objects = listed["common_prefixes"], listed["objects"]
     if place.key and not prefixes and not objects:
@@ -260,7 +305,7 @@ def list_files(root: str) -> Iterator[tuple[str, int]]:
     """Yield (relative path, size) of every object below a folder, sorted by path."""
     store, place = _open(root)
     start = len(place.key) + 1 if place.key else 0
-    with _translated(root):
+    with _listing(root):
         found = [o for part in obstore.list(store, place.key or None) for o in part]
     for described in sorted(found, key=lambda o: o["path"]):
         if name := described["path"][start:]:
