@@ -21,7 +21,7 @@ EXPECTED = {
     "tar: pax path": "refused: .*would leave the archive's folder",
     "tar: long name": "refused: .*would leave the archive's folder",
     "tar: backslashes": "read: 8 images, 1 strays",
-    "tar: newline": "refused: .*cannot be a key",
+    "tar: newline": "refused: .*cannot be keys: 1 ",
     "tar: symbolic link": "read: 8 images, 1 strays",
     "tar: hard link": "read: 8 images, 1 strays",
     "tar: character device": "read: 8 images, 1 strays",

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from pipelines import inputs
 from tests import making, making_layouts
 from tests.torture import bombs
+from transforms import input_warnings
 from transforms.archives import tfrecords
 from transforms.images import read as image_reading
 from transforms.images.process import process
@@ -304,6 +305,7 @@ def read_input(path: str) -> str:
         found = [
             index_steps.read_part(number, piece) for number, piece in enumerate(pieces)
         ]
+        input_warnings.summarize(seen for part in found for seen in part.observations)
     except UsageError as error:
         return f"refused: {error}"
     num_good, failures = 0, []

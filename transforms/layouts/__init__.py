@@ -144,6 +144,8 @@ def make_ref(
     """
     if "\\" in name:
         name = name.replace("\\", "/")
+        if ".." in name.split("/"):
+            return SkippedFile(uri, name)
     file = name.rpartition("/")[2]  # paths of pathlib would double the time
     place = piece.wnid or wnid
     if usual := image_names.USUAL.fullmatch(file):

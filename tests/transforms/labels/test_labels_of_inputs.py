@@ -21,7 +21,7 @@ OFFICIAL = validation.official_labels()
 
 def read(path, class_list=None):
     """Return (key, wnid) of all images of an input, sorted, and the warnings."""
-    recognized = inputs.recognize([str(path)], None, class_list)
+    recognized = inputs.recognize([str(path)], None, class_list=class_list)
     labelled = [
         steps.label_part(steps.read_part(number, piece))
         for number, piece in enumerate(recognized.parts)
@@ -95,7 +95,11 @@ def test_extracted_names_are_those_of_parquet(tmp_path):
         tmp_path / "folders",
         *((f"train/{i.wnid}", f"{i.key}_{i.wnid}.JPEG") for i in images),
     )
-    assert read(parquet) == read(folders)
+    assert (
+        read(parquet)[0]
+        == read(folders)[0]
+        == [(f"{w}_{n}", w) for w in (A, B) for n in (1, 2)]
+    )
 
 
 def test_flat_validation_images_are_labelled_by_the_class_behind_their_names(tmp_path):
@@ -114,7 +118,7 @@ def test_flat_validation_images_are_labelled_by_the_class_behind_their_names(tmp
 
 def test_training_names_do_not_label_flat_validation_images(tmp_path):
     """A class archive under another name is not a validation split."""
-    path = making.write_tar(tmp_path / "tench.tar", dict.fromkeys(name_images(A), b"x"))
+    path = making.write_tar(tmp_path / "val.tar", dict.fromkeys(name_images(A), b"x"))
     assert "3 validation images without labels" in refuse(path)
 
 
