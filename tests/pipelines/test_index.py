@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import index
+from pipelines import build, index, predict
 from tests import making
 from transforms import processes, storage
 from transforms.index import table as index_table
@@ -177,6 +177,31 @@ def test_problems_are_named(flags, expected, tmp_path, monkeypatch, capfd):
     assert ended.value.code == 2
     assert expected in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_flags_set_the_splits_of_inputs(class_folders, tmp_path):
+    for folder, name in (("train", "a"), ("val", "b")):
+        shutil.copytree(class_folders / folder, tmp_path / name)
+    path = tmp_path / "index.parquet"
+    index.main([
+        f"--validation_input={tmp_path / 'b'}",
+        f"--train_input={tmp_path / 'a'}",
+        f"--output={path}",
+    ])
+    inventory = read_inventory(str(path))
+    assert (inventory.total("train"), inventory.total("validation")) == (120, 30)
+    assert inventory.roots == (str(tmp_path / "a"), str(tmp_path / "b"))
+
+
+@pytest.mark.parametrize("job", [index, build, predict])
+def test_index_goes_with_no_other_input(job, tmp_path, capfd):
+    words = ["--input=i.parquet", "--train_input=a", f"--output={tmp_path}/o.parquet"]
+    with pytest.raises(SystemExit) as ended:
+        job.main(words)
+    assert ended.value.code == 2
+    assert (
+        "--input i.parquet: an index must be the only input" in capfd.readouterr().err
+    )
 
 
 def test_folder_of_empty_classes_is_an_error(tmp_path, capfd):
