@@ -74,7 +74,7 @@ def zip_of_one():
         (json.dumps({"error": "quota"}).encode(), "JSON text"),
         (b"%PDF-1.7\n", "a PDF document"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
-        (gzip.compress(b"a"), "a gzip file"),
+        (gzip.compress(b"a", mtime=0), "a gzip file"),
         (tar_of_one(), "a tar archive"),
         (zip_of_one(), "a zip archive"),
         (iso_media(b"isom", b"mp42"), "a video"),
