@@ -47,6 +47,15 @@ KINDS = {
     "no_images": Kind(
         "folders or archives without images: {count} ({examples})", is_missing=True
     ),
+    "declared": Kind(
+        "files with another number of images than the dataset declares: {count} "
+        "({examples})",
+        is_missing=True,
+    ),
+    "unlisted": Kind(
+        "tables of labels with more images than were found: {count} ({examples})",
+        is_missing=True,
+    ),
     "links": Kind(
         "images in tars that are links to other files, which are not read: {count} "
         "({examples}); pack the archives again with --dereference --hard-dereference",

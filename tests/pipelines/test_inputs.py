@@ -1,5 +1,6 @@
 """Test which images of an input are read, what is left out, and the messages."""
 
+import re
 import shutil
 from collections import Counter
 
@@ -7,7 +8,7 @@ import pytest
 
 from pipelines import inputs
 from tests import building, making
-from transforms import input_warnings
+from transforms import input_warnings, layouts
 from transforms.index import steps
 from transforms.records import UsageError
 
@@ -324,3 +325,40 @@ def test_class_folder_without_images_is_a_warning(tmp_path):
     counts, warnings = read(tmp_path)
     assert counts == {"train": 6}
     assert warnings == ["folders or archives without images: 1 (train/n02106662)"]
+
+
+# Counts that the input declares
+
+
+def test_validation_images_that_the_table_lists_and_that_are_missing(tmp_path):
+    rows = "".join(f"ILSVRC2012_val_{n:08d},{CLASSES[0]} 0\n" for n in range(1, 6))
+    table = "ImageId,PredictionString\n" + rows
+    making.write_files(tmp_path, put("val", FLAT))
+    (tmp_path / "LOC_val_solution.csv").write_text(table)
+    parts = inputs.recognize([str(tmp_path)], None).parts
+    (images,) = (steps.label_part(steps.read_part(0, part)) for part in parts)
+    (warning,) = input_warnings.summarize(images.observations)
+    assert warning.is_missing
+    assert "(LOC_val_solution.csv: 3 of 5 are missing)" in warning.text
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "tfrecord"])
+def test_shards_that_have_fewer_images_than_declared(class_folders, tmp_path, kind):
+    dataset = building.run(class_folders, tmp_path, formats=kind)
+    folder = dataset if kind == "webdataset" else dataset / "__tfds__"
+    assert read(folder)[1] == []
+    first, second = sorted(folder.glob("**/*train*-of-*"))[:2]
+    first.write_bytes(second.read_bytes())
+    for path in dataset.glob("**/*info.json"):
+        path.write_text(re.sub(r"\b20\b", "21", path.read_text()))
+    _, (warning,) = read(folder)
+    assert warning.startswith("files with another number of images than the dataset")
+    assert " has 20 instead of 21" in warning
+
+
+def test_declared_shards_that_are_missing():
+    lengths = {f"train-{number}.tar": 20 for number in range(3)} | {"x.tfrecord-0": 9}
+    (warning,) = layouts.find_undeclared(lengths, {"train-1.tar"})
+    assert warning.is_missing
+    assert "missing: 2 with 40 images (train-0.tar, train-2.tar)" in warning.text
+    assert layouts.find_undeclared(lengths, set(lengths)) == ()

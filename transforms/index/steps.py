@@ -257,6 +257,10 @@ def join_labels(
         for ref in refs
         if ref.wnid not in {"", labels.get(ref.key, ref.wnid)}
     ]
+    if unused := labels.keys() - {ref.key for ref in refs}:
+        name = source.rpartition("/")[2]
+        text = f"{name}: {len(unused):,} of {len(labels):,} are missing"
+        observations.append(Observation("unlisted", text))
     return [r._replace(wnid=r.wnid or labels[r.key]) for r in refs], observations
 
 

@@ -30,7 +30,7 @@ from transforms import input_warnings, splits, storage
 from transforms.input_warnings import InputWarning, Observation
 from transforms.labels import image_names
 from transforms.labels.image_names import NumberLabels
-from transforms.records import ImageRef, SkippedFile, UsageError
+from transforms.records import ImageRef, SkippedFile, UsageError, list_names
 from transforms.storage import Entry
 
 IMAGE_SUFFIXES = image_names.IMAGE_SUFFIXES
@@ -75,6 +75,7 @@ class InputPart:
     offset: int = 0
     length: int = 0  # of an archive inside an archive, or a part of a directory
     input: int = 0
+    num_declared: int | None = None  # images, as the dataset's own metadata says
     labels: str = ""  # path of the validation labels; "": the official table
     class_list: str = ""  # path of the classes of labels 0, 1, …; "": none given
 
@@ -195,6 +196,31 @@ class ShardName(NamedTuple):
     split: str  # as the name has it, e.g. fold_a
     number: int
     num_shards: int  # 0: it does not tell
+
+
+def find_undeclared(
+    lengths: Mapping[str, int], uris: Collection[str]
+) -> tuple[InputWarning, ...]:
+    """Return a warning if files that a dataset declares are missing.
+
+    Args:
+      lengths: declared numbers of images, by file.
+      uris: the files that are there.
+    """
+    kinds = {uri.rpartition(".")[2].partition("-")[0] for uri in uris}
+    missing = [
+        uri
+        for uri in lengths
+        if uri not in uris and uri.rpartition(".")[2].partition("-")[0] in kinds
+    ]
+    if not missing:
+        return ()
+    num_images = sum(lengths[uri] for uri in missing)
+    text = (
+        f"files that the dataset declares and that are missing: {len(missing)} with "
+        f"{num_images:,} images ({list_names(missing, 3)})"
+    )
+    return (InputWarning(text, is_missing=True),)
 
 
 def shard_pattern(uri: str) -> str:
@@ -322,6 +348,9 @@ def read(piece: InputPart) -> Iterator[PartItem]:
         yield Observation(kind, first[kind], count)
     if not (num_images or is_told):
         yield Observation("no_images", piece.uri)
+    elif piece.num_declared not in {None, num_images}:
+        text = f"{piece.uri} has {num_images:,} instead of {piece.num_declared:,}"
+        yield Observation("declared", text)
 
 
 # Images whose names are looked at before anything is read, in so many parts of each

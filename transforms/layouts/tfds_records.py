@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from transforms import splits, storage
-from transforms.archives import tfrecords
+from transforms.archives import declared_counts, tfrecords
 from transforms.labels import class_lists, image_names
 from transforms.labels.image_names import LabelReader
 from transforms.layouts import (
@@ -39,6 +39,8 @@ def find(path: str) -> FoundParts | None:
     names = sorted({uri.rpartition("/")[2].partition("-")[0] for uri in found})
     if len(names) > 1:
         raise UsageError(f"records of several datasets ({', '.join(names)}); name one")
+    folders = {uri: f"{root}/{uri}".rpartition("/")[0] for uri in found}
+    lengths = {f: declared_counts.read_lengths(f) for f in set(folders.values())}
     pieces = tuple(
         InputPart(
             layout="tfds_records",
@@ -47,6 +49,7 @@ def find(path: str) -> FoundParts | None:
             container=shard_pattern(uri),
             split=splits.parse_split(name.split),
             is_labelled=True,
+            num_declared=lengths[folders[uri]].get(uri.rpartition("/")[2]),
         )
         for uri, name in found.items()
         if splits.parse_split(name.split) != splits.TEST

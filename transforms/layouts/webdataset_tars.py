@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 
 from transforms import splits, storage
-from transforms.archives import tar, tar_headers
+from transforms.archives import declared_counts, tar, tar_headers
 from transforms.archives.tar import Member, Read
 from transforms.input_warnings import Observation
 from transforms.labels import class_lists, image_names
@@ -19,6 +19,7 @@ from transforms.layouts import (
     ShardName,
     describe_unlabelled,
     find_missing,
+    find_undeclared,
     is_image_name,
     is_system_file,
     list_entries,
@@ -50,6 +51,7 @@ def find(path: str) -> FoundParts | None:
         found = {name: _parse_name(name, "") or ShardName("", 0, 0)}
     else:
         return None
+    lengths = declared_counts.read_lengths(root)
     pieces = tuple(
         InputPart(
             layout="webdataset_tars",
@@ -58,6 +60,7 @@ def find(path: str) -> FoundParts | None:
             container=shard_pattern(uri),
             split=splits.parse_split(shard.split),
             is_labelled=True,
+            num_declared=lengths.get(uri),
         )
         for uri, shard in sorted(found.items())
         if splits.parse_split(shard.split) != splits.TEST
@@ -69,7 +72,9 @@ def find(path: str) -> FoundParts | None:
         description=f"WebDataset's tars ({len(pieces)} files in {path})",
         pieces=pieces,
         notes=tuple(describe_unlabelled(path, shards)),
-        warnings=find_missing(shards) if root == path else (),
+        warnings=(*find_missing(shards), *find_undeclared(lengths, found))
+        if root == path
+        else (),
     )
 
 

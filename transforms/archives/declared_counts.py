@@ -1,0 +1,58 @@
+"""Read how many images the files of a dataset declare to hold.
+
+TensorFlow Datasets writes the lengths of shards to `dataset_info.json`, timm and this
+program write those of WebDataset's tars to `_info.json`. Both are hints only: a file
+that is not understood declares nothing.
+"""
+
+import json
+from typing import Any
+
+from transforms import storage
+
+_MAX_BYTES = 1 << 24
+
+
+def read_lengths(folder: str) -> dict[str, int]:
+    """Return the declared number of images of each shard, by file relative to a folder.
+
+    Args:
+      folder: folder of the dataset.
+    """
+    # This program's records are in a folder of their own, below the metadata.
+    return _read_tfds(folder.removesuffix("/__tfds__")) | _read_timm(folder)
+
+
+def _read_tfds(folder: str) -> dict[str, int]:
+    described = _read_json(f"{folder}/dataset_info.json")
+    lengths: dict[str, int] = {}
+    try:
+        for split in described["splits"]:
+            numbers = [int(length) for length in split["shardLengths"]]
+            for number, length in enumerate(numbers):
+                name = f"{described['name']}-{split['name']}.tfrecord"
+                lengths[f"{name}-{number:05d}-of-{len(numbers):05d}"] = length
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return lengths
+
+
+def _read_timm(folder: str) -> dict[str, int]:
+    described = _read_json(f"{folder}/_info.json")
+    lengths: dict[str, int] = {}
+    try:
+        for split in described["splits"].values():
+            numbers = map(int, split["shard_lengths"])
+            lengths |= zip(map(str, split["filenames"]), numbers, strict=True)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    return lengths
+
+
+def _read_json(path: str) -> Any:  # noqa: ANN401  # untrusted
+    try:
+        if not storage.is_file(path) or storage.num_bytes(path) > _MAX_BYTES:
+            return {}
+        return json.loads(storage.read(path))
+    except (OSError, ValueError, RecursionError):
+        return {}
