@@ -43,8 +43,9 @@ class IndexOptions(InputFlags, StoreFlags):
         default=False,
     )
     threads: int = flag(
-        "images inspected in parallel; by default one per core",
+        "images inspected in parallel",
         default=num_cores(),
+        default_note="one per core",
         minimum=1,
     )
 
@@ -69,7 +70,7 @@ def define_pipeline(
     parts_folder: str,
     num_inspect_threads: int = 0,
     ticks: str | None = None,
-    has_processes: bool = False,
+    may_start_processes: bool = False,
 ) -> None:
     """Find the images of all input parts, label them and write the index.
 
@@ -79,8 +80,8 @@ def define_pipeline(
       output: path of the index.
       parts_folder: folder for the parts of the index, readable by all workers.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
-      ticks: folder for progress ticks; None shows no progress.
-      has_processes: whether each worker is a separate process.
+      ticks: file that progress is appended to; None shows no progress.
+      may_start_processes: whether the inspection may start processes.
     """
     import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
 
@@ -104,7 +105,7 @@ def define_pipeline(
             warnings=recognized.warnings,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks,
-            has_processes=has_processes,
+            has_processes=may_start_processes,
         )
     )
 

@@ -47,8 +47,8 @@ def make_bar(
 
     Args:
       what: name of the activity.
-      total: number of units; "B", bytes, are shown in thousands and millions.
-      unit: name of the unit.
+      total: number of units.
+      unit: name of the unit; "B", bytes, are shown in thousands and millions.
       leave: whether the bar remains after it is closed.
       delay_s: seconds until it appears.
     """
