@@ -151,7 +151,7 @@ def write_index(
             parts_folder=parts_folder,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks,
-            has_processes=engine.has_one_process(options),
+            may_start_processes=engine.has_one_process(options),
         )
         with progress.show(
             ticks, total=len(recognized.parts), what="finding", unit="piece"
