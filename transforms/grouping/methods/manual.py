@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transforms.grouping.reading import read_groups
+from transforms.grouping.groups_file import read_groups
 from transforms.grouping.table import Grouping, GroupingRequest, MissingTableError
 from transforms.options import flag
 
