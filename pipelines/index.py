@@ -64,7 +64,7 @@ class IndexOptions(InputFlags, StoreFlags):
 
 def define_pipeline(
     root: "beam.Pipeline",
-    recognized: RecognizedInputs,
+    recognised: RecognizedInputs,
     *,
     output: str,
     parts_folder: str,
@@ -76,7 +76,7 @@ def define_pipeline(
 
     Args:
       root: the Beam pipeline.
-      recognized: the parts of the inputs.
+      recognised: the parts of the inputs.
       output: path of the index.
       parts_folder: folder for the parts of the index, readable by all workers.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
@@ -91,7 +91,7 @@ def define_pipeline(
         WriteIndex,
     )
 
-    parts = recognized.parts
+    parts = recognised.parts
     roots = {part.input: part.root for part in parts}
     _ = (
         root
@@ -102,7 +102,7 @@ def define_pipeline(
             output=output,
             parts_folder=parts_folder,
             roots=[roots[number] for number in sorted(roots)],
-            warnings=recognized.warnings,
+            warnings=recognised.warnings,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks,
             has_processes=may_start_processes,
@@ -111,7 +111,7 @@ def define_pipeline(
 
 
 def write_index(
-    recognized: RecognizedInputs,
+    recognised: RecognizedInputs,
     *,
     output: str,
     num_inspect_threads: int = 0,
@@ -120,7 +120,7 @@ def write_index(
     """Run the index job.
 
     Args:
-      recognized: the parts of the inputs.
+      recognised: the parts of the inputs.
       output: path of the index.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
       beam_flags: flags of the Beam runner.
@@ -146,7 +146,7 @@ def write_index(
         ticks = f"{folder}/ticks" if is_embedded else None
         define = functools.partial(
             define_pipeline,
-            recognized=recognized,
+            recognised=recognised,
             output=place,
             parts_folder=parts_folder,
             num_inspect_threads=num_inspect_threads,
@@ -154,7 +154,7 @@ def write_index(
             may_start_processes=engine.has_one_process(options),
         )
         with progress.show(
-            ticks, total=len(recognized.parts), what="finding", unit="piece"
+            ticks, total=len(recognised.parts), what="finding", unit="piece"
         ):
             return engine.run(define, options)
 
@@ -178,7 +178,7 @@ def count_index(output: str) -> Inventory:
 
 
 def index_images(
-    recognized: RecognizedInputs,
+    recognised: RecognizedInputs,
     *,
     output: str,
     beam_flags: Sequence[str],
@@ -190,7 +190,7 @@ def index_images(
     """
     from pipelines import engine  # noqa: PLC0415  # slow import
 
-    write_index(recognized, output=output, beam_flags=engine.embed(beam_flags))
+    write_index(recognised, output=output, beam_flags=engine.embed(beam_flags))
     return count_index(output)
 
 
@@ -216,16 +216,16 @@ def main(argv: Sequence[str]) -> None:
         )
         beam_flags = settle(options, beam_flags)
         _check_reach(options, beam_flags)
-        recognized = inputs.recognize(
+        recognised = inputs.recognize(
             options.input,
             options.validation_labels,
             options.inputs_of_splits,
             options.class_list,
         )
-        for line in recognized.notes:
+        for line in recognised.notes:
             sys.stderr.write(f"found {line}\n")
         is_done = write_index(
-            recognized,
+            recognised,
             output=options.output,
             num_inspect_threads=options.threads if options.inspect else 0,
             beam_flags=beam_flags,

@@ -72,13 +72,13 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             _check_roots(index, inventory.roots)
             inputs.check_versions(index, inventory.versions)
     else:
-        recognized = inputs.recognize(
+        recognised = inputs.recognize(
             options.input,
             options.validation_labels,
             options.inputs_of_splits,
             options.class_list,
         )
-        for line in recognized.notes:
+        for line in recognised.notes:
             sys.stderr.write(f"found {line}\n")
         if not engine.is_embedded(request.beam_options):
             sys.stderr.write(
@@ -87,7 +87,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             )
         index = f"{scratch}/index.parquet"
         inventory = index_images(
-            recognized, output=index, beam_flags=request.beam_flags
+            recognised, output=index, beam_flags=request.beam_flags
         )
     if request.is_demonstration:  # the user knows that the images are drawn
         inventory = dataclasses.replace(inventory, warnings=())

@@ -141,20 +141,20 @@ def prepare_source(
     if prepared:
         source = image_list.read_dataset(prepared[0], split)
         return lambda _: source
-    recognized = inputs.recognize(
+    recognised = inputs.recognize(
         paths, validation_labels, inputs_of_splits, class_list
     )
-    if split not in (splits := {part.split for part in recognized.parts}):
+    if split not in (splits := {part.split for part in recognised.parts}):
         raise UsageError(
             f"--split {split}: the input has no such images; it has "
             f"{', '.join(sorted(splits))}"
         )
 
     def index(scratch: str) -> ImageSource:
-        for line in recognized.notes:
+        for line in recognised.notes:
             sys.stderr.write(f"found {line}\n")
         path = f"{scratch}/index.parquet"
-        inventory = index_images(recognized, output=path, beam_flags=beam_flags)
+        inventory = index_images(recognised, output=path, beam_flags=beam_flags)
         sys.stderr.write(f"{inventory.describe()}\n")
         return image_list.read_index(path, split)
 

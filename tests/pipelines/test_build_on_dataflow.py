@@ -200,7 +200,7 @@ def test_index_is_written_entirely_by_its_graph():
     ]
     define = functools.partial(
         index.define_pipeline,
-        recognized=RecognizedInputs(parts=pieces, notes=[], warnings=[]),
+        recognised=RecognizedInputs(parts=pieces, notes=[], warnings=[]),
         output=f"{BUCKET}/index.parquet",
         parts_folder=f"{BUCKET}/.parts",
     )
