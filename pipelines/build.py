@@ -40,7 +40,7 @@ def build(request: Request) -> str:
             scratch=scratch,
         )
         if options.dry_run:
-            return run.describe_job(request, plan)
+            return run.print_dry_run(request, plan)
         if options.plan_only:
             return run.write_plan(plan, scratch)
         return run.write_dataset(request, plan, scratch)

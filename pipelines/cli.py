@@ -148,7 +148,8 @@ def _make_parser(
     for classes in methods.values():
         for method, method_class in classes.items():
             if dataclasses.fields(method_class):
-                group = parser.add_argument_group(f"--{method}_*", method_class.__doc__)
+                description = inspect.getdoc(method_class)
+                group = parser.add_argument_group(f"--{method}_*", description)
                 _add_flags(group, method_class, prefix=f"{method}_")
     return parser
 
@@ -186,10 +187,13 @@ def describe_flag(field: dataclasses.Field, default: str | None = None) -> str:
       field: declaration of the flag.
       default: shown instead of the declared default; "": none is shown.
     """
+    note = field.metadata.get("default_note", "")
     if default is None and field.default is dataclasses.MISSING:
         facts = ["required"]
     else:
         shown = show_default(field.default) if default is None else default
+        if note:
+            shown = f"{note}, here {shown}" if shown else note
         facts = [f"default: {shown}"] if shown else []
     if bounds := _describe_range(field.metadata):
         facts.insert(0, bounds)

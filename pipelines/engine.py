@@ -24,7 +24,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.runner import PipelineState
 from apache_beam.runners.worker import sdk_worker
 
-from pipelines import stopping
+from pipelines import dataflow, stopping
 from transforms import storage
 from transforms.records import JobError, UsageError
 
@@ -60,7 +60,7 @@ def find_flag_problems(flags: Sequence[str]) -> list[str]:
             "--direct_running_mode multi_threading: loses images; use --threads, "
             "or multi_processing"
         )
-    problems += find_dataflow_problems(options)
+    problems += dataflow.find_flag_problems(options)
     return [*problems, *find_problems(options)]
 
 
@@ -146,7 +146,7 @@ def make_job(
     """Build a pipeline as its runner would receive it, without running it."""
     options.view_as(TestOptions).dry_run = True
     pipeline = _make_pipeline(define, options)
-    if is_dataflow(options):
+    if dataflow.is_dataflow(options):
         result: Any = pipeline.run()  # of the runner's own kind
         return result.job.proto_pipeline
     return pipeline.to_runner_api()
@@ -241,15 +241,6 @@ def _answers(address: str | None) -> bool:
     return True
 
 
-_BUCKET_FOLDER = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9]/.*")
-
-
-def is_dataflow(options: PipelineOptions) -> bool:
-    """Return whether the runner is Dataflow."""
-    runner = options.view_as(StandardOptions).runner or ""
-    return runner.lower().rpartition(".")[2] == "dataflowrunner"
-
-
 def has_own_files(options: PipelineOptions) -> bool:
     """Return whether workers certainly cannot read this machine's files.
 
@@ -257,30 +248,7 @@ def has_own_files(options: PipelineOptions) -> bool:
     share a file system with it; their runner cannot tell.
     """
     kind = options.view_as(PortableOptions).environment_type or ""
-    return is_dataflow(options) or kind.upper() == "DOCKER"
-
-
-def find_dataflow_problems(options: PipelineOptions) -> Iterator[str]:
-    """Yield missing or invalid flags of Dataflow."""
-    if not is_dataflow(options):
-        return
-    google = options.view_as(GoogleCloudOptions)
-    if not google.project:
-        yield "--project: is required with --runner=DataflowRunner (the project's id)"
-    if not google.region:
-        yield (
-            "--region: is required with --runner=DataflowRunner; name the one that the "
-            "buckets lie in, e.g. europe-west4"
-        )
-    places = {"temp_location": google.temp_location}
-    if google.staging_location:
-        places["staging_location"] = google.staging_location
-    for name, place in places.items():
-        if not _BUCKET_FOLDER.fullmatch(place or ""):
-            yield (
-                f"--{name} {place or ''}".rstrip() + ": must be a folder in a bucket "
-                "with --runner=DataflowRunner, gs://BUCKET/FOLDER"
-            )
+    return dataflow.is_dataflow(options) or kind.upper() == "DOCKER"
 
 
 def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> None:
@@ -328,7 +296,7 @@ def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401 
     """Describe a submitted job and how to monitor it."""
     runner = options.view_as(StandardOptions).runner
     google = options.view_as(GoogleCloudOptions)
-    if not is_dataflow(options):
+    if not dataflow.is_dataflow(options):
         return f"submitted to {runner}, which shows how the job gets on"
     if not result.has_job:  # --template_location: Google's launcher submits it
         return f"the job is described in {google.template_location}"
@@ -372,7 +340,7 @@ def _ends_with_this_process(options: PipelineOptions) -> bool:
 
 def list_errors(options: PipelineOptions) -> tuple[type[Exception], ...]:
     """Return the exceptions that a runner raises when a job fails."""
-    if not is_dataflow(options):
+    if not dataflow.is_dataflow(options):
         return (RuntimeError,)
     # They take a while to import, and only Dataflow raises them.
     from apache_beam.runners.dataflow.dataflow_runner import (  # noqa: PLC0415

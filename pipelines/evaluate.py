@@ -15,7 +15,7 @@ from pipelines.store_flags import StoreFlags, settle
 from transforms.arrays import IntegerArray
 from transforms.dataset import paths
 from transforms.evaluation.by_predictions import make_group_of
-from transforms.grouping import reading
+from transforms.grouping import groups_file
 from transforms.grouping.table import LEFT_OUT, make_table
 from transforms.options import flag
 from transforms.records import UsageError
@@ -198,7 +198,7 @@ def read_group_tables(files: Sequence[str]) -> GroupTables:
     problems: list[str] = []
     for path, name in zip(files, name_tables(files), strict=True):
         try:
-            result = reading.read_groups(path, official)
+            result = groups_file.read_groups(path, official)
         except UsageError as error:
             problems.append(str(error))
             continue
@@ -207,7 +207,7 @@ def read_group_tables(files: Sequence[str]) -> GroupTables:
         table = make_table(official, result.assignment, result.names)
         group_of = make_group_of(table.label_of)
         tables.groups[name] = np.where(group_of < 0, LEFT_OUT, group_of)
-        if (models := reading.find_confusion_models(path)) is not None:
+        if (models := groups_file.find_confusion_models(path)) is not None:
             tables.confusion_models[name] = models
     if problems:
         raise UsageError("\n".join(problems))

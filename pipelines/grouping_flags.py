@@ -25,9 +25,9 @@ class GroupingFlags:
     """The flags of every job that groups classes."""
 
     preset: str | None = flag(
-        "named recipe: nN_mM sets N groups and M images per group, of --grouping="
-        f"{presets.DEFAULT_GROUPING} if none is given; the other names are published "
-        "lists of classes (two of them are called ImageNet-100 in papers)",
+        "named recipe: nN_mM sets N groups and M images per group, with --grouping="
+        f"{presets.DEFAULT_GROUPING} unless --grouping is given; the other names are "
+        "published lists of classes (two of them are called ImageNet-100 in papers)",
         default=None,
         choices=presets.PRESETS,
         implies=("grouping", "num_groups", "images_per_group"),
@@ -49,22 +49,24 @@ class GroupingFlags:
         metavar="FILE",
     )
     images_per_group: int | None = flag(
-        "training images per group, M; by default all, with --folds=2 or all_classes",
+        "training images per group, M; required, except with --folds=2 or --grouping="
+        "all_classes, where the default is all",
         default=None,
         minimum=1,
     )
     min_validation_images: int | None = flag(
-        "validation images of the whole subset; training images are added if there are "
-        "fewer official ones; by default 10000, or 0 with a published list of classes",
+        "smallest number of validation images in the subset; if there are fewer "
+        "official ones, training images are held out; by default 10000, or 0 with a "
+        "published list of classes",
         default=None,
         minimum=0,
     )
     allow_small_validation: bool = flag(
-        "if images are short, shrink the validation split instead of the training "
-        "split",
+        "if there are too few images, shrink the validation split instead of the "
+        "training split",
         default=False,
     )
-    seed: int = flag("seed of every random choice and order", default=0)
+    seed: int = flag("seed of every random choice and ordering", default=0)
 
     def expand_preset(self) -> Self:
         """Fill in the flags that the preset sets and the defaults that depend on it.

@@ -47,8 +47,9 @@ class IndexOptions(InputFlags, StoreFlags):
         default=False,
     )
     threads: int = flag(
-        "images inspected in parallel; by default one per core",
+        "images inspected in parallel",
         default=num_cores(),
+        default_note="one per core",
         minimum=1,
     )
 
@@ -67,24 +68,24 @@ class IndexOptions(InputFlags, StoreFlags):
 
 def define_pipeline(
     root: "beam.Pipeline",
-    recognized: RecognizedInputs,
+    recognised: RecognizedInputs,
     *,
     output: str,
     parts_folder: str,
     num_inspect_threads: int = 0,
     ticks: str | None = None,
-    has_processes: bool = False,
+    may_start_processes: bool = False,
 ) -> None:
     """Find the images of all input parts, label them and write the index.
 
     Args:
       root: the Beam pipeline.
-      recognized: the parts of the inputs.
+      recognised: the parts of the inputs.
       output: path of the index.
       parts_folder: folder for the parts of the index, readable by all workers.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
       ticks: file that progress is appended to; None shows no progress.
-      has_processes: whether each worker is a separate process.
+      may_start_processes: whether the inspection may start processes.
     """
     import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
 
@@ -94,7 +95,7 @@ def define_pipeline(
         WriteIndex,
     )
 
-    parts = recognized.parts
+    parts = recognised.parts
     roots = {part.input: part.root for part in parts}
     _ = (
         root
@@ -105,16 +106,16 @@ def define_pipeline(
             output=output,
             parts_folder=parts_folder,
             roots=[roots[number] for number in sorted(roots)],
-            warnings=recognized.warnings,
+            warnings=recognised.warnings,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks if num_inspect_threads else None,
-            has_processes=has_processes,
+            has_processes=may_start_processes,
         )
     )
 
 
 def write_index(
-    recognized: RecognizedInputs,
+    recognised: RecognizedInputs,
     *,
     output: str,
     num_inspect_threads: int = 0,
@@ -123,7 +124,7 @@ def write_index(
     """Run the index job.
 
     Args:
-      recognized: the parts of the inputs.
+      recognised: the parts of the inputs.
       output: path of the index.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
       beam_flags: flags of the Beam runner.
@@ -151,12 +152,12 @@ def write_index(
         ticks = f"{folder}/ticks" if is_embedded else None
         define = functools.partial(
             define_pipeline,
-            recognized=recognized,
+            recognised=recognised,
             output=place,
             parts_folder=parts_folder,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks,
-            has_processes=engine.has_one_process(options),
+            may_start_processes=engine.has_one_process(options),
         )
         what = "inspecting" if num_inspect_threads else "finding"
         with progress.show(ticks, total=None, what=what, unit="image"):
@@ -207,7 +208,7 @@ def count_index(output: str) -> Inventory:
 
 
 def index_images(
-    recognized: RecognizedInputs,
+    recognised: RecognizedInputs,
     *,
     output: str,
     beam_flags: Sequence[str],
@@ -219,7 +220,7 @@ def index_images(
     """
     from pipelines import engine  # noqa: PLC0415  # slow import
 
-    write_index(recognized, output=output, beam_flags=engine.embed(beam_flags))
+    write_index(recognised, output=output, beam_flags=engine.embed(beam_flags))
     return count_index(output)
 
 
@@ -246,16 +247,16 @@ def main(argv: Sequence[str]) -> None:
         beam_flags = settle(options, beam_flags)
         check_bucket(options.output)
         _check_reach(options, beam_flags)
-        recognized = inputs.recognize(
+        recognised = inputs.recognize(
             options.input,
             options.validation_labels,
             options.inputs_of_splits,
             options.class_list,
         )
-        for line in recognized.notes:
+        for line in recognised.notes:
             sys.stderr.write(f"found {line}\n")
         is_done = write_index(
-            recognized,
+            recognised,
             output=options.output,
             num_inspect_threads=options.threads if options.inspect else 0,
             beam_flags=beam_flags,

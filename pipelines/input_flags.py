@@ -35,9 +35,9 @@ class InputFlags:
         heading=_HEADING,
     )
     class_list: str | None = flag(
-        "classes that the integer labels of records and tars stand for: a wnid or a "
-        "name a line, line 1 for label 0, - for a label without a class (default: the "
-        "1000 classes in the order of their wnids)",
+        "classes that the integer labels of records and tars stand for: one wnid or "
+        "name per line, line 1 for label 0, - for a label without a class (default: "
+        "the 1000 classes in the order of their wnids)",
         default=None,
         metavar="FILE",
         heading=_HEADING,

@@ -66,8 +66,9 @@ class PredictOptions(InputFlags, StoreFlags):
         "images per inference batch", default=64, minimum=1, maximum=4096
     )
     threads: int = flag(
-        "threads that decode images and run inference; by default one per core",
+        "threads that decode images and run inference",
         default=num_cores(),
+        default_note="one per core",
         minimum=1,
         maximum=1024,
     )

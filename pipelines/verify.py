@@ -91,8 +91,9 @@ class VerifyOptions(StoreFlags):
         split=",",
     )
     threads: int = flag(
-        "threads that hash files and decode images; by default one per core",
+        "threads that hash files and decode images",
         default=num_cores(),
+        default_note="one per core",
         minimum=1,
         maximum=1024,
     )

@@ -1,7 +1,7 @@
 """Fixtures of all tests. They are created once per session: never modify them.
 
 Each is a folder with the same images (6 classes, 20 training and 5 validation images
-each, including `ODDITIES`):
+each, including `CONVERSIONS`):
 
   mini_imagenet    official archives and LOC_val_solution.csv
   class_folders    train/<wnid>/*.JPEG, val/<wnid>/*.JPEG
@@ -48,18 +48,18 @@ def mini_imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_validation=NUM_VALIDATION,
     )
     train = {
-        name: making.tar_bytes(_with_oddities(making.read_tar(data)))
+        name: making.tar_bytes(_with_conversions(making.read_tar(data)))
         for name, data in making.read_tar(folder / TRAIN).items()
     }
     making.write_tar(folder / TRAIN, train)
-    validation = _with_oddities(making.read_tar(folder / VALIDATION))
+    validation = _with_conversions(making.read_tar(folder / VALIDATION))
     making.write_tar(folder / VALIDATION, validation)
     return folder
 
 
-def _with_oddities(files: dict[str, bytes]) -> dict[str, bytes]:
+def _with_conversions(files: dict[str, bytes]) -> dict[str, bytes]:
     odd = dict(files)
-    for key, make in making.ODDITIES.items():
+    for key, make in making.CONVERSIONS.items():
         name = f"{key}.JPEG"
         if name in files:
             odd[name] = make(Image.open(io.BytesIO(files[name])))

@@ -76,7 +76,7 @@ def profiled_jpeg(image: Image.Image) -> bytes:
 
 
 # Unusual images that ImageNet contains too, in the fixture `mini_imagenet`, by key.
-ODDITIES: dict[str, Callable[[Image.Image], bytes]] = {
+CONVERSIONS: dict[str, Callable[[Image.Image], bytes]] = {
     "n02088364_3": cmyk_jpeg,
     "n02088364_7": turned_jpeg,
     "n02099601_5": png_named_jpeg,

@@ -16,7 +16,8 @@ from transforms.dataset.shards import ShardSettings
 from transforms.sampling.plan import SamplePlan
 
 ROOT = Path(__file__).parent.parent
-# From the top: a room imports rooms below it only. docs/architecture.md describes them.
+# From the top: a package imports only packages below it. docs/architecture.md
+# describes them.
 LAYERS = (
     "verification", "reports", "evaluation", "training", "models", "dataset",
     "grouping", "sampling", "confusion", "difficulty", "predictions", "miniature",
@@ -27,7 +28,7 @@ LAYERS = (
     "arrays", "options", "records",
 )  # fmt: skip
 # TensorFlow takes seconds to import, and starts threads.
-TENSORFLOW_ROOMS = (
+TENSORFLOW_PACKAGES = (
     "transforms/models/",
     "transforms/training/",
     "transforms/verification/readers/",
@@ -79,19 +80,21 @@ def _find_users(library: str) -> set[str]:
     }
 
 
-def _room(module: str) -> str:
+def _package(module: str) -> str:
     return module.split(".")[1]
 
 
 def test_imports_go_down():
-    rooms = {_room(name) for name in MODULES if name.startswith("transforms.")}
-    assert rooms <= set(LAYERS), "add the new room to LAYERS and docs/architecture.md"
+    packages = {_package(name) for name in MODULES if name.startswith("transforms.")}
+    assert packages <= set(LAYERS), (
+        "add the new package to LAYERS and docs/architecture.md"
+    )
     for name, targets in TARGETS.items():
         if not name.startswith("transforms."):
             continue
         for target in targets - {"transforms"}:
             assert target.startswith("transforms."), f"{name} imports {target}"
-            assert LAYERS.index(_room(target)) >= LAYERS.index(_room(name)), (
+            assert LAYERS.index(_package(target)) >= LAYERS.index(_package(name)), (
                 f"{name} imports {target}, which is above it"
             )
 
@@ -125,15 +128,15 @@ def test_only_jobs_and_steps_import_beam():
 
 
 def test_other_libraries_are_imported_only_in_their_packages():
-    for library, rooms in {
+    for library, packages in {
         "obstore": ("transforms/storage/",),
         "argparse": ("pipelines/",),
         "google": ("pipelines/", "transforms/storage/"),
-        "tensorflow": TENSORFLOW_ROOMS,
-        "keras": TENSORFLOW_ROOMS,
+        "tensorflow": TENSORFLOW_PACKAGES,
+        "keras": TENSORFLOW_PACKAGES,
     }.items():
         for user in _find_users(library):
-            assert user.startswith(rooms), f"{user} imports {library}"
+            assert user.startswith(packages), f"{user} imports {library}"
 
 
 def test_only_storage_opens_files_and_buckets():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from transforms.confusion import matrix as confusion_matrix
-from transforms.grouping import table as groups
+from transforms.grouping import groups_file
 from transforms.records import UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -115,5 +115,5 @@ def test_yaml_objects_are_not_constructed(tmp_path):
     trapped = tmp_path / "trapped"
     path = tmp_path / "g.yaml"
     path.write_text(f"dogs: !!python/object/apply:pathlib.Path.touch [{trapped}]\n")
-    groups.read_groups_file(str(path))
+    groups_file.read_groups_file(str(path))
     assert not trapped.exists()

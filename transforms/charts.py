@@ -180,7 +180,7 @@ def draw_scatter(
 
 
 def draw_intervals(points: Sequence[Point], *, label: str, x_label: str) -> "Figure":
-    """Draw values with their intervals below each other (a dot plot); y is ignored."""
+    """Draw one value with its interval per line (a dot plot); y is ignored."""
     with figures.style(axes__grid__axis="x"):
         axes = _make_axes(60 + 24 * len(points), label)
         for place, point in enumerate(points):

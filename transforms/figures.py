@@ -80,7 +80,11 @@ _STYLE: dict[Any, Any] = {
 
 @contextlib.contextmanager
 def style(**more: object) -> Iterator[None]:
-    """Apply the style; a user's matplotlibrc has no effect."""
+    """Apply the style; a user's matplotlibrc has no effect.
+
+    Args:
+      more: further rcParams, with `__` for `.`, e.g. `axes__grid__axis="x"`.
+    """
     import matplotlib.style  # noqa: PLC0415  # slow to import
 
     changes = {name.replace("__", "."): value for name, value in more.items()}

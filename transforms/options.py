@@ -23,6 +23,7 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
     metavar: str = "",
     heading: str = "",
     implies: Sequence[str] = (),
+    default_note: str = "",
 ) -> Any:  # noqa: ANN401  # as dataclasses.field
     """Declare a flag; without a default it is required.
 
@@ -32,13 +33,14 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
       choices: the values that it accepts.
       minimum: the smallest number that it accepts.
       maximum: the largest number that it accepts.
-      above: a number below all numbers that it accepts.
-      below: a number above all numbers that it accepts.
+      above: exclusive lower bound.
+      below: exclusive upper bound.
       split: the separator of a list in one word; "": each word is a value.
       allow_repeats: whether a list that is split may hold a value twice.
       metavar: the placeholder of the value in --help.
       heading: the section of --help; "": the first one.
       implies: flags that this one sets, so that they may be missing.
+      default_note: what the default is, where its value depends on the machine.
     """
     metadata = {
         "help": help_text,
@@ -52,5 +54,6 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
         "metavar": metavar,
         "heading": heading,
         "implies": tuple(implies),
+        "default_note": default_note,
     }
     return dataclasses.field(default=default, metadata=metadata)

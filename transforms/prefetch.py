@@ -15,7 +15,7 @@ class PendingResults(Generic[Result]):
     """Results of tasks, in the order in which the tasks were added.
 
     Args:
-      num_ahead: maximum of pending items after the first result, in units of `size`.
+      num_ahead: largest total `size` of the items that wait behind the first.
     """
 
     def __init__(self, num_ahead: int) -> None:

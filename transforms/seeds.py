@@ -41,7 +41,7 @@ def order(seed: int, purpose: Purpose, key: str) -> int:
 
 
 def orders(seed: int, purpose: Purpose, keys: Iterable[str]) -> npt.NDArray[np.int64]:
-    """Return the order of each key, shape (keys,)."""
+    """Return the 63-bit hash that orders each key, shape (keys,)."""
     # All bytes become numbers at once: what `order` does, in half its time.
     start = f"{seed}|{purpose}|".encode()
     digests = bytearray()

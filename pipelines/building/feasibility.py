@@ -100,13 +100,13 @@ def measure(
     min_validation_images: int,
     reserve: Callable[[int], float],
 ) -> Availability:
-    """Count what each group has.
+    """Count the images of each group, and its top-up.
 
     Args:
       inventory: the input.
       table: the groups.
       min_validation_images: number of validation images to reach with top-ups.
-      reserve: a group's training images → how many of them no top-up may take.
+      reserve: number of a group's training images → how many must stay for training.
     """
     num_train = dict.fromkeys(range(table.num_groups), 0)
     num_validation = dict.fromkeys(range(table.num_groups), 0)

@@ -52,7 +52,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
     )
     require_complete: bool = flag(
         "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
-        "50 validation images a class)",
+        "50 validation images per class)",
         default=False,
     )
     sampling: str = flag(
@@ -66,7 +66,8 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         metavar="FILE",
     )
     stratify_by_class: bool = flag(
-        "select equally many images of each class of a group, as far as they have them",
+        "select the same number of images from each class of a group, as far as "
+        "available",
         default=False,
     )
     folds: int = flag(
@@ -95,7 +96,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         maximum=100,
     )
     output: str = flag(
-        "directory of all datasets: local, gs:// or s3://",
+        "folder in which datasets are written: local, gs:// or s3://",
         default="subsets",
         metavar="DIR",
     )
@@ -130,13 +131,14 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         default=False,
     )
     dry_run: bool = flag(
-        "plan the job and print it; writes nothing, contacts no bucket, and requires "
-        "an index as --input",
+        "plan the job, print it, write nothing and contact no bucket; requires an "
+        "index as --input",
         default=False,
     )
     threads: int = flag(
-        "images processed in parallel by each worker; by default one per core",
+        "images processed in parallel by each worker",
         default=num_cores(),
+        default_note="one per core",
         minimum=1,
         maximum=1024,
     )

@@ -4,31 +4,27 @@ import dataclasses
 import functools
 import hashlib
 import json
-import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 
 from pipelines import engine, grouping_flags, inputs
 from pipelines.building import feasibility
 from pipelines.building.feasibility import Availability
 from pipelines.building.options import BuildOptions, Request
+from pipelines.building.recipe import make_recipe
 from pipelines.index import index_images
-from transforms import __version__, sampling, storage
-from transforms.dataset import paths
+from transforms import sampling, storage
 from transforms.dataset import plan as dataset_plan
 from transforms.dataset.plan import PlannedShard
 from transforms.dataset.steps import AssignShards
+from transforms.difficulty import histogram
 from transforms.difficulty import table as difficulty_table
-from transforms.difficulty.table import NUM_BINS
 from transforms.grouping.table import Grouping, GroupTable
-from transforms.images.settings import ImageSettings, describe_libraries
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
 from transforms.records import JSON, ImageClass, Shard, UsageError, list_names
@@ -76,13 +72,13 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             _check_roots(index, inventory.roots)
             inputs.check_versions(index, inventory.versions)
     else:
-        recognized = inputs.recognize(
+        recognised = inputs.recognize(
             options.input,
             options.validation_labels,
             options.inputs_of_splits,
             options.class_list,
         )
-        for line in recognized.notes:
+        for line in recognised.notes:
             sys.stderr.write(f"found {line}\n")
         if not engine.is_embedded(request.beam_options):
             sys.stderr.write(
@@ -91,7 +87,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             )
         index = f"{scratch}/index.parquet"
         inventory = index_images(
-            recognized, output=index, beam_flags=request.beam_flags
+            recognised, output=index, beam_flags=request.beam_flags
         )
     if request.is_demonstration:  # the user knows that the images are drawn
         inventory = dataclasses.replace(inventory, warnings=())
@@ -111,49 +107,9 @@ def _check_roots(index: str, roots: Sequence[str]) -> None:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Histogram:
-    """Histogram of p_correct in percent.
-
-    Attributes:
-      counts: number of images at 0, 1, …, 100 percent.
-      num_missing: number of images without a score.
-      mean: mean p_correct of the images with a score.
-    """
-
-    counts: tuple[int, ...]
-    num_missing: int
-    mean: float
-
-    def to_json(self) -> Mapping[str, JSON]:
-        """Return the histogram as it is recorded in statistics.json."""
-        return {
-            "images_by_percent": list(self.counts),
-            "without_score": self.num_missing,
-            "mean_p_correct": round(self.mean, 6),
-        }
-
-
-def measure(table: pa.Table, keys: pa.StringArray) -> Histogram:
-    """Compute the difficulty histogram of images.
-
-    Args:
-      table: columns key and p_correct; keys are unique.
-      keys: keys of the images to count.
-    """
-    p_correct = difficulty_table.look_up(table, keys)
-    scored = p_correct[~np.isnan(p_correct)]
-    percent = difficulty_table.find_percent(scored)
-    return Histogram(
-        counts=tuple(np.bincount(percent, minlength=NUM_BINS).tolist()),
-        num_missing=len(p_correct) - len(scored),
-        mean=float(scored.mean(dtype=np.float64)) if len(scored) else 0.0,
-    )
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SampledIndex:
-    """The output of a sampler, written to files.
+class Arrangement:
+    """Strata and orders of all images, written to files by `run_sampler`.
 
     Attributes:
       folder: folder of the files; None if hashes alone decide.
@@ -200,7 +156,7 @@ def run_sampler(
     difficulty_file: str | None,
     seed: int,
     folder: str,
-) -> SampledIndex:
+) -> Arrangement:
     """Run the sampler and write its output to files.
 
     Args:
@@ -219,10 +175,10 @@ def run_sampler(
     )
     output: SamplerOutput | None = sampling.load(sampler).arrange(request, options)
     if output is None:
-        return SampledIndex()
+        return Arrangement()
     sizes = [table.num_rows for table in images.row_groups]
     sample_plan.write_parts(output, sizes, folder)
-    return SampledIndex(folder=folder, scope=output.scope, notes=output.notes)
+    return Arrangement(folder=folder, scope=output.scope, notes=output.notes)
 
 
 def measure_difficulty(
@@ -236,13 +192,13 @@ def measure_difficulty(
         "available": images.read()["key"].combine_chunks(),
         "chosen": dataset_plan.read_train_keys(plan_folder),
     }
-    return {name: measure(table, k).to_json() for name, k in keys.items()}
+    return {name: histogram.measure(table, k).to_json() for name, k in keys.items()}
 
 
 def check_every_group(
     chosen: Mapping[str, Mapping[str, int]],
     table: GroupTable,
-    sampled: SampledIndex,
+    sampled: Arrangement,
     *,
     sampler: str,
 ) -> None:
@@ -267,145 +223,6 @@ def check_every_group(
             f"--{sampler}_scope set: leaves {len(empty)} groups without training "
             f"images ({list_names(empty)}); use group, or raise --images_per_group"
         )
-
-
-# Flags that decide the subset or its bytes; other flags decide how the job runs.
-_RECIPE_FLAGS = (
-    "preset",
-    "grouping",
-    "sampling",
-    "images_per_group",
-    "stratify_by_class",
-    "folds",
-    "min_validation_images",
-    "allow_small_validation",
-    "seed",
-    "name",
-    "dataset_version",
-    "formats",
-    "images_per_shard",
-)
-
-_COMMAND_FLAGS = {
-    *_RECIPE_FLAGS,
-    *("num_groups", "confusion", "difficulty"),
-    *(field.name for field in dataclasses.fields(ImageSettings)),
-} - {"preset"}
-
-
-def make_recipe(
-    options: BuildOptions,
-    *,
-    grouping_options: object,
-    sampling_options: object,
-    result: Grouping,
-    sampling_notes: Sequence[str],
-    table: GroupTable,
-    inventory: Inventory,
-    subset_id: str,
-) -> dict[str, Any]:
-    """Return recipe.json: everything that is needed to build the subset again.
-
-    Args:
-      options: the job's options, with the dataset's name.
-      grouping_options: the options of the grouping method.
-      sampling_options: the options of the sampler.
-      result: the result of the grouping method.
-      sampling_notes: the sampler's messages.
-      table: the table of groups.
-      inventory: counts, fingerprint and warnings of the input.
-      subset_id: hash of the selected images.
-    """
-    recipe = {name: getattr(options, name) for name in _RECIPE_FLAGS}
-    return recipe | {
-        "num_groups": table.num_groups,
-        "grouping_options": _describe(grouping_options),
-        "grouping_notes": list(result.notes),
-        "grouping_quality": result.quality,
-        "groups_sha256": table.sha256,
-        "sampling_options": _describe(sampling_options),
-        "sampling_notes": list(sampling_notes),
-        "difficulty_sha256": _hash_file(options.difficulty),
-        "images": options.images.describe(),
-        "input_fingerprint": inventory.fingerprint,
-        "input_warnings": [warning.text for warning in inventory.warnings],
-        "subset_id": subset_id,
-        "command": format_command(
-            options,
-            grouping_options=grouping_options,
-            sampling_options=sampling_options,
-        ),
-        "versions": {
-            "imagenet-subsets": __version__,
-            "pyarrow": pa.__version__,
-            **describe_libraries(),
-        },
-    }
-
-
-def format_command(
-    options: BuildOptions, *, grouping_options: object, sampling_options: object
-) -> str:
-    """Return the command that builds the dataset again, without paths of this machine.
-
-    Args:
-      options: the job's options, with the dataset's name.
-      grouping_options: the options of the grouping method.
-      sampling_options: the options of the sampler.
-    """
-    default = BuildOptions(preset=options.preset).expand_preset()
-    names = [f.name for f in dataclasses.fields(options) if f.name in _COMMAND_FLAGS]
-    table = f"PATH/TO/{options.name}/{options.dataset_version}/{paths.GROUPS}"
-    words = [
-        *("python", "-m", "pipelines.build", "--input", "PATH_TO_IMAGENET"),
-        *(["--preset", options.preset] if options.preset else []),
-        # The dataset's own table holds the classes of any other.
-        *(["--groups", table] if options.groups else []),
-        *_list_flags(options, default, names=names),
-    ]
-    for method, chosen in (
-        (options.grouping, grouping_options),
-        (options.sampling, sampling_options),
-    ):
-        own = [f.name for f in dataclasses.fields(chosen)]  # type: ignore[arg-type]
-        words += _list_flags(chosen, type(chosen)(), names=own, prefix=f"{method}_")
-    return shlex.join(words)
-
-
-def _list_flags(
-    options: Any,  # noqa: ANN401  # each method has its own class
-    default: Any,  # noqa: ANN401
-    *,
-    names: Sequence[str],
-    prefix: str = "",
-) -> Iterator[str]:
-    """Yield the words of the flags that differ from their defaults."""
-    fields = {field.name: field for field in dataclasses.fields(options)}
-    for name in names:
-        value = getattr(options, name)
-        if value == getattr(default, name):
-            continue
-        yield f"--{prefix}{name}"
-        if fields[name].metadata["metavar"] == "FILE":
-            yield f"PATH_TO_{name.upper()}"
-        elif isinstance(value, tuple):
-            split = fields[name].metadata["split"]
-            yield from [split.join(map(str, value))] if split else map(str, value)
-        elif value is not True:
-            yield str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _describe(method_options: object) -> dict[str, Any]:
-    """Return the options of a method; paths of files are replaced by their hashes."""
-    described = dict(vars(method_options))
-    for name, value in described.items():
-        if isinstance(value, str) and storage.exists(value):
-            described[name] = _hash_file(value)
-    return described
-
-
-def _hash_file(path: str | None) -> str | None:
-    return None if path is None else hashlib.sha256(storage.read(path)).hexdigest()
 
 
 def compute_plan_id(
@@ -575,7 +392,7 @@ def _list_classes(
 
 def _sample(
     request: Request, images: IndexedImages, folder: str
-) -> tuple[SampledIndex, list[str]]:
+) -> tuple[Arrangement, list[str]]:
     """Run the sampler; its errors are reported together with all other problems."""
     options = request.options
     try:
@@ -588,14 +405,14 @@ def _sample(
             folder=str(Path(folder).absolute()),
         )
     except UsageError as error:
-        return SampledIndex(), str(error).splitlines()
+        return Arrangement(), str(error).splitlines()
     for note in sampled.notes:
         sys.stderr.write(f"{note}\n")
     return sampled, []
 
 
 def _plan_sample(
-    request: Request, table: GroupTable, available: Availability, sampled: SampledIndex
+    request: Request, table: GroupTable, available: Availability, sampled: Arrangement
 ) -> SamplePlan:
     """Collect everything that decides which images are selected."""
     options = request.options

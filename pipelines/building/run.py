@@ -1,195 +1,26 @@
 """Write a planned build: the plan's files, or the dataset with its commit mark."""
 
 import functools
-import json
-import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from pipelines import engine, store_flags
-from pipelines.building import output
+from pipelines import engine
+from pipelines.building import output, report
 from pipelines.building.options import Request
-from pipelines.building.output import Place, read_committed
+from pipelines.building.output import Place
 from pipelines.building.planning import BuildPlan
-from transforms import formats, progress, storage
-from transforms.charts import Series
+from transforms import progress
 from transforms.dataset import paths, statistics
-from transforms.dataset import shards as dataset_shards
 from transforms.dataset.commit import CommitSettings, remove_work
 from transforms.dataset.shards import ShardSettings, count_processes
 from transforms.dataset.steps import CommitDataset, WriteShards
-from transforms.evaluation import significance
 from transforms.grouping import table as groups
 from transforms.processes import num_cores
 from transforms.records import JobError, Shard
-from transforms.reports import groups as group_report
-from transforms.reports.groups import GroupCounts, GroupsPage, make_page
-from transforms.reports.page import Page
-
-
-def describe_plan(settings: CommitSettings) -> str:
-    """Summarise a plan."""
-    planned = _describe_selection(settings)
-    lines = [f"plan of {settings.name} {settings.version}"]
-    lines += [
-        f"  {split}: {sum(counts.values())} images of {len(counts)} classes"
-        for split, counts in settings.chosen.items()
-    ]
-    lines += [f"  {line}" for line in statistics.describe_splits(planned)]
-    lines.append(f"  {settings.table.num_groups} groups, subset {settings.subset_id}")
-    return "\n".join([*lines, *_find_warnings(planned, settings.recipe)])
-
-
-def _describe_selection(settings: CommitSettings) -> dict[str, Any]:
-    """Compute the statistics of a plan."""
-    return statistics.describe(
-        table=settings.table,
-        found=settings.found,
-        bad=settings.bad,
-        chosen=settings.chosen,
-        failures=(),
-        difficulty=settings.difficulty,
-    )
-
-
-def _find_warnings(planned: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
-    warning = statistics.find_warning(planned, recipe["min_validation_images"])
-    return [warning] if warning else []
-
-
-def describe_dataset(target: str) -> str:
-    """Summarise a dataset: counts, location and how to load it."""
-    described = json.loads(storage.read(f"{target}/{paths.STATISTICS}"))
-    recipe = json.loads(storage.read(f"{target}/{paths.RECIPE}"))
-    split = next(iter(described["groups"][0]["written"]))
-    version = recipe["dataset_version"]
-    # Loaders need a local copy.
-    fetch = store_flags.describe_copy(target, f"./{version}")
-    place = f"./{version}" if fetch else target
-    snippet = formats.load(recipe["formats"][0]).loading_snippet(place, split)
-    return "\n".join([
-        f"{recipe['name']} {recipe['dataset_version']}, subset "
-        f"{described['subset_id'][:12]}",
-        *_describe_splits(described),
-        *_describe_totals(described),
-        f"  contact sheet: {target}/{paths.PREVIEW}",
-        "",
-        *(["copy it:", f"    {fetch}", ""] if fetch else []),
-        "load it:",
-        *(f"    {line}" for line in snippet.splitlines()),
-        "",
-        "verify it:",
-        f"    python -m pipelines.verify {shlex.quote(target)}"
-        f"{store_flags.describe_given()}",
-    ])
-
-
-def _describe_splits(described: Mapping[str, Any]) -> list[str]:
-    groups = described["groups"]
-    lines = []
-    for split in groups[0]["written"]:
-        counts = [group["written"][split] for group in groups]
-        least, most = min(counts), max(counts)
-        each = f"{least}" if least == most else f"{least} to {most}"
-        lines.append(
-            f"  {split}: {sum(counts)} images, {each} in each of {len(groups)} groups"
-        )
-    return lines + [f"  {line}" for line in statistics.describe_splits(described)]
-
-
-def _describe_totals(described: Mapping[str, Any]) -> list[str]:
-    totals, conversions = described["totals"], dict(described["oddities"])
-    num_smaller = conversions.pop("smaller_than_asked", 0)
-    lines = [
-        f"  of {totals['found']} images found, {totals['left_out']} were left out, "
-        f"{totals['failed']} failed"
-    ]
-    if num_smaller:
-        lines.append(
-            f"  {num_smaller} images are smaller than --image_size; "
-            "--upscale enlarges them"
-        )
-    if conversions:
-        counts = ", ".join(f"{count} {name}" for name, count in conversions.items())
-        lines.append(f"  conversions: {counts}")
-    return lines
-
-
-def make_plan_page(plan: BuildPlan, place: Place) -> Page:
-    """Create the page of a plan: groups, images, estimated size, statistical power."""
-    options, available = plan.options, plan.available
-    captured = group_report.measure_captured(plan.table, options.confusion)
-    chosen = {split: sum(counts.values()) for split, counts in plan.chosen.items()}
-    planned = _describe_selection(_make_commit_settings(plan, place))
-    sources = planned["validation"]
-    page = GroupsPage(
-        title=f"Plan of {place.name} {place.version}",
-        method=(
-            f"--grouping {options.grouping}, --sampling {options.sampling}, seed "
-            f"{options.seed}; subset {plan.subset_id[:12]}"
-        ),
-        table=plan.table,
-        counts=[
-            GroupCounts(
-                num_train=available.num_train[label],
-                num_validation=available.num_validation[label],
-                num_set_aside=available.top_ups[label],
-                num_wanted=_count_train(plan, label),
-            )
-            for label in range(plan.table.num_groups)
-        ],
-        facts=[
-            *((f"{split} images", f"{count:,}") for split, count in chosen.items()),
-            ("official validation images", f"{sources['official']:,}"),
-            ("held out of training", f"{sources['held_out']:,}"),
-            ("shards", len(plan.shards)),
-            ("estimated output", f"{plan.num_bytes / 1e9:.2f} GB"),
-        ],
-        notes=[
-            *plan.recipe["grouping_notes"],
-            *statistics.describe_splits(planned),
-            *_find_warnings(planned, plan.recipe),
-        ],
-        captured=captured,
-        paths=group_report.find_paths(plan.table, options.grouping),
-        contact_sheet=_find_contact_sheet(plan, place),
-        power=_find_power(chosen.get("validation", 0), plan.table.num_groups),
-        difficulty=[
-            Series(f"images {name}", histogram["images_by_percent"])
-            for name, histogram in (plan.difficulty or {}).items()
-        ],
-    )
-    return make_page(page)
-
-
-def _find_power(num_validation: int, num_groups: int) -> list[tuple[str, str]]:
-    if not num_validation:
-        return []
-    return significance.describe_power(num_validation, num_groups)
-
-
-def _count_train(plan: BuildPlan, label: int) -> int:
-    """Count the selected training images of a group, in all folds."""
-    wnids = plan.table.wnids(label)
-    return sum(
-        counts.get(wnid, 0)
-        for split, counts in plan.chosen.items()
-        if split != "validation"
-        for wnid in wnids
-    )
-
-
-def _find_contact_sheet(plan: BuildPlan, place: Place) -> bytes | None:
-    """Return the contact sheet of the dataset, if this plan has been built."""
-    sheet = f"{place.target}/{paths.PREVIEW}"
-    if not storage.exists(sheet) or read_committed(place.target) != plan.plan_id:
-        return None
-    return storage.read(sheet)
 
 
 def _make_commit_settings(plan: BuildPlan, place: Place) -> CommitSettings:
@@ -215,15 +46,15 @@ def write_plan(plan: BuildPlan, scratch: str) -> str:
     """Write the plan's files and page; return their directory."""
     place = output.find_place(plan.options)
     settings = _make_commit_settings(plan, place)
-    sys.stderr.write(f"{describe_plan(settings)}\n")
+    sys.stderr.write(f"{report.describe_plan(settings)}\n")
     return output.write_plan(
         place,
         plan.folder,
         scratch=scratch,
         groups_csv=groups.to_csv(plan.table),
         recipe=plan.recipe,
-        statistics=_describe_selection(settings),
-        page=make_plan_page(plan, place),
+        statistics=report.describe_selection(settings),
+        page=report.make_plan_page(plan, place, settings),
     )
 
 
@@ -238,30 +69,18 @@ def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
     """
     place = output.find_place(plan.options)
     output.make_folder(place.folder)
-    planned = _describe_selection(_make_commit_settings(plan, place))
-    for warning in _find_warnings(planned, plan.recipe):
+    planned = report.describe_selection(_make_commit_settings(plan, place))
+    for warning in report.find_warnings(planned, plan.recipe):
         sys.stderr.write(f"{warning}\n")
     is_done = output.is_finished(place, plan.plan_id) or _run_pipeline(
         request, plan, place=place, ticks=f"{scratch}/ticks"
     )
     if is_done:
-        summary = describe_dataset(place.target)
+        summary = report.describe_dataset(place.target)
     else:
         summary = f"the dataset is complete when {place.target}/{paths.COMPLETE} exists"
     sys.stderr.write(f"{summary}\n")
     return place.target
-
-
-def _describe_resumed(plan: BuildPlan, settings: CommitSettings) -> str:
-    shards = [planned.shard for planned in plan.shards]
-    kept = dataset_shards.list_resumable(settings.root, shards, work=settings.work)
-    if not kept:
-        return f"--resume: no shard is complete; all {len(shards)} are written"
-    num_images = sum(part.num_images for part in kept)
-    return (
-        f"--resume: keeps {len(kept)} of {len(shards)} shards, with {num_images} of "
-        f"{settings.num_chosen} images, if their checksums are right"
-    )
 
 
 def _run_pipeline(
@@ -287,7 +106,7 @@ def _run_pipeline(
         if not has_work:
             return True
         if plan.options.resume:
-            sys.stderr.write(f"{_describe_resumed(plan, settings)}\n")
+            sys.stderr.write(f"{report.describe_resumed(plan, settings)}\n")
         bar = progress.show(
             ticks_path, total=settings.num_chosen, what="writing", unit="image"
         )
@@ -364,24 +183,16 @@ def _bind_pipeline(
     )
 
 
-def describe_job(request: Request, plan: BuildPlan) -> str:
+def print_dry_run(request: Request, plan: BuildPlan) -> str:
     """Print the job that --dry_run would submit; return the target directory."""
     place = output.find_place(plan.options)
     settings = _make_commit_settings(plan, place)
     beam_options = request.beam_options
     define = _bind_pipeline(plan, settings, beam_options=beam_options, ticks=None)
     job = engine.make_job(define, beam_options)
-    steps = job.components.transforms
-    names = [
-        steps[name].unique_name
-        for root in job.root_transform_ids
-        for name in steps[root].subtransforms
-    ]
     runner = beam_options.view_as(StandardOptions).runner
-    sys.stderr.write(
-        f"{describe_plan(settings)}\n"
-        f"would be written to {settings.target} by {runner}: {' → '.join(names)}, "
-        f"{len(plan.shards)} shards, a job of {job.ByteSize() / 1e6:.2f} MB; nothing "
-        "was written or submitted\n"
+    text = report.describe_dry_run(
+        settings, job, num_shards=len(plan.shards), runner=runner
     )
+    sys.stderr.write(f"{text}\n")
     return place.target

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipelines import inputs
 from pipelines.index import index_images
-from transforms.grouping import reading
+from transforms.grouping import groups_file
 from transforms.grouping import table as groups
 from transforms.grouping.table import GroupTable
 from transforms.index import table as index_table
@@ -34,14 +34,14 @@ def read_groups(path: str) -> GroupTable:
     Raises:
       UsageError: all problems of the table.
     """
-    file = groups.read_groups_file(path)
+    file = groups_file.read_groups_file(path)
     named = (i.text.lower() for entry in file.entries for i in entry.identifiers)
     wnids = {c.wnid for c in classes.load_classes()} | set(filter(is_wnid, named))
     held = tuple(
         ImageClass(w, classes.class_index(w), classes.display_name(w), 0, 0)
         for w in sorted(wnids)
     )
-    result = reading.read_groups(path, held)
+    result = groups_file.read_groups(path, held)
     grouped = [c for c in held if result.assignment[c.wnid] is not None]
     assignment = {c.wnid: result.assignment[c.wnid] for c in grouped}
     return groups.make_table(grouped, assignment, result.names)
@@ -141,20 +141,20 @@ def prepare_source(
     if prepared:
         source = image_list.read_dataset(prepared[0], split)
         return lambda _: source
-    recognized = inputs.recognize(
+    recognised = inputs.recognize(
         paths, validation_labels, inputs_of_splits, class_list
     )
-    if split not in (splits := {part.split for part in recognized.parts}):
+    if split not in (splits := {part.split for part in recognised.parts}):
         raise UsageError(
             f"--split {split}: the input has no such images; it has "
             f"{', '.join(sorted(splits))}"
         )
 
     def index(scratch: str) -> ImageSource:
-        for line in recognized.notes:
+        for line in recognised.notes:
             sys.stderr.write(f"found {line}\n")
         path = f"{scratch}/index.parquet"
-        inventory = index_images(recognized, output=path, beam_flags=beam_flags)
+        inventory = index_images(recognised, output=path, beam_flags=beam_flags)
         sys.stderr.write(f"{inventory.describe()}\n")
         return image_list.read_index(path, split)
 

@@ -56,7 +56,7 @@ class SkippedRecipe(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All steps of a study, in order, with their estimates."""
+    """All steps of a study, in order, and the estimates of its recipes."""
 
     options: StudyOptions
     places: Places

@@ -181,7 +181,7 @@ def _read_mark(root: str, step: Step) -> dict[str, Any]:
 def read_seconds(root: str, step: Step) -> float | None:
     """Return the time that a step took; None if it is not finished, NaN if unknown.
 
-    Whether its words and tables have changed is not checked, which takes long.
+    Whether its flags and input tables have changed is not checked, which takes long.
     """
     recorded = _read_mark(root, step)
     if not recorded or not Path(step.result).exists():
@@ -204,15 +204,25 @@ class Runner:
         self._lock = lock
 
     def is_finished(self, step: Step) -> bool:
-        """Return whether this step has been run with the same words and tables."""
-        recorded = _read_mark(self._root, step)
-        recorded.pop(_SECONDS, None)
-        return Path(step.result).exists() and recorded == self._describe(step)
+        """Return whether this step was run with the same flags and input tables.
+
+        A step whose result is missing is not finished.
+        """
+        return Path(step.result).exists() and self._read(step) == self._describe(step)
 
     def is_another(self, step: Step) -> bool:
-        """Return whether a step of this name was run with other words or tables."""
-        mark = Path(self._root, _MARKS, f"{step.name}.json")
-        return mark.exists() and not self.is_finished(step)
+        """Return whether a step of this name ran with other flags or input tables.
+
+        The step itself, run before, may be run again if its result is missing.
+        """
+        recorded = self._read(step)
+        return bool(recorded) and recorded != self._describe(step)
+
+    def _read(self, step: Step) -> dict[str, Any]:
+        """Read what identifies the finished step of this name; {} if there is none."""
+        recorded = _read_mark(self._root, step)
+        recorded.pop(_SECONDS, None)
+        return recorded
 
     def run(self, step: Step) -> None:
         """Run a step, unless it is finished.

@@ -27,7 +27,7 @@ class ImagesSeen(NamedTuple):
 
     @property
     def num_images(self) -> int:
-        """Images seen by all models."""
+        """Number of images that all models see in total."""
         return len(self.models) * self._images_per_model
 
     @property

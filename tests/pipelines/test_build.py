@@ -384,7 +384,7 @@ def test_help_needs_no_beam():
     assert "--images_per_group" in finished.stdout
 
 
-def test_oddities_are_counted_and_no_failures(mini_imagenet, tmp_path):
+def test_conversions_are_counted_and_no_failures(mini_imagenet, tmp_path):
     directory = building.run(
         mini_imagenet,
         tmp_path,
@@ -394,9 +394,15 @@ def test_oddities_are_counted_and_no_failures(mini_imagenet, tmp_path):
         min_validation_images=0,
         image_size=100,
     )
-    oddities = building.read_json(directory, "__meta__/statistics.json")["oddities"]
-    assert oddities.pop("smaller_than_asked") == 150
-    assert oddities == {"cmyk": 1, "greyscale": 2, "icc": 1, "orientation": 1, "png": 1}
+    conversions = building.read_json(directory, "__meta__/statistics.json")["oddities"]
+    assert conversions.pop("smaller_than_asked") == 150
+    assert conversions == {
+        "cmyk": 1,
+        "greyscale": 2,
+        "icc": 1,
+        "orientation": 1,
+        "png": 1,
+    }
     with (directory / "__meta__/failures.csv").open() as file:
         assert list(csv.DictReader(file)) == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import build
-from pipelines.building import planning
+from pipelines.building import recipe
 from pipelines.building.options import BuildOptions
 from tests import building
 from transforms import grouping, sampling
@@ -80,7 +80,7 @@ def test_command_holds_no_path_of_the_machine():
         threads=3,
         name="n",
     ).expand_preset()
-    command = planning.format_command(
+    command = recipe.format_command(
         options,
         grouping_options=grouping.load("confusion").Options(),
         sampling_options=sampling.load("difficulty").Options(
@@ -97,7 +97,7 @@ def test_command_holds_no_path_of_the_machine():
 
 def test_command_gives_a_preset_by_its_name():
     options = BuildOptions(input=("i",), preset="n20_m5000", name="n").expand_preset()
-    command = planning.format_command(
+    command = recipe.format_command(
         options,
         grouping_options=grouping.load("wordnet").Options(),
         sampling_options=sampling.load("uniform").Options(),

@@ -11,7 +11,7 @@ from apache_beam.pipeline import PipelineVisitor
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow.internal import apiclient
 
-from pipelines import build, engine, index, predict, store_flags
+from pipelines import build, dataflow, engine, index, predict, store_flags
 from pipelines.inputs import RecognizedInputs
 from tests import building
 from transforms.index import table as index_table
@@ -178,7 +178,7 @@ def test_only_shards_cross_the_shuffle(bucket_index, monkeypatch):
 
     def look(define, options):
         pipeline = make(define, options)
-        if engine.is_dataflow(options):
+        if dataflow.is_dataflow(options):
             pipeline.visit(seen)
         return pipeline
 
@@ -200,7 +200,7 @@ def test_index_is_written_entirely_by_its_graph():
     ]
     define = functools.partial(
         index.define_pipeline,
-        recognized=RecognizedInputs(parts=pieces, notes=[], warnings=[]),
+        recognised=RecognizedInputs(parts=pieces, notes=[], warnings=[]),
         output=f"{BUCKET}/index.parquet",
         parts_folder=f"{BUCKET}/.parts",
     )

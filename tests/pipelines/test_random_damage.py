@@ -152,14 +152,14 @@ def _write_labels(folder: Path, images: Mapping[str, _Image]) -> None:
 
 def _read_input(folder: Path) -> tuple[list[ImageRef], list[str]]:
     """Read the images and all messages about an input."""
-    recognized = inputs.recognize([str(folder)], None)
+    recognised = inputs.recognize([str(folder)], None)
     parts = [
         steps.label_part(steps.read_part(number, part))
-        for number, part in enumerate(recognized.parts)
+        for number, part in enumerate(recognised.parts)
     ]
     refs = [ref for part in parts for ref in part.refs]
     warnings = [
-        *recognized.warnings,
+        *recognised.warnings,
         *input_warnings.summarize(seen for part in parts for seen in part.observations),
     ]
     skipped = [skipped.name for part in parts for skipped in part.strays]

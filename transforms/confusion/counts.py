@@ -78,9 +78,10 @@ class CountPlan:
         return {wnid: row for row, wnid in enumerate(self.wnids)}
 
     def halve(self, keys: Sequence[str], true: IntArray) -> IntArray:
-        """Return the half of each image: 0 (A) up to its class's cutoff, else 1 (B).
+        """Return which half each image belongs to: 0 (A) or 1 (B).
 
-        The halves are the folds that `build --folds=2` makes of the same images.
+        A class's images up to its cutoff belong to A. The halves are the folds that
+        `build --folds=2` makes of the same images.
 
         Args:
           keys: keys of the images.

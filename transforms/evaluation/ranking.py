@@ -27,7 +27,10 @@ class Interval(NamedTuple):
 
     @property
     def has_width(self) -> bool:
-        """Whether resamples differ; with few models, agreement of all proves little."""
+        """Whether resamples give different values.
+
+        With few models, equal values do not mean a precise estimate.
+        """
         return self.high > self.low
 
 

@@ -51,7 +51,10 @@ def target_size(width: int, height: int, settings: ImageSettings) -> tuple[int, 
 
 
 def is_smaller_than_asked(width: int, height: int, settings: ImageSettings) -> bool:
-    """Return whether a finished image is smaller than the image size."""
+    """Return whether a resized image is smaller than `image_size` asks.
+
+    Never with `none`.
+    """
     if settings.resize_mode == "none":
         return False
     return _measured_side(width, height, settings) < settings.image_size

@@ -176,7 +176,7 @@ def _check_numbers(found: NumberLabels, verdict: Verdict) -> None:
         f"the classes of {found.num_images:,} images are known by numbers alone, "
         f"{first} to {last} ({num} different)"
     )
-    remedy = "give their classes with --class_list, a wnid or name a line"
+    remedy = "give their classes with --class_list, one wnid or name per line"
     starts_at_one = first == 1 and last > 1
     if _probability_up_to(last, num) < _MIN_PROBABILITY:
         line = "- in line 1, for label 0" if starts_at_one else "line 1 for label 0"

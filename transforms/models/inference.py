@@ -266,7 +266,7 @@ def score(
     *,
     keep_probabilities: bool,
 ) -> tuple[Scores, AccuracyCounts]:
-    """Compute p_correct and the top-5 outputs of each image, and count both.
+    """Compute p_correct and the top-5 outputs of each image, and sum up the accuracies.
 
     Args:
       probabilities: shape (images, outputs).

@@ -41,8 +41,8 @@ class OutputMap:
 def map_outputs(card: ModelCard, groups: GroupTable | None) -> OutputMap:
     """Find the correct outputs for every wnid that a model covers.
 
-    Without groups, it is the one output that contains the wnid; with groups, all
-    outputs in the wnid's group. Classes that are in no group have no correct output.
+    Without groups, the correct output is the one that contains the wnid; with groups,
+    all outputs in the wnid's group. Classes in no group have no correct output.
 
     Raises: UsageError: an output covers classes inside and outside a group.
     """
@@ -86,7 +86,7 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
     Args:
       path: path of the model.
       card_path: path of its card; "" if it has none.
-      groups: predictions are correct by group; None: by class.
+      groups: if given, the right group counts as correct, otherwise the right class.
     Raises: UsageError: the file or its card is invalid.
     """
     try:

@@ -57,7 +57,7 @@ def draw_difficulty(
     """Draw images by difficulty.
 
     Args:
-      series: one or two, each with 101 counts, one a percent of difficulty.
+      series: one or two, each with 101 counts, one per percent of difficulty.
       title: above the chart.
       name: stem of its files.
     """

@@ -78,7 +78,7 @@ def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
     """Draw τ-b with its interval against the images seen; None without any τ-b.
 
     Colours are groupings; squares are subsets whose images were selected by difficulty.
-    Hollow marks never converge: they are drawn at all images of their training.
+    Hollow marks are subsets that never converge, drawn at all images of their training.
     """
     shown = [one for one in ranked if one.score.tau is not None]
     if not shown:

@@ -61,15 +61,18 @@ def validation_top_up(
 ) -> dict[int, int]:
     """Distribute the missing validation images over the groups.
 
-    The deficit is shared equally, as far as the groups have training images. It depends
-    on neither M, the sampler nor the seed, so validation is the same for every M.
+    The deficit is shared equally, as far as the groups have training images. The result
+    depends on neither the sampler nor the seed. Unless M comes first, it does not
+    depend on M.
 
     Args:
       num_validation: official validation images of each group, by label.
       num_train: training images of each group that may be set aside, by label: all, or
         what M leaves when M comes first.
       target: total number of validation images to reach.
-    Returns: For each label how many; fewer than the deficit when there are no more.
+
+    Returns:
+      The top-up of each label; together less than the deficit if images run out.
     """
     deficit = max(target - sum(num_validation.values()), 0)
     # The seed only says which groups give one more when the deficit is no multiple.

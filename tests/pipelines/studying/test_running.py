@@ -50,6 +50,10 @@ def test_step_without_its_result_is_not_finished(runner, tmp_path):
     runner.run(step)
     (tmp_path / "groups/groups.csv").unlink()
     assert not runner.is_finished(step)
+    assert not runner.is_another(step)
+    assert runner.is_another(make_step(tmp_path, "--num_groups=6"))
+    runner.run(step)
+    assert runner.is_finished(step)
 
 
 def test_rejected_step_reports_the_reason_once(runner, tmp_path, capsys):

@@ -4,6 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from transforms.grouping import groups_file
 from transforms.grouping import table as groups
 from transforms.grouping.table import GroupRow, make_table
 from transforms.records import ImageClass, UsageError
@@ -134,7 +135,9 @@ def test_groups_csv_gives_the_same_table_again(ids, words):
     names = dict(zip([i for i in ids if i is not None], words, strict=False))
     table = _table(*ids, names=names)
     text = groups.to_csv(table).decode()
-    assert make_table(CLASSES, *groups.parse_csv(text, CLASSES, source="x")) == table
+    assert (
+        make_table(CLASSES, *groups_file.parse_csv(text, CLASSES, source="x")) == table
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,5 +159,5 @@ def test_problems_of_groups_csv_name_file_and_line(old, new, message):
     text = groups.to_csv(_table(0, None, 1, 0)).decode()
     assert old in text
     with pytest.raises(UsageError) as caught:
-        groups.parse_csv(text.replace(old, new), CLASSES, source="x")
+        groups_file.parse_csv(text.replace(old, new), CLASSES, source="x")
     assert message in str(caught.value)

@@ -47,7 +47,7 @@ def pixels(data):
     return decode.decode(decode.open_image(data)).image
 
 
-def oddities(data):
+def conversions(data):
     image = decode.open_image(data)
     return decode.find_conversions(image, decode.find_orientation(image))
 
@@ -86,7 +86,7 @@ def test_every_kind_is_told_and_decoded(encode, mode, form, decoded, words):
     if mode == "RGBA":
         image.putalpha(99)
     data = encode(image, form)
-    assert oddities(data) == words
+    assert conversions(data) == words
     assert pixels(data).mode == decoded
     assert pixels(data).size == (40, 30)
 
@@ -113,16 +113,16 @@ def test_avif_orientation_is_that_of_its_container(encode):
     assert (image.size, decode.find_orientation(image)) == ((40, 30), 6)
 
 
-def test_progressive_jpeg_is_no_oddity(encode, photograph):
+def test_progressive_jpeg_needs_no_conversion(encode, photograph):
     data = encode(photograph, progressive=True)
-    assert oddities(data) == ()
+    assert conversions(data) == ()
     assert difference(pixels(data), photograph) < 6
 
 
 def test_icc_profile_is_told_and_dropped(encode):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     data = encode(Image.new("RGB", (8, 8), RED), icc_profile=profile)
-    assert oddities(data) == ("icc",)
+    assert conversions(data) == ("icc",)
     assert pixels(data).info == {}
 
 
@@ -149,7 +149,7 @@ def test_transparent_palette_colour_is_kept(encode):
     image.putpalette([0, 0, 0, *RED])
     for transparency in (1, b"\x80\x00"):
         data = encode(image, "PNG", transparency=transparency)
-        assert oddities(data) == ("alpha", "palette", "png")
+        assert conversions(data) == ("alpha", "palette", "png")
         assert pixels(data).getpixel((3, 3)) == RED
 
 
@@ -165,8 +165,8 @@ def test_transparent_palette_colour_is_kept(encode):
 def test_sixteen_bits_become_their_high_byte(colour, samples, expected):
     row = b"\0" + b"".join(struct.pack(">H", sample) for sample in samples)
     data = png(width=len(expected), height=1, bits=16, colour=colour, pixels=row)
-    assert "16bit" in oddities(data)
-    assert ("greyscale" in oddities(data)) == (colour != 2)
+    assert "16bit" in conversions(data)
+    assert ("greyscale" in conversions(data)) == (colour != 2)
     image = pixels(data)
     found = [image.getpixel((x, 0)) for x in range(len(expected))]
     grey = [(level,) * 3 for level in expected] if colour == 4 else expected
@@ -217,7 +217,7 @@ def test_rotten_bytes_raise_nothing_but_data_errors(encode, photograph, form):
             rotten = bytearray(data)
             rotten[position] = value
             try:
-                oddities(bytes(rotten))
+                conversions(bytes(rotten))
                 pixels(bytes(rotten))
             except DataError as error:
                 reasons.add(str(error))

@@ -21,10 +21,10 @@ OFFICIAL = validation.official_labels()
 
 def read(path, class_list=None):
     """Return (key, wnid) of all images of an input, sorted, and the warnings."""
-    recognized = inputs.recognize([str(path)], None, class_list=class_list)
+    recognised = inputs.recognize([str(path)], None, class_list=class_list)
     labelled = [
         steps.label_part(steps.read_part(number, piece))
-        for number, piece in enumerate(recognized.parts)
+        for number, piece in enumerate(recognised.parts)
     ]
     parts = [
         IndexPart(

@@ -138,10 +138,10 @@ def test_fixtures_hold_the_same_images(
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_fixtures_hold_every_oddity(class_folders):
+def test_fixtures_need_every_conversion(class_folders):
     files = {path.stem: path.read_bytes() for path in class_folders.rglob("*.JPEG")}
     kinds = collections.Counter()
-    for key in making.ODDITIES:
+    for key in making.CONVERSIONS:
         image = Image.open(io.BytesIO(files[key]))
         kinds[image.format, image.mode] += 1
     assert kinds == {
@@ -154,7 +154,7 @@ def test_fixtures_hold_every_oddity(class_folders):
     assert sum(b"ICC_PROFILE" in data for data in files.values()) == 1
 
 
-def test_turned_oddity_stands_upright_once_its_orientation_is_heeded():
+def test_turned_image_is_upright_once_its_orientation_is_heeded():
     image = making.picture(size=(96, 72))
     turned = Image.open(io.BytesIO(making.turned_jpeg(image)))
     assert turned.size == (72, 96)

@@ -42,7 +42,7 @@ def test_exif_rotated_image_is_upright():
     assert np.abs(upright.astype(float) - turned).mean() < 4
 
 
-@pytest.mark.parametrize("make", making.ODDITIES.values(), ids=making.ODDITIES)
+@pytest.mark.parametrize("make", making.CONVERSIONS.values(), ids=making.CONVERSIONS)
 def test_unusual_images_become_rgb(make):
     found = inference.preprocess(make(making.picture(2)), SETTINGS)
     assert found.shape == (40, 40, 3)

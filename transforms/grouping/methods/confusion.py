@@ -39,7 +39,7 @@ class Options:
     )
     prior: float = flag(
         "weight of WordNet similarity relative to confusion, e.g. 0.3; it makes groups "
-        "from few images less random",
+        "less noisy when the matrix comes from few images",
         default=0.0,
         minimum=0,
         maximum=100,

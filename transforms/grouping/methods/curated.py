@@ -30,7 +30,7 @@ from transforms.records import JSON, UsageError, list_names
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The table of categories."""
+    """How the table of categories is used."""
 
     fixes: bool = flag(
         "move classes that are in a wrong category of the published table, e.g. the "

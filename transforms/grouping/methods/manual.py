@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transforms.grouping.reading import read_groups
+from transforms.grouping.groups_file import read_groups
 from transforms.grouping.table import Grouping, GroupingRequest, MissingTableError
 from transforms.options import flag
 
@@ -15,8 +15,8 @@ class Options:
     """How the groups file is applied."""
 
     missing: str = flag(
-        "classes that the file does not mention: error; drop: they are left out; "
-        "other: they form one more group",
+        "classes that the file does not mention: error: fail; drop: leave them out; "
+        "other: put them into one more group",
         default="error",
         choices=("error", "drop", "other"),
     )

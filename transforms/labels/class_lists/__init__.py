@@ -83,7 +83,7 @@ def _find_problems(
 ) -> Iterator[str]:
     """Yield `line: problem`."""
     if set(wnids) <= {""}:
-        yield "1: lists no classes; give a wnid or a name a line, line 1 for label 0"
+        yield "1: lists no classes; give one wnid or name per line, line 1 for label 0"
         return
     line_of: dict[str, int] = {}
     for number, (line, wnid) in enumerate(zip(lines, wnids, strict=True), start=1):

@@ -29,7 +29,10 @@ _MISSING = ("error", "random")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How images are selected by p_correct of the table, 0 (hard) to 1 (easy)."""
+    """How images are selected by the table's probability of the correct class.
+
+    This probability (p_correct) is 0 for hard and 1 for easy images.
+    """
 
     rule: str = flag(
         "flat: limit the images per bin, so that the histogram of difficulty is as "
@@ -38,8 +41,8 @@ class Options:
         choices=_RULES,
     )
     scope: str = flag(
-        "images that are balanced together: group, the M images of each group; set, "
-        "all N × M images, whose groups then differ in size",
+        "images that are balanced together: group: the M images of each group; set: "
+        "all N × M images together, so that group sizes differ",
         default="group",
         choices=SCOPES,
     )
@@ -57,8 +60,8 @@ class Options:
         below=1,
     )
     missing: str = flag(
-        "images without a score: error; random: use the score of another image of the "
-        "scope, selected by hash",
+        "images without a score: error: fail; random: use the score of another image "
+        "of the scope, selected by hash",
         default="error",
         choices=_MISSING,
     )
@@ -169,7 +172,10 @@ def fill(
 def find_parts(
     p_correct: Float32Array, scopes: IntegerArray, options: Options
 ) -> IntegerArray:
-    """Find each image's bin; all are in one where difficulty orders them.
+    """Find each image's bin.
+
+    With easiest and hardest all images are in bin 0, because difficulty only orders
+    them.
 
     Returns: shape (images,), from 0 to 100.
     """

@@ -1,23 +1,38 @@
-"""Apply a groups file, hand-written or generated, to the classes of an input."""
+"""Read groups files, hand-written or generated, and apply them to an input's classes.
+
+Groups files are CSV (a header with group, one or more of wnid, class_index and name,
+and optionally group_name) or YAML (a mapping from group name to a list of classes, each
+given by wnid, index or label).
+"""
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Literal, NamedTuple
 
-from transforms import storage
+import yaml
+
+from transforms import csv_tables, storage
+from transforms.csv_tables import CsvError
 from transforms.grouping.table import (
     CONFUSION_MODELS,
-    Entry,
     GroupId,
     Grouping,
-    GroupsFileProblem,
     number_groups,
-    read_groups_file,
 )
 from transforms.labels.classes import class_index
-from transforms.labels.lookup import ClassLookup, to_index
+from transforms.labels.lookup import ClassLookup, Identifier, to_index
 from transforms.records import JSON, ImageClass, UsageError, cut_lines, list_names
+
+_MAX_BYTES = 10_000_000
+_YAML = {".yaml", ".yml"}
+_IDENTIFIERS: tuple[Literal["wnid", "class_index", "name"], ...] = (
+    "wnid",
+    "class_index",
+    "name",
+)
 
 _PROBLEMS_SHOWN = 20
 _OTHER = "other"
@@ -26,6 +41,210 @@ _GENERATED = "groups.csv"  # as jobs write it, with one of these beside it
 _SIDECARS = {"groups.json": "quality", "recipe.json": "grouping_quality"}
 
 _WHOLE_NUMBER = re.compile(r"0*([0-9]+)(?:\.0+)?")
+
+
+class Entry(NamedTuple):
+    """A class in a groups file."""
+
+    line: int
+    identifiers: tuple[Identifier, ...]  # of one class, in order of precedence
+    group: str  # "" if left out
+    group_name: str
+
+
+class GroupsFileProblem(NamedTuple):
+    """A problem in a line of a groups file, with its remedy."""
+
+    line: int
+    text: str
+
+
+@dataclass
+class GroupsFile:
+    """The valid entries and the problems of a groups file."""
+
+    entries: list[Entry] = field(default_factory=list)
+    problems: list[GroupsFileProblem] = field(default_factory=list)
+
+
+class ParsedGroups(NamedTuple):
+    """The content of groups.csv; `make_table(classes, *parsed)` rebuilds the table."""
+
+    assignment: dict[str, GroupId | None]
+    names: dict[GroupId, str]
+
+
+def parse_csv(text: str, classes: Iterable[ImageClass], *, source: str) -> ParsedGroups:
+    """Parse groups.csv as written by `to_csv`, for exactly these classes.
+
+    The manual grouping method reads hand-written tables and is more lenient.
+
+    Raises:
+      UsageError: the first ten problems, with their lines.
+    """
+    parsed = ParsedGroups({}, {})
+    file = parse_groups_csv(text, delimiter=",")
+    wnids = {c.wnid for c in classes}
+    problems = [f"{source}:{line}: {what}" for line, what in file.problems]
+    problems += [f"{source}:{p}" for p in _fill(parsed, file.entries, wnids)]
+    if missing := sorted(wnids - parsed.assignment.keys()):
+        problems.append(
+            f"{source}: no row for {len(missing)} classes ({list_names(missing)}); "
+            "is this the table of these classes?"
+        )
+    if problems:
+        more = f"{source}: and {{}} more problems"
+        raise UsageError("\n".join(cut_lines(problems, more=more)))
+    return parsed
+
+
+def _fill(
+    parsed: ParsedGroups, entries: Iterable[Entry], wnids: set[str]
+) -> Iterator[str]:
+    """Add the entries to the parsed groups; yield problems as `line: text`."""
+    for line, identifiers, group, name in entries:
+        wnid = identifiers[0].text if identifiers else ""
+        if wnid not in wnids:
+            yield f"{line}: {wnid!r} is not a class of the input"
+        elif wnid in parsed.assignment:
+            yield f"{line}: {wnid} is repeated; keep one row"
+        elif not group:
+            parsed.assignment[wnid] = None
+        elif parsed.names.setdefault(group, name) != name:
+            yield f"{line}: group {group} is named {parsed.names[group]!r} above"
+        else:
+            parsed.assignment[wnid] = group
+
+
+def read_groups_file(path: str) -> GroupsFile:
+    """Read a groups file.
+
+    Raises:
+      UsageError: the file is missing, not text, too large or of an unknown type.
+    """
+    suffix = PurePath(path).suffix.lower()
+    if suffix not in csv_tables.DELIMITERS.keys() | _YAML:
+        raise UsageError(f"--groups {path}: must end in .csv, .tsv, .yaml or .yml")
+    try:
+        text = csv_tables.read_text(path, max_bytes=_MAX_BYTES)
+    except CsvError as error:
+        raise UsageError(f"--groups {path}: {error}") from None
+    if suffix in _YAML:
+        return parse_yaml(text)
+    return parse_groups_csv(text, csv_tables.DELIMITERS[suffix])
+
+
+def parse_groups_csv(text: str, delimiter: str) -> GroupsFile:
+    """Parse a CSV groups file with a header."""
+    file = GroupsFile()
+    try:
+        header_cells, rows = csv_tables.parse_table(text, delimiter=delimiter)
+        header = [cell.lower() for cell in header_cells]
+        file.problems += _check_header(header)
+        for row in rows if not file.problems else ():
+            if not any(row.cells):
+                continue
+            if problem := csv_tables.find_length_problem(row, header):
+                file.problems.append(GroupsFileProblem(row.line, problem))
+                continue
+            fields = dict(zip(header, row.cells, strict=True))
+            file.entries.append(_to_entry(row.line, fields))
+    except CsvError as error:
+        file.problems.append(GroupsFileProblem(error.line or 1, error.reason))
+    return file
+
+
+def _check_header(header: Sequence[str]) -> Iterator[GroupsFileProblem]:
+    shown = ",".join(header)[:80]
+    if not set(header) & set(_IDENTIFIERS) or "group" not in header:
+        yield GroupsFileProblem(
+            1,
+            f"the header is {shown!r}; it needs 'group' and one of wnid, class_index "
+            "and name, and may have group_name",
+        )
+    elif len(set(header)) < len(header):
+        yield GroupsFileProblem(1, f"the header is {shown!r}; a column is repeated")
+
+
+def _to_entry(line: int, cells: dict[str, str]) -> Entry:
+    identifiers = [
+        Identifier(kind, cells[kind]) for kind in _IDENTIFIERS if cells.get(kind)
+    ]
+    return Entry(line, tuple(identifiers), cells["group"], cells.get("group_name", ""))
+
+
+def parse_yaml(text: str) -> GroupsFile:
+    """Parse a YAML mapping of lists without constructing Python objects."""
+    file = GroupsFile()
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        file.problems.append(GroupsFileProblem(line, f"is not YAML: {error.problem}"))
+    except yaml.YAMLError as error:
+        file.problems.append(
+            GroupsFileProblem(1, f"is not YAML: {' '.join(str(error).split())}")
+        )
+    except RecursionError:
+        file.problems.append(
+            GroupsFileProblem(1, "is nested too deeply; give one list per group")
+        )
+    else:
+        if isinstance(root, yaml.MappingNode):
+            _read_mapping(root, file)
+        else:
+            file.problems.append(
+                GroupsFileProblem(
+                    1, "is not a mapping; write lines like 'dogs: [n02085620, pug]'"
+                )
+            )
+    return file
+
+
+def _read_mapping(root: yaml.MappingNode, file: GroupsFile) -> None:
+    lines: dict[str, int] = {}
+    seen: set[int] = set()
+    for key, value in root.value:
+        line = _line(key)
+        group = key.value.strip() if isinstance(key, yaml.ScalarNode) else ""
+        if not group:
+            problem = "a group name must be a string; quote it"
+        elif group in lines:
+            problem = (
+                f"group {group!r} is already defined in line {lines[group]}; merge them"
+            )
+        elif not isinstance(value, yaml.SequenceNode):
+            problem = (
+                f"group {group!r} is not a list of classes; write '- ' before each"
+            )
+        elif not value.value:
+            problem = f"group {group!r} has no classes; add some or remove it"
+        elif id(value) in seen:  # aliases let a small file expand without bound
+            problem = f"group {group!r} is an alias of another; write its classes out"
+        else:
+            seen.add(id(value))
+            lines[group] = line
+            _read_list(group, value, file)
+            continue
+        file.problems.append(GroupsFileProblem(line, problem))
+
+
+def _read_list(group: str, values: yaml.SequenceNode, file: GroupsFile) -> None:
+    for node in values.value:
+        text = node.value.strip() if isinstance(node, yaml.ScalarNode) else ""
+        if text:
+            entry = Entry(_line(node), (Identifier("any", text),), group, "")
+            file.entries.append(entry)
+        else:
+            file.problems.append(
+                GroupsFileProblem(
+                    _line(node), "is not a class; give a wnid, an index or a label"
+                )
+            )
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
 
 
 @dataclass

@@ -1,0 +1,154 @@
+"""Describe how to build a subset again: recipe.json and its command."""
+
+import dataclasses
+import hashlib
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.building.options import BuildOptions
+from transforms import __version__, storage
+from transforms.dataset import paths
+from transforms.grouping.table import Grouping, GroupTable
+from transforms.images.settings import ImageSettings, describe_libraries
+from transforms.index.inventory import Inventory
+
+# Flags that decide the subset or its bytes; other flags decide how the job runs.
+_RECIPE_FLAGS = (
+    "preset",
+    "grouping",
+    "sampling",
+    "images_per_group",
+    "stratify_by_class",
+    "folds",
+    "min_validation_images",
+    "allow_small_validation",
+    "seed",
+    "name",
+    "dataset_version",
+    "formats",
+    "images_per_shard",
+)
+
+_COMMAND_FLAGS = {
+    *_RECIPE_FLAGS,
+    *("num_groups", "confusion", "difficulty"),
+    *(field.name for field in dataclasses.fields(ImageSettings)),
+} - {"preset"}
+
+
+def make_recipe(
+    options: BuildOptions,
+    *,
+    grouping_options: object,
+    sampling_options: object,
+    result: Grouping,
+    sampling_notes: Sequence[str],
+    table: GroupTable,
+    inventory: Inventory,
+    subset_id: str,
+) -> dict[str, Any]:
+    """Return recipe.json: everything that is needed to build the subset again.
+
+    Args:
+      options: the job's options, with the dataset's name.
+      grouping_options: the options of the grouping method.
+      sampling_options: the options of the sampler.
+      result: the result of the grouping method.
+      sampling_notes: the sampler's messages.
+      table: the table of groups.
+      inventory: counts, fingerprint and warnings of the input.
+      subset_id: hash of the selected images.
+    """
+    recipe = {name: getattr(options, name) for name in _RECIPE_FLAGS}
+    return recipe | {
+        "num_groups": table.num_groups,
+        "grouping_options": _describe(grouping_options),
+        "grouping_notes": list(result.notes),
+        "grouping_quality": result.quality,
+        "groups_sha256": table.sha256,
+        "sampling_options": _describe(sampling_options),
+        "sampling_notes": list(sampling_notes),
+        "difficulty_sha256": _hash_file(options.difficulty),
+        "images": options.images.describe(),
+        "input_fingerprint": inventory.fingerprint,
+        "input_warnings": [warning.text for warning in inventory.warnings],
+        "subset_id": subset_id,
+        "command": format_command(
+            options,
+            grouping_options=grouping_options,
+            sampling_options=sampling_options,
+        ),
+        "versions": {
+            "imagenet-subsets": __version__,
+            "pyarrow": pa.__version__,
+            **describe_libraries(),
+        },
+    }
+
+
+def format_command(
+    options: BuildOptions, *, grouping_options: object, sampling_options: object
+) -> str:
+    """Return the command that builds the dataset again, without paths of this machine.
+
+    Args:
+      options: the job's options, with the dataset's name.
+      grouping_options: the options of the grouping method.
+      sampling_options: the options of the sampler.
+    """
+    default = BuildOptions(preset=options.preset).expand_preset()
+    names = [f.name for f in dataclasses.fields(options) if f.name in _COMMAND_FLAGS]
+    table = f"PATH/TO/{options.name}/{options.dataset_version}/{paths.GROUPS}"
+    words = [
+        *("python", "-m", "pipelines.build", "--input", "PATH_TO_IMAGENET"),
+        *(["--preset", options.preset] if options.preset else []),
+        # The dataset's own table holds the classes of any other.
+        *(["--groups", table] if options.groups else []),
+        *_list_flags(options, default, names=names),
+    ]
+    for method, chosen in (
+        (options.grouping, grouping_options),
+        (options.sampling, sampling_options),
+    ):
+        own = [f.name for f in dataclasses.fields(chosen)]  # type: ignore[arg-type]
+        words += _list_flags(chosen, type(chosen)(), names=own, prefix=f"{method}_")
+    return shlex.join(words)
+
+
+def _list_flags(
+    options: Any,  # noqa: ANN401  # each method has its own class
+    default: Any,  # noqa: ANN401
+    *,
+    names: Sequence[str],
+    prefix: str = "",
+) -> Iterator[str]:
+    """Yield the words of the flags that differ from their defaults."""
+    fields = {field.name: field for field in dataclasses.fields(options)}
+    for name in names:
+        value = getattr(options, name)
+        if value == getattr(default, name):
+            continue
+        yield f"--{prefix}{name}"
+        if fields[name].metadata["metavar"] == "FILE":
+            yield f"PATH_TO_{name.upper()}"
+        elif isinstance(value, tuple):
+            split = fields[name].metadata["split"]
+            yield from [split.join(map(str, value))] if split else map(str, value)
+        elif value is not True:
+            yield str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _describe(method_options: object) -> dict[str, Any]:
+    """Return the options of a method; paths of files are replaced by their hashes."""
+    described = dict(vars(method_options))
+    for name, value in described.items():
+        if isinstance(value, str) and storage.exists(value):
+            described[name] = _hash_file(value)
+    return described
+
+
+def _hash_file(path: str | None) -> str | None:
+    return None if path is None else hashlib.sha256(storage.read(path)).hexdigest()
