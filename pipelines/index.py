@@ -138,7 +138,7 @@ def write_index(
     from pipelines import engine  # noqa: PLC0415  # slow import
     from transforms import progress  # noqa: PLC0415
 
-    if cost := describe_cost(recognized.parts):
+    if cost := describe_cost(recognised.parts):
         sys.stderr.write(f"{cost}\n")
     place = storage.absolute(output)
     beside, _, name = place.rpartition("/")
