@@ -36,7 +36,7 @@ def test_all_problems_are_reported_with_their_lines(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "\n\n", "-\n"])
 def test_list_without_classes_is_an_error(tmp_path, text):
-    with pytest.raises(UsageError, match="lists no classes; give a wnid or a name"):
+    with pytest.raises(UsageError, match="lists no classes; give one wnid or name"):
         class_lists.read(write(tmp_path, text))
 
 
