@@ -362,3 +362,24 @@ def test_declared_shards_that_are_missing():
     assert warning.is_missing
     assert "missing: 2 with 40 images (train-0.tar, train-2.tar)" in warning.text
     assert layouts.find_undeclared(lengths, set(lengths)) == ()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "total", "missing"),
+    [
+        ([0, 1, 3], 0, "1 of 4 (the first is number 2)"),
+        ([1, 2, 4], 0, "1 of 5 (the first is number 3)"),
+        ([0, 2], 3, "1 of 3 (the first is number 1)"),
+        ([0, 1, 2], 0, None),
+        ([1, 2, 3], 0, None),
+        ([0, 1000, 2000], 0, None),
+        ([7], 0, None),
+    ],
+)
+def test_missing_numbers_of_shards(numbers, total, missing):
+    shards = [layouts.ShardName("train", number, total) for number in numbers]
+    warnings = layouts.find_missing(shards)
+    assert len(warnings) == (missing is not None)
+    for warning in warnings:
+        assert warning.text == f"missing files of train: {missing}"
+        assert warning.is_missing

@@ -40,11 +40,12 @@ def check_end(path: str, position: int, *, start: int, end: int) -> str | None:
         return _check_data(path, position, data, start=start, end=end)
     num_empty = end - position
     num_padding = num_empty - _END_MARK
-    is_usual = num_padding < _RECORD
-    is_long_end = position > start and any(
-        (end - start) % record == 0 and num_padding < record for record in _RECORDS
+    num_bytes = end - start
+    is_usual = num_padding <= 0 or (num_padding < _RECORD and num_bytes % _RECORD == 0)
+    is_padded = num_padding < _RECORD or any(
+        num_bytes % record == 0 and num_padding < record for record in _RECORDS
     )
-    if not (is_usual or is_long_end):
+    if not is_padded or (position == start and num_padding >= _RECORD):
         raise _damaged(
             path,
             f"the {num_empty} bytes from byte {position} are zeros, which is more than "

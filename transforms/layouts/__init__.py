@@ -256,8 +256,15 @@ def find_missing(names: Collection[ShardName]) -> tuple[InputWarning, ...]:
                 f"of one (some say -of-{totals[0]:05d}, some -of-{totals[-1]:05d}, or "
                 "two have one number); leave those of one there"
             )
+        numbers = {shard.number for shard in shards}
         total = totals[-1]
-        if missing := sorted(set(range(total)) - {name.number for name in shards}):
+        if not total:
+            # A gap shows that files are missing, unless most numbers are not used.
+            first, last = min(*numbers, 1), max(numbers)
+            is_dense = last - first + 1 < 2 * len(numbers)
+            total = last + 1 if is_dense else 0
+            numbers |= set(range(first))
+        if missing := sorted(set(range(total)) - numbers):
             text = (
                 f"missing files of {split}: {len(missing)} of {total} (the first is "
                 f"number {missing[0]})"

@@ -31,7 +31,7 @@ from transforms.records import UsageError, list_names
 
 LOOKED_FOR = "train-00000-of-NNNNN.parquet"
 _SUFFIX = ".parquet"
-_FILE = re.compile(r"([a-z_]+)-(\d+)-of-(\d+)(?:-[0-9a-f]+)?\.parquet")
+_FILE = re.compile(r"([a-z_]+)-(\d+)-of-(\d+)(?:-[0-9a-f]+)?\.parquet", re.I)
 _NUMBERED = re.compile(r"\d+\.parquet")  # in the folder of a split: converted branches
 _FOLDERS = ("", "data/", "default/")
 _PATH_COLUMN = "image.path"
@@ -117,10 +117,12 @@ def _list_files(path: str, prefix: str, folder: str) -> dict[str, ShardName]:
 def _parse_name(name: str, folder: str) -> ShardName:
     """Return the split, number and total that a name or its folder states."""
     if match := _FILE.fullmatch(name):
-        return ShardName(match[1], int(match[2]), int(match[3]))
+        return ShardName(match[1].lower(), int(match[2]), int(match[3]))
     if splits.parse_split(name):
         return ShardName(name.removesuffix(_SUFFIX), 0, 0)
-    return ShardName(folder if _NUMBERED.fullmatch(name) else "", 0, 0)
+    if _NUMBERED.fullmatch(name):
+        return ShardName(folder, int(name.removesuffix(_SUFFIX)), 0)
+    return ShardName("", 0, 0)
 
 
 @contextmanager

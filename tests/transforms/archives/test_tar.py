@@ -85,12 +85,13 @@ _ONE = making.tar_bytes({"a.JPEG": b"x" * 400})  # 1024 bytes, then 9216 zeros
         (_ONE[:1024], ["1", "no_end_mark"]),
         (_ONE[:1000], ["1", "no_end_mark"]),
         (_ONE.ljust(1 << 20, b"\0"), ["1", "long_end"]),
+        (_ONE[:5120], ["1", "long_end"]),
         (_ONE + b"junk" * 5000, ["1", "data_behind_end"]),
         (bytes(10240), ["0", "empty_archive"]),
     ],
     ids=[
         "usual", "no padding", "one empty block", "no end mark", "no member padding",
-        "2048 blocks a record", "junk", "empty",
+        "2048 blocks a record", "unusual size", "junk", "empty",
     ],
 )  # fmt: skip
 def test_odd_end_is_observed(tmp_path, data, expected):
@@ -212,5 +213,5 @@ def test_pax_record_of_a_wrong_length_is_refused(tmp_path, content):
 
 def test_pax_size_goes_before_the_header(tmp_path):
     path = tmp_path / "a.tar"
-    path.write_bytes(with_pax_size(b"3") + making.tar_bytes({"a.JPEG": b"xyz"}))
+    path.write_bytes(with_pax_size(b"3") + making.tar_bytes({"a.JPEG": b"xyz"})[:2048])
     assert _members(path) == [("a.JPEG", 1536, 3, True)]
