@@ -371,6 +371,22 @@ def _find_problems(top5: IntegerArray) -> Iterator[str]:
             f"0…{NUM_CLASSES - 1}, in the order of the wnids; "
             f"{outside.sum()} images have others{hint if is_shifted else ''}"
         )
+        return
+    ordered = np.sort(top5, axis=1)
+    repeated = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    if repeated.any():
+        image = int(repeated.argmax())
+        yield (
+            f"top5 of image {image + 1} is {top5[image].tolist()}, which repeats a "
+            f"class; so do {repeated.sum()} images in all"
+        )
+    _, truth = official_images()
+    num_correct = (top5 == truth[:, None]).sum(axis=0)
+    if num_correct[-1] > max(2 * num_correct[0], len(truth) // 100):
+        yield (
+            f"the last column of top5 is correct for {num_correct[-1]} images, the "
+            f"first for {num_correct[0]}: give the most probable class first"
+        )
 
 
 @cache

@@ -8,6 +8,7 @@ import pytest
 
 from tests import making_predictions
 from transforms.labels import classes, validation
+from transforms.predictions import reading
 from transforms.predictions.reading import read_predictions
 from transforms.records import UsageError
 
@@ -160,6 +161,18 @@ def test_indices_that_count_from_one_are_explained(tmp_path):
     shifted = write(tmp_path / "a.npz", top5(995) + 1)
     with pytest.raises(UsageError, match="subtract 1 if they count from 1, or from a"):
         read_predictions([shifted])
+
+
+def test_classes_that_are_repeated_or_in_the_opposite_order_are_refused(tmp_path):
+    _, truth = reading.official_images()
+    likeliest_last = np.stack([(truth + step) % 1000 for step in (4, 3, 2, 1, 0)], 1)
+    path = write(tmp_path / "last.npz", likeliest_last)
+    with pytest.raises(UsageError, match="give the most probable class first"):
+        read_predictions([path])
+    read_predictions([write(tmp_path / "first.npz", likeliest_last[:, ::-1])])
+    likeliest_last[7] = 1
+    with pytest.raises(UsageError, match=r"top5 of image 8 is .* repeats a class; so"):
+        read_predictions([write(tmp_path / "repeated.npz", likeliest_last)])
 
 
 WNIDS = [info.wnid for info in classes.load_classes()]
