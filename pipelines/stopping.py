@@ -33,6 +33,7 @@ class Deadline:
         self._message = message
         self._is_over = threading.Event()
         self._signals, self._writer = socket.socketpair()
+        self._signals.settimeout(None)  # Google's clients set a default
         self._writer.settimeout(0)  # as `set_wakeup_fd` requires
         self._before = signal.set_wakeup_fd(
             self._writer.fileno(), warn_on_full_buffer=False

@@ -123,8 +123,8 @@ def test_version_costs_less_than_a_millisecond(tmp_path):
 
 def test_archive_that_changes_while_it_is_listed_is_an_error(class_archives, tmp_path):
     source = shutil.copytree(class_archives, tmp_path / "in")
-    pieces, _ = inputs.find_pieces([str(source)], None)
-    part = next(piece for piece in pieces if piece.uri.endswith(".tar"))
+    parts = inputs.recognize([str(source)], None).parts
+    part = next(part for part in parts if part.uri.endswith(".tar"))
     files = making.read_tar(Path(part.path))
     other = making.tar_bytes(dict(reversed(files.items())))
 

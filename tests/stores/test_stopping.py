@@ -2,6 +2,8 @@
 
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -63,3 +65,23 @@ def test_stopped_job_ends_within_two_seconds(
     assert (code, end_s < LIMIT_S) == (130, True), f"{end_s} s: {said}"
     assert "error: stopped" in said.splitlines()[-1]
     assert "Traceback" not in said
+
+
+def test_timeout_of_sockets_does_not_end_the_watch():
+    """Google's clients set a default, which new sockets have."""
+    code = (
+        "import os, signal, socket, threading\n"
+        "socket.setdefaulttimeout(0.01)\n"
+        "from pipelines import stopping\n"
+        "from transforms.storage import clients\n"
+        "clients.is_any_open = lambda: True\n"
+        "signal.signal(signal.SIGINT, lambda *_: None)\n"
+        "with stopping.watch('stopped'):\n"
+        "    threading.Event().wait(0.1)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    threading.Event().wait(30)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (130, "\nerror: stopped\n")

@@ -18,6 +18,7 @@ BUCKET = "s3://photographs"
 SEGMENT_BYTES = 1 << 14
 TOTAL_BYTES = 24 * SEGMENT_BYTES
 NUM_AT_ONCE = 8
+NUM_ALONE = 2
 
 
 segments = pytest.mark.usefixtures("small_segments")
@@ -28,6 +29,7 @@ def small_segments(monkeypatch):
     """Cut small archives as large ones are cut."""
     monkeypatch.setattr(tar_headers, "SEGMENT_BYTES", SEGMENT_BYTES)
     monkeypatch.setattr(tar_headers, "_SCAN_BYTES", SEGMENT_BYTES // 4)
+    monkeypatch.setattr(tar_headers, "_READS_ALONE", NUM_ALONE)
 
 
 def make_tar(sizes, *, form=tarfile.GNU_FORMAT, name="{}.JPEG"):
@@ -52,12 +54,14 @@ def put(faulty, data):
     return f"{BUCKET}/a.tar"
 
 
-def read(path, start, end):
-    return list(
-        tar_headers.read_members(
-            path, start=start, end=end, archive="a.tar", observations=[]
-        )
+def walk(path, start, end):
+    return tar_headers.read_members(
+        path, start=start, end=end, archive="a.tar", observations=[]
     )
+
+
+def read(path, start, end):
+    return list(walk(path, start, end))
 
 
 @segments
@@ -104,9 +108,13 @@ def test_damage_is_reported_as_by_a_walk(faulty, damage):
     storage.forget_open_files()
     path = put(faulty, data)
     messages = []
-    for walk in (tar_headers.read_members, tar.read_members):
+    for read_members in (tar_headers.read_members, tar.read_members):
         with pytest.raises(UsageError) as raised:
-            list(walk(path, start=0, end=len(data), archive="a.tar", observations=[]))
+            list(
+                read_members(
+                    path, start=0, end=len(data), archive="a.tar", observations=[]
+                )
+            )
         messages.append(str(raised.value))
     assert messages[0] == messages[1]
 
@@ -119,7 +127,7 @@ def test_cut_archive_is_read_by_many_threads_with_few_more_requests(faulty):
     numbers = itertools.count()
 
     def wait_for_others(method, key):
-        if next(numbers) < NUM_AT_ONCE:
+        if NUM_ALONE <= next(numbers) < NUM_ALONE + NUM_AT_ONCE:
             at_once.wait(timeout=30)  # breaks, and with it the request, if none comes
         return take_fault(method, key)
 
@@ -130,12 +138,20 @@ def test_cut_archive_is_read_by_many_threads_with_few_more_requests(faulty):
     assert len(faulty.asked) <= len(sizes) + num_scans
 
 
+@segments
+def test_looking_at_the_first_members_starts_no_thread(faulty):
+    data = make_tar(make_sizes(8_000, TOTAL_BYTES))
+    members = walk(put(faulty, data), 0, len(data))
+    assert len(list(itertools.islice(members, NUM_ALONE))) == NUM_ALONE
+    assert len(faulty.asked) == NUM_ALONE
+
+
 @pytest.mark.parametrize(
     ("mean", "num_images", "limit"),
-    [(110_000, 50, 51), (3_000, 1_000, 30), (200, 1_000, 10)],
+    [(110_000, 50, 52), (3_000, 1_000, 30), (200, 1_000, 10)],
 )
 def test_requests_of_an_archive(faulty, mean, num_images, limit):
-    """One for each large image, one for many small ones."""
+    """One for each large image, one for many small ones, two for the end."""
     data = make_tar(make_sizes(mean, mean * num_images))
     path = put(faulty, data)
     assert len(read(path, 0, len(data))) == num_images

@@ -38,6 +38,7 @@ _SMALL_GAP_BYTES = 1 << 14
 SEGMENT_BYTES = 1 << 24  # with some 150 images, which take a few seconds
 _LEAST_SEGMENTS = 16  # of an archive that is cut
 _SEGMENTS_AHEAD = 64
+_READS_ALONE = 64  # before threads start: many callers look at the first members only
 _NUM_THREADS = 64
 _SCAN_BYTES = 1 << 17  # nearly always holds a header of ImageNet
 _MAGIC, _MAGIC_AT = b"ustar", 257
@@ -131,18 +132,22 @@ class _SegmentReader:
     def __init__(self, path: str, start: int, end: int) -> None:
         self._path, self._start, self._end = path, start, end
         self._num_segments = -(-(end - start) // SEGMENT_BYTES)
-        self._num_started = 0
+        self._num_reads = 0
+        self._num_started = 0  # segments; the current one never needs a thread
         self._walks: dict[int, Future[_Blocks]] = {}
         self._is_closed = False
         self._read = open_reader(path, end)
 
     def read(self, offset: int, length: int) -> bytes:
         """Read a range, which a thread may have read already."""
+        self._num_reads += 1
+        if self._num_reads <= _READS_ALONE:
+            return self._read(offset, length)
         number = (offset - self._start) // SEGMENT_BYTES
         for passed in [n for n in self._walks if n < number]:
             self._walks.pop(passed).cancel()
         last = min(number + _SEGMENTS_AHEAD, self._num_segments)
-        for ahead in range(max(self._num_started, number), last):
+        for ahead in range(max(self._num_started, number + 1), last):
             self._walks[ahead] = _pool().submit(self._walk, ahead)
         self._num_started = max(self._num_started, last)
         blocks = self._walks[number].result() if number in self._walks else {}
@@ -161,7 +166,7 @@ class _SegmentReader:
         end = min(start + SEGMENT_BYTES, self._end)
         blocks: _Blocks = {}
         with suppress(UsageError, DataError, OSError):
-            for header in self._find_headers(start, end) if number else [start]:
+            for header in self._find_headers(start, end):
                 if self._follow(header, end, blocks):
                     break
         return blocks
