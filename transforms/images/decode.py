@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from transforms import records
-from transforms.images import signatures
+from transforms.images import signatures, zero_pages
 
 MAX_PIXELS = 128_000_000  # 512 MB in memory
 MAX_SIDE = 1_000_000  # beyond some millions Pillow says that memory is out
@@ -81,7 +81,8 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     """Read the header of an image.
 
     Raises:
-      DataError: unsupported format, damaged header, or dimensions out of bounds.
+      DataError: unsupported format, damaged header, pages of zeros, or dimensions out
+        of bounds.
     """
     if not data:
         raise records.DataError("empty file")
@@ -93,7 +94,20 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     with _data_errors("broken header"):
         image = image_file(io.BytesIO(data))
     _check_bounds(image, data)
+    if isinstance(image, JpegImageFile):
+        problem = zero_pages.describe(data, _count_blocks(image))
+        if problem:
+            raise records.DataError(problem)
     return image
+
+
+def _count_blocks(image: JpegImageFile) -> int:
+    """Return the number of 8x8 blocks of all components of a JPEG."""
+    samplings = [(across, down) for _, across, down, _ in image.layer]
+    width = 8 * max((across for across, _ in samplings), default=1) or 8
+    height = 8 * max((down for _, down in samplings), default=1) or 8
+    num_units = -(-image.width // width) * -(-image.height // height)
+    return num_units * sum(across * down for across, down in samplings)
 
 
 def _find_format(data: bytes) -> type[ImageFile.ImageFile] | None:

@@ -151,11 +151,37 @@ def read(piece: InputPart) -> Iterator[PartItem]:
     )
     skipped: list[Member] = []
     files = _without_system_files(members, skipped)
+    has_image: dict[str, bool] = {}  # by key
     for key, group in groupby(files, key=lambda m: split_name(m.name)[0]):
-        yield from _read_sample(piece, key, list(group), labels, read_range)
+        sample = list(group)
+        _check_neighbours(piece, key, sample, has_image)
+        yield from _read_sample(piece, key, sample, labels, read_range)
     yield from labels.list_numbers()
     yield from (SkippedFile(piece.uri, member.name) for member in skipped)
     yield from observations
+
+
+def _check_neighbours(
+    piece: InputPart, key: str, members: Sequence[Member], has_image: dict[str, bool]
+) -> None:
+    """Refuse an image and a label of one key with other samples between them.
+
+    Args:
+      piece: the archive.
+      key: key of the sample.
+      members: neighbouring files with this key.
+      has_image: whether earlier samples have an image, by key; is updated.
+    """
+    kinds = {_kind(split_name(m.name)[1]) for m in members if m.is_file}
+    is_image = any(is_image_name(f".{kind}") for kind in kinds)
+    if not is_image and kinds.isdisjoint(_LABELS):
+        return
+    if key in has_image and not (is_image and has_image[key]):
+        raise UsageError(
+            f"{piece.path}: {members[0].name} is apart from other files of {key}; "
+            "members of a sample must follow one another (pack them sorted by name)"
+        )
+    has_image[key] = is_image
 
 
 def _without_system_files(
@@ -185,21 +211,31 @@ def _read_sample(
       labels: reads the labels.
       read_range: reads labels.
     """
-    files = {split_name(m.name)[1]: m for m in members if m.is_file}
+    files: dict[str, Member] = {}
+    for member in members:
+        suffix = split_name(member.name)[1]
+        if member.is_file and files.setdefault(suffix, member) is not member:
+            raise UsageError(
+                f"{piece.path}: the key {key} is repeated ({member.name}); write each "
+                "sample under its own key"
+            )
     images = {s: m for s, m in files.items() if is_image_name(f".{s}")}
-    if len(images) > 1 and any("." in suffix for suffix in images):
+    if len(images) > 1:
         shown = list_names((m.name for m in images.values()), _SHOWN)
+        has_dots = any("." in suffix for suffix in images)
         raise UsageError(
-            f"{piece.path}: the sample {key} has {len(images)} images ({shown}); keys "
-            "of WebDataset end at the first dot, so write others"
+            f"{piece.path}: the sample {key} has {len(images)} images ({shown}); "
+            + (
+                "keys of WebDataset end at the first dot, so write others"
+                if has_dots
+                else "write one image per sample"
+            )
         )
     image = next(iter(images.values()), None)
     for member in members:
         if member.is_link and is_image_name(member.name):
             yield Observation("links", f"{piece.uri}: {member.name}")
-        is_one = files.get(split_name(member.name)[1]) is member
-        is_other_image = member in images.values() and member is not image
-        if not is_one or is_other_image or (image is None and member.is_file):
+        if not member.is_file or image is None:
             yield SkippedFile(piece.uri, member.name)
     if image is None:
         return

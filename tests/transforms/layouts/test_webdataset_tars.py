@@ -115,10 +115,10 @@ def test_image_without_any_label_is_an_error(tmp_path):
 
 
 def test_what_is_no_image_is_a_stray(tmp_path):
-    members = {**SAMPLE, f"{KEY}.png": b"y", "__meta__": b"z", "b.txt": b"w"}
+    members = {**SAMPLE, "__meta__": b"z", "b.txt": b"w"}
     found = read(write(tmp_path, members))
     strays = [stray.name for stray in found if isinstance(stray, SkippedFile)]
-    assert strays == [f"{KEY}.png", "__meta__", "b.txt"]
+    assert strays == ["__meta__", "b.txt"]
 
 
 def test_links_are_never_followed(tmp_path):
@@ -172,6 +172,33 @@ def test_keys_with_dots_are_an_error(tmp_path):
     names = [f"n01440764.{n}.{suffix}" for n in range(2) for suffix in ("jpg", "cls")]
     write(tmp_path, dict.fromkeys(names, b"0"))
     with pytest.raises(UsageError, match=r"n01440764 has 2 images .* the first dot"):
+        read(tmp_path)
+
+
+def test_several_images_in_a_sample_are_an_error(tmp_path):
+    write(tmp_path, {"a.cls": b"0", "a.png": b"mask", "a.jpg": b"x"})
+    message = r"0000\.tar: the sample a has 2 images \(a\.png, a\.jpg\); write one"
+    with pytest.raises(UsageError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPG", "cls"])
+def test_neighbouring_samples_with_one_key_are_an_error(tmp_path, suffix):
+    write(tmp_path, SAMPLE)
+    with tarfile.open(tmp_path / SHARD, "a") as archive:
+        archive.addfile(tarfile.TarInfo(f"{KEY}.{suffix}"))
+    message = rf"the key {KEY} is repeated \({KEY}\.{suffix}\)"
+    with pytest.raises(UsageError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("order", [("jpg", "cls"), ("cls", "jpg"), ("jpg", "json")])
+def test_members_sorted_by_suffix_are_an_error(tmp_path, order):
+    keys = ("n01440764_1", "n01440764_2")
+    members = {f"{key}.{suffix}": b"0" for suffix in order for key in keys}
+    write(tmp_path, {"n01440764_0.jpg": b"x", "n01440764_0.cls": b"0", **members})
+    message = rf"n01440764_1\.{order[1]} is apart .* must follow one another"
+    with pytest.raises(UsageError, match=message):
         read(tmp_path)
 
 
