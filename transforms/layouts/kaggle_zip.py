@@ -21,7 +21,6 @@ from transforms.layouts import (
 LOOKED_FOR = "ILSVRC/Data/CLS-LOC or nXXXXXXXX/*.JPEG in a zip"
 KAGGLE = "imagenet-object-localization-challenge.zip"
 LABELS = "LOC_val_solution.csv"
-_TREE = "ILSVRC"  # what the zip becomes when it is extracted
 # A piece is as many entries of the directory as stay small when they are refs.
 _ENTRIES_PER_PIECE = 1 << 16
 _MAX_FOLDERS = 1 << 14
@@ -102,8 +101,7 @@ def _find_archives(path: str) -> list[str]:
     entries = list_entries(path)
     names = {entry.name for entry in entries if not entry.is_folder}
     if KAGGLE in names:
-        is_extracted = any(entry.name == _TREE for entry in entries)
-        return [] if is_extracted else [f"{path}/{KAGGLE}"]
+        return [f"{path}/{KAGGLE}"]
     return [
         f"{path}/{name}"
         for name in sorted(names)
