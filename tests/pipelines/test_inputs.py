@@ -281,7 +281,7 @@ def test_damaged_archive_beside_extracted_images_is_refused(tmp_path):
     making.write_files(tmp_path / "train", TRAIN)
     damaged = TRAIN_TAR[:2048] + b"?" * 1024 + TRAIN_TAR[3072:]
     making.write_files(tmp_path, {"ILSVRC2012_img_train.tar": damaged})
-    refuse(tmp_path)
+    assert "(2 classes, unknown number of images) is in doubt" in refuse(tmp_path)
 
 
 def test_some_class_folders_of_class_archives_are_extracted(tmp_path):
@@ -427,6 +427,41 @@ def test_class_folder_without_images_is_a_warning(tmp_path):
     counts, warnings = read(tmp_path)
     assert counts == {"train": 6}
     assert warnings == ["folders or archives without images: 1 (train/n02106662)"]
+
+
+DEEPER = {
+    f"{CLASSES[1]}/part2/more/{CLASSES[1]}_7.JPEG": b"x",
+    f"{CLASSES[1]}/part2/{CLASSES[1]}_8.JPEG": b"x",
+    f"{CLASSES[1]}/{CLASSES[1]}/{CLASSES[1]}_9.JPEG": b"x",
+    f"{CLASSES[1]}/.cache/a.JPEG": b"x",
+    f"{CLASSES[1]}/@eaDir/a.JPEG": b"x",
+    f"{CLASSES[1]}/images/{CLASSES[1]}_5.JPEG": b"x",
+    f"{CLASSES[1]}/notes/a.txt": b"x",
+}
+
+
+@pytest.mark.parametrize("split", ["train", "."])
+def test_images_deeper_than_class_folders_are_missing(tmp_path, split):
+    making.write_files(tmp_path / split, TRAIN | DEEPER)
+    counts, (warning,) = read(tmp_path)
+    assert counts == {"train": 7}
+    place = CLASSES[1] if split == "." else f"train/{CLASSES[1]}"
+    assert "in folders inside class folders, left out: 3 (" in warning
+    assert f"{place}/part2 has 2" in warning
+    assert f"{place}/{CLASSES[1]} has 1" in warning
+    assert input_warnings.KINDS["deeper"].is_missing
+
+
+@pytest.mark.parametrize("top", ["train", "ILSVRC/Data/CLS-LOC/train", "."])
+def test_images_deeper_than_class_folders_of_a_zip_are_missing(tmp_path, top):
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        for name, data in put(top, TRAIN | DEEPER).items():
+            if not name.endswith("_9.JPEG"):
+                archive.writestr(name, data)
+        archive.writestr(f"test/{CLASSES[1]}/a/b.JPEG", b"x")
+    counts, (warning,) = read(tmp_path)
+    assert counts == {"train": 7}
+    assert f"left out: 2 (train.zip: {top}/{CLASSES[1]}/part2/" in warning
 
 
 # Counts that the input declares
