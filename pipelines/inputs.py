@@ -2,15 +2,17 @@
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from transforms import folder_contents, layouts, splits, storage
 from transforms.images import read as image_reading
 from transforms.index import table as index_table
 from transforms.input_warnings import InputWarning
 from transforms.labels import class_lists, classes, validation
-from transforms.layouts import FoundParts, InputPart
-from transforms.records import UsageError, list_names
+from transforms.layouts import FoundParts, InputPart, MisplacedImage
+from transforms.records import ImageRef, UsageError, list_names
 
 LABELS_FILE = "LOC_val_solution.csv"
 _EXPECTED = {
@@ -200,48 +202,122 @@ def _settle_all(
     return settled, notes
 
 
+class _Listed(NamedTuple):
+    """The images of a split that the parts of a layout list."""
+
+    counts: Counter[str]  # by class; "": it is not known before labels are joined
+    keys: set[str]  # of validation images, which may have no classes
+
+    def contains(self, other: "_Listed") -> bool:
+        """Return whether it has all classes and as many images of each of them."""
+        if "" in self.counts or "" in other.counts:
+            return other.keys <= self.keys
+        return other.counts <= self.counts
+
+
 def _drop_copies(found: Sequence[FoundParts]) -> tuple[list[FoundParts], list[str]]:
     """Drop the parts of a layout whose images another one has too.
 
-    Archives often stay beside what was extracted of them. Of two layouts that have a
-    class of a split in common, the one with more classes is read; if both have equally
-    many, the one that labels its images, or else the extracted one.
+    Archives often stay beside what was extracted of them, perhaps in part. Of layouts
+    that have a class of a split in common, the one with more images is read; if they
+    have equally many, the one that labels its images, or else the extracted one.
 
     Returns:
       The parts to read, and notes about the others.
+
+    Raises:
+      UsageError: layouts of a split of which none has all images of the other, or
+        whose images cannot be counted.
     """
-    kept, notes = list(found), []
+    kept, notes, problems = list(found), [], []
     for split in splits.FLAGS:
-        read: list[FoundParts] = []
         candidates = [part for part in kept if _select(part, split)]
-        candidates.sort(key=lambda part: _rank(part, split), reverse=True)
+        listed = {
+            _layout(part): _list_images(_select(part, split))
+            for part in candidates
+            if any(_overlap(part, o, split) for o in candidates if o is not part)
+        }
+        ranks = {
+            _layout(part): _rank(part, split, listed.get(_layout(part)))
+            for part in candidates
+        }
+        candidates.sort(key=lambda part: ranks[_layout(part)], reverse=True)
+        read: list[FoundParts] = []
         for part in candidates:
-            copies = _select(part, split)
-            rivals = (other for other in read if _overlap(part, other, split))
-            winner = next(rivals, None)
-            if winner is None:
+            rivals = [other for other in read if _overlap(part, other, split)]
+            if not rivals:
                 read.append(part)
                 continue
-            read_places = _show_places(_select(winner, split))
+            inside = listed[_layout(part)]
+            outside = _unite([listed[_layout(rival)] for rival in rivals])
+            pieces = [piece for rival in rivals for piece in _select(rival, split)]
+            left_out = _select(part, split)
+            shown = _show_places(left_out, inside)
+            read_shown = _show_places(pieces, outside)
+            adjective = splits.ADJECTIVES[split]
+            if inside is None or outside is None or not outside.contains(inside):
+                problems.append(
+                    f"{shown} in doubt: {read_shown} beside it, and neither is known "
+                    f"to have all {adjective} images of the other; give the one to "
+                    "read with --input (its path)"
+                )
+                continue
             rest = tuple(piece for piece in part.pieces if piece.split != split)
             kept[kept.index(part)] = dataclasses.replace(part, pieces=rest)
-            notes.append(
-                f"{_show_places(copies)} left out: {read_places} read, which has the "
-                f"same {splits.ADJECTIVES[split]} images"
-            )
+            is_same = inside.counts.total() == outside.counts.total()
+            has = f"has the same {adjective} images" if is_same else "has more images"
+            notes.append(f"{shown} left out: {read_shown} read, which {has}")
+    if problems:
+        raise UsageError("; ".join(problems))
     return [part for part in kept if part.pieces], notes
+
+
+def _layout(part: FoundParts) -> str:
+    return part.pieces[0].layout
 
 
 def _select(part: FoundParts, split: str) -> list[InputPart]:
     return [piece for piece in part.pieces if piece.split == split]
 
 
-def _show_places(pieces: Sequence[InputPart]) -> str:
+def _list_images(pieces: Sequence[InputPart]) -> _Listed | None:
+    """List the images of parts; return None if that is costly, or not possible."""
+    if any(storage.is_remote(piece.path) for piece in pieces):
+        return None
+    listed = _Listed(Counter(), set())
+    try:
+        for piece in pieces:
+            for item in layouts.load(piece.layout).read(piece):
+                if isinstance(item, ImageRef | MisplacedImage):
+                    ref = item.ref if isinstance(item, MisplacedImage) else item
+                    listed.counts[ref.wnid] += 1
+                    if piece.split == splits.VALIDATION:
+                        listed.keys.add(ref.key)
+    except UsageError:
+        return None
+    return listed
+
+
+def _unite(listed: Sequence[_Listed | None]) -> _Listed | None:
+    """Return the images of layouts without a class in common."""
+    united = _Listed(Counter(), set())
+    for one in listed:
+        if one is None:
+            return None
+        united.counts.update(one.counts)
+        united.keys.update(one.keys)
+    return united
+
+
+def _show_places(pieces: Sequence[InputPart], listed: _Listed | None) -> str:
     places = list(dict.fromkeys(piece.place for piece in pieces))
-    shown = list_names(places, _NEAREST_SHOWN)
-    classes_known = {piece.wnid for piece in pieces if piece.wnid}
-    counted = f" ({len(classes_known)} classes)" if classes_known else ""
-    return f"{shown}{counted} is" if len(places) == 1 else f"{shown}{counted} are"
+    wnids = {piece.wnid for piece in pieces} if listed is None else set(listed.counts)
+    num_images = "unknown number of" if listed is None else f"{listed.counts.total():,}"
+    counted = f"{num_images} images"
+    if "" not in wnids:
+        counted = f"{len(wnids)} classes, {counted}"
+    verb = "is" if len(places) == 1 else "are"
+    return f"{list_names(places, _NEAREST_SHOWN)} ({counted}) {verb}"
 
 
 def _list_wnids(part: FoundParts, split: str) -> set[str]:
@@ -255,13 +331,16 @@ def _overlap(one: FoundParts, other: FoundParts, split: str) -> bool:
     return not all(wnids) or bool(wnids[0] & wnids[1])
 
 
-def _rank(part: FoundParts, split: str) -> tuple[int, bool, bool]:
+def _rank(
+    part: FoundParts, split: str, listed: _Listed | None
+) -> tuple[int, bool, bool]:
     """Return the order of layouts that hold the same images, the best one last."""
     pieces = _select(part, split)
     layout = layouts.load(pieces[0].layout)
     is_labelled = not any(piece.needs_labels for piece in pieces)
     is_extracted = getattr(layout, "IS_EXTRACTED", False)
-    return len(_list_wnids(part, split)), is_labelled, is_extracted
+    num_images = listed.counts.total() if listed else 0
+    return num_images, is_labelled, is_extracted
 
 
 def _find_unread(path: str, recognised: Sequence[FoundParts]) -> list[str]:

@@ -64,6 +64,11 @@ KINDS = {
     "outside_classes": Kind(
         "images outside class folders, left out: {count} ({examples})", is_missing=True
     ),
+    "deeper": Kind(
+        "images in folders inside class folders, left out: {count} ({examples}); move "
+        "them up into their class folder",
+        is_missing=True,
+    ),
     "validation_in_train": Kind(
         "training images that are named as validation images of ImageNet: {count} "
         "({examples}); do not evaluate on ImageNet's validation images"

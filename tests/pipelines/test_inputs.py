@@ -2,12 +2,13 @@
 
 import re
 import shutil
+import zipfile
 from collections import Counter
 
 import pytest
 
 from pipelines import inputs
-from tests import building, making
+from tests import building, making, making_layouts
 from transforms import input_warnings, layouts
 from transforms.index import steps
 from transforms.records import UsageError
@@ -187,10 +188,14 @@ def test_archives_beside_what_was_extracted_are_left_out(tmp_path):
     assert read(tmp_path) == ({"train": 6, "validation": 2}, [])
     of_train, of_validation = find_notes(tmp_path)
     assert of_train == (
-        f"{tmp_path}/ILSVRC2012_img_train.tar (2 classes) is left out: "
-        f"{tmp_path}/train (2 classes) is read, which has the same training images"
+        f"{tmp_path}/ILSVRC2012_img_train.tar (2 classes, 6 images) is left "
+        f"out: {tmp_path}/train (2 classes, 6 images) is read, which has the same "
+        "training images"
     )
-    assert of_validation.startswith(f"{tmp_path}/ILSVRC2012_img_val.tar is left out")
+    assert of_validation == (
+        f"{tmp_path}/ILSVRC2012_img_val.tar (2 images) is left out: {tmp_path}/val (2 "
+        "classes, 2 images) is read, which has the same validation images"
+    )
 
 
 def test_archive_is_read_if_it_was_extracted_in_part(tmp_path):
@@ -199,7 +204,104 @@ def test_archive_is_read_if_it_was_extracted_in_part(tmp_path):
     making.write_files(tmp_path, files)
     assert read(tmp_path) == ({"train": 6}, [])
     (note,) = find_notes(tmp_path)
-    assert f"{tmp_path}/train (1 classes) is left out" in note
+    assert note == (
+        f"{tmp_path}/train (1 classes, 3 images) is left out: {tmp_path}/"
+        "ILSVRC2012_img_train.tar (2 classes, 6 images) is read, which has more images"
+    )
+
+
+def write_whole(folder, kind):
+    """Write all training images in a layout of archives or files."""
+    images = [
+        making_layouts.LaidImage("train", name[:9], name[10:-5], data)
+        for name, data in TRAIN.items()
+    ]
+    if kind == "parquet":
+        making_layouts.write_huggingface(folder, images)
+        (folder / "data/validation-00000-of-00001.parquet").unlink()
+    elif kind == "webdataset":
+        making_layouts.write_webdataset(folder, images)
+        (folder / "imagenet1k-validation-0000.tar").unlink()
+    elif kind == "zip of Kaggle":
+        path = folder / "imagenet-object-localization-challenge.zip"
+        making_layouts.write_kaggle_zip(path, images, b"ImageId,PredictionString\n")
+    elif kind == "zip":
+        with zipfile.ZipFile(folder / "train.zip", "w") as archive:
+            for name, data in TRAIN.items():
+                archive.writestr(f"train/{name}", data)
+    else:
+        files = {
+            "tar of class folders": {"train.tar": making.tar_bytes(TRAIN)},
+            "official": {"ILSVRC2012_img_train.tar": TRAIN_TAR},
+            "class archives": {f"train/{w}.tar": class_tar(w) for w in CLASSES},
+        }
+        making.write_files(folder, files[kind])
+
+
+KINDS = (
+    "parquet", "webdataset", "zip of Kaggle", "zip", "tar of class folders",
+    "official", "class archives",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tree", ["train", "ILSVRC/Data/CLS-LOC/train"])
+def test_complete_layout_is_read_beside_a_partial_extraction(tmp_path, kind, tree):
+    one_of_each = {name: d for name, d in TRAIN.items() if "_0." in name}
+    making.write_files(tmp_path, put(tree, one_of_each))
+    write_whole(tmp_path, kind)
+    assert read(tmp_path) == ({"train": 6}, [])
+    note = " ".join(find_notes(tmp_path))
+    assert f"/{tree} (2 classes, 2 images) is left out" in note
+    assert "6 images)" in note
+    assert "which has more images" in note
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_extracted_images_are_read_if_archives_have_as_many(tmp_path, kind):
+    making.write_files(tmp_path / "train", TRAIN)
+    write_whole(tmp_path, kind)
+    assert read(tmp_path) == ({"train": 6}, [])
+    note = " ".join(find_notes(tmp_path))
+    assert f"{tmp_path}/train (2 classes, 6 images) is read, which has the same" in note
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layouts_that_both_have_more_of_a_class_are_refused(tmp_path, kind):
+    more = {f"{CLASSES[0]}/{CLASSES[0]}_{n}.JPEG": b"x" for n in range(9)}
+    making.write_files(tmp_path / "train", more)
+    write_whole(tmp_path, kind)
+    said = refuse(tmp_path)
+    assert f"{tmp_path}/train (1 classes, 9 images) is beside it" in said
+    assert "(2 classes, 6 images)" in said
+    assert "give the one to read with --input" in said
+
+
+def test_damaged_archive_beside_extracted_images_is_refused(tmp_path):
+    making.write_files(tmp_path / "train", TRAIN)
+    damaged = TRAIN_TAR[:2048] + b"?" * 1024 + TRAIN_TAR[3072:]
+    making.write_files(tmp_path, {"ILSVRC2012_img_train.tar": damaged})
+    assert "(2 classes, unknown number of images) is in doubt" in refuse(tmp_path)
+
+
+def test_some_class_folders_of_class_archives_are_extracted(tmp_path):
+    some = [name for name in TRAIN if name != f"{CLASSES[1]}/{CLASSES[1]}_2.JPEG"]
+    files = {name: TRAIN[name] for name in some}
+    files |= {f"{wnid}.tar": class_tar(wnid) for wnid in CLASSES}
+    making.write_files(tmp_path / "train", files)
+    assert read(tmp_path / "train") == ({"train": 6}, [])
+
+
+def test_flat_validation_archive_beside_some_sorted_images(tmp_path):
+    first = next(iter(VALIDATION))
+    making.write_files(tmp_path, put("val", {first: b"x"}))
+    making.write_files(tmp_path, {"ILSVRC2012_img_val.tar": FLAT_TAR})
+    assert read(tmp_path) == ({"validation": 2}, [])
+    other = {f"{CLASSES[0]}/ILSVRC2012_val_00000009.JPEG": b"x"}
+    making.write_files(tmp_path, put("val", other))
+    said = refuse(tmp_path)
+    assert f"{tmp_path}/ILSVRC2012_img_val.tar (2 images)" in said
+    assert f"{tmp_path}/val (1 classes, 2 images)" in said
 
 
 def test_layouts_with_different_classes_are_read_together(tmp_path):
@@ -325,6 +427,41 @@ def test_class_folder_without_images_is_a_warning(tmp_path):
     counts, warnings = read(tmp_path)
     assert counts == {"train": 6}
     assert warnings == ["folders or archives without images: 1 (train/n02106662)"]
+
+
+DEEPER = {
+    f"{CLASSES[1]}/part2/more/{CLASSES[1]}_7.JPEG": b"x",
+    f"{CLASSES[1]}/part2/{CLASSES[1]}_8.JPEG": b"x",
+    f"{CLASSES[1]}/{CLASSES[1]}/{CLASSES[1]}_9.JPEG": b"x",
+    f"{CLASSES[1]}/.cache/a.JPEG": b"x",
+    f"{CLASSES[1]}/@eaDir/a.JPEG": b"x",
+    f"{CLASSES[1]}/images/{CLASSES[1]}_5.JPEG": b"x",
+    f"{CLASSES[1]}/notes/a.txt": b"x",
+}
+
+
+@pytest.mark.parametrize("split", ["train", "."])
+def test_images_deeper_than_class_folders_are_missing(tmp_path, split):
+    making.write_files(tmp_path / split, TRAIN | DEEPER)
+    counts, (warning,) = read(tmp_path)
+    assert counts == {"train": 7}
+    place = CLASSES[1] if split == "." else f"train/{CLASSES[1]}"
+    assert "in folders inside class folders, left out: 3 (" in warning
+    assert f"{place}/part2 has 2" in warning
+    assert f"{place}/{CLASSES[1]} has 1" in warning
+    assert input_warnings.KINDS["deeper"].is_missing
+
+
+@pytest.mark.parametrize("top", ["train", "ILSVRC/Data/CLS-LOC/train", "."])
+def test_images_deeper_than_class_folders_of_a_zip_are_missing(tmp_path, top):
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        for name, data in put(top, TRAIN | DEEPER).items():
+            if not name.endswith("_9.JPEG"):
+                archive.writestr(name, data)
+        archive.writestr(f"test/{CLASSES[1]}/a/b.JPEG", b"x")
+    counts, (warning,) = read(tmp_path)
+    assert counts == {"train": 7}
+    assert f"left out: 2 (train.zip: {top}/{CLASSES[1]}/part2/" in warning
 
 
 # Counts that the input declares

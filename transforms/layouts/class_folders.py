@@ -5,24 +5,27 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from transforms import splits, storage
+from transforms.input_warnings import Observation
 from transforms.layouts import (
     FoundParts,
     InputPart,
     PartItem,
     is_image_name,
+    is_system_file,
     list_all,
     list_entries,
     make_ref,
     parse_class_folder,
     parse_class_tar,
 )
-from transforms.records import SkippedFile, list_names
+from transforms.records import SkippedFile, UsageError, list_names
 
 LOOKED_FOR = "[train|val/]nXXXXXXXX/*.JPEG"
 IS_EXTRACTED = True
 KAGGLE_FOLDERS = ("ILSVRC", "Data", "CLS-LOC")
 _INSIDE_CLASS = "images"  # Tiny ImageNet's
 _MAX_DEPTH = 3  # ILSVRC2012_img_train/train/sorted
+_MAX_DEPTH_INSIDE_CLASS = 8  # ends loops of links
 
 
 class _Contents(NamedTuple):
@@ -163,4 +166,28 @@ def _read_folder(piece: InputPart, path: str, uri: str) -> Iterator[PartItem]:
         elif piece.wnid and uri == piece.uri and entry.name.lower() == _INSIDE_CLASS:
             yield from _read_folder(piece, f"{path}/{entry.name}", inside)
         elif piece.wnid or not parse_class_folder(entry.name):
-            yield SkippedFile(inside, f"{entry.name}/")
+            num_images = 0
+            if piece.wnid and not _is_hidden(entry.name):
+                num_images = _count_images(f"{path}/{entry.name}")
+            if num_images:
+                example = f"{inside} has {num_images:,}"
+                yield Observation("deeper", example, num_images)
+            else:
+                yield SkippedFile(inside, f"{entry.name}/")
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or is_system_file(name)
+
+
+def _count_images(path: str, depth: int = 1) -> int:
+    """Count the images of a folder, without hidden ones, and of the folders inside."""
+    try:
+        entries = [e for e in list_entries(path) if not e.name.startswith(".")]
+    except UsageError:
+        return 0
+    num_images = sum(not e.is_folder and is_image_name(e.name) for e in entries)
+    if depth < _MAX_DEPTH_INSIDE_CLASS:
+        folders = [f"{path}/{entry.name}" for entry in entries if entry.is_folder]
+        num_images += sum(_count_images(folder, depth + 1) for folder in folders)
+    return num_images

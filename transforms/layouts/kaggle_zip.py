@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from transforms import splits, storage
+from transforms import input_warnings, splits, storage
 from transforms.archives import zips
+from transforms.input_warnings import Observation
 from transforms.layouts import (
     FoundParts,
     InputPart,
@@ -21,11 +22,11 @@ from transforms.layouts import (
 LOOKED_FOR = "ILSVRC/Data/CLS-LOC or nXXXXXXXX/*.JPEG in a zip"
 KAGGLE = "imagenet-object-localization-challenge.zip"
 LABELS = "LOC_val_solution.csv"
-_TREE = "ILSVRC"  # what the zip becomes when it is extracted
 # A piece is as many entries of the directory as stay small when they are refs.
 _ENTRIES_PER_PIECE = 1 << 16
 _MAX_FOLDERS = 1 << 14
 _MAX_NAMES = 512  # of each folder, to decide its split
+_INSIDE_CLASS = "images"  # Tiny ImageNet's
 _MAX_DEPTH = 5  # ILSVRC/Data/CLS-LOC/train/nXXXXXXXX
 
 
@@ -79,8 +80,9 @@ def find(path: str) -> FoundParts | None:
     pieces: list[InputPart] = []
     names: dict[str, list[str]] = {}
     described, notes = [], []
+    observations: list[Observation] = []
     for archive in _find_archives(path):
-        found, num_files, said = _scan(archive, names)
+        found, num_files, said = _scan(archive, names, observations)
         pieces += found
         if found:
             counts = [f"{n} {s}".strip() for s, n in sorted(num_files.items())]
@@ -92,6 +94,7 @@ def find(path: str) -> FoundParts | None:
         description=f"zip ({', '.join(described)})",
         pieces=tuple(pieces),
         notes=tuple(notes),
+        warnings=tuple(input_warnings.summarize(observations)),
         names=names,
     )
 
@@ -102,8 +105,7 @@ def _find_archives(path: str) -> list[str]:
     entries = list_entries(path)
     names = {entry.name for entry in entries if not entry.is_folder}
     if KAGGLE in names:
-        is_extracted = any(entry.name == _TREE for entry in entries)
-        return [] if is_extracted else [f"{path}/{KAGGLE}"]
+        return [f"{path}/{KAGGLE}"]
     return [
         f"{path}/{name}"
         for name in sorted(names)
@@ -113,13 +115,14 @@ def _find_archives(path: str) -> list[str]:
 
 
 def _scan(
-    archive: str, names: dict[str, list[str]]
+    archive: str, names: dict[str, list[str]], observations: list[Observation]
 ) -> tuple[list[InputPart], Counter[str], list[str]]:
     """Split the directory into parts.
 
     Args:
       archive: the zip.
       names: receives the keys of some images of each folder.
+      observations: receives images in folders inside class folders.
 
     Returns:
       The parts, the number of their files by split, and notes about other members.
@@ -128,17 +131,26 @@ def _scan(
     directory = zips.find_directory(archive)
     kinds: dict[_Kind | None, _Counted] = {}
     num_entries, has_labels = 0, False
+    num_deeper, deeper = 0, ""
     for entry in zips.read_entries(archive, directory.start, directory.end):
         num_entries += 1
         path = entry.path
         if path.endswith(b"/"):
             continue
-        kind = _find_kind(uri, path[: path.rfind(b"/") + 1])
+        folder = path[: path.rfind(b"/") + 1]
+        kind = _find_kind(uri, folder)
+        if kind is None and _is_deeper(uri, folder):
+            name = zips.decode_name(entry)
+            if is_image_name(name) and not is_system_file(name):
+                deeper = deeper or name
+                num_deeper += 1
         has_labels |= path == LABELS.encode()
         if kind not in kinds:
             kinds[kind] = _Counted(entry.position, zips.decode_name(entry))
         kinds[kind].add(entry, is_labelled=kind is None or kind.is_labelled)
     directory.check_count(archive, num_entries)
+    if deeper:
+        observations.append(Observation("deeper", f"{uri}: {deeper}", num_deeper))
     parts = {k: c for k, c in kinds.items() if k is not None and c.is_part(k)}
     pieces = [
         InputPart(
@@ -175,8 +187,7 @@ def _scan(
 @lru_cache(_MAX_FOLDERS)
 def _find_kind(uri: str, folder: bytes) -> _Kind | None:
     """Return the kind of a folder's files; None for folders that are not read."""
-    steps = folder.decode("utf-8", "replace").removesuffix("/").split("/")
-    steps = [step for step in steps if step != "."] if steps != [""] else []
+    steps = _split_path(folder)
     if "" in steps or ".." in steps or len(steps) > _MAX_DEPTH:
         return None
     if is_system_file("/".join(steps)):
@@ -184,10 +195,30 @@ def _find_kind(uri: str, folder: bytes) -> _Kind | None:
     is_labelled = bool(steps) and bool(parse_class_folder(steps[-1]))
     container = "/".join([uri, *(steps[:-1] if is_labelled else steps)])
     split = splits.parse_path(container)
+    is_deeper = not is_labelled and any(map(parse_class_folder, steps))
     is_outside = not is_labelled and split == splits.TRAIN
+    is_outside |= is_deeper and split != splits.VALIDATION
     if split == splits.TEST or is_outside:
         return None
     return _Kind(container, is_labelled, split)
+
+
+def _split_path(folder: bytes) -> list[str]:
+    """Return the folders of a path, without `images` inside a class folder."""
+    steps = folder.decode("utf-8", "replace").removesuffix("/").split("/")
+    steps = [step for step in steps if step != "."] if steps != [""] else []
+    if len(steps) > 1 and steps[-1].lower() == _INSIDE_CLASS:
+        return steps[:-1] if parse_class_folder(steps[-2]) else steps
+    return steps
+
+
+@lru_cache(_MAX_FOLDERS)
+def _is_deeper(uri: str, folder: bytes) -> bool:
+    """Return whether a folder is inside a class folder whose images are used."""
+    *above, last = _split_path(folder) or [""]
+    is_hidden = any(step.startswith(".") for step in (*above, last))
+    is_test = splits.parse_path("/".join([uri, *above])) == splits.TEST
+    return any(map(parse_class_folder, above)) and not (is_hidden or is_test)
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
@@ -203,7 +234,8 @@ def read(piece: InputPart) -> Iterator[PartItem]:
         if kind is None or kind[:2] != (piece.container, piece.is_labelled):
             continue
         member = finder.find(entry, next_header)
-        *_, folder, name = f"/{member.name}".rsplit("/", 2)
+        name = member.name.rpartition("/")[2]
+        *_, folder = _split_path(entry.path[:end_of_folder]) or [""]
         yield make_ref(
             piece,
             name,
