@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.cli import exit_codes, parse
+from pipelines.input_flags import InputFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.options import flag
@@ -60,7 +61,7 @@ _WARNINGS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VerifyOptions(StoreFlags):
+class VerifyOptions(InputFlags, StoreFlags):
     """Check that a dataset is complete and unchanged, and that readers open it.
 
     The directory can be given alone: python -m pipelines.verify subsets/NAME/1.0.0
@@ -72,11 +73,6 @@ class VerifyOptions(StoreFlags):
         "its source",
         default=(),
         metavar="PATH",
-    )
-    validation_labels: str | None = flag(
-        "table of the labels of validation images without class folders, for --input",
-        default=None,
-        metavar="FILE",
     )
     images: str = flag(
         "number of images, selected by hash, whose source is converted again and "
@@ -103,18 +99,23 @@ class VerifyOptions(StoreFlags):
         """The number of images to compare with their source; None for all."""
         return None if self.images == _ALL else int(self.images)
 
+    @property
+    def has_source(self) -> bool:
+        """Whether to compare the dataset with its source."""
+        return bool(self.input or self.train_input or self.validation_input)
+
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of flags."""
         yield from self.find_store_problems()
         if self.images != _ALL and not re.fullmatch("[1-9][0-9]*", self.images):
             yield f"--images {self.images}: must be a whole number from 1, or {_ALL}"
-        if "" in self.input:
-            yield "--input: is empty; give a path"
+        yield from self.find_input_problems(self.input)
         given = {
             "--validation_labels": self.validation_labels is not None,
+            "--class_list": self.class_list is not None,
             "--images": self.images != _NUM_COMPARED,
         }
-        if not self.input:
+        if not self.has_source:
             yield from (
                 f"{name}: goes with --input only" for name in given if given[name]
             )
@@ -151,7 +152,7 @@ def verify(options: VerifyOptions) -> Iterator[Row]:
       UsageError: the input is not readable.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        index = _open_input(options, scratch) if options.input else None
+        index = _open_input(options, scratch) if options.has_source else None
         yield from _check(options, index)
 
 
@@ -163,7 +164,11 @@ def _open_input(options: VerifyOptions, scratch: str) -> SourceIndex:
 
     request = Request(
         options=BuildOptions(
-            input=options.input, validation_labels=options.validation_labels
+            input=options.input,
+            train_input=options.train_input,
+            validation_input=options.validation_input,
+            validation_labels=options.validation_labels,
+            class_list=options.class_list,
         ),
         grouping_options=None,
         sampling_options=None,

@@ -79,8 +79,9 @@ class StudyOptions(TrainingFlags):
     )
     class_list: str | None = flag(
         "classes that the integer labels of records and tars stand for: one wnid or "
-        "name per line, line 1 for label 0, - for a label without a class (default: "
-        "the 1000 classes in the order of their wnids)",
+        "name per line, line 1 for label 0, - for a label without a class; or a number "
+        "from 0 or 1 beside each wnid (default: the 1000 classes in the order of their "
+        "wnids)",
         default=None,
         metavar="FILE",
     )

@@ -316,11 +316,28 @@ def test_exit_code_tells_of_a_difference(dataset, class_folders, folders, capsys
     assert verdict.endswith(f"{IMAGES}, {COUNTS}")
 
 
+def test_inputs_of_splits_are_the_same_source(dataset, class_folders, capsys):
+    folders = [class_folders / "train", class_folders / "val"]
+    flags = ["--train_input", folders[0], "--validation_input", folders[1]]
+    assert run_main(dataset, *flags, "--images", "5") == 0
+    assert "5 of 95 images compared and equal" in capsys.readouterr().out
+
+
+def test_class_list_is_read(dataset, class_folders, tmp_path, capsys):
+    path = tmp_path / "classes.txt"
+    path.write_text("n01440764 5\nn01443537 7\n")
+    assert run_main(dataset, "--input", class_folders, "--class_list", path) == 2
+    assert f"--class_list {path}:1: the number 5 is not 1 to 2" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--images=3"], "--images: goes with --input only"),
         (["--validation_labels=x"], "--validation_labels: goes with --input only"),
+        (["--class_list=x"], "--class_list: goes with --input only"),
         (
             ["--input=/nowhere", "--images=0"],
             "--images 0: must be a whole number from 1",

@@ -1,6 +1,7 @@
 """Beam steps of the index: find images, join labels, write the index."""
 
 import dataclasses
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -198,6 +199,9 @@ class FindImages(beam.PTransform):
         )
 
 
+_FROM_NUMBER = re.compile("[0-9][^/]*$")  # in a file's name
+
+
 def label_part(images: PartImages) -> PartImages:
     """Join labels to the images of a flat validation part; count all labels."""
     piece = images.piece
@@ -206,10 +210,15 @@ def label_part(images: PartImages) -> PartImages:
         observations = input_warnings.combine([*images.observations, *observations])
         images = images._replace(refs=refs, observations=tuple(observations))
     labels = images.labels._replace(
-        num_named=0 if piece.wnid else agreement.count_named(images.refs),
         official=agreement.compare_with_official(images.refs),
+        shards=_name_shards(piece),
     )
     return images._replace(labels=labels)
+
+
+def _name_shards(piece: InputPart) -> str:
+    """Return a name that the shards of one set and split share."""
+    return f"{piece.layout} {piece.split} {_FROM_NUMBER.sub('', piece.uri)}"
 
 
 def _join_table(

@@ -22,6 +22,7 @@ _MIN_PROBABILITY = 0.01
 # A class is taken for another one if this share of both are the same images.
 _MIN_SHARE = 0.9
 _MIN_REPEATS = 8  # images beyond the first of such classes
+_MIN_CONFIRMED = 5  # different numbers, or all if there are fewer
 
 
 class LabelPair(NamedTuple):
@@ -41,7 +42,7 @@ class PartLabels(NamedTuple):
 
     official: tuple[LabelPair, ...] = ()
     numbers: NumberLabels = NumberLabels(frozenset(), 0)
-    num_named: int = 0  # images whose name confirms a label that is not their place
+    shards: str = ""  # the set of shards of one split to which the part belongs
 
 
 def compare_with_official(refs: Sequence[ImageRef]) -> tuple[LabelPair, ...]:
@@ -60,11 +61,6 @@ def compare_with_official(refs: Sequence[ImageRef]) -> tuple[LabelPair, ...]:
     return tuple(LabelPair(*pair, n, first[pair]) for pair, n in counts.items())
 
 
-def count_named(refs: Iterable[ImageRef]) -> int:
-    """Count the images whose key says their class."""
-    return sum(ref.key.startswith(ref.wnid) for ref in refs)
-
-
 class Verdict(NamedTuple):
     """The outcome of `check`."""
 
@@ -76,23 +72,53 @@ def check(parts: Iterable[PartLabels]) -> Verdict:
     """Judge the labels of all parts of one input."""
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], str] = {}
-    numbers: set[int] = set()
-    num_numbered, num_named = 0, 0
+    shards: dict[str, list[PartLabels]] = {}
     for part in parts:
         for pair in part.official:
             counts[pair[:2]] += pair.num_images
             first.setdefault(pair[:2], pair.key)
-        numbers |= part.numbers.numbers
-        num_numbered += part.numbers.num_images
-        num_named += part.num_named
+        if part.numbers != NumberLabels(frozenset(), 0):
+            shards.setdefault(part.shards, []).append(part)
     pairs = [LabelPair(*pair, n, first[pair]) for pair, n in counts.items()]
     verdict = Verdict([], [])
     _check_official(pairs, verdict)
-    num_official = sum(p.num_images for p in pairs if p.official == p.label)
-    is_confirmed = num_named > 0 or num_official > sum(counts.values()) / 2
-    if numbers and not is_confirmed:
-        _check_numbers(NumberLabels(frozenset(numbers), num_numbered), verdict)
+    joined = [_join_numbers(members) for members in shards.values()]
+    unconfirmed = [found for found in joined if not _is_confirmed(found, joined)]
+    # Numbers of one set that do not fit must not hide among those of another.
+    fitting = [found for found in unconfirmed if not _find_misfit(found, verdict)]
+    if fitting:
+        numbers = frozenset[int]().union(*(found.numbers for found in fitting))
+        _warn_of_numbers(
+            NumberLabels(numbers, sum(found.num_images for found in fitting)), verdict
+        )
     return verdict
+
+
+def _join_numbers(parts: Sequence[PartLabels]) -> NumberLabels:
+    """Join the integer labels of a set of shards, and those that the table confirms."""
+    numbers = frozenset[int]().union(*(part.numbers.numbers for part in parts))
+    confirmed = frozenset[int]().union(*(part.numbers.confirmed for part in parts))
+    pairs = [pair for part in parts if part.numbers.numbers for pair in part.official]
+    same = [pair for pair in pairs if pair.official == pair.label]
+    total = sum(pair.num_images for pair in pairs)
+    if sum(pair.num_images for pair in same) > total / 2:
+        known = {info.wnid: info.class_index for info in classes.load_classes()}
+        confirmed |= numbers & {known[pair.label] for pair in same}
+    num_images = sum(part.numbers.num_images for part in parts)
+    return NumberLabels(numbers, num_images, confirmed)
+
+
+def _is_confirmed(found: NumberLabels, joined: Sequence[NumberLabels]) -> bool:
+    """Tell whether images that also have another class confirm a set's numbers.
+
+    Another set of the input confirms them only if it has the same numbers.
+    """
+    if not found.numbers:
+        return True
+    num_labels = len(found.numbers | found.confirmed)
+    if len(found.confirmed) >= min(_MIN_CONFIRMED, num_labels):
+        return True
+    return any(found.numbers == other.confirmed for other in joined)
 
 
 def _check_official(pairs: Sequence[LabelPair], verdict: Verdict) -> None:
@@ -169,13 +195,10 @@ def _are_whole_classes(pairs: Sequence[LabelPair], total: int) -> bool:
     return is_selected and is_same
 
 
-def _check_numbers(found: NumberLabels, verdict: Verdict) -> None:
-    """Judge whether numbers that nothing confirms count the 1000 classes."""
+def _find_misfit(found: NumberLabels, verdict: Verdict) -> bool:
+    """Report unconfirmed numbers that do not fit the 1000 classes; return if so."""
     first, last, num = min(found.numbers), max(found.numbers), len(found.numbers)
-    text = (
-        f"the classes of {found.num_images:,} images are known by numbers alone, "
-        f"{first} to {last} ({num} different)"
-    )
+    text = _describe_numbers(found)
     remedy = "give their classes with --class_list, one wnid or name per line"
     starts_at_one = first == 1 and last > 1
     if _probability_up_to(last, num) < _MIN_PROBABILITY:
@@ -189,12 +212,25 @@ def _check_numbers(found: NumberLabels, verdict: Verdict) -> None:
             f"{text}; they seem to count from 1: {remedy} (- in line 1, for label 0)"
         )
     else:
-        verdict.warnings.append(
-            InputWarning(
-                f"{text}, and taken for the {_NUM_CLASSES} classes in the order of "
-                "their wnids; no name of an image or of a label confirms it"
-            )
+        return False
+    return True
+
+
+def _warn_of_numbers(found: NumberLabels, verdict: Verdict) -> None:
+    verdict.warnings.append(
+        InputWarning(
+            f"{_describe_numbers(found)}, and taken for the {_NUM_CLASSES} classes in "
+            "the order of their wnids; no name of an image or of a label confirms it"
         )
+    )
+
+
+def _describe_numbers(found: NumberLabels) -> str:
+    first, last, num = min(found.numbers), max(found.numbers), len(found.numbers)
+    return (
+        f"the classes of {found.num_images:,} images are known by numbers alone, "
+        f"{first} to {last} ({num} different)"
+    )
 
 
 def _probability_up_to(last: int, num: int) -> float:

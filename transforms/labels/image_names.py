@@ -96,14 +96,21 @@ def _read_label(label: object, names: Sequence[str], where: str) -> str:
 
 
 class NumberLabels(NamedTuple):
-    """The labels that are mere numbers: no name, of an image or a label, tells more."""
+    """Integer labels of images, of which no name of a label tells more.
+
+    Attributes:
+      numbers: those of images whose name does not say their class.
+      num_images: number of these images.
+      confirmed: those of images whose name says the same class.
+    """
 
     numbers: frozenset[int]
     num_images: int
+    confirmed: frozenset[int] = frozenset()
 
 
 class LabelReader:
-    """Read the labels of the images of one part, and remember mere numbers.
+    """Read the labels of the images of one part, and remember integers.
 
     Args:
       class_list: the wnids of the numbers, as the user gives them; empty: none given.
@@ -112,6 +119,7 @@ class LabelReader:
     def __init__(self, class_list: Sequence[str] = ()) -> None:
         self._class_list = class_list
         self._numbers: set[int] = set()
+        self._confirmed: set[int] = set()
         self._num_images = 0
 
     def find_wnid(
@@ -120,15 +128,19 @@ class LabelReader:
         """Return the class of an image; arguments as of the function `find_wnid`."""
         names = self._class_list or names
         wnid = find_wnid(by_name, label, names=names, where=where)
-        if not (by_name or names) and isinstance(label, int):
-            self._numbers.add(label)
-            self._num_images += 1
+        if isinstance(label, int) and not names:
+            if by_name:
+                self._confirmed.add(label)
+            else:
+                self._numbers.add(label)
+                self._num_images += 1
         return wnid
 
     def list_numbers(self) -> Iterator[NumberLabels]:
-        """Yield the labels so far that were mere numbers, if there are any."""
-        if self._numbers:
-            yield NumberLabels(frozenset(self._numbers), self._num_images)
+        """Yield the integer labels so far, if there are any."""
+        if self._numbers or self._confirmed:
+            numbers, confirmed = frozenset(self._numbers), frozenset(self._confirmed)
+            yield NumberLabels(numbers, self._num_images, confirmed)
 
 
 def find_wnids(names: Sequence[str], *, where: str) -> Sequence[str]:

@@ -127,15 +127,20 @@ def test_merged_classes_are_a_warning():
     assert "50 of 50,000, 0.1%" in warning.text
 
 
-def check_numbers(numbers, *, num_named=0, official=None):
-    numbers = NumberLabels(frozenset(numbers), 5000)
-    parts = [PartLabels(numbers=numbers), PartLabels(num_named=num_named)]
-    if official:
-        pairs = agreement.compare_with_official([
-            ImageRef(k, w, "", 0, "", 0, 0, "") for k, w in official.items()
+def check_numbers(numbers, *, confirmed=(), official=None, is_apart=False):
+    """Judge numbers, and what confirms them in the same part or another split."""
+    found = NumberLabels(frozenset(numbers), 5000)
+    pairs = agreement.compare_with_official([
+        ImageRef(k, w, "", 0, "", 0, 0, "") for k, w in (official or {}).items()
+    ])
+    if is_apart:
+        named = NumberLabels(frozenset(), 0, frozenset(confirmed))
+        return agreement.check([
+            PartLabels(numbers=found, shards="validation"),
+            PartLabels(official=pairs, numbers=named, shards="train"),
         ])
-        parts.append(PartLabels(official=pairs))
-    return agreement.check(parts)
+    found = found._replace(confirmed=frozenset(confirmed))
+    return agreement.check([PartLabels(official=pairs, numbers=found)])
 
 
 @pytest.mark.parametrize(
@@ -177,8 +182,32 @@ def test_numbers_that_fit_the_thousand_are_a_warning(numbers):
 
 
 def test_names_and_official_labels_confirm_numbers():
-    assert check_numbers(range(10), num_named=1) == ([], [])
+    assert check_numbers(range(10), confirmed=range(5)) == ([], [])
+    assert check_numbers(range(3), confirmed=range(3)) == ([], [])
     assert check_numbers(range(10), official=select(WNIDS[:10], 5)) == ([], [])
     other = renumber(WNIDS[:10], 6)
     (_, problems) = check_numbers(range(10), official=other)
     assert "known by numbers alone" in problems[0]
+
+
+@pytest.mark.parametrize("confirmed", [[0], range(4)], ids=len)
+def test_few_confirmed_numbers_confirm_no_others(confirmed):
+    (_, (problem,)) = check_numbers(range(10), confirmed=confirmed)
+    assert "known by numbers alone, 0 to 9 (10 different)" in problem
+
+
+def test_another_split_confirms_only_the_same_numbers():
+    assert check_numbers(range(10), confirmed=range(10), is_apart=True) == ([], [])
+    for options in ({"confirmed": range(1000)}, {"official": select(WNIDS[:10], 5)}):
+        (_, (problem,)) = check_numbers(range(10), **options, is_apart=True)
+        assert "known by numbers alone" in problem
+
+
+def test_numbers_of_a_subset_do_not_hide_among_those_of_another_set():
+    parts = [
+        PartLabels(numbers=NumberLabels(frozenset(range(num)), num), shards=str(num))
+        for num in (10, 1000)
+    ]
+    ((warning,), (problem,)) = agreement.check(parts)
+    assert "1,000 images are known by numbers alone, 0 to 999" in warning.text
+    assert "10 images are known by numbers alone, 0 to 9 (" in problem

@@ -205,8 +205,7 @@ NUMBERED = [(f"sample{number:04d}", number % 5) for number in range(20)]
 
 @pytest.mark.parametrize("write", [write_shards, write_parquet])
 def test_labels_of_a_subset_need_a_class_list(tmp_path, write):
-    suffix = ".JPEG" if write is write_parquet else ""
-    folder = write(tmp_path, [(f"{key}{suffix}", label) for key, label in NUMBERED])
+    folder = write_samples(write, tmp_path, NUMBERED)
     message = refuse(folder)
     assert "20 images are known by numbers alone, 0 to 4 (5 different)" in message
     listed = tmp_path / "classes.txt"
@@ -252,6 +251,34 @@ def test_names_of_training_images_confirm_the_labels_of_validation_images(tmp_pa
     images, warnings = read(tmp_path)
     assert warnings == []
     assert images[:2] == [("a", A), ("b", B)]
+
+
+def write_samples(write, folder, samples):
+    """Write (key, label) by one of the functions above."""
+    suffix = ".JPEG" if write is write_parquet else ""
+    return write(folder, [(f"{key}{suffix}", label) for key, label in samples])
+
+
+@pytest.mark.parametrize("write", [write_shards, write_parquet])
+def test_one_named_image_does_not_confirm_the_labels_of_a_subset(tmp_path, write):
+    numbered = [(f"sample{number:04d}", number % 3) for number in range(24)]
+    message = refuse(write_samples(write, tmp_path, [(f"{A}_1", 0), *numbered]))
+    assert "24 images are known by numbers alone, 0 to 2 (3 different)" in message
+
+
+def test_named_folders_do_not_confirm_numbers_beside_them(tmp_path):
+    members = {f"{w}/{name}": b"x" for w in (A, B, C) for name in name_images(w)}
+    making.write_tar(tmp_path / "train.tar", members)
+    write_parquet(tmp_path, [(f"{n}.JPEG", n % 3) for n in range(24)], "validation")
+    message = refuse(tmp_path)
+    assert "24 images are known by numbers alone, 0 to 2 (3 different)" in message
+
+
+@pytest.mark.parametrize("write", [write_shards, write_parquet])
+def test_names_of_five_classes_confirm_the_labels_of_the_other_images(tmp_path, write):
+    named = [(f"{w}_1", n) for n, w in enumerate(sorted(set(OFFICIAL.values()))[:20])]
+    images, warnings = read(write_samples(write, tmp_path, [*named, *NUMBERED]))
+    assert (len(images), warnings) == (40, [])
 
 
 def test_label_past_the_thousand_hints_at_labels_from_one(tmp_path):

@@ -13,13 +13,14 @@ mini_imagenet         the 100 classes of few-shot learning's miniImageNet
 """
 
 import functools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from importlib import resources
 
 from transforms import csv_tables
 from transforms.csv_tables import CsvError
 from transforms.labels import classes
-from transforms.labels.lookup import ClassLookup, Identifier
+from transforms.labels.lookup import ClassLookup, Identifier, to_index
 from transforms.records import UsageError, cut_lines
 
 _SUFFIX = ".txt"
@@ -41,17 +42,21 @@ def load(name: str) -> tuple[str, ...]:
 
 _NO_CLASS = ("-", "background")
 _MAX_BYTES = 10**6
+_SEPARATORS = re.compile(r"[\s,;]+")
+_NUM_COLUMNS = 3  # that may hold the wnid and its number
 
 
 @functools.lru_cache
 def read(path: str) -> tuple[str, ...]:
     """Read the classes that a dataset's labels 0, 1, … stand for; "" reads no list.
 
-    A line has a wnid (the rest is ignored, as in LOC_synset_mapping.txt), the name of a
-    class, or - for a number without a class, such as 0 where labels count from 1.
+    A line has a wnid, the name of a class, or - for a number without a class, such as 0
+    where labels count from 1. An integer beside the wnid, as in Caffe's map_clsloc.txt,
+    is its label. The rest of a line is ignored, as in LOC_synset_mapping.txt.
 
     Returns:
-      The wnids in the order of the lines, "" for a number without a class.
+      The wnids by label, which is the integer in each line or otherwise the position of
+      the line; "" for a number without a class.
 
     Raises:
       UsageError: the first ten problems, each with its line.
@@ -64,18 +69,67 @@ def read(path: str) -> tuple[str, ...]:
         raise UsageError(f"--class_list {path}: {error}") from None
     lines = [line.strip() for line in text.rstrip().splitlines()]
     lookup = ClassLookup(())
-    wnids = [_find_wnid(line, lookup) for line in lines]
-    if problems := list(_find_problems(lines, wnids, lookup)):
+    entries = [_parse_line(line, lookup) for line in lines]
+    wnids = [wnid for wnid, _ in entries]
+    columns = [numbers for _, numbers in entries]
+    problems = list(_find_problems(lines, wnids, lookup))
+    if any(columns) and not problems:
+        columns = [
+            numbers or ((index,) if wnids[index] == "" else ())
+            for index, numbers in enumerate(columns)
+        ]
+        problems = list(_find_number_problems(columns))
+    if problems:
         shown = cut_lines(f"--class_list {path}:{problem}" for problem in problems)
         raise UsageError("\n".join(shown))
-    return tuple(wnid or "" for wnid in wnids)
+    if not any(columns):
+        return tuple(wnid or "" for wnid in wnids)
+    labels = (numbers[0] for numbers in columns)
+    by_number = {n: wnid or "" for n, wnid in zip(labels, wnids, strict=True)}
+    return tuple(by_number.get(label, "") for label in range(max(by_number) + 1))
 
 
-def _find_wnid(line: str, lookup: ClassLookup) -> str | None:
-    if line.lower() in _NO_CLASS:
-        return ""
-    first = line.replace(",", " ").partition(" ")[0].lower()
-    return first if classes.is_wnid(first) else lookup.find(Identifier("name", line))
+def _parse_line(line: str, lookup: ClassLookup) -> tuple[str | None, tuple[int, ...]]:
+    """Return the wnid of a line, "" or None, and the integers beside it."""
+    cells = _SEPARATORS.split(line.lower())
+    for column, cell in enumerate(cells[:_NUM_COLUMNS]):
+        is_wnid = classes.is_wnid(cell)
+        if not (is_wnid or cell in _NO_CLASS):
+            continue
+        beside = cells[max(column - 1, 0) : min(column + 2, _NUM_COLUMNS)]
+        numbers = tuple(n for n in map(to_index, beside) if n is not None)
+        if is_wnid and (column == 0 or numbers):
+            return cell, numbers
+        if not is_wnid and len(cells) == 1 + len(numbers):
+            return "", numbers
+    return lookup.find(Identifier("name", line)), ()
+
+
+def _find_number_problems(columns: Sequence[tuple[int, ...]]) -> Iterator[str]:
+    """Yield `line: problem` unless the numbers are 0 to n - 1 or 1 to n, in any order.
+
+    Args:
+      columns: the numbers beside the wnid of each line.
+    """
+    remedy = (
+        "number all classes once, from 0 or from 1, without gaps, or remove all numbers"
+    )
+    first = 0 if (0,) in columns else 1
+    last = first + len(columns) - 1
+    line_of: dict[int, int] = {}
+    for line, numbers in enumerate(columns, start=1):
+        if not numbers:
+            yield f"{line}: has no number beside a wnid, as other lines have; {remedy}"
+        elif len(numbers) > 1:
+            yield f"{line}: has numbers on both sides of the wnid; remove one of them"
+        elif line_of.setdefault(numbers[0], line) < line:
+            before = line_of[numbers[0]]
+            yield f"{line}: the number {numbers[0]} is in line {before} too; {remedy}"
+        elif not first <= numbers[0] <= last:
+            yield (
+                f"{line}: the number {numbers[0]} is not {first} to {last}, though the "
+                f"list has {len(columns)} lines; {remedy}"
+            )
 
 
 def _find_problems(
