@@ -20,7 +20,7 @@ def make_page(table: TrainingFree) -> Page:
         note = (
             "Dots are τ-b with the ranking by all classes and images, bars its 95 % "
             "interval over the choice of models, and upright marks the noise ceiling: "
-            "τ-b of as many images chosen at random."
+            "τ-b of as many images of all classes, chosen at random."
         )
         drawn = [
             Chart(name="training_free", title="τ-b by recipe", note=note, figure=figure)
