@@ -18,6 +18,7 @@ from transforms.evaluation.by_predictions import make_group_of
 from transforms.grouping import groups_file
 from transforms.grouping.table import LEFT_OUT, make_table
 from transforms.options import flag
+from transforms.predictions.reading import NUM_CLASSES
 from transforms.records import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _PROG = "python -m pipelines.evaluate"
 _KINDS = ("full", "predictions", "accuracies")
+_GROUP_COUNTS = (10, 20, 100, 200)
+_NUM_DRAWS = 20
 _USUAL = "groups"  # default file name, which does not identify a table
 
 
@@ -33,8 +36,8 @@ class EvaluateOptions(StoreFlags):
     """Measure how well a subset ranks models compared to the full set.
 
     Three kinds of input: curves of models trained on both sets (--full, --subset),
-    predictions of models that are already trained (--predictions, --groups), or two
-    columns of accuracies (--accuracies).
+    predictions of models that are already trained (--predictions, with --groups or
+    --training_free), or two columns of accuracies (--accuracies).
     """
 
     full: tuple[str, ...] = flag(
@@ -60,6 +63,32 @@ class EvaluateOptions(StoreFlags):
         default=(),
         metavar="FILE",
     )
+    training_free: bool = flag(
+        "compare all grouping methods and all published class lists by --predictions; "
+        "writes training_free.csv, .json and .html",
+        default=False,
+    )
+    num_groups: tuple[int, ...] = flag(
+        "numbers of groups to compare with --training_free, separated by commas "
+        "(default: 10,20,100,200)",
+        default=(),
+        minimum=2,
+        metavar="N,N",
+        split=",",
+    )
+    draws: int | None = flag(
+        "number of seeds of random groupings with --training_free (default: 20)",
+        default=None,
+        minimum=1,
+        maximum=1000,
+    )
+    donors: tuple[str, ...] = flag(
+        "models of --predictions whose confusion makes groups with --training_free; "
+        "they are not ranked (default: the model of median accuracy)",
+        default=(),
+        metavar="NAME,NAME",
+        split=",",
+    )
     accuracies: tuple[str, ...] = flag(
         "two CSV files of models and scores (higher is better), or one file with two "
         "columns of scores",
@@ -81,16 +110,16 @@ class EvaluateOptions(StoreFlags):
         split=",",
         allow_repeats=True,
     )
-    output: str = flag("directory of report.json and report.html", metavar="DIR")
-    seed: int = flag("seed of the bootstrap confidence intervals", default=0)
+    output: str = flag("directory of the report and its page", metavar="DIR")
+    seed: int = flag("seed of bootstraps, random groupings and images", default=0)
 
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of flags."""
         given = [name for name in _KINDS if getattr(self, name)]
-        if not given and not self.subset and not self.groups:
+        if not given and not self.subset and not self.groups and not self.training_free:
             yield (
-                "--full: is required, with --subset; or --predictions with --groups; "
-                "or --accuracies"
+                "--full: is required, with --subset; or --predictions with --groups "
+                "or --training_free; or --accuracies"
             )
         if len(given) > 1:
             flags = ", ".join(f"--{name}" for name in given)
@@ -101,11 +130,31 @@ class EvaluateOptions(StoreFlags):
             ("predictions", "groups", "tables of groups"),
             ("groups", "predictions", "predictions of trained models"),
         ):
+            if other == "groups" and self.training_free:
+                continue
             if getattr(self, flag_name) and not getattr(self, other):
                 yield f"--{other}: is required with --{flag_name} ({what})"
+        yield from self._find_training_free_problems()
         yield from self._find_table_problems()
         yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
+
+    def _find_training_free_problems(self) -> Iterator[str]:
+        if not self.training_free:
+            for name in ("num_groups", "draws", "donors"):
+                if getattr(self, name):
+                    yield f"--{name}: goes with --training_free only"
+            return
+        if not self.predictions:
+            yield "--predictions: is required with --training_free"
+        for name in ("groups", "full", "accuracies"):
+            if getattr(self, name):
+                yield f"--{name}: does not go with --training_free; leave out one"
+        if any(number > NUM_CLASSES for number in self.num_groups):
+            yield (
+                f"--num_groups {max(self.num_groups)}: there are only {NUM_CLASSES} "
+                "classes; give at most as many groups"
+            )
 
     def _find_table_problems(self) -> Iterator[str]:
         for name in ("key_columns", "columns"):
@@ -135,6 +184,8 @@ def evaluate(options: EvaluateOptions) -> str:
     from transforms.reports import page  # noqa: PLC0415
     from transforms.reports.evaluation import make_page  # noqa: PLC0415
 
+    if options.training_free:
+        return _compare_recipes(options)
     evaluation = _evaluate(options)
     for warning in evaluation.warnings:
         sys.stderr.write(f"warning: {warning}\n")
@@ -143,6 +194,33 @@ def evaluate(options: EvaluateOptions) -> str:
     root = storage.absolute(options.output)
     storage.write(root, "report.json", make_report(evaluation, seed=options.seed))
     page.write(root, "report.html", make_page(evaluation))
+    return root
+
+
+def _compare_recipes(options: EvaluateOptions) -> str:
+    """Compare all recipes without training; return the output folder."""
+    from pipelines.training_free import compare_recipes  # noqa: PLC0415  # as above
+    from transforms import storage  # noqa: PLC0415
+    from transforms.evaluation import training_free  # noqa: PLC0415
+    from transforms.reports import page  # noqa: PLC0415
+    from transforms.reports.training_free import make_page  # noqa: PLC0415
+
+    table = compare_recipes(
+        options.predictions,
+        group_counts=sorted(options.num_groups) or _GROUP_COUNTS,
+        num_draws=options.draws or _NUM_DRAWS,
+        donors=options.donors,
+        seed=options.seed,
+    )
+    for warning in table.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    for line in training_free.summarize(table):
+        sys.stderr.write(f"{line}\n")
+    root = storage.absolute(options.output)
+    storage.write(root, "training_free.csv", training_free.to_csv(table))
+    report = training_free.to_report(table, seed=options.seed)
+    storage.write(root, "training_free.json", report)
+    page.write(root, "training_free.html", make_page(table))
     return root
 
 

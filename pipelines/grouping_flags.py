@@ -27,7 +27,7 @@ class GroupingFlags:
     preset: str | None = flag(
         "named recipe: nN_mM sets N groups and M images per group, with --grouping="
         f"{presets.DEFAULT_GROUPING} unless --grouping is given; the other names are "
-        "published lists of classes (two of them are called ImageNet-100 in papers)",
+        "published lists of classes (three of them are called ImageNet-100 in papers)",
         default=None,
         choices=presets.PRESETS,
         implies=("grouping", "num_groups", "images_per_group"),

@@ -36,6 +36,7 @@ class Point(NamedTuple):
       y_interval: ends of the vertical error bar; None: no bar.
       color: number of the colour.
       labels: texts to draw next to the point; the first that fits is used.
+      limit: the x of a mark across the row of a dot plot; None: no mark.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Point(NamedTuple):
     is_square: bool = False
     is_hollow: bool = False
     labels: tuple[str, ...] = ()
+    limit: float | None = None
 
 
 class Mark(NamedTuple):
@@ -185,6 +187,8 @@ def draw_intervals(points: Sequence[Point], *, label: str, x_label: str) -> "Fig
         axes = _make_axes(60 + 24 * len(points), label)
         for place, point in enumerate(points):
             _draw_point(axes, point._replace(y=place), markersize=7)
+            if point.limit is not None:
+                axes.plot([point.limit] * 2, [place - 0.36, place + 0.36], color=INK)
         names = shorten_all([point.name for point in points], 28)
         axes.set_yticks(range(len(points)), names, color=INK)
         axes.set_ylim(len(points) - 0.5, -0.5)

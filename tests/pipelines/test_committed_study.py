@@ -69,3 +69,26 @@ def test_commands_of_the_page_are_valid(monkeypatch):
     assert whole[:3] == ["python", "-m", study.__name__]
     options, *_ = parse(StudyOptions, whole[3:], prog="study")
     assert Path(options.recipes).exists()
+
+
+def test_training_free_page_agrees_with_its_table():
+    with (FOLDER / "training_free.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["answers"] == "all"]
+    expected = {
+        (row["recipe"], row["num_groups"]): [
+            f"{float(row['tau']):.3f} ({float(row['tau_low']):.3f} to "
+            f"{float(row['tau_high']):.3f})",
+            f"{float(row['ceiling']):.3f}",
+            f"{float(row['regret_points']):.2f}",
+            f"{int(row['num_images']):,}",
+        ]
+        for row in rows
+    }
+    page = (FOLDER / "training_free.md").read_text()
+    lines = [line.strip("| ").split(" | ") for line in page.splitlines()]
+    shown = {
+        (cells[0].strip("`"), cells[1]): [cells[2], cells[4], cells[8], cells[10]]
+        for cells in lines
+        if len(cells) == 11 and cells[0].startswith("`")
+    }
+    assert shown == expected

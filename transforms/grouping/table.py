@@ -41,6 +41,7 @@ class GroupingRequest:
     allow_small_validation: bool
     groups_file: str | None
     confusion_file: str | None = None
+    is_measured: bool = True  # compute quality measures, which may take seconds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,15 +79,18 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
     )
     label_of = number_groups(assignment)
     labels = [label_of[group] for group in groups.tolist()]
+    names = _name(classes, groups.tolist(), rates)
+    models: dict[str, JSON] = {CONFUSION_MODELS: list(confusion.models)}
+    if not request.is_measured:
+        return Grouping(assignment=assignment, names=names, quality=models)
     captured = confusion_matrix.capture(confusion, labels)
-    quality = _measure(weights, labels, captured)
-    quality[CONFUSION_MODELS] = list(confusion.models)
+    quality = _measure(weights, labels, captured) | models
     heldout_capture = confusion_matrix.capture(heldout, labels) if heldout else None
     if heldout_capture:
         quality["heldout"] = heldout_capture.to_json()
     return Grouping(
         assignment=assignment,
-        names=_name(classes, groups.tolist(), rates),
+        names=names,
         notes=tuple(_note(confusion, captured, quality, heldout_capture)),
         quality=quality,
     )
