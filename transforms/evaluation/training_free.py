@@ -21,7 +21,7 @@ from transforms.evaluation import discordance, ranking, significance
 from transforms.evaluation.by_predictions import (
     MAX_UNDECIDED_SHARE,
     check_same_images,
-    warn_of_chance,
+    warn_of_order,
 )
 from transforms.evaluation.ranking import Interval
 from transforms.evaluation.significance import PairTests
@@ -274,7 +274,7 @@ def score_recipes(
         decided_full=tests.num_decided / tests.num_pairs,
         ceiling_at={n: ceilings[n] for n in sizes},
         rows=tuple(_rank(rows)),
-        warnings=tuple(warn_of_chance(predictions)),
+        warnings=tuple(warn_of_order(predictions)),
     )
 
 
