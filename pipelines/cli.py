@@ -41,7 +41,7 @@ class JobOptions(Protocol):
     __dataclass_fields__: typing.ClassVar[dict[str, Any]]
 
     def problems(self) -> Iterator[str]:
-        """Yield what the declarations cannot check, with flag, value and remedy."""
+        """Yield a message for each error that the declarations cannot check."""
 
 
 OptionsT = TypeVar("OptionsT", bound=JobOptions)

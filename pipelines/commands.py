@@ -102,7 +102,7 @@ class Places:
         return self.confusion.replace(".npz", f"_{half}.npz")
 
     def report(self, name: str) -> str:
-        """Return the report of a recipe."""
+        """Return the path of the report about a recipe."""
         return f"{self.root}/evaluations/{name}/report.json"
 
     def curves(self, name: str, training: Training) -> list[str]:

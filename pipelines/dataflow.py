@@ -19,7 +19,7 @@ def is_dataflow(options: PipelineOptions) -> bool:
 
 
 def find_flag_problems(options: PipelineOptions) -> Iterator[str]:
-    """Yield missing or invalid flags of Dataflow."""
+    """Yield a message for each missing or invalid Dataflow flag."""
     if not is_dataflow(options):
         return
     google = options.view_as(GoogleCloudOptions)

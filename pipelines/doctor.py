@@ -39,7 +39,7 @@ _DISTRIBUTIONS = {"tensorflow_datasets": "tensorflow-datasets"}
 
 
 class Check(NamedTuple):
-    """A line of the output."""
+    """The result of one check, printed as a line."""
 
     name: str
     value: str

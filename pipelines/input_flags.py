@@ -68,7 +68,7 @@ class InputFlags:
         return places
 
     def find_input_problems(self, inputs: Sequence[str]) -> Iterator[str]:
-        """Yield what is wrong with the inputs.
+        """Yield a message for each problem of the input flags.
 
         Args:
           inputs: the values of --input.

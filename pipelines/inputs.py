@@ -31,7 +31,7 @@ class RecognizedInputs:
     Attributes:
       parts: parts in the order of the inputs.
       notes: recognised and ignored inputs, for the user.
-      warnings: images that should be there, labels in doubt; datasets record them.
+      warnings: missing images and doubtful labels; datasets record them.
     """
 
     parts: Sequence[InputPart]

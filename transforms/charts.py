@@ -52,7 +52,7 @@ class Point(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """An epoch to point out."""
+    """An epoch to mark in a chart, with a label."""
 
     epoch: int
     text: str

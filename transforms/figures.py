@@ -116,7 +116,7 @@ def lay_out(axes: "Axes", *, is_final: bool = True) -> "Figure":
 
 
 def set_tooltip(artist: "Artist", text: str) -> None:
-    """Show a text where the pointer rests on a part of an SVG."""
+    """Show a text while the pointer is over a part of an SVG."""
     artist.set_gid(f"tooltip:{text}")
 
 

@@ -94,7 +94,7 @@ class WrittenFile(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """A part of a split: the unit of work, and one file per format."""
+    """A part of a split: the unit of work; most formats write one file for it."""
 
     split: str
     number: int

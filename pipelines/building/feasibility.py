@@ -48,16 +48,16 @@ def check(
     scope: str,
     sampling_options: object = None,
 ) -> tuple[Availability, int, list[str]]:
-    """Measure what each group has, and see that it is enough.
+    """Count the images of each group, and check that they suffice.
 
     Args:
       options: options of the build.
       inventory: the input.
       table: the groups.
-      scope: "group" where each of them must give M images, "set" where all give N × M.
+      scope: "group": each group needs M images; "set": all together need N × M.
       sampling_options: options of the sampler, which may leave images out.
-    Returns: What there is, the estimated bytes of the output, and all problems: short
-      groups, small validation, lack of space.
+    Returns: The available images, the estimated size of the output in bytes, and all
+      problems: too few images, a small validation split, too little disk space.
     """
 
     def reserve(num_train: int) -> float:
@@ -124,7 +124,7 @@ def measure(
 def find_short_groups(
     availability: Availability, table: GroupTable, images_per_group: int | None
 ) -> Iterator[str]:
-    """Yield the groups with too few images for M, with the largest M that works."""
+    """Yield an error if groups have too few images; it names the largest M."""
     wanted = images_per_group or 1
     if not any(availability.num_train.values()):
         if images_per_group:

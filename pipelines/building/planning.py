@@ -124,7 +124,7 @@ class Arrangement:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexedImages:
-    """Read the usable training images of the groups, as samplers need them."""
+    """Read the keys and labels of the usable training images, for samplers."""
 
     index: str
     num_row_groups: int

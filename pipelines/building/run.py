@@ -64,7 +64,7 @@ def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
     Does nothing if the dataset of this plan exists.
 
     Raises:
-      UsageError: something else is in the way of the output.
+      UsageError: the output directory holds something else.
       JobError: the job failed.
     """
     place = output.find_place(plan.options)

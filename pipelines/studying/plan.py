@@ -70,12 +70,12 @@ class Plan:
 
     @property
     def recipes(self) -> list[Recipe]:
-        """The recipes that can be built, as far as it is known."""
+        """The recipes that can be built, according to the estimates."""
         return [prospect.recipe for prospect in self.estimates]
 
     @property
     def needs(self) -> tuple[bool, bool]:
-        """Whether recipes need the study's confusion matrix, difficulty table."""
+        """Whether a recipe reads the study's (confusion matrix, difficulty table)."""
         used = {path for recipe in self.recipes for path in recipe.files}
         return self.places.confusion in used, self.places.difficulty in used
 

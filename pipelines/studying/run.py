@@ -84,7 +84,7 @@ class _StudyRun:
             sys.stderr.write(f"{timing.describe_time(step_times)}\n")
 
     def run_recipe(self, recipe: Recipe) -> None:
-        """Build, train and evaluate a recipe; record why if it is refused."""
+        """Build, train and evaluate a recipe; if a job refuses it, record why."""
         build, *trainings, evaluation = self._plan.list_recipe_steps(recipe)
         if all(map(self._runner.is_finished, (build, *trainings, evaluation))):
             self._number += 2 + len(trainings)

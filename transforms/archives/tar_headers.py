@@ -80,7 +80,7 @@ class WindowReader:
 
 
 def open_reader(path: str, end: int) -> Read:
-    """Return a function that reads small ranges: each for itself in a local file."""
+    """Return a function that reads small ranges; remote ones share requests."""
     if storage.is_remote(path):
         return WindowReader(path, end).read
     return partial(storage.read_range, path)

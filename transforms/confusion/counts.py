@@ -97,7 +97,7 @@ class CountPlan:
 
 @dataclass(eq=False)
 class ConfusionCounts:
-    """Confusion counts of both halves.
+    """Confusion counts of both halves of the images, A and B.
 
     Attributes:
       cells: shape (2, classes, classes): half, true class, predicted class; in UNITS.

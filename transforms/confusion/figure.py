@@ -67,7 +67,7 @@ def find_pairs(confusion: Confusion, most: int = _MAX_PAIRS) -> list[Pair]:
 
 
 def to_csv(pairs: list[Pair]) -> bytes:
-    """Write confusion.csv."""
+    """Return the content of confusion.csv."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*Pair._fields[:5], "count"])

@@ -124,7 +124,7 @@ class Captured:
 def read_confusion(path: str) -> Confusion:
     """Read a confusion matrix from an .npz or .csv file.
 
-    Raises: UsageError: the file is missing, or a line for each of its problems.
+    Raises: UsageError: the file is missing or invalid; one line per problem.
     """
     arrays = read_arrays(path)
     if problems := list(find_problems(arrays)):

@@ -50,8 +50,8 @@ class CommitSettings:
 def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str:
     """Commit the written shards; return the directory of the dataset.
 
-    Idempotent: an engine may call it again at any point. It continues after the mark,
-    or finds the committed dataset.
+    Idempotent: an engine may call it again at any point. A second call finishes an
+    interrupted commit; if the dataset is committed, it does nothing.
 
     Raises:
       JobError: too many failures, or an incomplete shard.

@@ -248,7 +248,7 @@ def count_processes(num_at_once: int, num_shards: int, num_images: int) -> int:
 
 
 def settings_to_json(settings: ShardSettings) -> Mapping[str, Any]:
-    """Convert settings to the argument of `begin`."""
+    """Convert settings to the JSON object that `begin` takes."""
     return dataclasses.asdict(settings)
 
 

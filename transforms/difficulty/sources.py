@@ -66,8 +66,8 @@ def read_scores(
       path: CSV file with a header, or Parquet file.
       kind: probability: the score is p_correct. easiness, hardness: the score is any
         number, and p_correct is the share of the other images that are harder; images
-        with equal scores share the mean.
-      key_column: column of the image names; of a path, the stem of the file counts.
+        with equal scores get their mean.
+      key_column: column of the image names; of a path, only the file's stem is used.
       score_column: column of the scores.
     Raises: UsageError: the file cannot be read, or a line for each invalid row.
     """

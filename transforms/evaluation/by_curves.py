@@ -100,11 +100,11 @@ class _RunCorrectness(NamedTuple):
 def evaluate_curves(
     full_paths: Sequence[str], subset_paths: Sequence[str], *, seed: int = 0
 ) -> CurveEvaluation:
-    """Evaluate subsets by curves of the same models on them and on the full set.
+    """Compare subsets with the full set by the training curves of the same models.
 
     Args:
-      full_paths: files or folders of the curves of one set.
-      subset_paths: files or folders of the curves of one or more other sets.
+      full_paths: files or folders with curves of the full set.
+      subset_paths: files or folders with curves of one or more subsets.
       seed: seed of the bootstrap of intervals.
 
     Raises:

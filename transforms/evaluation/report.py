@@ -204,7 +204,7 @@ def _describe_accuracies(evaluation: AccuracyEvaluation) -> dict[str, Any]:
 
 
 def summarize(evaluation: Evaluation) -> Iterator[str]:
-    """Yield the main results as lines: of each subset, grouping or pair of tables."""
+    """Yield lines with the main results of each subset, grouping or pair of tables."""
     if isinstance(evaluation, CurveEvaluation):
         for subset in evaluation.subsets:
             name = subset.curve_set.name

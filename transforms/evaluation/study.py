@@ -28,10 +28,10 @@ class RecipeScore:
       validation_images: number of validation images of the subset.
       tau: τ-b with the full set; None when all models tie.
       tau_interval: 95 % confidence interval of `tau` over the choice of models.
-      looped_full: images until the ranking on the full set converges; None if it does
-        not.
-      looped_subset: the same of the subset.
-      trained_on: images of the whole training, train images × epochs.
+      looped_full: images seen until the ranking on the full set converges; None if it
+        does not.
+      looped_subset: the same for the subset.
+      trained_on: images seen in the whole training, train images × epochs.
       num_models: number of ranked models.
       warnings: limitations of the figures.
     """

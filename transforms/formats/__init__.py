@@ -69,7 +69,7 @@ class SplitInfo:
     files: dict[str, tuple[WrittenFile, ...]]  # format → files in shard order
 
     def count(self, format_name: str) -> JSON:
-        """Count the split in one format, with the names of Hugging Face's cards."""
+        """Return size and number of images in one format, for Hugging Face's card."""
         return {
             "name": self.name,
             "num_bytes": sum(file.num_bytes for file in self.files[format_name]),

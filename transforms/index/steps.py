@@ -203,7 +203,7 @@ _FROM_NUMBER = re.compile("[0-9][^/]*$")  # in a file's name
 
 
 def label_part(images: PartImages) -> PartImages:
-    """Join labels to the images of a flat validation part; count all labels."""
+    """Label a flat validation part; compare all labels with the official ones."""
     piece = images.piece
     if piece.needs_labels:
         refs, observations = _join_table(piece, images.refs)
@@ -283,7 +283,7 @@ class LabelImages(beam.PTransform):
     """Add the wnid of every image: PartImages in, PartImages out."""
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[PartImages]:
-        """Join within each part, because a flat folder or archive is one part."""
+        """Label each part independently; a flat folder or archive is one part."""
         return images | "LabelPieces" >> beam.Map(label_part)
 
 

@@ -27,14 +27,14 @@ _OTHER = re.compile(r".+_(n\d{8})", re.IGNORECASE)
 
 
 class ImageName(NamedTuple):
-    """What an image's file name tells."""
+    """The key and the class that an image's file name contains."""
 
     key: str  # as ImageNet has it, without the suffix
     wnid: str  # "" in the names of validation images
 
 
 def parse(path: str) -> ImageName:
-    """Return the key and the class that a path or file name tells."""
+    """Parse the key and the class from a path or file name."""
     if match := USUAL.fullmatch(path):
         return ImageName(match[1], match[2])
     file = path.replace("\\", "/").rpartition("/")[2]
@@ -150,8 +150,8 @@ def find_wnids(names: Sequence[str], *, where: str) -> Sequence[str]:
       names: names of the labels 0, 1, …; empty if the dataset has none.
       where: name of the dataset, for messages.
 
-    Returns: Their wnids; empty if unknown.
-    Raises: UsageError: they are other classes, or in another order.
+    Returns: The wnids by label; empty if the labels have no names.
+    Raises: UsageError: the names are not the 1000 classes in the order of their wnids.
     """
     if not names or all(map(classes.is_wnid, names)):
         return names

@@ -40,7 +40,7 @@ class ClassLookup:
                     self._owners[lemma].append(info.wnid)
 
     def find(self, identifier: Identifier) -> str | None:
-        """Return the wnid; None if the string names no class or several."""
+        """Return the wnid of an identifier; None if it names no class or several."""
         kind, text = identifier
         number = to_index(text)
         if kind == "class_index" or (kind == "any" and number is not None):

@@ -41,9 +41,9 @@ def are_official_stems(stems: Iterable[str]) -> bool:
 
 
 def read_labels(path: str) -> dict[str, str]:
-    """Read a table in the layout of Kaggle's LOC_val_solution.csv, perhaps in a zip.
+    """Read a table like Kaggle's LOC_val_solution.csv, which may be inside a zip.
 
-    Raises: UsageError: no such file, or whatever `parse_labels` finds.
+    Raises: UsageError: the file is missing or invalid.
     """
     try:
         data = zips.read(path) if zips.is_inside(path) else storage.read(path)

@@ -223,7 +223,7 @@ def grow_tree(wnids: Iterable[str]) -> tuple[WordNetTree, dict[str, str]]:
     """Return the tree over some classes, and the first lemma of each of its nodes.
 
     Raises:
-      UsageError: as `find_synsets`.
+      UsageError: WordNet does not contain a wnid, or its copy is missing.
     """
     classes = sorted(set(wnids))
     synsets = find_synsets(classes)

@@ -63,14 +63,14 @@ PartItem: TypeAlias = (
 
 @dataclass(frozen=True, kw_only=True)
 class InputPart:
-    """An archive or folder of an input, which is read at once."""
+    """An archive or folder of an input; one worker reads it from start to end."""
 
     layout: str  # the module of `transforms.layouts` that reads it
     root: str  # the input's folder
     uri: str  # relative to root; "." is the root itself
     split: str  # train | validation | test; "": its name does not state it
-    container: str = ""  # relative to root: what states the split; "": uri
-    wnid: str = ""  # "": each image has its own, or is to be labelled
+    container: str = ""  # relative to root; its name states the split; "": uri
+    wnid: str = ""  # "": each image has its own, or has no label yet
     is_labelled: bool = False  # the images come with their wnids
     offset: int = 0
     length: int = 0  # of an archive inside an archive, or a part of a directory
@@ -224,12 +224,12 @@ def find_undeclared(
 
 
 def shard_pattern(uri: str) -> str:
-    """Return the name that the shards of a dataset share: train-*-of-*.parquet."""
+    """Return the pattern of a shard's name, e.g. train-*-of-*.parquet."""
     return re.sub(r"\d{2,}", "*", uri)
 
 
 def describe_unlabelled(path: str, names: Collection[ShardName]) -> list[str]:
-    """Describe the files of splits without labels."""
+    """Describe the files of the test split, which are left out: they have no labels."""
     return [
         f"{path}: the files of {split} are left out"
         for split in sorted({name.split for name in names})

@@ -30,7 +30,7 @@ _LABELS = "label.labels.txt"
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a file, or the folder of the files, of the dataset, or of all."""
+    """Recognise a record file, or a folder of a version, a dataset or all datasets."""
     root, _, name = path.rpartition("/")
     if storage.is_folder(path):
         root, found = path, _find_files(path)

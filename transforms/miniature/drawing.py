@@ -62,7 +62,7 @@ class _Look(NamedTuple):
 
 
 def difficulty(wnid: str, number: int, seed: int = 0) -> float:
-    """Return the difficulty of an image, 0 to 1; half of them are below a quarter."""
+    """Return the difficulty of an image, 0 to 1; half of the images are below 0.25."""
     return _Draws(seed, f"{wnid}/{number}").between("difficulty", 0, 1) ** 2
 
 

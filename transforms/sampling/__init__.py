@@ -56,5 +56,5 @@ def count_left_out(name: str, num_images: int, options: object) -> int:
 
 
 def find_scope(options: object) -> str:
-    """Return the scope within which a sampler with these options balances images."""
+    """Return where a sampler applies its quota: "group" (M) or "set" (N × M)."""
     return str(getattr(options, "scope", "group"))

@@ -315,7 +315,7 @@ class _Temporary:
         try_lock(self._descriptor, self.path)
 
     def publish(self) -> None:
-        """Rename the file to its final path."""
+        """Move or upload the file to its final path."""
         if remote.is_remote(self._final):
             remote.put(self._final, self.path)
         else:

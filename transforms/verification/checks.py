@@ -403,7 +403,7 @@ def check_leaks(dataset: DatasetFiles) -> Problems:
 
 
 def check_repeats(dataset: DatasetFiles) -> Problems:
-    """Count duplicate source bytes within a split; duplicates are not damage."""
+    """Count images with the same source bytes in a split; they are not damage."""
     yield from ()
     counts = Counter(dataset.rows("split", "source_sha256"))
     repeated = sum(count - 1 for count in counts.values())

@@ -23,7 +23,7 @@ def read_names(directory: str) -> None:
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
     """Read every shard of every split.
 
-    Raises: ValueError: it holds more than samples.
+    Raises: ValueError: a shard contains other members, or data after its end.
     """
     for split in splits:
         for path in sorted(Path(directory, split).glob("*.tar")):
