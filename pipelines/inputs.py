@@ -48,9 +48,9 @@ def recognize(
     """Recognise raw inputs and find the labels of their validation images.
 
     Args:
-      inputs: paths whose splits names and images tell.
+      inputs: paths whose splits are read from the names of folders and images.
       validation_labels: path of the labels table, or None.
-      inputs_of_splits: other paths, by the split of all their images.
+      inputs_of_splits: other paths, by split; all their images belong to it.
       class_list: path of the classes of integer labels, or None.
 
     Raises:
@@ -122,7 +122,7 @@ def _recognize_one(path: str, split: str, class_list: str) -> RecognizedInputs:
 
     Args:
       path: the input.
-      split: of all its images; "": names and images tell.
+      split: the split of all its images; "": names decide.
       class_list: path of the classes of integer labels; "": none given.
     """
     if index_table.is_index(path):
@@ -218,15 +218,15 @@ class _Listed(NamedTuple):
 def _drop_copies(found: Sequence[FoundParts]) -> tuple[list[FoundParts], list[str]]:
     """Drop the parts of a layout whose images another one has too.
 
-    Archives often stay beside what was extracted of them, perhaps in part. Of layouts
-    that have a class of a split in common, the one with more images is read; if they
-    have equally many, the one that labels its images, or else the extracted one.
+    Archives often remain beside what was extracted from them, wholly or in part. Of
+    layouts that have a class of a split in common, the one with more images is read; if
+    they have equally many, the one that labels its images, or else the extracted one.
 
     Returns:
       The parts to read, and notes about the others.
 
     Raises:
-      UsageError: layouts of a split of which none has all images of the other, or
+      UsageError: layouts of a split, none of which has all images of the other, or
         whose images cannot be counted.
     """
     kept, notes, problems = list(found), [], []
@@ -257,9 +257,9 @@ def _drop_copies(found: Sequence[FoundParts]) -> tuple[list[FoundParts], list[st
             adjective = splits.ADJECTIVES[split]
             if inside is None or outside is None or not outside.contains(inside):
                 problems.append(
-                    f"{shown} in doubt: {read_shown} beside it, and neither is known "
+                    f"{shown} ambiguous: {read_shown} beside it, and neither is known "
                     f"to have all {adjective} images of the other; give the one to "
-                    "read with --input (its path)"
+                    "read with --input"
                 )
                 continue
             rest = tuple(piece for piece in part.pieces if piece.split != split)
@@ -321,7 +321,7 @@ def _show_places(pieces: Sequence[InputPart], listed: _Listed | None) -> str:
 
 
 def _list_wnids(part: FoundParts, split: str) -> set[str]:
-    """Return the classes of a split; empty if only the images tell them."""
+    """Return the classes of a split; empty if only the images have them."""
     wnids = {piece.wnid for piece in _select(part, split)}
     return set() if "" in wnids else wnids
 
@@ -430,8 +430,8 @@ def _describe_left_out(
 
     Args:
       path: the input.
-      recognised: what is read of it.
-      notes: which describe some of them already.
+      recognised: its parts that are read.
+      notes: notes that already describe some of them.
     """
     is_flat = any(piece.uri == "." for part in recognised for piece in part.pieces)
     if not storage.is_folder(path) or is_flat:

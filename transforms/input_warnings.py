@@ -1,4 +1,4 @@
-"""Warnings about an input: images that should be there, labels in doubt, odd archives.
+"""Warnings about an input: missing images, doubtful labels, unusual archives.
 
 A layout yields an `Observation` per file or archive; the index sums them up to one
 `InputWarning` per kind, or refuses the input. No text has an absolute path, because
@@ -18,7 +18,7 @@ class Kind(NamedTuple):
     """A kind of observation.
 
     Attributes:
-      text: the warning; {count} is their number, {examples} the first.
+      text: the warning; {count} is the number of cases, {examples} the first ones.
       is_missing: whether images are missing, which --require_complete refuses.
       is_refused: whether the input is refused; the text then has the remedy.
     """
@@ -31,8 +31,8 @@ class Kind(NamedTuple):
 KINDS = {
     "empty_archive": Kind("empty archives: {count} ({examples})", is_missing=True),
     "no_end_mark": Kind(
-        "archives without an end mark: {count} ({examples}); their members are whole, "
-        "but the last ones may be missing",
+        "archives without an end mark: {count} ({examples}); their members are "
+        "whole, but the last ones may be missing",
         is_missing=True,
     ),
     "long_end": Kind(
@@ -41,19 +41,18 @@ KINDS = {
         "last members may be missing"
     ),
     "data_behind_end": Kind(
-        "archives with data behind their end that no member contains: {count} "
-        "({examples})"
+        "archives with data after their end, which is not read: {count} ({examples})"
     ),
     "no_images": Kind(
         "folders or archives without images: {count} ({examples})", is_missing=True
     ),
     "declared": Kind(
-        "files with another number of images than the dataset declares: {count} "
+        "files with more or fewer images than the dataset declares: {count} "
         "({examples})",
         is_missing=True,
     ),
     "unlisted": Kind(
-        "tables of labels with more images than were found: {count} ({examples})",
+        "label tables that list more images than were found: {count} ({examples})",
         is_missing=True,
     ),
     "links": Kind(
@@ -83,14 +82,14 @@ KINDS = {
     ),
     "made_keys": Kind(
         "images without a file name (image.path), named by file and row: {count} "
-        "({examples}); other copies name them otherwise"
+        "({examples}); other copies may give them other names"
     ),
     "other_class": Kind(
-        "images whose name says another class than their folder, archive or table: "
+        "images whose name gives another class than their folder, archive or table: "
         "{count} ({examples}); the class of the name is used"
     ),
     "other_class_all": Kind(
-        "folders or archives in which the name of every image says another class: "
+        "folders or archives in which the name of every image gives another class: "
         "{count} ({examples}); rename them, or the images",
         is_refused=True,
     ),
@@ -103,10 +102,10 @@ KINDS = {
 
 
 class Observation(NamedTuple):
-    """Something odd about one file or archive of an input."""
+    """Something unusual about one file or archive of an input."""
 
     kind: str  # a key of KINDS
-    example: str  # the file, relative to the input, and what is odd about it
+    example: str  # the file, relative to the input, and details
     number: int = 1
 
 

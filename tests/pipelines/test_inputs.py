@@ -281,7 +281,7 @@ def test_damaged_archive_beside_extracted_images_is_refused(tmp_path):
     making.write_files(tmp_path / "train", TRAIN)
     damaged = TRAIN_TAR[:2048] + b"?" * 1024 + TRAIN_TAR[3072:]
     making.write_files(tmp_path, {"ILSVRC2012_img_train.tar": damaged})
-    assert "(2 classes, unknown number of images) is in doubt" in refuse(tmp_path)
+    assert "(2 classes, unknown number of images) is ambiguous" in refuse(tmp_path)
 
 
 def test_some_class_folders_of_class_archives_are_extracted(tmp_path):
@@ -489,7 +489,7 @@ def test_shards_that_have_fewer_images_than_declared(class_folders, tmp_path, ki
     for path in dataset.glob("**/*info.json"):
         path.write_text(re.sub(r"\b20\b", "21", path.read_text()))
     _, (warning,) = read(folder)
-    assert warning.startswith("files with another number of images than the dataset")
+    assert warning.startswith("files with more or fewer images than the dataset")
     assert " has 20 instead of 21" in warning
 
 

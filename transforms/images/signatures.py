@@ -1,4 +1,4 @@
-"""Name files that are not read, by their first bytes."""
+"""Identify unsupported files by their first bytes."""
 
 import re
 from typing import NamedTuple
@@ -67,7 +67,7 @@ _MARKUP = (
 
 
 def describe(data: bytes) -> str:
-    """Describe a file that is in none of the formats that are read."""
+    """Describe a file in an unsupported format."""
     head = data[:_HEAD_BYTES]
     if picture := _find_picture(head):
         return f"{picture} image: not supported; {_CONVERT}"
@@ -120,9 +120,9 @@ def _find_markup(head: bytes) -> str:
 def _find_text(head: bytes) -> str:
     """Name markup and JSON, which servers send instead of a file."""
     if markup := _find_markup(head):
-        return f"{markup} text, as of an error page; download it again"
+        return f"{markup} text, e.g. an error page; download it again"
     if head.lstrip().startswith((b'{"', b"[{")):
-        return "JSON text, as of an error message; download it again"
+        return "JSON text, e.g. an error message; download it again"
     return ""
 
 
@@ -131,7 +131,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_LS = 0xF7
 _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
 # Baseline, extended and progressive with Huffman codes: the kinds that every reader
-# decodes. TensorFlow does not decode lossless JPEG, many others no arithmetic codes.
+# decodes. TensorFlow does not decode lossless JPEG, many others not arithmetic JPEG.
 _COMMON = frozenset({0xC0, 0xC1, 0xC2})
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _BARE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})  # without a segment
@@ -163,7 +163,7 @@ def _find_frame(data: bytes) -> _Frame | None:
 
 
 def find_jpeg_problem(data: bytes) -> str:
-    """Describe a kind of JPEG that is not read; "" for others."""
+    """Describe an unsupported kind of JPEG; "" for others."""
     frame = _find_frame(data)
     kind = ""
     if frame is None:

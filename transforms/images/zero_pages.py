@@ -3,14 +3,14 @@
 Downloads and copies that were interrupted, and file systems after a crash, leave such
 pages. Zeros may also be valid: optimised Huffman tables give the shortest code, which
 is all zeros, to the end of a flat block. So a run counts as damage only if it is longer
-than a flat picture of this size can be with these tables.
+than a flat picture of this size can produce with these tables.
 """
 
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_MIN_BYTES = 4096  # a page of memory, the least block of common file systems
+_MIN_BYTES = 4096  # a page of memory, the smallest block of common file systems
 _PAGE = bytes(_MIN_BYTES)
 _RUN = re.compile(rb"\0{%d,}" % _MIN_BYTES)
 _MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)
@@ -27,7 +27,7 @@ class _Segment(NamedTuple):
 
 
 class _Code(NamedTuple):
-    """The code of zeros only: the first of a table."""
+    """The code that is all zeros: the first of a Huffman table."""
 
     num_bits: int
     symbol: int
@@ -74,7 +74,7 @@ def _list_segments(data: bytes) -> Iterator[_Segment]:
 
 
 def _count_zero_bits(segments: list[_Segment], num_blocks: int) -> int:
-    """Return the most zero bits in a row that a flat picture has."""
+    """Return the longest run of zero bits that a flat picture can have."""
     first_scan = next(s for s in segments if s.marker == _START_OF_SCAN)
     codes: dict[int, list[_Code]] = {}
     for segment in segments:
@@ -102,7 +102,7 @@ def _count_zero_bits(segments: list[_Segment], num_blocks: int) -> int:
 
 
 def _list_zero_codes(content: bytes) -> Iterator[tuple[int, _Code]]:
-    """Yield class and number of each Huffman table with its code of zeros."""
+    """Yield class and number of each Huffman table with its all-zeros code."""
     while len(content) > _LENGTHS + 1:
         counts = content[1 : _LENGTHS + 1]
         symbols = content[_LENGTHS + 1 : _LENGTHS + 1 + sum(counts)]

@@ -102,7 +102,7 @@ def _find_version(path: str) -> str:
 def observe_misplaced(
     piece: InputPart, refs: Sequence[ImageRef], misplaced: Sequence[MisplacedImage]
 ) -> Iterator[Observation]:
-    """Yield what is odd about images whose names say another class than their place.
+    """Yield observations of images whose name and place give different classes.
 
     Args:
       piece: the folder or archive.
@@ -242,7 +242,7 @@ def _join_table(
 def join_labels(
     refs: Sequence[ImageRef], labels: Mapping[str, str], *, source: str
 ) -> tuple[list[ImageRef], list[Observation]]:
-    """Label images by a table, or by their names where these say another class.
+    """Label images by a table, or by their names where these give another class.
 
     Args:
       refs: images, with the classes of their names, if these say it.

@@ -17,9 +17,9 @@ from transforms.records import ImageRef, list_names
 
 _NUM_CLASSES = 1000
 _EXAMPLES = 3
-# Below: all labels of 10 classes of 1000 are 0 to 9 with a probability of 4e-24.
+# Less likely labels are refused; 10 random classes are 0 to 9 with 4e-24.
 _MIN_PROBABILITY = 0.01
-# A class is taken for another one if this share of both are the same images.
+# A class counts as renamed if this share of its images and of the other's agree.
 _MIN_SHARE = 0.9
 _MIN_REPEATS = 8  # images beyond the first of such classes
 _MIN_CONFIRMED = 5  # different numbers, or all if there are fewer
@@ -183,7 +183,7 @@ def _find_renamed(pairs: Sequence[LabelPair]) -> Iterator[LabelPair]:
 def _are_whole_classes(pairs: Sequence[LabelPair], total: int) -> bool:
     """Tell whether the images are those of the classes that label them.
 
-    The official images that any numbers name are of many more classes.
+    Official images that arbitrary numbers select belong to many more classes.
     """
     official = {pair.official for pair in pairs}
     labels = {pair.label for pair in pairs}
@@ -196,13 +196,13 @@ def _are_whole_classes(pairs: Sequence[LabelPair], total: int) -> bool:
 
 
 def _find_misfit(found: NumberLabels, verdict: Verdict) -> bool:
-    """Report unconfirmed numbers that do not fit the 1000 classes; return if so."""
+    """Report unconfirmed numbers that do not fit the 1000 classes; True if so."""
     first, last, num = min(found.numbers), max(found.numbers), len(found.numbers)
     text = _describe_numbers(found)
     remedy = "give their classes with --class_list, one wnid or name per line"
     starts_at_one = first == 1 and last > 1
     if _probability_up_to(last, num) < _MIN_PROBABILITY:
-        line = "- in line 1, for label 0" if starts_at_one else "line 1 for label 0"
+        line = "- in line 1, for label 0" if starts_at_one else "label 0 in line 1"
         verdict.problems.append(
             f"{text}; they seem to be a subset's own labels, not those of the "
             f"{_NUM_CLASSES} classes: {remedy} ({line})"
@@ -220,7 +220,7 @@ def _warn_of_numbers(found: NumberLabels, verdict: Verdict) -> None:
     verdict.warnings.append(
         InputWarning(
             f"{_describe_numbers(found)}, and taken for the {_NUM_CLASSES} classes in "
-            "the order of their wnids; no name of an image or of a label confirms it"
+            "the order of their wnids; no image or label name confirms this"
         )
     )
 

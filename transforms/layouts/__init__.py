@@ -44,7 +44,7 @@ _KEY = re.compile(KEY_PATTERN)
 
 
 class MisplacedImage(NamedTuple):
-    """An image whose name says another class than its folder or archive."""
+    """An image whose name gives another class than its folder or archive."""
 
     ref: ImageRef  # with the class of the name
     name: str  # of the file

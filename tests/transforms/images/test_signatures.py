@@ -68,8 +68,8 @@ def zip_of_one():
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        (b"\n<!DOCTYPE HTML><title>404</title>", "HTML text, as of an error page"),
-        (b"<html><body>gone</body></html>", "HTML text, as of an error page"),
+        (b"\n<!DOCTYPE HTML><title>404</title>", "HTML text, e.g. an error page"),
+        (b"<html><body>gone</body></html>", "HTML text, e.g. an error page"),
         (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "XML text"),
         (json.dumps({"error": "quota"}).encode(), "JSON text"),
         (b"%PDF-1.7\n", "a PDF document"),

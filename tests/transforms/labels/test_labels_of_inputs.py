@@ -159,7 +159,7 @@ def test_places_of_another_class_are_refused_with_both_names(tmp_path, kind):
     swapped = {A: B, B: C}
     images = [(f"train/{w}", name) for w in (A, B) for name in name_images(swapped[w])]
     message = refuse(write_as(tmp_path, kind, images))
-    assert "in which the name of every image says another class: 2 (" in message
+    assert "in which the name of every image gives another class: 2 (" in message
     assert f"of {A} (tench): 3 images of {B} (goldfish)" in message
     assert f"of {B} (goldfish): 3 images of {C} (German Shepherd Dog)" in message
 
@@ -176,7 +176,7 @@ def test_all_problems_of_an_input_are_reported_at_once(tmp_path):
     images = [*usual(A), (f"train/{A}", "a b.JPEG"), (f"train/{B}", f"{C}_1.JPEG")]
     lines = refuse(write_folders(tmp_path, *images)).splitlines()
     assert [line.partition(":")[0] for line in lines] == [
-        "folders or archives in which the name of every image says another class",
+        "folders or archives in which the name of every image gives another class",
         "image names that cannot be keys",
     ]
 
