@@ -92,7 +92,7 @@ class Captured:
     Attributes:
       share: share of all errors that are inside groups.
       rates: by label, the sum of confusion rates over the group's pairs of classes.
-      shares: by label, the share of the errors on its classes that are inside it.
+      shares: by label, the share of the errors on its classes that stay in the group.
       sizes: by label, number of classes.
     """
 

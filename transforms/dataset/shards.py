@@ -252,10 +252,10 @@ def settings_to_json(settings: ShardSettings) -> Mapping[str, Any]:
     return dataclasses.asdict(settings)
 
 
-def begin(told: Mapping[str, Any]) -> Callable[[Sequence[Any]], tuple[int, int]]:
+def begin(described: Mapping[str, Any]) -> Callable[[Sequence[Any]], tuple[int, int]]:
     """Return a function that writes a shard and returns (written, failed) counts."""
-    images = ImageSettings(**told["images"])
-    maker = ShardBuilder(ShardSettings(**{**told, "images": images}))
+    images = ImageSettings(**described["images"])
+    maker = ShardBuilder(ShardSettings(**{**described, "images": images}))
 
     def write(shard: Sequence[Any]) -> tuple[int, int]:
         part = maker.make(Shard(*shard))

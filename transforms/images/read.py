@@ -52,7 +52,7 @@ def unpack(ref: ImageRef, data: bytes) -> bytes:
     """Decompress an image if its encoding requires it.
 
     Raises:
-      DataError: damaged, or larger than any image.
+      DataError: the data is damaged, or larger than any image.
     """
     return inflate(data) if ref.encoding == "deflate" else data
 

@@ -245,7 +245,7 @@ def join_labels(
     """Label images by a table, or by their names where these give another class.
 
     Args:
-      refs: images, with the classes of their names, if these say it.
+      refs: images, with the classes that their names give, if any.
       labels: wnids by key.
       source: the table, for messages.
 

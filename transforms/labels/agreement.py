@@ -17,7 +17,7 @@ from transforms.records import ImageRef, list_names
 
 _NUM_CLASSES = 1000
 _EXAMPLES = 3
-# Less likely labels are refused; 10 random classes are 0 to 9 with 4e-24.
+# Less likely numbers are refused: 10 random classes are 0 to 9 once in 3e23 draws.
 _MIN_PROBABILITY = 0.01
 # A class counts as renamed if this share of its images and of the other's agree.
 _MIN_SHARE = 0.9

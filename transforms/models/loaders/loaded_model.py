@@ -62,7 +62,7 @@ def check_input(
 def check_output(output_shape: Shape | None, num_outputs: int) -> None:
     """Compare the number of outputs of a model with the classes of its card.
 
-    Raises: ModelError: they differ.
+    Raises: ModelError: they differ, or an output is not one number per class.
     """
     if output_shape is None:
         return
