@@ -1,4 +1,4 @@
-"""One runnable job per file: parse the options, wire the steps, run."""
+"""Define the jobs; each is a module that runs as `python -m pipelines.JOB`."""
 
 import os
 import signal
@@ -14,9 +14,9 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def stop_at_once() -> None:
-    """Let Ctrl-C end the process while a job's modules are imported.
+    """Exit at once on Ctrl-C while a job's modules are imported; protect the streams.
 
-    It ends as `cli.exit_codes` would end it. The output streams accept all names.
+    The message and exit code are those of `cli.exit_codes`.
     """
     streams.protect()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -29,6 +29,6 @@ if sys.argv[:1] == ["-m"]:
 
 
 def stop_by_exception() -> None:
-    """Let Ctrl-C be an exception again, which the job handles."""
+    """Make Ctrl-C raise KeyboardInterrupt again, so that the job can handle it."""
     if signal.getsignal(signal.SIGINT) is _stop:
         signal.signal(signal.SIGINT, signal.default_int_handler)

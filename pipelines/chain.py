@@ -95,7 +95,7 @@ class ChainOptions:
     dry_run: bool = flag("print the commands, and run none", default=False)
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield a message for each invalid combination of flags."""
         yield from find_folder_problems(self.output)
         if "://" in self.output:
             yield f"--output {self.output}: models are trained locally; name a folder"
@@ -107,7 +107,7 @@ class ChainOptions:
             yield f"--name {self.name}: is a dataset of the chain; give another name"
 
     def describe(self) -> str:
-        """Return the choices in one line."""
+        """Summarise the options in one line."""
         return (
             f"{self.name}: {self.num_groups} groups of {self.images_per_group} "
             f"training images, at least {self.min_validation_images} validation "
@@ -118,7 +118,7 @@ class ChainOptions:
 
 
 def list_steps(options: ChainOptions, places: Places) -> list[Step]:
-    """List all steps, in order."""
+    """List all steps of the chain in the order in which they run."""
     from transforms import storage  # noqa: PLC0415  # pyarrow is slow to import
     from transforms.training import data as training_data  # noqa: PLC0415
 
@@ -178,10 +178,10 @@ def list_steps(options: ChainOptions, places: Places) -> list[Step]:
 
 
 def check_size(options: ChainOptions, index: str) -> None:
-    """Check that the input has enough images, before models are trained.
+    """Check that the input has enough classes and training images for the subset.
 
     Raises:
-      UsageError: it has too few classes or training images.
+      UsageError: the input has too few classes or training images.
     """
     from transforms.index.inventory import read_inventory  # noqa: PLC0415  # pyarrow
 
@@ -207,7 +207,7 @@ def check_size(options: ChainOptions, index: str) -> None:
 
 
 def run_chain(options: ChainOptions, places: Places) -> None:
-    """Run all unfinished steps.
+    """Run all unfinished steps of the chain in order.
 
     Raises:
       UsageError: a step rejected its input.

@@ -1,8 +1,8 @@
 """Parse the command line of a job into its frozen options dataclass.
 
-A field declared with `transforms.options.flag` is a flag of the same name. Flags that
-belong neither to the job nor to one of its methods are returned for Beam. All problems
-are reported at once.
+Each field declared with `transforms.options.flag` becomes a flag of the same name. Flags
+that belong neither to the job nor to its methods are returned for Beam. All problems are
+reported together.
 """
 
 import argparse
@@ -36,19 +36,19 @@ _FLAG = re.compile(r"--(\w+)")
 
 
 class JobOptions(Protocol):
-    """The frozen options of a job."""
+    """Protocol of a job's frozen options dataclass."""
 
     __dataclass_fields__: typing.ClassVar[dict[str, Any]]
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each error that the declarations cannot check."""
+        """Yield a message for each invalid combination of flags."""
 
 
 OptionsT = TypeVar("OptionsT", bound=JobOptions)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises errors instead of ending the process."""
+    """Raise `UsageError` on invalid arguments instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
@@ -66,13 +66,14 @@ def parse(
 
     Args:
       options_class: the job's frozen dataclass; its docstring is the description.
-      argv: the words after the program's name.
+      argv: command-line arguments, without the program's name.
       prog: the program's name in --help.
-      methods: flag → value → options class of that value, whose fields become
-        `--<value>_<field>` flags, e.g. {"grouping": {"manual": manual.Options}}.
-      takes_beam_flags: whether unknown flags may belong to Beam.
+      methods: options class of each value of a flag, e.g.
+        {"grouping": {"manual": manual.Options}}; its fields become
+        `--<value>_<field>` flags.
+      takes_beam_flags: whether flags that the job does not declare may be Beam's.
     Returns: The options, the options of the selected methods by flag, and Beam's flags.
-    Raises: UsageError: all problems, one per line.
+    Raises: UsageError: lists all problems, one per line.
     """
     methods = methods or {}
     parser = _make_parser(options_class, prog=prog, methods=methods)
@@ -115,13 +116,14 @@ def parse(
 def _drop_consequences(
     found: Iterable[str], known: Iterable[str], implied: Mapping[str, Collection[str]]
 ) -> list[str]:
-    """Drop problems that follow from known ones, since they name a wrong flag.
+    """Drop messages that name a flag already reported as wrong.
 
     Args:
-      found: problems of combinations of flags.
-      known: problems that are reported already. A flag that one of them suggests for an
-        unknown flag counts as wrong too.
-      implied: the flags that each flag sets; they may be missing if it is wrong.
+      found: messages about invalid combinations of flags.
+      known: messages already reported. Flags that they suggest as corrections of
+        misspelt flags count as wrong too.
+      implied: the flags that each flag sets; they count as wrong if that flag is
+        wrong.
     """
     wrong = set(map(_find_flag, known))
     for problem in known:
@@ -131,7 +133,7 @@ def _drop_consequences(
 
 
 def _find_flag(problem: str) -> str:
-    """Return the flag at the beginning of a problem, with underscores."""
+    """Return the flag name at the start of a message, with underscores."""
     return problem.split(":", 1)[0].split(maxsplit=1)[0].lstrip("-").replace("-", "_")
 
 
@@ -157,7 +159,7 @@ def _make_parser(
 def _add_flags(
     parser: argparse._ActionsContainer, options_class: type, *, prefix: str
 ) -> None:
-    """Add one flag per field; values stay text, so that all are checked together."""
+    """Add one flag per field; argparse keeps values as strings for `_convert`."""
     kinds = typing.get_type_hints(options_class)
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for field in dataclasses.fields(options_class):
@@ -185,7 +187,7 @@ def describe_flag(field: dataclasses.Field, default: str | None = None) -> str:
 
     Args:
       field: declaration of the flag.
-      default: shown instead of the declared default; "": none is shown.
+      default: text shown instead of the declared default; "" shows no default.
     """
     note = field.metadata.get("default_note", "")
     if default is None and field.default is dataclasses.MISSING:
@@ -202,7 +204,7 @@ def describe_flag(field: dataclasses.Field, default: str | None = None) -> str:
 
 
 def show_default(default: object) -> str:
-    """Write a default as it would be given; "" for none."""
+    """Format a default as on the command line; "" for None and ()."""
     if default is None or default == ():
         return ""
     if isinstance(default, tuple):
@@ -211,7 +213,7 @@ def show_default(default: object) -> str:
 
 
 def _describe_range(metadata: Mapping[str, Any]) -> str:
-    """Return the range of a flag in words; "" if it has none."""
+    """Return the range of a flag in words, e.g. "at least 1"; "" if unlimited."""
     minimum, maximum = metadata.get("minimum"), metadata.get("maximum")
     if minimum is not None and maximum is not None:
         return f"between {minimum} and {maximum}"
@@ -223,7 +225,7 @@ def _describe_range(metadata: Mapping[str, Any]) -> str:
 
 
 def _describe_kind(kind: Any) -> tuple[Any, bool]:
-    """Return the type of a field's values, and whether the field is a list of them."""
+    """Return the type of a field's value or items, and whether the field is a list."""
     if isinstance(kind, types.UnionType):
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
     if typing.get_origin(kind) is tuple:
@@ -234,7 +236,10 @@ def _describe_kind(kind: Any) -> tuple[Any, bool]:
 def _convert(
     options_class: type, given: Mapping[str, Any], *, prefix: str
 ) -> tuple[Any, list[str]]:
-    """Convert texts to options; report invalid values and use their defaults."""
+    """Create options from strings; return them and messages about invalid values.
+
+    Invalid values are replaced by their defaults.
+    """
     kinds = typing.get_type_hints(options_class)
     values: dict[str, Any] = {}
     problems = []
@@ -257,7 +262,7 @@ def _convert(
 def _read_value(
     name: str, given: Any, kind: Any, metadata: Mapping[str, Any]
 ) -> tuple[Any, list[str]]:
-    """Convert the text of one flag; return its value and a list of problems."""
+    """Convert and check the strings of one flag; return its value and its problems."""
     item_kind, is_list = _describe_kind(kind)
     words = given if is_list else [given]
     split = metadata.get("split", "")
@@ -282,9 +287,9 @@ def _read_value(
 
 
 def _to_kind(text: str, kind: Any) -> Any:
-    """Convert a word.
+    """Convert a string to a bool, int or float, or keep it as a string.
 
-    Raises: ValueError: what it must be.
+    Raises: ValueError: the string is not a value of this type.
     """
     if kind is bool:
         if text.lower() not in _TRUE | _FALSE:
@@ -299,9 +304,9 @@ def _to_kind(text: str, kind: Any) -> Any:
 
 
 def _check_value(value: Any, metadata: Mapping[str, Any]) -> None:
-    """Compare a value with its flag's choices and range.
+    """Check a value against its flag's choices and range.
 
-    Raises: ValueError: what it must be.
+    Raises: ValueError: the value is not allowed.
     """
     choices = metadata.get("choices", ())
     if choices and value not in choices:
@@ -322,9 +327,9 @@ def _check_value(value: Any, metadata: Mapping[str, Any]) -> None:
 def _find_unknown(
     parser: _Parser, rest: list[str], *, takes_beam_flags: bool
 ) -> list[str]:
-    """Report the words that belong to no flag.
+    """Return a message for each argument that belongs to no flag.
 
-    Beam is asked only if there are any, because its import takes a second.
+    Beam, whose import takes a second, is imported only if there are such arguments.
     """
     if not rest:
         return []
@@ -350,9 +355,9 @@ def _find_unknown(
 def _find_dashed(
     words: Iterable[str], known: Collection[str]
 ) -> tuple[list[str], list[str]]:
-    """Report flags written with dashes, and return the other words.
+    """Return messages about known flags written with dashes, and the other words.
 
-    Beam would report them with underscores, which is the right spelling.
+    Beam's own check would report these flags with underscores, the correct spelling.
     """
     problems: list[str] = []
     others: list[str] = []
@@ -369,7 +374,7 @@ def _find_dashed(
 
 
 def suggest(word: str, known: Collection[str], *, prefix: str = "") -> str:
-    """Return "; did you mean …?" with the nearest known words; "" if none is near."""
+    """Return "; did you mean …?" with the most similar known words, or ""."""
     plain = _simplify(word)
     equal = [name for name in known if _simplify(name) == plain]
     longer = sorted(
@@ -385,19 +390,19 @@ def _simplify(word: str) -> str:
 
 
 def _find_similar(word: str, known: Collection[str]) -> list[str]:
-    """Return the nearest known words, best first."""
+    """Return the most similar known words, best match first."""
     names = difflib.get_close_matches(word, known, n=_MAX_SUGGESTIONS)
     ratios = [difflib.SequenceMatcher(None, name, word).ratio() for name in names]
     return [n for n, r in zip(names, ratios, strict=True) if r > ratios[0] - _SIMILAR]
 
 
 def describe_unknown_flag(name: str, known: Collection[str]) -> str:
-    """Report an unknown flag, with the nearest known ones."""
+    """Return the message about an unknown flag, with similar known flags."""
     return f"--{name}: unknown flag{suggest(name, known, prefix='--')}"
 
 
 def find_folder_problems(output: str | None) -> Iterator[str]:
-    """Yield why an output cannot be a folder, as far as its path shows."""
+    """Yield a problem if --output is an invalid URL, or is a file or below one."""
     if not output:
         return
     if "://" in output:
@@ -412,11 +417,9 @@ def find_folder_problems(output: str | None) -> Iterator[str]:
 
 
 def check_bucket(output: str | None) -> None:
-    """Check that the bucket of an output is reachable, before any work.
+    """Check that the bucket of an output URL is accessible; ignore local paths.
 
-    Local paths are not checked.
-
-    Raises: UsageError: it is not.
+    Raises: UsageError: the bucket is not accessible.
     """
     if not output or "://" not in output:
         return
@@ -430,12 +433,12 @@ def check_bucket(output: str | None) -> None:
 
 
 def check_output(output: str | None) -> None:
-    """Check that an output is writable, before any work.
+    """Check that an output is writable.
 
-    A folder on this machine is tried: a scratch folder is created and removed in it, or
-    in the nearest folder above it that exists.
+    For a URL, check the bucket. For a local path, create and remove a temporary folder
+    in the output folder, or in its nearest existing parent.
 
-    Raises: UsageError: it is not.
+    Raises: UsageError: the output is not writable.
     """
     check_bucket(output)
     if not output or "://" in output:
@@ -450,7 +453,7 @@ def check_output(output: str | None) -> None:
 
 
 def cannot_write(output: str, error: OSError) -> UsageError:
-    """Return the error for an output that is not writable."""
+    """Create the `UsageError` for an output that is not writable."""
     remedies = {
         errno.EACCES: "let the credentials write there, or ",
         errno.ENOENT: "create the bucket, or ",
@@ -465,9 +468,12 @@ def cannot_write(output: str, error: OSError) -> UsageError:
 
 @contextmanager
 def exit_codes(*, when_stopped: str = "stopped") -> Iterator[None]:
-    """End the process with a message on stderr and an exit code, without a traceback.
+    """Turn errors of a block into a message on stderr and an exit code.
 
-    Codes: 2 for errors that the user can correct, 1 for later errors, 130 for Ctrl-C.
+    Exit codes: 2 for `UsageError`, 1 for `JobError` and `OSError`, 130 for Ctrl-C.
+
+    Args:
+      when_stopped: message after Ctrl-C.
     """
     stop_by_exception()
     with stopping.watch(when_stopped) as deadline:

@@ -1,8 +1,7 @@
-"""List the jobs between raw images and a subset: their flags, inputs and results.
+"""Define the jobs from raw images to a subset: their flags, inputs and results.
 
-The chain, the study and the Airflow DAGs all take their jobs from here. Airflow's
-environment has none of the program's libraries, so this file imports only the standard
-library.
+The chain, the study and the Airflow DAGs share these definitions. This file imports only
+the standard library, because Airflow's environment lacks the program's dependencies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,11 +21,10 @@ class Step(NamedTuple):
     Attributes:
       name: unique name.
       job: name of a module of pipelines/.
-      flags: values by name; those of a list are separate words.
+      flags: flag values by name; list items become separate arguments.
       result: path of a file or folder that exists after the step.
-      files: tables that determine the result; a step whose tables changed is run
-        again.
-      more_words: the rest of the command line.
+      files: paths of input files; if their contents change, the step runs again.
+      more_words: further command-line arguments.
     """
 
     name: str
@@ -38,12 +36,12 @@ class Step(NamedTuple):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The command line."""
+        """The command-line arguments of the job."""
         return (*to_words(self.flags), *self.more_words)
 
 
 def to_words(flags: Flags) -> list[str]:
-    """Return flags as words of a command line."""
+    """Convert flags to command-line arguments."""
     words = []
     for name, value in flags.items():
         if isinstance(value, list):
@@ -54,7 +52,7 @@ def to_words(flags: Flags) -> list[str]:
 
 
 class Training(NamedTuple):
-    """How models are trained on a set."""
+    """Training settings: models, seeds, epochs and further arguments."""
 
     models: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -67,8 +65,8 @@ class Places:
 
     Args:
       root: the folder.
-      datasets: folder of the datasets; by default one of their own.
-      version: of the datasets.
+      datasets: folder of the datasets; by default `root`/datasets.
+      version: version of the datasets, x.y.z.
     """
 
     def __init__(
@@ -86,7 +84,7 @@ class Places:
         return f"{self.datasets}/{name}/{self._version}"
 
     def mark(self, name: str) -> str:
-        """Return the commit mark of a dataset."""
+        """Return the path of a dataset's commit mark."""
         return f"{self.dataset(name)}/{COMPLETE}"
 
     def models(self, name: str) -> str:
@@ -94,11 +92,11 @@ class Places:
         return f"{self.root}/models/{name}"
 
     def predictions(self, split: str) -> str:
-        """Return the predictions of a split."""
+        """Return the path of the predictions for a split."""
         return f"{self.root}/predictions/{split}.parquet"
 
     def half_confusion(self, half: str) -> str:
-        """Return the confusion matrix of half "a" or "b" of the images."""
+        """Return the path of the confusion matrix of half "a" or "b" of the images."""
         return self.confusion.replace(".npz", f"_{half}.npz")
 
     def report(self, name: str) -> str:
@@ -106,7 +104,7 @@ class Places:
         return f"{self.root}/evaluations/{name}/report.json"
 
     def curves(self, name: str, training: Training) -> list[str]:
-        """Return the curves of all models trained on a set."""
+        """Return the paths of the curves of all models trained on a set."""
         return [
             f"{self.models(name)}/{model}/seed{seed}/curves.csv"
             for model in training.models
@@ -115,7 +113,7 @@ class Places:
 
 
 def index(places: Places, inputs: Sequence[str], **tables: str) -> Step:
-    """Return the step that indexes raw images; `tables` are paths by flag."""
+    """Return the step that indexes raw images; `tables` maps flags to paths."""
     flags: dict[str, Any] = {"input": [*inputs], "output": places.index, **tables}
     return Step("index", "index", flags, places.index, tuple(tables.values()))
 
@@ -134,10 +132,10 @@ def build(
     Args:
       places: paths of all results.
       name: name of the dataset.
-      flags: what to build.
-      source: the index; by default that of the index step.
-      files: tables that the flags name.
-      more_words: the rest of the command line.
+      flags: flags of the build job.
+      source: path of the index; by default that of the index step.
+      files: paths of the tables that the flags name.
+      more_words: further command-line arguments.
     """
     source = source or places.index
     return Step(
@@ -163,9 +161,9 @@ def train(
 
     Args:
       places: paths of all results.
-      name: name of the set, for the models.
-      training: how to train.
-      dataset: name of the dataset; by default that of the set.
+      name: name of the set, used for the folder of the models.
+      training: training settings.
+      dataset: name of the dataset to train on; by default `name`.
     """
     dataset, output = dataset or name, places.models(name)
     return [
@@ -193,7 +191,7 @@ def cross_fit(places: Places, dataset: str, training: Training) -> list[Step]:
     Args:
       places: paths of all results.
       dataset: name of a dataset with two folds.
-      training: how to train; only the first model and seed are used.
+      training: training settings; only the first model and seed are used.
     """
     training = training._replace(models=training.models[:1], seeds=training.seeds[:1])
     steps, models = [], []
@@ -211,13 +209,13 @@ def cross_fit(places: Places, dataset: str, training: Training) -> list[Step]:
 def predict_halves(
     places: Places, halves: str, models: Sequence[str], flags: Flags = _NONE
 ) -> list[Step]:
-    """List the steps that predict each half by the model trained on the other.
+    """List the steps that predict each half with the model trained on the other.
 
     Args:
       places: paths of all results.
       halves: directory of a dataset with two folds.
-      models: the model trained on fold_a, and that on fold_b.
-      flags: other flags.
+      models: paths of the models trained on fold_a and on fold_b.
+      flags: further flags of the predict job.
     """
     return [
         predict(
@@ -233,7 +231,7 @@ def predict_halves(
 def predict(
     places: Places, split: str, flags: Flags, files: Sequence[str] = ()
 ) -> Step:
-    """Return the step that predicts a split, of the flags' input."""
+    """Return the step that predicts a split; `flags` must include "input"."""
     output = places.predictions(split)
     return Step(
         f"predict_{split}",
@@ -245,7 +243,7 @@ def predict(
 
 
 def confusion(places: Places, splits: Sequence[str], flags: Flags = _NONE) -> Step:
-    """Return the step that computes the confusion matrix of predictions."""
+    """Return the step that computes a confusion matrix from predictions for splits."""
     return _measure(places, "confusion", splits, places.confusion, flags)
 
 

@@ -1,4 +1,4 @@
-"""Count a confusion matrix, its cross-fit halves and its most confused pairs."""
+"""Compute a confusion matrix, its two halves and the most confused class pairs."""
 
 import dataclasses
 import functools
@@ -94,7 +94,7 @@ def count_predictions(
     output: str,
     beam_flags: Sequence[str],
 ) -> ConfusionCounts:
-    """Run the counting pipeline; the counts pass through a scratch file.
+    """Run the counting pipeline and return the counts from its scratch file.
 
     Args:
       pieces: parts of the prediction files.
@@ -121,7 +121,12 @@ def count_predictions(
 
 
 def write_matrices(folder: str, matrices: Sequence[Confusion]) -> None:
-    """Write the matrices, the most confused pairs and the figure."""
+    """Write the matrices, the most confused pairs and the figure.
+
+    Args:
+      folder: output folder.
+      matrices: matrices of all images, of half a and of half b.
+    """
     for name, confusion in zip(_NAMES, matrices, strict=True):
         data = confusion_matrix.to_npz(confusion)
         storage.write(folder, f"{name}.npz", data)

@@ -1,4 +1,4 @@
-"""Run a job as `imagenet-subsets JOB`, equal to `python -m pipelines.JOB`."""
+"""Run a job as `imagenet-subsets JOB`, the same as `python -m pipelines.JOB`."""
 
 import argparse
 import importlib
@@ -41,7 +41,7 @@ def _describe_jobs() -> str:
 
 
 def _complete(words: Sequence[str]) -> None:
-    """Complete the name of the job; its flags are completed by the job's parser."""
+    """Complete the job's name in the shell; the job's parser completes its flags."""
     if len(words) > 1 and words[1] in JOBS:
         os.environ["_ARGCOMPLETE"] = "2"  # the job's name is the program
         return
@@ -51,7 +51,7 @@ def _complete(words: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Run the job that the first word names."""
+    """Run the job named by the first argument."""
     stop_at_once()
     if "_ARGCOMPLETE" in os.environ:
         _complete(os.environ["COMP_LINE"].split())

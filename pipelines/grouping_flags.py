@@ -69,10 +69,10 @@ class GroupingFlags:
     seed: int = flag("seed of every random choice and ordering", default=0)
 
     def expand_preset(self) -> Self:
-        """Fill in the flags that the preset sets and the defaults that depend on it.
+        """Return a copy with the preset's flags and the defaults that depend on it.
 
         A published list of classes keeps only its official validation images. Other
-        subsets get at least 10000 validation images, so that models can be told apart.
+        subsets get at least 10000 validation images, enough to distinguish models.
         """
         values: dict[str, Any] = {}
         if self.preset:
@@ -84,7 +84,7 @@ class GroupingFlags:
         return dataclasses.replace(self, **values)
 
     def describe_preset(self) -> Iterator[str]:
-        """Yield a note on the grouping method that the preset takes by default."""
+        """Yield a note if the preset selects its default grouping method."""
         if self.preset in presets.SIZES and self.grouping is None:
             yield (
                 f"--preset {self.preset}: takes --grouping={presets.DEFAULT_GROUPING}; "
@@ -156,8 +156,11 @@ def group_classes(
 
     Args:
       held: the classes of the input, sorted by wnid.
-      flags: the recipe.
+      flags: grouping method, N and the tables that methods read.
       method_options: options of the method; None selects its defaults.
+
+    Returns:
+      The groups of all classes, and the result of the method.
 
     Raises:
       UsageError: the method or its table does not fit the classes.

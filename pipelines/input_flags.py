@@ -1,4 +1,4 @@
-"""Declare the flags that describe raw ImageNet beside --input."""
+"""Declare the flags, other than --input, that describe raw ImageNet."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ _HEADING = "raw ImageNet"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InputFlags:
-    """Inputs of a known split, and labels of validation images."""
+    """Flags of inputs with a known split, and of label and class tables."""
 
     train_input: tuple[str, ...] = flag(
         "input of training images, whatever its name says; repeatable",
@@ -46,7 +46,7 @@ class InputFlags:
 
     @property
     def inputs_of_splits(self) -> Mapping[str, Sequence[str]]:
-        """The inputs of a known split, by split."""
+        """The paths of --train_input and --validation_input, by split."""
         return {
             splits.TRAIN: self.train_input,
             splits.VALIDATION: self.validation_input,
@@ -54,7 +54,7 @@ class InputFlags:
 
     @property
     def places(self) -> list[tuple[str, str]]:
-        """The flags and paths that workers read."""
+        """Pairs of "--flag path", for messages, and a path that workers read."""
         places = [
             (f"{splits.FLAGS[split]} {path}", path)
             for split, paths in self.inputs_of_splits.items()
@@ -68,7 +68,7 @@ class InputFlags:
         return places
 
     def find_input_problems(self, inputs: Sequence[str]) -> Iterator[str]:
-        """Yield a message for each problem of the input flags.
+        """Yield a message for each invalid input flag or combination of flags.
 
         Args:
           inputs: the values of --input.

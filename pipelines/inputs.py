@@ -26,12 +26,12 @@ _NEAREST_SHOWN = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecognizedInputs:
-    """The parts of all inputs.
+    """The parts of all inputs, with notes and warnings about them.
 
     Attributes:
       parts: parts in the order of the inputs.
-      notes: recognised and ignored inputs, for the user.
-      warnings: missing images and doubtful labels; datasets record them.
+      notes: messages to the user about recognised and ignored inputs.
+      warnings: missing images and doubtful labels, which datasets record.
     """
 
     parts: Sequence[InputPart]
@@ -48,14 +48,14 @@ def recognize(
     """Recognise raw inputs and find the labels of their validation images.
 
     Args:
-      inputs: paths whose splits are read from the names of folders and images.
+      inputs: paths; names of folders and images determine the splits.
       validation_labels: path of the labels table, or None.
-      inputs_of_splits: other paths, by split; all their images belong to it.
-      class_list: path of the classes of integer labels, or None.
+      inputs_of_splits: further paths, by the split of all their images.
+      class_list: path of the list of classes for integer labels, or None.
 
     Raises:
-      UsageError: every input without ImageNet images, every unclear split, all parts
-        that cannot be read, and every label problem.
+      UsageError: lists every input without ImageNet images, every unclear split, every
+        unreadable part and every label problem.
     """
     given = [("--input", path, "") for path in inputs]
     for split, paths in (inputs_of_splits or {}).items():
@@ -95,7 +95,7 @@ def recognize(
 
 
 def _find_unreadable(parts: Sequence[InputPart]) -> Iterator[str]:
-    """Yield why parts of an input cannot be read, one line for each reason."""
+    """Yield a message for each reason why parts of an input cannot be read."""
     uris: dict[str, list[str]] = {}
     for uri, path in {part.uri: part.path for part in parts}.items():
         if reason := storage.find_read_problem(path):
@@ -118,12 +118,15 @@ def check_versions(index: str, versions: Mapping[str, str]) -> None:
 
 
 def _recognize_one(path: str, split: str, class_list: str) -> RecognizedInputs:
-    """Recognise one input by every layout, and decide the splits of its parts.
+    """Find the parts of one input in every layout and determine their splits.
 
     Args:
-      path: the input.
-      split: the split of all its images; "": names decide.
-      class_list: path of the classes of integer labels; "": none given.
+      path: path of the input.
+      split: split of all images; "" infers it from names.
+      class_list: path of the list of classes for integer labels, or "".
+
+    Raises:
+      UsageError: the input is missing, unreadable, ambiguous or not ImageNet.
     """
     if index_table.is_index(path):
         raise UsageError("an index must be the only input of a build")
@@ -181,10 +184,10 @@ def _describe_absent(path: str) -> str:
 def _settle_all(
     found: Sequence[FoundParts], split: str
 ) -> tuple[list[FoundParts], list[str]]:
-    """Decide the splits of all parts.
+    """Determine the splits of all parts; return the parts and notes about them.
 
     Raises:
-      UsageError: all folders and archives whose split is unclear.
+      UsageError: lists all folders and archives whose split is unclear.
     """
     settled: list[FoundParts] = []
     notes: list[str] = []
@@ -203,31 +206,34 @@ def _settle_all(
 
 
 class _Listed(NamedTuple):
-    """The images of a split that the parts of a layout list."""
+    """Class counts and validation keys of the images of one layout and split."""
 
     counts: Counter[str]  # by class; "": it is not known before labels are joined
     keys: set[str]  # of validation images, which may have no classes
 
     def contains(self, other: "_Listed") -> bool:
-        """Return whether it has all classes and as many images of each of them."""
+        """Return whether these images include the other ones.
+
+        Compare image keys if classes are unknown, otherwise the counts of each class.
+        """
         if "" in self.counts or "" in other.counts:
             return other.keys <= self.keys
         return other.counts <= self.counts
 
 
 def _drop_copies(found: Sequence[FoundParts]) -> tuple[list[FoundParts], list[str]]:
-    """Drop the parts of a layout whose images another one has too.
+    """Drop the parts of layouts whose images another layout also contains.
 
-    Archives often remain beside what was extracted from them, wholly or in part. Of
-    layouts that have a class of a split in common, the one with more images is read; if
-    they have equally many, the one that labels its images, or else the extracted one.
+    Archives often remain beside the files extracted from them. If two layouts share a
+    class of a split, the one with more images is read. On a tie, a layout with labels
+    is preferred, then a layout of extracted files.
 
     Returns:
-      The parts to read, and notes about the others.
+      The parts to read, and notes about the other parts.
 
     Raises:
-      UsageError: layouts of a split, none of which has all images of the other, or
-        whose images cannot be counted.
+      UsageError: two layouts of a split share classes, and neither is known to contain
+        all images of the other.
     """
     kept, notes, problems = list(found), [], []
     for split in splits.FLAGS:
@@ -281,7 +287,7 @@ def _select(part: FoundParts, split: str) -> list[InputPart]:
 
 
 def _list_images(pieces: Sequence[InputPart]) -> _Listed | None:
-    """List the images of parts; return None if that is costly, or not possible."""
+    """List the images of parts; return None if parts are remote or unreadable."""
     if any(storage.is_remote(piece.path) for piece in pieces):
         return None
     listed = _Listed(Counter(), set())
@@ -299,7 +305,7 @@ def _list_images(pieces: Sequence[InputPart]) -> _Listed | None:
 
 
 def _unite(listed: Sequence[_Listed | None]) -> _Listed | None:
-    """Return the images of layouts without a class in common."""
+    """Combine the images of disjoint layouts; return None if any is unknown."""
     united = _Listed(Counter(), set())
     for one in listed:
         if one is None:
@@ -321,7 +327,7 @@ def _show_places(pieces: Sequence[InputPart], listed: _Listed | None) -> str:
 
 
 def _list_wnids(part: FoundParts, split: str) -> set[str]:
-    """Return the classes of a split; empty if only the images have them."""
+    """Return the wnids of a split's parts; empty if a part is not of one known class."""
     wnids = {piece.wnid for piece in _select(part, split)}
     return set() if "" in wnids else wnids
 
@@ -334,7 +340,7 @@ def _overlap(one: FoundParts, other: FoundParts, split: str) -> bool:
 def _rank(
     part: FoundParts, split: str, listed: _Listed | None
 ) -> tuple[int, bool, bool]:
-    """Return the order of layouts that hold the same images, the best one last."""
+    """Return the sort key of a layout: layouts with a larger key are preferred."""
     pieces = _select(part, split)
     layout = layouts.load(pieces[0].layout)
     is_labelled = not any(piece.needs_labels for piece in pieces)
@@ -344,7 +350,7 @@ def _rank(
 
 
 def _find_unread(path: str, recognised: Sequence[FoundParts]) -> list[str]:
-    """Return a problem for each entry that is named like a split that is not read."""
+    """Return a message for each folder or archive named like a split but not read."""
     if not storage.is_folder(path):
         return []
     if any(piece.container == "." for part in recognised for piece in part.pieces):
@@ -366,7 +372,7 @@ def _find_unread(path: str, recognised: Sequence[FoundParts]) -> list[str]:
 
 
 def _find_unfinished(recognised: Sequence[FoundParts]) -> list[str]:
-    """Return a problem for each archive that a download program is still writing."""
+    """Return a message for each archive that is not completely downloaded."""
     files = {piece.path for part in recognised for piece in part.pieces}
     problems = []
     for folder in {file.rpartition("/")[0] for file in files}:
@@ -381,7 +387,7 @@ def _find_unfinished(recognised: Sequence[FoundParts]) -> list[str]:
 
 
 def _describe_nearest(path: str) -> str:
-    """Say what an input contains, and where ImageNet is below it."""
+    """Describe what an input contains, and which paths below it contain ImageNet."""
     described = folder_contents.describe(path)
     nearest = list(_search(path)) if storage.is_folder(path) else []
     if nearest:
@@ -430,7 +436,7 @@ def _describe_left_out(
 
     Args:
       path: the input.
-      recognised: its parts that are read.
+      recognised: the parts of the input that are read.
       notes: notes that already describe some of them.
     """
     is_flat = any(piece.uri == "." for part in recognised for piece in part.pieces)
@@ -461,7 +467,7 @@ def _describe_left_out(
 def _find_labels(
     pieces: Sequence[InputPart], validation_labels: str | None
 ) -> list[InputPart]:
-    """Set the labels file of every flat validation part, and check each file once."""
+    """Set the labels file of every part that needs one, and check each file once."""
     trained = {piece.wnid for piece in pieces}
     labelled = []
     checked: set[str] = set()
@@ -498,7 +504,8 @@ def _check_labels(path: str, trained: set[str]) -> None:
     """Check that the classes of a labels table are known.
 
     Raises:
-      UsageError: wnids that are neither official nor among the training images.
+      UsageError: the table cannot be read, or has wnids that are neither official
+        nor among the training images.
     """
     try:
         wnids = set(validation.read_labels(path).values())

@@ -1,9 +1,9 @@
-"""End a job soon after Ctrl-C, even while it waits for a store.
+"""End a job soon after Ctrl-C, even while it waits for an object store.
 
-A request to a store blocks Python's own handler of Ctrl-C, and the interpreter joins
-all threads before it ends, also those that wait for a store. A thread therefore learns
-of the signal by itself. It gives the job a moment to end in order, then it ends the
-process. The files that such a job leaves, as a killed job does, go in the next run.
+A request to a store blocks Python's Ctrl-C handler, and the interpreter joins all
+threads before it exits, including those that wait for a store. A watcher thread
+therefore receives the signal, gives the job one second to end by itself and then ends
+the process. The next run removes the temporary files that remain.
 """
 
 import os
@@ -22,10 +22,13 @@ _patient = threading.Event()
 
 
 class Deadline:
-    """End the process when it still runs a while after Ctrl-C, and uses buckets.
+    """End a process that uses buckets if it still runs one second after Ctrl-C.
 
     Args:
-      message: what to say about the end, unless `is_said`.
+      message: error message to print when the process is ended.
+
+    Attributes:
+      is_said: whether the job has already printed the message.
     """
 
     def __init__(self, message: str) -> None:
@@ -41,7 +44,7 @@ class Deadline:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def cancel(self) -> None:
-        """Stop watching: the job has ended."""
+        """Stop watching after the job has ended."""
         self._is_over.set()
         signal.set_wakeup_fd(self._before)
         self._writer.close()
@@ -64,10 +67,12 @@ class Deadline:
 
 @contextmanager
 def watch(message: str) -> Iterator[Deadline]:
-    """Watch for Ctrl-C in a block of the main thread, and after one that it ended.
+    """Watch for Ctrl-C while a block runs in the main thread.
+
+    If Ctrl-C ends the block, continue to watch until the process exits.
 
     Args:
-      message: what to say if the block does not end in time.
+      message: error message if the process does not end in time.
     """
     deadline = Deadline(message)
     try:
@@ -79,7 +84,7 @@ def watch(message: str) -> Iterator[Deadline]:
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Let a block end by itself after Ctrl-C, however long that takes."""
+    """Do not end the process after Ctrl-C while a block runs, however long it takes."""
     _patient.set()
     try:
         yield

@@ -1,7 +1,7 @@
-"""Keep a job alive whatever its standard streams lead to.
+"""Keep a job running if a standard stream is closed or cannot encode a character.
 
-A job that has written its dataset has succeeded, even if nobody reads its last line, or
-the encoding of the terminal lacks a character of the path.
+A job that has written its dataset must succeed even if its output has no reader, or if
+the terminal's encoding lacks a character of a path.
 """
 
 import codecs
@@ -17,12 +17,16 @@ _NOBODY_READS = {errno.EPIPE, errno.EIO}  # a closed pipe, a terminal that is go
 
 
 class _Output(io.FileIO):
-    """A stream that may have no reader."""
+    """Raw output stream that tolerates a missing reader."""
 
     _has_failed = False
 
     def write(self, data: Any, /) -> int:  # noqa: ANN401  # any buffer
-        """Write bytes, which are lost if nobody can read them."""
+        """Write bytes; discard them if stderr fails or stdout has no reader.
+
+        Raises:
+          OSError: stdout failed for another reason, e.g. a full disk; raised once.
+        """
         try:
             return super().write(data) or len(data)
         except OSError as error:
@@ -34,10 +38,10 @@ class _Output(io.FileIO):
 
 
 def protect() -> None:
-    """Open closed standard streams, and replace stdout and stderr by safe ones.
+    """Reopen closed standard streams, and make stdout and stderr fault-tolerant.
 
-    Messages that cannot be written to stderr are lost. The result that cannot be
-    written to stdout is an error, unless nobody reads it: then it is lost too.
+    Closed streams are connected to the null device. Failed writes to stderr are
+    ignored. Failed writes to stdout raise OSError, unless stdout has no reader.
     """
     for number in (_STDIN, _STDOUT, _STDERR):
         try:
@@ -61,7 +65,7 @@ def _open(number: int, before: TextIO | None, *, errors: str) -> TextIO:
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Write undecodable bytes of a path as they are, other characters as escapes."""
+    """Restore undecodable bytes of a path; write other characters as escapes."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:

@@ -1,10 +1,10 @@
 """Verify that a finished dataset is complete, unchanged and readable.
 
-A MISMATCH sets exit code 1: in files, manifest, counts, labels, names, images, the
-output of each installed reader, or a key that occurs in two splits. Identical source
-bytes under different keys are only a warning, because ImageNet itself contains such
-duplicates, within and across its training and validation images. With --input the
-dataset is also compared with the images that it was built from.
+The checks cover files, manifest, counts, labels, names, images, the output of each
+installed reader, and keys that occur in two splits. A failed check (MISMATCH) sets exit
+code 1. Identical source bytes under different keys only cause a warning, because
+ImageNet itself contains such duplicates, within and across its splits. With --input, the
+dataset is also compared with its source images.
 """
 
 import dataclasses
@@ -146,7 +146,7 @@ def find_problem(directory: str) -> str:
 
 
 def verify(options: VerifyOptions) -> Iterator[Row]:
-    """Run every check; a failed check does not stop the others.
+    """Run every check and yield its result; a failed check does not stop the others.
 
     Raises:
       UsageError: the input is not readable.
@@ -157,7 +157,7 @@ def verify(options: VerifyOptions) -> Iterator[Row]:
 
 
 def _open_input(options: VerifyOptions, scratch: str) -> SourceIndex:
-    """Open or make the index of the input as `pipelines.build` does."""
+    """Open or create the index of the input, as `pipelines.build` does."""
     # Beam's import takes a second, which other runs do not need.
     from pipelines.building import planning  # noqa: PLC0415
     from pipelines.building.options import BuildOptions, Request  # noqa: PLC0415
@@ -192,7 +192,7 @@ def _check(options: VerifyOptions, index: SourceIndex | None) -> Iterator[Row]:
 
 
 def give_verdict(rows: Sequence[Row]) -> str:
-    """Summarise the rows in one line."""
+    """Summarise the results of all checks in one line."""
     bad = [row.check for row in rows if row.result == check_results.MISMATCH]
     if bad:
         return f"MISMATCH in {len(bad)} of {len(rows)} checks: {', '.join(bad)}"
@@ -208,8 +208,9 @@ def give_verdict(rows: Sequence[Row]) -> str:
 def name_positional(argv: Sequence[str]) -> list[str]:
     """Rewrite the positional argument as --dataset.
 
-    It is the first word if that is no flag, otherwise the last word that is not the
-    only value of a flag: --input takes several.
+    The positional argument is the first word if that is not a flag. Otherwise it is the
+    last word that does not directly follow a flag, since flags such as --input accept
+    several values.
     """
     if any(word.partition("=")[0] == "--dataset" for word in argv):
         return list(argv)

@@ -18,7 +18,7 @@ _NAME = "bucket_settings"
 
 
 class BucketOptions(PipelineOptions):
-    """Declare the option to Beam, which drops unknown options."""
+    """Declare --bucket_settings to Beam, which drops undeclared options."""
 
     @classmethod
     def _add_argparse_args(cls, parser: ArgumentParser) -> None:
@@ -26,7 +26,7 @@ class BucketOptions(PipelineOptions):
 
 
 def to_flag(settings: StoreSettings) -> str:
-    """Return the flag that carries the settings to workers."""
+    """Return the Beam flag that passes the settings to workers."""
     return f"--{_NAME}={json.dumps(dataclasses.asdict(settings))}"
 
 

@@ -1,4 +1,4 @@
-"""The demonstration: options of a small subset of a miniature ImageNet."""
+"""Choose the options of the demonstration, a subset of a miniature ImageNet."""
 
 import dataclasses
 import sys
@@ -20,7 +20,7 @@ and on ImageNet itself:
 
 
 def choose(options: BuildOptions) -> BuildOptions:
-    """Draw the miniature if it does not exist; return the demonstration's options."""
+    """Create the miniature ImageNet if necessary; return the demonstration's options."""
     folder = str(Path(options.output) / "miniature_imagenet")
     output.make_folder(options.output)
     sys.stderr.write(f"no --input: drawing a miniature ImageNet in {folder}\n")

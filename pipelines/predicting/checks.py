@@ -32,7 +32,7 @@ def read_groups(path: str) -> GroupTable:
     """Read a table of groups; classes that it does not list belong to no group.
 
     Raises:
-      UsageError: all problems of the table.
+      UsageError: lists all problems of the table.
     """
     file = groups_file.read_groups_file(path)
     named = (i.text.lower() for entry in file.entries for i in entry.identifiers)
@@ -50,10 +50,15 @@ def read_groups(path: str) -> GroupTable:
 def describe_models(
     paths: Sequence[str], fallback_card: str | None, table: GroupTable | None
 ) -> list[ModelSpec]:
-    """Read the cards of all models.
+    """Read the cards of all models and describe the models.
+
+    Args:
+      paths: paths of the models.
+      fallback_card: path of the card of models that have none beside them, or None.
+      table: groups that count as correct predictions, or None.
 
     Raises:
-      UsageError: the problems of every model.
+      UsageError: lists the problems of every model.
     """
     models: list[ModelSpec] = []
     problems = []
@@ -114,8 +119,8 @@ def prepare_source(
     Args:
       paths: raw ImageNet, or one index or dataset.
       validation_labels: path of the labels table, or None.
-      inputs_of_splits: raw ImageNet of a known split, by split.
-      class_list: path of the classes of integer labels, or None.
+      inputs_of_splits: paths of raw ImageNet whose split is known, by split.
+      class_list: path of the list of classes for integer labels, or None.
       split: split to list.
       beam_flags: flags of the Beam runner.
 
@@ -162,10 +167,10 @@ def prepare_source(
 
 
 def choose_images(source: ImageSource, models: Sequence[ModelSpec]) -> ImageSource:
-    """Remove images of classes that no model predicts, and report their number.
+    """Remove images of classes that no model predicts, and print their number.
 
     Raises:
-      UsageError: a model predicts none of the classes of the images.
+      UsageError: a model predicts none of the images' classes.
     """
     counts = {
         count["values"]: count["counts"]
@@ -201,7 +206,7 @@ def check_models(models: Sequence[ModelSpec], batch_size: int) -> None:
     """Load every model once and run it on grey images.
 
     Raises:
-      UsageError: all models that cannot be loaded or do not match their cards.
+      UsageError: lists all models that cannot be loaded or do not match their cards.
     """
     problems = []
     for spec in models:
@@ -219,7 +224,7 @@ def check_models(models: Sequence[ModelSpec], batch_size: int) -> None:
 
 
 def _find_output_problem(outputs: npt.NDArray[np.floating], kind: str) -> str:
-    """Return why outputs are not what a card declares, with the remedy; else ""."""
+    """Return how outputs contradict a card's `output`, with the remedy, or ""."""
     _, bad = inference.find_bad_row(outputs, kind) or (0, "")
     values = inference.recognise(outputs)
     if kind == "logits" and values == "probabilities":
@@ -247,7 +252,7 @@ def _find_output_problem(outputs: npt.NDArray[np.floating], kind: str) -> str:
 def write_list(
     source: ImageSource, models: Sequence[ModelSpec], path: str, batch_size: int
 ) -> int:
-    """Write the list of images that workers read.
+    """Write the Parquet list of images that workers read.
 
     Args:
       source: the images.
@@ -259,7 +264,7 @@ def write_list(
       The number of chunks.
 
     Raises:
-      UsageError: a card's file of keys cannot be read.
+      UsageError: a card names a file of training image keys that cannot be read.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     keys = source.table["key"].combine_chunks()

@@ -47,7 +47,7 @@ def write_predictions(
       max_failure_fraction: share of the images that may be unreadable.
 
     Returns:
-      The summary lines of every model.
+      The lines that summarise the accuracy of every model.
 
     Raises:
       JobError: too many images cannot be read.
@@ -77,7 +77,7 @@ def write_predictions(
 
 
 def _count_pairs(spec: ModelSpec, paths: Sequence[str]) -> IntArray:
-    """Count the pairs of true and likeliest output, shape (outputs, outputs)."""
+    """Count images by true and most probable output, shape (outputs, outputs)."""
     output_of = {w: n for n, c in enumerate(spec.card.classes) for w in c.wnids}
     truth: list[int] = []
     likeliest: list[IntegerArray] = []
@@ -90,7 +90,7 @@ def _count_pairs(spec: ModelSpec, paths: Sequence[str]) -> IntArray:
 
 
 def _write_failures(failures: Sequence[Failure], output: str) -> None:
-    """Write the unreadable images beside the table; write no file without failures."""
+    """Write a CSV of unreadable images beside the table, unless there are none."""
     folder, _, file = storage.absolute(output).rpartition("/")
     name = f"{PurePath(file).stem}.failures.csv"
     storage.remove_file(f"{folder}/{name}")  # of an earlier run
@@ -102,12 +102,13 @@ def _write_failures(failures: Sequence[Failure], output: str) -> None:
 def describe_accuracy(
     spec: ModelSpec, counts: AccuracyCounts, pairs: IntArray
 ) -> Iterator[str]:
-    """Yield a model's accuracy, and warnings of wrong orders and probabilities.
+    """Yield a model's accuracy, and warnings about class order and probabilities.
 
     Args:
-      spec: of the model.
-      counts: of all images.
-      pairs: shape (outputs, outputs), images by true and likeliest output.
+      spec: the model.
+      counts: accuracy counts over all images.
+      pairs: number of images by true (rows) and most probable (columns) output,
+        shape (outputs, outputs).
     """
     num_images = max(counts.num_images, 1)
     yield (
