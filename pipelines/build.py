@@ -1,6 +1,6 @@
 """Build a subset of ImageNet: groups of classes × images, written as shards.
 
-The main job. `build` shows its steps; each is a function of `pipelines/building/`.
+This is the main job. `build` calls its steps, which are in `pipelines/building/`.
 """
 
 import sys
@@ -13,13 +13,13 @@ from pipelines.store_flags import settle
 
 
 def build(request: Request) -> str:
-    """Build a subset.
+    """Build a subset, or only plan it.
 
     Returns:
       The directory of the dataset; with --plan_only, that of the plan.
 
     Raises:
-      UsageError: configuration errors; all are found before an image is read.
+      UsageError: the configuration is invalid; raised before any image is read.
       JobError: the job failed later.
     """
     # Beam's import takes a second, which --help does not need.

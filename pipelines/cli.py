@@ -1,8 +1,8 @@
 """Parse the command line of a job into its frozen options dataclass.
 
-Each field declared with `transforms.options.flag` becomes a flag of the same name. Flags
-that belong neither to the job nor to its methods are returned for Beam. All problems are
-reported together.
+Each field declared with `transforms.options.flag` becomes a flag of the same name.
+Flags that belong neither to the job nor to its methods are returned for Beam. All
+problems are reported together.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Define the jobs from raw images to a subset: their flags, inputs and results.
 
-The chain, the study and the Airflow DAGs share these definitions. This file imports only
-the standard library, because Airflow's environment lacks the program's dependencies.
+The chain, the study and the Airflow DAGs share these definitions. This file imports
+only the standard library, because Airflow's environment lacks the program's
+dependencies.
 """
 
 from collections.abc import Mapping, Sequence

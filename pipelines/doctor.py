@@ -1,7 +1,7 @@
-"""Check this machine: what the program needs, what is optional, and the remedies.
+"""Check this machine for required and optional software, and suggest remedies.
 
-The output fits on a screen and is meant for bug reports: it contains no secret and no
-name of the user.
+The output fits on a screen and is meant for bug reports: it contains no secrets and no
+user name.
 """
 
 import contextlib
@@ -59,7 +59,7 @@ class DoctorOptions:
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with the combination of flags."""
+        """Yield no messages, because there are no flags to combine."""
         yield from ()
 
 
@@ -123,7 +123,7 @@ def _check_machine(output: str) -> Iterator[Check]:
 
 
 def _read_memory() -> int | None:
-    """Return the free memory in bytes; None where the system does not tell."""
+    """Return the available memory in bytes, else the total memory, else None."""
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable:"))
@@ -169,7 +169,7 @@ def _check_stores() -> Iterator[Check]:
 
 
 def _name_first(places: dict[str, str | Path | None]) -> str:
-    """Return the name of the first place whose file exists."""
+    """Return the name of the first file that exists, or "none"."""
     names = (name for name, path in places.items() if path and Path(path).is_file())
     return next(names, "none")
 
@@ -200,7 +200,7 @@ def _check_engines() -> Iterator[Check]:
 
 
 def _check_network() -> Iterator[Check]:
-    """Check that a port of the loopback interface opens, which engines need."""
+    """Check that a loopback port can be opened, as Beam's engines require."""
     try:
         with socket.create_server(("127.0.0.1", 0)):
             return
@@ -209,7 +209,7 @@ def _check_network() -> Iterator[Check]:
 
 
 def list_checks(output: str) -> list[Check]:
-    """Check the machine; contacts nothing."""
+    """Run all checks, without contacting a network service."""
     return [
         *_check_python(),
         *_check_packages(),
@@ -222,7 +222,7 @@ def list_checks(output: str) -> list[Check]:
 
 
 def format_checks(checks: Iterable[Check]) -> str:
-    """Format checks as lines with marks: ok, - optional, ! an error."""
+    """Format one line per check, marked "!" for errors and "-" for other remedies."""
     lines = []
     for check in checks:
         mark = "!" if check.is_error else "-" if check.remedy else " "

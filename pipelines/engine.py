@@ -52,7 +52,7 @@ def _is_not_about_flags(record: logging.LogRecord) -> bool:
 
 
 def find_flag_problems(flags: Sequence[str]) -> list[str]:
-    """Find invalid values among Beam's flags, and values that lose images."""
+    """Return messages about invalid Beam flags, and about a mode that loses images."""
     options = PipelineOptions(list(flags))
     problems = [f"{word}: not a flag" for word in _stray_words(flags)]
     if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
@@ -74,7 +74,7 @@ def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
 
 
 def is_embedded(options: PipelineOptions) -> bool:
-    """Return whether the embedded runner runs the job, in this process."""
+    """Return whether the job uses the embedded runner, on this machine."""
     return options.view_as(StandardOptions).runner == _EMBEDDED
 
 
@@ -85,7 +85,7 @@ def has_one_process(options: PipelineOptions) -> bool:
 
 
 def embed(flags: Sequence[str]) -> list[str]:
-    """Return the flags with the embedded runner instead of the one that they name."""
+    """Return Beam's flags with the runner replaced by the embedded one."""
     return [*flags, f"--runner={_EMBEDDED}"]
 
 
@@ -106,7 +106,8 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
       Whether the job has ended; False only with --no_wait_until_finish or a template.
 
     Raises:
-      UsageError, JobError: as the steps raised them, on any runner.
+      UsageError: a step raised it, on any runner.
+      JobError: a step raised it, or the runner failed.
     """
     pipeline = _make_pipeline(define, options)
     # What a step raises is raised here too; Beam's log would only say it twice.
@@ -129,7 +130,7 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
 
 
 def _wait(result: Any, options: PipelineOptions) -> None:  # noqa: ANN401  # of any runner
-    """Wait for a job; Ctrl-C cancels it, since a remote job would go on."""
+    """Wait for a job; on Ctrl-C, cancel it, so that a remote job does not continue."""
     try:
         result.wait_until_finish()
     except KeyboardInterrupt:
@@ -164,7 +165,7 @@ def _make_pipeline(
 
 
 def _translate(error: Exception) -> BaseException:
-    """Find the original error in the message of a runner."""
+    """Recover the error that a step raised from the message of a runner's error."""
     if str(error).startswith("KeyboardInterrupt"):
         return KeyboardInterrupt()
     found = list(_RAISED.finditer(str(error)))
@@ -183,7 +184,7 @@ _READER = "read_grpc_client_inputs"  # of apache_beam's data plane
 
 
 def find_problems(options: PipelineOptions) -> Iterator[str]:
-    """Yield flag values that would fail with a traceback or after minutes."""
+    """Yield a message for each missing file or unreachable server named by a flag."""
     values = options.get_all_options()
     for flag in _FILES:
         place = values[flag]
@@ -203,7 +204,7 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
 
 
 def silence() -> None:
-    """Silence job servers, which log the errors of steps several times."""
+    """Suppress the duplicate error messages of job servers and their client threads."""
     # Its level is set anew when the server starts.
     logging.getLogger("PrismJobServer").disabled = True
     logging.getLogger().addFilter(_is_not_a_job_servers)
@@ -217,7 +218,7 @@ def silence() -> None:
 
 
 def _is_not_a_job_servers(record: logging.LogRecord) -> bool:
-    """Drop messages that Beam forwards from job servers without a logger name."""
+    """Return False for log records that Beam forwards from job servers."""
     return record.module != "portable_runner"
 
 
@@ -242,10 +243,10 @@ def _answers(address: str | None) -> bool:
 
 
 def has_own_files(options: PipelineOptions) -> bool:
-    """Return whether workers certainly cannot read this machine's files.
+    """Return whether workers cannot read this machine's files.
 
-    Dataflow's workers and containers cannot. Other workers may run on this machine or
-    share a file system with it; their runner cannot tell.
+    True for Dataflow and Docker containers. False for all other workers, which may run
+    on this machine or share its file system.
     """
     kind = options.view_as(PortableOptions).environment_type or ""
     return dataflow.is_dataflow(options) or kind.upper() == "DOCKER"
@@ -256,7 +257,7 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
 
     Args:
       options: Beam's options.
-      places: pairs of a description, e.g. "--output subsets", and a path.
+      places: pairs of a description, e.g. "--output subsets", and the path.
 
     Raises:
       UsageError: lists every path that workers cannot reach.

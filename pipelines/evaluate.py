@@ -257,8 +257,9 @@ class GroupTables(NamedTuple):
     """Tables of groups, by name.
 
     Attributes:
-      groups: the group of each class, shape (1000,).
-      confusion_models: models whose confusion decided the groups, if it is recorded.
+      groups: group label of each official class, shape (1000,).
+      confusion_models: models whose confusion determined the groups; only for
+        tables that record it.
     """
 
     groups: dict[str, IntegerArray]
@@ -269,7 +270,7 @@ def read_group_tables(files: Sequence[str]) -> GroupTables:
     """Read tables of groups; classes that a table does not list are excluded.
 
     Raises:
-      UsageError: the problems of every table.
+      UsageError: lists the problems of every table.
     """
     official = grouping_flags.list_official_classes()
     tables = GroupTables({}, {})

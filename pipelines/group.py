@@ -149,8 +149,8 @@ def export_starter(
 ) -> None:
     """Write a table of all classes for editing by hand.
 
-    Each row has the WordNet path of its class, to sort by. The group is copied from
-    `table`, or empty.
+    Each row contains the WordNet path of its class, for sorting. The group comes from
+    `table`, and is empty if `table` is None or lacks the class.
     """
     label_of = table.label_of if table else {}
     text = io.StringIO()
@@ -172,7 +172,7 @@ def export_starter(
 
 
 def method_options() -> dict[str, dict[str, type]]:
-    """Return the options of every grouping, for the parser."""
+    """Return the options classes of all grouping methods, for `parse`."""
     return {
         "grouping": {name: grouping.load(name).Options for name in grouping.METHODS}
     }

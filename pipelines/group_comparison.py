@@ -35,7 +35,11 @@ class _OfficialConfusion:
         )
 
     def captured(self, labels: IntegerArray, /) -> float:
-        """Return the share of errors that stay within groups."""
+        """Return the share of errors between classes of the same group, 0 to 1.
+
+        Args:
+          labels: group label of each official class, shape (1000,).
+        """
         return confusion_matrix.capture(self._matrix, labels.tolist()).share
 
 
@@ -47,18 +51,18 @@ def compare_methods(
     predictions: Sequence[str],
     heldout: str | None,
 ) -> str:
-    """Group by every available method, score each, and return a table.
+    """Group the classes by every available method and return a table of scores.
 
     Args:
       held: the classes of the input.
       flags: N, seed and the tables that methods read.
       options_of: options of each method, by its name.
       predictions: prediction files of trained models.
-      heldout: path of a confusion matrix that no method has read; None selects
+      heldout: path of a confusion matrix that no method reads; None uses
         --confusion.
 
     Raises:
-      UsageError: no method works, or the files are invalid.
+      UsageError: no method can group the classes, or a file is invalid.
     """
     model_predictions = read_predictions(predictions)
     for warning in warn_of_order(model_predictions):
@@ -88,7 +92,7 @@ def compare_methods(
 def _group_all(
     held: Sequence[ImageClass], flags: GroupingFlags, options_of: Mapping[str, Any]
 ) -> Iterator[tuple[str, GroupTable, Sequence[str] | None]]:
-    """Yield each method's groups, and the models whose confusion decided them."""
+    """Yield the name, groups and confusion models (or None) of each method."""
     for method in grouping.METHODS:
         if grouping.find_num_groups_source(method) == "classes":
             continue  # N is fixed

@@ -133,7 +133,7 @@ def write_index(
       Whether the job has finished; False if it was only submitted.
 
     Raises:
-      UsageError: an invalid archive, label or image name.
+      UsageError: an archive, label or image name is invalid.
     """
     from pipelines import engine  # noqa: PLC0415  # slow import
     from transforms import progress  # noqa: PLC0415
@@ -165,7 +165,7 @@ def write_index(
 
 
 def describe_cost(pieces: Sequence[InputPart]) -> str:
-    """Describe the requests of listing archives in buckets; "" if they are few."""
+    """Describe the number of requests to list archives in buckets; "" if small."""
     paths = {
         piece.path
         for piece in pieces
@@ -193,7 +193,7 @@ def count_index(output: str) -> Inventory:
     """Count the images of a new index; remove the index if it is unusable.
 
     Raises:
-      UsageError: duplicate image names, or no usable image.
+      UsageError: the index has duplicate image names, or no usable images.
     """
     place = storage.absolute(output)
     try:
@@ -213,7 +213,7 @@ def index_images(
     output: str,
     beam_flags: Sequence[str],
 ) -> Inventory:
-    """Index and count images in this process, regardless of the runner in the flags.
+    """Index and count images on this machine, whatever runner the flags name.
 
     Raises:
       UsageError: the input is invalid.
@@ -228,7 +228,7 @@ def _check_reach(options: IndexOptions, beam_flags: Sequence[str]) -> None:
     """Check that the workers can read all inputs and write the index.
 
     Raises:
-      UsageError: the paths that workers cannot reach.
+      UsageError: lists the paths that workers cannot reach.
     """
     from pipelines import engine  # noqa: PLC0415
 

@@ -126,7 +126,7 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
     """Run the job and return the summary lines of every model.
 
     Raises:
-      UsageError: all configuration errors, before any image is read.
+      UsageError: lists all configuration errors, before any image is read.
       JobError: inference failed, or too many images cannot be read.
     """
     models, list_images = _check(options, beam_flags)
@@ -149,10 +149,10 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
 def _check(
     options: PredictOptions, beam_flags: Sequence[str]
 ) -> tuple[list[ModelSpec], checks.ListImages]:
-    """Check inputs, groups and models, and test every model on one grey image.
+    """Check inputs, groups and models, and test every model on grey images.
 
     Raises:
-      UsageError: all problems that were found.
+      UsageError: lists the problems of inputs, groups and models.
     """
     from pipelines import engine  # noqa: PLC0415  # slow import
 
@@ -195,7 +195,7 @@ def _run_inference(
     beam_flags: Sequence[str],
     scratch: str,
 ) -> "list[ScoredPart]":
-    """Run the pipeline with a progress bar."""
+    """Run the pipeline with a progress bar and return the parts that it wrote."""
     from pipelines import engine  # noqa: PLC0415  # slow import
     from transforms import progress  # noqa: PLC0415
     from transforms.models import steps  # noqa: PLC0415

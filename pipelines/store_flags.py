@@ -14,7 +14,7 @@ _WORKERS = "pipelines.worker_options"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoreFlags:
-    """Settings of object stores other than Google's and Amazon's.
+    """Flags of object stores: endpoint, region and anonymous access.
 
     Credentials come from the environment: Google's application default credentials,
     or Amazon's variables, profiles and roles.
@@ -52,10 +52,10 @@ class StoreFlags:
 
 
 def describe_given() -> str:
-    """Return the flags of this job's stores, for a command that goes on with its files.
+    """Return this job's store flags, to append to a command that reads its output.
 
     Returns:
-      " --store_…=…", or "" without flags.
+      " --store_…=…", or "" if no flag is set.
     """
     settings = clients.read_settings()
     flags = {
@@ -72,11 +72,11 @@ def describe_given() -> str:
 
 
 def describe_copy(source: str, target: str) -> str:
-    """Return the command of the store's own tool that copies a folder; "" if local.
+    """Return the gcloud or aws command that downloads a folder; "" if it is local.
 
     Args:
       source: URL of the folder.
-      target: local folder to create, named as the last part of the source.
+      target: local folder to create; its name must be the last part of the source.
     """
     settings = clients.read_settings()
     endpoint, region = settings.endpoint, settings.region
@@ -103,7 +103,7 @@ def settle(flags: StoreFlags, beam_flags: Sequence[str] = ()) -> list[str]:
     """Configure the stores of this process and of its pipelines' workers.
 
     Returns:
-      Beam's flags, extended by those that carry the settings to workers.
+      Beam's flags, and the flags that pass the settings to workers.
     """
     settings = StoreSettings(
         endpoint=flags.store_endpoint,

@@ -134,7 +134,8 @@ def find_unfinished(
       named: folder as the user wrote it, for messages.
 
     Raises:
-      UsageError: a folder holds other results, or a model does not fit its settings.
+      UsageError: a folder has results of other settings, or a model does not match
+        its settings.
     """
     unfinished = {}
     problems = []
@@ -156,7 +157,9 @@ def find_unfinished(
 
 
 def check_sizes(all_settings: Sequence[TrainSettings], num_classes: int) -> None:
-    """Build every model whose input is smaller than its design size.
+    """Check that every model can be built with its input size.
+
+    Only models whose input is smaller than their default size are built.
 
     Raises:
       UsageError: the input size is too small for a model.
@@ -186,8 +189,8 @@ def train(
     Args:
       training_set: images to train and to measure accuracy on.
       unfinished: training settings by output folder.
-      copy_back: called with a model's folder when its results are to be copied to the
-        output.
+      copy_back: function that copies the results in a model's folder to the output;
+        called after each model, also if its training fails.
 
     Raises:
       UsageError: an image size is too small for a model.

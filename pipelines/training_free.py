@@ -1,4 +1,4 @@
-"""Make the recipes of the training-free comparison: all groupings and class lists."""
+"""Create the recipes of the training-free comparison: all groupings and class lists."""
 
 import sys
 import tempfile
@@ -31,15 +31,15 @@ def compare_recipes(
     """Score all groupings at several N and all published lists of classes.
 
     Args:
-      files: predictions of trained models.
+      files: prediction files of trained models.
       group_counts: values of N.
-      num_draws: number of seeds of the methods that are random.
-      donors: models whose confusion makes groups, and which are not ranked; by default
-        the model of median accuracy.
-      seed: seed of the first draw and of all choices of images.
+      num_draws: number of seeds of each random method.
+      donors: names of the models whose confusion determines groups; they are not
+        ranked. By default the model of median accuracy.
+      seed: first seed of random methods, and seed of the selection of images.
 
     Raises:
-      UsageError: the files, the donors or N are invalid.
+      UsageError: the files, the donors or a value of N are invalid.
     """
     ranked, donor_models = training_free.exclude_donors(read_predictions(files), donors)
     recipes = [
@@ -57,7 +57,7 @@ def _make_groupings(
     *,
     seed: int,
 ) -> Iterator[Recipe]:
-    """Yield a recipe for each method that takes N, and each N."""
+    """Yield a recipe for each N and each grouping method that accepts N."""
     with tempfile.TemporaryDirectory() as folder:
         matrices = [_write_confusion(donor, folder) for donor in donors]
         for method in grouping.METHODS:
@@ -84,7 +84,7 @@ def _draw(
     requests: Sequence[tuple[int, str | None]],
     drawn_by: str,
 ) -> Recipe:
-    """Group once for each request; once in all if the seed has no effect."""
+    """Group the classes once per request, or only once if the seed has no effect."""
     draws: list[IntegerArray] = []
     for seed, confusion in requests:
         draws.append(_group(method, num_groups, seed, confusion))
@@ -124,7 +124,7 @@ def _group(
 
 
 def _make_lists() -> Iterator[Recipe]:
-    """Yield a recipe for each published list; every class is a group."""
+    """Yield a recipe for each published class list, with one group per class."""
     for name in class_lists.NAMES:
         wnids = class_lists.load(name)
         group_of = make_group_of({wnid: n for n, wnid in enumerate(wnids)})

@@ -3,8 +3,8 @@
 The checks cover files, manifest, counts, labels, names, images, the output of each
 installed reader, and keys that occur in two splits. A failed check (MISMATCH) sets exit
 code 1. Identical source bytes under different keys only cause a warning, because
-ImageNet itself contains such duplicates, within and across its splits. With --input, the
-dataset is also compared with its source images.
+ImageNet itself contains such duplicates, within and across its splits. With --input,
+the dataset is also compared with its source images.
 """
 
 import dataclasses

@@ -1,1 +1,1 @@
-"""The build job's own parts: its options, its plan, its output, its words."""
+"""Implement the build job: options, planning, output directory and reports."""

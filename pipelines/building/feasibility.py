@@ -19,14 +19,18 @@ _MEAN_ASPECT = 4 / 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Availability:
-    """The images of each group, and the training images to hold out for validation."""
+    """Available images of each group, and training images to hold out, by label."""
 
     num_train: Mapping[int, int]  # label → images
     num_validation: Mapping[int, int]
     top_ups: Mapping[int, int]
 
     def count_images(self, images_per_group: int | None) -> int:
-        """Count the images of a subset."""
+        """Count the training and validation images of a subset.
+
+        Args:
+          images_per_group: training images per group; None takes all that are free.
+        """
         train = (
             images_per_group or self.num_free(label)
             for label, count in self.num_train.items()
@@ -36,7 +40,7 @@ class Availability:
         return sum(train) + sum(validation)
 
     def num_free(self, label: int) -> int:
-        """Count the training images that are not held out."""
+        """Count the training images of a group that are not held out."""
         return self.num_train[label] - self.top_ups[label]
 
 
@@ -54,14 +58,15 @@ def check(
       options: options of the build.
       inventory: the input.
       table: the groups.
-      scope: "group": each group needs M images; "set": all together need N × M.
+      scope: "group" if each group needs M images; "set" if all groups together need
+        N × M images.
       sampling_options: options of the sampler, which may leave images out.
     Returns: The available images, the estimated size of the output in bytes, and all
       problems: too few images, a small validation split, too little disk space.
     """
 
     def reserve(num_train: int) -> float:
-        """Count the training images that are needed for M and cannot be held out."""
+        """Return how many training images of a group must not be held out."""
         if not options.allow_small_validation:
             return 0
         # Training images come first; unset means all.
@@ -100,13 +105,15 @@ def measure(
     min_validation_images: int,
     reserve: Callable[[int], float],
 ) -> Availability:
-    """Count the images of each group, and its top-up.
+    """Count the images of each group, and the training images to hold out of it.
 
     Args:
       inventory: the input.
       table: the groups.
-      min_validation_images: number of validation images to reach with top-ups.
-      reserve: number of a group's training images → how many must stay for training.
+      min_validation_images: number of validation images to reach by holding out
+        training images.
+      reserve: maps a group's number of training images to the number of them that
+        must not be held out.
     """
     num_train = dict.fromkeys(range(table.num_groups), 0)
     num_validation = dict.fromkeys(range(table.num_groups), 0)
@@ -124,7 +131,7 @@ def measure(
 def find_short_groups(
     availability: Availability, table: GroupTable, images_per_group: int | None
 ) -> Iterator[str]:
-    """Yield an error if groups have too few images; it names the largest M."""
+    """Yield an error with the largest feasible M if groups have too few images."""
     wanted = images_per_group or 1
     if not any(availability.num_train.values()):
         if images_per_group:
@@ -217,7 +224,7 @@ def estimate_bytes(
 
 
 def find_lack_of_space(path: str, needed: int) -> Iterator[str]:
-    """Yield an error if the estimate exceeds the free space."""
+    """Yield an error if `needed` bytes exceed the free space at the path."""
     free = storage.free_bytes(path)
     if needed > free:
         yield (

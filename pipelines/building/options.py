@@ -145,7 +145,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
 
     @property
     def is_demonstration(self) -> bool:
-        """Whether no flag selects images, so that the miniature is drawn."""
+        """Whether no flag selects images, so that the demonstration is built."""
         return all(
             getattr(self, field.name) == field.default
             for field in dataclasses.fields(self)
@@ -154,7 +154,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
 
     @property
     def images(self) -> ImageSettings:
-        """How each image is resized and encoded."""
+        """Settings for resizing and encoding each image."""
         return ImageSettings(
             image_size=self.image_size,
             resize_mode=self.resize_mode,
@@ -206,7 +206,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to build: the job's options, those of its methods, and Beam's flags."""
+    """A build request: options of the job and of its methods, and Beam's flags."""
 
     options: BuildOptions
     grouping_options: Any  # each method has its own class
@@ -216,14 +216,14 @@ class Request:
 
     @property
     def beam_options(self) -> "PipelineOptions":
-        """New options of Beam; a runner modifies the ones it gets."""
+        """New Beam options for each access, because runners modify theirs."""
         from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
         return engine.make_beam_options(self.beam_flags)
 
 
 def method_options() -> dict[str, dict[str, type]]:
-    """Return the options of every grouping and sampler, for the parser."""
+    """Return the options classes of all grouping methods and samplers, for `parse`."""
     return {
         "grouping": {name: grouping.load(name).Options for name in grouping.METHODS},
         "sampling": {name: sampling.load(name).Options for name in sampling.SAMPLERS},

@@ -1,4 +1,4 @@
-"""The output directory: its lock, its state, and what --resume continues."""
+"""Manage the output directory of a dataset: paths, lock, state and --resume."""
 
 import dataclasses
 import errno
@@ -25,7 +25,7 @@ _REMEDY = "use another --name or --dataset_version, or remove it"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """The directories of a dataset."""
+    """The directories of a dataset, below the --output folder."""
 
     output: str
     name: str
@@ -33,7 +33,7 @@ class Place:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the output is a bucket, which cannot rename folders."""
+        """Whether the output is in a bucket, where folders cannot be renamed."""
         return storage.is_remote(self.output)
 
     @property
@@ -75,24 +75,24 @@ def prepare(options: BuildOptions) -> None:
     """Create the output folder, unless --dry_run is given.
 
     Raises:
-      UsageError: it is not writable.
+      UsageError: the output folder is not writable.
     """
     if not options.dry_run:
         make_folder(options.output)
 
 
 def scratch_folder(options: BuildOptions) -> AbstractContextManager[str]:
-    """Open a temporary folder for the plan: in the output, except for --dry_run."""
+    """Create a temporary folder for the plan, in the output unless --dry_run is given."""
     if options.dry_run:
         return tempfile.TemporaryDirectory()
     return storage.scratch_folder(f"{options.output}/plan", ".planning-")
 
 
 def make_folder(path: str) -> None:
-    """Create a folder and check that it is writable.
+    """Create a local folder and check that it is writable; for a URL, check the bucket.
 
     Raises:
-      UsageError: it is not.
+      UsageError: the folder is not writable, or the bucket is not accessible.
     """
     try:
         if storage.is_remote(path):
@@ -106,10 +106,10 @@ def make_folder(path: str) -> None:
 
 
 def is_finished(place: Place, plan_id: str) -> bool:
-    """Return whether the dataset of this plan exists.
+    """Return whether the dataset of this plan is complete.
 
     Raises:
-      UsageError: the target is something else.
+      UsageError: the target exists and is not a dataset of this plan.
     """
     if not storage.exists(place.target):
         return False
@@ -159,7 +159,7 @@ def write_plan(
     statistics: Mapping[str, Any],
     page: Page,
 ) -> str:
-    """Write the plan's directory; a local one appears atomically.
+    """Write the directory of a plan; a local directory is created atomically.
 
     Args:
       place: the directories of the dataset.
@@ -171,7 +171,7 @@ def write_plan(
       page: contents of plan.html.
 
     Returns:
-      The directory.
+      The path of the directory.
     """
     root = place.plan_only if place.is_remote else f"{scratch}/plan_only"
     files = {
@@ -193,7 +193,7 @@ def write_plan(
 def acquire_output(
     place: Place, plan_id: str, plan_folder: str, *, resume: bool
 ) -> AbstractContextManager[bool]:
-    """Lock the work directory, create or resume it, and hold the lock.
+    """Lock the work directory, then create or resume it; the block holds the lock.
 
     The state of the directory is checked only while the lock is held.
 
@@ -207,7 +207,8 @@ def acquire_output(
       Whether there is work; False if another run has finished the dataset.
 
     Raises:
-      UsageError: an unfinished dataset is in the way, or another run holds the lock.
+      UsageError: the work directory has an unfinished dataset that cannot be
+        resumed, the target has another dataset, or another run holds the lock.
     """
     acquire = _acquire_in_bucket if place.is_remote else _acquire_folder
     return acquire(place, plan_id, plan_folder, resume=resume)
@@ -238,7 +239,13 @@ def _acquire_folder(
 
 
 def _lock_folder(place: Place) -> int:
-    """Lock the work directory; it may be renamed while this waits."""
+    """Lock the work directory and return its file descriptor.
+
+    Retry if another run renames or removes the directory meanwhile.
+
+    Raises:
+      UsageError: another run holds the lock, or the path is not a folder.
+    """
     if storage.exists(place.work) and not storage.is_folder(place.work):
         raise UsageError(f"--output: {place.work} is not a folder; remove it")
     while True:
@@ -268,9 +275,10 @@ def _locked(place: Place) -> UsageError:
 def _acquire_in_bucket(
     place: Place, plan_id: str, plan_folder: str, *, resume: bool
 ) -> Iterator[bool]:
-    """Acquire a place in a bucket by creating the file of the plan id.
+    """Acquire a work directory in a bucket by creating its plan id file.
 
-    Only one run can create it. Two runs that resume the same plan write equal bytes.
+    Only one run can create this file. Runs that resume the same plan do not exclude
+    each other, because they write identical bytes.
     """
     _check_unfinished(place, plan_id, resume=resume)
     try:
@@ -290,9 +298,9 @@ def _acquire_in_bucket(
 
 
 def _is_empty(place: Place) -> bool:
-    """Return whether the work directory holds leftovers only.
+    """Return whether the work directory has only leftovers of earlier runs.
 
-    These are parts that a lost worker wrote late, and temporary files of the plan id.
+    Leftovers are temporary plan id files and, in a bucket, files of parts and plans.
     """
     names = {entry.name for entry in storage.list_folder(place.work)}
     return all(

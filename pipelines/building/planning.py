@@ -37,7 +37,8 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
     """Check that workers can read every image and write the dataset.
 
     Raises:
-      UsageError: inputs, roots of an index or an output that workers cannot reach.
+      UsageError: lists the inputs, roots of an index and output that workers cannot
+        reach.
     """
     beam_options = engine.make_beam_options(beam_flags)
     if not engine.has_own_files(beam_options):
@@ -52,7 +53,7 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
 
 
 def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
-    """Open the index that the user gives, or index raw ImageNet on this machine.
+    """Read the index given as --input, or index raw ImageNet on this machine.
 
     Args:
       request: the dataset to build.
@@ -62,8 +63,8 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
       The path of the index, and its inventory.
 
     Raises:
-      UsageError: the input is not readable, changed, holds no usable images, or is
-        incomplete and --require_complete is given.
+      UsageError: the input is not readable, has changed since it was indexed, has no
+        usable images, or is incomplete and --require_complete is given.
     """
     options = request.options
     if index := index_table.only_index(options.input):
@@ -112,8 +113,8 @@ class Arrangement:
     """Strata and orders of all images, written to files by `run_sampler`.
 
     Attributes:
-      folder: folder of the files; None if hashes alone decide.
-      scope: scope, as in `SamplerOutput`.
+      folder: folder of the files; None if hashes alone select the images.
+      scope: scope of the quota, "group" or "set", as in `SamplerOutput`.
       notes: messages for the user.
     """
 
@@ -124,7 +125,7 @@ class Arrangement:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexedImages:
-    """Read the keys and labels of the usable training images, for samplers."""
+    """Read the keys and group labels of the usable training images, for samplers."""
 
     index: str
     num_row_groups: int
@@ -132,7 +133,7 @@ class IndexedImages:
 
     @functools.cached_property
     def row_groups(self) -> Sequence[pa.Table]:
-        """Key and label of the images of each row group."""
+        """Tables of image keys and group labels, one per row group."""
         return [self._read(number) for number in range(self.num_row_groups)]
 
     def _read(self, row_group: int) -> pa.Table:
@@ -144,7 +145,7 @@ class IndexedImages:
         return pa.table({"key": images["key"], "label": pa.array(labels, pa.int32())})
 
     def read(self) -> pa.Table:
-        """Return key and label of all images."""
+        """Return the table of the keys and group labels of all images."""
         return pa.concat_tables(self.row_groups)
 
 
@@ -163,12 +164,12 @@ def run_sampler(
       images: the images to sample from.
       sampler: name of the sampler.
       options: the sampler's options.
-      difficulty_file: path of the table of difficulty, for samplers that need one.
-      seed: seeds the hashes.
+      difficulty_file: path of the difficulty table, for samplers that need one.
+      seed: seed of the hashes.
       folder: folder to write to.
 
     Raises:
-      UsageError: invalid options, or missing scores.
+      UsageError: the options are invalid, or images have no difficulty.
     """
     request = SamplingRequest(
         read_images=images.read, seed=seed, difficulty_file=difficulty_file
@@ -184,7 +185,7 @@ def run_sampler(
 def measure_difficulty(
     images: IndexedImages, *, difficulty_file: str | None, plan_folder: str
 ) -> Mapping[str, JSON] | None:
-    """Return the histograms of available and selected images; None without a table."""
+    """Return difficulty histograms of available and selected images, or None."""
     if difficulty_file is None:
         return None
     table = difficulty_table.read_table(difficulty_file)
@@ -202,16 +203,16 @@ def check_every_group(
     *,
     sampler: str,
 ) -> None:
-    """Check that a quota for the whole set leaves no group without images.
+    """Check that a quota for the whole set leaves no group without training images.
 
     Args:
-      chosen: split → wnid → number of selected images.
+      chosen: number of selected images, by split and wnid.
       table: the groups.
       sampled: the sampler's output.
       sampler: name of the sampler, for the message.
 
     Raises:
-      UsageError: names the empty groups.
+      UsageError: groups are empty; the message names them.
     """
     if sampled.scope != "set":
         return
@@ -228,7 +229,7 @@ def check_every_group(
 def compute_plan_id(
     recipe: Mapping[str, Any], shards: Sequence[Shard], *, sources_sha256: str
 ) -> str:
-    """Hash everything that decides the bytes of the shards."""
+    """Return the hash of everything that determines the bytes of the shards."""
     names = ("subset_id", "groups_sha256", "formats", "versions")
     described = [[recipe[name] for name in names], list(shards), sources_sha256]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
@@ -236,7 +237,7 @@ def compute_plan_id(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BuildPlan:
-    """Every decision of a build, before the first image is read.
+    """The complete plan of a build, made before any image is read.
 
     Attributes:
       options: the job's options, with the dataset's name.
@@ -244,10 +245,11 @@ class BuildPlan:
       table: the groups.
       folder: folder of the plan's files, one per shard.
       shards: the shards and their sizes.
-      chosen: split → wnid → number of selected images.
-      available: images that each group has.
-      difficulty: histograms of available and selected images; None without a table.
-      num_bytes: estimated size of the dataset.
+      chosen: number of selected images, by split and wnid.
+      available: number of available images of each group.
+      difficulty: histograms of available and selected images; None without a
+        difficulty table.
+      num_bytes: estimated size of the dataset in bytes.
       recipe: contents of recipe.json.
     """
 
@@ -269,7 +271,7 @@ class BuildPlan:
 
     @property
     def plan_id(self) -> str:
-        """Hash of everything that decides the bytes of the dataset."""
+        """Hash of everything that determines the bytes of the dataset."""
         return self.recipe["plan_id"]
 
 
@@ -380,7 +382,7 @@ def make_plan(
 def _list_classes(
     inventory: Inventory, sampler: str, sampling_options: object
 ) -> tuple[ImageClass, ...]:
-    """List the classes; training images that the sampler excludes do not count."""
+    """List the classes, without counting training images that the sampler excludes."""
     return tuple(
         c._replace(
             num_train=c.num_train
@@ -393,7 +395,7 @@ def _list_classes(
 def _sample(
     request: Request, images: IndexedImages, folder: str
 ) -> tuple[Arrangement, list[str]]:
-    """Run the sampler; its errors are reported together with all other problems."""
+    """Run the sampler; return its output and its error messages."""
     options = request.options
     try:
         sampled = run_sampler(
@@ -414,7 +416,7 @@ def _sample(
 def _plan_sample(
     request: Request, table: GroupTable, available: Availability, sampled: Arrangement
 ) -> SamplePlan:
-    """Collect everything that decides which images are selected."""
+    """Create the `SamplePlan` that determines which images are selected."""
     options = request.options
     return SamplePlan(
         label_of=table.label_of,
@@ -443,8 +445,8 @@ def define_pipeline(
       root: the pipeline.
       index: path of the index.
       num_row_groups: number of row groups of the index.
-      plan: quotas of the selection.
-      images_per_shard: number of images per shard.
+      plan: groups, quotas, seed and sampler output.
+      images_per_shard: largest number of images per shard.
       plan_folder: folder to write to.
     """
     write = functools.partial(dataset_plan.write_part, folder=plan_folder)

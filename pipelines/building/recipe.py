@@ -1,4 +1,4 @@
-"""Describe how to build a subset again: recipe.json and its command."""
+"""Describe how to rebuild a subset: recipe.json and the build command."""
 
 import dataclasses
 import hashlib
@@ -50,7 +50,7 @@ def make_recipe(
     inventory: Inventory,
     subset_id: str,
 ) -> dict[str, Any]:
-    """Return recipe.json: everything that is needed to build the subset again.
+    """Return the contents of recipe.json, which suffice to rebuild the subset.
 
     Args:
       options: the job's options, with the dataset's name.
@@ -60,7 +60,7 @@ def make_recipe(
       sampling_notes: the sampler's messages.
       table: the table of groups.
       inventory: counts, fingerprint and warnings of the input.
-      subset_id: hash of the selected images.
+      subset_id: hash of the image settings and the selected images.
     """
     recipe = {name: getattr(options, name) for name in _RECIPE_FLAGS}
     return recipe | {
@@ -92,7 +92,7 @@ def make_recipe(
 def format_command(
     options: BuildOptions, *, grouping_options: object, sampling_options: object
 ) -> str:
-    """Return the command that builds the dataset again, without paths of this machine.
+    """Return the command that rebuilds the dataset, with placeholders for paths.
 
     Args:
       options: the job's options, with the dataset's name.
@@ -125,7 +125,7 @@ def _list_flags(
     names: Sequence[str],
     prefix: str = "",
 ) -> Iterator[str]:
-    """Yield the words of the flags that differ from their defaults."""
+    """Yield command-line arguments for the options that differ from their defaults."""
     fields = {field.name: field for field in dataclasses.fields(options)}
     for name in names:
         value = getattr(options, name)
@@ -142,7 +142,7 @@ def _list_flags(
 
 
 def _describe(method_options: object) -> dict[str, Any]:
-    """Return the options of a method; paths of files are replaced by their hashes."""
+    """Return the options of a method, with file paths replaced by content hashes."""
     described = dict(vars(method_options))
     for name, value in described.items():
         if isinstance(value, str) and storage.exists(value):

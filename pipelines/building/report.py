@@ -22,7 +22,7 @@ from transforms.reports.page import Page
 
 
 def describe_plan(settings: CommitSettings) -> str:
-    """Summarise a plan."""
+    """Summarise a plan: image counts, groups, subset id and warnings."""
     planned = describe_selection(settings)
     lines = [f"plan of {settings.name} {settings.version}"]
     lines += [
@@ -35,7 +35,7 @@ def describe_plan(settings: CommitSettings) -> str:
 
 
 def describe_selection(settings: CommitSettings) -> dict[str, Any]:
-    """Compute the statistics of a plan."""
+    """Compute the statistics of the images that a plan selects."""
     return statistics.describe(
         table=settings.table,
         found=settings.found,

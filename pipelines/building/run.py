@@ -61,10 +61,10 @@ def write_plan(plan: BuildPlan, scratch: str) -> str:
 def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
     """Write the shards, then commit the dataset; return its directory.
 
-    Does nothing if the dataset of this plan exists.
+    If the dataset of this plan is already complete, only print its summary.
 
     Raises:
-      UsageError: the output directory holds something else.
+      UsageError: the output directory has another dataset or unrelated files.
       JobError: the job failed.
     """
     place = output.find_place(plan.options)
@@ -89,7 +89,7 @@ def _run_pipeline(
     """Run the pipeline that writes the shards and commits the dataset.
 
     Two jobs can build the same plan in a bucket at once. The first to finish removes
-    the work files that the other needs, but then the dataset is complete.
+    the work files, so the other may fail; this is ignored if the dataset is complete.
 
     Returns:
       Whether the dataset is complete; False if the job was only submitted.
@@ -154,7 +154,7 @@ def _bind_pipeline(
     beam_options: PipelineOptions,
     ticks: str | None,
 ) -> Callable[[beam.Pipeline], None]:
-    """Bind the arguments of `define_pipeline`."""
+    """Return `define_pipeline` with all arguments except `root` bound."""
     options = plan.options
     num_processes = 1
     if engine.has_one_process(beam_options):

@@ -38,7 +38,7 @@ _SMALL_MODEL_BYTES, _MODEL_BYTES = 5_000_000, 100_000_000  # approximate sizes
 
 
 class RecipeEstimate(NamedTuple):
-    """The size of a recipe's subset, as far as it is known before the build."""
+    """The estimated size of a recipe's subset, before it is built."""
 
     recipe: Recipe
     num_groups: int
@@ -75,12 +75,12 @@ class Plan:
 
     @property
     def needs(self) -> tuple[bool, bool]:
-        """Whether a recipe reads the study's (confusion matrix, difficulty table)."""
+        """Whether any recipe reads the study's confusion matrix, and difficulty table."""
         used = {path for recipe in self.recipes for path in recipe.files}
         return self.places.confusion in used, self.places.difficulty in used
 
     def list_shared_steps(self) -> list[Step]:
-        """List the steps that precede the recipes."""
+        """List the steps that run before those of the recipes."""
         steps = self.steps.list_full(self.full)
         confusion, difficulty = self.needs
         if confusion or difficulty:
@@ -91,7 +91,7 @@ class Plan:
 
     @property
     def reference(self) -> str:
-        """The model that measures confusion and difficulty."""
+        """The name of the model that measures confusion and difficulty."""
         return self.options.reference_model or self.full.models[0]
 
     def list_training_runs(self) -> list[ImagesSeen]:
@@ -126,10 +126,10 @@ class Plan:
         ]
 
     def list_step_times(self, left_out: Collection[str] = ()) -> list[StepTime]:
-        """List how long each step took, as far as it has been run.
+        """List all steps with their measured times, if they are finished.
 
         Args:
-          left_out: names of recipes that will not be run.
+          left_out: names of recipes whose steps are omitted.
         """
         training_runs = iter(self.list_training_runs())  # in the order of the steps
         num_all = sum(self.inventory.num_images.values())
@@ -220,7 +220,7 @@ def plan(options: StudyOptions, root: str, runner: Runner) -> Plan:
     """Index the input if necessary, and plan the study.
 
     Raises:
-      UsageError: all problems of the recipes, or of the input.
+      UsageError: lists all problems of the recipes, or of the input.
     """
     places = Places(root)
     listed = recipes.read_recipes(options.recipes) if options.recipes else None
@@ -280,7 +280,7 @@ def _make_recipes(
 
 
 def _list_tables(options: StudyOptions) -> dict[str, str]:
-    """Return the tables that were given, by flag."""
+    """Return the paths of the tables that the user gave, by flag."""
     given = ((table, getattr(options, table)) for table in TABLES)
     return {table: path for table, path in given if path}
 

@@ -81,7 +81,7 @@ class Common:
 
 
 class Size(NamedTuple):
-    """N groups × M training images each."""
+    """The size of a subset: N groups of M training images each."""
 
     num_groups: int
     images_per_group: int
@@ -150,12 +150,12 @@ def make_recipes(
     """Check recipes with the parser of the build job.
 
     Args:
-      listed: names and flags.
+      listed: names and flags of the recipes.
       common: defaults of all recipes.
       source: origin of the recipes, for messages.
 
     Raises:
-      UsageError: the problems of all recipes.
+      UsageError: lists the problems of all recipes.
     """
     checked: list[Recipe] = []
     problems = []
@@ -248,10 +248,10 @@ def list_recipes(
 ) -> Iterator[Listed]:
     """Yield the name and flags of every combination of grouping, size and sampler.
 
-    A grouping with a fixed N gets the M that keeps the size of the subset.
+    If a grouping fixes N, M is chosen to keep the size of the subset.
 
     Args:
-      sizes: N and M.
+      sizes: pairs of N and M.
       num_groups: the fixed N of each grouping; None if `--num_groups` sets it.
     """
     samplers = sorted(sampling.SAMPLERS, key=lambda name: name != sampling.DEFAULT)

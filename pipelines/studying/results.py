@@ -31,14 +31,14 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The state of a study after a step.
+    """The state of a study: its recipes and training settings.
 
     Attributes:
       evaluated: recipes whose subsets have been evaluated.
-      left_out: recipes that cannot be built or evaluated.
+      left_out: recipes that cannot be built or evaluated, with reasons.
       waiting: names of the recipes that have not been run.
-      full: training on the full set.
-      subset: training on the subsets.
+      full: training settings for the full set.
+      subset: training settings for the subsets.
     """
 
     evaluated: Sequence[Recipe]

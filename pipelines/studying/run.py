@@ -46,7 +46,7 @@ def _describe(ranked: Ranked) -> str:
 
 
 class _StudyRun:
-    """Run the steps and count them."""
+    """Run the steps of a study, number them and record recipes that are left out."""
 
     def __init__(self, plan: Plan, runner: Runner) -> None:
         self.left_out = list(plan.left_out)
@@ -84,7 +84,7 @@ class _StudyRun:
             sys.stderr.write(f"{timing.describe_time(step_times)}\n")
 
     def run_recipe(self, recipe: Recipe) -> None:
-        """Build, train and evaluate a recipe; if a job refuses it, record why."""
+        """Build, train on and evaluate a recipe; record why if a job rejects it."""
         build, *trainings, evaluation = self._plan.list_recipe_steps(recipe)
         if all(map(self._runner.is_finished, (build, *trainings, evaluation))):
             self._number += 2 + len(trainings)
@@ -106,7 +106,7 @@ class _StudyRun:
         self.write_results()
 
     def _has_other_dataset(self, recipe: Recipe) -> bool:
-        """Return whether another dataset exists at this recipe's path."""
+        """Return whether a dataset, finished or not, exists at this recipe's path."""
         target = Path(self._plan.places.dataset(recipe.name))
         return any(
             place.exists()

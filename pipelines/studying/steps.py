@@ -1,4 +1,4 @@
-"""Define the steps of a study and run each as a process, once."""
+"""Define the steps of a study, and run each unfinished step as a process."""
 
 import codecs
 import contextlib
@@ -38,7 +38,7 @@ class RefusedError(Exception):
 def list_index_step(
     places: Places, inputs: Sequence[str], **tables: str | None
 ) -> Step:
-    """Return the step that indexes the input; `tables` are paths by flag."""
+    """Return the step that indexes the input; `tables` maps flags to paths or None."""
     step = commands.index(
         places,
         [_absolute(path) for path in inputs],
@@ -80,7 +80,7 @@ class Steps:
 
         Args:
           model: name of the reference model.
-          training: training of the model; only the first seed is used.
+          training: training settings; only the first seed is used.
           confusion: whether to compute the confusion matrix.
           difficulty: whether to compute the difficulty table.
         """
@@ -139,7 +139,7 @@ def _absolute(path: str) -> str:
 def acquire_folder(root: str) -> Iterator[int]:
     """Create and lock the folder of a study, and yield the lock's descriptor.
 
-    SIGTERM interrupts a study as Ctrl-C does, so that its step ends with it.
+    Inside the block, SIGTERM acts like Ctrl-C, so that the running step ends too.
 
     Raises:
       UsageError: the folder is not writable, or another run holds it.
@@ -179,9 +179,9 @@ def _read_mark(root: str, step: Step) -> dict[str, Any]:
 
 
 def read_seconds(root: str, step: Step) -> float | None:
-    """Return the time that a step took; None if it is not finished, NaN if unknown.
+    """Return the seconds that a step took; None if unfinished, NaN if not recorded.
 
-    Whether its flags and input tables have changed is not checked, which takes long.
+    Changes of flags and input tables are ignored, because hashing the tables is slow.
     """
     recorded = _read_mark(root, step)
     if not recorded or not Path(step.result).exists():
@@ -204,22 +204,22 @@ class Runner:
         self._lock = lock
 
     def is_finished(self, step: Step) -> bool:
-        """Return whether this step was run with the same flags and input tables.
+        """Return whether this step has run with the same flags and input tables.
 
         A step whose result is missing is not finished.
         """
         return Path(step.result).exists() and self._read(step) == self._describe(step)
 
     def is_another(self, step: Step) -> bool:
-        """Return whether a step of this name ran with other flags or input tables.
+        """Return whether a step of this name has run with other flags or input tables.
 
-        The step itself, run before, may be run again if its result is missing.
+        Whether its result still exists does not matter.
         """
         recorded = self._read(step)
         return bool(recorded) and recorded != self._describe(step)
 
     def _read(self, step: Step) -> dict[str, Any]:
-        """Read what identifies the finished step of this name; {} if there is none."""
+        """Read the recorded description of the step of this name; {} if there is none."""
         recorded = _read_mark(self._root, step)
         recorded.pop(_SECONDS, None)
         return recorded
@@ -249,7 +249,10 @@ class Runner:
         storage.write(f"{self._root}/{_MARKS}", f"{step.name}.json", to_json(described))
 
     def _describe(self, step: Step) -> dict[str, JSON]:
-        """Return what identifies a step, independent of the location of the study."""
+        """Return the job, arguments and file hashes that identify a step.
+
+        The study's folder is replaced by ".", so that a study can be moved.
+        """
         return {
             "job": step.job,
             "words": [word.replace(self._root, ".") for word in step.words],
@@ -257,7 +260,7 @@ class Runner:
         }
 
     def _run(self, step: Step) -> tuple[int, list[str]]:
-        """Run a process and show its output; return its exit code and its errors."""
+        """Run a step as a process, forward its stderr; return its exit code and errors."""
         command = [sys.executable, "-m", f"pipelines.{step.job}", *step.words]
         shown = {}
         if sys.stderr.isatty():  # the step writes to a pipe and cannot know
@@ -281,7 +284,7 @@ class Runner:
 
 
 def _show(process: "subprocess.Popen[bytes]") -> list[str]:
-    """Forward the output of a process as it arrives, and return its error lines."""
+    """Forward the stderr of a process as it arrives, and return its error lines."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     errors: list[str] = []
     held, is_begun = "", False  # an incomplete line; whether part of it was written
@@ -305,12 +308,12 @@ def _show(process: "subprocess.Popen[bytes]") -> list[str]:
 
 
 def _may_be_error(text: str) -> bool:
-    """Return whether a line with this beginning may be an error."""
+    """Return whether a line that starts with this text may be an error message."""
     return text.startswith(_ERROR) or _ERROR.startswith(text)
 
 
 def _hash(path: str) -> str:
-    """Hash a table; return "" if it does not exist, which the job reports."""
+    """Return the SHA-256 of a file; "" if unreadable, which the job reports."""
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 
 class ImagesSeen(NamedTuple):
-    """The training of models on one set with one seed, in images seen."""
+    """One training run: models trained on one set with one seed.
+
+    Attributes:
+      folder: folder of all models of the set.
+      models: names of the models.
+      seed: random seed.
+      num_train: number of training images of the set.
+      epochs: passes over the training images.
+      num_rates: number of learning rates with which each model is trained.
+    """
 
     folder: str
     models: tuple[str, ...]
@@ -18,7 +27,7 @@ class ImagesSeen(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Measured training time of all models."""
+        """Measured training time of all models so far, in seconds."""
         return sum(
             spent
             for model in self.models
@@ -43,14 +52,14 @@ class ImagesSeen(NamedTuple):
 
 
 class StepTime(NamedTuple):
-    """What is known of the time of a step.
+    """The measured time of a step, and the quantities that predict it.
 
     Attributes:
       job: name of a module of pipelines/.
-      num_images: images that a build writes.
-      training: what a training step trains; None for other jobs.
-      seconds: time of the whole process; None if the step is not finished, NaN if it
-        was not measured.
+      num_images: number of images that a build writes.
+      training: the training run of a training step; None for other jobs.
+      seconds: run time of the process in seconds; None if the step is not finished,
+        NaN if the time was not recorded.
     """
 
     job: str
@@ -65,7 +74,7 @@ class TimeLeft(NamedTuple):
     Attributes:
       training_s: seconds of training.
       other_s: seconds of other jobs, and of the start-up of training.
-      unmeasured: jobs of which no step is finished; they count as start-up only.
+      unmeasured: jobs without a finished step; only their start-up is counted.
     """
 
     training_s: float
@@ -74,7 +83,7 @@ class TimeLeft(NamedTuple):
 
 
 def _read_curves(folder: Path) -> list[tuple[int, float]]:
-    """Read (images, seconds) of each finished epoch."""
+    """Return (images, seconds) of each finished epoch; [] without valid curves."""
     try:
         with (folder / "curves.csv").open() as file:
             return [
@@ -114,9 +123,9 @@ def estimate_training(trainings: Sequence[ImagesSeen]) -> float | None:
 def estimate(steps: Sequence[StepTime]) -> TimeLeft | None:
     """Estimate the remaining time; None before any model is trained.
 
-    The shortest measured step is taken for the start-up of a process. A build takes
-    that and a time per image; a training step takes the measured difference between its
-    process and its epochs; any other job takes the mean of its finished steps.
+    The shortest measured step approximates the start-up time of a process. A build is
+    estimated as the start-up time plus a time per image; any other job as the mean of
+    its finished steps. The epochs of training are estimated separately.
     """
     runs = [step.training for step in steps if step.training]
     training_s = estimate_training(runs)
@@ -146,7 +155,7 @@ def estimate(steps: Sequence[StepTime]) -> TimeLeft | None:
 
 
 def _find_seconds(step: StepTime) -> float:
-    """Return the time of a finished step, without its training."""
+    """Return the seconds of a finished step, without those of its training epochs."""
     trained_s = step.training.seconds if step.training else 0
     return max((step.seconds or 0) - trained_s, 0)
 
@@ -164,7 +173,7 @@ def format_duration(seconds: float) -> str:
 
 
 def describe_time(steps: Sequence[StepTime]) -> str:
-    """Describe the remaining time."""
+    """Describe the estimated remaining time in one line."""
     if all(step.seconds is not None for step in steps):
         return "time: no training is left"
     left = estimate(steps)
