@@ -402,7 +402,7 @@ def describe_unknown_flag(name: str, known: Collection[str]) -> str:
 
 
 def find_folder_problems(output: str | None) -> Iterator[str]:
-    """Yield a problem if --output is an invalid URL, or is a file or below one."""
+    """Yield a problem if --output is an invalid URL, a file or a path below a file."""
     if not output:
         return
     if "://" in output:

@@ -244,7 +244,7 @@ def predict(
 
 
 def confusion(places: Places, splits: Sequence[str], flags: Flags = _NONE) -> Step:
-    """Return the step that computes a confusion matrix from predictions for splits."""
+    """Return the step that computes a confusion matrix from predictions."""
     return _measure(places, "confusion", splits, places.confusion, flags)
 
 

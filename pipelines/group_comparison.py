@@ -1,4 +1,4 @@
-"""Compare all grouping methods at one N: sizes, captured confusion, model ranks."""
+"""Compare all grouping methods for one N: sizes, captured confusion, model ranks."""
 
 import dataclasses
 import sys
@@ -38,7 +38,7 @@ class _OfficialConfusion:
         """Return the share of errors between classes of the same group, 0 to 1.
 
         Args:
-          labels: group label of each official class, shape (1000,).
+          labels: group label of each official class, shape (1000,); -1 is ignored.
         """
         return confusion_matrix.capture(self._matrix, labels.tolist()).share
 

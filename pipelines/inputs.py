@@ -327,7 +327,7 @@ def _show_places(pieces: Sequence[InputPart], listed: _Listed | None) -> str:
 
 
 def _list_wnids(part: FoundParts, split: str) -> set[str]:
-    """Return the wnids of a split's parts; empty if a part is not of one class."""
+    """Return the wnids of a split's parts; empty if a part may have several classes."""
     wnids = {piece.wnid for piece in _select(part, split)}
     return set() if "" in wnids else wnids
 

@@ -65,7 +65,7 @@ def _open(number: int, before: TextIO | None, *, errors: str) -> TextIO:
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Restore undecodable bytes of a path; write other characters as escapes."""
+    """Restore undecodable bytes of a path; escape other unencodable characters."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:

@@ -220,7 +220,7 @@ def train(
 
 @contextlib.contextmanager
 def _show_progress(num_images: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar over the images of all epochs on stderr."""
+    """Show a training progress bar on stderr; yield a function that advances it."""
     with progress.make_bar("training", total=num_images, unit="image") as bar:
 
         def advance(num_images: int) -> None:

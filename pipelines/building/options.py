@@ -1,4 +1,4 @@
-"""Flags of the build job, and the checks of their combinations."""
+"""Declare the flags of the build job and check their combinations."""
 
 import dataclasses
 import re

@@ -82,7 +82,7 @@ def prepare(options: BuildOptions) -> None:
 
 
 def scratch_folder(options: BuildOptions) -> AbstractContextManager[str]:
-    """Create a temporary folder for the plan, in the output unless --dry_run is given."""
+    """Create a temporary folder for the plan, in the output unless --dry_run is set."""
     if options.dry_run:
         return tempfile.TemporaryDirectory()
     return storage.scratch_folder(f"{options.output}/plan", ".planning-")

@@ -185,7 +185,7 @@ def run_sampler(
 def measure_difficulty(
     images: IndexedImages, *, difficulty_file: str | None, plan_folder: str
 ) -> Mapping[str, JSON] | None:
-    """Return difficulty histograms of available and selected images, or None."""
+    """Return histograms by "available" and "chosen"; None without a difficulty table."""
     if difficulty_file is None:
         return None
     table = difficulty_table.read_table(difficulty_file)

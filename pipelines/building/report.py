@@ -175,7 +175,7 @@ def _count_train(plan: BuildPlan, label: int) -> int:
 
 
 def _find_contact_sheet(plan: BuildPlan, place: Place) -> bytes | None:
-    """Return the contact sheet of the dataset, if this plan has been built."""
+    """Return the contact sheet of the dataset if this plan is built, else None."""
     sheet = f"{place.target}/{paths.PREVIEW}"
     if not storage.exists(sheet) or read_committed(place.target) != plan.plan_id:
         return None
@@ -183,7 +183,7 @@ def _find_contact_sheet(plan: BuildPlan, place: Place) -> bytes | None:
 
 
 def describe_resumed(plan: BuildPlan, settings: CommitSettings) -> str:
-    """Describe how many shards --resume keeps."""
+    """Describe how many complete shards --resume keeps."""
     shards = [planned.shard for planned in plan.shards]
     kept = dataset_shards.list_resumable(settings.root, shards, work=settings.work)
     if not kept:

@@ -75,7 +75,10 @@ class Plan:
 
     @property
     def needs(self) -> tuple[bool, bool]:
-        """Whether any recipe reads the study's confusion matrix, and difficulty table."""
+        """Whether recipes read the study's confusion matrix, and its difficulty table.
+
+        Both are False if the user gave these tables.
+        """
         used = {path for recipe in self.recipes for path in recipe.files}
         return self.places.confusion in used, self.places.difficulty in used
 
@@ -244,7 +247,7 @@ def plan_dry(options: StudyOptions, root: str) -> Plan:
 
 
 def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
-    """Return the index that was given, or build one."""
+    """Return the path of the given index, or run the index step and return its path."""
     if given := index_table.only_index(options.input):
         return given
     step = list_index_step(

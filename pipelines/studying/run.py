@@ -84,7 +84,12 @@ class _StudyRun:
             sys.stderr.write(f"{timing.describe_time(step_times)}\n")
 
     def run_recipe(self, recipe: Recipe) -> None:
-        """Build, train on and evaluate a recipe; record why if a job rejects it."""
+        """Build, train on and evaluate a recipe; record a rejected build or evaluation.
+
+        Raises:
+          UsageError: training was rejected, or another dataset has the recipe's path.
+          JobError: a step failed.
+        """
         build, *trainings, evaluation = self._plan.list_recipe_steps(recipe)
         if all(map(self._runner.is_finished, (build, *trainings, evaluation))):
             self._number += 2 + len(trainings)

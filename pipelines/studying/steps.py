@@ -32,7 +32,7 @@ _USAGE_ERROR, _STOPPED = 2, 130  # exit codes
 
 
 class RefusedError(Exception):
-    """A job rejected its flags or input."""
+    """Raised when a job rejects its flags or input."""
 
 
 def list_index_step(
@@ -219,7 +219,7 @@ class Runner:
         return bool(recorded) and recorded != self._describe(step)
 
     def _read(self, step: Step) -> dict[str, Any]:
-        """Read the recorded description of the step of this name; {} if there is none."""
+        """Read the recorded description of the step of this name; {} if absent."""
         recorded = _read_mark(self._root, step)
         recorded.pop(_SECONDS, None)
         return recorded
@@ -260,7 +260,7 @@ class Runner:
         }
 
     def _run(self, step: Step) -> tuple[int, list[str]]:
-        """Run a step as a process, forward its stderr; return its exit code and errors."""
+        """Run a step as a process; forward its stderr, return exit code and errors."""
         command = [sys.executable, "-m", f"pipelines.{step.job}", *step.words]
         shown = {}
         if sys.stderr.isatty():  # the step writes to a pipe and cannot know
