@@ -175,7 +175,7 @@ def _count_train(plan: BuildPlan, label: int) -> int:
 
 
 def _find_contact_sheet(plan: BuildPlan, place: Place) -> bytes | None:
-    """Return the contact sheet of the dataset if this plan is built, else None."""
+    """Return the contact sheet of the dataset; None if this plan is not built."""
     sheet = f"{place.target}/{paths.PREVIEW}"
     if not storage.exists(sheet) or read_committed(place.target) != plan.plan_id:
         return None
