@@ -185,7 +185,7 @@ def run_sampler(
 def measure_difficulty(
     images: IndexedImages, *, difficulty_file: str | None, plan_folder: str
 ) -> Mapping[str, JSON] | None:
-    """Return difficulty histograms of all and of chosen images; None without a table."""
+    """Return difficulty histograms of all and chosen images; None without a table."""
     if difficulty_file is None:
         return None
     table = difficulty_table.read_table(difficulty_file)
