@@ -248,7 +248,7 @@ def _show_percent(value: float, _: float) -> str:
 
 
 def _make_logarithmic(axes: "Axes", values: Sequence[float]) -> None:
-    """Make the x axis logarithmic; also label multiples of 10ⁿ if the range is short."""
+    """Make the x axis logarithmic; over a short range, label multiples of 10ⁿ too."""
     from matplotlib.ticker import EngFormatter, LogLocator  # noqa: PLC0415
 
     decades = math.log10(max(values) / min(values))

@@ -184,7 +184,7 @@ def _choose_keys(
 
 
 def _check_unique(table: Rows, path: str, keys: Key, candidates: Sequence[str]) -> None:
-    """Raise UsageError if several rows have the same key: a join would multiply them."""
+    """Raise UsageError if several rows share a key: a join would multiply them."""
     counts = Counter(_find_key(row, keys) for row in table)
     repeated = [key for key, count in counts.items() if count > 1]
     if not repeated:

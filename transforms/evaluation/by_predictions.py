@@ -358,7 +358,7 @@ def _warn_of_undecided(
 
 
 def warn_of_order(predictions: Sequence[Predictions]) -> Iterator[str]:
-    """Yield a warning per model that is at chance level or has its classes reordered."""
+    """Yield a warning for each model that guesses or whose classes are reordered."""
     for p in predictions:
         counts = count_pairs(p.truth, p.top5[:, 0], NUM_CLASSES)
         if problem := find_problem(counts, len(p.truth), 1 / p.num_outputs):
