@@ -683,7 +683,7 @@ def _show(tau: float | None) -> str:
 
 
 def _list_cells(row: Row) -> dict[str, Any]:
-    """Return a row's cells by column, rounded so that all machines write equal bytes."""
+    """Return a row's cells by column, rounded so that every machine agrees."""
     low, high = row.tau_interval or (None, None)
     cells = {
         "rank": row.rank,

@@ -2,8 +2,8 @@
 
 A subset has value if it keeps the order of every pair that is significant on the full
 set and its own ranking converges after fewer images. It has no value if it
-significantly reverses such a pair, or if its ranking does not converge after fewer
-images. Otherwise the evidence is insufficient.
+significantly reverses such a pair, or if its ranking converges only after as many
+images or more. Otherwise the evidence is insufficient.
 """
 
 from collections.abc import Sequence
