@@ -333,7 +333,7 @@ def _hash_integers(key: str, count: int) -> npt.NDArray[np.uint64]:
 def bound_captured(
     weights: FloatArray, sizes: npt.NDArray[np.int64], *, captured: float
 ) -> float:
-    """Return an upper bound on the weight inside groups, over all groups of these sizes.
+    """Return an upper bound on the weight inside any groups of these sizes.
 
     For any u with sum 0, the weight is at most Σ sizes_i λ_i(W + diag u), with sizes
     and eigenvalues in descending order; subgradient descent minimises this over u.

@@ -114,7 +114,7 @@ def _list_categories(request: GroupingRequest, options: Options) -> list[Part]:
 def _find_similarities(
     wnids: list[str], tree: WordNetTree, confusion: FloatArray | None
 ) -> list[FloatArray]:
-    """Return the similarity matrices, shape (classes, classes), first one first used."""
+    """Return the similarity matrices, shape (classes, classes), by precedence."""
     by_wordnet = tree.similarities(wnids)
     return [by_wordnet] if confusion is None else [confusion, by_wordnet]
 
