@@ -108,9 +108,9 @@ def _find_fault(evidence: Evidence, gain: float | None) -> str | None:
 
 
 def _find_doubt(evidence: Evidence) -> str | None:
-    """Return why the evidence does not show that the subset has value; None if it does.
+    """Return what prevents a verdict in favour of the subset; None if nothing does.
 
-    Assumes that `_find_fault` returned None.
+    Call this only if `_find_fault` returns None.
     """
     pairs = evidence.pairs
     if pairs.contrary:

@@ -71,8 +71,8 @@ def split_largest(
 ) -> list[Part]:
     """Repeatedly split the largest part at a WordNet node until there are N parts.
 
-    Each split uses the node below which closest to half of the part's classes are; ties
-    go to the deeper node, then to the smaller wnid.
+    Each split uses the node whose share of the part's classes is closest to one half;
+    ties go to the deeper node, then to the smaller wnid.
     """
     split = list(parts)
     while len(split) < num_groups:

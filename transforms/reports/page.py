@@ -89,7 +89,10 @@ def write(root: str, name: str, page: Page) -> None:
 
 
 def make_stem(*words: str) -> str:
-    """Join words to a file name without suffix; replace unsafe characters by "_"."""
+    """Join words with "_" into a file name without suffix, replacing unsafe characters.
+
+    Runs of other characters than letters, digits, "_", "." and "-" become "_".
+    """
     return re.sub(r"[^\w.-]+", "_", "_".join(words)).strip("._-") or "figure"
 
 
