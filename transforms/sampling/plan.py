@@ -160,7 +160,7 @@ class SamplePlan:
         return images * (self.num_groups if self.scope == "set" else 1)
 
     def top_up(self, label: int) -> int:
-        """Return the number of training images that a group holds out to validate on."""
+        """Return how many training images a group holds out for validation."""
         return self.top_ups.get(label, 0)
 
     def read(self, index: str, row_group: int, *, split: str) -> pa.Table:
