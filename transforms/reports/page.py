@@ -89,7 +89,7 @@ def write(root: str, name: str, page: Page) -> None:
 
 
 def make_stem(*words: str) -> str:
-    """Join words with underscores into a file name stem that is safe on any system.
+    """Join words with underscores into the stem of a file name.
 
     Runs of other characters than letters, digits, "_", "." and "-" become "_".
     """
