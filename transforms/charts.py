@@ -1,4 +1,4 @@
-"""Draw the charts that several pages need: plain numbers in, matplotlib figures out."""
+"""Draw the charts that several pages share, as matplotlib figures."""
 
 import math
 from collections.abc import Sequence
@@ -22,21 +22,24 @@ _POSITIONS = [(x, y) for y in (9, -9, 0, 20, -20, 31, -31) for x in (8, -8)]
 
 
 class Series(NamedTuple):
-    """Numbers in order, such as accuracies by epoch from 1."""
+    """A named sequence of values, such as accuracies by epoch (from epoch 1)."""
 
     name: str
     values: Sequence[float]
 
 
 class Point(NamedTuple):
-    """A named point.
+    """A named point of a scatter plot or dot plot.
 
     Attributes:
-      x_interval: ends of the horizontal error bar; None: no bar.
-      y_interval: ends of the vertical error bar; None: no bar.
-      color: number of the colour.
-      labels: texts to draw next to the point; the first that fits is used.
-      limit: the x of a mark across the row of a dot plot; None: no mark.
+      name: tooltip, and row label in a dot plot.
+      x_interval: ends of the horizontal error bar; None draws no bar.
+      y_interval: ends of the vertical error bar; None draws no bar.
+      color: index into the ten series colours, modulo 10; negative is grey.
+      is_square: whether the marker is a square instead of a circle.
+      is_hollow: whether only the marker's outline is drawn.
+      labels: alternative label texts, best first; the first that fits is drawn.
+      limit: x of a vertical tick in the point's row of a dot plot; None draws none.
     """
 
     name: str
@@ -52,7 +55,7 @@ class Point(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """An epoch to mark in a chart, with a label."""
+    """An epoch to mark with a vertical line, and the line's label."""
 
     epoch: int
     text: str
@@ -61,14 +64,15 @@ class Mark(NamedTuple):
 def draw_histogram(
     series: Sequence[Series], *, label: str, x_label: str, first: int = 0, unit: str
 ) -> "Figure":
-    """Draw a histogram over whole numbers.
+    """Draw a histogram over consecutive integers.
 
     Args:
-      series: one or two, counts by number; the second is drawn in front.
-      label: accessible name.
+      series: one or two; each holds the count of every integer from `first`. The
+        second is drawn in front.
+      label: accessible name of the figure.
       x_label: title of the x axis.
-      first: the number of the first count.
-      unit: follows the numbers, such as " %".
+      first: the integer of the first bar.
+      unit: text appended to the integers, such as " %".
     """
     with figures.style():
         axes = _make_axes(230, label)
@@ -102,15 +106,15 @@ def draw_lines(
     height: float = 320,
     mark: Mark | None = None,
 ) -> "Figure":
-    """Draw series against epochs.
+    """Draw one line per series against epochs.
 
     Args:
       series: one or more, of any lengths.
-      label: accessible name.
+      label: accessible name of the figure.
       y_label: title of the y axis.
-      is_share: show values of 0 to 1 in percent.
-      height: height of the figure, in points.
-      mark: the epoch to point out.
+      is_share: whether values are shares (0 to 1), shown as percentages.
+      height: minimum height of the figure, in points.
+      mark: the epoch to mark; None marks none.
     """
     if len(series) <= MAX_NAMED:
         height = max(height, 80 + _ROW * len(series))
@@ -127,7 +131,7 @@ def draw_lines(
 def draw_ranks(
     series: Sequence[Series], *, label: str, mark: Mark | None = None
 ) -> "Figure":
-    """Draw ranks against epochs (a bump chart), the best at the top."""
+    """Draw ranks against epochs as a bump chart, with rank 1 at the top."""
     size = len(series)
     row = 20 if size <= MAX_NAMED else max(6, 20 * MAX_NAMED // size)
     with figures.style():
@@ -151,16 +155,17 @@ def draw_scatter(
     is_log: bool = False,
     legend: Sequence[Point] = (),
 ) -> "Figure":
-    """Draw points with error bars, and labels where there is room for them.
+    """Draw points with error bars, and label those with free space around them.
 
     Args:
-      points: one or more, the most important first.
-      label: accessible name.
+      points: one or more, the most important first: it is drawn on top and labelled
+        first.
+      label: accessible name of the figure.
       x_label: title of the x axis.
       y_label: title of the y axis.
-      is_share: show values of 0 to 1 in percent.
-      is_log: give x a logarithmic scale.
-      legend: names and looks; a negative colour is grey.
+      is_share: whether values are shares (0 to 1), shown as percentages.
+      is_log: whether the x axis is logarithmic.
+      legend: one point per legend entry; only its name and marker style are used.
     """
     with figures.style(axes__xmargin=0.08, axes__ymargin=0.06):
         axes = _make_axes(380 + 10 * len(legend), label)
@@ -182,7 +187,7 @@ def draw_scatter(
 
 
 def draw_intervals(points: Sequence[Point], *, label: str, x_label: str) -> "Figure":
-    """Draw one value with its interval per line (a dot plot); y is ignored."""
+    """Draw a dot plot: one row per point with its x interval; y is ignored."""
     with figures.style(axes__grid__axis="x"):
         axes = _make_axes(60 + 24 * len(points), label)
         for place, point in enumerate(points):
@@ -199,12 +204,12 @@ def draw_intervals(points: Sequence[Point], *, label: str, x_label: str) -> "Fig
 def draw_bars(
     series: Sequence[Series], *, label: str, texts: Sequence[str]
 ) -> "Figure":
-    """Draw a horizontal bar for each series' single value, which is not negative.
+    """Draw one horizontal bar per series.
 
     Args:
-      series: one or more.
-      label: accessible name.
-      texts: one a bar, below its name.
+      series: one or more, each with a single value ≥ 0.
+      label: accessible name of the figure.
+      texts: one text per bar, shown below its name.
     """
     with figures.style():
         axes = _make_axes(20 + 42 * len(series), label)
@@ -243,7 +248,7 @@ def _show_percent(value: float, _: float) -> str:
 
 
 def _make_logarithmic(axes: "Axes", values: Sequence[float]) -> None:
-    """Label powers of ten, and multiples of them where the range is short."""
+    """Make the x axis logarithmic; over a short range, label multiples of 10ⁿ too."""
     from matplotlib.ticker import EngFormatter, LogLocator  # noqa: PLC0415
 
     decades = math.log10(max(values) / min(values))
@@ -255,7 +260,7 @@ def _make_logarithmic(axes: "Axes", values: Sequence[float]) -> None:
 
 
 def _draw_series(axes: "Axes", series: Sequence[Series], mark: Mark | None) -> None:
-    """Draw values by epoch from 1, with a dot at the end, and the mark."""
+    """Draw each series from epoch 1 with a dot at its last epoch; draw the mark."""
     for number, one in enumerate(series):
         (line,) = axes.plot(
             range(1, len(one.values) + 1),
@@ -276,7 +281,7 @@ def _draw_series(axes: "Axes", series: Sequence[Series], mark: Mark | None) -> N
 
 
 def _name_ends(axes: "Axes", series: Sequence[Series]) -> None:
-    """Write the name of every series at its end, where there are few."""
+    """Write each series' name at the end of its line, for at most 24 series."""
     if len(series) > MAX_NAMED:
         return
     figures.lay_out(axes, is_final=False)
@@ -327,9 +332,9 @@ def _draw_point(
 
 
 def _label_points(axes: "Axes", points: Sequence[Point]) -> "Figure":
-    """Lay out the figure, and label points where nothing else is covered.
+    """Lay out the figure, then label each point where the label covers no other mark.
 
-    They leave the lines of error bars free where possible.
+    Labels also avoid error bars if possible. A point without free space gets no label.
     """
     from matplotlib.transforms import Bbox  # noqa: PLC0415  # slow to import
 
@@ -376,14 +381,14 @@ def _label_points(axes: "Axes", points: Sequence[Point]) -> "Figure":
 
 
 def shorten(name: str, most: int = _MAX_CHARACTERS) -> str:
-    """Replace the middle of a long name by an ellipsis."""
+    """Replace the middle of a name of more than `most` characters with an ellipsis."""
     if len(name) <= most:
         return name
     return f"{name[: most // 2]}…{name[-(most // 2 - 1) :]}"
 
 
 def shorten_all(names: Sequence[str], most: int = _MAX_CHARACTERS) -> list[str]:
-    """Shorten names; drop their common beginning where they would become equal."""
+    """Shorten names; if two become equal, drop the common prefix of all names first."""
     short = [shorten(name, most) for name in names]
     if len(set(short)) == len(set(names)):
         return short
@@ -393,14 +398,14 @@ def shorten_all(names: Sequence[str], most: int = _MAX_CHARACTERS) -> list[str]:
 
 
 def keep_apart(wanted: Sequence[float], *, high: float) -> list[float]:
-    """Move labels apart by a line each, as little as possible.
+    """Move labels vertically so that they are at least one row (15 points) apart.
 
     Args:
-      wanted: heights from 0, in any order.
-      high: the greatest height.
+      wanted: the desired height of each label in points, ≥ 0, in any order.
+      high: maximum height in points.
 
     Returns:
-      The heights in the same order; negative only where there is no room.
+      The new heights in the same order; negative only if the labels do not fit.
     """
     order = sorted(range(len(wanted)), key=lambda number: (wanted[number], number))
     placed = list(wanted)

@@ -1,9 +1,9 @@
 """Style matplotlib figures, and save them as SVG, PDF and PNG.
 
-Text stays text in an SVG, and every colour of the palette becomes a class (`fill-c0`,
-`stroke-ink`), so that a page, or a style sheet inside the file, can show light and dark
-colours. The same figure always gives the same bytes: no date, no random id, coordinates
-with two decimals.
+An SVG keeps its text as text, and every palette colour becomes a CSS class (`fill-c0`,
+`stroke-ink`), so that a page or the file's own style sheet can switch between light and
+dark colours. Equal figures give byte-identical SVGs: they contain no dates or random
+IDs, and coordinates are rounded to two decimals.
 """
 
 import contextlib
@@ -80,10 +80,10 @@ _STYLE: dict[Any, Any] = {
 
 @contextlib.contextmanager
 def style(**more: object) -> Iterator[None]:
-    """Apply the style; a user's matplotlibrc has no effect.
+    """Apply the house style within a `with` block, ignoring the user's matplotlibrc.
 
     Args:
-      more: further rcParams, with `__` for `.`, e.g. `axes__grid__axis="x"`.
+      more: additional rcParams, with `__` instead of `.`: `axes__grid__axis="x"`.
     """
     import matplotlib.style  # noqa: PLC0415  # slow to import
 
@@ -93,7 +93,13 @@ def style(**more: object) -> Iterator[None]:
 
 
 def make_figure(width: float, height: float, *, label: str) -> "Figure":
-    """Create an empty figure, in points; the label is its accessible name."""
+    """Create an empty figure.
+
+    Args:
+      width: width in points.
+      height: height in points.
+      label: accessible name.
+    """
     from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import
 
     figure = Figure(figsize=(width / 72, height / 72))
@@ -102,11 +108,14 @@ def make_figure(width: float, height: float, *, label: str) -> "Figure":
 
 
 def lay_out(axes: "Axes", *, is_final: bool = True) -> "Figure":
-    """Lay out the figure of some axes, so that their places are known.
+    """Compute the layout of a figure, so that positions in it can be read.
 
     Args:
-      axes: axes with all labels and annotations.
-      is_final: keep the places from now on, which makes saving fast.
+      axes: the figure's axes, with all labels and annotations.
+      is_final: whether to freeze the layout, which makes saving fast.
+
+    Returns:
+      The figure of the axes.
     """
     figure = cast("Figure", axes.get_figure(root=True))
     figure.draw_without_rendering()
@@ -116,12 +125,12 @@ def lay_out(axes: "Axes", *, is_final: bool = True) -> "Figure":
 
 
 def set_tooltip(artist: "Artist", text: str) -> None:
-    """Show a text while the pointer is over a part of an SVG."""
+    """Give a part of a figure a tooltip, which SVG viewers show on hover."""
     artist.set_gid(f"tooltip:{text}")
 
 
 def to_svg(figure: "Figure") -> str:
-    """Render a figure as an SVG file."""
+    """Render a figure as the text of an SVG file."""
     data, label = io.BytesIO(), str(figure.get_label())
     with style(svg__hashsalt=re.sub(r"\W+", "", label) or "figure"):
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -143,7 +152,10 @@ def to_svg(figure: "Figure") -> str:
 
 
 def make_inline(svg: str) -> str:
-    """Remove size, style sheet and namespace from an SVG, since a page defines them."""
+    """Convert a `to_svg` file to an SVG element for an HTML page.
+
+    Removes the size, title, style sheet and namespace, which the page replaces.
+    """
     root = ElementTree.fromstring(svg)  # noqa: S314  # our own SVG
     for node in root.iter():
         node.tag = node.tag.rpartition("}")[2]
@@ -153,7 +165,14 @@ def make_inline(svg: str) -> str:
 
 
 def _rewrite_node(node: ElementTree.Element, ids: set[str]) -> None:
-    """Turn palette colours into classes and ids into tooltips; round coordinates."""
+    """Replace a node's palette colours with CSS classes and its ID with a tooltip.
+
+    Also drops metadata and clipping, and rounds coordinates.
+
+    Args:
+      node: the node to change in place; its children keep their own attributes.
+      ids: IDs that the SVG refers to; these are kept.
+    """
     for child in list(node):
         if child.tag in {"metadata", "style", "clipPath"}:  # axes include all data
             node.remove(child)
@@ -187,7 +206,7 @@ def _round_number(number: re.Match[str]) -> str:
 
 
 def _make_theme(svg: str) -> str:
-    """Return the style sheet of a file: dark colours where the reader prefers them."""
+    """Return the style sheet of an SVG file, with dark colours for dark mode."""
     light, dark = PALETTE["card"]
     rules = "".join(
         f".{kind}-{name}{{{kind}:{color}}}"
@@ -202,13 +221,13 @@ def _make_theme(svg: str) -> str:
 
 
 def to_pdf(figure: "Figure") -> bytes:
-    """Render a figure as PDF, with light colours and embedded fonts."""
+    """Render a figure as a PDF file, with light colours and embedded fonts."""
     nothing = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     return _save(figure, format="pdf", metadata=nothing)
 
 
 def to_png(figure: "Figure", *, dpi: float) -> bytes:
-    """Render a figure as PNG."""
+    """Render a figure as a PNG file with `dpi` pixels per inch."""
     return _save(figure, format="png", dpi=dpi, metadata={"Software": None})
 
 

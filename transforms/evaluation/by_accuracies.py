@@ -1,4 +1,4 @@
-"""Compare two columns of scores of the same models, from one or two CSV tables."""
+"""Compare the model rankings of two score columns, from one or two CSV tables."""
 
 import itertools
 import math
@@ -32,14 +32,17 @@ Key: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AccuracyEvaluation:
-    """Two columns of scores of the same models.
+    """Two score columns of the same models, and the agreement of their rankings.
 
     Attributes:
-      models: the key of each row, as text.
-      columns: the names of both columns.
-      tables: the names of their files.
-      full: shape (models,), the first column.
-      subset: shape (models,), the second.
+      models: the key of each row, joined to one string.
+      key_columns: names of the columns that identify a row.
+      columns: names of the two score columns.
+      tables: file names of the two columns, without folder or suffix.
+      full: shape (models,), scores of the first column.
+      subset: shape (models,), scores of the second column.
+      ranks: agreement of the two rankings.
+      warnings: rows of either table that the other one lacks.
     """
 
     models: tuple[str, ...]
@@ -53,7 +56,7 @@ class AccuracyEvaluation:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Names of both columns; if they are equal, with the names of their files."""
+        """The names of the two columns, with their file names if they are equal."""
         if len(set(self.columns)) == len(self.columns):
             return self.columns
         first, second = self.tables
@@ -68,15 +71,15 @@ def evaluate_accuracies(
     columns: Sequence[str] = (),
     seed: int = 0,
 ) -> AccuracyEvaluation:
-    """Compare two columns of scores of which higher is better.
+    """Compare the model rankings of two score columns; higher scores are better.
 
     Args:
-      paths: two files, or one that has both columns.
-      key_columns: the columns that together identify a row; by default those of model,
-        img_size and crop_pct that all files have.
-      columns: the score in both files, or one of each; by default top1, accuracy or the
-        only numeric column.
-      seed: seed of the bootstrap of the interval.
+      paths: two CSV files, or one that contains both columns.
+      key_columns: columns that together identify a row; by default those of model,
+        img_size and crop_pct that every file has.
+      columns: the score column of both files, or one per file; by default top1,
+        accuracy or the only numeric column.
+      seed: seed of the bootstrap confidence interval.
 
     Raises:
       UsageError: a table is unreadable, or the columns do not identify rows and scores.
@@ -181,7 +184,7 @@ def _choose_keys(
 
 
 def _check_unique(table: Rows, path: str, keys: Key, candidates: Sequence[str]) -> None:
-    """Refuse keys that several rows share: a join would multiply them."""
+    """Raise UsageError if several rows share a key: a join would multiply them."""
     counts = Counter(_find_key(row, keys) for row in table)
     repeated = [key for key, count in counts.items() if count > 1]
     if not repeated:
@@ -195,7 +198,7 @@ def _check_unique(table: Rows, path: str, keys: Key, candidates: Sequence[str]) 
 
 
 def _find_remedy(table: Rows, keys: Key, candidates: Sequence[str]) -> str:
-    """Find the smallest set of further columns that identifies rows."""
+    """Suggest the fewest additional key columns that make all keys unique."""
     others = [
         name
         for name in dict.fromkeys((*_DEFAULT_KEYS, *candidates))
@@ -211,7 +214,7 @@ def _find_remedy(table: Rows, keys: Key, candidates: Sequence[str]) -> str:
 
 
 def _has_fractions(cells: Iterable[str]) -> bool:
-    """Whether a column looks like results, which distinguish rows by chance."""
+    """Return whether a cell is a fraction, as in results, which make poor keys."""
     return any(_is_number(cell) and float(cell) % 1 for cell in cells)
 
 
@@ -220,7 +223,7 @@ def _find_key(row: Row, keys: Key) -> Key:
 
 
 def _canonical(cell: str) -> str:
-    """Format a number in one way: 1.0 and 1.000 are the same crop."""
+    """Normalise the format of a number, so that 1.0 and 1.000 are the same key."""
     return f"{float(cell):.12g}" if _is_number(cell) else cell
 
 
@@ -230,7 +233,7 @@ def _choose_columns(
     keys: Key,
     requested: Sequence[str],
 ) -> tuple[str, str]:
-    """Choose the column of the score of each set."""
+    """Choose the score column of the full set and of the subset."""
     if len(tables) == 1 and len(requested) != 2:
         raise UsageError(
             "--columns: one table needs two columns, of "

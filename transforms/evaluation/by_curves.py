@@ -1,7 +1,7 @@
-"""Evaluate subsets by learning curves of the same models on them and on the full set.
+"""Evaluate subsets by comparing learning curves of the same models with the full set.
 
-Predictions beside the curves, as `pipelines.train` writes them, give the correctness of
-single images, so that McNemar's test applies.
+If the folder of each curve also has the predictions that `pipelines.train` writes,
+models are compared image by image (McNemar's test), otherwise by accuracy only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,11 +33,14 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoredSet:
-    """One set and the accuracies of its models, which are ordered by name.
+    """One training set with the accuracies of its models, sorted by model name.
 
     Attributes:
-      curves: shape (models, epochs), means over seeds of the best learning rate.
-      noise: between seeds; None with one seed per model.
+      curve_set: the runs on the set.
+      curves: shape (models, epochs), accuracies at the best learning rate of each
+        seed, averaged over seeds.
+      tests: significance tests of the final accuracies of all pairs.
+      noise: variance between seeds; None if every model has one seed.
       clearness: convergence of the ranking.
     """
 
@@ -58,9 +61,12 @@ class ScoredSubset(ScoredSet):
     """A subset, compared with the full set.
 
     Attributes:
-      full_order_epoch: the epoch from which the subset has the order of the full set in
-        all pairs that are significant on the full set; None when its last epoch has
-        another order.
+      ranks: agreement of the rankings by final accuracy.
+      pairs: agreement on pairs of models.
+      full_order_epoch: the first epoch from which the subset orders all pairs that are
+        significant on the full set as the full set does; None if its last epoch does
+        not, or if no pair is significant.
+      verdict: whether the subset is useful for ranking models.
     """
 
     ranks: RankAgreement
@@ -71,7 +77,7 @@ class ScoredSubset(ScoredSet):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CurveEvaluation:
-    """All subsets and the full set, over the models that all of them have."""
+    """The full set and all subsets, restricted to the models trained on all of them."""
 
     full: ScoredSet
     subsets: tuple[ScoredSubset, ...]
@@ -82,9 +88,9 @@ class Correctness(NamedTuple):
     """Per-image correctness on one set.
 
     Attributes:
-      shares: shape (models, images), the share of a model's seeds that are correct;
-        None when the predictions of a run are missing or unusable.
-      notes: why they are.
+      shares: shape (models, images), the share of a model's seeds that classify the
+        image correctly; None if predictions of any run are missing or unusable.
+      notes: reasons why `shares` is None.
     """
 
     shares: FloatArray | None
@@ -105,10 +111,10 @@ def evaluate_curves(
     Args:
       full_paths: files or folders with curves of the full set.
       subset_paths: files or folders with curves of one or more subsets.
-      seed: seed of the bootstrap of intervals.
+      seed: seed of the bootstrap confidence intervals.
 
     Raises:
-      UsageError: all problems of the curves.
+      UsageError: lists all problems of the curves.
     """
     full_sets, subsets, warnings = _read_all(full_paths, subset_paths)
     full, subsets, match_warnings = _match_models(full_sets, subsets)
@@ -148,7 +154,7 @@ def _match_models(
     """Keep the models that all sets have; return warnings about the others.
 
     Raises:
-      UsageError: there is not exactly one full set, it is among the subsets, or too few
+      UsageError: there are several full sets, a subset is the full set, or too few
         models are left.
     """
     problems = []
@@ -248,7 +254,7 @@ def _compare(full: ScoredSet, subset: ScoredSet, *, seed: int) -> ScoredSubset:
 
 
 def _warn_of_convergence(full: ScoredSet, subset: ScoredSubset) -> Iterator[str]:
-    """Yield warnings about epochs of convergence that overstate the gain."""
+    """Yield warnings about convergence epochs that may misstate the gain."""
     for scored in (full, subset):
         epoch = scored.clearness.convergence_epoch
         if epoch == scored.curve_set.epochs > 1:
@@ -266,7 +272,7 @@ def _warn_of_convergence(full: ScoredSet, subset: ScoredSubset) -> Iterator[str]
 
 
 def read_correctness(curve_set: CurveSet) -> Correctness:
-    """Read per-image correctness from the predictions beside a set's best runs."""
+    """Read per-image correctness from the prediction files of a set's best runs."""
     runs_in = _group_by_folder(curve_set)
     shares: list[FloatArray] = []
     keys: tuple[str, ...] | None = None
@@ -306,7 +312,7 @@ def read_correctness(curve_set: CurveSet) -> Correctness:
 
 
 def _find_folder(path: str) -> str:
-    """Return the folder of a file, local or in a bucket."""
+    """Return the folder of a local or remote file."""
     return path.rpartition("/")[0] or "."
 
 
@@ -358,16 +364,16 @@ def _check_run(
     curve_set: CurveSet,
     keys: tuple[str, ...] | None,
 ) -> None:
-    """Check that predictions belong to a run, and that all runs have the same images.
+    """Check that predictions belong to a run and cover the same images as earlier runs.
 
     Args:
-      predicted: per-image correctness by the predictions.
-      run: run with the curve.
-      curve_set: curve set of the run.
-      keys: images of the runs before; None for the first run.
+      predicted: per-image correctness according to the predictions.
+      run: the run whose curve is evaluated.
+      curve_set: the set that contains the run.
+      keys: image keys of the earlier runs, sorted; None for the first run.
 
     Raises:
-      UsageError: they do not.
+      UsageError: the predictions have another accuracy, training set or images.
     """
     accuracy = float(predicted.correct.mean())
     if abs(accuracy - run.final) > _MAX_DIFFERENCE:

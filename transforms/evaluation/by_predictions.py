@@ -1,9 +1,9 @@
-"""Score groupings by the predictions of trained models; nothing is trained.
+"""Score groupings by the predictions of trained models, without training any.
 
-Under a grouping, a model predicts the group of its class. One function,
-`score_groupings`, computes all statistics of a grouping; `evaluate_predictions` selects
-those of the evaluate job, and `compare_groupings` and `format_comparison` those of the
-table that `pipelines.group --compare` prints.
+A predicted class is converted to its group, which is compared with the true group.
+`score_groupings` computes all statistics of a grouping; `evaluate_predictions` uses
+them for the evaluate job, `compare_groupings` and `format_comparison` for the table
+that `pipelines.group --compare` prints.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,11 +33,11 @@ class GroupedCorrectness:
     """Per-image correctness of one model under one grouping.
 
     Attributes:
-      counted: shape (images,), whether an image's class is in a group; the same for all
-        models with the same images.
+      counted: shape (images,), whether an image's true class is in a group; images
+        whose class is left out are not counted.
       correct: shape (counted images,), whether the predicted group is correct.
-      num_undecided: number of counted images of which none of the top 5 classes is in a
-        group; they are not correct.
+      num_undecided: number of counted images without a grouped class in the model's
+        top 5; they count as wrong. 0 without masking.
     """
 
     counted: BoolArray
@@ -51,7 +51,7 @@ class GroupedCorrectness:
 
     @property
     def grouped_accuracy(self) -> float:
-        """The share of the counted images that are correct, 0 to 1."""
+        """The share of the counted images whose predicted group is correct, 0 to 1."""
         return int(self.correct.sum()) / self.num_images
 
     @property
@@ -65,22 +65,24 @@ class GroupScore:
     """All statistics of one grouping; models are in the order of the predictions.
 
     Attributes:
-      shape: sizes of the groups.
-      is_masked: whether models predict classes in groups only.
-      num_images: number of images whose class is in a group.
-      num_right: shape (models,), number of these with the correct group.
-      undecided: shape (models,), share of these without a grouped class in the top 5.
-      tests: significance of differences of the grouped accuracies.
-      ranks: grouped accuracies against top-1 accuracies over single classes, on all
-        images.
-      tau_same_images: τ-b with the top-1 accuracies over single classes on the counted
-        images, which isolates the effect of grouping.
+      name: name of the grouping.
+      shape: statistics of the group sizes.
+      is_masked: whether predictions are restricted to classes in groups.
+      num_images: number of images whose true class is in a group.
+      num_right: shape (models,), number of these images with the correct group.
+      undecided: shape (models,), share of these images without a grouped class in the
+        model's top 5.
+      tests: significance tests of the grouped accuracies.
+      ranks: agreement of the grouped accuracies with the top-1 accuracies over the
+        1000 classes on all images.
+      tau_same_images: τ-b between the grouped accuracies and the top-1 accuracies over
+        the 1000 classes on the same images, which isolates the effect of grouping.
       tau_same_images_interval: 95 % confidence interval of `tau_same_images`.
-      pairs: significant pairs, against single classes on all images.
-      needed: share of the pairs that are significant on all images → number of
-        validation images at which so many are significant; None where no number is
-        enough.
-      warnings: limitations of the figures.
+      pairs: agreement on significant pairs with the 1000 classes on all images.
+      needed: for each share of the pairs that are significant on all images, the number
+        of validation images needed for them to be significant under the grouping; None
+        if no number suffices.
+      warnings: limitations of these statistics.
     """
 
     name: str
@@ -103,8 +105,13 @@ class PredictionEvaluation:
     """The scores of all groupings.
 
     Attributes:
-      full: tests of the models over single classes, on all images.
-      scores: one for each grouping, and a masked one for those that leave classes out.
+      models: names of the models.
+      num_images: number of images that were predicted.
+      full: significance tests of the top-1 accuracies over the 1000 classes, on all
+        images.
+      scores: one score per grouping, plus a masked score for each grouping that leaves
+        classes out.
+      warnings: limitations of all scores.
     """
 
     models: tuple[str, ...]
@@ -118,7 +125,10 @@ class Confusion(Protocol):
     """A confusion matrix over the 1000 classes."""
 
     def captured(self, labels: IntegerArray, /) -> float:
-        """Return the share of the errors that stay within groups, 0 to 1."""
+        """Return the share of the errors that stay within groups, 0 to 1.
+
+        `labels` is the group of each class, shape (1000,), −1 if it is left out.
+        """
 
 
 class Comparison(NamedTuple):
@@ -126,9 +136,9 @@ class Comparison(NamedTuple):
 
     Attributes:
       score: all statistics of the grouping.
-      captured: share of a confusion matrix's errors that stay within groups; None
-        without a matrix.
-      notes: limitations of the figures.
+      captured: share of a confusion matrix's errors that stay within groups, 0 to 1;
+        None without a matrix.
+      notes: limitations of the statistics.
     """
 
     score: GroupScore
@@ -137,11 +147,11 @@ class Comparison(NamedTuple):
 
 
 class _FullSet(NamedTuple):
-    """Models over single classes.
+    """Results of all models over the 1000 classes, on all images.
 
     Attributes:
       correct: shape (models, images), whether the top-1 class is correct.
-      tests: tests of all pairs of models, on all images.
+      tests: significance tests of all pairs of models.
     """
 
     correct: BoolArray
@@ -149,30 +159,33 @@ class _FullSet(NamedTuple):
 
 
 def per_image_correctness(predictions: Predictions) -> BoolArray:
-    """Return on which images a model's top-1 class is correct, shape (images,)."""
+    """Return whether a model's top-1 class is correct, shape (images,)."""
     return np.asarray(predictions.top5[:, 0] == predictions.truth)
 
 
 def score_groups(
     predictions: Predictions, group_of: IntegerArray, *, masked: bool
 ) -> GroupedCorrectness:
-    """Find the images with a correct group: g(predicted) = g(true).
+    """Score the predictions of one model by group instead of class.
 
     Args:
       predictions: predictions of one model.
-      group_of: shape (1000,), the group of each class, −1 where it is left out.
-      masked: whether only classes in groups may be predicted, as by a model that was
-        trained on these alone: the first of the top 5 that is in a group counts, and an
-        image without one is undecided. Otherwise the top-1 class counts, and one that
-        is left out is wrong. Both are the same where no class is left out.
+      group_of: shape (1000,), the group of each class, −1 if it is left out.
+      masked: whether to ignore predicted classes that are in no group, as if the model
+        had been trained on the grouped classes only: the first grouped class of the
+        top 5 is the prediction, and an image without one is undecided. If False, the
+        top-1 class is the prediction, and it is wrong if it is in no group. Both give
+        the same result if no class is left out.
 
     Returns:
-      The correctness on the images whose true class is in a group.
+      Correctness on the images whose true class is in a group.
 
     Raises:
-      UsageError: there is no such image.
+      UsageError: no image has a true class in a group.
+      ValueError: `group_of` has another shape.
 
-    Source: this project; only the top 5 classes are stored.
+    Source: this project; masking is limited to the top 5 classes, since only these are
+      stored.
     """
     if group_of.shape != (NUM_CLASSES,):
         raise ValueError(f"group_of has shape {group_of.shape}, not ({NUM_CLASSES},)")
@@ -197,11 +210,11 @@ def make_group_of(label_of: Mapping[str, int]) -> IntegerArray:
     """Return the group of each class as an array.
 
     Args:
-      label_of: wnid → label, e.g. `GroupTable.label_of`; wnids outside the 1000 are
-        ignored, since no model predicts them.
+      label_of: wnid → label, e.g. `GroupTable.label_of`; wnids outside the 1000
+        ImageNet classes are ignored, since no model predicts them.
 
     Returns:
-      Shape (1000,), by class index, −1 where a class is left out.
+      Shape (1000,), the label of each class by class index, −1 if it is left out.
     """
     group_of = np.full(NUM_CLASSES, LEFT_OUT, dtype=np.int64)
     for info in classes.load_classes():
@@ -210,10 +223,10 @@ def make_group_of(label_of: Mapping[str, int]) -> IntegerArray:
 
 
 def check_same_images(predictions: Sequence[Predictions]) -> None:
-    """Check that there are predictions, and that all are of the same images.
+    """Check that all models predict the same images in the same order.
 
     Raises:
-      UsageError: there are none, or some models have other images.
+      UsageError: there are no predictions, or models have different images.
     """
     if not predictions:
         raise UsageError("no predictions: give the files of at least one model")
@@ -237,17 +250,17 @@ def score_groupings(
     *,
     seed: int = 0,
 ) -> tuple[PairTests, list[GroupScore]]:
-    """Compute all statistics of some groupings.
+    """Compute all statistics of each grouping.
 
     Args:
       predictions: predictions of at least one model, all of the same images.
-      groupings: name, group of each class (shape (1000,), −1 where it is left out), and
-        whether only classes in groups may be predicted.
+      groupings: for each grouping, its name, the group of each class (shape (1000,), −1
+        if it is left out), and `masked` as in `score_groups`.
       seed: seed of the bootstrap and the noise ceiling.
 
     Returns:
-      The tests of the models over single classes, and a score for each grouping, in
-      their order.
+      The significance tests over the 1000 classes, and one score per grouping in the
+      order given.
 
     Raises:
       UsageError: no predictions, predictions of different images, or a grouping without
@@ -329,7 +342,7 @@ def _score_grouping(
 def _warn_of_undecided(
     predictions: Sequence[Predictions], grouped: Sequence[GroupedCorrectness]
 ) -> Iterator[str]:
-    """Yield a warning when the top 5 classes of a model do not suffice."""
+    """Yield a warning if a model has too many undecided images."""
     shares = {
         p.model: model.undecided_share
         for p, model in zip(predictions, grouped, strict=True)
@@ -345,7 +358,7 @@ def _warn_of_undecided(
 
 
 def warn_of_order(predictions: Sequence[Predictions]) -> Iterator[str]:
-    """Yield a warning for each model that guesses or has classes in another order."""
+    """Yield a warning for each model that guesses or whose classes are reordered."""
     for p in predictions:
         counts = count_pairs(p.truth, p.top5[:, 0], NUM_CLASSES)
         if problem := find_problem(counts, len(p.truth), 1 / p.num_outputs):
@@ -355,12 +368,12 @@ def warn_of_order(predictions: Sequence[Predictions]) -> Iterator[str]:
 def warn_of_circularity(
     predictions: Sequence[Predictions], confusion_models: Sequence[str] | None
 ) -> Iterator[str]:
-    """Yield a warning if groups are made from the errors of models that are ranked.
+    """Yield a warning if the ranked models' own errors determined the groups.
 
     Args:
-      predictions: of the models that are ranked.
-      confusion_models: models whose confusion decided the groups; empty if they are
-        unknown; None if the groups are made otherwise.
+      predictions: predictions of the ranked models.
+      confusion_models: models whose confusion determined the groups; empty if they are
+        unknown; None if no confusion was used.
     """
     if confusion_models is None:
         return
@@ -384,13 +397,13 @@ def evaluate_predictions(
     confusion_models: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
 ) -> PredictionEvaluation:
-    """Evaluate groupings; those that leave classes out also with masked predictions.
+    """Evaluate groupings; score those that leave classes out also with masking.
 
     Args:
       predictions: predictions of at least three models, all of the same images.
-      tables: name → group of each class, shape (1000,), −1 where it is left out.
-      confusion_models: name → models whose confusion decided the groups; no entry for
-        groups that were made otherwise.
+      tables: name → group of each class, shape (1000,), −1 if it is left out.
+      confusion_models: name → models whose confusion determined the groups; groupings
+        without an entry did not use confusion.
       seed: seed of the bootstrap and the noise ceiling.
 
     Raises:
@@ -445,15 +458,15 @@ def compare_groupings(
 
     Args:
       predictions: predictions of at least one model, all of the same images.
-      tables: name → group of each class, shape (1000,), −1 where it is left out.
-      confusion: measures the share of errors that stay within groups.
-      confusion_models: name → models whose confusion decided the groups, as in
-        `evaluate_predictions`.
-      masked: whether only classes in groups may be predicted, as in `score_groups`.
+      tables: name → group of each class, shape (1000,), −1 if it is left out.
+      confusion: confusion matrix to measure the share of errors within groups; None
+        omits this share.
+      confusion_models: as in `evaluate_predictions`.
+      masked: as in `score_groups`.
       seed: seed of the bootstrap and the noise ceiling.
 
     Returns:
-      A comparison for each table, in their order.
+      One comparison per table, in the order given.
 
     Raises:
       UsageError: no predictions, predictions of different images, or a table without
@@ -500,11 +513,11 @@ _COLUMNS = (
 
 
 def format_comparison(rows: Sequence[Comparison]) -> str:
-    """Format comparisons as a plain text table with the notes below it.
+    """Format comparisons as a plain-text table, followed by their notes.
 
-    `tau` and its interval compare with single classes on the images that the grouping
-    counts; `tau (all)`, `resolving` and `regret` on all images. An undefined figure is
-    `-`.
+    `tau` and its interval compare the ranking with that over the 1000 classes on the
+    same images; `tau (all)`, `resolving` and `regret` compare with all images. `-`
+    means undefined.
     """
     table = [_COLUMNS, *map(_format_row, rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -1,6 +1,6 @@
-"""Find the epoch from which learning curves rank models as their last epoch does.
+"""Find the epoch from which learning curves rank models as the last epoch does.
 
-Epochs count passes over the training images, from 1.
+Epochs are numbered from 1.
 """
 
 from typing import NamedTuple
@@ -18,9 +18,9 @@ class Convergence(NamedTuple):
 
     Attributes:
       convergence_epoch: the first epoch from which all significant pairs keep their
-        final order; None when no pair is significant.
-      images_seen: training images × `convergence_epoch`.
-      taus: τ-b between the ranking of each epoch and the final one, by epoch.
+        final order; None if no pair is significant.
+      images_seen: training images × `convergence_epoch`; None if that is None.
+      taus: τ-b between the ranking of each epoch and that of the last one, by epoch.
     """
 
     convergence_epoch: int | None
@@ -33,12 +33,12 @@ def find_convergence_epoch(curves: FloatArray, decisions: SignArray) -> int | No
 
     Args:
       curves: shape (models, epochs), accuracies.
-      decisions: shape (models, models), the expected signs; a zero is not compared, and
-        a tie on the curves is a disagreement.
+      decisions: shape (models, models), the expected sign of each pair; pairs with 0
+        are ignored, and a tie on the curves counts as a disagreement.
 
     Returns:
-      The first epoch of the final run of agreeing epochs; None when the last epoch
-      disagrees, or when no pair is significant.
+      The first epoch from which all later epochs agree with `decisions`; None if the
+      last epoch disagrees, or if no pair is significant.
     """
     if not np.count_nonzero(decisions):
         return None
@@ -61,7 +61,8 @@ def measure_convergence(
 
     Args:
       curves: shape (models, epochs), accuracies.
-      decisions: shape (models, models), significance after the last epoch.
+      decisions: shape (models, models), signs of the significant differences after the
+        last epoch.
       train_images: number of training images in one epoch.
     """
     epoch = find_convergence_epoch(curves, decisions)
@@ -71,9 +72,9 @@ def measure_convergence(
 
 
 def rank_by_epoch(curves: FloatArray) -> npt.NDArray[np.int64]:
-    """Rank the models at every epoch, shape (models, epochs), 1 the best.
+    """Return the rank of each model at each epoch, shape (models, epochs), from 1.
 
-    Models that tie are ranked in their order along the first axis.
+    Ties are ranked in the order of the first axis.
     """
     order = np.argsort(-curves, axis=0, kind="stable")
     return np.argsort(order, axis=0, kind="stable") + 1
@@ -82,13 +83,14 @@ def rank_by_epoch(curves: FloatArray) -> npt.NDArray[np.int64]:
 def is_significant_from_start(
     curves: FloatArray, decisions: SignArray, num_images: int
 ) -> bool:
-    """Test whether the first epoch already decides every pair as the last one does.
+    """Return whether all pairs are significant from epoch 1, with their final order.
 
-    Any set ranks such models correctly, so that they do not test a subset.
+    Any subset ranks such models correctly, so they cannot test one.
 
     Args:
       curves: shape (models, epochs), accuracies.
-      decisions: shape (models, models), significance after the last epoch.
+      decisions: shape (models, models), signs of the significant differences after the
+        last epoch.
       num_images: number of validation images.
     """
     first = significance.compare_all_pairs(curves[:, 0], num_images).decisions

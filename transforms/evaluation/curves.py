@@ -1,7 +1,7 @@
 """Read learning curves, group them by training set and average them over seeds.
 
-A set is the data that models were trained on, ImageNet or a subset, identified by its
-subset id.
+A set is the data that models were trained on (ImageNet or a subset), identified by its
+subset ID.
 """
 
 import itertools
@@ -44,7 +44,7 @@ _MINIMUM = {
 
 
 class LocatedRow(NamedTuple):
-    """A row of a curve, and the path of its file."""
+    """A row of a curve file, with the path of the file."""
 
     row: CurveRow
     path: str
@@ -67,11 +67,15 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CurveSet:
-    """All finished runs on one set.
+    """All runs on one training set.
 
     Attributes:
-      epochs: epochs of every run.
-      runs: runs in the order of the files.
+      dataset: name of the dataset; may be empty.
+      subset_id: ID of the set.
+      epochs: number of epochs of every run.
+      train_images: number of training images.
+      validation_images: number of validation images.
+      runs: runs in the order of their first rows.
     """
 
     dataset: str
@@ -83,7 +87,7 @@ class CurveSet:
 
     @property
     def name(self) -> str:
-        """The dataset's name and the start of its subset id."""
+        """The dataset name and the first eight characters of the subset ID."""
         return f"{self.dataset} {self.subset_id[:_SHORT_ID]}".strip()
 
     @property
@@ -92,11 +96,14 @@ class CurveSet:
         return tuple(sorted({run.model for run in self.runs}))
 
     def keep(self, models: Collection[str]) -> "CurveSet":
-        """Keep the runs of some models."""
+        """Return the set restricted to the runs of these models."""
         return replace(self, runs=tuple(r for r in self.runs if r.model in models))
 
     def best_runs(self, model: str) -> tuple[Run, ...]:
-        """Return a model's best run of each seed: the first with the best final."""
+        """Return a model's run with the best final accuracy for each seed.
+
+        Ties go to the earlier run; the seeds are ascending.
+        """
         seeds = sorted({run.seed for run in self.runs if run.model == model})
         return tuple(
             max(
@@ -109,8 +116,8 @@ class CurveSet:
     def mean_curves(self) -> FloatArray:
         """Average the best runs over seeds, shape (models, epochs).
 
-        Correct images are summed as whole numbers, so that models with the same total
-        tie exactly, in whatever order their seeds are added.
+        Numbers of correct images are summed as integers, so that models with the same
+        total tie exactly, regardless of the order of their seeds.
         """
         return np.array([self._mean_curve(model) for model in self.models])
 
@@ -126,13 +133,13 @@ class CurveSet:
 
 
 def read_rows(paths: Sequence[str]) -> list[LocatedRow]:
-    """Read all rows of some curve files.
+    """Read all rows of curve files.
 
     Args:
-      paths: files, or folders, of which every curves.csv at any depth is read.
+      paths: files, or folders that are searched recursively for curves.csv.
 
     Raises:
-      UsageError: all problems, one line each that starts with the path.
+      UsageError: lists all problems, one per line, each starting with the path.
     """
     located: list[LocatedRow] = []
     problems: list[str] = []
@@ -174,13 +181,13 @@ def _find_files(paths: Iterable[str], problems: list[str]) -> Iterator[str]:
 
 
 def parse(text: str) -> tuple[list[CurveRow], list[str]]:
-    """Parse a table of curves; its columns may be in any order.
+    """Parse a CSV table of curves; its columns may be in any order.
 
     Returns:
-      The valid rows, and a problem for each other row.
+      The valid rows, and one problem per invalid row.
 
     Raises:
-      UsageError: the text is not a table of curves.
+      UsageError: the text is not a table of curves, or has no rows.
     """
     rows: list[CurveRow] = []
     problems: list[str] = []
@@ -269,10 +276,10 @@ def group_by_set(located: Sequence[LocatedRow]) -> tuple[list[CurveSet], list[st
     """Group rows by set and run.
 
     Returns:
-      The sets, in the order of their first rows, and warnings.
+      The sets in the order of their first rows, and warnings.
 
     Raises:
-      UsageError: all sets with unusable runs, one problem a line.
+      UsageError: lists the problems of all sets with unusable runs, one per line.
     """
     unique, warnings, problems = _drop_repeated(located)
     rows_of: dict[str, list[LocatedRow]] = defaultdict(list)
@@ -292,9 +299,10 @@ def group_by_set(located: Sequence[LocatedRow]) -> tuple[list[CurveSet], list[st
 def _drop_repeated(
     located: Iterable[LocatedRow],
 ) -> tuple[list[LocatedRow], list[str], list[str]]:
-    """Drop repeated rows; return the others, warnings and problems.
+    """Drop duplicate rows; return the remaining rows, warnings and problems.
 
-    Repeats may differ in the time that an epoch took, which is not a result.
+    Duplicates may differ in the duration of an epoch; any other difference is a
+    problem.
     """
     first_of: dict[tuple[str, str, int, float, int], LocatedRow] = {}
     dropped: list[LocatedRow] = []
@@ -328,7 +336,7 @@ def _name_run(row: CurveRow) -> str:
 
 
 def _find_problems(rows: Sequence[LocatedRow]) -> Iterator[str]:
-    """Yield why the rows of one set cannot be evaluated."""
+    """Yield the problems that prevent an evaluation of one set."""
     for name, remedy in (
         ("epochs", "short schedules anneal first; give models of one schedule length"),
         ("train_images", "give runs on the same images"),
@@ -348,7 +356,7 @@ def _find_problems(rows: Sequence[LocatedRow]) -> Iterator[str]:
 
 
 def _find_gaps(run_rows: Sequence[LocatedRow]) -> Iterator[str]:
-    """Yield which epochs a run lacks."""
+    """Yield a problem if a run lacks epochs or is not finished."""
     row = run_rows[0].row
     present = {item.row.epoch for item in run_rows}
     last = max(present)
@@ -396,13 +404,13 @@ def _make_set(rows: Sequence[LocatedRow]) -> CurveSet:
 
 
 def list_names(items: Iterable[object]) -> str:
-    """Join the first five items with commas, and count the others."""
+    """Join the first five items with commas; append "and N more" if there are more."""
     words = [str(item) for item in items]
     more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
     return ", ".join(itertools.islice(words, _SHOWN)) + more
 
 
 def _cut(problems: Sequence[str], what: str) -> list[str]:
-    """Keep the first five problems, and count the others."""
+    """Keep the first five problems; append "and N more" if there are more."""
     more = len(problems) - _SHOWN
     return [*problems[:_SHOWN], *[f"and {more} more {what}"] * (more > 0)]

@@ -1,9 +1,10 @@
-"""Bound τ over the choice of models, by the pairs that two rankings order differently.
+"""Compute a confidence interval of τ over the choice of models, from discordant pairs.
 
-Pairs share models, and models share families, so that pairs are not independent: the
-variance of the share of discordant pairs exceeds that of as many coin tosses by a
-factor, the overdispersion. The exact binomial interval of as many fewer pairs then
-holds its level also for six models, where a bootstrap of models covers less than half.
+Pairs that share a model or a model family are not independent. The variance of the
+share of discordant pairs therefore exceeds the binomial variance by a factor, the
+overdispersion. Dividing the number of pairs by this factor and computing the exact
+binomial interval keeps the nominal coverage even for six models, where a bootstrap over
+models covers less than half.
 """
 
 import re
@@ -18,15 +19,15 @@ _TAIL = 0.025
 
 
 def find_discordance(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Return which pairs of models two rankings order differently.
+    """Compute for each pair of models how far two rankings disagree.
 
     Args:
-      first: shape (models,), any score of which higher is better.
-      second: shape (models,).
+      first: shape (models,), any score; higher is better.
+      second: shape (models,), as `first`.
 
     Returns:
-      Shape (models, models): 1 where the orders are opposite, ½ where the models tie on
-      one set only, else 0. Without ties, τ is 1 − 2 × the mean over pairs.
+      Shape (models, models): 1 where the orders are opposite, ½ where the models tie in
+      one ranking only, else 0. Without ties, τ is 1 − 2 × the mean over pairs.
     """
     signs_1 = np.sign(first[:, np.newaxis] - first)
     signs_2 = np.sign(second[:, np.newaxis] - second)
@@ -35,7 +36,11 @@ def find_discordance(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def find_family(model: str) -> str:
-    """Return a model's family: the letters that its name starts with, without a v."""
+    """Return a model's family: the leading letters of its name, in lower case.
+
+    A trailing v, as in "mobilenetv3", is removed. A name that does not start with a
+    letter is its own family.
+    """
     letters = re.match(r"[^\W\d_]+", model)
     return letters[0].lower().removesuffix("v") if letters else model
 
@@ -44,9 +49,9 @@ def bound_tau(discordance: FloatArray, families: Sequence[str]) -> Interval | No
     """Compute a 95 % confidence interval of τ over the choice of models.
 
     Args:
-      discordance: shape (models, models), symmetric; the mean over draws if there are
-        several.
-      families: the family of each model; models of a family are not independent.
+      discordance: shape (models, models), from `find_discordance`; the mean over draws
+        if there are several.
+      families: the family of each model; models of a family are treated as dependent.
 
     Returns:
       The interval; None with fewer than two models.
@@ -76,9 +81,14 @@ def bound_tau(discordance: FloatArray, families: Sequence[str]) -> Interval | No
 def _find_overdispersion(
     discordance: FloatArray, members: IntArray, share: float
 ) -> float:
-    """Return the variance of the discordant share over that of independent pairs.
+    """Estimate the overdispersion of the share of discordant pairs, at least 1.
 
-    It is at least 1.
+    This is its jackknife variance divided by the variance for independent pairs.
+
+    Args:
+      discordance: shape (models, models), symmetric.
+      members: shape (models,), the number of each model's family.
+      share: share of the pairs that are discordant, 0 to 1.
     """
     is_member = np.eye(int(members.max()) + 1)[members]
     num_models = len(discordance)

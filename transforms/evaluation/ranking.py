@@ -1,7 +1,7 @@
 """Compare model rankings on the full set and a subset.
 
-Models are along the first axis, in the same order on both sets; accuracies are 0 to 1,
-or in any unit where only their order counts. An undefined statistic, such as the
+The first axis of every array is models, in the same order on both sets. Accuracies are
+0 to 1; rank statistics accept scores in any unit. An undefined statistic, such as the
 correlation of models that all tie, is None, never NaN.
 """
 
@@ -27,9 +27,10 @@ class Interval(NamedTuple):
 
     @property
     def has_width(self) -> bool:
-        """Whether resamples give different values.
+        """Whether `high` exceeds `low`.
 
-        With few models, equal values do not mean a precise estimate.
+        A zero width means that all resamples agree; with few models, this is no
+        evidence of a precise estimate.
         """
         return self.high > self.low
 
@@ -38,11 +39,13 @@ class RankAgreement(NamedTuple):
     """Agreement of two rankings of the same models.
 
     Attributes:
-      tau: Kendall's τ-b; None when all models tie on a set.
+      num_models: number of models.
+      tau: Kendall's τ-b; None if all models tie on a set.
       tau_interval: 95 % confidence interval of `tau` over the choice of models.
       spearman: Spearman's rank correlation.
-      top_half_tau: τ-b among the better half of the models on the full set.
-      regret: accuracy on the full set that the subset's best model lacks to the best.
+      top_half_tau: τ-b of the better half of the models, as ranked by the full set.
+      regret: best accuracy on the full set minus the accuracy there of the model that
+        is best on the subset.
     """
 
     num_models: int
@@ -54,20 +57,23 @@ class RankAgreement(NamedTuple):
 
 
 class PairAgreement(NamedTuple):
-    """Agreement of two sets on pairs of models.
+    """Agreement of the full set and a subset on pairs of models.
 
-    A pair is decided on a set when its difference is significant there.
+    A pair is decided on a set if its difference is significant there.
 
     Attributes:
-      num_pairs: pairs of models.
-      decided_full: pairs decided on the full set.
-      decided_subset: pairs decided on the subset.
-      sign_agreement: share of `decided_full` with the same order on the subset.
-      resolving_power: share of `decided_full` decided with the same sign on the subset.
-      noise_ceiling: the τ that the subset would reach if noise were its only error.
-      contrary: pairs decided on the full set with another order (or a tie) on the
-        subset, as (better, worse) on the full set.
-      reversed: pairs of `contrary` that the subset decides with the opposite sign.
+      num_pairs: number of pairs of models.
+      decided_full: number of pairs decided on the full set.
+      decided_subset: number of pairs decided on the subset.
+      sign_agreement: share of the pairs decided on the full set that have the same
+        order on the subset.
+      resolving_power: share of the pairs decided on the full set that are decided with
+        the same sign on the subset.
+      noise_ceiling: expected τ if sampling noise were the subset's only error.
+      contrary: pairs decided on the full set that have the opposite order or tie on
+        the subset, as positions (better, worse) on the full set.
+      reversed: pairs of `contrary` that are decided with the opposite sign on the
+        subset.
     """
 
     num_pairs: int
@@ -86,9 +92,9 @@ def compare_ranks(
     """Compare two rankings of models.
 
     Args:
-      full: shape (models,), any score of which higher is better.
-      subset: shape (models,).
-      seed: seed of the bootstrap of the interval.
+      full: shape (models,), scores on the full set in any unit; higher is better.
+      subset: shape (models,), scores on the subset.
+      seed: seed of the bootstrap confidence interval.
     """
     return RankAgreement(
         num_models=len(full),
@@ -108,7 +114,8 @@ def compare_pairs(
     Args:
       full: tests on the full set.
       subset: tests of the same models on the subset.
-      ceiling: the noise ceiling; by default the one that follows from the accuracies.
+      ceiling: the noise ceiling; by default estimated by `expected_tau` from the
+        accuracies.
     """
     signs = np.sign(subset.accuracies[:, np.newaxis] - subset.accuracies)
     is_contrary = (full.decisions == 1) & (signs != 1)
@@ -152,9 +159,9 @@ def _weighted_taus(
 ) -> FloatArray:
     """Compute τ-b of resamples, shape (draws,), NaN where it is undefined.
 
-    `counts`, shape (draws, models), says how often each resample contains each model. A
-    model and its copy tie on both sets, so that they contribute nothing. All sums are
-    of whole numbers, hence exact.
+    `counts`, shape (draws, models), is how often each resample contains each model.
+    Copies of a model tie in both rankings and so add 0. All sums are of integers and
+    therefore exact.
     """
     signs_1 = np.sign(first[:, np.newaxis] - first)
     signs_2 = np.sign(second[:, np.newaxis] - second)
@@ -169,7 +176,7 @@ def _weighted_taus(
 
 
 def spearman(first: FloatArray, second: FloatArray) -> float | None:
-    """Compute Spearman's rank correlation; ties share their mean rank.
+    """Compute Spearman's rank correlation; tied models get their mean rank.
 
     Args:
       first: shape (models,).
@@ -196,13 +203,14 @@ def top_half_tau(full: FloatArray, subset: FloatArray) -> float | None:
     """Compute τ-b of the better half of the models.
 
     Args:
-      full: shape (models,); selects the best ⌈models/2⌉ and all ties with the last.
+      full: shape (models,); the better half is its best ⌈models/2⌉ models and those
+        that tie with the last of them.
       subset: shape (models,).
 
     Returns:
-      τ-b of these models, as `kendall_tau`.
+      τ-b of these models; None as in `kendall_tau`.
 
-    Source: this project; model selection is among the better models.
+    Source: this project; in practice, one selects among the better models.
     """
     _check_shapes(full, subset)
     if not len(full):
@@ -216,7 +224,7 @@ def top1_regret(full: FloatArray, subset: FloatArray) -> float:
 
     Args:
       full: shape (models,), at least one model.
-      subset: shape (models,). Where several models are best, their regrets are
+      subset: shape (models,); if several models tie as best, their regrets are
         averaged.
 
     Returns:
@@ -245,8 +253,8 @@ def bootstrap_tau(
       num_draws: number of resamples, each as large as the list of models.
 
     Returns:
-      The middle 95 % of the resamples in which τ-b is defined; None with fewer than
-      three models, or when all tie on a set.
+      The central 95 % of τ-b over the resamples in which it is defined; None with
+      fewer than three models, or if all models tie on a set.
 
     Source: Efron, percentile method (1979).
     """
@@ -267,19 +275,19 @@ def bootstrap_tau(
 def noise_ceiling(
     correct: BoolArray, num_images: int, *, seed: int = 0
 ) -> float | None:
-    """Measure the τ-b that sampling noise alone allows at a number of images.
+    """Measure the mean τ-b of random subsets of a given size: the noise ceiling.
 
-    The images are split into disjoint blocks in hash order; the ranking on each block
-    is correlated with the ranking on all images outside it.
+    The images are split into disjoint blocks in hash order. The ranking on each block
+    is compared with the ranking on all other images.
 
     Args:
       correct: shape (models, images), per-image correctness on the full set.
-      num_images: size of a block, that of the subset.
+      num_images: number of images in a block, equal to that of the subset.
       seed: seed of the order of the images.
 
     Returns:
-      The mean τ-b of at most 100 blocks; None when less than half of the images would
-      remain for comparison, or when all models tie.
+      The mean τ-b of at most 100 blocks; None if a block would contain more than half
+      of the images (or none), or if all models tie.
 
     Source: this project; a random subset that keeps all classes has no other error.
     """

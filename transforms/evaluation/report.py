@@ -1,4 +1,4 @@
-"""Write an evaluation as report.json, and summarize it in lines of text.
+"""Serialise an evaluation as report.json, and summarise it in lines of text.
 
 docs/report_schema.md describes the keys of report.json.
 """
@@ -25,7 +25,7 @@ Evaluation = CurveEvaluation | PredictionEvaluation | AccuracyEvaluation
 
 
 def make_report(evaluation: Evaluation, *, seed: int) -> bytes:
-    """Return report.json; numbers are rounded to six decimal places.
+    """Return the content of report.json, with numbers rounded to six decimal places.
 
     Args:
       evaluation: an evaluation of any kind.
@@ -48,7 +48,7 @@ def make_report(evaluation: Evaluation, *, seed: int) -> bytes:
 
 
 def _round(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Round all numbers, so that the bytes do not depend on the machine."""
+    """Round all numbers, so that every machine writes the same bytes; NaN is None."""
     if isinstance(value, Mapping):
         return {name: _round(part) for name, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -81,7 +81,7 @@ def _describe_pairs(pairs: PairAgreement, models: Sequence[str]) -> dict[str, An
 
 
 def _rank(values: FloatArray) -> list[int]:
-    """Rank models, 1 the best; ties share the smaller rank."""
+    """Return the rank of each model, from 1 (best); ties share the smaller rank."""
     return [int(rank) for rank in stats.rankdata(-values, method="min")]
 
 

@@ -1,8 +1,8 @@
 """Test which differences between models are significant, and plan sample sizes.
 
-A difference of two accuracies is significant when it exceeds 1.96 standard errors (two
-sided, 95 %). The results for all pairs form a square array of signs: entry (a, b) is 1
-where model a is significantly better, −1 where b is, and 0 where neither is.
+A difference of two accuracies is significant if it exceeds 1.96 standard errors
+(two-sided, 95 %). The results for all pairs form a square array of signs: entry (a, b)
+is 1 if model a is significantly better, −1 if b is, and 0 if neither is.
 """
 
 import math
@@ -28,9 +28,9 @@ class SeedNoise(NamedTuple):
     """Variance of accuracies between random seeds, pooled over models.
 
     Attributes:
-      variance: variance of the accuracy of one seed.
-      degrees: degrees of freedom, Σ (seeds − 1).
-      num_seeds: shape (models,).
+      variance: variance of a model's accuracy with one seed.
+      degrees: degrees of freedom, Σ (seeds − 1) over models.
+      num_seeds: shape (models,), number of seeds of each model.
     """
 
     variance: float
@@ -42,7 +42,7 @@ class PairTests(NamedTuple):
     """Significance tests of all pairs of models on one set.
 
     Attributes:
-      accuracies: shape (models,).
+      accuracies: shape (models,), 0 to 1.
       errors: shape (models,), the standard error of each accuracy.
       spread: shape (models, models), the standard error of each difference.
       decisions: shape (models, models), 1 where the first model is significantly
@@ -70,13 +70,13 @@ class PairTests(NamedTuple):
 def measure_seed_noise(finals: Sequence[Sequence[float]]) -> SeedNoise | None:
     """Pool the variance between seeds over models.
 
-    The variance of a single model with two or three seeds is too uncertain.
+    Pooling is needed because a model with two or three seeds gives a poor estimate.
 
     Args:
       finals: the final accuracies of each model, one per seed.
 
     Returns:
-      The noise, or None when no model has two seeds.
+      The pooled noise, or None if no model has two seeds.
 
     Source: pooled variance, e.g. Snedecor and Cochran, Statistical Methods (1989).
     """
@@ -99,21 +99,23 @@ def compare_all_pairs(
 ) -> PairTests:
     """Test the difference of every pair of models for significance.
 
-    The variance of a difference is the sum of two terms. That of the images is
-    p(1−p)/n + q(1−q)/n, or Σ (difference on an image)² / n² where the correctness of
-    each image is known, which makes it McNemar's test without continuity correction.
-    That of the seeds is s²/seeds of each model. With one seed per model a difference is
-    significant above 1.96 standard errors; with several, above the quantile of
-    Student's t for the degrees of freedom of the sum, since s² is uncertain.
+    The variance of a difference is the sum of two terms. The sampling of images adds
+    p(1−p)/n + q(1−q)/n; if per-image correctness is known, it adds instead
+    Σ (difference on an image)² / n², as in McNemar's test without continuity
+    correction. The choice of seeds adds s²/seeds for each of the two models. With one
+    seed per model, a difference is significant above 1.96 standard errors; with
+    several, above the quantile of Student's t with the degrees of freedom of the sum,
+    since s² is an estimate.
 
-    Without `correctness`, errors are taken as independent, so that fewer differences
-    are significant: models tend to fail on the same images.
+    Without `correctness`, the errors of two models are assumed to be independent. In
+    fact models tend to fail on the same images, so that the test is conservative.
 
     Args:
       accuracies: shape (models,), 0 to 1, means over seeds.
-      num_images: number of images that each accuracy was measured on.
-      correctness: shape (models, images), the share of the seeds that are correct.
-      noise: variance between seeds.
+      num_images: number of images on which each accuracy was measured.
+      correctness: shape (models, images), the share of a model's seeds that classify
+        the image correctly; None if unknown.
+      noise: variance between seeds; None with one seed per model.
 
     Raises:
       ValueError: an accuracy is outside 0 to 1, or there is no image.
@@ -152,7 +154,7 @@ def compare_all_pairs(
 
 
 def _sum_squared_differences(correctness: FloatArray | BoolArray) -> FloatArray:
-    """Sum (difference on an image)² of all pairs, shape (models, models)."""
+    """Return Σ (difference on an image)² of each pair, shape (models, models)."""
     wide = correctness.astype(np.float64)
     products = wide @ wide.T
     squares = np.diagonal(products)
@@ -163,7 +165,13 @@ def _sum_squared_differences(correctness: FloatArray | BoolArray) -> FloatArray:
 def _find_limit(
     variance: FloatArray, between_seeds: FloatArray, degrees: int
 ) -> FloatArray:
-    """Return the number of standard errors above which a difference is significant."""
+    """Return the significance limit of each pair, in standard errors, at least 1.96.
+
+    Args:
+      variance: shape (models, models), variance of each difference.
+      between_seeds: shape (models, models), the part of it that is due to seeds.
+      degrees: degrees of freedom of the variance between seeds.
+    """
     from scipy import stats  # noqa: PLC0415  # slower to import than Beam
 
     share = np.divide(
@@ -175,33 +183,33 @@ def _find_limit(
 
 
 def sign_agreement(full: SignArray, subset: FloatArray) -> float | None:
-    """Measure how many significant pairs have the same order on the subset.
+    """Return the share of significant pairs that have the same order on the subset.
 
     Args:
       full: shape (models, models), significance on the full set.
       subset: shape (models,), accuracies on the subset; a tie is a disagreement.
 
     Returns:
-      The share of the pairs that are significant on the full set, 0 to 1, or None when
-      none is. 1 means that the ranking is preserved as far as it is known.
+      The share of the pairs significant on the full set, 0 to 1; None if no pair is.
+      1 means that the subset contradicts no order that is known.
 
-    Source: this project; only significant pairs can be kept or lost.
+    Source: this project; the order of other pairs is unknown.
     """
     return _share_kept(full, np.sign(subset[:, np.newaxis] - subset).astype(np.int8))
 
 
 def resolving_power(full: SignArray, subset: SignArray) -> float | None:
-    """Measure how many significant pairs are significant with that sign on the subset.
+    """Return the share of significant pairs that the subset decides in the same way.
 
     Args:
       full: shape (models, models), significance on the full set.
       subset: shape (models, models), significance on the subset.
 
     Returns:
-      The share of the pairs that are significant on the full set, 0 to 1, or None when
-      none is.
+      The share of the pairs significant on the full set that are significant with the
+      same sign on the subset, 0 to 1; None if no pair is significant.
 
-    Source: this project; only significant pairs can be kept or lost.
+    Source: this project; the order of other pairs is unknown.
     """
     return _share_kept(full, subset)
 
@@ -221,13 +229,13 @@ def expected_tau(differences: FloatArray, spread: FloatArray) -> float | None:
     2Φ(z) − 1.
 
     Args:
-      differences: shape (models, models), the true differences: those of the full set.
+      differences: shape (models, models), differences on the full set, taken as true.
       spread: shape (models, models), standard errors of the differences on the subset.
 
     Returns:
-      The mean over pairs, or None without a pair.
+      The mean over pairs; None with fewer than two models.
 
-    Source: this project; the noise ceiling where per-image correctness is unknown.
+    Source: this project; the noise ceiling if per-image correctness is unknown.
     """
     from scipy import stats  # noqa: PLC0415  # slower to import than Beam
 
@@ -240,11 +248,11 @@ def expected_tau(differences: FloatArray, spread: FloatArray) -> float | None:
 
 
 def smallest_gap(num_images: int, *, accuracy: float) -> float:
-    """Compute the smallest significant difference when only accuracies are known.
+    """Compute the smallest significant difference if only accuracies are known.
 
     Args:
-      num_images: number of images that each of two models was measured on.
-      accuracy: approximate accuracy of both, 0 to 1.
+      num_images: number of images on which each of the two models was measured.
+      accuracy: approximate accuracy of both models, 0 to 1.
 
     Returns:
       The difference of accuracies at |z| = 1.96: 1.96 √(2p(1−p)/n).
@@ -272,14 +280,14 @@ def smallest_paired_gap(num_images: int, *, disagreement: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Power:
-    """Statistical power of a validation set; gaps are significant differences.
+    """Statistical power of a validation set; accuracies and gaps are shares, 0 to 1.
 
     Attributes:
       standard_error: standard error of one accuracy.
-      paired_gap: smallest significant difference of models on the same images.
-      unpaired_gap: the same when only the accuracies are known.
-      images_per_group: mean number of images per group.
-      group_gap: as `paired_gap`, of the accuracies within one group.
+      paired_gap: smallest significant difference of two models on the same images.
+      unpaired_gap: the same if only the accuracies are known.
+      images_per_group: mean number of validation images per group.
+      group_gap: as `paired_gap`, for the accuracies within a single group.
     """
 
     standard_error: float
@@ -305,14 +313,14 @@ def measure_power(
     accuracy: float = TYPICAL_ACCURACY,
     disagreement: float | None = None,
 ) -> Power:
-    """Compute which differences a number of validation images can resolve.
+    """Compute the smallest differences that a number of validation images can resolve.
 
     Args:
-      num_validation: number of validation images of all groups together.
+      num_validation: total number of validation images of all groups.
       num_groups: number of groups that share these images equally.
       accuracy: accuracy of a typical model, 0 to 1.
       disagreement: share of images on which exactly one of two models is correct; by
-        default that of ImageNet models, scaled to the accuracy.
+        default that of typical ImageNet models of this accuracy.
 
     Raises:
       ValueError: a number is out of range.
@@ -333,19 +341,20 @@ def measure_power(
 def images_needed(
     correct: BoolArray, full: SignArray, *, share: float = 0.9
 ) -> int | None:
-    """Estimate the validation images needed for most pairs to be significant.
+    """Estimate the validation images needed for a share of the pairs to be significant.
 
-    A pair with the difference δ that disagrees on the share d of the images needs
-    1.96² d/δ² images.
+    Two models whose accuracies differ by δ, and exactly one of which is correct on the
+    share d of the images, need 1.96² d/δ² images.
 
     Args:
       correct: shape (models, images), per-image correctness on the subset.
       full: shape (models, models), significance on the full set.
-      share: share of the pairs that are significant on the full set.
+      share: share of the pairs significant on the full set that must be significant on
+        the subset, 0 to 1.
 
     Returns:
-      The number of images; None when no pair is significant on the full set, or when
-      so many pairs have the opposite order (or tie) that no number suffices.
+      The number of images; None if no pair is significant on the full set, or if too
+      many pairs have the opposite order or tie for any number to suffice.
 
     Source: McNemar's test, solved for n.
     """
@@ -366,7 +375,7 @@ def images_needed(
 
 
 def describe_power(num_validation: int, num_groups: int) -> list[tuple[str, str]]:
-    """Describe the power of a planned subset's validation images, as (label, value)."""
+    """Describe the power of a planned validation set as (label, value) pairs."""
     power = measure_power(num_validation, num_groups)
     at = f"at an accuracy of {TYPICAL_ACCURACY:.0%}"
     return [
@@ -379,6 +388,6 @@ def describe_power(num_validation: int, num_groups: int) -> list[tuple[str, str]
 
 
 def _points(share: float) -> str:
-    """Format a difference of accuracies in percentage points."""
+    """Format a difference of accuracies (as a share) in percentage points."""
     points = 100 * share
     return f"{points:.2f} points" if points < 1 else f"{points:.1f} points"

@@ -1,7 +1,8 @@
 """Rank recipes by the evaluations of their subsets, best first.
 
-The best recipe has the highest τ-b; among equals, the one whose ranking converges after
-fewer images. Recipes whose confidence interval overlaps that of the best are tied.
+The best recipe has the highest τ-b; ties go to the recipe whose ranking converges after
+fewer images. Recipes whose confidence interval overlaps that of the best are reported
+as tied with it.
 """
 
 import math
@@ -21,19 +22,29 @@ class RecipeScore:
 
     Attributes:
       name: name of the recipe.
-      flags: the recipe, as flags of the build job.
+      flags: the recipe's flags of the build job, by name.
       num_groups: N.
-      images_per_group: M; None where groups keep all their images.
+      images_per_group: M; None if groups keep all their images.
       train_images: number of training images of the subset.
       validation_images: number of validation images of the subset.
-      tau: τ-b with the full set; None when all models tie.
+      tau: τ-b between the rankings on the subset and the full set; None if all models
+        tie.
       tau_interval: 95 % confidence interval of `tau` over the choice of models.
-      looped_full: images seen until the ranking on the full set converges; None if it
-        does not.
+      spearman: Spearman's rank correlation with the full set.
+      regret: accuracy lost on the full set by selecting the subset's best model, 0 to
+        1.
+      resolving_power: as in `ranking.PairAgreement`.
+      sign_agreement: as in `ranking.PairAgreement`.
+      looped_full: training images seen until the ranking on the full set converges,
+        repetitions included; None if it does not converge.
       looped_subset: the same for the subset.
-      trained_on: images seen in the whole training, train images × epochs.
+      trained_on: images seen in the whole training on the subset, training images ×
+        epochs.
       num_models: number of ranked models.
-      warnings: limitations of the figures.
+      gain: `looped_full` / `looped_subset`; None if either is None.
+      verdict: whether the subset is useful for ranking models.
+      reason: the verdict with its reason, as a sentence.
+      warnings: limitations of the measurements.
     """
 
     name: str
@@ -62,7 +73,7 @@ class Ranked(NamedTuple):
     """A recipe and its rank.
 
     Attributes:
-      rank: from 1, the best.
+      rank: from 1 (best).
       score: measurements of the recipe.
       is_tied: whether its confidence interval overlaps that of the best; False for the
         best itself.
@@ -74,7 +85,7 @@ class Ranked(NamedTuple):
 
 
 def rank(scores: Sequence[RecipeScore]) -> list[Ranked]:
-    """Rank recipes, and find those that are tied with the best.
+    """Rank recipes, best first, and mark those that are tied with the best.
 
     Source: this project; overlapping intervals are a conservative test, since the
       recipes share their models.
@@ -93,7 +104,11 @@ def _order(score: RecipeScore) -> tuple[float, float, str]:
 
 
 def _is_tied(best: RecipeScore, other: RecipeScore) -> bool:
-    """Whether intervals overlap; a recipe without an interval is tied."""
+    """Return whether the data cannot separate a recipe from the best one.
+
+    They are tied if their intervals overlap, if an interval is missing, or if the best
+    one's has no width with fewer than six models. A recipe without τ-b is never tied.
+    """
     if best.tau_interval is None or other.tau_interval is None:
         return other.tau is not None
     # Few models that keep their order keep it in every resample, which proves little.
@@ -109,14 +124,14 @@ def read_report(
     num_groups: int,
     images_per_group: int | None,
 ) -> RecipeScore:
-    """Read the measurements of a recipe from the report of an evaluation by curves.
+    """Read the measurements of a recipe from the report.json of its evaluation.
 
     Args:
-      report: the content of report.json, of one subset.
+      report: parsed report.json of kind "curves", with exactly one subset.
       name: name of the recipe.
-      flags: flags of the recipe.
+      flags: the recipe's flags of the build job, by name.
       num_groups: N.
-      images_per_group: M.
+      images_per_group: M; None if groups keep all their images.
 
     Raises:
       UsageError: the report is of another kind or version.
@@ -155,7 +170,7 @@ def read_report(
 
 
 def describe_best(ranked: Sequence[Ranked]) -> str:
-    """Describe in a sentence which recipe is best, and which are tied with it."""
+    """Return a sentence that names the best recipe and those tied with it."""
     if not ranked:
         return "No recipe could be evaluated."
     best = ranked[0].score

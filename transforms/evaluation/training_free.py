@@ -1,9 +1,9 @@
 """Compare recipes of subsets by the predictions of models trained on all classes.
 
-Nothing is trained: a recipe is scored by how well the accuracies over its groups, on
-the images of its classes, rank the models, compared with their top-1 accuracies over
-the 1000 classes on all images. A recipe that keeps fewer images is compared with as
-many images chosen at random, its noise ceiling.
+Nothing is trained. Models are ranked by their accuracy over a recipe's groups, on the
+images of its classes; the recipe's score is the τ-b of this ranking with that by top-1
+accuracy over the 1000 classes on all images. Its noise ceiling is the τ-b of the same
+number of images chosen at random.
 """
 
 import csv
@@ -35,14 +35,15 @@ _DIGITS = 4
 
 
 class Recipe(NamedTuple):
-    """A recipe of groups and its repetitions.
+    """A way to group classes, with one or more random repetitions.
 
     Attributes:
-      name: the method, or the list of classes.
+      name: name of the grouping method or of the list of classes.
       num_groups: N.
-      draws: one or more, the group of each class, shape (1000,), −1: left out.
-      drawn_by: what differs between draws; "" for a single one.
-      is_list: whether it is a published list of classes.
+      draws: one or more repetitions, each the group of each class, shape (1000,), −1 if
+        it is left out.
+      drawn_by: what the repetitions vary, such as the seed; "" for a single draw.
+      is_list: whether the recipe is a published list of classes.
     """
 
     name: str
@@ -54,33 +55,43 @@ class Recipe(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The scores of a recipe; means over draws.
+    """The scores of a recipe, averaged over its draws.
+
+    "The full ranking" is that by top-1 accuracy over the 1000 classes on all images.
 
     Attributes:
-      answers: "all": models answer with any of the 1000 classes; "own": with the most
-        likely class that the recipe keeps.
+      name: name of the recipe.
+      num_groups: N.
+      is_list: whether the recipe is a published list of classes.
+      answers: "all": a prediction is the top-1 of the 1000 classes; "own": it is the
+        most probable class that the recipe keeps.
+      drawn_by: what the draws vary; "" for a single draw.
       num_draws: number of draws.
-      num_classes: number of classes that are kept.
+      num_classes: number of classes that the recipe keeps.
       num_images: number of images of these classes.
-      undecided: share of the images without a kept class among the stored answers, mean
-        over models; these images are wrong.
-      undecided_most: the same of the model with the largest share.
-      tau: τ-b with the ranking by all classes and images.
-      tau_interval: 95 % interval of `tau` over the choice of models.
+      undecided: share of the images without a kept class in the stored top 5, averaged
+        over models; these images count as wrong. 0 for "all" answers.
+      undecided_most: the largest such share of a single model.
+      tau: τ-b with the full ranking.
+      tau_interval: 95 % confidence interval of `tau` over the choice of models.
       tau_sd: standard deviation of τ-b between draws; None for one draw.
-      tau_if_right: τ-b if undecided images are correct instead; None if there are none.
-      tau_balanced: τ-b if every group has the same weight, whatever its images.
-      ceiling: τ-b of as many images chosen at random, over all classes. As with `tau`,
-        they are part of the images that they are compared with.
-      tau_halves: τ-b on the images in a random half, compared with the other half.
-      ceiling_halves: the ceiling of `tau_halves`.
-      tau_at: number of images chosen at random from `num_images` → τ-b.
+      tau_if_right: τ-b if undecided images counted as correct; None for "all" answers.
+      tau_balanced: τ-b with the mean of the accuracies within each group.
+      ceiling: τ-b between the full ranking and that on `num_images` random images of
+        all classes. These images, like those of `tau`, are part of the full set.
+      tau_halves: τ-b between the recipe's ranking on one random half of the images and
+        the ranking over all classes on the other half.
+      ceiling_halves: noise ceiling of `tau_halves`.
+      tau_at: number of images, chosen at random from the recipe's → τ-b; None if the
+        recipe has fewer.
       top_half_tau: τ-b of the better half of the models.
-      regret: accuracy in percentage points that the model chosen by the recipe lacks.
-      resolving_power: share of the pairs that are significant on all classes and images
-        which are significant in the same order.
-      rank: from 1; None if more than 2 % of the images are undecided for a model.
-      is_tied: whether the interval overlaps that of the best row.
+      regret: accuracy over all classes, in percentage points, lost by selecting the
+        recipe's best model instead of the best one.
+      resolving_power: share of the pairs that are significant in the full ranking and
+        that the recipe decides with the same sign.
+      rank: from 1 (best); None if τ-b is undefined, or if more than 2 % of the images
+        are undecided for any model.
+      is_tied: whether `tau_interval` overlaps that of the best row; False for that row.
     """
 
     name: str
@@ -110,22 +121,24 @@ class Row:
 
     @property
     def title(self) -> str:
-        """The name, with N where it is not part of the list."""
+        """The recipe's name, followed by N unless it is a published list."""
         return self.name if self.is_list else f"{self.name} {self.num_groups}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingFree:
-    """The table.
+    """The table of all recipes and their scores.
 
     Attributes:
-      models: the ranked models.
-      donors: models whose confusion decided groups; not ranked.
+      models: names of the ranked models.
+      donors: names of the models whose confusion determined groups; not ranked.
       num_families: number of families of the ranked models.
       num_images: number of validation images.
-      decided_full: share of the pairs that are significant on all classes and images.
-      ceiling_at: number of images → τ-b of so many images chosen at random.
-      rows: in the order of the recipes; own answers follow all answers.
+      decided_full: share of the pairs of models that differ significantly over all
+        classes and images.
+      ceiling_at: number of random images → τ-b with the ranking on all images.
+      rows: rows in the order of the recipes, "all" answers before "own" answers.
+      warnings: limitations of the predictions.
     """
 
     models: tuple[str, ...]
@@ -139,14 +152,14 @@ class TrainingFree:
 
 
 class _Full(NamedTuple):
-    """All models over single classes, on all images.
+    """Results of all models over the 1000 classes, on all images.
 
     Attributes:
-      top: shape (images, ranks, models), class indices, most probable first.
-      truth: shape (images,).
+      top: shape (images, top k, models), predicted class indices, most probable first.
+      truth: shape (images,), true class indices.
       correct: shape (images, models), whether the top-1 class is correct.
-      tests: of all pairs of models.
-      families: of the models.
+      tests: significance tests of all pairs of models.
+      families: the family of each model.
     """
 
     top: IntegerArray
@@ -157,13 +170,14 @@ class _Full(NamedTuple):
 
 
 class _Answers(NamedTuple):
-    """The answers of all models on the images of the classes that a draw keeps.
+    """Per-image results of all models on the images of the classes that a draw keeps.
 
     Attributes:
-      counted: positions of the images.
-      correct: shape (counted images, models).
-      undecided: shape (counted images, models), or None if all are decided.
-      groups: shape (counted images,), their true groups.
+      counted: shape (counted images,), positions of these images among all images.
+      correct: shape (counted images, models), whether the predicted group is correct.
+      undecided: shape (counted images, models), whether no stored class is kept; None
+        for "all" answers.
+      groups: shape (counted images,), true groups.
     """
 
     counted: IntArray
@@ -175,18 +189,18 @@ class _Answers(NamedTuple):
 def exclude_donors(
     predictions: Sequence[Predictions], donors: Sequence[str]
 ) -> tuple[list[Predictions], list[Predictions]]:
-    """Separate the models that are ranked from those whose confusion decides groups.
+    """Separate the models to rank from the donors, whose confusion determines groups.
 
     Args:
       predictions: predictions of all models.
-      donors: names of models; none selects the model of median accuracy.
+      donors: names of the donors; if empty, the model of median accuracy is the donor.
 
     Returns:
-      The ranked models and the donors.
+      The predictions of the ranked models, and those of the donors.
 
     Raises:
-      UsageError: a donor is missing, is also ranked under another name, or too few
-        models remain.
+      UsageError: a donor has no predictions or is also ranked under another name, too
+        few models remain, or models have different images.
     """
     check_same_images(predictions)
     names = tuple(donors) or (_find_median(predictions),)
@@ -230,13 +244,13 @@ def score_recipes(
     donors: Sequence[str] = (),
     seed: int = 0,
 ) -> TrainingFree:
-    """Score recipes; those that leave classes out also with answers of their own.
+    """Score recipes; score those that leave classes out also with "own" answers.
 
     Args:
       predictions: predictions of the ranked models, all of the same images.
-      recipes: one or more.
-      donors: names of the models whose confusion decided groups.
-      seed: seed of the random choices of images.
+      recipes: one or more recipes.
+      donors: names of the models whose confusion determined groups.
+      seed: seed of the random orders of the images.
 
     Raises:
       UsageError: different images, or a recipe without any of their classes.
@@ -294,9 +308,9 @@ def _stack(predictions: Sequence[Predictions]) -> _Full:
 
 
 class _Orders:
-    """Random orders of the images, shared by all recipes and their ceilings.
+    """Random orders of the images, shared by all recipes and their noise ceilings.
 
-    In each order the first half of the images is one half, the rest is the other.
+    Each order also splits the images into two halves: the first ⌊n/2⌋ and the rest.
     """
 
     def __init__(self, full: _Full, seed: int) -> None:
@@ -314,7 +328,11 @@ class _Orders:
         self.requests: list[list[tuple[int, int]]] = []  # of each row: (order, images)
 
     def measure_ceilings(self, sizes: Iterable[int]) -> dict[int, float | None]:
-        """Return the mean τ-b of the first images of each order with all images."""
+        """Return the noise ceiling at each number of images.
+
+        This is τ-b between the first images of an order and all images, averaged over
+        the orders; None if it is undefined.
+        """
         wanted = sorted(set(sizes))
         taus: dict[int, list[float | None]] = {n: [] for n in wanted}
         for place in self.places:
@@ -324,7 +342,10 @@ class _Orders:
         return {n: _mean(values) for n, values in taus.items()}
 
     def measure_half_ceilings(self) -> dict[tuple[int, int], float | None]:
-        """Return τ-b of the first images with the other half, as requested."""
+        """Return the ceiling of every requested (order, number of images).
+
+        This is τ-b between that many first images of the order and its second half.
+        """
         requested = {key for keys in self.requests for key in keys}
         taus: dict[tuple[int, int], float | None] = {}
         for number, place in enumerate(self.places):
@@ -338,7 +359,15 @@ class _Orders:
     def _count_first(
         self, place: IntegerArray, sizes: Sequence[int]
     ) -> dict[int, IntArray]:
-        """Count the correct answers on the first images, shape (models,) each."""
+        """Count each model's correct answers on the first n images of an order.
+
+        Args:
+          place: shape (images,), the position of each image in the order.
+          sizes: the numbers n.
+
+        Returns:
+          n → counts, shape (models,); includes 0 and the number of all images.
+        """
         starts = sorted({0, *sizes} - {len(place)})
         parts = np.add.reduceat(
             self._correct[np.argsort(place)], starts, axis=0, dtype=np.int64
@@ -349,7 +378,10 @@ class _Orders:
 
 
 def _answer(full: _Full, group_of: IntegerArray, answers: str) -> _Answers:
-    """Find the correct answers of all models under a grouping, as `score_groups`."""
+    """Score the answers of all models under a grouping.
+
+    As `by_predictions.score_groups`, with masking if `answers` is "own".
+    """
     small = group_of.astype(np.int16)
     true = small[full.truth]
     is_counted = true != LEFT_OUT
@@ -432,10 +464,11 @@ _Halves = list[tuple[tuple[int, int], IntArray]]
 
 
 def _cut_halves(draw: _Answers, orders: _Orders, numbers: Sequence[int]) -> _Halves:
-    """Count correct answers in the first half of some orders.
+    """Count correct answers on a draw's images in the first half of some orders.
 
     Returns:
-      ((order, number of images), correct answers of each model).
+      For each order: (order, number of the draw's images in the half) and the number of
+      correct answers on them, shape (models,).
     """
     inside = orders.places[np.asarray(numbers)][:, draw.counted] < orders.half
     counts = _count(draw.correct, inside)
@@ -455,15 +488,15 @@ def _score_draw(
     numbers: Sequence[int],
     sizes: Sequence[int],
 ) -> dict[str, Any]:
-    """Compute all statistics of one draw.
+    """Compute all statistics of one draw, by name.
 
     Args:
-      full: all models over single classes.
-      draw: the answers.
-      halves: from `_cut_halves`.
+      full: results of all models over the 1000 classes.
+      draw: results of all models under the draw's grouping.
+      halves: result of `_cut_halves` for `numbers`.
       orders: random orders of the images.
-      numbers: the orders to use.
-      sizes: numbers of images.
+      numbers: numbers of the orders to use.
+      sizes: numbers of images at which to compute τ-b.
     """
     num_images = len(draw.counted)
     accuracies = full.tests.accuracies
@@ -505,14 +538,15 @@ def _vary_images(
     numbers: Sequence[int],
     sizes: Sequence[int],
 ) -> dict[int, float | None]:
-    """Return τ-b with fewer of the images, chosen at random, by their number.
+    """Compute τ-b on random subsets of a draw's images, by their number of images.
 
     Args:
-      whole: shape (models,), correct answers over single classes on all images.
-      draw: the answers.
+      whole: shape (models,), number of correct answers over the 1000 classes on all
+        images.
+      draw: results of all models under the draw's grouping.
       orders: random orders of the images.
-      numbers: the orders to use.
-      sizes: numbers of images; those of more than the draw's are left out.
+      numbers: numbers of the orders to use.
+      sizes: numbers of images; those above the draw's number are skipped.
     """
     places = orders.places[np.asarray(numbers)][:, draw.counted]
     total = len(draw.counted)
@@ -530,18 +564,18 @@ def _vary_images(
 def _count(correct: BoolArray, chosen: BoolArray) -> IntArray:
     """Count correct answers on chosen images, shape (choices, models).
 
-    float32 represents all whole numbers up to 2²⁴, so that sums are exact.
+    float32 represents all integers up to 2²⁴ exactly, so that the sums are exact.
 
     Args:
-      correct: shape (images, models).
-      chosen: shape (choices, images).
+      correct: shape (images, models), whether each answer is correct.
+      chosen: shape (choices, images), whether each choice includes each image.
     """
     sums = chosen.astype(np.float32) @ correct.astype(np.float32)
     return sums.astype(np.int64)
 
 
 def _balance(draw: _Answers) -> FloatArray:
-    """Return accuracies in which every group has the same weight, shape (models,)."""
+    """Return each model's mean of the accuracies within groups, shape (models,)."""
     order = np.argsort(draw.groups, kind="stable")
     _, starts, sizes = np.unique(
         draw.groups[order], return_index=True, return_counts=True
@@ -561,12 +595,12 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def is_rankable(row: Row) -> bool:
-    """Return whether so few images are undecided that a row may be ranked."""
+    """Return whether τ-b is defined and no model has over 2 % undecided images."""
     return row.tau is not None and row.undecided_most <= MAX_UNDECIDED_SHARE
 
 
 def _rank(rows: Sequence[Row]) -> list[Row]:
-    """Rank rows by τ-b, and find those that are tied with the best."""
+    """Set the ranks of rows by τ-b, and mark those that are tied with the best."""
     ranked = sorted(
         (number for number, row in enumerate(rows) if is_rankable(row)),
         key=lambda number: (-(rows[number].tau or 0), number),
@@ -579,14 +613,17 @@ def _rank(rows: Sequence[Row]) -> list[Row]:
 
 
 def overlap(row: Row, best: Row) -> bool:
-    """Return whether the intervals of two rows overlap, a conservative test."""
+    """Return whether two rows cannot be separated (a conservative test).
+
+    That is, the interval of `row` reaches that of `best`, or an interval is missing.
+    """
     if row.tau_interval is None or best.tau_interval is None:
         return True
     return row.tau_interval.high >= best.tau_interval.low
 
 
 def recommend(table: TrainingFree) -> list[str]:
-    """Describe the best recipe of each N and the best list, with all ties."""
+    """Return sentences on the best method for each N and the best list, with ties."""
     ranked = sorted((r for r in table.rows if r.rank), key=lambda r: r.rank or 0)
     methods = [row for row in ranked if not row.is_list and row.answers == "all"]
     sentences = [
@@ -611,7 +648,7 @@ def recommend(table: TrainingFree) -> list[str]:
 
 
 def list_limits(table: TrainingFree) -> list[str]:
-    """Describe what the table cannot show."""
+    """Return sentences on the limitations of the table."""
     return [
         "The models were trained on the 1000 classes and only their answers are "
         "grouped. Groups at random then look best for a trivial reason: nearly every "
@@ -646,7 +683,7 @@ def _show(tau: float | None) -> str:
 
 
 def _list_cells(row: Row) -> dict[str, Any]:
-    """Return the columns of a row, rounded so that bytes do not depend on machines."""
+    """Return a row's cells by column, rounded so that every machine agrees."""
     low, high = row.tau_interval or (None, None)
     cells = {
         "rank": row.rank,
@@ -682,7 +719,7 @@ def _list_cells(row: Row) -> dict[str, Any]:
 
 
 def to_csv(table: TrainingFree) -> bytes:
-    """Return training_free.csv: a line for each row, an empty cell where undefined."""
+    """Return the content of training_free.csv; undefined values are empty cells."""
     text = io.StringIO()
     rows = [_list_cells(row) for row in table.rows]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -692,7 +729,7 @@ def to_csv(table: TrainingFree) -> bytes:
 
 
 def to_report(table: TrainingFree, *, seed: int) -> bytes:
-    """Return training_free.json.
+    """Return the content of training_free.json.
 
     Args:
       table: the scored recipes.
@@ -717,7 +754,7 @@ def to_report(table: TrainingFree, *, seed: int) -> bytes:
 
 
 def summarize(table: TrainingFree) -> Iterator[str]:
-    """Yield the recommendation as lines, then how many rows are not ranked."""
+    """Yield the recommendations line by line, then the number of unranked rows."""
     yield from recommend(table)
     if num_unranked := sum(row.rank is None for row in table.rows):
         yield (

@@ -1,9 +1,9 @@
 """Judge whether a subset is useful for ranking models.
 
 A subset has value if it keeps the order of every pair that is significant on the full
-set, and if its own ranking converges after fewer images. It has none if significant
-differences contradict the first condition, or if the second fails. Otherwise the
-evidence does not suffice.
+set and its own ranking converges after fewer images. It has no value if it
+significantly reverses such a pair, or if its ranking converges only after as many
+images or more. Otherwise the evidence is insufficient.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,11 @@ class Evidence:
 
     Attributes:
       models: names of the models.
-      pairs: agreement of both sets on pairs of models.
+      pairs: agreement of the full set and the subset on pairs of models.
       full: convergence of the ranking on the full set.
       subset: convergence of the ranking on the subset.
-      is_too_easy: whether all pairs are significant on both sets from the first epoch.
+      is_too_easy: whether all pairs are significant, with their final order, on both
+        sets from the first epoch.
     """
 
     models: Sequence[str]
@@ -43,10 +44,10 @@ class Verdict:
     """Whether a subset has value.
 
     Attributes:
-      value: the verdict.
-      reason: a sentence without its full stop.
-      gain: images until convergence on the full set / on the subset; None where one of
-        them does not converge.
+      value: the verdict; "cannot be told" means that the evidence is insufficient.
+      reason: why, as a clause without capital or full stop.
+      gain: images seen until convergence on the full set, divided by those on the
+        subset; None if either set does not converge.
     """
 
     value: Value
@@ -59,14 +60,17 @@ class Verdict:
 
 
 def find_gain(full: Convergence, subset: Convergence) -> float | None:
-    """Divide the images seen until convergence; None where a set does not converge."""
+    """Return the ratio of images seen until convergence, full set to subset.
+
+    None if either set does not converge.
+    """
     if full.images_seen is None or subset.images_seen is None:
         return None
     return full.images_seen / subset.images_seen
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Judge a subset."""
+    """Judge whether a subset is useful for ranking models, as the module describes."""
     gain = find_gain(evidence.full, evidence.subset)
     pairs = evidence.pairs
     if not pairs.decided_full:
@@ -90,7 +94,7 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def _find_fault(evidence: Evidence, gain: float | None) -> str | None:
-    """Describe significant evidence against the subset."""
+    """Return why the subset has no value; None if the evidence does not show that."""
     pairs = evidence.pairs
     if pairs.reversed:
         return (
@@ -104,7 +108,10 @@ def _find_fault(evidence: Evidence, gain: float | None) -> str | None:
 
 
 def _find_doubt(evidence: Evidence) -> str | None:
-    """Describe what is missing for a verdict in favour of the subset."""
+    """Return what prevents a verdict in favour of the subset; None if nothing does.
+
+    Call this only if `_find_fault` returns None.
+    """
     pairs = evidence.pairs
     if pairs.contrary:
         return (

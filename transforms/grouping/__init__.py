@@ -1,18 +1,20 @@
-"""Group classes: one module per method, named as the value of `--grouping`.
+"""Group classes: one module per method, named after the value of `--grouping`.
 
-A module offers:
+A module defines:
 
 - `Options`: a frozen dataclass of flags; its fields become `--<method>_<field>`. A
   field named `heldout` holds a confusion matrix to score groups on (`group --compare`).
-- `group_classes(request, options) -> Grouping`: a group, or None if it is left out,
-  for every class of the request. The order of the classes does not matter.
+- `group_classes(request, options) -> Grouping`: assigns every class of the request to
+  a group, or to None to leave it out. The result must not depend on the order of the
+  classes.
 
 Optional:
 
 - `TABLES`: names of the flags whose files `group_classes` requires. Default: ().
 - `NUM_GROUPS`: the source of the number of groups. Default: "flag".
     - "flag": `--num_groups`, which is required.
-    - "table": the file that the method reads; `--num_groups` is only checked.
+    - "table": the file that the method reads; if `--num_groups` is given, it must
+      match.
     - "classes": every class is a group; `--images_per_group` is optional, and
       `group --compare` skips the method.
 - `HAS_WORDNET_PATHS`: whether pages show the WordNet path of each group. Default:
@@ -31,7 +33,7 @@ METHODS = tuple(
 
 
 def load(name: str) -> ModuleType:
-    """Import one method."""
+    """Import the module of a grouping method."""
     return importlib.import_module(f"{methods.__name__}.{name}")
 
 
@@ -41,7 +43,7 @@ def list_tables(name: str) -> tuple[str, ...]:
 
 
 def list_readers(table: str) -> tuple[str, ...]:
-    """Return the methods that require a table."""
+    """Return the grouping methods that require the file of a flag."""
     return tuple(name for name in METHODS if table in list_tables(name))
 
 
@@ -51,5 +53,5 @@ def find_num_groups_source(name: str) -> str:
 
 
 def has_wordnet_paths(name: str) -> bool:
-    """Return whether pages show the WordNet path of each group."""
+    """Return whether pages show the WordNet path of each group of a method."""
     return getattr(load(name), "HAS_WORDNET_PATHS", False)

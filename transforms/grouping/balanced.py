@@ -1,9 +1,9 @@
-"""Partition classes into N equal groups (±1), maximising the weight inside groups.
+"""Partition classes into N groups of equal size (±1) with much weight inside groups.
 
 Agglomeration builds clusters, packing turns them into N groups of exact sizes, pairwise
 swaps improve the groups, and simulated annealing escapes local optima. Weights are
 multiples of 2⁻⁴⁰, so that sums are exact and every machine finds the same groups; the
-number of steps is fixed and independent of the clock.
+number of annealing steps does not depend on the machine's speed.
 """
 
 import hashlib
@@ -33,12 +33,16 @@ _BOUND_MARGIN = 1e-8  # exceeds weight rounding and eigenvalue error
 
 
 def normalise(weights: FloatArray) -> FloatArray:
-    """Make weights symmetric, with sum 1 and a zero diagonal, in multiples of 2⁻⁴⁰.
+    """Make weights symmetric, with zero diagonal and sum 1, in multiples of 2⁻⁴⁰.
 
-    The sum is exact before rounding, so the result does not depend on the class order.
+    The sum is computed exactly, so the result does not depend on the class order.
 
     Args:
-      weights: shape (classes, classes), not negative.
+      weights: shape (classes, classes), ≥ 0.
+
+    Returns:
+      Normalised weights, shape (classes, classes); all 0 if every weight off the
+      diagonal is 0.
     """
     both = weights + weights.T
     np.fill_diagonal(both, 0)
@@ -47,7 +51,10 @@ def normalise(weights: FloatArray) -> FloatArray:
 
 
 def group_sizes(num_classes: int, num_groups: int) -> IntArray:
-    """Return the sizes of N groups: the first n mod N get ⌈n/N⌉, others ⌊n/N⌋."""
+    """Return the sizes of N groups of n classes, shape (groups,).
+
+    The first n mod N groups have ⌈n/N⌉ classes, the others ⌊n/N⌋.
+    """
     size, num_larger = divmod(num_classes, num_groups)
     return np.array([size + (number < num_larger) for number in range(num_groups)])
 
@@ -59,20 +66,20 @@ def partition(
     seed: int,
     num_sweeps: int = _NUM_SWEEPS,
 ) -> IntArray:
-    """Group classes so that the weight inside groups is large.
+    """Group classes to maximise the weight inside groups, by a heuristic search.
 
     Args:
       weights: shape (classes, classes), from `normalise`.
       num_groups: N, at most the number of classes.
-      seed: seeds the annealing noise.
+      seed: seed of the annealing noise.
       num_sweeps: maximum number of sweeps over all classes in each of the three
-        annealing runs; the best run is used, the first of equals.
+        annealing runs, of which the best is used.
 
     Returns:
       The group of each class, shape (classes,); sizes follow `group_sizes`.
 
-    Source: agglomeration and pairwise swaps after Kernighan and Lin, 1970; annealing
-      over all swaps of a class at once is this project's.
+    Source: pairwise swaps after Kernighan and Lin, 1970; annealing that chooses among
+      all swaps of a class at once is this project's.
     """
     largest = -(-len(weights) // num_groups)
     clusters = agglomerate(weights, largest)
@@ -94,13 +101,17 @@ def partition(
 
 
 def agglomerate(weights: FloatArray, cap: int) -> list[list[int]]:
-    """Merge clusters A and B with the largest w(A,B)/√(|A||B|), up to a maximum size.
+    """Repeatedly merge the two clusters with the largest w(A,B)/√(|A||B|).
 
-    Ties are broken by the smallest class of A, then of B.
+    Ties are broken by the smallest class of A, then of B. Merging stops when no linked
+    pair fits into `cap` classes.
 
     Args:
       weights: shape (classes, classes), from `normalise`.
       cap: maximum number of classes in a cluster.
+
+    Returns:
+      The class numbers of each cluster.
     """
     links = [_list_neighbours(row) for row in weights]
     clusters = [[number] for number in range(len(weights))]  # by smallest class
@@ -150,11 +161,19 @@ def _list_neighbours(row: FloatArray) -> dict[int, float]:
 def pack(
     weights: FloatArray, clusters: Iterable[Sequence[int]], num_groups: int
 ) -> IntArray:
-    """Assign clusters to groups of the exact sizes, largest cluster first.
+    """Assign clusters to groups with the sizes of `group_sizes`, largest cluster first.
 
-    Each cluster goes to the group with room that gains most weight; ties go to the
-    group with the least room. A cluster that fits nowhere is split, and its most
-    tightly connected classes are placed first.
+    Each cluster goes to the group with enough room that gains the most weight; ties go
+    to the group with the least room. A cluster that fits nowhere is split: its most
+    tightly connected classes fill the group with the most room.
+
+    Args:
+      weights: shape (classes, classes), from `normalise`.
+      clusters: class numbers of each cluster; every class is in exactly one.
+      num_groups: N.
+
+    Returns:
+      The group of each class, shape (classes,).
     """
     room = group_sizes(len(weights), num_groups)
     groups = np.zeros(len(weights), np.int64)
@@ -180,10 +199,10 @@ def pack(
 
 
 class _Swaps:
-    """Groups that change by swapping two classes, with incrementally updated gains.
+    """Groups that are improved by swapping classes; gains are updated incrementally.
 
-    If sizes differ, each smaller group is padded with one empty slot, a class without
-    weights; a swap with an empty slot moves a class.
+    If sizes differ, each smaller group is padded with one empty slot, a class with zero
+    weights; swapping a class with an empty slot moves the class.
     """
 
     def __init__(self, weights: FloatArray, groups: IntArray, num_groups: int) -> None:
@@ -205,25 +224,31 @@ class _Swaps:
         return self._group_of[: self._num_classes]
 
     def captured(self) -> float:
-        """Return the weight inside groups."""
+        """Return the share of the weight that is inside groups, 0 to 1."""
         return float(self._self_affinity.sum())
 
     def descend(self) -> None:
-        """Swap until no swap gains."""
+        """Swap classes until no swap increases the weight inside groups."""
         while sum(self._visit(number) for number in range(self._num_classes)):
             pass
 
     def limit_sweeps(self, num_sweeps: int) -> int:
-        """Return a number of sweeps that takes bounded time."""
+        """Reduce the number of sweeps for large inputs, to bound the running time."""
         max_sweeps = _MAX_PROPOSALS // (self._num_classes * len(self._group_of))
         return min(num_sweeps, max(_MIN_SWEEPS, max_sweeps))
 
     def anneal(
         self, key: int, num_sweeps: int, *, temperature: float
     ) -> Iterator[None]:
-        """Sweep over all classes repeatedly, with decreasing noise on the gains.
+        """Sweep over all classes repeatedly, adding decreasing noise to the gains.
 
-        Yields after each sweep.
+        Args:
+          key: seed of the noise and of the order of the classes.
+          num_sweeps: number of sweeps.
+          temperature: initial scale of the noise.
+
+        Yields:
+          None after each sweep, for a progress bar.
         """
         count = self._num_classes
         noise = make_noise(f"{key} noise", _NOISE_TABLE_SIZE + len(self._group_of) + 1)
@@ -243,7 +268,15 @@ class _Swaps:
             yield
 
     def _visit(self, number: int, noise: FloatArray | None = None) -> bool:
-        """Swap a class with its best partner if that gains; return whether it did."""
+        """Swap a class with its best partner if that adds weight inside groups.
+
+        Args:
+          number: the class.
+          noise: one value per possible partner and one for not swapping; None: 0.
+
+        Returns:
+          Whether a swap was made.
+        """
         group_of, group = self._group_of, self._group_of[number]
         gains = self._affinity[:, number].take(group_of)
         gains += self._affinity[group]
@@ -278,10 +311,14 @@ class _Swaps:
 
 
 def make_noise(key: str, count: int) -> FloatArray:
-    """Return exponential noise: −log₂ of hashed uniform numbers, piecewise linear.
+    """Return approximately exponential noise: −log₂ of hashed uniform numbers.
 
-    The logarithm is interpolated between powers of two, because the results of `log`
-    differ between machines.
+    The logarithm is interpolated linearly between powers of two, because the results
+    of `log` differ between machines.
+
+    Args:
+      key: key of the hash.
+      count: number of values to return.
     """
     uniform = ((_hash_integers(key, count) >> np.uint64(12)) + 0.5) * 2.0**-52
     mantissa, exponent = np.frexp(uniform)
@@ -296,19 +333,19 @@ def _hash_integers(key: str, count: int) -> npt.NDArray[np.uint64]:
 def bound_captured(
     weights: FloatArray, sizes: npt.NDArray[np.int64], *, captured: float
 ) -> float:
-    """Return an upper bound on the weight inside groups of these sizes.
+    """Return an upper bound on the weight inside any groups of these sizes.
 
     For any u with sum 0, the weight is at most Σ sizes_i λ_i(W + diag u), with sizes
     and eigenvalues in descending order; subgradient descent minimises this over u.
 
     Args:
       weights: shape (classes, classes), symmetric, with zero diagonal and sum 1.
-      sizes: shape (groups,), of all groups.
-      captured: the weight inside some grouping; sets the step lengths.
+      sizes: shape (groups,), number of classes in each group.
+      captured: the weight inside a known grouping, 0 to 1; sets the step lengths.
 
     Returns:
-      The bound, at most 1, rounded up to four digits. The last digit may differ between
-      machines.
+      The bound, at most 1, rounded up to four decimals. The last digit may differ
+      between machines.
 
     Source: Donath and Hoffman, 1973; step lengths after Polyak, 1969.
     """

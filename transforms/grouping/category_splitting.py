@@ -1,7 +1,6 @@
 """Merge or split categories of classes to get exactly N groups.
 
-Both directions take one step at a time, so the groups for N are a refinement of those
-for N−1.
+Both directions proceed one group at a time, so the groups for N refine those for N−1.
 """
 
 from collections import Counter
@@ -29,14 +28,14 @@ class Part:
 def merge_smallest(
     parts: Sequence[Part], num_groups: int, similarities: Sequence[FloatArray]
 ) -> list[Part]:
-    """Merge the smallest part into the most similar one until N are left.
+    """Merge the smallest part into the most similar one until N parts remain.
 
     Args:
-      parts: at least N, covering all classes of the matrices.
+      parts: at least N parts that together contain all classes of the matrices.
       num_groups: N.
-      similarities: each of shape (classes, classes), in wnid order. The similarity of
-        two parts is the mean over their pairs of classes; ties are broken by the next
-        matrix, then by wnid.
+      similarities: matrices of shape (classes, classes), in wnid order. The similarity
+        of two parts is the mean over their pairs of classes in the first matrix; ties
+        are broken by the next matrix, then by wnid.
     """
     remaining = list(parts)
     row_of = {w: n for n, w in enumerate(sorted(w for p in parts for w in p.wnids))}
@@ -70,10 +69,10 @@ def _join(first: Part, second: Part) -> Part:
 def split_largest(
     parts: Sequence[Part], num_groups: int, tree: WordNetTree
 ) -> list[Part]:
-    """Split the largest part at a WordNet node until there are N parts.
+    """Repeatedly split the largest part at a WordNet node until there are N parts.
 
-    The node whose share of the part is closest to one half is selected; ties go to the
-    deeper node, then the smaller wnid.
+    Each split uses the node whose share of the part's classes is closest to one half;
+    ties go to the deeper node, then to the smaller wnid.
     """
     split = list(parts)
     while len(split) < num_groups:
@@ -110,10 +109,10 @@ def _split(part: Part, tree: WordNetTree) -> tuple[Part, Part]:
 
 
 def name_part(part: Part, namer: GroupNamer) -> str:
-    """Name a part: "bird + dog (+2 more)", "dog: terrier", "dog without terrier".
+    """Name a part, e.g. "bird + dog (+2 more)", "dog: terrier", "dog without terrier".
 
     Returns:
-      The name; "" for a single class of a split category, which keeps its class name.
+      The name; "" if a split left a single class, which is then named after its class.
     """
     is_whole = not part.within and not part.without
     if len(part.wnids) == 1 and not is_whole:

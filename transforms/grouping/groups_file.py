@@ -1,4 +1,4 @@
-"""Read groups files, hand-written or generated, and apply them to an input's classes.
+"""Read hand-written or generated groups files, and apply them to an input's classes.
 
 Groups files are CSV (a header with group, one or more of wnid, class_index and name,
 and optionally group_name) or YAML (a mapping from group name to a list of classes, each
@@ -44,7 +44,7 @@ _WHOLE_NUMBER = re.compile(r"0*([0-9]+)(?:\.0+)?")
 
 
 class Entry(NamedTuple):
-    """A class in a groups file."""
+    """One entry of a groups file: a class and its group."""
 
     line: int
     identifiers: tuple[Identifier, ...]  # of one class, in order of precedence
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
 
 
 class GroupsFileProblem(NamedTuple):
-    """A problem in a line of a groups file, with its remedy."""
+    """A problem in a line of a groups file, and how to fix it; line 0: no line."""
 
     line: int
     text: str
@@ -75,12 +75,17 @@ class ParsedGroups(NamedTuple):
 
 
 def parse_csv(text: str, classes: Iterable[ImageClass], *, source: str) -> ParsedGroups:
-    """Parse groups.csv as written by `to_csv`, for exactly these classes.
+    """Parse a groups.csv written by `table.to_csv` for exactly these classes.
 
-    The manual grouping method reads hand-written tables and is more lenient.
+    `read_groups` is more lenient, for hand-written files.
+
+    Args:
+      text: content of the file.
+      classes: classes of the input.
+      source: name of the file in error messages.
 
     Raises:
-      UsageError: the first ten problems, with their lines.
+      UsageError: lists the first ten problems with their lines.
     """
     parsed = ParsedGroups({}, {})
     file = parse_groups_csv(text, delimiter=",")
@@ -174,7 +179,10 @@ def _to_entry(line: int, cells: dict[str, str]) -> Entry:
 
 
 def parse_yaml(text: str) -> GroupsFile:
-    """Parse a YAML mapping of lists without constructing Python objects."""
+    """Parse a YAML mapping from group names to lists of classes.
+
+    Only nodes are composed, not Python objects, so that scalars stay as written.
+    """
     file = GroupsFile()
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -259,7 +267,7 @@ class _Group:
 
 
 class _GroupCollector:
-    """Collect the entries of a groups file into groups of the input's classes."""
+    """Collects the entries of a groups file into groups, and the problems found."""
 
     def __init__(self, classes: Sequence[ImageClass]) -> None:
         self.input_wnids = {c.wnid for c in classes}
@@ -269,7 +277,7 @@ class _GroupCollector:
         self.problems: list[GroupsFileProblem] = []
 
     def add(self, entry: Entry) -> None:
-        """Add one class to its group."""
+        """Add an entry's class to its group, or record a problem."""
         group = self._find_group(entry)
         wnid = self._identify(entry)
         if wnid is not None and wnid in self.line_of:
@@ -288,7 +296,7 @@ class _GroupCollector:
         self.problems.append(GroupsFileProblem(entry.line, text))
 
     def _find_group(self, entry: Entry) -> _Group | None:
-        """Return the entry's group, created on first use; None for a left-out class."""
+        """Return the entry's group, creating it if it is new; None leaves it out."""
         if not entry.group:
             if entry.group_name:
                 self._report(
@@ -312,7 +320,10 @@ class _GroupCollector:
         return group
 
     def _identify(self, entry: Entry) -> str | None:
-        """Return the entry's wnid; all its identifiers must agree."""
+        """Return the entry's wnid; None, after recording a problem, if it is unclear.
+
+        All identifiers of the entry must agree.
+        """
         if not entry.identifiers:
             self._report(entry, "names no class; give its wnid, index or label")
             return None
@@ -350,15 +361,15 @@ def read_groups(
     """Read a CSV or YAML groups file and apply it to classes.
 
     Args:
-      path: the file.
+      path: path of the file.
       classes: the classes to group.
-      num_groups: required number of groups; None accepts any.
-      missing: how classes that the file does not mention are treated: error, drop (they
-        are left out) or other (they form one group).
-      remedy: appended to the error about classes that the file does not mention.
+      num_groups: required number of groups; None accepts any number of at least two.
+      missing: policy for classes that the file does not mention: "error", "drop" (leave
+        them out) or "other" (put them into a group of that name).
+      remedy: text appended to the error about such classes.
 
     Raises:
-      UsageError: all problems of the file; the first twenty are listed.
+      UsageError: lists the first twenty problems, with their lines.
     """
     file = read_groups_file(path)
     collector = _GroupCollector(classes)
@@ -381,10 +392,11 @@ def read_groups(
 
 
 def find_confusion_models(path: str) -> tuple[str, ...] | None:
-    """Return the models whose confusion decided the groups of a groups.csv.
+    """Return the names of the models whose confusion determined a groups.csv.
 
-    The groups.json or recipe.json beside it has their names, none for models without a
-    name. Return None where nothing is recorded.
+    They are read from the groups.json or recipe.json in the same folder. The tuple is
+    empty if the models have no names; None if neither file records models, or if the
+    file is not named groups.csv.
     """
     folder, _, name = storage.absolute(path).rpartition("/")
     if name != _GENERATED:
@@ -417,7 +429,18 @@ def _place_missing(
     notes: list[str],
     remedy: str,
 ) -> Iterator[GroupsFileProblem]:
-    """Apply the policy to the classes that the file does not mention."""
+    """Apply the policy to the classes that the file does not mention.
+
+    Args:
+      collector: the groups; the policy "other" adds one.
+      missing: wnids of these classes.
+      policy: "error", "drop" or "other".
+      notes: messages for the user, extended by this function.
+      remedy: text appended to the error.
+
+    Yields:
+      A problem if the policy is "error".
+    """
     if not missing:
         return
     what = _count(missing, "of the input")
@@ -481,7 +504,7 @@ def _to_grouping(
 
 
 def _note_renumbering(label_of: dict[GroupId, int]) -> Iterator[str]:
-    """List the group numbers of the file that differ from the labels."""
+    """Yield a note if numbers of groups in the file differ from their labels."""
     if not all(str(key).isdecimal() for key in label_of):
         return
     changed = [

@@ -1,8 +1,8 @@
 """Partition classes into N groups, one at a time, each the heaviest remaining set.
 
-Each step is a heaviest-k-subgraph problem, which is NP-hard: few candidate sets are
-enumerated; otherwise tabu search improves the best greedy sets. Later groups only get
-the classes that earlier ones left; `balanced.partition` finds better groups overall.
+Each step is a heaviest-k-subgraph problem, which is NP-hard. Up to 5000 candidate sets
+are enumerated; beyond that, tabu search improves the best greedy sets. Later groups
+only get the remaining classes; `balanced.partition` finds better groups overall.
 
 Source: tabu search after Glover, 1989.
 """
@@ -22,14 +22,15 @@ _TABU_TENURE = 5  # swaps during which a moved class may not move again
 
 
 def partition(weights: FloatArray, num_groups: int) -> IntArray:
-    """Take the heaviest set of classes N times, each from the remaining classes.
+    """Form N groups, each the heaviest set of the remaining classes.
 
     Args:
       weights: shape (classes, classes), from `balanced.normalise`.
       num_groups: N, at most the number of classes.
 
     Returns:
-      The group of each class, numbered in the order of selection, shape (classes,).
+      The group of each class, shape (classes,), numbered in the order of selection;
+      sizes follow `balanced.group_sizes`.
     """
     groups = np.zeros(len(weights), np.int64)
     left = np.arange(len(weights))
@@ -48,8 +49,8 @@ def find_heaviest(weights: FloatArray, size: int) -> list[int]:
       size: number of classes in the set.
 
     Returns:
-      The classes of the set, ascending. Ties go to the first set in lexicographic
-      order, among those that were evaluated.
+      The classes of the set, ascending. Of equally heavy sets that were evaluated, the
+      first in lexicographic order.
     """
     count = len(weights)
     if size in {1, count}:
@@ -69,7 +70,7 @@ def _enumerate_sets(weights: FloatArray, size: int) -> list[int]:
 
 
 def _grow_greedily(weights: FloatArray, size: int) -> list[list[int]]:
-    """Grow a set from each class in parallel; return the heaviest few."""
+    """Grow a set greedily from each class; return the four heaviest distinct sets."""
     count = len(weights)
     all_rows = np.arange(count)
     is_member = np.eye(count, dtype=bool)
@@ -89,10 +90,17 @@ def _grow_greedily(weights: FloatArray, size: int) -> list[list[int]]:
 
 
 def _search_tabu(weights: FloatArray, start: list[int]) -> tuple[float, list[int]]:
-    """Swap the best pair of classes repeatedly, also where that loses weight.
+    """Improve a set by tabu search.
+
+    Each step makes the best allowed swap, even if it reduces the weight; the search
+    ends after 40 steps without improvement.
+
+    Args:
+      weights: shape (classes, classes).
+      start: the classes of the initial set.
 
     Returns:
-      The negated weight of the best set that was evaluated, and that set.
+      The negated weight of the best set that was evaluated, and the set.
     """
     chosen = np.zeros(len(weights), bool)
     chosen[start] = True

@@ -26,7 +26,7 @@ class TooFewClassesError(UsageError):
 
 
 class MissingTableError(UsageError):
-    """A file that the grouping method requires was not given."""
+    """A file that the grouping method requires is not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +72,12 @@ class GroupTable:
 
     @functools.cached_property
     def label_of(self) -> dict[str, int]:
-        """The label of each class that is in a group."""
+        """The label of each grouped class, by wnid."""
         return {row.wnid: row.group for row in self.rows if row.group != LEFT_OUT}
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
-        """The groups' display names, by label; unique."""
+        """The unique display name of each group, by label."""
         names = {row.group: row.group_name for row in self.rows}
         return tuple(names[label] for label in range(self.num_groups))
 
@@ -87,12 +87,15 @@ class GroupTable:
         return len(set(self.label_of.values()))
 
     def wnids(self, label: int) -> tuple[str, ...]:
-        """Return the classes of a group."""
+        """Return the wnids of a group's classes, ascending."""
         return tuple(row.wnid for row in self.rows if row.group == label)
 
     @functools.cached_property
     def folders(self) -> tuple[str, ...]:
-        """Folder names by label, in label order under plain and natural sorting."""
+        """The folder name of each group, by label; sorting the names keeps label order.
+
+        A name is the wnid if every group is a single class, else label and group name.
+        """
         grouped = list(self.label_of)  # by wnid, which is also the labels' order
         if len(grouped) == self.num_groups and all(map(is_wnid, grouped)):
             return tuple(grouped)
@@ -104,12 +107,12 @@ class GroupTable:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """The hash of groups.csv."""
+        """The SHA-256 of groups.csv, in hexadecimal."""
         return hashlib.sha256(to_csv(self)).hexdigest()
 
 
 class GroupSizes(NamedTuple):
-    """Statistics of the sizes of groups, in classes.
+    """Statistics of group sizes; a size is a number of classes.
 
     Attributes:
       num_groups: number of groups.
@@ -117,8 +120,8 @@ class GroupSizes(NamedTuple):
       smallest: size of the smallest group.
       median: median of the sizes.
       largest: size of the largest group.
-      effective_groups: (Σ size)² / Σ size², the number of equal groups that are as
-        uneven: N when all sizes are equal.
+      effective_groups: (Σ size)² / Σ size²: N if all sizes are equal, less the more
+        unequal they are.
     """
 
     num_groups: int
@@ -137,11 +140,11 @@ def _make_slug(name: str) -> str:
 
 
 def require_num_groups(request: GroupingRequest) -> int:
-    """Return N, from 2 to the number of classes.
+    """Return the requested number of groups, N.
 
     Raises:
-      UsageError: it is not given, or less than two.
-      TooFewClassesError: there are fewer classes.
+      UsageError: N is not given, or less than 2.
+      TooFewClassesError: N exceeds the number of classes.
     """
     num_groups, num_classes = request.num_groups, len(request.classes)
     if num_groups is None:
@@ -168,14 +171,14 @@ def make_table(
     assignment: Mapping[str, GroupId | None],
     names: Mapping[GroupId, str] | None = None,
 ) -> GroupTable:
-    """Number and name the groups; sort all classes by wnid.
+    """Build the table of groups: number and name groups, sort classes by wnid.
 
     Args:
       classes: the classes of the input, in any order.
-      assignment: the group of each class; None leaves a class out.
-      names: display names. By default, a group of one class has the name of its class,
-        any other is named by its label; duplicate names get the smallest wnid in
-        brackets.
+      assignment: the group of each class by wnid; None leaves a class out.
+      names: display names of groups. By default, a group of one class has the name of
+        its class, and any other group is "group" and its label. Duplicate names get
+        the group's smallest wnid in brackets.
 
     Raises:
       ValueError: the assignment does not cover exactly these classes.
@@ -210,12 +213,12 @@ def _choose_name(requested: str, members: Sequence[ImageClass]) -> str:
 
 
 def clean_name(name: str) -> str:
-    """Replace unprintable characters of a name and collapse its spaces."""
+    """Replace non-printable characters with spaces, and collapse white space."""
     return " ".join("".join(c if c.isprintable() else " " for c in name).split())
 
 
 def _make_unique(names: list[str], wnids: Sequence[str]) -> list[str]:
-    """Append the wnid to duplicate names until all names are unique."""
+    """Append wnids in brackets to duplicate names until all names are unique."""
     while len(set(names)) < len(names):
         counts = Counter(names)
         names = [
@@ -226,7 +229,7 @@ def _make_unique(names: list[str], wnids: Sequence[str]) -> list[str]:
 
 
 def measure_sizes(sizes: Sequence[int]) -> GroupSizes:
-    """Compute statistics of group sizes; at least one size is required."""
+    """Compute statistics of group sizes, in classes; requires at least one size."""
     num_classes = sum(sizes)
     return GroupSizes(
         num_groups=len(sizes),
@@ -239,7 +242,7 @@ def measure_sizes(sizes: Sequence[int]) -> GroupSizes:
 
 
 def describe_sizes(sizes: Sequence[int]) -> dict[str, JSON]:
-    """Return the statistics of group sizes that a recipe records."""
+    """Return the statistics of group sizes, in classes, for a recipe's JSON."""
     measurements = measure_sizes(sizes)
     return {
         "sizes": {

@@ -1,8 +1,8 @@
 """Merge classes bottom-up in the WordNet tree into exactly N groups.
 
-A unit is a set of classes that stay together; initially, each class is a unit at its
-own node. A node is closed when all its children are closed and it holds at most one
-unit, which then moves to the parent. Units at the same node can be merged.
+A unit is a set of classes that are already merged; initially, each class is a unit at
+its own node. Units at the same node can be merged. A node is closed once all its
+children are closed and it holds at most one unit; that unit moves to the parent.
 """
 
 import heapq
@@ -16,14 +16,14 @@ CAP = 1.25  # largest group under `capped`, relative to the mean size
 
 
 class _Unit(NamedTuple):
-    """Classes that stay together, ordered by size, then by first class."""
+    """A set of merged classes; units sort by size, then by smallest class."""
 
     size: int
     first: int  # position of its smallest class in wnid order
 
 
 class _Candidate(NamedTuple):
-    """A possible merge, ordered by preference."""
+    """A possible merge; the preferred candidate sorts first."""
 
     size: int  # of the merged unit
     depth: int  # of the node, negated: deepest first
@@ -35,13 +35,13 @@ def merge_classes(tree: WordNetTree, num_groups: int, rule: Rule) -> list[list[s
     """Merge the tree's classes into exactly N groups.
 
     Rules:
-      pairwise: merge the two smallest units at a node, whichever pair gives the
-        smallest unit.
-      capped: as pairwise, up to 1.25 times the mean size. If no pair fits, the smallest
-        blocked unit moves to the parent; at the root, the two smallest are merged
-        regardless of the cap.
-      pure: merge all units of the smallest node whose children are closed; the last
-        merge is partial if N requires it.
+      pairwise: merge the two smallest units of a node; choose the node where this gives
+        the smallest unit.
+      capped: as pairwise, but limit units to 1.25 times the mean group size. If no
+        pair fits, the smallest unit moves to its parent; if all are at the root, the
+        two smallest are merged regardless of the cap.
+      pure: merge all units of a node whose children are closed; choose the node where
+        this gives the smallest unit. The last merge is partial if N requires it.
 
     Ties go to the deeper node, then the smaller wnid; among units, to the smaller
     class.
@@ -64,7 +64,7 @@ def merge_classes(tree: WordNetTree, num_groups: int, rule: Rule) -> list[list[s
 
 
 class _Merging:
-    """The units at each node, and queues of possible merges.
+    """The units at each node, with queues of possible merges and of units to lift.
 
     Both queues may contain outdated entries, which are skipped when they are popped.
     """
@@ -85,7 +85,10 @@ class _Merging:
             self._close(wnid)
 
     def merge_next(self, num_surplus: int) -> None:
-        """Merge the best candidate, which removes at most `num_surplus` units."""
+        """Make the best merge, reducing the number of units by at most `num_surplus`.
+
+        If no merge is allowed, lift units until one is; at the root, ignore the cap.
+        """
         while (best := self._pop_candidate()) is None:
             if not self._lift():
                 self._merge(ROOT, 2)
@@ -100,7 +103,7 @@ class _Merging:
         return None
 
     def _find_candidate(self, node: str) -> _Candidate | None:
-        """Return the possible merge at a node, if there is one."""
+        """Return the merge that the rule allows at a node; None if there is none."""
         units = self.units[node]
         if len(units) < 2:
             return None
@@ -116,7 +119,7 @@ class _Merging:
         return _Candidate(size, -self.depth_of.get(node, 0), node, len(merged))
 
     def _merge(self, node: str, num_units: int) -> None:
-        """Merge the smallest units of a node."""
+        """Merge the `num_units` smallest units of a node."""
         merged = [heapq.heappop(self.units[node]) for _ in range(num_units)]
         classes = [n for unit in merged for n in self.members.pop(unit.first)]
         unit = _Unit(len(classes), min(classes))
@@ -136,7 +139,7 @@ class _Merging:
             heapq.heappush(self.candidates, candidate)
 
     def _close(self, node: str) -> None:
-        """Close a node if possible: move its unit to the parent, and continue there."""
+        """Close a node if possible by moving its unit to the parent; repeat there."""
         while (
             node != ROOT
             and not self.num_open_children[node]
@@ -150,7 +153,11 @@ class _Merging:
             node = parent
 
     def _lift(self) -> bool:
-        """Move the smallest blocked unit to its parent; return whether one existed."""
+        """Move the smallest unit below the root to the parent of its node.
+
+        Returns:
+          Whether there was such a unit.
+        """
         while self.liftable:
             size, _, first, node = heapq.heappop(self.liftable)
             if self.units[node][:1] == [_Unit(size, first)]:
@@ -163,7 +170,10 @@ class _Merging:
 
 
 def _contract_paths(tree: WordNetTree) -> dict[str, str]:
-    """Return each node's parent in the tree of classes and branching nodes."""
+    """Return the parent of each node after removing nodes that have one child.
+
+    Nodes that are classes are kept.
+    """
     num_children = Counter(tree.parent_of.values())
     classes = set(tree.classes)
     kept = {n for n in tree.parent_of if num_children[n] != 1 or n in classes}

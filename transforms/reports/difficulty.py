@@ -1,4 +1,4 @@
-"""Show a table of difficulty as a page."""
+"""Show a table of difficulty scores as an HTML page."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +16,11 @@ _MAX_CLASSES = 20
 
 
 def make_page(table: pa.Table, *, source: str, notes: Sequence[str] = ()) -> Page:
-    """Create the page about a table of difficulty.
+    """Create the page of a table of difficulty scores.
 
     Args:
       table: table with the schema `difficulty.table.SCHEMA`.
-      source: a sentence that says where the scores come from.
+      source: a sentence on the origin of the scores.
       notes: limitations of the scores.
     """
     p_correct = table["p_correct"].to_numpy()
@@ -54,12 +54,12 @@ def make_page(table: pa.Table, *, source: str, notes: Sequence[str] = ()) -> Pag
 def draw_difficulty(
     series: Sequence[Series], *, title: str, name: str = "difficulty"
 ) -> Chart:
-    """Draw images by difficulty.
+    """Draw a histogram of images by difficulty.
 
     Args:
-      series: one or two, each with 101 counts, one per percent of difficulty.
-      title: above the chart.
-      name: stem of its files.
+      series: one or two, each with 101 counts of images, for 0 % to 100 %.
+      title: title of the chart.
+      name: stem of the chart's file names.
     """
     figure = charts.draw_histogram(
         series, label=f"{title} by difficulty", x_label=AXIS_LABEL, unit=" %"
@@ -68,7 +68,7 @@ def draw_difficulty(
 
 
 def _count_percents(table: pa.Table) -> list[int]:
-    """Count the images of each percent; return 101 numbers."""
+    """Return the number of images at each percentage from 0 to 100."""
     counts: list[int] = np.bincount(
         table["percent"].to_numpy(), minlength=NUM_BINS
     ).tolist()
@@ -76,7 +76,7 @@ def _count_percents(table: pa.Table) -> list[int]:
 
 
 def _list_classes(table: pa.Table) -> list[tuple[str, list[dict[str, Any]]]]:
-    """List the hardest and the easiest classes."""
+    """Return (heading, rows) of the hardest and the easiest classes, up to 20 each."""
     named = table.filter(pc.not_equal(table["wnid"], ""))
     if not len(named):
         return []

@@ -1,4 +1,4 @@
-"""Show an evaluation as a page: verdicts, charts and tables of models."""
+"""Show an evaluation as an HTML page with verdicts, charts and tables of models."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +30,7 @@ Facts = list[tuple[str, object]]
 
 
 class Standing(NamedTuple):
-    """A row of the table of models: its ranks and formatted accuracies."""
+    """A row of the table of models: a model's ranks and formatted accuracies."""
 
     rank: int
     subset_rank: int
@@ -40,7 +40,7 @@ class Standing(NamedTuple):
 
     @property
     def move(self) -> int:
-        """How many ranks the model is better on the subset."""
+        """Number of ranks by which the model is better on the subset; may be < 0."""
         return self.rank - self.subset_rank
 
 
@@ -144,7 +144,11 @@ def _name_score(score: GroupScore) -> str:
 
 
 def _draw_taus(evaluation: PredictionEvaluation) -> list[Chart]:
-    """Draw every grouping's τ-b with its interval; nothing where all models tie."""
+    """Draw the τ-b of each grouping with its interval, except undefined values.
+
+    Returns:
+      One chart, or an empty list if every τ-b is undefined.
+    """
     points = [
         Point(
             _name_score(score),
@@ -285,7 +289,7 @@ def _draw_finals(full: ScoredSet, subset: ScoredSubset, name: str) -> Chart:
 
 
 def _draw_settling(full: ScoredSet, subset: ScoredSubset, name: str) -> Chart:
-    """Draw the τ-b of every epoch's ranking with the last one."""
+    """Draw τ-b between the ranking of each epoch and that of the last epoch."""
     figure = charts.draw_lines(
         [
             Series(words, [tau or 0 for tau in scored.clearness.taus])
@@ -322,7 +326,7 @@ def _draw_seen(sets: Sequence[ScoredSet], name: str) -> Chart:
 
 
 def _list_runs(sets: Sequence[ScoredSet]) -> Iterator[tuple[str, object, bool]]:
-    """Yield (set, run, whether it is used) for every run."""
+    """Yield (set name, run, whether the run is used) for every run."""
     for scored in sets:
         curve_set = scored.curve_set
         for model in curve_set.models:
@@ -344,7 +348,7 @@ def _draw_accuracies(
     x_label: str,
     y_label: str,
 ) -> "Figure":
-    """Draw accuracies on two sets against each other, with 95 % intervals."""
+    """Draw accuracies on the subset against the full set, with 95 % intervals."""
     points = []
     for n, model in enumerate(models):
         x, y = float(full.accuracies[n]), float(subset.accuracies[n])
@@ -358,7 +362,7 @@ def _draw_accuracies(
 
 
 def _name_all(points: Sequence[Point]) -> list[Point]:
-    """Give every point its colour and its label where there are few."""
+    """Give each point a colour and a label, if there are at most 24 points."""
     if len(points) > charts.MAX_NAMED:
         return list(points)
     labels = charts.shorten_all([point.name for point in points])
@@ -400,7 +404,7 @@ def _list_pair_facts(pairs: PairAgreement) -> Facts:
 def _rank_tested(
     models: Sequence[str], full: PairTests, subset: PairTests
 ) -> list[Standing]:
-    """Rank models by accuracies, which are shown with half of their 95 % interval."""
+    """Rank models by accuracy; show accuracies in percent, with 95 % intervals (±)."""
     full_texts, subset_texts = (
         [
             f"{100 * accuracy:.2f} ± {100 * Z_95 * error:.2f}"
@@ -425,7 +429,10 @@ def _rank_models(
     full_texts: Sequence[str],
     subset_texts: Sequence[str],
 ) -> list[Standing]:
-    """List models, the best on the full set first; equal ones in their order."""
+    """Rank models on both sets; return one row per model, best on the full set first.
+
+    Ties are ranked in the order of `models`.
+    """
     numbers = range(len(models))
     by_subset = sorted(numbers, key=lambda n: (-subset[n], n))
     subset_rank = {number: rank for rank, number in enumerate(by_subset, 1)}

@@ -1,4 +1,4 @@
-"""Describe groups: quality figures, groups.json, and a page for before the build."""
+"""Describe groups before the build: quality measures, groups.json and an HTML page."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,14 @@ from transforms.reports.page import Chart, Page, render
 
 @dataclass(frozen=True, kw_only=True)
 class GroupCounts:
-    """Numbers of images of one group; None without an index."""
+    """Numbers of images of one group.
+
+    Attributes:
+      num_train: training images; None if there is no index.
+      num_validation: official validation images; None if there is no index.
+      num_set_aside: training images that are held out for validation.
+      num_wanted: training images that the subset needs; None if it takes all.
+    """
 
     num_train: int | None = None
     num_validation: int | None = None
@@ -27,12 +34,12 @@ class GroupCounts:
 
     @property
     def num_free(self) -> int | None:
-        """Training images that are not set aside for validation."""
+        """Number of training images not set aside for validation; None if unknown."""
         return None if self.num_train is None else self.num_train - self.num_set_aside
 
     @property
     def is_short(self) -> bool:
-        """Whether the group has fewer images than wanted."""
+        """Whether the group has fewer free training images than wanted."""
         if self.num_free is None or self.num_wanted is None:
             return False
         return self.num_free < self.num_wanted
@@ -40,16 +47,20 @@ class GroupCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupsPage:
-    """Content of the page.
+    """Content of the page of groups.
 
     Attributes:
-      counts: image counts by label.
-      facts: (name, value) of further tiles.
-      captured: share of the confusion that is inside groups.
-      paths: label to the names from the root of WordNet.
-      contact_sheet: a JPEG.
-      difficulty: counts of images by percent, of all images and of the selected ones.
-      power: (name, value) of the statistical power of the validation images.
+      title: title of the page.
+      method: description of the grouping method.
+      table: the groups.
+      counts: numbers of images of each group, by label.
+      facts: (name, value) of additional tiles.
+      notes: messages for the user.
+      captured: share of the confusion that is inside groups; None without a matrix.
+      paths: label → names on the WordNet path of the group, from the root.
+      contact_sheet: JPEG file with sample images; None without images.
+      difficulty: numbers of images at 0 % to 100 %, of all and of the selected images.
+      power: (name, value) on the statistical power of the validation images.
     """
 
     title: str
@@ -66,7 +77,7 @@ class GroupsPage:
 
 
 def make_page(page: GroupsPage) -> Page:
-    """Create the page about the groups."""
+    """Render the page of groups."""
     table = page.table
     has_images = any(count.num_train is not None for count in page.counts)
     shares = page.captured.shares if page.captured else None
@@ -120,7 +131,7 @@ def _list_facts(page: GroupsPage) -> list[tuple[str, object]]:
 
 
 def _draw_charts(page: GroupsPage) -> list[Chart]:
-    """Draw the sizes of groups where they differ, and difficulty where it is known."""
+    """Draw group sizes, unless all are equal, and difficulty, if it is known."""
     drawn = []
     sizes = [len(page.table.wnids(label)) for label in range(page.table.num_groups)]
     first, last = min(sizes), max(sizes)
@@ -149,7 +160,7 @@ def _describe_use(count: GroupCounts, most: int) -> dict[str, Any]:
 
 
 def _nest_paths(paths: Mapping[int, tuple[str, ...]]) -> dict[str, Any]:
-    """Nest labels below the names on their path; "" holds a node's labels."""
+    """Convert paths to nested dicts by name; key "" lists the labels at a node."""
     root: dict[str, Any] = {}
     for label, path in sorted(paths.items(), key=lambda item: item[1]):
         node = root
@@ -160,7 +171,10 @@ def _nest_paths(paths: Mapping[int, tuple[str, ...]]) -> dict[str, Any]:
 
 
 def measure_sizes(table: GroupTable) -> dict[str, float | int]:
-    """Describe how many classes groups have; effective = n² / Σ size²."""
+    """Compute statistics of group sizes in classes, for groups.json.
+
+    The effective number of groups is (Σ size)² / Σ size².
+    """
     sizes = [len(table.wnids(label)) for label in range(table.num_groups)]
     return {
         "num_groups": len(sizes),
@@ -175,7 +189,12 @@ def measure_sizes(table: GroupTable) -> dict[str, float | int]:
 def measure_captured(table: GroupTable, confusion: str | None) -> Captured | None:
     """Measure the share of a confusion matrix's errors that stay inside groups.
 
-    Raises: UsageError: the matrix lacks classes of the groups.
+    Args:
+      table: the groups.
+      confusion: path of the confusion matrix; None: the result is None.
+
+    Raises:
+      UsageError: the matrix is invalid or lacks classes of the groups.
     """
     if confusion is None:
         return None
@@ -186,7 +205,10 @@ def measure_captured(table: GroupTable, confusion: str | None) -> Captured | Non
 
 
 def find_paths(table: GroupTable, method: str | None) -> dict[int, tuple[str, ...]]:
-    """Find the position of groups in WordNet, for methods that group by it."""
+    """Return the WordNet path of each group by label, as names from the root.
+
+    Empty unless the method's pages show WordNet paths.
+    """
     if method is None or not grouping.has_wordnet_paths(method):
         return {}
     tree, word_of = wordnet.grow_tree(row.wnid for row in table.rows)
@@ -205,14 +227,14 @@ def describe_groups(
     method_options: object,
     captured: Captured | None,
 ) -> dict[str, Any]:
-    """Return the content of groups.json: sizes and quality of the groups.
+    """Return the content of groups.json: sizes, quality and classes of the groups.
 
     Args:
       table: the groups.
-      result: result of the method.
-      method: name of the method.
-      method_options: options of the method, a dataclass.
-      captured: share of the confusion that is inside groups.
+      result: result of the grouping method.
+      method: name of the grouping method.
+      method_options: the method's `Options`, a dataclass.
+      captured: share of the confusion that is inside groups; None without a matrix.
     """
     rates: Sequence[float | None] = captured.rates if captured else ()
     return {

@@ -1,7 +1,7 @@
 """Render pages with Jinja2, and write them with their figures.
 
-A page is one HTML file without scripts and without requests. Its figures are part of
-it, and also written beside it as SVG and PDF files.
+A page is a single HTML file without scripts or external requests. Its figures are
+embedded, and also written as SVG and PDF files to the folder `figures` beside it.
 """
 
 import base64
@@ -23,12 +23,13 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chart:
-    """A figure of a page.
+    """A figure of a page, with its title.
 
     Attributes:
-      name: stem of its files.
-      title: written above it.
-      note: how to read the figure.
+      name: stem of the figure's file names.
+      title: title above the figure.
+      figure: the matplotlib figure.
+      note: a sentence on how to read the figure.
     """
 
     name: str
@@ -38,16 +39,16 @@ class Chart:
 
     @functools.cached_property
     def svg(self) -> str:
-        """The figure as an SVG file."""
+        """The figure as the text of an SVG file."""
         return figures.to_svg(self.figure)
 
     @property
     def inline(self) -> Markup:
-        """The figure as part of a page."""
+        """The figure as an SVG element to embed in a page."""
         return Markup(figures.make_inline(self.svg))  # noqa: S704  # escaped there
 
     def write(self, root: str) -> None:
-        """Write figures/NAME.svg and figures/NAME.pdf below a folder."""
+        """Write figures/NAME.svg and figures/NAME.pdf below the folder `root`."""
         storage.write(root, f"figures/{self.name}.svg", self.svg.encode())
         storage.write(root, f"figures/{self.name}.pdf", figures.to_pdf(self.figure))
 
@@ -63,38 +64,47 @@ class Page:
 def render(
     template: str, context: Mapping[str, Any], charts: Iterable[Chart] = ()
 ) -> Page:
-    """Render a template.
+    """Render a page from a Jinja2 template.
 
     Args:
       template: name of a file in `templates`.
       context: variables of the template.
-      charts: figures on the page.
+      charts: figures on the page, which are written beside it.
     """
     text = _make_environment().get_template(template).render(context)
     return Page(html=text.encode(), charts=tuple(charts))
 
 
 def write(root: str, name: str, page: Page) -> None:
-    """Write a page, and its figures into the folder `figures` beside it."""
+    """Write a page to the folder `root`, and its figures to `root`/figures.
+
+    Args:
+      root: local or remote folder.
+      name: file name of the page.
+      page: the rendered page.
+    """
     storage.write(root, name, page.html)
     for chart in page.charts:
         chart.write(root)
 
 
 def make_stem(*words: str) -> str:
-    """Convert any text to the stem of a file name."""
+    """Join words with underscores into the stem of a file name.
+
+    Runs of other characters than letters, digits, "_", "." and "-" become "_".
+    """
     return re.sub(r"[^\w.-]+", "_", "_".join(words)).strip("._-") or "figure"
 
 
 def format_fraction(value: float | None, digits: int = 3) -> str:
-    """Format a number from −1 to 1."""
+    """Format a number with a fixed number of decimals, e.g. "−0.250"; None is "-"."""
     if value is None:
         return "-"
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def format_percent(value: float | None, digits: int = 1) -> str:
-    """Format a share as a percentage."""
+    """Format a share (0 to 1) as a percentage, e.g. "12.5 %"; None is "-"."""
     return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
@@ -103,7 +113,7 @@ def _format_number(value: float, spec: str) -> str:
 
 
 def _capitalize(text: str) -> str:
-    """Capitalise the first letter and keep the others."""
+    """Capitalise the first letter and leave the others unchanged."""
     return text[:1].upper() + text[1:]
 
 

@@ -1,4 +1,4 @@
-"""Show the ranked recipes of a study as a page and a figure."""
+"""Show the ranked recipes of a study as an HTML page and a figure."""
 
 import math
 import statistics
@@ -25,18 +25,18 @@ _STEP, _MAX_SPREAD = (
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPage:
-    """Content of the page.
+    """Content of the page of a study.
 
     Attributes:
-      ranked: recipes in order.
-      links: recipe to the page of its evaluation.
-      left_out: (recipe, reason).
+      ranked: evaluated recipes, best first.
+      links: name of a recipe → link to the page of its evaluation.
+      left_out: (name, reason) of each recipe that is left out.
       waiting: names of recipes that are not evaluated yet.
       models: names of the trained models.
       num_seeds: number of seeds per model.
       epochs: epochs of training on the full set.
       subset_epochs: epochs of training on the subsets.
-      warnings: limitations of the charts.
+      warnings: limitations of the study.
     """
 
     ranked: Sequence[Ranked]
@@ -75,10 +75,14 @@ def make_page(study: StudyPage) -> Page:
 
 
 def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
-    """Draw τ-b with its interval against the images seen; None without any τ-b.
+    """Draw the τ-b of each recipe against the images seen until convergence.
 
-    Colours are groupings; squares are subsets whose images were selected by difficulty.
-    Hollow marks are subsets that never converge, drawn at all images of their training.
+    Colours show the grouping; squares are subsets whose images were selected by
+    difficulty. Hollow marks are subsets whose ranking never converges; they are drawn
+    at the number of images seen in the whole training.
+
+    Returns:
+      The figure; None if every τ-b is undefined.
     """
     shown = [one for one in ranked if one.score.tau is not None]
     if not shown:
@@ -132,7 +136,7 @@ def _count_looped(score: RecipeScore) -> int:
 
 
 def _spread_equal(values: Sequence[float]) -> list[float]:
-    """Move nearly equal values apart, so that their marks are side by side."""
+    """Spread nearly equal x values around their mean, so that marks do not overlap."""
     width = max(values) - min(values) or 1.0
     clusters: list[list[int]] = []
     for number in sorted(range(len(values)), key=lambda n: (values[n], n)):

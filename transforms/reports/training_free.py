@@ -1,4 +1,4 @@
-"""Show the training-free comparison of recipes as a page with a dot plot."""
+"""Show the training-free comparison of recipes as an HTML page with a dot plot."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 
 
 def make_page(table: TrainingFree) -> Page:
-    """Create the page of the comparison."""
+    """Create the page of the training-free comparison."""
     shown = order_rows(table.rows)
     drawn = []
     if figure := draw_recipes(shown):
@@ -39,7 +39,10 @@ def make_page(table: TrainingFree) -> Page:
 
 
 def order_rows(rows: tuple[Row, ...]) -> list[Row]:
-    """Sort recipes by their mean τ-b, the best first, and each by ascending N."""
+    """Sort recipes by mean τ-b over N, best first, and the rows of each by ascending N.
+
+    Drops rows with "own" answers.
+    """
     blocks: dict[str, list[Row]] = {}
     for row in rows:
         if row.answers == "all":
@@ -54,9 +57,12 @@ def order_rows(rows: tuple[Row, ...]) -> list[Row]:
 
 
 def draw_recipes(rows: list[Row]) -> "Figure | None":
-    """Draw τ-b with its interval and the noise ceiling; None without any τ-b.
+    """Draw the τ-b of each row with its interval and noise ceiling, as a dot plot.
 
-    Methods are blue, published lists of classes orange.
+    Grouping methods are blue, published lists of classes orange.
+
+    Returns:
+      The figure; None if every τ-b is undefined.
     """
     points = [
         Point(

@@ -1,18 +1,18 @@
-"""Choose the images of each group: one module per sampler.
+"""Select the images of each group: one module per sampler.
 
-A module offers:
+A module defines:
 
 - `Options`: a frozen dataclass of flags; its fields become `--<sampler>_<field>`.
-- `arrange(request, options) -> SamplerOutput | None`: the part of its group that each
-  image belongs to, and its place there; None if hashes alone decide. Equally many
-  images are taken from each part of a group, as far as the parts have them
-  (`allocation.water_fill`); within a part, the first ones by order.
+- `arrange(request, options) -> SamplerOutput | None`: assigns each image to a part of
+  its group and orders the images within parts; None selects by hash alone. The quota of
+  a group is split equally among its parts, as far as they have enough images
+  (`allocation.water_fill`); from each part, the first images in order are selected.
 
 Optional:
 
 - `TABLES`: names of the flags whose files `arrange` requires. Default: ().
-- `count_left_out(num_images, options) -> int`: how many images of a scope `arrange`
-  excludes, whichever they are. Default: 0.
+- `count_left_out(num_images, options) -> int`: the number of images that `arrange`
+  excludes from a scope of `num_images` images. Default: 0.
 - `Options.scope`: "group" or "set" (see `SamplerOutput.scope`). Default: "group".
 """
 
@@ -29,7 +29,7 @@ DEFAULT = "uniform"
 
 
 def load(name: str) -> ModuleType:
-    """Import one sampler."""
+    """Import the module of a sampler."""
     return importlib.import_module(f"{methods.__name__}.{name}")
 
 
@@ -39,22 +39,22 @@ def list_tables(name: str) -> tuple[str, ...]:
 
 
 def list_readers(table: str) -> tuple[str, ...]:
-    """Return the samplers that require a table."""
+    """Return the samplers that require the file of a flag."""
     return tuple(name for name in SAMPLERS if table in list_tables(name))
 
 
 def count_left_out(name: str, num_images: int, options: object) -> int:
-    """Count the images of a scope that a sampler excludes, whichever they are.
+    """Return the number of images that a sampler excludes from a scope.
 
     Args:
-      name: the sampler.
+      name: name of the sampler.
       num_images: number of images in the scope.
-      options: the sampler's options; None: nothing is excluded.
+      options: the sampler's options; None: the result is 0.
     """
     count = getattr(load(name), "count_left_out", None)
     return 0 if count is None or options is None else int(count(num_images, options))
 
 
 def find_scope(options: object) -> str:
-    """Return where a sampler applies its quota: "group" (M) or "set" (N × M)."""
+    """Return the scope of a sampler's quota: "group" (M each) or "set" (N × M)."""
     return str(getattr(options, "scope", "group"))

@@ -1,7 +1,7 @@
 """Allocate quotas by water-filling.
 
-Every place contributes equally until it has no more. Validation top-ups, stratified
-samples and the cap of the difficulty sampler use this one function.
+Every place contributes the same number of images, or all it has if these are fewer.
+Validation top-ups, stratified samples and the difficulty sampler use `water_fill`.
 """
 
 from collections import defaultdict
@@ -28,10 +28,13 @@ def water_fill(
 
     Args:
       counts: number available at each place.
-      target: total to take; everything is taken if the counts sum to less.
-      seed: seeds the hashes of the places.
-    Returns: The number to take from each place; sums to min(target, Σ counts).
-    Source: Gao (2021), the cap on images of one probability, made exact.
+      target: total to take; if the counts sum to less, everything is taken.
+      seed: seed of the hashes of the places.
+
+    Returns:
+      The number to take from each place; sums to min(target, Σ counts).
+
+    Source: Gao (2021), the limit on images of equal probability, made exact.
     """
     level = _level(sorted(counts.values()), target)
     shares = {place: min(count, level) for place, count in counts.items()}
@@ -59,20 +62,20 @@ def _level(ascending: list[int], target: int) -> int:
 def validation_top_up(
     num_validation: Mapping[int, int], num_train: Mapping[int, int], target: int
 ) -> dict[int, int]:
-    """Distribute the missing validation images over the groups.
+    """Compute how many training images each group holds out for validation.
 
-    The deficit is shared equally, as far as the groups have training images. The result
-    depends on neither the sampler nor the seed. Unless M comes first, it does not
-    depend on M.
+    The missing validation images are shared equally among the groups, as far as these
+    have training images. The result depends on neither the sampler nor the seed.
 
     Args:
-      num_validation: official validation images of each group, by label.
-      num_train: training images of each group that may be set aside, by label: all, or
-        what M leaves when M comes first.
+      num_validation: number of official validation images of each group, by label.
+      num_train: number of training images of each group that may be held out, by
+        label; all but M if training has priority.
       target: total number of validation images to reach.
 
     Returns:
-      The top-up of each label; together less than the deficit if images run out.
+      The number of images that each group holds out, by label; the sum is less than
+      the deficit if there are too few images.
     """
     deficit = max(target - sum(num_validation.values()), 0)
     # The seed only says which groups give one more when the deficit is no multiple.
@@ -80,7 +83,14 @@ def validation_top_up(
 
 
 def choose(ranked: TopK, *, plan: SamplePlan) -> Positions:
-    """Select the quota of each stratum, smallest orders first.
+    """Allocate quotas to strata, and select the first images of each by order.
+
+    Args:
+      ranked: the first images of each stratum.
+      plan: the sampling plan.
+
+    Returns:
+      The positions of the selected images.
 
     Raises:
       UsageError: lists all scopes with too few images.
@@ -93,7 +103,14 @@ def choose(ranked: TopK, *, plan: SamplePlan) -> Positions:
 
 
 def allocate(counts: Mapping[Stratum, int], *, plan: SamplePlan) -> dict[Stratum, int]:
-    """Split the quota of each scope among its classes, and these among their parts.
+    """Split the quota of each scope among its classes, then among their parts.
+
+    Args:
+      counts: number of images of each stratum.
+      plan: the sampling plan.
+
+    Returns:
+      The number of images to select from each stratum.
 
     Raises:
       UsageError: lists all scopes with too few images.

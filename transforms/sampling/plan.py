@@ -1,8 +1,8 @@
-"""Describe what to sample: the output of a sampler, and the plan of a sampling run.
+"""Define the input and output of a sampler, and the plan of a sampling run.
 
-A sampler runs once in the launcher, over all training images of the groups. It assigns
-a part and an order to each image. The Beam step then counts images and keeps the first
-of each part.
+A sampler runs once in the launcher, on all training images of the groups. It assigns a
+part and an order to each image. The Beam step then counts the images of each part and
+selects the first ones by order.
 """
 
 import dataclasses
@@ -39,10 +39,11 @@ class SamplingRequest:
     """The input of a sampler.
 
     Attributes:
-      read_images: reads key and label of all usable training images of the groups, in
-        the order of the index. A function, because the uniform sampler needs no images.
-      seed: seeds the hashes.
-      difficulty_file: path of the table of difficulty.
+      read_images: returns the columns key and label of all usable training images of
+        the groups, in the order of the index. It is a function so that samplers that
+        need no images do not read them.
+      seed: seed of the hashes.
+      difficulty_file: path of the table of difficulty; None if it is not given.
     """
 
     read_images: Callable[[], pa.Table]
@@ -52,13 +53,14 @@ class SamplingRequest:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SamplerOutput:
-    """A part and an order of every image, in the order of the request's images.
+    """The part and the order of every image, as returned by a sampler.
 
     Attributes:
-      parts: shape (images,). The quota of a group is split equally among its parts, as
-        far as they have images; images of part `NEVER` are not selected.
-      orders: shape (images,), from 0; the smallest of a part are selected first. None:
-        ordered by hash.
+      parts: shape (images,), as in `SamplingRequest.read_images`. The quota of a group
+        is split equally among its parts, as far as they have enough images; images of
+        part `NEVER` are not selected.
+      orders: shape (images,), integers ≥ 0; the images with the smallest values in a
+        part are selected first. None orders images by hash.
       scope: "group": each group has its own quota; "set": the whole set has one quota,
         so that group sizes differ.
       notes: messages for the user.
@@ -71,11 +73,11 @@ class SamplerOutput:
 
 
 def write_parts(output: SamplerOutput, sizes: Sequence[int], folder: str) -> None:
-    """Write the output of a sampler, one file per row group of the index.
+    """Write the output of a sampler, as one Parquet file per row group of the index.
 
     Args:
       output: parts and orders of all images.
-      sizes: number of these images in each row group.
+      sizes: number of the images in each row group.
       folder: the folder to write to; created if missing.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -94,7 +96,7 @@ def write_parts(output: SamplerOutput, sizes: Sequence[int], folder: str) -> Non
 
 
 def join_part(images: pa.Table, folder: str, row_group: int) -> pa.Table:
-    """Append the sampler's columns to the images of a row group."""
+    """Append the sampler's columns (part, and order if any) to a row group's images."""
     columns = pq.read_table(_part_path(folder, row_group))
     for name in columns.column_names:
         images = images.append_column(name, columns[name])
@@ -125,10 +127,11 @@ class SamplePlan:
       top_ups: label → number of training images to hold out for validation.
       images_per_group: M; None selects all images.
       stratify_by_class: whether the quota of a group is split among its classes.
-      num_folds: 1 or 2.
-      seed: seeds the hashes.
+      num_folds: 2 splits the training images into folds A and B; 1 does not.
+      seed: seed of the hashes.
       scope: "group": M per group; "set": N × M for the whole set.
-      arrangement: folder of the sampler's output; None: select by hash alone.
+      arrangement: folder of the sampler's output (`write_parts`); None selects by hash
+        alone.
     """
 
     label_of: Mapping[str, int]
@@ -147,7 +150,7 @@ class SamplePlan:
 
     @functools.cached_property
     def wnids(self) -> list[str]:
-        """The classes that belong to a group, sorted."""
+        """The wnids of the classes that are in a group, ascending."""
         return sorted(self.label_of)
 
     @property
@@ -157,13 +160,13 @@ class SamplePlan:
         return images * (self.num_groups if self.scope == "set" else 1)
 
     def top_up(self, label: int) -> int:
-        """Return the number of training images that a group holds out."""
+        """Return how many training images a group holds out for validation."""
         return self.top_ups.get(label, 0)
 
     def read(self, index: str, row_group: int, *, split: str) -> pa.Table:
-        """Read the images of one split and the grouped classes from a row group.
+        """Read the images of a split from a row group, for classes in groups only.
 
-        Training images get the sampler's columns.
+        If a sampler arranged the images, training images also have its columns.
         """
         table = index_table.read_row_group(
             index, row_group, split=split, wnids=self.wnids
@@ -194,7 +197,7 @@ class SamplePlan:
         return seeds.orders(self.seed, "sample", table["key"].to_pylist())
 
     def strata(self, table: pa.Table) -> IntArray:
-        """Return the number of the stratum of each training image, shape (images,)."""
+        """Return the stratum number of each training image, shape (images,)."""
         if self.stratify_by_class:
             prefixes = self._class_positions(table).astype(np.int64)
         elif self.scope == "set":
@@ -204,7 +207,7 @@ class SamplePlan:
         return (prefixes << _PART_BITS) | self.parts(table)
 
     def name_stratum(self, number: int) -> Stratum:
-        """Return the stratum with a number of `strata`."""
+        """Return the stratum that a number from `strata` identifies."""
         prefix, part = number >> _PART_BITS, number & ((1 << _PART_BITS) - 1)
         wnid = self.wnids[prefix] if self.stratify_by_class else ""
         if self.scope == "set":

@@ -1,4 +1,4 @@
-"""The table of selected images, before they are assigned to shards."""
+"""Create and sort the table of selected images, which shards are made from."""
 
 from collections.abc import Sequence
 
@@ -32,9 +32,9 @@ def make_selected(
     """Create the table of selected images from rows of an index.
 
     Args:
-      images: rows of the index; columns that are not in its schema are dropped.
-      split: the split of the subset that the images go to.
-      labels: the group of each image, shape (images,).
+      images: rows of the index; columns outside the index schema are dropped.
+      split: the images' split in the subset.
+      labels: the group label of each image, shape (images,).
     """
     columns = [images[name] for name in index_table.SCHEMA.names]
     splits = pa.repeat(split, images.num_rows)
@@ -44,7 +44,7 @@ def make_selected(
 
 
 def set_split(images: pa.Table, splits: pa.Array) -> pa.Table:
-    """Assign selected images to other splits of the subset."""
+    """Set the subset split of each selected image; `splits` has one entry per image."""
     field = SELECTED_SCHEMA.field("subset_split")
     return images.set_column(0, field, splits.cast(_DICTIONARY))
 
@@ -52,13 +52,13 @@ def set_split(images: pa.Table, splits: pa.Array) -> pa.Table:
 def sort_indices(
     images: pa.Table, purpose: seeds.Purpose, *, by: Sequence[str] = (), seed: int
 ) -> pa.Array:
-    """Return the indices that sort images by columns, then by hash.
+    """Return the row indices that sort images by columns, then by hash.
 
     Args:
       images: the table to sort, with a column `key`.
-      purpose: the purpose of the hash.
-      by: names of columns to sort by before the hash.
-      seed: the seed of the hash.
+      purpose: purpose of the hash; different purposes give independent orders.
+      by: names of the columns to sort by before the hash.
+      seed: seed of the hash.
     """
     keys = (key for chunk in images["key"].chunks for key in chunk.to_pylist())
     columns = {
@@ -72,12 +72,14 @@ def sort_indices(
 
 
 def assign_folds(images: pa.Table, *, num_folds: int, seed: int) -> pa.Table:
-    """Assign the first ⌈n/2⌉ training images of each class to fold A, others to B.
+    """Assign half of the training images of each class to fold A, the others to B.
+
+    In hash order, the first ⌈n/2⌉ of a class's n images go to fold A.
 
     Args:
-      images: table of `SELECTED_SCHEMA`.
+      images: table with the schema `SELECTED_SCHEMA`.
       num_folds: 2, or 1 to keep all training images in `train`.
-      seed: the seed of the hash that orders the images of a class.
+      seed: seed of the hash.
 
     Returns:
       The images, possibly in another order.

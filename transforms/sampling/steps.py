@@ -1,7 +1,7 @@
 """Select the images of the subset: hold out validation images, then sample.
 
-The index is read three times. The first two passes keep numbers only, the third keeps
-selected images only, so that no other row is ever held or shuffled.
+The index is read three times. The first two passes keep only numbers, and the third
+only selected images, so that no other row is held in memory or shuffled.
 
     row groups ─┬─ top T of each group by hash(validation) ── held out ─────┐
                 │                          ┌───────────────────────────────┤
@@ -29,36 +29,43 @@ _MERGE_SIZE = 16  # row groups that are merged at once
 
 
 class KeepTopK(beam.CombineFn):
-    """Keep the first images of each stratum; exact, associative and commutative."""
+    """Combine ranked images, keeping the first ones of each stratum.
+
+    The result does not depend on the order or grouping of the inputs.
+    """
 
     def __init__(self, limit_of: LimitOf) -> None:
         self._limit_of = limit_of
 
     def create_accumulator(self) -> list[TopK]:
-        """Return an empty list of parts."""
+        """Return an empty list, which will hold ranked images."""
         return []
 
     def add_input(self, accumulator: list[TopK], element: TopK) -> list[TopK]:
-        """Append a part; merge every 16 parts, so that an element costs little."""
+        """Append ranked images; merge after every 16 inputs to limit the cost."""
         accumulator.append(element)
         if len(accumulator) >= _MERGE_SIZE:
             return [top_k.merge(accumulator, self._limit_of)]
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[list[TopK]]) -> list[TopK]:
-        """Merge the parts of several workers."""
+        """Merge the ranked images of several accumulators."""
         parts = [part for accumulator in accumulators for part in accumulator]
         return [top_k.merge(parts, self._limit_of)]
 
     def extract_output(self, accumulator: list[TopK]) -> TopK:
-        """Return the merged result."""
+        """Return the first images of each stratum over all inputs."""
         return top_k.merge(accumulator, self._limit_of)
 
 
 def rank_for_validation(
     row_group: int, *, index: str, plan: SamplePlan
 ) -> Iterator[TopK]:
-    """Rank the training images that may be held out for validation, by label."""
+    """Rank a row group's training images for holding out, within each group.
+
+    Yields:
+      The first images of each group by hash; nothing if no group holds out images.
+    """
     if not any(plan.top_ups.values()):
         return
     table = plan.read(index, row_group, split="train")
@@ -78,13 +85,16 @@ def rank_for_validation(
 def rank_for_sample(
     row_group: int, aside: Positions, *, index: str, plan: SamplePlan
 ) -> Iterator[TopK]:
-    """Rank the training images that may be sampled, by stratum.
+    """Rank the training images of a row group for sampling, within each stratum.
 
     Args:
       row_group: number of the row group of the index.
       aside: positions of the images that are held out for validation.
       index: path of the index.
       plan: the sampling plan.
+
+    Yields:
+      The first images of each stratum by order; nothing if the plan selects all images.
     """
     if plan.images_per_group is None:  # all are selected
         return
@@ -108,7 +118,16 @@ def _max_of_any(plan: SamplePlan, stratum: int) -> int:
 def find_free(
     row_group: int, aside: Positions, *, parts: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.integer]:
-    """Find the rows that are neither held out nor excluded by the sampler."""
+    """Find the training rows that are neither held out nor excluded by the sampler.
+
+    Args:
+      row_group: number of the row group of the index.
+      aside: positions of the images that are held out for validation.
+      parts: the sampler's part of each training image, shape (images,).
+
+    Returns:
+      Row numbers among the row group's training images, ascending.
+    """
     is_free = parts != NEVER
     is_free[aside.get(row_group, [])] = False
     return np.flatnonzero(is_free)
@@ -122,12 +141,12 @@ def read_selected(
     index: str,
     plan: SamplePlan,
 ) -> pa.Table:
-    """Read the selected images of a row group, and all its official validation images.
+    """Read a row group's selected images, including all official validation images.
 
     Args:
-      row_group: number of the row group.
+      row_group: number of the row group of the index.
       aside: positions of the images that are held out for validation.
-      taken: positions of the sampled images; ignored if all are selected.
+      taken: positions of the sampled images; ignored if the plan selects all images.
       index: path of the index.
       plan: the sampling plan.
     """
@@ -149,7 +168,15 @@ def read_selected(
 
 @dataclasses.dataclass
 class SampleImages(beam.PTransform):
-    """Select the images of the subset: row groups of an index in, one table out."""
+    """Select the images of the subset from the row groups of an index.
+
+    The input is the numbers of the row groups; the output is a single table with the
+    schema `selected.SELECTED_SCHEMA`.
+
+    Attributes:
+      index: path of the index.
+      plan: the sampling plan.
+    """
 
     index: str
     plan: SamplePlan

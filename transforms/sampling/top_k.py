@@ -1,8 +1,8 @@
-"""Keep the k smallest images of each stratum by hash, as positions in the index.
+"""Keep the first k images of each stratum by order, as positions in the index.
 
-An image is four numbers (32 bytes), so that 1.28 million images are ranked in seconds
-and only selected images are ever held as rows. Images with equal orders (one pair in
-2⁶⁴/n² sets of n images) are ordered by their position.
+An image is represented by four integers (32 bytes), so that 1.28 million images are
+ranked in seconds and only selected images are read as rows. Images with equal orders,
+which hashes make very rare, are ordered by their position.
 """
 
 from collections import Counter
@@ -19,12 +19,12 @@ LimitOf = Callable[[int], int]  # stratum → number of images to keep
 
 
 class TopK(NamedTuple):
-    """The first images of each stratum, and the number of all its images.
+    """The first images of each stratum by order, and the sizes of the strata.
 
     Attributes:
-      images: shape (images, 4), columns stratum, order, row group and row; sorted by
-        these columns.
-      counts: stratum → number of images, kept or not.
+      images: shape (images, 4), with the columns stratum, order, row group and row,
+        sorted by these columns.
+      counts: stratum → number of all its images, including those not kept.
     """
 
     images: IntArray
@@ -32,12 +32,12 @@ class TopK(NamedTuple):
 
     @property
     def strata(self) -> IntArray:
-        """The stratum of each image, shape (images,)."""
+        """The stratum of each kept image, shape (images,)."""
         return self.images[:, 0]
 
     @property
     def orders(self) -> IntArray:
-        """The order of each image, shape (images,)."""
+        """The order of each kept image, shape (images,)."""
         return self.images[:, 1]
 
 
@@ -54,9 +54,9 @@ def rank(
     Args:
       strata: the stratum of each image, shape (images,).
       orders: the order of each image, shape (images,).
-      row_group: the row group of the index that holds the images.
-      rows: the row of each image, shape (images,).
-      limit_of: returns the number of images to keep of a stratum.
+      row_group: number of the row group of the index.
+      rows: the row of each image in the row group's table, shape (images,).
+      limit_of: returns the number of images to keep in a stratum.
     """
     numbers, counts = np.unique(strata, return_counts=True)
     images = np.stack([strata, orders, np.full_like(orders, row_group), rows], axis=1)
@@ -65,7 +65,12 @@ def rank(
 
 
 def merge(parts: Sequence[TopK], limit_of: LimitOf) -> TopK:
-    """Merge ranked parts; the result does not depend on their order."""
+    """Merge ranked images of several parts; the result is independent of their order.
+
+    Args:
+      parts: results of `rank` or `merge` on disjoint images.
+      limit_of: returns the number of images to keep in a stratum.
+    """
     counts: Counter[int] = Counter()
     for part in parts:
         counts.update(part.counts)
@@ -75,7 +80,7 @@ def merge(parts: Sequence[TopK], limit_of: LimitOf) -> TopK:
 
 
 def _keep(images: IntArray, limit_of: LimitOf) -> IntArray:
-    """Sort images and drop those beyond the limit of their stratum."""
+    """Sort images by stratum and order; drop those beyond the limit of a stratum."""
     images = images[np.lexsort(images.T[::-1])]
     strata, starts = np.unique(images[:, 0], return_index=True)
     limits = np.array([limit_of(stratum) for stratum in strata.tolist()], np.int64)
@@ -86,7 +91,7 @@ def _keep(images: IntArray, limit_of: LimitOf) -> IntArray:
 
 
 def find_positions(ranked: TopK) -> Positions:
-    """Return the positions of the images that were kept."""
+    """Return the positions of the kept images: row group → rows, ascending."""
     positions = ranked.images[:, 2:]
     positions = positions[np.lexsort(positions.T[::-1])]
     row_groups, starts = np.unique(positions[:, 0], return_index=True)

@@ -1,1 +1,1 @@
-"""Grouping methods: one module per method, named as the flag's value."""
+"""Grouping methods: one module per method, named after the value of `--grouping`."""

@@ -1,4 +1,4 @@
-"""Group classes that models confuse, from a confusion matrix."""
+"""Group classes that models confuse with each other, by a confusion matrix."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _NUM_NAMED = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How classes are grouped by confusion."""
+    """Options of grouping by confusion."""
 
     rule: str = flag(
         "balanced: maximise the confusion inside all groups; sequential: take the most "
@@ -53,11 +53,12 @@ class Options:
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
-    """Maximise the confusion inside groups of equal size (±1).
+    """Group classes into N groups of equal size (±1) with much confusion inside.
 
     Raises:
       MissingTableError: no confusion matrix is given.
-      UsageError: a matrix is invalid, or the two matrices share images.
+      UsageError: `--num_groups` is missing or below 2, a matrix is invalid, or the two
+        matrices share images.
       TooFewClassesError: there are fewer classes than groups.
     """
     path = request.confusion_file
@@ -128,7 +129,10 @@ def _read_all(
 
 
 def _overlap(first: Confusion, second: Confusion) -> bool:
-    """Return whether one matrix of the same models is included in the other."""
+    """Return whether two matrices of the same models seem to count the same images.
+
+    This is assumed if every entry of one is at most the other's.
+    """
     if first.models != second.models:
         return False
     inside = (first.matrix <= second.matrix).all() or (
@@ -138,7 +142,7 @@ def _overlap(first: Confusion, second: Confusion) -> bool:
 
 
 def _mix(weights: FloatArray, wnids: Sequence[str], prior: float) -> FloatArray:
-    """Add WordNet similarity to confusion, each normalised to sum 1 first."""
+    """Add `prior` times the normalised WordNet similarity to normalised confusion."""
     if not prior:
         return weights
     similar = balanced.normalise(np.asarray(wordnet.similarities(wnids)))
@@ -148,9 +152,15 @@ def _mix(weights: FloatArray, wnids: Sequence[str], prior: float) -> FloatArray:
 def _measure(
     weights: FloatArray, labels: Sequence[int], captured: Captured
 ) -> dict[str, JSON]:
-    """Compute all quality measures; the bound applies to rates, not to counts.
+    """Compute all quality measures of groups.
 
-    Both shares are equal if all classes have the same number of images.
+    The captured share counts errors; `captured_rate`, `bound` and `gap` weight each
+    class equally. The two shares are equal if all classes have equally many images.
+
+    Args:
+      weights: normalised confusion rates, shape (classes, classes).
+      labels: the group of each class.
+      captured: the captured share of the errors.
     """
     groups = np.asarray(labels)
     of_rates = float(weights[groups[:, None] == groups].sum())
@@ -168,7 +178,7 @@ def _measure(
 def _name(
     classes: Sequence[ImageClass], groups: Sequence[int], rates: FloatArray
 ) -> dict[GroupId, str]:
-    """Name groups after the classes most confused with the rest of the group."""
+    """Name each group after its classes that are most confused with the rest of it."""
     names: dict[GroupId, str] = {}
     of_group = np.asarray(groups)
     for group in sorted(set(groups)):

@@ -30,7 +30,7 @@ from transforms.records import JSON, UsageError, list_names
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How the table of categories is used."""
+    """Options of grouping by curated categories."""
 
     fixes: bool = flag(
         "move classes that are in a wrong category of the published table, e.g. the "
@@ -40,7 +40,7 @@ class Options:
 
 
 class Fix(NamedTuple):
-    """A class whose published category is wrong, with its correction."""
+    """A class whose published category is wrong, and its correct category."""
 
     wnid: str
     from_category: str
@@ -51,13 +51,14 @@ class Fix(NamedTuple):
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
     """Merge or split the input's categories into N groups.
 
-    If there are more than N categories, the smallest is merged into the most similar
-    one, by the mean confusion of their classes if a matrix is given, else by WordNet.
-    If there are fewer, the largest is split at the WordNet node that best halves it.
+    While there are more than N, the smallest is merged into the most similar one, by
+    the mean confusion of their classes if a matrix is given, else by WordNet. While
+    there are fewer, the largest is split at the WordNet node that best halves it.
 
     Raises:
       TooFewClassesError: there are fewer classes than groups.
-      UsageError: classes have no category, or the confusion matrix is invalid.
+      UsageError: `--num_groups` is missing or below 2, classes have no category, or
+        the confusion matrix is invalid.
     """
     num_groups = require_num_groups(request)
     parts = _list_categories(request, options)
@@ -95,7 +96,7 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
 
 
 def _list_categories(request: GroupingRequest, options: Options) -> list[Part]:
-    """Return the categories of the input's classes."""
+    """Return one part per category of the input's classes, by category name."""
     categories = load_categories(with_fixes=options.fixes)
     wnids = sorted(c.wnid for c in request.classes)
     if outside := [wnid for wnid in wnids if wnid not in categories]:
@@ -113,7 +114,7 @@ def _list_categories(request: GroupingRequest, options: Options) -> list[Part]:
 def _find_similarities(
     wnids: list[str], tree: WordNetTree, confusion: FloatArray | None
 ) -> list[FloatArray]:
-    """Return the similarity matrices in order of precedence."""
+    """Return the similarity matrices, shape (classes, classes), by precedence."""
     by_wordnet = tree.similarities(wnids)
     return [by_wordnet] if confusion is None else [confusion, by_wordnet]
 
@@ -151,7 +152,7 @@ def _to_grouping(
 
 
 def load_categories(*, with_fixes: bool = False) -> dict[str, str]:
-    """Return each class's category by wnid, as published or with the fixes."""
+    """Return the category of each class by wnid, optionally with the fixes applied."""
     categories = dict(_read("curated_categories.tsv"))
     if with_fixes:
         categories |= {fix.wnid: fix.to_category for fix in load_fixes()}
@@ -160,7 +161,7 @@ def load_categories(*, with_fixes: bool = False) -> dict[str, str]:
 
 @cache
 def load_fixes() -> tuple[Fix, ...]:
-    """Return the corrections of published categories, by wnid."""
+    """Read the corrections of published categories."""
     return tuple(Fix(*row) for row in _read("curated_fixes.tsv"))
 
 

@@ -12,7 +12,7 @@ TABLES = ("groups",)
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How the groups file is applied."""
+    """Options of grouping by a groups file."""
 
     missing: str = flag(
         "classes that the file does not mention: error: fail; drop: leave them out; "
@@ -23,11 +23,11 @@ class Options:
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
-    """Group the classes by the groups file.
+    """Group the classes as the groups file specifies.
 
     Raises:
       MissingTableError: no groups file is given.
-      UsageError: all problems of the file; the first twenty are listed.
+      UsageError: lists the first twenty problems of the file, with their lines.
     """
     if request.groups_file is None:
         raise MissingTableError("--grouping=manual needs --groups FILE (CSV or YAML)")

@@ -21,7 +21,7 @@ class Options:
 
 
 class _Draw(NamedTuple):
-    """The first N eligible classes, or all if there are fewer."""
+    """The first N eligible classes, or all eligible ones if there are fewer."""
 
     selected: list[ImageClass]
     skipped: list[ImageClass]
@@ -31,12 +31,14 @@ class _Draw(NamedTuple):
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
     """Select classes in hash order, skipping those with too few images.
 
-    A class is eligible if it has M training images (1 if M is not given) besides its
-    share of the validation top-up. If the input has no training images at all, every
-    class is.
+    A class is eligible if it has M training images (1 if M is not given) in addition to
+    those it must hold out for validation. If the input has no training images at all,
+    every class is eligible.
 
     Raises:
-      TooFewClassesError: how many classes are eligible, and the largest feasible M.
+      TooFewClassesError: fewer than N classes are eligible; the message gives the
+        number of eligible classes and the largest feasible M.
+      UsageError: `--num_groups` is missing or below 2.
     """
     del options
     num_groups = require_num_groups(request)
@@ -65,9 +67,10 @@ def _draw(
     num_groups: int,
     min_train_images: int,
 ) -> _Draw:
-    """Repeat the draw until all selected classes are eligible.
+    """Take the first N classes, replacing ineligible ones until all are eligible.
 
-    The validation top-ups depend on which classes are selected.
+    Several rounds are needed because the number of images that a class holds out for
+    validation depends on which other classes are selected.
     """
     candidates, skipped = list(ordered), list[ImageClass]()
     top_ups: dict[str, int] = {}
@@ -90,9 +93,9 @@ def _draw(
 def _top_ups(
     selected: Sequence[ImageClass], request: GroupingRequest, *, has_train_images: bool
 ) -> dict[str, int]:
-    """Return the training images that each class must give up for validation.
+    """Return by wnid how many training images each class holds out for validation.
 
-    Labels are the ranks of the wnids, as in the table of groups.
+    Labels are numbered in wnid order, as in the table of groups.
     """
     by_label = sorted(selected)
     if request.allow_small_validation or not has_train_images:
@@ -120,7 +123,7 @@ def _explain(
     request: GroupingRequest,
     num_groups: int,
 ) -> list[str]:
-    """Report how many classes are eligible, and which flags to change."""
+    """Return error lines: the number of eligible classes, and which flags to change."""
     needs = f"{request.images_per_group or 1} training images"
     if draw.top_up:
         needs += f" and {draw.top_up} more for validation"

@@ -12,10 +12,13 @@ class Options:
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
-    """Deal classes in hash order: the first n mod N groups get ⌈n/N⌉, others ⌊n/N⌋.
+    """Distribute n classes over N groups in hash order.
+
+    The first n mod N groups get ⌈n/N⌉ classes, the others ⌊n/N⌋.
 
     Raises:
       TooFewClassesError: there are fewer classes than groups.
+      UsageError: `--num_groups` is missing or below 2.
     """
     del options
     num_groups = require_num_groups(request)

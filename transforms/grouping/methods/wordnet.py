@@ -1,4 +1,4 @@
-"""Group classes that are close in WordNet, merging bottom-up into N groups."""
+"""Group classes that are close in WordNet, by merging bottom-up into N groups."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -21,7 +21,7 @@ HAS_WORDNET_PATHS = True
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How classes are merged."""
+    """Options of grouping by WordNet."""
 
     rule: Rule = flag(
         "pairwise: merge the two smallest siblings first; capped: keep groups below "
@@ -37,7 +37,8 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
 
     Raises:
       TooFewClassesError: there are fewer classes than groups.
-      UsageError: classes are not in WordNet, or NLTK's copy is required and missing.
+      UsageError: `--num_groups` is missing or below 2, classes are not in WordNet, or
+        NLTK's WordNet data is needed and not installed.
     """
     num_groups = require_num_groups(request)
     tree, word_of = wordnet.grow_tree(c.wnid for c in request.classes)

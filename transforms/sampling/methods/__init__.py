@@ -1,1 +1,1 @@
-"""Samplers: one module a sampler, named as the flag's value."""
+"""Samplers: one module per sampler, named after the value of `--sampling`."""

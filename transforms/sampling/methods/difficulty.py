@@ -1,4 +1,4 @@
-"""Equally many images of every difficulty, as far as there are; needs --difficulty."""
+"""Select images by difficulty: a flat histogram, the easiest or the hardest first."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,9 +29,10 @@ _MISSING = ("error", "random")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How images are selected by the table's probability of the correct class.
+    """Options of sampling by difficulty.
 
-    This probability (p_correct) is 0 for hard and 1 for easy images.
+    Difficulty is measured by p_correct, the predicted probability of the correct class:
+    0 for hard and 1 for easy images.
     """
 
     rule: str = flag(
@@ -68,7 +69,7 @@ class Options:
 
 
 def count_left_out(num_images: int, options: Options) -> int:
-    """Count the images of a scope that `arrange` excludes as hardest."""
+    """Return the number of images that `arrange` excludes as hardest from a scope."""
     return _count_share(num_images, options.drop_hardest)
 
 
@@ -80,13 +81,14 @@ def arrange(request: SamplingRequest, options: Options) -> SamplerOutput:
     """Assign every image to a bin of difficulty, or order images by difficulty.
 
     The images excluded as hardest depend neither on M nor on the images held out for
-    validation, so a smaller subset is contained in a larger one.
+    validation, so that a larger subset contains every smaller one.
 
     Raises:
-      MissingScoresError: no table of difficulty, or images without a score.
+      MissingScoresError: there is no table of difficulty, or images have no score.
       UsageError: the table is invalid.
-    Source: Gao (2021), the cap on images of one probability; Zheng et al. (ICLR 2023,
-      "Coverage-centric coreset selection") for leaving out the hardest.
+
+    Source: Gao (2021), the limit on images of equal probability; Zheng et al. (ICLR
+      2023, "Coverage-centric coreset selection"), the exclusion of the hardest images.
     """
     if request.difficulty_file is None:
         raise MissingScoresError(
@@ -147,15 +149,18 @@ def _describe_missing(
 def fill(
     p_correct: Float32Array, scopes: IntegerArray, keys: pa.StringArray, *, seed: int
 ) -> Float32Array:
-    """Give images without a score the score of another image of their scope, by hash.
+    """Fill missing scores with those of other images of the scope, selected by hash.
 
-    A scope without any score draws from all images.
+    In a scope without any score, the scores of all images are used.
 
     Args:
-      p_correct: scores, shape (images,); NaN is missing.
+      p_correct: scores, shape (images,), 0 to 1; NaN is missing.
       scopes: number of each image's scope, shape (images,).
-      keys: keys of the images.
-      seed: seeds the hashes.
+      keys: keys of the images, shape (images,).
+      seed: seed of the hashes.
+
+    Returns:
+      All scores, shape (images,).
     """
     filled = p_correct.copy()
     everywhere = np.sort(p_correct[~np.isnan(p_correct)])
@@ -172,12 +177,18 @@ def fill(
 def find_parts(
     p_correct: Float32Array, scopes: IntegerArray, options: Options
 ) -> IntegerArray:
-    """Find each image's bin.
+    """Find the difficulty bin of each image.
 
-    With easiest and hardest all images are in bin 0, because difficulty only orders
-    them.
+    With the rules "easiest" and "hardest", all images are in bin 0, because difficulty
+    only orders them.
 
-    Returns: shape (images,), from 0 to 100.
+    Args:
+      p_correct: scores, shape (images,), 0 to 1.
+      scopes: number of each image's scope, shape (images,).
+      options: options of the sampler.
+
+    Returns:
+      Bins, shape (images,), from 0 (hardest) to 100 (easiest).
     """
     if options.rule != "flat":
         return np.zeros(len(p_correct), np.int16)
@@ -195,16 +206,16 @@ def find_parts(
 def find_hardest(
     p_correct: Float32Array, scopes: IntegerArray, hashes: IntegerArray, share: float
 ) -> npt.NDArray[np.bool_]:
-    """Find the ⌊share · n⌋ hardest images of each scope of n images; ties by hash.
+    """Find the ⌊share · n⌋ hardest images of each scope; hashes break ties.
 
     Args:
       p_correct: scores, shape (images,).
       scopes: number of each image's scope, shape (images,).
       hashes: hash of each image, shape (images,).
-      share: share of the images, 0 to 1.
+      share: share of the n images of a scope, 0 to 1.
 
     Returns:
-      Whether each image is among them, shape (images,).
+      Whether each image is one of the hardest, shape (images,).
     """
     is_hard = np.zeros(len(p_correct), np.bool_)
     for positions in split_by_scope(scopes):
@@ -215,7 +226,7 @@ def find_hardest(
 
 
 def split_by_scope(scopes: IntegerArray) -> list[IntegerArray]:
-    """Return the positions of each scope's images."""
+    """Return the positions of the images of each scope, one array per scope."""
     by_scope = np.argsort(scopes, kind="stable")
     starts = np.flatnonzero(np.diff(scopes[by_scope])) + 1
     return np.split(by_scope, starts) if len(scopes) else []
@@ -224,9 +235,14 @@ def split_by_scope(scopes: IntegerArray) -> list[IntegerArray]:
 def order_by_difficulty(
     p_correct: Float32Array, hashes: IntegerArray, *, is_easiest_first: bool
 ) -> IntegerArray:
-    """Order images by score, ties by hash, as integers from 0 to below 2⁶³.
+    """Convert scores to sort keys: integers from 0 to below 2⁶³, ties broken by hash.
 
-    The bits of a float32 from 0 to 1 sort as the number does.
+    The bits of a float32 from 0 to 1, read as an integer, sort like the number.
+
+    Args:
+      p_correct: scores, shape (images,), 0 to 1.
+      hashes: hash of each image, shape (images,).
+      is_easiest_first: whether the easiest image gets the smallest key.
     """
     bits = (p_correct + np.float32(0)).view(np.uint32).astype(np.int64)  # no -0
     if is_easiest_first:

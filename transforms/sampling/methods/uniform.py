@@ -1,4 +1,4 @@
-"""Every image of a group is as likely as any other."""
+"""Select images uniformly at random: every image of a group is equally likely."""
 
 from dataclasses import dataclass
 
@@ -11,5 +11,5 @@ class Options:
 
 
 def arrange(request: SamplingRequest, options: Options) -> None:
-    """Leave all to the hashes."""
+    """Return None, which selects images by hash alone."""
     del request, options
