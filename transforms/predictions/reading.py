@@ -377,7 +377,7 @@ def _read_npz(path: str) -> list[Predictions]:
 
 
 def _find_problems(top5: IntegerArray) -> Iterator[str]:
-    """Yield the problems of a `top5` array; only the first one is meaningful."""
+    """Yield the problems of a `top5` array; callers report only the first."""
     if top5.shape != _SHAPE or top5.dtype.kind not in "iu":
         yield f"top5 has shape {top5.shape} of {top5.dtype}, not {_SHAPE} of integers"
         return
