@@ -219,7 +219,7 @@ def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:
 
 
 def read_arrays(path: str) -> Arrays:
-    """Read a matrix file without validating its values; reject files that are too large.
+    """Read a matrix file without validating its values; reject oversized files.
 
     Raises: UsageError: the file is missing, too large or not a matrix.
     """
