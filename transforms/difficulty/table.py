@@ -34,7 +34,7 @@ def find_percent(p_correct: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
 
     Each p is rounded to float32, as in the table, then to percent in float64. A decimal
     fraction on a bin edge may therefore fall into either bin: as float32, 0.005 is
-    slightly less than half a percent, and 0.015 slightly more than one and a half.
+    slightly less than 0.5 percent, and 0.025 slightly more than 2.5 percent.
 
     Args:
       p_correct: shape (images,), from 0 to `MAX_PROBABILITY`.

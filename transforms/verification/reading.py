@@ -15,7 +15,7 @@ from transforms.verification import readers
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read a dataset with one reader and print the result; let its exceptions propagate.
+    """Read a dataset with one reader and print the result; exceptions propagate.
 
     Args:
       argv: name of the reader, dataset directory, and splits.

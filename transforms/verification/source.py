@@ -96,7 +96,7 @@ def describe_input(source: SourceIndex) -> Row:
 
 
 def check_images(dataset: DatasetFiles, source: SourceIndex) -> Problems:
-    """Check that each selected image is still in the input, with its class and split."""
+    """Check that the input still has each selected image, in its class and split."""
     images = _list_selected(dataset)
     is_missing = np.ones(images.num_rows, bool)
     keys = images["key"].combine_chunks()
