@@ -139,7 +139,7 @@ def parse_rows(
 
 
 def _check_delimiter(text: str, expected: str, line: int) -> None:
-    """Raise CsvError if a single-cell header contains a delimiter but not `expected`.
+    """Raise CsvError if a header of a single cell contains another delimiter.
 
     Args:
       text: the header, or the delimiter that Excel's line `sep=` declares.

@@ -66,7 +66,10 @@ def _read_cpu_quotas() -> Iterator[int]:
 
 
 def _control_groups() -> Iterator[Path]:
-    """Yield the cgroup folders that may limit this process, including their parents."""
+    """Yield the folders of control groups (cgroups) that may limit this process's CPU.
+
+    They are the process's own groups and their parents.
+    """
     lines = ["0::/", "1:cpu:/"]
     with contextlib.suppress(OSError, ValueError):
         lines += Path("/proc/self/cgroup").read_text().splitlines()

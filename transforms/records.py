@@ -25,7 +25,7 @@ SHOWN = 10  # names or lines in a message; the others are counted
 
 
 class ImageRef(NamedTuple):
-    """A reference to an image of the input: its identity and the location of its bytes."""
+    """A reference to an input image: its identity and the location of its bytes."""
 
     key: str  # the original stem, e.g. n01440764_10026
     wnid: str  # "" until a flat validation image has been labelled
@@ -116,7 +116,7 @@ class Failure(NamedTuple):
 
 
 class UsageError(Exception):
-    """Raised for problems that the user can fix, e.g. in flags or inputs; exit code 2."""
+    """Raised for problems the user can fix, e.g. in flags or inputs; exit code 2."""
 
 
 class JobError(Exception):

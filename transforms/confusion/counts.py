@@ -67,7 +67,7 @@ class PredictionSurvey:
 
 @dataclass(frozen=True)
 class CountPlan:
-    """Settings for counting: the classes, the two halves and the weighting."""
+    """Settings of a count: the classes, the two halves and the weighting."""
 
     wnids: tuple[str, ...]  # of rows and columns
     cutoffs: tuple[Cutoff, ...]  # per class

@@ -1,4 +1,4 @@
-"""Write the miniature ImageNet: drawn images in archives laid out like the official."""
+"""Write the miniature ImageNet: drawn images in the layout of the official archives."""
 
 import io
 import tarfile
@@ -52,7 +52,9 @@ class _Image(NamedTuple):
 def ensure_miniature(
     folder: str, *, num_classes: int, num_train: int, num_validation: int, seed: int = 0
 ) -> None:
-    """Write the miniature ImageNet unless all its files exist, whatever their settings.
+    """Write the miniature ImageNet unless all of its files exist.
+
+    Existing files are kept even if they were written with other arguments.
 
     Args:
       folder: folder to write to; created if missing.

@@ -38,7 +38,7 @@ def is_at_chance(num_correct: int, num_images: int, chance: float) -> bool:
 def are_flattened(
     num_correct: int, num_images: int, *, mean_p_correct: float, chance: float
 ) -> bool:
-    """Return whether probabilities seem flattened by a second softmax.
+    """Return whether a second softmax seems to have flattened the probabilities.
 
     A softmax of n numbers between 0 and 1 is at most e/n. Probabilities that pass
     through a second softmax stay below this bound, while the accuracy is unchanged.

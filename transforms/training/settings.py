@@ -22,7 +22,7 @@ _REMEDY = "give another --output, or remove that folder"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """The settings that identify a run; runs with different values are different."""
+    """The settings of a training run; a folder can only be resumed with equal ones."""
 
     subset_id: str
     train_split: str

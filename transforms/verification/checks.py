@@ -411,7 +411,7 @@ def check_leaks(dataset: DatasetFiles) -> Problems:
 def check_repeats(dataset: DatasetFiles) -> Problems:
     """Count the images that are copies of another image in their split.
 
-    Copies have identical source bytes. They are not a problem, so nothing is yielded.
+    Copies have identical source bytes. They are not reported as problems.
     """
     yield from ()
     counts = Counter(dataset.rows("split", "source_sha256"))

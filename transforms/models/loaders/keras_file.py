@@ -61,7 +61,13 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
 
 
 def compile_model(tf, function, batch_shape: Sequence[int]) -> LoadedModel:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """Compile a function that maps a batch to outputs to a graph for one batch shape.
+    """Compile an inference function to a TensorFlow graph for one batch shape.
+
+    Args:
+      tf: the TensorFlow module.
+      function: maps a batch to outputs, shape (images, outputs).
+      batch_shape: shape of all batches; the first axis is the image.
+    Returns: the compiled model.
 
     Raises: ModelError: the function cannot be traced.
     """
