@@ -54,7 +54,7 @@ def ensure_miniature(
 ) -> None:
     """Write the miniature ImageNet unless all of its files exist.
 
-    Existing files are kept even if they were written with other arguments.
+    A complete miniature is kept even if it was written with other arguments.
 
     Args:
       folder: folder to write to; created if missing.

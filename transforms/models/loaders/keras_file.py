@@ -68,7 +68,6 @@ def compile_model(tf, function, batch_shape: Sequence[int]) -> LoadedModel:  # t
       function: maps a batch to outputs, shape (images, outputs).
       batch_shape: shape of all batches; the first axis is the image.
     Returns: the compiled model.
-
     Raises: ModelError: the function cannot be traced.
     """
     spec = tf.TensorSpec(tuple(batch_shape), tf.float32)
