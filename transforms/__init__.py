@@ -1,3 +1,3 @@
-"""What the jobs are made of: one package per concept; see docs/architecture.md."""
+"""Implement the steps of all jobs, one package per concept (docs/architecture.md)."""
 
 __version__ = "0.1.0"

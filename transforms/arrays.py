@@ -1,4 +1,4 @@
-"""Array types by element type."""
+"""Define type aliases for NumPy arrays, one per element type."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""Read CSV tables that users supply: bounded, in UTF-8, with line numbers in errors."""
+"""Read UTF-8 CSV tables from users, with size limits and line numbers in errors."""
 
 import codecs
 import csv
@@ -19,11 +19,11 @@ _MARKS = (  # UTF-32 first: its mark starts with that of UTF-16
 
 
 class CsvError(ValueError):
-    """A file that is not a readable table.
+    """Raised when a file is not a readable table.
 
     Attributes:
-      line: the line of the file, from 1; None where the error concerns the whole file.
-      reason: what is wrong, and the remedy.
+      line: line number in the file, from 1; None if the error concerns the whole file.
+      reason: the problem and its remedy.
     """
 
     def __init__(self, reason: str, line: int | None = None) -> None:
@@ -36,10 +36,10 @@ class Row(NamedTuple):
     """A row of a table.
 
     Attributes:
-      line: the line of the file where the row starts, from 1; quoted cells may span
-        several lines.
-      cells: without surrounding white space; no cell for an empty line.
-      is_blank: whether no cell has a character, not even a space.
+      line: number of the line where the row starts, from 1; a row with quoted cells may
+        span several lines.
+      cells: the cells, without surrounding white space; empty for an empty line.
+      is_blank: whether all cells are empty; cells with only spaces are not empty.
     """
 
     line: int
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 def read_text(path: str, *, max_bytes: int) -> str:
-    """Read a text file of bounded size from storage.
+    """Read a UTF-8 text file of at most `max_bytes` from local or remote storage.
 
     Raises:
       CsvError: the file is missing, unreadable, too large, or not UTF-8.
@@ -66,7 +66,7 @@ def decode(data: bytes) -> str:
     """Decode UTF-8, with or without a byte order mark.
 
     Raises:
-      CsvError: the data are in another encoding, or are not text.
+      CsvError: the data are not UTF-8.
     """
     if encoding := _find_wide_encoding(data):
         raise CsvError(f"is {encoding} text; {_convert_from(encoding)}")
@@ -82,7 +82,10 @@ def decode(data: bytes) -> str:
 
 
 def _find_wide_encoding(data: bytes) -> str:
-    """Return UTF-16 or UTF-32 if data are in it, with or without a mark; else ""."""
+    """Return "UTF-16" or "UTF-32" if the data seem to have that encoding, else "".
+
+    UTF-32 is recognised only by its byte order mark.
+    """
     for encoding, marks in _MARKS:
         if data.startswith(marks):
             return encoding
@@ -104,16 +107,16 @@ def _convert_from(encoding: str) -> str:
 def parse_rows(
     text: str, *, delimiter: str = ",", is_strict: bool = True
 ) -> Iterator[Row]:
-    """Yield all rows of a table, the header and empty lines included.
+    """Yield all rows of a table, including the header and empty lines.
 
     Args:
       text: text of the table.
-      delimiter: between cells.
+      delimiter: character that separates cells.
       is_strict: whether malformed quotes are errors.
 
     Raises:
-      CsvError: quotes are malformed, a cell exceeds the limit of the csv module, the
-        text has NUL characters, or another delimiter separates its cells.
+      CsvError: quotes are malformed, a cell exceeds the size limit of the csv module,
+        the text has NUL characters, or cells are separated by another delimiter.
     """
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
@@ -136,7 +139,13 @@ def parse_rows(
 
 
 def _check_delimiter(text: str, expected: str, line: int) -> None:
-    """Raise CsvError if a header that is a single cell has another delimiter in it."""
+    """Raise CsvError if a header of a single cell contains another delimiter.
+
+    Args:
+      text: the header, or the delimiter that Excel's line `sep=` declares.
+      expected: delimiter that the table should have.
+      line: line number, for the message.
+    """
     for delimiter, name in _DELIMITER_NAMES.items():
         if delimiter in text and delimiter != expected:
             wanted = _DELIMITER_NAMES[expected]
@@ -148,14 +157,14 @@ def _check_delimiter(text: str, expected: str, line: int) -> None:
 
 
 def parse_table(text: str, *, delimiter: str = ",") -> tuple[list[str], Iterator[Row]]:
-    """Parse a table with a header; drop empty columns on the right, as Excel adds them.
+    """Parse a table with a header; drop empty columns on the right, which Excel adds.
 
     Returns:
-      The header, empty without a first line, and an iterator of the other rows without
-      blank ones, whose lengths are not checked.
+      The header cells (empty if the text is empty), and an iterator of the other rows.
+      Blank rows are skipped; the lengths of rows are not checked.
 
     Raises:
-      CsvError: quotes are malformed.
+      CsvError: as in `parse_rows`; also raised while iterating.
     """
     rows = parse_rows(text, delimiter=delimiter)
     header = next(rows, None)
@@ -168,7 +177,7 @@ def parse_table(text: str, *, delimiter: str = ",") -> tuple[list[str], Iterator
 
 
 def _cut_empty(cells: list[str], min_length: int) -> list[str]:
-    """Drop empty cells at the end, down to a length."""
+    """Drop empty cells at the end, but keep at least the first `min_length` cells."""
     length = len(cells)
     while length > min_length and not cells[length - 1]:
         length -= 1
@@ -176,7 +185,7 @@ def _cut_empty(cells: list[str], min_length: int) -> list[str]:
 
 
 def find_length_problem(row: Row, header: Sequence[str]) -> str | None:
-    """Describe a row that has more or fewer cells than the header; None if it fits."""
+    """Return a message if a row and its header differ in length, otherwise None."""
     if len(row.cells) == len(header):
         return None
     return (
@@ -186,5 +195,5 @@ def find_length_problem(row: Row, header: Sequence[str]) -> str | None:
 
 
 def find_repeated(header: Sequence[str]) -> str | None:
-    """Return the first column name that a header has more than once."""
+    """Return the first column name that is repeated in a header, or None."""
     return next((name for name in header if header.count(name) > 1), None)

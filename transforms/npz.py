@@ -1,4 +1,4 @@
-"""Read and write npz files: bounded sizes, no pickle, deterministic bytes."""
+"""Read .npz files safely (size limits, no pickle) and write them reproducibly."""
 
 import io
 import math
@@ -16,16 +16,20 @@ Array = npt.NDArray[Any]
 def read_npz(
     data: bytes, needed: Sequence[str], *, optional: Sequence[str] = (), max_bytes: int
 ) -> dict[str, Array]:
-    """Read arrays of numbers and strings.
+    """Read named arrays of numbers or strings from an .npz file.
 
     Args:
-      data: the file.
+      data: content of the file.
       needed: names of required arrays.
-      optional: names of optional arrays; all others are ignored.
-      max_bytes: bound on the size of an array, checked before decompression.
+      optional: names of arrays that may be missing; other arrays are ignored.
+      max_bytes: maximum size of each array in bytes, checked before decompression.
+
+    Returns:
+      Name → array, without missing optional arrays.
 
     Raises:
-      ValueError: describes what is wrong.
+      ValueError: the file is invalid, lacks an array, or has an array that is too large
+        or holds other types.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
@@ -49,7 +53,7 @@ def read_npz(
 
 
 def _parse_array(name: str, data: bytes) -> Array:
-    """Parse an array; its header must agree with its size."""
+    """Parse an .npy file; raise ValueError if its header and length disagree."""
     file = io.BytesIO(data)
     try:
         if np.lib.format.read_magic(file) == (1, 0):
@@ -67,7 +71,7 @@ def _parse_array(name: str, data: bytes) -> Array:
 
 
 def to_npz_bytes(arrays: Mapping[str, Array]) -> bytes:
-    """Serialise arrays as NumPy does, but without timestamps."""
+    """Serialise arrays to .npz without timestamps: equal arrays give equal bytes."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as file:
         for name, array in arrays.items():

@@ -1,7 +1,7 @@
 """Declare command-line flags as the fields of a frozen dataclass.
 
-`pipelines/cli.py` makes the parser. The declaration is separate, because methods
-declare their flags too, and `transforms` does not import argparse.
+`pipelines/cli.py` creates the parser from these fields. The declarations do not depend
+on argparse, so that samplers, groupings and other plug-ins can declare flags too.
 """
 
 import dataclasses
@@ -25,22 +25,24 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
     implies: Sequence[str] = (),
     default_note: str = "",
 ) -> Any:  # noqa: ANN401  # as dataclasses.field
-    """Declare a flag; without a default it is required.
+    """Declare a flag as a dataclass field; a flag without a default is required.
 
     Args:
       help_text: description of the value, with its unit.
-      default: the value if the flag is not given.
-      choices: the values that it accepts.
-      minimum: the smallest number that it accepts.
-      maximum: the largest number that it accepts.
+      default: value if the flag is not given.
+      choices: allowed values; empty allows any value.
+      minimum: inclusive lower bound.
+      maximum: inclusive upper bound.
       above: exclusive lower bound.
       below: exclusive upper bound.
-      split: the separator of a list in one word; "": each word is a value.
-      allow_repeats: whether a list that is split may hold a value twice.
-      metavar: the placeholder of the value in --help.
-      heading: the section of --help; "": the first one.
-      implies: flags that this one sets, so that they may be missing.
-      default_note: what the default is, where its value depends on the machine.
+      split: separator of list items within one argument, e.g. ","; "" if each item is
+        an argument of its own.
+      allow_repeats: whether a list with a `split` separator may repeat a value.
+      metavar: placeholder of the value in --help.
+      heading: section of --help that lists the flag; "" for the first section.
+      implies: flags that need not be given if this one is, because it sets them.
+      default_note: description of the default in --help if its value depends on the
+        machine.
     """
     metadata = {
         "help": help_text,

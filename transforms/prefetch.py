@@ -1,4 +1,4 @@
-"""Run tasks concurrently, a bounded number ahead, with results in order."""
+"""Run a bounded number of tasks concurrently and yield their results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,10 +12,11 @@ _THREADS = 16  # more than the cores: they mostly wait for a store
 
 
 class PendingResults(Generic[Result]):
-    """Results of tasks, in the order in which the tasks were added.
+    """A bounded queue of running tasks that yields their results in order.
 
     Args:
-      num_ahead: largest total `size` of the items that wait behind the first.
+      num_ahead: limit for `take_excess`: the total size of the tasks behind the first
+        must stay below it.
     """
 
     def __init__(self, num_ahead: int) -> None:
@@ -24,22 +25,23 @@ class PendingResults(Generic[Result]):
         self._size = 0  # of all that is pending
 
     def add(self, wait: Callable[[], Result], *, size: int = 1) -> None:
-        """Add a task that was started.
+        """Add a task that is already running.
 
         Args:
-          wait: waits for its result, e.g. the `result` method of a future.
-          size: share of `num_ahead` that the item takes.
+          wait: function that waits for the task and returns its result, e.g.
+            `Future.result`.
+          size: size of the task, in the unit of `num_ahead`.
         """
         self._pending.append((wait, size))
         self._size += size
 
     def take_excess(self) -> Iterator[Result]:
-        """Wait for the first results until no more than `num_ahead` is pending."""
+        """Yield the oldest results until the queue is within its limit."""
         while self._pending and self._size - self._pending[0][1] >= self._num_ahead:
             yield self._take()
 
     def take_all(self) -> Iterator[Result]:
-        """Wait for every result."""
+        """Yield all remaining results, waiting for each."""
         while self._pending:
             yield self._take()
 
@@ -55,8 +57,8 @@ def map_in_order(
     """Yield the results of tasks in the order in which they were started.
 
     Args:
-      futures: starts the next task whenever one is taken from it.
-      num_ahead: maximum number of pending items when a result is yielded.
+      futures: iterable that starts a task whenever its next item is requested.
+      num_ahead: maximum number of other tasks in progress while a result is yielded.
     """
     pending: PendingResults[Result] = PendingResults(num_ahead)
     for future in futures:
@@ -66,7 +68,10 @@ def map_in_order(
 
 
 def prefetch(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield what `read` returns for each item; hold at most one more than threads."""
+    """Call `read` for each item in 16 threads and yield the results in order.
+
+    At most 17 items are being read or waiting to be yielded at any time.
+    """
     with ThreadPoolExecutor(_THREADS) as pool:
         futures = (pool.submit(read, item) for item in items)
         yield from map_in_order(futures, num_ahead=_THREADS)

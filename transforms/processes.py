@@ -1,9 +1,9 @@
-"""Count the usable cores, and run work in processes of this machine.
+"""Count the usable cores, and run work in several processes on this machine.
 
-`ProcessPool` is a `ProcessPoolExecutor` with the `spawn` start method. It adds what the
-library leaves to its users: the processes end with the job however that ends, ignore
-Ctrl-C, print to stderr only, do not import the job's main module again, and a process
-that is killed is reported with its signal and the remedy.
+`ProcessPool` wraps a `ProcessPoolExecutor` with the `spawn` start method. In addition,
+its processes end whenever the job ends, even if it is killed. They ignore Ctrl-C, print
+only to stderr, and do not import the job's main module again. If a process is killed,
+the error names the signal and a remedy.
 """
 
 import contextlib
@@ -36,7 +36,8 @@ _CGROUPS = Path("/sys/fs/cgroup")
 def num_cores() -> int:
     """Return the number of cores that this process may use.
 
-    The smaller of the CPU affinity and the container's CPU quota, rounded up.
+    This is the minimum of the CPU affinity and the container's CPU quotas, each rounded
+    up to whole cores.
     """
     return max(1, min([_count_affinity(), *_read_cpu_quotas()]))
 
@@ -51,7 +52,7 @@ def _count_affinity() -> int:
 
 
 def _read_cpu_quotas() -> Iterator[int]:
-    """Yield the cores that each control group grants; nothing without a limit."""
+    """Yield the CPU quota, in cores, of each control group that has one."""
     for folder in _control_groups():
         # "max" (version 2) and -1 (version 1) mean no limit.
         with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
@@ -65,7 +66,10 @@ def _read_cpu_quotas() -> Iterator[int]:
 
 
 def _control_groups() -> Iterator[Path]:
-    """Yield the folders of this process's control groups, and of their parents."""
+    """Yield the folders of control groups (cgroups) that may limit this process's CPU.
+
+    They are the process's own groups and their parents.
+    """
     lines = ["0::/", "1:cpu:/"]
     with contextlib.suppress(OSError, ValueError):
         lines += Path("/proc/self/cgroup").read_text().splitlines()
@@ -80,11 +84,12 @@ def _control_groups() -> Iterator[Path]:
 
 
 class ProcessPool:
-    """Run requests in processes, one at a time in each.
+    """Handles requests in several processes, each one request at a time.
 
     Args:
-      module: its `begin(settings)` returns the function that handles a request.
-      settings: sent once to every process.
+      module: module with a function `begin(settings)`, which each process calls once;
+        it returns the function that handles a request.
+      settings: argument of `begin`.
       num_processes: number of processes.
     """
 
@@ -102,15 +107,15 @@ class ProcessPool:
         self._is_closed = False
 
     def submit(self, request: JSON) -> Future[Any]:
-        """Handle a request as soon as a process is idle.
+        """Queue a request, to be handled as soon as a process is idle.
 
-        Returns: The result, or the error of the handler; a JobError when a process of
-          the pool was ended from outside.
+        Returns: future of the handler's result. It raises the handler's error, or a
+          JobError if a process of the pool was killed.
         """
         return self._threads.submit(self._ask, request)
 
     def close(self) -> None:
-        """End the processes and discard their current work."""
+        """Terminate the processes and discard running and queued requests."""
         self._end_processes()
         self._threads.shutdown(cancel_futures=True)
 
@@ -156,9 +161,9 @@ class ProcessPool:
 
 
 def _describe_end(processes: Sequence[SpawnProcess]) -> str:
-    """Name the signal or exit code of the process that ended first.
+    """Return a message with the signal or exit code that broke the pool.
 
-    The pool ends the others by SIGTERM.
+    It is that of a process that ended unusually; the pool ends the others by SIGTERM.
     """
     codes = [process.exitcode for process in processes]
     unusual = [code for code in codes if code not in {None, 0, -signal.SIGTERM}]
@@ -173,7 +178,10 @@ def _describe_end(processes: Sequence[SpawnProcess]) -> str:
 
 
 class _Context(SpawnContext):
-    """Start processes that ignore Ctrl-C and do not import the main module."""
+    """Context whose processes block Ctrl-C and do not import the main module.
+
+    It records all processes that it creates.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -200,7 +208,7 @@ class _Process(SpawnProcess):
 
 @contextlib.contextmanager
 def _hide_main_module() -> Iterator[None]:
-    """Let `spawn` see a main module without a file, which it does not import again."""
+    """Replace the main module by an empty one, so that `spawn` does not import it."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -213,11 +221,11 @@ def _hide_main_module() -> Iterator[None]:
 
 
 class _StopError(BaseException):
-    """Raised in the handler of a request when the pool is closed."""
+    """Raised while a request is being handled, to stop it when the pool is closed."""
 
 
 class _Worker:
-    """What one process of a pool works with."""
+    """Global state of a process of a pool."""
 
     module: str
     settings: JSON
@@ -226,7 +234,7 @@ class _Worker:
 
 
 def _initialize(module: str, settings: JSON) -> None:
-    """Prepare a process of a pool."""
+    """Set up signals, output and settings in a new process of a pool."""
     os.setpgid(0, 0)  # Ctrl-C goes to the job, which ends its processes
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -239,7 +247,10 @@ def _initialize(module: str, settings: JSON) -> None:
 
 
 def _handle(request: JSON) -> tuple[Any, Exception | None]:
-    """Handle a request; return its result, or the error as the job reports it."""
+    """Handle a request in a process of a pool.
+
+    Returns: (result, None), or (None, error) with an error that the job reports.
+    """
     try:
         if _Worker.handle is None:
             module = importlib.import_module(_Worker.module)
@@ -261,7 +272,11 @@ def _handle(request: JSON) -> tuple[Any, Exception | None]:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    """End this process; a request is interrupted, so that it removes its files."""
+    """Handle SIGTERM: end this process.
+
+    If a request is running, it is interrupted by an exception first, so that it can
+    remove its temporary files.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if _Worker.is_busy:
         raise _StopError
@@ -269,7 +284,10 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 
 def _report_unraisable(unraisable: Any) -> None:  # noqa: ANN401  # has no public name
-    """End this process although a finaliser was interrupted, which cannot raise."""
+    """End this process if `_StopError` was raised where exceptions are ignored.
+
+    This happens in finalisers. Other ignored exceptions are reported as usual.
+    """
     if isinstance(unraisable.exc_value, _StopError):
         _end()
     sys.__unraisablehook__(unraisable)
@@ -281,7 +299,7 @@ def _end() -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait for the end of the job, then interrupt this process and end it."""
+    """Wait until the job's main process has ended, then end this process."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

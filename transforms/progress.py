@@ -1,7 +1,8 @@
-"""Progress of work in several processes, as a progress bar.
+"""Show a progress bar for work in several processes.
 
-Workers append one byte per unit of work to a file; its size is the count. That takes a
-microsecond, needs no server, and works across processes of one machine.
+Workers append one byte per finished unit of work to a file, so that its size is the
+number of finished units. An append takes a microsecond, needs no server, and works
+across all processes on one machine.
 """
 
 import os
@@ -18,7 +19,7 @@ _INTERVAL_IN_A_LOG_S = 30.0
 
 
 class Ticker:
-    """Count units of work; does nothing without a path."""
+    """Reports finished units of work to the file at `path`; None disables it."""
 
     _close = staticmethod(os.close)  # kept: at the process' end `os` may be gone
 
@@ -27,7 +28,7 @@ class Ticker:
         self._descriptor = None if path is None else os.open(path, flags)
 
     def tick(self, count: int = 1) -> None:
-        """Count finished units."""
+        """Report `count` units as finished."""
         if self._descriptor is not None:
             with suppress(OSError):  # the writer of the data reports a full disk
                 os.write(self._descriptor, b"." * count)
@@ -40,17 +41,17 @@ class Ticker:
 def make_bar(
     what: str, *, total: int | None, unit: str, leave: bool = True, delay_s: float = 0
 ) -> tqdm:
-    """Create a progress bar on stderr; it is drawn less often in a log.
+    """Create a progress bar on stderr.
 
-    TQDM_MININTERVAL, in seconds, overrides the interval: a process that shows the
-    output of another on a terminal sets it for that process.
+    It is redrawn every 0.2 s on a terminal and every 30 s otherwise, e.g. in a log. The
+    environment variable TQDM_MININTERVAL, in seconds, overrides this interval.
 
     Args:
       what: name of the activity.
-      total: number of units; None: not known, only count and rate are shown.
-      unit: name of the unit; "B", bytes, are shown in thousands and millions.
-      leave: whether the bar remains after it is closed.
-      delay_s: seconds until it appears.
+      total: number of units; if None, only the count and the rate are shown.
+      unit: name of a unit; for "B" (bytes), numbers are shown with SI prefixes.
+      leave: whether the bar remains visible after it is closed.
+      delay_s: seconds before the bar appears.
     """
     usual_s = INTERVAL_S if sys.stderr.isatty() else _INTERVAL_IN_A_LOG_S
     interval_s = float(os.environ.get("TQDM_MININTERVAL", usual_s))
@@ -71,11 +72,11 @@ def make_bar(
 def show(
     path: str | None, *, total: int | None, what: str, unit: str
 ) -> Iterator[None]:
-    """Show a bar with rate and remaining time on stderr while the block runs.
+    """Show a progress bar on stderr while the block runs.
 
     Args:
-      path: file that workers append to; None shows nothing, for remote workers.
-      total: number of units; None: not known, only count and rate are shown.
+      path: file that workers append to; None shows no bar, e.g. for remote workers.
+      total: number of units; if None, only the count and the rate are shown.
       what: name of the activity.
       unit: name of a unit.
     """

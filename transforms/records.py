@@ -1,8 +1,8 @@
-"""Elements of the pipelines, errors, and lists in messages.
+"""Define pipeline elements and errors, and format lists of names for messages.
 
-Records are named tuples: immutable, and four times cheaper to create than frozen
-dataclasses, which matters for 1.28 million images. Only `Record` holds the bytes of an
-image, and it never leaves its step.
+The elements are named tuples: immutable, and four times faster to create than frozen
+dataclasses, which matters for 1.28 million images. Only `Record` contains the bytes of
+an image, and it is never passed from one Beam step to another.
 """
 
 import json
@@ -16,7 +16,7 @@ JSON: TypeAlias = (
 
 
 def to_json(value: JSON) -> bytes:
-    """Encode JSON: indented, with sorted keys and unescaped Unicode."""
+    """Serialise a value to indented JSON with sorted keys and unescaped Unicode."""
     text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
     return f"{text}\n".encode()
 
@@ -25,7 +25,7 @@ SHOWN = 10  # names or lines in a message; the others are counted
 
 
 class ImageRef(NamedTuple):
-    """An image without its bytes: its identity and location."""
+    """A reference to an input image: its identity and the location of its bytes."""
 
     key: str  # the original stem, e.g. n01440764_10026
     wnid: str  # "" until a flat validation image has been labelled
@@ -38,14 +38,14 @@ class ImageRef(NamedTuple):
 
 
 class SkippedFile(NamedTuple):
-    """A file that is not an image and is skipped; it is reported."""
+    """A file of the input that is skipped and reported because it is not an image."""
 
     uri: str
     name: str
 
 
 class SelectedImage(NamedTuple):
-    """An image of the subset."""
+    """An image that was selected for the subset, with its output split and label."""
 
     split: str
     label: int
@@ -63,7 +63,7 @@ class ImageClass(NamedTuple):
 
 
 class Record(NamedTuple):
-    """An image to write: finished bytes and all labels."""
+    """An image that is ready to be written: its final JPEG bytes and all labels."""
 
     key: str
     image: bytes  # a JPEG file
@@ -73,12 +73,12 @@ class Record(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """The original file name, as readers report it."""
+        """The original file name, which is also stored in the dataset."""
         return f"{self.key}.JPEG"
 
 
 class ImageLocation(NamedTuple):
-    """Location of an image's bytes in the written dataset."""
+    """The location of an image's bytes in the written dataset."""
 
     file: str  # relative to the dataset's directory
     offset: int
@@ -86,7 +86,7 @@ class ImageLocation(NamedTuple):
 
 
 class WrittenFile(NamedTuple):
-    """A written file of the dataset."""
+    """A file of the written dataset, with its size and checksum."""
 
     path: str  # relative to the dataset's directory
     num_bytes: int
@@ -94,7 +94,7 @@ class WrittenFile(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """A part of a split: the unit of work; most formats write one file for it."""
+    """A part of a split and the unit of work; most formats write one file per shard."""
 
     split: str
     number: int
@@ -105,7 +105,7 @@ class Shard(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """An image that could not be used: a row of failures.csv."""
+    """A row of failures.csv: an image that could not be used, and the reason."""
 
     key: str
     split: str
@@ -116,19 +116,19 @@ class Failure(NamedTuple):
 
 
 class UsageError(Exception):
-    """An error that the user can fix: flags, tables, inputs, output. Exit code 2."""
+    """Raised for problems the user can fix, e.g. in flags or inputs; exit code 2."""
 
 
 class JobError(Exception):
-    """The job failed. Exit code 1."""
+    """Raised when a job fails while it runs; exit code 1."""
 
 
 class DataError(Exception):
-    """An image cannot be used; it becomes a `Failure`."""
+    """Raised when an image cannot be used; the job records it as a `Failure`."""
 
 
 def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
-    """Join names with commas and count those after the first ("a, b and 7 more")."""
+    """Join the first `shown` names and count the others, e.g. "a, b and 7 more"."""
     rest = map(str, names)
     text = ", ".join(islice(rest, shown))
     num_others = sum(1 for _ in rest)
@@ -138,12 +138,12 @@ def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
 def cut_lines(
     lines: Iterable[str], shown: int = SHOWN, *, more: str = "and {} more"
 ) -> list[str]:
-    """Return the first lines and, if there are others, a line that counts them.
+    """Return the first `shown` lines and, if there are more, a line that counts those.
 
     Args:
-      lines: any number of lines.
-      shown: maximum number of lines.
-      more: the last line, with {} in place of the number of the others.
+      lines: all lines.
+      shown: maximum number of lines to keep.
+      more: format of the last line; {} is replaced by the number of omitted lines.
     """
     rest = iter(lines)
     kept = list(islice(rest, shown))

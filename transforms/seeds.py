@@ -1,8 +1,8 @@
-"""Pseudo-random orders from hashes of (seed, purpose, key).
+"""Compute pseudo-random orders from hashes of (seed, purpose, key).
 
-Every choice and order of the project uses them. Each choice has its own purpose, so
-that choices are independent: with one hash for all, a uniform half of a class would
-lie entirely in fold A.
+All random choices in this project use them. Each kind of choice has its own purpose, so
+that choices are independent. If all used the same hash, the half of a class that has
+the lowest hashes would be selected as a sample and also become fold A.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ Purpose = Literal[
 
 
 def order(seed: int, purpose: Purpose, key: str) -> int:
-    """Give a key its place in a pseudo-random order, the same on every machine.
+    """Return a hash to sort a key by, the same on every machine.
 
     Args:
-      seed: the user's seed; 0 is a seed like any other.
-      purpose: name of the decision.
-      key: key of the item to order. Ties (one in 2⁶⁴) are broken by the key itself.
-    Returns: An integer in [0, 2⁶³), so that it fits Beam's and Parquet's int64.
+      seed: random seed that the user gave; 0 has no special meaning.
+      purpose: kind of choice that the order is for.
+      key: key of the item to sort. Callers sort items with equal hashes by key.
+    Returns: integer in [0, 2⁶³), which fits the int64 of Beam and Parquet.
     """
     text = f"{seed}|{purpose}|{key}".encode()
     digest = hashlib.blake2b(text, digest_size=8).digest()
@@ -41,7 +41,7 @@ def order(seed: int, purpose: Purpose, key: str) -> int:
 
 
 def orders(seed: int, purpose: Purpose, keys: Iterable[str]) -> npt.NDArray[np.int64]:
-    """Return the 63-bit hash that orders each key, shape (keys,)."""
+    """Return the `order` of each key, shape (keys,); faster than single calls."""
     # All bytes become numbers at once: what `order` does, in half its time.
     start = f"{seed}|{purpose}|".encode()
     digests = bytearray()

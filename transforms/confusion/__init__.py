@@ -1,1 +1,1 @@
-"""Confusion matrices of models: counted from predictions, read, written and drawn."""
+"""Count confusion matrices from predictions; read, write and draw them."""

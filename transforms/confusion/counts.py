@@ -1,9 +1,9 @@
-"""Survey prediction files, then count their confusion matrix exactly.
+"""Validate prediction files, then count their confusion matrix with exact integers.
 
-Counts are integers, so that neither the order of the parts nor the number of workers
-changes the sum: an image has `UNITS`, which its prediction distributes over classes.
-31 · 2²⁴ units represent both the weights of ranks, multiples of 1/31, and float16
-probabilities, multiples of 2⁻²⁴, without rounding.
+Every image contributes `UNITS` = 31 · 2²⁴ units, which its prediction distributes over
+the predicted classes. Rank weights (multiples of 1/31) and float16 probabilities
+(multiples of 2⁻²⁴) are both whole numbers of units. Sums are therefore exact and do not
+depend on the order of the parts or the number of workers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,14 +35,17 @@ _REPEATED = ("wnid", "model", "model_id")  # columns with few distinct values
 
 
 class PredictionPart(NamedTuple):
-    """A part of a prediction file, the unit of work."""
+    """The unit of work: a row group of a Parquet file, or a whole .npz file."""
 
     path: str
     row_group: int  # 0 for .npz files
 
 
 class Cutoff(NamedTuple):
-    """The last image of the first half of a class, in the order of (hash, key)."""
+    """The last image of half A of a class, where images are sorted by (hash, key).
+
+    `place` is the hash.
+    """
 
     place: int
     key: str
@@ -50,7 +53,7 @@ class Cutoff(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionSurvey:
-    """The contents of all prediction files, known before counting."""
+    """Summary of all prediction files, computed before counting."""
 
     pieces: tuple[PredictionPart, ...]
     models: tuple[str, ...]  # names, in file order
@@ -64,7 +67,7 @@ class PredictionSurvey:
 
 @dataclass(frozen=True)
 class CountPlan:
-    """The classes, the halves and the weighting of counts."""
+    """Settings of a count: the classes, the two halves and the weighting."""
 
     wnids: tuple[str, ...]  # of rows and columns
     cutoffs: tuple[Cutoff, ...]  # per class
@@ -74,18 +77,18 @@ class CountPlan:
 
     @cached_property
     def place_of(self) -> Mapping[str, int]:
-        """The row and column of each wnid."""
+        """Wnid → its index, the same for rows and columns."""
         return {wnid: row for row, wnid in enumerate(self.wnids)}
 
     def halve(self, keys: Sequence[str], true: IntArray) -> IntArray:
-        """Return which half each image belongs to: 0 (A) or 1 (B).
+        """Assign each image to half 0 (A) or 1 (B), shape (images,).
 
-        A class's images up to its cutoff belong to A. The halves are the folds that
-        `build --folds=2` makes of the same images.
+        Images of a class up to and including its cutoff belong to A. The halves equal
+        the folds that `build --folds=2` creates from the same images and seed.
 
         Args:
           keys: keys of the images.
-          true: shape (images,), rows of their classes.
+          true: shape (images,), matrix rows of their true classes.
         """
         hashes = seeds.orders(self.seed, "fold", keys)
         last = np.array([cutoff.place for cutoff in self.cutoffs])[true]
@@ -97,13 +100,16 @@ class CountPlan:
 
 @dataclass(eq=False)
 class ConfusionCounts:
-    """Confusion counts of both halves of the images, A and B.
+    """Confusion counts, kept separately for the halves A and B of the images.
 
     Attributes:
-      cells: shape (2, classes, classes): half, true class, predicted class; in UNITS.
-      num_images: shape (2, classes): half, true class.
-      accuracy: shape (models, 2): images, and those whose likeliest class is correct.
-      num_undecided: images in no cell, because none of the classes was predicted.
+      cells: shape (2, classes, classes), indexed by half, true class and predicted
+        class; `UNITS` per image.
+      num_images: shape (2, classes), indexed by half and true class.
+      accuracy: shape (models, 2): number of images, and number of images whose
+        likeliest class is correct.
+      num_undecided: number of images in no cell, because none of the classes was
+        predicted.
     """
 
     cells: IntArray
@@ -113,7 +119,7 @@ class ConfusionCounts:
 
     @classmethod
     def empty(cls, size: int, num_models: int = 0) -> "ConfusionCounts":
-        """Return zero counts."""
+        """Return counts of zero for `size` classes."""
         return cls(
             np.zeros((2, size, size), np.int64),
             np.zeros((2, size), np.int64),
@@ -121,7 +127,7 @@ class ConfusionCounts:
         )
 
     def add(self, other: "ConfusionCounts") -> None:
-        """Add the counts of another part in place."""
+        """Add other counts to these in place."""
         self.cells += other.cells
         self.num_images += other.num_images
         self.accuracy += other.accuracy
@@ -138,7 +144,12 @@ class ConfusionCounts:
         })
 
     def to_confusions(self, plan: CountPlan, models: Sequence[str]) -> list[Confusion]:
-        """Return the matrices of all images, of half A and of half B."""
+        """Return three matrices: of all images, of half A and of half B.
+
+        Args:
+          plan: settings that the counts were made with.
+          models: names of the models, to be stored in the matrices.
+        """
         return [
             Confusion(cells / UNITS, plan.wnids, num_images, tuple(models))
             for cells, num_images in (
@@ -149,7 +160,7 @@ class ConfusionCounts:
 
 
 class _File(NamedTuple):
-    """A prediction file: the image and the model of each row."""
+    """A prediction file: key, wnid, model and seen flag of each row."""
 
     path: str
     rows: pa.Table
@@ -158,21 +169,24 @@ class _File(NamedTuple):
 
 
 class _Codes(NamedTuple):
-    """A dictionary-encoded column; the distinct values are sorted."""
+    """A dictionary-encoded column.
+
+    `values` are its distinct values, sorted; `codes` are each row's index in them.
+    """
 
     values: list[str]
     codes: IntArray
 
 
 def survey(paths: Sequence[str], *, seed: int) -> PredictionSurvey:
-    """Find the images, classes and models of prediction files, and validate them.
+    """Validate prediction files and find their images, classes and models.
 
     Args:
-      paths: `.npz` and `.parquet` files as in `read_predictions`; different models may
-        share a name, as the two models of a cross-fit do.
-      seed: of the halves: half A has the first ⌈n/2⌉ images of each class by hash, each
-        counted once, however many models predict it.
-    Raises: UsageError: a line for each problem of the files.
+      paths: `.npz` and `.parquet` files as in `read_predictions`, but different models
+        may share a name, e.g. the two models of a cross-fit.
+      seed: random seed of the halves. Half A has the first ⌈n/2⌉ of the n distinct
+        images of each class, in the order of their hashes.
+    Raises: UsageError: the files are invalid; one line per problem.
     """
     files, problems = list[_File](), list[str]()
     for path in paths:
@@ -217,12 +231,12 @@ def survey(paths: Sequence[str], *, seed: int) -> PredictionSurvey:
 def find_cutoffs(
     keys: Sequence[str], class_of: IntArray, *, seed: int
 ) -> tuple[Cutoff, ...]:
-    """Find the last image of the first half of each class; ties are broken by key.
+    """Find the last image of half A of each class; equal hashes are ordered by key.
 
     Args:
       keys: keys of the images, sorted.
-      class_of: shape (images,), their classes 0 to C-1, each with an image.
-      seed: seed of the halves.
+      class_of: shape (images,), their classes 0 to C-1; every class has an image.
+      seed: random seed of the halves.
     """
     hashes = seeds.orders(seed, "fold", keys)
     order = np.lexsort((hashes, class_of))
@@ -232,7 +246,7 @@ def find_cutoffs(
 
 
 def read_counts(data: bytes, size: int) -> ConfusionCounts:
-    """Read counts that `ConfusionCounts.to_bytes` serialised."""
+    """Parse counts that `ConfusionCounts.to_bytes` serialised, of `size` classes."""
     names = ("cells", "num_images", "accuracy", "num_undecided")
     arrays = npz.read_npz(data, names, max_bytes=2 * 8 * size**2 + 1_000_000)
     cells, num_images, accuracy, num_undecided = (arrays[name] for name in names)
@@ -240,9 +254,9 @@ def read_counts(data: bytes, size: int) -> ConfusionCounts:
 
 
 def count(part: PredictionPart, plan: CountPlan) -> ConfusionCounts:
-    """Count the predictions of a part.
+    """Count the predictions in a part of a file.
 
-    Raises: UsageError: the file has invalid values.
+    Raises: UsageError: the part has invalid values.
     """
     counts = ConfusionCounts.empty(len(plan.wnids), len(plan.models))
     for batch in _read_batches(part, plan):
@@ -274,7 +288,7 @@ def _read_batches(part: PredictionPart, plan: CountPlan) -> Iterator[Batch]:
 
 
 def add_batch(batch: Batch, plan: CountPlan, counts: ConfusionCounts) -> None:
-    """Add the predictions for some images to the counts in place."""
+    """Add the predictions of a batch to `counts` in place."""
     place_of = plan.place_of
     true = np.array([place_of[wnid] for wnid in batch.wnids], np.int64)
     column_of = np.array([place_of.get(w, OUTSIDE) for w in batch.outputs], np.int64)
@@ -296,14 +310,15 @@ def add_batch(batch: Batch, plan: CountPlan, counts: ConfusionCounts) -> None:
 
 
 def choose_likeliest(batch: Batch, column_of: IntArray) -> IntArray:
-    """Return the column of the likeliest class of each image, shape (images,).
+    """Return the matrix column of each image's likeliest class, shape (images,).
 
-    It is the first of the top-5 outputs that is among the classes. If none is, it is
-    the class with the highest probability, and OUTSIDE if that is 0 or unknown.
+    This is the first of the top-5 outputs that belongs to the classes of the matrix. If
+    none does, it is the class with the highest probability, or OUTSIDE if all these
+    probabilities are 0 or unknown.
 
     Args:
-      batch: predictions.
-      column_of: shape (outputs,), the column of each output or OUTSIDE.
+      batch: predictions of some images.
+      column_of: shape (outputs,), the matrix column of each output, or OUTSIDE.
     """
     top5 = column_of[batch.top5]
     first = (top5 != OUTSIDE).argmax(axis=1)
@@ -321,13 +336,15 @@ def choose_likeliest(batch: Batch, column_of: IntArray) -> IntArray:
 def _add_ranks(
     columns: IntArray, row: IntArray, weights: Sequence[int], cells: IntArray
 ) -> BoolArray:
-    """Add the weight of each rank to its cell; return which images were counted.
+    """Add the weights of the ranked predictions to the cells.
 
     Args:
-      columns: shape (images, ranks), predicted class of each rank or OUTSIDE.
+      columns: shape (images, ranks), matrix column of the class at each rank, or
+        OUTSIDE.
       row: shape (images,), row of each image in `cells`.
-      weights: units of each rank.
+      weights: number of units of each rank.
       cells: shape (rows, classes), changed in place.
+    Returns: shape (images,), whether the image was added to any cell.
     """
     for ranked, weight in zip(columns.T, weights, strict=False):
         known = ranked != OUTSIDE
@@ -336,10 +353,15 @@ def _add_ranks(
 
 
 def share_out(probabilities: Float16Array) -> IntArray:
-    """Convert probabilities, shape (images, outputs), to units of an image, exactly.
+    """Convert float16 probabilities to integer units, `UNITS` for a probability of 1.
 
-    Rounded probabilities may sum to more than 1. They are then divided by their sum and
-    rounded down, so that no image counts more than once.
+    The conversion is exact unless an image's probabilities sum to more than 1 because
+    of float16 rounding. They are then divided by their sum and rounded down, so that no
+    image counts more than once.
+
+    Args:
+      probabilities: shape (images, outputs).
+    Returns: shape (images, outputs).
     """
     exact = (probabilities.astype(np.float32) * _FLOAT16_UNITS).astype(np.int64)
     sums = exact.sum(axis=1)
@@ -352,13 +374,14 @@ def share_out(probabilities: Float16Array) -> IntArray:
 def _add_probabilities(
     probabilities: Float16Array, row: IntArray, column_of: IntArray, cells: IntArray
 ) -> BoolArray:
-    """Add the units of each class to its cell; return which images were counted.
+    """Add the probabilities, in units, to the cells.
 
     Args:
       probabilities: shape (images, outputs).
       row: shape (images,), row of each image in `cells`.
-      column_of: shape (outputs,), the column of each output or OUTSIDE.
+      column_of: shape (outputs,), the matrix column of each output, or OUTSIDE.
       cells: shape (rows, classes), changed in place.
+    Returns: shape (images,), whether the image was added to any cell.
     """
     order = np.argsort(row, kind="stable")
     rows, starts = np.unique(row[order], return_index=True)
@@ -427,13 +450,13 @@ def _find_repeats(
     names: pa.ChunkedArray,
     path_of: npt.NDArray[np.object_],
 ) -> Iterator[str]:
-    """Yield a message about the models with several predictions for an image.
+    """Yield a message if a model has several predictions for an image.
 
     Args:
-      images: images of the rows.
-      same_model: shape (rows,), a code of the model of each row.
-      names: names of the models of the rows.
-      path_of: shape (rows,), the file of each row.
+      images: key of the image in each row.
+      same_model: shape (rows,), equal for rows with the same model name and id.
+      names: model name in each row.
+      path_of: shape (rows,), path of the file that contains each row.
     """
     pairs: list[tuple[int, int, int]] = []  # of each model: rows, number of images
     for model in np.unique(same_model):
@@ -470,13 +493,13 @@ def _find_class_conflict(
     class_of: IntArray,
     path_of: npt.NDArray[np.object_],
 ) -> Iterator[str]:
-    """Yield a message if rows of the same image have different classes.
+    """Yield a message if rows of the same image have different true classes.
 
     Args:
-      images: images of the rows.
-      classes: classes of the rows.
-      class_of: shape (images,), the class in the first row of each image.
-      path_of: shape (rows,), the file of each row.
+      images: key of the image in each row.
+      classes: wnid of the image in each row.
+      class_of: shape (images,), code of the wnid in the first row of each image.
+      path_of: shape (rows,), path of the file that contains each row.
     """
     first = class_of[images.codes]
     if len(conflicts := np.flatnonzero(first != classes.codes)):

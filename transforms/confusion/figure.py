@@ -1,4 +1,4 @@
-"""List the strongest pairs of a confusion matrix, and draw it as a heat map."""
+"""List the most confused class pairs of a matrix, and draw the matrix as a heat map."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ _HEAT = ("#f7c873", "#ef8a3c", "#d1433f", "#8c1d5b", "#3b0f4f", "#140b2b")
 
 
 class Pair(NamedTuple):
-    """Two classes that are taken for each other: a row of confusion.csv."""
+    """Two classes that are confused with each other: a row of confusion.csv."""
 
     wnid_a: str
     name_a: str
@@ -53,7 +53,15 @@ class Pair(NamedTuple):
 
 
 def find_pairs(confusion: Confusion, most: int = _MAX_PAIRS) -> list[Pair]:
-    """List the pairs with the highest rates, the first classes first among equals."""
+    """List the class pairs with the highest confusion rates, the highest first.
+
+    Pairs with equal rates are in the order of the matrix. Pairs with a rate of 0 are
+    left out.
+
+    Args:
+      confusion: the confusion matrix.
+      most: maximum number of pairs.
+    """
     rates = np.triu(find_rates(confusion))
     both = confusion.matrix + confusion.matrix.T
     ones, others = np.nonzero(rates)
@@ -67,7 +75,7 @@ def find_pairs(confusion: Confusion, most: int = _MAX_PAIRS) -> list[Pair]:
 
 
 def to_csv(pairs: list[Pair]) -> bytes:
-    """Return the content of confusion.csv."""
+    """Serialise class pairs, with a header, to the content of confusion.csv."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*Pair._fields[:5], "count"])
@@ -77,7 +85,12 @@ def to_csv(pairs: list[Pair]) -> bytes:
 
 
 def draw(confusion: Confusion, pairs: list[Pair]) -> "Figure":
-    """Draw a heat map beside the names of the strongest pairs."""
+    """Draw the matrix as a heat map, next to a list of the most confused class pairs.
+
+    Args:
+      confusion: the confusion matrix.
+      pairs: result of `find_pairs`; only the first 30 are listed.
+    """
     is_named = len(confusion.wnids) <= _MAX_NAMED
     with figures.style(**_MAP_STYLE):
         figure = figures.make_figure(*_SIZE, label=_describe(confusion))
@@ -88,7 +101,7 @@ def draw(confusion: Confusion, pairs: list[Pair]) -> "Figure":
 
 
 def _draw_map(axes: "Axes", confusion: Confusion) -> None:
-    """Draw rows as shares on a log scale, classes by wnid."""
+    """Draw the heat map on a log scale; each row is divided by its number of images."""
     from matplotlib.colors import LinearSegmentedColormap, LogNorm  # noqa: PLC0415
 
     num_images = np.maximum(confusion.num_images, 1)
@@ -120,7 +133,7 @@ def _draw_map(axes: "Axes", confusion: Confusion) -> None:
 
 
 def _name_all(axes: "Axes", confusion: Confusion) -> None:
-    """Name every row and column, as large as there is room."""
+    """Label every row and column with its class name, in the largest font that fits."""
     names = [_shorten(display_name(wnid)) for wnid in confusion.wnids]
     size = min(9.0, 0.95 * 72 * 11 * _NAMED[3] / len(names))  # 11 inches high
     numbers = range(len(names))
@@ -129,7 +142,7 @@ def _name_all(axes: "Axes", confusion: Confusion) -> None:
 
 
 def _name_some(axes: "Axes", confusion: Confusion) -> None:
-    """Name some rows, and number some columns."""
+    """Label about 20 evenly spaced rows (name and index) and columns (index)."""
     size = len(confusion.wnids)
     numbers = range(0, size, max(1, size // _NUM_TICKS))
     names = [_shorten(display_name(confusion.wnids[number])) for number in numbers]
@@ -143,7 +156,7 @@ def _name_some(axes: "Axes", confusion: Confusion) -> None:
 
 
 def _write_shares(axes: "Axes", shares: FloatArray, least: float) -> None:
-    """Write every cell's share into it."""
+    """Write the share into every cell whose share is at least `least`."""
     dark = least**0.6  # the reds of the scale, which is logarithmic
     for (row, column), share in np.ndenumerate(shares):
         if share >= least:
@@ -167,7 +180,7 @@ def _describe(confusion: Confusion) -> str:
 
 
 def _draw_pairs(axes: "Axes", pairs: list[Pair]) -> None:
-    """List pairs by name, with a bar as long as their rate."""
+    """List class pairs by name, each with its rate and a bar proportional to it."""
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.set_ylim(_NUM_LISTED - 0.2, -0.8)

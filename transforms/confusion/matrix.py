@@ -1,4 +1,4 @@
-"""Read, validate and write confusion matrices, and measure confusion in groups."""
+"""Read, validate and write confusion matrices; measure confusion within groups."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _SUM_TOLERANCE = 1e-6  # relative error of a row's sum and its number of images
 
 
 class Arrays(NamedTuple):
-    """The arrays of a file before validation."""
+    """The arrays of a matrix file, before validation."""
 
     matrix: npt.NDArray[Any]
     wnids: tuple[str, ...]
@@ -39,9 +39,10 @@ class Confusion:
     Attributes:
       matrix: shape (classes, classes), rows true, columns predicted: numbers of images,
         or sums of predicted probabilities.
-      wnids: the classes, in the order of rows and columns.
-      num_images: shape (classes,), at least the sums of the rows.
-      models: names of the models, if known.
+      wnids: class of each row and column.
+      num_images: shape (classes,), number of images of each true class; never less than
+        the sum of its row.
+      models: names of the models; empty if unknown.
     """
 
     matrix: FloatArray
@@ -51,23 +52,23 @@ class Confusion:
 
     @property
     def num_errors(self) -> float:
-        """The sum of the matrix without its diagonal."""
+        """The number of errors, i.e. the sum of the off-diagonal cells."""
         return float(self.matrix.sum() - np.trace(self.matrix))
 
     @property
     def described_models(self) -> str:
-        """The names of the models, for messages."""
+        """The names of the models, or a placeholder if unknown, for messages."""
         return list_names(self.models) or "the model it was made with"
 
     def select(self, wnids: Sequence[str], *, source: str) -> "Confusion":
-        """Select classes, in the given order.
+        """Return the matrix of some classes, in the given order.
 
-        Images predicted as a class that is not selected are dropped: the number of
-        images becomes the sum of the row, rounded up, so that rates sum to 1 again.
+        Images that are predicted as a class outside the selection are dropped: each
+        row's number of images becomes its new sum, rounded up.
 
         Args:
           wnids: the classes to select.
-          source: path of the file, for messages.
+          source: path of the matrix file, for messages.
         Raises: UsageError: the matrix lacks some of the classes.
         """
         row_of = {wnid: row for row, wnid in enumerate(self.wnids)}
@@ -87,13 +88,14 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Captured:
-    """The confusion inside groups.
+    """How much of the confusion is between classes of the same group.
 
     Attributes:
-      share: share of all errors that are inside groups.
-      rates: by label, the sum of confusion rates over the group's pairs of classes.
-      shares: by label, the share of the errors on its classes that stay in the group.
-      sizes: by label, number of classes.
+      share: share of all errors that are within groups, 0 to 1.
+      rates: per group, the sum of the confusion rates of its pairs of classes.
+      shares: per group, the share of errors on its images whose predicted class is in
+        the same group, 0 to 1.
+      sizes: per group, the number of classes.
     """
 
     share: float
@@ -103,11 +105,11 @@ class Captured:
 
     @property
     def num_empty(self) -> int:
-        """The number of groups without confusion inside."""
+        """The number of groups whose classes are never confused with each other."""
         return sum(rate == 0 for rate in self.rates)
 
     def to_json(self) -> dict[str, JSON]:
-        """Return the numbers for reports, rounded."""
+        """Convert to JSON for reports; values are rounded to 6 decimal places."""
         return {
             "captured_share": round(self.share, 6),
             "group_share": {
@@ -138,7 +140,7 @@ def read_confusion(path: str) -> Confusion:
 
 
 def to_npz(confusion: Confusion) -> bytes:
-    """Serialise a confusion matrix to reproducible .npz bytes."""
+    """Serialise a confusion matrix to .npz; equal matrices give identical bytes."""
     matrix = confusion.matrix
     is_whole = bool((matrix == np.rint(matrix)).all())
     arrays = {
@@ -152,10 +154,11 @@ def to_npz(confusion: Confusion) -> bytes:
 
 
 def find_rates(confusion: Confusion) -> FloatArray:
-    """Compute how often two classes are confused with each other.
+    """Compute the rate at which each pair of classes is confused.
 
     Returns: P, shape (classes, classes), symmetric with a zero diagonal:
-      P(a,b) = ½ (C[a,b]/n_a + C[b,a]/n_b). The term of a class without images is 0.
+      P[a,b] = ½ (C[a,b]/n_a + C[b,a]/n_b), where C is the matrix and n_a the number of
+      images of class a. The term of a class without images is 0.
     """
     num_images = np.maximum(confusion.num_images, 1).astype(np.float64)
     by_row = confusion.matrix / num_images[:, None]
@@ -174,9 +177,9 @@ def read_confusion_rates(path: str, wnids: Sequence[str]) -> FloatArray:
 
 
 def find_order_problem(confusion: Confusion) -> Iterator[str]:
-    """Yield a warning if classes are not predicted, or are in another order.
+    """Yield a warning if accuracy is at chance or classes are in a wrong order.
 
-    Chance is the accuracy of predictions with the same frequencies of classes.
+    Chance is the accuracy of random predictions with the same class frequencies.
     """
     total = int(confusion.num_images.sum())
     predicted = confusion.matrix.sum(axis=0)
@@ -189,11 +192,12 @@ def find_order_problem(confusion: Confusion) -> Iterator[str]:
 
 
 def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:
-    """Compute the share of the errors that are inside groups.
+    """Compute how much of the confusion is between classes of the same group.
 
     Args:
-      confusion: confusion of the classes.
-      labels: the group of each class, 0 to N-1; classes with label -1 are ignored.
+      confusion: confusion matrix of the classes.
+      labels: group of each class of the matrix, 0 to N-1; classes with label -1 are
+        ignored.
     """
     groups = np.asarray(labels, np.int64)
     kept = np.flatnonzero(groups >= 0)
@@ -215,7 +219,7 @@ def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:
 
 
 def read_arrays(path: str) -> Arrays:
-    """Read a matrix file without validating its values; bound its size first.
+    """Read a matrix file without validating its values; reject oversized files.
 
     Raises: UsageError: the file is missing, too large or not a matrix.
     """
@@ -235,7 +239,7 @@ def read_arrays(path: str) -> Arrays:
 
 
 def find_problems(arrays: Arrays) -> Iterator[str]:
-    """Yield every problem of a matrix with its remedy."""
+    """Yield a message, with the remedy, for each problem of a matrix file's arrays."""
     matrix, wnids, num_images = arrays[:3]
     size = len(wnids)
     if matrix.shape != (size, size) or num_images.shape != (size,):
@@ -300,9 +304,11 @@ def _from_npz(data: bytes) -> Arrays:
 
 
 def _from_csv(data: bytes) -> Arrays:
-    """Parse a header of wnids, then one row per class: its wnid and its counts.
+    """Parse a CSV matrix: a header of wnids, then one row per class, wnid first.
 
-    An optional last column is num_images; without it, it is the sum of the row.
+    The last column may be num_images; without it, num_images are the sums of the rows.
+
+    Raises: ValueError: the data are not such a table.
     """
     rows = [row for row in csv_tables.parse_rows(csv_tables.decode(data)) if row.cells]
     header = rows[0].cells if rows else []

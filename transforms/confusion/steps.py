@@ -1,4 +1,4 @@
-"""Count predictions with Beam and write the sum."""
+"""Count predictions with Beam, sum the counts and write them to a file."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from transforms.confusion.counts import ConfusionCounts, CountPlan, PredictionPa
 
 
 class SumCounts(beam.CombineFn):
-    """Sums counts; they are integers, so the order does not matter."""
+    """Sums ConfusionCounts; sums of integers do not depend on their order."""
 
     def __init__(self, num_classes: int, num_models: int = 0) -> None:
         self._num_classes = num_classes
@@ -34,19 +34,19 @@ class SumCounts(beam.CombineFn):
     def merge_accumulators(
         self, accumulators: Iterable[ConfusionCounts]
     ) -> ConfusionCounts:
-        """Add the counts of several workers."""
+        """Sum the counts of several accumulators."""
         merged = self.create_accumulator()
         for accumulator in accumulators:
             merged.add(accumulator)
         return merged
 
     def extract_output(self, accumulator: ConfusionCounts) -> ConfusionCounts:
-        """Return the sum."""
+        """Return the sum of all counts."""
         return accumulator
 
 
 def write_counts(counts: ConfusionCounts, output: str) -> None:
-    """Write counts to the file that the launcher reads."""
+    """Write counts to a file, from which the launcher reads them."""
     path = Path(output)
     storage.write(str(path.parent), path.name, counts.to_bytes())
 
@@ -72,10 +72,10 @@ class CountPredictions(beam.PTransform):
 
 @dataclasses.dataclass
 class WriteCounts(beam.PTransform):
-    """Write the only ConfusionCounts of a collection to a file."""
+    """Write the single ConfusionCounts element of a collection to a file."""
 
     output: str
 
     def expand(self, counts: PCollection[ConfusionCounts]) -> PCollection[None]:
-        """Write the file in one step."""
+        """Write the element to `output`."""
         return counts | "WriteFile" >> beam.Map(write_counts, output=self.output)

@@ -1,1 +1,1 @@
-"""Difficulty of images, from predictions of models or from external scores."""
+"""Compute the difficulty of images from model predictions or external scores."""

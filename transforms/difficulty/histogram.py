@@ -1,4 +1,4 @@
-"""Compute histograms of difficulty, as the plan and statistics.json show them."""
+"""Compute difficulty histograms for the build plan and statistics.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from transforms.records import JSON
 
 @dataclass(frozen=True, kw_only=True)
 class Histogram:
-    """Histogram of p_correct in percent.
+    """Histogram of p_correct, with one bin per percent.
 
     Attributes:
-      counts: number of images at 0, 1, …, 100 percent.
-      num_missing: number of images without a score.
+      counts: numbers of images in the bins 0, 1, …, 100 percent; length 101.
+      num_missing: number of images without a score, which are in no bin.
       mean: mean p_correct of the images with a score.
     """
 
@@ -26,7 +26,7 @@ class Histogram:
     mean: float
 
     def to_json(self) -> Mapping[str, JSON]:
-        """Return the histogram as it is recorded in statistics.json."""
+        """Convert the histogram to its JSON form in statistics.json."""
         return {
             "images_by_percent": list(self.counts),
             "without_score": self.num_missing,
@@ -35,10 +35,10 @@ class Histogram:
 
 
 def measure(table: pa.Table, keys: pa.StringArray) -> Histogram:
-    """Compute the difficulty histogram of images.
+    """Compute the difficulty histogram of some images.
 
     Args:
-      table: columns key and p_correct; keys are unique.
+      table: difficulty table with the columns key and p_correct; keys are unique.
       keys: keys of the images to count.
     """
     p_correct = difficulty_table.look_up(table, keys)

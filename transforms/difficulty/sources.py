@@ -1,4 +1,4 @@
-"""Read difficulty from external scores (CSV, Parquet) or from predictions."""
+"""Create difficulty tables from external scores (CSV, Parquet) or from predictions."""
 
 import codecs
 import io
@@ -44,12 +44,12 @@ _MAX_ROWS = 50_000_000
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class JoinedDifficulty:
-    """The difficulty of images according to predictions.
+    """The difficulty of images, computed from predictions.
 
     Attributes:
-      table: table with `difficulty_table.SCHEMA`.
-      correct: event whose probability is p_correct: the image's "class" or "group".
-      notes: caveats for the user.
+      table: difficulty table, with `difficulty_table.SCHEMA`.
+      correct: whether p_correct is the probability of the image's "class" or "group".
+      notes: notes and warnings for the user.
     """
 
     table: pa.Table
@@ -60,16 +60,18 @@ class JoinedDifficulty:
 def read_scores(
     path: str, *, kind: str, key_column: str, score_column: str
 ) -> pa.Table:
-    """Read external scores to a table with `difficulty_table.SCHEMA`.
+    """Read external scores and convert them to a difficulty table.
 
     Args:
       path: CSV file with a header, or Parquet file.
-      kind: probability: the score is p_correct. easiness, hardness: the score is any
-        number, and p_correct is the share of the other images that are harder; images
-        with equal scores get their mean.
-      key_column: column of the image names; of a path, only the file's stem is used.
+      kind: probability (the score is p_correct) | easiness | hardness. For easiness and
+        hardness, scores are any numbers, and p_correct is the share of the other images
+        that are harder; images with equal scores share the mean of their ranks.
+      key_column: column of the image names or paths; only the file stem is used.
       score_column: column of the scores.
-    Raises: UsageError: the file cannot be read, or a line for each invalid row.
+    Returns: table with `difficulty_table.SCHEMA`.
+    Raises: UsageError: the file cannot be read or has invalid rows; one line per
+      invalid row, up to a limit.
     """
     table = _read_scores_file(path, [key_column, score_column])
     keys = [to_key(text.strip()) for text in table[key_column].to_pylist()]
@@ -93,7 +95,13 @@ def read_scores(
 
 
 def to_p_correct(scores: FloatArray, kind: str) -> npt.NDArray[np.float32]:
-    """Convert scores of a kind, shape (images,), to p_correct, shape (images,)."""
+    """Convert scores to p_correct, 0 (hard) to 1 (easy).
+
+    Args:
+      scores: shape (images,).
+      kind: kind of the scores, as in `read_scores`.
+    Returns: shape (images,).
+    """
     if kind == "probability":
         return np.minimum(scores, 1).astype(np.float32)
     easiness = scores if kind == "easiness" else -scores
@@ -104,12 +112,14 @@ def to_p_correct(scores: FloatArray, kind: str) -> npt.NDArray[np.float32]:
 
 
 def join_predictions(paths: Sequence[str]) -> JoinedDifficulty:
-    """Join predictions of several models, one for each image.
+    """Combine the prediction files of one or more models to one difficulty table.
+
+    Each image must have exactly one prediction, from a model not trained on it.
 
     Args:
       paths: files that `python -m pipelines.predict` wrote.
-    Raises: UsageError: all problems: invalid files or numbers, images in the training
-      set of their model, and images with several predictions.
+    Raises: UsageError: a file has invalid values, an image is in the training set of
+      its model or has several predictions; one line per problem.
     """
     tables: list[pa.Table] = []
     models: list[ScoredModel] = []
@@ -164,11 +174,16 @@ def _read_scores_file(path: str, columns: Sequence[str]) -> pa.Table:
 
 
 def _read_csv(path: str, data: bytes, columns: Sequence[str]) -> pa.Table:
-    """Read a CSV file; its header and first row show the delimiter and the encoding.
+    """Parse a CSV file, after checking its encoding, delimiter and columns.
+
+    Args:
+      path: path of the file, for messages.
+      data: content of the file.
+      columns: names of the required columns, which are read as strings.
 
     Raises:
-      CsvError: the file is empty, or in another encoding or with another delimiter.
-      UsageError: it lacks a column.
+      CsvError: the file is empty, not UTF-8, or not separated by commas.
+      UsageError: a column is missing or repeated.
     """
     text = csv_tables.decode(data)[:_HEADER_CHARACTERS]
     rows = (row for row in csv_tables.parse_rows(text) if not row.is_blank)
@@ -206,7 +221,10 @@ def _find_wnid(key: str) -> str:
 
 
 def _to_numbers(column: pa.ChunkedArray, path: str) -> FloatArray:
-    """Convert a column to numbers; values that are not numbers become NaN."""
+    """Convert a column to float64; strings that are not numbers become NaN.
+
+    Raises: UsageError: the column has neither strings nor numbers.
+    """
     if pa.types.is_string(column.type):
         return np.array([_to_number(text) for text in column.to_pylist()], np.float64)
     try:
@@ -225,13 +243,13 @@ def _to_number(text: str | None) -> float:
 def _find_problems(
     keys: Sequence[str], scores: FloatArray, cells: pa.ChunkedArray, *, kind: str
 ) -> list[tuple[int, str]]:
-    """Return the position and the problem of every invalid row.
+    """Return the index and the problem of every invalid row, sorted.
 
     Args:
       keys: keys of the images.
-      scores: shape (images,).
-      cells: what the scores are in the file.
-      kind: kind of the scores.
+      scores: shape (images,), NaN for scores that are not numbers.
+      cells: the scores as written in the file, for messages.
+      kind: kind of the scores, as in `read_scores`.
     """
     problems = [(row, "has no image name") for row, key in enumerate(keys) if not key]
     problems += [
@@ -262,7 +280,7 @@ def _describe_bad_score(cell: object) -> str:
 
 
 def _find_remedy(scores: FloatArray) -> str:
-    """Return what to do with scores that are not probabilities."""
+    """Return a remedy, for messages, if scores are outside 0 to 1."""
     if scores.min() >= 0 and scores.max() <= _PERCENT:
         return "divide percentages by 100, or give another --score_kind"
     if scores.max() <= 0:
@@ -302,7 +320,7 @@ def _read_predictions(path: str) -> pa.Table:
 
 
 def _find_model_problems(models: Sequence[ScoredModel]) -> Iterator[str]:
-    """Yield a message if the models are not scored by the same classes or groups."""
+    """Yield a message if the models' p_correct refer to different classes or groups."""
     if len({(model.correct, model.groups_sha256) for model in models}) > 1:
         shown = "; ".join(sorted({f"{m.model} by {m.correct}" for m in models}))
         yield (
@@ -344,7 +362,11 @@ def _find_notes(table: pa.Table) -> Iterator[str]:
 
 
 def _warn_of_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
-    """Yield a warning for each model that guesses or has flattened probabilities."""
+    """Yield a warning for each model with suspicious predictions.
+
+    These are predictions at chance level, classes in a wrong order, and flattened
+    probabilities.
+    """
     for model in sorted(models, key=lambda model: (model.model, model.model_id)):
         is_model = pc.and_(
             pc.equal(table["model"], model.model),
@@ -369,7 +391,7 @@ def _warn_of_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[
 
 
 def _compare_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
-    """Yield notes on differences between models, which also change their scores."""
+    """Yield notes on differences between models that make their scores incomparable."""
     if len({(m.model, m.preprocessing_sha256) for m in models}) > 1:
         names = ", ".join(sorted({m.model for m in models}))
         yield (

@@ -30,15 +30,15 @@ SCHEMA = pa.schema([
 
 
 def find_percent(p_correct: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
-    """Return the histogram bin of each probability, ⌊100p + ½⌋.
+    """Return the histogram bin of each probability p in percent, ⌊100p + ½⌋.
 
-    Probabilities are rounded half up, in float64 from the float32 values of the table.
-    As float32, 0.005 is slightly less than half a percent and 0.015 slightly more than
-    one and a half, so bin edges are those of the binary numbers.
+    Each p is rounded to float32, as in the table, then to percent in float64. A decimal
+    fraction on a bin edge may therefore fall into either bin: as float32, 0.005 is
+    slightly less than 0.5 percent, and 0.025 slightly more than 2.5 percent.
 
     Args:
       p_correct: shape (images,), from 0 to `MAX_PROBABILITY`.
-    Returns: shape (images,), 0 to 100.
+    Returns: shape (images,), integers 0 to 100.
     """
     exact = np.asarray(p_correct, np.float32).astype(np.float64)
     return np.minimum(np.floor(100 * exact + 0.5), NUM_BINS - 1).astype(np.int16)
@@ -63,11 +63,12 @@ def find_concentration(p_correct: npt.NDArray[np.floating]) -> Iterator[str]:
 
 
 def look_up(table: pa.Table, keys: pa.StringArray) -> npt.NDArray[np.float32]:
-    """Find each image's p_correct, at most 1; NaN for images without a score.
+    """Look up the p_correct of images in a difficulty table.
 
     Args:
-      table: key and p_correct, each key once.
-      keys: shape (images,).
+      table: difficulty table with the columns key and p_correct; keys are unique.
+      keys: keys of the images, shape (images,).
+    Returns: shape (images,), 0 to 1; NaN for images that are not in the table.
     """
     values = np.append(table["p_correct"].to_numpy(), np.nan).astype(np.float32)
     rows = pc.index_in(keys, value_set=table["key"].combine_chunks())
@@ -76,13 +77,13 @@ def look_up(table: pa.Table, keys: pa.StringArray) -> npt.NDArray[np.float32]:
 
 
 def write_table(table: pa.Table, output: str) -> None:
-    """Write a table, sorted by key, atomically."""
+    """Write a difficulty table, sorted by key, to a Parquet file atomically."""
     with storage.replacing(output) as file:
         pq.write_table(table.cast(SCHEMA).sort_by("key"), file, compression="zstd")
 
 
 def read_table(path: str) -> pa.Table:
-    """Read key and p_correct of every image.
+    """Read and validate the columns key and p_correct of a difficulty table.
 
     Raises: UsageError: the file is missing, not a difficulty table, or has invalid
       values.

@@ -1,1 +1,1 @@
-"""A drawn miniature ImageNet with real wnids, for demonstrations and tests."""
+"""Create a miniature ImageNet of drawn images, for demonstrations and tests."""

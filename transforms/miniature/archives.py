@@ -1,4 +1,4 @@
-"""Write the miniature ImageNet: official archives, real wnids, drawn images."""
+"""Write the miniature ImageNet: drawn images in the layout of the official archives."""
 
 import io
 import tarfile
@@ -42,7 +42,7 @@ _JPEG_QUALITY = 90
 
 
 class _Image(NamedTuple):
-    """A file of an archive."""
+    """An image file of an archive: its name, class and number within the class."""
 
     name: str
     wnid: str
@@ -52,14 +52,16 @@ class _Image(NamedTuple):
 def ensure_miniature(
     folder: str, *, num_classes: int, num_train: int, num_validation: int, seed: int = 0
 ) -> None:
-    """Write the miniature unless a complete one exists; arguments as `write_miniature`.
+    """Write the miniature ImageNet unless all of its files exist.
+
+    A complete miniature is kept even if it was written with other arguments.
 
     Args:
-      folder: folder to write to.
-      num_classes: number of classes.
-      num_train: training images per class.
-      num_validation: validation images per class.
-      seed: seed of the drawings.
+      folder: folder to write to; created if missing.
+      num_classes: number of classes, the first of `CLASSES`.
+      num_train: number of training images per class.
+      num_validation: number of validation images per class.
+      seed: random seed of the drawings.
     """
     if not all(Path(folder, name).is_file() for name in (TRAIN, VALIDATION, LABELS)):
         write_miniature(
@@ -74,19 +76,19 @@ def ensure_miniature(
 def write_miniature(
     folder: str, *, num_classes: int, num_train: int, num_validation: int, seed: int = 0
 ) -> None:
-    """Write both archives and the validation labels, deterministically.
+    """Write the training and validation archives, and the validation labels.
 
-    A killed run leaves no incomplete archive.
+    Equal arguments give identical files. Each file is written atomically.
 
     Args:
       folder: folder to write to; created if missing.
       num_classes: number of classes, the first of `CLASSES`.
-      num_train: training images per class.
-      num_validation: validation images per class.
-      seed: seed of the drawings.
+      num_train: number of training images per class.
+      num_validation: number of validation images per class.
+      seed: random seed of the drawings.
 
     Raises:
-      ValueError: more classes than `CLASSES` has.
+      ValueError: `num_classes` is not between 1 and the length of `CLASSES`.
     """
     if not 0 < num_classes <= len(CLASSES):
         raise ValueError(f"num_classes={num_classes}: is 1 to {len(CLASSES)}")
@@ -101,7 +103,7 @@ def write_miniature(
 
 
 def _list_validation(wnids: tuple[str, ...], num_images: int) -> Iterator[_Image]:
-    """List the validation images; the classes alternate."""
+    """Yield the validation images, `num_images` per class, in alternating classes."""
     for position in range(num_images * len(wnids)):
         turn, place = divmod(position, len(wnids))
         name = f"ILSVRC2012_val_{position + 1:08d}.JPEG"
@@ -126,7 +128,7 @@ def _draw_class_archives(
 
 
 def _pack(members: Iterator[tuple[str, bytes]]) -> bytes:
-    """Create a tar in memory; those of a miniature have a few megabytes."""
+    """Pack (name, data) pairs into a tar file in memory, without timestamps."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, data in members:

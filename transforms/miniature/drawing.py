@@ -1,8 +1,9 @@
-"""Draw an image of a class, as a replacement for photographs that cannot be shipped.
+"""Draw images of a class, as replacements for photographs that cannot be distributed.
 
-Related classes share a silhouette and a backdrop. A class has its own colours and coat.
-An image has its own position, size, tilt, light and difficulty: easy ones are plain,
-hard ones are small, faded, crowded, covered and noisy.
+Related classes share a silhouette and a backdrop. Each class has its own colours and
+coat pattern. Each image has its own position, size, tilt, lighting and difficulty: in
+hard images, the subject is small, faded and partly covered, and the image is cluttered
+and noisy.
 """
 
 import colorsys
@@ -29,7 +30,11 @@ _FROM_ABOVE = Image.fromarray(np.repeat(_SHADES, 3).reshape(64, 1, 3))
 
 
 class _Draws(NamedTuple):
-    """Random choices of a class or an image, each with its own name."""
+    """Deterministic random values for a class or an image.
+
+    Each value is determined by the seed, the key of the class or image, and the name
+    `what`.
+    """
 
     seed: int
     key: str
@@ -44,14 +49,14 @@ class _Draws(NamedTuple):
         return options[self.number(what) % len(options)]
 
     def noise(self, what: str, shape: tuple[int, ...]) -> Points:
-        """Expand a choice to an array of values in [-1, 1)."""
+        """Return an array of this shape with random values in [-1, 1)."""
         start = str(self.number(what)).encode()
         data = hashlib.shake_128(start).digest(math.prod(shape))
         return np.frombuffer(data, np.uint8).reshape(shape) / 128 - 1
 
 
 class _Look(NamedTuple):
-    """What all images of a class share."""
+    """The appearance that all images of a class share; colours are 0 to 1."""
 
     family: silhouettes.Family
     hue: float
@@ -62,21 +67,22 @@ class _Look(NamedTuple):
 
 
 def difficulty(wnid: str, number: int, seed: int = 0) -> float:
-    """Return the difficulty of an image, 0 to 1; half of the images are below 0.25."""
+    """Return the difficulty of an image, 0 to 1; half of all images are below 0.25."""
     return _Draws(seed, f"{wnid}/{number}").between("difficulty", 0, 1) ** 2
 
 
 def draw_image(
     wnid: str, number: int, *, seed: int = 0, size: tuple[int, int] = (96, 72)
 ) -> Image.Image:
-    """Draw one picture of a class, the same on every machine.
+    """Draw one image of a class; the result is the same on every machine.
 
     Args:
-      wnid: any class; those with like wnids look alike.
+      wnid: class of the image, any wnid; related classes look similar.
       number: number of the image within its class.
-      seed: another seed gives every class another look.
-      size: about how large, width and height; a quarter are upright instead.
-    Returns: An RGB picture.
+      seed: random seed of the appearance of classes and images.
+      size: approximate width and height in pixels, varied by up to 15 %. A quarter of
+        the images have width and height swapped.
+    Returns: an RGB image.
     """
     look = _find_look(wnid, seed)
     draws = _Draws(seed, f"{wnid}/{number}")
@@ -120,7 +126,7 @@ def _vary_size(size: tuple[int, int], draws: _Draws) -> tuple[int, int]:
 def _paint_backdrop(
     look: _Look, draws: _Draws, hardness: float, *, size: tuple[int, int]
 ) -> Image.Image:
-    """Paint sky and ground with soft clouds; the ground darkens towards the viewer."""
+    """Paint sky, ground and soft clouds; the ground darkens towards the bottom."""
     sky_hue, sky, sky_saturation = look.family.sky
     hue, ground, saturation = look.family.ground
     shift = draws.between("backdrop", -0.04, 0.04) * (1 + 3 * hardness)
@@ -143,7 +149,7 @@ def _fill(draw: ImageDraw.ImageDraw, points: Points, colour: Colour | int) -> No
 
 
 def _paint_clutter(canvas: Image.Image, draws: _Draws, hardness: float) -> None:
-    """Scatter pebbles of random colours; harder images have more."""
+    """Draw ellipses of random colours behind the subject; harder images have more."""
     draw = ImageDraw.Draw(canvas)
     scale = min(canvas.size)
     for item in range(int(hardness * 7)):
@@ -157,7 +163,11 @@ def _paint_clutter(canvas: Image.Image, draws: _Draws, hardness: float) -> None:
 def _place(
     draws: _Draws, hardness: float, size: tuple[int, int]
 ) -> tuple[Points, Points]:
-    """Choose the position of the subject: a 2x2 matrix and the centre."""
+    """Choose the scale, tilt, mirroring and position of the subject.
+
+    Returns: the transformation matrix, shape (2, 2), by which row vectors are
+      multiplied, and the centre (x, y) in pixels.
+    """
     scale = min(size) * draws.between("scale", 0.34, 0.47) * (1 - 0.35 * hardness)
     tilt = math.radians(draws.between("tilt", -1, 1) * (6 + 40 * hardness))
     cosine, sine = round(math.cos(tilt), 9) * scale, round(math.sin(tilt), 9) * scale
@@ -172,7 +182,7 @@ def _place(
 def _paint_subject(
     canvas: Image.Image, look: _Look, draws: _Draws, hardness: float
 ) -> None:
-    """Paint outline, rear parts, coat and front parts of the subject."""
+    """Paint the subject from back to front: outline, rear parts, coat, front parts."""
     matrix, centre = _place(draws, hardness, canvas.size)
     parts = [(role, p @ matrix + centre) for role, p in silhouettes.trace(look.family)]
     hue = look.hue + draws.between("drift", -0.1, 0.1) * hardness
@@ -207,7 +217,7 @@ def _paint_subject(
 def _weave_coat(
     size: tuple[int, int], coat: Colour, accent: Colour, patches: Points
 ) -> Image.Image:
-    """Draw a patterned coat, lit from above."""
+    """Draw an image of the coat: its colour and pattern, lit from above."""
     cloth = Image.new("RGB", size, coat)
     draw = ImageDraw.Draw(cloth)
     for patch in patches:
@@ -219,7 +229,7 @@ def _weave_coat(
 def _paint_cover(
     canvas: Image.Image, look: _Look, draws: _Draws, hardness: float
 ) -> None:
-    """Draw blades in front of the subject of a hard image."""
+    """Draw blades of grass that partly cover the subject; harder images have more."""
     draw = ImageDraw.Draw(canvas)
     hue, lightness, saturation = look.family.ground
     width, height = canvas.size
@@ -234,7 +244,7 @@ def _paint_cover(
 
 
 def _expose(picture: Image.Image, draws: _Draws, hardness: float) -> Image.Image:
-    """Apply light, tint, contrast, and noise in low light."""
+    """Change brightness, tint and contrast, and add noise; more so in hard images."""
     pixels = np.asarray(picture).astype(np.float64)
     dusk = hardness * draws.between("dusk", 0, 0.4)
     light = draws.between("light", 0.88, 1.12) - dusk

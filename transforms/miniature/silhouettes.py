@@ -1,7 +1,8 @@
-"""Silhouettes and backdrops of families of classes.
+"""Define the silhouettes and backdrops of families of related classes.
 
-WordNet numbers animals, plants and food by topic, so that the leading digits identify
-relatives. Artefacts are numbered by name; they get a family by name or by hash.
+WordNet numbers animals, plants and food by topic, so the leading digits of a wnid
+determine the family. Artefacts are numbered alphabetically; their families are listed
+one by one or chosen by hash.
 """
 
 import bisect
@@ -20,7 +21,10 @@ Tint = tuple[float, float, float]  # hue, lightness, saturation
 
 
 class Family(NamedTuple):
-    """What relatives share: parts in [-1, 1]², y downwards, facing left."""
+    """The silhouette and colours that related classes share.
+
+    Coordinates of parts are about -1 to 1, with y pointing down; subjects face left.
+    """
 
     sky: Tint
     ground: Tint
@@ -153,7 +157,7 @@ _OTHERS = ("boat", "car", "instrument")
 
 
 def find_family(wnid: str) -> Family:
-    """Return the family of a class; independent of the seed."""
+    """Return the family of a class, which does not depend on a random seed."""
     name = _NAMED.get(wnid)
     if name is None:
         place = bisect.bisect_right(_STARTS, wnid, key=_first) - 1
@@ -166,7 +170,12 @@ def _first(start: tuple[str, str]) -> str:
 
 
 def outline(numbers: Sequence[float]) -> Points:
-    """Convert an ellipse (x, y, rx, ry) or a flat polygon to corners, shape (n, 2)."""
+    """Convert a shape to the corners of a polygon, shape (corners, 2).
+
+    Args:
+      numbers: an ellipse (x, y, x radius, y radius), or the coordinates of a polygon
+        (x0, y0, x1, y1, …) with at least three corners.
+    """
     if len(numbers) > 4:
         return np.array(numbers, dtype=np.float64).reshape(-1, 2)
     x, y, width, height = numbers
@@ -196,5 +205,5 @@ PATTERNS: tuple[Points, ...] = (  # patches on the coat, shape (patches, corners
 
 @functools.lru_cache(maxsize=64)
 def trace(family: Family) -> list[tuple[str, Points]]:
-    """Return role and corners of each part, from back to front."""
+    """Return each part's role and corners, shape (corners, 2), from back to front."""
     return [(role, outline(numbers)) for role, numbers in family.parts]

@@ -1,8 +1,9 @@
 """Read and write model cards (model.json): classes, preprocessing, training data.
 
-A model file does not say which class each output predicts, nor how images are
-preprocessed; a wrong guess of either fails silently. Therefore every model has a card:
-`train` writes it for its models, the user for other models.
+A model file records neither which class each output predicts nor how images must be
+preprocessed, and a wrong guess causes wrong predictions without an error. Therefore,
+every model needs a card. `train` writes one for each model it trains; users write the
+cards of other models.
 """
 
 import dataclasses
@@ -30,11 +31,12 @@ _MAX_SIDE_PX = 4096
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How an image is converted to a model's input.
+    """Settings that convert an image to a model's input.
 
-    The image is converted to upright RGB, its shorter side is resized to `resize_px`
-    (bicubic, enlarging if necessary), the central square of `crop_px` is cut out, and
-    each channel c, 0 to 255, becomes (c − mean) / std.
+    The image is converted to upright RGB, resized so that its shorter side has
+    `resize_px` pixels (bicubic, enlarging if necessary), and cropped to the central
+    square of `crop_px` × `crop_px` pixels. Each channel value c, 0 to 255, then becomes
+    (c − mean) / std.
     """
 
     resize_px: int
@@ -45,7 +47,7 @@ class Preprocessing:
     layout: str = "channels_last"
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid value."""
+        """Yield an error message for each invalid setting."""
         for name in ("resize_px", "crop_px"):
             if not 1 <= getattr(self, name) <= _MAX_SIDE_PX:
                 yield f"{name} {getattr(self, name)}: must be 1 to {_MAX_SIDE_PX}"
@@ -62,7 +64,7 @@ class Preprocessing:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainedOn:
-    """The training data of a model; empty if unknown."""
+    """The training data of a model; unknown fields are empty strings."""
 
     subset_id: str = ""
     split: str = ""
@@ -71,17 +73,18 @@ class TrainedOn:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """The description of a model file that inference needs.
+    """Metadata of a model file, as needed for inference.
 
     Attributes:
       model: name of the model, e.g. resnet50.
-      classes: classes in the order of its outputs, without outputs that are no class.
-      preprocessing: preprocessing of its input images.
-      output: probabilities | logits.
+      classes: class or group of each output, in output order; `unused` outputs are
+        omitted.
+      preprocessing: preprocessing of the model's input images.
+      output: type of the outputs: probabilities | logits.
       trained_on: training data of the model.
-      file_sha256: of the model file that the card was written for; "" if unknown.
-      training: settings of the training run.
-      unused: positions of the outputs that are no class, such as a background.
+      file_sha256: SHA-256 of the model file that this card describes; "" if unknown.
+      training: settings of the training run; empty if unknown.
+      unused: indices of outputs that represent no class, such as a background output.
     """
 
     model: str
@@ -95,16 +98,16 @@ class ModelCard:
 
     @property
     def num_outputs(self) -> int:
-        """The number of the model's outputs."""
+        """The number of model outputs, including unused ones."""
         return len(self.classes) + len(self.unused)
 
     @property
     def is_fine(self) -> bool:
-        """Whether every output is one class."""
+        """Whether every output in `classes` is a single class instead of a group."""
         return all(len(c.wnids) == 1 for c in self.classes)
 
     def describe(self) -> dict[str, JSON]:
-        """Return the card as JSON."""
+        """Convert the card to a JSON object."""
         described = dataclasses.asdict(self)
         outputs: list[JSON] = [
             {"name": c.name, "wnids": list(c.wnids)} for c in self.classes
@@ -125,13 +128,14 @@ def to_bytes(card: ModelCard) -> bytes:
 
 
 def read_card(path: str) -> ModelCard:
-    """Read a card.
+    """Read and validate a model card.
 
-    `classes` is the string "imagenet", or a list of wnids, lists of wnids and {name,
-    wnids}. In the list, "imagenet" stands for the 1000 classes, and null for an output
-    that is no class. `preprocessing` requires resize_px and crop_px.
+    `classes` is either the string "imagenet" or a list with one item per output: a
+    wnid, a list of wnids, an object {name, wnids}, or null for an output that
+    represents no class. The list item "imagenet" expands to the 1000 classes in wnid
+    order. `preprocessing` requires resize_px and crop_px.
 
-    Raises: UsageError: the file is missing, or a line for each of its problems.
+    Raises: UsageError: the file is missing or invalid; one line per problem.
     """
     try:
         if storage.num_bytes(path) > _MAX_BYTES:
@@ -170,7 +174,10 @@ def read_card(path: str) -> ModelCard:
 def _read_classes(
     value: object, problems: list[str]
 ) -> tuple[tuple[ModelClass, ...], tuple[int, ...]]:
-    """Return the classes, and the positions of the outputs that are no class."""
+    """Parse the `classes` field of a card and append its problems to `problems`.
+
+    Returns: the classes, and the indices of outputs that represent no class.
+    """
     if value == IMAGENET:
         return imagenet_classes(), ()
     if not isinstance(value, list) or len(value) < 2:
@@ -209,7 +216,7 @@ def _read_classes(
 
 
 def _is_no_class(wnids: object) -> bool:
-    """Tell whether an output is said to be no class: null, [] or "background"."""
+    """Return whether an output represents no class: null, [] or ["background"]."""
     if wnids is None or wnids == []:
         return True
     return (
@@ -228,7 +235,11 @@ def _name(wnids: Sequence[str]) -> str:
 
 
 def _read_fields(kind: Any, content: object, name: str, problems: list[str]) -> Any:  # noqa: ANN401  # a dataclass
-    """Convert a JSON object to a dataclass, checking the types of its values."""
+    """Convert a JSON object to a `kind`, TrainedOn or Preprocessing.
+
+    Problems are appended to `problems`. If the object cannot be converted, a
+    placeholder is returned.
+    """
     fallback = (
         TrainedOn() if kind is TrainedOn else Preprocessing(resize_px=1, crop_px=1)
     )

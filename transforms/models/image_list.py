@@ -1,7 +1,8 @@
-"""List the images to predict, in a scratch Parquet file with one chunk per row group.
+"""Write and read the list of images to predict, a temporary Parquet file.
 
-The file has the columns of the index and `seen_0`, `seen_1`, …: for each model, whether
-it was trained on the image; null if unknown.
+Each row group is one chunk of images. The columns are those of the index, followed by
+one column per model, `seen_0`, `seen_1`, …: whether the model was trained on the image;
+null if unknown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ _VERIFY = "check it with python -m pipelines.verify"
 
 
 class ImageSource(NamedTuple):
-    """The images of a split and the inputs that hold them."""
+    """The images of a split and the roots of the inputs that contain them."""
 
     table: pa.Table  # with the columns of the index
     roots: tuple[str, ...]
@@ -31,26 +32,30 @@ class ImageSource(NamedTuple):
 
 
 class Images(NamedTuple):
-    """The images of one chunk or batch."""
+    """The images of one chunk or batch, and whether each model was trained on them."""
 
     refs: list[ImageRef]
     seen: list[list[bool | None]]  # per model and image: was it trained on it?
 
 
 def chunk_size(batch_size: int) -> int:
-    """Return the images per chunk: whole batches, so that few batches are padded."""
+    """Return the number of images per chunk, a multiple of the batch size.
+
+    With whole batches, only the last batch of the last chunk needs padding.
+    """
     return batch_size * max(1, _CHUNK_IMAGES // batch_size)
 
 
 def write(
     table: pa.Table, path: str, *, seen: Sequence[pa.Array], batch_size: int
 ) -> int:
-    """Write images in chunks and return the number of chunks.
+    """Write an image list and return its number of chunks.
 
     Args:
-      table: images, with the columns of the index.
+      table: images to predict, with the columns of the index.
       path: path of the file to write.
-      seen: per model, shape (images,): whether it was trained on each image.
+      seen: one boolean array per model, shape (images,): whether the model was trained
+        on each image; null if unknown.
       batch_size: images per inference batch.
     """
     for number, values in enumerate(seen):
@@ -61,7 +66,7 @@ def write(
 
 
 def read(path: str, number: int) -> Images:
-    """Read one chunk."""
+    """Read chunk `number`, counted from 0, of an image list."""
     table = pq.ParquetFile(path).read_row_group(number)
     refs = index_table.to_refs(table.select(index_table.SCHEMA.names))
     seen = table.column_names[len(index_table.SCHEMA) :]
@@ -69,13 +74,14 @@ def read(path: str, number: int) -> Images:
 
 
 def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
-    """Find the keys that a file of keys lists.
+    """Return whether each image is in a model's training set.
 
     Args:
-      keys: keys of the images.
-      keys_file: Parquet file with a column `key`; "" if unknown: all null.
-    Returns: shape (images,), boolean.
-    Raises: UsageError: the file is missing or has no keys.
+      keys: keys of the images, shape (images,).
+      keys_file: Parquet file with the keys of the training images in a column `key`;
+        "" if the training images are unknown.
+    Returns: boolean array, shape (images,); all null if `keys_file` is "".
+    Raises: UsageError: the file is missing, too large, or has no column `key`.
     """
     if not keys_file:
         return pa.nulls(len(keys), pa.bool_())
@@ -93,9 +99,9 @@ def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
 
 
 def read_index(path: str, split: str) -> ImageSource:
-    """Read the usable images of a split from an index that has been validated.
+    """Read the usable images of a split from an index that is already validated.
 
-    Raises: UsageError: the index has no such split.
+    Raises: UsageError: the index has no images in this split.
     """
     file = pq.ParquetFile(storage.for_arrow(path))
     table = file.read()
@@ -109,14 +115,14 @@ def read_index(path: str, split: str) -> ImageSource:
 
 
 def is_dataset(path: str) -> bool:
-    """Return whether a path is the directory of a dataset, finished or not."""
+    """Return whether a path is a dataset directory, even of an unfinished dataset."""
     return storage.exists(f"{path}/{Path(paths.COMPLETE).parent}")
 
 
 def read_dataset(directory: str, split: str) -> ImageSource:
     """Read the images of a split of a finished dataset.
 
-    Raises: UsageError: the dataset is unfinished, damaged, or has no such split.
+    Raises: UsageError: the dataset is unfinished or damaged, or the split is empty.
     """
     if not storage.exists(f"{directory}/{paths.COMPLETE}"):
         raise UsageError(

@@ -36,7 +36,7 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 
 class AccuracyCounts(NamedTuple):
-    """Accuracy counts of a model over some images."""
+    """Counts from which a model's accuracy on a set of images is computed."""
 
     num_images: int = 0
     num_top1: int = 0  # images whose likeliest output is correct
@@ -45,7 +45,10 @@ class AccuracyCounts(NamedTuple):
     sum_correct: float = 0.0  # sum of p_correct
 
     def plus(self, other: "AccuracyCounts") -> "AccuracyCounts":
-        """Add two counts; the last digits of `sum_correct` depend on the order."""
+        """Return the sum of two counts.
+
+        The last digits of `sum_correct` depend on the order of additions.
+        """
         return AccuracyCounts(
             self.num_images + other.num_images,
             self.num_top1 + other.num_top1,
@@ -62,9 +65,9 @@ class ModelSpec:
     Attributes:
       path: path of the model file.
       card: card of the model.
-      scored: values that all predictions of the model share.
-      right: wnid → indices of its correct outputs; images of other wnids get no score.
-      keys_file: path of the keys of its training images; "" if unknown.
+      scored: metadata stored with the model's predictions.
+      right: wnid → indices of the correct outputs; images of other wnids are skipped.
+      keys_file: Parquet file with the keys of the training images; "" if unknown.
     """
 
     path: str
@@ -76,16 +79,16 @@ class ModelSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InferenceSettings:
-    """Settings of one inference run, for all its models.
+    """Settings of an inference run, which may use several models.
 
     Attributes:
       models: models to run.
-      roots: roots of the inputs, as `ImageRef.input` numbers them.
-      versions: expected versions of archives, by path.
+      roots: roots of the inputs, indexed by `ImageRef.input`.
+      versions: path of an archive → its expected version.
       batch_size: images per inference batch.
-      num_threads: threads that decode images and run inference.
-      keep_probabilities: whether to keep the probabilities of all outputs.
-      ticks: file that progress is appended to; None: no progress is reported.
+      num_threads: number of threads for decoding, and for inference on a CPU.
+      keep_probabilities: whether to store the probabilities of all outputs.
+      ticks: file for reporting progress; None to report no progress.
     """
 
     models: tuple[ModelSpec, ...]
@@ -98,7 +101,10 @@ class InferenceSettings:
 
 
 class ChunkPredictions(NamedTuple):
-    """Predictions for some images: one table and one set of counts per model."""
+    """Predictions of all models for a chunk or batch, and its unreadable images.
+
+    `tables` and `accuracy_counts` have one item per model.
+    """
 
     tables: tuple[pa.Table, ...]
     accuracy_counts: tuple[AccuracyCounts, ...]
@@ -106,10 +112,10 @@ class ChunkPredictions(NamedTuple):
 
 
 def preprocess(data: bytes, settings: Preprocessing) -> Pixels:
-    """Decode an image and cut its centre crop, upright RGB at the model's size.
+    """Decode an image, turn it upright, resize it and crop its centre.
 
-    Returns: shape (crop_px, crop_px, 3).
-    Raises: DataError: the bytes are not an image, are damaged or exceed a bound.
+    Returns: RGB pixels, uint8, shape (crop_px, crop_px, 3).
+    Raises: DataError: the bytes are not an image, are damaged or exceed a size limit.
     """
     image = decode.open_image(data)
     orientation = decode.find_orientation(image)
@@ -136,19 +142,25 @@ def _crop_centre(image: Image.Image, side_px: int) -> Image.Image:
 
 
 def make_greys(settings: Preprocessing) -> Pixels:
-    """Create uniform images of a few greys, shape (greys, crop_px, crop_px, 3)."""
+    """Create test images of uniform grey, shape (greys, crop_px, crop_px, 3)."""
     shape = len(_GREYS), settings.crop_px, settings.crop_px, 3
     return np.broadcast_to(np.array(_GREYS, np.uint8)[:, None, None, None], shape)
 
 
 def input_shape(settings: Preprocessing) -> tuple[int, int, int]:
-    """Return the shape of one image in the model's layout."""
+    """Return the shape of one image in the model's layout, without the batch axis."""
     side = settings.crop_px
     return (side, side, 3) if settings.layout == "channels_last" else (3, side, side)
 
 
 def make_batch(pixels: Pixels, settings: Preprocessing) -> npt.NDArray[np.float32]:
-    """Normalise images, shape (images, crop_px, crop_px, 3), to a model's input."""
+    """Normalise RGB images and convert them to a model's channel order and layout.
+
+    Args:
+      pixels: shape (images, crop_px, crop_px, 3).
+      settings: preprocessing of the model.
+    Returns: float32 array, shape (images, *input_shape(settings)).
+    """
     batch = pixels.astype(np.float32)
     batch -= np.asarray(settings.mean, np.float32)
     batch /= np.asarray(settings.std, np.float32)
@@ -174,8 +186,8 @@ def predict_batch(
     """Run a model on one batch of images, padded to the batch size.
 
     Args:
-      spec: spec of the model.
-      model: loaded for `batch_size` images.
+      spec: description of the model.
+      model: model that was loaded for batches of `batch_size` images.
       pixels: shape (images, crop_px, crop_px, 3), at most `batch_size` images.
       batch_size: batch size that the model was loaded for.
     Returns: shape (images, outputs).
@@ -198,7 +210,7 @@ def find_bad_row(
     Args:
       outputs: shape (images, outputs).
       kind: probabilities | logits.
-    Returns: its row and the problem; None if all rows are valid.
+    Returns: the row of that image and its problem; None if all rows are valid.
     """
     values = outputs.astype(np.float64)
     is_finite = np.all(np.isfinite(values), axis=1)
@@ -219,12 +231,13 @@ def find_bad_row(
 
 
 def recognise(outputs: npt.NDArray[np.floating]) -> str:
-    """Tell what outputs are if their values show it.
+    """Infer the type of a model's outputs from their values.
 
     Args:
       outputs: shape (images, outputs).
-    Returns: probabilities, percentages, independent probabilities (from 0 to 1, as a
-      sigmoid has them), or "" for anything else.
+    Returns: "probabilities" (rows sum to 1), "percentages" (rows sum to 100),
+      "independent probabilities" (0 to 1 with other sums, e.g. from a sigmoid), or ""
+      if the values fit none of these.
     """
     values = outputs.astype(np.float64)
     sums, highest = values.sum(axis=1), values.max(axis=1)
@@ -240,12 +253,13 @@ def recognise(outputs: npt.NDArray[np.floating]) -> str:
 def to_probabilities(
     outputs: npt.NDArray[np.floating], kind: str, unused: Sequence[int] = ()
 ) -> npt.NDArray[np.float64]:
-    """Convert outputs to probabilities that an image is of each class.
+    """Convert model outputs to class probabilities.
 
     Args:
       outputs: shape (images, outputs).
-      kind: probabilities | logits, of which the softmax is computed.
-      unused: outputs that are no class. They are left out, and the others sum to 1.
+      kind: probabilities | logits; a softmax is applied to logits.
+      unused: indices of outputs that represent no class. They are removed, and the
+        remaining probabilities are rescaled to sum to 1.
     Returns: shape (images, classes).
     """
     values = np.delete(outputs.astype(np.float64), unused, axis=1)
@@ -266,12 +280,13 @@ def score(
     *,
     keep_probabilities: bool,
 ) -> tuple[Scores, AccuracyCounts]:
-    """Compute p_correct and the top-5 outputs of each image, and sum up the accuracies.
+    """Compute each image's p_correct and top-5 outputs, and the accuracy counts.
 
     Args:
       probabilities: shape (images, outputs).
-      right: the correct outputs of each image, ascending.
-      keep_probabilities: whether to keep all probabilities, as float16.
+      right: indices of the correct outputs of each image, ascending.
+      keep_probabilities: whether to return the probabilities of all outputs, as
+        float16.
     """
     top = np.argsort(-probabilities, axis=1, kind="stable")[:, :NUM_TOP]
     sums = np.zeros(len(right))
@@ -295,17 +310,20 @@ def score(
 
 
 def find_chance(counts: AccuracyCounts, num_outputs: int) -> float:
-    """Return the expected share of correct guesses."""
+    """Return the expected top-1 accuracy of uniform guessing, 0 to 1."""
     return counts.num_right / (num_outputs * max(counts.num_images, 1))
 
 
 def geometry(settings: Preprocessing) -> Preprocessing:
-    """Keep only the sizes, so that models with equal sizes share decoded images."""
+    """Return the settings with only resize_px and crop_px, for use as a cache key.
+
+    Models with equal sizes share decoded images.
+    """
     return Preprocessing(resize_px=settings.resize_px, crop_px=settings.crop_px)
 
 
 class Predictor:
-    """Runs loaded models on images, with thread pools for reading and inference."""
+    """Runs loaded models on images, with thread pools for decoding and inference."""
 
     def __init__(
         self, settings: InferenceSettings, models: Sequence[LoadedModel]
@@ -378,7 +396,10 @@ class Predictor:
         return PlacedRef(root, ref, version)
 
     def _preprocess(self, read: ReadImage) -> list[Pixels] | DataError:
-        """Read an image and preprocess it for each geometry; return a data error."""
+        """Read an image and preprocess it once per geometry.
+
+        Returns: the pixels for each geometry, or the error if the image is unusable.
+        """
         try:
             data = read()
             return [preprocess(data, g) for g in self._geometries]
@@ -416,12 +437,12 @@ class Predictor:
     def _score_batch(
         self, model_number: int, images: Images, pixels: Pixels | None
     ) -> tuple[pa.Table, AccuracyCounts]:
-        """Run one model on a batch; drop images of classes that it has no output for.
+        """Run one model on a batch and score it; drop images without a correct output.
 
         Args:
-          model_number: position of the model in the settings.
+          model_number: index of the model in the settings.
           images: the readable images of the batch.
-          pixels: shape (images, crop_px, crop_px, 3); None without images.
+          pixels: shape (images, crop_px, crop_px, 3); None if there are no images.
         """
         spec = self._settings.models[model_number]
         outputs: npt.NDArray[np.floating] = np.zeros((0, spec.card.num_outputs))
@@ -447,7 +468,11 @@ class Predictor:
     def _predict_checked(
         self, model_number: int, refs: Sequence[ImageRef], pixels: Pixels
     ) -> npt.NDArray[np.floating]:
-        """Run one model and check its outputs, shape (images, outputs)."""
+        """Run one model on a batch, and check and return its outputs.
+
+        Returns: shape (images, outputs).
+        Raises: JobError: inference fails, or outputs contradict the model's card.
+        """
         spec = self._settings.models[model_number]
         model, size = self._models[model_number], self._settings.batch_size
         try:
@@ -464,6 +489,6 @@ class Predictor:
 
 
 def describe_failure(ref: ImageRef, error: DataError) -> Failure:
-    """Create the row of failures.csv for an unreadable image."""
+    """Create the failures.csv row of an unreadable image."""
     place = describe_place(ref)
     return Failure(ref.key, ref.split, NO_LABEL, ref.wnid, place, str(error))

@@ -1,4 +1,4 @@
-"""Describe a model from its card: its identity and the outputs correct per class."""
+"""Create a ModelSpec from a model's card, with the correct outputs of each class."""
 
 import dataclasses
 import hashlib
@@ -28,10 +28,9 @@ class OutputMap:
     """The correct outputs of a model for each class.
 
     Attributes:
-      outputs: wnid → indices of the outputs that are correct for its images,
-        ascending; wnids that no output covers are missing.
-      correct: the event whose probability is the sum of these outputs: the image's
-        "class" or "group".
+      outputs: wnid → indices of the outputs that count as correct for images of this
+        wnid, ascending; wnids without a correct output are absent.
+      correct: whether these outputs predict the image's "class" or its "group".
     """
 
     outputs: Mapping[str, tuple[int, ...]]
@@ -39,12 +38,13 @@ class OutputMap:
 
 
 def map_outputs(card: ModelCard, groups: GroupTable | None) -> OutputMap:
-    """Find the correct outputs for every wnid that a model covers.
+    """Find the correct outputs for every wnid that a model's outputs contain.
 
-    Without groups, the correct output is the one that contains the wnid; with groups,
-    all outputs in the wnid's group. Classes in no group have no correct output.
+    Without groups, the only correct output of a wnid is the one that contains it. With
+    groups, all outputs in the wnid's group are correct; a wnid in no group has no
+    correct output.
 
-    Raises: UsageError: an output covers classes inside and outside a group.
+    Raises: UsageError: an output's wnids do not all belong to the same group.
     """
     if groups is None:
         outputs = {w: (n,) for n, c in enumerate(card.classes) for w in c.wnids}
@@ -74,7 +74,10 @@ def _describe_straddling(names: Sequence[str]) -> str:
 
 
 def find_card(path: str) -> str:
-    """Return the path of the card beside a model; "" if there is none."""
+    """Return the path of the card in the model's folder; "" if there is none.
+
+    The card is named after the model (NAME.json) or model.json.
+    """
     folder, _, name = storage.absolute(path).rpartition("/")
     beside = (f"{folder}/{PurePath(name).stem}.json", f"{folder}/{CARD}")
     return next(filter(storage.exists, beside), "")
@@ -85,8 +88,8 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
 
     Args:
       path: path of the model.
-      card_path: path of its card; "" if it has none.
-      groups: if given, the right group counts as correct, otherwise the right class.
+      card_path: path of its card; "" if it has none, which is an error.
+      groups: groups to score by; None: an image is correct if its class is predicted.
     Raises: UsageError: the file or its card is invalid.
     """
     try:
@@ -130,7 +133,10 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
 
 
 def _find_keys(card: ModelCard, card_path: str) -> str:
-    """Return the path of the keys of a model's training images; "" if unknown."""
+    """Return the path of the file with a model's training image keys; "" if unknown.
+
+    Raises: UsageError: the card names a file that is not beside the card.
+    """
     name = card.trained_on.keys_file
     if not name:
         return ""

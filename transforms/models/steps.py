@@ -1,4 +1,4 @@
-"""Run models on chunks of images with Beam and write their predictions in parts."""
+"""Run models on chunks of images with Beam and write one prediction file per chunk."""
 
 import dataclasses
 import json
@@ -31,21 +31,24 @@ logging.getLogger().addFilter(
 
 
 class Chunk(NamedTuple):
-    """A row group of an image list, the unit of work."""
+    """The unit of work: one row group, `number`, of the image list at `path`."""
 
     number: int
     path: str  # of the list, as `image_list.write` wrote it
 
 
 class ScoredChunk(NamedTuple):
-    """The predictions of a chunk, which the next step writes without a shuffle."""
+    """The predictions of a chunk; the next step writes them without a shuffle."""
 
     number: int
     predictions: ChunkPredictions
 
 
 class ScoredPart(NamedTuple):
-    """The files and counts of a chunk, small enough to gather on one worker."""
+    """The prediction files, accuracy counts and failures of a chunk.
+
+    The parts of all chunks are small enough to gather on one worker.
+    """
 
     number: int
     paths: tuple[str, ...]  # one file per model
@@ -70,7 +73,7 @@ class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
         model: Predictor,
         inference_args: Mapping[str, Any] | None = None,  # noqa: ARG002  # Beam's
     ) -> list[ScoredChunk]:
-        """Predict chunks; the inference batches of a chunk do not depend on Beam's."""
+        """Predict chunks; `batch` is Beam's batch of chunks, not of images."""
         return [
             ScoredChunk(
                 chunk.number, model.predict(image_list.read(chunk.path, chunk.number))
@@ -79,7 +82,7 @@ class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
         ]
 
     def batch_elements_kwargs(self) -> Mapping[str, int]:
-        """Request one chunk at a time, so that no chunk waits for another."""
+        """Set Beam's batch size to one chunk, so that no chunk waits for another."""
         return {"min_batch_size": 1, "max_batch_size": 1}
 
     def get_metrics_namespace(self) -> str:
@@ -88,7 +91,7 @@ class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
 
 
 class _WriteParts(beam.DoFn):
-    """Writes the predictions of a chunk; a retry writes the same bytes."""
+    """Writes the predictions of a chunk; a retry overwrites them with equal files."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -114,7 +117,10 @@ class _WriteParts(beam.DoFn):
 
 
 def write_scored_parts(parts: Sequence[ScoredPart], path: str) -> str:
-    """Write the parts of all chunks, in order, for the launcher; return the path."""
+    """Write all parts, sorted by chunk number, as JSON for the launcher.
+
+    Returns: `path`.
+    """
     place = Path(path)
     data = json.dumps(sorted(parts)).encode()
     storage.write(str(place.parent), place.name, data)
@@ -122,7 +128,7 @@ def write_scored_parts(parts: Sequence[ScoredPart], path: str) -> str:
 
 
 def read_scored_parts(path: str) -> list[ScoredPart]:
-    """Read the parts that `write_scored_parts` wrote."""
+    """Read the parts from a file that `write_scored_parts` wrote."""
     return [
         ScoredPart(
             number,
@@ -136,14 +142,23 @@ def read_scored_parts(path: str) -> list[ScoredPart]:
 
 @dataclasses.dataclass
 class PredictImages(beam.PTransform):
-    """Run models on chunks of images; output the path of the gathered parts."""
+    """Run models on chunks of images and write their predictions.
+
+    Attributes:
+      handler: model handler that predicts a chunk.
+      parts_folder: folder for the prediction files, one per chunk and model.
+      gathered: path of the file that lists all parts; the output of the transform.
+    """
 
     handler: ModelHandler[Chunk, ScoredChunk, Any]
     parts_folder: str
     gathered: str
 
     def expand(self, chunks: PCollection[Chunk]) -> PCollection[str]:
-        """Distribute chunks over workers; images never leave the inference step."""
+        """Distribute chunks over workers, predict them and gather the parts.
+
+        Image bytes never leave the inference step.
+        """
         return (
             chunks
             | "SpreadChunks" >> beam.Reshuffle()

@@ -1,1 +1,1 @@
-"""Files of model predictions: their schema, writing and reading."""
+"""Write, read and check files of model predictions."""

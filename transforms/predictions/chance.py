@@ -1,7 +1,8 @@
-"""Detect predictions that are no better than guessing, and flattened probabilities.
+"""Detect predictions at chance level, classes in a wrong order, and a double softmax.
 
-Classes in a wrong order make a model guess; a softmax of probabilities keeps its
-ranking, but makes all probabilities nearly equal. Neither raises an error anywhere.
+If a model's classes are listed in the wrong order, its accuracy falls to about chance.
+A second softmax keeps the ranking of the classes but makes their probabilities nearly
+equal. Neither mistake raises an error elsewhere.
 """
 
 import math
@@ -21,12 +22,12 @@ _MIN_RISE = 0.2  # of the accuracy by renaming classes; 0.03 at most for real mo
 
 
 def is_at_chance(num_correct: int, num_images: int, chance: float) -> bool:
-    """Tell whether a model is at most two standard deviations better than guessing.
+    """Return whether accuracy is at most two standard deviations above chance.
 
     Args:
-      num_correct: images whose likeliest class is correct.
-      num_images: all images.
-      chance: expected share of correct guesses; no model with 1 is at chance.
+      num_correct: number of images whose likeliest class is correct.
+      num_images: number of all images.
+      chance: expected accuracy of guessing, 0 to 1; if it is 1, the result is False.
     """
     deviation = math.sqrt(num_images * chance * (1 - chance))
     return chance < 1 and num_correct <= num_images * chance + (
@@ -37,33 +38,36 @@ def is_at_chance(num_correct: int, num_images: int, chance: float) -> bool:
 def are_flattened(
     num_correct: int, num_images: int, *, mean_p_correct: float, chance: float
 ) -> bool:
-    """Tell whether probabilities are too equal for a model's accuracy.
+    """Return whether a second softmax seems to have flattened the probabilities.
 
-    A softmax of n numbers from 0 to 1 is at most e/n, so that probabilities which pass
-    through a second softmax stay below this bound, at an unchanged accuracy.
+    A softmax of n numbers between 0 and 1 is at most e/n. Probabilities that pass
+    through a second softmax stay below this bound, while the accuracy is unchanged.
 
     Args:
-      num_correct: images whose likeliest class is correct.
-      num_images: all images.
+      num_correct: number of images whose likeliest class is correct.
+      num_images: number of all images.
       mean_p_correct: mean probability of the correct class.
-      chance: expected share of correct guesses.
+      chance: expected accuracy of guessing, 0 to 1; 1/n for n classes.
     """
     bound = math.e * chance
     return mean_p_correct <= bound and num_correct > 2 * bound * num_images
 
 
 def count_better_order(counts: FloatArray | IntArray) -> float | None:
-    """Count correct predictions if the classes were renamed in the best way.
+    """Count the correct predictions under the best one-to-one renaming of the classes.
 
-    A model whose classes are shifted by one is still better than chance, since similar
-    classes are neighbours. A one-to-one renaming of its classes shows it.
+    A model whose classes are shifted by one is still better than chance, because
+    neighbouring classes are similar. Its accuracy rises sharply when the classes are
+    renamed.
 
     Args:
-      counts: shape (classes, classes), images or probabilities, true by predicted.
+      counts: shape (classes, classes), rows true, columns predicted: numbers of images
+        or sums of probabilities.
 
     Returns:
-      The number of correct predictions, or None if it is hardly higher than now, or if
-      a class has too few images on average to tell.
+      The number of correct predictions after renaming. None if renaming hardly raises
+      the accuracy, if there are too many classes, or if classes have too few images on
+      average.
     """
     total, num_rows = float(counts.sum()), int(counts.any(axis=1).sum())
     if len(counts) > _MAX_CLASSES or total < _MIN_CLASS_IMAGES * num_rows:
@@ -78,12 +82,13 @@ def count_better_order(counts: FloatArray | IntArray) -> float | None:
 def find_problem(
     counts: FloatArray | IntArray, num_images: int, chance: float
 ) -> str | None:
-    """Describe a model that guesses, or whose classes have another order; else None.
+    """Return a message if a model is at chance or its classes are in a wrong order.
 
     Args:
-      counts: as of `count_better_order`.
-      num_images: all images, with those in no cell.
-      chance: expected share of correct guesses.
+      counts: confusion matrix, as in `count_better_order`.
+      num_images: number of all images, including those not counted in `counts`.
+      chance: expected accuracy of guessing, 0 to 1.
+    Returns: the message; None if there is no problem.
     """
     num_correct = int(np.trace(counts))
     if is_at_chance(num_correct, num_images, chance):
@@ -92,10 +97,11 @@ def find_problem(
 
 
 def describe_order(counts: FloatArray | IntArray) -> str | None:
-    """Describe a model that is far better with its classes in another order; or None.
+    """Return a message if a model is far better with its classes in another order.
 
     Args:
-      counts: as of `count_better_order`.
+      counts: confusion matrix, as in `count_better_order`.
+    Returns: the message; None if there is no problem.
     """
     best, total = count_better_order(counts), counts.sum()
     if best is None:
@@ -107,7 +113,7 @@ def describe_order(counts: FloatArray | IntArray) -> str | None:
 
 
 def describe_chance(num_correct: int, num_images: int, chance: float) -> str:
-    """Describe the accuracy of a model that is at chance, with the probable cause."""
+    """Return a message for a model at chance, with its accuracy and probable cause."""
     return (
         f"is no better than chance: its likeliest class is correct for {num_correct} "
         f"of {num_images} images ({num_correct / max(num_images, 1):.2%}, chance "
@@ -118,15 +124,16 @@ def describe_chance(num_correct: int, num_images: int, chance: float) -> str:
 def count_pairs(
     truth: IntegerArray, predicted: IntegerArray, num_classes: int
 ) -> IntArray:
-    """Count the images of each pair of true and predicted class.
+    """Count the images with each pair of true and predicted class.
 
     Args:
-      truth: shape (images,), classes; −1 for others, which are not counted.
-      predicted: shape (images,), likeliest classes.
+      truth: shape (images,), index of the true class; images with −1 are not counted.
+      predicted: shape (images,), index of the likeliest class.
       num_classes: number of classes.
 
     Returns:
-      Shape (classes, classes); larger models are reduced to correct and wrong.
+      Confusion matrix, shape (classes, classes), rows true, columns predicted. Above
+      4,000 classes: [[number correct, number wrong], [0, 0]].
     """
     known = (truth >= 0) & (predicted < num_classes)
     truth, predicted = truth[known], predicted[known]
@@ -139,7 +146,7 @@ def count_pairs(
 
 
 def describe_flattened(mean_p_correct: float) -> str:
-    """Describe the probabilities of a model that are flattened."""
+    """Return a message for a model whose probabilities seem to be flattened."""
     return (
         f"ranks classes well, but gives the correct class a mean probability of only "
         f"{mean_p_correct:.4f}; was a softmax applied to probabilities? Set in its "

@@ -1,7 +1,7 @@
-"""Read and check the rows of a Parquet file of predictions, in batches of one model.
+"""Read and validate files of predictions, Parquet or NPZ.
 
-The file is untrusted. Its description is read at launch; its rows are read by workers,
-a few thousand at a time, so that memory does not grow with the file.
+The files are untrusted. A Parquet file's metadata is read at launch. Its rows are read
+in batches of a few thousand, each of one model, so that memory stays bounded.
 """
 
 from collections import Counter, defaultdict
@@ -42,7 +42,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """The checked description of a file."""
+    """The validated metadata of a Parquet file of predictions."""
 
     path: str
     models: tuple[ScoredModel, ...]
@@ -50,10 +50,10 @@ class Description:
     has_probabilities: bool
 
     def find_model(self, model: str, model_id: str) -> ScoredModel:
-        """Return the model that rows belong to.
+        """Return the metadata of the model with this name and id.
 
         Raises:
-          UsageError: the file does not list this model.
+          UsageError: the file's metadata does not list the model.
         """
         for listed in self.models:
             if (listed.model, listed.model_id) == (model, model_id):
@@ -69,10 +69,10 @@ class Batch:
 
     Attributes:
       model: name of the model.
-      outputs: the wnid of each of its outputs.
-      keys: the images, in the order of the file.
-      wnids: wnids of the images.
-      top5: shape (images, min(5, outputs)), outputs, most probable first.
+      outputs: wnid of each output of the model.
+      keys: keys of the images, in the order of the file.
+      wnids: wnids of the images, i.e. their true classes.
+      top5: shape (images, min(5, outputs)), output indices, most probable first.
       probabilities: shape (images, outputs), float16; None if not stored or requested.
     """
 
@@ -85,15 +85,15 @@ class Batch:
 
 
 def find_outputs(model: ScoredModel) -> tuple[str, ...]:
-    """Return the wnid of each output of a model of single classes."""
+    """Return the wnid of each output of a model whose outputs are single classes."""
     return tuple(output.wnids[0] for output in model.classes)
 
 
 def describe(path: str) -> Description:
-    """Read and check the description of a file.
+    """Read and validate the metadata of a Parquet file of predictions.
 
     Raises:
-      UsageError: all problems, one line each that starts with the path.
+      UsageError: the file is invalid; one line per problem.
     """
     models = predictions_table.read_models(path)
     file = pq.ParquetFile(storage.for_arrow(path))
@@ -129,7 +129,7 @@ def describe(path: str) -> Description:
 
 
 def _find_model_problems(model: ScoredModel) -> Iterator[str]:
-    """Yield why a model's outputs are not single classes."""
+    """Yield a message if a model's outputs are not distinct single classes."""
     name = f"model {model.model!s:.60}"
     if not 1 <= len(model.classes) <= _MAX_OUTPUTS:
         yield f"{name} has {len(model.classes)} outputs; {REMEDY}"
@@ -153,15 +153,15 @@ def _find_model_problems(model: ScoredModel) -> Iterator[str]:
 def read_batches(
     described: Description, row_groups: Iterable[int], *, with_probabilities: bool
 ) -> Iterator[Batch]:
-    """Read and check some row groups.
+    """Yield the validated predictions in some row groups.
 
     Args:
-      described: the file.
-      row_groups: numbers of the row groups.
+      described: metadata of the file.
+      row_groups: indices of the row groups to read.
       with_probabilities: whether to read probabilities, if the file has them.
 
     Raises:
-      UsageError: the file is damaged, or has invalid values.
+      UsageError: the file is damaged or has invalid values.
     """
     path = described.path
     names, num_rows = list(_NEEDED), _BATCH_ROWS
@@ -181,7 +181,11 @@ def read_batches(
 
 
 def _split(table: pa.Table, described: Description) -> Iterator[Batch]:
-    """Yield a batch for each model of a table."""
+    """Split a table by model and yield one validated batch per model.
+
+    Raises:
+      UsageError: a value is missing or invalid.
+    """
     for name in table.column_names:
         if table[name].null_count:
             raise UsageError(
@@ -204,10 +208,10 @@ def _split(table: pa.Table, described: Description) -> Iterator[Batch]:
 
 
 def _make_batch(table: pa.Table, model: ScoredModel) -> Batch:
-    """Convert one model's rows to arrays.
+    """Convert the rows of one model to arrays and validate them.
 
     Raises:
-      ValueError: a value is invalid; the message has the image's key.
+      ValueError: a value is invalid.
     """
     keys = table["key"].to_pylist()
     num_outputs = len(model.classes)
@@ -238,14 +242,25 @@ def _make_batch(table: pa.Table, model: ScoredModel) -> Batch:
 
 
 def _require(is_valid: BoolArray, keys: list[str], what: str, expected: str) -> None:
-    """Raise ValueError with the key of the first image that is not valid."""
+    """Raise ValueError with the key of the first invalid image, if any.
+
+    Args:
+      is_valid: shape (images,).
+      keys: keys of the images.
+      what: name of the checked value, for the message.
+      expected: description of valid values, for the message.
+    """
     if not is_valid.all():
         key = keys[int(is_valid.argmin())]
         raise ValueError(f"{what} of image {key!s:.60} is not {expected}")
 
 
 def _to_rows(column: pa.ChunkedArray, width: int, keys: list[str]) -> npt.NDArray:
-    """Convert lists of equal length to a matrix, shape (lists, width)."""
+    """Convert a column of lists to a matrix, shape (lists, width).
+
+    Raises:
+      ValueError: a list has another length or missing values.
+    """
     lists = column.combine_chunks()
     lengths = pc.list_value_length(lists).to_numpy()
     _require(lengths == width, keys, "the length of a list", str(width))
@@ -270,10 +285,10 @@ class Predictions:
 
     Attributes:
       model: name of the model.
-      top5: shape (images, 5), class indices 0…999, most probable first; fewer columns
-        where the model has fewer classes.
-      truth: shape (images,), class indices 0…999.
-      keys: the images' keys in the same order; empty when they are unknown.
+      top5: shape (images, min(5, num_outputs)), predicted class indices 0…999, most
+        probable first.
+      truth: shape (images,), true class indices 0…999.
+      keys: keys of the images in the same order; empty if unknown.
       num_outputs: number of classes that the model predicts.
     """
 
@@ -288,16 +303,17 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
     """Read the predictions of all models in some files.
 
     Args:
-      paths: `.parquet` files of `pipelines.predict`, of one or more models; or `.npz`
-        files, named after their model, with `top5`, integers of shape (50000, 5): the
-        top 5 classes of the official validation images 1…50000 in order.
+      paths: `.parquet` files that `pipelines.predict` wrote, for one or more models; or
+        `.npz` files, named after their model, with an integer array `top5` of shape
+        (50000, 5): the top-5 class indices of the official validation images 1…50000.
 
     Returns:
-      The predictions, in the order of the paths and of the models in each. Images are
-      in the order of their keys.
+      One item per model, in the order of the paths and of the models in each file. The
+      images of each item are sorted by key.
 
     Raises:
-      UsageError: the problem of every file, one a line.
+      UsageError: a file is invalid, or several files are of the same model; one line
+        per problem.
     """
     all_predictions: list[Predictions] = []
     problems: list[str] = []
@@ -332,7 +348,11 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
 
 
 def _choose_reader(path: str) -> Callable[[str], list[Predictions]]:
-    """Choose the reader of a file by its suffix."""
+    """Return the function that reads files with the suffix of `path`.
+
+    Raises:
+      UsageError: the suffix is not supported.
+    """
     reader = _READERS.get(PurePosixPath(path).suffix)
     if reader is None:
         raise UsageError(f"{path}: predictions are files of {', '.join(_READERS)}")
@@ -357,7 +377,7 @@ def _read_npz(path: str) -> list[Predictions]:
 
 
 def _find_problems(top5: IntegerArray) -> Iterator[str]:
-    """Yield the first problem of the array."""
+    """Yield the problems of a `top5` array; callers report only the first."""
     if top5.shape != _SHAPE or top5.dtype.kind not in "iu":
         yield f"top5 has shape {top5.shape} of {top5.dtype}, not {_SHAPE} of integers"
         return
@@ -422,7 +442,7 @@ def _read_parquet(path: str) -> list[Predictions]:
 
 
 def _join(model: str, batches: Sequence[Batch]) -> Predictions:
-    """Join the batches of a model, sorted by key.
+    """Concatenate the batches of a model and sort the images by key.
 
     Raises:
       ValueError: an image is repeated, or a class is not one of the 1000.
@@ -443,14 +463,14 @@ def _join(model: str, batches: Sequence[Batch]) -> Predictions:
 
 
 def _to_indices(wnids: Sequence[str], what: str) -> IntegerArray:
-    """Return the class indices of wnids, shape (wnids,).
+    """Return the class index of each wnid, shape (wnids,).
 
     Args:
-      wnids: synsets.
-      what: starts the message of the error.
+      wnids: wnids to convert.
+      what: beginning of the error message.
 
     Raises:
-      ValueError: some are not among the 1000.
+      ValueError: some wnids are not among the 1000 classes.
     """
     index_of = {wnid: classes.class_index(wnid) for wnid in set(wnids)}
     if outside := sorted(wnid for wnid, index in index_of.items() if index < 0):

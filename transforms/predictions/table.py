@@ -1,7 +1,7 @@
-"""Write and describe Parquet files of predictions, one row per model and image.
+"""Write Parquet files of predictions and read their metadata.
 
-The file's metadata holds what all rows of a model share, above all the classes that
-`top5` indexes.
+A file has one row per model and image. Values that all rows of a model share, such as
+the classes that `top5` indexes, are stored once in the file's metadata.
 """
 
 import json
@@ -19,7 +19,7 @@ from transforms.records import UsageError
 
 
 class ModelClass(NamedTuple):
-    """One output of a model: a class, or a group of classes."""
+    """The class, or the group of classes, that an output of a model predicts."""
 
     name: str
     wnids: tuple[str, ...]
@@ -52,14 +52,14 @@ class ScoredModel:
 
     Attributes:
       model: name of the model.
-      model_id: SHA-256 of its file.
-      classes: classes in the order of its outputs.
-      trained_on_subset_id: subset id of its training set; "" if unknown.
-      trained_on_split: split of its training set; "" if unknown.
-      correct: what p_correct is the probability of: the image's "class", or its
-        "group", the sum over the outputs in it.
-      groups_sha256: SHA-256 of the table of groups; "" without one.
-      preprocessing_sha256: SHA-256 of the preprocessing in its card.
+      model_id: SHA-256 that identifies the model's files.
+      classes: class or group of each output, in output order.
+      trained_on_subset_id: subset id of the training dataset; "" if unknown.
+      trained_on_split: split of that dataset used for training; "" if unknown.
+      correct: whether p_correct is the probability of the image's "class" or of its
+        "group" (the sum over the outputs in the group).
+      groups_sha256: SHA-256 of the table of groups; "" if no groups were given.
+      preprocessing_sha256: SHA-256 of the preprocessing settings in the model's card.
     """
 
     model: str
@@ -96,15 +96,15 @@ def make_table(
     wnids: Sequence[str],
     seen: Sequence[bool | None],
 ) -> pa.Table:
-    """Create the rows of a model's predictions, in the order of the images.
+    """Create the prediction table of one model, with one row per image.
 
     Args:
-      scores: predictions of the images.
-      model: model that predicted them.
+      scores: predictions for the images.
+      model: model that made the predictions.
       keys: keys of the images.
       splits: splits of the images.
       wnids: wnids of the images.
-      seen: per image, whether the model was trained on it; None: unknown.
+      seen: for each image, whether the model was trained on it; None if unknown.
     """
     constants = {
         "model": model.model,
@@ -129,14 +129,17 @@ def make_table(
 
 
 def _to_lists(array: npt.NDArray) -> pa.ListArray:
-    """Convert a matrix, shape (images, width), to a column of lists."""
+    """Convert a matrix, shape (images, width), to a column of lists of length width."""
     num_rows, width = array.shape
     offsets = np.arange(num_rows + 1, dtype=np.int32) * width
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(array.ravel()))
 
 
 def write_part(table: pa.Table, path: str) -> None:
-    """Write a part of the rows atomically."""
+    """Write some rows of a prediction file to a Parquet file of their own, atomically.
+
+    `merge_parts` merges such parts.
+    """
     with storage.replacing(path) as file:
         pq.write_table(table, file, compression="zstd")
 
@@ -144,10 +147,16 @@ def write_part(table: pa.Table, path: str) -> None:
 def merge_parts(
     parts: Sequence[str], output: str, models: Sequence[ScoredModel]
 ) -> int:
-    """Concatenate parts in order, write the file atomically and count its rows.
+    """Merge parts into one prediction file, written atomically.
 
-    Row groups have `ROWS_IN_GROUP` rows for any parts, so that the bytes do not
-    depend on the distribution of the work.
+    Every row group but the last has `ROWS_IN_GROUP` rows, whatever the sizes of the
+    parts, so that the file does not depend on how the work was distributed.
+
+    Args:
+      parts: paths of the parts, in the order of their rows.
+      output: path of the file to write.
+      models: metadata of all models in the parts.
+    Returns: the number of rows.
     """
     schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
     described = {"version": _VERSION, "models": [asdict(model) for model in models]}
@@ -171,9 +180,10 @@ def merge_parts(
 
 
 def read_models(path: str) -> tuple[ScoredModel, ...]:
-    """Read which models' predictions a file holds.
+    """Read the metadata of all models in a prediction file.
 
-    Raises: UsageError: the file holds no predictions or has another version.
+    Raises: UsageError: the file is missing, not a prediction file, or of another format
+      version.
     """
     if not storage.exists(path):
         raise UsageError(

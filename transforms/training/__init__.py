@@ -1,1 +1,1 @@
-"""Train models on a finished dataset: input data, fitting, checkpoints, results."""
+"""Train models on a finished dataset: read data, fit, write checkpoints and results."""

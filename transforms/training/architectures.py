@@ -1,6 +1,6 @@
-"""Build models by name: small ones of this project, and those of keras.applications.
+"""Build models by name: this project's small models, and those of keras.applications.
 
-TensorFlow is imported only when a model is built, since the launcher lists the names.
+TensorFlow is imported only when a model is built, so that listing the names is fast.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ SMALL_PX = 32  # side of the input of the small models
 
 
 class Application(NamedTuple):
-    """One classifier of keras.applications."""
+    """A classifier of keras.applications: its function and expected input."""
 
     function: str
     image_size: int  # side in pixels that it was designed for
@@ -68,7 +68,7 @@ NAMES = (*SMALL, *sorted(APPLICATIONS))
 
 
 def default_size(name: str) -> int:
-    """Return the side of the input in pixels that a model is designed for."""
+    """Return the input side, in pixels, that a model is designed for."""
     return SMALL_PX if name in SMALL else APPLICATIONS[name].image_size
 
 
@@ -77,9 +77,10 @@ def build(name: str, image_size: int, num_classes: int, *, policy: str) -> Model
 
     Args:
       name: one of NAMES.
-      image_size: side of its input in pixels.
-      num_classes: number of its outputs.
-      policy: dtype policy of Keras, e.g. "float32"; weights are always float32.
+      image_size: side of the model's input in pixels.
+      num_classes: number of outputs of the model.
+      policy: dtype policy of Keras: "float32", or "mixed_bfloat16", which computes in
+        bfloat16 but keeps float32 weights.
     Raises: ValueError: `image_size` is too small for the model.
     """
     import keras  # noqa: PLC0415  # imports TensorFlow, which takes seconds

@@ -20,9 +20,10 @@ class Progress:
     """The state of a run at the end of an epoch.
 
     Attributes:
-      rows: rows of the curves, for all epochs so far.
-      state: the variables that the next epoch depends on.
-      outputs: probabilities of the validation images, shape (images, classes).
+      rows: rows of curves.csv for all epochs so far.
+      state: values of all variables that the next epoch depends on.
+      outputs: predicted probabilities of the validation images after the last epoch,
+        shape (images, classes).
     """
 
     rows: tuple[CurveRow, ...]
@@ -31,7 +32,7 @@ class Progress:
 
 
 def path_of(folder: str, number: int) -> Path:
-    """Return the checkpoint path of the run with one of the learning rates."""
+    """Return the checkpoint path of the run with learning rate `number`, from 0."""
     return Path(folder, FOLDER, f"rate_{number}.npz")
 
 
@@ -46,7 +47,7 @@ def write(path: Path, progress: Progress) -> None:
 
 
 def read(path: Path) -> Progress | None:
-    """Read a checkpoint; None if no epoch has ended.
+    """Read a checkpoint; return None if there is none, i.e. no epoch has finished.
 
     Raises: JobError: the file is damaged.
     """

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class CurveRow(NamedTuple):
-    """The result of one epoch; its fields are the columns of curves.csv."""
+    """The result of one epoch. The fields are the columns of curves.csv."""
 
     dataset: str  # name of the dataset
     subset_id: str
@@ -23,7 +23,7 @@ class CurveRow(NamedTuple):
 
 
 def to_csv(rows: Iterable[CurveRow]) -> bytes:
-    """Serialise curves to CSV; numbers keep all digits."""
+    """Serialise rows, with a header, to CSV; numbers are not rounded."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CurveRow._fields)

@@ -1,4 +1,4 @@
-"""Read what training needs of a finished dataset, and stage buckets locally."""
+"""Read the training data of a finished dataset, and copy remote data to local disk."""
 
 import json
 import sys
@@ -34,11 +34,11 @@ class TrainingSet:
 
     Attributes:
       name: name of the dataset.
-      subset_id: id of the dataset.
-      classes: classes in label order.
+      subset_id: hash that identifies the images and labels of the dataset.
+      classes: classes or groups in label order.
       shards: paths of the TFRecord files of the training split, sorted.
       train_keys: keys of the training images, sorted.
-      train_sizes: shape (images, 2), widths and heights of the training images.
+      train_sizes: shape (images, 2), width and height of each training image in pixels.
       validation: the validation images.
     """
 
@@ -54,9 +54,10 @@ class TrainingSet:
 def read_training_set(
     directory: str, *, train_split: str, validation_split: str
 ) -> TrainingSet:
-    """Read the two splits of a dataset.
+    """Read the training and validation splits of a dataset.
 
-    Raises: UsageError: all problems of the dataset and of the splits.
+    Raises: UsageError: the dataset is unsuitable or a split is invalid; one line per
+      problem.
     """
     if not storage.exists(f"{directory}/{paths.COMPLETE}"):
         raise UsageError(f"--dataset {directory}: {_describe_missing(directory)}")
@@ -161,9 +162,9 @@ def _find_shards(directory: str, split: str) -> tuple[str, ...]:
 
 @contextmanager
 def stage_dataset(directory: str, validation_split: str) -> Iterator[str]:
-    """Copy the files of a remote dataset that training needs, and yield their folder.
+    """Copy the files that training needs from a remote dataset to a local folder.
 
-    A local dataset is not copied; its own directory is yielded.
+    Yields: the local folder; for a local dataset, its own directory without copying.
 
     Raises: UsageError: the local disk is too small.
     """
@@ -184,7 +185,7 @@ def stage_dataset(directory: str, validation_split: str) -> Iterator[str]:
 
 
 def _find_manifest_format(directory: str) -> str:
-    """Return the format that the manifest locates images in; "" if it is unknown."""
+    """Return the format whose files the manifest refers to; "" if unknown."""
     try:
         return str(
             json.loads(storage.read(f"{directory}/{paths.RECIPE}"))["formats"][0]
@@ -195,9 +196,9 @@ def _find_manifest_format(directory: str) -> str:
 
 @contextmanager
 def stage_models(output: str, names: Sequence[str]) -> Iterator[str]:
-    """Copy the remote folders of these models, and yield the local output folder.
+    """Copy the folders of these models from a remote output to a local folder.
 
-    A local output folder is not copied; it is yielded itself.
+    Yields: the local folder; for a local output, `output` itself without copying.
     """
 
     def is_of_models(path: str) -> bool:
@@ -208,12 +209,12 @@ def stage_models(output: str, names: Sequence[str]) -> Iterator[str]:
 
 
 def copy_results_back(folder: str, *, output: str, target: str) -> None:
-    """Copy a model's folder to the bucket; do nothing if the target is local.
+    """Copy a model's folder to a remote output; do nothing if the output is local.
 
     Args:
-      folder: folder of the model, in `output`.
-      output: the folder that `stage_models` yielded.
-      target: the output directory that the user gave.
+      folder: local folder of the model, inside `output`.
+      output: local folder that `stage_models` yielded.
+      target: output directory that the user gave, local or remote.
     """
     if not storage.is_remote(target):
         return

@@ -43,12 +43,12 @@ class InputSettings:
     """Settings of the input pipeline.
 
     Attributes:
-      files: paths of the shards.
-      sizes: shape (images, 2), widths and heights in the manifest.
+      files: paths of the TFRecord shards.
+      sizes: shape (images, 2), width and height of each image in pixels.
       image_size: side of the model's input in pixels.
       num_classes: number of labels.
       batch_size: images per batch; the last batch of an epoch may be smaller.
-      seed: seed of the order of the images and of the crops.
+      seed: random seed for image order, crops and flips.
     """
 
     files: Sequence[str]
@@ -65,7 +65,7 @@ class InputSettings:
 
     @property
     def num_decoded_bytes(self) -> int:
-        """The size of all decoded images, shrunk as far as the decoder shrinks them."""
+        """The total size of all images in bytes, as decoded (after any shrinking)."""
         shorter = self.sizes.min(axis=1)
         shrink = np.ones_like(shorter)
         for ratio in reversed(_SHRINKS):
@@ -75,9 +75,11 @@ class InputSettings:
 
 
 class InputPipeline:
-    """Batches of float32 images, 0 to 255, with one-hot labels.
+    """Provides shuffled, augmented batches of images and one-hot labels.
 
-    Small datasets are decoded once and cached in memory; others are streamed.
+    Images are float32, shape (batch, image_size, image_size, 3), 0 to 255. Datasets of
+    at most `max_cached_bytes` when decoded are cached in memory; larger ones are read
+    from the shards in every epoch.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class InputPipeline:
         self._cache = _ImageCache(settings) if is_small else None
 
     def make_epoch(self, number: int) -> tf.data.Dataset:
-        """Return the batches of an epoch, counted from 1."""
+        """Return the batches of epoch `number`, counted from 1."""
         settings = self._settings
         names = [f"epoch {number}", f"crop {number}", f"mirror {number}"]
         order, crop, mirror = (
@@ -113,7 +115,7 @@ class InputPipeline:
 
 
 class _ImageCache:
-    """All images, decoded once into one array, with the offsets of each image."""
+    """All images, decoded once into one flat array; records each image's offsets."""
 
     def __init__(self, settings: InputSettings) -> None:
         pixels = np.empty(settings.num_decoded_bytes, np.uint8)
@@ -142,7 +144,7 @@ class _ImageCache:
             self._rows = tf.constant(np.concatenate(rows))
 
     def read(self, seed: int) -> tf.data.Dataset:
-        """Return all images, shuffled by a seed."""
+        """Return all images in random order, as (pixels, label, key hash)."""
         with tf.device(_CPU):
             draws = tf.random.stateless_uniform(
                 [len(self._rows)], [seed, 0], None, None, tf.int64, alg="philox"
@@ -159,7 +161,7 @@ class _ImageCache:
 
 
 def _stream(settings: InputSettings, seed: int) -> tf.data.Dataset:
-    """Read all records, shuffling the shards and a bounded buffer of records."""
+    """Read and parse all records, shuffled by shard and within a bounded buffer."""
     files = tf.data.Dataset.from_tensor_slices(sorted(settings.files))
     shuffled = files.shuffle(len(settings.files), seed % _MAX_SEED)
     records = shuffled.interleave(
@@ -174,7 +176,10 @@ def _stream(settings: InputSettings, seed: int) -> tf.data.Dataset:
 
 
 def _parse(record: Tensor) -> tuple:
-    """Parse a record to its JPEG, label and the hash of its key, the crop's seed."""
+    """Parse a record to (JPEG bytes, label, hash of the file name).
+
+    The hash is part of the seed of the image's crops and flips.
+    """
     example = tf.io.parse_single_example(record, _FEATURES)
     key_hash = tf.strings.to_hash_bucket_fast(example["file_name"], 1 << 62)
     return example["image"], example["label"], key_hash
@@ -186,7 +191,11 @@ def _flatten(pixels: Tensor, label: Tensor, key_hash: Tensor) -> tuple:
 
 
 def _make_decoder(image_size: int) -> Any:  # noqa: ANN401  # a function of tensors
-    """Return a function that decodes JPEGs, shrinking those that are much too large."""
+    """Return a function that decodes JPEGs and shrinks large ones while decoding.
+
+    An image is shrunk by up to 8 while its shorter side stays at least twice
+    `image_size`.
+    """
 
     def decode(data: Tensor, label: Tensor, key_hash: Tensor) -> tuple:
         shorter = tf.reduce_min(tf.io.extract_jpeg_shape(data)[:2])
@@ -206,7 +215,7 @@ def _make_decoder(image_size: int) -> Any:  # noqa: ANN401  # a function of tens
 
 
 def _crop(pixels: Tensor, image_size: int, seed: list) -> Tensor:
-    """Cut out a random box and resize it with antialiasing.
+    """Crop a random box and resize it to `image_size` with antialiasing.
 
     Source: Inception (Szegedy et al., CVPR 2015).
     """

@@ -1,4 +1,4 @@
-"""Validate models, choose the best run, and write its results."""
+"""Load validation images, choose the best run, and write its results."""
 
 import io
 import itertools
@@ -55,7 +55,10 @@ ImageBatch: TypeAlias = npt.NDArray[np.uint8]
 
 
 class ValidationImages:
-    """Batches of validation images in table order; cached in memory if they fit."""
+    """Iterable of batches of preprocessed validation images, in the table's order.
+
+    The batches are cached in memory if they fit in `max_cached_bytes`.
+    """
 
     def __init__(
         self,
@@ -72,9 +75,9 @@ class ValidationImages:
         self._cache: list[ImageBatch] = []
 
     def __iter__(self) -> Iterator[ImageBatch]:
-        """Yield batches, shape (images, crop_px, crop_px, 3).
+        """Yield batches, uint8, shape (images, crop_px, crop_px, 3).
 
-        Raises: JobError: an image that the dataset lists cannot be read.
+        Raises: JobError: an image of the dataset cannot be read or decoded.
         """
         if self._cache:
             yield from self._cache
@@ -103,21 +106,23 @@ class ValidationImages:
 def find_accuracy(
     outputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
 ) -> float:
-    """Return the top-1 accuracy.
+    """Return the top-1 accuracy, 0 to 1.
 
-    Among equal outputs the first counts; images with outputs that are not finite are
-    wrong.
+    If several outputs tie for the highest, the first is the prediction. Images with NaN
+    or infinite outputs count as wrong.
 
     Args:
       outputs: shape (images, classes).
-      labels: shape (images,).
+      labels: shape (images,), the true labels.
     """
     is_correct = outputs.argmax(axis=1) == labels
     return int((is_correct & np.isfinite(outputs).all(axis=1)).sum()) / len(labels)
 
 
 def choose_best(runs: Sequence[Progress]) -> Progress:
-    """Choose the run with the highest final accuracy, the first among equals.
+    """Choose the run with the highest final validation accuracy.
+
+    Ties go to the first run; runs with NaN or infinite outputs are excluded.
 
     Raises: JobError: all runs diverged.
     """
@@ -131,7 +136,7 @@ def choose_best(runs: Sequence[Progress]) -> Progress:
 
 
 def write_curves(folder: str, runs: Sequence[Progress]) -> None:
-    """Write the curves of all learning rates so far."""
+    """Write curves.csv with the epochs of all runs, one run per learning rate."""
     rows = [row for run in runs for row in run.rows]
     storage.write(folder, CURVES, training_curves.to_csv(rows))
 
@@ -145,14 +150,14 @@ def write_results(
     training_set: TrainingSet,
     refs: Sequence[ImageRef],
 ) -> None:
-    """Write all results, then remove the checkpoints.
+    """Write the model, its card, keys and predictions; then remove the checkpoints.
 
     Args:
-      folder: folder of the run.
-      best: the chosen run.
-      model: model with the weights of that run.
-      settings: settings of the run.
-      training_set: training set of the model.
+      folder: output folder of the model.
+      best: run with the chosen learning rate.
+      model: float32 model with the weights of `best`.
+      settings: training settings of the model.
+      training_set: dataset that the model was trained on.
       refs: the validation images, in the order of `best.outputs`.
     """
     staging = Path(folder, checkpoint.FOLDER, "results")
@@ -181,7 +186,7 @@ def write_results(
 
 
 def write_model(model: Model, path: str) -> None:
-    """Write a model atomically; equal models give identical files."""
+    """Write a model to a .keras file atomically; equal models give identical bytes."""
     place = Path(path)
     temporary = place.with_name(f".{place.stem}.tmp.keras")
     try:
@@ -193,7 +198,7 @@ def write_model(model: Model, path: str) -> None:
 
 
 def _make_reproducible(data: bytes) -> bytes:
-    """Remove dates and memory addresses from a .keras file."""
+    """Return a .keras file's bytes without dates and memory addresses."""
     output = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(output, "w") as new:
         for name in sorted(old.namelist()):
@@ -208,7 +213,7 @@ def _make_reproducible(data: bytes) -> bytes:
 
 
 def _number_objects(config: bytes) -> bytes:
-    """Replace the addresses of shared objects by consecutive numbers."""
+    """Replace memory addresses of shared objects in config.json with 1, 2, …."""
     numbers: defaultdict[bytes, int] = defaultdict(itertools.count(1).__next__)
     return _SHARED_ID.sub(
         lambda match: b'"shared_object_id": %d' % numbers[match[1]], config
@@ -221,7 +226,14 @@ def _write_predictions(
     outputs: npt.NDArray[np.float32],
     train_keys: pa.Array,
 ) -> None:
-    """Write the predictions of the validation images, as `pipelines.predict` does."""
+    """Write the validation predictions in the format of `pipelines.predict`.
+
+    Args:
+      staging: folder with the model and its card; the predictions are written to it.
+      refs: the validation images.
+      outputs: shape (images, classes), predicted probabilities.
+      train_keys: keys of the training images, sorted.
+    """
     spec = model_spec.describe_model(
         str(staging / MODEL), str(staging / model_card.CARD), None
     )

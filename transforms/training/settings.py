@@ -1,4 +1,4 @@
-"""Define the settings of a training run and find out if a folder holds that run."""
+"""Define the settings of a training run, and check whether a folder contains it."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ _REMEDY = "give another --output, or remove that folder"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """The settings that identify a run: another value is another run."""
+    """The settings of a training run; a folder can only be resumed with equal ones."""
 
     subset_id: str
     train_split: str
@@ -39,24 +39,25 @@ class TrainSettings:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The preprocessing of validation images: the usual centre crop.
+        """The preprocessing of validation images: a resize and a centre crop.
 
         Random training crops magnify objects, so a centre crop matches them better than
-        the whole image: small models are a point more accurate on real photographs.
+        the whole image. It makes small models one percentage point more accurate on
+        real photographs.
         """
         resize_px = round(self.image_size / _CENTRE_CROP)
         return Preprocessing(resize_px=resize_px, crop_px=self.image_size)
 
     def describe(self, chosen: float | None = None) -> dict[str, Any]:
-        """Return the settings as JSON, with the chosen learning rate if it is given."""
+        """Convert the settings to JSON; add the chosen learning rate if it is given."""
         described = json.loads(to_json(dataclasses.asdict(self)))
         return described if chosen is None else {**described, _CHOSEN_RATE: chosen}
 
 
 def is_finished(folder: str, settings: TrainSettings) -> bool:
-    """Return whether a folder holds the results of exactly this run.
+    """Return whether a folder contains the complete results of this run.
 
-    Raises: UsageError: the folder holds another run or unrelated files.
+    Raises: UsageError: the folder contains another run's files or unrelated files.
     """
     card, started = Path(folder, CARD), Path(folder, _SETTINGS)
     if card.exists():
@@ -75,7 +76,7 @@ def is_finished(folder: str, settings: TrainSettings) -> bool:
 
 
 def mark_started(folder: str, settings: TrainSettings) -> None:
-    """Record the settings of the run in its folder."""
+    """Write the settings of a run to its folder, for comparison when it is resumed."""
     storage.write(folder, _SETTINGS, to_json(settings.describe()))
 
 

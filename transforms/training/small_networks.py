@@ -1,7 +1,8 @@
-"""Define the layers of the small models, from scaled pixels to features.
+"""Define the layers of the small models, from pixels in [-1, 1] to features.
 
-The models are of different families and capacities, so that their accuracies on real
-photographs differ clearly. A 32-pixel image takes at most a millisecond of one core.
+The models belong to different families and have different capacities, so that their
+accuracies on real photographs differ clearly. Inference on a 32×32-pixel image takes at
+most 1 ms on one core.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ def _convolve(x: Tensor, width: int, side: int = 3, strides: int = 1) -> Tensor:
 
 
 def _make_linear(x: Tensor) -> Tensor:
-    """Use the pixels as features."""
+    """Return the flattened pixels as features."""
     return layers.Flatten()(x)
 
 
@@ -55,7 +56,7 @@ def _make_cnn_medium(x: Tensor) -> Tensor:
 
 
 def _make_separable(x: Tensor) -> Tensor:
-    """Convolve each channel alone, then mix channels.
+    """Build a network of depthwise separable convolutions.
 
     Source: MobileNet (Howard et al., 2017).
     """
@@ -77,7 +78,7 @@ def _make_resnet_small(x: Tensor) -> Tensor:
 
 
 def _make_mixer(x: Tensor) -> Tensor:
-    """Mix 8 × 8 patches and channels in turn.
+    """Build a network that alternately mixes an 8 × 8 grid of patches and channels.
 
     Source: MLP-Mixer (Tolstikhin et al., NeurIPS 2021).
     """

@@ -1,9 +1,9 @@
 """Train models: fit, validate and checkpoint every epoch, and keep the best run.
 
-AdamW suits all model families with the same settings; the learning rate rises linearly
-to its peak, then falls along a cosine to zero at the last step. Weights stay float32
-with mixed precision too. A float32 twin of the trained model is validated and saved, so
-that predictions do not depend on the machine.
+All models are trained with AdamW; the learning rate rises linearly to its peak, then
+falls along a cosine to zero at the last step. Weights are float32 even with mixed
+precision. A float32 copy of the trained model, its twin, is validated and saved, so
+that inference precision does not depend on the machine.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ _MAX_SEED = 1 << 31  # of Keras
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """Settings of training one model with one learning rate."""
+    """Settings for training one model with one learning rate."""
 
     model: str
     image_size: int
@@ -58,7 +58,7 @@ class FitSettings:
 
 
 class Trainer:
-    """A model in training, and its float32 twin for inference."""
+    """Trains a model and copies its weights to a float32 twin for inference."""
 
     def __init__(self, settings: FitSettings) -> None:
         keras.backend.clear_session()  # restarts the numbering of layer names
@@ -94,7 +94,11 @@ class Trainer:
     def predict(
         self, batches: Iterable[npt.NDArray[np.uint8]]
     ) -> npt.NDArray[np.float32]:
-        """Return the probabilities of all images, shape (images, classes)."""
+        """Return the predicted probabilities of all images, shape (images, classes).
+
+        Args:
+          batches: images, uint8, each of shape (images, image_size, image_size, 3).
+        """
         return np.concatenate([self._run_twin(batch).numpy() for batch in batches])
 
     def state(self) -> list[npt.NDArray]:
@@ -102,16 +106,19 @@ class Trainer:
         return [np.asarray(variable) for variable in self._variables()]
 
     def restore(self, state: Sequence[npt.NDArray]) -> None:
-        """Restore a state.
+        """Restore the values that `state` returned.
 
-        Raises: ValueError: the state is of another model.
+        Raises: ValueError: the state belongs to another model.
         """
         for variable, value in zip(self._variables(), state, strict=True):
             variable.assign(value)
         self.twin.set_weights(self._trained.get_weights())
 
     def _variables(self) -> list[Variable]:
-        """List weights, running means, dropout seeds and the optimiser's variables."""
+        """List the variables of the model and the optimiser.
+
+        They include running means and the state of dropout's random generators.
+        """
         return [*self._fitted.variables, *self._optimizer.variables]
 
 
@@ -151,7 +158,10 @@ def _make_optimizer(settings: FitSettings, model: architectures.Model) -> Any:  
 
 
 def _all_gpus() -> contextlib.AbstractContextManager:
-    """Return the scope in which a model is replicated to all GPUs of this machine."""
+    """Return a context that replicates models built in it to all GPUs of the machine.
+
+    With one GPU or none, the context does nothing.
+    """
     if len(tf.config.list_logical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy().scope()
     return contextlib.nullcontext()
@@ -171,7 +181,7 @@ def _choose_policy(mixed_precision: str) -> str:
 
 
 class _InputData(NamedTuple):
-    """Training and validation data at one image size."""
+    """Training and validation data for one image size."""
 
     image_size: int
     pipeline: InputPipeline
@@ -180,13 +190,13 @@ class _InputData(NamedTuple):
 
 
 class Runner:
-    """Trains models on one dataset, one after the other.
+    """Trains several models on one dataset, one after the other.
 
     Args:
       training_set: the dataset.
-      advance: called with the number of images after each batch, and with all images of
-        the epochs that a checkpoint contains.
-      report: called with the row of every epoch.
+      advance: progress callback; receives the number of images of each finished batch,
+        and, on resuming, of all epochs in the checkpoint.
+      report: callback that receives the curve row of each finished epoch.
     """
 
     def __init__(
@@ -202,9 +212,13 @@ class Runner:
         self._input_data: _InputData | None = None
 
     def run(self, settings: TrainSettings, folder: str) -> Progress:
-        """Train a model with every learning rate and write the results of the best.
+        """Train a model once per learning rate and write the results of the best run.
 
-        Raises: JobError: the dataset is damaged, or the model diverged.
+        Args:
+          settings: settings of the model and its training.
+          folder: output folder of the model; finished epochs in it are not repeated.
+        Returns: the best run.
+        Raises: JobError: the dataset is damaged, or every run diverged.
         """
         mark_started(folder, settings)
         try:
@@ -243,13 +257,15 @@ class Runner:
         number: int,
         data: _InputData,
     ) -> Iterator[Progress]:
-        """Train with one learning rate; yield the checkpoint, then every epoch.
+        """Train with one learning rate; yield the progress after every epoch.
+
+        If a checkpoint exists, yield it first and continue from it.
 
         Args:
-          settings: settings of the run.
-          folder: folder of the run.
-          number: position of the learning rate in the settings.
-          data: images at the size of the settings.
+          settings: settings of the model and its training.
+          folder: output folder of the model.
+          number: index of the learning rate in the settings.
+          data: images at the image size of the settings.
         """
         path = checkpoint.path_of(folder, number)
         progress = checkpoint.read(path)

@@ -1,4 +1,4 @@
-"""Verify a finished dataset with independent checks and with users' readers.
+"""Verify a finished dataset with independent checks and with common dataset readers.
 
-A check is a generator: it yields a sentence per mismatch and returns a summary.
+A check is a generator that yields one message per problem and returns a summary.
 """

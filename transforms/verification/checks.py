@@ -31,7 +31,7 @@ def check_mark(dataset: DatasetFiles) -> Problems:
 
 
 def check_files(dataset: DatasetFiles) -> Problems:
-    """Check that the files are exactly those of the commit mark, byte for byte."""
+    """Check that the dataset has exactly the files and checksums in the commit mark."""
     listed = dataset.mark.files
     found = dataset.sizes
     for path in sorted(found.keys() - {*listed, paths.COMPLETE}):
@@ -51,7 +51,7 @@ def check_files(dataset: DatasetFiles) -> Problems:
 
 
 def _find_empty_folders(dataset: DatasetFiles) -> Iterator[str]:
-    """Yield empty folders, except those of groups without images."""
+    """Yield the paths of empty folders, except group folders, which may be empty."""
     if storage.is_remote(dataset.directory):
         return
     group_folders = formats.list_group_folders()
@@ -64,7 +64,7 @@ def _find_empty_folders(dataset: DatasetFiles) -> Iterator[str]:
 
 
 def check_layout(dataset: DatasetFiles) -> Problems:
-    """Check that the commit mark lists exactly the expected files."""
+    """Check that the commit mark lists exactly the files implied by the dataset."""
     expected = set(_expected_files(dataset))
     listed = dataset.mark.files.keys()
     for path in sorted(expected - listed):
@@ -98,7 +98,10 @@ def _expected_files(dataset: DatasetFiles) -> Iterator[str]:
 
 
 def check_subset_id(dataset: DatasetFiles) -> Problems:
-    """Recompute the subset id from the selected images, written or failed."""
+    """Check the subset id by recomputing it from all selected images.
+
+    Selected images are those in the manifest and those in failures.csv.
+    """
     lines = [
         f"{key} {split} {label} {wnid}\n"
         for key, split, label, wnid in dataset.rows("key", "split", "label", "wnid")
@@ -121,7 +124,10 @@ def check_subset_id(dataset: DatasetFiles) -> Problems:
 
 
 def check_groups(dataset: DatasetFiles) -> Problems:
-    """Check groups.csv against the recipe, and its labels against their rules."""
+    """Check groups.csv against the recipe, and its rows for consistency.
+
+    Labels must be numbered by the first wnid of each group, and group names unique.
+    """
     table, recipe = dataset.table, dataset.recipe
     checksum = hashlib.sha256(dataset.read(paths.GROUPS)).hexdigest()
     if checksum != recipe["groups_sha256"]:
@@ -146,7 +152,7 @@ def check_groups(dataset: DatasetFiles) -> Problems:
 
 
 def check_recipe(dataset: DatasetFiles) -> Problems:
-    """Check that there are as many images as the recipe requests."""
+    """Check that splits and numbers of images match the recipe."""
     recipe = dataset.recipe
     training = {"train"} if recipe["folds"] == 1 else {"fold_a", "fold_b"}
     if not set(dataset.splits) <= {*training, "validation"}:
@@ -174,7 +180,7 @@ def check_recipe(dataset: DatasetFiles) -> Problems:
 
 
 def check_keys(dataset: DatasetFiles) -> Problems:
-    """Check that every selected image is in one split, once, written or failed."""
+    """Check that every selected image, written or failed, occurs exactly once."""
     split_of: dict[str, str] = {}
     failed = ((failure.key, failure.split) for failure in dataset.failures)
     for key, split in [*dataset.rows("key", "split"), *failed]:
@@ -188,7 +194,7 @@ def check_keys(dataset: DatasetFiles) -> Problems:
 
 
 def check_labels(dataset: DatasetFiles) -> Problems:
-    """Check labels against groups.csv, and fine labels against class indices."""
+    """Check that labels match groups.csv, and that fine labels are class indices."""
     label_of = dataset.table.label_of
     columns = dataset.rows("key", "wnid", "label", "fine_label")
     for key, wnid, label, fine_label in columns:
@@ -204,9 +210,9 @@ def check_labels(dataset: DatasetFiles) -> Problems:
 
 
 def check_sources(dataset: DatasetFiles) -> Problems:
-    """Check that each image has a source inside the input.
+    """Check that each image's source path, byte range and checksum are well-formed.
 
-    Whether the source is right can only be checked against the input.
+    Whether they are correct can only be checked by comparing with the input.
     """
     num_bytes = num_rows = 0
     names = ("key", "source", "source_offset", "source_length", "source_sha256")
@@ -225,10 +231,10 @@ def check_sources(dataset: DatasetFiles) -> Problems:
 
 
 def check_order(dataset: DatasetFiles) -> Problems:
-    """Recompute the order of the images and their shards from the recipe's seed.
+    """Check each image's shard and position by recomputing them from the recipe's seed.
 
-    Before failures, the shards of a split have equal size (±1) and hold the images in
-    hash order; a failed image leaves its shard one image short.
+    The selected images of a split, in hash order, are divided into shards of equal size
+    (±1). Failed images are then removed from their shards.
     """
     rows = dataset.rows("split", "shard", "position", "key")
     for expected in _deal(dataset):
@@ -242,7 +248,7 @@ def check_order(dataset: DatasetFiles) -> Problems:
 
 
 def _deal(dataset: DatasetFiles) -> Iterator[tuple[str, int, int, str]]:
-    """Yield (split, shard, position, key) of every image that was written."""
+    """Yield the expected (split, shard, position, key) of each written image."""
     keys_of: dict[str, list[str]] = {split: [] for split in dataset.splits}
     for key, split in dataset.rows("key", "split"):
         keys_of[split].append(key)
@@ -262,10 +268,10 @@ def _deal(dataset: DatasetFiles) -> Iterator[tuple[str, int, int, str]]:
 
 
 def check_counts(dataset: DatasetFiles) -> Problems:
-    """Recount by class: found = chosen + left out, chosen = written + failed.
+    """Check the counts in statistics.json by recounting them per class and in total.
 
-    The number of images in the input is only known from statistics.json; the check
-    verifies that it is the sum of chosen and left-out images.
+    For each class, found = chosen + left out and chosen = written + failed. The number
+    of images found in the input cannot be recounted, only checked against this sum.
     """
     statistics = dataset.statistics
     written = _count(dataset.rows("wnid", "split"))
@@ -358,7 +364,7 @@ def _check_conversions(dataset: DatasetFiles) -> Iterator[str]:
 
 
 def _check_difficulty(dataset: DatasetFiles) -> Iterator[str]:
-    """Check that both histograms count every training image once."""
+    """Check that each difficulty histogram counts every training image once."""
     difficulty = dataset.statistics.get("difficulty")
     if (difficulty is not None) != (
         dataset.recipe.get("difficulty_sha256") is not None
@@ -385,7 +391,7 @@ def _check_difficulty(dataset: DatasetFiles) -> Iterator[str]:
 
 
 def check_leaks(dataset: DatasetFiles) -> Problems:
-    """Find the same source bytes in two splits."""
+    """Check that no two splits contain images with identical source bytes."""
     splits_of: dict[bytes, set[str]] = {}
     for checksum, split in dataset.rows("source_sha256", "split"):
         splits_of.setdefault(bytes.fromhex(checksum), set()).add(split)
@@ -403,7 +409,10 @@ def check_leaks(dataset: DatasetFiles) -> Problems:
 
 
 def check_repeats(dataset: DatasetFiles) -> Problems:
-    """Count images with the same source bytes in a split; they are not damage."""
+    """Count the images that are copies of another image in their split.
+
+    Copies have identical source bytes. They are not reported as problems.
+    """
     yield from ()
     counts = Counter(dataset.rows("split", "source_sha256"))
     repeated = sum(count - 1 for count in counts.values())

@@ -1,6 +1,7 @@
-"""Read the files of a finished dataset, each on first access.
+"""Read the files of a finished dataset lazily.
 
-Damaged files raise on access, so that only the checks that need them fail.
+Each file is read on first access, and a damaged file raises an error then. Therefore,
+only the checks that need that file fail.
 """
 
 import csv
@@ -34,7 +35,7 @@ SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class CommitMark:
-    """The content of complete.json."""
+    """The content of complete.json, which marks a dataset as finished."""
 
     subset_id: str
     files: Mapping[str, str]  # sha256 by path
@@ -42,7 +43,7 @@ class CommitMark:
 
 @dataclass
 class DatasetFiles:
-    """The files of a dataset under verification."""
+    """Lazy access to the files of a dataset under verification."""
 
     directory: str
     num_threads: int = 1
@@ -53,7 +54,10 @@ class DatasetFiles:
     copies: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def read(self, path: str) -> bytes:
-        """Read a sidecar of bounded size."""
+        """Read a sidecar; `path` is relative to the dataset.
+
+        Raises: ValueError: the file is too large.
+        """
         place = f"{self.directory}/{path}"
         if (size := storage.num_bytes(place)) > _MAX_SIDECAR_BYTES:
             raise ValueError(f"{path} has {size} bytes, too many for a sidecar")
@@ -61,16 +65,19 @@ class DatasetFiles:
 
     @property
     def num_readers(self) -> int:
-        """The number of threads that read and process files."""
+        """The number of threads for reading and processing files."""
         return storage.num_readers(self.num_threads, [self.directory])
 
     @functools.cached_property
     def sizes(self) -> dict[str, int | None]:
-        """The size of each path in the directory; None if it is not a file."""
+        """Path → size in bytes; None for paths that are not regular files."""
         return dict(storage.list_sizes(self.directory))
 
     def read_json(self, path: str) -> dict[str, Any]:
-        """Read a sidecar that is a JSON object."""
+        """Read a sidecar and parse it as a JSON object.
+
+        Raises: ValueError or TypeError: it is not a JSON object.
+        """
         try:
             value = json.loads(self.read(path))
         except ValueError as error:
@@ -81,7 +88,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def mark(self) -> CommitMark:
-        """The commit mark; its paths are checked to stay in the directory."""
+        """The validated commit mark; all its paths are inside the directory."""
         value = self.read_json(paths.COMPLETE)
         files = value.get("files")
         if value.keys() != {"subset_id", "files"} or not isinstance(files, dict):
@@ -103,7 +110,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def checksums(self) -> dict[str, str]:
-        """The sha256 of every file that the commit mark lists and that exists."""
+        """Path → SHA-256 of each existing file that the commit mark lists."""
         present = [path for path in self.mark.files if self.sizes.get(path) is not None]
         total = sum(self.sizes[path] or 0 for path in present)
         with (
@@ -114,13 +121,13 @@ class DatasetFiles:
             return dict(zip(present, pool.map(hash_one, present), strict=True))
 
     def is_intact(self, path: str) -> bool:
-        """Tell whether a file has the checksum of the commit mark."""
+        """Return whether a file exists and has the checksum in the commit mark."""
         return path in self.checksums and self.checksums[path] == self.mark.files[path]
 
     def list_damaged(self, format_name: str) -> list[str]:
-        """List the damaged and missing files that readers of a format may read.
+        """List the damaged or missing files that affect readers of a format.
 
-        These are the files with images of the format, and the sidecars.
+        Only the format's image files and all sidecars are considered.
         """
         others = [formats.load(n) for n in self.formats if n != format_name]
         return [
@@ -132,12 +139,12 @@ class DatasetFiles:
 
     @functools.cached_property
     def recipe(self) -> dict[str, Any]:
-        """The recipe that the dataset was built with."""
+        """The content of recipe.json, the settings of the build."""
         return self.read_json(paths.RECIPE)
 
     @functools.cached_property
     def image_settings(self) -> ImageSettings:
-        """The image settings of the recipe."""
+        """The image settings in the recipe, e.g. the size and the JPEG quality."""
         names = (f.name for f in fields(ImageSettings))
         return ImageSettings(**{name: self.recipe["images"][name] for name in names})
 
@@ -148,7 +155,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def table(self) -> GroupTable:
-        """The groups of all classes of the input."""
+        """The content of groups.csv, the group of each class in the input."""
         text = io.StringIO(self.read(paths.GROUPS).decode(), newline="")
         header, *rows = csv.reader(text, strict=True)
         if tuple(header) != GroupRow._fields:
@@ -162,7 +169,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def failures(self) -> list[Failure]:
-        """The selected images that could not be written."""
+        """The content of failures.csv, selected images that could not be written."""
         data = self.read(paths.FAILURES)
         failures = manifest.read_failures(data)
         if manifest.write_failures(failures) != data:
@@ -171,7 +178,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def manifest(self) -> pa.Table:
-        """The written images, in order."""
+        """The manifest, a table with one row per written image, in output order."""
         path = f"{self.directory}/{paths.MANIFEST}"
         if not (found := pq.read_schema(storage.for_arrow(path))).equals(
             manifest.SCHEMA
@@ -189,7 +196,7 @@ class DatasetFiles:
         return table
 
     def rows(self, *columns: str) -> Iterator[tuple[Any, ...]]:
-        """Yield these columns of the manifest, row by row."""
+        """Yield each row of the manifest as a tuple of the given columns."""
         return zip(*(self.manifest[name].to_pylist() for name in columns), strict=True)
 
     @property
@@ -199,7 +206,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def formats(self) -> tuple[str, ...]:
-        """The formats of the dataset, the manifest's format first."""
+        """The formats of the dataset; the manifest refers to files of the first."""
         found = self.recipe["formats"]
         if unknown := sorted(set(found) - set(formats.FORMATS)):
             raise ValueError(f"{paths.RECIPE}: unknown formats {unknown}")
@@ -207,13 +214,13 @@ class DatasetFiles:
 
     @functools.cached_property
     def splits(self) -> tuple[str, ...]:
-        """The splits of the selected images."""
+        """The names of all splits with selected images, sorted."""
         failed = {failure.split for failure in self.failures}
         return tuple(sorted(failed | set(self.manifest["split"].unique().to_pylist())))
 
     @functools.cached_property
     def num_chosen(self) -> dict[str, int]:
-        """The number of selected images in each split."""
+        """Split → number of selected images, whether written or failed."""
         counts = dict.fromkeys(self.splits, 0)
         for split in self.manifest["split"].to_pylist():
             counts[split] += 1
@@ -223,7 +230,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def num_shards(self) -> dict[str, int]:
-        """The expected number of shards in each split."""
+        """Split → expected number of shards."""
         most = self.recipe["images_per_shard"]
         return {
             split: dataset_plan.count_shards(split, chosen, most)
@@ -231,21 +238,27 @@ class DatasetFiles:
         }
 
     def locate_shard(self, format_name: str, *, split: str, shard: int) -> str:
-        """Return the file of a shard, in a format with one file per shard."""
+        """Return the path of a shard's file, relative to the dataset.
+
+        Args:
+          format_name: a format with one file per shard.
+          split: split of the shard.
+          shard: number of the shard, from 0.
+        """
         where = Shard(split, shard, self.num_shards[split])
         return str(formats.load(format_name).shard_path(self.recipe["name"], where))
 
     def locate_image(
         self, format_name: str, *, split: str, shard: int, label: int, key: str
     ) -> str:
-        """Return the file that holds an image in a format.
+        """Return the path of the file that contains an image in one of the formats.
 
         Args:
           format_name: one of `formats`.
-          split: the image's split.
-          shard: the number of the image's shard.
-          label: the image's group.
-          key: the image's key.
+          split: split of the image.
+          shard: number of the image's shard, from 0.
+          label: label of the image's group.
+          key: key of the image.
         """
         return formats.locate_image(
             format_name,

@@ -1,4 +1,4 @@
-"""Decode every image of the manifest and hash its bytes."""
+"""Check that every image in the manifest can be decoded, and hash its bytes."""
 
 import hashlib
 import itertools
@@ -20,7 +20,7 @@ _UNREAD = b""
 
 
 class _ImageRow(NamedTuple):
-    """Location of an image according to the manifest, and its size in pixels."""
+    """The location and the size in pixels of an image, as stated in the manifest."""
 
     key: str
     split: str
@@ -34,17 +34,17 @@ class _ImageRow(NamedTuple):
 
 
 class _ReadResult(NamedTuple):
-    """What was found at a place."""
+    """The SHA-256 of an image's bytes, b"" if not read, and its problem, "" if none."""
 
     digest: bytes
     problem: str
 
 
 def check_images(dataset: DatasetFiles) -> Problems:
-    """Check that every image can be read from its file and decoded; record its hash.
+    """Check that every image can be read and decoded; store its hash in `dataset`.
 
-    Images in files that are not intact get no hash, so that no other format is compared
-    with them.
+    Images in damaged files get no hash, so that other formats are not compared with
+    them.
     """
     dataset.digests.clear()
     dataset.copies.clear()
@@ -80,7 +80,13 @@ def _batches(rows: Iterator[_ImageRow]) -> Iterator[list[_ImageRow]]:
 def _read_image(
     dataset: DatasetFiles, files: set[str], place: _ImageRow
 ) -> _ReadResult:
-    """Read and decode one image."""
+    """Read, hash and decode one image, and check its file, byte range and size.
+
+    Args:
+      dataset: dataset of the image.
+      files: paths that the commit mark lists.
+      place: manifest row of the image.
+    """
     expected = _expected_file(dataset, place)
     if place.file != expected:
         return _ReadResult(_UNREAD, f"must be in {expected}")

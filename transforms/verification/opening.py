@@ -1,4 +1,4 @@
-"""Open a dataset with users' readers, one process each, and compare the results."""
+"""Read a dataset with common readers, one process each, and compare their output."""
 
 import json
 import os
@@ -28,9 +28,9 @@ _LEAST_S, _IMAGES_PER_S = 300, 50
 
 
 class _Labels(NamedTuple):
-    """What a reader gives for one image besides its bytes, as far as it has the fields.
+    """The split, labels and names that a reader returns for one image.
 
-    All but the file name are columns of the manifest.
+    Fields that a reader does not provide are None.
     """
 
     split: str
@@ -41,7 +41,7 @@ class _Labels(NamedTuple):
 
 
 class _Expected(NamedTuple):
-    """What a reader must give for one image."""
+    """The values that a reader must return for one image, and the image's location."""
 
     labels: _Labels
     shard: int
@@ -54,10 +54,15 @@ _REFERENCES = (paths.MANIFEST, paths.GROUPS, paths.RECIPE)
 
 
 def open_all(names: Sequence[str], dataset: DatasetFiles) -> list[Row]:
-    """Open the dataset with several readers; returns their rows in the given order.
+    """Read the dataset with several readers and return one report row per reader.
 
-    Readers of intact formats run first: they give the bytes of images whose file is
-    damaged in the format of the manifest.
+    Readers of undamaged formats run first. Where the manifest's own format is damaged,
+    their output is the reference for the remaining readers.
+
+    Args:
+      names: names of the readers.
+      dataset: the dataset.
+    Returns: the rows, in the order of `names`.
     """
     rows = {
         name: open_with(name, dataset)
@@ -74,7 +79,11 @@ def _has_damage(name: str, dataset: DatasetFiles) -> bool:
 
 
 def open_with(name: str, dataset: DatasetFiles) -> Row:
-    """Open the dataset with one reader, if installed and its format was written."""
+    """Read the dataset with one reader and return its report row.
+
+    The row gives the reason if the reader cannot run, e.g. if it is not installed or
+    the dataset does not have its format.
+    """
     title, reader = f"opened with {name}", readers.load(name)
     if problem := _find_missing_reference(dataset):
         return Row(title, check_results.NOT_RUN, problem)
@@ -92,7 +101,7 @@ def open_with(name: str, dataset: DatasetFiles) -> Row:
 
 
 def _find_missing_reference(dataset: DatasetFiles) -> str:
-    """Return why no reader can be compared, which is no fault of its format, or ""."""
+    """Return why there is no reference to compare readers with; "" if there is one."""
     try:
         damaged = [path for path in _REFERENCES if not dataset.is_intact(path)]
         if damaged:
@@ -105,7 +114,7 @@ def _find_missing_reference(dataset: DatasetFiles) -> str:
 
 
 def check_reader(dataset: DatasetFiles, name: str) -> Problems:
-    """Check that a reader returns the expected names and images."""
+    """Check that a reader returns the expected label names and images."""
     format_name = readers.load(name).FORMAT
     try:
         num_read = yield from _compare_images(dataset, name, format_name)
@@ -119,7 +128,11 @@ def check_reader(dataset: DatasetFiles, name: str) -> Problems:
 def _compare_images(
     dataset: DatasetFiles, name: str, format_name: str
 ) -> Generator[str, None, int]:
-    """Compare all images of a reader; returns their number."""
+    """Compare a reader's output with the expected names and images.
+
+    Yields: one message per problem.
+    Returns: the number of images that the reader returned.
+    """
     expected = dict(_list_expected(dataset))
     num_read = 0
     not_compared: Counter[str] = Counter()
@@ -158,7 +171,7 @@ def _compare_images(
 
 
 def _list_expected(dataset: DatasetFiles) -> Iterator[tuple[str, _Expected]]:
-    """Yield the key of each image with what the readers must give for it."""
+    """Yield each image's key and the values that readers must return for it."""
     names = ("key", "split", "label", "fine_label", "wnid", "shard", "file")
     for (key, split, label, fine_label, wnid, shard, file), digest in zip(
         dataset.rows(*names), dataset.digests, strict=True
@@ -195,10 +208,10 @@ def _compare_names(
 
 
 def _read_lines(dataset: DatasetFiles, name: str) -> Iterator[Any]:
-    """Yield the parsed output lines of a reader's process.
+    """Run a reader in its own process and yield its output lines, parsed from JSON.
 
     Raises:
-      ValueError: the reader failed (with its last line of errors) or timed out.
+      ValueError: the reader failed or timed out.
     """
     module = "transforms.verification.reading"
     directory = str(Path(dataset.directory).resolve())
@@ -233,7 +246,10 @@ def _read_lines(dataset: DatasetFiles, name: str) -> Iterator[Any]:
 
 
 def _environment(scratch: str) -> dict[str, str]:
-    """Return an environment without network, shared caches and accelerator."""
+    """Return environment variables for a reader's process.
+
+    They disable GPUs and network access, and move the Hugging Face cache to `scratch`.
+    """
     root = str(Path(transforms.__file__).parents[1])
     paths = [root, os.environ.get("PYTHONPATH", "")]
     return os.environ | {

@@ -1,8 +1,8 @@
-"""Run one reader on a dataset and print a line of JSON per image.
+"""Run one reader on a dataset and print one line of JSON per image.
 
-Run as `python -m transforms.verification.reading READER DIRECTORY SPLIT…`, since
-the libraries of several readers conflict in one process. The first line holds the
-label names.
+Usage: `python -m transforms.verification.reading READER DIRECTORY SPLIT…`. Each reader
+runs in its own process because the libraries of different readers conflict. The first
+line contains the label names.
 """
 
 import hashlib
@@ -15,7 +15,11 @@ from transforms.verification import readers
 
 
 def main(argv: Sequence[str]) -> None:
-    """Open a dataset with one reader; its exceptions end the process."""
+    """Read a dataset with one reader and print the result; exceptions propagate.
+
+    Args:
+      argv: name of the reader, dataset directory, and splits.
+    """
     name, directory, *splits = argv
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as lines:
         # Redirect what libraries print, which would mix with the lines.

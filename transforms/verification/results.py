@@ -1,4 +1,4 @@
-"""Run a check and turn its outcome into a row of the report."""
+"""Run checks, convert their results to report rows, and format the report."""
 
 import csv
 from collections.abc import Callable, Generator, Sequence
@@ -35,7 +35,7 @@ UNREADABLE = (
 
 
 class Row(NamedTuple):
-    """The result of one check."""
+    """A row of the report: the result of one check, with example problems."""
 
     check: str
     result: str
@@ -44,13 +44,13 @@ class Row(NamedTuple):
 
 
 def run(name: str, check: Callable[[], Problems], *, found: str = MISMATCH) -> Row:
-    """Run a check to its end.
+    """Run a check to completion and return its report row.
 
     Args:
-      name: name of the row.
-      check: the generator function.
-      found: result of the row if the check yields problems: MISMATCH or WARNING.
-        Unreadable files are always a MISMATCH.
+      name: name of the check in the report.
+      check: generator function that yields problems and returns a summary.
+      found: result if the check yields problems: MISMATCH or WARNING. If the check is
+        aborted by an unreadable file, the result is always MISMATCH.
     """
     problems, count, detail, result = check(), 0, "", OK
     examples: list[str] = []
@@ -73,7 +73,7 @@ def run(name: str, check: Callable[[], Problems], *, found: str = MISMATCH) -> R
 
 
 def describe_error(error: BaseException) -> str:
-    """Describe the error of a damaged file in one line."""
+    """Format an error that a missing or damaged file caused as one line."""
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}"
@@ -87,7 +87,7 @@ def _one_line(text: str) -> str:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Format rows as `check | result | detail`, with examples below their row."""
+    """Format rows as a text table, with each row's examples on the lines below it."""
     header = Row("check", "result", "detail")
     widths = [max(len(row[column]) for row in [header, *rows]) for column in (0, 1)]
     rule = "-+-".join(["-" * widths[0], "-" * widths[1], "-" * 40])

@@ -1,7 +1,8 @@
-"""Compare sidecars and card with those implied by manifest, groups and recipe.
+"""Check the sidecars and the dataset card by regenerating them.
 
-The sidecars are regenerated and compared as data: other wording, as of an older
-version, is not a mismatch; another number or name is.
+They are regenerated from the manifest, groups, recipe and statistics, and compared as
+data: a different number or name is a mismatch, but different wording, e.g. by an older
+version of this project, is not.
 """
 
 import json
@@ -25,7 +26,7 @@ _CARD_FACTS = ("configs", "dataset_info", "pretty_name")
 
 
 def describe(dataset: DatasetFiles) -> Dataset:
-    """Describe the dataset from its manifest, groups, recipe and statistics."""
+    """Build the dataset description that sidecars are generated from."""
     recipe = dataset.recipe
     return Dataset(
         name=recipe["name"],
@@ -77,7 +78,10 @@ def _describe_file(dataset: DatasetFiles, path: str) -> WrittenFile:
 
 
 def make_expected(dataset: DatasetFiles) -> dict[str, bytes]:
-    """Regenerate the sidecars and the card."""
+    """Regenerate the sidecars and the dataset card.
+
+    Returns: path → expected content.
+    """
     described = describe(dataset)
     expected = dataset_card.sidecars(described)
     for name in dataset.formats:
@@ -86,7 +90,7 @@ def make_expected(dataset: DatasetFiles) -> dict[str, bytes]:
 
 
 def check_sidecars(dataset: DatasetFiles) -> Problems:
-    """Check that each sidecar agrees with manifest, groups and recipe."""
+    """Check that each sidecar contains the regenerated data, whatever its wording."""
     expected = make_expected(dataset)
     for path, data in expected.items():
         wanted, found = _facts(path, data), _facts(path, dataset.read(path))
@@ -96,7 +100,7 @@ def check_sidecars(dataset: DatasetFiles) -> Problems:
 
 
 def check_wording(dataset: DatasetFiles) -> Problems:
-    """Check that the sidecars' remaining text is that of this version."""
+    """Check that each sidecar, including its wording, equals the regenerated one."""
     for path, data in make_expected(dataset).items():
         if dataset.read(path) != data:
             yield f"{path} differs in wording from this version's"
@@ -113,7 +117,7 @@ def check_preview(dataset: DatasetFiles) -> Problems:
 
 
 def _facts(path: str, data: bytes) -> JSON:
-    """Extract the machine-readable content of a sidecar."""
+    """Parse a sidecar and return its data without free text such as descriptions."""
     text = data.decode()
     if Path(path).name == _CARD:
         front = yaml.safe_load(text.split("---\n", 2)[1])
@@ -127,7 +131,13 @@ def _facts(path: str, data: bytes) -> JSON:
 
 
 def _differences(wanted: JSON, found: JSON, where: str = "") -> Iterator[str]:
-    """Yield the differences of two JSON values, recursively."""
+    """Yield a message for each difference between two JSON values, recursively.
+
+    Args:
+      wanted: the expected value.
+      found: the actual value.
+      where: path of the value in its document, for messages.
+    """
     if isinstance(wanted, dict) and isinstance(found, dict):
         for name in sorted({*wanted, *found}, key=str):
             if name in wanted and name in found:

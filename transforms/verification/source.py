@@ -1,4 +1,4 @@
-"""Compare a dataset with its input, which is read again."""
+"""Compare a dataset with its input, reading the input again."""
 
 import functools
 import hashlib
@@ -38,18 +38,21 @@ _SPLITS = {"train": "training", "validation": "validation"}
 
 @dataclass(frozen=True, kw_only=True)
 class SourceIndex:
-    """The input as it is now.
+    """The current input, indexed again for verification.
 
     Attributes:
-      path: the index of the input.
-      inventory: the counts of the index.
+      path: path of the input's index, a Parquet file.
+      inventory: image counts and fingerprint of the input.
     """
 
     path: str
     inventory: Inventory
 
     def read(self) -> Iterator[pa.Table]:
-        """Yield the row groups of the index, with a column `problem`."""
+        """Yield the row groups of the index as tables.
+
+        The column `problem` is "" for usable images and for indexes without inspection.
+        """
         with storage.parquet_errors(self.path, index_table.REMEDY):
             file = pq.ParquetFile(storage.for_arrow(self.path))
             names = index_table.SCHEMA.names
@@ -65,12 +68,12 @@ class SourceIndex:
 def compare(
     dataset: DatasetFiles, source: SourceIndex, *, num_images: int | None
 ) -> Iterator[Row]:
-    """Compare a dataset with its input.
+    """Compare a dataset with its input; yield one report row per check.
 
     Args:
       dataset: the dataset.
       source: the input.
-      num_images: images to convert again, selected by hash; None converts all.
+      num_images: number of images to convert again, selected by hash; None for all.
     """
     yield describe_input(source)
     checks = {
@@ -85,7 +88,7 @@ def compare(
 
 
 def describe_input(source: SourceIndex) -> Row:
-    """Return a row with the counts of the input and the warnings about it."""
+    """Return a report row with the image counts of the input and its warnings."""
     lines = source.inventory.describe().splitlines()
     if len(lines) == 1:
         return Row("input", check_results.OK, lines[0])
@@ -93,7 +96,7 @@ def describe_input(source: SourceIndex) -> Row:
 
 
 def check_images(dataset: DatasetFiles, source: SourceIndex) -> Problems:
-    """Check that each selected image is in the input, in its class and split."""
+    """Check that the input still has each selected image, in its class and split."""
     images = _list_selected(dataset)
     is_missing = np.ones(images.num_rows, bool)
     keys = images["key"].combine_chunks()
@@ -110,7 +113,10 @@ def check_images(dataset: DatasetFiles, source: SourceIndex) -> Problems:
 
 
 def _list_selected(dataset: DatasetFiles) -> pa.Table:
-    """Return the written images, then those that failed."""
+    """Return a table of all selected images: written ones, then failed ones.
+
+    Failed images have an empty source and a source length of 0.
+    """
     names = ["key", "split", "wnid", "source", "source_length"]
     written = dataset.manifest.select(names)
     failed = [(f.key, f.split, f.wnid, "", 0) for f in dataset.failures]
@@ -123,7 +129,12 @@ def _list_selected(dataset: DatasetFiles) -> pa.Table:
 
 
 def _find_differences(rows: pa.Table, images: pa.Table) -> Iterator[str]:
-    """Yield how rows of the index differ from the images of the same keys."""
+    """Yield a message for each difference between the input and the dataset.
+
+    Args:
+      rows: rows of the input's index.
+      images: the selected images with the same keys, in the same order.
+    """
     is_same_file = pc.and_(
         pc.equal(rows["uri"], images["source"]), pc.equal(rows["encoding"], "raw")
     )
@@ -154,7 +165,8 @@ def _find_differences(rows: pa.Table, images: pa.Table) -> Iterator[str]:
 def check_counts(dataset: DatasetFiles, source: SourceIndex) -> Problems:
     """Check that no class of the input has gained or lost images since the build.
 
-    Unusable images count too, because only an inspection finds them.
+    Unusable images are included in the counts, because without an inspection they
+    cannot be told apart from usable ones.
     """
     inventory, entries = source.inventory, dataset.statistics["classes"]
     now: Counter[tuple[str, str]] = Counter()
@@ -190,10 +202,11 @@ def check_counts(dataset: DatasetFiles, source: SourceIndex) -> Problems:
 
 
 def _has_comparable_lengths(dataset: DatasetFiles, source: SourceIndex) -> bool:
-    """Tell whether the fingerprints of the two inputs hash the same kind of lengths.
+    """Return whether fingerprints at the build and now are comparable.
 
-    They hash rows of Parquet files, compressed lengths in zips, and only the images
-    that an inspection found usable.
+    A fingerprint hashes the lengths of the usable images. For Parquet files, these are
+    row numbers; for zip files, compressed lengths. The fingerprints are therefore not
+    comparable if such files occur or if the numbers of unusable images differ.
     """
     entries = dataset.statistics["classes"]
     num_bad = sum(sum(entry["unusable"].values()) for entry in entries)
@@ -206,7 +219,7 @@ def _has_comparable_lengths(dataset: DatasetFiles, source: SourceIndex) -> bool:
 
 
 class _WrittenImage(NamedTuple):
-    """An image of the manifest: its bytes, and the checksum of its source."""
+    """The location of a written image, and the SHA-256 of its source bytes."""
 
     key: str
     file: str
@@ -218,12 +231,12 @@ class _WrittenImage(NamedTuple):
 def check_pictures(
     dataset: DatasetFiles, source: SourceIndex, *, num_images: int | None
 ) -> Problems:
-    """Convert images of the input again and compare them with the written ones.
+    """Convert images of the input again and compare them with the written images.
 
     Args:
       dataset: the dataset.
       source: the input.
-      num_images: images to compare, selected by hash; None compares all.
+      num_images: number of images to compare, selected by hash; None for all.
     """
     images = {image.key: image for image in _select_images(dataset, num_images)}
     keys = pa.array(list(images), pa.string())
@@ -271,7 +284,10 @@ def _select_images(
 def _compare_picture(
     dataset: DatasetFiles, source: SourceIndex, ref: ImageRef, image: _WrittenImage
 ) -> str:
-    """Return how a written image differs from its source; "" if it does not."""
+    """Convert an image again and compare it with the written one.
+
+    Returns: a description of the difference; "" if the images are equal.
+    """
     root = source.inventory.roots[ref.input]
     place = image_reading.describe_place(ref)
     try:
@@ -301,10 +317,12 @@ def _compare_picture(
 
 
 def _measure_difference(written: bytes, expected: bytes) -> float:
-    """Return the mean absolute difference of pixels; infinity for another size.
+    """Return the mean absolute difference of two JPEGs' RGB values, 0 to 255.
+
+    Images of different sizes have an infinite difference.
 
     Raises:
-      DataError: the written image is damaged.
+      DataError: an image is damaged.
     """
     if written == expected:
         return 0.0
@@ -320,7 +338,7 @@ def _measure_difference(written: bytes, expected: bytes) -> float:
 
 
 def _has_same_libraries(dataset: DatasetFiles) -> bool:
-    """Tell whether the libraries that decide pixels have the versions of the recipe."""
+    """Return whether the image libraries have the same versions as at the build."""
     versions = dataset.recipe["versions"]
     return all(
         versions.get(name) == version for name, version in describe_libraries().items()

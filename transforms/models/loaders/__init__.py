@@ -1,4 +1,4 @@
-"""Load model files by format, without ever running code or pickles in them."""
+"""Load model files by format, without running code or unpickling data from them."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _REFUSED: Mapping[str, str] = {
 
 
 def check_kind(path: str) -> None:
-    """Check by name that a path can be a supported model.
+    """Check from its name or files whether a path may be a supported model.
 
     Raises: ModelError: the path does not exist or its format is not supported.
     """
@@ -42,10 +42,11 @@ def check_kind(path: str) -> None:
 
 
 def find_model_id(path: str) -> str:
-    """Return the SHA-256 of a model file, or of the hashes of all its files.
+    """Return a SHA-256 that identifies a model.
 
-    A SavedModel consists of all files of its folder, and NAME.onnx of the file itself
-    and NAME.onnx.data if that exists.
+    For a single file, it is the hash of the file. For a model of several files (a
+    SavedModel folder, or NAME.onnx with NAME.onnx.data), it is the hash of the list of
+    file hashes and names.
     """
     if storage.is_folder(path):
         files = {name: f"{path}/{name}" for name in storage.list_files(path)}
@@ -67,9 +68,10 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
 
     Args:
       path: a path that `check_kind` accepts.
-      batch_shape: shape of the input batches, the number of images first.
-      num_outputs: number of classes in the model's card.
-    Raises: ModelError: the model cannot be loaded safely or does not match.
+      batch_shape: shape of the input batches; the first axis is the image.
+      num_outputs: number of outputs according to the model's card.
+    Raises: ModelError: the model cannot be loaded safely, or its input or output shape
+      does not match.
     """
     if storage.is_folder(path):
         with staging.stage_folder(path) as folder:

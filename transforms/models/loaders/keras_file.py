@@ -1,4 +1,4 @@
-"""Load .keras files without running code in them; compile TensorFlow functions."""
+"""Load .keras files without running code from them, and compile functions to graphs."""
 
 import zipfile
 from collections.abc import Sequence
@@ -61,8 +61,13 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
 
 
 def compile_model(tf, function, batch_shape: Sequence[int]) -> LoadedModel:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """Compile a function of a batch to a TensorFlow graph for one batch shape.
+    """Compile an inference function to a TensorFlow graph for one batch shape.
 
+    Args:
+      tf: the TensorFlow module.
+      function: maps a batch to outputs, shape (images, outputs).
+      batch_shape: shape of all batches; the first axis is the image.
+    Returns: the compiled model.
     Raises: ModelError: the function cannot be traced.
     """
     spec = tf.TensorSpec(tuple(batch_shape), tf.float32)
@@ -82,7 +87,10 @@ def compile_model(tf, function, batch_shape: Sequence[int]) -> LoadedModel:  # t
 
 
 def _check_sizes(path: str) -> None:
-    """Reject files that are not zip archives or too large for memory."""
+    """Reject files that are not zip archives or that unpack to too many bytes.
+
+    Raises: ModelError: the file is rejected.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}

@@ -1,4 +1,4 @@
-"""The common interface of loaded models, and the checks against their cards."""
+"""Common interface of loaded models, and checks of their shapes against their cards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Shape = Sequence[int | None]  # None: any length
 
 
 class ModelError(Exception):
-    """A model file cannot be used, or inference failed."""
+    """Raised when a model file cannot be used or inference fails."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class LoadedModel:
     """A model that is ready for inference from any thread.
 
     Attributes:
-      predict: maps a float32 batch of exactly the shape that the model was loaded for
-        to outputs, shape (images, outputs).
-      is_on_gpu: whether it runs on a GPU, where more threads do not help.
+      predict: function that maps a float32 batch, of exactly the shape that the model
+        was loaded for, to outputs of shape (images, outputs).
+      is_on_gpu: whether the model runs on a GPU, where more threads do not help.
     """
 
     predict: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.floating]]
@@ -30,13 +30,13 @@ class LoadedModel:
 def check_input(
     input_shape: Shape | None, dtype: str, batch_shape: Sequence[int]
 ) -> None:
-    """Compare the input of a model with the batches of its card.
+    """Check that a model accepts batches of the shape that its card describes.
 
     Args:
-      input_shape: input shape of the model, batch first; None: any.
+      input_shape: input shape of the model, batch axis first; None accepts any shape.
       dtype: dtype of the model's input.
       batch_shape: shape of the batches that its card describes.
-    Raises: ModelError: they do not match.
+    Raises: ModelError: the shapes do not match, or the dtype is not float32.
     """
     if dtype != "float32":
         raise ModelError(f"has {dtype} input; only float32 is supported")
@@ -60,9 +60,12 @@ def check_input(
 
 
 def check_output(output_shape: Shape | None, num_outputs: int) -> None:
-    """Compare the number of outputs of a model with the classes of its card.
+    """Check that a model has as many outputs as its card describes.
 
-    Raises: ModelError: they differ, or an output is not one number per class.
+    Args:
+      output_shape: output shape of the model, batch axis first; None if unknown.
+      num_outputs: number of outputs according to the card.
+    Raises: ModelError: the numbers differ, or the shape is not (images, outputs).
     """
     if output_shape is None:
         return

@@ -61,5 +61,8 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
 
 
 def _to_shape(shape: Sequence[object]) -> list[int | None] | None:
-    """Convert an ONNX shape: named lengths are any length, an empty shape is any."""
+    """Convert an ONNX shape to a list of lengths, with None for a variable length.
+
+    Returns: the list, or None if the shape is empty, i.e. unknown.
+    """
     return [n if isinstance(n, int) else None for n in shape] or None

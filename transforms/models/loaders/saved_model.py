@@ -79,7 +79,10 @@ def _check_size(path: str) -> None:
 
 
 def _check_graph(path: str) -> None:
-    """Reject a graph with unsafe operations before any of it runs."""
+    """Reject a SavedModel with unsafe operations, before any operation runs.
+
+    Raises: ModelError: the graph is damaged, unsafe or from TensorFlow 1.
+    """
     from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
 
     saved = saved_model_pb2.SavedModel()
@@ -98,7 +101,10 @@ def _check_graph(path: str) -> None:
 
 
 def _find_unsafe(meta: Any) -> Iterator[str]:  # noqa: ANN401  # a protocol buffer
-    """Yield the unsafe operations, except those of the saver, which never run."""
+    """Yield the names of unsafe operations in a meta graph.
+
+    Operations of the saver, which restores checkpoints, are ignored: they never run.
+    """
     saver = {
         meta.saver_def.save_tensor_name.split(":")[0],
         meta.saver_def.restore_op_name.split(":")[0],

@@ -9,7 +9,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Discard what native code writes to stderr."""
+    """Discard all output to stderr, including that of native code, in the block."""
     sys.stderr.flush()
     stderr = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
@@ -23,14 +23,14 @@ def _silence() -> Iterator[None]:
 
 
 def import_tensorflow(*, threads_per_operation: int = 1) -> Any:  # noqa: ANN401  # a module, which has no types
-    """Import TensorFlow.
+    """Import and initialise TensorFlow, and return the module.
 
-    With one thread per operation, sums do not depend on the number of cores; inference
-    runs several batches in parallel instead. A process that has used TensorFlow before
-    keeps its thread settings.
+    With one thread per operation, floating-point sums do not depend on the number of
+    cores; inference runs several batches in parallel instead. The thread settings have
+    no effect if TensorFlow is already initialised in this process.
 
     Args:
-      threads_per_operation: number of threads; 0 uses every core, for training.
+      threads_per_operation: threads per operation; 0 uses every core, for training.
     """
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

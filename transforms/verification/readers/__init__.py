@@ -1,20 +1,21 @@
-"""Open a dataset as users do: one module per reader, each run in its own process.
+"""Read a dataset with the libraries that users use: one module per reader.
 
-A module offers:
+Each reader runs in its own process. Its module defines:
 
-- `FORMAT`: the format that it reads.
-- `LIBRARY`: the Python package that must be installed; "" for none.
-- `read_names(directory) -> Sequence[str] | None`: the names of the labels, or None if
-  it has none.
-- `read_images(directory, splits) -> Iterator[ReadImage]`: every image of every split.
+- `FORMAT`: name of the dataset format that it reads.
+- `LIBRARY`: Python package that must be installed; "" if none is needed.
+- `read_names(directory) -> Sequence[str] | None`: returns the label names in label
+  order, or None if the reader provides no names.
+- `read_images(directory, splits) -> Iterator[ReadImage]`: yields every image of every
+  split.
 
 Optional:
 
 - `NAMES_ARE_FOLDERS`: whether `read_names` returns the groups' folder names instead of
   their display names. Default: False.
 
-Import the library inside the functions: other modules load a reader to ask for its
-`FORMAT`.
+Readers import `LIBRARY` inside their functions, so that the module can be imported for
+its `FORMAT` even if the library is not installed.
 """
 
 import importlib
@@ -26,7 +27,10 @@ READERS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 class ReadImage(NamedTuple):
-    """One image as a reader gives it; None where the reader has no such field."""
+    """An image as a reader returns it; fields that the reader lacks are None.
+
+    `labels` has more than one item if the reader returns the label in several places.
+    """
 
     split: str
     key: str
@@ -38,10 +42,10 @@ class ReadImage(NamedTuple):
 
 
 def load(name: str) -> ModuleType:
-    """Import one reader."""
+    """Import the module of a reader."""
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def names_are_folders(name: str) -> bool:
-    """Return whether a reader names the labels by their folders."""
+    """Return whether a reader's label names are folder names."""
     return getattr(load(name), "NAMES_ARE_FOLDERS", False)

@@ -15,13 +15,14 @@ _BATCH = 100
 
 
 def read_names(directory: str) -> None:
-    """Return None: the files hold folder names; the card holds the display names."""
+    """Return None: this reader does not read the label names."""
 
 
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
     """Read every file of every split.
 
-    Raises: ValueError: it has other columns, or an image has two names.
+    Raises: ValueError: a file has unexpected columns, or an image's two file names
+      differ.
     """
     for split in splits:
         for path in sorted(Path(directory, FOLDER, "data").glob(f"{split}-*.parquet")):

@@ -1,4 +1,4 @@
-"""Read tar shards through their card with Hugging Face datasets, offline."""
+"""Read WebDataset tar shards with Hugging Face datasets, as the card describes them."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ LIBRARY = "datasets"
 
 
 def read_names(directory: str) -> Sequence[str]:
-    """Return the names of the labels as the card gives them."""
+    """Return the label names in the dataset card."""
     datasets = importlib.import_module(LIBRARY)
     splits = datasets.load_dataset(directory, streaming=True)
     names: list[str] = next(iter(splits.values())).features["cls"].names
@@ -21,7 +21,7 @@ def read_images(
     directory: str,
     splits: Sequence[str],  # noqa: ARG001
 ) -> Iterator[ReadImage]:
-    """Stream every split of the card, without a cache."""
+    """Stream the images of every split in the dataset card, without a cache."""
     datasets = importlib.import_module(LIBRARY)
     for split, images in datasets.load_dataset(directory, streaming=True).items():
         for image in images.cast_column("jpg", datasets.Image(decode=False)):

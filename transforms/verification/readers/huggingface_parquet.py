@@ -1,4 +1,4 @@
-"""Read Parquet files through their card with Hugging Face datasets, offline."""
+"""Read Parquet files with Hugging Face datasets, as the card describes them."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ LIBRARY = "datasets"
 
 
 def read_names(directory: str) -> Sequence[str]:
-    """Return the names of the labels as the card gives them."""
+    """Return the label names in the dataset card."""
     datasets = importlib.import_module(LIBRARY)
     splits = datasets.load_dataset(f"{directory}/{FOLDER}", streaming=True)
     names: list[str] = next(iter(splits.values())).features["label"].names
@@ -22,7 +22,10 @@ def read_images(
     directory: str,
     splits: Sequence[str],  # noqa: ARG001
 ) -> Iterator[ReadImage]:
-    """Stream every split of the card, without a cache."""
+    """Stream the images of every split in the dataset card, without a cache.
+
+    Raises: ValueError: an image's two file names differ.
+    """
     datasets = importlib.import_module(LIBRARY)
     found = datasets.load_dataset(f"{directory}/{FOLDER}", streaming=True)
     for split, images in found.items():

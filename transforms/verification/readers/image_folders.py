@@ -1,7 +1,7 @@
-"""Read class folders, listed and numbered as torchvision and Keras do.
+"""Read class folders and number them as torchvision and Keras do.
 
-Both sort the folders of a split and number them in that order; timm uses natural
-order, which must be the same.
+Both libraries sort the folder names of a split and use the position as the label. timm
+sorts in natural order (2 before 10), so both orders must agree.
 """
 
 import re
@@ -17,7 +17,7 @@ NAMES_ARE_FOLDERS = True
 
 
 def read_names(directory: str) -> Sequence[str] | None:
-    """Return the folders of the first split; None when there is none."""
+    """Return the folder names in the first split; None if there are no splits."""
     roots = _list_folders(Path(directory, "folders"))
     return [folder.name for folder in _list_folders(roots[0])] if roots else None
 

@@ -1,7 +1,7 @@
 """Read tar shards member by member with Python's tarfile, which is always installed.
 
-It is stricter than other readers, which skip unknown members: a sample consists of
-exactly three members in order, and nothing follows the last sample.
+This reader is strict, whereas others skip unknown members: each sample must consist of
+exactly three members in a fixed order, and no data may follow the last sample.
 """
 
 import json
@@ -17,13 +17,13 @@ _SUFFIXES = ("jpg", "cls", "json")
 
 
 def read_names(directory: str) -> None:
-    """Return None: tar shards hold no names."""
+    """Return None: tar shards contain no label names."""
 
 
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
     """Read every shard of every split.
 
-    Raises: ValueError: a shard contains other members, or data after its end.
+    Raises: ValueError: a shard has unexpected members, or data after the last sample.
     """
     for split in splits:
         for path in sorted(Path(directory, split).glob("*.tar")):

@@ -1,4 +1,4 @@
-"""Read TFRecord shards with tf.data alone."""
+"""Read TFRecord shards with tf.data, without TensorFlow Datasets."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -11,11 +11,11 @@ _BATCH = 256
 
 
 def read_names(directory: str) -> None:
-    """Return None: the records hold no names."""
+    """Return None: the records contain no label names."""
 
 
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
-    """Read every shard of every split; TensorFlow checks each record's checksum."""
+    """Read every shard of every split; TensorFlow verifies each record's checksum."""
     tf = importlib.import_module(LIBRARY)
     features = {
         name: tf.io.FixedLenFeature([], kind)

@@ -1,4 +1,4 @@
-"""Read TFRecord shards and their sidecars with TensorFlow Datasets."""
+"""Read TFRecord shards and their metadata files with TensorFlow Datasets."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ LIBRARY = "tensorflow_datasets"
 
 
 def read_names(directory: str) -> Sequence[str]:
-    """Return the label names of the builder."""
+    """Return the label names in the dataset's TFDS metadata."""
     tfds = importlib.import_module(LIBRARY)
     builder = tfds.builder_from_directory(directory)
     names: list[str] = builder.info.features["label"].names
@@ -21,7 +21,7 @@ def read_images(
     directory: str,
     splits: Sequence[str],  # noqa: ARG001
 ) -> Iterator[ReadImage]:
-    """Read every split of the builder without decoding the images."""
+    """Read every split in the dataset's TFDS metadata, without decoding the images."""
     tfds = importlib.import_module(LIBRARY)
     builder = tfds.builder_from_directory(directory)
     skip = {"image": tfds.decode.SkipDecoding()}

@@ -12,11 +12,11 @@ LIBRARY = "webdataset"
 
 
 def read_names(directory: str) -> None:
-    """Return None: tar shards hold no names."""
+    """Return None: tar shards contain no label names."""
 
 
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
-    """Read every shard of every split; damaged shards raise."""
+    """Read every shard of every split; raise an error for damaged shards."""
     webdataset = importlib.import_module(LIBRARY)
     for split in splits:
         shards = sorted(str(path) for path in Path(directory, split).glob("*.tar"))
