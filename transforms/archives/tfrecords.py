@@ -68,8 +68,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    """Encode an integer as a varint; encode negative values as 64-bit two's complement.
-    """
+    """Encode an integer as a varint; negative int64 values as two's complement."""
     value &= (1 << 64) - 1
     encoded = bytearray()
     while value > 0x7F:
@@ -171,7 +170,10 @@ class Reader:
         return self._read(span).decode("utf-8", "replace")
 
     def _parse_feature(self, feature: Span) -> int | Span | None:
-        """Return the only value of a list; None for floats and for other lengths."""
+        """Return the value of a feature that has exactly one integer or bytes value.
+
+        Return None for float features and for any other number of values.
+        """
         for kind in self._fields(feature):
             # Two tell that there are several; a hostile list would fill the memory.
             values = list(islice(self._fields(kind.value), 2))

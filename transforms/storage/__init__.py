@@ -202,8 +202,7 @@ def find_changed(versions: Mapping[str, str]) -> list[str]:
 
 
 def forget_open_files() -> None:
-    """Close the files that `read_range` keeps open, and forget known object versions.
-    """
+    """Close the files that `read_range` keeps open and forget object versions."""
     local.close_shared()
     remote.forget()
 
