@@ -93,8 +93,7 @@ class InputPart:
 
     @property
     def place(self) -> str:
-        """The path of the folder or archive whose name and images determine the split.
-        """
+        """The folder or archive whose name and images determine the split."""
         container = self.container or self.uri
         return self.root if container == "." else f"{self.root}/{container}"
 

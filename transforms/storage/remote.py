@@ -50,7 +50,7 @@ class Pins:
         return path in self._changed
 
     def set(self, path: str, tag: str | None) -> None:
-        """Record the etag of an object; None forgets it, after this process wrote it."""
+        """Record an object's etag; None forgets it after this process has written."""
         with self._lock:
             before = self._tags.pop(path, None)
             if before and tag and before != tag:
