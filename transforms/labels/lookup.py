@@ -58,8 +58,7 @@ class ClassLookup:
         return owners[0] if len(owners) == 1 else None
 
     def contradicts(self, name: str, wnid: str) -> bool:
-        """Return whether a name belongs to another class and is not a lemma of `wnid`.
-        """
+        """Return whether a name is another class's and not a lemma of `wnid`."""
         folded = _fold(name)
         owner = self._by_name.get(folded)
         return owner is not None and wnid not in self._owners[folded]

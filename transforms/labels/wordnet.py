@@ -30,7 +30,7 @@ _EVERYTHING = "everything"  # name of a group without a common ancestor
 
 
 class WordNetTree:
-    """A tree over classes, derived from the WordNet graph of several parents per node.
+    """A tree over classes, derived from a graph whose nodes can have several parents.
 
     The parent of a node in the tree is its most specific hypernym, i.e. the one with
     the fewest classes below it in the graph. Ties are broken by the greatest depth,
@@ -64,7 +64,7 @@ class WordNetTree:
         self.num_under[ROOT] = len(self.classes)
 
     def path(self, node: str) -> tuple[str, ...]:
-        """Return the nodes from below the root to a node, including the node."""
+        """Return the path from the top node of the tree to a node, inclusive."""
         if node not in self._paths:
             self._paths[node] = (*self.path(self.parent_of[node]), node)
         return self._paths[node]
@@ -273,7 +273,7 @@ class GroupNamer:
         return self._word_of[node] if class_index(node) < 0 else display_name(node)
 
     def name_path(self, node: str) -> list[str]:
-        """Return the names of the nodes from below the root to a node."""
+        """Return the names of the nodes from the top of the tree to a node."""
         return [self.name_node(step) for step in self.tree.path(node)]
 
     def name_group(self, wnids: Sequence[str]) -> str:
