@@ -52,10 +52,10 @@ def parse_split(name: str) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a name consists of a training or validation word and neutral words.
+    """Return whether a name states training or validation without unrelated words.
 
-    `train_annotations` and `training_logs` state a split but also contain other words,
-    because such folders contain no images.
+    `train_annotations` and `training_logs` also state a split, but other words in the
+    name show that they contain no images.
     """
     stem = name.partition(".")[0]
     words = set(_WORD.findall(_CAMEL.sub("_", stem).lower()))

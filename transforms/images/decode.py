@@ -71,7 +71,7 @@ _ROTTEN = (
 
 
 class Pixels(NamedTuple):
-    """A decoded image."""
+    """A decoded image and its scale relative to the file."""
 
     image: Image.Image  # in mode RGB, or L where the file is grey
     scale: int  # each pixel covers scale x scale pixels of the file
@@ -169,7 +169,7 @@ def find_conversions(image: ImageFile.ImageFile, orientation: int) -> tuple[str,
 
 
 def decode(image: ImageFile.ImageFile, shrink: float = 1.0) -> Pixels:
-    """Decode all pixels of an opened image; decode JPEGs at a reduced scale if possible.
+    """Decode all pixels of an opened image, JPEGs at a reduced scale if possible.
 
     A JPEG that will be downscaled strongly is decoded at 1/2, 1/4 or 1/8 of its size,
     but at no less than `DRAFT_MARGIN` times its final size. The resized result then
