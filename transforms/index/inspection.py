@@ -35,8 +35,7 @@ class Inspection(NamedTuple):
 
 
 def inspect(data: bytes) -> Inspection:
-    """Decode an image file and return its properties; report a problem in the result.
-    """
+    """Decode an image file and return its properties and any decoding problem."""
     image_format, mode, size, problem = "", "", (0, 0), ""
     try:
         image = decode.open_image(data)

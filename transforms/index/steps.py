@@ -187,8 +187,7 @@ class _ReadPieces(beam.DoFn):
 
 @dataclasses.dataclass
 class FindImages(beam.PTransform):
-    """Find the images of every part: (number, part) in, one `PartImages` per part out.
-    """
+    """Find the images of every part: (number, part) in, `PartImages` out."""
 
     ticks: str | None = None
 
