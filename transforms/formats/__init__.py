@@ -69,8 +69,7 @@ class SplitInfo:
     files: dict[str, tuple[WrittenFile, ...]]  # format → files in shard order
 
     def count(self, format_name: str) -> JSON:
-        """Return the split's size in bytes and images in one format, for Hugging Face.
-        """
+        """Return the split's size in bytes and images, in Hugging Face's schema."""
         return {
             "name": self.name,
             "num_bytes": sum(file.num_bytes for file in self.files[format_name]),

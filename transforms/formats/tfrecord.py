@@ -94,8 +94,7 @@ def _describe_dataset(dataset: Dataset) -> JSON:
 
 
 def _describe_split(split: SplitInfo) -> JSON:
-    """Return TFDS's SplitInfo message; protobuf's JSON has 64-bit integers as strings.
-    """
+    """Return TFDS's SplitInfo message, with 64-bit integers as strings."""
     num_bytes = sum(file.num_bytes for file in split.files["tfrecord"])
     return {
         "name": split.name,
