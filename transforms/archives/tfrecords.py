@@ -1,8 +1,7 @@
 """Encode and read tf.train.Example records in TFRecord files.
 
-Examples are encoded by hand, so that workers need not import TensorFlow and cannot
-register its protobuf message names twice. Map keys are sorted, so that equal records
-have equal bytes.
+Examples are encoded by hand, so that workers need not import TensorFlow or register its
+protobuf message names. Map keys are sorted, so that equal records have equal bytes.
 
 Source: tensorflow/core/example/{example,feature}.proto and lib/io/record_writer;
 protobuf.dev, "Encoding".

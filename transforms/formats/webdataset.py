@@ -125,7 +125,7 @@ def front_matter(dataset: Dataset) -> dict[str, JSON]:
 
 
 def _describe_features(dataset: Dataset) -> JSON:
-    """List the members that Hugging Face loads, as features; others are ignored."""
+    """Describe the members of the tars as features; Hugging Face loads only these."""
     names = {str(label.label): label.name for label in dataset.labels}
     struct: JSON = [
         {"name": "file_name", "dtype": "string"},

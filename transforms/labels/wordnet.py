@@ -299,7 +299,7 @@ class GroupNamer:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Join the first two names by " + " and append the number of others."""
+    """Join the first two names by " + " and append the number of further names."""
     more = len(names) - _NUM_NAMED_PARTS
     shown = " + ".join(names[:_NUM_NAMED_PARTS])
     return f"{shown} (+{more} more)" if more > 0 else shown

@@ -108,7 +108,7 @@ def _translated(path: str) -> Iterator[None]:
 
 
 def _no_permission(path: str, error: BaseException) -> PermissionError:
-    """Return an error for a refused request that includes the store's error code."""
+    """Return a permission error that includes the store's error code."""
     code = re.search(r"<Code>(\w+)</Code>", str(error))
     what = f"no permission for these credentials ({code[1] if code else 'refused'})"
     return PermissionError(errno.EACCES, what, path)
