@@ -1,4 +1,4 @@
-"""Describe a folder or file in which no layout finds ImageNet, and say what to do."""
+"""Describe an unrecognised input folder or file and suggest a remedy."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -42,22 +42,25 @@ _ARCHIVE = re.compile(
 
 
 def is_archive(name: str) -> bool:
-    """Return whether a file may hold images, even if it cannot be read."""
+    """Return whether a file name is that of an archive, even an unsupported one."""
     return _ARCHIVE.fullmatch(name) is not None
 
 
 def list_unfinished(names: Sequence[str]) -> dict[str, str]:
-    """Return the files whose downloads are unfinished, with the files that show it."""
+    """Map each file with an unfinished download to its partial file.
+
+    For example, `a.tar.part` yields {"a.tar": "a.tar.part"}.
+    """
     pattern = re.compile(rf"(.*){_UNFINISHED}", re.IGNORECASE)
     return {m[1]: m[0] for name in names if (m := pattern.fullmatch(name))}
 
 
 def describe(path: str, depth: int = 0) -> str:
-    """Describe what a folder or file contains, and what to do with it.
+    """Describe the contents of a folder or file and suggest remedies.
 
     Args:
-      path: of the folder or file.
-      depth: number of folders above it that hold nothing else.
+      path: path of the folder or file.
+      depth: recursion depth; a folder with a single subfolder is described with it.
     """
     if not storage.is_folder(path):
         return "; ".join(_describe_file(path)) or "it is a file of an unknown kind"
@@ -87,7 +90,7 @@ def _describe_file(path: str) -> Iterator[str]:
 
 
 def _count(entries: Sequence[Entry]) -> str:
-    """Count entries by kind, with examples."""
+    """Describe the number of entries of each kind, with examples."""
     kinds: dict[str, list[str]] = {}
     for entry in entries:
         _, dot, suffix = entry.name.rpartition(".")
@@ -106,7 +109,7 @@ def _count(entries: Sequence[Entry]) -> str:
 
 
 def find_remedies(entries: Sequence[Entry]) -> list[str]:
-    """Return what to do with files of known kinds."""
+    """Return a line "FILES: REMEDY" for each known kind of unsupported files."""
     remedies = []
     names = [entry.name for entry in entries if not entry.is_folder]
     for pattern, remedy in _REMEDIES.items():

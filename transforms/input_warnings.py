@@ -1,8 +1,8 @@
-"""Warnings about an input: missing images, doubtful labels, unusual archives.
+"""Summarise warnings about missing images, doubtful labels and unusual archives.
 
-A layout yields an `Observation` per file or archive; the index sums them up to one
-`InputWarning` per kind, or refuses the input. No text has an absolute path, because
-datasets record it.
+A layout yields an `Observation` per file or archive. The index summarises them to one
+`InputWarning` per kind, or rejects the input. Warnings contain no absolute paths,
+because datasets record them.
 """
 
 from collections import Counter
@@ -18,9 +18,10 @@ class Kind(NamedTuple):
     """A kind of observation.
 
     Attributes:
-      text: the warning; {count} is the number of cases, {examples} the first ones.
-      is_missing: whether images are missing, which --require_complete refuses.
-      is_refused: whether the input is refused; the text then has the remedy.
+      text: template of the warning; {count} is the number of cases, {examples} lists
+        the first ones.
+      is_missing: whether images are missing, which --require_complete rejects.
+      is_refused: whether the input is rejected; the text then includes a remedy.
     """
 
     text: str
@@ -102,7 +103,7 @@ KINDS = {
 
 
 class Observation(NamedTuple):
-    """Something unusual about one file or archive of an input."""
+    """An unusual property of one file or archive of an input."""
 
     kind: str  # a key of KINDS
     example: str  # the file, relative to the input, and details
@@ -110,14 +111,17 @@ class Observation(NamedTuple):
 
 
 class InputWarning(NamedTuple):
-    """A line about an input, for the output and the dataset's card."""
+    """A warning about an input, for the terminal and the dataset card."""
 
     text: str
     is_missing: bool = False
 
 
 def combine(observations: Iterable[Observation]) -> list[Observation]:
-    """Keep the first observations of each kind; the last of them counts the others."""
+    """Keep the first observations of each kind, and add up the others' counts.
+
+    The last observation kept of a kind includes the counts of those dropped.
+    """
     first: dict[str, list[Observation]] = {}
     rest: Counter[str] = Counter()
     for observed in observations:
@@ -137,7 +141,7 @@ def summarize(observations: Iterable[Observation]) -> list[InputWarning]:
     """Return one warning per kind of observation, in the order of `KINDS`.
 
     Raises:
-      UsageError: every kind for which the input is refused.
+      UsageError: lists the kinds for which the input is rejected, if there are any.
     """
     by_kind: dict[str, list[Observation]] = {}
     for observed in combine(observations):

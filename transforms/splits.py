@@ -1,9 +1,10 @@
-"""Decide which split a folder or archive holds.
+"""Determine whether a folder or archive contains training or validation images.
 
-Three sources: its name (`train`, `ILSVRC2012_img_val`, `val.X`), the names of its
-images (`ILSVRC2012_val_00000001` is an official validation image, `n01440764_10026` a
-training image), and the flags --train_input and --validation_input. A wrong guess puts
-validation images into the training split, so a contradiction is an error.
+There are three sources: its name (`train`, `ILSVRC2012_img_val`, `val.X`), the names of
+its images (`ILSVRC2012_val_00000001` is an official validation image,
+`n01440764_10026` a training image), and the flags --train_input and --validation_input.
+A wrong guess would add validation images to the training split, so contradictory names
+are an error.
 """
 
 import re
@@ -37,7 +38,7 @@ _SHOWN = 3
 
 @lru_cache(1 << 12)
 def parse_split(name: str) -> str:
-    """Return the split that the name of a folder or file states; "" for none."""
+    """Return the split that a folder or file name states; "" if it states none."""
     words = _WORD.findall(_CAMEL.sub("_", name).lower())
     stated = {
         _WORDS[word]
@@ -51,9 +52,10 @@ def parse_split(name: str) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a name states training or validation and little else.
+    """Return whether a name states training or validation without unrelated words.
 
-    `train_annotations` and `training_logs` state a split, but hold no images.
+    `train_annotations` and `training_logs` also state a split, but other words in the
+    name show that they contain no images.
     """
     stem = name.partition(".")[0]
     words = set(_WORD.findall(_CAMEL.sub("_", stem).lower()))
@@ -61,13 +63,13 @@ def is_plain(name: str) -> bool:
 
 
 def parse_path(path: str) -> str:
-    """Return the split that the last stating folder of a relative path states."""
+    """Return the split that the last part of a path to state one states; "" if none."""
     stated = (parse_split(part) for part in reversed(path.split("/")))
     return next(filter(None, stated), "")
 
 
 def find_official_split(key: str) -> str:
-    """Return the split in which ImageNet has an image of this name; "" for others."""
+    """Return the ImageNet split to which an image name belongs; "" for other names."""
     match = _OFFICIAL_NAME.match(key)
     return _SPLIT_OF_NAME[match[1] and match[1].lower()] if match else ""
 
@@ -75,8 +77,12 @@ def find_official_split(key: str) -> str:
 def is_contradiction(split: str, official: str) -> bool:
     """Return whether an image's name contradicts the split that its folder states.
 
-    Copies such as Imagenette validate on some of ImageNet's training images, so these
-    are accepted among validation images, with a warning.
+    Training images in a validation folder are not a contradiction, because subsets such
+    as Imagenette validate on some of ImageNet's training images.
+
+    Args:
+      split: split that the folder states.
+      official: split to which the image's name belongs; "" if unknown.
     """
     return official not in {"", split} and not (
         split == VALIDATION and official == TRAIN
@@ -84,18 +90,19 @@ def is_contradiction(split: str, official: str) -> bool:
 
 
 def decide(place: str, stated: str, names: Sequence[str]) -> str:
-    """Decide the split of a folder or archive.
+    """Determine the split of a folder or archive.
 
     Args:
       place: path of the folder or archive, for messages.
-      stated: the split that its name states; "" for none.
-      names: keys of some of its images.
+      stated: split that its name states; "" if it states none.
+      names: keys of a sample of its images.
 
     Returns:
-      train or validation.
+      "train" or "validation".
 
     Raises:
-      UsageError: the names contradict each other, or nothing states the split.
+      UsageError: its name and the image names contradict each other, neither states a
+        split, or the images belong to the test split.
     """
     officials = [find_official_split(name) for name in names]
     majority = next(
@@ -135,7 +142,7 @@ def decide(place: str, stated: str, names: Sequence[str]) -> str:
 
 
 def describe_decision(place: str, split: str, names: Iterable[str]) -> str:
-    """Describe a split that image names decided."""
+    """Return a note that image names determined the split of a folder or archive."""
     shown = list_names(list(names)[:_SHOWN])
     taken = f"taken as {ADJECTIVES[split]} images"
     return f"{place}: {taken} by the names of its images ({shown})"

@@ -1,1 +1,1 @@
-"""Read tar, zip and TFRecord files by the positions of their members."""
+"""List the members of tar, zip and TFRecord files with their byte positions."""

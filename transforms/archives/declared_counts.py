@@ -1,8 +1,8 @@
-"""Read how many images the files of a dataset declare to hold.
+"""Read the number of images per shard that a dataset's metadata declares.
 
-TensorFlow Datasets writes the lengths of shards to `dataset_info.json`, timm and this
-program write those of WebDataset's tars to `_info.json`. Both are hints only: a file
-that is not understood declares nothing.
+TensorFlow Datasets writes shard lengths to `dataset_info.json`. timm and this program
+write the lengths of WebDataset tars to `_info.json`. Both are hints only: a metadata
+file that cannot be parsed is ignored.
 """
 
 import json
@@ -14,10 +14,14 @@ _MAX_BYTES = 1 << 24
 
 
 def read_lengths(folder: str) -> dict[str, int]:
-    """Return the declared number of images of each shard, by file relative to a folder.
+    """Return the declared number of images of each shard.
 
     Args:
       folder: folder of the dataset.
+
+    Returns:
+      Number of images by path of the shard, relative to `folder`; empty if the
+      metadata is missing or invalid.
     """
     # This program's records are in a folder of their own, below the metadata.
     return _read_tfds(folder.removesuffix("/__tfds__")) | _read_timm(folder)

@@ -1,4 +1,4 @@
-"""Describe files that are not what their names say, by their first bytes."""
+"""Identify the real type of a file with a wrong name by its first bytes."""
 
 from transforms import storage
 from transforms.records import DataError
@@ -21,7 +21,7 @@ _PAGES = (b"<!doctype html", b"<html", b"<?xml")
 
 
 def describe(path: str) -> str:
-    """Return what a file is by its first bytes; "" if they say nothing."""
+    """Describe the type of a file by its first bytes; "" if it is not recognised."""
     try:
         length = min(storage.num_bytes(path), _NUM_BYTES)
         start = storage.read_range(path, 0, length)
@@ -38,6 +38,6 @@ def describe(path: str) -> str:
 
 
 def explain(path: str) -> str:
-    """Return what a file is in parentheses, to append to a message; "" if unknown."""
+    """Return " (it is TYPE)" to append to an error message; "" if unknown."""
     what = describe(path)
     return f" (it is {what})" if what else ""

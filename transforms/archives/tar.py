@@ -1,8 +1,8 @@
 """Read the names and positions of tar members without extracting them.
 
-One 512-byte read per member; no image byte is read. Plain, USTAR, GNU long-name and
-pax headers are supported. Other entries are skipped if they are not files, or rejected
-with their position.
+Each member costs one 512-byte read; image data are not read. Plain, USTAR, GNU
+long-name and pax headers are supported. Members that are not regular files are yielded
+with `is_file=False`; an invalid header raises an error with its byte position.
 
 Source: POSIX.1-1988 (USTAR), POSIX.1-2001 (pax), GNU tar manual, "Basic Tar Format"
 """
@@ -27,7 +27,7 @@ Read = Callable[[int, int], bytes]  # returns the bytes at an offset, of a lengt
 
 
 class Member(NamedTuple):
-    """A member; its data are at [offset, offset + length) of the file."""
+    """A tar member; its data are bytes [offset, offset + length) of the file."""
 
     name: str
     offset: int
@@ -45,19 +45,22 @@ def read_members(
     observations: list[Observation] | None = None,
     read: Read | None = None,
 ) -> Iterator[Member]:
-    """Yield the members of an archive, or of an archive inside another.
+    """Yield the members of a tar archive, which may itself be a member of another.
 
     Args:
-      path: the file.
-      start: offset of the archive in the file.
-      end: end of the archive in the file; None: the end of the file.
+      path: the file that contains the archive.
+      start: byte offset of the archive in the file.
+      end: byte offset of the end of the archive; None: the end of the file.
       archive: name of the archive in observations; None: the name of the file.
-      observations: receives what is odd about the end of the archive.
-      read: reads the headers, as `storage.read_range` does; see `tar_headers`.
+      observations: list to which an unusual archive end is appended; None: raise an
+        error for an unusual end.
+      read: returns the bytes at (offset, length); None: `storage.read_range`. See
+        `tar_headers` for a reader that buffers.
 
     Raises:
-      UsageError: not a tar, truncated, damaged, or a member name that leaves the
-        archive; without `observations` also an odd end.
+      UsageError: the file is not a tar, is truncated or damaged, or a member name
+        leads out of the archive's folder; without `observations`, also if the archive
+        has an unusual end.
     """
     end = storage.num_bytes(path) if end is None else end
     read = read or partial(storage.read_range, path)
@@ -116,7 +119,7 @@ def _truncated(path: str, detail: str) -> UsageError:
 
 
 def _parse_header(path: str, position: int, block: bytes) -> tuple[bytes, str, int]:
-    """Parse type, name and length of a header whose checksum is correct."""
+    """Check a header's checksum and parse its type, name and data length in bytes."""
     try:
         length = _parse_number(block[124:136])
     except ValueError:
@@ -140,7 +143,7 @@ def _parse_number(field: bytes) -> int:
     """Parse an octal field, or GNU's base-256 encoding of larger numbers.
 
     Raises:
-      ValueError: not a number, or negative.
+      ValueError: the field is not a number, or is negative in base 256.
     """
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
@@ -150,7 +153,7 @@ def _parse_number(field: bytes) -> int:
 def _read_overrides(
     read: Read, path: str, kind: bytes, data: int, length: int
 ) -> dict[str, str]:
-    """Read the name and size of the next member from a long-name or pax header."""
+    """Read the next member's `path` and `size` from a long-name or pax header."""
     if length > _MAX_NAME_BYTES:
         raise UsageError(f"{path}: damaged (a name of {length} bytes at byte {data})")
     if kind in {_LONG_LINK, _PAX_GLOBAL}:
@@ -165,7 +168,7 @@ def _read_overrides(
 
 
 def _parse_pax(content: bytes) -> dict[str, str]:
-    """Parse pax records (length, key, value); only path and size are used."""
+    """Parse pax records "LENGTH KEY=VALUE"; return only `path` and `size`."""
     found: dict[str, str] = {}
     while content:
         digits = content.split(b" ", 1)[0]

@@ -1,8 +1,8 @@
-"""Check the end of a tar: an empty block ends it only if nothing follows but padding.
+"""Check that the first all-zero block of a tar is its end and not a hole.
 
-Preallocating and parallel downloads leave holes of zeros. A reader that stops at the
-first empty block loses every member behind a hole without a word. GNU tar and Python's
-tarfile stop there too.
+Interrupted downloads that preallocate the file or fetch parts in parallel leave holes
+of zeros. A reader that stops at the first zero block, as GNU tar and Python's tarfile
+do, silently loses every member after the hole. Only padding may follow the end.
 """
 
 from collections.abc import Iterator
@@ -21,19 +21,20 @@ _CHUNK = 1 << 20
 
 
 def check_end(path: str, position: int, *, start: int, end: int) -> str | None:
-    """Check what follows the last member of an archive.
+    """Check the bytes after the last member of an archive.
 
     Args:
-      path: the file.
-      position: offset of the first empty block, or the end of the archive.
-      start: offset of the archive in the file.
-      end: end of the archive in the file.
+      path: the file that contains the archive.
+      position: byte offset of the first all-zero block.
+      start: byte offset of the archive in the file.
+      end: byte offset of the end of the archive in the file.
 
     Returns:
-      The kind of observation, a key of `input_warnings.KINDS`; None for a usual end.
+      A key of `input_warnings.KINDS` if the end is unusual; None if it is normal.
 
     Raises:
-      UsageError: more data follows, or more zeros than end an archive.
+      UsageError: the zeros are followed by another member or by unexpected data, or
+        are longer than any padding.
     """
     data = _find_data(path, position, min(end, position + _MAX_END))
     if data is not None:
@@ -61,7 +62,21 @@ def check_end(path: str, position: int, *, start: int, end: int) -> str | None:
 def _check_data(
     path: str, position: int, data: int, *, start: int, end: int
 ) -> str | None:
-    """Accept data without members behind a usual end, refuse everything else."""
+    """Accept trailing data after a normal end if they contain no member.
+
+    Args:
+      path: the file that contains the archive.
+      position: byte offset of the first all-zero block.
+      data: byte offset of the first non-zero byte after `position`.
+      start: byte offset of the archive in the file.
+      end: byte offset of the end of the archive in the file.
+
+    Returns:
+      The kind of observation.
+
+    Raises:
+      UsageError: another member follows, or the end before the data is not normal.
+    """
     header = _find_header(path, data, start=start, end=min(end, data + _SEARCHED))
     if header is not None:
         raise _damaged(
@@ -104,7 +119,7 @@ def _read_chunks(path: str, start: int, end: int) -> Iterator[tuple[int, bytes]]
 
 
 def _find_data(path: str, start: int, end: int) -> int | None:
-    """Return the offset of the first byte that is not zero."""
+    """Return the offset of the first non-zero byte in [start, end); None if none."""
     for position, chunk in _read_chunks(path, start, end):
         if rest := chunk.lstrip(b"\0"):
             return position + len(chunk) - len(rest)
@@ -112,7 +127,11 @@ def _find_data(path: str, start: int, end: int) -> int | None:
 
 
 def _find_header(path: str, data: int, *, start: int, end: int) -> int | None:
-    """Return the offset of the first header in the blocks from `data` to `end`."""
+    """Return the offset of the first tar header in the blocks from `data` to `end`.
+
+    `start` is the offset of the archive, to which blocks are aligned. Return None if
+    there is no header.
+    """
     first = data - (data - start) % BLOCK
     for position, chunk in _read_chunks(path, first, end):
         for offset in range(0, len(chunk) - BLOCK + 1, BLOCK):
@@ -122,9 +141,9 @@ def _find_header(path: str, data: int, *, start: int, end: int) -> int | None:
 
 
 def is_header(block: bytes) -> bool:
-    """Return whether a block has the checksum of a tar header.
+    """Return whether a 512-byte block has a valid tar header checksum.
 
-    Old writers summed signed bytes.
+    Checksums over signed bytes, which old writers computed, are accepted too.
     """
     field = block[148:156]
     try:

@@ -1,18 +1,20 @@
-"""Read the headers of tars in buckets with few requests, and in parallel.
+"""Read the headers of tars in buckets with few and parallel requests.
 
-Each header tells where the next one is, so a walk waits for the store at every header.
+Each header determines the offset of the next one, so a sequential reader waits for one
+request per header. Two measures reduce the waiting:
 
-- A request takes as long for some kilobytes as for a header. `WindowReader` therefore
-  reads what follows too: long names, labels beside an image and, if images are small,
+- A request for a few kilobytes takes as long as one for a header. `WindowReader`
+  therefore reads ahead: long names, the labels of an image and, if images are small,
   many members.
-- `read_members` cuts a large archive into segments. In each, a thread looks for a
-  header and walks on from there, ahead of the walk from the start, which then has its
-  headers at hand. A thread that took an image's bytes for a header costs time only: the
-  walk from the start never reaches what it has read.
+- `read_members` divides a large archive into segments. In each segment, a thread finds
+  a header and follows the chain of headers from there. The sequential reader then uses
+  the headers that the threads have cached. If a thread mistakes image bytes for a
+  header, it only wastes time, because the sequential reader never requests them.
 
-Archives of a class are not cut: a thousand of them are read in parallel. Whole images
-are not read to save requests: 1.28 million take 140 GB, 25 times the bytes, and a
-quarter less time at best (64 readers, 30 ms a request, 250 MB/s).
+Class archives are not divided, because a thousand of them are read in parallel anyway.
+Reading whole archives instead of headers would transfer 140 GB for 1.28 million images,
+25 times as much, and save at most a quarter of the time (64 readers, 30 ms per request,
+250 MB/s).
 """
 
 import functools
@@ -45,11 +47,11 @@ _MAGIC, _MAGIC_AT = b"ustar", 257
 
 
 class WindowReader:
-    """Read small ranges of a file, most of them behind the one before.
+    """Read small ranges of a file at mostly rising offsets, with read-ahead.
 
     Args:
       path: the file.
-      end: the end of what may be read at once.
+      end: byte offset at which reading ahead stops.
     """
 
     def __init__(self, path: str, end: int) -> None:
@@ -59,7 +61,7 @@ class WindowReader:
         self._gap = float(_WIDE_WINDOW_BYTES)  # between two windows, a moving average
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read a range.
+        """Read `length` bytes at `offset`, from the buffer if possible.
 
         Raises:
           DataError: as `storage.read_range` does.
@@ -80,7 +82,12 @@ class WindowReader:
 
 
 def open_reader(path: str, end: int) -> Read:
-    """Return a function that reads small ranges; remote ones share requests."""
+    """Return a function that reads small ranges, with read-ahead for URLs.
+
+    Args:
+      path: the file.
+      end: byte offset at which reading ahead stops.
+    """
     if storage.is_remote(path):
         return WindowReader(path, end).read
     return partial(storage.read_range, path)
@@ -92,11 +99,11 @@ def read_members(
     """Yield the members of an archive, as `tar.read_members` does.
 
     Args:
-      path: the file.
-      start: offset of the archive in the file.
-      end: end of the archive in the file.
+      path: the file that contains the archive.
+      start: byte offset of the archive in the file.
+      end: byte offset of the end of the archive in the file.
       archive: name of the archive in observations.
-      observations: receives what is odd about the end of the archive.
+      observations: list to which an unusual archive end is appended.
 
     Raises:
       UsageError: as `tar.read_members` does.
@@ -119,7 +126,7 @@ def read_members(
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    """Return the threads that all archives share."""
+    """Return the thread pool that all archives share."""
     return ThreadPoolExecutor(_NUM_THREADS)
 
 
@@ -127,7 +134,7 @@ _Blocks = dict[tuple[int, int], bytes]  # by offset and length
 
 
 class _SegmentReader:
-    """Read ranges of an archive at rising offsets; threads walk ahead in segments."""
+    """Read ranges of an archive at rising offsets while threads prefetch headers."""
 
     def __init__(self, path: str, start: int, end: int) -> None:
         self._path, self._start, self._end = path, start, end
@@ -139,7 +146,7 @@ class _SegmentReader:
         self._read = open_reader(path, end)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read a range, which a thread may have read already."""
+        """Read `length` bytes at `offset`, or return them if a thread has read them."""
         self._num_reads += 1
         if self._num_reads <= _READS_ALONE:
             return self._read(offset, length)
@@ -155,13 +162,16 @@ class _SegmentReader:
         return self._read(offset, length) if block is None else block
 
     def close(self) -> None:
-        """Stop the threads."""
+        """Cancel the prefetching of headers."""
         self._is_closed = True
         for walk in self._walks.values():
             walk.cancel()
 
     def _walk(self, number: int) -> _Blocks:
-        """Read the headers of a segment; the walk from the start reports problems."""
+        """Read the headers of a segment; return their bytes by (offset, length).
+
+        Errors are ignored here, because the sequential reader reports them.
+        """
         start = self._start + number * SEGMENT_BYTES
         end = min(start + SEGMENT_BYTES, self._end)
         blocks: _Blocks = {}
@@ -172,7 +182,7 @@ class _SegmentReader:
         return blocks
 
     def _find_headers(self, start: int, end: int) -> Iterator[int]:
-        """Yield where headers may begin."""
+        """Yield the offsets in [start, end) at which a tar header may begin."""
         for position in range(start, end, _SCAN_BYTES):
             self._check_is_open()
             length = min(_SCAN_BYTES, end - position)
@@ -184,7 +194,16 @@ class _SegmentReader:
                 at = data.find(_MAGIC, at + 1)
 
     def _follow(self, header: int, end: int, blocks: _Blocks) -> bool:
-        """Keep the headers from one on; returns whether it was a header."""
+        """Read the chain of headers from a candidate and add them to `blocks`.
+
+        Args:
+          header: byte offset of the candidate.
+          end: byte offset of the end of the segment.
+          blocks: receives the bytes, by (offset, length).
+
+        Returns:
+          Whether the candidate is a valid header.
+        """
         window = open_reader(self._path, self._end)
 
         def read(offset: int, length: int) -> bytes:

@@ -1,7 +1,7 @@
 """Encode and read tf.train.Example records in TFRecord files.
 
-Examples are encoded by hand: TensorFlow is not imported in workers, none of its message
-names is registered, and map keys are sorted, so that equal records have equal bytes.
+Examples are encoded by hand, so that workers need not import TensorFlow or register its
+protobuf message names. Map keys are sorted, so that equal records have equal bytes.
 
 Source: tensorflow/core/example/{example,feature}.proto and lib/io/record_writer;
 protobuf.dev, "Encoding".
@@ -35,7 +35,7 @@ def masked_crc(data: bytes) -> bytes:
 
 
 def encode_record(record: Record) -> tuple[bytes, int]:
-    """Return the serialized tf.train.Example, and the offset of the image in it."""
+    """Return the serialized tf.train.Example and the byte offset of its image."""
     image = _encode_entry("image", record.image)
     before = _encode_features({
         "file_name": record.file_name.encode(),
@@ -49,12 +49,12 @@ def encode_record(record: Record) -> tuple[bytes, int]:
 
 
 def _encode_features(features: Mapping[str, bytes | int]) -> bytes:
-    """Encode a tf.train.Features message with sorted keys."""
+    """Encode the map entries of a tf.train.Features message, sorted by key."""
     return b"".join(_encode_entry(name, features[name]) for name in sorted(features))
 
 
 def _encode_entry(name: str, value: bytes | int) -> bytes:
-    """Encode one map entry: a feature with a list of one value."""
+    """Encode one map entry of tf.train.Features: a name and a list of one value."""
     if isinstance(value, bytes):
         feature = _field(1, _field(1, value))  # bytes_list
     else:
@@ -86,14 +86,14 @@ _MAX_TEXT_BYTES = 256
 
 
 class Span(NamedTuple):
-    """The byte range [start, end) of the file."""
+    """A byte range [start, end) of the file."""
 
     start: int
     end: int
 
 
 class _Field(NamedTuple):
-    """A field of a message: its number, wire type and byte range."""
+    """A field of a protobuf message: its number, wire type and value's byte range."""
 
     number: int
     wire_type: int
@@ -101,7 +101,14 @@ class _Field(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A record: its features with exactly one value, by name."""
+    """The features of a record that have exactly one value, by feature name.
+
+    Attributes:
+      start: byte offset of the serialized example in the file.
+      integers: values of integer features.
+      spans: byte ranges of all bytes features.
+      texts: decoded values of the short bytes features among `spans`.
+    """
 
     start: int
     integers: Mapping[str, int]
@@ -110,10 +117,11 @@ class Example(NamedTuple):
 
 
 class Reader:
-    """Read the records of a TFRecord file in order.
+    """Read the records of a TFRecord file in order, without reading image bytes.
 
     Raises:
-      UsageError: the file is truncated, damaged, or holds no tf.train.Examples.
+      UsageError: the file is truncated or damaged, or does not contain
+        tf.train.Example records.
     """
 
     def __init__(self, path: str) -> None:
@@ -122,7 +130,7 @@ class Reader:
         self._start, self._window = 0, b""
 
     def read_examples(self) -> Iterator[Example]:
-        """Yield every record."""
+        """Yield the parsed example of every record."""
         position = 0
         while position < self._num_bytes:
             header = self._read(Span(position, position + HEADER_BYTES))
@@ -161,7 +169,10 @@ class Reader:
         return self._read(span).decode("utf-8", "replace")
 
     def _parse_feature(self, feature: Span) -> int | Span | None:
-        """Return the only value of a list; None for floats and for other lengths."""
+        """Return the value of a feature that has exactly one integer or bytes value.
+
+        Return None for float features and for any other number of values.
+        """
         for kind in self._fields(feature):
             # Two tell that there are several; a hostile list would fill the memory.
             values = list(islice(self._fields(kind.value), 2))
@@ -200,7 +211,7 @@ class Reader:
             position = end
 
     def _read_varint(self, span: Span) -> tuple[int, int]:
-        """Return a varint and its end."""
+        """Return the varint at the start of a span, and the offset of its end."""
         value = 0
         end = min(span.end, span.start + _MAX_VARINT_BYTES)
         for shift, byte in enumerate(self._read(Span(span.start, end))):
@@ -210,7 +221,7 @@ class Reader:
         raise self._damaged(span.start)
 
     def _read(self, span: Span) -> bytes:
-        """Read a few bytes from a buffer of the bytes that follow."""
+        """Read the bytes of a span; read ahead at least 512 bytes and buffer them."""
         at = span.start - self._start
         if at < 0 or span.end > self._start + len(self._window):
             wanted = max(span.end - span.start, _WINDOW_BYTES)

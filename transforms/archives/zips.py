@@ -3,9 +3,9 @@
     member, member, …, [central directory: one entry per member], end records
 
 The directory is read in blocks, so memory does not grow with the number of entries.
-The data of a member follow its local header. The extra field of that header can differ
-in length from the one in the directory; `DataFinder` derives its length from the offset
-of the next member.
+The data of a member follow its local header. The extra field of the local header can
+be longer or shorter than the one in the directory; `DataFinder` derives its length
+from the offset of the next member.
 Source: PKWARE, APPNOTE.TXT 6.3.10, sections 4.3 (layout) and 4.5.3 (ZIP64).
 """
 
@@ -37,10 +37,14 @@ _ZIP64 = 1  # id of an extra field
 
 
 def inflate(data: bytes, *, max_bytes: int = _MAX_INFLATED_BYTES) -> bytes:
-    """Decompress a zip member with a bound on its size.
+    """Decompress the deflated data of a zip member.
+
+    Args:
+      data: raw deflate stream.
+      max_bytes: maximum decompressed size in bytes.
 
     Raises:
-      DataError: damaged, truncated, or larger than the bound.
+      DataError: the data are damaged or truncated, or exceed `max_bytes`.
     """
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
@@ -68,22 +72,26 @@ class Entry(NamedTuple):
 
     @property
     def path(self) -> bytes:
-        """The name with slashes; some tools of Windows write backslashes."""
+        """The name with `/` separators; some Windows tools write backslashes."""
         return self.name.replace(b"\\", b"/")
 
 
 class Directory(NamedTuple):
-    """The position of the central directory and the number of its entries."""
+    """The byte range [start, end) of the central directory and its entry count."""
 
     start: int
     end: int
     num_entries: int
 
     def check_count(self, path: str, found: int) -> None:
-        """Check the number of entries; old writers count modulo 65,536.
+        """Check the number of entries, modulo 65,536 because old writers overflow.
+
+        Args:
+          path: path of the zip, for messages.
+          found: number of entries that were read.
 
         Raises:
-          UsageError: the directory has more or fewer entries than it states.
+          UsageError: the directory has more or fewer entries than it declares.
         """
         if (found - self.num_entries) % (_MAX_16 + 1):
             raise UsageError(
@@ -93,7 +101,7 @@ class Directory(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A member; its data are at [offset, offset + length) of the file."""
+    """A zip member; its data are bytes [offset, offset + length) of the file."""
 
     name: str
     offset: int
@@ -105,7 +113,8 @@ def find_directory(path: str) -> Directory:
     """Find the central directory from the records at the end of the file.
 
     Raises:
-      UsageError: not a zip, truncated, or split into several files.
+      UsageError: the file is not a zip, is truncated or damaged, or is one part of a
+        multi-file archive.
     """
     total = storage.num_bytes(path)
     start = max(total - _END.size - _MAX_COMMENT, 0)
@@ -136,7 +145,12 @@ def _has_locator(path: str, end: int) -> bool:
 
 
 def _read_end64(path: str, end: int) -> tuple[int, int, int, int, int]:
-    """Return (disk, entries, size, offset, end) of a ZIP64 directory."""
+    """Read the ZIP64 end record, whose locator ends at byte `end`.
+
+    Returns:
+      (disk, entries, size, offset, end) of the central directory; sizes and offsets
+      are in bytes.
+    """
     place = end - _LOCATOR.size
     mark, _, record, _ = _LOCATOR.unpack(_read(path, place, _LOCATOR.size))
     if mark != _LOCATOR_MARK:
@@ -150,7 +164,7 @@ def _read_end64(path: str, end: int) -> tuple[int, int, int, int, int]:
 
 
 def read_entries(path: str, start: int, end: int) -> Iterator[Entry]:
-    """Yield the entries of a part of the directory.
+    """Yield the central directory entries in the byte range [start, end) of the file.
 
     Raises:
       UsageError: the directory is damaged.
@@ -174,7 +188,17 @@ def read_entries(path: str, start: int, end: int) -> Iterator[Entry]:
 
 
 def _parse_entry(block: bytes, at: int, position: int) -> Entry:
-    """Parse the entry at an offset of a block of the directory."""
+    """Parse one entry of the central directory.
+
+    Args:
+      block: bytes of the directory.
+      at: offset of the entry in `block`.
+      position: offset of `block` in the file.
+
+    Raises:
+      ValueError: there is no complete entry at this offset.
+      struct.error: the block ends too early.
+    """
     (
         mark, _, _, flags, method, _, _, _, compressed, size,
         name_bytes, extra_bytes, comment_bytes, _, _, _, header,
@@ -194,7 +218,15 @@ def _parse_entry(block: bytes, at: int, position: int) -> Entry:
 
 
 def _enlarge(extra: bytes, *values: int) -> list[int]:
-    """Replace 32-bit values that overflow by those of the ZIP64 field."""
+    """Replace each value 0xFFFFFFFF by its 64-bit value from the ZIP64 extra field.
+
+    Args:
+      extra: extra field of the directory entry.
+      values: (size, compressed size, header offset), each in 32 bits.
+
+    Raises:
+      ValueError: the ZIP64 field is missing.
+    """
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, at)
@@ -207,13 +239,14 @@ def _enlarge(extra: bytes, *values: int) -> list[int]:
 
 
 class DataFinder:
-    """Find the offsets of members' data while reading few local headers.
+    """Find the offsets of members' data without reading every local header.
 
         local header, name, extra │ data │ optional sizes │ next local header
 
-    The directory gives all lengths except that of `extra` and that of the optional
-    sizes. Their sum follows from the offset of the next member. A writer composes equal
-    sums in the same way, so one local header is read for each sum.
+    The directory gives all lengths except those of `extra` and of the optional sizes.
+    The offset of the next member gives the sum of these two. Members with the same sum
+    are assumed to split it in the same way, so only one local header is read for each
+    different sum.
     """
 
     def __init__(self, path: str) -> None:
@@ -224,11 +257,12 @@ class DataFinder:
         """Find the data of a member.
 
         Args:
-          entry: the member's entry.
-          next_header: offset of the next member's local header, if known.
+          entry: directory entry of the member.
+          next_header: byte offset of the next member's local header; None if unknown.
 
         Raises:
-          UsageError: encrypted, unsupported compression, or damaged.
+          UsageError: the member is encrypted, damaged, or compressed by a method other
+            than deflate.
         """
         self._check(entry)
         data = entry.header + _LOCAL.size + len(entry.name)
@@ -254,7 +288,7 @@ class DataFinder:
             raise UsageError(f"{self._describe(entry)}: damaged (two sizes)")
 
     def _read_extra(self, entry: Entry) -> int:
-        """Read a local header; return the length of its extra field."""
+        """Read a local header and return the length of its extra field in bytes."""
         length = _LOCAL.size + len(entry.name)
         header = _read(self._path, entry.header, length)
         mark, *_, name_bytes, extra_bytes = _LOCAL.unpack_from(header)
@@ -270,12 +304,12 @@ class DataFinder:
 
 
 def decode_name(entry: Entry) -> str:
-    """Decode a member name; names in ImageNet are ASCII."""
+    """Decode a member name as UTF-8 or CP437, as its flags require."""
     return entry.path.decode("utf-8" if entry.flags & _IS_UTF8 else "cp437", "replace")
 
 
 def with_next(entries: Iterator[Entry]) -> Iterator[tuple[Entry, int | None]]:
-    """Yield consecutive entries with the offset of the next local header."""
+    """Pair each entry with the local header offset of the next; None for the last."""
     entry = next(entries, None)
     while entry is not None:
         following = next(entries, None)
@@ -293,15 +327,18 @@ def _read(path: str, offset: int, length: int) -> bytes:
 
 
 def is_inside(path: str) -> bool:
-    """Return whether a path is a member of a zip: archive.zip/member."""
+    """Return whether a path names a member of a zip, as in `archive.zip/member`."""
     return f"{SUFFIX}/" in path.lower() and not storage.exists(path)
 
 
 def read(path: str) -> bytes:
-    """Read a small member.
+    """Read a small member of a zip, e.g. a label table.
+
+    Args:
+      path: path of the form `archive.zip/member`.
 
     Raises:
-      UsageError: missing, too large or damaged.
+      UsageError: the member is missing, damaged, or larger than 64 MiB.
     """
     end = path.lower().rindex(f"{SUFFIX}/") + len(SUFFIX)
     archive, name = path[:end], path[end + 1 :]

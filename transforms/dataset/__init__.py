@@ -1,1 +1,1 @@
-"""Datasets: plan, shards, manifest, card and commit."""
+"""Plan a dataset, write its shards, manifest and card, and commit it."""

@@ -1,6 +1,7 @@
-"""Write the dataset's card (README.md), its labels (classes.json) and difficulty plot.
+"""Write the dataset card (README.md), the labels (classes.json) and difficulty plot.
 
-Paths are written as `PATH/TO`, because no file of a dataset records where it was built.
+Local paths are replaced by `PATH/TO`, because the files of a dataset must not depend on
+where it was built.
 """
 
 import math
@@ -25,7 +26,7 @@ _COMMAND_WIDTH = 60  # a line begins no other flag behind it
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Return the files that a dataset has in every format."""
+    """Return the contents, by path, of the files that do not depend on the format."""
     labels: JSON = [label._asdict() for label in dataset.labels]
     files = {
         "README.md": _write_card(dataset).encode(),
@@ -37,7 +38,10 @@ def sidecars(dataset: Dataset) -> dict[str, bytes]:
 
 
 def _draw_difficulty(dataset: Dataset) -> str:
-    """Draw the difficulty of all and of the selected training images; "" if unknown."""
+    """Draw difficulty histograms of all and of selected training images as SVG.
+
+    Return "" if the difficulty is unknown.
+    """
     difficulty_by_set: Any = dataset.statistics.get("difficulty")
     if difficulty_by_set is None:
         return ""
@@ -164,7 +168,7 @@ def _row(cells: tuple) -> str:
 
 
 def _scalars(values: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
-    """Yield the scalar values, which fit into a table; `__meta__/` holds all values."""
+    """Yield the scalar values except `command`, sorted by name, as rows of a table."""
     for name, value in sorted(values.items()):
         if isinstance(value, str | int | float) and name != "command":
             yield name, value
@@ -180,7 +184,7 @@ def _describe_images(recipe: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
 
 
 def _describe_command(dataset: Dataset) -> str:
-    """Write the command of the recipe, broken into lines before flags."""
+    """Write the section with the build command; "" if the recipe has no command."""
     command = dataset.recipe.get("command")  # not in datasets of version 0.1.0
     if not isinstance(command, str):
         return ""

@@ -1,7 +1,8 @@
-"""Commit a dataset: manifest, sidecars and card first, the commit mark last.
+"""Commit a dataset: write the manifest, sidecars and card, then the commit mark.
 
-A local dataset is renamed to its name after the mark; before that no reader finds it.
-In a bucket the shards have their final names at once, and the mark completes them.
+A local dataset is written to a temporary folder, which is renamed after the commit mark
+is written, so that readers never find an incomplete dataset. In a bucket, the shards
+have their final names from the start; a dataset without the mark is incomplete.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from transforms.records import Failure, JobError, Shard, WrittenFile, to_json
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CommitSettings:
-    """What is known of a dataset before its first image is written."""
+    """The metadata of a dataset that is known before images are written."""
 
     root: str  # where it is made
     work: str  # folder for parts of the manifest until it is written
@@ -43,18 +44,22 @@ class CommitSettings:
 
     @property
     def num_chosen(self) -> int:
-        """The number of images of the plan."""
+        """The number of images in the plan, over all splits and classes."""
         return sum(sum(counts.values()) for counts in self.chosen.values())
 
 
 def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str:
     """Commit the written shards; return the directory of the dataset.
 
-    Idempotent: an engine may call it again at any point. A second call finishes an
-    interrupted commit; if the dataset is committed, it does nothing.
+    The function is idempotent, because a runner may repeat it at any point. A repeated
+    call finishes an interrupted commit; it does nothing if the dataset is committed.
+
+    Args:
+      shards: the written shards with their number of failures.
+      settings: metadata and folders of the dataset.
 
     Raises:
-      JobError: too many failures, or an incomplete shard.
+      JobError: too many images failed, or the files of a shard are missing.
     """
     ordered = [shard for shard, _ in sorted(shards)]
     if storage.is_remote(settings.target):
@@ -65,7 +70,7 @@ def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str
 
 
 def _commit_in_folder(shards: Sequence[Shard], settings: CommitSettings) -> None:
-    """Write the commit mark and rename the folder."""
+    """Write the sidecars and the commit mark, then rename the folder."""
     root = settings.root
     if not storage.exists(root) and storage.exists(
         f"{settings.target}/{paths.COMPLETE}"
@@ -81,7 +86,7 @@ def _commit_in_folder(shards: Sequence[Shard], settings: CommitSettings) -> None
 
 
 def _commit_in_bucket(shards: Sequence[Shard], settings: CommitSettings) -> None:
-    """Write the commit mark after everything else, because a bucket cannot rename."""
+    """Write the sidecars, remove unused files, and write the commit mark last."""
     root = settings.root
     if not storage.exists(f"{root}/{paths.COMPLETE}"):
         complete = _write_sidecars(shards, settings)
@@ -93,7 +98,7 @@ def _commit_in_bucket(shards: Sequence[Shard], settings: CommitSettings) -> None
 
 
 def remove_work(work: str) -> None:
-    """Remove the work files of a dataset from a bucket."""
+    """Remove the folders of parts and plan, then the plan id, from a work folder."""
     storage.remove_folder(f"{work}/parts")
     storage.remove_folder(f"{work}/plan")
     # Last: until then it can be resumed.
@@ -103,7 +108,11 @@ def remove_work(work: str) -> None:
 def _write_sidecars(
     shards: Sequence[Shard], settings: CommitSettings
 ) -> dict[str, Any]:
-    """Write the manifest and all sidecars; return the contents of the commit mark."""
+    """Write the manifest and all sidecars; return the contents of the commit mark.
+
+    Raises:
+      JobError: too many images failed, or the files of a shard are missing.
+    """
     root = settings.root
     parts = list(prefetch(partial(_read_part, settings.work), shards))
     failures = sorted(failure for part in parts for failure in part.failures)
@@ -152,7 +161,7 @@ def _describe(root: str, path: str) -> WrittenFile:
 def describe_dataset(
     parts: Sequence[Part], failures: Sequence[Failure], settings: CommitSettings
 ) -> Dataset:
-    """Describe the written dataset, with its real counts."""
+    """Return the metadata of a dataset, with the counts of the images written."""
     described = statistics.describe(
         table=settings.table,
         found=settings.found,
@@ -178,7 +187,7 @@ def describe_dataset(
 
 
 def describe_labels(table: GroupTable) -> Iterator[LabelInfo]:
-    """Yield the names and classes of every label."""
+    """Yield the name, folder and classes of every group, in label order."""
     for label, (name, folder) in enumerate(
         zip(table.names, table.folders, strict=True)
     ):
@@ -219,10 +228,13 @@ def _make_sidecars(
 
 
 def _remove_others(root: str, keep: set[str]) -> None:
-    """Remove everything that is not part of the dataset.
+    """Remove all files and folders of a local directory that the dataset does not need.
 
-    A group without validation images keeps its empty folder in `folders`; a split
-    without images keeps nothing.
+    Empty group folders in `folders` are kept, unless their whole split is empty.
+
+    Args:
+      root: directory of the dataset while it is written.
+      keep: paths of the dataset's files, relative to `root`.
     """
     for path in list(storage.list_files(root)):
         if path not in keep and path != paths.PLAN_ID:

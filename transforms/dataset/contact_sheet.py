@@ -1,4 +1,4 @@
-"""Draw a contact sheet of some images of each group as one JPEG."""
+"""Draw a contact sheet, a JPEG with some images of each group."""
 
 import io
 import math
@@ -19,7 +19,7 @@ _JPEG_QUALITY = 88
 
 
 class _Layout(NamedTuple):
-    """The layout of a sheet: columns of groups, each a name above thumbnails."""
+    """The layout of a sheet with columns of groups, each a name above thumbnails."""
 
     max_groups: int
     columns: int
@@ -30,23 +30,23 @@ class _Layout(NamedTuple):
 
     @property
     def margin_px(self) -> int:
-        """Space around the sheet and between columns."""
+        """Space around the sheet and between columns, in pixels."""
         return self.thumbnail_px // 3
 
     @property
     def width_px(self) -> int:
-        """Width of a group."""
+        """Width of a group's row of thumbnails, in pixels."""
         step = self.thumbnail_px + self.gap_px
         return self.images_per_group * step - self.gap_px
 
     @property
     def name_px(self) -> int:
-        """Height of a group's name, including the space below it."""
+        """Height of a group's name and the space below it, in pixels."""
         return round(1.5 * self.font_px)
 
     @property
     def height_px(self) -> int:
-        """Height of a group, including the space below it."""
+        """Height of a group and the space below it, in pixels."""
         return self.name_px + self.thumbnail_px + round(0.9 * self.font_px)
 
 
@@ -75,11 +75,11 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[bytes]]]) -> bytes:
     """Draw each group's name above a row of its images.
 
     Args:
-      rows: (name, JPEG files) of each group, in label order; images beyond
-        `images_per_group_shown` are ignored, and missing images are grey.
+      rows: (name, JPEG files) of each group, in label order. Images beyond
+        `images_per_group_shown` are ignored; grey squares replace missing images.
 
     Returns:
-      A JPEG file; equal rows give equal bytes.
+      The bytes of a JPEG file, which depend only on `rows`.
     """
     layout = _layout(len(rows))
     columns = min(layout.columns, len(rows))
@@ -106,7 +106,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[bytes]]]) -> bytes:
 def _draw_name(
     sheet: Image.Image, name: str, layout: _Layout, *, place: tuple[int, int]
 ) -> None:
-    """Draw a name on the baseline of its line, truncated at the next column."""
+    """Draw a name at (left, top), truncated to the width of its column."""
     font = ImageFont.load_default(layout.font_px)
     text = name
     if font.getlength(name) > layout.width_px:
@@ -121,7 +121,7 @@ def _draw_name(
 
 
 def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Image]:
-    """Yield the thumbnails of a row: centre crops, grey for missing images."""
+    """Yield the thumbnails of a row: centre crops, then grey squares to fill it."""
     size = (layout.thumbnail_px, layout.thumbnail_px)
     shown = images[: layout.images_per_group]
     for data in shown:
@@ -134,7 +134,12 @@ def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Imag
 
 
 def make_preview(root: str, table: GroupTable) -> bytes:
-    """Draw a contact sheet of each group's first images, in the dataset's order."""
+    """Draw a contact sheet of each group's first images in the manifest.
+
+    Args:
+      root: directory of the dataset.
+      table: the groups.
+    """
     wanted = images_per_group_shown(table.num_groups)
     first: dict[int, list[bytes]] = {label: [] for label in range(table.num_groups)}
     missing = wanted * table.num_groups

@@ -1,7 +1,8 @@
 """Draw the difficulty histogram of a dataset's card as SVG.
 
-By hand, because the bytes of a dataset must not depend on the version of a plotting
-library; the figures of reports use matplotlib (`transforms/figures.py`).
+The SVG is written without a plotting library, because the bytes of a dataset must not
+depend on a library's version. Figures of reports use matplotlib instead
+(`transforms/figures.py`).
 """
 
 from collections.abc import Sequence
@@ -16,18 +17,18 @@ _INK, _LINE = "var(--soft, #6d6962)", "var(--line, #e4e0d9)"
 
 
 class Series(NamedTuple):
-    """A histogram of 0 … 100 percent."""
+    """A named histogram with one count per percent from 0 to 100."""
 
     name: str
     counts: Sequence[int]
 
 
 def draw_histogram(series: Sequence[Series], *, caption: str) -> str:
-    """Draw one series, or two on top of each other.
+    """Draw a histogram of one series, or of two overlaid series, as SVG.
 
     Args:
-      series: 101 counts each; the first is drawn behind the second.
-      caption: title and text alternative.
+      series: one or two series of 101 counts; the first is drawn behind the second.
+      caption: title of the figure and its text for screen readers.
     """
     most = max((max(s.counts) for s in series), default=0) or 1
     parts = [_axes(most)]

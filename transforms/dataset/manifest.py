@@ -1,7 +1,8 @@
-"""The manifest: one row per written image; one part per shard until the commit.
+"""Write and read the manifest, which has one row per written image.
 
-A part is the commit mark of its shard. It is written after the files of the shard and
-holds their checksums, so that a resumed run knows which shards to keep.
+Until the commit, there is one manifest part per shard. A part marks its shard as
+complete: it is written after the shard's files and records their checksums, so that a
+resumed run can detect which shards to keep.
 """
 
 import csv
@@ -43,7 +44,7 @@ _FAILURES_NAMED = 10
 
 
 class ManifestRow(NamedTuple):
-    """A written image: identity, location and source."""
+    """The identity, location and source of a written image."""
 
     key: str
     split: str
@@ -65,7 +66,7 @@ class ManifestRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The result of writing a shard."""
+    """The files, failures and counts of a written shard."""
 
     shard: Shard
     files: Mapping[str, Sequence[WrittenFile]]  # format → files
@@ -75,12 +76,12 @@ class Part:
 
 
 def part_path(root: str, shard: Shard) -> str:
-    """Return the path of a shard's part."""
+    """Return the path of a shard's manifest part below the work folder `root`."""
     return f"{root}/parts/{shard}.parquet"
 
 
 def write_part(root: str, part: Part, rows: Sequence[ManifestRow]) -> None:
-    """Write a part atomically, after all files of the shard."""
+    """Write a manifest part atomically; call it after the shard's files are closed."""
     columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
     described = {
@@ -96,7 +97,7 @@ def write_part(root: str, part: Part, rows: Sequence[ManifestRow]) -> None:
 
 
 def read_part(root: str, shard: Shard) -> Part | None:
-    """Read the part of a shard; None if the shard is not finished."""
+    """Read a shard's manifest part without rows; None if the shard is not finished."""
     path = part_path(root, shard)
     try:
         metadata = pq.read_metadata(storage.for_arrow(path))
@@ -116,10 +117,10 @@ def read_part(root: str, shard: Shard) -> Part | None:
 
 
 def merge_parts(root: str, shards: Sequence[Shard], output: str) -> None:
-    """Write the manifest with one row group per shard.
+    """Merge manifest parts into the manifest, with one row group per shard.
 
     Args:
-      root: directory of the parts.
+      root: work folder, which contains the folder `parts`.
       shards: the shards, in order.
       output: path of the manifest.
     """
@@ -137,7 +138,7 @@ def _read_rows(root: str, shard: Shard) -> pa.Table:
 
 
 def read_rows(path: str, *, columns: Sequence[str] | None = None) -> Iterator[dict]:
-    """Yield the rows of the manifest, one row group at a time."""
+    """Yield the rows of the manifest as dicts, reading one row group at a time."""
     file = pq.ParquetFile(storage.for_arrow(path))
     for number in range(file.num_row_groups):
         yield from file.read_row_group(number, columns=columns).to_pylist()
@@ -151,17 +152,17 @@ def check_failures(
     problem: str,
     remedy: str = "",
 ) -> None:
-    """Raise an error when too many images failed.
+    """Check that not too many images failed.
 
     Args:
-      failures: the images that failed.
-      num_images: number of all images, including these.
-      max_fraction: the value of --max_failure_fraction.
-      problem: problem of the images, for the message.
-      remedy: the last line of the message.
+      failures: the failed images.
+      num_images: number of all images, including the failed ones.
+      max_fraction: value of --max_failure_fraction.
+      problem: words that follow the counts in the message, e.g. "images failed".
+      remedy: last line of the message; "" for none.
 
     Raises:
-      JobError: more images failed than `max_fraction` allows, or all.
+      JobError: more images failed than `max_fraction` allows, or all images failed.
     """
     # Through text: the decimal fraction as it was typed, not its binary neighbour.
     allowed = Fraction(str(max_fraction)) * num_images

@@ -1,4 +1,4 @@
-"""Paths of the files that every dataset has, relative to its directory."""
+"""Define the paths of metadata files, relative to the dataset's directory."""
 
 MANIFEST = "__meta__/manifest.parquet"
 FAILURES = "__meta__/failures.csv"

@@ -1,4 +1,7 @@
-"""The plan of a dataset: one Parquet file per shard, and the subset id."""
+"""Write and read the plan of a dataset, one Parquet file of images per shard.
+
+The plan lists the selected images of every shard. The subset id is computed from it.
+"""
 
 import hashlib
 import json
@@ -16,38 +19,43 @@ from transforms.sampling.selected import IMAGE_SCHEMA
 
 
 class PlannedShard(NamedTuple):
-    """A shard of the plan, without its images."""
+    """A shard of the plan and its number of images."""
 
     shard: Shard
     num_images: int
 
 
 def part_path(folder: str, shard: Shard) -> str:
-    """Return the path of a shard's plan."""
+    """Return the path of a shard's plan file.
+
+    Args:
+      folder: folder of the plan.
+      shard: the shard.
+    """
     return f"{folder}/{shard}.parquet"
 
 
 def make_part(images: pa.Table) -> pa.Table:
-    """Return selected images in the schema of the plan."""
+    """Convert a table of selected images to the schema of the plan."""
     return images.select(IMAGE_SCHEMA.names).cast(IMAGE_SCHEMA)
 
 
 def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:
-    """Write the images of a shard, in order."""
+    """Write the plan file of a shard; `images` is in the order of the shard."""
     with storage.replacing(part_path(folder, shard)) as file:
         pq.write_table(images, file, compression="zstd")
     return PlannedShard(shard, images.num_rows)
 
 
 def read_part(folder: str, shard: Shard) -> list[SelectedImage]:
-    """Read the images of a shard, in order."""
+    """Read the plan file of a shard; return the images in the order of the shard."""
     table = _read(folder, shard)
     rows = zip(*table.to_pydict().values(), strict=True)
     return [SelectedImage(shard.split, label, ImageRef(*ref)) for label, *ref in rows]
 
 
 def list_shards(folder: str) -> list[PlannedShard]:
-    """List the shards of a plan, split by split."""
+    """List the shards of a plan, sorted by split and number."""
     shards = []
     for name in sorted(storage.list_files(folder)):
         stem = name.removesuffix(".parquet")
@@ -66,7 +74,7 @@ def _read(
 
 
 def read_train_keys(folder: str) -> pa.StringArray:
-    """Return the keys of all training images, including folds."""
+    """Return the keys of all training images, including folds, shape (images,)."""
     columns = [
         _read(folder, shard, ["key"])["key"]
         for shard, _ in list_shards(folder)
@@ -77,7 +85,7 @@ def read_train_keys(folder: str) -> pa.StringArray:
 
 
 def read_lines(folder: str) -> pa.ChunkedArray:
-    """Return a line `key split label wnid` for every image of a plan."""
+    """Return a line `key split label wnid` per image of a plan, shape (images,)."""
     lines = []
     for shard, _ in list_shards(folder):
         table = _read(folder, shard)
@@ -88,14 +96,19 @@ def read_lines(folder: str) -> pa.ChunkedArray:
 def format_lines(
     table: pa.Table, *, split: pa.Scalar | pa.ChunkedArray
 ) -> pa.ChunkedArray:
-    """Return the lines whose hash is the subset id."""
+    """Return the lines `key split label wnid` from which the subset id is computed.
+
+    Args:
+      table: images, with the columns `key`, `label` and `wnid`.
+      split: split of all images, or of each image.
+    """
     return index_table.join_lines(table["key"], split, table["label"], table["wnid"])
 
 
 def compute_subset_id(
     lines: pa.ChunkedArray, image_settings: Mapping[str, str | int | bool]
 ) -> str:
-    """Hash the image settings and the sorted lines of the images."""
+    """Return the SHA-256 of the image settings and the sorted lines, in hexadecimal."""
     digest = hashlib.sha256()
     digest.update(f"{json.dumps(dict(image_settings), sort_keys=True)}\n".encode())
     for chunk in lines.take(pc.sort_indices(lines)).iterchunks():
@@ -104,9 +117,10 @@ def compute_subset_id(
 
 
 def hash_sources(folder: str) -> str:
-    """Hash the keys and lengths of the images, shard by shard, in order.
+    """Return the SHA-256 of the images' keys and source lengths, in the plan's order.
 
-    The subset id ignores the bytes of images; this hash detects other bytes.
+    The subset id does not cover the source files; this hash detects files whose length
+    has changed.
     """
     digest = hashlib.sha256()
     for shard, _ in list_shards(folder):
@@ -117,7 +131,7 @@ def hash_sources(folder: str) -> str:
 
 
 def count_by_class(folder: str) -> dict[str, dict[str, int]]:
-    """Count the images of a plan: split → wnid → number of images."""
+    """Return the number of images in a plan, by split and then by wnid."""
     counts: dict[str, dict[str, int]] = {}
     for shard, _ in list_shards(folder):
         column = _read(folder, shard, ["wnid"])["wnid"]
@@ -128,10 +142,14 @@ def count_by_class(folder: str) -> dict[str, dict[str, int]]:
 
 
 def merge_parts(folder: str, output: str) -> None:
-    """Merge a plan into one file with the split, shard and position of every image.
+    """Merge a plan into one Parquet file with every image's split, shard and position.
 
-    `source_split` is the split of the input; it differs if a training image is held out
-    for validation.
+    The column `source_split` is the image's split in the input. It differs from `split`
+    if a training image is held out for validation, or belongs to a fold.
+
+    Args:
+      folder: folder of the plan.
+      output: path of the merged file.
     """
     names = ["source_split" if name == "split" else name for name in IMAGE_SCHEMA.names]
     kinds = list(zip(names, IMAGE_SCHEMA.types, strict=True))
@@ -161,7 +179,10 @@ _VALIDATION_MULTIPLE, _VALIDATION_LEAST = 8, 50
 
 
 def count_shards(split: str, num_images: int, images_per_shard: int) -> int:
-    """Return the number of shards of a split."""
+    """Return the number of shards of a split.
+
+    For validation, it is rounded up to a multiple of 8 if shards keep 50 images each.
+    """
     shards = max(-(-num_images // images_per_shard), 1)
     rounded = -(-shards // _VALIDATION_MULTIPLE) * _VALIDATION_MULTIPLE
     if split == "validation" and num_images // rounded >= _VALIDATION_LEAST:
@@ -170,7 +191,7 @@ def count_shards(split: str, num_images: int, images_per_shard: int) -> int:
 
 
 def find_starts(split: str, num_images: int, images_per_shard: int) -> list[int]:
-    """Return the position of the first image of every shard; sizes are equal (±1)."""
+    """Return the first image's position for every shard; shard sizes are equal (±1)."""
     num_shards = count_shards(split, num_images, images_per_shard)
     size, longer = divmod(num_images, num_shards)
     return [number * size + min(number, longer) for number in range(num_shards)]

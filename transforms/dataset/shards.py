@@ -1,4 +1,4 @@
-"""Write shards: read, decode, resize and encode each image once, in every format.
+"""Write shards: convert each image once and write it in every format.
 
 shard ── read ── decode ── resize ── encode ──┬─ a file per format
          (threads; results in order)          └─ the manifest part, last
@@ -36,7 +36,7 @@ _LOOK_AHEAD = 8
 
 
 class EncodedImage(NamedTuple):
-    """A finished image, and the checksum of its source."""
+    """A converted image, and the SHA-256 of its source file."""
 
     image: ProcessedImage
     source_sha256: str
@@ -73,9 +73,10 @@ def encode_image(ref: ImageRef, settings: ShardSettings) -> EncodedImage | DataE
 
 
 def find_written_shard(root: str, shard: Shard, *, work: str) -> Part | None:
-    """Return the part of a shard that an earlier run wrote, if its files are intact.
+    """Return the manifest part of a shard that an earlier run wrote intact, else None.
 
-    Shards with failures are written again, because the images may have been repaired.
+    Checksums of all files are compared. Shards with failed images are not returned, so
+    that they are written again, because the images may have been repaired.
     """
     part = manifest.read_part(work, shard)
     if part is None or part.failures:
@@ -86,9 +87,10 @@ def find_written_shard(root: str, shard: Shard, *, work: str) -> Part | None:
 
 
 def list_resumable(root: str, shards: Sequence[Shard], *, work: str) -> list[Part]:
-    """List the shards that an earlier run wrote, by the sizes of their files.
+    """List the manifest parts of shards whose files have the sizes recorded earlier.
 
-    A writer also compares their checksums, so that it may write some of them again.
+    Checksums are not compared here. `ShardBuilder` compares them and may therefore
+    write some of these shards again.
     """
 
     def find(shard: Shard) -> Part | None:
@@ -126,7 +128,7 @@ class ShardBuilder:
         image_reading.forget()
 
     def make(self, shard: Shard) -> Part:
-        """Write one shard in every format, unless it is written already."""
+        """Write one shard in every format, unless an earlier run has written it."""
         settings = self._settings
         if kept := find_written_shard(settings.root, shard, work=settings.work):
             self._ticker.tick(kept.num_images)
@@ -177,7 +179,7 @@ class ShardBuilder:
     def _prepare_all(
         self, images: Sequence[SelectedImage]
     ) -> Iterator[tuple[SelectedImage, EncodedImage | DataError]]:
-        """Yield the results in order, with a bounded number of images in progress."""
+        """Yield images with their results in order; bound the images in flight."""
         refs = (image.ref for image in images)
         make = functools.partial(encode_image, settings=self._settings)
         if self._pool is None:
@@ -195,7 +197,10 @@ def _write(
     shard: Shard,
     position: int,
 ) -> ManifestRow:
-    """Append one image to every format; its location is set when these are closed."""
+    """Append one image to every format and return its manifest row.
+
+    The row's `file`, `offset` and `length` are set later, when the shard is closed.
+    """
     ref, made = image.ref, prepared.image
     fine_label = classes.class_index(ref.wnid)
     record = Record(ref.key, made.jpeg, image.label, fine_label, ref.wnid)
@@ -237,10 +242,16 @@ _MANY_SHARDS = 8  # of a process: one more or less is no matter
 
 
 def count_processes(num_at_once: int, num_shards: int, num_images: int) -> int:
-    """Return the number of processes that keep the cores busy to the end.
+    """Return the number of processes that keep the cores busy until the end.
 
-    Shards are nearly equal, so processes end together if all write equally many. If
-    each writes few, more processes than cores share them without loss. 1 means none.
+    Shards have nearly equal sizes, so processes end together if each writes the same
+    number. If each would write fewer than 8, more processes than cores may be used, so
+    that the shards divide evenly. 1 means that no child process is needed.
+
+    Args:
+      num_at_once: number of shards to write concurrently.
+      num_shards: number of all shards.
+      num_images: number of all images.
     """
     each = max(num_shards // num_at_once, 1)
     most = num_at_once if each >= _MANY_SHARDS else -(-num_shards // each)

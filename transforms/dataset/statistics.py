@@ -39,12 +39,11 @@ def describe(
     failures: Sequence[Failure],
     difficulty: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Compute the statistics of a plan, or of a dataset with its failures.
+    """Compute the statistics of a plan, or of a written dataset.
 
-    Every image of the input is unusable, chosen or left out; every chosen image is
-    written or failed. For each class, found = chosen + left_out and
-    written = chosen - failed. A class is `held_out` of training by the number of
-    training images that its validation split holds.
+    For each class, found = chosen + left_out and written = chosen - failed; unusable
+    images are not in found. `held_out` is the number of the class's training images
+    that are used for validation.
 
     Args:
       table: the groups of all classes.
@@ -52,7 +51,7 @@ def describe(
       bad: unusable images, by split and wnid.
       chosen: selected images, by split and wnid.
       failures: selected images that could not be written.
-      difficulty: histograms of difficulty, if it is known.
+      difficulty: histograms of difficulty; None if difficulty is unknown.
     """
     failed: dict[str, Counter[str]] = {split: Counter() for split in chosen}
     for failure in failures:
@@ -114,18 +113,21 @@ def _describe_class(
 
 
 def _count_held_out(found: Mapping[str, int], chosen: Mapping[str, int]) -> int:
-    """Count the training images of a class in its validation split.
+    """Count the training images of a class that are held out for validation.
 
-    The validation split takes all official images of a class before any other.
+    Training images are used only after all official validation images of the class.
     """
     return max(chosen.get("validation", 0) - found.get("validation", 0), 0)
 
 
 def describe_validation(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Describe where validation images come from, and classes that miss a split.
+    """Count official and held-out validation images, and list classes without a split.
 
     Args:
       entries: the entries of `classes` in statistics.json.
+
+    Returns:
+      The entry `validation` of statistics.json.
     """
     num_validation = sum(c["chosen"].get("validation", 0) for c in entries)
     num_held_out = sum(c["held_out"] for c in entries)
@@ -142,7 +144,11 @@ def describe_validation(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def describe_splits(statistics: Mapping[str, Any]) -> list[str]:
-    """Describe where validation images come from, and classes that miss a split."""
+    """Format the origin of validation images, and classes without a split, as lines.
+
+    Args:
+      statistics: contents of statistics.json.
+    """
     described = statistics.get("validation")  # absent in datasets of version 0.1.0
     if not described or not described["validated_classes"]:
         return []
@@ -173,7 +179,12 @@ def _name_class(wnid: str) -> str:
 
 
 def find_warning(statistics: Mapping[str, Any], min_validation_images: int) -> str:
-    """Return a warning if training images are held out for validation, else ""."""
+    """Return a warning if training images are held out for validation, else "".
+
+    Args:
+      statistics: contents of statistics.json.
+      min_validation_images: value of --min_validation_images.
+    """
     described = statistics.get("validation", {})
     if not (num_held_out := described.get("held_out")):
         return ""
@@ -204,7 +215,7 @@ def _total(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def count_conversions(parts: Sequence[Part]) -> dict[str, int]:
-    """Sum the image conversions of all shards."""
+    """Return the number of converted images in all shards, by kind of conversion."""
     counter: Counter[str] = Counter()
     for part in parts:
         counter.update(part.conversions)

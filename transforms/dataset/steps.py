@@ -1,4 +1,4 @@
-"""Beam steps of a dataset: assign images to shards, write shards, commit."""
+"""Define the Beam steps of a dataset: assign images to shards, write and commit."""
 
 import dataclasses
 import itertools
@@ -35,7 +35,7 @@ class CommitDataset(beam.PTransform):
     settings: CommitSettings
 
     def expand(self, shards: PCollection[tuple[Shard, int]]) -> PCollection[str]:
-        """Gather all shards first, so that the commit waits for them."""
+        """Gather all shards before the commit, so that it runs after the last one."""
         return (
             shards
             | "GatherShards" >> ToList()
@@ -46,7 +46,13 @@ class CommitDataset(beam.PTransform):
 def assign_shards(
     images: pa.Table, *, seed: int, images_per_shard: int
 ) -> Iterator[tuple[Shard, pa.Table]]:
-    """Shuffle the images of every split by hash and cut them into shards."""
+    """Shuffle the images of every split by hash and divide them into shards.
+
+    Args:
+      images: selected images of all splits.
+      seed: seed of the shuffle.
+      images_per_shard: maximum number of images per shard.
+    """
     for split in sorted(pc.unique(images["subset_split"]).to_pylist()):
         own = images.filter(pc.equal(images["subset_split"], split)).combine_chunks()
         ordered = selected.sort_indices(own, "shuffle", seed=seed)
@@ -68,7 +74,7 @@ class AssignShards(beam.PTransform):
     def expand(
         self, images: PCollection[pa.Table]
     ) -> PCollection[tuple[Shard, pa.Table]]:
-        """Split the table, which is already on one worker."""
+        """Divide the table on the single worker that holds it."""
         return images | "DealImages" >> beam.FlatMap(
             assign_shards, seed=self.seed, images_per_shard=self.images_per_shard
         )
@@ -101,7 +107,7 @@ class _WriteShard(beam.DoFn):
 
 
 class _WriteShardsInProcesses(_WriteShard):
-    """Write shards in processes that this step starts, several at once."""
+    """Write several shards concurrently in child processes."""
 
     def __init__(self, settings: ShardSettings, num_processes: int) -> None:
         super().__init__(settings)
@@ -139,15 +145,15 @@ class WriteShards(beam.PTransform):
 
     Args:
       settings: settings of all shards.
-      num_processes: number of processes that each step starts on its machine; 1 leaves
-        the parallelism to the engine.
+      num_processes: number of child processes per worker; 1 starts no processes and
+        leaves parallelism to the runner.
     """
 
     settings: ShardSettings
     num_processes: int = 1
 
     def expand(self, shards: PCollection[Shard]) -> PCollection[tuple[Shard, int]]:
-        """Reshuffle, so that many workers write; images never leave the step."""
+        """Reshuffle the shards over workers; pass no image bytes between steps."""
         # Without resource hints: a worker's process holds about 0.3 GB, which every
         # machine type has, and Dataflow's cheap FlexRS jobs take no hints.
         if self.num_processes == 1:

@@ -1,30 +1,30 @@
-"""Write a dataset: one module per output format.
+"""Write a dataset, with one module per output format.
 
-A module offers:
+A format module defines:
 
 - `ShardWriter(place)`: writes one shard with `add(record)`, `close()` and `discard()`.
-- `sidecars(dataset) -> dict[str, bytes]`: the files, by path, that its readers need
-  beside the shards.
-- `how_to_load(dataset) -> str`: its section of the dataset card.
-- `loading_snippet(directory, split) -> str`: Python code that loads one image, for the
-  summary that a build prints.
-- `shard_path(name, shard) -> str`: the file of a shard. A format that writes one file
-  per image offers `image_path(split, folder, file_name) -> str` instead.
-- `find_split(path) -> str | None`: the split whose images a file of the dataset holds;
-  None for files of other formats and files without images.
+- `sidecars(dataset) -> dict[str, bytes]`: returns the contents, by path, of the files
+  that readers of the format need in addition to the shards.
+- `how_to_load(dataset) -> str`: returns the format's section of the dataset card.
+- `loading_snippet(directory, split) -> str`: returns Python code that loads images, for
+  the summary that a build prints.
+- `shard_path(name, shard) -> str`: returns the path of a shard. A format that writes
+  one file per image defines `image_path(split, folder, file_name) -> str` instead.
+- `find_split(path) -> str | None`: returns the split of the images in a file of the
+  dataset, or None for files of other formats and files without images.
 
 Optional:
 
-- `name_problem(name) -> str | None`: why a dataset cannot have this name. Default: any
-  name is accepted. All formats are asked, so that a dataset can be written in another
-  format later without a new name.
-- `front_matter(dataset) -> dict`: the front matter of the dataset card by which Hugging
-  Face loads the shards. Default: none.
-- `GROUP_FOLDERS`: a glob pattern of one folder per split and group, which exists even
-  without images. Default: "", no such folders.
+- `name_problem(name) -> str | None`: returns why a dataset cannot have a name, or None.
+  The names are checked by all formats, so that a dataset can later be written in
+  another format under the same name. Default: every name is accepted.
+- `front_matter(dataset) -> dict`: returns the dataset card's front matter, from which
+  Hugging Face loads the shards. Default: none.
+- `GROUP_FOLDERS`: a glob pattern of the folders per split and group, which are created
+  even if they are empty. Default: "", no such folders.
 
-A module in `transforms/verification/readers` whose `FORMAT` is the format's name lets
-`verify` open the dataset with a library that users have.
+If a module in `transforms/verification/readers` has the format's name as `FORMAT`,
+`verify` uses it to open the dataset with a common third-party library.
 """
 
 import importlib
@@ -50,7 +50,7 @@ CITATION = """\
 
 
 class LabelInfo(NamedTuple):
-    """A group: its label, name and classes."""
+    """The label, name, folder and classes of a group."""
 
     label: int
     name: str  # display name, unique
@@ -61,7 +61,7 @@ class LabelInfo(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitInfo:
-    """A split, with the actual counts of written images."""
+    """A split with the counts and files of the images written."""
 
     name: str
     num_images: int
@@ -69,7 +69,7 @@ class SplitInfo:
     files: dict[str, tuple[WrittenFile, ...]]  # format → files in shard order
 
     def count(self, format_name: str) -> JSON:
-        """Return size and number of images in one format, for Hugging Face's card."""
+        """Return the split's size in bytes and images, in Hugging Face's schema."""
         return {
             "name": self.name,
             "num_bytes": sum(file.num_bytes for file in self.files[format_name]),
@@ -79,7 +79,7 @@ class SplitInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """The facts about a dataset that sidecars record."""
+    """The metadata of a dataset, from which sidecars are generated."""
 
     name: str
     version: str
@@ -92,13 +92,13 @@ class Dataset:
 
     @property
     def example_path(self) -> str:
-        """The directory as shown in instructions, without its local path."""
+        """The placeholder path of the dataset's directory in instructions."""
         return f"PATH/TO/{self.name}/{self.version}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardPlace:
-    """The output location of a shard in any format."""
+    """The output location of a shard, for any format."""
 
     root: str  # the dataset's directory while it is made
     name: str  # the dataset's
@@ -107,7 +107,7 @@ class ShardPlace:
 
 
 class WrittenShard(NamedTuple):
-    """One shard in one format: its files, and where in them each image is."""
+    """The files of a shard in one format, and the location of each image in them."""
 
     files: tuple[WrittenFile, ...]
     locations: tuple[ImageLocation, ...]  # of the images, in the order of `add`
@@ -120,7 +120,7 @@ class ShardWriter(Protocol):
         """Append an image."""
 
     def close(self) -> WrittenShard:
-        """Publish the shard's files."""
+        """Move the files to their final paths; return them and the image locations."""
 
     def discard(self) -> None:
         """Remove the written files; do nothing after `close`."""
@@ -130,7 +130,7 @@ FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(name: str) -> ModuleType:
-    """Import one format."""
+    """Import the module of a format."""
     return importlib.import_module(f"{__name__}.{name}")
 
 
@@ -158,7 +158,7 @@ def locate_image(
 
 
 def find_name_problem(dataset_name: str) -> str | None:
-    """Say why some format cannot write a dataset of this name; None if all can."""
+    """Return why a format does not accept a dataset name; None if all accept it."""
     for name in FORMATS:
         find_problem = getattr(load(name), "name_problem", None)
         if find_problem and (problem := find_problem(dataset_name)):
@@ -167,6 +167,6 @@ def find_name_problem(dataset_name: str) -> str | None:
 
 
 def list_group_folders() -> tuple[str, ...]:
-    """Return the glob patterns of folders that may be empty in a dataset."""
+    """Return the glob patterns of folders that may be empty, for all formats."""
     patterns = (getattr(load(name), "GROUP_FOLDERS", "") for name in FORMATS)
     return tuple(filter(None, patterns))

@@ -1,10 +1,10 @@
 """Write one folder per group, for torchvision, Keras and other folder readers.
 
-Every group has its folder in every split, even without images: these readers number
-the folders that exist, and a missing folder would silently shift all later labels.
-Keras treats an empty folder as a class without images; torchvision raises an error
-unless `allow_empty=True`. timm numbers only folders with images and takes the labels
-from `class_map.txt`. (Buckets have no empty folders.)
+Every group has a folder in every split, even without images. These readers derive
+labels from the positions of the existing folders, so a missing folder would silently
+shift all later labels. Keras treats an empty folder as a class without images;
+torchvision raises an error unless `allow_empty=True`. timm ignores empty folders, and
+reads the labels from `class_map.txt` instead. Buckets cannot contain empty folders.
 
 Source: torchvision's datasets/folder.py; timm's reader_image_folder.py, class_map.py.
 """
@@ -19,7 +19,7 @@ _SPLIT_OF_FOLDER = {"val": "validation"}
 
 
 def split_folder(split: str) -> str:
-    """Return the folder of a split; readers expect val for the validation split."""
+    """Return the folder of a split, which is folders/val for the validation split."""
     return f"folders/{'val' if split == 'validation' else split}"
 
 
@@ -29,7 +29,7 @@ def image_path(split: str, folder: str, file_name: str) -> str:
 
 
 def find_split(path: str) -> str | None:
-    """Return the split whose images a file holds; None if it holds none."""
+    """Return the split of the images in a file; None if it is not of this format."""
     top, *folders = path.split("/")
     if top != "folders" or len(folders) < 2:
         return None
@@ -48,28 +48,28 @@ class ShardWriter:
         self._closed = False
 
     def add(self, record: Record) -> None:
-        """Write an image."""
+        """Write an image file."""
         folder = self._folders[record.label]
         path = image_path(self._split, folder, record.file_name)
         self._written.append(storage.write(self._root, path, record.image))
         self._locations.append(ImageLocation(path, 0, len(record.image)))
 
     def close(self) -> WrittenShard:
-        """Create the folders of groups without images, and keep the written files."""
+        """Create empty folders for groups without images; return the written files."""
         for folder in self._folders:
             storage.make_folder(f"{self._root}/{split_folder(self._split)}/{folder}")
         self._closed = True
         return WrittenShard(tuple(self._written), tuple(self._locations))
 
     def discard(self) -> None:
-        """Remove the written files; no effect after `close`."""
+        """Remove the written files; do nothing after `close`."""
         if not self._closed:
             for file in self._written:
                 storage.remove_file(f"{self._root}/{file.path}")
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Return the list of group folders, one line each in label order."""
+    """Return `class_map.txt`, which lists the group folders in label order."""
     return {CLASS_MAP: "".join(f"{x.folder}\n" for x in dataset.labels).encode()}
 
 
@@ -83,7 +83,7 @@ batch, labels = next(iter(images))"""
 
 
 def how_to_load(dataset: Dataset) -> str:
-    """Return the card's section on this format; the last split is for validation."""
+    """Return the card's section on this format; assume the last split is validation."""
     train, validation = dataset.splits[0].name, dataset.splits[-1].name
     folder = f"{dataset.example_path}/{split_folder(train)}"
     return f"""\

@@ -1,9 +1,9 @@
 """Write shards as Parquet files for Hugging Face datasets and timm.
 
-pyarrow writes the files, with settings that store every image uncompressed and in one
-piece: the manifest records the byte range of each image, as for the other formats.
-JPEG files would not shrink anyway. The recipe records pyarrow's version, because the
-bytes of the files depend on it.
+pyarrow writes the files with settings that store every image uncompressed and
+contiguously, so that the manifest can record its byte range, as for the other formats.
+Compression would not shrink JPEG files anyway. The recipe records pyarrow's version,
+because the bytes of the files depend on it.
 """
 
 import json
@@ -31,18 +31,18 @@ _SCHEMA = pa.schema([
 
 
 def shard_path(name: str, shard: Shard) -> str:  # noqa: ARG001
-    """Return a shard's path in the dataset's directory."""
+    """Return the path of a shard, relative to the dataset's directory."""
     return f"{FOLDER}/data/{shard}.parquet"
 
 
 def find_split(path: str) -> str | None:
-    """Return the split whose images a file holds; None if it holds none."""
+    """Return the split of the images in a file; None if it is not of this format."""
     folder, _, name = path.rpartition("/")
     return name.partition("-")[0] if folder == f"{FOLDER}/data" else None
 
 
 class ShardWriter:
-    """Write one shard, a row group at a time."""
+    """Write one shard as a Parquet file, one row group at a time."""
 
     def __init__(self, place: ShardPlace) -> None:
         self._path = shard_path(place.name, place.shard)
@@ -74,7 +74,7 @@ class ShardWriter:
             self._write_group()
 
     def close(self) -> WrittenShard:
-        """Write the last row group and the footer, and publish the file."""
+        """Write the last row group and footer, and move the file to its final path."""
         if self._rows:
             self._write_group()
         self._writer.close()
@@ -82,7 +82,7 @@ class ShardWriter:
         return WrittenShard((self._file.close(),), tuple(self._locations))
 
     def discard(self) -> None:
-        """Remove the written files; do nothing after `close`."""
+        """Remove the unfinished file; do nothing after `close`."""
         self._file.discard()
 
     def _write_group(self) -> None:
@@ -114,14 +114,14 @@ class ShardWriter:
         self._group_bytes = 0
 
     def _flush(self) -> bytes:
-        """Write what pyarrow has encoded to the file, and return it."""
+        """Write the bytes that pyarrow has encoded to the file, and return them."""
         data = self._sink.take()
         self._file.write(data)
         return data
 
 
 class _Sink:
-    """Collect the bytes that pyarrow writes."""
+    """A file object that collects the bytes that pyarrow writes."""
 
     closed = False
 
@@ -133,7 +133,7 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
-        """Keep the bytes until `take`."""
+        """Do nothing; `take` returns the bytes."""
 
     def close(self) -> None:
         self.closed = True
@@ -146,7 +146,11 @@ class _Sink:
 
 
 def _describe_features(names: Sequence[str]) -> JSON:
-    """Describe the columns as Hugging Face Features."""
+    """Describe the columns in Hugging Face's schema format, `Features`.
+
+    Args:
+      names: name of each label.
+    """
     string: JSON = {"dtype": "string", "_type": "Value"}
     features: JSON = {
         "image": {"_type": "Image"},
@@ -159,7 +163,7 @@ def _describe_features(names: Sequence[str]) -> JSON:
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Return the dataset card that tells Hugging Face how to load the files."""
+    """Return the dataset card, from which Hugging Face loads the files."""
     front = yaml.safe_dump(_front_matter(dataset), allow_unicode=True, sort_keys=False)
     text = f"""\
 # {dataset.name}
@@ -211,7 +215,7 @@ image, label = images[0]["image"], images[0]["label"]"""
 
 
 def how_to_load(dataset: Dataset) -> str:
-    """Write the card's part on this format; the split to validate on is the last."""
+    """Return the card's section on this format; assume the last split is validation."""
     train, validation = dataset.splits[0].name, dataset.splits[-1].name
     place = f"{dataset.example_path}/{FOLDER}"
     return f"""\

@@ -30,7 +30,7 @@ def shard_path(name: str, shard: Shard) -> str:
 
 
 def find_split(path: str) -> str | None:
-    """Return the split whose images a file holds; None if it holds none."""
+    """Return the split of the images in a file; None if it is not of this format."""
     folder, _, name = path.rpartition("/")
     if folder != "__tfds__":
         return None
@@ -38,7 +38,7 @@ def find_split(path: str) -> str | None:
 
 
 class ShardWriter:
-    """Write one shard."""
+    """Write one shard as a TFRecord file."""
 
     def __init__(self, place: ShardPlace) -> None:
         self._path = shard_path(place.name, place.shard)
@@ -54,16 +54,16 @@ class ShardWriter:
         self._locations.append(location)
 
     def close(self) -> WrittenShard:
-        """Publish the file."""
+        """Move the file to its final path."""
         return WrittenShard((self._file.close(),), tuple(self._locations))
 
     def discard(self) -> None:
-        """Remove the written files; do nothing after `close`."""
+        """Remove the unfinished file; do nothing after `close`."""
         self._file.discard()
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Return the files that let TensorFlow Datasets open the directory without code."""
+    """Return the metadata files with which `tfds.builder_from_directory` works."""
     names = "".join(f"{label.name}\n" for label in dataset.labels)
     return {
         "dataset_info.json": to_json(_describe_dataset(dataset)),
@@ -77,7 +77,7 @@ def sidecars(dataset: Dataset) -> dict[str, bytes]:
 
 
 def _describe_dataset(dataset: Dataset) -> JSON:
-    """Return TFDS's DatasetInfo message, which must have no unknown keys."""
+    """Return TFDS's DatasetInfo message; TFDS rejects unknown keys."""
     items: JSON = [{"featureKey": "image"}, {"featureKey": "label"}]
     return {
         "name": dataset.name,
@@ -94,7 +94,7 @@ def _describe_dataset(dataset: Dataset) -> JSON:
 
 
 def _describe_split(split: SplitInfo) -> JSON:
-    """Describe a split; protobuf's JSON encodes 64-bit integers as strings."""
+    """Return TFDS's SplitInfo message, with 64-bit integers as strings."""
     num_bytes = sum(file.num_bytes for file in split.files["tfrecord"])
     return {
         "name": split.name,
@@ -139,7 +139,7 @@ def _class_name(name: str) -> str:
 
 @cache
 def reserved_names() -> frozenset[str]:
-    """Return the names of TFDS's own datasets, which cannot name this dataset."""
+    """Return the names of TFDS's own datasets, which a new dataset must not use."""
     path = resources.files("transforms.labels").joinpath("tfds_names.txt")
     return frozenset(path.read_text(encoding="utf-8").split())
 
@@ -169,7 +169,7 @@ example = next(iter(images))  # example["image"], example["label"]"""
 
 
 def how_to_load(dataset: Dataset) -> str:
-    """Return the card's section on this format; the last split is for validation."""
+    """Return the card's section on this format; assume the last split is validation."""
     train, validation = dataset.splits[0].name, dataset.splits[-1].name
     place = dataset.example_path
     return f"""\

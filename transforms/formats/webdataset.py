@@ -1,7 +1,7 @@
 """Write tar shards of (jpg, cls, json) members, for webdataset, timm and Hugging Face.
 
-Readers group members by the part of their names before the first dot, so a key has no
-dot; all images have the same members and the same JSON fields, without nulls.
+Readers group members by the part of their names before the first dot, so keys must not
+contain dots. All images have the same members and the same JSON fields, without nulls.
 
 Source: POSIX.1-1988 (USTAR); webdataset's tariterators; timm's reader_wds.
 """
@@ -28,13 +28,13 @@ def shard_path(name: str, shard: Shard) -> str:
 
 
 def find_split(path: str) -> str | None:
-    """Return the split whose images a file holds; None if it holds none."""
+    """Return the split of the images in a file; None if it is not of this format."""
     split, _, name = path.partition("/")
     return split if name.endswith(".tar") and "/" not in name else None
 
 
 class ShardWriter:
-    """Write one shard."""
+    """Write one shard as a tar."""
 
     def __init__(self, place: ShardPlace) -> None:
         self._path = shard_path(place.name, place.shard)
@@ -59,21 +59,21 @@ class ShardWriter:
         self._locations.append(location)
 
     def close(self) -> WrittenShard:
-        """End the archive and publish it."""
+        """Write the end of the archive and move the file to its final path."""
         end = self._file.tell() + 2 * _BLOCK
         self._file.write(bytes(2 * _BLOCK + -end % _ARCHIVE_MULTIPLE))
         return WrittenShard((self._file.close(),), tuple(self._locations))
 
     def discard(self) -> None:
-        """Remove the unfinished file; no effect after `close`."""
+        """Remove the unfinished file; do nothing after `close`."""
         self._file.discard()
 
 
 def make_member(name: str, content: bytes) -> bytes:
-    """Return an archive member: header, content and padding.
+    """Return the bytes of a tar member: header, content and padding.
 
     Raises:
-      ValueError: the name does not fit into the header field.
+      ValueError: the name is longer than 99 bytes.
     """
     name_field = name.encode()
     if len(name_field) > _MAX_NAME_BYTES:
@@ -111,7 +111,7 @@ def _describe_split(split: SplitInfo) -> JSON:
 
 
 def front_matter(dataset: Dataset) -> dict[str, JSON]:
-    """Return the entries of the card by which Hugging Face loads the shards."""
+    """Return the card's front matter, from which Hugging Face loads the shards."""
     files: JSON = [
         {"split": split.name, "path": f"{split.name}/*.tar"} for split in dataset.splits
     ]
@@ -125,7 +125,7 @@ def front_matter(dataset: Dataset) -> dict[str, JSON]:
 
 
 def _describe_features(dataset: Dataset) -> JSON:
-    """Describe the members of the tars; members that are not listed are not loaded."""
+    """Describe the members of the tars as features; Hugging Face loads only these."""
     names = {str(label.label): label.name for label in dataset.labels}
     struct: JSON = [
         {"name": "file_name", "dtype": "string"},
@@ -152,7 +152,7 @@ image, label = next(iter(images.to_tuple("jpg", "cls")))"""
 
 
 def how_to_load(dataset: Dataset) -> str:
-    """Return the card's section on this format; the last split is for validation."""
+    """Return the card's section on this format; assume the last split is validation."""
     train, validation = dataset.splits[0], dataset.splits[-1]
     place, last = dataset.example_path, len(train.shard_lengths) - 1
     numbers = f"{{00000..{last:05d}}}-of-{last + 1:05d}"

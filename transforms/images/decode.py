@@ -1,8 +1,8 @@
 """Open and decode untrusted image files.
 
-The format is detected from the first bytes, and only six formats are tried. The size
-is bounded before pixels are allocated. Any exception that Pillow raises on damaged
-bytes becomes a `DataError`.
+The format is detected from the first bytes; only JPEG, PNG, GIF, BMP, WebP and AVIF are
+supported. The size is checked before pixels are allocated. Any exception that Pillow
+raises for damaged bytes becomes a `DataError`.
 """
 
 import contextlib
@@ -71,18 +71,18 @@ _ROTTEN = (
 
 
 class Pixels(NamedTuple):
-    """A decoded image."""
+    """A decoded image and its scale relative to the file."""
 
     image: Image.Image  # in mode RGB, or L where the file is grey
     scale: int  # each pixel covers scale x scale pixels of the file
 
 
 def open_image(data: bytes) -> ImageFile.ImageFile:
-    """Read the header of an image.
+    """Open an image and read its header, without decoding pixels.
 
     Raises:
-      DataError: unsupported format, damaged header, pages of zeros, or dimensions out
-        of bounds.
+      DataError: the format is unsupported, the header is damaged, the data contain
+        pages of zeros, or the image is too large.
     """
     if not data:
         raise records.DataError("empty file")
@@ -102,7 +102,7 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
 
 
 def _count_blocks(image: JpegImageFile) -> int:
-    """Return the number of 8x8 blocks of all components of a JPEG."""
+    """Return the total number of 8x8 blocks in all components of a JPEG."""
     samplings = [(across, down) for _, across, down, _ in image.layer]
     width = 8 * max((across for across, _ in samplings), default=1) or 8
     height = 8 * max((down for _, down in samplings), default=1) or 8
@@ -147,11 +147,11 @@ def find_orientation(image: ImageFile.ImageFile) -> int:
 
 
 def find_conversions(image: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
-    """List how an opened image differs from a plain colour JPEG.
+    """List the properties of an opened image that a plain RGB JPEG does not have.
 
     Returns:
-      Sorted words: 16bit, alpha, cmyk, greyscale, icc, orientation, palette, and the
-      format in lower case if it is not JPEG.
+      A sorted subset of 16bit, alpha, cmyk, greyscale, icc, orientation and palette,
+      and the format in lower case if it is not JPEG.
     """
     mode, info = image.mode, image.info
     raw_mode = str(image.tile[0].args) if image.tile else mode
@@ -169,19 +169,26 @@ def find_conversions(image: ImageFile.ImageFile, orientation: int) -> tuple[str,
 
 
 def decode(image: ImageFile.ImageFile, shrink: float = 1.0) -> Pixels:
-    """Decode an opened picture in full, as far as it will be needed.
+    """Decode all pixels of an opened image, JPEGs at a reduced scale if possible.
 
-    A JPEG that will become much smaller is decoded at a half, a quarter or an eighth,
-    but at no less than `DRAFT_MARGIN` times the size it will have, which keeps every
-    picture within one level of 255 (mean absolute difference) of a full decode: over
-    200 photographs at exactly that margin the mean is 0.25, 0.30 and 0.37 for the
-    three scales, and the worst is 0.79. A margin of 3 would give 1.2, one of 2 2.7.
+    A JPEG that will be downscaled strongly is decoded at 1/2, 1/4 or 1/8 of its size,
+    but at no less than `DRAFT_MARGIN` times its final size. The resized result then
+    differs from that of a full decode by a mean absolute difference of less than 1 of
+    255 levels. Over 200 photographs at exactly this margin, the mean is 0.25, 0.30 and
+    0.37 for the three scales, and the maximum 0.79. The maximum would be 1.2 for a
+    margin of 3, and 2.7 for a margin of 2.
 
     Args:
-      image: an opened picture, which is spent by this.
-      shrink: factor by which the image will be downscaled in both directions.
-    Returns: Pixels without alpha and without metadata, not turned by EXIF.
-    Raises: DataError: the file is truncated or rotten.
+      image: an opened image; it cannot be used afterwards.
+      shrink: factor by which the image will be downscaled, the smaller of width and
+        height.
+
+    Returns:
+      RGB or greyscale pixels without alpha and metadata; the EXIF orientation is not
+      applied.
+
+    Raises:
+      DataError: the file is truncated or damaged.
     """
     scale = 1
     # Inverted ink is Adobe's way, which Pillow takes all CMYK files to follow.

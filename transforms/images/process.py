@@ -23,7 +23,7 @@ from transforms.images.settings import (
 
 
 class ProcessedImage(NamedTuple):
-    """A finished image."""
+    """A converted image: a JPEG file, its size in pixels and the conversions made."""
 
     jpeg: bytes
     width: int
@@ -35,12 +35,16 @@ class ProcessedImage(NamedTuple):
 def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
     """Decode, resize and encode one image.
 
+    Args:
+      data: contents of the image file.
+      settings: image size, resize mode and JPEG quality.
+
     Returns:
-      An RGB JPEG without metadata, byte-identical on every machine. With
-      resize_mode=none, the original bytes if every reader decodes them equally.
+      An RGB JPEG without metadata; its bytes do not depend on the machine. With
+      `resize_mode="none"`, upright RGB or greyscale JPEGs keep their original bytes.
 
     Raises:
-      DataError: not an image, damaged, or out of bounds.
+      DataError: the data are not an image, are damaged, or the image is too large.
     """
     image = decode.open_image(data)
     orientation = decode.find_orientation(image)
@@ -60,7 +64,7 @@ def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
 
 
 def _is_plain(image: ImageFile.ImageFile, orientation: int, data: bytes) -> bool:
-    """Tell whether every reader decodes a file to the same upright picture."""
+    """Return whether a file is an upright, common RGB or greyscale JPEG."""
     is_upright_rgb_or_grey = image.mode != "CMYK" and orientation == 1
     is_jpeg = image.format == "JPEG" and signatures.is_common_jpeg(data)
     return is_jpeg and is_upright_rgb_or_grey

@@ -1,8 +1,10 @@
-"""Read the bytes of an image from a file, an archive, a record or a row.
+"""Read the bytes of an image from a file, an archive, a record or a Parquet row.
 
-- raw: the bytes of the file at [offset, offset + length)
-- deflate: the same, compressed: a member of a zip
-- parquet: row `length` of row group `offset`, column `image`
+`ImageRef.encoding` determines how an image is stored:
+
+- raw: uncompressed, in the bytes [offset, offset + length) of the file
+- deflate: compressed zip member, in the bytes [offset, offset + length) of the file
+- parquet: in row `length` of row group `offset`, column `image`
 """
 
 import threading
@@ -33,13 +35,14 @@ def read_image_bytes(root: str, ref: ImageRef, version: str = "") -> bytes:
     """Read an image of an input folder; thread-safe.
 
     Args:
-      root: the input's folder.
+      root: folder of the input.
       ref: the image.
-      version: version of the object that contains it, if it is in a bucket and known.
+      version: required version of the object that contains the image; "" if unknown or
+        if the input is local.
 
     Raises:
-      DataError: it is gone, damaged, or larger than any image.
-      OSError: anything that another try may mend.
+      DataError: the image is missing, damaged or too large, or the object has changed.
+      OSError: any error that a retry may resolve.
     """
     path = f"{root}/{ref.uri}"
     if ref.encoding == "parquet":
@@ -65,10 +68,11 @@ def describe_place(ref: ImageRef) -> str:
 
 
 class RowGroups:
-    """Cache the images of recently read row groups; each is read once for all threads.
+    """A thread-safe LRU cache of row groups of image bytes.
 
-    Reading images in order costs one pass. Reading them in random order costs a row
-    group per image, whatever the size of the cache.
+    Threads that request the same row group wait for a single read. Reading images in
+    order reads each row group once. Reading them in random order reads about one row
+    group per image, because the cache is much smaller than the data.
     """
 
     def __init__(self, max_bytes: int = _MAX_KEPT_BYTES) -> None:
@@ -81,7 +85,13 @@ class RowGroups:
     def get(
         self, path: str, number: int, load: Callable[[str, int], pa.ChunkedArray]
     ) -> pa.ChunkedArray:
-        """Return the images of a row group; loads it if it is not in the cache."""
+        """Return the images of a row group, shape (rows,), from the cache or `load`.
+
+        Args:
+          path: path of the Parquet file.
+          number: number of the row group.
+          load: reads a row group, given `path` and `number`.
+        """
         with self._loading[number % _NUM_LOCKS]:
             with self._lock:
                 if (kept := self._kept.get((path, number))) is not None:
@@ -105,7 +115,7 @@ _row_groups = RowGroups()
 
 
 def forget() -> None:
-    """Clear everything that is cached between reads."""
+    """Clear all caches of row groups, footers, open files and object versions."""
     _row_groups.clear()
     _read_footer.cache_clear()
     storage.forget_open_files()
@@ -129,7 +139,12 @@ def _read_footer(path: str, version: str) -> pq.FileMetaData:
 
 
 def _load_row_group(path: str, number: int, *, version: str) -> pa.ChunkedArray:
-    """Read the column of image bytes of a row group."""
+    """Read the image bytes of a row group, shape (rows,).
+
+    Raises:
+      DataError: the row group or file is missing, damaged, too large or not permitted.
+      OSError: any error that a retry may resolve.
+    """
     try:
         footer = _read_footer(path, version)
         if number >= footer.num_row_groups:
@@ -154,7 +169,11 @@ def _load_row_group(path: str, number: int, *, version: str) -> pa.ChunkedArray:
 
 
 def _check_size(row_group: pq.RowGroupMetaData) -> None:
-    """Reject sizes that no image file has, before memory is allocated."""
+    """Check that the images of a row group take at most 1 GiB, before it is read.
+
+    Raises:
+      DataError: the row group is larger.
+    """
     for column in map(row_group.column, range(row_group.num_columns)):
         size = max(column.total_uncompressed_size, column.total_compressed_size)
         if column.path_in_schema == BYTES_COLUMN and size > _MAX_ROW_GROUP_BYTES:
@@ -179,7 +198,7 @@ class PlacedRef(NamedTuple):
 
 @dataclass
 class ByteRange:
-    """The bytes [start, end) of an object, which hold a list of images."""
+    """A byte range [start, end) of an object that contains several images."""
 
     path: str
     version: str
@@ -188,14 +207,17 @@ class ByteRange:
     numbers: list[int]  # of the images, in the order they were given
 
     def takes(self, path: str, start: int, end: int) -> bool:
-        """Return whether an image is close enough to be read in the same request."""
+        """Return whether an image at [start, end) can be read in the same request."""
         is_near = start - self.end <= _MAX_GAP_BYTES
         is_small = max(end, self.end) - self.start <= _MAX_SPAN_BYTES
         return path == self.path and is_near and is_small
 
 
 def plan_ranges(images: Sequence[PlacedRef]) -> list[ByteRange]:
-    """Combine neighbouring images in buckets into ranges; other images are left out."""
+    """Combine neighbouring images in buckets into ranges of at least two images.
+
+    Local, Parquet and isolated images are not part of any range.
+    """
     places = sorted(
         (f"{root}/{ref.uri}", ref.offset, ref.offset + ref.length, number)
         for number, (root, ref, _) in enumerate(images)
@@ -212,7 +234,7 @@ def plan_ranges(images: Sequence[PlacedRef]) -> list[ByteRange]:
 
 
 class CoalescedReader:
-    """Read combined ranges of a bounded number of images ahead of their use."""
+    """Prefetch images from buckets, with one request for neighbouring images."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_READS_AT_ONCE)
@@ -222,9 +244,13 @@ class CoalescedReader:
         self._pool.shutdown(cancel_futures=True)
 
     def begin(self, images: Sequence[PlacedRef]) -> list[ReadImage]:
-        """Start reading; returns, for each image, a function that waits for its bytes.
+        """Start reading combined ranges in the background.
 
-        A range has at most 16 MiB and stays in memory until its last image is read.
+        A range has at most 16 MiB, unless a single image is larger, and stays in memory
+        while any of its read functions exists.
+
+        Returns:
+          A function per image that waits for the bytes of the image and returns them.
         """
         reads: list[ReadImage] = [partial(read_image_bytes, *image) for image in images]
         for span in plan_ranges(images):
@@ -237,7 +263,7 @@ class CoalescedReader:
 
 
 def _cut(data: Future[bytes], start: int, image: PlacedRef) -> bytes:
-    """Cut one image out of a range."""
+    """Return the bytes of one image from a range that starts at byte `start`."""
     try:
         whole = data.result()
     except DataError:  # not of every image in it: of some that the object lacks

@@ -1,7 +1,8 @@
 """Resize decoded images and rotate them upright.
 
-Catmull-Rom is Pillow's BICUBIC, at an eighth of its time and without the interpreter
-lock. The resizer's plain, SSE4.1 and AVX2 code give identical pixels.
+The filter, Catmull-Rom, equals Pillow's BICUBIC. cykooz_resizer takes an eighth of
+Pillow's time and releases the interpreter lock. Its portable, SSE4.1 and AVX2 code
+paths produce identical pixels.
 """
 
 from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
@@ -26,10 +27,11 @@ def resize(image: Image.Image, size: tuple[int, int], box: CropBox) -> Image.Ima
     Args:
       image: mode RGB or L.
       size: (width, height) of the result in pixels.
-      box: the part (left, top, right, bottom); fractions of a pixel are respected.
+      box: the part to resize: left, top, width and height in pixels, not necessarily
+        whole.
 
     Returns:
-      A new image, or the same if nothing changes.
+      A new image, or `image` itself if the size and the box leave it unchanged.
     """
     if (box.width, box.height) == image.size == size:
         return image
@@ -40,12 +42,12 @@ def resize(image: Image.Image, size: tuple[int, int], box: CropBox) -> Image.Ima
 
 
 def middle_square(width: int, height: int) -> CropBox:
-    """Return the largest centred square, at whole pixels."""
+    """Return the largest centred square of an image, in whole pixels."""
     side = min(width, height)
     return CropBox((width - side) // 2, (height - side) // 2, side, side)
 
 
 def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Undo an EXIF orientation; 1 returns the same image."""
+    """Rotate or flip an image according to its EXIF orientation, 1 to 8."""
     turn = _TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)

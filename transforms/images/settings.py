@@ -1,4 +1,4 @@
-"""Settings of image conversion, and the size that they give an image."""
+"""Define the settings of image conversion and compute the size of resized images."""
 
 import dataclasses
 from importlib import metadata
@@ -21,12 +21,12 @@ class ImageSettings:
     jpeg_quality: int = 90
 
     def describe(self) -> dict[str, str | int | bool]:
-        """Return every setting that decides pixels, as the recipe records it."""
+        """Return all settings that affect the pixels, for the recipe."""
         return {**dataclasses.asdict(self), "chroma": CHROMA, "filter": FILTER}
 
 
 def describe_libraries() -> dict[str, str]:
-    """Return the versions of the libraries that decide pixels."""
+    """Return the versions of the libraries that affect the pixels."""
     return {
         "pillow": metadata.version("pillow"),
         "libjpeg_turbo": features.version_feature("libjpeg_turbo") or "none",
@@ -35,11 +35,13 @@ def describe_libraries() -> dict[str, str]:
 
 
 def target_size(width: int, height: int, settings: ImageSettings) -> tuple[int, int]:
-    """Return the (width, height) that an upright image is resized to.
+    """Return the (width, height) in pixels to which an upright image is resized.
 
-    shorter_side and longer_side keep the ratio: the other side is rounded half
-    up and at least 1; they enlarge only with `upscale`. center_crop and squash are
-    square. none keeps the size.
+    - `shorter_side` and `longer_side` resize that side to `image_size` and keep the
+      aspect ratio. The other side is rounded half up, to at least 1 pixel. Smaller
+      images are enlarged only if `upscale` is set.
+    - `center_crop` and `squash` return a square of `image_size`.
+    - `none` keeps the size.
     """
     size = settings.image_size
     if settings.resize_mode in {"center_crop", "squash"}:
@@ -51,9 +53,9 @@ def target_size(width: int, height: int, settings: ImageSettings) -> tuple[int, 
 
 
 def is_smaller_than_asked(width: int, height: int, settings: ImageSettings) -> bool:
-    """Return whether a resized image is smaller than `image_size` asks.
+    """Return whether a resized image is smaller than `image_size`.
 
-    Never with `none`.
+    Always False for `resize_mode="none"`.
     """
     if settings.resize_mode == "none":
         return False

@@ -67,7 +67,7 @@ _MARKUP = (
 
 
 def describe(data: bytes) -> str:
-    """Describe a file in an unsupported format."""
+    """Return an error message that names the unsupported format of a file."""
     head = data[:_HEAD_BYTES]
     if picture := _find_picture(head):
         return f"{picture} image: not supported; {_CONVERT}"
@@ -103,7 +103,7 @@ def _find_picture(head: bytes) -> str:
 
 
 def list_brands(head: bytes) -> list[bytes]:
-    """List the brands of a file in the ISO base media format; [] for others."""
+    """List the brands of an ISO base media file (AVIF, HEIC, MP4); [] for others."""
     if head[4:8] != b"ftyp":
         return []
     end = min(int.from_bytes(head[:4]), len(head))
@@ -118,7 +118,7 @@ def _find_markup(head: bytes) -> str:
 
 
 def _find_text(head: bytes) -> str:
-    """Name markup and JSON, which servers send instead of a file."""
+    """Describe HTML, XML and JSON, which servers return as errors; "" for others."""
     if markup := _find_markup(head):
         return f"{markup} text, e.g. an error page; download it again"
     if head.lstrip().startswith((b'{"', b"[{")):
@@ -145,7 +145,7 @@ class _Frame(NamedTuple):
 
 
 def _find_frame(data: bytes) -> _Frame | None:
-    """Find the start of frame of a JPEG; None if it is missing or damaged."""
+    """Parse the start-of-frame segment of a JPEG; None if it is missing or damaged."""
     position = data.find(b"\xff", 2)
     while 0 <= position < len(data) - 1:
         marker = data[position + 1]
@@ -163,7 +163,7 @@ def _find_frame(data: bytes) -> _Frame | None:
 
 
 def find_jpeg_problem(data: bytes) -> str:
-    """Describe an unsupported kind of JPEG; "" for others."""
+    """Describe why a kind of JPEG is unsupported; "" if it is supported."""
     frame = _find_frame(data)
     kind = ""
     if frame is None:
@@ -180,6 +180,6 @@ def find_jpeg_problem(data: bytes) -> str:
 
 
 def is_common_jpeg(data: bytes) -> bool:
-    """Tell whether every reader decodes this kind of JPEG."""
+    """Return whether a JPEG is baseline, extended or progressive Huffman."""
     frame = _find_frame(data)
     return frame is not None and frame.marker in _COMMON

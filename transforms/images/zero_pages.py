@@ -1,9 +1,9 @@
-"""Detect pages of zeros in the data of a JPEG, which libjpeg decodes to garbage.
+"""Detect runs of zero bytes in JPEG data, which libjpeg decodes to garbage.
 
-Downloads and copies that were interrupted, and file systems after a crash, leave such
-pages. Zeros may also be valid: optimised Huffman tables give the shortest code, which
-is all zeros, to the end of a flat block. So a run counts as damage only if it is longer
-than a flat picture of this size can produce with these tables.
+Interrupted downloads and copies, and crashed file systems, leave pages of zeros. Zeros
+can also be valid: an optimised Huffman table may assign the all-zeros code, its
+shortest, to unchanged blocks. A run therefore counts as damage only if it is longer
+than the longest run that a uniform image of the same size and Huffman tables contains.
 """
 
 import re
@@ -34,11 +34,11 @@ class _Code(NamedTuple):
 
 
 def describe(data: bytes, num_blocks: int) -> str:
-    """Describe a page of zeros in the scans of a JPEG; "" if there is none.
+    """Describe a damaging run of zero bytes in a JPEG; "" if there is none.
 
     Args:
-      data: the file.
-      num_blocks: blocks of 8x8 samples, of all components.
+      data: contents of the file.
+      num_blocks: number of 8x8 blocks in all components.
     """
     if _PAGE not in data:
         return ""
@@ -58,7 +58,7 @@ def describe(data: bytes, num_blocks: int) -> str:
 
 
 def _list_segments(data: bytes) -> Iterator[_Segment]:
-    """Yield the segments up to the end of the image, across all scans."""
+    """Yield the marker segments of all scans, up to the end-of-image marker."""
     position = 0
     while match := _MARKER.search(data, position):
         marker, position = match[1][0], match.end()
@@ -74,7 +74,7 @@ def _list_segments(data: bytes) -> Iterator[_Segment]:
 
 
 def _count_zero_bits(segments: list[_Segment], num_blocks: int) -> int:
-    """Return the longest run of zero bits that a flat picture can have."""
+    """Return an upper bound of the run of zero bits in a uniform image, in bits."""
     first_scan = next(s for s in segments if s.marker == _START_OF_SCAN)
     codes: dict[int, list[_Code]] = {}
     for segment in segments:
@@ -102,7 +102,7 @@ def _count_zero_bits(segments: list[_Segment], num_blocks: int) -> int:
 
 
 def _list_zero_codes(content: bytes) -> Iterator[tuple[int, _Code]]:
-    """Yield class and number of each Huffman table with its all-zeros code."""
+    """Yield the id byte (class and number) and all-zeros code of each Huffman table."""
     while len(content) > _LENGTHS + 1:
         counts = content[1 : _LENGTHS + 1]
         symbols = content[_LENGTHS + 1 : _LENGTHS + 1 + sum(counts)]

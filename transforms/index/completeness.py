@@ -1,4 +1,4 @@
-"""Compare the numbers of images of an input with ImageNet's.
+"""Compare the number of images per split and class in an input with ImageNet's.
 
 Source: Russakovsky et al. 2015, arXiv:1409.0575, and the readme of ILSVRC 2012's
 development kit: 1,281,167 training images, 732 to 1,300 in each of 1000 classes, and 50
@@ -17,14 +17,14 @@ _EXAMPLES = 3
 
 
 class ClassSplit(NamedTuple):
-    """The key of counts of images: a class in a split."""
+    """A class in a split, used as the key of image counts."""
 
     wnid: str
     split: str
 
 
 class _Split(NamedTuple):
-    """The numbers of images that ImageNet has in a split."""
+    """The number of images in a split of ImageNet, in total and per class."""
 
     adjective: str
     num_images: int
@@ -33,7 +33,7 @@ class _Split(NamedTuple):
 
     @property
     def span(self) -> str:
-        """The number of images in a class."""
+        """The number of images per class, as text."""
         span = f"{self.least} to {self.most:,}"
         return f"{self.most}" if self.least == self.most else span
 
@@ -47,12 +47,12 @@ _SPLITS = {
 def find_differences(
     num_images: Mapping[ClassSplit, int],
 ) -> Iterator[InputWarning]:
-    """Yield a warning per split whose numbers of images are not ImageNet's.
+    """Yield a warning per split whose image counts differ from ImageNet's.
 
-    Classes outside the 1000 do not count; nor do splits without any image.
+    Classes outside the 1000 and splits without images are ignored.
 
     Args:
-      num_images: number of images by wnid and split, including unusable ones.
+      num_images: number of images per class and split, including unusable ones.
     """
     for name, split in _SPLITS.items():
         counts = {
@@ -85,10 +85,14 @@ def _describe(split: _Split, counts: Mapping[str, int]) -> str:
 def check_complete(
     warnings: tuple[InputWarning, ...], num_images: Mapping[ClassSplit, int]
 ) -> None:
-    """Check that an input is the whole of ImageNet.
+    """Check that an input is the complete ImageNet.
+
+    Args:
+      warnings: warnings about the input.
+      num_images: number of images per class and split, including unusable ones.
 
     Raises:
-      UsageError: lists everything that is missing.
+      UsageError: lists the missing images and splits.
     """
     found = {key.split for key in num_images}
     problems = [warning.text for warning in warnings if warning.is_missing]

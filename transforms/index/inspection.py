@@ -24,7 +24,7 @@ _MAX_IN_FLIGHT = 256
 
 
 class Inspection(NamedTuple):
-    """The properties of an image file that was decoded completely."""
+    """The properties of an image file, and the problem if it cannot be decoded."""
 
     format: str  # JPEG, PNG, …; "" if it is not an image
     mode: str  # RGB, L, CMYK, … as stored
@@ -35,7 +35,7 @@ class Inspection(NamedTuple):
 
 
 def inspect(data: bytes) -> Inspection:
-    """Inspect one file; a problem is part of the result, not an error."""
+    """Decode an image file and return its properties and any decoding problem."""
     image_format, mode, size, problem = "", "", (0, 0), ""
     try:
         image = decode.open_image(data)
@@ -53,7 +53,7 @@ def inspect(data: bytes) -> Inspection:
 
 
 def inspect_image(read: ReadImage) -> Inspection:
-    """Read and inspect one image; a read error is part of the result."""
+    """Read and inspect one image; report a `DataError` in the result."""
     try:
         data = read()
     except DataError as error:
@@ -64,7 +64,7 @@ def inspect_image(read: ReadImage) -> Inspection:
 def inspect_all(
     images: Sequence[PlacedRef], pool: ThreadPoolExecutor
 ) -> Iterator[Inspection]:
-    """Yield the inspections in order, with a bounded number of images in flight."""
+    """Yield the inspections of images in order, with a bounded number in flight."""
     reader = CoalescedReader()
     windows = (
         reader.begin(images[start : start + WINDOW_IMAGES])
@@ -80,7 +80,14 @@ def inspect_all(
 
 
 def begin(roots: Sequence[str]) -> Callable[[Sequence[Any]], list[Inspection]]:
-    """Return the work function of a process: inspect a list of [root, ref, version]."""
+    """Return the work function of a child process.
+
+    Args:
+      roots: folders of the inputs.
+
+    Returns:
+      A function that inspects a list of images, each (root, ref, version).
+    """
     num_readers = storage.num_readers(1, roots)
     pool = ThreadPoolExecutor(num_readers)
 

@@ -1,11 +1,11 @@
 """Validate an index, count its images by class and split, and fingerprint it.
 
-The fingerprint needs the rows in key order, but sorting 14 million rows at once takes
-2 GB. A first pass therefore records the first key, the last key and a sample of keys of
-every row group. The second pass reads one range of keys at a time, only from the row
-groups that overlap the range. Archives list one class after the other, so each row
-group is read about twice. An index in random order is read completely, from its bucket
-too, for each half million rows.
+The fingerprint requires the rows in key order, but sorting 14 million rows at once
+takes 2 GB of memory. The first pass therefore records the first key, the last key and a
+sample of keys of every row group. The second pass reads one range of keys at a time,
+only from the row groups that overlap the range. Archives are sorted by class, so each
+row group is read about twice in the second pass. An index in random order is read
+completely for each half million rows.
 """
 
 import functools
@@ -40,9 +40,10 @@ _COUNTS = pa.schema([
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """The counts and metadata of an index that the launcher needs.
+    """The counts, fingerprint and metadata of an index.
 
-    The warnings compare the counts with ImageNet's, then repeat those of the index.
+    `warnings` lists the differences from ImageNet's counts, then the warnings that the
+    index contains.
     """
 
     num_images: Mapping[ClassSplit, int]  # usable images
@@ -57,20 +58,20 @@ class Inventory:
     warnings: tuple[InputWarning, ...] = ()
 
     def check_complete(self) -> None:
-        """Check that the input is the whole of ImageNet.
+        """Check that the input is the complete ImageNet.
 
         Raises:
-          UsageError: lists everything that is missing.
+          UsageError: lists the missing images and splits.
         """
         completeness.check_complete(self.warnings, self._num_found)
 
     def wnids(self) -> list[str]:
-        """Return the classes, sorted."""
+        """Return the sorted wnids of all classes, even without usable images."""
         return sorted({key.wnid for key in (*self.num_images, *self.num_bad)})
 
     @property
     def mean_bytes(self) -> float:
-        """The mean size of a usable image file."""
+        """The mean size of a usable image file in bytes."""
         num_images = sum(self.num_images.values())
         return sum(self.num_bytes.values()) / max(num_images, 1)
 
@@ -80,11 +81,11 @@ class Inventory:
 
     @property
     def _num_found(self) -> Counter[ClassSplit]:
-        """All images, usable or not."""
+        """The number of images per class and split, including unusable ones."""
         return Counter(self.num_images) + Counter(self.num_bad)
 
     def describe(self) -> str:
-        """Summarise the inventory: warnings, then counts."""
+        """Return the warnings and counts as lines of text."""
         lines = [f"WARNING: {warning.text}" for warning in self.warnings]
         lines += [
             f"{self.total('train')} training and {self.total('validation')} "
@@ -105,8 +106,8 @@ class KeyOrder:
     """The key ranges of row groups, to read their rows in key order.
 
     Attributes:
-      rows_at_once: approximate number of rows in memory.
-      bounds: (row group, first key, last key) of row groups with rows.
+      rows_at_once: approximate number of rows per range, which are held in memory.
+      bounds: (row group, first key, last key) of each non-empty row group.
       sample: every 256th key of each row group, unsorted.
     """
 
@@ -123,10 +124,11 @@ class KeyOrder:
             self.sample += keys.take(sampled).to_pylist()
 
     def read(self, read: Callable[[int], pa.Table]) -> Iterator[pa.Table]:
-        """Yield all rows in key order; a table has all rows of its keys.
+        """Yield all rows in key order; all rows with the same key are in one table.
 
         Args:
-          read: returns the rows of a row group, whose column `key` is as recorded.
+          read: returns the rows of a row group; the column `key` must equal the keys
+            passed to `look`.
         """
         step = max(self.rows_at_once // _SAMPLING_INTERVAL, 1)
         starts = sorted(set(sorted(self.sample)[step::step]))
@@ -152,7 +154,8 @@ def _select_range(rows: pa.Table, start: str, end: str | None) -> pa.Table:
 def read_inventory(path: str) -> Inventory:
     """Validate and count an index, one row group at a time, then hash it in key order.
 
-    Raises: UsageError: the file is not a valid index, or a key is repeated.
+    Raises:
+      UsageError: the file is not a valid index, or has repeated keys.
     """
     described = index_table.read_description(path)
     roots = tuple(described["inputs"])
@@ -185,8 +188,12 @@ def _scan(
 ) -> tuple[pa.Table, KeyOrder]:
     """Validate and count every row group.
 
-    Returns: rows of (wnid, split, is_good, images, bytes), possibly several per class
-      and split; and the key ranges of the row groups.
+    Returns:
+      A table of (wnid, split, is_good, images, bytes) with one or more rows per class
+      and split, and the key ranges of the row groups.
+
+    Raises:
+      UsageError: columns are missing, or have the wrong type or invalid values.
     """
     stored = {column.name: column.type for column in file.schema_arrow}
     for column in index_table.SCHEMA:
@@ -215,7 +222,7 @@ def _scan(
 
 
 def _read(file: pq.ParquetFile, row_group: int, columns: Sequence[str]) -> pa.Table:
-    """Read a row group; without inspection the column `problem` is empty."""
+    """Read columns of a row group and `problem`, which is "" without inspection."""
     if "problem" in file.schema_arrow.names:
         return file.read_row_group(row_group, columns=[*columns, "problem"])
     table = file.read_row_group(row_group, columns=list(columns))
@@ -248,7 +255,7 @@ def _count(table: pa.Table) -> pa.Table:
 
 
 def _sum_by_class(counts: pa.Table, name: str) -> dict[ClassSplit, int]:
-    """Sum a column of counts per class and split, sorted by both."""
+    """Sum a column of counts per class and split; sort the result by both."""
     ordered = counts.sort_by([("wnid", "ascending"), ("split", "ascending")])
     totals: Counter[ClassSplit] = Counter()
     for wnid, split, count in zip(
@@ -261,7 +268,15 @@ def _sum_by_class(counts: pa.Table, name: str) -> dict[ClassSplit, int]:
 def _hash(ordered: Iterable[pa.Table], path: str) -> str:
     """Hash the lines `key wnid split length` in key order.
 
-    Raises: UsageError: keys are repeated.
+    Args:
+      ordered: tables of rows in key order.
+      path: path of the index, for messages.
+
+    Returns:
+      SHA-256 as a hexadecimal string.
+
+    Raises:
+      UsageError: keys are repeated.
     """
     digest = hashlib.sha256()
     num_repeated = 0

@@ -1,4 +1,4 @@
-"""Beam steps of the index: find images, join labels, write the index."""
+"""Define the Beam steps of the index: find images, join labels, write the index."""
 
 import dataclasses
 import re
@@ -37,7 +37,7 @@ _COUNTED_AT_ONCE = 10  # images
 
 
 class PartImages(NamedTuple):
-    """The images of one part. Never shuffled, because the next steps are fused."""
+    """The images of one part; never shuffled, because runners fuse the next steps."""
 
     number: int  # of the piece, in the order of the inputs
     piece: InputPart
@@ -53,15 +53,15 @@ def read_part(
     piece: InputPart,
     count: Callable[[int], None] = lambda _: None,
 ) -> PartImages:
-    """Read names and locations of all images of a part.
+    """Read the names and locations of all images of a part.
 
     Args:
-      number: of the part.
+      number: position of the part in the order of the inputs.
       piece: the part.
-      count: takes the number of images that were read since it was last called.
+      count: progress callback, called with the number of images since its last call.
 
     Raises:
-      UsageError: an archive changed meanwhile, or an error of the layout.
+      UsageError: the archive changed while it was read, or the layout cannot read it.
     """
     refs: list[ImageRef] = []
     strays: list[SkippedFile] = []
@@ -102,12 +102,12 @@ def _find_version(path: str) -> str:
 def observe_misplaced(
     piece: InputPart, refs: Sequence[ImageRef], misplaced: Sequence[MisplacedImage]
 ) -> Iterator[Observation]:
-    """Yield observations of images whose name and place give different classes.
+    """Yield observations of images whose name and folder state different classes.
 
     Args:
-      piece: the folder or archive.
-      refs: all its images, with the classes of their names.
-      misplaced: those whose names contradict it.
+      piece: the part that contains the images.
+      refs: all images of the part, with the classes of their names.
+      misplaced: the images whose name contradicts their folder or archive.
     """
     if not misplaced:
         return
@@ -131,7 +131,10 @@ def observe_misplaced(
 
 
 def _describe_place(piece: InputPart, wnid: str) -> str:
-    """Return the folder or archive of a class; `uri` may be an archive around it."""
+    """Describe the folder or archive of a class for messages.
+
+    If the part is an archive of several classes, append the split and wnid.
+    """
     return piece.uri if wnid in piece.uri else f"{piece.uri}, {piece.split}/{wnid}"
 
 
@@ -140,7 +143,7 @@ def _name_class(wnid: str) -> str:
 
 
 class _ReadPieces(beam.DoFn):
-    """Read the images of a part; parts in buckets concurrently, a bounded number."""
+    """Read the images of each part; read up to 64 parts in buckets concurrently."""
 
     def __init__(self, ticks: str | None) -> None:
         self._ticks = ticks
@@ -184,14 +187,14 @@ class _ReadPieces(beam.DoFn):
 
 @dataclasses.dataclass
 class FindImages(beam.PTransform):
-    """Find the images of every part: (number, part) in, one PartImages each out."""
+    """Find the images of every part: (number, part) in, `PartImages` out."""
 
     ticks: str | None = None
 
     def expand(
         self, pieces: PCollection[tuple[int, InputPart]]
     ) -> PCollection[PartImages]:
-        """Distribute the parts over workers, and find the images of each."""
+        """Distribute the parts over workers and find the images of each part."""
         return (
             pieces
             | "SpreadPieces" >> beam.Reshuffle()
@@ -203,7 +206,7 @@ _FROM_NUMBER = re.compile("[0-9][^/]*$")  # in a file's name
 
 
 def label_part(images: PartImages) -> PartImages:
-    """Label a flat validation part; compare all labels with the official ones."""
+    """Add labels to images without class; compare all labels with the official ones."""
     piece = images.piece
     if piece.needs_labels:
         refs, observations = _join_table(piece, images.refs)
@@ -217,14 +220,25 @@ def label_part(images: PartImages) -> PartImages:
 
 
 def _name_shards(piece: InputPart) -> str:
-    """Return a name that the shards of one set and split share."""
+    """Return a name shared by all shards of the same set and split."""
     return f"{piece.layout} {piece.split} {_FROM_NUMBER.sub('', piece.uri)}"
 
 
 def _join_table(
     piece: InputPart, refs: Sequence[ImageRef]
 ) -> tuple[list[ImageRef], list[Observation]]:
-    """Return the images with their wnids, and contradictions of names and table."""
+    """Add wnids to the images of a part from a table, their names or official labels.
+
+    Args:
+      piece: the part, which may name a table of validation labels.
+      refs: images of the part.
+
+    Returns:
+      The images with their wnids, and observations of contradictory classes.
+
+    Raises:
+      UsageError: the labels of some images are unknown.
+    """
     if piece.labels:
         labels: Mapping[str, str] = validation.read_labels(piece.labels)
         return join_labels(refs, labels, source=piece.labels)
@@ -242,18 +256,19 @@ def _join_table(
 def join_labels(
     refs: Sequence[ImageRef], labels: Mapping[str, str], *, source: str
 ) -> tuple[list[ImageRef], list[Observation]]:
-    """Label images by a table, or by their names where these give another class.
+    """Add wnids to images from a table; a class in an image's name takes precedence.
 
     Args:
-      refs: images, with the classes that their names give, if any.
-      labels: wnids by key.
-      source: the table, for messages.
+      refs: images, with the wnids in their names, or "".
+      labels: wnid of each image, by key.
+      source: path of the table, for messages.
 
     Returns:
-      The images with their wnids, and what is odd about them.
+      The images with their wnids; and observations of contradictory classes, and of
+      labels without an image.
 
     Raises:
-      UsageError: the labels lack some images.
+      UsageError: the table lacks images whose names contain no class.
     """
     missing = [r.key for r in refs if r.key not in labels and not _has_class_behind(r)]
     if missing:
@@ -274,16 +289,16 @@ def join_labels(
 
 
 def _has_class_behind(ref: ImageRef) -> bool:
-    """Tell whether the name of a validation image ends with its class."""
+    """Return whether the file name of a validation image ends with its class."""
     return ref.wnid != "" and not ref.key.startswith(ref.wnid)
 
 
 @dataclasses.dataclass
 class LabelImages(beam.PTransform):
-    """Add the wnid of every image: PartImages in, PartImages out."""
+    """Add the wnid to every image: `PartImages` in, `PartImages` out."""
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[PartImages]:
-        """Label each part independently; a flat folder or archive is one part."""
+        """Label each part independently; a flat folder or archive is a single part."""
         return images | "LabelPieces" >> beam.Map(label_part)
 
 
@@ -291,7 +306,7 @@ _MAX_AHEAD = 10_000  # images that wait while those of a piece are inspected
 
 
 class IndexPart(NamedTuple):
-    """The index of one part, without its rows."""
+    """A summary of one part's index file: path, counts, observations and labels."""
 
     number: int
     path: str
@@ -305,7 +320,7 @@ class IndexPart(NamedTuple):
 
 
 class _WriteParts(beam.DoFn):
-    """Write the rows of each part to a file; inspect images with threads, in order."""
+    """Write one index file per part; inspect the images with threads if requested."""
 
     def __init__(self, folder: str, num_threads: int, ticks: str | None) -> None:
         self._folder = folder
@@ -352,9 +367,10 @@ class _WriteParts(beam.DoFn):
 
 
 class _WritePartsInProcesses(_WriteParts):
-    """Inspect images in processes that this step starts, several parts at once.
+    """Inspect the images of several parts concurrently in child processes.
 
-    The processes start when there are enough images for them.
+    The processes are started once enough images are waiting to keep them busy. Smaller
+    bundles are inspected with threads.
     """
 
     def __init__(
@@ -430,21 +446,21 @@ def merge(
     roots: Sequence[str],
     warnings: Sequence[InputWarning] = (),
 ) -> int:
-    """Merge the parts in order.
+    """Merge the index files of all parts into the index, in the order of the parts.
 
-    The parts are kept until then, so that a runner may repeat the step.
+    The part files are not removed, so that a runner may repeat this step.
 
     Args:
-      parts: the parts of the index.
+      parts: summaries of the parts.
       output: path of the index.
-      roots: roots of the inputs.
-      warnings: about the inputs, known before the parts were read.
+      roots: folders of the inputs.
+      warnings: warnings about the inputs from before the parts were read.
 
     Returns:
       The number of images.
 
     Raises:
-      UsageError: everything for which the inputs are refused.
+      UsageError: lists all problems for which the inputs are rejected.
     """
     ordered = sorted(parts)
     strays = [stray for part in ordered for stray in part.strays]
@@ -461,10 +477,14 @@ def merge(
 
 
 def judge(parts: Sequence[IndexPart], roots: Sequence[str]) -> list[InputWarning]:
-    """Return the warnings about all parts of the inputs.
+    """Return warnings from the observations and labels of all parts.
+
+    Args:
+      parts: summaries of the parts.
+      roots: folders of the inputs.
 
     Raises:
-      UsageError: everything for which inputs are refused.
+      UsageError: lists all problems for which the inputs are rejected.
     """
     warnings: list[InputWarning] = []
     problems: list[str] = []
@@ -490,10 +510,10 @@ def _remove_parts(num_images: int, folder: str) -> int:
 def _join_versions(
     parts: Sequence[IndexPart], roots: Sequence[str]
 ) -> list[dict[str, str]]:
-    """Return the versions of each input's archives, by uri.
+    """Return, for each input, the versions of its archives by uri.
 
     Raises:
-      UsageError: an archive changed between two of its parts.
+      UsageError: two parts of the same archive have different versions.
     """
     versions: list[dict[str, str]] = [{} for _ in roots]
     for part in parts:
@@ -509,7 +529,7 @@ def _join_versions(
 
 @dataclasses.dataclass
 class WriteIndex(beam.PTransform):
-    """Write an index: PartImages in, the number of images out."""
+    """Write an index: `PartImages` in, the number of images out."""
 
     output: str
     parts_folder: str
@@ -520,7 +540,7 @@ class WriteIndex(beam.PTransform):
     has_processes: bool = False
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[int]:
-        """Write one file per part, then merge; only paths and counts are gathered."""
+        """Write one file per part, then merge them; gather only part summaries."""
         num_processes = min(self.num_inspect_threads, num_cores())
         num_threads = self.num_inspect_threads
         if num_threads:

@@ -1,10 +1,11 @@
 """Write and read the index, a Parquet file with one row per image.
 
-The metadata of the schema lists the inputs that `input` and `uri` refer to, the files
-that are not images, the warnings about the inputs, and the versions of archives, since
-offsets are valid for one version only: etags in buckets, `storage.local.find_version`
-of local files. Images that are files of their own have no version: 1.28 million
-versions would double the index; their length and decoding are checked instead.
+The schema's metadata lists the input folders, which `input` and `uri` refer to, the
+files that are not images, the warnings about the inputs, and the versions of archives.
+Offsets are valid for one version of an archive only. A version is the etag of an object
+or the `storage.local.find_version` of a local file. Images that are individual files
+have no version, because 1.28 million versions would double the size of the index; their
+length and decoding are checked instead.
 """
 
 import json
@@ -53,7 +54,13 @@ INSPECTED_SCHEMA = pa.schema([
 def write_part(
     path: str, refs: Sequence[ImageRef], inspections: Sequence[tuple] | None = None
 ) -> None:
-    """Write the images of one input part, with their inspections if there are any."""
+    """Write the index file of one input part.
+
+    Args:
+      path: path of the file.
+      refs: images of the part.
+      inspections: the inspection of each image; None if images were not inspected.
+    """
     rows: Iterable[tuple] = refs
     schema = SCHEMA
     if inspections is not None:
@@ -74,15 +81,15 @@ def merge_parts(
     versions: Sequence[Mapping[str, str]] = (),
     warnings: Sequence[InputWarning] = (),
 ) -> None:
-    """Concatenate parts to one index, in order, with row groups of bounded size.
+    """Concatenate index files to one index, in order, with row groups of bounded size.
 
     Args:
-      parts: paths of files that `write_part` wrote.
+      parts: paths of files written by `write_part`.
       output: path of the index.
-      roots: roots of the inputs, as `ImageRef.input` numbers them.
-      strays: files that are not images, formatted for messages.
-      versions: per input, the versions of its archives.
-      warnings: about the inputs.
+      roots: folders of the inputs; `ImageRef.input` is an index into this list.
+      strays: descriptions of files that are not images.
+      versions: for each input, the versions of its archives by uri.
+      warnings: warnings about the inputs.
     """
     schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
     with (
@@ -105,7 +112,7 @@ def merge_parts(
 
 
 def _regroup(parts: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield tables of at least one row group, to bound the memory."""
+    """Yield concatenated tables of at least 65,536 rows (the last may be smaller)."""
     waiting: list[pa.Table] = []
     for part in parts:
         waiting.append(pq.read_table(storage.for_arrow(part), schema=schema))
@@ -117,20 +124,20 @@ def _regroup(parts: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
 
 
 def only_index(inputs: Sequence[str]) -> str | None:
-    """Return the path of the index if it is the only input, otherwise None."""
+    """Return the path of the only input if it is an index, otherwise None."""
     return inputs[0] if len(inputs) == 1 and is_index(inputs[0]) else None
 
 
 def is_index(path: str) -> bool:
-    """Return whether a path has the suffix of an index, and holds no images.
+    """Return whether a path ends in .parquet and is not a Parquet file of images.
 
-    Files in buckets are taken by their suffix, since options are checked offline.
+    Only the suffix is checked for URLs, because options are checked offline.
     """
     return path.endswith(SUFFIX) and not _holds_images(path)
 
 
 def _holds_images(path: str) -> bool:
-    """Return whether a local Parquet file has a column of images."""
+    """Return whether a path is a local Parquet file with a column `image`."""
     if storage.is_remote(path) or not storage.is_file(path):
         return False
     try:
@@ -140,9 +147,10 @@ def _holds_images(path: str) -> bool:
 
 
 def read_description(path: str) -> dict:
-    """Read the metadata of an index: inputs, files that are not images, versions.
+    """Read the metadata of an index: inputs, skipped files, versions and warnings.
 
-    Raises: UsageError: the file is not an index or has another version.
+    Raises:
+      UsageError: the file is missing, is not an index, or has another format version.
     """
     if not storage.exists(path):
         raise UsageError(
@@ -189,19 +197,19 @@ def _check_description(described: dict) -> None:
 
 
 def read_warnings(described: Mapping[str, Any]) -> tuple[InputWarning, ...]:
-    """Return the warnings about the inputs.
+    """Return the warnings about the inputs from an index's metadata.
 
     Args:
-      described: metadata that `read_description` returned.
+      described: metadata returned by `read_description`.
     """
     return tuple(InputWarning(*pair) for pair in described.get("warnings", ()))
 
 
 def read_versions(described: Mapping[str, Any]) -> dict[str, str]:
-    """Return the versions of archives, by path.
+    """Return the versions of archives by path from an index's metadata.
 
     Args:
-      described: metadata that `read_description` returned.
+      described: metadata returned by `read_description`.
     """
     return {
         f"{root}/{uri}": version
@@ -213,9 +221,13 @@ def read_versions(described: Mapping[str, Any]) -> dict[str, str]:
 
 
 def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
-    """Return the names of the columns of an index that have invalid values.
+    """Return the names of the columns that contain invalid values.
 
-    An index is untrusted input: its keys and uris become paths.
+    The index is untrusted input; its keys and uris are used in paths.
+
+    Args:
+      table: rows of an index.
+      num_inputs: number of inputs in the metadata of the index.
     """
     is_valid = {
         "key": pc.match_substring_regex(table["key"], KEY_PATTERN),
@@ -239,7 +251,7 @@ def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
 
 
 def describe_inspection(path: str) -> str:
-    """Summarise what inspection recorded: formats, modes and damage."""
+    """Summarise the formats, colour modes and problems in an inspected index."""
     formats: Counter[str] = Counter()
     problems: Counter[str] = Counter()
     file = pq.ParquetFile(storage.for_arrow(path))
@@ -263,14 +275,14 @@ def _count(counts: Counter[str]) -> str:
 
 
 def find_places(path: str, key: str) -> list[str]:
-    """Describe the locations of an image, for messages."""
+    """Describe the locations of all images with a key, for messages."""
     file = storage.for_arrow(path)
     rows = pq.read_table(file, columns=SCHEMA.names, filters=[("key", "=", key)])
     return [image_reading.describe_place(ref) for ref in to_refs(rows)]
 
 
 def join_lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
-    """Format each row as a line of values separated by spaces."""
+    """Format each row as a line of values separated by spaces, shape (rows,)."""
     texts = [pc.cast(column, pa.string()) for column in columns]
     lines = pc.binary_join_element_wise(*texts, " ")
     return pc.binary_join_element_wise(lines, "", "\n")
@@ -284,8 +296,12 @@ def read_row_group(
     Args:
       path: path of the index.
       number: number of the row group.
-      split: split of the images.
-      wnids: wnids of the images.
+      split: split to select.
+      wnids: classes to select.
+
+    Returns:
+      The selected rows with the columns of `SCHEMA`. Images with a problem found by
+      inspection are excluded.
     """
     with storage.parquet_errors(path, REMEDY):
         file = pq.ParquetFile(storage.for_arrow(path))

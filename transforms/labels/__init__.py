@@ -1,1 +1,1 @@
-"""Labels of ImageNet: small tables, whose sources are in SOURCES.md."""
+"""Look up classes, labels and WordNet data; SOURCES.md lists the tables' sources."""

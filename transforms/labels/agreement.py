@@ -1,8 +1,9 @@
-"""Check the labels of an input against the names of its images and the official table.
+"""Check the labels of an input against its image names and the official labels.
 
-A part of an input alone cannot tell whether its labels count the 1000 classes or a
-subset of them, nor whether a few labels differ from the official ones or all do.
-`PartLabels` is what the index keeps of each part; `check` judges all of an input.
+One part of an input does not show whether its integer labels index the 1000 classes or
+a subset of them, or whether few or all labels differ from the official ones. The index
+therefore collects the `PartLabels` of each part, and `check` evaluates all parts of an
+input together.
 """
 
 import math
@@ -26,7 +27,7 @@ _MIN_CONFIRMED = 5  # different numbers, or all if there are fewer
 
 
 class LabelPair(NamedTuple):
-    """Images with official names: their official class and their label."""
+    """A count of officially named images with the same official class and label."""
 
     official: str
     label: str
@@ -38,7 +39,13 @@ class LabelPair(NamedTuple):
 
 
 class PartLabels(NamedTuple):
-    """What is known about the labels of one part."""
+    """The label statistics of one part of an input.
+
+    Attributes:
+      official: counts of officially named validation images by class and label.
+      numbers: the integer labels of the part.
+      shards: name of the set of shards of one split to which the part belongs.
+    """
 
     official: tuple[LabelPair, ...] = ()
     numbers: NumberLabels = NumberLabels(frozenset(), 0)
@@ -46,7 +53,7 @@ class PartLabels(NamedTuple):
 
 
 def compare_with_official(refs: Sequence[ImageRef]) -> tuple[LabelPair, ...]:
-    """Count the labels of images with official names by their official class."""
+    """Count officially named validation images by official class and label."""
     named = [ref for ref in refs if ref.key.startswith(validation.STEM)]
     if not named:
         return ()
@@ -62,14 +69,14 @@ def compare_with_official(refs: Sequence[ImageRef]) -> tuple[LabelPair, ...]:
 
 
 class Verdict(NamedTuple):
-    """The outcome of `check`."""
+    """The result of `check`: warnings, and problems for which to reject the input."""
 
     warnings: list[InputWarning]
     problems: list[str]  # for which the input is refused
 
 
 def check(parts: Iterable[PartLabels]) -> Verdict:
-    """Judge the labels of all parts of one input."""
+    """Check the labels of all parts of one input."""
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], str] = {}
     shards: dict[str, list[PartLabels]] = {}
@@ -95,7 +102,10 @@ def check(parts: Iterable[PartLabels]) -> Verdict:
 
 
 def _join_numbers(parts: Sequence[PartLabels]) -> NumberLabels:
-    """Join the integer labels of a set of shards, and those that the table confirms."""
+    """Merge the integer labels of a set of shards.
+
+    Also mark labels as confirmed if most labels of the set equal the official ones.
+    """
     numbers = frozenset[int]().union(*(part.numbers.numbers for part in parts))
     confirmed = frozenset[int]().union(*(part.numbers.confirmed for part in parts))
     pairs = [pair for part in parts if part.numbers.numbers for pair in part.official]
@@ -109,9 +119,12 @@ def _join_numbers(parts: Sequence[PartLabels]) -> NumberLabels:
 
 
 def _is_confirmed(found: NumberLabels, joined: Sequence[NumberLabels]) -> bool:
-    """Tell whether images that also have another class confirm a set's numbers.
+    """Return whether image names or official labels confirm a set's integer labels.
 
-    Another set of the input confirms them only if it has the same numbers.
+    Args:
+      found: the integer labels of one set of shards.
+      joined: those of all sets of the input. A set whose confirmed labels are exactly
+        the unconfirmed labels of `found` confirms `found` too.
     """
     if not found.numbers:
         return True
@@ -122,10 +135,11 @@ def _is_confirmed(found: NumberLabels, joined: Sequence[NumberLabels]) -> bool:
 
 
 def _check_official(pairs: Sequence[LabelPair], verdict: Verdict) -> None:
-    """Compare labels with the official ones.
+    """Add the differences from the official labels to a verdict.
 
-    Labels in another order map each official class to one label. Other images under
-    official names (a renumbered subset) do not: their official classes are arbitrary.
+    If labels are in another order, all images of an official class have the same wrong
+    label. If different images have official names, as in a renumbered subset, the
+    labels of an official class are arbitrary.
     """
     different = sorted(
         (pair for pair in pairs if pair.official != pair.label), key=lambda p: p.key
@@ -167,7 +181,10 @@ def _check_official(pairs: Sequence[LabelPair], verdict: Verdict) -> None:
 
 
 def _find_renamed(pairs: Sequence[LabelPair]) -> Iterator[LabelPair]:
-    """Yield official classes nearly all of whose images make up another class."""
+    """Yield the pairs of official classes that are consistently labelled as another.
+
+    At least 90 % of the images of the official class and of the label are in the pair.
+    """
     of_official: Counter[str] = Counter()
     of_label: Counter[str] = Counter()
     for pair in pairs:
@@ -181,9 +198,13 @@ def _find_renamed(pairs: Sequence[LabelPair]) -> Iterator[LabelPair]:
 
 
 def _are_whole_classes(pairs: Sequence[LabelPair], total: int) -> bool:
-    """Tell whether the images are those of the classes that label them.
+    """Return whether the images are the official images of the labelled classes.
 
-    Official images that arbitrary numbers select belong to many more classes.
+    Images selected by arbitrary numbers would belong to many more official classes.
+
+    Args:
+      pairs: counts by official class and label.
+      total: number of images in all pairs.
     """
     official = {pair.official for pair in pairs}
     labels = {pair.label for pair in pairs}
@@ -196,7 +217,15 @@ def _are_whole_classes(pairs: Sequence[LabelPair], total: int) -> bool:
 
 
 def _find_misfit(found: NumberLabels, verdict: Verdict) -> bool:
-    """Report unconfirmed numbers that do not fit the 1000 classes; True if so."""
+    """Report unconfirmed integer labels that are unlikely to index the 1000 classes.
+
+    Args:
+      found: the integer labels of a set of shards.
+      verdict: receives the problem.
+
+    Returns:
+      Whether a problem was reported.
+    """
     first, last, num = min(found.numbers), max(found.numbers), len(found.numbers)
     text = _describe_numbers(found)
     remedy = "give their classes with --class_list, one wnid or name per line"

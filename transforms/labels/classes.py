@@ -1,4 +1,4 @@
-"""The 1000 classes: index, wnid and names."""
+"""List the 1000 classes with their indices, wnids and names."""
 
 import re
 from functools import cache
@@ -41,7 +41,7 @@ def class_index(wnid: str) -> int:
 
 
 def display_name(wnid: str) -> str:
-    """Return the simple label of a wnid; the wnid itself for other wnids."""
+    """Return the name of a class; the wnid itself if it is not one of the 1000."""
     info = _by_wnid().get(wnid)
     return wnid if info is None else info.name
 

@@ -1,10 +1,10 @@
-"""Read the key and the class of an image from its name and from its label.
+"""Determine the key and the class of an image from its file name and its label.
 
-An image has one key in every layout: its stem in ImageNet (n01440764_10026), without
-the class that copies put behind it (n01440764_10026_n01440764.JPEG), whatever the
-suffix, the case and the slashes. Labels count the 1000 classes in the order of their
-wnids. Where several of them tell the class they must agree: nothing else would show
-that the labels of a dataset have another order.
+An image has the same key in every layout: its file name in ImageNet without the suffix,
+e.g. n01440764_10026. Case, separators, the image suffix and a class that copies append
+(n01440764_10026_n01440764.JPEG) are ignored. Integer labels index the 1000 classes in
+wnid order. If name and label both give a class, they must agree; otherwise labels in
+another order would go unnoticed.
 """
 
 import re
@@ -56,15 +56,16 @@ def to_key(path: str) -> str:
 def find_wnid(
     by_name: str, label: object, *, names: Sequence[str] = (), where: str
 ) -> str:
-    """Return the class of an image.
+    """Return the wnid of an image.
 
     Args:
-      by_name: wnid in its file name; "" if there is none.
-      label: label in its dataset: a number or a wnid; None if it has none.
-      names: wnids of the numbers; empty: the 1000 in wnid order.
+      by_name: wnid in the image's file name; "" if there is none.
+      label: label in the dataset, an integer or a wnid; None if there is none.
+      names: wnid of each integer label; empty: the 1000 in wnid order.
       where: location of the image, for messages.
 
-    Raises: UsageError: the class is unknown, or name and label differ.
+    Raises:
+      UsageError: the class is unknown, or name and label give different classes.
     """
     if label is None:
         if by_name:
@@ -96,12 +97,12 @@ def _read_label(label: object, names: Sequence[str], where: str) -> str:
 
 
 class NumberLabels(NamedTuple):
-    """Integer labels of images, of which no name of a label tells more.
+    """Integer labels of a dataset without label names.
 
     Attributes:
-      numbers: those of images whose name does not say their class.
+      numbers: labels of images whose file names do not contain a class.
       num_images: number of these images.
-      confirmed: those of images whose name says the same class.
+      confirmed: labels of images whose file names contain the same class.
     """
 
     numbers: frozenset[int]
@@ -110,10 +111,10 @@ class NumberLabels(NamedTuple):
 
 
 class LabelReader:
-    """Read the labels of the images of one part, and remember integers.
+    """Convert the labels of one part's images to wnids, and collect integer labels.
 
     Args:
-      class_list: the wnids of the numbers, as the user gives them; empty: none given.
+      class_list: wnid of each integer label, from --class_list; empty if not given.
     """
 
     def __init__(self, class_list: Sequence[str] = ()) -> None:
@@ -125,7 +126,7 @@ class LabelReader:
     def find_wnid(
         self, by_name: str, label: object, *, names: Sequence[str] = (), where: str
     ) -> str:
-        """Return the class of an image; arguments as of the function `find_wnid`."""
+        """Return the wnid of an image; the arguments are those of `find_wnid`."""
         names = self._class_list or names
         wnid = find_wnid(by_name, label, names=names, where=where)
         if isinstance(label, int) and not names:
@@ -137,7 +138,7 @@ class LabelReader:
         return wnid
 
     def list_numbers(self) -> Iterator[NumberLabels]:
-        """Yield the integer labels so far, if there are any."""
+        """Yield the integer labels collected so far, if there are any."""
         if self._numbers or self._confirmed:
             numbers, confirmed = frozenset(self._numbers), frozenset(self._confirmed)
             yield NumberLabels(numbers, self._num_images, confirmed)
@@ -148,10 +149,14 @@ def find_wnids(names: Sequence[str], *, where: str) -> Sequence[str]:
 
     Args:
       names: names of the labels 0, 1, …; empty if the dataset has none.
-      where: name of the dataset, for messages.
+      where: path of the dataset, for messages.
 
-    Returns: The wnids by label; empty if the labels have no names.
-    Raises: UsageError: the names are not the 1000 classes in the order of their wnids.
+    Returns:
+      The wnid of each label; empty if the labels have no names.
+
+    Raises:
+      UsageError: the names are neither wnids nor the names of the 1000 classes in wnid
+        order.
     """
     if not names or all(map(classes.is_wnid, names)):
         return names
@@ -182,7 +187,7 @@ def find_wnids(names: Sequence[str], *, where: str) -> Sequence[str]:
 
 @cache
 def _owners() -> Mapping[str, set[int]]:
-    """Return, for each word, the classes that it may stand for."""
+    """Return the indices of the classes that each name or lemma may denote."""
     owners: dict[str, set[int]] = {}
     for info in classes.load_classes():
         for word in (info.name, *info.lemmas):

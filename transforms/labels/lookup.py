@@ -14,17 +14,21 @@ _WHOLE_NUMBER = re.compile(r"(-?[0-9]{1,9})(?:\.0*)?")
 
 
 class Identifier(NamedTuple):
-    """A class as a user writes it in a file."""
+    """A user's reference to a class, and the kind of reference."""
 
     kind: Literal["wnid", "class_index", "name", "any"]
     text: str
 
 
 class ClassLookup:
-    """Look up wnids among the 1000 classes and those of an input.
+    """Look up wnids by name among the 1000 classes and the classes of an input.
 
-    A label is a class's name or one of its WordNet words; words of several classes name
-    none. Case, underscores for spaces, and extra spaces are ignored.
+    A name matches the display name or a WordNet lemma of a class; a name of several
+    classes is ambiguous. Case, extra spaces, and underscores instead of spaces are
+    ignored.
+
+    Args:
+      held: the classes of the input.
     """
 
     def __init__(self, held: Iterable[ImageClass]) -> None:
@@ -40,7 +44,7 @@ class ClassLookup:
                     self._owners[lemma].append(info.wnid)
 
     def find(self, identifier: Identifier) -> str | None:
-        """Return the wnid of an identifier; None if it names no class or several."""
+        """Return the wnid of an identifier; None if it is unknown or ambiguous."""
         kind, text = identifier
         number = to_index(text)
         if kind == "class_index" or (kind == "any" and number is not None):
@@ -54,13 +58,13 @@ class ClassLookup:
         return owners[0] if len(owners) == 1 else None
 
     def contradicts(self, name: str, wnid: str) -> bool:
-        """Tell whether a name is that of another class, and no word for this one."""
+        """Return whether a name is another class's and not a lemma of `wnid`."""
         folded = _fold(name)
         owner = self._by_name.get(folded)
         return owner is not None and wnid not in self._owners[folded]
 
     def explain(self, identifier: Identifier) -> str:
-        """Explain why `find` returned None, with suggestions."""
+        """Return an error message for an identifier that `find` does not find."""
         kind, text = identifier
         shown = repr(text[:80])
         if kind == "class_index" or (kind == "any" and to_index(text) is not None):
@@ -77,7 +81,7 @@ class ClassLookup:
         return f"unknown label {shown}; give its wnid"
 
     def describe(self, wnid: str) -> str:
-        """Return a wnid with its name."""
+        """Format a wnid and its name for messages, e.g. "n01440764 (tench)"."""
         return f"{wnid} ({self._name_of.get(wnid, 'not one of the 1000')})"
 
     def _suggest_wnid(self, text: str) -> str:
@@ -92,6 +96,6 @@ def _fold(text: str) -> str:
 
 
 def to_index(text: str) -> int | None:
-    """Convert a whole number; spreadsheets write 7 as 7.0 or 07."""
+    """Parse a whole number such as 7, 07 or 7.0; None for other text."""
     whole = _WHOLE_NUMBER.fullmatch(text)
     return int(whole[1]) if whole else None

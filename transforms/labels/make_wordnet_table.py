@@ -33,10 +33,14 @@ _USAGE = "give --wordnet DIR --output FILE"
 
 
 def make_table(folder: Path, wnids: Iterable[str]) -> bytes:
-    """Read classes and all their ancestors, and return them as a table.
+    """Return a TSV table of classes and all their ancestors.
+
+    Args:
+      folder: the `dict` folder of WordNet 3.0.
+      wnids: the classes.
 
     Raises:
-      UsageError: the folder is not WordNet 3.0, or lacks some classes.
+      UsageError: the folder does not contain WordNet 3.0, or lacks some classes.
     """
     wnids = list(wnids)
     with _open(folder) as reader:
@@ -53,10 +57,10 @@ def make_table(folder: Path, wnids: Iterable[str]) -> bytes:
 
 @contextlib.contextmanager
 def _open(folder: Path) -> Iterator[WordNetCorpusReader]:
-    """Open a copy of the files in a temporary folder with the layout that NLTK needs.
+    """Open WordNet through a temporary copy in the folder layout that NLTK requires.
 
-    NLTK also requires the names of lexicographer files and an index of senses, which
-    Debian does not package. Both are placeholders and do not affect the table.
+    NLTK also requires the files `lexnames` and `index.sense`, which Debian does not
+    package. Placeholders replace them; they do not affect the table.
     """
     if missing := [name for name in _FILES if not (folder / name).is_file()]:
         raise UsageError(f"--wordnet {folder}: holds no {', '.join(missing)}")

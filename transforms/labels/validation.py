@@ -1,4 +1,4 @@
-"""Labels of validation images: the official table, and Kaggle's."""
+"""Load the official validation labels, and read tables like Kaggle's."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ _REMEDY = (
 
 @cache
 def official_labels() -> dict[str, str]:
-    """Return the wnid of each of the 50,000 official validation images, by stem."""
+    """Return the wnids of the 50,000 official validation images by file stem."""
     path = resources.files("transforms.labels").joinpath("validation_labels.zlib")
     indices = np.frombuffer(zlib.decompress(path.read_bytes()), dtype="<u2")
     wnids = [info.wnid for info in classes.load_classes()]
@@ -43,7 +43,14 @@ def are_official_stems(stems: Iterable[str]) -> bool:
 def read_labels(path: str) -> dict[str, str]:
     """Read a table like Kaggle's LOC_val_solution.csv, which may be inside a zip.
 
-    Raises: UsageError: the file is missing or invalid.
+    Args:
+      path: path of the table; `archive.zip/member` for a table in a zip.
+
+    Returns:
+      The wnid of each image, by file stem.
+
+    Raises:
+      UsageError: the file is missing or invalid.
     """
     try:
         data = zips.read(path) if zips.is_inside(path) else storage.read(path)
@@ -56,12 +63,18 @@ def read_labels(path: str) -> dict[str, str]:
 
 
 def parse_labels(text: str, *, source: str) -> dict[str, str]:
-    """Read validation labels: stem → wnid, the first word of PredictionString.
+    """Parse a table of validation labels.
 
     Args:
-      text: lines of ImageId,PredictionString under that header; BOM and CRLF are fine.
-      source: the file's name, for messages.
-    Raises: UsageError: the first ten problems, each with its line.
+      text: CSV with the columns ImageId and PredictionString, whose first word is the
+        wnid; a BOM and CRLF line ends are accepted.
+      source: path of the table, for messages.
+
+    Returns:
+      The wnid of each image, by file stem.
+
+    Raises:
+      UsageError: lists the first ten problems with their line numbers.
     """
     labels: dict[str, str] = {}
     rows = csv_tables.parse_rows(text.removeprefix("\ufeff"), is_strict=False)
@@ -77,7 +90,7 @@ def parse_labels(text: str, *, source: str) -> dict[str, str]:
 
 
 def _fill(labels: dict[str, str], rows: Iterator[Row]) -> Iterator[str]:
-    """Add the labels of the rows; yield `line: problem`."""
+    """Add the labels in the rows to `labels`; yield each problem as "LINE: TEXT"."""
     first = next(rows, None)
     header = [] if first is None else first.cells
     if header != list(_COLUMNS):

@@ -1,4 +1,4 @@
-"""Look up lemmas and hypernyms in WordNet, and name groups by a tree over classes."""
+"""Look up WordNet lemmas and hypernyms, build class trees and name groups."""
 
 import itertools
 import warnings
@@ -32,12 +32,13 @@ _EVERYTHING = "everything"  # name of a group without a common ancestor
 class WordNetTree:
     """A tree over classes, derived from a graph whose nodes can have several parents.
 
-    The parent of a node is its most specific hypernym: the one with the fewest classes
-    below it in the graph; ties go to the deepest, then to the smallest wnid.
+    The parent of a node in the tree is its most specific hypernym, i.e. the one with
+    the fewest classes below it in the graph. Ties are broken by the greatest depth,
+    then by the smallest wnid.
 
     Args:
       hypernyms: direct parents of each class and of each of its ancestors; acyclic.
-      classes: any nodes; a class may be below another.
+      classes: wnids of the classes; a class may be an ancestor of another.
     """
 
     def __init__(
@@ -63,13 +64,13 @@ class WordNetTree:
         self.num_under[ROOT] = len(self.classes)
 
     def path(self, node: str) -> tuple[str, ...]:
-        """Return the nodes from the root of the tree to a node."""
+        """Return the path from the top node of the tree to a node, inclusive."""
         if node not in self._paths:
             self._paths[node] = (*self.path(self.parent_of[node]), node)
         return self._paths[node]
 
     def lowest_common_ancestor(self, nodes: Iterable[str]) -> str:
-        """Return the deepest common ancestor of nodes, which may be one of them."""
+        """Return the deepest common ancestor of nodes; a node is its own ancestor."""
         paths = [self.path(node) for node in nodes]
         lowest = ROOT
         for step in zip(*paths, strict=False):
@@ -79,7 +80,7 @@ class WordNetTree:
         return lowest
 
     def similarities(self, nodes: Sequence[str]) -> FloatArray:
-        """Return Wu-Palmer similarities, shape (nodes, nodes)."""
+        """Return Wu-Palmer similarities in [0, 1], shape (nodes, nodes)."""
         paths = [self.path(node) for node in nodes]
         on_paths = dict.fromkeys(itertools.chain(*paths))
         column_of = {node: column for column, node in enumerate(on_paths)}
@@ -99,7 +100,7 @@ class WordNetTree:
 def _count_under(
     hypernyms: Mapping[str, Sequence[str]], classes: Iterable[str]
 ) -> Counter[str]:
-    """Count the classes below each node, along any path of the graph."""
+    """Count the classes at or below each node of the graph, along any path."""
     counts: Counter[str] = Counter()
     for wnid in classes:
         ancestors = {wnid}
@@ -113,7 +114,7 @@ def _count_under(
 
 
 def _measure_depths(hypernyms: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Compute the longest path from each node to the root."""
+    """Return the number of nodes on the longest path from each node to a root."""
     depths: dict[str, int] = {}
     for start in hypernyms:
         waiting = [start]
@@ -147,9 +148,11 @@ def load_closure() -> dict[str, Synset]:
 
 
 def find_synsets(wnids: Iterable[str]) -> dict[str, Synset]:
-    """Return the synsets of some wnids and of all their ancestors.
+    """Return the synsets of some wnids and of all their ancestors, by wnid.
 
-    Raises: UsageError: wnids unknown to WordNet, or NLTK is needed and has no copy.
+    Raises:
+      UsageError: WordNet lacks some wnids, or wnids outside the 1000 classes need
+        NLTK's copy of WordNet 3.0, which is not installed.
     """
     waiting = sorted(set(wnids))
     closure: Mapping[str, Synset] = load_closure()
@@ -172,7 +175,7 @@ def find_synsets(wnids: Iterable[str]) -> dict[str, Synset]:
 def read_synsets(
     reader: "WordNetCorpusReader", wnids: Iterable[str]
 ) -> dict[str, Synset]:
-    """Read synsets and all their ancestors with NLTK; unknown wnids are skipped."""
+    """Read synsets and all their ancestors with NLTK; skip unknown wnids."""
     synsets: dict[str, Synset] = {}
     waiting = list(wnids)
     while waiting:
@@ -210,7 +213,7 @@ def _list_wnids(wnids: Sequence[str]) -> str:
 
 
 def hypernyms(wnid: str) -> tuple[str, ...]:
-    """Return the direct parents of a wnid."""
+    """Return the wnids of the direct hypernyms of a wnid."""
     return find_synsets([wnid])[wnid].hypernyms
 
 
@@ -220,10 +223,10 @@ def lemmas(wnid: str) -> tuple[str, ...]:
 
 
 def grow_tree(wnids: Iterable[str]) -> tuple[WordNetTree, dict[str, str]]:
-    """Return the tree over some classes, and the first lemma of each of its nodes.
+    """Return the tree over some classes, and the first lemma of each node by wnid.
 
     Raises:
-      UsageError: WordNet does not contain a wnid, or its copy is missing.
+      UsageError: WordNet lacks some wnids, or NLTK's copy of it is not installed.
     """
     classes = sorted(set(wnids))
     synsets = find_synsets(classes)
@@ -232,7 +235,7 @@ def grow_tree(wnids: Iterable[str]) -> tuple[WordNetTree, dict[str, str]]:
 
 
 def path(wnid: str) -> tuple[str, ...]:
-    """Return the first lemmas from the root of the 1000 classes' tree to a wnid."""
+    """Return the first lemmas on the path from the root of the class tree to a wnid."""
     tree, word_of = grow_tree([*(info.wnid for info in load_classes()), wnid])
     return tuple(word_of[node] for node in tree.path(wnid))
 
@@ -240,9 +243,13 @@ def path(wnid: str) -> tuple[str, ...]:
 def similarities(wnids: Sequence[str]) -> FloatArray:
     """Return Wu-Palmer similarities of classes, shape (wnids, wnids), in [0, 1].
 
-    Raises: UsageError: as `find_synsets`.
-    Source: Wu & Palmer 1994, over the tree of these classes: twice the depth of the
-      lowest common ancestor over the sum of both depths; the root has depth 1.
+    The similarity is twice the depth of the lowest common ancestor, divided by the sum
+    of both depths, in the tree over these classes. The root has depth 1.
+
+    Raises:
+      UsageError: WordNet lacks some wnids, or NLTK's copy of it is not installed.
+
+    Source: Wu & Palmer 1994.
     """
     return grow_tree(wnids)[0].similarities(wnids)
 
@@ -251,8 +258,8 @@ class GroupNamer:
     """Name groups of classes by their lowest common ancestor in a tree.
 
     Args:
-      tree: over all classes, not only those of one group.
-      word_of: first lemma of each node.
+      tree: tree over the classes of all groups.
+      word_of: first lemma of each node, by wnid.
     """
 
     def __init__(self, tree: WordNetTree, word_of: Mapping[str, str]) -> None:
@@ -260,21 +267,22 @@ class GroupNamer:
         self._word_of = word_of
 
     def name_node(self, node: str) -> str:
-        """Return the simple label of one of the 1000 classes, or the first lemma."""
+        """Return the display name of one of the 1000 classes, else the first lemma."""
         if node == ROOT:
             return _EVERYTHING
         return self._word_of[node] if class_index(node) < 0 else display_name(node)
 
     def name_path(self, node: str) -> list[str]:
-        """Return the names from the root of the tree to a node."""
+        """Return the names of the nodes from the top of the tree to a node."""
         return [self.name_node(step) for step in self.tree.path(node)]
 
     def name_group(self, wnids: Sequence[str]) -> str:
-        """Name a group: "ancestor", or "ancestor: child + child (+k more)".
+        """Name a group "ancestor", or "ancestor: child + child (+k more)".
 
-        Only the ancestor is named if the group contains all its classes. Children are
-        sorted by decreasing size; each is named by the lowest node that contains all of
-        its part of the group. A single class keeps its name.
+        The ancestor is the lowest common ancestor of the group. It alone is the name if
+        the group contains all classes below it. Children are sorted by decreasing
+        number of classes; each is named by the lowest common ancestor of its classes in
+        the group. A group of one class has the name of the class.
         """
         ancestor = self.tree.lowest_common_ancestor(wnids)
         name = self.name_node(ancestor)
@@ -291,7 +299,7 @@ class GroupNamer:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Join the first two names and count the rest."""
+    """Join the first two names by " + " and append the number of further names."""
     more = len(names) - _NUM_NAMED_PARTS
     shown = " + ".join(names[:_NUM_NAMED_PARTS])
     return f"{shown} (+{more} more)" if more > 0 else shown

@@ -1,18 +1,20 @@
-"""Find and read the parts of an input: one module per layout of raw ImageNet.
+"""Find and read the parts of an input, with one module per layout of ImageNet.
 
-A module offers:
+A layout module defines:
 
-- `find(path) -> FoundParts | None`: the parts of an input; None: another layout. The
-  split of a part is what the name of its folder or archive states, or "".
-- `read(part) -> Iterator[PartItem]`: the files of one part, and what is odd about them.
-- `LOOKED_FOR`: the file names by which it recognises an input, for the message that
-  nothing was found.
+- `find(path) -> FoundParts | None`: returns the parts of an input, or None if the input
+  has another layout. The split of a part is the one that the name of its folder or
+  archive states, or "".
+- `read(part) -> Iterator[PartItem]`: yields the files of one part, and observations
+  about unusual ones.
+- `LOOKED_FOR`: the file names by which the layout is recognised, for the error message
+  if no layout matches.
 
 Optional:
 
-- `IS_EXTRACTED`: whether the images are plain files. Of two layouts that hold the same
-  classes, such a one is preferred. Default: False.
-- `READS_HEADERS`: `read` reads a header of each image. Default: False.
+- `IS_EXTRACTED`: whether the images are plain files. If two layouts contain the same
+  classes, the extracted one is preferred. Default: False.
+- `READS_HEADERS`: whether `read` reads a header for each image. Default: False.
 """
 
 import dataclasses
@@ -44,7 +46,7 @@ _KEY = re.compile(KEY_PATTERN)
 
 
 class MisplacedImage(NamedTuple):
-    """An image whose name gives another class than its folder or archive."""
+    """An image whose file name states another class than its folder or archive."""
 
     ref: ImageRef  # with the class of the name
     name: str  # of the file
@@ -63,7 +65,7 @@ PartItem: TypeAlias = (
 
 @dataclass(frozen=True, kw_only=True)
 class InputPart:
-    """An archive or folder of an input; one worker reads it from start to end."""
+    """An archive or folder of an input; the unit of work that one worker reads."""
 
     layout: str  # the module of `transforms.layouts` that reads it
     root: str  # the input's folder
@@ -81,22 +83,22 @@ class InputPart:
 
     @property
     def needs_labels(self) -> bool:
-        """Whether labels must be joined to the images."""
+        """Whether the images need labels from a table."""
         return not (self.wnid or self.is_labelled)
 
     @property
     def path(self) -> str:
-        """The path of the file or folder."""
+        """The path of the part's file or folder."""
         return f"{self.root}/{self.uri}"
 
     @property
     def place(self) -> str:
-        """The path of the folder or archive whose name and images decide the split."""
+        """The folder or archive whose name and images determine the split."""
         container = self.container or self.uri
         return self.root if container == "." else f"{self.root}/{container}"
 
     def child(self, name: str) -> str:
-        """Return the uri of a file in this folder."""
+        """Return the uri of a file in this folder, relative to `root`."""
         return name if self.uri == "." else f"{self.uri}/{name}"
 
 
@@ -105,11 +107,12 @@ class FoundParts:
     """The parts that a layout recognised in an input.
 
     Attributes:
-      description: description of the input, for the user.
+      description: one-line description of the input, for the user.
       pieces: the parts.
-      notes: inputs that are ignored on purpose, for the user.
-      warnings: missing images and doubtful labels; datasets record them.
-      names: keys of images by `InputPart.place`, if they are known without reading.
+      notes: messages to the user about files that are ignored on purpose.
+      warnings: warnings about missing images and doubtful labels; every dataset built
+        from the input records them.
+      names: keys of some images by `InputPart.place`, if `find` has already read them.
     """
 
     description: str
@@ -129,19 +132,21 @@ def make_ref(
     wnid: str = "",
     encoding: str = "raw",
 ) -> ImageRef | MisplacedImage | SkippedFile | Observation:
-    """Convert a file of a part to an image, or to a stray if it has another suffix.
+    """Make the image reference of a file of a part.
 
     Args:
       piece: part that contains the file.
-      name: file name; it gives the key.
-      uri: file that contains its bytes, relative to the input.
-      offset: offset of the bytes in that file, or the number of a row group.
-      length: number of bytes, or the number of a row.
-      wnid: class of the image, if the part has none for all images.
-      encoding: raw | deflate | parquet.
+      name: path or name of the image file, from which the key is derived.
+      uri: file that contains the bytes of the image, relative to the input.
+      offset: byte offset in that file; for `parquet`, the row group number.
+      length: length in bytes; for `parquet`, the row number in the row group.
+      wnid: class of the image, if `piece.wnid` is "".
+      encoding: raw, deflate or parquet.
 
     Returns:
-      An observation if the name cannot be a key of the written dataset.
+      An image reference; a misplaced image if the name and the folder state different
+      classes; a skipped file if the name has no image suffix; an observation if the
+      name cannot be a key of the written dataset.
     """
     if "\\" in name:
         name = name.replace("\\", "/")
@@ -174,24 +179,24 @@ def make_ref(
 
 
 def parse_class_folder(name: str) -> str:
-    """Return the wnid of a class folder, e.g. `n01440764_tench`; "" for others."""
+    """Return the wnid in a class folder's name, e.g. `n01440764_tench`; "" if none."""
     match = _CLASS_FOLDER.fullmatch(name)
     return match[1].lower() if match else ""
 
 
 def parse_class_tar(name: str) -> str:
-    """Return the wnid of a class archive, nXXXXXXXX.tar; "" for other files."""
+    """Return the wnid of a class archive named nXXXXXXXX.tar; "" for other names."""
     wnid = name.lower().removesuffix(".tar")
     return wnid if len(wnid) < len(name) and WNID.fullmatch(wnid) else ""
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file has the suffix of an image."""
+    """Return whether a file name has an image suffix, in any case."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 class ShardName(NamedTuple):
-    """The parts of a shard's file name."""
+    """The split, number and total that a shard's file name states."""
 
     split: str  # as the name has it, e.g. fold_a
     number: int
@@ -201,11 +206,16 @@ class ShardName(NamedTuple):
 def find_undeclared(
     lengths: Mapping[str, int], uris: Collection[str]
 ) -> tuple[InputWarning, ...]:
-    """Return a warning if files that a dataset declares are missing.
+    """Return a warning if files are missing that the dataset's metadata declares.
+
+    Only files of the same format as the existing ones count as missing.
 
     Args:
-      lengths: declared numbers of images, by file.
-      uris: the files that are there.
+      lengths: declared number of images of each file, by uri.
+      uris: uris of the existing files.
+
+    Returns:
+      A tuple of one warning, or an empty tuple.
     """
     kinds = {uri.rpartition(".")[2].partition("-")[0] for uri in uris}
     missing = [
@@ -224,12 +234,17 @@ def find_undeclared(
 
 
 def shard_pattern(uri: str) -> str:
-    """Return the pattern of a shard's name, e.g. train-*-of-*.parquet."""
+    """Replace the numbers in a shard's name by *, e.g. train-*-of-*.parquet."""
     return re.sub(r"\d{2,}", "*", uri)
 
 
 def describe_unlabelled(path: str, names: Collection[ShardName]) -> list[str]:
-    """Describe the files of the test split, which are left out: they have no labels."""
+    """Return a note for each test split whose files are left out for lack of labels.
+
+    Args:
+      path: path of the input, for the notes.
+      names: the parsed names of all files.
+    """
     return [
         f"{path}: the files of {split} are left out"
         for split in sorted({name.split for name in names})
@@ -238,10 +253,10 @@ def describe_unlabelled(path: str, names: Collection[ShardName]) -> list[str]:
 
 
 def find_missing(names: Collection[ShardName]) -> tuple[InputWarning, ...]:
-    """Warn about missing shards.
+    """Return a warning per split whose shard numbers have gaps.
 
     Raises:
-      UsageError: the shards belong to several datasets.
+      UsageError: the shards belong to several datasets or dataset versions.
     """
     warnings = []
     for split in sorted({name.split for name in names}):
@@ -278,7 +293,7 @@ _SYSTEM_NAMES = {".ds_store", "thumbs.db", "desktop.ini", "__macosx", "@eadir"}
 
 
 def is_system_file(name: str) -> bool:
-    """Return whether a path is a file or folder that a system left, e.g. `._a.JPEG`."""
+    """Return whether a path is metadata of an operating system, e.g. `._a.JPEG`."""
     return any(
         part.startswith("._") or part.lower() in _SYSTEM_NAMES
         for part in name.split("/")
@@ -286,7 +301,7 @@ def is_system_file(name: str) -> bool:
 
 
 def list_entries(path: str) -> list[Entry]:
-    """List a folder without the files of operating systems.
+    """List a folder, sorted by name, without metadata files of operating systems.
 
     Raises:
       UsageError: the folder cannot be listed.
@@ -295,7 +310,7 @@ def list_entries(path: str) -> list[Entry]:
 
 
 def list_all(path: str) -> list[Entry]:
-    """List a folder.
+    """List a folder, sorted by name.
 
     Raises:
       UsageError: the folder cannot be listed.
@@ -311,17 +326,17 @@ LAYOUTS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(name: str) -> ModuleType:
-    """Import one layout."""
+    """Import the module of a layout."""
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def list_looked_for() -> tuple[str, ...]:
-    """Return what each layout looks for."""
+    """Return `LOOKED_FOR` of every layout."""
     return tuple(load(name).LOOKED_FOR for name in LAYOUTS)
 
 
 def find(path: str) -> list[FoundParts]:
-    """Recognise an input by every layout."""
+    """Return the parts that each matching layout finds in an input."""
     modules = map(load, LAYOUTS)
     return [found for m in modules if (found := m.find(path)) is not None]
 
@@ -335,7 +350,11 @@ _KIND_OF_NAMES = {
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the files of one part, and what is odd about them and their names."""
+    """Yield the files of one part and observations about unusual ones.
+
+    Also count images whose names belong to another split, and compare the number of
+    images with the declared one.
+    """
     num_images = 0
     counts: Counter[str] = Counter()  # names of another split, by kind
     first: dict[str, str] = {}
@@ -367,17 +386,19 @@ _SAMPLED_IMAGES, _SAMPLED_IN_BUCKETS = 256, 16
 
 
 def settle_splits(found: FoundParts, split: str = "") -> tuple[FoundParts, list[str]]:
-    """Decide the splits of parts by names, those of images, and a flag.
+    """Determine the split of every part from a flag, its name and its images' names.
 
     Args:
-      found: parts of one input, with the splits that names state.
-      split: what a flag says; "": nothing.
+      found: parts of one input, with the splits that their names state.
+      split: split that a flag sets for all parts; "": no flag is set.
 
     Returns:
-      The parts with their splits, and notes about those that images decided.
+      The parts with their splits, and a note for each folder or archive whose split was
+      inferred from image names.
 
     Raises:
-      UsageError: all folders and archives whose split is unclear.
+      UsageError: the split of some folders or archives is unclear, or training images
+        have no class folders; the message lists all of them.
     """
     by_place: dict[tuple[str, str, str], list[InputPart]] = {}
     for piece in found.pieces:
@@ -412,10 +433,11 @@ def settle_splits(found: FoundParts, split: str = "") -> tuple[FoundParts, list[
 
 
 def _sample_names(pieces: Sequence[InputPart]) -> list[str]:
-    """Return the keys of some images of a folder or archive.
+    """Return the keys of a sample of the images in the parts of a folder or archive.
 
     Raises:
-      UsageError: the images cannot be read; only if no name states their split.
+      UsageError: a part cannot be read and its name states no split. Parts with a
+        stated split raise no error here.
     """
     names: list[str] = []
     observations: list[Observation] = []

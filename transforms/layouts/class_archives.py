@@ -1,4 +1,4 @@
-"""Class archives: the training archive extracted once, to a folder of nXXXXXXXX.tar."""
+"""Read class archives nXXXXXXXX.tar, the members of the official training archive."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ READS_HEADERS = True
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a folder of class archives, perhaps in `train/`, or one of them."""
+    """Find class archives in a folder and its split folders, or a single archive."""
     if storage.is_folder(path):
         root, _, name = path, "", path.rpartition("/")[2]
         pieces = _find_archives(root, ".", splits.parse_split(name))
@@ -43,7 +43,13 @@ def find(path: str) -> FoundParts | None:
 
 
 def _find_archives(root: str, container: str, split: str) -> list[InputPart]:
-    """Return the class archives of a folder as parts."""
+    """Return the class archives of a folder as parts.
+
+    Args:
+      root: folder of the input.
+      container: the folder, relative to `root`; "." is the root itself.
+      split: split of the images; "" if unknown.
+    """
     folder, prefix = root, ""
     if container != ".":
         folder, prefix = f"{root}/{container}", f"{container}/"

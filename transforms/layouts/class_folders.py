@@ -1,4 +1,4 @@
-"""Class folders, torchvision's: [train|val/]nXXXXXXXX/*.JPEG, or a flat val/."""
+"""Read torchvision's class folders [train|val/]nXXXXXXXX/*.JPEG, or a flat val/."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
@@ -29,7 +29,7 @@ _MAX_DEPTH_INSIDE_CLASS = 8  # ends loops of links
 
 
 class _Contents(NamedTuple):
-    """The entries of a folder."""
+    """The names in a folder by kind, without hidden folders and files."""
 
     classes: Sequence[tuple[str, str]]  # folder and wnid
     images: Sequence[str]
@@ -38,7 +38,7 @@ class _Contents(NamedTuple):
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise class folders below a path, or below its split folders."""
+    """Find class folders in a folder or in its split folders."""
     steps = PurePosixPath(path).parts
     if not storage.is_folder(path) or steps[-3:] == KAGGLE_FOLDERS:
         return None  # Kaggle's tree is its own layout
@@ -57,19 +57,19 @@ def find(path: str) -> FoundParts | None:
 def find_split(
     root: str, uri: str, stated: str, depth: int = 0
 ) -> tuple[list[InputPart], list[str]]:
-    """Find the class folders of a folder, or the flat folder of validation images.
+    """Find class folders and flat validation images in a folder and its split folders.
 
-    Folders inside whose names state a split are parts too, or the only one if there is
-    nothing else.
+    Subfolders are searched if their names state a split, or if the split is known and
+    there is only one subfolder.
 
     Args:
-      root: of the input.
-      uri: of the folder.
-      stated: the split that its name states; "" for none.
-      depth: number of folders above it that were looked into.
+      root: folder of the input.
+      uri: path of the folder, relative to `root`; "." is the root itself.
+      stated: split that the folder's name states; "" for none.
+      depth: number of parent folders already searched.
 
     Returns:
-      The parts, and notes about other files.
+      The parts, and notes about files and folders that are left out.
     """
     folder = root if uri == "." else f"{root}/{uri}"
     prefix = "" if uri == "." else f"{uri}/"
@@ -136,7 +136,12 @@ def _list_contents(folder: str) -> _Contents:
 
 
 def _is_flat_validation(contents: _Contents, stated: str) -> bool:
-    """Return whether images outside class folders are validation images."""
+    """Return whether the images directly in a folder are validation images.
+
+    Args:
+      contents: the names in the folder.
+      stated: split that the folder's name states; "" for none.
+    """
     officials = [splits.find_official_split(name) for name in contents.images]
     if stated == splits.VALIDATION:
         return bool(officials)
@@ -145,14 +150,14 @@ def _is_flat_validation(contents: _Contents, stated: str) -> bool:
 
 
 def _list_split_folders(contents: _Contents, stated: str) -> Sequence[str]:
-    """Return the folders that may hold the class folders of a split."""
+    """Return the subfolders to search for the class folders of a split."""
     named = [name for name in contents.folders if splits.parse_split(name)]
     is_only = bool(stated) and len(contents.folders) == 1 and not contents.classes
     return contents.folders if is_only else named
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of one folder, and of the folder `images` of a class."""
+    """Yield the images of one folder, and of the subfolder `images` of a class."""
     yield from _read_folder(piece, piece.path, piece.uri)
 
 
@@ -181,7 +186,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _count_images(path: str, depth: int = 1) -> int:
-    """Count the images of a folder, without hidden ones, and of the folders inside."""
+    """Count the images in a folder and its subfolders, without hidden ones."""
     try:
         entries = [e for e in list_entries(path) if not e.name.startswith(".")]
     except UsageError:

@@ -1,4 +1,4 @@
-"""Hugging Face's Parquet files: [data/]train-00000-of-00294.parquet and validation."""
+"""Read Hugging Face's Parquet files, e.g. [data/]train-00000-of-00294.parquet."""
 
 import json
 import re
@@ -45,14 +45,18 @@ _NO_COLUMNS = (
 
 
 class _Columns(NamedTuple):
-    """The columns that identify the names and classes of images."""
+    """The columns that contain the names and labels of images."""
 
     names: Sequence[str]  # of the columns
     label_names: Sequence[str]  # as the file calls them; empty if it does not
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise such a file, or a folder of them, perhaps in `data` or by split."""
+    """Find Parquet files of images in a folder or its usual subfolders, or one file.
+
+    Raises:
+      UsageError: a file with the usual name is not a Parquet file of ImageNet.
+    """
     root, _, name = path.rpartition("/")
     if storage.is_folder(path):
         root, found = path, _find_files(path)
@@ -91,7 +95,7 @@ def find(path: str) -> FoundParts | None:
 
 
 def _find_files(path: str) -> dict[str, ShardName]:
-    """Return the files by uri: of the path itself, or of a folder of Hugging Face's."""
+    """Return the Parquet files by uri, from the first of ., data/ and default/."""
     found: dict[str, ShardName] = {}
     for prefix in _FOLDERS:
         folder = f"{path}/{prefix}".rstrip("/")
@@ -115,7 +119,10 @@ def _list_files(path: str, prefix: str, folder: str) -> dict[str, ShardName]:
 
 
 def _parse_name(name: str, folder: str) -> ShardName:
-    """Return the split, number and total that a name or its folder states."""
+    """Parse the split, number and total from a file name, or the split from a folder.
+
+    The split is "" if the file is not a shard.
+    """
     if match := _FILE.fullmatch(name):
         return ShardName(match[1].lower(), int(match[2]), int(match[3]))
     if splits.parse_split(name):
@@ -127,7 +134,11 @@ def _parse_name(name: str, folder: str) -> ShardName:
 
 @contextmanager
 def _open(path: str) -> Iterator[pq.ParquetFile]:
-    """Open a file; say what it is if it is none."""
+    """Open a Parquet file.
+
+    Raises:
+      UsageError: the file is damaged or has another type, which the message names.
+    """
     try:
         with storage.open_input(path) as file, storage.parquet_errors(path):
             yield pq.ParquetFile(file)
@@ -142,7 +153,7 @@ def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of a file without reading their bytes.
 
     Raises:
-      UsageError: its labels are not the classes of ImageNet.
+      UsageError: the labels are not the classes of ImageNet, or the file is damaged.
     """
     num_rows, made = 0, Counter[str]()
     labels = LabelReader(class_lists.read(piece.class_list))
@@ -169,10 +180,10 @@ def read(piece: InputPart) -> Iterator[PartItem]:
 
 
 def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
-    """Check that a file holds ImageNet; this program's files also have a wnid.
+    """Find the columns of image names and labels; prefer `wnid` to `label`.
 
     Raises:
-      UsageError: it does not.
+      UsageError: the columns of Hugging Face's copies of ImageNet are missing.
     """
     stored = [opened.schema.column(number).path for number in range(len(opened.schema))]
     found = {image_reading.BYTES_COLUMN, _PATH_COLUMN} <= set(stored)
@@ -188,7 +199,7 @@ def _find_columns(opened: pq.ParquetFile, path: str) -> _Columns:
 
 
 def _read_names(schema: pa.Schema) -> Sequence[str]:
-    """Return the names of the labels, if the file has them."""
+    """Return the label names from Hugging Face's metadata; empty if there are none."""
     try:
         described = json.loads((schema.metadata or {})[b"huggingface"])
         return list(map(str, described["info"]["features"]["label"]["names"]))
@@ -209,13 +220,13 @@ def _read_rows(  # the place of the rows
     """Yield the images of a row group.
 
     Args:
-      piece: the file.
-      table: columns of the images' names and labels.
-      row_group: its number.
-      labels: reads the labels.
-      label_names: wnids of the labels; empty: not known.
-      first_row: number of rows before it in the file.
-      made: receives the keys of images without a name.
+      piece: part of the input that is the file.
+      table: rows of the row group, with the columns of image names and labels.
+      row_group: number of the row group.
+      labels: converts labels to wnids.
+      label_names: wnid of each label; empty if unknown.
+      first_row: number of rows in earlier row groups of the file.
+      made: receives the generated names of images without a name.
     """
     image_column, label_column = table.columns
     rows = zip(image_column.to_pylist(), label_column.to_pylist(), strict=True)
@@ -240,6 +251,6 @@ def _read_rows(  # the place of the rows
 
 
 def _make_name(uri: str, row: int) -> str:
-    """Name an image by its file and row."""
+    """Generate the name of an image from the uri of its file and its row number."""
     stem = _NOT_IN_STEM.sub("-", uri.removesuffix(_SUFFIX)).strip("-")
     return f"{stem[-_MAX_STEM:].strip('-')}-{row:07d}.JPEG"

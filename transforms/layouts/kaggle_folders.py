@@ -1,4 +1,4 @@
-"""Kaggle's tree: ILSVRC/Data/CLS-LOC/{train/nXXXXXXXX,val}, validation flat."""
+"""Read Kaggle's extracted folders ILSVRC/Data/CLS-LOC/{train/nXXXXXXXX,val}."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ IS_EXTRACTED = True
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise the tree from its top, from ILSVRC, or from CLS-LOC."""
+    """Find Kaggle's folders, given the folder above ILSVRC, ILSVRC or CLS-LOC."""
     root = _find_root(path)
     if root is None:
         return None
@@ -26,7 +26,10 @@ def find(path: str) -> FoundParts | None:
 
 
 def _find_root(path: str) -> str | None:
-    """Go up to the folder above ILSVRC, so that every start gives the same uris."""
+    """Return the folder above ILSVRC, so that uris do not depend on the path given.
+
+    Return None if the path is not part of Kaggle's folders.
+    """
     if storage.is_folder(f"{path}/{_INSIDE}"):
         return path
     for start in (_INSIDE, class_folders.KAGGLE_FOLDERS[0]):

@@ -1,4 +1,4 @@
-"""Kaggle's zip, unextracted, or class folders in any zip: read by its directory."""
+"""Read Kaggle's zip, or a zip of class folders, without extracting it."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _MAX_DEPTH = 5  # ILSVRC/Data/CLS-LOC/train/nXXXXXXXX
 
 
 class _Kind(NamedTuple):
-    """What the folder of a member tells."""
+    """The kind of a member, derived from its folder."""
 
     container: str  # the zip and the folder above class folders, or the flat one
     is_labelled: bool  # it is a class folder
@@ -39,7 +39,7 @@ class _Kind(NamedTuple):
 
 
 class _Counted:
-    """The members of one kind."""
+    """Counts, image names and directory byte ranges of the members of one kind."""
 
     def __init__(self, position: int, name: str) -> None:
         self.position = position
@@ -51,7 +51,13 @@ class _Counted:
         self._step = 1
 
     def add(self, entry: zips.Entry, *, is_labelled: bool) -> None:
-        """Count a member; flat validation must stay in one part."""
+        """Count a member.
+
+        Args:
+          entry: directory entry of the member.
+          is_labelled: whether the kind may be divided into several parts. Images
+            without labels stay in one part, because their labels are joined together.
+        """
         name = entry.path.rpartition(b"/")[2].decode("ascii", "replace")
         self.num_files += 1
         if is_image_name(name) and not is_system_file(name):
@@ -67,7 +73,7 @@ class _Counted:
         spans[-1][1:] = entry.end, spans[-1][2] + 1
 
     def is_part(self, kind: _Kind) -> bool:
-        """Return whether these are images of a split."""
+        """Return whether the members are labelled images or validation images."""
         if kind.is_labelled:
             return self.num_images > 0
         officials = list(map(splits.find_official_split, self.names))
@@ -76,7 +82,7 @@ class _Counted:
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a zip by its members, or a folder where zips lie unextracted."""
+    """Find images in a zip, or in the zips of a folder."""
     pieces: list[InputPart] = []
     names: dict[str, list[str]] = {}
     described, notes = [], []
@@ -117,15 +123,16 @@ def _find_archives(path: str) -> list[str]:
 def _scan(
     archive: str, names: dict[str, list[str]], observations: list[Observation]
 ) -> tuple[list[InputPart], Counter[str], list[str]]:
-    """Split the directory into parts.
+    """Divide the members of a zip into parts.
 
     Args:
-      archive: the zip.
-      names: receives the keys of some images of each folder.
-      observations: receives images in folders inside class folders.
+      archive: path of the zip.
+      names: receives the keys of some images, by `InputPart.place`.
+      observations: receives an observation of images that are too deep, in folders
+        inside class folders.
 
     Returns:
-      The parts, the number of their files by split, and notes about other members.
+      The parts, their number of files by split, and notes about members left out.
     """
     root, _, uri = archive.rpartition("/")
     directory = zips.find_directory(archive)
@@ -186,7 +193,12 @@ def _scan(
 
 @lru_cache(_MAX_FOLDERS)
 def _find_kind(uri: str, folder: bytes) -> _Kind | None:
-    """Return the kind of a folder's files; None for folders that are not read."""
+    """Return the kind of the files in a folder; None if they are not read.
+
+    Args:
+      uri: name of the zip.
+      folder: path of the folder in the zip, with a trailing slash.
+    """
     steps = _split_path(folder)
     if "" in steps or ".." in steps or len(steps) > _MAX_DEPTH:
         return None
@@ -204,7 +216,7 @@ def _find_kind(uri: str, folder: bytes) -> _Kind | None:
 
 
 def _split_path(folder: bytes) -> list[str]:
-    """Return the folders of a path, without `images` inside a class folder."""
+    """Split a folder path into names, dropping `images` inside a class folder."""
     steps = folder.decode("utf-8", "replace").removesuffix("/").split("/")
     steps = [step for step in steps if step != "."] if steps != [""] else []
     if len(steps) > 1 and steps[-1].lower() == _INSIDE_CLASS:
@@ -214,7 +226,7 @@ def _split_path(folder: bytes) -> list[str]:
 
 @lru_cache(_MAX_FOLDERS)
 def _is_deeper(uri: str, folder: bytes) -> bool:
-    """Return whether a folder is inside a class folder whose images are used."""
+    """Return whether a folder is below a class folder, not hidden and not of test."""
     *above, last = _split_path(folder) or [""]
     is_hidden = any(step.startswith(".") for step in (*above, last))
     is_test = splits.parse_path("/".join([uri, *above])) == splits.TEST
@@ -222,7 +234,7 @@ def _is_deeper(uri: str, folder: bytes) -> bool:
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of a part of the directory, of one folder's classes."""
+    """Yield the images of one part: one kind of members in a range of the directory."""
     finder = zips.DataFinder(piece.path)
     end = piece.offset + piece.length
     entries = zips.read_entries(piece.path, piece.offset, end)

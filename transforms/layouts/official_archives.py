@@ -1,6 +1,7 @@
-"""Official archives, unextracted: a tar of class tars, and a flat validation tar.
+"""Read the official tars without extracting them.
 
-A tar of class folders is read too.
+The training archive is a tar of class tars, the validation archive a flat tar. A tar of
+class folders is supported too.
 """
 
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ _LABEL_SUFFIXES = (".cls", ".json", ".txt")  # beside images in shards
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a folder by the archives' names and content, or one archive."""
+    """Find the archives in a folder by name and content, or a single archive."""
     if storage.is_folder(path):
         files = [f"{path}/{name}" for name in _list_archives(path)]
     else:
@@ -62,7 +63,7 @@ def _is_archive(name: str) -> bool:
 
 
 def _list_archives(path: str) -> list[str]:
-    """Return the tars of a folder that may be archives of a split."""
+    """Return the names of the tars in a folder that may contain a whole split."""
     tars = [e.name for e in list_entries(path) if not e.is_folder]
     tars = [name for name in tars if _is_archive(name)]
     stated = [name for name in tars if splits.parse_split(name) in splits.FLAGS]
@@ -74,12 +75,12 @@ def _list_archives(path: str) -> list[str]:
 def _find_parts(
     file: str, observations: list[Observation], skipped: list[str]
 ) -> Iterator[InputPart]:
-    """Yield the parts of an archive by its first members.
+    """Yield the parts of an archive, whose kind its first members show.
 
     Args:
-      file: the archive.
-      observations: receives what is odd about its end.
-      skipped: receives the members that operating systems left among class tars.
+      file: path of the archive.
+      observations: receives an observation if the end of the archive is unusual.
+      skipped: receives the names of operating system files among the class tars.
     """
     root, _, uri = file.rpartition("/")
     members = tar.read_members(file, observations=[])
@@ -110,7 +111,16 @@ def _find_parts(
 def _class_pieces(
     file: str, observations: list[Observation], skipped: list[str]
 ) -> Iterator[InputPart]:
-    """Yield one part per class tar: a thousand headers, and none is an image's."""
+    """Yield one part per class tar, reading only the headers of the outer archive.
+
+    Args:
+      file: path of the outer archive.
+      observations: receives an observation if the end of the archive is unusual.
+      skipped: receives the names of operating system files among the class tars.
+
+    Raises:
+      UsageError: a member is not a class tar.
+    """
     root, _, uri = file.rpartition("/")
     for member in tar.read_members(file, observations=observations):
         if is_system_file(member.name):
@@ -159,7 +169,11 @@ def read(piece: InputPart) -> Iterator[PartItem]:
 
 
 def _read_labelled(piece: InputPart, member: Member) -> PartItem:
-    """Return an image of a class folder; its folder must be of the part's split."""
+    """Convert a member of a tar of class folders to an image or skipped file.
+
+    Raises:
+      UsageError: the member belongs to another split than the part.
+    """
     above, _, folder = member.name.rpartition("/")[0].rpartition("/")
     if is_system_file(member.name) or not is_image_name(member.name):
         return SkippedFile(piece.uri, member.name)

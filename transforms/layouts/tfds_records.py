@@ -1,4 +1,4 @@
-"""TensorFlow Datasets' imagenet2012: NAME-train.tfrecord-00000-of-01024, …"""
+"""Read TensorFlow Datasets' shards, e.g. NAME-train.tfrecord-00000-of-01024."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,11 @@ _LABELS = "label.labels.txt"
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a record file, or a folder of a version, a dataset or all datasets."""
+    """Find record files, given one file or a folder of a version, dataset or data_dir.
+
+    Raises:
+      UsageError: the folder contains records of several datasets.
+    """
     root, _, name = path.rpartition("/")
     if storage.is_folder(path):
         root, found = path, _find_files(path)
@@ -66,7 +70,7 @@ def find(path: str) -> FoundParts | None:
 
 
 def _find_files(path: str) -> dict[str, ShardName]:
-    """Return the files by uri: of the path itself, or of the newest version."""
+    """Return the record files in a folder, or else in its newest version, by uri."""
     found = _list_files(path, "")
     for prefix in ("", f"{_NAME}/"):
         folder = f"{path}/{prefix}".rstrip("/")
@@ -92,10 +96,14 @@ def _parse_names(names: Sequence[str], prefix: str = "") -> dict[str, ShardName]
 
 @lru_cache
 def _find_wnids(folder: str, name: str) -> Sequence[str]:
-    """Return the classes of a dataset's labels; empty: the 1000 in wnid order.
+    """Return the wnid of each label of a dataset; empty: the 1000 in wnid order.
+
+    Args:
+      folder: folder of the record files.
+      name: name of the dataset.
 
     Raises:
-      UsageError: the dataset does not tell its classes.
+      UsageError: the file of label names is missing or has other classes.
     """
     path = f"{folder}/{_LABELS}"
     try:

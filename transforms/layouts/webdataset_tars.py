@@ -1,4 +1,4 @@
-"""WebDataset's tars: NAME-train-0000.tar, or train/*.tar; timm's, and our own."""
+"""Read WebDataset tars: NAME-train-0000.tar or train/*.tar, as timm or we write."""
 
 import json
 import re
@@ -43,7 +43,7 @@ _LABELS = ("json", "cls", "txt")
 
 
 def find(path: str) -> FoundParts | None:
-    """Recognise a shard, or a folder of shards whose names or folders are numbered."""
+    """Find a shard, or the numbered shards in a folder and its split folders."""
     root, _, name = path.rpartition("/")
     if storage.is_folder(path):
         root, found = path, _find_shards(path)
@@ -79,7 +79,10 @@ def find(path: str) -> FoundParts | None:
 
 
 def _find_shards(path: str) -> dict[str, ShardName]:
-    """Return the shards of a folder and of the folders of splits in it, by uri."""
+    """Return the shards in a folder and its split folders, by uri.
+
+    If some shards state a split, the others are dropped.
+    """
     found = _list_shards(path, "", path.rpartition("/")[2])
     for entry in list_entries(path):
         if entry.is_folder and splits.parse_split(entry.name):
@@ -89,7 +92,14 @@ def _find_shards(path: str) -> dict[str, ShardName]:
 
 
 def _list_shards(path: str, prefix: str, folder: str) -> dict[str, ShardName]:
-    """Return the numbered tars of a folder by uri, without class archives."""
+    """Return the numbered tars in a folder by uri, without class archives.
+
+    Args:
+      path: folder of the input.
+      prefix: the folder to list, relative to `path`, with a trailing slash; "" lists
+        `path`.
+      folder: name of the listed folder, which may state a split.
+    """
     parsed = {
         f"{prefix}{entry.name}": _parse_name(entry.name, folder)
         for entry in list_entries(f"{path}/{prefix}".rstrip("/"))
@@ -99,7 +109,10 @@ def _list_shards(path: str, prefix: str, folder: str) -> dict[str, ShardName]:
 
 
 def _parse_name(name: str, folder: str) -> ShardName | None:
-    """Return what a shard's name or folder states; None for other files."""
+    """Parse split, number and total from a shard's file name or folder name.
+
+    Return None if the file is not a numbered tar, or is a class archive.
+    """
     if parse_class_tar(name):
         return None
     if match := _FILE.fullmatch(name):
@@ -111,7 +124,7 @@ def _parse_name(name: str, folder: str) -> ShardName | None:
 
 
 def _holds_samples(path: str) -> bool:
-    """Return whether the first images of an archive have labels beside them."""
+    """Return whether an image among an archive's first members has a label file."""
     members = tar.read_members(path, observations=[])
     files = (m for m in members if not is_system_file(m.name))
     suffixes: dict[str, set[str]] = {}
@@ -125,12 +138,15 @@ def _holds_samples(path: str) -> bool:
 
 
 def _kind(suffix: str) -> str:
-    """Return the last part of a suffix: jpg of `input.jpg`."""
+    """Return the last part of a suffix, e.g. jpg for `input.jpg`."""
     return suffix.rpartition(".")[2]
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Split a member's name at the first dot of its last component, as readers do."""
+    """Split a member's path into key and suffix, as WebDataset does.
+
+    The split is at the first dot of the file name; the suffix is in lower case.
+    """
     folder, slash, file = name.rpartition("/")
     stem, _, suffix = file.partition(".")
     return f"{folder}{slash}{stem}", suffix.lower()
@@ -164,13 +180,16 @@ def read(piece: InputPart) -> Iterator[PartItem]:
 def _check_neighbours(
     piece: InputPart, key: str, members: Sequence[Member], has_image: dict[str, bool]
 ) -> None:
-    """Refuse an image and a label of one key with other samples between them.
+    """Check that the image and label files of a key are adjacent in the archive.
 
     Args:
       piece: the archive.
       key: key of the sample.
-      members: neighbouring files with this key.
-      has_image: whether earlier samples have an image, by key; is updated.
+      members: adjacent members with this key.
+      has_image: whether earlier samples have an image, by key; updated in place.
+
+    Raises:
+      UsageError: an earlier, separate group of members has the same key.
     """
     kinds = {_kind(split_name(m.name)[1]) for m in members if m.is_file}
     is_image = any(is_image_name(f".{kind}") for kind in kinds)
@@ -187,7 +206,12 @@ def _check_neighbours(
 def _without_system_files(
     members: Iterator[Member], skipped: list[Member]
 ) -> Iterator[Member]:
-    """Yield the members of samples; system files would stand between them."""
+    """Yield all members but system files, which would separate a sample's members.
+
+    Args:
+      members: all members of the archive.
+      skipped: receives the system files.
+    """
     for member in members:
         if is_system_file(member.name):
             skipped.append(member)
@@ -202,14 +226,17 @@ def _read_sample(
     labels: LabelReader,
     read_range: Read,
 ) -> Iterator[PartItem]:
-    """Yield the image of a sample, and its other files.
+    """Yield the image of a sample, and its skipped members.
 
     Args:
       piece: the archive.
       key: key of the sample.
-      members: the files of the sample.
-      labels: reads the labels.
-      read_range: reads labels.
+      members: the members of the sample.
+      labels: converts labels to wnids.
+      read_range: returns the bytes at (offset, length) of the archive.
+
+    Raises:
+      UsageError: the sample has several images, a repeated member, or no valid label.
     """
     files: dict[str, Member] = {}
     for member in members:
@@ -255,7 +282,7 @@ def _read_sample(
 
 
 def _drop_middle(name: str) -> str:
-    """Reduce the suffix of an image's name to its last part."""
+    """Remove the middle of a suffix of several parts: a.input.jpg becomes a.jpg."""
     key, suffix = split_name(name)
     return f"{key}.{name.rpartition('.')[2]}" if "." in suffix else name
 
@@ -263,10 +290,20 @@ def _drop_middle(name: str) -> str:
 def _read_label(
     read_range: Read, files: Mapping[str, Member], where: str, *, is_named: bool
 ) -> int | str | None:
-    """Return the class of a sample; None if no file has it.
+    """Return the label of a sample, a class index or a wnid; None if there is none.
 
-    A wnid in `json` comes first, since `cls` may be a group's label. A number in `json`
-    counts only if neither `cls` nor the name has the class.
+    A wnid in `json` takes precedence, because `cls` may be the label of a group. `cls`
+    comes next. `label` in `json`, and then `txt`, are used only if the image's name
+    does not state the class.
+
+    Args:
+      read_range: returns the bytes at (offset, length) of the archive.
+      files: members of the sample by suffix.
+      where: location of the sample, for messages.
+      is_named: whether the image's name states its class.
+
+    Raises:
+      UsageError: the label file is damaged or too large.
     """
     described: object = None
     try:

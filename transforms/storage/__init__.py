@@ -1,6 +1,7 @@
-"""Read, list and write files: the only module that other rooms use for storage.
+"""Read, list and write local files and bucket objects.
 
-A path is local, or a `gs://` or `s3://` URL; `remote` handles the latter.
+All other packages access storage through this module. A path is either a local path,
+which `local` handles, or a `gs://` or `s3://` URL, which `remote` handles.
 """
 
 import contextlib
@@ -34,14 +35,20 @@ is_remote = remote.is_remote
 
 
 def scratch_folder(path: str, prefix: str) -> AbstractContextManager[str]:
-    """Open a temporary local folder, beside a path if the path is local."""
+    """Create a temporary local folder and remove it on exit.
+
+    Args:
+      path: a local path, beside which the folder is created, or a URL, for which it is
+        created in the system's temporary folder.
+      prefix: prefix of the folder's name.
+    """
     if is_remote(path):
         return local.folder(None, prefix.lstrip("."))
     return local.folder(Path(path).absolute().parent, prefix)
 
 
 def absolute(path: str) -> str:
-    """Return a path that does not depend on the working directory."""
+    """Make a local path absolute; normalise the slashes of a URL."""
     if is_remote(path):
         scheme, _, rest = path.partition("://")
         return f"{scheme}://{PurePosixPath(rest)}"
@@ -49,7 +56,10 @@ def absolute(path: str) -> str:
 
 
 def num_readers(num_threads: int, paths: Iterable[str]) -> int:
-    """Return the number of threads that keep `num_threads` image decoders busy."""
+    """Return the number of reader threads that keep `num_threads` decoders busy.
+
+    It is at least 16 if any path is in a bucket, because those reads mostly wait.
+    """
     waits = any(map(is_remote, paths))
     return max(num_threads, _READERS_OF_BUCKETS) if waits else num_threads
 
@@ -74,15 +84,15 @@ def is_folder(path: str) -> bool:
 
 
 def find_read_problem(path: str) -> str:
-    """Describe why a local file or folder cannot be read; "" if it can."""
+    """Describe why a local file or folder cannot be read; "" if it can or is a URL."""
     return "" if is_remote(path) else local.find_read_problem(path)
 
 
 def check_readable(path: str) -> None:
-    """Check that a local file or folder can be read.
+    """Check that a local file or folder can be read; accept any URL.
 
     Raises:
-      UsageError: no permission, or a pipe, a socket or a device.
+      UsageError: the path is missing, not permitted, or a pipe, socket or device.
     """
     if problem := find_read_problem(path):
         raise UsageError(f"{path}: {problem}")
@@ -97,7 +107,7 @@ def num_bytes(path: str) -> int:
 
 
 def read(path: str) -> bytes:
-    """Read a small file."""
+    """Read a whole file into memory; intended for small files."""
     if is_remote(path):
         return remote.read(path)
     local.check_regular(path)
@@ -105,7 +115,13 @@ def read(path: str) -> bytes:
 
 
 def open_input(path: str, *, version: str = "") -> BinaryIO:
-    """Open a file for reading and seeking; the caller closes it."""
+    """Open a file for reading and seeking; the caller closes it.
+
+    Args:
+      path: the file.
+      version: required version of an object, as `version` returns it; "" requires the
+        version that this process read first. Ignored for local files.
+    """
     if is_remote(path):
         return remote.open_input(path, version=version)
     local.check_regular(path)
@@ -113,7 +129,7 @@ def open_input(path: str, *, version: str = "") -> BinaryIO:
 
 
 def for_arrow(path: str) -> str | BinaryIO:
-    """Return the argument that pyarrow opens a file by: the path, if it is local."""
+    """Return what pyarrow accepts as a file: a local path, or an opened object."""
     if is_remote(path):
         return remote.open_input(path)
     with contextlib.suppress(FileNotFoundError):  # pyarrow reports it
@@ -122,7 +138,7 @@ def for_arrow(path: str) -> str | BinaryIO:
 
 
 def list_folder(path: str) -> list[Entry]:
-    """List a folder by name; links are followed, hidden names are included."""
+    """List a folder, sorted by name; follow links and include hidden names."""
     if is_remote(path):
         return remote.list_folder(path)
     return local.list_folder(path)
@@ -135,10 +151,12 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
       path: the file.
       offset: start of the range in bytes.
       length: length of the range in bytes.
-      version: the version of an object, as returned by `version`; "" accepts any.
+      version: required version of an object, as `version` returns it; "" requires the
+        version that this process read first. Ignored for local files.
 
     Raises:
-      DataError: the file is missing, shorter than the range, or of another version.
+      DataError: the range is invalid, or the file is missing, shorter than the range,
+        or of another version.
       OSError: any error that a retry may resolve.
     """
     if not 0 <= offset < _MAX_FILE_BYTES:
@@ -151,7 +169,9 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
 
 
 def version(path: str) -> str:
-    """Return the version of a file, or of an object that was read; "" for folders.
+    """Return the version of a file, or of an object that this process has read.
+
+    Return "" for folders and for objects that have not been read yet.
 
     Raises:
       DataError: the object has changed since it was first read.
@@ -162,7 +182,11 @@ def version(path: str) -> str:
 
 
 def find_changed(versions: Mapping[str, str]) -> list[str]:
-    """Return the files that are missing or have another version."""
+    """Return the sorted paths that are missing or have another version.
+
+    Args:
+      versions: expected version of each file, by path.
+    """
 
     def has_changed(path: str) -> bool:
         find_version = remote.find_version if is_remote(path) else local.find_version
@@ -178,7 +202,7 @@ def find_changed(versions: Mapping[str, str]) -> list[str]:
 
 
 def forget_open_files() -> None:
-    """Close the files that `read_range` keeps open; forget the versions of objects."""
+    """Close the files that `read_range` keeps open and forget object versions."""
     local.close_shared()
     remote.forget()
 
@@ -190,7 +214,7 @@ write = local.write
 
 
 def describe_file(root: str, path: str) -> WrittenFile | None:
-    """Return size and hash of a file; None if it does not exist."""
+    """Return the size and SHA-256 of a file below `root`; None if it is missing."""
     try:
         with open_input(f"{root}/{path}") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
@@ -200,7 +224,10 @@ def describe_file(root: str, path: str) -> WrittenFile | None:
 
 
 def list_files(root: str) -> Iterator[str]:
-    """Yield every file below a folder, as relative paths sorted by name."""
+    """Yield the path of every file below a folder, relative to the folder.
+
+    Local files are sorted by name within each folder, objects by their whole path.
+    """
     if is_remote(root):
         yield from (name for name, _ in remote.list_files(root))
         return
@@ -211,7 +238,10 @@ def list_files(root: str) -> Iterator[str]:
 
 
 def list_sizes(root: str) -> Iterator[tuple[str, int | None]]:
-    """Yield every name that is not a folder with its size; None if it is not a file."""
+    """Yield (relative path, size in bytes) of everything below a folder but folders.
+
+    The size is None for links to folders, broken links, pipes and devices.
+    """
     if is_remote(root):
         yield from remote.list_files(root)
         return
@@ -224,7 +254,7 @@ def list_sizes(root: str) -> Iterator[tuple[str, int | None]]:
 
 
 def free_bytes(path: str) -> int:
-    """Return the free space at a path in bytes; buckets are unlimited."""
+    """Return the free disk space at a path in bytes; `sys.maxsize` for buckets."""
     if is_remote(path):
         return sys.maxsize
     place = Path(path).absolute()
@@ -234,7 +264,7 @@ def free_bytes(path: str) -> int:
 
 
 def make_folder(path: str) -> None:
-    """Create a folder and its parents; does nothing for buckets."""
+    """Create a local folder and its parents; do nothing for URLs."""
     if not is_remote(path):
         Path(path).mkdir(parents=True, exist_ok=True)
 
@@ -243,18 +273,18 @@ def check_bucket(path: str) -> None:
     """Check that the bucket of a path exists and responds.
 
     Raises:
-      OSError: it does not.
+      OSError: the bucket is missing or does not respond.
     """
     remote.check_bucket(path)
 
 
 def create(root: str, path: str, data: bytes) -> bool:
-    """Create a small file in a bucket; return False if it exists."""
+    """Create a small object below `root`; return False if it already exists."""
     return remote.put_if_absent(f"{root}/{path}", data)
 
 
 def copy_folder(source: str, target: str) -> None:
-    """Copy the files of a local folder to a bucket."""
+    """Upload all files of a local folder to a URL prefix."""
     with ThreadPoolExecutor(_READERS_OF_BUCKETS) as pool:
         names = list(list_files(source))
         places = [Path(source, name) for name in names]
@@ -279,10 +309,10 @@ def remove_folder(path: str) -> None:
 
 
 def rename_folder(source: str, target: str) -> None:
-    """Rename a folder atomically.
+    """Rename a local folder atomically.
 
     Raises:
-      JobError: the new name exists.
+      JobError: the rename failed, e.g. because `target` exists.
     """
     try:
         Path(source).rename(target)
@@ -291,16 +321,20 @@ def rename_folder(source: str, target: str) -> None:
 
 
 def flush() -> None:
-    """Flush written files to the disk, before the commit mark is written."""
+    """Flush all written files to disk with `sync`."""
     os.sync()
 
 
 @contextlib.contextmanager
 def parquet_errors(path: str, remedy: str = "download it again") -> Iterator[None]:
-    """Translate pyarrow's errors about a damaged file into an error that names it.
+    """Translate pyarrow's errors about a damaged file into an error with its path.
+
+    Args:
+      path: path of the Parquet file.
+      remedy: advice that ends the message.
 
     Raises:
-      UsageError: the file is not a complete Parquet file, or holds invalid strings.
+      UsageError: the file is not a complete Parquet file, or has invalid strings.
       OSError: any error that a retry may resolve.
     """
     try:

@@ -1,7 +1,7 @@
-"""Clients of buckets: one per process and bucket, through obstore.
+"""Create obstore clients for buckets, one per process and bucket.
 
-Credentials come from the usual places: Google's application-default credentials;
-Amazon's environment variables, profiles and instance roles. No flag holds one.
+Credentials come from Google's application-default credentials, or from Amazon's
+environment variables, profiles and instance roles. No flag accepts credentials.
 """
 
 import json
@@ -32,7 +32,7 @@ Store = GCSStore | S3Store
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """Settings that differ from the defaults of Google's and Amazon's stores."""
+    """Overrides of the default endpoint, region and authentication of a store."""
 
     endpoint: str | None = None
     region: str | None = None
@@ -40,7 +40,7 @@ class StoreSettings:
 
 
 class Location(NamedTuple):
-    """An object, or a prefix of objects."""
+    """The parsed URL of an object, of a prefix, or of a bucket."""
 
     scheme: str
     bucket: str
@@ -53,19 +53,19 @@ _configured = [StoreSettings(**json.loads(os.environ.get(_VARIABLE, "{}")))]
 
 
 def configure(settings: StoreSettings) -> None:
-    """Set how this process and its child processes reach stores."""
+    """Set the store settings of this process and of its future child processes."""
     _configured[0] = settings
     os.environ[_VARIABLE] = json.dumps(asdict(settings))
     open_store.cache_clear()
 
 
 def read_settings() -> StoreSettings:
-    """Return how this process reaches stores."""
+    """Return the store settings of this process."""
     return _configured[0]
 
 
 def parse_location(path: str) -> Location:
-    """Split a URL into scheme, bucket and path.
+    """Split a URL into scheme, bucket and key.
 
     Raises:
       UsageError: unknown scheme, no bucket, or a path with `..`.
@@ -81,7 +81,7 @@ def parse_location(path: str) -> Location:
 
 @lru_cache
 def open_store(scheme: str, bucket: str) -> Store:
-    """Create the client of a bucket; it is thread-safe.
+    """Return the thread-safe client of a bucket; create it on the first call.
 
     Raises:
       UsageError: no credentials were found.
@@ -96,17 +96,20 @@ def open_store(scheme: str, bucket: str) -> Store:
 
 
 def is_any_open() -> bool:
-    """Tell whether this process has used a bucket."""
+    """Return whether this process has opened a client."""
     return open_store.cache_info().currsize > 0
 
 
 def is_emulated(scheme: str) -> bool:
-    """Return whether the store is an emulator, which may lack multipart uploads."""
+    """Return whether a Google store has a custom endpoint, i.e. is an emulator.
+
+    Emulators may lack multipart uploads.
+    """
     return scheme == "gs" and bool(_find_endpoint(scheme))
 
 
 def _find_endpoint(scheme: str) -> str:
-    """Return the URL of the store if it is not the default."""
+    """Return the custom endpoint URL of a store; "" for the default endpoint."""
     given = _configured[0].endpoint
     names = ("STORAGE_EMULATOR_HOST",) if scheme == "gs" else _AWS_ENDPOINTS
     found = given or next(filter(None, map(os.environ.get, names)), "")
@@ -179,7 +182,11 @@ def _open_amazon(bucket: str, settings: StoreSettings, retries: "RetryConfig") -
 
 
 def _find_amazon_options() -> dict[str, Any]:
-    """Return the credentials and the region that botocore finds."""
+    """Return `S3Store` arguments with the credentials and region that botocore finds.
+
+    Raises:
+      UsageError: no credentials were found.
+    """
     # All take a while to import, and only Amazon's store needs them.
     import botocore.session  # noqa: PLC0415
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415

@@ -1,7 +1,8 @@
-"""Local files: locks, temporary files, range reads and atomic writes.
+"""Lock, list, read and atomically write local files.
 
-A killed process cannot clean up, but the system releases its locks. A temporary file
-or folder that nobody has locked is therefore stale, and the next process removes it.
+A killed process leaves temporary files behind, but the system releases its locks. A
+temporary file or folder without a lock is therefore stale, and the next process removes
+it.
 """
 
 import errno
@@ -27,11 +28,11 @@ _RANDOM = "[a-z0-9_]{8}"  # as tempfile makes names
 
 
 def try_lock(descriptor: int, path: Path) -> bool:
-    """Lock an open file or folder until it is closed.
+    """Try to lock an open file or folder until its descriptor is closed.
 
     Returns:
-      False if another process holds the lock or has removed the file. True on file
-      systems without locks, where `remove_stale` removes nothing.
+      False if another process holds the lock or has removed or replaced the file. True
+      on file systems without locks, where `remove_stale` removes no files.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,7 +47,12 @@ def try_lock(descriptor: int, path: Path) -> bool:
 
 
 def remove_stale(folder: Path, names: str) -> None:
-    """Remove files and folders that match a pattern and that nobody has locked."""
+    """Remove unlocked files and folders in a folder.
+
+    Args:
+      folder: the folder; subfolders are not searched.
+      names: regular expression that the whole name must match.
+    """
     for path in list(folder.iterdir()):
         if re.fullmatch(names, path.name):
             with suppress(OSError):  # gone, or somebody else's
@@ -67,11 +73,13 @@ def _remove_unless_held(path: Path) -> None:
 
 @contextmanager
 def folder(place: Path | None, prefix: str) -> Iterator[str]:
-    """Create a locked temporary folder; remove stale ones first.
+    """Create a locked temporary folder and remove it on exit.
+
+    Stale folders with the same prefix are removed first.
 
     Args:
       place: parent folder; None uses the system's temporary folder.
-      prefix: prefix of the name, which identifies the kind.
+      prefix: prefix of the folder's name.
     """
     where = place or Path(tempfile.gettempdir())
     where.mkdir(parents=True, exist_ok=True)
@@ -90,7 +98,7 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
 
 
 def open_file() -> tuple[int, Path]:
-    """Create a locked temporary file; return its descriptor and its path."""
+    """Create a locked temporary file; return its descriptor and path."""
     while True:
         number, name = tempfile.mkstemp(prefix=_MARK)
         if try_lock(number, Path(name)):
@@ -99,7 +107,7 @@ def open_file() -> tuple[int, Path]:
 
 
 def remove_stale_files() -> None:
-    """Remove temporary files of killed processes."""
+    """Remove files of killed processes from the system's temporary folder."""
     remove_stale(Path(tempfile.gettempdir()), re.escape(_MARK) + _RANDOM)
 
 
@@ -108,7 +116,7 @@ _BROKEN_LINK = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}
 
 
 def list_folder(path: str) -> list[Entry]:
-    """List a folder by name; links are followed, hidden names are included."""
+    """List a folder, sorted by name; follow links and include hidden names."""
     with os.scandir(path) as entries:
         return sorted(map(_describe_entry, entries))
 
@@ -133,10 +141,11 @@ _KINDS = {
 
 
 class IrregularFileError(UsageError, OSError):
-    """A pipe, socket or device in place of a file; opening it may wait for ever.
+    """Raised for a pipe, socket or device where a regular file is required.
 
-    Pipes are refused because tables and archives are read more than once. The error
-    has the `strerror` of other errors about files, and the user can fix it.
+    Opening one may block for ever, and tables and archives are read more than once. The
+    class derives from OSError for `strerror` and `filename`, and from UsageError
+    because the user can fix it.
     """
 
     def __str__(self) -> str:
@@ -144,11 +153,11 @@ class IrregularFileError(UsageError, OSError):
 
 
 def check_regular(path: str) -> None:
-    """Check that a path is a file or a folder, before it is opened.
+    """Check that a path is a regular file or a folder.
 
     Raises:
-      IrregularFileError: it is a pipe, socket or device.
-      OSError: it does not exist, or a parent folder is not accessible.
+      IrregularFileError: the path is a pipe, socket or device.
+      OSError: the path does not exist, or a parent folder is not accessible.
     """
     if kind := _KINDS.get(stat.S_IFMT(Path(path).stat().st_mode)):
         reason = f"is a {kind}, not a regular file; write its content to a file"
@@ -166,7 +175,7 @@ def find_read_problem(path: str) -> str:
 
 
 class _SharedDescriptor:
-    """A file that stays open between reads; its last reader closes it."""
+    """A file descriptor that is closed when its last reference is dropped."""
 
     def __init__(self, path: str) -> None:
         check_regular(path)
@@ -184,7 +193,7 @@ def _open_shared(path: str) -> _SharedDescriptor:
 
 
 def close_shared() -> None:
-    """Close all shared files; reads in progress finish first."""
+    """Close all cached files, each after its reads in progress have finished."""
     _open_shared.cache_clear()
 
 
@@ -221,17 +230,18 @@ _SAMPLE_BYTES = 96 << 10
 
 
 def find_version(path: str) -> str:
-    """Return the size of a file and a hash of eight samples of it.
+    """Return a version "SIZE-HASH" from the size and eight samples of a file.
 
-    This identifies an archive whatever its place and its times are, which differ after
-    a copy. Files of up to 768 KiB are hashed whole. The samples of larger ones are
-    evenly spaced, with the first header in the first, and the directory or footer in
-    the last. A member of another length moves those behind it, so later samples differ
-    too. What passes is a change between two samples that moves nothing: the positions
-    of all images are then still right. A file costs 0.6 ms and eight seeks.
+    The version does not depend on the path or the modification time, so a copy has the
+    same version. Files of up to 768 KiB are hashed completely. Larger files are sampled
+    at eight evenly spaced positions of 96 KiB each; the first sample contains the first
+    header, the last one the zip directory or Parquet footer. If a member's length
+    changes, all later members move and later samples differ. Only a change between two
+    samples that keeps all lengths is missed; all image offsets then remain valid. The
+    cost is 0.6 ms and eight seeks per file.
 
     Raises:
-      FileNotFoundError: no such file.
+      FileNotFoundError: the file does not exist.
     """
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
@@ -247,13 +257,13 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class AtomicFile:
-    """Write a file that appears complete or not at all, and hash it meanwhile.
+    """Write a file that appears only when it is complete, and compute its SHA-256.
 
-    In a bucket, the file is written locally first and then put in one request.
+    A file in a bucket is first written locally and uploaded when it is closed.
 
     Args:
-      root: the directory of the dataset.
-      path: path of the file, relative to the root.
+      root: directory of the dataset.
+      path: path of the file, relative to `root`.
     """
 
     def __init__(self, root: str, path: str) -> None:
@@ -281,23 +291,27 @@ class AtomicFile:
         return self._num_bytes
 
     def close(self) -> WrittenFile:
-        """Publish the file under its name."""
+        """Move or upload the file to its final path; return its size and hash.
+
+        Raises:
+          JobError: the disk is full.
+        """
         with _room(self._final):
             self._file.close()
             self._temporary.publish()
         return WrittenFile(self._path, self._num_bytes, self._hash.hexdigest())
 
     def discard(self) -> None:
-        """Remove the temporary file; does nothing after `close`."""
+        """Remove the temporary file; do nothing after `close`."""
         with suppress(OSError):  # there may be no room for what it still holds
             self._file.close()
         self._temporary.remove()
 
 
 class _Temporary:
-    """A temporary local file, beside its final path if possible.
+    """A locked temporary file, beside its final path or, for URLs, in the temp folder.
 
-    It stays locked, so that no other process removes it as stale.
+    The lock keeps other processes from removing the file as stale.
     """
 
     def __init__(self, final: str) -> None:
@@ -323,7 +337,7 @@ class _Temporary:
         self.remove()
 
     def remove(self) -> None:
-        """Remove the file; does nothing after `publish`."""
+        """Remove the temporary file; do nothing after `publish`."""
         if self._descriptor >= 0:
             self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
@@ -353,7 +367,7 @@ def _room(final: str) -> Iterator[None]:
 
 
 def clear_temporary(final: str) -> None:
-    """Remove stale temporary files of a path."""
+    """Remove stale temporary files beside a local path; do nothing for URLs."""
     place = Path(final)
     if not remote.is_remote(final) and place.parent.is_dir():
         remove_stale(place.parent, rf"\.{re.escape(place.name)}\.\d+-\d+\.tmp")
@@ -361,7 +375,7 @@ def clear_temporary(final: str) -> None:
 
 @contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Open a temporary path to write; it replaces the file when the block succeeds.
+    """Yield a temporary path; on success, move or upload the file there to `path`.
 
     Raises:
       JobError: the disk is full.

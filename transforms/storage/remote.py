@@ -1,4 +1,4 @@
-"""Objects in buckets: listing, range reads, atomic puts and version checks."""
+"""List, read, put and remove objects in buckets, and detect changed objects."""
 
 import errno
 import io
@@ -34,7 +34,7 @@ _MAX_PINNED = 4096
 
 
 class Pins:
-    """The etags of recently read objects, to detect changes."""
+    """A bounded, thread-safe record of the etags of recently read objects."""
 
     def __init__(self) -> None:
         self._tags: OrderedDict[str, str] = OrderedDict()
@@ -46,11 +46,11 @@ class Pins:
         return self._tags.get(path)
 
     def has_changed(self, path: str) -> bool:
-        """Return whether an object was read with another etag before."""
+        """Return whether the etag of an object has changed since it was recorded."""
         return path in self._changed
 
     def set(self, path: str, tag: str | None) -> None:
-        """Store the etag of an object; None after this process has written it."""
+        """Record an object's etag; None forgets it after this process has written."""
         with self._lock:
             before = self._tags.pop(path, None)
             if before and tag and before != tag:
@@ -75,7 +75,7 @@ _MAX_MESSAGE = 300
 
 
 class Entry(NamedTuple):
-    """A name in a folder."""
+    """A file or folder in a listing."""
 
     name: str
     is_folder: bool
@@ -108,7 +108,7 @@ def _translated(path: str) -> Iterator[None]:
 
 
 def _no_permission(path: str, error: BaseException) -> PermissionError:
-    """Make the error of a refused request, with the store's code, e.g. ExpiredToken."""
+    """Return a permission error that includes the store's error code."""
     code = re.search(r"<Code>(\w+)</Code>", str(error))
     what = f"no permission for these credentials ({code[1] if code else 'refused'})"
     return PermissionError(errno.EACCES, what, path)
@@ -119,7 +119,7 @@ def _listing(path: str) -> Iterator[None]:
     """Translate the errors of a listing.
 
     Raises:
-      UsageError: the bucket does not exist: a listing has no other way to miss.
+      UsageError: the bucket does not exist; a listing returns no other "not found".
       OSError: any other error.
     """
     try:
@@ -135,10 +135,12 @@ _buckets: set[tuple[str, str]] = set()  # that exist
 
 
 def _require_bucket(path: str) -> None:
-    """Check once that a bucket exists, which a missing object does not tell.
+    """Check that a bucket exists, and cache the result.
+
+    The error for a missing object does not show whether its bucket exists.
 
     Raises:
-      UsageError: it does not.
+      UsageError: the bucket does not exist.
     """
     store, place = _open(path)
     if place[:2] not in _buckets:
@@ -152,13 +154,13 @@ def _first_line(error: BaseException) -> str:
 
 
 def forget() -> None:
-    """Forget the versions of objects, and which buckets exist."""
+    """Forget the versions of objects and the buckets known to exist."""
     _pins.clear()
     _buckets.clear()
 
 
 def is_remote(path: str) -> bool:
-    """Return whether a path is a URL of a bucket."""
+    """Return whether a path is a URL."""
     return "://" in path
 
 
@@ -177,7 +179,11 @@ def is_object(path: str) -> bool:
 
 
 def is_folder(path: str) -> bool:
-    """Return whether a path is a bucket or a prefix of objects."""
+    """Return whether a path is a bucket, or a prefix with at least one object.
+
+    Raises:
+      UsageError: the bucket does not exist.
+    """
     store, place = _open(path)
     with _listing(path):
         first = next(iter(obstore.list(store, place.key or None)), None)
@@ -196,12 +202,12 @@ def check_bucket(path: str) -> None:
 
 
 def num_bytes(path: str) -> int:
-    """Return the size of an object in bytes, and pin its version."""
+    """Return the size of an object in bytes, and record its version."""
     return _describe(path)["size"]
 
 
 def find_version(path: str) -> str:
-    """Return the current version (etag) of an object, and pin it."""
+    """Return the current version (etag) of an object, and record it."""
     return _describe(path)["e_tag"] or ""
 
 
@@ -220,7 +226,7 @@ def _describe(path: str) -> "obstore.ObjectMeta":
 
 
 def version(path: str) -> str:
-    """Return the version of an object that was read; "" if it was not.
+    """Return the recorded version of an object; "" if this process has not read it.
 
     Raises:
       DataError: the object has changed since it was first read.
@@ -231,7 +237,7 @@ def version(path: str) -> str:
 
 
 def read(path: str) -> bytes:
-    """Read an object."""
+    """Read a whole object into memory."""
     size = num_bytes(path)
     chunks = range(0, size, CHUNK_BYTES)
     try:
@@ -248,7 +254,7 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
       path: URL of the object.
       offset: start of the range in bytes.
       length: length of the range in bytes.
-      version: the required version; "" requires the version that was first read.
+      version: required etag; "" requires the version that this process read first.
 
     Raises:
       DataError: the object is missing, shorter than the range, or has changed.
@@ -281,7 +287,12 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
 
 
 def list_folder(path: str) -> list[Entry]:
-    """List a folder by name."""
+    """List the files and folders directly below a prefix, sorted by name.
+
+    Raises:
+      FileNotFoundError: there are no objects below the prefix.
+      UsageError: the bucket does not exist.
+    """
     store, place = _open(path)
     with _listing(path):
         listed = obstore.list_with_delimiter(store, place.key or None)
@@ -302,7 +313,7 @@ def _name(key: str) -> str:
 
 
 def list_files(root: str) -> Iterator[tuple[str, int]]:
-    """Yield (relative path, size) of every object below a folder, sorted by path."""
+    """Yield (relative path, size in bytes) of every object below a prefix, sorted."""
     store, place = _open(root)
     start = len(place.key) + 1 if place.key else 0
     with _listing(root):
@@ -317,11 +328,11 @@ def put(path: str, data: bytes | Path, *, only_if_absent: bool = False) -> bool:
 
     Args:
       path: URL of the object.
-      data: bytes of the object, or the local file that contains them.
+      data: contents of the object, or the path of a local file with the contents.
       only_if_absent: do not replace an existing object.
 
     Returns:
-      Whether the object was put.
+      True if the object was put; False if `only_if_absent` and it already exists.
     """
     store, place = _open(path)
     size = data.stat().st_size if isinstance(data, Path) else len(data)
@@ -346,7 +357,7 @@ def put(path: str, data: bytes | Path, *, only_if_absent: bool = False) -> bool:
 
 
 def remove(paths: Iterable[str]) -> None:
-    """Remove objects of one bucket; missing ones are ignored."""
+    """Remove objects, all in one bucket; ignore missing ones."""
     places = [parse_location(path) for path in paths]
     if not places:
         return
@@ -366,7 +377,7 @@ _BUFFER_BYTES = 1 << 20
 
 
 class _ObjectFile(io.RawIOBase):
-    """A seekable file that reads an object in ranges."""
+    """A seekable, read-only file object that reads an object by range requests."""
 
     def __init__(self, path: str, version: str) -> None:
         self._path = path
@@ -403,7 +414,12 @@ class _ObjectFile(io.RawIOBase):
 
 
 def open_input(path: str, *, version: str = "") -> BinaryIO:
-    """Open the current version of an object for reading and seeking."""
+    """Open an object for buffered reading and seeking.
+
+    Args:
+      path: URL of the object.
+      version: required etag; "" requires the version that this process read first.
+    """
     return io.BufferedReader(_ObjectFile(path, version), buffer_size=_BUFFER_BYTES)
 
 
@@ -413,9 +429,9 @@ _MORE_TRIES = 3
 def put_if_absent(path: str, data: bytes) -> bool:
     """Put an object unless it exists; return whether it was put.
 
-    If the response to a conditional put is lost, the client does not retry, because the
-    put may have succeeded. This function retries, and treats an object with the same
-    bytes as its own.
+    If the response to a conditional put is lost, obstore does not retry, because the
+    put may have succeeded. This function retries, and treats an existing object with
+    the same bytes as the result of its own first attempt.
     """
     for is_again in [False, *[True] * _MORE_TRIES]:
         try:

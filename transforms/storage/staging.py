@@ -1,4 +1,4 @@
-"""Stage objects as local copies, for libraries that read local files only."""
+"""Copy objects to local files, for libraries that only read local files."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,11 +15,12 @@ _PREFIX = "copy-"
 
 @contextmanager
 def stage_file(path: str, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
-    """Open a local copy of a file; a local file is used directly.
+    """Yield the path of a temporary local copy of a file; a local path is not copied.
 
     Args:
       path: local path or URL.
-      beside: suffixes of companion files to copy if they exist.
+      beside: suffixes that, appended to `path`, name companion files to copy as well if
+        they exist.
     """
     if not storage.is_remote(path):
         yield path
@@ -34,14 +35,14 @@ def stage_file(path: str, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
 
 @contextmanager
 def stage_folder(path: str, *, wanted: Callable[[str], bool] = bool) -> Iterator[str]:
-    """Open a local copy of a folder; a local folder is used directly.
+    """Yield the path of a temporary local copy of a folder; do not copy a local one.
 
     Args:
-      path: local path or URL; may not exist.
-      wanted: tells from a name in the folder whether a file is needed.
+      path: local path or URL; the folder need not exist.
+      wanted: returns whether to copy a file, given its path relative to the folder.
 
     Raises:
-      UsageError: the disk is too small.
+      UsageError: the local disk has too little free space.
     """
     if not storage.is_remote(path):
         yield path
@@ -68,7 +69,7 @@ def _copy(path: str, target: Path) -> None:
 
 @contextmanager
 def _named_as(folder: str, path: str) -> Iterator[None]:
-    """Replace the path of the copy by the user's path in error messages."""
+    """Replace the copy's path `folder` by the original `path` in error messages."""
     try:
         yield
     except (UsageError, JobError) as error:

@@ -1,21 +1,21 @@
-"""Read class lists: those of published subsets, and those that users give.
+"""Read the class lists of published subsets and those that users provide.
 
-A published list is a text file here, a wnid a line:
+Each published list is a text file in this folder with one wnid per line:
 
 dogs118               the 118 dog breeds that ImageNet-1k shares with Stanford Dogs
 imagenet100_der       ImageNet-100 of PODNet and DER (class-incremental learning)
-imagenet100_kaggle    ImageNet-100 as Kaggle has it
+imagenet100_kaggle    ImageNet-100 as published on Kaggle
 imagenet100_sololearn ImageNet-100 of Contrastive Multiview Coding and solo-learn
 imagenet_a            the 200 classes of ImageNet-A
 imagenet_r            the 200 classes of ImageNet-R
 imagenette            ten classes that are easy to tell apart
-imagewoof             ten dog breeds that are not
-mini_imagenet         the 100 classes of few-shot learning's miniImageNet
+imagewoof             ten dog breeds that are hard to tell apart
+mini_imagenet         the 100 classes of miniImageNet (few-shot learning)
 scan_50               the 50 classes of SCAN (unsupervised classification)
-scan_100              its 100 classes
-scan_200              its 200 classes
+scan_100              the 100 classes of SCAN
+scan_200              the 200 classes of SCAN
 
-The three lists that are called ImageNet-100 differ: any two share at most 69 classes.
+The three lists named ImageNet-100 differ: any two share at most 69 classes.
 """
 
 import functools
@@ -41,7 +41,7 @@ NAMES = tuple(
 
 @functools.cache
 def load(name: str) -> tuple[str, ...]:
-    """Return a list's wnids, in order."""
+    """Return the sorted wnids of a published list."""
     text = (resources.files(__name__) / f"{name}{_SUFFIX}").read_text()
     return tuple(sorted(text.split()))
 
@@ -54,18 +54,21 @@ _NUM_COLUMNS = 3  # that may hold the wnid and its number
 
 @functools.lru_cache
 def read(path: str) -> tuple[str, ...]:
-    """Read the classes that a dataset's labels 0, 1, … stand for; "" reads no list.
+    """Read a user's list of the classes of a dataset's labels 0, 1, ….
 
-    A line has a wnid, the name of a class, or - for a number without a class, such as 0
-    where labels count from 1. An integer beside the wnid, as in Caffe's map_clsloc.txt,
-    is its label. The rest of a line is ignored, as in LOC_synset_mapping.txt.
+    Each line contains a wnid, the name of a class, or - for a label without a class,
+    e.g. for label 0 if labels start at 1. An integer next to the wnid, as in Caffe's
+    map_clsloc.txt, is the label; without integers, line 1 is label 0. Text after the
+    wnid is ignored, as in LOC_synset_mapping.txt.
+
+    Args:
+      path: path of the list; "" for no list.
 
     Returns:
-      The wnids by label, which is the integer in each line or otherwise the position of
-      the line; "" for a number without a class.
+      The wnid of each label, "" for a label without a class; empty if `path` is "".
 
     Raises:
-      UsageError: the first ten problems, each with its line.
+      UsageError: lists the first ten problems with their line numbers.
     """
     if not path:
         return ()
@@ -96,7 +99,12 @@ def read(path: str) -> tuple[str, ...]:
 
 
 def _parse_line(line: str, lookup: ClassLookup) -> tuple[str | None, tuple[int, ...]]:
-    """Return the wnid of a line, "" or None, and the integers beside it."""
+    """Parse a line of a class list.
+
+    Returns:
+      The wnid, "" for a label without a class, or None if the class is unknown; and the
+      integers next to the wnid.
+    """
     cells = _SEPARATORS.split(line.lower())
     for column, cell in enumerate(cells[:_NUM_COLUMNS]):
         is_wnid = classes.is_wnid(cell)
@@ -112,10 +120,10 @@ def _parse_line(line: str, lookup: ClassLookup) -> tuple[str | None, tuple[int, 
 
 
 def _find_number_problems(columns: Sequence[tuple[int, ...]]) -> Iterator[str]:
-    """Yield `line: problem` unless the numbers are 0 to n - 1 or 1 to n, in any order.
+    """Yield problems as "LINE: TEXT" unless the labels are 0 to n - 1 or 1 to n.
 
     Args:
-      columns: the numbers beside the wnid of each line.
+      columns: the integers next to the wnid of each line, in any order.
     """
     remedy = (
         "number all classes once, from 0 or from 1, without gaps, or remove all numbers"
@@ -141,7 +149,7 @@ def _find_number_problems(columns: Sequence[tuple[int, ...]]) -> Iterator[str]:
 def _find_problems(
     lines: list[str], wnids: list[str | None], lookup: ClassLookup
 ) -> Iterator[str]:
-    """Yield `line: problem`."""
+    """Yield unknown and repeated classes as "LINE: TEXT"."""
     if set(wnids) <= {""}:
         yield "1: lists no classes; give one wnid or name per line, line 1 for label 0"
         return
