@@ -222,7 +222,7 @@ def list_checks(output: str) -> list[Check]:
 
 
 def format_checks(checks: Iterable[Check]) -> str:
-    """Format one line per check, marked "!" for errors and "-" for other remedies."""
+    """Format one line per check; "!" marks an error, "-" another line with a remedy."""
     lines = []
     for check in checks:
         mark = "!" if check.is_error else "-" if check.remedy else " "

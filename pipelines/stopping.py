@@ -22,7 +22,7 @@ _patient = threading.Event()
 
 
 class Deadline:
-    """End a process that uses buckets if it still runs one second after Ctrl-C.
+    """End a process that uses buckets if it is still running one second after Ctrl-C.
 
     Args:
       message: error message to print when the process is ended.

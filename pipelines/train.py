@@ -58,7 +58,7 @@ class TrainingFlags:
 class TrainOptions(TrainingFlags, StoreFlags):
     """Train models on a subset, and measure their accuracy after every epoch.
 
-    The same command continues an interrupted training after its last epoch.
+    The same command resumes an interrupted run after its last finished epoch.
     """
 
     dataset: str = flag("directory of a finished subset", metavar="DIR")

@@ -145,7 +145,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
 
     @property
     def is_demonstration(self) -> bool:
-        """Whether no flag selects images, so that the demonstration is built."""
+        """Whether all flags that decide the contents have their defaults."""
         return all(
             getattr(self, field.name) == field.default
             for field in dataclasses.fields(self)

@@ -95,7 +95,7 @@ def _read_curves(folder: Path) -> list[tuple[int, float]]:
 
 
 def estimate_training(trainings: Sequence[ImagesSeen]) -> float | None:
-    """Estimate the remaining seconds of training; None before any model is trained.
+    """Estimate the remaining seconds of training; None until an epoch has finished.
 
     A model without measurements is assumed to be as fast as the harmonic mean of the
     others.
@@ -121,11 +121,12 @@ def estimate_training(trainings: Sequence[ImagesSeen]) -> float | None:
 
 
 def estimate(steps: Sequence[StepTime]) -> TimeLeft | None:
-    """Estimate the remaining time; None before any model is trained.
+    """Estimate the remaining time; None until an epoch has finished.
 
     The shortest measured step approximates the start-up time of a process. A build is
-    estimated as the start-up time plus a time per image; any other job as the mean of
-    its finished steps. The epochs of training are estimated separately.
+    estimated as the start-up time plus a time per image; any other job as the
+    mean of its finished steps, or as the start-up time if none has finished. The epochs
+    of training are estimated separately.
     """
     runs = [step.training for step in steps if step.training]
     training_s = estimate_training(runs)

@@ -244,7 +244,7 @@ def score_recipes(
     donors: Sequence[str] = (),
     seed: int = 0,
 ) -> TrainingFree:
-    """Score recipes; score those that leave classes out also with "own" answers.
+    """Score recipes, with "own" answers as well if they leave classes out.
 
     Args:
       predictions: predictions of the ranked models, all of the same images.
@@ -344,7 +344,8 @@ class _Orders:
     def measure_half_ceilings(self) -> dict[tuple[int, int], float | None]:
         """Return the ceiling of every requested (order, number of images).
 
-        This is τ-b between that many first images of the order and its second half.
+        The ceiling is τ-b between the rankings on the first n images of the order and
+        on its second half.
         """
         requested = {key for keys in self.requests for key in keys}
         taus: dict[tuple[int, int], float | None] = {}

@@ -66,7 +66,7 @@ class Inventory:
         completeness.check_complete(self.warnings, self._num_found)
 
     def wnids(self) -> list[str]:
-        """Return the sorted wnids of all classes, even without usable images."""
+        """Return the sorted wnids of all classes, even those without usable images."""
         return sorted({key.wnid for key in (*self.num_images, *self.num_bad)})
 
     @property

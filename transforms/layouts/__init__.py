@@ -191,7 +191,7 @@ def parse_class_tar(name: str) -> str:
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file name has an image suffix, in any case."""
+    """Return whether a file name has an image suffix, ignoring case."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
@@ -386,7 +386,7 @@ _SAMPLED_IMAGES, _SAMPLED_IN_BUCKETS = 256, 16
 
 
 def settle_splits(found: FoundParts, split: str = "") -> tuple[FoundParts, list[str]]:
-    """Determine the split of every part from a flag, its name and its images' names.
+    """Determine the split of every part: from the flag, else its name and image names.
 
     Args:
       found: parts of one input, with the splits that their names state.

@@ -73,7 +73,8 @@ class Batch:
       keys: keys of the images, in the order of the file.
       wnids: wnids of the images, i.e. their true classes.
       top5: shape (images, min(5, outputs)), output indices, most probable first.
-      probabilities: shape (images, outputs), float16; None if not stored or requested.
+      probabilities: shape (images, outputs), float16; None if not stored or
+        not requested.
     """
 
     model: str

@@ -91,7 +91,7 @@ def write(root: str, name: str, page: Page) -> None:
 def make_stem(*words: str) -> str:
     """Join words with underscores into the stem of a file name.
 
-    Runs of other characters than letters, digits, "_", "." and "-" become "_".
+    Runs of characters other than letters, digits, "_", "." and "-" become "_".
     """
     return re.sub(r"[^\w.-]+", "_", "_".join(words)).strip("._-") or "figure"
 

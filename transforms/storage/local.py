@@ -233,9 +233,9 @@ def find_version(path: str) -> str:
     """Return a version "SIZE-HASH" from the size and eight samples of a file.
 
     The version does not depend on the path or the modification time, so a copy has the
-    same version. Files of up to 768 KiB are hashed completely. Larger files are sampled
-    at eight evenly spaced positions of 96 KiB each; the first sample contains the first
-    header, the last one the zip directory or Parquet footer. If a member's length
+    same version. Files of up to 768 KiB are hashed completely. Of larger files, eight
+    evenly spaced samples of 96 KiB each are hashed; the first sample contains the first
+    header, and the last one the zip directory or Parquet footer. If a member's length
     changes, all later members move and later samples differ. Only a change between two
     samples that keeps all lengths is missed; all image offsets then remain valid. The
     cost is 0.6 ms and eight seeks per file.

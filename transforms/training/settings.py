@@ -22,7 +22,7 @@ _REMEDY = "give another --output, or remove that folder"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """The settings of a training run; a folder can only be resumed with equal ones."""
+    """The settings of a training run; it can be resumed only with the same ones."""
 
     subset_id: str
     train_split: str
