@@ -183,15 +183,20 @@ def test_image_in_another_class_or_split_is_named(dataset, folders):
     ]
     assert len(held_out) == 5  # these are in train, and agree
     first, second = written(dataset)[:2]
-    other = next(w for w in sorted(p.name for p in folders.glob("val/*")) if
-                 w != first["wnid"])  # fmt: skip
-    locate(folders, first["key"]).rename(
-        folders / "val" / other / f"{first['key']}.JPEG"
+    official = next(
+        r for r in written(dataset, "validation") if r["key"].startswith("ILSVRC")
     )
+    wnids = sorted(path.name for path in folders.glob("val/*"))
+    other = next(wnid for wnid in wnids if wnid != official["wnid"])
+    # Only names of training images give their class.
+    for image, wnid in ((first, first["wnid"]), (official, other)):
+        place = locate(folders, image["key"])
+        place.rename(folders / "val" / wnid / place.name)
     rows = compare(dataset, folders)
     assert set(rows[IMAGES].examples) == {
-        f"{first['key']} is of {other} in the input, of {first['wnid']} in the dataset",
         f"{first['key']} is in validation in the input, in train in the dataset",
+        f"{official['key']} is of {other} in the input, of {official['wnid']} in the "
+        "dataset",
     }
     assert second["key"] not in " ".join(rows[IMAGES].examples)
 
