@@ -38,7 +38,7 @@ _EMBEDDED = "FnApiRunner"
 
 
 def find_unknown_flags(flags: Sequence[str]) -> tuple[set[str], set[str]]:
-    """Return the names of flags that Beam does not know, and of those that it knows."""
+    """Return the names of unknown flags among `flags`, and of all Beam flags."""
     # Beam warns of unknown flags; the caller reports them as errors.
     logging.getLogger(pipeline_options.__name__).addFilter(_is_not_about_flags)
     options = PipelineOptions(list(flags))

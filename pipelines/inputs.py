@@ -31,7 +31,8 @@ class RecognizedInputs:
     Attributes:
       parts: parts in the order of the inputs.
       notes: messages to the user about recognised and ignored inputs.
-      warnings: missing images and doubtful labels, which datasets record.
+      warnings: warnings of missing images and doubtful labels; built datasets record
+        these warnings.
     """
 
     parts: Sequence[InputPart]

@@ -109,7 +109,7 @@ def _count(entries: Sequence[Entry]) -> str:
 
 
 def find_remedies(entries: Sequence[Entry]) -> list[str]:
-    """Return a line "FILES: REMEDY" for each known kind of unsupported files."""
+    """Return a line "FILES: REMEDY" for each known kind of unsupported file."""
     remedies = []
     names = [entry.name for entry in entries if not entry.is_folder]
     for pattern, remedy in _REMEDIES.items():

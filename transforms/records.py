@@ -138,7 +138,7 @@ def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
 def cut_lines(
     lines: Iterable[str], shown: int = SHOWN, *, more: str = "and {} more"
 ) -> list[str]:
-    """Return the first `shown` lines and, if there are more, a line that counts those.
+    """Return the first `shown` lines, plus a line that counts the rest, if any.
 
     Args:
       lines: all lines.

@@ -256,7 +256,7 @@ def write_list(
 
     Args:
       source: the images.
-      models: the models that predict them.
+      models: the models that will be run on them.
       path: path of the Parquet file to write.
       batch_size: images per inference batch.
 

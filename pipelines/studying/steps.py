@@ -50,7 +50,7 @@ def list_index_step(
 
 
 class Steps:
-    """Create the steps that follow the index.
+    """Create the steps that come after indexing.
 
     Args:
       places: paths of the study.
@@ -181,7 +181,7 @@ def _read_mark(root: str, step: Step) -> dict[str, Any]:
 def read_seconds(root: str, step: Step) -> float | None:
     """Return the seconds that a step took; None if unfinished, NaN if not recorded.
 
-    Changes of flags and input tables are ignored, because hashing the tables is slow.
+    Changes to flags and input tables are ignored, because hashing the tables is slow.
     """
     recorded = _read_mark(root, step)
     if not recorded or not Path(step.result).exists():

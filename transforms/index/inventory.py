@@ -116,7 +116,12 @@ class KeyOrder:
     sample: list[str] = field(default_factory=list)
 
     def look(self, row_group: int, keys: pa.ChunkedArray) -> None:
-        """Record the keys of a row group, shape (rows,)."""
+        """Record the key range and a sample of the keys of a row group.
+
+        Args:
+          row_group: number of the row group.
+          keys: keys of its usable images, shape (rows,).
+        """
         if len(keys):
             ends = pc.min_max(keys).as_py()
             self.bounds.append((row_group, ends["min"], ends["max"]))
@@ -152,7 +157,7 @@ def _select_range(rows: pa.Table, start: str, end: str | None) -> pa.Table:
 
 
 def read_inventory(path: str) -> Inventory:
-    """Validate and count an index, one row group at a time, then hash it in key order.
+    """Validate an index and count its images by row group, then hash it in key order.
 
     Raises:
       UsageError: the file is not a valid index, or has repeated keys.

@@ -11,7 +11,7 @@ IS_EXTRACTED = True
 
 
 def find(path: str) -> FoundParts | None:
-    """Find Kaggle's folders, given the folder above ILSVRC, ILSVRC or CLS-LOC."""
+    """Find Kaggle's folders, given ILSVRC, its parent, or its CLS-LOC folder."""
     root = _find_root(path)
     if root is None:
         return None

@@ -155,7 +155,7 @@ class PredictImages(beam.PTransform):
     gathered: str
 
     def expand(self, chunks: PCollection[Chunk]) -> PCollection[str]:
-        """Distribute chunks over workers, predict them and gather the parts.
+        """Distribute chunks over workers, run the models and gather the parts.
 
         Image bytes never leave the inference step.
         """

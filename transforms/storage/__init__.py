@@ -92,7 +92,7 @@ def check_readable(path: str) -> None:
     """Check that a local file or folder can be read; accept any URL.
 
     Raises:
-      UsageError: the path is missing, not permitted, or a pipe, socket or device.
+      UsageError: the path is missing, unreadable, or a pipe, socket or device.
     """
     if problem := find_read_problem(path):
         raise UsageError(f"{path}: {problem}")

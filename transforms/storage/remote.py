@@ -50,7 +50,10 @@ class Pins:
         return path in self._changed
 
     def set(self, path: str, tag: str | None) -> None:
-        """Record an object's etag; None forgets it after this process has written."""
+        """Record an object's etag.
+
+        None forgets it; pass None after this process has written the object.
+        """
         with self._lock:
             before = self._tags.pop(path, None)
             if before and tag and before != tag:

@@ -27,7 +27,8 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
 
     Raises:
       MissingTableError: no groups file is given.
-      UsageError: lists the first twenty problems of the file, with their lines.
+      UsageError: the file is invalid; the message lists up to twenty problems with
+        their line numbers.
     """
     if request.groups_file is None:
         raise MissingTableError("--grouping=manual needs --groups FILE (CSV or YAML)")

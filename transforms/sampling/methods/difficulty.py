@@ -69,7 +69,7 @@ class Options:
 
 
 def count_left_out(num_images: int, options: Options) -> int:
-    """Return the number of images that `arrange` excludes as hardest from a scope."""
+    """Return how many images `arrange` excludes from a scope as the hardest."""
     return _count_share(num_images, options.drop_hardest)
 
 
