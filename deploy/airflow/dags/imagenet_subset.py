@@ -38,7 +38,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 from imagenet_commands import COMPLETE, FOLDS, to_words
-from imagenet_files import GOOGLE, bring, open_path, send
+from imagenet_files import GOOGLE, download_inputs, open_path, upload_outputs
 from imagenet_recipe import VARIABLE, Flags
 
 SUBSET = Asset(name="imagenet_subset")
@@ -160,7 +160,7 @@ class RunJob(BaseOperator):
             self.log.info("%s is there already", self.flags["output"])
             return
         with tempfile.TemporaryDirectory() as scratch:
-            flags = bring(self.flags, Path(scratch))
+            flags = download_inputs(self.flags, Path(scratch))
             python = gather(context)[1]["python"]
             words = [python, "-m", f"pipelines.{job}", *to_words(flags)]
             code = self.hook.run_command(words).exit_code
@@ -168,7 +168,7 @@ class RunJob(BaseOperator):
                 raise AirflowFailException(f"{job} refused its flags or inputs, above")
             if code:
                 raise AirflowException(f"{job} ended with exit code {code}, see above")
-            send(Path(scratch), self.flags)
+            upload_outputs(Path(scratch), self.flags)
 
     def on_kill(self) -> None:
         """Stop the job with its task."""
