@@ -11,21 +11,9 @@ _HEADING = "raw ImageNet"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InputFlags:
-    """Flags of inputs with a known split, and of label and class tables."""
+class LabelFlags:
+    """Flags of the tables that give the labels of raw ImageNet."""
 
-    train_input: tuple[str, ...] = flag(
-        "input of training images, whatever its name says; repeatable",
-        default=(),
-        metavar="PATH",
-        heading=_HEADING,
-    )
-    validation_input: tuple[str, ...] = flag(
-        "input of validation images, whatever its name says; repeatable",
-        default=(),
-        metavar="PATH",
-        heading=_HEADING,
-    )
     validation_labels: str | None = flag(
         "table of the labels of validation images without class folders (default: "
         "LOC_val_solution.csv near the images, or the official table if the images are "
@@ -41,6 +29,24 @@ class InputFlags:
         "wnids)",
         default=None,
         metavar="FILE",
+        heading=_HEADING,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputFlags(LabelFlags):
+    """Flags of inputs with a known split, and of label and class tables."""
+
+    train_input: tuple[str, ...] = flag(
+        "input of training images, whatever its name says; repeatable",
+        default=(),
+        metavar="PATH",
+        heading=_HEADING,
+    )
+    validation_input: tuple[str, ...] = flag(
+        "input of validation images, whatever its name says; repeatable",
+        default=(),
+        metavar="PATH",
         heading=_HEADING,
     )
 

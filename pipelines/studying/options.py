@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.cli import find_folder_problems
+from pipelines.input_flags import LabelFlags
 from pipelines.train import MAX_SIZE_PX, MIN_SIZE_PX, TrainingFlags
 from transforms.options import flag
 from transforms.training import architectures
@@ -13,7 +14,7 @@ TABLES = ("groups", "confusion", "difficulty")  # flags of files that recipes re
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StudyOptions(TrainingFlags):
+class StudyOptions(TrainingFlags, LabelFlags):
     """Compare recipes of subsets, by models trained on each subset and on the full set.
 
     Every step is a job of its own, so that the same command continues an interrupted
@@ -69,21 +70,6 @@ class StudyOptions(TrainingFlags):
         default=None,
         minimum=MIN_SIZE_PX,
         maximum=MAX_SIZE_PX,
-    )
-    validation_labels: str | None = flag(
-        "table of the labels of validation images without class folders (default: "
-        "LOC_val_solution.csv near the images, or the official table if the images are "
-        "the official ones)",
-        default=None,
-        metavar="FILE",
-    )
-    class_list: str | None = flag(
-        "classes that the integer labels of records and tars stand for: one wnid or "
-        "name per line, line 1 for label 0, - for a label without a class; or a number "
-        "from 0 or 1 beside each wnid (default: the 1000 classes in the order of their "
-        "wnids)",
-        default=None,
-        metavar="FILE",
     )
     groups: str | None = flag(
         "table of groups for recipes with --grouping=manual",
