@@ -186,7 +186,9 @@ def survey(paths: Sequence[str], *, seed: int) -> PredictionSurvey:
         may share a name, e.g. the two models of a cross-fit.
       seed: random seed of the halves. Half A has the first ⌈n/2⌉ of the n distinct
         images of each class, in the order of their hashes.
-    Raises: UsageError: the files are invalid; one line per problem.
+
+    Raises:
+      UsageError: the files are invalid; one line per problem.
     """
     files, problems = list[_File](), list[str]()
     for path in paths:
@@ -256,7 +258,8 @@ def read_counts(data: bytes, size: int) -> ConfusionCounts:
 def count(part: PredictionPart, plan: CountPlan) -> ConfusionCounts:
     """Count the predictions in a part of a file.
 
-    Raises: UsageError: the part has invalid values.
+    Raises:
+      UsageError: the part has invalid values.
     """
     counts = ConfusionCounts.empty(len(plan.wnids), len(plan.models))
     for batch in _read_batches(part, plan):
@@ -344,7 +347,9 @@ def _add_ranks(
       row: shape (images,), row of each image in `cells`.
       weights: number of units of each rank.
       cells: shape (rows, classes), changed in place.
-    Returns: shape (images,), whether the image was added to any cell.
+
+    Returns:
+      shape (images,), whether the image was added to any cell.
     """
     for ranked, weight in zip(columns.T, weights, strict=False):
         known = ranked != OUTSIDE
@@ -361,7 +366,9 @@ def share_out(probabilities: Float16Array) -> IntArray:
 
     Args:
       probabilities: shape (images, outputs).
-    Returns: shape (images, outputs).
+
+    Returns:
+      shape (images, outputs).
     """
     exact = (probabilities.astype(np.float32) * _FLOAT16_UNITS).astype(np.int64)
     sums = exact.sum(axis=1)
@@ -381,7 +388,9 @@ def _add_probabilities(
       row: shape (images,), row of each image in `cells`.
       column_of: shape (outputs,), the matrix column of each output, or OUTSIDE.
       cells: shape (rows, classes), changed in place.
-    Returns: shape (images,), whether the image was added to any cell.
+
+    Returns:
+      shape (images,), whether the image was added to any cell.
     """
     order = np.argsort(row, kind="stable")
     rows, starts = np.unique(row[order], return_index=True)

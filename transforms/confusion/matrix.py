@@ -69,7 +69,9 @@ class Confusion:
         Args:
           wnids: the classes to select.
           source: path of the matrix file, for messages.
-        Raises: UsageError: the matrix lacks some of the classes.
+
+        Raises:
+          UsageError: the matrix lacks some of the classes.
         """
         row_of = {wnid: row for row, wnid in enumerate(self.wnids)}
         if missing := [wnid for wnid in wnids if wnid not in row_of]:
@@ -126,7 +128,8 @@ class Captured:
 def read_confusion(path: str) -> Confusion:
     """Read a confusion matrix from an .npz or .csv file.
 
-    Raises: UsageError: the file is missing or invalid; one line per problem.
+    Raises:
+      UsageError: the file is missing or invalid; one line per problem.
     """
     arrays = read_arrays(path)
     if problems := list(find_problems(arrays)):
@@ -156,9 +159,10 @@ def to_npz(confusion: Confusion) -> bytes:
 def find_rates(confusion: Confusion) -> FloatArray:
     """Compute the rate at which each pair of classes is confused.
 
-    Returns: P, shape (classes, classes), symmetric with a zero diagonal:
-      P[a,b] = ½ (C[a,b]/n_a + C[b,a]/n_b), where C is the matrix and n_a the number of
-      images of class a. The term of a class without images is 0.
+    Returns:
+      P, shape (classes, classes), symmetric with a zero diagonal: P[a,b] = ½
+      (C[a,b]/n_a + C[b,a]/n_b), where C is the matrix and n_a the number of images of
+      class a. The term of a class without images is 0.
     """
     num_images = np.maximum(confusion.num_images, 1).astype(np.float64)
     by_row = confusion.matrix / num_images[:, None]
@@ -170,8 +174,11 @@ def find_rates(confusion: Confusion) -> FloatArray:
 def read_confusion_rates(path: str, wnids: Sequence[str]) -> FloatArray:
     """Read the confusion rates of some classes from a matrix file.
 
-    Returns: P as in `find_rates`, shape (wnids, wnids).
-    Raises: UsageError: the file is invalid or lacks some of the classes.
+    Returns:
+      P as in `find_rates`, shape (wnids, wnids).
+
+    Raises:
+      UsageError: the file is invalid or lacks some of the classes.
     """
     return find_rates(read_confusion(path).select(wnids, source=path))
 
@@ -221,7 +228,8 @@ def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:
 def read_arrays(path: str) -> Arrays:
     """Read a matrix file without validating its values; reject oversized files.
 
-    Raises: UsageError: the file is missing, too large or not a matrix.
+    Raises:
+      UsageError: the file is missing, too large or not a matrix.
     """
     suffix = PurePath(path).suffix.lower()
     if suffix not in {".npz", ".csv"}:
@@ -308,7 +316,8 @@ def _from_csv(data: bytes) -> Arrays:
 
     The last column may be num_images; without it, num_images are the sums of the rows.
 
-    Raises: ValueError: the data are not such a table.
+    Raises:
+      ValueError: the data are not such a table.
     """
     rows = [row for row in csv_tables.parse_rows(csv_tables.decode(data)) if row.cells]
     header = rows[0].cells if rows else []

@@ -69,9 +69,13 @@ def read_scores(
         that are harder; images with equal scores share the mean of their ranks.
       key_column: column of the image names or paths; only the file stem is used.
       score_column: column of the scores.
-    Returns: table with `difficulty_table.SCHEMA`.
-    Raises: UsageError: the file cannot be read or has invalid rows; one line per
-      invalid row, up to a limit.
+
+    Returns:
+      table with `difficulty_table.SCHEMA`.
+
+    Raises:
+      UsageError: the file cannot be read or has invalid rows; one line per invalid row,
+        up to a limit.
     """
     table = _read_scores_file(path, [key_column, score_column])
     keys = [to_key(text.strip()) for text in table[key_column].to_pylist()]
@@ -100,7 +104,9 @@ def to_p_correct(scores: FloatArray, kind: str) -> npt.NDArray[np.float32]:
     Args:
       scores: shape (images,).
       kind: kind of the scores, as in `read_scores`.
-    Returns: shape (images,).
+
+    Returns:
+      shape (images,).
     """
     if kind == "probability":
         return np.minimum(scores, 1).astype(np.float32)
@@ -118,8 +124,10 @@ def join_predictions(paths: Sequence[str]) -> JoinedDifficulty:
 
     Args:
       paths: files that `python -m pipelines.predict` wrote.
-    Raises: UsageError: a file has invalid values, an image is in the training set of
-      its model or has several predictions; one line per problem.
+
+    Raises:
+      UsageError: a file has invalid values, an image is in the training set of its
+        model or has several predictions; one line per problem.
     """
     tables: list[pa.Table] = []
     models: list[ScoredModel] = []
@@ -223,7 +231,8 @@ def _find_wnid(key: str) -> str:
 def _to_numbers(column: pa.ChunkedArray, path: str) -> FloatArray:
     """Convert a column to float64; strings that are not numbers become NaN.
 
-    Raises: UsageError: the column has neither strings nor numbers.
+    Raises:
+      UsageError: the column has neither strings nor numbers.
     """
     if pa.types.is_string(column.type):
         return np.array([_to_number(text) for text in column.to_pylist()], np.float64)

@@ -135,7 +135,8 @@ def read_card(path: str) -> ModelCard:
     represents no class. The list item "imagenet" expands to the 1000 classes in wnid
     order. `preprocessing` requires resize_px and crop_px.
 
-    Raises: UsageError: the file is missing or invalid; one line per problem.
+    Raises:
+      UsageError: the file is missing or invalid; one line per problem.
     """
     try:
         if storage.num_bytes(path) > _MAX_BYTES:
@@ -176,7 +177,8 @@ def _read_classes(
 ) -> tuple[tuple[ModelClass, ...], tuple[int, ...]]:
     """Parse the `classes` field of a card and append its problems to `problems`.
 
-    Returns: the classes, and the indices of outputs that represent no class.
+    Returns:
+      the classes, and the indices of outputs that represent no class.
     """
     if value == IMAGENET:
         return imagenet_classes(), ()

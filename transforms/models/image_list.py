@@ -80,8 +80,12 @@ def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
       keys: keys of the images, shape (images,).
       keys_file: Parquet file with the keys of the training images in a column `key`;
         "" if the training images are unknown.
-    Returns: boolean array, shape (images,); all null if `keys_file` is "".
-    Raises: UsageError: the file is missing, too large, or has no column `key`.
+
+    Returns:
+      boolean array, shape (images,); all null if `keys_file` is "".
+
+    Raises:
+      UsageError: the file is missing, too large, or has no column `key`.
     """
     if not keys_file:
         return pa.nulls(len(keys), pa.bool_())
@@ -101,7 +105,8 @@ def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
 def read_index(path: str, split: str) -> ImageSource:
     """Read the usable images of a split from an index that is already validated.
 
-    Raises: UsageError: the index has no images in this split.
+    Raises:
+      UsageError: the index has no images in this split.
     """
     file = pq.ParquetFile(storage.for_arrow(path))
     table = file.read()
@@ -122,7 +127,8 @@ def is_dataset(path: str) -> bool:
 def read_dataset(directory: str, split: str) -> ImageSource:
     """Read the images of a split of a finished dataset.
 
-    Raises: UsageError: the dataset is unfinished or damaged, or the split is empty.
+    Raises:
+      UsageError: the dataset is unfinished or damaged, or the split is empty.
     """
     if not storage.exists(f"{directory}/{paths.COMPLETE}"):
         raise UsageError(

@@ -114,8 +114,11 @@ class ChunkPredictions(NamedTuple):
 def preprocess(data: bytes, settings: Preprocessing) -> Pixels:
     """Decode an image, turn it upright, resize it and crop its centre.
 
-    Returns: RGB pixels, uint8, shape (crop_px, crop_px, 3).
-    Raises: DataError: the bytes are not an image, are damaged or exceed a size limit.
+    Returns:
+      RGB pixels, uint8, shape (crop_px, crop_px, 3).
+
+    Raises:
+      DataError: the bytes are not an image, are damaged or exceed a size limit.
     """
     image = decode.open_image(data)
     orientation = decode.find_orientation(image)
@@ -159,7 +162,9 @@ def make_batch(pixels: Pixels, settings: Preprocessing) -> npt.NDArray[np.float3
     Args:
       pixels: shape (images, crop_px, crop_px, 3).
       settings: preprocessing of the model.
-    Returns: float32 array, shape (images, *input_shape(settings)).
+
+    Returns:
+      float32 array, shape (images, *input_shape(settings)).
     """
     batch = pixels.astype(np.float32)
     batch -= np.asarray(settings.mean, np.float32)
@@ -174,7 +179,8 @@ def make_batch(pixels: Pixels, settings: Preprocessing) -> npt.NDArray[np.float3
 def load_model(spec: ModelSpec, batch_size: int) -> LoadedModel:
     """Load a model for batches of one size.
 
-    Raises: ModelError: the model cannot be loaded safely or does not match its card.
+    Raises:
+      ModelError: the model cannot be loaded safely or does not match its card.
     """
     shape = input_shape(spec.card.preprocessing)
     return loaders.load(spec.path, (batch_size, *shape), spec.card.num_outputs)
@@ -190,8 +196,12 @@ def predict_batch(
       model: model that was loaded for batches of `batch_size` images.
       pixels: shape (images, crop_px, crop_px, 3), at most `batch_size` images.
       batch_size: batch size that the model was loaded for.
-    Returns: shape (images, outputs).
-    Raises: ModelError: inference fails, or the outputs are not one number per class.
+
+    Returns:
+      shape (images, outputs).
+
+    Raises:
+      ModelError: inference fails, or the outputs are not one number per class.
     """
     num_missing = batch_size - len(pixels)
     padded = np.pad(pixels, ((0, num_missing), (0, 0), (0, 0), (0, 0)))
@@ -210,7 +220,9 @@ def find_bad_row(
     Args:
       outputs: shape (images, outputs).
       kind: probabilities | logits.
-    Returns: the row of that image and its problem; None if all rows are valid.
+
+    Returns:
+      the row of that image and its problem; None if all rows are valid.
     """
     values = outputs.astype(np.float64)
     is_finite = np.all(np.isfinite(values), axis=1)
@@ -235,9 +247,11 @@ def recognise(outputs: npt.NDArray[np.floating]) -> str:
 
     Args:
       outputs: shape (images, outputs).
-    Returns: "probabilities" (rows sum to 1), "percentages" (rows sum to 100),
-      "independent probabilities" (0 to 1 with other sums, e.g. from a sigmoid), or ""
-      if the values fit none of these.
+
+    Returns:
+      "probabilities" (rows sum to 1), "percentages" (rows sum to 100), "independent
+      probabilities" (0 to 1 with other sums, e.g. from a sigmoid), or "" if the values
+      fit none of these.
     """
     values = outputs.astype(np.float64)
     sums, highest = values.sum(axis=1), values.max(axis=1)
@@ -260,7 +274,9 @@ def to_probabilities(
       kind: probabilities | logits; a softmax is applied to logits.
       unused: indices of outputs that represent no class. They are removed, and the
         remaining probabilities are rescaled to sum to 1.
-    Returns: shape (images, classes).
+
+    Returns:
+      shape (images, classes).
     """
     values = np.delete(outputs.astype(np.float64), unused, axis=1)
     if kind == "logits":
@@ -345,7 +361,8 @@ class Predictor:
     def load(cls, settings: InferenceSettings) -> "Predictor":
         """Load all models.
 
-        Raises: JobError: a model that the launcher could load fails to load here.
+        Raises:
+          JobError: a model that the launcher could load fails to load here.
         """
         models = []
         for spec in settings.models:
@@ -398,7 +415,8 @@ class Predictor:
     def _preprocess(self, read: ReadImage) -> list[Pixels] | DataError:
         """Read an image and preprocess it once per geometry.
 
-        Returns: the pixels for each geometry, or the error if the image is unusable.
+        Returns:
+          the pixels for each geometry, or the error if the image is unusable.
         """
         try:
             data = read()
@@ -470,8 +488,11 @@ class Predictor:
     ) -> npt.NDArray[np.floating]:
         """Run one model on a batch, and check and return its outputs.
 
-        Returns: shape (images, outputs).
-        Raises: JobError: inference fails, or outputs contradict the model's card.
+        Returns:
+          shape (images, outputs).
+
+        Raises:
+          JobError: inference fails, or outputs contradict the model's card.
         """
         spec = self._settings.models[model_number]
         model, size = self._models[model_number], self._settings.batch_size

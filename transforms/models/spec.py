@@ -44,7 +44,8 @@ def map_outputs(card: ModelCard, groups: GroupTable | None) -> OutputMap:
     groups, all outputs in the wnid's group are correct; a wnid in no group has no
     correct output.
 
-    Raises: UsageError: an output's wnids do not all belong to the same group.
+    Raises:
+      UsageError: an output's wnids do not all belong to the same group.
     """
     if groups is None:
         outputs = {w: (n,) for n, c in enumerate(card.classes) for w in c.wnids}
@@ -90,7 +91,9 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
       path: path of the model.
       card_path: path of its card; "" if it has none, which is an error.
       groups: groups to score by; None: an image is correct if its class is predicted.
-    Raises: UsageError: the file or its card is invalid.
+
+    Raises:
+      UsageError: the file or its card is invalid.
     """
     try:
         loaders.check_kind(path)
@@ -135,7 +138,8 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
 def _find_keys(card: ModelCard, card_path: str) -> str:
     """Return the path of the file with a model's training image keys; "" if unknown.
 
-    Raises: UsageError: the card names a file that is not beside the card.
+    Raises:
+      UsageError: the card names a file that is not beside the card.
     """
     name = card.trained_on.keys_file
     if not name:

@@ -119,7 +119,8 @@ class _WriteParts(beam.DoFn):
 def write_scored_parts(parts: Sequence[ScoredPart], path: str) -> str:
     """Write all parts, sorted by chunk number, as JSON for the launcher.
 
-    Returns: `path`.
+    Returns:
+      `path`.
     """
     place = Path(path)
     data = json.dumps(sorted(parts)).encode()

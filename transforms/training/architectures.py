@@ -81,7 +81,9 @@ def build(name: str, image_size: int, num_classes: int, *, policy: str) -> Model
       num_classes: number of outputs of the model.
       policy: dtype policy of Keras: "float32", or "mixed_bfloat16", which computes in
         bfloat16 but keeps float32 weights.
-    Raises: ValueError: `image_size` is too small for the model.
+
+    Raises:
+      ValueError: `image_size` is too small for the model.
     """
     import keras  # noqa: PLC0415  # imports TensorFlow, which takes seconds
 

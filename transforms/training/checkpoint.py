@@ -49,7 +49,8 @@ def write(path: Path, progress: Progress) -> None:
 def read(path: Path) -> Progress | None:
     """Read a checkpoint; return None if there is none, i.e. no epoch has finished.
 
-    Raises: JobError: the file is damaged.
+    Raises:
+      JobError: the file is damaged.
     """
     if not path.exists():
         return None

@@ -56,8 +56,8 @@ def read_training_set(
 ) -> TrainingSet:
     """Read the training and validation splits of a dataset.
 
-    Raises: UsageError: the dataset is unsuitable or a split is invalid; one line per
-      problem.
+    Raises:
+      UsageError: the dataset is unsuitable or a split is invalid; one line per problem.
     """
     if not storage.exists(f"{directory}/{paths.COMPLETE}"):
         raise UsageError(f"--dataset {directory}: {_describe_missing(directory)}")
@@ -164,9 +164,11 @@ def _find_shards(directory: str, split: str) -> tuple[str, ...]:
 def stage_dataset(directory: str, validation_split: str) -> Iterator[str]:
     """Copy the files that training needs from a remote dataset to a local folder.
 
-    Yields: the local folder; for a local dataset, its own directory without copying.
+    Yields:
+      the local folder; for a local dataset, its own directory without copying.
 
-    Raises: UsageError: the local disk is too small.
+    Raises:
+      UsageError: the local disk is too small.
     """
     manifest_format = ""
     if storage.is_remote(directory):
@@ -198,7 +200,8 @@ def _find_manifest_format(directory: str) -> str:
 def stage_models(output: str, names: Sequence[str]) -> Iterator[str]:
     """Copy the folders of these models from a remote output to a local folder.
 
-    Yields: the local folder; for a local output, `output` itself without copying.
+    Yields:
+      the local folder; for a local output, `output` itself without copying.
     """
 
     def is_of_models(path: str) -> bool:

@@ -77,7 +77,8 @@ class ValidationImages:
     def __iter__(self) -> Iterator[ImageBatch]:
         """Yield batches, uint8, shape (images, crop_px, crop_px, 3).
 
-        Raises: JobError: an image of the dataset cannot be read or decoded.
+        Raises:
+          JobError: an image of the dataset cannot be read or decoded.
         """
         if self._cache:
             yield from self._cache
@@ -124,7 +125,8 @@ def choose_best(runs: Sequence[Progress]) -> Progress:
 
     Ties go to the first run; runs with NaN or infinite outputs are excluded.
 
-    Raises: JobError: all runs diverged.
+    Raises:
+      JobError: all runs diverged.
     """
     finite = [run for run in runs if np.isfinite(run.outputs).all()]
     if not finite:

@@ -57,7 +57,8 @@ class TrainSettings:
 def is_finished(folder: str, settings: TrainSettings) -> bool:
     """Return whether a folder contains the complete results of this run.
 
-    Raises: UsageError: the folder contains another run's files or unrelated files.
+    Raises:
+      UsageError: the folder contains another run's files or unrelated files.
     """
     card, started = Path(folder, CARD), Path(folder, _SETTINGS)
     if card.exists():

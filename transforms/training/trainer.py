@@ -108,7 +108,8 @@ class Trainer:
     def restore(self, state: Sequence[npt.NDArray]) -> None:
         """Restore the values that `state` returned.
 
-        Raises: ValueError: the state belongs to another model.
+        Raises:
+          ValueError: the state belongs to another model.
         """
         for variable, value in zip(self._variables(), state, strict=True):
             variable.assign(value)
@@ -217,8 +218,12 @@ class Runner:
         Args:
           settings: settings of the model and its training.
           folder: output folder of the model; finished epochs in it are not repeated.
-        Returns: the best run.
-        Raises: JobError: the dataset is damaged, or every run diverged.
+
+        Returns:
+          the best run.
+
+        Raises:
+          JobError: the dataset is damaged, or every run diverged.
         """
         mark_started(folder, settings)
         try:
