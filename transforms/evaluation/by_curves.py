@@ -1,7 +1,7 @@
 """Evaluate subsets by comparing learning curves of the same models with the full set.
 
-If the folder of each curve also has the predictions that `pipelines.train` writes,
-models are compared image by image (McNemar's test), otherwise by accuracy only.
+If the folder of each curve also contains the predictions that `pipelines.train` writes,
+models are compared image by image (McNemar's test), otherwise by accuracy alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoredSet:
-    """One training set with the accuracies of its models, sorted by model name.
+    """A training set and the accuracies of the models trained on it, sorted by name.
 
     Attributes:
       curve_set: the runs on the set.
@@ -52,7 +52,7 @@ class ScoredSet:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models' names."""
+        """The names of the models, sorted."""
         return self.curve_set.models
 
 
@@ -114,7 +114,7 @@ def evaluate_curves(
       seed: seed of the bootstrap confidence intervals.
 
     Raises:
-      UsageError: lists all problems of the curves.
+      UsageError: the curves are invalid; one line per problem.
     """
     full_sets, subsets, warnings = _read_all(full_paths, subset_paths)
     full, subsets, match_warnings = _match_models(full_sets, subsets)
@@ -272,7 +272,10 @@ def _warn_of_convergence(full: ScoredSet, subset: ScoredSubset) -> Iterator[str]
 
 
 def read_correctness(curve_set: CurveSet) -> Correctness:
-    """Read per-image correctness from the prediction files of a set's best runs."""
+    """Read per-image correctness from the prediction files of a set's best runs.
+
+    Missing or unusable files are not an error; `Correctness.notes` describes them.
+    """
     runs_in = _group_by_folder(curve_set)
     shares: list[FloatArray] = []
     keys: tuple[str, ...] | None = None

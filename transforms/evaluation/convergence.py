@@ -20,7 +20,7 @@ class Convergence(NamedTuple):
       convergence_epoch: the first epoch from which all significant pairs keep their
         final order; None if no pair is significant.
       images_seen: training images × `convergence_epoch`; None if that is None.
-      taus: τ-b between the ranking of each epoch and that of the last one, by epoch.
+      taus: τ-b between the rankings at each epoch and at the last one, by epoch.
     """
 
     convergence_epoch: int | None
@@ -37,7 +37,7 @@ def find_convergence_epoch(curves: FloatArray, decisions: SignArray) -> int | No
         are ignored, and a tie on the curves counts as a disagreement.
 
     Returns:
-      The first epoch from which all later epochs agree with `decisions`; None if the
+      The first epoch from which on every epoch agrees with `decisions`; None if the
       last epoch disagrees, or if no pair is significant.
     """
     if not np.count_nonzero(decisions):
@@ -85,7 +85,7 @@ def is_significant_from_start(
 ) -> bool:
     """Return whether all pairs are significant from epoch 1, with their final order.
 
-    Any subset ranks such models correctly, so they cannot test one.
+    Any subset ranks such models correctly, so they do not show whether it is useful.
 
     Args:
       curves: shape (models, epochs), accuracies.

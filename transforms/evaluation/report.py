@@ -48,7 +48,7 @@ def make_report(evaluation: Evaluation, *, seed: int) -> bytes:
 
 
 def _round(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Round all numbers, so that every machine writes the same bytes; NaN is None."""
+    """Round floats, so that every machine writes the same bytes; NaN becomes None."""
     if isinstance(value, Mapping):
         return {name: _round(part) for name, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
