@@ -14,7 +14,7 @@ class ClassInfo(NamedTuple):
     class_index: int  # rank of the wnid
     wnid: str
     name: str  # simple label, unique
-    lemmas: tuple[str, ...]  # WordNet's words for it; some stand for several classes
+    lemmas: tuple[str, ...]  # in WordNet; some denote several classes
 
 
 @cache
