@@ -20,7 +20,7 @@ _MAX_BYTES = 8 * MAX_CLASSES**2 + 1_000_000  # of one array, header included
 _MAX_CSV_BYTES = 200_000_000
 _REMEDY = "make it again with python -m pipelines.confusion"
 _REQUIRED = ("matrix", "wnids", "num_images")
-_SUM_TOLERANCE = 1e-6  # relative error of a row's sum and its number of images
+_SUM_TOLERANCE = 1e-6  # relative, between a row's sum and its number of images
 
 
 class Arrays(NamedTuple):
@@ -94,10 +94,10 @@ class Captured:
 
     Attributes:
       share: share of all errors that are within groups, 0 to 1.
-      rates: per group, the sum of the confusion rates of its pairs of classes.
-      shares: per group, the share of errors on its images whose predicted class is in
-        the same group, 0 to 1.
-      sizes: per group, the number of classes.
+      rates: for each group, the sum of the confusion rates of its pairs of classes.
+      shares: for each group, the share of the errors on its images whose predicted
+        class is in the same group, 0 to 1.
+      sizes: for each group, the number of classes.
     """
 
     share: float
@@ -160,9 +160,9 @@ def find_rates(confusion: Confusion) -> FloatArray:
     """Compute the rate at which each pair of classes is confused.
 
     Returns:
-      P, shape (classes, classes), symmetric with a zero diagonal: P[a,b] = ½
-      (C[a,b]/n_a + C[b,a]/n_b), where C is the matrix and n_a the number of images of
-      class a. The term of a class without images is 0.
+      P, shape (classes, classes), symmetric with a zero diagonal:
+      P[a,b] = ½ (C[a,b]/n_a + C[b,a]/n_b), where C is the matrix and n_a the number of
+      images of class a. The term of a class without images is 0.
     """
     num_images = np.maximum(confusion.num_images, 1).astype(np.float64)
     by_row = confusion.matrix / num_images[:, None]
@@ -175,7 +175,7 @@ def read_confusion_rates(path: str, wnids: Sequence[str]) -> FloatArray:
     """Read the confusion rates of some classes from a matrix file.
 
     Returns:
-      P as in `find_rates`, shape (wnids, wnids).
+      The rates as in `find_rates`, shape (wnids, wnids).
 
     Raises:
       UsageError: the file is invalid or lacks some of the classes.
@@ -203,8 +203,8 @@ def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:
 
     Args:
       confusion: confusion matrix of the classes.
-      labels: group of each class of the matrix, 0 to N-1; classes with label -1 are
-        ignored.
+      labels: group of each class of the matrix, 0 to N − 1; classes with label −1 are
+        ignored. At least one class is in a group.
     """
     groups = np.asarray(labels, np.int64)
     kept = np.flatnonzero(groups >= 0)
@@ -317,7 +317,7 @@ def _from_csv(data: bytes) -> Arrays:
     The last column may be num_images; without it, num_images are the sums of the rows.
 
     Raises:
-      ValueError: the data are not such a table.
+      ValueError: the data are not a matrix in this format.
     """
     rows = [row for row in csv_tables.parse_rows(csv_tables.decode(data)) if row.cells]
     header = rows[0].cells if rows else []

@@ -272,8 +272,8 @@ class _Swaps:
 
         Args:
           number: index of the class.
-          noise: shape (≥ classes + empty slots + 1,), added to the gain of each partner
-            and of not swapping; None for no noise.
+          noise: shape (n,) with n > classes + empty slots; added to the gain of each
+            partner, then to that of not swapping. None for no noise.
 
         Returns:
           Whether a swap was made.
