@@ -19,7 +19,7 @@ _NUM_INTERLEAVED_SHARDS = 8
 _CACHE_BATCH_IMAGES = 256
 _SHRINKS = (8, 4, 2, 1)  # factors that JPEG decoders can divide a side by
 # The decoder shrinks images while the shorter side stays this many times the model's
-# input: a crop of a quarter of the area then needs no enlarging, and memory is bounded.
+# input: a crop of a quarter of the area then needs no upscaling, and memory is bounded.
 _OVERSIZE = 2
 # Inception crops from 0.08 of the area and trains for a hundred epochs or more. A small
 # network at 32 pixels is 1.7 points more accurate with 0.25 after three epochs.
@@ -77,9 +77,12 @@ class InputSettings:
 class InputPipeline:
     """Provides shuffled, augmented batches of images and one-hot labels.
 
-    Images are float32, shape (batch, image_size, image_size, 3), 0 to 255. Datasets of
-    at most `max_cached_bytes` when decoded are cached in memory; larger ones are read
-    from the shards in every epoch.
+    Images are float32, shape (batch, image_size, image_size, 3), 0 to 255; labels have
+    shape (batch, num_classes). Datasets of at most `max_cached_bytes` when decoded are
+    cached in memory; larger ones are read from the shards in every epoch.
+
+    Raises:
+      JobError: the dataset is cached and its shards do not match `settings`.
     """
 
     def __init__(
@@ -115,7 +118,11 @@ class InputPipeline:
 
 
 class _ImageCache:
-    """All images, decoded once into one flat array; records each image's offsets."""
+    """A cache of all decoded images in one flat array.
+
+    Raises:
+      JobError: the shards do not match the settings.
+    """
 
     def __init__(self, settings: InputSettings) -> None:
         pixels = np.empty(settings.num_decoded_bytes, np.uint8)
@@ -161,7 +168,7 @@ class _ImageCache:
 
 
 def _stream(settings: InputSettings, seed: int) -> tf.data.Dataset:
-    """Read and parse all records, shuffled by shard and within a bounded buffer."""
+    """Read and parse all records; shuffle the shards, then records in a buffer."""
     files = tf.data.Dataset.from_tensor_slices(sorted(settings.files))
     shuffled = files.shuffle(len(settings.files), seed % _MAX_SEED)
     records = shuffled.interleave(
@@ -216,6 +223,14 @@ def _make_decoder(image_size: int) -> Any:  # noqa: ANN401  # a function of tens
 
 def _crop(pixels: Tensor, image_size: int, seed: list) -> Tensor:
     """Crop a random box and resize it to `image_size` with antialiasing.
+
+    Args:
+      pixels: shape (height, width, 3).
+      image_size: side of the result in pixels.
+      seed: two integers.
+
+    Returns:
+      Float32, shape (image_size, image_size, 3).
 
     Source: Inception (Szegedy et al., CVPR 2015).
     """

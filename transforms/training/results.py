@@ -45,7 +45,7 @@ from transforms.training.settings import (
 
 MAX_CACHED_BYTES = 1 << 30
 _BATCH_IMAGES = 256
-_PREDICTION_ROWS = 4096  # scored at once
+_PREDICTION_ROWS = 4096  # images scored at once
 _NUM_THREADS = num_cores()
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date in zip files
 _METADATA, _CONFIG = "metadata.json", "config.json"  # in a .keras file
@@ -55,7 +55,7 @@ ImageBatch: TypeAlias = npt.NDArray[np.uint8]
 
 
 class ValidationImages:
-    """Iterable of batches of preprocessed validation images, in the table's order.
+    """Iterable of batches of preprocessed validation images, in the source's order.
 
     The batches are cached in memory if they fit in `max_cached_bytes`.
     """
@@ -152,7 +152,7 @@ def write_results(
     training_set: TrainingSet,
     refs: Sequence[ImageRef],
 ) -> None:
-    """Write the model, its card, keys and predictions; then remove the checkpoints.
+    """Write a model, its card, keys and predictions; then remove the checkpoints.
 
     Args:
       folder: output folder of the model.
@@ -200,7 +200,7 @@ def write_model(model: Model, path: str) -> None:
 
 
 def _make_reproducible(data: bytes) -> bytes:
-    """Return a .keras file's bytes without dates and memory addresses."""
+    """Remove dates and memory addresses from the content of a .keras file."""
     output = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(output, "w") as new:
         for name in sorted(old.namelist()):

@@ -1,4 +1,4 @@
-"""Define the settings of a training run, and check whether a folder contains it."""
+"""Define the settings of a training run, and check whether it is finished."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ class TrainSettings:
 
         Random training crops magnify objects, so a centre crop matches them better than
         the whole image. It makes small models one percentage point more accurate on
-        real photographs.
+        real images.
         """
         resize_px = round(self.image_size / _CENTRE_CROP)
         return Preprocessing(resize_px=resize_px, crop_px=self.image_size)
@@ -55,7 +55,7 @@ class TrainSettings:
 
 
 def is_finished(folder: str, settings: TrainSettings) -> bool:
-    """Return whether a folder contains the complete results of this run.
+    """Return whether a folder contains the complete results of a run.
 
     Raises:
       UsageError: the folder contains another run's files or unrelated files.
@@ -77,7 +77,7 @@ def is_finished(folder: str, settings: TrainSettings) -> bool:
 
 
 def mark_started(folder: str, settings: TrainSettings) -> None:
-    """Write the settings of a run to its folder, for comparison when it is resumed."""
+    """Write the settings of a run to its folder; `is_finished` compares them."""
     storage.write(folder, _SETTINGS, to_json(settings.describe()))
 
 

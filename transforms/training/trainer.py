@@ -97,7 +97,7 @@ class Trainer:
         """Return the predicted probabilities of all images, shape (images, classes).
 
         Args:
-          batches: images, uint8, each of shape (images, image_size, image_size, 3).
+          batches: arrays of images, uint8, shape (images, image_size, image_size, 3).
         """
         return np.concatenate([self._run_twin(batch).numpy() for batch in batches])
 
@@ -131,7 +131,7 @@ class _BatchCallback(keras.callbacks.Callback):  # type: ignore[misc]  # no type
         self._on_batch_end = on_batch_end
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
-        """Call the function."""
+        """Call `on_batch_end`."""
         self._on_batch_end()
 
 
@@ -159,7 +159,7 @@ def _make_optimizer(settings: FitSettings, model: architectures.Model) -> Any:  
 
 
 def _all_gpus() -> contextlib.AbstractContextManager:
-    """Return a context that replicates models built in it to all GPUs of the machine.
+    """Return a context in which models are built as replicas on all local GPUs.
 
     With one GPU or none, the context does nothing.
     """
@@ -195,8 +195,8 @@ class Runner:
 
     Args:
       training_set: the dataset.
-      advance: progress callback; receives the number of images of each finished batch,
-        and, on resuming, of all epochs in the checkpoint.
+      advance: progress callback; receives the number of images in each finished batch
+        and, on resuming, in all finished epochs of a checkpoint.
       report: callback that receives the curve row of each finished epoch.
     """
 
@@ -220,7 +220,7 @@ class Runner:
           folder: output folder of the model; finished epochs in it are not repeated.
 
         Returns:
-          the best run.
+          The best run.
 
         Raises:
           JobError: the dataset is damaged, or every run diverged.
@@ -270,7 +270,7 @@ class Runner:
           settings: settings of the model and its training.
           folder: output folder of the model.
           number: index of the learning rate in the settings.
-          data: images at the image size of the settings.
+          data: training and validation data at the image size of the settings.
         """
         path = checkpoint.path_of(folder, number)
         progress = checkpoint.read(path)
