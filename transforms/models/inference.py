@@ -25,7 +25,7 @@ from transforms.predictions.table import NUM_TOP, ScoredModel, Scores
 from transforms.prefetch import map_in_order
 from transforms.records import DataError, Failure, ImageRef, JobError
 
-NO_LABEL = -1  # label of a failure, which belongs to no dataset
+NO_LABEL = -1  # label of failures in inference, which is independent of a dataset
 _GREYS = (127, 63, 191)
 _SUM_TOLERANCE = 1e-3
 _NEGATIVE_TOLERANCE = 1e-6
@@ -66,7 +66,7 @@ class ModelSpec:
       path: path of the model file.
       card: card of the model.
       scored: metadata stored with the model's predictions.
-      right: wnid → indices of the correct outputs; images of other wnids are skipped.
+      right: indices of the correct outputs, by wnid; images of other wnids are skipped.
       keys_file: Parquet file with the keys of the training images; "" if unknown.
     """
 
@@ -84,7 +84,7 @@ class InferenceSettings:
     Attributes:
       models: models to run.
       roots: roots of the inputs, indexed by `ImageRef.input`.
-      versions: path of an archive → its expected version.
+      versions: expected version of each archive, by path.
       batch_size: images per inference batch.
       num_threads: number of threads for decoding, and for inference on a CPU.
       keep_probabilities: whether to store the probabilities of all outputs.
@@ -103,7 +103,7 @@ class InferenceSettings:
 class ChunkPredictions(NamedTuple):
     """Predictions of all models for a chunk or batch, and its unreadable images.
 
-    `tables` and `accuracy_counts` have one item per model.
+    `tables` and `accuracy_counts` have one entry per model.
     """
 
     tables: tuple[pa.Table, ...]
@@ -145,13 +145,13 @@ def _crop_centre(image: Image.Image, side_px: int) -> Image.Image:
 
 
 def make_greys(settings: Preprocessing) -> Pixels:
-    """Create test images of uniform grey, shape (greys, crop_px, crop_px, 3)."""
+    """Create uniformly grey test images, uint8, shape (greys, crop_px, crop_px, 3)."""
     shape = len(_GREYS), settings.crop_px, settings.crop_px, 3
     return np.broadcast_to(np.array(_GREYS, np.uint8)[:, None, None, None], shape)
 
 
 def input_shape(settings: Preprocessing) -> tuple[int, int, int]:
-    """Return the shape of one image in the model's layout, without the batch axis."""
+    """Return the shape of one input image in the model's layout."""
     side = settings.crop_px
     return (side, side, 3) if settings.layout == "channels_last" else (3, side, side)
 
@@ -164,7 +164,7 @@ def make_batch(pixels: Pixels, settings: Preprocessing) -> npt.NDArray[np.float3
       settings: preprocessing of the model.
 
     Returns:
-      float32 array, shape (images, *input_shape(settings)).
+      Float32 array, shape (images, *input_shape(settings)).
     """
     batch = pixels.astype(np.float32)
     batch -= np.asarray(settings.mean, np.float32)
@@ -198,7 +198,7 @@ def predict_batch(
       batch_size: batch size that the model was loaded for.
 
     Returns:
-      shape (images, outputs).
+      Shape (images, outputs).
 
     Raises:
       ModelError: inference fails, or the outputs are not one number per class.
@@ -222,7 +222,7 @@ def find_bad_row(
       kind: probabilities | logits.
 
     Returns:
-      the row of that image and its problem; None if all rows are valid.
+      The row of that image and its problem; None if all rows are valid.
     """
     values = outputs.astype(np.float64)
     is_finite = np.all(np.isfinite(values), axis=1)
@@ -276,7 +276,7 @@ def to_probabilities(
         remaining probabilities are rescaled to sum to 1.
 
     Returns:
-      shape (images, classes).
+      Shape (images, classes).
     """
     values = np.delete(outputs.astype(np.float64), unused, axis=1)
     if kind == "logits":
@@ -300,7 +300,7 @@ def score(
 
     Args:
       probabilities: shape (images, outputs).
-      right: indices of the correct outputs of each image, ascending.
+      right: indices of the correct outputs of each image, in ascending order.
       keep_probabilities: whether to return the probabilities of all outputs, as
         float16.
     """
@@ -331,9 +331,9 @@ def find_chance(counts: AccuracyCounts, num_outputs: int) -> float:
 
 
 def geometry(settings: Preprocessing) -> Preprocessing:
-    """Return the settings with only resize_px and crop_px, for use as a cache key.
+    """Return a copy of the settings that keeps only resize_px and crop_px.
 
-    Models with equal sizes share decoded images.
+    It identifies decoded images, which models with equal sizes share.
     """
     return Preprocessing(resize_px=settings.resize_px, crop_px=settings.crop_px)
 
@@ -373,7 +373,11 @@ class Predictor:
         return cls(settings, models)
 
     def predict(self, images: Images) -> ChunkPredictions:
-        """Run every model on the images of a chunk."""
+        """Run every model on the images of a chunk.
+
+        Raises:
+          JobError: inference fails, or outputs contradict a model's card.
+        """
         batches = list(self._predict_batches(images))
         num_models = len(self._models)
         return ChunkPredictions(
@@ -391,7 +395,7 @@ class Predictor:
         )
 
     def _predict_batches(self, images: Images) -> Iterator[ChunkPredictions]:
-        """Yield the predictions of each batch in order; work a few batches ahead."""
+        """Yield the predictions of each batch in order, computing some in advance."""
         size = self._settings.batch_size
         batches = (
             Images(
@@ -416,7 +420,7 @@ class Predictor:
         """Read an image and preprocess it once per geometry.
 
         Returns:
-          the pixels for each geometry, or the error if the image is unusable.
+          The pixels for each geometry, or the error if the image is unusable.
         """
         try:
             data = read()
@@ -486,10 +490,10 @@ class Predictor:
     def _predict_checked(
         self, model_number: int, refs: Sequence[ImageRef], pixels: Pixels
     ) -> npt.NDArray[np.floating]:
-        """Run one model on a batch, and check and return its outputs.
+        """Run one model on a batch and check its outputs.
 
         Returns:
-          shape (images, outputs).
+          Shape (images, outputs).
 
         Raises:
           JobError: inference fails, or outputs contradict the model's card.

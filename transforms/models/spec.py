@@ -28,8 +28,8 @@ class OutputMap:
     """The correct outputs of a model for each class.
 
     Attributes:
-      outputs: wnid → indices of the outputs that count as correct for images of this
-        wnid, ascending; wnids without a correct output are absent.
+      outputs: by wnid, the indices of the outputs that are correct for its images, in
+        ascending order; wnids without a correct output are absent.
       correct: whether these outputs predict the image's "class" or its "group".
     """
 
@@ -38,7 +38,7 @@ class OutputMap:
 
 
 def map_outputs(card: ModelCard, groups: GroupTable | None) -> OutputMap:
-    """Find the correct outputs for every wnid that a model's outputs contain.
+    """Find the correct outputs for images of every wnid that a model predicts.
 
     Without groups, the only correct output of a wnid is the one that contains it. With
     groups, all outputs in the wnid's group are correct; a wnid in no group has no
@@ -90,7 +90,7 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
     Args:
       path: path of the model.
       card_path: path of its card; "" if it has none, which is an error.
-      groups: groups to score by; None: an image is correct if its class is predicted.
+      groups: groups to predict; None to predict the classes or groups of the card.
 
     Raises:
       UsageError: the file or its card is invalid.

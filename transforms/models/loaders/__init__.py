@@ -25,7 +25,7 @@ _REFUSED: Mapping[str, str] = {
 
 
 def check_kind(path: str) -> None:
-    """Check from its name or files whether a path may be a supported model.
+    """Check by file name and folder content that a path may be a supported model.
 
     Raises:
       ModelError: the path does not exist or its format is not supported.

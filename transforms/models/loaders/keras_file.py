@@ -32,7 +32,7 @@ _UNSAFE = ("safe_mode", "arbitrary code", "unsafe")
 
 
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
-    """Load a model for batches of one shape.
+    """Load a .keras file for batches of shape `batch_shape`.
 
     Raises:
       ModelError: the file is not a .keras file, contains code, or its inputs or outputs
@@ -67,10 +67,10 @@ def compile_model(tf, function, batch_shape: Sequence[int]) -> LoadedModel:  # t
     Args:
       tf: the TensorFlow module.
       function: maps a batch to outputs, shape (images, outputs).
-      batch_shape: shape of all batches; the first axis is the image.
+      batch_shape: shape of all batches, image axis first.
 
     Returns:
-      the compiled model.
+      The compiled model.
 
     Raises:
       ModelError: the function cannot be traced.

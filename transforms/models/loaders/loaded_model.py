@@ -1,4 +1,4 @@
-"""Common interface of loaded models, and checks of their shapes against their cards."""
+"""Define the interface of loaded models, and check their shapes against their cards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

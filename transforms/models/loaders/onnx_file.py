@@ -21,7 +21,7 @@ _FATAL_ONLY = 4  # log level
 
 
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
-    """Load a model for batches of one shape.
+    """Load an .onnx file for batches of shape `batch_shape`.
 
     Raises:
       ModelError: ONNX Runtime is missing, the file is invalid, or its inputs or outputs
@@ -65,6 +65,6 @@ def _to_shape(shape: Sequence[object]) -> list[int | None] | None:
     """Convert an ONNX shape to a list of lengths, with None for a variable length.
 
     Returns:
-      the list, or None if the shape is empty, i.e. unknown.
+      The list, or None if the shape is empty, i.e. unknown.
     """
     return [n if isinstance(n, int) else None for n in shape] or None

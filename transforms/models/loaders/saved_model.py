@@ -29,7 +29,7 @@ _PROTOBUF_ERRORS = "google.protobuf.message"
 
 
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
-    """Load a model for batches of one shape.
+    """Load a SavedModel folder for batches of shape `batch_shape`.
 
     Raises:
       ModelError: the folder is not a SavedModel, its graph is unsafe, or its inputs or
@@ -105,7 +105,8 @@ def _check_graph(path: str) -> None:
 def _find_unsafe(meta: Any) -> Iterator[str]:  # noqa: ANN401  # a protocol buffer
     """Yield the names of unsafe operations in a meta graph.
 
-    Operations of the saver, which restores checkpoints, are ignored: they never run.
+    Operations of the saver, which writes and restores checkpoints, are ignored: they
+    never run.
     """
     saver = {
         meta.saver_def.save_tensor_name.split(":")[0],
