@@ -106,7 +106,7 @@ def _draw_map(axes: "Axes", confusion: Confusion) -> None:
 
     num_images = np.maximum(confusion.num_images, 1)
     shares = confusion.matrix / num_images[:, None]
-    width = max(1, round(len(shares) / _MAX_CELLS))  # one pixel is too small to see
+    width = max(1, round(len(shares) / _MAX_CELLS))  # else cells are too small to see
     least = max(_MIN_SHARE, 1 / (2 * int(num_images.max())))
     image = axes.imshow(
         np.ma.masked_less(ndimage.maximum_filter(shares, width), least),
