@@ -24,7 +24,7 @@ _SUM_TOLERANCE = 1e-6  # relative, between a row's sum and its number of images
 
 
 class Arrays(NamedTuple):
-    """The arrays of a matrix file, before validation."""
+    """The arrays of a matrix file, before their shapes and values are validated."""
 
     matrix: npt.NDArray[Any]
     wnids: tuple[str, ...]
@@ -90,7 +90,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Captured:
-    """How much of the confusion is between classes of the same group.
+    """The confusion between classes of the same group.
 
     Attributes:
       share: share of all errors that are within groups, 0 to 1.
@@ -199,7 +199,7 @@ def find_order_problem(confusion: Confusion) -> Iterator[str]:
 
 
 def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:
-    """Compute how much of the confusion is between classes of the same group.
+    """Measure the confusion between classes of the same group.
 
     Args:
       confusion: confusion matrix of the classes.

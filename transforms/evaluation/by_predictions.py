@@ -46,7 +46,7 @@ class GroupedCorrectness:
 
     @property
     def num_images(self) -> int:
-        """Number of counted images, at least one."""
+        """The number of counted images, at least one."""
         return len(self.correct)
 
     @property
@@ -368,7 +368,7 @@ def warn_of_order(predictions: Sequence[Predictions]) -> Iterator[str]:
 def warn_of_circularity(
     predictions: Sequence[Predictions], confusion_models: Sequence[str] | None
 ) -> Iterator[str]:
-    """Yield a warning if the ranked models' own errors determined the groups.
+    """Yield warnings if the confusion of ranked models determined the groups.
 
     Args:
       predictions: predictions of the ranked models.

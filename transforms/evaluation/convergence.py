@@ -14,7 +14,7 @@ from transforms.evaluation.significance import SignArray
 
 
 class Convergence(NamedTuple):
-    """When the ranking on a set converges, and how many images that takes.
+    """The convergence of the ranking on a set.
 
     Attributes:
       convergence_epoch: the first epoch from which all significant pairs keep their

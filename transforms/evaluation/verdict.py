@@ -41,7 +41,7 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether a subset has value.
+    """The verdict on a subset.
 
     Attributes:
       value: the verdict; "cannot be told" means that the evidence is insufficient.

@@ -103,8 +103,9 @@ def partition(
 def agglomerate(weights: FloatArray, cap: int) -> list[list[int]]:
     """Repeatedly merge the two clusters with the largest w(A,B)/√(|A||B|).
 
-    Ties are broken by the smallest class of A, then of B. Merging stops when no linked
-    pair fits into `cap` classes.
+    w(A,B) is the sum of the weights between A and B. Ties are broken by the smallest
+    class of A, then of B. Merging stops when no pair with w(A,B) > 0 fits into `cap`
+    classes.
 
     Args:
       weights: shape (classes, classes), from `normalise`.

@@ -122,7 +122,7 @@ def _fill(
 
 
 def read_groups_file(path: str) -> GroupsFile:
-    """Read a groups file.
+    """Read and parse a groups file; its suffix determines the format.
 
     Raises:
       UsageError: the file is missing, not text, too large or of an unknown type.

@@ -105,7 +105,8 @@ def check(parts: Iterable[PartLabels]) -> Verdict:
 def _join_numbers(parts: Sequence[PartLabels]) -> NumberLabels:
     """Merge the integer labels of a set of shards.
 
-    Also mark labels as confirmed if most labels of the set equal the official ones.
+    If most officially named images in the set have their official label, mark these
+    labels as confirmed.
     """
     numbers = frozenset[int]().union(*(part.numbers.numbers for part in parts))
     confirmed = frozenset[int]().union(*(part.numbers.confirmed for part in parts))

@@ -111,7 +111,7 @@ class NumberLabels(NamedTuple):
 
 
 class LabelReader:
-    """Convert the labels of one part's images to wnids, and collect integer labels.
+    """Converts the labels of one part's images to wnids; collects integer labels.
 
     Args:
       class_list: wnid of each integer label, from --class_list; empty if not given.
@@ -126,9 +126,9 @@ class LabelReader:
     def find_wnid(
         self, by_name: str, label: object, *, names: Sequence[str] = (), where: str
     ) -> str:
-        """Return the wnid of an image, and record its label if it is an integer.
+        """Return the wnid of an image; record its label if it is an unnamed integer.
 
-        Arguments and errors are those of the function `find_wnid`; `class_list`
+        Arguments and errors are those of the function `find_wnid`; a class list
         replaces `names`.
         """
         names = self._class_list or names

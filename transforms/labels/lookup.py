@@ -21,7 +21,7 @@ class Identifier(NamedTuple):
 
 
 class ClassLookup:
-    """Look up wnids by name among the 1000 classes and the classes of an input.
+    """Looks up wnids by name among the 1000 classes and the classes of an input.
 
     A name matches the display name or a WordNet lemma of a class; a name of several
     classes is ambiguous. Case, extra spaces, and underscores instead of spaces are

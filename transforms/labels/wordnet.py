@@ -263,13 +263,13 @@ def similarities(wnids: Sequence[str]) -> FloatArray:
     Raises:
       UsageError: WordNet lacks some wnids, or NLTK's copy of it is not installed.
 
-    Source: Wu & Palmer 1994.
+    Source: Wu and Palmer, ACL 1994.
     """
     return grow_tree(wnids)[0].similarities(wnids)
 
 
 class GroupNamer:
-    """Name groups of classes by their lowest common ancestor in a tree.
+    """Names groups of classes by their lowest common ancestor in a tree.
 
     Args:
       tree: tree over the classes of all groups.

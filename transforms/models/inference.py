@@ -177,7 +177,7 @@ def make_batch(pixels: Pixels, settings: Preprocessing) -> npt.NDArray[np.float3
 
 
 def load_model(spec: ModelSpec, batch_size: int) -> LoadedModel:
-    """Load a model for batches of one size.
+    """Load a model for batches of `batch_size` images.
 
     Raises:
       ModelError: the model cannot be loaded safely or does not match its card.
@@ -215,7 +215,7 @@ def predict_batch(
 def find_bad_row(
     outputs: npt.NDArray[np.floating], kind: str
 ) -> tuple[int, str] | None:
-    """Find the first image whose outputs contradict the card.
+    """Find the first image with invalid outputs.
 
     Args:
       outputs: shape (images, outputs).
@@ -359,7 +359,7 @@ class Predictor:
 
     @classmethod
     def load(cls, settings: InferenceSettings) -> "Predictor":
-        """Load all models.
+        """Load all models of the settings and create a predictor.
 
         Raises:
           JobError: a model that the launcher could load fails to load here.

@@ -77,7 +77,7 @@ def _describe_straddling(names: Sequence[str]) -> str:
 def find_card(path: str) -> str:
     """Return the path of the card in the model's folder; "" if there is none.
 
-    The card is named after the model (NAME.json) or model.json.
+    The card is NAME.json, where NAME is the model's file stem, or model.json.
     """
     folder, _, name = storage.absolute(path).rpartition("/")
     beside = (f"{folder}/{PurePath(name).stem}.json", f"{folder}/{CARD}")

@@ -48,7 +48,7 @@ class ScoredChunk(NamedTuple):
 class ScoredPart(NamedTuple):
     """The prediction files, accuracy counts and failures of a chunk.
 
-    These are small enough to gather those of all chunks on one worker.
+    They are small enough for one worker to gather those of all chunks.
     """
 
     number: int

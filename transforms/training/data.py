@@ -57,7 +57,8 @@ def read_training_set(
     """Read the training and validation splits of a dataset.
 
     Raises:
-      UsageError: the dataset is unsuitable or a split is invalid; one line per problem.
+      UsageError: the dataset is unfinished, damaged or unsuitable, or a split is
+        invalid; one line per problem.
     """
     if not storage.exists(f"{directory}/{paths.COMPLETE}"):
         raise UsageError(f"--dataset {directory}: {_describe_missing(directory)}")

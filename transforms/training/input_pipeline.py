@@ -65,7 +65,7 @@ class InputSettings:
 
     @property
     def num_decoded_bytes(self) -> int:
-        """The total size of all images in bytes, as decoded (after any shrinking)."""
+        """The total size of all decoded images in bytes, after any shrinking."""
         shorter = self.sizes.min(axis=1)
         shrink = np.ones_like(shorter)
         for ratio in reversed(_SHRINKS):
@@ -200,7 +200,7 @@ def _flatten(pixels: Tensor, label: Tensor, key_hash: Tensor) -> tuple:
 def _make_decoder(image_size: int) -> Any:  # noqa: ANN401  # a function of tensors
     """Return a function that decodes JPEGs and shrinks large ones while decoding.
 
-    An image is shrunk by up to 8 while its shorter side stays at least twice
+    The factor is the largest of 8, 4 and 2 that leaves the shorter side at least twice
     `image_size`.
     """
 

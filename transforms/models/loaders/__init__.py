@@ -65,11 +65,11 @@ def _hash(path: str) -> str:
 
 
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
-    """Load a model for batches of one shape.
+    """Load a model for batches of shape `batch_shape`.
 
     Args:
       path: a path that `check_kind` accepts.
-      batch_shape: shape of the input batches; the first axis is the image.
+      batch_shape: shape of the input batches, image axis first.
       num_outputs: number of outputs according to the model's card.
 
     Raises:
