@@ -171,7 +171,9 @@ class _File(NamedTuple):
 class _Codes(NamedTuple):
     """A dictionary-encoded column.
 
-    `values` are its distinct values, sorted; `codes` are each row's index in them.
+    Attributes:
+      values: distinct values of the column, sorted.
+      codes: shape (rows,), index of each row's value in `values`.
     """
 
     values: list[str]

@@ -218,7 +218,7 @@ def _find_remedy(table: Rows, keys: Key, candidates: Sequence[str]) -> str:
 
 
 def _has_fractions(cells: Iterable[str]) -> bool:
-    """Return whether any cell is a fraction: such columns are results, not keys."""
+    """Return whether any number has a fractional part, which makes a poor key."""
     return any(_is_number(cell) and float(cell) % 1 for cell in cells)
 
 

@@ -90,7 +90,7 @@ class Correctness(NamedTuple):
     Attributes:
       shares: shape (models, images), the share of a model's seeds that classify the
         image correctly; None if predictions of any run are missing or unusable.
-      notes: reasons why `shares` is None.
+      notes: reasons why `shares` is None; empty if no run has predictions.
     """
 
     shares: FloatArray | None
@@ -274,7 +274,7 @@ def _warn_of_convergence(full: ScoredSet, subset: ScoredSubset) -> Iterator[str]
 def read_correctness(curve_set: CurveSet) -> Correctness:
     """Read per-image correctness from the prediction files of a set's best runs.
 
-    Missing or unusable files are not an error; `Correctness.notes` describes them.
+    Missing or unusable files are not an error: `shares` is None then.
     """
     runs_in = _group_by_folder(curve_set)
     shares: list[FloatArray] = []

@@ -72,9 +72,9 @@ def measure_convergence(
 
 
 def rank_by_epoch(curves: FloatArray) -> npt.NDArray[np.int64]:
-    """Return the rank of each model at each epoch, shape (models, epochs), from 1.
+    """Return the rank of each model at each epoch, from 1, in the shape of `curves`.
 
-    Ties are ranked in the order of the first axis.
+    Ties are ranked in the order of the first axis of `curves`, shape (models, epochs).
     """
     order = np.argsort(-curves, axis=0, kind="stable")
     return np.argsort(order, axis=0, kind="stable") + 1

@@ -1,8 +1,8 @@
 """Compare model rankings on the full set and a subset.
 
-The first axis of every array is models, in the same order on both sets. Accuracies are
-0 to 1; rank statistics accept scores in any unit. An undefined statistic, such as the
-correlation of models that all tie, is None, never NaN.
+The models are in the same order on both sets. Accuracies are 0 to 1; rank statistics
+accept scores in any unit. An undefined statistic, such as the correlation of models
+that all tie, is None, never NaN.
 """
 
 from typing import NamedTuple

@@ -72,7 +72,10 @@ def _enumerate_sets(weights: FloatArray, size: int) -> list[int]:
 
 
 def _grow_greedily(weights: FloatArray, size: int) -> list[list[int]]:
-    """Grow a set greedily from each class; return the four heaviest distinct sets."""
+    """Grow a set greedily from each class; return the four heaviest distinct sets.
+
+    `weights` has shape (classes, classes).
+    """
     count = len(weights)
     all_rows = np.arange(count)
     is_member = np.eye(count, dtype=bool)

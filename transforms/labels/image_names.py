@@ -128,8 +128,14 @@ class LabelReader:
     ) -> str:
         """Return the wnid of an image; record its label if it is an unnamed integer.
 
-        Arguments and errors are those of the function `find_wnid`; a class list
-        replaces `names`.
+        Args:
+          by_name: as in the function `find_wnid`.
+          label: as there.
+          names: as there; ignored if there is a class list.
+          where: as there.
+
+        Raises:
+          UsageError: the class is unknown, or name and label give different classes.
         """
         names = self._class_list or names
         wnid = find_wnid(by_name, label, names=names, where=where)

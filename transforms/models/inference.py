@@ -333,7 +333,7 @@ def find_chance(counts: AccuracyCounts, num_outputs: int) -> float:
 def geometry(settings: Preprocessing) -> Preprocessing:
     """Return a copy of the settings that keeps only resize_px and crop_px.
 
-    It identifies decoded images, which models with equal sizes share.
+    The copy identifies decoded images, which models with equal sizes share.
     """
     return Preprocessing(resize_px=settings.resize_px, crop_px=settings.crop_px)
 
@@ -491,6 +491,11 @@ class Predictor:
         self, model_number: int, refs: Sequence[ImageRef], pixels: Pixels
     ) -> npt.NDArray[np.floating]:
         """Run one model on a batch and check its outputs.
+
+        Args:
+          model_number: index of the model in the settings.
+          refs: the images, for messages.
+          pixels: shape (images, crop_px, crop_px, 3).
 
         Returns:
           Shape (images, outputs).

@@ -49,7 +49,7 @@ class TrainSettings:
         return Preprocessing(resize_px=resize_px, crop_px=self.image_size)
 
     def describe(self, chosen: float | None = None) -> dict[str, Any]:
-        """Convert the settings to JSON; add the chosen learning rate if it is given."""
+        """Convert the settings to a JSON object; add the chosen rate if given."""
         described = json.loads(to_json(dataclasses.asdict(self)))
         return described if chosen is None else {**described, _CHOSEN_RATE: chosen}
 
