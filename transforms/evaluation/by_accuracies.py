@@ -188,7 +188,17 @@ def _choose_keys(
 
 
 def _check_unique(table: Rows, path: str, keys: Key, candidates: Sequence[str]) -> None:
-    """Raise UsageError if several rows share a key: a join would multiply them."""
+    """Check that no two rows share a key, since a join would multiply them.
+
+    Args:
+      table: rows of the table.
+      path: path of the table, for messages.
+      keys: names of the columns that identify a row.
+      candidates: names of other columns, to suggest.
+
+    Raises:
+      UsageError: several rows have the same key.
+    """
     counts = Counter(_find_key(row, keys) for row in table)
     repeated = [key for key, count in counts.items() if count > 1]
     if not repeated:

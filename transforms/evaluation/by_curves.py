@@ -352,7 +352,7 @@ def _read_run(path: str, num_images: int) -> _RunCorrectness:
     except (pa.ArrowException, OSError) as error:
         raise UsageError(f"is damaged ({error!s:.100})") from None
     if len(set(keys)) < len(keys) or None in keys:
-        raise UsageError("has images twice, or without a key")
+        raise UsageError("has repeated or missing keys")
     order = sorted(range(len(keys)), key=keys.__getitem__)
     return _RunCorrectness(
         tuple(keys[number] for number in order),
@@ -381,10 +381,10 @@ def _check_run(
     accuracy = float(predicted.correct.mean())
     if abs(accuracy - run.final) > _MAX_DIFFERENCE:
         raise UsageError(
-            f"its accuracy is {accuracy:.4f}, that of the curve {run.final:.4f}: it is "
+            f"its accuracy is {accuracy:.4f}, but the curve's is {run.final:.4f}: it is "
             "of another run"
         )
     if predicted.subset_id not in {"", curve_set.subset_id}:
         raise UsageError(f"is of a model trained on {predicted.subset_id}")
     if keys is not None and keys != predicted.keys:
-        raise UsageError("has other images than the models before")
+        raise UsageError("has other images than the earlier models")

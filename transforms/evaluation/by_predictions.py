@@ -358,7 +358,7 @@ def _warn_of_undecided(
 
 
 def warn_of_order(predictions: Sequence[Predictions]) -> Iterator[str]:
-    """Yield a warning for each model at chance level or with classes in wrong order."""
+    """Yield a warning for each model at chance or with classes in a wrong order."""
     for p in predictions:
         counts = count_pairs(p.truth, p.top5[:, 0], NUM_CLASSES)
         if problem := find_problem(counts, len(p.truth), 1 / p.num_outputs):

@@ -57,7 +57,7 @@ def _agrees(accuracies: FloatArray, decisions: SignArray) -> bool:
 def measure_convergence(
     curves: FloatArray, decisions: SignArray, *, train_images: int
 ) -> Convergence:
-    """Measure when a set's ranking converges to that of its last epoch.
+    """Measure when a set's ranking converges to its final ranking.
 
     Args:
       curves: shape (models, epochs), accuracies.

@@ -92,7 +92,7 @@ class Row:
         that the recipe decides with the same sign.
       rank: from 1 (best); None if τ-b is undefined, or if more than 2 % of the images
         are undecided for any model.
-      is_tied: whether `tau_interval` overlaps that of the best row; False for that row.
+      is_tied: whether `tau_interval` overlaps the best row's; False for the best row.
     """
 
     name: str
@@ -191,7 +191,7 @@ class _Answers(NamedTuple):
 def exclude_donors(
     predictions: Sequence[Predictions], donors: Sequence[str]
 ) -> tuple[list[Predictions], list[Predictions]]:
-    """Split predictions into those of the ranked models and those of the donors.
+    """Split predictions by whether their model is to be ranked or is a donor.
 
     Donors are models whose confusion determined groups; they must not be ranked.
 

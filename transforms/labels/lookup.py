@@ -58,7 +58,7 @@ class ClassLookup:
         return owners[0] if len(owners) == 1 else None
 
     def contradicts(self, name: str, wnid: str) -> bool:
-        """Return whether a name denotes another class and is no lemma of `wnid`."""
+        """Return whether a name denotes another class and is not a lemma of `wnid`."""
         folded = _fold(name)
         owner = self._by_name.get(folded)
         return owner is not None and wnid not in self._owners[folded]
