@@ -381,8 +381,8 @@ def _check_run(
     accuracy = float(predicted.correct.mean())
     if abs(accuracy - run.final) > _MAX_DIFFERENCE:
         raise UsageError(
-            f"its accuracy is {accuracy:.4f}, but the curve's is {run.final:.4f}: it is "
-            "of another run"
+            f"its accuracy is {accuracy:.4f}, but the curve's is {run.final:.4f}: it "
+            "is of another run"
         )
     if predicted.subset_id not in {"", curve_set.subset_id}:
         raise UsageError(f"is of a model trained on {predicted.subset_id}")

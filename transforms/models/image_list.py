@@ -166,6 +166,6 @@ def _select_split(table: pa.Table, split: str, path: str) -> pa.Table:
         counts = pc.value_counts(table["split"].combine_chunks()).to_pylist()
         shown = sorted(f"{c['values']} ({c['counts']} images)" for c in counts)
         raise UsageError(
-            f"--split {split}: {path} has no images of it; it has {', '.join(shown)}"
+            f"--split {split}: {path} has no such split; it has {', '.join(shown)}"
         )
     return selected
