@@ -315,10 +315,9 @@ class _Swaps:
 def make_noise(key: str, count: int) -> FloatArray:
     """Return approximately exponential noise, shape (count,).
 
-    The values are −log₂ of uniform numbers from a hash.
-
-    The logarithm is interpolated linearly between powers of two, because the results
-    of `log` differ between machines.
+    The values are −log₂ of uniform numbers from a hash. The logarithm is
+    interpolated linearly between powers of two, because the results of `log` differ
+    between machines.
 
     Args:
       key: key of the hash.

@@ -1,4 +1,4 @@
-"""List the 1000 classes with their indices, wnids and names."""
+"""Load the 1000 classes and look up their indices and names."""
 
 import re
 from functools import cache

@@ -183,7 +183,7 @@ def _stream(settings: InputSettings, seed: int) -> tf.data.Dataset:
 
 
 def _parse(record: Tensor) -> tuple:
-    """Parse a record to (JPEG bytes, label, hash of the file name).
+    """Parse a record into JPEG bytes, label and hash of the file name.
 
     The hash is part of the seed of the image's crops and flips.
     """
