@@ -24,7 +24,7 @@ def split_folder(split: str) -> str:
 
 
 def image_path(split: str, folder: str, file_name: str) -> str:
-    """Return the path of an image, relative to the dataset's directory."""
+    """Return the path of an image, relative to the dataset's folder."""
     return f"{split_folder(split)}/{folder}/{file_name}"
 
 
