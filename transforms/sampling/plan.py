@@ -31,7 +31,7 @@ _SCHEMA = pa.schema([("part", pa.int16()), ("order", pa.int64())])
 
 
 class MissingScoresError(UsageError):
-    """The sampler needs scores that are missing for some or all images."""
+    """Raised when a sampler needs scores that some or all images lack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def write_parts(output: SamplerOutput, sizes: Sequence[int], folder: str) -> Non
 
     Args:
       output: parts and orders of all images.
-      sizes: number of the images in each row group.
+      sizes: number of these images in each row group of the index.
       folder: the folder to write to; created if missing.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ class SamplePlan:
         return self.top_ups.get(label, 0)
 
     def read(self, index: str, row_group: int, *, split: str) -> pa.Table:
-        """Read the images of a split from a row group, for classes in groups only.
+        """Read a row group's usable images of a split, of classes in groups only.
 
         If a sampler arranged the images, training images also have its columns.
         """

@@ -149,6 +149,9 @@ def read_selected(
       taken: positions of the sampled images; ignored if the plan selects all images.
       index: path of the index.
       plan: the sampling plan.
+
+    Returns:
+      A table with the schema `selected.SELECTED_SCHEMA`.
     """
     official = plan.read(index, row_group, split="validation")
     train = plan.read(index, row_group, split="train")
