@@ -86,7 +86,7 @@ _MAX_TEXT_BYTES = 256
 
 
 class Span(NamedTuple):
-    """A byte range [start, end) of the file."""
+    """A byte range [start, end) of a TFRecord file."""
 
     start: int
     end: int

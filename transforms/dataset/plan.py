@@ -102,7 +102,9 @@ def read_lines(folder: str) -> pa.ChunkedArray:
 def format_lines(
     table: pa.Table, *, split: pa.Scalar | pa.ChunkedArray
 ) -> pa.ChunkedArray:
-    """Return a line `key split label wnid` per image, from which the id is computed.
+    """Return a line `key split label wnid` per image, shape (images,).
+
+    The subset id is computed from these lines.
 
     Args:
       table: images, with the columns `key`, `label` and `wnid`.

@@ -144,7 +144,7 @@ def describe_validation(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def describe_splits(statistics: Mapping[str, Any]) -> list[str]:
-    """Describe the origin of validation images, and classes lacking a split, as lines.
+    """Return lines on the origin of validation images and on classes lacking a split.
 
     Args:
       statistics: contents of statistics.json.

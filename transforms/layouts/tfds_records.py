@@ -96,7 +96,7 @@ def _parse_names(names: Sequence[str], prefix: str = "") -> dict[str, ShardName]
 
 @lru_cache
 def _find_wnids(folder: str, name: str) -> Sequence[str]:
-    """Return the wnid of each label; empty if they are the 1000 in wnid order.
+    """Return the wnid of each label; empty for ImageNet's 1000 in wnid order.
 
     Args:
       folder: folder of the record files.

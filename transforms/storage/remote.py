@@ -122,7 +122,7 @@ def _listing(path: str) -> Iterator[None]:
     """Translate the errors of a listing.
 
     Raises:
-      UsageError: the bucket does not exist; a listing returns no other "not found".
+      UsageError: the bucket does not exist. Listing a missing prefix is no error.
       OSError: any other error.
     """
     try:
