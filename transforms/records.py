@@ -67,8 +67,8 @@ class Record(NamedTuple):
 
     key: str
     image: bytes  # a JPEG file
-    label: int
-    fine_label: int
+    label: int  # of the group
+    fine_label: int  # rank of the wnid among the 1000, -1 outside
     wnid: str
 
     @property

@@ -63,7 +63,7 @@ def is_plain(name: str) -> bool:
 
 
 def parse_path(path: str) -> str:
-    """Return the split that the innermost folder or file in a path states, or ""."""
+    """Return the split stated by the last part of a path that states one, or ""."""
     stated = (parse_split(part) for part in reversed(path.split("/")))
     return next(filter(None, stated), "")
 
@@ -142,7 +142,7 @@ def decide(place: str, stated: str, names: Sequence[str]) -> str:
 
 
 def describe_decision(place: str, split: str, names: Iterable[str]) -> str:
-    """Return a note that image names determined the split of a folder or archive."""
+    """Return a note that a folder's or archive's split was inferred from image names."""
     shown = list_names(list(names)[:_SHOWN])
     taken = f"taken as {ADJECTIVES[split]} images"
     return f"{place}: {taken} by the names of its images ({shown})"

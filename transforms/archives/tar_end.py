@@ -120,7 +120,7 @@ def _read_chunks(path: str, start: int, end: int) -> Iterator[tuple[int, bytes]]
 
 
 def _find_data(path: str, start: int, end: int) -> int | None:
-    """Return the offset of the first non-zero byte in [start, end); None if none."""
+    """Return the offset of the first non-zero byte in [start, end), or None."""
     for position, chunk in _read_chunks(path, start, end):
         if rest := chunk.lstrip(b"\0"):
             return position + len(chunk) - len(rest)

@@ -64,7 +64,7 @@ class WindowReader:
         """Read `length` bytes at `offset`, from the buffer if possible.
 
         Raises:
-          DataError: as `storage.read_range` does.
+          DataError: the file is missing, has changed, or ends too early.
         """
         for start, window in reversed(self._windows):
             if start <= offset and offset + length <= start + len(window):

@@ -28,7 +28,7 @@ def frame(data: bytes) -> bytes:
 
 
 def masked_crc(data: bytes) -> bytes:
-    """Return the masked CRC-32C that TFRecord uses."""
+    """Return the masked CRC-32C of TFRecord as 4 little-endian bytes."""
     crc = google_crc32c.value(data)
     rotated = (crc >> 15) | (crc << 17)
     return ((rotated + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")

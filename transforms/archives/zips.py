@@ -254,7 +254,7 @@ class DataFinder:
         self._extra_of: dict[tuple[int, int], int] = {}
 
     def find(self, entry: Entry, next_header: int | None) -> Member:
-        """Find the data of a member.
+        """Find the byte range of a member's data.
 
         Args:
           entry: directory entry of the member.

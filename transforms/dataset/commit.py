@@ -98,7 +98,7 @@ def _commit_in_bucket(shards: Sequence[Shard], settings: CommitSettings) -> None
 
 
 def remove_work(work: str) -> None:
-    """Remove the folders of parts and plan, then the plan id, from a work folder."""
+    """Remove the folders `parts` and `plan`, then the plan id, from a work folder."""
     storage.remove_folder(f"{work}/parts")
     storage.remove_folder(f"{work}/plan")
     # Last, because until then the build can be resumed.
@@ -161,7 +161,7 @@ def _describe(root: str, path: str) -> WrittenFile:
 def describe_dataset(
     parts: Sequence[Part], failures: Sequence[Failure], settings: CommitSettings
 ) -> Dataset:
-    """Return the metadata of a dataset, with the counts of the images written."""
+    """Return the metadata of a dataset, with the counts of written images."""
     described = statistics.describe(
         table=settings.table,
         found=settings.found,

@@ -67,7 +67,7 @@ def _layout(num_groups: int) -> _Layout:
 
 
 def images_per_group_shown(num_groups: int) -> int:
-    """Return the number of images that a sheet shows of each group."""
+    """Return how many images of each group a sheet of `num_groups` groups shows."""
     return _layout(num_groups).images_per_group
 
 

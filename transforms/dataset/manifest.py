@@ -44,7 +44,12 @@ _FAILURES_NAMED = 10
 
 
 class ManifestRow(NamedTuple):
-    """The identity, location and source of a written image."""
+    """The identity, location and source of a written image.
+
+    `offset` and `length` are in bytes, `width` and `height` in pixels. The fields from
+    `source` on locate the image in the input, like `uri`, `offset` and `length` of
+    `ImageRef`.
+    """
 
     key: str
     split: str
@@ -190,7 +195,7 @@ def write_failures(failures: Sequence[Failure]) -> bytes:
 
 
 def read_failures(data: bytes) -> list[Failure]:
-    """Parse failures.csv."""
+    """Parse the contents of failures.csv."""
     rows = list(csv.reader(io.StringIO(data.decode())))
     return [
         Failure(key, split, int(label), wnid, place, reason)

@@ -142,7 +142,7 @@ def has_shard_files(name: str) -> bool:
 def locate_image(
     name: str, *, dataset_name: str, shard: Shard, folder: str, file_name: str
 ) -> str:
-    """Return the file that holds an image, relative to the dataset's folder.
+    """Return the path of an image's file, relative to the dataset's folder.
 
     Args:
       name: the format.

@@ -55,7 +55,7 @@ def unpack(ref: ImageRef, data: bytes) -> bytes:
     """Decompress an image if its encoding requires it.
 
     Raises:
-      DataError: the data is damaged, or larger than any image.
+      DataError: the data are damaged, or larger than 64 MiB when decompressed.
     """
     return inflate(data) if ref.encoding == "deflate" else data
 

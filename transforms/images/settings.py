@@ -13,7 +13,14 @@ MAX_SIDE = 65500  # pixels; the limit of libjpeg
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """The settings with which images are resized and encoded."""
+    """The settings with which images are resized and encoded.
+
+    Attributes:
+      image_size: target side in pixels.
+      resize_mode: one of `RESIZE_MODES`; see `target_size`.
+      upscale: whether smaller images are enlarged.
+      jpeg_quality: quality from 1 to 100, as Pillow defines it.
+    """
 
     image_size: int = 256
     resize_mode: str = "shorter_side"

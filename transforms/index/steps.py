@@ -529,14 +529,24 @@ def _join_versions(
 
 @dataclasses.dataclass
 class WriteIndex(beam.PTransform):
-    """Write an index: `PartImages` in, the number of images out."""
+    """Write an index: `PartImages` in, the number of images out.
+
+    Attributes:
+      output: path of the index.
+      parts_folder: folder for the index files of the parts; removed at the end.
+      roots: folders of the inputs.
+      warnings: earlier warnings about the inputs, e.g. from finding the parts.
+      num_inspect_threads: number of threads that inspect images; 0: no inspection.
+      ticks: path of the `progress.Ticker` for inspected images.
+      has_processes: whether child processes may inspect images.
+    """
 
     output: str
     parts_folder: str
     roots: Sequence[str]
     warnings: Sequence[InputWarning] = ()
     num_inspect_threads: int = 0
-    ticks: str | None = None  # path of the `progress.Ticker` for inspected images
+    ticks: str | None = None
     has_processes: bool = False
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[int]:

@@ -72,7 +72,7 @@ class InputPart:
     uri: str  # relative to root; "." is the root itself
     split: str  # train | validation | test; "": its name does not state it
     container: str = ""  # relative to root; its name states the split; "": uri
-    wnid: str = ""  # "": each image has its own, or has no label yet
+    wnid: str = ""  # "": the images have different classes, or no labels yet
     is_labelled: bool = False  # the images come with their wnids
     offset: int = 0
     length: int = 0  # in bytes, of a nested archive or a range of a zip's directory

@@ -50,9 +50,9 @@ class Pins:
         return path in self._changed
 
     def set(self, path: str, tag: str | None) -> None:
-        """Record an object's etag.
+        """Record an object's etag; None removes the record.
 
-        None forgets it; pass None after this process has written the object.
+        Pass None after this process has written the object.
         """
         with self._lock:
             before = self._tags.pop(path, None)
@@ -254,7 +254,11 @@ def version(path: str) -> str:
 
 
 def read(path: str) -> bytes:
-    """Read a whole object into memory."""
+    """Read a whole object into memory.
+
+    Raises:
+      OSError: the object is missing or changed while it was read, or the store failed.
+    """
     size = num_bytes(path)
     chunks = range(0, size, CHUNK_BYTES)
     try:

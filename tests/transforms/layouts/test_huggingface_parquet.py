@@ -115,7 +115,7 @@ def test_files_of_two_versions_are_an_error(huggingface_parquet, tmp_path):
     folder = shutil.copytree(huggingface_parquet, tmp_path / "copy") / "data"
     old = folder / "train-00000-of-00002-0123456789abcdef.parquet"
     shutil.copy(folder / "train-00000-of-00002.parquet", old)
-    with pytest.raises(UsageError, match="the files of train are of several"):
+    with pytest.raises(UsageError, match="the files of train belong to several"):
         layout.find(str(folder))
 
 

@@ -108,7 +108,7 @@ def test_records_of_two_datasets_or_versions_are_an_error(tmp_path):
     making_layouts.write_tfds(tmp_path / "a", [IMAGE])
     other = tmp_path / "a" / "imagenet2012-train.tfrecord-00000-of-00004"
     other.write_bytes(b"")
-    with pytest.raises(UsageError, match="belong to several datasets or dataset versions"):
+    with pytest.raises(UsageError, match="belong to several datasets or"):
         layout.find(str(tmp_path / "a"))
     other.rename(tmp_path / "a" / "other-train.tfrecord-00000-of-00002")
     with pytest.raises(UsageError, match=r"several datasets \(imagenet2012, other\)"):
