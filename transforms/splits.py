@@ -142,7 +142,7 @@ def decide(place: str, stated: str, names: Sequence[str]) -> str:
 
 
 def describe_decision(place: str, split: str, names: Iterable[str]) -> str:
-    """Return a note that a folder's or archive's split was inferred from image names."""
+    """Return a note that the split of a folder was inferred from image names."""
     shown = list_names(list(names)[:_SHOWN])
     taken = f"taken as {ADJECTIVES[split]} images"
     return f"{place}: {taken} by the names of its images ({shown})"

@@ -164,7 +164,7 @@ class SamplePlan:
         return self.top_ups.get(label, 0)
 
     def read(self, index: str, row_group: int, *, split: str) -> pa.Table:
-        """Read a row group's usable images of a split, of classes in groups only.
+        """Read the usable images of a row group that belong to a split and to a group.
 
         If a sampler arranged the images, training images also have its columns.
         """
