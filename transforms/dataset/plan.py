@@ -80,7 +80,7 @@ def _read(
 
 
 def read_train_keys(folder: str) -> pa.StringArray:
-    """Return the keys of all training images and folds, shape (images,)."""
+    """Return the keys of all training images (train or folds), shape (images,)."""
     columns = [
         _read(folder, shard, ["key"])["key"]
         for shard, _ in list_shards(folder)

@@ -130,7 +130,7 @@ FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(name: str) -> ModuleType:
-    """Import the module of a format."""
+    """Import and return the module of a format."""
     return importlib.import_module(f"{__name__}.{name}")
 
 

@@ -106,7 +106,7 @@ class RowGroups:
             return images
 
     def clear(self) -> None:
-        """Clear the cache."""
+        """Drop all cached row groups."""
         with self._lock:
             self._kept.clear()
 
@@ -240,7 +240,7 @@ class CoalescedReader:
         self._pool = ThreadPoolExecutor(_READS_AT_ONCE)
 
     def close(self) -> None:
-        """Stop the threads."""
+        """Cancel queued reads and stop the threads."""
         self._pool.shutdown(cancel_futures=True)
 
     def begin(self, images: Sequence[PlacedRef]) -> list[ReadImage]:

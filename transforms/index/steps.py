@@ -220,7 +220,7 @@ def label_part(images: PartImages) -> PartImages:
 
 
 def _name_shards(piece: InputPart) -> str:
-    """Return a name shared by all shards of the same set and split."""
+    """Return a name that is the same for all shards of a dataset and split."""
     return f"{piece.layout} {piece.split} {_FROM_NUMBER.sub('', piece.uri)}"
 
 

@@ -54,7 +54,7 @@ class MisplacedImage(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key of the image."""
+        """The key of the image, derived from its name."""
         return self.ref.key
 
 
@@ -326,12 +326,12 @@ LAYOUTS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(name: str) -> ModuleType:
-    """Import the module of a layout."""
+    """Import and return the module of a layout."""
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def list_looked_for() -> tuple[str, ...]:
-    """Return `LOOKED_FOR` of every layout."""
+    """Return the file names by which each layout is recognised (`LOOKED_FOR`)."""
     return tuple(load(name).LOOKED_FOR for name in LAYOUTS)
 
 
@@ -380,7 +380,8 @@ def read(piece: InputPart) -> Iterator[PartItem]:
 
 
 # Parts of each folder or archive, and images of each part, whose names are sampled to
-# determine the split. Folders are listed completely, because they are sorted by name.
+# determine the split. Folders are listed completely, because samples in name order are
+# biased.
 _SAMPLED_PARTS = 6
 _SAMPLED_IMAGES, _SAMPLED_IN_BUCKETS = 256, 16
 

@@ -189,7 +189,8 @@ def _check_neighbours(
       has_image: whether earlier samples have an image, by key; updated in place.
 
     Raises:
-      UsageError: an earlier, separate group of members has the same key.
+      UsageError: an earlier, separate group of members has the same key, and not both
+        groups contain an image.
     """
     kinds = {_kind(split_name(m.name)[1]) for m in members if m.is_file}
     is_image = any(is_image_name(f".{kind}") for kind in kinds)

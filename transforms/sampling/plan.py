@@ -108,7 +108,7 @@ def _part_path(folder: str, row_group: int) -> str:
 
 
 class Stratum(NamedTuple):
-    """Images that share a quota."""
+    """The label, class and part of images that share a quota."""
 
     label: int  # `EVERYWHERE` if the scope is the whole set
     wnid: str  # "" unless stratified by class
@@ -145,7 +145,7 @@ class SamplePlan:
 
     @property
     def num_groups(self) -> int:
-        """The number of groups."""
+        """The number of groups, N."""
         return len(set(self.label_of.values()))
 
     @functools.cached_property

@@ -65,19 +65,19 @@ def num_readers(num_threads: int, paths: Iterable[str]) -> int:
 
 
 def exists(path: str) -> bool:
-    """Return whether a file or folder exists."""
+    """Return whether a path is a file or folder, local or in a bucket."""
     if is_remote(path):
         return remote.is_object(path) or remote.is_folder(path)
     return Path(path).exists()
 
 
 def is_file(path: str) -> bool:
-    """Return whether a path is a file."""
+    """Return whether a path is a local file or an object."""
     return remote.is_object(path) if is_remote(path) else Path(path).is_file()
 
 
 def is_folder(path: str) -> bool:
-    """Return whether a path is a folder."""
+    """Return whether a path is a local folder, a bucket, or a prefix with objects."""
     if is_remote(path):
         return remote.is_folder(path)
     return Path(path).is_dir()
