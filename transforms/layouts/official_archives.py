@@ -132,8 +132,8 @@ def _class_pieces(
         if not (wnid := parse_class_tar(name.name)):
             raise UsageError(
                 f"{file}: {member.name!r} is not a class archive (nXXXXXXXX.tar), "
-                "unlike those of ILSVRC2012's training archive; extract the archive "
-                "and give the folder"
+                "unlike the members of ILSVRC2012's training archive; extract it and "
+                "give the folder"
             )
         yield InputPart(
             layout="official_archives",
