@@ -16,7 +16,7 @@ class ImageSettings:
     """The settings with which images are resized and encoded.
 
     Attributes:
-      image_size: target side in pixels.
+      image_size: length of the resized side in pixels.
       resize_mode: one of `RESIZE_MODES`; see `target_size`.
       upscale: whether smaller images are enlarged.
       jpeg_quality: quality from 1 to 100, as Pillow defines it.

@@ -61,7 +61,7 @@ class KeepTopK(beam.CombineFn):
 def rank_for_validation(
     row_group: int, *, index: str, plan: SamplePlan
 ) -> Iterator[TopK]:
-    """Rank a row group's training images for holding out, within each group.
+    """Rank a row group's training images of each group as candidates for validation.
 
     Yields:
       The first images of each group by hash; nothing if no group holds out images.
