@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MAX_NAMED = 24  # series or points; of more, tooltips alone have the names
+MAX_NAMED = 24  # series or points; larger charts show names only as tooltips
 _MAX_CHARACTERS = 19  # of a name
 _WIDTH = 420  # points: 5.8 inches, and about the width of a figure in a page
 _ROW = 15.0  # height of a name, in points

@@ -107,7 +107,7 @@ class Observation(NamedTuple):
 
     kind: str  # a key of KINDS
     example: str  # the file, relative to the input, and details
-    number: int = 1
+    number: int = 1  # of cases
 
 
 class InputWarning(NamedTuple):

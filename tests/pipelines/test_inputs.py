@@ -126,7 +126,7 @@ def test_validation_images_are_never_training_images(tmp_path, flat):
     for path in (tmp_path, tmp_path / "train"):
         said = refuse(path)
         assert f"{tmp_path}/train: its split is unclear: its name says training" in said
-        assert "2 of 2 image names that were looked at are those of validation" in said
+        assert "2 of 2 sampled image names are those of validation" in said
         assert "give it with --train_input or --validation_input" in said
     assert read(validation=[str(tmp_path / "train")]) == ({"validation": 2}, [])
 

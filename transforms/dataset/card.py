@@ -1,4 +1,4 @@
-"""Write the dataset card (README.md), the labels (classes.json) and difficulty plot.
+"""Generate the dataset card (README.md), classes.json and the difficulty plot.
 
 Local paths are replaced by `PATH/TO`, because the files of a dataset must not depend on
 where it was built.
@@ -19,10 +19,10 @@ from transforms.formats import CITATION, TERMS, Dataset, LabelInfo
 from transforms.labels import classes
 from transforms.records import JSON, to_json
 
-_MAX_LABELS_SHOWN = 250  # a longer table is cut
+_MAX_LABELS_SHOWN = 250  # longer tables are cut
 _LABELS_OF_CUT_TABLE = 100
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
-_COMMAND_WIDTH = 60  # a line begins no other flag behind it
+_COMMAND_WIDTH = 60  # characters; later flags start a new line
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:

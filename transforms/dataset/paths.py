@@ -1,4 +1,4 @@
-"""Define the paths of metadata files, relative to the dataset's directory."""
+"""Define the paths of metadata files, relative to the dataset's folder."""
 
 MANIFEST = "__meta__/manifest.parquet"
 FAILURES = "__meta__/failures.csv"
@@ -6,6 +6,6 @@ GROUPS = "__meta__/groups.csv"
 RECIPE = "__meta__/recipe.json"
 STATISTICS = "__meta__/statistics.json"
 PREVIEW = "__meta__/preview.jpg"
-DIFFICULTY = "__meta__/difficulty.svg"  # where difficulty decided
+DIFFICULTY = "__meta__/difficulty.svg"  # only with a difficulty table
 COMPLETE = "__meta__/complete.json"
 PLAN_ID = "plan_id"  # of the plan in progress; not the id of the dataset

@@ -41,7 +41,13 @@ def make_part(images: pa.Table) -> pa.Table:
 
 
 def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:
-    """Write the plan file of a shard; `images` is in the order of the shard."""
+    """Write a shard's plan file; return the shard with its number of images.
+
+    Args:
+      shard: the shard.
+      images: result of `make_part`, in the order of the shard.
+      folder: folder of the plan.
+    """
     with storage.replacing(part_path(folder, shard)) as file:
         pq.write_table(images, file, compression="zstd")
     return PlannedShard(shard, images.num_rows)
@@ -74,7 +80,7 @@ def _read(
 
 
 def read_train_keys(folder: str) -> pa.StringArray:
-    """Return the keys of all training images, including folds, shape (images,)."""
+    """Return the keys of all training images (train or folds), shape (images,)."""
     columns = [
         _read(folder, shard, ["key"])["key"]
         for shard, _ in list_shards(folder)
@@ -96,7 +102,9 @@ def read_lines(folder: str) -> pa.ChunkedArray:
 def format_lines(
     table: pa.Table, *, split: pa.Scalar | pa.ChunkedArray
 ) -> pa.ChunkedArray:
-    """Return the lines `key split label wnid` from which the subset id is computed.
+    """Return a line `key split label wnid` per image, shape (images,).
+
+    The subset id is computed from these lines.
 
     Args:
       table: images, with the columns `key`, `label` and `wnid`.
@@ -181,7 +189,8 @@ _VALIDATION_MULTIPLE, _VALIDATION_LEAST = 8, 50
 def count_shards(split: str, num_images: int, images_per_shard: int) -> int:
     """Return the number of shards of a split.
 
-    For validation, it is rounded up to a multiple of 8 if shards keep 50 images each.
+    The number of validation shards is rounded up to a multiple of 8 if every shard then
+    has at least 50 images.
     """
     shards = max(-(-num_images // images_per_shard), 1)
     rounded = -(-shards // _VALIDATION_MULTIPLE) * _VALIDATION_MULTIPLE
@@ -191,7 +200,7 @@ def count_shards(split: str, num_images: int, images_per_shard: int) -> int:
 
 
 def find_starts(split: str, num_images: int, images_per_shard: int) -> list[int]:
-    """Return the first image's position for every shard; shard sizes are equal (±1)."""
+    """Return the position of each shard's first image; shard sizes are equal (±1)."""
     num_shards = count_shards(split, num_images, images_per_shard)
     size, longer = divmod(num_images, num_shards)
     return [number * size + min(number, longer) for number in range(num_shards)]

@@ -46,17 +46,17 @@ class EncodedImage(NamedTuple):
 class ShardSettings:
     """Settings that all shards of a dataset share."""
 
-    root: str  # of the dataset while it is made
+    root: str  # folder of the dataset while it is written
     work: str  # folder for parts of the manifest until it is written
     plan_folder: str
     roots: Sequence[str]  # of the inputs
     versions: Mapping[str, str]  # of their archives, by path
     name: str
     formats: Sequence[str]
-    folders: Sequence[str]  # by label
+    folders: Sequence[str]  # of the groups, by label
     images: ImageSettings
     num_threads: int
-    ticks: str | None = None
+    ticks: str | None = None  # path of the `progress.Ticker`
 
 
 def encode_image(ref: ImageRef, settings: ShardSettings) -> EncodedImage | DataError:
@@ -73,7 +73,7 @@ def encode_image(ref: ImageRef, settings: ShardSettings) -> EncodedImage | DataE
 
 
 def find_written_shard(root: str, shard: Shard, *, work: str) -> Part | None:
-    """Return the manifest part of a shard that an earlier run wrote intact, else None.
+    """Return the manifest part of a shard that an earlier run completed, else None.
 
     Checksums of all files are compared. Shards with failed images are not returned, so
     that they are written again, because the images may have been repaired.
@@ -128,7 +128,7 @@ class ShardBuilder:
         image_reading.forget()
 
     def make(self, shard: Shard) -> Part:
-        """Write one shard in every format, unless an earlier run has written it."""
+        """Write one shard unless an earlier run has; return its manifest part."""
         settings = self._settings
         if kept := find_written_shard(settings.root, shard, work=settings.work):
             self._ticker.tick(kept.num_images)
@@ -238,7 +238,7 @@ def _describe_failure(image: SelectedImage, error: DataError) -> Failure:
     return Failure(ref.key, image.split, image.label, ref.wnid, place, str(error))
 
 
-_MANY_SHARDS = 8  # of a process: one more or less is no matter
+_MANY_SHARDS = 8  # per process, so that one more or less hardly matters
 
 
 def count_processes(num_at_once: int, num_shards: int, num_images: int) -> int:
@@ -264,7 +264,7 @@ def settings_to_json(settings: ShardSettings) -> Mapping[str, Any]:
 
 
 def begin(described: Mapping[str, Any]) -> Callable[[Sequence[Any]], tuple[int, int]]:
-    """Return a function that writes a shard and returns (written, failed) counts."""
+    """Return a function that writes a shard and returns (written, failed) images."""
     images = ImageSettings(**described["images"])
     maker = ShardBuilder(ShardSettings(**{**described, "images": images}))
 

@@ -30,7 +30,7 @@ from transforms.sampling import selected
 
 @dataclasses.dataclass
 class CommitDataset(beam.PTransform):
-    """Commit the dataset: (shard, number of failures) in, the directory out."""
+    """Commit the dataset: (shard, number of failures) in, its folder out."""
 
     settings: CommitSettings
 
@@ -52,6 +52,9 @@ def assign_shards(
       images: selected images of all splits.
       seed: seed of the shuffle.
       images_per_shard: maximum number of images per shard.
+
+    Yields:
+      Each shard with the contents of its plan file.
     """
     for split in sorted(pc.unique(images["subset_split"]).to_pylist()):
         own = images.filter(pc.equal(images["subset_split"], split)).combine_chunks()
@@ -121,7 +124,7 @@ class _WriteShardsInProcesses(_WriteShard):
         self._processes.close()
 
     def start_bundle(self) -> None:
-        # One shard waits for every process, so that no process is idle.
+        # One more shard per process waits, so that no process is idle.
         self._pending: PendingResults[tuple[Shard, int]] = PendingResults(
             2 * self._num_processes
         )

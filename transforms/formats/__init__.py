@@ -92,7 +92,7 @@ class Dataset:
 
     @property
     def example_path(self) -> str:
-        """The placeholder path of the dataset's directory in instructions."""
+        """The placeholder path of the dataset's folder in instructions."""
         return f"PATH/TO/{self.name}/{self.version}"
 
 
@@ -100,9 +100,9 @@ class Dataset:
 class ShardPlace:
     """The output location of a shard, for any format."""
 
-    root: str  # the dataset's directory while it is made
-    name: str  # the dataset's
-    folders: Sequence[str]  # the groups' folder names, by label
+    root: str  # folder of the dataset while it is written
+    name: str  # of the dataset
+    folders: Sequence[str]  # names of the groups' folders, by label
     shard: Shard
 
 
@@ -110,7 +110,7 @@ class WrittenShard(NamedTuple):
     """The files of a shard in one format, and the location of each image in them."""
 
     files: tuple[WrittenFile, ...]
-    locations: tuple[ImageLocation, ...]  # of the images, in the order of `add`
+    locations: tuple[ImageLocation, ...]  # one per image, in the order of `add`
 
 
 class ShardWriter(Protocol):
@@ -130,7 +130,7 @@ FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(name: str) -> ModuleType:
-    """Import the module of a format."""
+    """Import and return the module of a format."""
     return importlib.import_module(f"{__name__}.{name}")
 
 
@@ -142,7 +142,7 @@ def has_shard_files(name: str) -> bool:
 def locate_image(
     name: str, *, dataset_name: str, shard: Shard, folder: str, file_name: str
 ) -> str:
-    """Return the file that holds an image, relative to the dataset's directory.
+    """Return the path of an image's file, relative to the dataset's folder.
 
     Args:
       name: the format.
@@ -167,6 +167,6 @@ def find_name_problem(dataset_name: str) -> str | None:
 
 
 def list_group_folders() -> tuple[str, ...]:
-    """Return the glob patterns of folders that may be empty, for all formats."""
+    """Return the formats' glob patterns of group folders, which may be empty."""
     patterns = (getattr(load(name), "GROUP_FOLDERS", "") for name in FORMATS)
     return tuple(filter(None, patterns))

@@ -24,7 +24,7 @@ def split_folder(split: str) -> str:
 
 
 def image_path(split: str, folder: str, file_name: str) -> str:
-    """Return the path of an image, relative to the dataset's directory."""
+    """Return the path of an image, relative to the dataset's folder."""
     return f"{split_folder(split)}/{folder}/{file_name}"
 
 
@@ -48,7 +48,7 @@ class ShardWriter:
         self._closed = False
 
     def add(self, record: Record) -> None:
-        """Write an image file."""
+        """Write an image to its group's folder."""
         folder = self._folders[record.label]
         path = image_path(self._split, folder, record.file_name)
         self._written.append(storage.write(self._root, path, record.image))

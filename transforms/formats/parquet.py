@@ -19,7 +19,7 @@ from transforms.records import JSON, ImageLocation, Record, Shard
 
 FOLDER = "parquet"
 ROWS_PER_GROUP = 100  # as in Hugging Face's image datasets
-MAX_GROUP_BYTES = 16 << 20  # of images, which a writer holds in memory
+MAX_GROUP_BYTES = 16 << 20  # of images; a writer holds a row group in memory
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _SCHEMA = pa.schema([
     ("image", _IMAGE),
@@ -31,7 +31,7 @@ _SCHEMA = pa.schema([
 
 
 def shard_path(name: str, shard: Shard) -> str:  # noqa: ARG001
-    """Return the path of a shard, relative to the dataset's directory."""
+    """Return the path of a shard, relative to the dataset's folder."""
     return f"{FOLDER}/data/{shard}.parquet"
 
 

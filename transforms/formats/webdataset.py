@@ -23,7 +23,7 @@ _FIXED_SUM = sum(_MODE_AND_OWNER) + sum(_TIME) + 8 * ord(" ") + sum(_TYPE_TO_END
 
 
 def shard_path(name: str, shard: Shard) -> str:
-    """Return the path of a shard, relative to the dataset's directory."""
+    """Return the path of a shard, relative to the dataset's folder."""
     return f"{shard.split}/{name}-{shard}.tar"
 
 

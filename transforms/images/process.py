@@ -49,11 +49,11 @@ def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
     image = decode.open_image(data)
     orientation = decode.find_orientation(image)
     conversions = decode.find_conversions(image, orientation)
-    lying = orientation >= 5  # width and height change places
+    lying = orientation >= 5  # width and height are swapped
     width, height = image.size[::-1] if lying else image.size
     size = target_size(width, height, settings)
     if settings.resize_mode == "none" and _is_plain(image, orientation, data):
-        decode.decode(image)  # proves that it is whole
+        decode.decode(image)  # raises an error if the file is damaged
         jpeg = data
     else:
         _check_bounds(image.size, size)
@@ -104,7 +104,7 @@ def _encode(image: Image.Image, settings: ImageSettings) -> bytes:
 
 
 def _scratch_file() -> BinaryIO:
-    # Pillow lets go of the interpreter lock only when it encodes into a real file.
+    # Pillow releases the interpreter lock only if it encodes to a real file.
     if hasattr(os, "memfd_create"):  # not on macOS
         return os.fdopen(os.memfd_create("jpeg"), "w+b", buffering=0)
     return tempfile.TemporaryFile(buffering=0)

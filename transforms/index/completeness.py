@@ -47,7 +47,7 @@ _SPLITS = {
 def find_differences(
     num_images: Mapping[ClassSplit, int],
 ) -> Iterator[InputWarning]:
-    """Yield a warning per split whose image counts differ from ImageNet's.
+    """Yield a warning for each split whose image counts differ from ImageNet's.
 
     Classes outside the 1000 and splits without images are ignored.
 

@@ -80,7 +80,7 @@ def inspect_all(
 
 
 def begin(roots: Sequence[str]) -> Callable[[Sequence[Any]], list[Inspection]]:
-    """Return the work function of a child process.
+    """Return the function with which a child process inspects images.
 
     Args:
       roots: folders of the inputs.

@@ -103,7 +103,7 @@ class Inventory:
 
 @dataclass
 class KeyOrder:
-    """The key ranges of row groups, to read their rows in key order.
+    """The key ranges of row groups, with which rows are read in key order.
 
     Attributes:
       rows_at_once: approximate number of rows per range, which are held in memory.
@@ -157,7 +157,7 @@ def _select_range(rows: pa.Table, start: str, end: str | None) -> pa.Table:
 
 
 def read_inventory(path: str) -> Inventory:
-    """Validate an index and count its images by row group, then hash it in key order.
+    """Validate an index, count its images, and hash its rows in key order.
 
     Raises:
       UsageError: the file is not a valid index, or has repeated keys.

@@ -30,8 +30,8 @@ from transforms.prefetch import PendingResults
 from transforms.processes import ProcessPool, num_cores
 from transforms.records import DataError, ImageRef, SkippedFile, UsageError, list_names
 
-# Pieces in buckets that are read at once: an archive is a chain of small reads, each
-# of which waits for the one before it.
+# Parts in buckets that are read at once: reading an archive is a chain of small reads,
+# each of which waits for the previous one.
 _PIECES_AT_ONCE = 64
 _COUNTED_AT_ONCE = 10  # images
 
@@ -39,7 +39,7 @@ _COUNTED_AT_ONCE = 10  # images
 class PartImages(NamedTuple):
     """The images of one part; never shuffled, because runners fuse the next steps."""
 
-    number: int  # of the piece, in the order of the inputs
+    number: int  # of the part, in the order of the inputs
     piece: InputPart
     refs: list[ImageRef]
     strays: list[SkippedFile]
@@ -68,7 +68,7 @@ def read_part(
     observations: list[Observation] = []
     misplaced: list[MisplacedImage] = []
     labels = PartLabels()
-    # A local file has a version before it is read, an object at the latest afterwards.
+    # A local file has a version before it is read; an object may have one only after.
     before = _find_version(piece.path)
     for item in layouts.read(piece):
         if isinstance(item, ImageRef | MisplacedImage):
@@ -180,7 +180,7 @@ class _ReadPieces(beam.DoFn):
             raise
 
     def _count(self, num_images: int) -> None:
-        if self._error:  # of another part: this one is of no use any more
+        if self._error:  # another part failed, so this one is no longer needed
             raise self._error
         self._ticker.tick(num_images)
 
@@ -206,7 +206,7 @@ _FROM_NUMBER = re.compile("[0-9][^/]*$")  # in a file's name
 
 
 def label_part(images: PartImages) -> PartImages:
-    """Add labels to images without class; compare all labels with the official ones."""
+    """Add labels to images without a class; compare all labels with official ones."""
     piece = images.piece
     if piece.needs_labels:
         refs, observations = _join_table(piece, images.refs)
@@ -220,7 +220,7 @@ def label_part(images: PartImages) -> PartImages:
 
 
 def _name_shards(piece: InputPart) -> str:
-    """Return a name shared by all shards of the same set and split."""
+    """Return a name that is the same for all shards of a dataset and split."""
     return f"{piece.layout} {piece.split} {_FROM_NUMBER.sub('', piece.uri)}"
 
 
@@ -259,7 +259,7 @@ def join_labels(
     """Add wnids to images from a table; a class in an image's name takes precedence.
 
     Args:
-      refs: images, with the wnids in their names, or "".
+      refs: images; `wnid` is the class in the image's name, or "".
       labels: wnid of each image, by key.
       source: path of the table, for messages.
 
@@ -295,14 +295,14 @@ def _has_class_behind(ref: ImageRef) -> bool:
 
 @dataclasses.dataclass
 class LabelImages(beam.PTransform):
-    """Add the wnid to every image: `PartImages` in, `PartImages` out."""
+    """Add wnids to images without a class: `PartImages` in, `PartImages` out."""
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[PartImages]:
         """Label each part independently; a flat folder or archive is a single part."""
         return images | "LabelPieces" >> beam.Map(label_part)
 
 
-_MAX_AHEAD = 10_000  # images that wait while those of a piece are inspected
+_MAX_AHEAD = 10_000  # images that wait while those of a part are inspected
 
 
 class IndexPart(NamedTuple):
@@ -454,7 +454,7 @@ def merge(
       parts: summaries of the parts.
       output: path of the index.
       roots: folders of the inputs.
-      warnings: warnings about the inputs from before the parts were read.
+      warnings: earlier warnings about the inputs, e.g. from finding the parts.
 
     Returns:
       The number of images.
@@ -529,14 +529,24 @@ def _join_versions(
 
 @dataclasses.dataclass
 class WriteIndex(beam.PTransform):
-    """Write an index: `PartImages` in, the number of images out."""
+    """Write an index: `PartImages` in, the number of images out.
+
+    Attributes:
+      output: path of the index.
+      parts_folder: folder for the index files of the parts; removed at the end.
+      roots: folders of the inputs.
+      warnings: earlier warnings about the inputs, e.g. from finding the parts.
+      num_inspect_threads: number of threads that inspect images; 0: no inspection.
+      ticks: path of the `progress.Ticker` for inspected images.
+      has_processes: whether child processes may inspect images.
+    """
 
     output: str
     parts_folder: str
     roots: Sequence[str]
     warnings: Sequence[InputWarning] = ()
     num_inspect_threads: int = 0
-    ticks: str | None = None  # of images that were inspected
+    ticks: str | None = None
     has_processes: bool = False
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[int]:
@@ -562,7 +572,7 @@ class WriteIndex(beam.PTransform):
             >> beam.Map(
                 merge, output=self.output, roots=self.roots, warnings=self.warnings
             )
-            # A break, so that no engine merges again when the parts are gone.
+            # Prevents fusion, so that no runner merges again once the parts are gone.
             | "SettleIndex" >> beam.Reshuffle()
             | "RemoveParts" >> beam.Map(_remove_parts, folder=self.parts_folder)
         )

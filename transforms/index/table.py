@@ -302,6 +302,9 @@ def read_row_group(
     Returns:
       The selected rows with the columns of `SCHEMA`. Images with a problem found by
       inspection are excluded.
+
+    Raises:
+      UsageError: the index is damaged.
     """
     with storage.parquet_errors(path, REMEDY):
         file = pq.ParquetFile(storage.for_arrow(path))

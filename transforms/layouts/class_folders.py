@@ -25,7 +25,7 @@ IS_EXTRACTED = True
 KAGGLE_FOLDERS = ("ILSVRC", "Data", "CLS-LOC")
 _INSIDE_CLASS = "images"  # Tiny ImageNet's
 _MAX_DEPTH = 3  # ILSVRC2012_img_train/train/sorted
-_MAX_DEPTH_INSIDE_CLASS = 8  # ends loops of links
+_MAX_DEPTH_INSIDE_CLASS = 8  # stops at loops of links
 
 
 class _Contents(NamedTuple):

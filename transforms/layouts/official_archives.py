@@ -29,8 +29,8 @@ TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 LOOKED_FOR = f"{TRAIN} and {VALIDATION}"
 READS_HEADERS = True
 _SUFFIX = ".tar"
-_MEMBERS_SEEN = 8  # enough to know an archive by
-_MAX_ARCHIVES = 8  # more of them in one folder are shards
+_MEMBERS_SEEN = 8  # enough to recognise an archive
+_MAX_ARCHIVES = 8  # more tars in one folder are shards
 _LABEL_SUFFIXES = (".cls", ".json", ".txt")  # beside images in shards
 
 
@@ -75,7 +75,7 @@ def _list_archives(path: str) -> list[str]:
 def _find_parts(
     file: str, observations: list[Observation], skipped: list[str]
 ) -> Iterator[InputPart]:
-    """Yield the parts of an archive, whose kind its first members show.
+    """Yield the parts of an archive; its first members determine its kind.
 
     Args:
       file: path of the archive.
@@ -131,8 +131,8 @@ def _class_pieces(
         name = PurePosixPath(member.name)
         if not (wnid := parse_class_tar(name.name)):
             raise UsageError(
-                f"{file}: {member.name!r} is not a class archive (nXXXXXXXX.tar), as "
-                "the training archive of ILSVRC2012 has them; extract the archive and "
+                f"{file}: {member.name!r} is not a class archive (nXXXXXXXX.tar), "
+                "unlike the members of ILSVRC2012's training archive; extract it and "
                 "give the folder"
             )
         yield InputPart(
@@ -169,7 +169,7 @@ def read(piece: InputPart) -> Iterator[PartItem]:
 
 
 def _read_labelled(piece: InputPart, member: Member) -> PartItem:
-    """Convert a member of a tar of class folders to an image or skipped file.
+    """Convert a member of a tar of class folders to an image or another item.
 
     Raises:
       UsageError: the member belongs to another split than the part.

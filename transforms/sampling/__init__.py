@@ -29,7 +29,7 @@ DEFAULT = "uniform"
 
 
 def load(name: str) -> ModuleType:
-    """Import the module of a sampler."""
+    """Import and return the module of a sampler."""
     return importlib.import_module(f"{methods.__name__}.{name}")
 
 

@@ -1,6 +1,6 @@
 """Allocate quotas by water-filling.
 
-Every place contributes the same number of images, or all it has if these are fewer.
+Every place contributes the same number of images, or all of them if it has fewer.
 Validation top-ups, stratified samples and the difficulty sampler use `water_fill`.
 """
 
@@ -78,7 +78,7 @@ def validation_top_up(
       the deficit if there are too few images.
     """
     deficit = max(target - sum(num_validation.values()), 0)
-    # The seed only says which groups give one more when the deficit is no multiple.
+    # The seed only determines which groups hold out one more than others.
     return water_fill(num_train, deficit, seed=0)
 
 

@@ -31,7 +31,7 @@ _SCHEMA = pa.schema([("part", pa.int16()), ("order", pa.int64())])
 
 
 class MissingScoresError(UsageError):
-    """The sampler needs scores that are missing for some or all images."""
+    """Raised when a sampler needs scores that some or all images lack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def write_parts(output: SamplerOutput, sizes: Sequence[int], folder: str) -> Non
 
     Args:
       output: parts and orders of all images.
-      sizes: number of the images in each row group.
+      sizes: number of these images in each row group of the index.
       folder: the folder to write to; created if missing.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def _part_path(folder: str, row_group: int) -> str:
 
 
 class Stratum(NamedTuple):
-    """Images that share a quota."""
+    """The label, class and part of images that share a quota."""
 
     label: int  # `EVERYWHERE` if the scope is the whole set
     wnid: str  # "" unless stratified by class
@@ -145,7 +145,7 @@ class SamplePlan:
 
     @property
     def num_groups(self) -> int:
-        """The number of groups."""
+        """The number of groups, N."""
         return len(set(self.label_of.values()))
 
     @functools.cached_property
@@ -164,7 +164,7 @@ class SamplePlan:
         return self.top_ups.get(label, 0)
 
     def read(self, index: str, row_group: int, *, split: str) -> pa.Table:
-        """Read the images of a split from a row group, for classes in groups only.
+        """Read the usable images of a row group that belong to a split and to a group.
 
         If a sampler arranged the images, training images also have its columns.
         """

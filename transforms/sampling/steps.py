@@ -61,7 +61,7 @@ class KeepTopK(beam.CombineFn):
 def rank_for_validation(
     row_group: int, *, index: str, plan: SamplePlan
 ) -> Iterator[TopK]:
-    """Rank a row group's training images for holding out, within each group.
+    """Rank a row group's training images of each group as candidates for validation.
 
     Yields:
       The first images of each group by hash; nothing if no group holds out images.
@@ -149,6 +149,9 @@ def read_selected(
       taken: positions of the sampled images; ignored if the plan selects all images.
       index: path of the index.
       plan: the sampling plan.
+
+    Returns:
+      A table with the schema `selected.SELECTED_SCHEMA`.
     """
     official = plan.read(index, row_group, split="validation")
     train = plan.read(index, row_group, split="train")

@@ -24,7 +24,7 @@ from transforms.storage import remote
 from transforms.storage.remote import Entry
 
 _MARK = "imagenet_subsets-"
-_RANDOM = "[a-z0-9_]{8}"  # as tempfile makes names
+_RANDOM = "[a-z0-9_]{8}"  # end of the names that tempfile generates
 
 
 def try_lock(descriptor: int, path: Path) -> bool:
@@ -55,7 +55,7 @@ def remove_stale(folder: Path, names: str) -> None:
     """
     for path in list(folder.iterdir()):
         if re.fullmatch(names, path.name):
-            with suppress(OSError):  # gone, or somebody else's
+            with suppress(OSError):  # removed meanwhile, or another user's
                 _remove_unless_held(path)
 
 
@@ -89,7 +89,7 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
         descriptor = os.open(made, os.O_RDONLY)
         if try_lock(descriptor, made):
             break
-        os.close(descriptor)  # taken for a left-over before it was locked
+        os.close(descriptor)  # another process removes it as stale
     try:
         yield str(made)
     finally:
@@ -98,7 +98,7 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
 
 
 def open_file() -> tuple[int, Path]:
-    """Create a locked temporary file; return its descriptor and path."""
+    """Create a locked file in the temporary folder; return its descriptor and path."""
     while True:
         number, name = tempfile.mkstemp(prefix=_MARK)
         if try_lock(number, Path(name)):
@@ -262,7 +262,7 @@ class AtomicFile:
     A file in a bucket is first written locally and uploaded when it is closed.
 
     Args:
-      root: directory of the dataset.
+      root: folder of the dataset.
       path: path of the file, relative to `root`.
     """
 
@@ -303,7 +303,7 @@ class AtomicFile:
 
     def discard(self) -> None:
         """Remove the temporary file; do nothing after `close`."""
-        with suppress(OSError):  # there may be no room for what it still holds
+        with suppress(OSError):  # the disk may be too full for buffered bytes
             self._file.close()
         self._temporary.remove()
 
@@ -390,7 +390,11 @@ def replacing(path: str) -> Iterator[str]:
 
 
 def write(root: str, path: str, data: bytes) -> WrittenFile:
-    """Write a small file atomically."""
+    """Write a small file below `root` atomically; return its size and SHA-256.
+
+    Raises:
+      JobError: the disk is full.
+    """
     if remote.is_remote(root):
         remote.put(f"{root}/{path}", data)
         return WrittenFile(path, len(data), hashlib.sha256(data).hexdigest())

@@ -58,7 +58,7 @@ def test_paths_of_later_tables_are_filled_in():
         ({"num_group": 5}, "--num_group: unknown flag; did you mean --num_groups"),
         ({"num_groups": 1}, "--num_groups 1: must be at least 2"),
         ({"output": "x"}, "--output: the study sets this flag for all recipes"),
-        ({"name": "Not a name"}, "is no name for a dataset"),
+        ({"name": "Not a name"}, "is not a dataset name"),
         ({"name": "full"}, "full is a dataset of the study itself"),
         ({"grouping": "manual"}, "--groups: is required"),
     ],

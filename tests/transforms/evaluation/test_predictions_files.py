@@ -78,11 +78,11 @@ def test_no_paths_give_no_predictions():
         (lambda p: write(p, top5(-1, np.int16)), "50000 images have others"),
         (lambda p: write(p, np.array([{}])), "top5 holds object"),
         (lambda p: write_member(p, b"", "top1.npy"), "lacks the array 'top5'"),
-        (lambda p: write_member(p, b"PK no array"), "top5 is no array"),
-        (lambda p: write_member(p, npy(top5())[:-1]), "top5 is cut short"),
-        (lambda p: write_member(p, npy(top5())[:90]), "top5 is no array"),
+        (lambda p: write_member(p, b"PK no array"), "top5 is not an array"),
+        (lambda p: write_member(p, npy(top5())[:-1]), "top5 is truncated"),
+        (lambda p: write_member(p, npy(top5())[:90]), "top5 is not an array"),
         (lambda p: write_member(p, npy(top5()), compression=14), "stored or deflated"),
-        (lambda p: p.write_bytes(b"no archive"), "is no readable npz file"),
+        (lambda p: p.write_bytes(b"no archive"), "is not a readable npz file"),
         (lambda p: p.mkdir(), "is a directory"),
         (lambda _: None, "no such file"),
     ],
@@ -111,7 +111,7 @@ def test_header_of_a_huge_array_allocates_nothing(tmp_path):
     header = {"descr": "<u2", "fortran_order": False, "shape": (2**50, 5)}
     np.lib.format.write_array_header_2_0(file, header)
     path = write_member(tmp_path / "a.npz", file.getvalue())
-    with pytest.raises(UsageError, match="top5 is cut short"):
+    with pytest.raises(UsageError, match="top5 is truncated"):
         read_predictions([path])
 
 

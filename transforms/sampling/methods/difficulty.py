@@ -235,7 +235,7 @@ def split_by_scope(scopes: IntegerArray) -> list[IntegerArray]:
 def order_by_difficulty(
     p_correct: Float32Array, hashes: IntegerArray, *, is_easiest_first: bool
 ) -> IntegerArray:
-    """Convert scores to sort keys: integers from 0 to below 2⁶³, ties broken by hash.
+    """Convert scores to sort keys in [0, 2⁶³), shape (images,); hashes break ties.
 
     The bits of a float32 from 0 to 1, read as an integer, sort like the number.
 
