@@ -81,7 +81,7 @@ class Places:
         self._version = version
 
     def dataset(self, name: str) -> str:
-        """Return the directory of a dataset."""
+        """Return the folder of a dataset."""
         return f"{self.datasets}/{name}/{self._version}"
 
     def mark(self, name: str) -> str:
@@ -214,7 +214,7 @@ def predict_halves(
 
     Args:
       places: paths of all results.
-      halves: directory of a dataset with two folds.
+      halves: folder of a dataset with two folds.
       models: paths of the models trained on fold_a and on fold_b.
       flags: further flags of the predict job.
     """

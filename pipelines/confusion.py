@@ -45,14 +45,14 @@ class ConfusionOptions(StoreFlags):
         "official validation images (.npz); repeatable, counts are added",
         metavar="FILE",
     )
-    output: str = flag("directory of the matrices and the figure", metavar="DIR")
+    output: str = flag("folder of the matrices and the figure", metavar="DIR")
     soft: bool = flag(
-        "count all likely classes instead of the most likely one: by their "
+        "count all likely classes instead of only the most likely one: by their "
         "probabilities if they were kept, otherwise by rank (1, ½, ¼, ⅛, 1/16); "
         "less noisy with few images",
         default=False,
     )
-    seed: int = flag("seed of the halves, as in build --folds=2", default=0)
+    seed: int = flag("seed that splits the images, as in build --folds=2", default=0)
 
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of flags."""

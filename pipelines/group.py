@@ -37,7 +37,7 @@ class GroupOptions(GroupingFlags, StoreFlags):
         metavar="FILE",
     )
     output: str | None = flag(
-        "directory of groups.csv, groups.json and groups.html",
+        "folder of groups.csv, groups.json and groups.html",
         default=None,
         metavar="DIR",
     )
@@ -53,7 +53,7 @@ class GroupOptions(GroupingFlags, StoreFlags):
         metavar="FILE",
     )
     export_starter: str | None = flag(
-        "table of all classes to write, to be edited for --grouping=manual",
+        "file to write: a table of all classes, to edit for --grouping=manual",
         default=None,
         metavar="FILE",
     )
@@ -76,9 +76,9 @@ class GroupOptions(GroupingFlags, StoreFlags):
                 "compare at; give --num_groups"
             )
         if self.compare and (self.output or self.export_starter):
-            yield "--compare: only prints a table; leave out --output, --export_starter"
+            yield "--compare: writes no files; omit --output and --export_starter"
         if self.compare and not self.predictions:
-            yield "--compare: needs --predictions FILE, one or more"
+            yield "--compare: needs one or more --predictions FILE"
         if self.compare and not self.expand_preset().num_groups:
             yield "--num_groups: is required (number of groups)"
         if not self.compare and (self.output or self.grouping or self.preset):

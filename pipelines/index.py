@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexOptions(InputFlags, StoreFlags):
-    """List every image of ImageNet, and where its bytes are, in one Parquet file."""
+    """List every image of ImageNet and the location of its bytes in a Parquet file."""
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet: an archive, a directory, or a gs:// or s3:// prefix; repeatable",
+        "raw ImageNet: an archive, a folder, or a gs:// or s3:// prefix; repeatable",
         default=(),
         metavar="PATH",
     )
     output: str = flag("index to write, ending in .parquet", metavar="FILE")
     require_complete: bool = flag(
-        "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
-        "50 validation images a class)",
+        "reject an input that is not the complete ImageNet (1,281,167 training images, "
+        "50 validation images per class)",
         default=False,
     )
     inspect: bool = flag(
@@ -213,7 +213,7 @@ def index_images(
     output: str,
     beam_flags: Sequence[str],
 ) -> Inventory:
-    """Index and count images on this machine, whatever runner the flags name.
+    """Index and count images on this machine, regardless of the runner in the flags.
 
     Raises:
       UsageError: the input is invalid.

@@ -64,10 +64,10 @@ _WARNINGS = {
 class VerifyOptions(InputFlags, StoreFlags):
     """Check that a dataset is complete and unchanged, and that readers open it.
 
-    The directory can be given alone: python -m pipelines.verify subsets/NAME/1.0.0
+    --dataset can be omitted: python -m pipelines.verify subsets/NAME/1.0.0
     """
 
-    dataset: str = flag("directory of the dataset, OUTPUT/NAME/VERSION", metavar="DIR")
+    dataset: str = flag("folder of the dataset, OUTPUT/NAME/VERSION", metavar="DIR")
     input: tuple[str, ...] = flag(
         "raw ImageNet or an index, as for pipelines.build; compares the dataset with "
         "its source",
@@ -75,13 +75,13 @@ class VerifyOptions(InputFlags, StoreFlags):
         metavar="PATH",
     )
     images: str = flag(
-        "number of images, selected by hash, whose source is converted again and "
-        "compared, or all; for --input",
+        "number of images, selected by hash, to convert again from their source and "
+        "compare, or all; requires --input",
         default=_NUM_COMPARED,
         metavar="N|all",
     )
     readers: tuple[str, ...] = flag(
-        "readers that open the dataset if they are installed, separated by commas",
+        "readers to open the dataset with if installed, separated by commas",
         default=readers.READERS,
         choices=readers.READERS,
         split=",",
@@ -124,13 +124,13 @@ class VerifyOptions(InputFlags, StoreFlags):
 
 
 def find_problems(directory: str) -> Iterator[str]:
-    """Yield a problem if the path is not the directory of a dataset."""
+    """Yield a problem if the path is not the folder of a dataset."""
     if problem := find_problem(directory):
         yield f"--dataset {directory}: {problem}"
 
 
 def find_problem(directory: str) -> str:
-    """Return why a path is not the directory of a dataset, with the remedy, or ""."""
+    """Return why a path is not the folder of a dataset, with the remedy, or ""."""
     if not storage.is_folder(directory):
         return "is not a folder; give OUTPUT/NAME/VERSION, as build printed it"
     if storage.is_folder(f"{directory}/__meta__"):

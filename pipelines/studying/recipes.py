@@ -176,7 +176,7 @@ def _find_name_problems(name: str, names: Sequence[str]) -> Iterator[str]:
     if problem := formats.find_name_problem(name):
         yield problem
     if name in {FULL, HALVES}:
-        yield f"{name} is a dataset of the study itself; give another name"
+        yield f"{name} is reserved for a dataset of the study; give another name"
     if names.count(name) > 1:
         yield "two recipes have this name; rename one"
 

@@ -249,7 +249,7 @@ def test_all_problems_of_curves_are_reported_without_a_traceback(tmp_path, capsy
 def test_the_output_may_not_be_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     flags = ("--accuracies", "x", "--output", tmp_path / "file/report")
-    assert "is or lies in a file; name a folder" in fails(capsys, *flags)
+    assert "is a file, or inside one; name a folder" in fails(capsys, *flags)
 
 
 def test_groups_that_cannot_be_read_are_named(predictions, tmp_path, capsys):

@@ -75,7 +75,7 @@ def test_all_groupings_and_lists_are_compared(files, tmp_path, capsys):
         (["--donors", "a", "--accuracies", "a.csv"], "--donors: goes with --training"),
         (
             ["--training_free", "--predictions", "a.npz", "--groups", "b.csv"],
-            "--groups: does not go with --training_free",
+            "--groups: cannot be combined with --training_free",
         ),
         (
             ["--training_free", "--predictions", "a.npz", "--num_groups", "2000"],

@@ -84,7 +84,7 @@ def locate(folders: Path, key: str) -> Path:
 def test_every_layout_of_the_same_images_agrees(dataset, layout, request):
     rows = compare(dataset, request.getfixturevalue(layout))
     assert find_mismatches(rows) == set()
-    assert rows[IMAGES].detail == "95 of 95 images are in it"
+    assert rows[IMAGES].detail == "95 of 95 images are in the input"
     assert rows[PICTURES].detail == "95 of 95 images compared and equal"
     fingerprint = (
         "another" if layout in {"kaggle_zip", "huggingface_parquet"} else "same"
@@ -274,7 +274,7 @@ def test_same_libraries_must_write_the_same_bytes(copy, class_folders):
     row = compare(copy, class_folders)[PICTURES]
     (told,) = row.examples
     assert re.fullmatch(
-        rf"{key}: \S+ does not hold the picture of \S+ at byte 0: mean difference "
+        rf"{key}: \S+ does not match the image of \S+ at byte 0: mean difference "
         r"\d\.\d of 255",
         told,
     )
