@@ -45,8 +45,8 @@ class _Expected(NamedTuple):
 
     labels: _Labels
     shard: int
-    digest: bytes  # b"" if the file of the manifest's format is not intact
-    file: str  # that file
+    digest: bytes  # b"" if `file` is not intact
+    file: str  # in the manifest's format
 
 
 # Readers are compared with these files.
@@ -62,7 +62,9 @@ def open_all(names: Sequence[str], dataset: DatasetFiles) -> list[Row]:
     Args:
       names: names of the readers.
       dataset: the dataset.
-    Returns: the rows, in the order of `names`.
+
+    Returns:
+      The rows, in the order of `names`.
     """
     rows = {
         name: open_with(name, dataset)
@@ -130,8 +132,11 @@ def _compare_images(
 ) -> Generator[str, None, int]:
     """Compare a reader's output with the expected names and images.
 
-    Yields: one message per problem.
-    Returns: the number of images that the reader returned.
+    Yields:
+      One message per problem.
+
+    Returns:
+      The number of images that the reader returned.
     """
     expected = dict(_list_expected(dataset))
     num_read = 0
