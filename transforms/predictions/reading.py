@@ -339,7 +339,7 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
             more = f", and so with {len(others)} other models ({shown})"
         problems.insert(
             place,
-            f"--predictions {path}: {path_of[model]} is of {model} already{more}; "
+            f"--predictions {path}: {path_of[model]} already has {model}{more}; "
             "rename the file (in a Parquet file: the model, in its card), or give it "
             "once",
         )
@@ -356,7 +356,7 @@ def _choose_reader(path: str) -> Callable[[str], list[Predictions]]:
     """
     reader = _READERS.get(PurePosixPath(path).suffix)
     if reader is None:
-        raise UsageError(f"{path}: predictions are files of {', '.join(_READERS)}")
+        raise UsageError(f"{path}: must end in {' or '.join(_READERS)}")
     return reader
 
 
@@ -478,7 +478,7 @@ def _to_indices(wnids: Sequence[str], what: str) -> IntegerArray:
         raise ValueError(
             f"{what} {len(outside)} classes outside the 1000 of ImageNet "
             f"({', '.join(outside[:_SHOWN])}); only models and images of the 1000 can "
-            "be compared (in a model's card, null is an output that is no class)"
+            "be compared (in a model's card, null marks an output without a class)"
         )
     return np.array([index_of[wnid] for wnid in wnids], dtype=np.int64)
 
