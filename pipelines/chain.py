@@ -29,8 +29,8 @@ class ChainOptions:
     """Run all jobs from raw images to a subset with a flat difficulty histogram.
 
     A model is trained on each half of the images and predicts the other half. These
-    predictions give the confusion that groups the classes and the difficulty that
-    selects the images. Every step runs as a separate job; the same command continues an
+    predictions determine the groups (by confusion) and the selection of images (by
+    difficulty). Every step runs as a separate job; the same command continues an
     interrupted chain.
     """
 

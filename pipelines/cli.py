@@ -106,7 +106,7 @@ def parse(
                 chosen[name] = method_options
             else:
                 found = [
-                    f"--{prefix}{field.name}: goes with --{name}={method} only"
+                    f"--{prefix}{field.name}: applies only with --{name}={method}"
                     for field in dataclasses.fields(method_class)
                     if f"{prefix}{field.name}" in given
                 ]

@@ -232,7 +232,14 @@ def predict_halves(
 def predict(
     places: Places, split: str, flags: Flags, files: Sequence[str] = ()
 ) -> Step:
-    """Return the step that predicts a split; `flags` must include "input"."""
+    """Return the step that predicts a split.
+
+    Args:
+      places: paths of all results.
+      split: name of the split.
+      flags: flags of the predict job, with "input".
+      files: paths of input files; if their contents change, the step runs again.
+    """
     output = places.predictions(split)
     return Step(
         f"predict_{split}",

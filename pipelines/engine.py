@@ -148,7 +148,7 @@ def make_job(
     options.view_as(TestOptions).dry_run = True
     pipeline = _make_pipeline(define, options)
     if dataflow.is_dataflow(options):
-        result: Any = pipeline.run()  # of the runner's own kind
+        result: Any = pipeline.run()  # each runner has its own type
         return result.job.proto_pipeline
     return pipeline.to_runner_api()
 

@@ -83,8 +83,8 @@ class EvaluateOptions(StoreFlags):
         maximum=1000,
     )
     donors: tuple[str, ...] = flag(
-        "models of --predictions whose confusion gives groups with --training_free; "
-        "they are not ranked (default: the model of median accuracy)",
+        "models of --predictions whose confusion determines groups with "
+        "--training_free; they are not ranked (default: the model of median accuracy)",
         default=(),
         metavar="NAME,NAME",
         split=",",
@@ -143,7 +143,7 @@ class EvaluateOptions(StoreFlags):
         if not self.training_free:
             for name in ("num_groups", "draws", "donors"):
                 if getattr(self, name):
-                    yield f"--{name}: goes with --training_free only"
+                    yield f"--{name}: applies only with --training_free"
             return
         if not self.predictions:
             yield "--predictions: is required with --training_free"
@@ -153,13 +153,13 @@ class EvaluateOptions(StoreFlags):
         if any(number > NUM_CLASSES for number in self.num_groups):
             yield (
                 f"--num_groups {max(self.num_groups)}: there are only {NUM_CLASSES} "
-                "classes; give at most as many groups"
+                "classes; reduce it"
             )
 
     def _find_table_problems(self) -> Iterator[str]:
         for name in ("key_columns", "columns"):
             if getattr(self, name) and not self.accuracies:
-                yield f"--{name}: goes with --accuracies only"
+                yield f"--{name}: applies only with --accuracies"
         if len(self.accuracies) > 2:
             yield (
                 f"--accuracies {' '.join(self.accuracies)}: {len(self.accuracies)} "

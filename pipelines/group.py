@@ -69,7 +69,7 @@ class GroupOptions(GroupingFlags, StoreFlags):
                 what = "a file; name a folder" if is_folder else "a folder; name a file"
                 yield f"--{name} {path}: is {what}"
         if self.predictions and not self.compare:
-            yield "--predictions: goes with --compare only"
+            yield "--predictions: applies only with --compare"
         if self.compare and self.preset in class_lists.NAMES:
             yield (
                 f"--preset {self.preset}: is a list of classes without an N to "

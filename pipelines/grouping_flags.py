@@ -113,7 +113,7 @@ class GroupingFlags:
         readers = grouping.list_readers("groups")
         if self.groups and method not in readers:
             named = " or ".join(f"--grouping={name}" for name in readers)
-            yield f"--groups {self.groups}: goes with {named} only"
+            yield f"--groups {self.groups}: applies only with {named}"
         is_flag = grouping.find_num_groups_source(method) == "flag"
         if is_flag and expanded.num_groups is None:
             yield "--num_groups: is required (number of groups)"

@@ -143,7 +143,7 @@ def _recognize_one(path: str, split: str, class_list: str) -> RecognizedInputs:
     stated = {piece.split for piece in parts} - {""}
     if split and len(stated) > 1:
         raise UsageError(
-            f"holds images of several splits ({', '.join(sorted(stated))}); give the "
+            f"has images of several splits ({', '.join(sorted(stated))}); give the "
             "folder of one"
         )
     settled, notes = _settle_all(found, split)
@@ -393,7 +393,7 @@ def _describe_nearest(path: str) -> str:
     nearest = list(_search(path)) if storage.is_folder(path) else []
     if nearest:
         shown = list_names(nearest, _NEAREST_SHOWN)
-        return f"{described}; ImageNet is in {shown}: give that"
+        return f"{described}; ImageNet is in {shown}: use that path"
     return described
 
 

@@ -151,6 +151,9 @@ def _check(
 ) -> tuple[list[ModelSpec], checks.ListImages]:
     """Check inputs, groups and models, and test every model on grey images.
 
+    Returns:
+      The models, and a function that lists the images.
+
     Raises:
       UsageError: lists the problems of inputs, groups and models.
     """

@@ -117,7 +117,7 @@ class VerifyOptions(InputFlags, StoreFlags):
         }
         if not self.has_source:
             yield from (
-                f"{name}: goes with --input only" for name in given if given[name]
+                f"{name}: applies only with --input" for name in given if given[name]
             )
         if self.dataset and not storage.is_remote(self.dataset):
             yield from find_problems(self.dataset)
@@ -132,7 +132,7 @@ def find_problems(directory: str) -> Iterator[str]:
 def find_problem(directory: str) -> str:
     """Return why a path is not the folder of a dataset, with the remedy, or ""."""
     if not storage.is_folder(directory):
-        return "is not a folder; give OUTPUT/NAME/VERSION, as build printed it"
+        return "is not a folder; give OUTPUT/NAME/VERSION, as printed by build"
     if storage.is_folder(f"{directory}/__meta__"):
         return ""
     place = Path(directory)

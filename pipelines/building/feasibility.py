@@ -12,7 +12,7 @@ from transforms.index.inventory import Inventory
 from transforms.records import cut_lines
 from transforms.sampling.allocation import validation_top_up
 
-# Measured on ImageNet's photographs at quality 90, 4:2:0: 0.25 to 0.5 bytes a pixel.
+# Measured on ImageNet at quality 90, 4:2:0: 0.25 to 0.5 bytes per pixel.
 _BYTES_A_PIXEL, _BYTES_A_RECORD = 0.45, 3072
 _MEAN_ASPECT = 4 / 3
 
@@ -212,7 +212,7 @@ def estimate_bytes(
       num_images: number of selected images.
       images: image settings.
       mean_source_bytes: mean size of an image of the input in bytes.
-      num_formats: number of output formats; each holds every image.
+      num_formats: number of output formats; each contains every image.
     """
     side = images.image_size
     is_square = images.resize_mode in {"center_crop", "squash"}

@@ -17,7 +17,7 @@ from transforms.processes import num_cores
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-# These decide where and how to build, not what.
+# These flags decide where and how to build, not the contents of the dataset.
 _HOW_FLAGS = {
     "output",
     "name",
@@ -175,7 +175,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         if self.difficulty and "difficulty" not in tables:
             readers = sampling.list_readers("difficulty")
             named = " or ".join(f"--sampling={name}" for name in readers)
-            yield f"--difficulty {self.difficulty}: goes with {named} only"
+            yield f"--difficulty {self.difficulty}: applies only with {named}"
         if self.name is not None and (problem := formats.find_name_problem(self.name)):
             yield f"--name {self.name}: {problem}"
         if not _VERSION.fullmatch(self.dataset_version):

@@ -123,7 +123,9 @@ def is_finished(place: Place, plan_id: str) -> bool:
             f"--output: {place.target} exists and is not a finished dataset; {_REMEDY}"
         )
     if committed_id != plan_id:
-        raise UsageError(f"--output: {place.target} holds another dataset; {_REMEDY}")
+        raise UsageError(
+            f"--output: {place.target} contains another dataset; {_REMEDY}"
+        )
     if place.is_remote and read_plan_id(place) == plan_id:
         commit.remove_work(place.work)  # a run was killed after the commit mark
     return True
@@ -247,7 +249,7 @@ def _acquire_folder(
 def _lock_folder(place: Place) -> int:
     """Lock the work folder and return its file descriptor.
 
-    Retry if another run renames or removes the folder meanwhile.
+    Retry if another run renames or removes the folder in the meantime.
 
     Raises:
       UsageError: another run holds the lock, or the path is not a folder.

@@ -247,7 +247,11 @@ def plan_dry(options: StudyOptions, root: str) -> Plan:
 
 
 def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
-    """Return the path of the given index, or run the index step and return its path."""
+    """Return the path of the input's index; run the index step if there is none.
+
+    Raises:
+      UsageError: the folder has another study, or the step rejected the input.
+    """
     if given := index_table.only_index(options.input):
         return given
     step = list_index_step(

@@ -145,7 +145,8 @@ def test_another_dataset_in_the_way_is_an_error(mini_imagenet, tmp_path, capfd):
     with pytest.raises(SystemExit):
         building.run(mini_imagenet, tmp_path, seed=1)
     assert (
-        f"{dataset} holds another dataset; use another --name" in capfd.readouterr().err
+        f"{dataset} contains another dataset; use another --name"
+        in capfd.readouterr().err
     )
     assert building.checksums(dataset) == before
 
@@ -207,8 +208,11 @@ def test_all_flag_problems_are_reported_at_once(mini_imagenet, tmp_path, capfd):
         ({"grouping": None}, "--grouping: is required (one of all_classes, "),
         ({"input": None}, "--input: is required"),
         ({"grouping": "manual"}, "--groups: is required"),
-        ({"groups": "a.csv"}, "--groups a.csv: goes with --grouping=manual only"),
-        ({"manual_missing": "drop"}, "--manual_missing: goes with --grouping=manual"),
+        ({"groups": "a.csv"}, "--groups a.csv: applies only with --grouping=manual"),
+        (
+            {"manual_missing": "drop"},
+            "--manual_missing: applies only with --grouping=manual",
+        ),
         ({"folds": 3}, "--folds 3: must be between 1 and 2"),
         ({"upscale": "perhaps"}, "--upscale perhaps: must be true or false"),
     ],

@@ -135,7 +135,7 @@ def test_defaults_apply_to_absent_flags():
         ),
         (
             ["--method=fry", "--boil_minutes=1"],
-            ["--boil_minutes: goes with --method=boil only"],
+            ["--boil_minutes: applies only with --method=boil"],
         ),
         (
             ["--method=fry", "--numbr=1"],

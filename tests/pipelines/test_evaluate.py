@@ -224,7 +224,10 @@ def test_accuracy_tables_are_compared(tmp_path):
             ["--accuracies", "x", "--key_columns", "a,a"],
             "a: is given twice; give it once",
         ),
-        (["--full", "x", "--subset", "y", "--columns", "a"], "goes with --accuracies"),
+        (
+            ["--full", "x", "--subset", "y", "--columns", "a"],
+            "applies only with --accuracies",
+        ),
         (["stray", "--accuracies", "x"], "stray: belongs to no flag"),
         (["--acuracies", "x"], "did you mean --accuracies?"),
     ],

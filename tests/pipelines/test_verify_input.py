@@ -340,9 +340,9 @@ def test_class_list_is_read(dataset, class_folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--images=3"], "--images: goes with --input only"),
-        (["--validation_labels=x"], "--validation_labels: goes with --input only"),
-        (["--class_list=x"], "--class_list: goes with --input only"),
+        (["--images=3"], "--images: applies only with --input"),
+        (["--validation_labels=x"], "--validation_labels: applies only with --input"),
+        (["--class_list=x"], "--class_list: applies only with --input"),
         (
             ["--input=/nowhere", "--images=0"],
             "--images 0: must be a whole number from 1",

@@ -85,7 +85,7 @@ def find_problem(
     """Return a message if a model is at chance or its classes are in a wrong order.
 
     Args:
-      counts: confusion matrix, as in `count_better_order`.
+      counts: confusion matrix, shape (classes, classes), as in `count_better_order`.
       num_images: number of all images, including those not counted in `counts`.
       chance: expected accuracy of guessing, 0 to 1.
 
@@ -102,7 +102,7 @@ def describe_order(counts: FloatArray | IntArray) -> str | None:
     """Return a message if a model is far better with its classes in another order.
 
     Args:
-      counts: confusion matrix, as in `count_better_order`.
+      counts: confusion matrix, shape (classes, classes), as in `count_better_order`.
 
     Returns:
       The message; None if there is no problem.

@@ -412,7 +412,10 @@ def _find_problems(top5: IntegerArray) -> Iterator[str]:
 
 @cache
 def official_images() -> tuple[tuple[str, ...], IntegerArray]:
-    """Return the keys and class indices of the official validation images, in order."""
+    """Return the keys and class indices of the official validation images, in order.
+
+    Both have 50,000 items; the class indices are read-only.
+    """
     labels = validation.official_labels()
     index_of = {info.wnid: info.class_index for info in classes.load_classes()}
     truth = np.array([index_of[wnid] for wnid in labels.values()], dtype=np.int64)

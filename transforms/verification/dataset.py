@@ -42,7 +42,10 @@ class CommitMark:
 
 @dataclass
 class DatasetFiles:
-    """Lazy access to the files of a dataset under verification."""
+    """Lazy access to the files of a dataset under verification.
+
+    If a file is missing or damaged, access raises one of `results.UNREADABLE`.
+    """
 
     directory: str
     num_threads: int = 1
@@ -94,9 +97,7 @@ class DatasetFiles:
         value = self.read_json(paths.COMPLETE)
         files = value.get("files")
         if value.keys() != {"subset_id", "files"} or not isinstance(files, dict):
-            raise ValueError(
-                f"{paths.COMPLETE} must hold subset_id and files, nothing else"
-            )
+            raise ValueError(f"{paths.COMPLETE} must contain only subset_id and files")
         for name, checksum in [("subset_id", value["subset_id"]), *files.items()]:
             if not isinstance(checksum, str) or not SHA256.fullmatch(checksum):
                 raise ValueError(

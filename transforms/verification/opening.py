@@ -56,8 +56,8 @@ _REFERENCES = (paths.MANIFEST, paths.GROUPS, paths.RECIPE)
 def open_all(names: Sequence[str], dataset: DatasetFiles) -> list[Row]:
     """Read the dataset with several readers and return one report row per reader.
 
-    Readers of undamaged formats run first. Where the manifest's own format is damaged,
-    their output is the reference for the remaining readers.
+    Readers of undamaged formats run first. If the manifest's format is damaged, their
+    output is the reference for the remaining readers.
 
     Args:
       names: names of the readers.

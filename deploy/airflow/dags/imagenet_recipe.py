@@ -123,7 +123,7 @@ def find_problems(recipe: Recipe, place: Recipe, *, on_dataflow: bool) -> Iterat
         yield f"input: name raw ImageNet, here or in the Variable {VARIABLE}"
     has_folds = recipe["halves"] is not None and len(recipe["fold_models"]) == 2
     if not has_folds and (recipe["halves"] is not None or recipe["fold_models"]):
-        yield "halves: goes with two fold_models, trained on fold_a and on fold_b"
+        yield "halves: requires two fold_models, trained on fold_a and on fold_b"
     if recipe["sampling"] == "difficulty" and not has_folds:
         yield "sampling=difficulty: needs halves and fold_models"
     if recipe["grouping"] == "confusion" and not has_folds and not recipe["models"]:
