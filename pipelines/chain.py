@@ -56,7 +56,7 @@ class ChainOptions:
         "training images per group, M", default=5000, minimum=1
     )
     min_validation_images: int = flag(
-        "validation images of the whole subset, as in pipelines.build",
+        "smallest number of validation images in the subset, as in pipelines.build",
         default=10_000,
         minimum=0,
     )

@@ -101,7 +101,7 @@ class Places:
         return self.confusion.replace(".npz", f"_{half}.npz")
 
     def report(self, name: str) -> str:
-        """Return the path of the report about a recipe."""
+        """Return the path of the report on the evaluation of a recipe."""
         return f"{self.root}/evaluations/{name}/report.json"
 
     def curves(self, name: str, training: Training) -> list[str]:

@@ -37,12 +37,12 @@ _MAX_UNDECIDED_SHARE = 0.02  # above it, top-5 classes are insufficient
 class ConfusionOptions(StoreFlags):
     """Count which classes models confuse, for --grouping=confusion.
 
-    Groups made with confusion_a.npz can be scored on confusion_b.npz.
+    Groups computed from confusion_a.npz can be evaluated on confusion_b.npz.
     """
 
     predictions: tuple[str, ...] = flag(
         "predictions written by pipelines.predict (.parquet), or top-5 classes of the "
-        "official validation images (.npz); repeatable, counts are added",
+        "official validation images (.npz); repeatable, with counts summed",
         metavar="FILE",
     )
     output: str = flag("folder of the matrices and the figure", metavar="DIR")
@@ -52,7 +52,7 @@ class ConfusionOptions(StoreFlags):
         "less noisy with few images",
         default=False,
     )
-    seed: int = flag("seed that splits the images, as in build --folds=2", default=0)
+    seed: int = flag("seed of the two halves, as in build --folds=2", default=0)
 
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of flags."""

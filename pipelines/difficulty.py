@@ -28,7 +28,7 @@ class DifficultyOptions(StoreFlags):
         metavar="FILE",
     )
     scores: str | None = flag(
-        "scores from another program, .csv or .parquet, one row per image; replaces "
+        "scores from another program, .csv or .parquet, one row per image; instead of "
         "--predictions",
         default=None,
         metavar="FILE",
@@ -42,7 +42,7 @@ class DifficultyOptions(StoreFlags):
     key_column: str = flag(
         "column of --scores with the names or paths of the images", default="key"
     )
-    score_column: str = flag("column of --scores with the numbers", default="score")
+    score_column: str = flag("column of --scores with the values", default="score")
     output: str = flag("folder of the table and its page", metavar="DIR")
 
     def problems(self) -> Iterator[str]:

@@ -55,7 +55,7 @@ class DoctorOptions:
     """
 
     output: str = flag(
-        "folder of datasets; checks the free space", default="subsets", metavar="DIR"
+        "folder of datasets, to check its disk", default="subsets", metavar="DIR"
     )
 
     def problems(self) -> Iterator[str]:

@@ -23,7 +23,7 @@ JOBS = {
     "difficulty": "compute the difficulty of each image from predictions",
     "evaluate": "compare the ranking of models on a subset and on the full set",
     "study": "compare subsets: build, train and evaluate each",
-    "chain": "run all jobs from raw images to a subset with flat difficulty histogram",
+    "chain": "run all jobs from raw images to a subset with evenly spread difficulty",
     "doctor": "check this machine: versions, cores, memory, credentials, engines",
 }
 

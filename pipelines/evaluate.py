@@ -111,7 +111,7 @@ class EvaluateOptions(StoreFlags):
         allow_repeats=True,
     )
     output: str = flag("folder of the report and its page", metavar="DIR")
-    seed: int = flag("seed of bootstraps, random groupings and images", default=0)
+    seed: int = flag("seed of bootstraps and of random groups and images", default=0)
 
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of flags."""

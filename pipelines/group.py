@@ -1,4 +1,4 @@
-"""Group classes without reading an image: write groups.csv, groups.json and a page."""
+"""Group classes without reading images: write groups.csv, groups.json and a page."""
 
 import csv
 import dataclasses
@@ -29,7 +29,7 @@ _PROG = "python -m pipelines.group"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GroupOptions(GroupingFlags, StoreFlags):
-    """Group the classes of an index, or the 1000 classes, without reading an image."""
+    """Group the classes of an index, or the 1000 classes, without reading images."""
 
     index: str | None = flag(
         "index whose classes and image counts are used (default: the 1000 classes)",
@@ -42,7 +42,7 @@ class GroupOptions(GroupingFlags, StoreFlags):
         metavar="DIR",
     )
     compare: bool = flag(
-        "print all methods side by side, scored by --predictions of trained models and "
+        "print a table of all methods, scored by --predictions of trained models and "
         "by --confusion (with --grouping=confusion: by --confusion_heldout)",
         default=False,
     )

@@ -16,8 +16,8 @@ class LabelFlags:
 
     validation_labels: str | None = flag(
         "table of the labels of validation images without class folders (default: "
-        "LOC_val_solution.csv near the images, or the official table if the images are "
-        "the official ones)",
+        "LOC_val_solution.csv beside or above the images, or the official table if the "
+        "images are the official ones)",
         default=None,
         metavar="FILE",
         heading=_HEADING,
@@ -37,13 +37,13 @@ class InputFlags(LabelFlags):
     """Flags of inputs with a known split, and of label and class tables."""
 
     train_input: tuple[str, ...] = flag(
-        "input that has training images only, regardless of its name; repeatable",
+        "input to read as training images, regardless of names; repeatable",
         default=(),
         metavar="PATH",
         heading=_HEADING,
     )
     validation_input: tuple[str, ...] = flag(
-        "input that has validation images only, regardless of its name; repeatable",
+        "input to read as validation images, regardless of names; repeatable",
         default=(),
         metavar="PATH",
         heading=_HEADING,

@@ -49,7 +49,7 @@ class PredictOptions(InputFlags, StoreFlags):
         metavar="PATH",
     )
     model_card: str | None = flag(
-        "card of models without a card beside them", default=None, metavar="FILE"
+        "card for models without a card beside them", default=None, metavar="FILE"
     )
     groups: str | None = flag(
         "table of groups; a prediction is correct if its group is correct (default: "

@@ -62,9 +62,9 @@ _WARNINGS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VerifyOptions(InputFlags, StoreFlags):
-    """Check that a dataset is complete and unchanged, and that readers open it.
+    """Check that a dataset is complete and unchanged, and that readers can open it.
 
-    --dataset can be omitted: python -m pipelines.verify subsets/NAME/1.0.0
+    The word --dataset can be omitted: python -m pipelines.verify subsets/NAME/1.0.0
     """
 
     dataset: str = flag("folder of the dataset, OUTPUT/NAME/VERSION", metavar="DIR")
@@ -81,7 +81,7 @@ class VerifyOptions(InputFlags, StoreFlags):
         metavar="N|all",
     )
     readers: tuple[str, ...] = flag(
-        "readers to open the dataset with if installed, separated by commas",
+        "readers that open the dataset if they are installed, separated by commas",
         default=readers.READERS,
         choices=readers.READERS,
         split=",",

@@ -40,8 +40,8 @@ _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
     """Build a subset of ImageNet: N groups of classes with M training images each.
 
-    Without flags that determine the contents, build a demonstration from a miniature
-    ImageNet of drawn images.
+    Without flags that determine the contents, build a demonstration: a subset of a
+    miniature ImageNet, which is drawn first.
     """
 
     input: tuple[str, ...] = flag(

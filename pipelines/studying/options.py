@@ -15,7 +15,7 @@ TABLES = ("groups", "confusion", "difficulty")  # flags of files that recipes re
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudyOptions(TrainingFlags, LabelFlags):
-    """Compare recipes of subsets, by models trained on each subset and on the full set.
+    """Compare recipes of subsets by training models on each and on the full set.
 
     Every step runs as a separate job, so the same command continues an interrupted
     study. Recipes, models and seeds can be added to a finished study.

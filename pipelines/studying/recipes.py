@@ -88,7 +88,7 @@ class Size(NamedTuple):
 
     @property
     def num_images(self) -> int:
-        """Number of training images."""
+        """Number of training images in all groups."""
         return self.num_groups * self.images_per_group
 
 

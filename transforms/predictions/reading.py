@@ -313,8 +313,8 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
       images of each item are sorted by key.
 
     Raises:
-      UsageError: a file is invalid, or several files are of the same model; one line
-        per problem.
+      UsageError: a file is invalid, or several files have predictions of one model;
+        one line per problem.
     """
     all_predictions: list[Predictions] = []
     problems: list[str] = []
