@@ -1,4 +1,4 @@
-"""Compute a confusion matrix, its two halves and the most confused class pairs."""
+"""Compute confusion matrices and the most confused pairs of classes."""
 
 import dataclasses
 import functools

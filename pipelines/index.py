@@ -121,7 +121,7 @@ def write_index(
     num_inspect_threads: int = 0,
     beam_flags: Sequence[str],
 ) -> bool:
-    """Run the index job.
+    """Find and label all images, inspect them if requested, and write the index.
 
     Args:
       recognised: the parts of the inputs.
@@ -165,7 +165,7 @@ def write_index(
 
 
 def describe_cost(pieces: Sequence[InputPart]) -> str:
-    """Describe the number of requests to list archives in buckets; "" if small."""
+    """Describe how many requests the listing of archives in buckets takes; "" if few."""
     paths = {
         piece.path
         for piece in pieces

@@ -1,4 +1,4 @@
-"""Read a dataset with the libraries that users use: one module per reader.
+"""Read a dataset with the libraries that users load it with, one module per reader.
 
 Each reader runs in its own process. Its module defines:
 
