@@ -165,7 +165,7 @@ def write_index(
 
 
 def describe_cost(pieces: Sequence[InputPart]) -> str:
-    """Describe how many requests the listing of archives in buckets takes; "" if few."""
+    """Describe how many requests it takes to list archives in buckets; "" if few."""
     paths = {
         piece.path
         for piece in pieces
