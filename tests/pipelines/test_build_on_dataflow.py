@@ -284,7 +284,7 @@ def test_jobs_that_collect_locally_reject_dataflow(capfd):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"plan_only": True}, "--dry_run: writes nothing"),
+        ({"plan_only": True}, "--dry_run: cannot be combined with --plan_only"),
         ({"input": None}, "--dry_run: requires an index"),
     ],
     ids=["plan", "no index"],
