@@ -470,7 +470,7 @@ def cannot_write(output: str, error: OSError) -> UsageError:
     remedy = remedies.get(error.errno or 0, "") if "://" in output else ""
     return UsageError(
         f"--output {output}: is not writable ({error.strerror}); "
-        f"{remedy}use another folder"
+        f"{remedy}use another path"
     )
 
 

@@ -299,7 +299,7 @@ def test_ranges_and_choices_of_methods_are_checked(word, problem):
 
 @pytest.mark.parametrize("output", ["/proc/new/folder", "/dev/null/x", "/proc"])
 def test_outputs_that_cannot_be_written_are_refused(output):
-    message = f"--output {output}: is not writable .*; use another folder"
+    message = f"--output {output}: is not writable .*; use another path"
     with pytest.raises(UsageError, match=message):
         cli.check_output(output)
 
