@@ -16,7 +16,7 @@ def build(request: Request) -> str:
     """Build a subset, or only plan it.
 
     Returns:
-      The directory of the dataset; with --plan_only, that of the plan.
+      The folder of the dataset; with --plan_only, the folder of the plan.
 
     Raises:
       UsageError: the configuration is invalid; raised before any image is read.

@@ -81,7 +81,7 @@ class Places:
         self._version = version
 
     def dataset(self, name: str) -> str:
-        """Return the directory of a dataset."""
+        """Return the folder of a dataset."""
         return f"{self.datasets}/{name}/{self._version}"
 
     def mark(self, name: str) -> str:
@@ -101,7 +101,7 @@ class Places:
         return self.confusion.replace(".npz", f"_{half}.npz")
 
     def report(self, name: str) -> str:
-        """Return the path of the report about a recipe."""
+        """Return the path of the report on the evaluation of a recipe."""
         return f"{self.root}/evaluations/{name}/report.json"
 
     def curves(self, name: str, training: Training) -> list[str]:
@@ -214,7 +214,7 @@ def predict_halves(
 
     Args:
       places: paths of all results.
-      halves: directory of a dataset with two folds.
+      halves: folder of a dataset with two folds.
       models: paths of the models trained on fold_a and on fold_b.
       flags: further flags of the predict job.
     """
@@ -232,7 +232,14 @@ def predict_halves(
 def predict(
     places: Places, split: str, flags: Flags, files: Sequence[str] = ()
 ) -> Step:
-    """Return the step that predicts a split; `flags` must include "input"."""
+    """Return the step that predicts a split.
+
+    Args:
+      places: paths of all results.
+      split: name of the split.
+      flags: flags of the predict job, with "input".
+      files: paths of input files; if their contents change, the step runs again.
+    """
     output = places.predictions(split)
     return Step(
         f"predict_{split}",

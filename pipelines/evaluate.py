@@ -1,4 +1,4 @@
-"""Evaluate how well a subset ranks models compared to the full set."""
+"""Compare the ranking of models on a subset with that on the full set."""
 
 import dataclasses
 import sys
@@ -33,21 +33,21 @@ _USUAL = "groups"  # default file name, which does not identify a table
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(StoreFlags):
-    """Measure how well a subset ranks models compared to the full set.
+    """Compare the ranking of models on a subset with that on the full set.
 
-    Three kinds of input: curves of models trained on both sets (--full, --subset),
-    predictions of models that are already trained (--predictions, with --groups or
-    --training_free), or two columns of accuracies (--accuracies).
+    There are three kinds of input: curves of models trained on both sets (--full,
+    --subset), predictions of models that are already trained (--predictions, with
+    --groups or --training_free), or two columns of accuracies (--accuracies).
     """
 
     full: tuple[str, ...] = flag(
-        "curves of models trained on the full set: curves.csv files, or directories "
+        "curves of models trained on the full set: curves.csv files, or folders "
         "that contain them, e.g. the --output of pipelines.train; repeatable",
         default=(),
         metavar="CURVES",
     )
     subset: tuple[str, ...] = flag(
-        "curves of models trained on one or more subsets, which are told apart by "
+        "curves of models trained on one or more subsets, which are distinguished by "
         "their subset ids; repeatable",
         default=(),
         metavar="CURVES",
@@ -83,8 +83,8 @@ class EvaluateOptions(StoreFlags):
         maximum=1000,
     )
     donors: tuple[str, ...] = flag(
-        "models of --predictions whose confusion makes groups with --training_free; "
-        "they are not ranked (default: the model of median accuracy)",
+        "models of --predictions whose confusion determines groups with "
+        "--training_free; they are not ranked (default: the model of median accuracy)",
         default=(),
         metavar="NAME,NAME",
         split=",",
@@ -110,8 +110,8 @@ class EvaluateOptions(StoreFlags):
         split=",",
         allow_repeats=True,
     )
-    output: str = flag("directory of the report and its page", metavar="DIR")
-    seed: int = flag("seed of bootstraps, random groupings and images", default=0)
+    output: str = flag("folder of the report and its page", metavar="DIR")
+    seed: int = flag("seed of bootstraps and of random groups and images", default=0)
 
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of flags."""
@@ -143,23 +143,23 @@ class EvaluateOptions(StoreFlags):
         if not self.training_free:
             for name in ("num_groups", "draws", "donors"):
                 if getattr(self, name):
-                    yield f"--{name}: goes with --training_free only"
+                    yield f"--{name}: applies only with --training_free"
             return
         if not self.predictions:
             yield "--predictions: is required with --training_free"
         for name in ("groups", "full", "accuracies"):
             if getattr(self, name):
-                yield f"--{name}: does not go with --training_free; leave out one"
+                yield f"--{name}: cannot be combined with --training_free; omit one"
         if any(number > NUM_CLASSES for number in self.num_groups):
             yield (
                 f"--num_groups {max(self.num_groups)}: there are only {NUM_CLASSES} "
-                "classes; give at most as many groups"
+                "classes; reduce it"
             )
 
     def _find_table_problems(self) -> Iterator[str]:
         for name in ("key_columns", "columns"):
             if getattr(self, name) and not self.accuracies:
-                yield f"--{name}: goes with --accuracies only"
+                yield f"--{name}: applies only with --accuracies"
         if len(self.accuracies) > 2:
             yield (
                 f"--accuracies {' '.join(self.accuracies)}: {len(self.accuracies)} "
@@ -257,7 +257,7 @@ class GroupTables(NamedTuple):
     """Tables of groups, by name.
 
     Attributes:
-      groups: group label of each official class, shape (1000,).
+      groups: group label of each official class, shape (1000,); −1 if excluded.
       confusion_models: models whose confusion determined the groups; only for
         tables that record it.
     """

@@ -35,7 +35,7 @@ class _OfficialConfusion:
         )
 
     def captured(self, labels: IntegerArray, /) -> float:
-        """Return the share of errors between classes of the same group, 0 to 1.
+        """Return the share of errors that confuse classes of one group, 0 to 1.
 
         Args:
           labels: group label of each official class, shape (1000,); -1 is ignored.

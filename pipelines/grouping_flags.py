@@ -33,7 +33,7 @@ class GroupingFlags:
         implies=("grouping", "num_groups", "images_per_group"),
     )
     grouping: str | None = flag(
-        "method that puts classes into groups", default=None, choices=grouping.METHODS
+        "method that assigns classes to groups", default=None, choices=grouping.METHODS
     )
     num_groups: int | None = flag("number of groups, N", default=None, minimum=2)
     groups: str | None = flag(
@@ -43,7 +43,7 @@ class GroupingFlags:
         metavar="FILE",
     )
     confusion: str | None = flag(
-        "confusion matrix written by pipelines.confusion, .npz or .csv; read by "
+        "confusion matrix written by pipelines.confusion, .npz or .csv; used by "
         "--grouping=confusion and curated, and to measure the groups of any method",
         default=None,
         metavar="FILE",
@@ -87,7 +87,7 @@ class GroupingFlags:
         """Yield a note if the preset selects its default grouping method."""
         if self.preset in presets.SIZES and self.grouping is None:
             yield (
-                f"--preset {self.preset}: takes --grouping={presets.DEFAULT_GROUPING}; "
+                f"--preset {self.preset}: uses --grouping={presets.DEFAULT_GROUPING}; "
                 "give --grouping to choose another method"
             )
 
@@ -98,7 +98,7 @@ class GroupingFlags:
             given = getattr(self, name)
             if given not in {None, value}:
                 yield (
-                    f"--{name} {given}: --preset {self.preset} means {value}; leave "
+                    f"--{name} {given}: --preset {self.preset} sets {value}; leave "
                     "out one of them"
                 )
         expanded = self.expand_preset()
@@ -113,7 +113,7 @@ class GroupingFlags:
         readers = grouping.list_readers("groups")
         if self.groups and method not in readers:
             named = " or ".join(f"--grouping={name}" for name in readers)
-            yield f"--groups {self.groups}: goes with {named} only"
+            yield f"--groups {self.groups}: applies only with {named}"
         is_flag = grouping.find_num_groups_source(method) == "flag"
         if is_flag and expanded.num_groups is None:
             yield "--num_groups: is required (number of groups)"

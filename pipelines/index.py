@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexOptions(InputFlags, StoreFlags):
-    """List every image of ImageNet, and where its bytes are, in one Parquet file."""
+    """List every image of ImageNet and the location of its bytes in a Parquet file."""
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet: an archive, a directory, or a gs:// or s3:// prefix; repeatable",
+        "raw ImageNet: an archive, a folder, or a gs:// or s3:// prefix; repeatable",
         default=(),
         metavar="PATH",
     )
     output: str = flag("index to write, ending in .parquet", metavar="FILE")
     require_complete: bool = flag(
-        "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
-        "50 validation images a class)",
+        "reject an input that is not the complete ImageNet (1,281,167 training images, "
+        "50 validation images per class)",
         default=False,
     )
     inspect: bool = flag(
@@ -121,7 +121,7 @@ def write_index(
     num_inspect_threads: int = 0,
     beam_flags: Sequence[str],
 ) -> bool:
-    """Run the index job.
+    """Find and label all images, inspect them if requested, and write the index.
 
     Args:
       recognised: the parts of the inputs.
@@ -165,7 +165,7 @@ def write_index(
 
 
 def describe_cost(pieces: Sequence[InputPart]) -> str:
-    """Describe the number of requests to list archives in buckets; "" if small."""
+    """Describe how many requests it takes to list archives in buckets; "" if few."""
     paths = {
         piece.path
         for piece in pieces
@@ -213,7 +213,7 @@ def index_images(
     output: str,
     beam_flags: Sequence[str],
 ) -> Inventory:
-    """Index and count images on this machine, whatever runner the flags name.
+    """Index and count images on this machine, regardless of the runner in the flags.
 
     Raises:
       UsageError: the input is invalid.

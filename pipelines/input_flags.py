@@ -16,17 +16,16 @@ class LabelFlags:
 
     validation_labels: str | None = flag(
         "table of the labels of validation images without class folders (default: "
-        "LOC_val_solution.csv near the images, or the official table if the images are "
-        "the official ones)",
+        "LOC_val_solution.csv beside or above the images, or the official table if the "
+        "images are the official ones)",
         default=None,
         metavar="FILE",
         heading=_HEADING,
     )
     class_list: str | None = flag(
-        "classes that the integer labels of records and tars stand for: one wnid or "
-        "name per line, line 1 for label 0, - for a label without a class; or a number "
-        "from 0 or 1 beside each wnid (default: the 1000 classes in the order of their "
-        "wnids)",
+        "classes of the integer labels in records and tars: one wnid or name per line, "
+        "starting with label 0, and - for a label without a class; or a wnid and its "
+        "label per line (default: the 1000 classes in the order of their wnids)",
         default=None,
         metavar="FILE",
         heading=_HEADING,
@@ -38,13 +37,13 @@ class InputFlags(LabelFlags):
     """Flags of inputs with a known split, and of label and class tables."""
 
     train_input: tuple[str, ...] = flag(
-        "input of training images, whatever its name says; repeatable",
+        "input to read as training images, regardless of names; repeatable",
         default=(),
         metavar="PATH",
         heading=_HEADING,
     )
     validation_input: tuple[str, ...] = flag(
-        "input of validation images, whatever its name says; repeatable",
+        "input to read as validation images, regardless of names; repeatable",
         default=(),
         metavar="PATH",
         heading=_HEADING,

@@ -22,19 +22,19 @@ class StoreFlags:
 
     store_endpoint: str | None = flag(
         "URL of a store other than Google's or Amazon's (default: "
-        "STORAGE_EMULATOR_HOST or AWS_ENDPOINT_URL)",
+        "$STORAGE_EMULATOR_HOST or $AWS_ENDPOINT_URL)",
         default=None,
         metavar="URL",
         heading=_HEADING,
     )
     store_region: str | None = flag(
-        "region of s3:// buckets (default: AWS_REGION)",
+        "region of s3:// buckets (default: $AWS_REGION)",
         default=None,
         metavar="NAME",
         heading=_HEADING,
     )
     store_anonymous: bool = flag(
-        "send no credentials: for public buckets and emulators",
+        "send no credentials, for public buckets and emulators",
         default=False,
         heading=_HEADING,
     )

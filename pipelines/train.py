@@ -41,8 +41,8 @@ class TrainingFlags:
         "passes over the training images", default=20, minimum=1, maximum=10_000
     )
     learning_rate: tuple[float, ...] = flag(
-        "peak learning rate; of several, separated by commas, every model is trained "
-        "with each, all are in the curves, and the best model is kept",
+        "peak learning rates, separated by commas; every model is trained with each, "
+        "all runs are in the curves, and the best model is kept",
         default=(0.003,),
         metavar="X,X",
         above=0,
@@ -61,8 +61,8 @@ class TrainOptions(TrainingFlags, StoreFlags):
     The same command resumes an interrupted run after its last finished epoch.
     """
 
-    dataset: str = flag("directory of a finished subset", metavar="DIR")
-    output: str = flag("directory of the models and their curves", metavar="DIR")
+    dataset: str = flag("folder of a finished subset", metavar="DIR")
+    output: str = flag("folder of the models and their curves", metavar="DIR")
     train_split: str = flag("split to train on", default="train")
     validation_split: str = flag("split to measure accuracy on", default="validation")
     label_smoothing: float = flag(
@@ -80,7 +80,7 @@ class TrainOptions(TrainingFlags, StoreFlags):
     )
     image_size: int | None = flag(
         f"side of the model's input in pixels; by default {architectures.SMALL_PX} for "
-        "the small models, otherwise what the model was designed for",
+        "the small models, otherwise the size that the model was designed for",
         default=None,
         minimum=MIN_SIZE_PX,
         maximum=MAX_SIZE_PX,
@@ -89,7 +89,7 @@ class TrainOptions(TrainingFlags, StoreFlags):
         "seed of the initial weights, the order of the images and the crops", default=0
     )
     mixed_precision: str = flag(
-        "compute in bfloat16; auto: if all GPUs have fast bfloat16",
+        "whether to compute in bfloat16; auto: only if all GPUs have fast bfloat16",
         default="auto",
         choices=_PRECISIONS,
     )
@@ -145,7 +145,7 @@ def find_unfinished(
             if is_finished(folder, settings):
                 shown_folder = f"{named}{folder.removeprefix(output)}"
                 sys.stderr.write(f"{shown_folder} is finished\n")
-                # an interrupted run may have left its checkpoint behind
+                # An interrupted run may have left its checkpoint behind.
                 shutil.rmtree(Path(folder, checkpoint.FOLDER), ignore_errors=True)
             else:
                 unfinished[folder] = settings

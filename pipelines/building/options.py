@@ -17,7 +17,7 @@ from transforms.processes import num_cores
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-# These decide where and how to build, not what.
+# These flags decide where and how to build, not the contents of the dataset.
 _HOW_FLAGS = {
     "output",
     "name",
@@ -40,8 +40,8 @@ _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
     """Build a subset of ImageNet: N groups of classes with M training images each.
 
-    Without any flag that selects images, build a demonstration from a miniature
-    ImageNet that is drawn first.
+    Without flags that determine the contents, build a demonstration: a subset of a
+    miniature ImageNet, which is drawn first.
     """
 
     input: tuple[str, ...] = flag(
@@ -51,7 +51,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         metavar="PATH",
     )
     require_complete: bool = flag(
-        "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
+        "reject an input that is not the complete ImageNet (1,281,167 training images, "
         "50 validation images per class)",
         default=False,
     )
@@ -96,7 +96,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         maximum=100,
     )
     output: str = flag(
-        "folder in which datasets are written: local, gs:// or s3://",
+        "folder to write datasets to: local, gs:// or s3://",
         default="subsets",
         metavar="DIR",
     )
@@ -127,12 +127,12 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         "continue an interrupted build; the output is byte-identical", default=False
     )
     plan_only: bool = flag(
-        "write the plan (groups, selected images, counts), and read no image",
+        "write only the plan (groups, selected images, counts), without reading images",
         default=False,
     )
     dry_run: bool = flag(
-        "plan the job, print it, write nothing and contact no bucket; requires an "
-        "index as --input",
+        "plan the job and print it, without writing files or contacting buckets; "
+        "requires an index as --input",
         default=False,
     )
     threads: int = flag(
@@ -175,7 +175,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         if self.difficulty and "difficulty" not in tables:
             readers = sampling.list_readers("difficulty")
             named = " or ".join(f"--sampling={name}" for name in readers)
-            yield f"--difficulty {self.difficulty}: goes with {named} only"
+            yield f"--difficulty {self.difficulty}: applies only with {named}"
         if self.name is not None and (problem := formats.find_name_problem(self.name)):
             yield f"--name {self.name}: {problem}"
         if not _VERSION.fullmatch(self.dataset_version):
@@ -183,11 +183,11 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         yield from self.find_store_problems()
         if self.is_demonstration and storage.is_remote(self.output):
             yield (
-                f"--output {self.output}: the demonstration needs a local directory; "
+                f"--output {self.output}: the demonstration needs a local folder; "
                 "give one, or give --input"
             )
         if self.dry_run and self.plan_only:
-            yield "--dry_run: writes nothing; leave out either it or --plan_only"
+            yield "--dry_run: cannot be combined with --plan_only; leave out one"
         if self.dry_run and index_table.only_index(self.input) is None:
             yield (
                 "--dry_run: requires an index as --input; write one with python -m "
@@ -216,7 +216,7 @@ class Request:
 
     @property
     def beam_options(self) -> "PipelineOptions":
-        """New Beam options for each access, because runners modify theirs."""
+        """Beam options, created on each access because runners modify them."""
         from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
         return engine.make_beam_options(self.beam_flags)

@@ -37,8 +37,8 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
     """Check that workers can read every image and write the dataset.
 
     Raises:
-      UsageError: lists the inputs, roots of an index and output that workers cannot
-        reach.
+      UsageError: workers cannot reach an input, a root of an index or the output;
+        lists all of them.
     """
     beam_options = engine.make_beam_options(beam_flags)
     if not engine.has_own_files(beam_options):
@@ -83,7 +83,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             sys.stderr.write(f"found {line}\n")
         if not engine.is_embedded(request.beam_options):
             sys.stderr.write(
-                "listing the images on this machine; to list them on several, run "
+                "listing the images on this machine; to use several machines, run "
                 "python -m pipelines.index --runner=... and build from its index\n"
             )
         index = f"{scratch}/index.parquet"
@@ -103,8 +103,8 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
 def _check_roots(index: str, roots: Sequence[str]) -> None:
     if moved := [root for root in roots if not storage.exists(root)]:
         raise UsageError(
-            f"--input {index}: it refers to images in {moved[0]}, which does not "
-            "exist; restore it, or index again with python -m pipelines.index"
+            f"--input {index}: refers to images in {moved[0]}, which does not exist; "
+            "restore it, or rebuild the index with python -m pipelines.index"
         )
 
 
@@ -145,7 +145,7 @@ class IndexedImages:
         return pa.table({"key": images["key"], "label": pa.array(labels, pa.int32())})
 
     def read(self) -> pa.Table:
-        """Return the table of the keys and group labels of all images."""
+        """Return one table of the keys and group labels of all training images."""
         return pa.concat_tables(self.row_groups)
 
 
@@ -185,7 +185,11 @@ def run_sampler(
 def measure_difficulty(
     images: IndexedImages, *, difficulty_file: str | None, plan_folder: str
 ) -> Mapping[str, JSON] | None:
-    """Return difficulty histograms of all and chosen images; None without a table."""
+    """Compute difficulty histograms of the available and of the selected images.
+
+    Returns:
+      Histograms by "available" and "chosen"; None without a difficulty table.
+    """
     if difficulty_file is None:
         return None
     table = difficulty_table.read_table(difficulty_file)
@@ -271,7 +275,7 @@ class BuildPlan:
 
     @property
     def plan_id(self) -> str:
-        """Hash of everything that determines the bytes of the dataset."""
+        """Hash of everything that determines the bytes of the shards."""
         return self.recipe["plan_id"]
 
 
@@ -279,6 +283,9 @@ def group_classes(
     request: Request, inventory: Inventory
 ) -> tuple[GroupTable, Grouping]:
     """Assign the classes of the input to groups.
+
+    Returns:
+      The table of groups, and the result of the grouping method.
 
     Raises:
       UsageError: the grouping is not possible with these classes or options.
@@ -311,7 +318,7 @@ def make_plan(
       UsageError: lists every problem, with the numbers that are feasible.
     """
     options = request.options
-    # The manifest has the locations of the first format, so their order is fixed.
+    # The manifest refers to files of the first format, so the order is fixed.
     formats = tuple(sorted(options.formats, reverse=True))
     options = dataclasses.replace(options, formats=formats)
     images = IndexedImages(

@@ -105,7 +105,7 @@ def format_command(
     words = [
         *("python", "-m", "pipelines.build", "--input", "PATH_TO_IMAGENET"),
         *(["--preset", options.preset] if options.preset else []),
-        # The dataset's own table holds the classes of any other.
+        # The dataset's groups.csv replaces the table that --groups named.
         *(["--groups", table] if options.groups else []),
         *_list_flags(options, default, names=names),
     ]

@@ -187,11 +187,11 @@ def describe_resumed(plan: BuildPlan, settings: CommitSettings) -> str:
     shards = [planned.shard for planned in plan.shards]
     kept = dataset_shards.list_resumable(settings.root, shards, work=settings.work)
     if not kept:
-        return f"--resume: no shard is complete; all {len(shards)} are written"
+        return f"--resume: no shard is complete; all {len(shards)} will be written"
     num_images = sum(part.num_images for part in kept)
     return (
         f"--resume: keeps {len(kept)} of {len(shards)} shards, with {num_images} of "
-        f"{settings.num_chosen} images, if their checksums are right"
+        f"{settings.num_chosen} images, if their checksums match"
     )
 
 

@@ -43,7 +43,7 @@ def _make_commit_settings(plan: BuildPlan, place: Place) -> CommitSettings:
 
 
 def write_plan(plan: BuildPlan, scratch: str) -> str:
-    """Write the plan's files and page; return their directory."""
+    """Write the plan's files and page; return their folder."""
     place = output.find_place(plan.options)
     settings = _make_commit_settings(plan, place)
     sys.stderr.write(f"{report.describe_plan(settings)}\n")
@@ -59,12 +59,12 @@ def write_plan(plan: BuildPlan, scratch: str) -> str:
 
 
 def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
-    """Write the shards, then commit the dataset; return its directory.
+    """Write the shards, then commit the dataset; return its folder.
 
     If the dataset of this plan is already complete, only print its summary.
 
     Raises:
-      UsageError: the output directory has another dataset or unrelated files.
+      UsageError: the output folder has another dataset or unrelated files.
       JobError: the job failed.
     """
     place = output.find_place(plan.options)
@@ -184,7 +184,7 @@ def _bind_pipeline(
 
 
 def print_dry_run(request: Request, plan: BuildPlan) -> str:
-    """Print the job that --dry_run would submit; return the target directory."""
+    """Print the job that --dry_run would submit; return the target folder."""
     place = output.find_place(plan.options)
     settings = _make_commit_settings(plan, place)
     beam_options = request.beam_options

@@ -15,17 +15,17 @@ TABLES = ("groups", "confusion", "difficulty")  # flags of files that recipes re
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudyOptions(TrainingFlags, LabelFlags):
-    """Compare recipes of subsets, by models trained on each subset and on the full set.
+    """Compare recipes of subsets by training models on each and on the full set.
 
-    Every step is a job of its own, so that the same command continues an interrupted
-    study; recipes, models and seeds can be added to a finished one.
+    Every step runs as a separate job, so the same command continues an interrupted
+    study. Recipes, models and seeds can be added to a finished study.
     """
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet (archives or directories; repeatable), or an index",
+        "raw ImageNet (archives or folders; repeatable), or an index",
         metavar="PATH",
     )
-    output: str = flag("directory of all results", metavar="DIR")
+    output: str = flag("folder of all results", metavar="DIR")
     recipes: str | None = flag(
         "JSON list of recipes, each with a name and flags of pipelines.build (default: "
         "every grouping, sampler and size that the input allows)",
@@ -87,7 +87,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
         metavar="FILE",
     )
     seed: int = flag("seed of the selection of classes and images", default=0)
-    dry_run: bool = flag("print the plan, and write nothing", default=False)
+    dry_run: bool = flag("print the plan without writing files", default=False)
 
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of flags."""
@@ -105,7 +105,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
         if len(self.models) < ranking.MIN_MODELS:
             yield (
                 f"--models {','.join(self.models)}: a ranking needs "
-                f"{ranking.MIN_MODELS} models, better 6 or more"
+                f"at least {ranking.MIN_MODELS} models, preferably 6 or more"
             )
 
     @property

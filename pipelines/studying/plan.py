@@ -43,7 +43,7 @@ class RecipeEstimate(NamedTuple):
     recipe: Recipe
     num_groups: int
     num_train: int
-    num_images: int  # with validation, at most
+    num_images: int  # including validation; an upper bound
     problems: tuple[str, ...]  # why it cannot be built
 
 
@@ -75,7 +75,7 @@ class Plan:
 
     @property
     def needs(self) -> tuple[bool, bool]:
-        """Whether recipes read the study's confusion matrix, and its difficulty table.
+        """Whether recipes use the study's confusion matrix and its difficulty table.
 
         Both are False if the user gave these tables.
         """
@@ -129,7 +129,7 @@ class Plan:
         ]
 
     def list_step_times(self, left_out: Collection[str] = ()) -> list[StepTime]:
-        """List all steps with their measured times, if they are finished.
+        """List all steps, with the measured times of the finished ones.
 
         Args:
           left_out: names of recipes whose steps are omitted.
@@ -214,8 +214,8 @@ class Plan:
         if needed > free:
             raise UsageError(
                 f"--output {self.options.output}: needs about {needed / 1e9:.1f} GB "
-                f"more, {free / 1e9:.1f} GB are free; free some space, give "
-                "another folder, or give fewer --recipes"
+                f"more, but only {free / 1e9:.1f} GB are free; free some space, use "
+                "another folder, or list fewer --recipes"
             )
 
 
@@ -247,7 +247,11 @@ def plan_dry(options: StudyOptions, root: str) -> Plan:
 
 
 def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
-    """Return the path of the given index, or run the index step and return its path."""
+    """Return the path of the input's index; run the index step if there is none.
+
+    Raises:
+      UsageError: the folder has another study, or the step rejected the input.
+    """
     if given := index_table.only_index(options.input):
         return given
     step = list_index_step(
@@ -362,7 +366,7 @@ def _choose_recipes(
 
 
 def estimate_recipes(recipe: Recipe, inventory: Inventory) -> RecipeEstimate:
-    """Estimate the size of a recipe's subset and check that it can be built."""
+    """Estimate the size of a recipe's subset, and list what prevents its build."""
     options = dataclasses.replace(recipe.options, plan_only=True).expand_preset()
     held = grouping_flags.list_classes(inventory)
     computed = set(COMPUTED_TABLES).intersection(

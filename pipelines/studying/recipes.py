@@ -88,7 +88,7 @@ class Size(NamedTuple):
 
     @property
     def num_images(self) -> int:
-        """Number of training images."""
+        """Number of training images in all groups."""
         return self.num_groups * self.images_per_group
 
 
@@ -176,7 +176,7 @@ def _find_name_problems(name: str, names: Sequence[str]) -> Iterator[str]:
     if problem := formats.find_name_problem(name):
         yield problem
     if name in {FULL, HALVES}:
-        yield f"{name} is a dataset of the study itself; give another name"
+        yield f"{name} is reserved for a dataset of the study; give another name"
     if names.count(name) > 1:
         yield "two recipes have this name; rename one"
 

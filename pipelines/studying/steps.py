@@ -44,7 +44,7 @@ def list_index_step(
         [_absolute(path) for path in inputs],
         **{name: _absolute(path) for name, path in tables.items() if path},
     )
-    # All values are separate words, as in the marks of studies that exist already.
+    # Each value is a separate word, so that the marks of existing studies still match.
     flags = {n: v if isinstance(v, list) else [v] for n, v in step.flags.items()}
     return step._replace(flags=flags)
 
@@ -195,8 +195,8 @@ class Runner:
 
     Args:
       root: folder of the study.
-      lock: file descriptor that the processes inherit, so that no other study
-        starts while one of them outlives this process.
+      lock: file descriptor of the folder's lock. The steps inherit it, so the lock
+        is held until the last of them ends, even if this process ends first.
     """
 
     def __init__(self, root: str, lock: int) -> None:

@@ -166,7 +166,7 @@ def _find_mean(steps: Sequence[StepTime]) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Format a duration in the largest suitable unit."""
+    """Format a duration in the largest suitable unit, e.g. "2.5 hours"."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}"

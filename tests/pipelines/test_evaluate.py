@@ -224,7 +224,10 @@ def test_accuracy_tables_are_compared(tmp_path):
             ["--accuracies", "x", "--key_columns", "a,a"],
             "a: is given twice; give it once",
         ),
-        (["--full", "x", "--subset", "y", "--columns", "a"], "goes with --accuracies"),
+        (
+            ["--full", "x", "--subset", "y", "--columns", "a"],
+            "applies only with --accuracies",
+        ),
         (["stray", "--accuracies", "x"], "stray: belongs to no flag"),
         (["--acuracies", "x"], "did you mean --accuracies?"),
     ],
@@ -249,7 +252,7 @@ def test_all_problems_of_curves_are_reported_without_a_traceback(tmp_path, capsy
 def test_the_output_may_not_be_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     flags = ("--accuracies", "x", "--output", tmp_path / "file/report")
-    assert "is or lies in a file; name a folder" in fails(capsys, *flags)
+    assert "is a file, or inside one; name a folder" in fails(capsys, *flags)
 
 
 def test_groups_that_cannot_be_read_are_named(predictions, tmp_path, capsys):

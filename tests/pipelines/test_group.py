@@ -210,9 +210,9 @@ def test_presets_of_the_source_fix_the_number_of_groups(tmp_path):
             "--confusion: is requi",
         ),
         (["--output=x", "--grouping=manual"], "--groups: is required"),
-        (["--compare", "--num_groups=9"], "--compare: needs --predictions"),
-        (["--output=x", "--preset=n20_m2500", "--num_groups=9"], "means 20"),
-        (["--output=x", "--preset=imagenette", "--grouping=wordnet"], "means all_cl"),
+        (["--compare", "--num_groups=9"], "--compare: needs one or more --predictions"),
+        (["--output=x", "--preset=n20_m2500", "--num_groups=9"], "sets 20"),
+        (["--output=x", "--preset=imagenette", "--grouping=wordnet"], "sets all_cl"),
         (["--output=x", "--preset=imagenet100"], "did you mean imagenet100"),
         (["--output=x", "--grouping=wordnet", "--runner=x"], "--runner: unknown flag"),
         (

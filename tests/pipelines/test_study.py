@@ -221,7 +221,7 @@ def test_changed_recipe_is_rejected(killed, mini_imagenet, tmp_path, capsys):
     said = refuse(capsys, command_line(mini_imagenet, root, recipes=path))
     (error,) = [line for line in said.splitlines() if "error: " in line]
     assert error.startswith("error: build_pairs: --output: ")
-    assert "holds another dataset" in error
+    assert "contains another dataset" in error
 
 
 def test_second_study_in_one_folder_is_rejected(killed, mini_imagenet, recipes, capsys):

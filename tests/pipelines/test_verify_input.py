@@ -84,7 +84,7 @@ def locate(folders: Path, key: str) -> Path:
 def test_every_layout_of_the_same_images_agrees(dataset, layout, request):
     rows = compare(dataset, request.getfixturevalue(layout))
     assert find_mismatches(rows) == set()
-    assert rows[IMAGES].detail == "95 of 95 images are in it"
+    assert rows[IMAGES].detail == "95 of 95 images are in the input"
     assert rows[PICTURES].detail == "95 of 95 images compared and equal"
     fingerprint = (
         "another" if layout in {"kaggle_zip", "huggingface_parquet"} else "same"
@@ -274,7 +274,7 @@ def test_same_libraries_must_write_the_same_bytes(copy, class_folders):
     row = compare(copy, class_folders)[PICTURES]
     (told,) = row.examples
     assert re.fullmatch(
-        rf"{key}: \S+ does not hold the picture of \S+ at byte 0: mean difference "
+        rf"{key}: \S+ does not match the image of \S+ at byte 0: mean difference "
         r"\d\.\d of 255",
         told,
     )
@@ -340,9 +340,9 @@ def test_class_list_is_read(dataset, class_folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--images=3"], "--images: goes with --input only"),
-        (["--validation_labels=x"], "--validation_labels: goes with --input only"),
-        (["--class_list=x"], "--class_list: goes with --input only"),
+        (["--images=3"], "--images: applies only with --input"),
+        (["--validation_labels=x"], "--validation_labels: applies only with --input"),
+        (["--class_list=x"], "--class_list: applies only with --input"),
         (
             ["--input=/nowhere", "--images=0"],
             "--images 0: must be a whole number from 1",

@@ -118,4 +118,4 @@ def test_a_build_into_a_bucket_without_permission_is_a_mistake(
     with pytest.raises(SystemExit) as ended:
         build.main(building.command_line(mini_imagenet, f"{BUCKET}/out", **SMALL))
     assert ended.value.code == 2
-    assert "nothing can be written there" in capfd.readouterr().err
+    assert "is not writable" in capfd.readouterr().err

@@ -12,13 +12,13 @@ import numpy as np
 from transforms.arrays import FloatArray, IntArray, IntegerArray
 
 _CAUSE = (
-    "its classes are probably in another order than .npz files (wnid order) or the "
-    "model's card (`classes`) declare"
+    "its classes are probably not in the declared order: in .npz files the order of "
+    "the wnids, otherwise that of `classes` in the model's card"
 )
 _NUM_DEVIATIONS = 2
 _MAX_CLASSES = 4_000
-_MIN_CLASS_IMAGES = 10  # of fewer, renaming classes fits noise
-_MIN_RISE = 0.2  # of the accuracy by renaming classes; 0.03 at most for real models
+_MIN_CLASS_IMAGES = 10  # with fewer, renaming classes fits noise
+_MIN_RISE = 0.2  # of accuracy, by renaming classes; real models rise by at most 0.03
 
 
 def is_at_chance(num_correct: int, num_images: int, chance: float) -> bool:
@@ -85,10 +85,12 @@ def find_problem(
     """Return a message if a model is at chance or its classes are in a wrong order.
 
     Args:
-      counts: confusion matrix, as in `count_better_order`.
+      counts: confusion matrix, shape (classes, classes), as in `count_better_order`.
       num_images: number of all images, including those not counted in `counts`.
       chance: expected accuracy of guessing, 0 to 1.
-    Returns: the message; None if there is no problem.
+
+    Returns:
+      The message; None if there is no problem.
     """
     num_correct = int(np.trace(counts))
     if is_at_chance(num_correct, num_images, chance):
@@ -100,8 +102,10 @@ def describe_order(counts: FloatArray | IntArray) -> str | None:
     """Return a message if a model is far better with its classes in another order.
 
     Args:
-      counts: confusion matrix, as in `count_better_order`.
-    Returns: the message; None if there is no problem.
+      counts: confusion matrix, shape (classes, classes), as in `count_better_order`.
+
+    Returns:
+      The message; None if there is no problem.
     """
     best, total = count_better_order(counts), counts.sum()
     if best is None:

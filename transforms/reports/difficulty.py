@@ -41,7 +41,7 @@ def make_page(table: pa.Table, *, source: str, notes: Sequence[str] = ()) -> Pag
         "notes": notes,
         "facts": [
             ("images", f"{len(table):,}"),
-            ("mean probability of the right answer", f"{p_correct.mean():.3f}"),
+            ("mean probability of the correct label", f"{p_correct.mean():.3f}"),
             ("below 0.5", f"{(p_correct < 0.5).mean():.1%}"),
             ("largest bin", f"{max(counts):,}"),
         ],

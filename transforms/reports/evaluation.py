@@ -40,7 +40,7 @@ class Standing(NamedTuple):
 
     @property
     def move(self) -> int:
-        """Number of ranks by which the model is better on the subset; may be < 0."""
+        """Number of ranks that the model gains on the subset; negative for a loss."""
         return self.rank - self.subset_rank
 
 
@@ -270,7 +270,7 @@ def _draw_ranks(scored: ScoredSet, where: str, name: str) -> Chart:
     tests = scored.tests
     note = (
         f"{tests.num_decided} of {tests.num_pairs} pairs are significant at the end; "
-        "convergence asks only for their order."
+        "convergence considers only their order."
     )
     return Chart(name=name, title=f"Ranks on {where}", note=note, figure=figure)
 

@@ -34,7 +34,7 @@ class GroupCounts:
 
     @property
     def num_free(self) -> int | None:
-        """Number of training images not set aside for validation; None if unknown."""
+        """Number of training images not held out for validation; None if unknown."""
         return None if self.num_train is None else self.num_train - self.num_set_aside
 
     @property
@@ -56,8 +56,8 @@ class GroupsPage:
       counts: numbers of images of each group, by label.
       facts: (name, value) of additional tiles.
       notes: messages for the user.
-      captured: share of the confusion that is inside groups; None without a matrix.
-      paths: label → names on the WordNet path of the group, from the root.
+      captured: share of the confusion that falls inside groups; None without a matrix.
+      paths: names on each group's WordNet path from the root, by label.
       contact_sheet: JPEG file with sample images; None without images.
       difficulty: numbers of images at 0 % to 100 %, of all and of the selected images.
       power: (name, value) on the statistical power of the validation images.
@@ -187,11 +187,11 @@ def measure_sizes(table: GroupTable) -> dict[str, float | int]:
 
 
 def measure_captured(table: GroupTable, confusion: str | None) -> Captured | None:
-    """Measure the share of a confusion matrix's errors that stay inside groups.
+    """Measure the share of a confusion matrix's errors that fall inside groups.
 
     Args:
       table: the groups.
-      confusion: path of the confusion matrix; None: the result is None.
+      confusion: path of the confusion matrix; None returns None.
 
     Raises:
       UsageError: the matrix is invalid or lacks classes of the groups.
@@ -234,7 +234,7 @@ def describe_groups(
       result: result of the grouping method.
       method: name of the grouping method.
       method_options: the method's `Options`, a dataclass.
-      captured: share of the confusion that is inside groups; None without a matrix.
+      captured: share of the confusion that falls inside groups; None without a matrix.
     """
     rates: Sequence[float | None] = captured.rates if captured else ()
     return {

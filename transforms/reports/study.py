@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.figure import Figure
 
 VERDICT_KINDS = {"has value": "good", "has none": "bad"}  # others are doubtful
-_MAX_NAMED = 12  # of more recipes only the best is named, the others have their rank
+_MAX_NAMED = 12  # with more recipes, only the best is named; the others show ranks
 _STEP, _MAX_SPREAD = (
     0.024,
     0.14,
@@ -29,7 +29,7 @@ class StudyPage:
 
     Attributes:
       ranked: evaluated recipes, best first.
-      links: name of a recipe → link to the page of its evaluation.
+      links: link to the page of each recipe's evaluation, by name of the recipe.
       left_out: (name, reason) of each recipe that is left out.
       waiting: names of recipes that are not evaluated yet.
       models: names of the trained models.
@@ -55,7 +55,7 @@ def make_page(study: StudyPage) -> Page:
     drawn = []
     if figure := draw_study(study.ranked):
         note = (
-            "One mark a recipe, with the 95 % interval of τ-b and its rank in the "
+            "One mark per recipe, with the 95 % interval of τ-b and its rank in the "
             "table below; the upper left is best."
         )
         chart = Chart(name="study", title="τ-b against cost", note=note, figure=figure)
@@ -113,7 +113,7 @@ def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
         )
     return charts.draw_scatter(
         points,
-        label="τ-b with the full set against images seen, one mark a recipe",
+        label="τ-b with the full set against images seen, one mark per recipe",
         x_label="images seen until convergence",
         y_label="τ-b with the full set",
         is_share=False,

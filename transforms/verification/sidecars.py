@@ -80,7 +80,8 @@ def _describe_file(dataset: DatasetFiles, path: str) -> WrittenFile:
 def make_expected(dataset: DatasetFiles) -> dict[str, bytes]:
     """Regenerate the sidecars and the dataset card.
 
-    Returns: path → expected content.
+    Returns:
+      The expected contents by path.
     """
     described = describe(dataset)
     expected = dataset_card.sidecars(described)

@@ -29,8 +29,8 @@ from transforms.verification import results as check_results
 from transforms.verification.dataset import DatasetFiles
 from transforms.verification.results import Problems, Row
 
-# Mean absolute difference, of 255, up to which pictures that other versions of the
-# libraries wrote count as equal; different photographs differ by tens.
+# Mean absolute difference, of 255, up to which images written by other versions of the
+# libraries count as equal; different images differ by tens.
 _MAX_DIFFERENCE = 2.0
 _LOOK_AHEAD = 8  # images in progress per thread
 _SPLITS = {"train": "training", "validation": "validation"}
@@ -109,7 +109,9 @@ def check_images(dataset: DatasetFiles, source: SourceIndex) -> Problems:
     missing = images.filter(pa.array(is_missing)).to_pylist()
     for image in missing:
         yield f"{image['key']} ({image['wnid']}, {image['split']}) is not in the input"
-    return f"{images.num_rows - len(missing)} of {images.num_rows} images are in it"
+    return (
+        f"{images.num_rows - len(missing)} of {images.num_rows} images are in the input"
+    )
 
 
 def _list_selected(dataset: DatasetFiles) -> pa.Table:
@@ -286,7 +288,8 @@ def _compare_picture(
 ) -> str:
     """Convert an image again and compare it with the written one.
 
-    Returns: a description of the difference; "" if the images are equal.
+    Returns:
+      A description of the difference; "" if the images are equal.
     """
     root = source.inventory.roots[ref.input]
     place = image_reading.describe_place(ref)
@@ -309,11 +312,11 @@ def _compare_picture(
     if math.isinf(difference):
         shown = "another size"
     if hashlib.sha256(data).hexdigest() != image.source_sha256:
-        shown = "the written picture is the same" if is_equal else shown
+        shown = "the written image is the same" if is_equal else shown
         return f"{place} has other bytes than at the build; {shown}"
     if is_equal or (difference <= _MAX_DIFFERENCE and not _has_same_libraries(dataset)):
         return ""
-    return f"{image.file} does not hold the picture of {place}: {shown}"
+    return f"{image.file} does not match the image of {place}: {shown}"
 
 
 def _measure_difference(written: bytes, expected: bytes) -> float:

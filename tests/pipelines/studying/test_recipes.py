@@ -59,7 +59,7 @@ def test_paths_of_later_tables_are_filled_in():
         ({"num_groups": 1}, "--num_groups 1: must be at least 2"),
         ({"output": "x"}, "--output: the study sets this flag for all recipes"),
         ({"name": "Not a name"}, "is not a dataset name"),
-        ({"name": "full"}, "full is a dataset of the study itself"),
+        ({"name": "full"}, "full is reserved for a dataset of the study"),
         ({"grouping": "manual"}, "--groups: is required"),
     ],
     ids=lambda value: None if isinstance(value, str) else next(iter(value.items()))[1],

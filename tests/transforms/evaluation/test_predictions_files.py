@@ -143,9 +143,9 @@ def test_problems_of_all_files_are_reported_at_once(tmp_path):
         read_predictions(paths)
     lines = str(caught.value).splitlines()
     assert len(lines) == 3
-    assert f"--predictions {paths[1]}: {paths[0]} is of a already" in lines[0]
+    assert f"--predictions {paths[1]}: {paths[0]} already has a" in lines[0]
     assert "no such file" in lines[1]
-    assert "predictions are files of .npz, .parquet" in lines[2]
+    assert "must end in .npz or .parquet" in lines[2]
 
 
 def test_many_models_given_twice_are_one_problem(tmp_path):
@@ -153,7 +153,7 @@ def test_many_models_given_twice_are_one_problem(tmp_path):
     with pytest.raises(UsageError) as caught:
         read_predictions(paths * 2)
     (line,) = str(caught.value).splitlines()
-    assert "is of m0 already, and so with 8 other models (" in line
+    assert "already has m0, and so with 8 other models (" in line
     assert "m5.npz and 3 more); rename the file" in line
 
 
@@ -276,7 +276,7 @@ def test_models_with_the_same_name_are_rejected(tmp_path):
         read_predictions([both, one, two])
     first, second = str(caught.value).splitlines()
     assert f"{both}: has two models named cnn" in first
-    assert f"{two}: {one} is of cnn already" in second
+    assert f"{two}: {one} already has cnn" in second
 
 
 def test_damaged_parquet_files_are_usage_errors(tmp_path):
