@@ -61,7 +61,7 @@ def test_job_writes_matrix_halves_pairs_and_picture(predictions, tmp_path, capsy
     assert (tmp_path / "out" / "confusion.png").stat().st_size > 10_000
     figure = tmp_path / "out/figures/confusion"
     assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
-    assert "Most often taken for each other" in figure.with_suffix(".svg").read_text()
+    assert "Most confused pairs of classes" in figure.with_suffix(".svg").read_text()
 
 
 def test_models_at_chance_are_named_among_good_ones(predictions, tmp_path, capsys):

@@ -1,7 +1,7 @@
 """Evaluate subsets by comparing learning curves of the same models with the full set.
 
-If the folder of each curve also has the predictions that `pipelines.train` writes,
-models are compared image by image (McNemar's test), otherwise by accuracy only.
+If the folder of each curve also contains the predictions that `pipelines.train` writes,
+models are compared image by image (McNemar's test), otherwise by accuracy alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoredSet:
-    """One training set with the accuracies of its models, sorted by model name.
+    """A training set and the accuracies of the models trained on it, sorted by name.
 
     Attributes:
       curve_set: the runs on the set.
@@ -52,7 +52,7 @@ class ScoredSet:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models' names."""
+        """The names of the models, sorted."""
         return self.curve_set.models
 
 
@@ -90,7 +90,7 @@ class Correctness(NamedTuple):
     Attributes:
       shares: shape (models, images), the share of a model's seeds that classify the
         image correctly; None if predictions of any run are missing or unusable.
-      notes: reasons why `shares` is None.
+      notes: reasons why `shares` is None; empty if no run has predictions.
     """
 
     shares: FloatArray | None
@@ -114,7 +114,7 @@ def evaluate_curves(
       seed: seed of the bootstrap confidence intervals.
 
     Raises:
-      UsageError: lists all problems of the curves.
+      UsageError: the curves are invalid; one line per problem.
     """
     full_sets, subsets, warnings = _read_all(full_paths, subset_paths)
     full, subsets, match_warnings = _match_models(full_sets, subsets)
@@ -272,7 +272,10 @@ def _warn_of_convergence(full: ScoredSet, subset: ScoredSubset) -> Iterator[str]
 
 
 def read_correctness(curve_set: CurveSet) -> Correctness:
-    """Read per-image correctness from the prediction files of a set's best runs."""
+    """Read per-image correctness from the prediction files of a set's best runs.
+
+    Missing or unusable files are not an error: `shares` is None then.
+    """
     runs_in = _group_by_folder(curve_set)
     shares: list[FloatArray] = []
     keys: tuple[str, ...] | None = None
@@ -349,7 +352,7 @@ def _read_run(path: str, num_images: int) -> _RunCorrectness:
     except (pa.ArrowException, OSError) as error:
         raise UsageError(f"is damaged ({error!s:.100})") from None
     if len(set(keys)) < len(keys) or None in keys:
-        raise UsageError("has images twice, or without a key")
+        raise UsageError("has repeated or missing keys")
     order = sorted(range(len(keys)), key=keys.__getitem__)
     return _RunCorrectness(
         tuple(keys[number] for number in order),
@@ -378,10 +381,10 @@ def _check_run(
     accuracy = float(predicted.correct.mean())
     if abs(accuracy - run.final) > _MAX_DIFFERENCE:
         raise UsageError(
-            f"its accuracy is {accuracy:.4f}, that of the curve {run.final:.4f}: it is "
-            "of another run"
+            f"its accuracy is {accuracy:.4f}, but the curve's is {run.final:.4f}: it "
+            "is of another run"
         )
     if predicted.subset_id not in {"", curve_set.subset_id}:
         raise UsageError(f"is of a model trained on {predicted.subset_id}")
     if keys is not None and keys != predicted.keys:
-        raise UsageError("has other images than the models before")
+        raise UsageError("has other images than the earlier models")

@@ -1,6 +1,6 @@
 """Score groupings by the predictions of trained models, without training any.
 
-A predicted class is converted to its group, which is compared with the true group.
+Each predicted class is converted to its group and compared with the true group.
 `score_groupings` computes all statistics of a grouping; `evaluate_predictions` uses
 them for the evaluate job, `compare_groupings` and `format_comparison` for the table
 that `pipelines.group --compare` prints.
@@ -46,7 +46,7 @@ class GroupedCorrectness:
 
     @property
     def num_images(self) -> int:
-        """Number of counted images, at least one."""
+        """The number of counted images, at least one."""
         return len(self.correct)
 
     @property
@@ -132,7 +132,7 @@ class Confusion(Protocol):
 
 
 class Comparison(NamedTuple):
-    """A row of the comparison of groupings.
+    """One grouping in a comparison of groupings.
 
     Attributes:
       score: all statistics of the grouping.
@@ -263,8 +263,8 @@ def score_groupings(
       order given.
 
     Raises:
-      UsageError: no predictions, predictions of different images, or a grouping without
-        any of their classes.
+      UsageError: there are no predictions, models have different images, or a grouping
+        contains no class of these images.
 
     Source: this project; trained models stand in for models trained on the groups.
     """
@@ -342,7 +342,7 @@ def _score_grouping(
 def _warn_of_undecided(
     predictions: Sequence[Predictions], grouped: Sequence[GroupedCorrectness]
 ) -> Iterator[str]:
-    """Yield a warning if a model has too many undecided images."""
+    """Yield one warning if any model has too many undecided images."""
     shares = {
         p.model: model.undecided_share
         for p, model in zip(predictions, grouped, strict=True)
@@ -358,7 +358,7 @@ def _warn_of_undecided(
 
 
 def warn_of_order(predictions: Sequence[Predictions]) -> Iterator[str]:
-    """Yield a warning for each model that guesses or whose classes are reordered."""
+    """Yield a warning for each model at chance or with classes in a wrong order."""
     for p in predictions:
         counts = count_pairs(p.truth, p.top5[:, 0], NUM_CLASSES)
         if problem := find_problem(counts, len(p.truth), 1 / p.num_outputs):
@@ -368,7 +368,7 @@ def warn_of_order(predictions: Sequence[Predictions]) -> Iterator[str]:
 def warn_of_circularity(
     predictions: Sequence[Predictions], confusion_models: Sequence[str] | None
 ) -> Iterator[str]:
-    """Yield a warning if the ranked models' own errors determined the groups.
+    """Yield warnings if the confusion of ranked models determined the groups.
 
     Args:
       predictions: predictions of the ranked models.
@@ -397,17 +397,21 @@ def evaluate_predictions(
     confusion_models: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
 ) -> PredictionEvaluation:
-    """Evaluate groupings; score those that leave classes out also with masking.
+    """Evaluate how well models are ranked by their accuracies over groups.
+
+    Groupings that leave classes out are scored without and with masking.
 
     Args:
       predictions: predictions of at least three models, all of the same images.
-      tables: name → group of each class, shape (1000,), −1 if it is left out.
-      confusion_models: name → models whose confusion determined the groups; groupings
-        without an entry did not use confusion.
+      tables: by name of the grouping, the group of each class, shape (1000,), −1 if it
+        is left out.
+      confusion_models: by name of the grouping, the models whose confusion determined
+        the groups; groupings without an entry did not use confusion.
       seed: seed of the bootstrap and the noise ceiling.
 
     Raises:
-      UsageError: too few models, different images, or a table without images.
+      UsageError: there are too few models, models have different images, or a grouping
+        contains no class of these images.
     """
     check_same_images(predictions)
     if len(predictions) < ranking.MIN_MODELS:
@@ -458,7 +462,8 @@ def compare_groupings(
 
     Args:
       predictions: predictions of at least one model, all of the same images.
-      tables: name → group of each class, shape (1000,), −1 if it is left out.
+      tables: by name of the grouping, the group of each class, shape (1000,), −1 if it
+        is left out.
       confusion: confusion matrix to measure the share of errors within groups; None
         omits this share.
       confusion_models: as in `evaluate_predictions`.
@@ -466,11 +471,11 @@ def compare_groupings(
       seed: seed of the bootstrap and the noise ceiling.
 
     Returns:
-      One comparison per table, in the order given.
+      One comparison per grouping, in the order given.
 
     Raises:
-      UsageError: no predictions, predictions of different images, or a table without
-        images.
+      UsageError: there are no predictions, models have different images, or a grouping
+        contains no class of these images.
     """
     groupings = [(name, group_of, masked) for name, group_of in tables.items()]
     _, scores = score_groupings(predictions, groupings, seed=seed)
@@ -515,9 +520,9 @@ _COLUMNS = (
 def format_comparison(rows: Sequence[Comparison]) -> str:
     """Format comparisons as a plain-text table, followed by their notes.
 
-    `tau` and its interval compare the ranking with that over the 1000 classes on the
-    same images; `tau (all)`, `resolving` and `regret` compare with all images. `-`
-    means undefined.
+    The columns `tau` and `95 %` compare with the ranking over the 1000 classes on the
+    same images; `tau (all)`, `resolving` and `regret` compare with the ranking on all
+    images. `-` means undefined.
     """
     table = [_COLUMNS, *map(_format_row, rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -14,13 +14,13 @@ from transforms.evaluation.significance import SignArray
 
 
 class Convergence(NamedTuple):
-    """When the ranking on a set converges, and how many images that takes.
+    """The convergence of the ranking on a set.
 
     Attributes:
       convergence_epoch: the first epoch from which all significant pairs keep their
         final order; None if no pair is significant.
       images_seen: training images × `convergence_epoch`; None if that is None.
-      taus: τ-b between the ranking of each epoch and that of the last one, by epoch.
+      taus: τ-b between the rankings at each epoch and at the last one, by epoch.
     """
 
     convergence_epoch: int | None
@@ -37,7 +37,7 @@ def find_convergence_epoch(curves: FloatArray, decisions: SignArray) -> int | No
         are ignored, and a tie on the curves counts as a disagreement.
 
     Returns:
-      The first epoch from which all later epochs agree with `decisions`; None if the
+      The first epoch from which on every epoch agrees with `decisions`; None if the
       last epoch disagrees, or if no pair is significant.
     """
     if not np.count_nonzero(decisions):
@@ -57,7 +57,7 @@ def _agrees(accuracies: FloatArray, decisions: SignArray) -> bool:
 def measure_convergence(
     curves: FloatArray, decisions: SignArray, *, train_images: int
 ) -> Convergence:
-    """Measure when a set's ranking converges to that of its last epoch.
+    """Measure when a set's ranking converges to its final ranking.
 
     Args:
       curves: shape (models, epochs), accuracies.
@@ -72,9 +72,9 @@ def measure_convergence(
 
 
 def rank_by_epoch(curves: FloatArray) -> npt.NDArray[np.int64]:
-    """Return the rank of each model at each epoch, shape (models, epochs), from 1.
+    """Return the rank of each model at each epoch, from 1, in the shape of `curves`.
 
-    Ties are ranked in the order of the first axis.
+    Ties are ranked in the order of the first axis of `curves`, shape (models, epochs).
     """
     order = np.argsort(-curves, axis=0, kind="stable")
     return np.argsort(order, axis=0, kind="stable") + 1
@@ -85,7 +85,7 @@ def is_significant_from_start(
 ) -> bool:
     """Return whether all pairs are significant from epoch 1, with their final order.
 
-    Any subset ranks such models correctly, so they cannot test one.
+    Any subset ranks such models correctly, so they do not show whether it is useful.
 
     Args:
       curves: shape (models, epochs), accuracies.

@@ -44,7 +44,7 @@ _MINIMUM = {
 
 
 class LocatedRow(NamedTuple):
-    """A row of a curve file, with the path of the file."""
+    """A row of a curve file, and the path of the file."""
 
     row: CurveRow
     path: str
@@ -92,7 +92,7 @@ class CurveSet:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models' names, sorted."""
+        """The names of the models, sorted."""
         return tuple(sorted({run.model for run in self.runs}))
 
     def keep(self, models: Collection[str]) -> "CurveSet":
@@ -139,7 +139,7 @@ def read_rows(paths: Sequence[str]) -> list[LocatedRow]:
       paths: files, or folders that are searched recursively for curves.csv.
 
     Raises:
-      UsageError: lists all problems, one per line, each starting with the path.
+      UsageError: a file is missing or invalid; one line per problem.
     """
     located: list[LocatedRow] = []
     problems: list[str] = []
@@ -279,7 +279,7 @@ def group_by_set(located: Sequence[LocatedRow]) -> tuple[list[CurveSet], list[st
       The sets in the order of their first rows, and warnings.
 
     Raises:
-      UsageError: lists the problems of all sets with unusable runs, one per line.
+      UsageError: a set has unusable runs; one line per problem.
     """
     unique, warnings, problems = _drop_repeated(located)
     rows_of: dict[str, list[LocatedRow]] = defaultdict(list)
@@ -301,8 +301,8 @@ def _drop_repeated(
 ) -> tuple[list[LocatedRow], list[str], list[str]]:
     """Drop duplicate rows; return the remaining rows, warnings and problems.
 
-    Duplicates may differ in the duration of an epoch; any other difference is a
-    problem.
+    Rows of the same run and epoch are duplicates if they differ at most in `seconds`;
+    any other difference is a problem.
     """
     first_of: dict[tuple[str, str, int, float, int], LocatedRow] = {}
     dropped: list[LocatedRow] = []
@@ -356,7 +356,7 @@ def _find_problems(rows: Sequence[LocatedRow]) -> Iterator[str]:
 
 
 def _find_gaps(run_rows: Sequence[LocatedRow]) -> Iterator[str]:
-    """Yield a problem if a run lacks epochs or is not finished."""
+    """Yield a problem if a run lacks epochs, and another if it is not finished."""
     row = run_rows[0].row
     present = {item.row.epoch for item in run_rows}
     last = max(present)

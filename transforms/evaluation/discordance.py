@@ -19,7 +19,7 @@ _TAIL = 0.025
 
 
 def find_discordance(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Compute for each pair of models how far two rankings disagree.
+    """Compute how far two rankings disagree on each pair of models.
 
     Args:
       first: shape (models,), any score; higher is better.
@@ -57,7 +57,7 @@ def bound_tau(discordance: FloatArray, families: Sequence[str]) -> Interval | No
       The interval; None with fewer than two models.
 
     Source: Clopper and Pearson, Biometrika 1934, with the number of pairs divided by
-      the overdispersion; its variance is a jackknife over families (Efron and Stein,
+      the overdispersion, which a jackknife over families estimates (Efron and Stein,
       Annals of Statistics 1981).
     """
     from scipy import stats  # noqa: PLC0415  # slower to import than Beam
@@ -87,7 +87,7 @@ def _find_overdispersion(
 
     Args:
       discordance: shape (models, models), symmetric.
-      members: shape (models,), the number of each model's family.
+      members: shape (models,), the index of each model's family.
       share: share of the pairs that are discordant, 0 to 1.
     """
     is_member = np.eye(int(members.max()) + 1)[members]

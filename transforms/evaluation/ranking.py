@@ -1,8 +1,8 @@
 """Compare model rankings on the full set and a subset.
 
-The first axis of every array is models, in the same order on both sets. Accuracies are
-0 to 1; rank statistics accept scores in any unit. An undefined statistic, such as the
-correlation of models that all tie, is None, never NaN.
+The models are in the same order on both sets. Accuracies are 0 to 1; rank statistics
+accept scores in any unit. An undefined statistic, such as the correlation of models
+that all tie, is None, never NaN.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from transforms.arrays import BoolArray, FloatArray
 from transforms.evaluation import significance
 from transforms.evaluation.significance import PairTests
 
-MIN_MODELS = 3  # every resample of two models ranks them as the whole or not at all
+MIN_MODELS = 3  # a resample of two models either keeps their order or has only ties
 _CONFIDENCE = 0.95
 _MAX_BLOCKS = 100
 
@@ -157,11 +157,18 @@ def kendall_tau(first: FloatArray, second: FloatArray) -> float | None:
 def _weighted_taus(
     first: FloatArray, second: FloatArray, counts: FloatArray
 ) -> FloatArray:
-    """Compute τ-b of resamples, shape (draws,), NaN where it is undefined.
+    """Compute τ-b of resamples of the models.
 
-    `counts`, shape (draws, models), is how often each resample contains each model.
     Copies of a model tie in both rankings and so add 0. All sums are of integers and
     therefore exact.
+
+    Args:
+      first: shape (models,), scores.
+      second: shape (models,), scores.
+      counts: shape (draws, models), how often each resample contains each model.
+
+    Returns:
+      Shape (draws,), NaN where τ-b is undefined.
     """
     signs_1 = np.sign(first[:, np.newaxis] - first)
     signs_2 = np.sign(second[:, np.newaxis] - second)
@@ -275,7 +282,7 @@ def bootstrap_tau(
 def noise_ceiling(
     correct: BoolArray, num_images: int, *, seed: int = 0
 ) -> float | None:
-    """Measure the mean τ-b of random subsets of a given size: the noise ceiling.
+    """Measure the noise ceiling: the mean τ-b of random subsets of a given size.
 
     The images are split into disjoint blocks in hash order. The ranking on each block
     is compared with the ranking on all other images.

@@ -48,7 +48,7 @@ def make_report(evaluation: Evaluation, *, seed: int) -> bytes:
 
 
 def _round(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Round all numbers, so that every machine writes the same bytes; NaN is None."""
+    """Round floats, so that all machines agree; replace NaN and infinity by None."""
     if isinstance(value, Mapping):
         return {name: _round(part) for name, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -81,7 +81,10 @@ def _describe_pairs(pairs: PairAgreement, models: Sequence[str]) -> dict[str, An
 
 
 def _rank(values: FloatArray) -> list[int]:
-    """Return the rank of each model, from 1 (best); ties share the smaller rank."""
+    """Return the rank of each model, from 1 (best); ties share the smaller rank.
+
+    `values` has shape (models,); higher is better.
+    """
     return [int(rank) for rank in stats.rankdata(-values, method="min")]
 
 

@@ -58,12 +58,12 @@ class PairTests(NamedTuple):
 
     @property
     def num_pairs(self) -> int:
-        """Number of pairs of models."""
+        """The number of pairs of models."""
         return len(self.accuracies) * (len(self.accuracies) - 1) // 2
 
     @property
     def num_decided(self) -> int:
-        """Number of pairs with a significant difference."""
+        """The number of pairs with a significant difference."""
         return int(np.count_nonzero(self.decisions)) // 2
 
 
@@ -154,7 +154,10 @@ def compare_all_pairs(
 
 
 def _sum_squared_differences(correctness: FloatArray | BoolArray) -> FloatArray:
-    """Return Σ (difference on an image)² of each pair, shape (models, models)."""
+    """Return Σ (difference on an image)² of each pair, shape (models, models).
+
+    `correctness` has shape (models, images).
+    """
     wide = correctness.astype(np.float64)
     products = wide @ wide.T
     squares = np.diagonal(products)
@@ -216,7 +219,7 @@ def resolving_power(full: SignArray, subset: SignArray) -> float | None:
 
 def _share_kept(full: SignArray, subset: SignArray) -> float | None:
     if full.shape != subset.shape:
-        raise ValueError(f"of {full.shape} and {subset.shape} models, not the same")
+        raise ValueError(f"shapes {full.shape}, {subset.shape} are not the same")
     num_significant = int(np.count_nonzero(full))
     num_kept = int(np.count_nonzero((full != 0) & (full == subset)))
     return num_kept / num_significant if num_significant else None

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from transforms.evaluation.ranking import Interval
 from transforms.records import UsageError
 
-_ENOUGH_MODELS = 6  # for resamples that all agree to be evidence
+_ENOUGH_MODELS = 6  # with fewer, resamples that all agree are no evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class RecipeScore:
       resolving_power: as in `ranking.PairAgreement`.
       sign_agreement: as in `ranking.PairAgreement`.
       looped_full: training images seen until the ranking on the full set converges,
-        repetitions included; None if it does not converge.
+        counted in every epoch; None if it does not converge.
       looped_subset: the same for the subset.
       trained_on: images seen in the whole training on the subset, training images ×
         epochs.
@@ -75,8 +75,8 @@ class Ranked(NamedTuple):
     Attributes:
       rank: from 1 (best).
       score: measurements of the recipe.
-      is_tied: whether its confidence interval overlaps that of the best; False for the
-        best itself.
+      is_tied: whether the data cannot separate it from the best recipe; False for the
+        best recipe itself.
     """
 
     rank: int
@@ -106,8 +106,9 @@ def _order(score: RecipeScore) -> tuple[float, float, str]:
 def _is_tied(best: RecipeScore, other: RecipeScore) -> bool:
     """Return whether the data cannot separate a recipe from the best one.
 
-    They are tied if their intervals overlap, if an interval is missing, or if the best
-    one's has no width with fewer than six models. A recipe without τ-b is never tied.
+    They are tied if their intervals overlap, if an interval is missing, or if the
+    interval of the best recipe has zero width and comes from fewer than six models. A
+    recipe without τ-b is never tied.
     """
     if best.tau_interval is None or other.tau_interval is None:
         return other.tau is not None

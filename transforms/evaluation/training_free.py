@@ -1,9 +1,9 @@
 """Compare recipes of subsets by the predictions of models trained on all classes.
 
-Nothing is trained. Models are ranked by their accuracy over a recipe's groups, on the
-images of its classes; the recipe's score is the τ-b of this ranking with that by top-1
-accuracy over the 1000 classes on all images. Its noise ceiling is the τ-b of the same
-number of images chosen at random.
+No models are trained. The models are ranked by their accuracy over a recipe's groups on
+the images of its classes. The recipe's score is Kendall's τ-b between this ranking and
+the ranking by top-1 accuracy over the 1000 classes on all images. Its noise ceiling is
+the τ-b of a ranking on as many images chosen at random.
 """
 
 import csv
@@ -40,9 +40,9 @@ class Recipe(NamedTuple):
     Attributes:
       name: name of the grouping method or of the list of classes.
       num_groups: N.
-      draws: one or more repetitions, each the group of each class, shape (1000,), −1 if
-        it is left out.
-      drawn_by: what the repetitions vary, such as the seed; "" for a single draw.
+      draws: one array per repetition: the group of each class, shape (1000,), −1 if the
+        class is left out.
+      drawn_by: what differs between repetitions, such as the seed; "" for a single one.
       is_list: whether the recipe is a published list of classes.
     """
 
@@ -57,33 +57,34 @@ class Recipe(NamedTuple):
 class Row:
     """The scores of a recipe, averaged over its draws.
 
-    "The full ranking" is that by top-1 accuracy over the 1000 classes on all images.
+    The "full ranking" is by top-1 accuracy over the 1000 classes on all images.
 
     Attributes:
       name: name of the recipe.
       num_groups: N.
       is_list: whether the recipe is a published list of classes.
-      answers: "all": a prediction is the top-1 of the 1000 classes; "own": it is the
-        most probable class that the recipe keeps.
-      drawn_by: what the draws vary; "" for a single draw.
+      answers: "all" if a prediction is the top-1 of the 1000 classes; "own" if it is
+        the most probable class that the recipe keeps.
+      drawn_by: what differs between draws; "" for a single draw.
       num_draws: number of draws.
       num_classes: number of classes that the recipe keeps.
       num_images: number of images of these classes.
       undecided: share of the images without a kept class in the stored top 5, averaged
         over models; these images count as wrong. 0 for "all" answers.
-      undecided_most: the largest such share of a single model.
-      tau: τ-b with the full ranking.
+      undecided_most: the largest such share of any model in any draw.
+      tau: τ-b between the recipe's ranking and the full ranking; None if undefined.
       tau_interval: 95 % confidence interval of `tau` over the choice of models.
       tau_sd: standard deviation of τ-b between draws; None for one draw.
       tau_if_right: τ-b if undecided images counted as correct; None for "all" answers.
-      tau_balanced: τ-b with the mean of the accuracies within each group.
-      ceiling: τ-b between the full ranking and that on `num_images` random images of
-        all classes. These images, like those of `tau`, are part of the full set.
+      tau_balanced: τ-b between the full ranking and the ranking by the unweighted mean
+        of the accuracies in each group.
+      ceiling: τ-b between the full ranking and the ranking on `num_images` random
+        images of all classes. Like those of `tau`, these are part of the full set.
       tau_halves: τ-b between the recipe's ranking on one random half of the images and
         the ranking over all classes on the other half.
       ceiling_halves: noise ceiling of `tau_halves`.
-      tau_at: number of images, chosen at random from the recipe's → τ-b; None if the
-        recipe has fewer.
+      tau_at: τ-b on a random sample of the recipe's images, by sample size; None if the
+        recipe has fewer images.
       top_half_tau: τ-b of the better half of the models.
       regret: accuracy over all classes, in percentage points, lost by selecting the
         recipe's best model instead of the best one.
@@ -91,7 +92,7 @@ class Row:
         that the recipe decides with the same sign.
       rank: from 1 (best); None if τ-b is undefined, or if more than 2 % of the images
         are undecided for any model.
-      is_tied: whether `tau_interval` overlaps that of the best row; False for that row.
+      is_tied: whether `tau_interval` overlaps the best row's; False for the best row.
     """
 
     name: str
@@ -136,7 +137,8 @@ class TrainingFree:
       num_images: number of validation images.
       decided_full: share of the pairs of models that differ significantly over all
         classes and images.
-      ceiling_at: number of random images → τ-b with the ranking on all images.
+      ceiling_at: τ-b between the rankings on a random sample and on all images, by
+        sample size.
       rows: rows in the order of the recipes, "all" answers before "own" answers.
       warnings: limitations of the predictions.
     """
@@ -189,7 +191,9 @@ class _Answers(NamedTuple):
 def exclude_donors(
     predictions: Sequence[Predictions], donors: Sequence[str]
 ) -> tuple[list[Predictions], list[Predictions]]:
-    """Separate the models to rank from the donors, whose confusion determines groups.
+    """Split predictions by whether their model is to be ranked or is a donor.
+
+    Donors are models whose confusion determined groups; they must not be ranked.
 
     Args:
       predictions: predictions of all models.
@@ -244,7 +248,9 @@ def score_recipes(
     donors: Sequence[str] = (),
     seed: int = 0,
 ) -> TrainingFree:
-    """Score recipes, with "own" answers as well if they leave classes out.
+    """Score and rank recipes.
+
+    Recipes that leave classes out get a second row, with "own" answers.
 
     Args:
       predictions: predictions of the ranked models, all of the same images.
@@ -253,7 +259,8 @@ def score_recipes(
       seed: seed of the random orders of the images.
 
     Raises:
-      UsageError: different images, or a recipe without any of their classes.
+      UsageError: there are no predictions, models have different images, or a recipe
+        keeps no class of these images.
 
     Source: this project; models trained on all classes stand in for models trained on
       the groups.
@@ -324,14 +331,14 @@ class _Orders:
             order = np.argsort(seeds.orders(seed, "draw", keys), kind="stable")
             self.places[number, order] = np.arange(total, dtype=np.int32)
         first = _count(full.correct, self.places < self.half)
-        self.second_half = self._whole - first  # correct answers: orders, models
-        self.requests: list[list[tuple[int, int]]] = []  # of each row: (order, images)
+        self.second_half = self._whole - first  # num_correct: (orders, models)
+        self.requests: list[list[tuple[int, int]]] = []  # by row: (order, num_images)
 
     def measure_ceilings(self, sizes: Iterable[int]) -> dict[int, float | None]:
         """Return the noise ceiling at each number of images.
 
-        This is τ-b between the first images of an order and all images, averaged over
-        the orders; None if it is undefined.
+        This is τ-b between the rankings on the first n images of an order and on all
+        images, averaged over the orders; None if it is undefined.
         """
         wanted = sorted(set(sizes))
         taus: dict[int, list[float | None]] = {n: [] for n in wanted}
@@ -367,7 +374,7 @@ class _Orders:
           sizes: the numbers n.
 
         Returns:
-          n → counts, shape (models,); includes 0 and the number of all images.
+          Counts, shape (models,), by n; n includes 0 and the number of all images.
         """
         starts = sorted({0, *sizes} - {len(place)})
         parts = np.add.reduceat(
@@ -379,9 +386,18 @@ class _Orders:
 
 
 def _answer(full: _Full, group_of: IntegerArray, answers: str) -> _Answers:
-    """Score the answers of all models under a grouping.
+    """Score the predictions of all models under a grouping.
 
-    As `by_predictions.score_groups`, with masking if `answers` is "own".
+    The rules are those of `by_predictions.score_groups`, with masking if `answers` is
+    "own".
+
+    Args:
+      full: predictions of all models.
+      group_of: shape (1000,), the group of each class, −1 if it is left out.
+      answers: "all" or "own", as in `Row`.
+
+    Raises:
+      UsageError: no image has a true class in a group.
     """
     small = group_of.astype(np.int16)
     true = small[full.truth]
@@ -468,8 +484,8 @@ def _cut_halves(draw: _Answers, orders: _Orders, numbers: Sequence[int]) -> _Hal
     """Count correct answers on a draw's images in the first half of some orders.
 
     Returns:
-      For each order: (order, number of the draw's images in the half) and the number of
-      correct answers on them, shape (models,).
+      For each order, the key (order, number of the draw's images in the half) and the
+      number of correct answers on these images, shape (models,).
     """
     inside = orders.places[np.asarray(numbers)][:, draw.counted] < orders.half
     counts = _count(draw.correct, inside)
@@ -576,7 +592,7 @@ def _count(correct: BoolArray, chosen: BoolArray) -> IntArray:
 
 
 def _balance(draw: _Answers) -> FloatArray:
-    """Return each model's mean of the accuracies within groups, shape (models,)."""
+    """Return each model's unweighted mean accuracy over groups, shape (models,)."""
     order = np.argsort(draw.groups, kind="stable")
     _, starts, sizes = np.unique(
         draw.groups[order], return_index=True, return_counts=True
@@ -614,9 +630,10 @@ def _rank(rows: Sequence[Row]) -> list[Row]:
 
 
 def overlap(row: Row, best: Row) -> bool:
-    """Return whether two rows cannot be separated (a conservative test).
+    """Return whether the interval of a row reaches that of the best row.
 
-    That is, the interval of `row` reaches that of `best`, or an interval is missing.
+    If an interval is missing, they count as overlapping. Overlap is a conservative test
+    of whether two rows differ, since all rows share the same models.
     """
     if row.tau_interval is None or best.tau_interval is None:
         return True
@@ -624,7 +641,10 @@ def overlap(row: Row, best: Row) -> bool:
 
 
 def recommend(table: TrainingFree) -> list[str]:
-    """Return sentences on the best method for each N and the best list, with ties."""
+    """Return sentences that name the best method for each N and the best list.
+
+    They also name ties, and recipes that are worse than random images.
+    """
     ranked = sorted((r for r in table.rows if r.rank), key=lambda r: r.rank or 0)
     methods = [row for row in ranked if not row.is_list and row.answers == "all"]
     sentences = [

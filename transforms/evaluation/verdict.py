@@ -1,7 +1,7 @@
 """Judge whether a subset is useful for ranking models.
 
 A subset has value if it keeps the order of every pair that is significant on the full
-set and its own ranking converges after fewer images. It has no value if it
+set and its ranking converges after fewer images. It has no value if it
 significantly reverses such a pair, or if its ranking converges only after as many
 images or more. Otherwise the evidence is insufficient.
 """
@@ -41,7 +41,7 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether a subset has value.
+    """The verdict on a subset.
 
     Attributes:
       value: the verdict; "cannot be told" means that the evidence is insufficient.

@@ -48,7 +48,7 @@ def list_readers(table: str) -> tuple[str, ...]:
 
 
 def find_num_groups_source(name: str) -> str:
-    """Return where the number of groups comes from: flag, table or classes."""
+    """Return the source of the number of groups: "flag", "table" or "classes"."""
     return getattr(load(name), "NUM_GROUPS", "flag")
 
 

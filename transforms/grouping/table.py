@@ -15,8 +15,8 @@ from typing import NamedTuple
 from transforms.labels.classes import is_wnid
 from transforms.records import JSON, ImageClass, UsageError
 
-CONFUSION_MODELS = "confusion_models"  # in `Grouping.quality`: whose errors decided
-GroupId = int | str  # as a method identifies a group; `number_groups` makes labels
+CONFUSION_MODELS = "confusion_models"  # key of `Grouping.quality`
+GroupId = int | str  # of a grouping method; `number_groups` converts it to a label
 LEFT_OUT = -1  # the label of classes in no group
 _MAX_SLUG_CHARACTERS = 40
 
@@ -92,7 +92,7 @@ class GroupTable:
 
     @functools.cached_property
     def folders(self) -> tuple[str, ...]:
-        """The folder name of each group, by label; sorting the names keeps label order.
+        """The folder name of each group, by label; the names are in sorted order.
 
         A name is the wnid if every group is a single class, else label and group name.
         """

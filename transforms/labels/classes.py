@@ -1,4 +1,4 @@
-"""List the 1000 classes with their indices, wnids and names."""
+"""Load the 1000 classes and look up their indices and names."""
 
 import re
 from functools import cache
@@ -14,7 +14,7 @@ class ClassInfo(NamedTuple):
     class_index: int  # rank of the wnid
     wnid: str
     name: str  # simple label, unique
-    lemmas: tuple[str, ...]  # WordNet's words for it; some stand for several classes
+    lemmas: tuple[str, ...]  # in WordNet; some denote several classes
 
 
 @cache

@@ -21,7 +21,7 @@ class Identifier(NamedTuple):
 
 
 class ClassLookup:
-    """Look up wnids by name among the 1000 classes and the classes of an input.
+    """Looks up wnids by name among the 1000 classes and the classes of an input.
 
     A name matches the display name or a WordNet lemma of a class; a name of several
     classes is ambiguous. Case, extra spaces, and underscores instead of spaces are
@@ -58,13 +58,13 @@ class ClassLookup:
         return owners[0] if len(owners) == 1 else None
 
     def contradicts(self, name: str, wnid: str) -> bool:
-        """Return whether a name is another class's and not a lemma of `wnid`."""
+        """Return whether a name denotes another class and is not a lemma of `wnid`."""
         folded = _fold(name)
         owner = self._by_name.get(folded)
         return owner is not None and wnid not in self._owners[folded]
 
     def explain(self, identifier: Identifier) -> str:
-        """Return an error message for an identifier that `find` does not find."""
+        """Return an error message for an identifier for which `find` returns None."""
         kind, text = identifier
         shown = repr(text[:80])
         if kind == "class_index" or (kind == "any" and to_index(text) is not None):

@@ -1,4 +1,4 @@
-"""Build models by name: this project's small models, and those of keras.applications.
+"""Build models by name: the small models of this project, and keras.applications.
 
 TensorFlow is imported only when a model is built, so that listing the names is fast.
 """
@@ -13,11 +13,11 @@ SMALL_PX = 32  # side of the input of the small models
 
 
 class Application(NamedTuple):
-    """A classifier of keras.applications: its function and expected input."""
+    """A classifier of keras.applications: its constructor and expected input."""
 
     function: str
-    image_size: int  # side in pixels that it was designed for
-    rescales: bool = False  # whether the model includes its rescaling
+    image_size: int  # input side in pixels that the model is designed for
+    rescales: bool = False  # whether the model itself rescales 0 to 255
 
 
 _APPLICATIONS = (
@@ -81,7 +81,9 @@ def build(name: str, image_size: int, num_classes: int, *, policy: str) -> Model
       num_classes: number of outputs of the model.
       policy: dtype policy of Keras: "float32", or "mixed_bfloat16", which computes in
         bfloat16 but keeps float32 weights.
-    Raises: ValueError: `image_size` is too small for the model.
+
+    Raises:
+      ValueError: `image_size` is too small for the model.
     """
     import keras  # noqa: PLC0415  # imports TensorFlow, which takes seconds
 

@@ -32,7 +32,7 @@ class TrainingSet:
 
     Attributes:
       name: name of the dataset.
-      subset_id: hash that identifies the images and labels of the dataset.
+      subset_id: hash of the images and labels of the dataset.
       classes: classes or groups in label order.
       shards: paths of the TFRecord files of the training split, sorted.
       train_keys: keys of the training images, sorted.
@@ -52,8 +52,9 @@ def read_training_set(
 ) -> TrainingSet:
     """Read the training and validation splits of a dataset.
 
-    Raises: UsageError: the dataset is unsuitable or a split is invalid; one line per
-      problem.
+    Raises:
+      UsageError: the dataset is unfinished, damaged or unsuitable, or a split is
+        invalid; one line per problem.
     """
     if not storage.exists(f"{directory}/{paths.COMPLETE}"):
         raise UsageError(f"--dataset {directory}: {_describe_missing(directory)}")
@@ -156,9 +157,11 @@ def _find_shards(directory: str, split: str) -> tuple[str, ...]:
 def stage_dataset(directory: str, validation_split: str) -> Iterator[str]:
     """Copy the files that training needs from a remote dataset to a local folder.
 
-    Yields: the local folder; for a local dataset, its own directory without copying.
+    Yields:
+      The local folder; for a local dataset, `directory` itself without copying.
 
-    Raises: UsageError: the local disk is too small.
+    Raises:
+      UsageError: the local disk is too small.
     """
     manifest_format = ""
     if storage.is_remote(directory):
@@ -188,9 +191,13 @@ def _find_manifest_format(directory: str) -> str:
 
 @contextmanager
 def stage_models(output: str, names: Sequence[str]) -> Iterator[str]:
-    """Copy the folders of these models from a remote output to a local folder.
+    """Copy the folders of some models from a remote output to a local folder.
 
-    Yields: the local folder; for a local output, `output` itself without copying.
+    Yields:
+      The local folder; for a local output, `output` itself without copying.
+
+    Raises:
+      UsageError: the local disk is too small.
     """
 
     def is_of_models(path: str) -> bool:
@@ -206,7 +213,7 @@ def copy_results_back(folder: str, *, output: str, target: str) -> None:
     Args:
       folder: local folder of the model, inside `output`.
       output: local folder that `stage_models` yielded.
-      target: output directory that the user gave, local or remote.
+      target: output folder that the user gave, local or remote.
     """
     if not storage.is_remote(target):
         return

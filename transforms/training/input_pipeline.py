@@ -248,6 +248,14 @@ def choose_boxes(key_hashes: Tensor, aspects: Tensor, seed: int) -> Tensor:
       seed: seed of the epoch.
     Returns: shape (images, 4), top, left, bottom and right as shares of the image.
 
+    Args:
+      pixels: shape (height, width, 3).
+      image_size: side of the result in pixels.
+      seed: two integers.
+
+    Returns:
+      Float32, shape (image_size, image_size, 3).
+
     Source: Inception (Szegedy et al., CVPR 2015).
     """
     draws = _draw(key_hashes, seed, 5)

@@ -1,8 +1,8 @@
 """Define the layers of the small models, from pixels in [-1, 1] to features.
 
 The models belong to different families and have different capacities, so that their
-accuracies on real photographs differ clearly. Inference on a 32×32-pixel image takes at
-most 1 ms on one core.
+accuracies on real images differ clearly. Inference on a 32×32-pixel image takes at most
+1 ms on one core.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ def _convolve(x: Tensor, width: int, side: int = 3, strides: int = 1) -> Tensor:
 
 
 def _make_linear(x: Tensor) -> Tensor:
-    """Return the flattened pixels as features."""
+    """Flatten the pixels, so that the classifier on top is linear."""
     return layers.Flatten()(x)
 
 

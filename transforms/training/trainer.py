@@ -115,7 +115,7 @@ class Trainer:
         """Return the predicted probabilities of all images, shape (images, classes).
 
         Args:
-          batches: images, uint8, each of shape (images, image_size, image_size, 3).
+          batches: arrays of images, uint8, shape (images, image_size, image_size, 3).
         """
         return np.concatenate([self._run_twin(batch).numpy() for batch in batches])
 
@@ -126,7 +126,8 @@ class Trainer:
     def restore(self, state: Sequence[npt.NDArray]) -> None:
         """Restore the values that `state` returned.
 
-        Raises: ValueError: the state belongs to another model.
+        Raises:
+          ValueError: the state belongs to another model.
         """
         for variable, value in zip(self._variables(), state, strict=True):
             variable.assign(value)
@@ -204,8 +205,8 @@ class Runner:
 
     Args:
       training_set: the dataset.
-      advance: progress callback; receives the number of images of each finished batch,
-        and, on resuming, of all epochs in the checkpoint.
+      advance: progress callback; receives the number of images in each finished batch
+        and, on resuming, in all finished epochs of a checkpoint.
       report: callback that receives the curve row of each finished epoch.
     """
 
@@ -227,8 +228,12 @@ class Runner:
         Args:
           settings: settings of the model and its training.
           folder: output folder of the model; finished epochs in it are not repeated.
-        Returns: the best run.
-        Raises: JobError: the dataset is damaged, or every run diverged.
+
+        Returns:
+          The best run.
+
+        Raises:
+          JobError: the dataset is damaged, or every run diverged.
         """
         mark_started(folder, settings)
         try:
@@ -275,7 +280,7 @@ class Runner:
           settings: settings of the model and its training.
           folder: output folder of the model.
           number: index of the learning rate in the settings.
-          data: images at the image size of the settings.
+          data: training and validation data at the image size of the settings.
         """
         path = checkpoint.path_of(folder, number)
         progress = checkpoint.read(path)

@@ -247,7 +247,7 @@ def spoil(path):
     [
         ({"final": 0.95}, "is of another run"),
         ({"keys": [f"other{number}" for number in range(40)]}, "other images"),
-        ({"keys": ["image00"] * 40}, "images twice"),
+        ({"keys": ["image00"] * 40}, "repeated or missing keys"),
         ({"subset_id": "another"}, "is of a model trained on another"),
     ],
     ids=["another run", "other images", "repeated", "other set"],

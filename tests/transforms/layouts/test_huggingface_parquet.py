@@ -99,7 +99,7 @@ def test_labels_called_as_the_classes_are_these(tmp_path):
     ("change", "problem"),
     [
         (lambda n: [n[1], n[0], *n[2:]], "label 0 is called 'goldfish', not 'tench'"),
-        (lambda n: n[1:], "its 999 labels are neither called by their wnids nor"),
+        (lambda n: n[1:], "its 999 labels are neither named by their wnids nor"),
         (lambda n: ["cat", "dog"] * (len(n) // 2), "are not the classes of ImageNet"),
     ],
     ids=["order", "fewer", "others"],

@@ -94,7 +94,7 @@ def test_labels_are_those_of_the_datasets_own_table(tmp_path):
     ("name", "labels", "problem"),
     [
         ("cifar10", None, "nothing tells what the labels of cifar10 are"),
-        ("cifar10", "cat\ndog\n", "its 2 labels are neither called by their wnids"),
+        ("cifar10", "cat\ndog\n", "its 2 labels are neither named by their wnids"),
         ("imagenet2012", "cat\ndog\n", "label.labels.txt: its 2 labels are neither"),
     ],
 )

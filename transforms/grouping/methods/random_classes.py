@@ -25,7 +25,7 @@ class _Draw(NamedTuple):
 
     selected: list[ImageClass]
     skipped: list[ImageClass]
-    top_up: int  # largest validation top-up of the last N classes
+    top_up: int  # most images that one of the last N candidates must hold out
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:

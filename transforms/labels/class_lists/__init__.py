@@ -49,7 +49,7 @@ def load(name: str) -> tuple[str, ...]:
 _NO_CLASS = ("-", "background")
 _MAX_BYTES = 10**6
 _SEPARATORS = re.compile(r"[\s,;]+")
-_NUM_COLUMNS = 3  # that may hold the wnid and its number
+_NUM_COLUMNS = 3  # leading columns that may contain the wnid and its number
 
 
 @functools.lru_cache
@@ -68,7 +68,7 @@ def read(path: str) -> tuple[str, ...]:
       The wnid of each label, "" for a label without a class; empty if `path` is "".
 
     Raises:
-      UsageError: lists the first ten problems with their line numbers.
+      UsageError: the list is invalid; the message lists the first ten problems.
     """
     if not path:
         return ()
@@ -149,7 +149,13 @@ def _find_number_problems(columns: Sequence[tuple[int, ...]]) -> Iterator[str]:
 def _find_problems(
     lines: list[str], wnids: list[str | None], lookup: ClassLookup
 ) -> Iterator[str]:
-    """Yield unknown and repeated classes as "LINE: TEXT"."""
+    """Yield unknown and repeated classes as "LINE: TEXT".
+
+    Args:
+      lines: the lines of the list.
+      wnids: the wnid of each line, as returned by `_parse_line`.
+      lookup: suggests corrections.
+    """
     if set(wnids) <= {""}:
         yield "1: lists no classes; give one wnid or name per line, line 1 for label 0"
         return

@@ -9,7 +9,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Discard all output to stderr, including that of native code, in the block."""
+    """Discard output to stderr in the block, including that of native code."""
     sys.stderr.flush()
     stderr = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
