@@ -273,9 +273,13 @@ def _read_value(
     if split:
         parts = (part.strip() for word in words for part in word.split(split))
         words = [part for part in parts if part]
+    expand = metadata.get("expand")
     values, problems = [], []
     for word in words:
         try:
+            if expand and (expanded := expand(word)):
+                values += expanded
+                continue
             values.append(_to_kind(word, item_kind))
             _check_value(values[-1], metadata)
         except ValueError as error:

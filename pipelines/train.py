@@ -31,10 +31,14 @@ class TrainingFlags:
     """Flags of the jobs that train models."""
 
     models: tuple[str, ...] = flag(
-        f"models to train, separated by commas: {', '.join(architectures.SMALL)}, or a "
-        "classifier of keras.applications by its lower-case name, e.g. resnet50",
+        f"models to train, separated by commas: {', '.join(architectures.SMALL)}; a "
+        f"family of them with width and depth ({', '.join(architectures.FAMILIES)}), "
+        f"e.g. cnn:32x3; the list {', '.join(architectures.LISTS)}; or a classifier of "
+        "keras.applications by its lower-case name, e.g. resnet50. A peak learning "
+        "rate may follow: cnn:32x3@0.001",
         metavar="NAME,NAME",
         choices=architectures.NAMES,
+        expand=architectures.expand,
         split=",",
     )
     epochs: int = flag(
@@ -46,7 +50,7 @@ class TrainingFlags:
         default=(0.003,),
         metavar="X,X",
         above=0,
-        maximum=100,
+        maximum=architectures.MAX_LEARNING_RATE,
         split=",",
     )
     batch_size: int = flag(
@@ -112,7 +116,7 @@ def make_settings(
             model=name,
             image_size=options.image_size or architectures.default_size(name),
             epochs=options.epochs,
-            learning_rate=options.learning_rate,
+            learning_rate=architectures.choose_rates(name, options.learning_rate),
             batch_size=options.batch_size,
             label_smoothing=options.label_smoothing,
             weight_decay=options.weight_decay,

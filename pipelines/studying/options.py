@@ -37,6 +37,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
         default=architectures.SMALL,
         metavar="NAME,NAME",
         choices=architectures.NAMES,
+        expand=architectures.expand,
         split=",",
     )
     reference_model: str | None = flag(

@@ -188,7 +188,7 @@ class Plan:
         total = sum(self.inventory.num_images.values())
         models = len(self.full.seeds) * (1 + len(self.estimates))
         sizes = [
-            _SMALL_MODEL_BYTES if name in architectures.SMALL else _MODEL_BYTES
+            _SMALL_MODEL_BYTES if architectures.is_small(name) else _MODEL_BYTES
             for name in self.full.models
         ]
         has_references = any(self.needs)

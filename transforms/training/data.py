@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -38,7 +36,6 @@ class TrainingSet:
       classes: classes or groups in label order.
       shards: paths of the TFRecord files of the training split, sorted.
       train_keys: keys of the training images, sorted.
-      train_sizes: shape (images, 2), width and height of each training image in pixels.
       validation: the validation images.
     """
 
@@ -47,7 +44,6 @@ class TrainingSet:
     classes: tuple[ModelClass, ...]
     shards: tuple[str, ...]
     train_keys: pa.Array
-    train_sizes: npt.NDArray[np.int64]
     validation: ImageSource
 
 
@@ -93,7 +89,6 @@ def read_training_set(
         classes=classes,
         shards=_find_shards(directory, train_split),
         train_keys=train["key"].combine_chunks(),
-        train_sizes=np.column_stack([train["width"], train["height"]]).astype(np.int64),
         validation=image_list.read_dataset(directory, validation_split),
     )
 
@@ -123,14 +118,11 @@ def _read_classes(directory: str) -> tuple[ModelClass, ...]:
 
 
 def _read_rows(directory: str) -> pa.Table:
-    columns = ["key", "split", "width", "height"]
+    columns = ["key", "split"]
     rows = pq.read_table(f"{directory}/{paths.MANIFEST}", columns=columns)
     rows = rows.cast(pa.schema([manifest.SCHEMA.field(name) for name in columns]))
-    smallest = min(
-        (pc.min(rows[side]).as_py() or 0 for side in ("width", "height")), default=0
-    )
-    if smallest < 1 or any(column.null_count for column in rows.columns):
-        raise ValueError("its manifest has invalid sizes")
+    if any(column.null_count for column in rows.columns):
+        raise ValueError("its manifest lacks keys or splits")
     return rows
 
 
