@@ -24,7 +24,7 @@ from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.significance import PairTests
 from transforms.records import to_json
 
-VERSION = 1
+VERSION = 2
 _DIGITS = 6
 
 Evaluation = CurveEvaluation | PredictionEvaluation | AccuracyEvaluation

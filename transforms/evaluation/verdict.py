@@ -7,6 +7,7 @@ explains, or converges only after as many images or more; one seed per model can
 that. Otherwise the evidence is insufficient.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -173,6 +174,14 @@ def _describe_kept(evidence: Evidence) -> str:
     )
 
 
+def describe_interval(interval: Interval) -> str:
+    """Return an interval of the gain in words; it may be unbounded."""
+    low, high = interval
+    if math.isinf(high):
+        return f"at least {low:.3g}"
+    return f"{low:.3g} to {high:.3g}"
+
+
 def _describe_convergence(evidence: Evidence) -> str:
     full, subset = evidence.full, evidence.subset
     gain = find_gain(full, subset)
@@ -180,8 +189,7 @@ def _describe_convergence(evidence: Evidence) -> str:
         return "its ranking of these pairs does not converge"
     between = ""
     if evidence.gain_interval is not None:
-        low, high = evidence.gain_interval
-        between = f" (95 %: {low:.3g} to {high:.3g})"
+        between = f" (95 %: {describe_interval(evidence.gain_interval)})"
     return (
         f"its ranking of these pairs converges after {subset.images_seen:,} images "
         f"(epoch {subset.convergence_epoch}), that of the full set after "

@@ -67,8 +67,10 @@ def test_models_of_a_family_are_not_independent():
     rng = np.random.default_rng(4)
     full, recipes = simulate(24, 1, [0.1, 0.5], rng)
     families = np.arange(24) // 4
-    for draws in recipes.values():
-        draws += 0.5 * rng.normal(size=6)[families]
+    recipes = {
+        name: draws + 0.5 * rng.normal(size=6)[families]
+        for name, draws in recipes.items()
+    }
     (alone,) = compare_recipes(full, recipes, families=range(24))
     (together,) = compare_recipes(full, recipes, families=families)
     assert np.ptp(together.interval) > np.ptp(alone.interval)

@@ -20,8 +20,8 @@ def test_best_ties_cheaper_and_worse_are_named():
     choice = recommend(ABILITY, candidates, families=range(30))
     assert choice.describe("images") == (
         "use large: τ-b 0.990; undecided between it and small (0.980), whose "
-        "differences are not significant; small is cheaper by 50% (500 instead of 1,000 "
-        "images); significantly worse: poor (0.300)"
+        "differences are not significant; small is cheaper by 50% (500 instead of "
+        "1,000 images); significantly worse: poor (0.300)"
     )
 
 

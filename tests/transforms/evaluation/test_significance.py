@@ -16,7 +16,6 @@ from transforms.evaluation.significance import (
 )
 from transforms.predictions.reading import read_predictions
 
-
 HALF_POWER = 1 / 1.4294  # a gap of 1.96 standard errors is detected half of the time
 
 
