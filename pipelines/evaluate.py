@@ -239,7 +239,6 @@ def _evaluate(options: EvaluateOptions) -> "Evaluation":
             options.accuracies,
             key_columns=options.key_columns,
             columns=options.columns,
-            seed=options.seed,
         )
     from transforms.evaluation import by_predictions  # noqa: PLC0415
     from transforms.predictions import reading as prediction_files  # noqa: PLC0415

@@ -14,6 +14,7 @@ from transforms.arrays import IntegerArray
 from transforms.confusion import matrix as confusion_matrix
 from transforms.confusion.matrix import Confusion
 from transforms.evaluation.by_predictions import (
+    advise,
     compare_groupings,
     format_comparison,
     make_group_of,
@@ -51,7 +52,8 @@ def compare_methods(
     predictions: Sequence[str],
     heldout: str | None,
 ) -> str:
-    """Group the classes by every available method and return a table of scores.
+    """Group the classes by every available method and return a table of scores
+    and a recommendation.
 
     Args:
       held: the classes of the input.
@@ -79,14 +81,17 @@ def compare_methods(
             "--compare: no method can group these classes; the reasons are listed above"
         )
     matrix = heldout or flags.confusion
-    rows = compare_groupings(
+    full, rows = compare_groupings(
         model_predictions,
         tables,
         confusion=_OfficialConfusion(matrix) if matrix else None,
         confusion_models=models_of,
         seed=flags.seed,
     )
-    return format_comparison(rows)
+    advice = advise(
+        full, [row.score for row in rows], [p.model for p in model_predictions]
+    )
+    return format_comparison(rows, advice=advice)
 
 
 def _group_all(

@@ -14,7 +14,7 @@ import numpy as np
 from transforms import csv_tables
 from transforms.arrays import FloatArray
 from transforms.csv_tables import CsvError
-from transforms.evaluation import ranking
+from transforms.evaluation import discordance, ranking
 from transforms.evaluation.ranking import RankAgreement
 from transforms.records import UsageError
 
@@ -69,7 +69,6 @@ def evaluate_accuracies(
     *,
     key_columns: Sequence[str] = (),
     columns: Sequence[str] = (),
-    seed: int = 0,
 ) -> AccuracyEvaluation:
     """Compare the model rankings of two score columns; higher scores are better.
 
@@ -79,7 +78,6 @@ def evaluate_accuracies(
         img_size and crop_pct that every file has.
       columns: the score column of both files, or one per file; by default top1,
         accuracy or the only numeric column.
-      seed: seed of the bootstrap confidence interval.
 
     Raises:
       UsageError: a table is unreadable, or the columns do not identify rows and scores.
@@ -101,14 +99,16 @@ def evaluate_accuracies(
         )
     first = np.array([full[key] for key in shared])
     second = np.array([subset[key] for key in shared])
+    models = tuple(_join(key) for key in shared)
+    families = discordance.find_families(models)
     return AccuracyEvaluation(
-        models=tuple(_join(key) for key in shared),
+        models=models,
         key_columns=keys,
         columns=chosen,
         tables=(PurePath(paths[0]).stem, PurePath(paths[-1]).stem),
         full=first,
         subset=second,
-        ranks=ranking.compare_ranks(first, second, seed=seed),
+        ranks=ranking.compare_ranks(first, second, families=families),
         warnings=tuple(
             _warn_of_unmatched(unmatched, path)
             for unmatched, path in (

@@ -15,8 +15,16 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.arrays import BoolArray, FloatArray
-from transforms.evaluation import convergence, curves, ranking, significance
-from transforms.evaluation.convergence import Convergence
+from transforms.evaluation import (
+    ceilings,
+    convergence,
+    curves,
+    discordance,
+    ranking,
+    significance,
+)
+from transforms.evaluation.ceilings import Ceiling
+from transforms.evaluation.convergence import Convergence, TrainedSet
 from transforms.evaluation.curves import CurveSet, Run, list_names
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.significance import PairTests, SeedNoise
@@ -39,9 +47,11 @@ class ScoredSet:
       curve_set: the runs on the set.
       curves: shape (models, epochs), accuracies at the best learning rate of each
         seed, averaged over seeds.
-      tests: significance tests of the final accuracies of all pairs.
+      tests: significance tests of the final accuracies of all pairs, with Holm's
+        correction.
       noise: variance between seeds; None if every model has one seed.
-      clearness: convergence of the ranking.
+      clearness: convergence of the ranking of the pairs that are significant on the
+        full set.
     """
 
     curve_set: CurveSet
@@ -63,15 +73,16 @@ class ScoredSubset(ScoredSet):
     Attributes:
       ranks: agreement of the rankings by final accuracy.
       pairs: agreement on pairs of models.
-      full_order_epoch: the first epoch from which the subset orders all pairs that are
-        significant on the full set as the full set does; None if its last epoch does
-        not, or if no pair is significant.
+      ceiling: what a subset without any error but noise would reach.
+      full_clearness: convergence of the full set's ranking to the same share of the
+        pairs as `clearness`, which is that of the subset: `ceiling.least_kept`.
       verdict: whether the subset is useful for ranking models.
     """
 
     ranks: RankAgreement
     pairs: PairAgreement
-    full_order_epoch: int | None
+    ceiling: Ceiling
+    full_clearness: Convergence
     verdict: Verdict
 
 
@@ -111,7 +122,7 @@ def evaluate_curves(
     Args:
       full_paths: files or folders with curves of the full set.
       subset_paths: files or folders with curves of one or more subsets.
-      seed: seed of the bootstrap confidence intervals.
+      seed: seed of the noise ceiling and of the interval of the gain.
 
     Raises:
       UsageError: the curves are invalid; one line per problem.
@@ -120,10 +131,11 @@ def evaluate_curves(
     full, subsets, match_warnings = _match_models(full_sets, subsets)
     warnings += match_warnings
     scored_full = _score(full, warnings)
+    warnings += _warn_of_convergence(scored_full)
     scored = []
     for subset in subsets:
         scored.append(_compare(scored_full, _score(subset, warnings), seed=seed))
-        warnings += _warn_of_convergence(scored_full, scored[-1])
+        warnings += _warn_of_convergence(scored[-1])
     return CurveEvaluation(
         full=scored_full, subsets=tuple(scored), warnings=tuple(dict.fromkeys(warnings))
     )
@@ -208,66 +220,64 @@ def _score(curve_set: CurveSet, warnings: list[str]) -> ScoredSet:
         curve_set.validation_images,
         correctness=correctness.shares,
         noise=noise,
-    )
+    ).correct()
+    trained = TrainedSet(mean_curves, curve_set.train_images)
     return ScoredSet(
         curve_set=curve_set,
         curves=mean_curves,
         tests=tests,
         noise=noise,
-        clearness=convergence.measure_convergence(
-            mean_curves, tests.decisions, train_images=curve_set.train_images
-        ),
+        clearness=convergence.measure_convergence(trained, tests.decisions),
     )
 
 
 def _compare(full: ScoredSet, subset: ScoredSet, *, seed: int) -> ScoredSubset:
-    pairs = ranking.compare_pairs(full.tests, subset.tests)
+    decisions = full.tests.decisions
+    families = discordance.find_families(full.models)
+    ceiling = ceilings.predict_ceiling(full.tests, subset.tests, seed=seed)
+    pairs = ranking.compare_pairs(full.tests, subset.tests, ceiling=ceiling.tau)
+    # Both sets must order the same share of the same pairs.
+    share = 1.0 if ceiling.least_kept is None else ceiling.least_kept
+    trained = (
+        TrainedSet(full.curves, full.curve_set.train_images),
+        TrainedSet(subset.curves, subset.curve_set.train_images),
+    )
+    full_clearness, clearness = (
+        convergence.measure_convergence(one, decisions, share=share) for one in trained
+    )
     evidence = Evidence(
         models=full.models,
         pairs=pairs,
-        full=full.clearness,
-        subset=subset.clearness,
-        is_too_easy=all(
-            convergence.is_significant_from_start(
-                scored.curves,
-                scored.tests.decisions,
-                scored.curve_set.validation_images,
-            )
-            for scored in (full, subset)
+        ceiling=ceiling,
+        full=full_clearness,
+        subset=clearness,
+        gain_interval=convergence.bound_gain(
+            *trained, decisions=decisions, share=share, families=families, seed=seed
         ),
+        has_seeds=full.noise is not None and subset.noise is not None,
     )
     return ScoredSubset(
         curve_set=subset.curve_set,
         curves=subset.curves,
         tests=subset.tests,
         noise=subset.noise,
-        clearness=subset.clearness,
+        clearness=clearness,
         ranks=ranking.compare_ranks(
-            full.tests.accuracies, subset.tests.accuracies, seed=seed
+            full.tests.accuracies, subset.tests.accuracies, families=families
         ),
         pairs=pairs,
-        full_order_epoch=convergence.find_convergence_epoch(
-            subset.curves, full.tests.decisions
-        ),
+        ceiling=ceiling,
+        full_clearness=full_clearness,
         verdict=judge(evidence),
     )
 
 
-def _warn_of_convergence(full: ScoredSet, subset: ScoredSubset) -> Iterator[str]:
-    """Yield warnings about convergence epochs that may misstate the gain."""
-    for scored in (full, subset):
-        epoch = scored.clearness.convergence_epoch
-        if epoch == scored.curve_set.epochs > 1:
-            yield (
-                f"{scored.curve_set.name}: the ranking converges in the last epoch "
-                "only, where it does so by definition"
-            )
-    epoch, full_order = subset.clearness.convergence_epoch, subset.full_order_epoch
-    if epoch is not None and full_order is not None and full_order > epoch:
+def _warn_of_convergence(scored: ScoredSet) -> Iterator[str]:
+    epoch = scored.clearness.convergence_epoch
+    if epoch == scored.curve_set.epochs > 1:
         yield (
-            f"{subset.curve_set.name}: its own significant pairs keep their order from "
-            f"epoch {epoch} on, but those of the full set only from epoch "
-            f"{full_order} on"
+            f"{scored.curve_set.name}: the ranking converges in the last epoch only, "
+            "after which it might still change"
         )
 
 

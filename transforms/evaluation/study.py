@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from transforms.evaluation.ranking import Interval
+from transforms.evaluation.discordance import Interval
 from transforms.records import UsageError
-
-_ENOUGH_MODELS = 6  # with fewer, resamples that all agree are no evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,15 +104,12 @@ def _order(score: RecipeScore) -> tuple[float, float, str]:
 def _is_tied(best: RecipeScore, other: RecipeScore) -> bool:
     """Return whether the data cannot separate a recipe from the best one.
 
-    They are tied if their intervals overlap, if an interval is missing, or if the
-    interval of the best recipe has zero width and comes from fewer than six models. A
-    recipe without τ-b is never tied.
+    They are tied if their intervals overlap or an interval is missing. A recipe without
+    τ-b is never tied.
     """
     if best.tau_interval is None or other.tau_interval is None:
         return other.tau is not None
-    # Few models that keep their order keep it in every resample, which proves little.
-    is_evidence = best.tau_interval.has_width or best.num_models >= _ENOUGH_MODELS
-    return not is_evidence or other.tau_interval.high >= best.tau_interval.low
+    return other.tau_interval.high >= best.tau_interval.low
 
 
 def read_report(
@@ -181,8 +176,14 @@ def describe_best(ranked: Sequence[Ranked]) -> str:
     if len(taus) > 1 and len(set(taus)) == 1:
         convergence = "the ranking does not converge on any subset"
         if best.looped_subset is not None:
+            fastest = [
+                item.score.name
+                for item in ranked
+                if item.score.looped_subset == best.looped_subset
+            ]
             convergence = (
-                f"the ranking converges after the fewest images on {best.name}"
+                "the ranking converges after the fewest images on "
+                f"{' and '.join(fastest)}"
             )
         return (
             "All recipes keep the order of the models equally well "

@@ -378,8 +378,6 @@ def _list_rank_facts(ranks: RankAgreement, *, is_share: bool) -> Facts:
     if interval is not None:
         low, high = format_fraction(interval.low, 2), format_fraction(interval.high, 2)
         between = f", 95 %: {low} to {high}"
-        if not interval.has_width:
-            between = ", in every resample"
     regret = f"{100 * ranks.regret:.2f} points" if is_share else f"{ranks.regret:.4g}"
     return [
         (f"τ-b{between}", format_fraction(ranks.tau)),
