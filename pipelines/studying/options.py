@@ -27,8 +27,9 @@ class StudyOptions(TrainingFlags, LabelFlags):
     )
     output: str = flag("folder of all results", metavar="DIR")
     recipes: str | None = flag(
-        "JSON list of recipes, each with a name and flags of pipelines.build (default: "
-        "every grouping, sampler and size that the input allows)",
+        "JSON list of recipes, each with a name and flags of pipelines.build, and "
+        "optionally with epochs and with draws, the number of subsets drawn with other "
+        "seeds (default: every grouping, sampler and size that the input allows)",
         default=None,
         metavar="FILE",
     )
@@ -54,8 +55,17 @@ class StudyOptions(TrainingFlags, LabelFlags):
         minimum=0,
         split=",",
     )
+    full_seeds: tuple[int, ...] = flag(
+        "random seeds of the models on the full set, separated by commas; two or more "
+        "show how well the full set agrees with itself (default: --seeds)",
+        default=(),
+        metavar="N,N",
+        minimum=0,
+        split=",",
+    )
     subset_epochs: int | None = flag(
-        "passes over the images of a subset; by default as many as --epochs",
+        "passes over the images of a subset, unless its recipe has epochs of its own; "
+        "by default as many as --epochs",
         default=None,
         minimum=1,
         maximum=10_000,

@@ -92,6 +92,10 @@ class Plan:
             )
         return steps
 
+    def training_of(self, recipe: Recipe) -> Training:
+        """Return the training settings for a recipe's subset."""
+        return self.subset._replace(epochs=recipe.epochs or self.subset.epochs)
+
     @property
     def reference(self) -> str:
         """The name of the model that measures confusion and difficulty."""
@@ -106,7 +110,10 @@ class Plan:
                 models=(self.reference,), seeds=self.full.seeds[:1]
             )
             sets += [(fold, reference, num_train // 2) for fold in FOLDS]
-        sets += [(p.recipe.name, self.subset, p.num_train) for p in self.estimates]
+        sets += [
+            (p.recipe.name, self.training_of(p.recipe), p.num_train)
+            for p in self.estimates
+        ]
         return [
             ImagesSeen(
                 folder=self.places.models(name),
@@ -114,7 +121,8 @@ class Plan:
                 seed=seed,
                 num_train=images,
                 epochs=training.epochs,
-                num_rates=len(self.options.learning_rate),
+                rates=self.options.learning_rate,
+                curves=self.steps.curves_of(name, seed),
             )
             for name, training, images in sets
             for seed in training.seeds
@@ -122,10 +130,12 @@ class Plan:
 
     def list_recipe_steps(self, recipe: Recipe) -> list[Step]:
         """List the steps of a recipe: build, training with each seed, evaluation."""
-        seed = self.options.seed
+        training = self.training_of(recipe)
         return [
-            *self.steps.list_recipe(recipe, self.subset),
-            self.steps.list_evaluation(recipe, self.full, seed),
+            *self.steps.list_recipe(recipe, training),
+            self.steps.list_evaluation(
+                recipe, self.full, training, seed=self.options.seed
+            ),
         ]
 
     def list_step_times(self, left_out: Collection[str] = ()) -> list[StepTime]:
@@ -173,11 +183,11 @@ class Plan:
         images, on_full = (
             sum(x.num_images for x in xs) for xs in (training_runs, full)
         )
-        seeds = len(self.full.seeds)
+        seeds = len(self.subset.seeds)
         yield (
             f"training: {len(self.full.models)} models with {seeds} seed"
-            f"{'s' if seeds > 1 else ''} see {images:,} images, {on_full:,} "
-            "of them on the full set"
+            f"{'s' if seeds > 1 else ''} ({len(self.full.seeds)} on the full set) see "
+            f"{images:,} images, {on_full:,} of them on the full set"
         )
         needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
         yield f"space: about {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB free"
@@ -186,7 +196,7 @@ class Plan:
     def estimate_bytes(self) -> int:
         """Estimate the bytes that remain to be written."""
         total = sum(self.inventory.num_images.values())
-        models = len(self.full.seeds) * (1 + len(self.estimates))
+        models = len(self.full.seeds) + len(self.subset.seeds) * len(self.estimates)
         sizes = [
             _SMALL_MODEL_BYTES if architectures.is_small(name) else _MODEL_BYTES
             for name in self.full.models
@@ -326,7 +336,7 @@ def _make_plan(
         raise UsageError("\n".join(lines))
     training = Training(
         models=options.models,
-        seeds=options.seeds,
+        seeds=options.full_seeds or options.seeds,
         epochs=options.epochs,
         words=options.train_words,
     )
@@ -340,7 +350,9 @@ def _make_plan(
         estimates=buildable,
         left_out=left_out,
         full=training,
-        subset=training._replace(epochs=options.subset_epochs or options.epochs),
+        subset=training._replace(
+            seeds=options.seeds, epochs=options.subset_epochs or options.epochs
+        ),
     )
 
 

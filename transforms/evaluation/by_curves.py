@@ -176,12 +176,12 @@ def _match_models(
             f"--full: contains curves of {len(full_sets)} sets ({names}); give those "
             "of one set, the others as --subset"
         )
-    full_ids = {full_set.subset_id for full_set in full_sets}
+    full_runs = {(full_set.subset_id, full_set.epochs) for full_set in full_sets}
     problems += [
         f"--subset: set {subset.subset_id} is the full set itself; give the curves of "
         "another set"
         for subset in subsets
-        if subset.subset_id in full_ids
+        if (subset.subset_id, subset.epochs) in full_runs
     ]
     if problems:
         raise UsageError("\n".join(problems))

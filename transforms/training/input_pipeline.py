@@ -134,9 +134,10 @@ def _shuffle(settings: InputSettings, seed: int) -> Tensor:
 
 
 def _fill_cache(settings: InputSettings) -> _Images:
-    """Decode all images once.
+    """Decode all images into memory.
 
-    Raises: JobError: the shards contain another number of images.
+    Raises:
+      JobError: the shards do not contain `settings.num_images` images.
     """
     side = settings.copy_px
     pixels = np.empty((settings.num_images, side, side, 3), np.uint8)
@@ -237,25 +238,22 @@ def _augment(
 
 
 def choose_boxes(key_hashes: Tensor, aspects: Tensor, seed: int) -> Tensor:
-    """Choose a random box of each image; boxes of flipped images run right to left.
+    """Choose a random crop box and flip for each image.
 
-    A box depends on the seed and on the image's file name only.
+    A box depends only on the seed and the image's file name. The boxes of flipped
+    images run from right to left.
 
     Args:
       key_hashes: int64, shape (images,), hashes of the file names.
       aspects: float32, shape (images,), width divided by height.
       seed: seed of the epoch.
-    Returns: shape (images, 4), top, left, bottom and right as shares of the image.
-
-    Args:
-      pixels: shape (height, width, 3).
-      image_size: side of the result in pixels.
-      seed: two integers.
 
     Returns:
-      Float32, shape (image_size, image_size, 3).
+      Float32, shape (images, 4): top, left, bottom and right, as fractions of the
+      image's height and width.
 
-    Source: Inception (Szegedy et al., CVPR 2015).
+    Source: Inception crops (Szegedy et al., CVPR 2015), with the ranges `CROP_AREA`
+      and `CROP_RATIO`.
     """
     draws = _draw(key_hashes, seed, 5)
     area = CROP_AREA[0] + draws[0] * (CROP_AREA[1] - CROP_AREA[0])

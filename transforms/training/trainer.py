@@ -95,7 +95,9 @@ class Trainer:
         Args:
           batches: from `InputPipeline.make_epoch`.
           advance: callback that receives the number of batches since the last call.
-        Raises: JobError: the number of batches differs from the settings.
+
+        Raises:
+          JobError: the number of batches differs from the settings.
         """
         iterator = iter(self._strategy.experimental_distribute_dataset(batches))
         for start in range(0, self._num_steps, _STEPS_PER_CALL):
