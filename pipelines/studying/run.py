@@ -7,7 +7,7 @@ from pipelines.commands import Step
 from pipelines.studying import plan as study_plan
 from pipelines.studying import results, timing
 from pipelines.studying.plan import Plan, SkippedRecipe
-from pipelines.studying.recipes import Recipe
+from pipelines.studying.recipes import FULL, Recipe
 from pipelines.studying.steps import RefusedError, Runner, join_curves
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked
@@ -165,5 +165,13 @@ class _StudyRun:
                 ],
                 full=plan.full,
                 subset=plan.subset,
+                num_groups={e.recipe.name: e.num_groups for e in plan.estimates},
+                curves={
+                    FULL: plan.steps.list_joined(FULL, plan.full),
+                    **{
+                        recipe.name: plan.steps.list_joined(recipe.name, plan.subset)
+                        for recipe in evaluated
+                    },
+                },
             ),
         )

@@ -110,12 +110,16 @@ class Steps:
             for step, seed in zip(steps, training.seeds, strict=True)
         ]
 
+    def list_joined(self, name: str, training: Training) -> list[str]:
+        """List the curves of all models on a set, one file per seed."""
+        return [self.curves_of(name, seed) for seed in training.seeds]
+
     def _list_curves(self, name: str, training: Training) -> list[str]:
         """List the curves of each model, which have predictions, or the joined ones."""
         single = self._places.curves(name, training)
         if all(Path(path).exists() for path in single):
             return single
-        joined = [self.curves_of(name, seed) for seed in training.seeds]
+        joined = self.list_joined(name, training)
         return joined if all(Path(path).exists() for path in joined) else single
 
     def list_evaluation(

@@ -21,7 +21,7 @@ from tests.benchmarks.settings import QUICK, NotMeasured, Row, Settings
 
 NAMES = (  # modules of this folder, in the order of the table
     *("throughput", "peers", "resizing", "planning", "indexing", "inspecting"),
-    *("bytes_read", "memory", "buckets", "startup", "grouping", "loading"),
+    *("bytes_read", "memory", "buckets", "startup", "grouping", "loading", "training"),
 )
 
 

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from transforms.arrays import BoolArray, FloatArray
-from transforms.evaluation import ranking, recipe_differences, significance
+from transforms.evaluation import curves, ranking, recipe_differences, significance
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.ranking import TauEstimate
 from transforms.evaluation.recipe_differences import Difference
+from transforms.records import UsageError
 
 _TAIL = 0.025
 
@@ -253,3 +254,70 @@ def _list_columns(
                     (factor, level, reference),
                     np.array([x == level for x in levels], float),
                 )
+
+
+class FinalAccuracies(NamedTuple):
+    """The accuracies of all models after training on one set.
+
+    Attributes:
+      accuracies: shape (seeds, models).
+      num_looped: training images that a model sees, counted in every epoch.
+    """
+
+    accuracies: FloatArray
+    num_looped: int
+
+
+def read_finals(paths: Sequence[str], models: Sequence[str]) -> FinalAccuracies:
+    """Read the final accuracies of all models on one set.
+
+    Args:
+      paths: files with curves of the set.
+      models: names of the models, in the order of the result.
+
+    Raises:
+      UsageError: the curves are invalid or belong to several sets.
+    """
+    sets, _ = curves.group_by_set(curves.read_rows(paths))
+    if len(sets) != 1:
+        raise UsageError(f"{', '.join(paths)}: contain {len(sets)} sets instead of 1")
+    runs = [[run.final for run in sets[0].best_runs(model)] for model in models]
+    return FinalAccuracies(np.array(runs).T, sets[0].train_images * sets[0].epochs)
+
+
+def to_tables(design: Design) -> dict[str, list[dict[str, object]]]:
+    """Return the rows of three tables: recipes, differences and effects."""
+    return {
+        "recipes": [
+            {
+                "recipe": result.recipe.name,
+                **result.recipe.factors,
+                "draws": len(result.recipe.accuracies),
+                "images_looped": result.recipe.num_looped,
+                "share_looped": result.recipe.num_looped / design.num_looped,
+                **_describe_tau(result.estimate),
+                "regret": result.regret,
+                "is_worse_than_best": design.is_worse(result.recipe.name),
+                "is_on_pareto_front": result.is_cheapest,
+            }
+            for result in design.results
+        ],
+        "differences": [_flatten(row) for row in design.differences],
+        "effects": [_flatten(row) for row in design.effects],
+    }
+
+
+def _describe_tau(estimate: TauEstimate) -> dict[str, float | None]:
+    low, high = estimate.interval or (None, None)
+    return {
+        "tau": estimate.tau,
+        "tau_low": low,
+        "tau_high": high,
+        "tau_sd_over_draws": estimate.deviation,
+    }
+
+
+def _flatten(row: Difference | Effect) -> dict[str, object]:
+    values = row._asdict()
+    low, high = values.pop("interval")
+    return {**values, "low": low, "high": high}
