@@ -106,6 +106,14 @@ class Captured:
     sizes: tuple[int, ...]
 
     @property
+    def chance(self) -> float:
+        """The share that random groups of these sizes capture of evenly spread errors."""
+        total = sum(self.sizes)
+        return sum(size * (size - 1) for size in self.sizes) / max(
+            total * (total - 1), 1
+        )
+
+    @property
     def num_empty(self) -> int:
         """The number of groups whose classes are never confused with each other."""
         return sum(rate == 0 for rate in self.rates)

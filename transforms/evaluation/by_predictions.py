@@ -86,6 +86,8 @@ class GroupScore:
         1000 classes on all images.
       tau_if_right: τ-b if undecided images counted as correct; None without masking.
       tau_balanced: τ-b of the mean of the accuracies within each group.
+      ceiling: τ-b of the 1000 classes on as many random images; like those of `ranks`,
+        they are part of all images.
       halves: agreement with the 1000 classes on disjoint halves of the images.
       tau_same_images: τ-b between the grouped accuracies and the top-1 accuracies over
         the 1000 classes on the same images, which isolates the effect of grouping.
@@ -107,6 +109,7 @@ class GroupScore:
     ranks: RankAgreement
     tau_if_right: float | None
     tau_balanced: float | None
+    ceiling: float | None
     halves: HalfAgreement
     tau_same_images: float | None
     tau_same_images_interval: Interval | None
@@ -365,6 +368,7 @@ def _score_grouping(
         if is_masked
         else None,
         tau_balanced=ranking.kendall_tau(whole, balance_groups(true_groups, correct.T)),
+        ceiling=full.halves.measure_overlapping([num_images])[num_images],
         halves=halves,
         tau_same_images=same_images.tau,
         tau_same_images_interval=same_images.interval,

@@ -87,6 +87,7 @@ class RandomHalves:
             self.places[number, order] = np.arange(total, dtype=np.int32)
         first = count_correct(correct, self.places < self._half)
         self._second_half = self._whole - first  # shape (orders, models)
+        self._overlapping = {total: _tau(self._whole, self._whole)}
         self._known: dict[tuple[int, int], float | None] = {}
 
     def compare(
@@ -124,13 +125,12 @@ class RandomHalves:
 
         The images on one side are part of those on the other.
         """
-        return {
-            size: mean(
+        for size in set(sizes) - set(self._overlapping):
+            self._overlapping[size] = mean(
                 _tau(self._whole, right)
                 for right in count_correct(self._correct, self.places < size)
             )
-            for size in sorted(set(sizes))
-        }
+        return {size: self._overlapping[size] for size in sorted(set(sizes))}
 
 
 def count_correct(correct: BoolArray, chosen: BoolArray) -> IntArray:

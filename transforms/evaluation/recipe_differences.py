@@ -25,7 +25,7 @@ class Difference(NamedTuple):
       second: name of another.
       difference: mean τ-b of the first minus that of the second.
       interval: 95 % confidence interval of `difference`, for this pair alone.
-      p_value: two-sided, after Holm's correction for all pairs of recipes.
+      p_value: two-sided, after Holm's correction for the tested pairs.
     """
 
     first: str
@@ -55,9 +55,13 @@ class _Estimate(NamedTuple):
 
 
 def compare_recipes(
-    full: FloatArray, recipes: Mapping[str, FloatArray], *, families: Sequence[str]
+    full: FloatArray,
+    recipes: Mapping[str, FloatArray],
+    *,
+    families: Sequence[str],
+    against: str | None = None,
 ) -> list[Difference]:
-    """Test all pairs of recipes for a difference of τ-b, paired by model.
+    """Test pairs of recipes for a difference of τ-b, paired by model.
 
     The variance is that over families of models, plus that over the draws of each
     recipe. Noise of single models, such as that of training with another seed, is part
@@ -69,9 +73,10 @@ def compare_recipes(
       recipes: name → shape (draws, models), accuracies of each random repetition, be it
         of the selection, the training, or both.
       families: the family of each model.
+      against: name of a recipe; only pairs with it are tested. None tests all pairs.
 
     Returns:
-      All pairs, in the order of the recipes, except recipes whose τ-b is undefined.
+      The pairs, in the order of the recipes, except recipes whose τ-b is undefined.
       Empty with fewer than three families.
 
     Source: variance of pairs that share a cluster (Aronow, Samii and Assenova,
@@ -91,7 +96,11 @@ def compare_recipes(
         for name, draws in recipes.items()
         if (estimate := _estimate(reference, draws, members)) is not None
     }
-    pairs = list(itertools.combinations(estimates, 2))
+    pairs = [
+        pair
+        for pair in itertools.combinations(estimates, 2)
+        if against is None or against in pair
+    ]
     differences, errors = np.empty(len(pairs)), np.empty(len(pairs))
     for number, (a, b) in enumerate(pairs):
         first, second = estimates[a], estimates[b]

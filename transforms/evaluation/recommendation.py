@@ -83,14 +83,17 @@ def recommend(
     if not candidates:
         return None
     best, *others = sorted(candidates, key=lambda c: -c.tau)
+    differences = recipe_differences.compare_recipes(
+        full[None],
+        {c.name: c.draws for c in candidates},
+        families=families,
+        against=best.name,
+    )
     is_worse = {
         name
-        for difference in recipe_differences.compare_recipes(
-            full[None], {c.name: c.draws for c in candidates}, families=families
-        )
+        for difference in differences
         if difference.is_significant
         for name in (difference.first, difference.second)
-        if best.name in (difference.first, difference.second)
     }
     return Recommendation(
         best,

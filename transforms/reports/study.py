@@ -16,11 +16,9 @@ if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.figure import Figure
 
 VERDICT_KINDS = {"has value": "good", "has none": "bad"}  # others are doubtful
-_MAX_NAMED = 12  # with more recipes, only the best is named; the others show ranks
-_STEP, _MAX_SPREAD = (
-    0.024,
-    0.14,
-)  # shares of the x axis between recipes of nearly equal x
+_MAX_NAMED = 12  # of more recipes only the best is named, the others have their rank
+_STEP = 0.026  # share of the x axis between marks of nearly equal x: a mark's width
+_MAX_SPREAD = 0.5  # share of the x axis that all marks of nearly equal x may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +116,7 @@ def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
         y_label="τ-b with the full set",
         is_share=False,
         is_log=True,
+        ends_at_one=True,
         legend=legend,
     )
 
