@@ -103,10 +103,14 @@ class StudyOptions(TrainingFlags, LabelFlags):
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid combination of flags."""
         yield from find_folder_problems(self.output)
+        if "://" in self.output:
+            yield f"--output {self.output}: models are trained locally; name a folder"
         yield from self._find_few_models()
         for name in ("recipes", *TABLES):
             path = getattr(self, name)
-            if path and not Path(path).is_file():
+            if path and "://" in path:
+                yield f"--{name} {path}: must be a local file; download it"
+            elif path and not Path(path).is_file():
                 problem = "not a regular" if Path(path).exists() else "no such"
                 yield f"--{name} {path}: {problem} file"
 

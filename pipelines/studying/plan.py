@@ -183,11 +183,13 @@ class Plan:
         images, on_full = (
             sum(x.num_images for x in xs) for xs in (training_runs, full)
         )
-        seeds = len(self.subset.seeds)
+        seeds, others = len(self.subset.seeds), ""
+        if len(self.full.seeds) != seeds:
+            others = f" ({len(self.full.seeds)} on the full set)"
         yield (
             f"training: {len(self.full.models)} models with {seeds} seed"
-            f"{'s' if seeds > 1 else ''} ({len(self.full.seeds)} on the full set) see "
-            f"{images:,} images, {on_full:,} of them on the full set"
+            f"{'s' if seeds > 1 else ''}{others} see {images:,} images, {on_full:,} of "
+            "them on the full set"
         )
         needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
         yield f"space: about {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB free"

@@ -279,7 +279,15 @@ def test_all_infeasible_recipes_are_reported_before_building(
             {"reference_model": "mpl"},
             "--reference_model mpl: is not one of linear",
         ),
-        ({"models": "linear,mlp"}, "--models linear,mlp: a ranking needs 3"),
+        (
+            {"output": "gs://b/study"},
+            "--output gs://b/study: models are trained locally",
+        ),
+        (
+            {"groups": "s3://b/groups.csv"},
+            "--groups s3://b/groups.csv: must be a local",
+        ),
+        ({"models": "linear,mlp"}, "--models linear,mlp: a ranking needs at least 3"),
     ],
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
 )

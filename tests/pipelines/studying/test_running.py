@@ -91,6 +91,8 @@ def test_changed_contents_of_inputs_rerun_a_step(tmp_path):
     steps = Steps(places, str(tmp_path / "index.parquet"), ())
     recipe = Recipe(
         name="small",
+        base="small",
+        epochs=None,
         flags={},
         words=(),
         options=BuildOptions(),

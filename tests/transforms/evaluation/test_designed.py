@@ -113,7 +113,7 @@ def test_levels_that_cannot_be_separated_are_omitted():
 
 def test_finals_are_read_by_seed(tmp_path):
     paths = [str(tmp_path / f"{seed}.csv") for seed in (0, 1)]
-    for seed, path in enumerate(paths):
+    for seed in (0, 1):
         curves = {"mlp": [0.1, 0.2 + seed / 10], "cnn": [0.3, 0.4]}
         rows = making_curves.rows(curves, seed=seed)
         making_curves.write(tmp_path / f"{seed}.csv", rows)
