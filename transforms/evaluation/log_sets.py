@@ -237,6 +237,9 @@ def _size_sets(
     problems: list[str],
 ) -> list[int]:
     """Return a number of images for each set; append problems."""
+    if given and not sets:
+        problems.append(f"--{flag}: goes with training logs only; leave it out")
+        return []
     sizes = list(given) * (len(sets) if len(given) == 1 else 1)
     if given and len(sizes) != len(sets):
         problems.append(

@@ -300,10 +300,14 @@ def test_logs_give_the_evaluation_of_equal_curves(tmp_path, name, make, columns)
     settings = LogSettings(
         columns=columns, train_images=(1000, 100), validation_images=(2000,)
     )
-    of_logs, of_curves = (
+    full, subset = paths["logs"]
+    of_logs = evaluate_curves([full], [subset], logs=settings)
+    full, subset = paths["curves"]
+    of_curves = evaluate_curves([full], [subset])
+    with pytest.raises(
+        UsageError, match="--train_images: goes with training logs only"
+    ):
         evaluate_curves([full], [subset], logs=settings)
-        for full, subset in paths.values()
-    )
     for one, other in (
         (of_logs.full, of_curves.full),
         (of_logs.subsets[0], of_curves.subsets[0]),
