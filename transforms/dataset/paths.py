@@ -7,5 +7,6 @@ RECIPE = "__meta__/recipe.json"
 STATISTICS = "__meta__/statistics.json"
 PREVIEW = "__meta__/preview.jpg"
 DIFFICULTY = "__meta__/difficulty.svg"  # where difficulty decided
+CROISSANT = "croissant.json"
 COMPLETE = "__meta__/complete.json"
 PLAN_ID = "plan_id"  # of the plan in progress; not the id of the dataset
