@@ -41,6 +41,7 @@ class CommitSettings:
     chosen: statistics.Counts
     max_failure_fraction: float
     difficulty: Mapping[str, Any] | None = None  # histograms, where it decided
+    more_files: Sequence[str] = ()  # in `root`, written before the commit
 
     @property
     def num_chosen(self) -> int:
@@ -134,6 +135,7 @@ def _write_sidecars(
     written = [f for part in parts for files in part.files.values() for f in files]
     manifest_file = _describe(root, paths.MANIFEST)
     written.append(manifest_file)
+    written += [_describe(root, path) for path in settings.more_files]
     dataset = describe_dataset(parts, failures, settings)
     sheet = contact_sheet.make_preview(root, settings.table)
     for path, data in [

@@ -3,6 +3,7 @@
 MANIFEST = "__meta__/manifest.parquet"
 FAILURES = "__meta__/failures.csv"
 GROUPS = "__meta__/groups.csv"
+SAMPLES = "__meta__/samples.parquet"  # further fields, in `write_samples` only
 RECIPE = "__meta__/recipe.json"
 STATISTICS = "__meta__/statistics.json"
 PREVIEW = "__meta__/preview.jpg"
