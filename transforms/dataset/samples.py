@@ -187,8 +187,8 @@ class _Spool:
 
 
 def _make_wnid(label: int) -> str:
-    """Return an id outside WordNet for the class of images without one."""
-    return f"n9{label:07d}"
+    """Return an id, which is no wnid, for the class of images without one."""
+    return f"label_{label:07d}"
 
 
 def write_samples(
@@ -302,7 +302,7 @@ def _make_group_table(spool: _Spool, label_names: Sequence[str]) -> GroupTable:
     if not problems and not labels:
         problems.append("samples: there are none")
     if not problems and len(labels) <= max(labels):
-        missing = [n for n in range(max(labels)) if n not in labels]
+        missing = (n for n in range(max(labels)) if n not in labels)
         problems.append(
             f"labels {list_names(missing)}: have no sample; number the labels without "
             "gaps"

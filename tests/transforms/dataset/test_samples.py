@@ -46,7 +46,9 @@ def directory(tmp_path_factory):
 
 
 def test_dataset_is_verified(directory, capsys):
-    verify.main([str(directory), "--readers=webdataset"])
+    with pytest.raises(SystemExit) as ended:
+        verify.main([str(directory), "--readers=webdataset"])
+    assert not ended.value.code
     assert capsys.readouterr().out.splitlines()[-1].startswith("ok: ")
 
 
@@ -66,6 +68,8 @@ def test_images_and_fields_are_kept(directory):
         assert fields[key] == {"url": given["url"]}
     names = [group["name"] for group in building.read_json(directory, "classes.json")]
     assert names == ["cat", "dog"]
+    folders = {path.name for path in (directory / "folders/train").iterdir()}
+    assert folders == {"000_cat", "001_dog"}
 
 
 def test_order_and_processes_do_not_change_the_bytes(directory, tmp_path):
