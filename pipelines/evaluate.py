@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _PROG = "python -m pipelines.evaluate"
 _KINDS = ("full", "predictions", "accuracies")
+_LOG_FLAGS = (
+    "train_images", "validation_images", "accuracy_column", "epoch_column",
+    "model_names",
+)  # fmt: skip
 _GROUP_COUNTS = (10, 20, 100, 200)
 _NUM_DRAWS = 20
 _USUAL = "groups"  # default file name, which does not identify a table
@@ -41,16 +45,53 @@ class EvaluateOptions(StoreFlags):
     """
 
     full: tuple[str, ...] = flag(
-        "curves of models trained on the full set: curves.csv files, or folders "
-        "that contain them, e.g. the --output of pipelines.train; repeatable",
+        "curves of models trained on the full set: curves.csv files, logs of other "
+        "trainers (timm, Lightning, Keras, Hugging Face, or any CSV table), one model "
+        "a file, or folders that contain them; repeatable",
         default=(),
         metavar="CURVES",
     )
     subset: tuple[str, ...] = flag(
         "curves of models trained on one or more subsets, which are distinguished by "
-        "their subset ids; repeatable",
+        "their subset ids, and logs by their folder; repeatable",
         default=(),
         metavar="CURVES",
+    )
+    train_images: tuple[int, ...] = flag(
+        "number of training images of the logs: one for all sets, or one for --full "
+        "and each directory of --subset, separated by commas",
+        default=(),
+        minimum=1,
+        metavar="N,N",
+        split=",",
+        allow_repeats=True,
+    )
+    validation_images: tuple[int, ...] = flag(
+        "number of validation images of logs that do not state it, as --train_images",
+        default=(),
+        minimum=1,
+        metavar="N,N",
+        split=",",
+        allow_repeats=True,
+    )
+    accuracy_column: str = flag(
+        "column or metric of validation accuracy in logs (default: the only one, such "
+        "as val_accuracy)",
+        default="",
+        metavar="NAME",
+    )
+    epoch_column: str = flag(
+        "column of the epochs, from 0 or 1, if logs are plain CSV tables; needs "
+        "--accuracy_column",
+        default="",
+        metavar="NAME",
+    )
+    model_names: tuple[str, ...] = flag(
+        "names of models by the directory or file of their log, separated by commas "
+        "(default: the directory's name)",
+        default=(),
+        metavar="DIR=NAME",
+        split=",",
     )
     predictions: tuple[str, ...] = flag(
         "predictions of trained models for the validation images, .parquet or .npz; "
@@ -134,10 +175,25 @@ class EvaluateOptions(StoreFlags):
                 continue
             if getattr(self, flag_name) and not getattr(self, other):
                 yield f"--{other}: is required with --{flag_name} ({what})"
+        yield from self._find_log_problems()
         yield from self._find_training_free_problems()
         yield from self._find_table_problems()
         yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
+
+    def _find_log_problems(self) -> Iterator[str]:
+        for name in _LOG_FLAGS:
+            if getattr(self, name) and not (self.full or self.subset):
+                yield f"--{name}: goes with --full and --subset only"
+        if self.epoch_column and not self.accuracy_column:
+            yield "--accuracy_column: is required with --epoch_column"
+        for pair in self.model_names:
+            folder, _, name = pair.rpartition("=")
+            if not (folder and name):
+                yield f"--model_names {pair}: is not DIR=NAME, e.g. run1=resnet50"
+        folders = [pair.rpartition("=")[0] for pair in self.model_names]
+        for folder in {folder for folder in folders if folders.count(folder) > 1}:
+            yield f"--model_names {folder}: is given two names; give one"
 
     def _find_training_free_problems(self) -> Iterator[str]:
         if not self.training_free:
@@ -228,9 +284,17 @@ def _evaluate(options: EvaluateOptions) -> "Evaluation":
     """Run the evaluation for the kind of input that was given."""
     if options.full:
         from transforms.evaluation import by_curves  # noqa: PLC0415  # as above
+        from transforms.evaluation.log_sets import LogSettings  # noqa: PLC0415
+        from transforms.evaluation.training_logs import LogColumns  # noqa: PLC0415
 
+        logs = LogSettings(
+            columns=LogColumns(options.epoch_column, options.accuracy_column),
+            model_names=dict(pair.rpartition("=")[::2] for pair in options.model_names),
+            train_images=options.train_images,
+            validation_images=options.validation_images,
+        )
         return by_curves.evaluate_curves(
-            options.full, options.subset, seed=options.seed
+            options.full, options.subset, logs=logs, seed=options.seed
         )
     if options.accuracies:
         from transforms.evaluation import by_accuracies  # noqa: PLC0415  # as above

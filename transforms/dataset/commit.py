@@ -14,7 +14,7 @@ from typing import Any
 
 from transforms import formats, storage
 from transforms.dataset import card as dataset_card
-from transforms.dataset import contact_sheet, manifest, paths, statistics
+from transforms.dataset import contact_sheet, croissant, manifest, paths, statistics
 from transforms.dataset.manifest import Part
 from transforms.formats import Dataset, LabelInfo, SplitInfo
 from transforms.grouping import table as groups
@@ -41,6 +41,7 @@ class CommitSettings:
     chosen: statistics.Counts  # selected images
     max_failure_fraction: float
     difficulty: Mapping[str, Any] | None = None  # histograms; None without a table
+    more_files: Sequence[str] = ()  # in `root`, written before the commit
 
     @property
     def num_chosen(self) -> int:
@@ -132,12 +133,15 @@ def _write_sidecars(
         f"{root}/{paths.MANIFEST}",
     )
     written = [f for part in parts for files in part.files.values() for f in files]
-    written.append(_describe(root, paths.MANIFEST))
+    manifest_file = _describe(root, paths.MANIFEST)
+    written.append(manifest_file)
+    written += [_describe(root, path) for path in settings.more_files]
     dataset = describe_dataset(parts, failures, settings)
     sheet = contact_sheet.make_preview(root, settings.table)
     for path, data in [
         (paths.PREVIEW, sheet),
         *_make_sidecars(dataset, failures, settings),
+        *croissant.sidecars(dataset, manifest_file).items(),
     ]:
         written.append(storage.write(root, path, data))
     checksums = {file.path: file.sha256 for file in sorted(written)}

@@ -57,6 +57,7 @@ class ShardSettings:
     images: ImageSettings
     num_threads: int
     ticks: str | None = None  # path of the `progress.Ticker`
+    is_spooled: bool = False  # the inputs are temporary; the manifest names keys
 
 
 def encode_image(ref: ImageRef, settings: ShardSettings) -> EncodedImage | DataError:
@@ -143,7 +144,10 @@ class ShardBuilder:
                 if isinstance(prepared, DataError):
                     failures.append(_describe_failure(image, prepared))
                 else:
-                    rows.append(_write(image, prepared, writers, shard, len(rows)))
+                    row = _write(image, prepared, writers, shard, len(rows))
+                    if settings.is_spooled:
+                        row = row._replace(source=row.key, source_offset=0)
+                    rows.append(row)
                     conversions.update(_list_conversions(prepared.image))
                 self._ticker.tick()
             written = {name: writer.close() for name, writer in writers.items()}

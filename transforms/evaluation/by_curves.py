@@ -4,7 +4,7 @@ If the folder of each curve also contains the predictions that `pipelines.train`
 models are compared image by image (McNemar's test), otherwise by accuracy alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,12 +20,14 @@ from transforms.evaluation import (
     convergence,
     curves,
     discordance,
+    log_sets,
     ranking,
     significance,
 )
 from transforms.evaluation.ceilings import Ceiling
 from transforms.evaluation.convergence import Convergence, TrainedSet
 from transforms.evaluation.curves import CurveSet, Run, list_names
+from transforms.evaluation.log_sets import LocatedRow, LogSettings
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.significance import PairTests, SeedNoise
 from transforms.evaluation.verdict import Evidence, Verdict, judge
@@ -37,6 +39,7 @@ _PREDICTIONS = "predictions.parquet"
 _COLUMNS = ["key", "wnid", "top5"]
 _MAX_DIFFERENCE = 0.001  # between the accuracies of a curve and of its predictions
 _SHOWN = 3
+_NO_SETTINGS = LogSettings()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,19 +118,24 @@ class _RunCorrectness(NamedTuple):
 
 
 def evaluate_curves(
-    full_paths: Sequence[str], subset_paths: Sequence[str], *, seed: int = 0
+    full_paths: Sequence[str],
+    subset_paths: Sequence[str],
+    *,
+    logs: LogSettings = _NO_SETTINGS,
+    seed: int = 0,
 ) -> CurveEvaluation:
     """Compare subsets with the full set by the training curves of the same models.
 
     Args:
       full_paths: files or folders with curves of the full set.
       subset_paths: files or folders with curves of one or more subsets.
+      logs: what the logs of other training programs do not state.
       seed: seed of the noise ceiling and of the interval of the gain.
 
     Raises:
       UsageError: the curves are invalid; one line per problem.
     """
-    full_sets, subsets, warnings = _read_all(full_paths, subset_paths)
+    full_sets, subsets, warnings = _read_all(full_paths, subset_paths, logs)
     full, subsets, match_warnings = _match_models(full_sets, subsets)
     warnings += match_warnings
     scored_full = _score(full, warnings)
@@ -142,14 +150,28 @@ def evaluate_curves(
 
 
 def _read_all(
-    full_paths: Sequence[str], subset_paths: Sequence[str]
+    full_paths: Sequence[str], subset_paths: Sequence[str], settings: LogSettings
 ) -> tuple[list[CurveSet], list[CurveSet], list[str]]:
-    sets_of = []
     problems: list[str] = []
-    warnings: list[str] = []
+    contents = {}
     for flag, paths in (("full", full_paths), ("subset", subset_paths)):
         try:
-            sets, set_warnings = curves.group_by_set(curves.read_rows(paths))
+            contents[flag] = curves.read_files(paths, settings.columns)
+        except UsageError as error:
+            problems += [f"--{flag} {line}" for line in str(error).splitlines()]
+    log_rows: Mapping[str, Sequence[LocatedRow]] = {}
+    warnings: list[str] = []
+    if not problems:
+        try:
+            logs = {flag: content.logs for flag, content in contents.items()}
+            log_rows, warnings = log_sets.to_rows(logs, settings)
+        except UsageError as error:
+            problems.append(str(error))
+    sets_of = []
+    for flag, content in contents.items():
+        try:
+            rows = [*content.rows, *log_rows.get(flag, ())]
+            sets, set_warnings = curves.group_by_set(rows)
             sets_of.append(sets)
             warnings += [f"--{flag}: {warning}" for warning in set_warnings]
         except UsageError as error:
@@ -171,17 +193,17 @@ def _match_models(
     """
     problems = []
     if len(full_sets) > 1:
-        names = ", ".join(full_set.subset_id for full_set in full_sets)
+        names = ", ".join(map(curves.find_set, full_sets))
         problems.append(
             f"--full: contains curves of {len(full_sets)} sets ({names}); give those "
             "of one set, the others as --subset"
         )
-    full_runs = {(full_set.subset_id, full_set.epochs) for full_set in full_sets}
+    full_runs = {(curves.find_set(full_set), full_set.epochs) for full_set in full_sets}
     problems += [
-        f"--subset: set {subset.subset_id} is the full set itself; give the curves of "
-        "another set"
+        f"--subset: set {curves.find_set(subset)} is the full set itself; give the "
+        "curves of another set"
         for subset in subsets
-        if (subset.subset_id, subset.epochs) in full_runs
+        if (curves.find_set(subset), subset.epochs) in full_runs
     ]
     if problems:
         raise UsageError("\n".join(problems))

@@ -23,13 +23,19 @@ Optional:
 - `GROUP_FOLDERS`: a glob pattern of the folders per split and group, which are created
   even if they are empty. Default: "", no such folders.
 
+- `ENCODING_FORMAT`: media type of the shards, for croissant.json. Default:
+  "application/octet-stream".
+- `IMAGE_FILES`: a glob pattern of image files, which are named by their keys, in the
+  shards or in the dataset; or `IMAGE_COLUMN`: the column of the images in the shards,
+  as bytes in a struct, next to the labels. With one of them croissant.json has records.
+
 If a module in `transforms/verification/readers` has the format's name as `FORMAT`,
 `verify` uses it to open the dataset with a common third-party library.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple, Protocol
@@ -37,6 +43,7 @@ from typing import NamedTuple, Protocol
 from transforms.records import JSON, ImageLocation, Record, Shard, WrittenFile
 
 TERMS = "https://www.image-net.org/download.php"
+TAGS = ("imagenet", "image-classification", "subset")
 CITATION = """\
 @article{ILSVRC15,
   author = {Olga Russakovsky and Jia Deng and Hao Su and Jonathan Krause and
@@ -47,6 +54,25 @@ CITATION = """\
   year = {2015}, volume = {115}, number = {3}, pages = {211-252},
   doi = {10.1007/s11263-015-0816-y}
 }"""
+
+
+# Hugging Face asks readers of a dataset to accept these terms.
+FRONT_MATTER: Mapping[str, JSON] = {
+    "license": "other",
+    "license_name": "imagenet",
+    "license_link": TERMS,
+    "extra_gated_prompt": (
+        "The images are a part of ImageNet, and only ImageNet's terms of access, at "
+        f"{TERMS}, permit their use. In short: use them for non-commercial research "
+        "and education only, without any warranty and at your own responsibility; "
+        "share them only with colleagues who have accepted the terms; an employer "
+        "that is a company is bound as well; access may be ended at any time."
+    ),
+    "extra_gated_fields": {"I accept ImageNet's terms of access": "checkbox"},
+    "task_categories": ["image-classification"],
+    "source_datasets": ["extended|imagenet-1k"],
+    "tags": list(TAGS),
+}
 
 
 class LabelInfo(NamedTuple):

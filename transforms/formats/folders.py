@@ -13,6 +13,7 @@ from transforms import storage
 from transforms.formats import Dataset, ShardPlace, WrittenShard
 from transforms.records import ImageLocation, Record, WrittenFile
 
+IMAGE_FILES = "folders/*.JPEG"
 CLASS_MAP = "folders/class_map.txt"
 GROUP_FOLDERS = "folders/*/*"
 _SPLIT_OF_FOLDER = {"val": "validation"}

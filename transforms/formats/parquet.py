@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 import yaml
 
 from transforms import storage
-from transforms.formats import TERMS, Dataset, ShardPlace, WrittenShard
+from transforms.formats import FRONT_MATTER, TERMS, Dataset, ShardPlace, WrittenShard
 from transforms.records import JSON, ImageLocation, Record, Shard
 
+ENCODING_FORMAT = "application/x-parquet"
+IMAGE_COLUMN = "image"
 FOLDER = "parquet"
 ROWS_PER_GROUP = 100  # as in Hugging Face's image datasets
 MAX_GROUP_BYTES = 16 << 20  # of images; a writer holds a row group in memory
@@ -193,11 +195,8 @@ def _front_matter(dataset: Dataset) -> dict[str, JSON]:
         for split in dataset.splits
     ]
     return {
-        "license": "other",
-        "license_name": "imagenet",
-        "license_link": TERMS,
+        **FRONT_MATTER,
         "pretty_name": dataset.name,
-        "task_categories": ["image-classification"],
         "configs": [{"config_name": "default", "data_files": files}],
         "dataset_info": {
             "features": features,

@@ -19,6 +19,7 @@ from transforms.formats import (
 )
 from transforms.records import JSON, ImageLocation, Record, Shard, to_json
 
+ENCODING_FORMAT = "application/x-tfrecord"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MAX_NAME_CHARACTERS = 100
 

@@ -12,6 +12,8 @@ from transforms import storage
 from transforms.formats import Dataset, ShardPlace, SplitInfo, WrittenShard
 from transforms.records import JSON, ImageLocation, Record, Shard, to_json
 
+ENCODING_FORMAT = "application/x-tar"
+IMAGE_FILES = "*.jpg"
 _BLOCK = 512
 _ARCHIVE_MULTIPLE = 10240  # padding of tarfile and GNU tar, for identical bytes
 _MAX_NAME_BYTES = 99  # memory-mapping readers only read the name field

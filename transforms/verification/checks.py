@@ -83,6 +83,8 @@ def _expected_files(dataset: DatasetFiles) -> Iterator[str]:
         paths.RECIPE,
         paths.STATISTICS,
     )
+    if paths.SAMPLES in dataset.mark.files:
+        yield paths.SAMPLES
     yield from sidecars.make_expected(dataset)
     for name in dataset.formats:
         if formats.has_shard_files(name):  # also of shards without images

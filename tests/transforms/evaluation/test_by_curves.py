@@ -4,12 +4,14 @@ import math
 import numpy as np
 import pytest
 
-from tests import making_curves, making_predictions
+from tests import making_curves, making_logs, making_predictions
 from tests.making_curves import SUBSET_ID, rows
 from transforms.evaluation import convergence
 from transforms.evaluation.by_curves import evaluate_curves, read_correctness
 from transforms.evaluation.curves import group_by_set, read_rows
+from transforms.evaluation.log_sets import LogSettings
 from transforms.evaluation.significance import compare_all_pairs
+from transforms.evaluation.training_logs import ANY_COLUMNS, LogColumns
 from transforms.records import UsageError
 
 # Six models, best first, of which a passes the others with epoch 3 on the full set, and
@@ -313,3 +315,43 @@ def test_damaged_predictions_are_not_used(tmp_path):
     _, found = read(tmp_path)
     assert found.shares is None
     assert "predictions" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "columns"),
+    [
+        ("version_0/metrics.csv", making_logs.lightning, ANY_COLUMNS),
+        ("training.log", making_logs.keras, ANY_COLUMNS),
+        ("trainer_state.json", making_logs.huggingface, ANY_COLUMNS),
+        ("results.csv", making_logs.columns, LogColumns("Epoch", "Test Acc")),
+    ],
+)
+def test_logs_give_the_evaluation_of_equal_curves(tmp_path, name, make, columns):
+    accuracies = {f"net{n}": [0.3 + n / 20, 0.8 - n / 20] for n in range(6)}
+    paths: dict[str, list[str]] = {"logs": [], "curves": []}
+    for which, subset_id, size in (("full", "f" * 64, 1000), ("small", "a" * 64, 100)):
+        logs = {f"{model}/{name}": make(accuracies[model]) for model in accuracies}
+        paths["logs"].append(making_logs.write(tmp_path / which, logs))
+        sizes = {"train_images": size, "validation_images": 2000}
+        made = making_curves.rows(accuracies, subset_id=subset_id, **sizes)
+        path = tmp_path / f"{which}_curves/curves.csv"
+        paths["curves"].append(making_curves.write(path, made))
+    settings = LogSettings(
+        columns=columns, train_images=(1000, 100), validation_images=(2000,)
+    )
+    full, subset = paths["logs"]
+    of_logs = evaluate_curves([full], [subset], logs=settings)
+    full, subset = paths["curves"]
+    of_curves = evaluate_curves([full], [subset])
+    with pytest.raises(
+        UsageError, match="--train_images: goes with training logs only"
+    ):
+        evaluate_curves([full], [subset], logs=settings)
+    for one, other in (
+        (of_logs.full, of_curves.full),
+        (of_logs.subsets[0], of_curves.subsets[0]),
+    ):
+        assert one.models == other.models
+        assert one.curves.tolist() == other.curves.tolist()
+        assert one.clearness.images_seen == other.clearness.images_seen
+    assert of_logs.subsets[0].verdict == of_curves.subsets[0].verdict
