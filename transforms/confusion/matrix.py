@@ -184,7 +184,7 @@ def read_confusion_rates(path: str, wnids: Sequence[str]) -> FloatArray:
 
 
 def find_order_problem(confusion: Confusion) -> Iterator[str]:
-    """Yield a warning if accuracy is at chance or classes are in a wrong order.
+    """Yield a warning for models at chance or with their classes in the wrong order.
 
     Chance is the accuracy of random predictions with the same class frequencies.
     """
