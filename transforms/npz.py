@@ -25,7 +25,7 @@ def read_npz(
       max_bytes: maximum size of each array in bytes, checked before decompression.
 
     Returns:
-      Name → array, without missing optional arrays.
+      The arrays by name, without missing optional ones.
 
     Raises:
       ValueError: the file is invalid, lacks an array, or has an array that is too large
