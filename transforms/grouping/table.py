@@ -22,11 +22,11 @@ _MAX_SLUG_CHARACTERS = 40
 
 
 class TooFewClassesError(UsageError):
-    """The input has too few classes for the requested groups."""
+    """Raised when the input has too few classes for the requested groups."""
 
 
 class MissingTableError(UsageError):
-    """A file that the grouping method requires is not given."""
+    """Raised when a file that the grouping method requires is not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class GroupRow(NamedTuple):
 
 @dataclass(frozen=True)
 class GroupTable:
-    """All classes of an input and their groups, by wnid."""
+    """All classes of an input and their groups, sorted by wnid."""
 
     rows: tuple[GroupRow, ...]
 

@@ -74,7 +74,7 @@ class Inventory:
 
     @property
     def mean_bytes(self) -> float:
-        """The mean size of a usable image file in bytes."""
+        """The mean size of a usable image file in bytes; 0 if there are none."""
         num_images = sum(self.num_images.values())
         return sum(self.num_bytes.values()) / max(num_images, 1)
 

@@ -336,7 +336,11 @@ def _read_label(
 
 
 def _parse_label(data: bytes) -> int | str:
-    """Parse a class index or a wnid."""
+    """Parse a class index or a wnid.
+
+    Raises:
+      ValueError: the text is neither.
+    """
     text = data.strip().decode("ascii")
     return text if WNID.fullmatch(text.lower()) else int(data)
 

@@ -364,7 +364,7 @@ class Predictor:
         """Load all models of the settings and create a predictor.
 
         Raises:
-          JobError: a model that the launcher could load fails to load here.
+          JobError: a model cannot be loaded here, although the launcher loaded it.
         """
         models = []
         for spec in settings.models:

@@ -106,10 +106,10 @@ def choose(ranked: TopK, *, plan: SamplePlan) -> Positions:
 
 
 def allocate(counts: Mapping[Stratum, int], *, plan: SamplePlan) -> dict[Stratum, int]:
-    """Split the quota of each group, or of the whole set, equally among its strata.
+    """Split the quota of each group, or of the whole set, among its strata.
 
     It is split among the classes first if the plan stratifies by class, then among
-    their parts.
+    their parts, each time as equally as the numbers of images allow.
 
     Args:
       counts: number of images of each stratum.
