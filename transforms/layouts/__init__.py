@@ -10,6 +10,8 @@ A layout module defines:
 - `LOOKED_FOR`: the file names by which the layout is recognised, for the error message
   if no layout matches.
 
+Both functions raise `UsageError` if the input is damaged or cannot be read.
+
 Optional:
 
 - `IS_EXTRACTED`: whether the images are plain files. If two layouts contain the same

@@ -187,7 +187,10 @@ class SamplePlan:
         return pc.index_in(table["wnid"], value_set=wnids).to_numpy()
 
     def parts(self, table: pa.Table) -> npt.NDArray[np.integer]:
-        """Return the part of each training image, shape (images,); 0 by default."""
+        """Return the part of each training image, shape (images,).
+
+        It is 0 for all images if no sampler arranged them.
+        """
         if "part" not in table.column_names:
             return np.zeros(table.num_rows, np.int16)
         return table["part"].to_numpy()
