@@ -92,6 +92,8 @@ class Confusion:
 class Captured:
     """The confusion between classes of the same group.
 
+    Errors whose true or predicted class is in no group are not counted.
+
     Attributes:
       share: share of all errors that are within groups, 0 to 1.
       rates: for each group, the sum of the confusion rates of its pairs of classes.

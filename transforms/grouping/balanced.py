@@ -73,7 +73,7 @@ def partition(
       num_groups: N, at most the number of classes.
       seed: seed of the annealing noise.
       num_sweeps: maximum number of sweeps over all classes in each of the three
-        annealing runs, of which the best is used.
+        annealing runs. The best of their results and their common start is returned.
 
     Returns:
       The group of each class, shape (classes,); sizes follow `group_sizes`.
