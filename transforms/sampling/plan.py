@@ -157,7 +157,7 @@ class SamplePlan:
 
     @property
     def max_of_a_stratum(self) -> int:
-        """An upper bound on the images sampled from a stratum; 0 if all are selected."""
+        """The most images sampled from one stratum; 0 if all images are selected."""
         images = self.images_per_group or 0
         return images * (self.num_groups if self.scope == "set" else 1)
 
