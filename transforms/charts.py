@@ -354,9 +354,10 @@ def _draw_point(
 
 
 def _label_points(axes: "Axes", points: Sequence[Point]) -> "Figure":
-    """Lay out the figure, then label each point where the label covers no other mark.
+    """Lay out the figure, then label each point where there is free space.
 
-    Labels also avoid error bars if possible. A point without free space gets no label.
+    A label covers no marker and no other label, and avoids error bars if possible. A
+    point without free space gets no label.
     """
     from matplotlib.transforms import Bbox  # noqa: PLC0415  # slow to import
 

@@ -42,7 +42,7 @@ _ARCHIVE = re.compile(
 
 
 def is_archive(name: str) -> bool:
-    """Return whether a file name is that of an archive, even an unsupported one."""
+    """Return whether a name is that of an archive, even unsupported or unfinished."""
     return _ARCHIVE.fullmatch(name) is not None
 
 

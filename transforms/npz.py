@@ -25,7 +25,7 @@ def read_npz(
       max_bytes: maximum size of each array in bytes, checked before decompression.
 
     Returns:
-      Name → array, without missing optional arrays.
+      The arrays by name, without missing optional ones.
 
     Raises:
       ValueError: the file is invalid, lacks an array, or has an array that is too large
@@ -53,7 +53,12 @@ def read_npz(
 
 
 def _parse_array(name: str, data: bytes) -> Array:
-    """Parse an .npy file; raise ValueError if its header and length disagree."""
+    """Parse an .npy file.
+
+    Raises:
+      ValueError: the file is no array of numbers or strings, or its header and length
+        disagree.
+    """
     file = io.BytesIO(data)
     try:
         if np.lib.format.read_magic(file) == (1, 0):

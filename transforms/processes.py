@@ -110,8 +110,8 @@ class ProcessPool:
         """Queue a request, to be handled as soon as a process is idle.
 
         Returns:
-          Future of the handler's result. It raises the handler's error, or a JobError
-          if a process of the pool was killed.
+          Future of the handler's result. It raises the handler's UsageError, or a
+          JobError for any other error or if a process of the pool was killed.
         """
         return self._threads.submit(self._ask, request)
 

@@ -1,4 +1,4 @@
-"""Define pipeline elements and errors, and format lists of names for messages.
+"""Define pipeline elements and errors, write JSON, and format lists for messages.
 
 The elements are named tuples: immutable, and four times faster to create than frozen
 dataclasses, which matters for 1.28 million images. Only `Record` contains the bytes of
@@ -38,7 +38,7 @@ class ImageRef(NamedTuple):
 
 
 class SkippedFile(NamedTuple):
-    """A file of the input that is skipped and reported because it is not an image."""
+    """A file or folder of the input that is not read as an image, and is reported."""
 
     uri: str  # the file or its archive, relative to the input
     name: str  # of the file

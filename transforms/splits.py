@@ -38,7 +38,7 @@ _SHOWN = 3
 
 @lru_cache(1 << 12)
 def parse_split(name: str) -> str:
-    """Return the split that a folder or file name states; "" if it states none."""
+    """Return the split that a name states; "" if it states none or several."""
     words = _WORD.findall(_CAMEL.sub("_", name).lower())
     stated = {
         _WORDS[word]
@@ -102,7 +102,7 @@ def decide(place: str, stated: str, names: Sequence[str]) -> str:
 
     Raises:
       UsageError: its name and the image names contradict each other, neither states a
-        split, or the images belong to the test split.
+        split, they state the test split, or there are no usable images.
     """
     officials = [find_official_split(name) for name in names]
     majority = next(

@@ -21,7 +21,10 @@ _PAGES = (b"<!doctype html", b"<html", b"<?xml")
 
 
 def describe(path: str) -> str:
-    """Return a description of a file's type by its first bytes; "" if unknown."""
+    """Describe a file's type by its first bytes, with a remedy for most types.
+
+    Return "" if the type is unknown or the file cannot be read.
+    """
     try:
         length = min(storage.num_bytes(path), _NUM_BYTES)
         start = storage.read_range(path, 0, length)

@@ -153,7 +153,10 @@ def _parse_number(field: bytes) -> int:
 def _read_overrides(
     read: Read, path: str, kind: bytes, data: int, length: int
 ) -> dict[str, str]:
-    """Read the next member's `path` and `size` from a long-name or pax header."""
+    """Read the next member's `path` and `size` from a long-name or pax header.
+
+    Return {} for long link names and global pax headers, which are ignored.
+    """
     if length > _MAX_NAME_BYTES:
         raise UsageError(f"{path}: damaged (a name of {length} bytes at byte {data})")
     if kind in {_LONG_LINK, _PAX_GLOBAL}:

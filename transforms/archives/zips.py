@@ -327,7 +327,10 @@ def _read(path: str, offset: int, length: int) -> bytes:
 
 
 def is_inside(path: str) -> bool:
-    """Return whether a path names a member of a zip, as in `archive.zip/member`."""
+    """Return whether a path names a member of a zip, as in `archive.zip/member`.
+
+    A path that exists is a file or folder of its own, not a member.
+    """
     return f"{SUFFIX}/" in path.lower() and not storage.exists(path)
 
 
@@ -338,7 +341,8 @@ def read(path: str) -> bytes:
       path: path of the form `archive.zip/member`.
 
     Raises:
-      UsageError: the member is missing, damaged, or larger than 64 MiB.
+      UsageError: the zip is invalid, or the member is missing, damaged, encrypted,
+        compressed by a method other than deflate, or larger than 64 MiB.
     """
     end = path.lower().rindex(f"{SUFFIX}/") + len(SUFFIX)
     archive, name = path[:end], path[end + 1 :]

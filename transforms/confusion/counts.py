@@ -1,9 +1,10 @@
 """Validate prediction files, then count their confusion matrix with exact integers.
 
 Every image contributes `UNITS` = 31 · 2²⁴ units, which its prediction distributes over
-the predicted classes. Rank weights (multiples of 1/31) and float16 probabilities
-(multiples of 2⁻²⁴) are both whole numbers of units. Sums are therefore exact and do not
-depend on the order of the parts or the number of workers.
+the predicted classes; units of outputs outside the matrix are dropped. Rank weights
+(multiples of 1/31) and float16 probabilities (multiples of 2⁻²⁴) are both whole numbers
+of units. Sums are therefore exact and do not depend on the order of the parts or the
+number of workers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,12 +43,9 @@ class PredictionPart(NamedTuple):
 
 
 class Cutoff(NamedTuple):
-    """The last image of half A of a class, in the order of (hash, key).
+    """The last image of half A of a class; images are sorted by (hash, key)."""
 
-    `place` is the hash.
-    """
-
-    place: int
+    place: int  # the hash
     key: str
 
 
@@ -190,7 +188,9 @@ def survey(paths: Sequence[str], *, seed: int) -> PredictionSurvey:
         images of each class, in the order of their hashes.
 
     Raises:
-      UsageError: the files are invalid; one line per problem.
+      UsageError: a file is invalid, a model has several predictions for an image, rows
+        of an image have different classes, or there are too few or too many classes;
+        one line per problem.
     """
     files, problems = list[_File](), list[str]()
     for path in paths:
@@ -487,7 +487,7 @@ def _find_repeats(
     more = ""
     if others:
         shown = list_names(names[row].as_py() for _, row, _ in others)
-        more = f"; so have {len(others)} other models ({shown})"
+        more = f"; other models also have several predictions of an image: {shown}"
     if path_of[first] == path:
         key = images.values[images.codes[second]]
         yield (

@@ -92,6 +92,8 @@ class Confusion:
 class Captured:
     """The confusion between classes of the same group.
 
+    Errors whose true or predicted class is in no group are not counted.
+
     Attributes:
       share: share of all errors that are within groups, 0 to 1.
       rates: for each group, the sum of the confusion rates of its pairs of classes.
@@ -192,7 +194,7 @@ def read_confusion_rates(path: str, wnids: Sequence[str]) -> FloatArray:
 
 
 def find_order_problem(confusion: Confusion) -> Iterator[str]:
-    """Yield a warning if accuracy is at chance or classes are in a wrong order.
+    """Yield a warning for models at chance or with their classes in the wrong order.
 
     Chance is the accuracy of random predictions with the same class frequencies.
     """

@@ -46,7 +46,7 @@ class SumCounts(beam.CombineFn):
 
 
 def write_counts(counts: ConfusionCounts, output: str) -> None:
-    """Write counts to a file for the launcher."""
+    """Write counts to the file `output`, which the launcher reads."""
     path = Path(output)
     storage.write(str(path.parent), path.name, counts.to_bytes())
 

@@ -74,8 +74,8 @@ def read_scores(
       Table with `difficulty_table.SCHEMA`.
 
     Raises:
-      UsageError: the file cannot be read or has invalid rows; one line per invalid row,
-        up to a limit.
+      UsageError: the file cannot be read, lacks a column or has invalid rows; one line
+        per invalid row, up to a limit.
     """
     table = _read_scores_file(path, [key_column, score_column])
     keys = [to_key(text.strip()) for text in table[key_column].to_pylist()]
@@ -267,7 +267,8 @@ def _find_problems(
         for row in np.flatnonzero(~np.isfinite(scores)).tolist()
     ]
     if kind == "probability":
-        outside = (scores < 0) | (scores > difficulty_table.MAX_PROBABILITY)
+        is_possible = (scores >= 0) & (scores <= difficulty_table.MAX_PROBABILITY)
+        outside = np.isfinite(scores) & ~is_possible
         remedy = _find_remedy(scores[np.isfinite(scores)]) if outside.any() else ""
         problems += [
             (int(row), f"{scores[row]:g} is not a probability; {remedy}")
@@ -377,8 +378,8 @@ def _find_notes(table: pa.Table) -> Iterator[str]:
 def _warn_of_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
     """Yield a warning for each model with suspicious predictions.
 
-    These are predictions at chance level, classes in a wrong order, and flattened
-    probabilities.
+    These are models whose accuracy is at chance, whose classes are in the wrong order,
+    or whose probabilities are flattened.
     """
     for model in sorted(models, key=lambda model: (model.model, model.model_id)):
         is_model = pc.and_(

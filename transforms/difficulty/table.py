@@ -49,6 +49,8 @@ def find_percent(p_correct: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
 def find_concentration(p_correct: npt.NDArray[np.floating]) -> Iterator[str]:
     """Yield a warning if over 95 % of the images have the same difficulty in percent.
 
+    Fewer than 50 images are not checked.
+
     Args:
       p_correct: shape (images,), from 0 to `MAX_PROBABILITY`.
     """

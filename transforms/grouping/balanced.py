@@ -73,13 +73,13 @@ def partition(
       num_groups: N, at most the number of classes.
       seed: seed of the annealing noise.
       num_sweeps: maximum number of sweeps over all classes in each of the three
-        annealing runs, of which the best is used.
+        annealing runs. The best of their results and their common start is returned.
 
     Returns:
       The group of each class, shape (classes,); sizes follow `group_sizes`.
 
-    Source: pairwise swaps after Kernighan and Lin, 1970; annealing that chooses among
-      all swaps of a class at once is this project's.
+    Source: Kernighan and Lin, 1970, for pairwise swaps. The annealing, which compares
+      all swaps of a class at once, is this project's.
     """
     largest = -(-len(weights) // num_groups)
     clusters = agglomerate(weights, largest)
@@ -200,7 +200,10 @@ def pack(
 
 
 class _Swaps:
-    """Groups, improved by swapping classes; updates affinities incrementally.
+    """Groups that are improved by swapping classes.
+
+    The affinity of a class to a group, i.e. the sum of its weights to the classes of
+    the group, is updated incrementally.
 
     If sizes differ, each smaller group is padded with one empty slot, a class with zero
     weights; swapping a class with an empty slot moves the class.
@@ -342,7 +345,7 @@ def bound_captured(
     and eigenvalues in descending order; subgradient descent minimises this over u.
 
     Args:
-      weights: shape (classes, classes), symmetric, with zero diagonal and sum 1.
+      weights: W, shape (classes, classes), symmetric, with zero diagonal and sum 1.
       sizes: shape (groups,), number of classes in each group.
       captured: the weight inside a known grouping, 0 to 1; sets the step lengths.
 

@@ -140,7 +140,7 @@ def read_groups_file(path: str) -> GroupsFile:
 
 
 def parse_groups_csv(text: str, delimiter: str) -> GroupsFile:
-    """Parse the text of a CSV groups file; return all problems with their lines."""
+    """Parse the text of a CSV groups file to its valid entries and its problems."""
     file = GroupsFile()
     try:
         header_cells, rows = csv_tables.parse_table(text, delimiter=delimiter)
@@ -179,7 +179,7 @@ def _to_entry(line: int, cells: dict[str, str]) -> Entry:
 
 
 def parse_yaml(text: str) -> GroupsFile:
-    """Parse a YAML mapping from group names to lists of classes.
+    """Parse a YAML mapping from group names to lists of classes; collect its problems.
 
     Only nodes are composed, not Python objects, so that scalars stay as written.
     """
@@ -296,7 +296,10 @@ class _GroupCollector:
         self.problems.append(GroupsFileProblem(entry.line, text))
 
     def _find_group(self, entry: Entry) -> _Group | None:
-        """Return the entry's group, created if new; None if the class is left out."""
+        """Return the entry's group, created if new; None if the class is left out.
+
+        Contradictory group names and the group -1 are recorded as problems.
+        """
         if not entry.group:
             if entry.group_name:
                 self._report(

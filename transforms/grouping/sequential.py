@@ -22,7 +22,9 @@ _TABU_TENURE = 5  # swaps during which a moved class may not move again
 
 
 def partition(weights: FloatArray, num_groups: int) -> IntArray:
-    """Form N groups, each by `find_heaviest` from the remaining classes.
+    """Partition classes into N groups.
+
+    Each group is the result of `find_heaviest` on the classes that remain.
 
     Args:
       weights: shape (classes, classes), from `balanced.normalise`.

@@ -81,8 +81,8 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     """Open an image and read its header, without decoding pixels.
 
     Raises:
-      DataError: the format is unsupported, the header is damaged, the data contain
-        pages of zeros, or the image is too large.
+      DataError: the format or kind of JPEG is unsupported, the header is damaged, a
+        JPEG contains pages of zeros, or decoding would take too much memory or time.
     """
     if not data:
         raise records.DataError("empty file")

@@ -29,7 +29,7 @@ class ProcessedImage(NamedTuple):
     width: int
     height: int
     conversions: tuple[str, ...]  # see decode.find_conversions
-    smaller_than_asked: bool
+    smaller_than_asked: bool  # see settings.is_smaller_than_asked
 
 
 def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
@@ -41,10 +41,12 @@ def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
 
     Returns:
       An RGB JPEG without metadata; its bytes do not depend on the machine. With
-      `resize_mode="none"`, upright RGB or greyscale JPEGs keep their original bytes.
+      `resize_mode="none"`, upright RGB or greyscale JPEGs of a common kind
+      (`signatures.is_common_jpeg`) keep their original bytes.
 
     Raises:
-      DataError: the data are not an image, are damaged, or the image is too large.
+      DataError: the data are not an image of a supported format, are damaged, or the
+        image is too large before or after resizing.
     """
     image = decode.open_image(data)
     orientation = decode.find_orientation(image)

@@ -16,9 +16,10 @@ class ImageSettings:
     """The settings with which images are resized and encoded.
 
     Attributes:
-      image_size: length of the resized side in pixels.
+      image_size: length in pixels of the resized side, or of both for a square.
       resize_mode: one of `RESIZE_MODES`; see `target_size`.
-      upscale: whether smaller images are enlarged.
+      upscale: whether `shorter_side` and `longer_side` enlarge smaller images;
+        `center_crop` and `squash` always do.
       jpeg_quality: quality from 1 to 100, as Pillow defines it.
     """
 

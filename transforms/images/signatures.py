@@ -8,7 +8,7 @@ _CONVERT = "convert it to JPEG or PNG"
 _HEAD_BYTES = 1024
 
 # Unsupported image formats by their first bytes.
-_PICTURES = {
+_UNSUPPORTED = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
     b"II+\0": "TIFF",
@@ -67,10 +67,10 @@ _MARKUP = (
 
 
 def describe(data: bytes) -> str:
-    """Return an error message that names the unsupported format of a file."""
+    """Return an error message that names the unsupported format of a file, if known."""
     head = data[:_HEAD_BYTES]
-    if picture := _find_picture(head):
-        return f"{picture} image: not supported; {_CONVERT}"
+    if image_format := _find_format(head):
+        return f"{image_format} image: not supported; {_CONVERT}"
     kind = _find_signature(head) or _find_text(head) or _find_offset(head)
     if not kind and data.count(0) == len(data):
         kind = "only zero bytes; download it again"
@@ -90,8 +90,8 @@ def _find_offset(head: bytes) -> str:
     return f"{start} bytes before the start of a JPEG" if start > 0 else ""
 
 
-def _find_picture(head: bytes) -> str:
-    for signature, name in _PICTURES.items():
+def _find_format(head: bytes) -> str:
+    for signature, name in _UNSUPPORTED.items():
         if head.startswith(signature):
             return name
     if brands := list_brands(head):

@@ -92,7 +92,7 @@ def check_complete(
       num_images: number of images per class and split, including unusable ones.
 
     Raises:
-      UsageError: lists the missing images and splits.
+      UsageError: images or splits are missing; one line per problem.
     """
     found = {key.split for key in num_images}
     problems = [warning.text for warning in warnings if warning.is_missing]

@@ -30,7 +30,7 @@ class Inspection(NamedTuple):
     mode: str  # RGB, L, CMYK, … as stored
     width: int  # as stored, before EXIF rotation
     height: int
-    sha256: str
+    sha256: str  # hexadecimal; "" if the bytes cannot be read
     problem: str  # "" if there is none
 
 

@@ -187,7 +187,11 @@ class _ReadPieces(beam.DoFn):
 
 @dataclasses.dataclass
 class FindImages(beam.PTransform):
-    """Find the images of every part: (number, part) in, `PartImages` out."""
+    """Find the images of every part: (number, part) in, `PartImages` out.
+
+    Attributes:
+      ticks: path of the `progress.Ticker` for images found; None: no progress.
+    """
 
     ticks: str | None = None
 
@@ -206,7 +210,11 @@ _FROM_NUMBER = re.compile("[0-9][^/]*$")  # in a file's name
 
 
 def label_part(images: PartImages) -> PartImages:
-    """Add labels to images without a class; compare all labels with official ones."""
+    """Add labels to images without a class; compare all labels with official ones.
+
+    Raises:
+      UsageError: the labels of some images are unknown.
+    """
     piece = images.piece
     if piece.needs_labels:
         refs, observations = _join_table(piece, images.refs)
@@ -311,8 +319,8 @@ class IndexPart(NamedTuple):
     number: int
     path: str
     num_images: int
-    strays: tuple[str, ...]
-    input: int
+    strays: tuple[str, ...]  # files that are not images, as "uri: name"
+    input: int  # position in the list of inputs
     uri: str
     version: str  # of an archive; "" for a folder
     observations: tuple[Observation, ...]
@@ -460,7 +468,8 @@ def merge(
       The number of images.
 
     Raises:
-      UsageError: lists all problems for which the inputs are rejected.
+      UsageError: the labels or images of an input are not acceptable, or an archive
+        changed while it was read; one line per problem.
     """
     ordered = sorted(parts)
     strays = [stray for part in ordered for stray in part.strays]
@@ -484,7 +493,8 @@ def judge(parts: Sequence[IndexPart], roots: Sequence[str]) -> list[InputWarning
       roots: folders of the inputs.
 
     Raises:
-      UsageError: lists all problems for which the inputs are rejected.
+      UsageError: the labels or images of an input are not acceptable; one line per
+        problem.
     """
     warnings: list[InputWarning] = []
     problems: list[str] = []
@@ -537,7 +547,7 @@ class WriteIndex(beam.PTransform):
       roots: folders of the inputs.
       warnings: earlier warnings about the inputs, e.g. from finding the parts.
       num_inspect_threads: number of threads that inspect images; 0: no inspection.
-      ticks: path of the `progress.Ticker` for inspected images.
+      ticks: path of the `progress.Ticker` for inspected images; None: no progress.
       has_processes: whether child processes may inspect images.
     """
 

@@ -282,7 +282,7 @@ def find_places(path: str, key: str) -> list[str]:
 
 
 def join_lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
-    """Format each row as a line of values separated by spaces, shape (rows,)."""
+    """Join the values of each row with spaces, and add a newline; shape (rows,)."""
     texts = [pc.cast(column, pa.string()) for column in columns]
     lines = pc.binary_join_element_wise(*texts, " ")
     return pc.binary_join_element_wise(lines, "", "\n")

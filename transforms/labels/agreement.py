@@ -77,7 +77,11 @@ class Verdict(NamedTuple):
 
 
 def check(parts: Iterable[PartLabels]) -> Verdict:
-    """Check the labels of all parts of one input."""
+    """Check the labels of all parts of one input.
+
+    Report differences from the official labels, and integer labels that may not index
+    the 1000 classes in wnid order.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], str] = {}
     shards: dict[str, list[PartLabels]] = {}

@@ -47,5 +47,5 @@ def display_name(wnid: str) -> str:
 
 
 def is_wnid(text: str) -> bool:
-    """Return whether a string has the form of a wnid."""
+    """Return whether a string has the form of a wnid, n and 8 digits."""
     return _WNID.fullmatch(text) is not None

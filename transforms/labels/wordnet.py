@@ -249,6 +249,9 @@ def path(wnid: str) -> tuple[str, ...]:
     """Return the first lemma of each node from the root of the class tree to a wnid.
 
     The tree contains the 1000 classes and `wnid`.
+
+    Raises:
+      UsageError: as `find_synsets`.
     """
     tree, word_of = grow_tree([*(info.wnid for info in load_classes()), wnid])
     return tuple(word_of[node] for node in tree.path(wnid))

@@ -10,6 +10,8 @@ A layout module defines:
 - `LOOKED_FOR`: the file names by which the layout is recognised, for the error message
   if no layout matches.
 
+Both functions raise `UsageError` if the input is damaged or cannot be read.
+
 Optional:
 
 - `IS_EXTRACTED`: whether the images are plain files. If two layouts contain the same
@@ -76,7 +78,7 @@ class InputPart:
     is_labelled: bool = False  # the images come with their wnids
     offset: int = 0
     length: int = 0  # in bytes, of a nested archive or a range of a zip's directory
-    input: int = 0
+    input: int = 0  # position in the list of inputs
     num_declared: int | None = None  # images that the dataset's metadata declares
     labels: str = ""  # path of the validation labels; "": the official table
     class_list: str = ""  # path of the classes of labels 0, 1, …; "": none given
@@ -145,8 +147,9 @@ def make_ref(
 
     Returns:
       An image reference; a misplaced image if the name and the folder state different
-      classes; a skipped file if the name has no image suffix; an observation if the
-      name cannot be a key of the written dataset.
+      classes; a skipped file if the name has no image suffix, starts with a dot, or is
+      a path with backslashes and ".."; an observation if the name cannot be a key of
+      the written dataset.
     """
     if "\\" in name:
         name = name.replace("\\", "/")
@@ -234,7 +237,7 @@ def find_undeclared(
 
 
 def shard_pattern(uri: str) -> str:
-    """Replace the numbers in a shard's name by *, e.g. train-*-of-*.parquet."""
+    """Replace all numbers of two or more digits by *, e.g. train-*-of-*.parquet."""
     return re.sub(r"\d{2,}", "*", uri)
 
 
@@ -253,7 +256,10 @@ def describe_unlabelled(path: str, names: Collection[ShardName]) -> list[str]:
 
 
 def find_missing(names: Collection[ShardName]) -> tuple[InputWarning, ...]:
-    """Return a warning per split whose shard numbers have gaps.
+    """Return a warning for each split with missing shards, except test splits.
+
+    Shards are missing if there are fewer than their names state or, if they state no
+    total, if their numbers have gaps.
 
     Raises:
       UsageError: the shards belong to several datasets or dataset versions.
@@ -305,6 +311,7 @@ def list_entries(path: str) -> list[Entry]:
 
     Raises:
       UsageError: the folder cannot be listed.
+      OSError: any error that a retry may resolve.
     """
     return [entry for entry in list_all(path) if not is_system_file(entry.name)]
 
@@ -352,8 +359,8 @@ _KIND_OF_NAMES = {
 def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the files of one part and observations about unusual ones.
 
-    Also count images whose names belong to another split, and compare the number of
-    images with the declared one.
+    Also yield observations of images whose names belong to another split, of a part
+    without images, and of a number of images that differs from the declared one.
     """
     num_images = 0
     counts: Counter[str] = Counter()  # names of another split, by kind
@@ -398,8 +405,9 @@ def settle_splits(found: FoundParts, split: str = "") -> tuple[FoundParts, list[
       inferred from image names.
 
     Raises:
-      UsageError: the split of some folders or archives is unclear, or training images
-        have no class folders; the message lists all of them.
+      UsageError: some folders or archives have an unclear split, no usable images,
+        test images, or training images without class folders; the message lists all of
+        them.
     """
     by_place: dict[tuple[str, str, str], list[InputPart]] = {}
     for piece in found.pieces:

@@ -82,5 +82,5 @@ def _make_part(
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of one class archive."""
+    """Yield the images, skipped files and observations of one class archive."""
     return official_archives.read(piece)

@@ -55,7 +55,8 @@ def find(path: str) -> FoundParts | None:
     """Find Parquet files of images in a folder or its usual subfolders, or one file.
 
     Raises:
-      UsageError: a file with the usual name is not a Parquet file of ImageNet.
+      UsageError: a file with the usual name is not a Parquet file of ImageNet, or the
+        files belong to several datasets or dataset versions.
     """
     root, _, name = path.rpartition("/")
     if storage.is_folder(path):
@@ -153,7 +154,8 @@ def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of a file without reading their bytes.
 
     Raises:
-      UsageError: the labels are not the classes of ImageNet, or the file is damaged.
+      UsageError: the labels are not the classes of ImageNet, a row has no image or
+        label, or the file is damaged.
     """
     num_rows, made = 0, Counter[str]()
     labels = LabelReader(class_lists.read(piece.class_list))

@@ -40,5 +40,5 @@ def _find_root(path: str) -> str | None:
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of one folder."""
+    """Yield the images, skipped files and observations of one folder."""
     return class_folders.read(piece)

@@ -82,7 +82,13 @@ class _Counted:
 
 
 def find(path: str) -> FoundParts | None:
-    """Find images in a zip, or in the zips of a folder."""
+    """Find images in a zip, or in the zips of a folder.
+
+    In a folder, these are Kaggle's zip or else the zips whose names state a split.
+
+    Raises:
+      UsageError: a zip is damaged.
+    """
     pieces: list[InputPart] = []
     names: dict[str, list[str]] = {}
     described, notes = [], []
@@ -226,7 +232,10 @@ def _split_path(folder: bytes) -> list[str]:
 
 @lru_cache(_MAX_FOLDERS)
 def _is_deeper(uri: str, folder: bytes) -> bool:
-    """Return whether a folder is in a class folder, not hidden and not of test."""
+    """Return whether a folder is nested in a class folder.
+
+    Hidden folders and those of the test split do not count.
+    """
     *above, last = _split_path(folder) or [""]
     is_hidden = any(step.startswith(".") for step in (*above, last))
     is_test = splits.parse_path("/".join([uri, *above])) == splits.TEST
@@ -234,7 +243,12 @@ def _is_deeper(uri: str, folder: bytes) -> bool:
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of one part: members of one kind in a range of the directory."""
+    """Yield the members of one kind in a range of the directory, as images if possible.
+
+    Raises:
+      UsageError: the zip is damaged, or a member is encrypted or compressed by a method
+        other than deflate.
+    """
     finder = zips.DataFinder(piece.path)
     end = piece.offset + piece.length
     entries = zips.read_entries(piece.path, piece.offset, end)

@@ -35,7 +35,11 @@ _LABEL_SUFFIXES = (".cls", ".json", ".txt")  # beside images in shards
 
 
 def find(path: str) -> FoundParts | None:
-    """Find the archives in a folder by name and content, or a single archive."""
+    """Find the archives in a folder by name and content, or a single archive.
+
+    Raises:
+      UsageError: an archive is damaged, or has other members beside class tars.
+    """
     if storage.is_folder(path):
         files = [f"{path}/{name}" for name in _list_archives(path)]
     else:
@@ -147,7 +151,13 @@ def _class_pieces(
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of a class tar, a flat tar, or a tar of class folders."""
+    """Yield the images, skipped files and observations of one part.
+
+    A part is a class tar, a flat tar, or a tar of class folders.
+
+    Raises:
+      UsageError: the archive is damaged, or has images of several splits.
+    """
     observations: list[Observation] = []
     members = tar_headers.read_members(
         piece.path,

@@ -33,7 +33,7 @@ def find(path: str) -> FoundParts | None:
     """Find record files in the folder of a version, dataset or data_dir, or one file.
 
     Raises:
-      UsageError: the folder contains records of several datasets.
+      UsageError: the folder contains records of several datasets or dataset versions.
     """
     root, _, name = path.rpartition("/")
     if storage.is_folder(path):

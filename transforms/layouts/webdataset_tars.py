@@ -43,7 +43,12 @@ _LABELS = ("json", "cls", "txt")
 
 
 def find(path: str) -> FoundParts | None:
-    """Find a shard, or the numbered shards in a folder and its split folders."""
+    """Find a shard, or the numbered shards in a folder and its split folders.
+
+    Raises:
+      UsageError: the first shard is damaged, or the shards belong to several datasets
+        or dataset versions.
+    """
     root, _, name = path.rpartition("/")
     if storage.is_folder(path):
         root, found = path, _find_shards(path)
@@ -153,7 +158,12 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images, skipped files and observations of one archive."""
+    """Yield the images, skipped files and observations of one archive.
+
+    Raises:
+      UsageError: the archive is damaged, or a sample has several images, repeated or
+        separated members, or no valid label.
+    """
     observations: list[Observation] = []
     labels = LabelReader(class_lists.read(piece.class_list))
     end = storage.num_bytes(piece.path)
@@ -326,7 +336,11 @@ def _read_label(
 
 
 def _parse_label(data: bytes) -> int | str:
-    """Parse a class index or a wnid."""
+    """Parse a class index or a wnid.
+
+    Raises:
+      ValueError: the text is neither.
+    """
     text = data.strip().decode("ascii")
     return text if WNID.fullmatch(text.lower()) else int(data)
 

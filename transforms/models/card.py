@@ -47,7 +47,7 @@ class Preprocessing:
     layout: str = "channels_last"
 
     def problems(self) -> Iterator[str]:
-        """Yield an error message for each invalid setting."""
+        """Yield a message for each invalid setting or combination of settings."""
         for name in ("resize_px", "crop_px"):
             if not 1 <= getattr(self, name) <= _MAX_SIDE_PX:
                 yield f"{name} {getattr(self, name)}: must be 1 to {_MAX_SIDE_PX}"

@@ -39,7 +39,7 @@ class Images(NamedTuple):
 
 
 def chunk_size(batch_size: int) -> int:
-    """Return the number of images per chunk, a multiple of the batch size.
+    """Return the number of images per chunk: about 1024, a multiple of the batch size.
 
     With whole batches, only the last batch of the last chunk needs padding.
     """

@@ -271,9 +271,11 @@ def to_probabilities(
 
     Args:
       outputs: shape (images, outputs).
-      kind: probabilities | logits; a softmax is applied to logits.
+      kind: probabilities | logits; a softmax is applied to logits, and negative
+        probabilities (rounding errors) become 0.
       unused: indices of outputs that represent no class. They are removed, and the
-        remaining probabilities are rescaled to sum to 1.
+        remaining probabilities are rescaled to sum to 1; if all are 0, they become
+        equal.
 
     Returns:
       Shape (images, classes).
@@ -362,7 +364,7 @@ class Predictor:
         """Load all models of the settings and create a predictor.
 
         Raises:
-          JobError: a model that the launcher could load fails to load here.
+          JobError: a model cannot be loaded here, although the launcher loaded it.
         """
         models = []
         for spec in settings.models:

@@ -77,7 +77,7 @@ def _describe_straddling(names: Sequence[str]) -> str:
 def find_card(path: str) -> str:
     """Return the path of the card in the model's folder; "" if there is none.
 
-    The card is NAME.json, where NAME is the model's file stem, or model.json.
+    The card is NAME.json, where NAME is the model's file stem, or else model.json.
     """
     folder, _, name = storage.absolute(path).rpartition("/")
     beside = (f"{folder}/{PurePath(name).stem}.json", f"{folder}/{CARD}")
@@ -93,7 +93,8 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
       groups: groups to predict; None to predict the classes or groups of the card.
 
     Raises:
-      UsageError: the file or its card is invalid.
+      UsageError: the model or its card is missing or invalid, they do not belong
+        together, or an output covers classes of several groups.
     """
     try:
         loaders.check_kind(path)

@@ -12,7 +12,7 @@ Optional:
 
 - `TABLES`: names of the flags whose files `arrange` requires. Default: ().
 - `count_left_out(num_images, options) -> int`: the number of images that `arrange`
-  excludes from a scope of `num_images` images. Default: 0.
+  excludes from a scope (a group or the whole set) of `num_images` images. Default: 0.
 - `Options.scope`: "group" or "set" (see `SamplerOutput.scope`). Default: "group".
 """
 
@@ -44,11 +44,11 @@ def list_readers(table: str) -> tuple[str, ...]:
 
 
 def count_left_out(name: str, num_images: int, options: object) -> int:
-    """Return the number of images that a sampler excludes from a scope.
+    """Return the number of images that a sampler excludes from a group or whole set.
 
     Args:
       name: name of the sampler.
-      num_images: number of images in the scope.
+      num_images: number of images in the group or set.
       options: the sampler's options; None: the result is 0.
     """
     count = getattr(load(name), "count_left_out", None)

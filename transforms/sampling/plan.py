@@ -1,8 +1,9 @@
 """Define the input and output of a sampler, and the plan of a sampling run.
 
-A sampler runs once in the launcher, on all training images of the groups. It assigns a
-part and an order to each image. The Beam step then counts the images of each part and
-selects the first ones by order.
+A sampler runs once in the launcher, on all training images of the groups. It assigns
+two integers to each image: the part, e.g. a bin of difficulty, and the order, a sort
+key. The Beam step then counts the images of each part and selects those with the
+smallest orders.
 """
 
 import dataclasses
@@ -120,11 +121,12 @@ class Stratum(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplePlan:
-    """Everything that determines which images are selected.
+    """The settings that determine which images of an index are selected.
 
     Attributes:
-      label_of: wnid → label.
-      top_ups: label → number of training images to hold out for validation.
+      label_of: label of each class, by wnid.
+      top_ups: number of training images that each group holds out for validation, by
+        label.
       images_per_group: M; None selects all images.
       stratify_by_class: whether the quota of a group is split among its classes.
       num_folds: 2 splits the training images into folds A and B; 1 does not.
@@ -155,7 +157,7 @@ class SamplePlan:
 
     @property
     def max_of_a_stratum(self) -> int:
-        """An upper bound on the images selected from one stratum."""
+        """The most images sampled from one stratum; 0 if all images are selected."""
         images = self.images_per_group or 0
         return images * (self.num_groups if self.scope == "set" else 1)
 
@@ -185,13 +187,20 @@ class SamplePlan:
         return pc.index_in(table["wnid"], value_set=wnids).to_numpy()
 
     def parts(self, table: pa.Table) -> npt.NDArray[np.integer]:
-        """Return the part of each training image, shape (images,)."""
+        """Return the part of each training image, shape (images,).
+
+        It is 0 for all images if no sampler arranged them.
+        """
         if "part" not in table.column_names:
             return np.zeros(table.num_rows, np.int16)
         return table["part"].to_numpy()
 
     def orders(self, table: pa.Table) -> IntArray:
-        """Return the order of each training image, shape (images,)."""
+        """Return the sort key of each training image, shape (images,).
+
+        This is the sampler's `order` if there is one, otherwise a hash. Images with
+        smaller keys are selected first.
+        """
         if "order" in table.column_names:
             return table["order"].to_numpy()
         return seeds.orders(self.seed, "sample", table["key"].to_pylist())

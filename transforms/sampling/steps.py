@@ -1,7 +1,8 @@
 """Select the images of the subset: hold out validation images, then sample.
 
 The index is read three times. The first two passes keep only numbers, and the third
-only selected images, so that no other row is held in memory or shuffled.
+only selected images, so that no other row is held in memory or shuffled. T is the
+number of images that a group holds out for validation.
 
     row groups ─┬─ top T of each group by hash(validation) ── held out ─────┐
                 │                          ┌───────────────────────────────┤
@@ -42,7 +43,7 @@ class KeepTopK(beam.CombineFn):
         return []
 
     def add_input(self, accumulator: list[TopK], element: TopK) -> list[TopK]:
-        """Append ranked images; merge after every 16 inputs to limit the cost."""
+        """Append ranked images; merge them once there are 16, to limit the cost."""
         accumulator.append(element)
         if len(accumulator) >= _MERGE_SIZE:
             return [top_k.merge(accumulator, self._limit_of)]

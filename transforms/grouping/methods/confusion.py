@@ -57,8 +57,9 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
 
     Raises:
       MissingTableError: no confusion matrix is given.
-      UsageError: `--num_groups` is missing or below 2, a matrix is invalid, or the two
-        matrices share images.
+      UsageError: `--num_groups` is missing or below 2; a matrix is invalid, lacks
+        classes of the input or holds no errors; the two matrices share images; or
+        WordNet lacks classes and `--confusion_prior` is given.
       TooFewClassesError: there are fewer classes than groups.
     """
     path = request.confusion_file
@@ -103,7 +104,8 @@ def _read_all(
     """Read both matrices and select the input's classes.
 
     Raises:
-      UsageError: a matrix is invalid, or both share images; one line per problem.
+      UsageError: a matrix is invalid, lacks some of the classes or holds no errors
+        between them, or both share images; one line per problem.
     """
     matrices: list[Confusion] = []
     problems: list[str] = []

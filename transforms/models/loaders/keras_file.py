@@ -35,8 +35,8 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
     """Load a .keras file for batches of shape `batch_shape`.
 
     Raises:
-      ModelError: the file is not a .keras file, contains code, or its inputs or outputs
-        do not match.
+      ModelError: the file is not a .keras file, is damaged or too large, contains code,
+        or its inputs or outputs do not match.
     """
     _check_sizes(path)
     tf = import_tensorflow()

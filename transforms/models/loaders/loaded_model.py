@@ -88,7 +88,7 @@ def check_output(output_shape: Shape | None, num_outputs: int) -> None:
 
 
 def describe(shape: Shape) -> str:
-    """Format a shape for messages."""
+    """Format a shape for messages, e.g. "any×224×224×3"."""
     return "×".join("any" if length is None else str(length) for length in shape)
 
 

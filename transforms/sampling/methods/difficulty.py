@@ -87,8 +87,8 @@ def arrange(request: SamplingRequest, options: Options) -> SamplerOutput:
       MissingScoresError: there is no table of difficulty, or images have no score.
       UsageError: the table is invalid.
 
-    Source: Gao (2021), the limit on images of equal probability; Zheng et al. (ICLR
-      2023, "Coverage-centric coreset selection"), the exclusion of the hardest images.
+    Source: Gao (2021) limits the number of images of equal probability; Zheng et al.
+      (ICLR 2023, "Coverage-centric coreset selection") exclude the hardest images.
     """
     if request.difficulty_file is None:
         raise MissingScoresError(
