@@ -55,7 +55,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
         split=",",
     )
     subset_epochs: int | None = flag(
-        "passes over the images of a subset; by default as many as --epochs",
+        "passes over the images of a subset (default: as many as --epochs)",
         default=None,
         minimum=1,
         maximum=10_000,
@@ -67,7 +67,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
         maximum=4096,
     )
     train_size: int | None = flag(
-        "side of the models' input in pixels; by default as in pipelines.train",
+        "side of the models' input in pixels (default: as in pipelines.train)",
         default=None,
         minimum=MIN_SIZE_PX,
         maximum=MAX_SIZE_PX,
@@ -91,7 +91,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
     dry_run: bool = flag("print the plan without writing files", default=False)
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from find_folder_problems(self.output)
         yield from self._find_few_models()
         for name in ("recipes", *TABLES):

@@ -33,7 +33,7 @@ class Options:
     """Options of grouping by curated categories."""
 
     fixes: bool = flag(
-        "move classes that are in a wrong category of the published table, e.g. the "
+        "move classes that the published table puts in the wrong category, e.g. the "
         "computer mouse among rodents",
         default=False,
     )
