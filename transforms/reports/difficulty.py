@@ -76,7 +76,10 @@ def _count_percents(table: pa.Table) -> list[int]:
 
 
 def _list_classes(table: pa.Table) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return (heading, rows) of the hardest and the easiest classes, up to 20 each."""
+    """Return (heading, rows) of the hardest and the easiest classes, up to 20 each.
+
+    Return [] if the classes of the images are unknown.
+    """
     named = table.filter(pc.not_equal(table["wnid"], ""))
     if not len(named):
         return []
