@@ -366,7 +366,9 @@ def _find_unknown(
 def _find_dashed(
     words: Iterable[str], known: Collection[str]
 ) -> tuple[list[str], list[str]]:
-    """Return messages about known flags written with dashes, and all other words.
+    """Return messages about known flags written with dashes, and the remaining words.
+
+    The values of these flags do not remain either.
 
     Beam's own check would report these flags with underscores, the correct spelling.
     """
