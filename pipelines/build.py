@@ -16,11 +16,12 @@ def build(request: Request) -> str:
     """Build a subset, or only plan it.
 
     Returns:
-      The folder of the dataset; with --plan_only, the folder of the plan.
+      The folder of the dataset, which --dry_run only names; with --plan_only, the
+      folder of the plan.
 
     Raises:
-      UsageError: the configuration is invalid; raised before any image is read.
-      JobError: the job failed later.
+      UsageError: the configuration or the input is invalid.
+      JobError: too many images are unreadable, or the runner failed.
     """
     # Beam's import takes a second, which --help does not need.
     from pipelines.building import output, planning, run  # noqa: PLC0415

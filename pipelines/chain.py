@@ -1,4 +1,4 @@
-"""Run all jobs from raw images to a subset with a flat difficulty histogram."""
+"""Run the jobs from raw images to a subset with a flat difficulty histogram."""
 
 import dataclasses
 import datetime
@@ -26,7 +26,7 @@ _MINIATURE = (  # replaces defaults without --input
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChainOptions:
-    """Run all jobs from raw images to a subset with a flat difficulty histogram.
+    """Run the jobs from raw images to a subset with a flat difficulty histogram.
 
     A model is trained on each half of the images and predicts the other half. These
     predictions determine the groups (by confusion) and the selection of images (by
@@ -35,8 +35,8 @@ class ChainOptions:
     """
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet (archives or folders; repeatable); by default, a miniature "
-        f"ImageNet is drawn, and other defaults apply: {' '.join(_MINIATURE)}",
+        "raw ImageNet (archives or folders; repeatable) (default: draw a miniature, "
+        f"with {' '.join(_MINIATURE)})",
         default=(),
         metavar="PATH",
     )
@@ -74,9 +74,9 @@ class ChainOptions:
         metavar="NAME",
         choices=architectures.NAMES,
     )
+    # Published ResNet-50s reach 74% top-1 after 16 epochs of ImageNet, 78% after 88.
     epochs: int = flag(
-        "passes over each half; 32 take as many steps as 16 passes over all of "
-        "ImageNet, after which published ResNet-50s reach 74% top-1 (78% after 88)",
+        "epochs on each half; 32 take as many steps as 16 epochs on all of ImageNet",
         default=32,
         minimum=1,
         maximum=10_000,
@@ -96,7 +96,7 @@ class ChainOptions:
     dry_run: bool = flag("print the commands without running them", default=False)
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from find_folder_problems(self.output)
         if "://" in self.output:
             yield f"--output {self.output}: models are trained locally; name a folder"
@@ -211,7 +211,8 @@ def run_chain(options: ChainOptions, places: Places) -> None:
     """Run all unfinished steps of the chain in order.
 
     Raises:
-      UsageError: a step rejected its input.
+      UsageError: a step rejected its input, the output contains a chain of another
+        input, or the input has too few classes or images.
       JobError: a step failed.
     """
     from pipelines.studying.steps import (  # noqa: PLC0415  # slow import

@@ -41,7 +41,7 @@ class JobOptions(Protocol):
     __dataclass_fields__: typing.ClassVar[dict[str, Any]]
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
 
 
 OptionsT = TypeVar("OptionsT", bound=JobOptions)
@@ -240,9 +240,9 @@ def _describe_kind(kind: Any) -> tuple[Any, bool]:
 def _convert(
     options_class: type, given: Mapping[str, Any], *, prefix: str
 ) -> tuple[Any, list[str]]:
-    """Create options from strings; return them and messages about invalid values.
+    """Create options from strings; return them, and messages about wrong values.
 
-    Invalid values are replaced by their defaults.
+    Invalid values are replaced by their defaults, missing required values by None.
     """
     kinds = typing.get_type_hints(options_class)
     values: dict[str, Any] = {}
@@ -337,9 +337,10 @@ def _check_value(value: Any, metadata: Mapping[str, Any]) -> None:
 def _find_unknown(
     parser: _Parser, rest: list[str], *, takes_beam_flags: bool
 ) -> list[str]:
-    """Return a message for each argument that belongs to no flag.
+    """Return messages about arguments that belong to no flag of the job.
 
-    Beam, whose import takes a second, is imported only if there are such arguments.
+    With `takes_beam_flags`, Beam's flags are accepted and checked. Beam, whose import
+    takes a second, is imported only if there are such arguments.
     """
     if not rest:
         return []
@@ -365,7 +366,9 @@ def _find_unknown(
 def _find_dashed(
     words: Iterable[str], known: Collection[str]
 ) -> tuple[list[str], list[str]]:
-    """Return messages about known flags written with dashes, and the other words.
+    """Return messages about known flags written with dashes, and the remaining words.
+
+    The values of these flags do not remain either.
 
     Beam's own check would report these flags with underscores, the correct spelling.
     """
@@ -427,7 +430,7 @@ def find_folder_problems(output: str | None) -> Iterator[str]:
 
 
 def check_bucket(output: str | None) -> None:
-    """Check that the bucket of an output URL is accessible; ignore local paths.
+    """Check that the bucket of an output URL is accessible; ignore other outputs.
 
     Raises:
       UsageError: the bucket is not accessible.
@@ -444,7 +447,7 @@ def check_bucket(output: str | None) -> None:
 
 
 def check_output(output: str | None) -> None:
-    """Check that an output is writable.
+    """Check that an output is writable; None is accepted.
 
     For a URL, check the bucket. For a local path, create and remove a temporary folder
     in the output folder, or in its nearest existing parent.

@@ -53,7 +53,14 @@ def to_words(flags: Flags) -> list[str]:
 
 
 class Training(NamedTuple):
-    """Training settings: models, seeds, epochs and further arguments."""
+    """Settings of training jobs.
+
+    Attributes:
+      models: names of the models.
+      seeds: random seeds; every model is trained once per seed.
+      epochs: number of epochs.
+      words: further command-line arguments.
+    """
 
     models: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -62,7 +69,7 @@ class Training(NamedTuple):
 
 
 class Places:
-    """Paths of all results, below one folder.
+    """Paths of all results of a chain or study, below one folder.
 
     Args:
       root: the folder.
@@ -89,7 +96,7 @@ class Places:
         return f"{self.dataset(name)}/{COMPLETE}"
 
     def models(self, name: str) -> str:
-        """Return the folder of the models trained on a set."""
+        """Return the folder of the models trained on a dataset or fold."""
         return f"{self.root}/models/{name}"
 
     def predictions(self, split: str) -> str:
@@ -105,7 +112,7 @@ class Places:
         return f"{self.root}/evaluations/{name}/report.json"
 
     def curves(self, name: str, training: Training) -> list[str]:
-        """Return the paths of the curves of all models trained on a set."""
+        """Return the paths of the curves of all models trained on a dataset or fold."""
         return [
             f"{self.models(name)}/{model}/seed{seed}/curves.csv"
             for model in training.models
@@ -162,7 +169,7 @@ def train(
 
     Args:
       places: paths of all results.
-      name: name of the set, used for the folder of the models.
+      name: name of the dataset or fold, used for the folder of the models.
       training: training settings.
       dataset: name of the dataset to train on; by default `name`.
     """
@@ -251,7 +258,7 @@ def predict(
 
 
 def confusion(places: Places, splits: Sequence[str], flags: Flags = _NONE) -> Step:
-    """Return the step that computes a confusion matrix from predictions."""
+    """Return the step that computes confusion matrices from predictions."""
     return _measure(places, "confusion", splits, places.confusion, flags)
 
 

@@ -34,8 +34,8 @@ class DifficultyOptions(StoreFlags):
         metavar="FILE",
     )
     score_kind: str = flag(
-        "meaning of --scores: the probability of the correct class, or any number that "
-        "is larger for easier or for harder images (EL2N, forgetting counts)",
+        "meaning of the scores: probability: of the correct class; easiness: larger is "
+        "easier; hardness: larger is harder (EL2N, forgetting counts)",
         default="probability",
         choices=difficulty_sources.SCORE_KINDS,
     )
@@ -46,7 +46,7 @@ class DifficultyOptions(StoreFlags):
     output: str = flag("folder of the table and its page", metavar="DIR")
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         if bool(self.predictions) == bool(self.scores):
             yield "--predictions: give either --predictions or --scores"

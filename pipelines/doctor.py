@@ -1,7 +1,6 @@
 """Check this machine for required and optional software, and suggest remedies.
 
-The output fits on a screen and is meant for bug reports: it contains no secrets and no
-user name.
+The output fits on a screen and is meant for bug reports: it contains no secrets.
 """
 
 import contextlib
@@ -55,7 +54,7 @@ class DoctorOptions:
     """
 
     output: str = flag(
-        "folder of datasets, to check its disk", default="subsets", metavar="DIR"
+        "dataset folder; its disk is checked", default="subsets", metavar="DIR"
     )
 
     def problems(self) -> Iterator[str]:

@@ -52,7 +52,10 @@ def _is_not_about_flags(record: logging.LogRecord) -> bool:
 
 
 def find_flag_problems(flags: Sequence[str]) -> list[str]:
-    """Return messages about invalid Beam flags, and about a mode that loses images."""
+    """Return messages about invalid Beam flags and missing files or servers.
+
+    A mode in which Beam loses images also counts as invalid.
+    """
     options = PipelineOptions(list(flags))
     problems = [f"{word}: not a flag" for word in _stray_words(flags)]
     if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
@@ -106,7 +109,7 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
       Whether the job has ended; False only with --no_wait_until_finish or a template.
 
     Raises:
-      UsageError: a step raised it, on any runner.
+      UsageError: flags contradict each other, or a step raised it, on any runner.
       JobError: a step raised it, or the runner failed.
     """
     pipeline = _make_pipeline(define, options)
@@ -276,7 +279,7 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
 
 
 def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str]:
-    """Yield reasons why a job that gathers results on this machine cannot run remotely.
+    """Yield a message for each flag that keeps a job from gathering its results here.
 
     Args:
       options: Beam's options.

@@ -19,11 +19,13 @@ JOBS = {
     "verify": "check every file and image of a dataset",
     "train": "train models on a dataset",
     "predict": "run trained models on images",
-    "confusion": "compute a confusion matrix from predictions",
-    "difficulty": "compute the difficulty of each image from predictions",
+    "confusion": "compute confusion matrices from predictions",
+    "difficulty": "compute the difficulty of each image from predictions or scores",
     "evaluate": "compare the ranking of models on a subset and on the full set",
     "study": "compare subsets: build, train and evaluate each",
-    "chain": "run all jobs from raw images to a subset with evenly spread difficulty",
+    "chain": (
+        "run the jobs from raw images to a subset with a flat difficulty histogram"
+    ),
     "doctor": "check this machine: versions, cores, memory, credentials, engines",
 }
 

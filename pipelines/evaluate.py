@@ -138,7 +138,7 @@ class EvaluateOptions(StoreFlags):
     )
     key_columns: tuple[str, ...] = flag(
         "columns that identify a row of --accuracies, separated by commas (default: "
-        "those of model, img_size and crop_pct that all files have)",
+        "whichever of model, img_size and crop_pct all files contain)",
         default=(),
         metavar="NAME,NAME",
         split=",",
@@ -152,10 +152,13 @@ class EvaluateOptions(StoreFlags):
         allow_repeats=True,
     )
     output: str = flag("folder of the report and its page", metavar="DIR")
-    seed: int = flag("seed of bootstraps and of random groups and images", default=0)
+    seed: int = flag(
+        "seed of the bootstrap, of random groups and of the selection of images",
+        default=0,
+    )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         given = [name for name in _KINDS if getattr(self, name)]
         if not given and not self.subset and not self.groups and not self.training_free:
             yield (
@@ -226,13 +229,13 @@ class EvaluateOptions(StoreFlags):
 
 
 def evaluate(options: EvaluateOptions) -> str:
-    """Evaluate the inputs and write the report and its page.
+    """Run the evaluation that the options select, and write its report and page.
 
     Returns:
       The output folder.
 
     Raises:
-      UsageError: the input tables are invalid.
+      UsageError: the input files are invalid.
     """
     # SciPy and pyarrow import slowly and are not needed for --help.
     from transforms import storage  # noqa: PLC0415
@@ -254,7 +257,7 @@ def evaluate(options: EvaluateOptions) -> str:
 
 
 def _compare_recipes(options: EvaluateOptions) -> str:
-    """Compare all recipes without training; return the output folder."""
+    """Compare all recipes without training, write the files; return their folder."""
     from pipelines.training_free import compare_recipes  # noqa: PLC0415  # as above
     from transforms import storage  # noqa: PLC0415
     from transforms.evaluation import training_free  # noqa: PLC0415
@@ -333,7 +336,7 @@ def read_group_tables(files: Sequence[str]) -> GroupTables:
     """Read tables of groups; classes that a table does not list are excluded.
 
     Raises:
-      UsageError: lists the problems of every table.
+      UsageError: lists the problems of every table, or names a repeated file.
     """
     official = grouping_flags.list_official_classes()
     tables = GroupTables({}, {})

@@ -1,4 +1,4 @@
-"""Group classes without reading images: write groups.csv, groups.json and a page."""
+"""Group classes, or compare grouping methods, without reading images."""
 
 import csv
 import dataclasses
@@ -29,7 +29,10 @@ _PROG = "python -m pipelines.group"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GroupOptions(GroupingFlags, StoreFlags):
-    """Group the classes of an index, or the 1000 classes, without reading images."""
+    """Group the classes of an index, or the 1000 classes, without reading images.
+
+    --compare groups them by every method and prints scores instead of writing groups.
+    """
 
     index: str | None = flag(
         "index whose classes and image counts are used (default: the 1000 classes)",
@@ -59,7 +62,7 @@ class GroupOptions(GroupingFlags, StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         if not (self.output or self.export_starter or self.compare):
             yield "--output: is required, or --export_starter, or --compare"

@@ -1,4 +1,4 @@
-"""Compare all grouping methods for one N: sizes, captured confusion, model ranks."""
+"""Compare grouping methods at one N by their model rankings and captured confusion."""
 
 import dataclasses
 import sys
@@ -97,7 +97,10 @@ def compare_methods(
 def _group_all(
     held: Sequence[ImageClass], flags: GroupingFlags, options_of: Mapping[str, Any]
 ) -> Iterator[tuple[str, GroupTable, Sequence[str] | None]]:
-    """Yield the name, groups and confusion models (or None) of each method."""
+    """Yield the name, groups and confusion models (or None) of each method.
+
+    Methods with a fixed N are skipped; a message explains why others are left out.
+    """
     for method in grouping.METHODS:
         if grouping.find_num_groups_source(method) == "classes":
             continue  # N is fixed

@@ -50,14 +50,14 @@ class GroupingFlags:
     )
     images_per_group: int | None = flag(
         "training images per group, M; required, except with --folds=2 or --grouping="
-        "all_classes, where the default is all",
+        "all_classes (default there: all)",
         default=None,
         minimum=1,
     )
     min_validation_images: int | None = flag(
         "smallest number of validation images in the subset; if there are fewer "
-        "official ones, training images are held out; by default 10000, or 0 with a "
-        "published list of classes",
+        "official ones, training images are held out (default: 10000, or 0 with a "
+        "published list of classes)",
         default=None,
         minimum=0,
     )
@@ -92,7 +92,7 @@ class GroupingFlags:
             )
 
     def find_grouping_problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of grouping flags."""
+        """Yield a message for each missing grouping flag or invalid combination."""
         fixed = presets.list_flags(self.preset) if self.preset else {}
         for name, value in fixed.items():
             given = getattr(self, name)
@@ -163,7 +163,8 @@ def group_classes(
       The groups of all classes, and the result of the method.
 
     Raises:
-      UsageError: the method or its table does not fit the classes.
+      UsageError: the method or a table does not fit the classes, or classes of the
+        preset are missing.
     """
     only = presets.list_classes(flags.preset)
     wanted = tuple(c for c in held if only is None or c.wnid in only)

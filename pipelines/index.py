@@ -54,7 +54,7 @@ class IndexOptions(InputFlags, StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         yield from self.find_input_problems(self.input)
         if not (self.input or self.train_input or self.validation_input):
@@ -134,6 +134,7 @@ def write_index(
 
     Raises:
       UsageError: an archive, label or image name is invalid.
+      JobError: the runner failed.
     """
     from pipelines import engine  # noqa: PLC0415  # slow import
     from transforms import progress  # noqa: PLC0415
@@ -217,6 +218,7 @@ def index_images(
 
     Raises:
       UsageError: the input is invalid.
+      JobError: the runner failed.
     """
     from pipelines import engine  # noqa: PLC0415  # slow import
 

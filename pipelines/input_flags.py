@@ -23,9 +23,9 @@ class LabelFlags:
         heading=_HEADING,
     )
     class_list: str | None = flag(
-        "classes of the integer labels in records and tars: one wnid or name per line, "
-        "starting with label 0, and - for a label without a class; or a wnid and its "
-        "label per line (default: the 1000 classes in the order of their wnids)",
+        "file that maps integer labels to classes: one wnid or name per line in label "
+        "order (- for an unused label), or a wnid and its label per line (default: the "
+        "1000 classes in the order of their wnids)",
         default=None,
         metavar="FILE",
         heading=_HEADING,
@@ -59,7 +59,7 @@ class InputFlags(LabelFlags):
 
     @property
     def places(self) -> list[tuple[str, str]]:
-        """Pairs of "--flag path", for messages, and a path that workers read."""
+        """Pairs of "--FLAG PATH", for messages, and the path, which workers read."""
         places = [
             (f"{splits.FLAGS[split]} {path}", path)
             for split, paths in self.inputs_of_splits.items()

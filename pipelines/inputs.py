@@ -398,7 +398,10 @@ def _describe_nearest(path: str) -> str:
 
 
 def _search(path: str) -> Iterator[str]:
-    """Yield folders and files below a folder in which a layout finds images."""
+    """Yield the folders and archives below a folder that a layout recognises.
+
+    The search is breadth-first and ends after `_SEARCHED_FOLDERS` entries.
+    """
     waiting = [path]
     num_searched = 0
     while waiting and num_searched < _SEARCHED_FOLDERS:

@@ -80,7 +80,7 @@ class PredictOptions(InputFlags, StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         yield from self.find_input_problems(self.input)
         if not (self.input or self.train_input or self.validation_input):

@@ -40,7 +40,7 @@ class StoreFlags:
     )
 
     def find_store_problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of store flags."""
+        """Yield a message if --store_endpoint is no HTTP(S) URL, or has credentials."""
         endpoint = self.store_endpoint
         if endpoint is not None and {"@", "?"} & set(endpoint):
             yield (  # without the value, which may be secret: flags are logged
@@ -55,7 +55,7 @@ def describe_given() -> str:
     """Return this job's store flags, to append to a command that reads its output.
 
     Returns:
-      " --store_…=…", or "" if no flag is set.
+      Flags and values, each after a space; "" if no flag is set.
     """
     settings = clients.read_settings()
     flags = {

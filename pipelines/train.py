@@ -83,8 +83,8 @@ class TrainOptions(TrainingFlags, StoreFlags):
         maximum=1,
     )
     image_size: int | None = flag(
-        f"side of the model's input in pixels; by default {architectures.SMALL_PX} for "
-        "the small models, otherwise the size that the model was designed for",
+        f"side of the model's input in pixels (default: {architectures.SMALL_PX} for "
+        "the small models, otherwise the size that the model was designed for)",
         default=None,
         minimum=MIN_SIZE_PX,
         maximum=MAX_SIZE_PX,
@@ -99,7 +99,7 @@ class TrainOptions(TrainingFlags, StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
 
@@ -131,6 +131,8 @@ def find_unfinished(
     output: str, all_settings: Sequence[TrainSettings], *, named: str
 ) -> dict[str, TrainSettings]:
     """Return the settings of every unfinished model, by output folder.
+
+    Finished models are reported on stderr, and their leftover checkpoints are removed.
 
     Args:
       output: local folder of all models.

@@ -105,7 +105,7 @@ class VerifyOptions(InputFlags, StoreFlags):
         return bool(self.input or self.train_input or self.validation_input)
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         if self.images != _ALL and not re.fullmatch("[1-9][0-9]*", self.images):
             yield f"--images {self.images}: must be a whole number from 1, or {_ALL}"

@@ -61,7 +61,10 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Requests, bytes, time, memory and cost of one build."""
+    """Requests, bytes, time, memory and cost of one build.
+
+    `compute`, `compute_flexrs`, `requests` and `stored_a_month` are in US dollars.
+    """
 
     num_shards: int
     num_reads: int

@@ -1,4 +1,4 @@
-"""Build and submit a job's command from the parameters of the flex template.
+"""Run a job with the parameters of the flex template.
 
 Google's launcher runs this file with --name=value for every parameter.
 """

@@ -112,7 +112,10 @@ def _make_pattern(name: str, kind: object, metadata: Mapping[str, Any]) -> str |
 
 
 def _show(field: dataclasses.Field) -> str | None:
-    """Return a default as text; "" for no default, None for required parameters."""
+    """Return a default as text; None for required parameters.
+
+    Return "" if there is no default, or if it depends on the machine.
+    """
     default = field.default
     if field.name in {"input", "output"}:  # required: no demonstration here
         return None

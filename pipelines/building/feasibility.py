@@ -19,11 +19,11 @@ _MEAN_ASPECT = 4 / 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Availability:
-    """Number of available images, and of training images to hold out, by label."""
+    """Numbers of available images, and of training images to hold out, by group."""
 
     num_train: Mapping[int, int]  # label → images
     num_validation: Mapping[int, int]
-    top_ups: Mapping[int, int]
+    top_ups: Mapping[int, int]  # training images to hold out for validation
 
     def count_images(self, images_per_group: int | None) -> int:
         """Count the training and validation images of a subset.
@@ -133,7 +133,10 @@ def measure(
 def find_short_groups(
     availability: Availability, table: GroupTable, images_per_group: int | None
 ) -> Iterator[str]:
-    """Yield an error with the largest feasible M if groups have too few images."""
+    """Yield an error if groups have too few training images.
+
+    Further lines give the largest feasible M of these groups.
+    """
     wanted = images_per_group or 1
     if not any(availability.num_train.values()):
         if images_per_group:

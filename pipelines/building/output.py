@@ -75,7 +75,7 @@ def prepare(options: BuildOptions) -> None:
     """Create the output folder, unless --dry_run is given.
 
     Raises:
-      UsageError: the output folder is not writable.
+      UsageError: the output folder is not writable, or the bucket is not accessible.
     """
     if not options.dry_run:
         make_folder(options.output)

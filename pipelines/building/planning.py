@@ -110,7 +110,7 @@ def _check_roots(index: str, roots: Sequence[str]) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arrangement:
-    """Strata and orders of all images, written to files by `run_sampler`.
+    """Location of a sampler's output: the stratum and sort key of each training image.
 
     Attributes:
       folder: folder of the files; None if hashes alone select the images.
@@ -158,7 +158,7 @@ def run_sampler(
     seed: int,
     folder: str,
 ) -> Arrangement:
-    """Run the sampler and write its output to files.
+    """Run the sampler and write its output, if any, to files.
 
     Args:
       images: the images to sample from.

@@ -47,13 +47,13 @@ def describe_selection(settings: CommitSettings) -> dict[str, Any]:
 
 
 def find_warnings(planned: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
-    """Return the warnings about the statistics of a plan."""
+    """Return a warning if training images are held out for validation, else []."""
     warning = statistics.find_warning(planned, recipe["min_validation_images"])
     return [warning] if warning else []
 
 
 def describe_dataset(target: str) -> str:
-    """Summarise a dataset: counts, location and how to load it."""
+    """Summarise a dataset: counts, and how to copy, load and verify it."""
     described = json.loads(storage.read(f"{target}/{paths.STATISTICS}"))
     recipe = json.loads(storage.read(f"{target}/{paths.RECIPE}"))
     split = next(iter(described["groups"][0]["written"]))

@@ -61,7 +61,8 @@ def write_plan(plan: BuildPlan, scratch: str) -> str:
 def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
     """Write the shards, then commit the dataset; return its folder.
 
-    If the dataset of this plan is already complete, only print its summary.
+    If the dataset of this plan is already complete, only print its summary. If the job
+    is only submitted, the dataset is complete later.
 
     Raises:
       UsageError: the output folder has another dataset or unrelated files.
@@ -184,7 +185,7 @@ def _bind_pipeline(
 
 
 def print_dry_run(request: Request, plan: BuildPlan) -> str:
-    """Print the job that --dry_run would submit; return the target folder."""
+    """Print the job that a build would run or submit; return the target folder."""
     place = output.find_place(plan.options)
     settings = _make_commit_settings(plan, place)
     beam_options = request.beam_options

@@ -64,8 +64,8 @@ class StudyOptions(TrainingFlags, LabelFlags):
         split=",",
     )
     subset_epochs: int | None = flag(
-        "passes over the images of a subset, unless its recipe has epochs of its own; "
-        "by default as many as --epochs",
+        "passes over the images of a subset, unless its recipe has epochs of its own "
+        "(default: as many as --epochs)",
         default=None,
         minimum=1,
         maximum=10_000,
@@ -77,7 +77,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
         maximum=4096,
     )
     train_size: int | None = flag(
-        "side of the models' input in pixels; by default as in pipelines.train",
+        "side of the models' input in pixels (default: as in pipelines.train)",
         default=None,
         minimum=MIN_SIZE_PX,
         maximum=MAX_SIZE_PX,
@@ -101,7 +101,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
     dry_run: bool = flag("print the plan without writing files", default=False)
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from find_folder_problems(self.output)
         if "://" in self.output:
             yield f"--output {self.output}: models are trained locally; name a folder"

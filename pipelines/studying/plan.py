@@ -464,11 +464,11 @@ def estimate_bytes(
       model_bytes: size of all trained models in bytes.
       has_references: whether the probabilities of all training images are kept.
     """
-    pictures = feasibility.estimate_bytes(
+    image_bytes = feasibility.estimate_bytes(
         sum(num_images), images, mean_source_bytes=inventory.mean_bytes, num_formats=1
     )
     scores = 0
     if has_references:
         num_classes = len(inventory.wnids())
         scores = inventory.total("train") * num_classes * _BYTES_PER_PROBABILITY
-    return pictures + scores + model_bytes
+    return image_bytes + scores + model_bytes

@@ -182,7 +182,7 @@ def _absolute(path: str) -> str:
 
 @contextlib.contextmanager
 def acquire_folder(root: str) -> Iterator[int]:
-    """Create and lock the folder of a study, and yield the lock's descriptor.
+    """Create and lock the folder of a study or chain; yield the lock's descriptor.
 
     Inside the block, SIGTERM acts like Ctrl-C, so that the running step ends too.
 
@@ -236,7 +236,7 @@ def read_seconds(root: str, step: Step) -> float | None:
 
 
 class Runner:
-    """Run steps one after the other in a study's folder.
+    """Run steps one after the other in the folder of a study or chain.
 
     Args:
       root: folder of the study.

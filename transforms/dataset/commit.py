@@ -60,7 +60,8 @@ def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str
       settings: metadata and folders of the dataset.
 
     Raises:
-      JobError: too many images failed, or the files of a shard are missing.
+      JobError: too many images failed, the files of a shard are missing, or the folder
+        cannot be moved to its target.
     """
     ordered = [shard for shard, _ in sorted(shards)]
     if storage.is_remote(settings.target):
@@ -71,7 +72,10 @@ def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str
 
 
 def _commit_in_folder(shards: Sequence[Shard], settings: CommitSettings) -> None:
-    """Write the sidecars and the commit mark, then move the folder to its target."""
+    """Write the sidecars and the commit mark, and move the folder to its target.
+
+    Before the move, files that do not belong to the dataset are removed.
+    """
     root = settings.root
     if not storage.exists(root) and storage.exists(
         f"{settings.target}/{paths.COMPLETE}"

@@ -127,8 +127,8 @@ def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Imag
     for data in shown:
         with Image.open(io.BytesIO(data)) as image:
             image.draft("RGB", size)  # decodes at reduced size, which is faster
-            picture = image.convert("RGB")
-        yield resize.resize(picture, size, resize.middle_square(*picture.size))
+            decoded = image.convert("RGB")
+        yield resize.resize(decoded, size, resize.middle_square(*decoded.size))
     for _ in range(layout.images_per_group - len(shown)):
         yield Image.new("RGB", size, _EMPTY)
 

@@ -1,4 +1,4 @@
-"""Write and read the manifest, which has one row per written image.
+"""Write and read failures.csv and the manifest, with one row per written image.
 
 Until the commit, there is one manifest part per shard. A part marks its shard as
 complete: it is written after the shard's files and records their checksums, so that a
@@ -102,7 +102,7 @@ def write_part(root: str, part: Part, rows: Sequence[ManifestRow]) -> None:
 
 
 def read_part(root: str, shard: Shard) -> Part | None:
-    """Read a shard's manifest part without its rows; None if it is not finished."""
+    """Read a shard's manifest part without its rows; return None if there is none."""
     path = part_path(root, shard)
     try:
         metadata = pq.read_metadata(storage.for_arrow(path))

@@ -1,6 +1,7 @@
 """Write and read the plan of a dataset, one Parquet file of images per shard.
 
-The plan lists the selected images of every shard. The subset id is computed from it.
+The plan lists the selected images of every shard. The subset id is computed from these
+images and the image settings.
 """
 
 import hashlib
@@ -189,7 +190,7 @@ _VALIDATION_MULTIPLE, _VALIDATION_LEAST = 8, 50
 
 
 def count_shards(split: str, num_images: int, images_per_shard: int) -> int:
-    """Return the number of shards of a split.
+    """Return the number of shards of a split, at least 1.
 
     The number of validation shards is rounded up to a multiple of 8 if every shard then
     has at least 50 images.

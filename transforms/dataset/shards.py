@@ -36,7 +36,7 @@ _LOOK_AHEAD = 8
 
 
 class EncodedImage(NamedTuple):
-    """A converted image, and the SHA-256 of its source file."""
+    """A converted image, and the SHA-256 of its source bytes."""
 
     image: ProcessedImage
     source_sha256: str
@@ -90,8 +90,8 @@ def find_written_shard(root: str, shard: Shard, *, work: str) -> Part | None:
 def list_resumable(root: str, shards: Sequence[Shard], *, work: str) -> list[Part]:
     """List the manifest parts of shards whose files have the sizes recorded earlier.
 
-    Checksums are not compared here. `ShardBuilder` compares them and may therefore
-    write some of these shards again.
+    Shards with failed images are omitted. Checksums are not compared here;
+    `ShardBuilder` compares them and may therefore write some of these shards again.
     """
 
     def find(shard: Shard) -> Part | None:
@@ -268,7 +268,15 @@ def settings_to_json(settings: ShardSettings) -> Mapping[str, Any]:
 
 
 def begin(described: Mapping[str, Any]) -> Callable[[Sequence[Any]], tuple[int, int]]:
-    """Return a function that writes a shard and returns (written, failed) images."""
+    """Return a function that writes a shard.
+
+    Args:
+      described: the JSON form of `ShardSettings`, from `settings_to_json`.
+
+    Returns:
+      A function that takes the fields of a `Shard`, and returns the numbers of its
+      written and failed images.
+    """
     images = ImageSettings(**described["images"])
     maker = ShardBuilder(ShardSettings(**{**described, "images": images}))
 

@@ -215,7 +215,10 @@ def _total(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def count_conversions(parts: Sequence[Part]) -> dict[str, int]:
-    """Return the number of converted images in all shards, by kind of conversion."""
+    """Return the number of converted images in all shards, by kind of conversion.
+
+    Images smaller than `--image_size` are counted as "smaller_than_asked".
+    """
     counter: Counter[str] = Counter()
     for part in parts:
         counter.update(part.conversions)

@@ -24,7 +24,11 @@ from transforms.records import Shard
 
 @dataclasses.dataclass
 class CommitDataset(beam.PTransform):
-    """Commit the dataset: (shard, number of failures) in, its folder out."""
+    """Commit the dataset after all shards are written.
+
+    The input elements are (shard, number of failed images); the output is the folder of
+    the dataset.
+    """
 
     settings: CommitSettings
 
@@ -39,7 +43,10 @@ class CommitDataset(beam.PTransform):
 
 @dataclasses.dataclass
 class AssignShards(beam.PTransform):
-    """Assign images to shards of equal size (±1): a table in, (shard, table) out."""
+    """Assign the images of one table to shards of equal size (±1).
+
+    The output elements are (shard, table of its images).
+    """
 
     seed: int
     images_per_shard: int
@@ -114,7 +121,9 @@ class _WriteShardsInProcesses(_WriteShard):
 
 @dataclasses.dataclass
 class WriteShards(beam.PTransform):
-    """Write the shards of a plan: shards in, (shard, number of failures) out.
+    """Write the shards of a plan.
+
+    The input elements are shards, the output elements (shard, number of failed images).
 
     Args:
       settings: settings of all shards.

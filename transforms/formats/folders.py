@@ -56,7 +56,7 @@ class ShardWriter:
         self._locations.append(ImageLocation(path, 0, len(record.image)))
 
     def close(self) -> WrittenShard:
-        """Create empty folders for groups without images; return the written files."""
+        """Create missing group folders; return the files and image locations."""
         for folder in self._folders:
             storage.make_folder(f"{self._root}/{split_folder(self._split)}/{folder}")
         self._closed = True

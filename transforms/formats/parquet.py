@@ -165,7 +165,7 @@ def _describe_features(names: Sequence[str]) -> JSON:
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Return the dataset card, from which Hugging Face loads the files."""
+    """Return the card of the Parquet files, from which Hugging Face loads them."""
     front = yaml.safe_dump(_front_matter(dataset), allow_unicode=True, sort_keys=False)
     text = f"""\
 # {dataset.name}

@@ -113,8 +113,8 @@ def _list_validation(wnids: tuple[str, ...], num_images: int) -> Iterator[_Image
 def _draw(images: list[_Image], seed: int) -> Iterator[tuple[str, bytes]]:
     for image in images:
         file = io.BytesIO()
-        picture = drawing.draw_image(image.wnid, image.number, seed=seed)
-        picture.save(file, "JPEG", quality=_JPEG_QUALITY)
+        drawn = drawing.draw_image(image.wnid, image.number, seed=seed)
+        drawn.save(file, "JPEG", quality=_JPEG_QUALITY)
         yield image.name, file.getvalue()
 
 

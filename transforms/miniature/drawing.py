@@ -141,9 +141,9 @@ def _paint_backdrop(
     ]
     clouds = draws.noise("clouds", (12, 16, 1)) * (7 + 22 * hardness)
     tiny = np.array(rows, dtype=np.float64)[:, None, :] + clouds
-    picture = Image.fromarray(np.clip(tiny, 0, 255).astype(np.uint8))
+    backdrop = Image.fromarray(np.clip(tiny, 0, 255).astype(np.uint8))
     large = (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING)
-    return picture.resize(large, Image.Resampling.BILINEAR)
+    return backdrop.resize(large, Image.Resampling.BILINEAR)
 
 
 def _fill(draw: ImageDraw.ImageDraw, points: Points, colour: Colour | int) -> None:
@@ -246,9 +246,9 @@ def _paint_cover(
         _fill(draw, silhouettes.outline(corners), colour)
 
 
-def _expose(picture: Image.Image, draws: _Draws, hardness: float) -> Image.Image:
+def _expose(image: Image.Image, draws: _Draws, hardness: float) -> Image.Image:
     """Change brightness, tint and contrast, and add noise; more so in hard images."""
-    pixels = np.asarray(picture).astype(np.float64)
+    pixels = np.asarray(image).astype(np.float64)
     dusk = hardness * draws.between("dusk", 0, 0.4)
     light = draws.between("light", 0.88, 1.12) - dusk
     tint = draws.noise("tint", (3,)) * (4 + 16 * hardness)

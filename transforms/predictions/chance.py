@@ -1,4 +1,4 @@
-"""Detect predictions at chance level, classes in a wrong order, and a double softmax.
+"""Detect accuracy at chance, classes in the wrong order, and a double softmax.
 
 If a model's classes are listed in the wrong order, its accuracy falls to about chance.
 A second softmax keeps the ranking of the classes but makes their probabilities nearly
@@ -82,7 +82,7 @@ def count_better_order(counts: FloatArray | IntArray) -> float | None:
 def find_problem(
     counts: FloatArray | IntArray, num_images: int, chance: float
 ) -> str | None:
-    """Return a message if a model is at chance or its classes are in a wrong order.
+    """Return a message if accuracy is at chance or classes are in the wrong order.
 
     Args:
       counts: confusion matrix, shape (classes, classes), as in `count_better_order`.
@@ -132,7 +132,8 @@ def count_pairs(
 
     Args:
       truth: shape (images,), index of the true class; images with −1 are not counted.
-      predicted: shape (images,), index of the likeliest class.
+      predicted: shape (images,), index of the likeliest class; images with an index of
+        `num_classes` or more are not counted.
       num_classes: number of classes.
 
     Returns:

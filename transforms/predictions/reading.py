@@ -130,7 +130,10 @@ def describe(path: str) -> Description:
 
 
 def _find_model_problems(model: ScoredModel) -> Iterator[str]:
-    """Yield a message if a model's outputs are not distinct single classes."""
+    """Yield a message if a model's outputs are not distinct single classes.
+
+    The number of outputs and the model's name are also checked.
+    """
     name = f"model {model.model!s:.60}"
     if not 1 <= len(model.classes) <= _MAX_OUTPUTS:
         yield f"{name} has {len(model.classes)} outputs; {REMEDY}"
@@ -336,7 +339,7 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
         more = ""
         if others:
             shown = list_names((other for _, other, _ in others), _SHOWN)
-            more = f", and so with {len(others)} other models ({shown})"
+            more = f" ({len(others)} more models are repeated: {shown})"
         problems.insert(
             place,
             f"--predictions {path}: {path_of[model]} already has {model}{more}; "

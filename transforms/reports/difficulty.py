@@ -90,7 +90,10 @@ def _list_images(table: pa.Table) -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def _list_classes(table: pa.Table) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return (heading, rows) of the hardest and the easiest classes, up to 20 each."""
+    """Return (heading, rows) of the hardest and the easiest classes, up to 20 each.
+
+    Return [] if the classes of the images are unknown.
+    """
     named = table.filter(pc.not_equal(table["wnid"], ""))
     if not len(named):
         return []

@@ -61,7 +61,7 @@ class GroupsPage:
       captured: share of the confusion that falls inside groups; None without a matrix.
       paths: names on each group's WordNet path from the root, by label.
       contact_sheet: JPEG file with sample images; None without images.
-      difficulty: numbers of images at 0 % to 100 %, of all and of the selected images.
+      difficulty: difficulty histograms of all and of the selected training images.
       power: (name, value) on the statistical power of the validation images.
     """
 

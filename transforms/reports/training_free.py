@@ -41,7 +41,7 @@ def make_page(table: TrainingFree) -> Page:
 def order_rows(rows: tuple[Row, ...]) -> list[Row]:
     """Sort recipes by mean τ-b over N, best first, and the rows of each by ascending N.
 
-    Rows with "own" answers are omitted.
+    Rows in which models answer only with the recipe's own classes are omitted.
     """
     blocks: dict[str, list[Row]] = {}
     for row in rows:

@@ -1,7 +1,8 @@
 """Read, list and write local files and bucket objects.
 
-All other packages access storage through this module. A path is either a local path,
-which `local` handles, or a `gs://` or `s3://` URL, which `remote` handles.
+Other packages access files through this module, and use `clients` only for store
+settings and to parse URLs. A path is either a local path, which `local` handles, or a
+`gs://` or `s3://` URL, which `remote` handles.
 """
 
 import contextlib
@@ -103,6 +104,7 @@ def num_bytes(path: str) -> int:
 
     Raises:
       OSError: the file is missing, or is a pipe, socket or device.
+      UsageError: the bucket does not exist.
     """
     if is_remote(path):
         return remote.num_bytes(path)
@@ -115,6 +117,7 @@ def read(path: str) -> bytes:
 
     Raises:
       OSError: the file is missing or unreadable, or is a pipe, socket or device.
+      UsageError: the bucket does not exist.
     """
     if is_remote(path):
         return remote.read(path)
@@ -137,7 +140,12 @@ def open_input(path: str, *, version: str = "") -> BinaryIO:
 
 
 def for_arrow(path: str) -> str | BinaryIO:
-    """Return a file that pyarrow accepts: a local path, or an opened object."""
+    """Return a file that pyarrow accepts: a local path, or an opened object.
+
+    Raises:
+      OSError: the object is missing, or the path is a pipe, socket or device.
+      UsageError: the bucket does not exist.
+    """
     if is_remote(path):
         return remote.open_input(path)
     with contextlib.suppress(FileNotFoundError):  # pyarrow reports it
@@ -179,7 +187,7 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
 def version(path: str) -> str:
     """Return the version of a file, or of an object that this process has read.
 
-    Return "" for folders and for objects that have not been read yet.
+    Return "" for folders, missing files, and objects that have not been read yet.
 
     Raises:
       DataError: the object has changed since it was first read.

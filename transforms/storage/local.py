@@ -31,8 +31,9 @@ def try_lock(descriptor: int, path: Path) -> bool:
     """Try to lock an open file or folder until its descriptor is closed.
 
     Returns:
-      False if another process holds the lock or has removed or replaced the file. True
-      on file systems without locks, where `remove_stale` removes no files.
+      False if another process holds the lock, or has removed or replaced the file;
+      otherwise True, also on file systems without locks, where `remove_stale` removes
+      no files.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,7 +99,7 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
 
 
 def open_file() -> tuple[int, Path]:
-    """Create a locked file in the temporary folder; return its descriptor and path."""
+    """Create a locked temporary file; return its descriptor and path."""
     while True:
         number, name = tempfile.mkstemp(prefix=_MARK)
         if try_lock(number, Path(name)):

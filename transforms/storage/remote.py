@@ -90,6 +90,7 @@ _pins = Pins()
 
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
+    """Translate obstore's errors into `OSError` with the path and an error number."""
     try:
         yield
     except FileNotFoundError:
@@ -258,6 +259,7 @@ def read(path: str) -> bytes:
 
     Raises:
       OSError: the object is missing or changed while it was read, or the store failed.
+      UsageError: the bucket does not exist.
     """
     size = num_bytes(path)
     chunks = range(0, size, CHUNK_BYTES)

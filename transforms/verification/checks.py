@@ -31,7 +31,10 @@ def check_mark(dataset: DatasetFiles) -> Problems:
 
 
 def check_files(dataset: DatasetFiles) -> Problems:
-    """Check that the dataset has exactly the files and checksums in the commit mark."""
+    """Check that the dataset has exactly the files and checksums in the commit mark.
+
+    Empty folders are also reported, except group folders, which may be empty.
+    """
     listed = dataset.mark.files
     found = dataset.sizes
     for path in sorted(found.keys() - {*listed, paths.COMPLETE}):
@@ -274,6 +277,7 @@ def check_counts(dataset: DatasetFiles) -> Problems:
 
     For each class, found = chosen + left out and chosen = written + failed. The number
     of images found in the input cannot be recounted, only checked against this sum.
+    The counts of conversions and the totals of difficulty histograms are also checked.
     """
     statistics = dataset.statistics
     written = _count(dataset.rows("wnid", "split"))

@@ -1,4 +1,7 @@
-"""Read a dataset with common readers, one process each, and compare their output."""
+"""Read a dataset with common readers and compare their output with the manifest.
+
+Each reader runs in its own process.
+"""
 
 import json
 import os
@@ -116,7 +119,11 @@ def _find_missing_reference(dataset: DatasetFiles) -> str:
 
 
 def check_reader(dataset: DatasetFiles, name: str) -> Problems:
-    """Check that a reader returns the expected label names and images."""
+    """Check that a reader returns the expected label names, labels and image bytes.
+
+    Raises:
+      ValueError: the reader failed or timed out.
+    """
     format_name = readers.load(name).FORMAT
     try:
         num_read = yield from _compare_images(dataset, name, format_name)

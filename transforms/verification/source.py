@@ -38,7 +38,7 @@ _SPLITS = {"train": "training", "validation": "validation"}
 
 @dataclass(frozen=True, kw_only=True)
 class SourceIndex:
-    """The current input, indexed again for verification.
+    """The index of the current input, with which a dataset is compared.
 
     Attributes:
       path: path of the input's index, a Parquet file.
@@ -79,8 +79,8 @@ def compare(
     checks = {
         "images of the input": functools.partial(check_images, dataset, source),
         "counts of the input": functools.partial(check_counts, dataset, source),
-        "pictures of the input": functools.partial(
-            check_pictures, dataset, source, num_images=num_images
+        "image contents": functools.partial(
+            check_contents, dataset, source, num_images=num_images
         ),
     }
     for name, check in checks.items():
@@ -96,7 +96,10 @@ def describe_input(source: SourceIndex) -> Row:
 
 
 def check_images(dataset: DatasetFiles, source: SourceIndex) -> Problems:
-    """Check that the input still has each selected image, in its class and split."""
+    """Check that each selected image is still in the input, usable and unchanged.
+
+    Its class, its split and, where comparable, the length of its file must be the same.
+    """
     images = _list_selected(dataset)
     is_missing = np.ones(images.num_rows, bool)
     keys = images["key"].combine_chunks()
@@ -167,6 +170,8 @@ def _find_differences(rows: pa.Table, images: pa.Table) -> Iterator[str]:
 def check_counts(dataset: DatasetFiles, source: SourceIndex) -> Problems:
     """Check that no class of the input has gained or lost images since the build.
 
+    If the counts are equal, the fingerprints of the input are also compared.
+
     Unusable images are included in the counts, because without an inspection they
     cannot be told apart from usable ones.
     """
@@ -230,7 +235,7 @@ class _WrittenImage(NamedTuple):
     source_sha256: str
 
 
-def check_pictures(
+def check_contents(
     dataset: DatasetFiles, source: SourceIndex, *, num_images: int | None
 ) -> Problems:
     """Convert images of the input again and compare them with the written images.
@@ -250,7 +255,7 @@ def check_pictures(
         )
     ]
     refs.sort(key=lambda ref: (ref.input, ref.uri, ref.offset, ref.length))
-    compare = functools.partial(_compare_picture, dataset, source)
+    compare = functools.partial(_compare_image, dataset, source)
     places = [*source.inventory.roots, dataset.directory]
     num_threads = storage.num_readers(dataset.num_threads, places)
     num_equal = 0
@@ -283,7 +288,7 @@ def _select_images(
         yield from map(_WrittenImage._make, zip(*columns, strict=True))
 
 
-def _compare_picture(
+def _compare_image(
     dataset: DatasetFiles, source: SourceIndex, ref: ImageRef, image: _WrittenImage
 ) -> str:
     """Convert an image again and compare it with the written one.

@@ -16,7 +16,7 @@ def open_path(path: str) -> ObjectStoragePath:
 
 
 def download_inputs(flags: Flags, scratch: Path) -> Flags:
-    """Copy input files from buckets to the local folder `scratch`.
+    """Copy the files of --predictions and --groups from buckets to a local folder.
 
     Returns:
       The flags, with local paths for the copies and for the output.
@@ -37,7 +37,7 @@ def download_inputs(flags: Flags, scratch: Path) -> Flags:
 
 
 def upload_outputs(scratch: Path, flags: Flags) -> None:
-    """Copy the outputs in `scratch` to the bucket that the flags name."""
+    """Copy the outputs, if any, in `scratch` to the bucket that the flags name."""
     outputs = scratch / _OUTPUT
     folder = flags.get("output", "").rpartition("/")[0]
     for path in filter(Path.is_file, outputs.rglob("*")):

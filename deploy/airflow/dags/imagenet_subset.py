@@ -156,6 +156,8 @@ class RunJob(BaseOperator):
     def execute(self, context: Mapping[str, Any]) -> None:
         """Run the job on local copies of its tables, and upload the results.
 
+        Index and predict do not run if their output exists.
+
         Raises:
           AirflowSkipException: the recipe does not need the step.
           AirflowFailException: the job rejected its flags or inputs.

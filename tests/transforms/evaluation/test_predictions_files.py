@@ -153,7 +153,7 @@ def test_many_models_given_twice_are_one_problem(tmp_path):
     with pytest.raises(UsageError) as caught:
         read_predictions(paths * 2)
     (line,) = str(caught.value).splitlines()
-    assert "already has m0, and so with 8 other models (" in line
+    assert "already has m0 (8 more models are repeated: " in line
     assert "m5.npz and 3 more); rename the file" in line
 
 
