@@ -94,7 +94,7 @@ def _group_all(
 ) -> Iterator[tuple[str, GroupTable, Sequence[str] | None]]:
     """Yield the name, groups and confusion models (or None) of each method."""
     for method in grouping.METHODS:
-        if grouping.find_num_groups_source(method) == "classes":
+        if grouping.find_num_groups_source(method) in {"classes", "method"}:
             continue  # N is fixed
         tables = grouping.list_tables(method)
         if missing := [table for table in tables if not getattr(flags, table)]:

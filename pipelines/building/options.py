@@ -199,7 +199,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         if not (self.input or self.train_input or self.validation_input):
             yield "--input: is required (raw ImageNet, or an index)"
         source = grouping.find_num_groups_source(self.grouping) if self.grouping else ""
-        takes_all = self.folds != 1 or source == "classes"
+        takes_all = self.folds != 1 or source in {"classes", "method"}
         if self.images_per_group is None and not takes_all:
             yield "--images_per_group: is required (training images per group)"
 
