@@ -219,18 +219,6 @@ def test_breeds_has_superclasses_of_equal_size(tmp_path, name, num_groups, num_c
     assert rows == _group(tmp_path, f"--grouping={name}")[0]
 
 
-def test_breeds_needs_its_classes(class_folders, tmp_path, capsys):
-    path = tmp_path / "index.parquet"
-    index.main([f"--input={class_folders}", f"--output={path}"])
-    flags = ["--grouping=breeds_living17", f"--index={path}", f"--output={tmp_path}"]
-    with pytest.raises(SystemExit):
-        group.main(flags)
-    assert "68 of its 68 classes are not in the input (n0" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        group.main([*flags, "--breeds_living17_missing=drop"])
-    assert "0 of its groups have classes in the input" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(("alias", "name"), class_lists.list_aliases().items())
 def test_an_alias_is_its_preset(alias, name):
     options = GroupOptions(preset=alias).expand_preset()

@@ -8,7 +8,12 @@ import pytest
 from transforms import grouping
 from transforms.confusion import matrix as confusion_matrix
 from transforms.confusion.matrix import Confusion
-from transforms.grouping.table import Grouping, GroupingRequest, make_table
+from transforms.grouping.table import (
+    Grouping,
+    GroupingRequest,
+    TooFewClassesError,
+    make_table,
+)
 from transforms.labels.classes import load_classes
 from transforms.records import ImageClass, UsageError
 
@@ -98,9 +103,7 @@ def test_same_seed_gives_the_same_groups(tmp_path, method):
 
 @pytest.mark.parametrize("method", FIXED)
 def test_a_fixed_number_of_groups_depends_on_no_flag(tmp_path, method):
-    request = dataclasses.replace(
-        _request(tmp_path, method, 2, classes=THOUSAND), num_groups=None
-    )
+    request = _fixed_request(tmp_path, method, THOUSAND)
     result = _group(request, method)
     assert result.assignment.keys() == {c.wnid for c in THOUSAND}
     num_groups = make_table(THOUSAND, result.assignment, result.names).num_groups
@@ -110,6 +113,35 @@ def test_a_fixed_number_of_groups_depends_on_no_flag(tmp_path, method):
     assert _group(turned, method) == result
     with pytest.raises(UsageError, match=f"makes {num_groups} groups"):
         _group(dataclasses.replace(request, num_groups=num_groups + 1), method)
+
+
+@pytest.mark.parametrize("method", FIXED)
+def test_missing_classes_of_a_fixed_grouping_are_an_error_or_dropped(tmp_path, method):
+    module = grouping.load(method)
+    all_wnids = _list_grouped(module, _fixed_request(tmp_path, method, THOUSAND))
+    held = [c for c in THOUSAND if c.wnid not in all_wnids[:5]]
+    request = _fixed_request(tmp_path, method, tuple(held))
+    expected = f"5 of its {len(all_wnids)} classes are not in the input"
+    with pytest.raises(UsageError, match=f"{expected}.*--{method}_missing drop"):
+        module.group_classes(request, module.Options())
+    dropped = module.group_classes(request, module.Options(missing="drop"))
+    assert expected in dropped.notes[0]
+    kept = [wnid for wnid, group in dropped.assignment.items() if group is not None]
+    assert kept == all_wnids[5:]
+    with pytest.raises(TooFewClassesError, match="a subset needs 2 groups"):
+        module.group_classes(
+            _fixed_request(tmp_path, method, ()), module.Options(missing="drop")
+        )
+
+
+def _fixed_request(tmp_path, method, classes):
+    request = _request(tmp_path, method, 2, classes=classes)
+    return dataclasses.replace(request, num_groups=None)
+
+
+def _list_grouped(module, request):
+    groups = module.group_classes(request, module.Options()).assignment
+    return [wnid for wnid, group in groups.items() if group is not None]
 
 
 @pytest.mark.parametrize("method", ["random_classes", "random_groups"])
