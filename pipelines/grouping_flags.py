@@ -121,6 +121,11 @@ class GroupingFlags:
             yield "--num_groups: is required (number of groups)"
 
 
+def reads_groups(flags: GroupingFlags) -> bool:
+    """Return whether a table states the groups."""
+    return grouping.find_num_groups_source(flags.grouping or "") == "table"
+
+
 def load_options(method: str | None) -> Any:  # noqa: ANN401  # each method has its own class
     """Return the default options of a method."""
     return grouping.load(method or "").Options()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import csv
 
 from transforms import csv_tables, storage
 from transforms.archives import signatures
@@ -97,6 +98,24 @@ def _read(path: str, version: str) -> pa.Table:
         lines = cut_lines(problems, more="and {} more problems")
         raise UsageError("\n".join(lines))
     return pa.table(columns, schema=_SCHEMA)
+
+
+def write(path: str, images: pa.Table) -> None:
+    """Write a list that `read` accepts, as Parquet or CSV, by the suffix of the path.
+
+    Args:
+      path: path of the file.
+      images: table with the columns key, wnid and split.
+    """
+    names = pc.binary_join_element_wise(images["key"], "JPEG", ".")
+    table = pa.table(
+        [names, images["wnid"], images["split"]], ["image", *_SCHEMA.names[1:3]]
+    )
+    with storage.replacing(path) as file:
+        if path.endswith(".parquet"):
+            pq.write_table(table, file, compression="zstd")
+        else:
+            csv.write_csv(table, file, csv.WriteOptions(quoting_style="none"))
 
 
 def _read_rows(path: str) -> _Rows:
@@ -235,7 +254,8 @@ def _parse(rows: _Rows, problems: list[str]) -> list[list[str]]:
     keys: list[str] = []
     wnids: list[str] = []
     line_of: dict[str, int] = {}
-    read_folder, find_class = map(functools.cache, (_read_folder, _find_class))
+    read_folder = functools.cache(_read_folder)
+    find_class = functools.cache(_find_class)
     for name, label, number in zip(rows.names, rows.labels, rows.numbers, strict=True):
         folder, _, file = name.replace("\\", "/").rpartition("/")
         key, by_name = image_names.parse(file)
