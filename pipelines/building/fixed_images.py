@@ -26,11 +26,13 @@ class FixedImages:
 
     Attributes:
       folder: folder of the sampler's output (`sample_plan.write_splits`).
-      num_images: number of selected training and validation images of each class.
+      num_named: number of training and validation images that the sampler selected.
+      num_images: the same, with the validation images that are added to them.
       notes: messages for the user.
     """
 
     folder: str
+    num_named: Mapping[ClassSplit, int]
     num_images: Mapping[ClassSplit, int]
     notes: tuple[str, ...]
 
@@ -44,7 +46,7 @@ class FixedImages:
         If the sampler's options say that these images are left out, print a note.
         """
         outside: Counter[str] = Counter()
-        for (wnid, _), count in self.num_images.items():
+        for (wnid, _), count in self.num_named.items():
             if wnid not in table.label_of:
                 outside[wnid] += count
         if not outside:
@@ -52,7 +54,7 @@ class FixedImages:
         options = request.options
         shown = list_names(f"{wnid}: {n}" for wnid, n in sorted(outside.items()))
         described = (
-            f"{outside.total()} of {sum(self.num_images.values())} selected images "
+            f"{outside.total()} of {sum(self.num_named.values())} listed images "
             f"are of {len(outside)} classes in no group ({shown})"
         )
         if sampling.drops_outside(request.sampling_options):
@@ -113,10 +115,20 @@ def select_images(
         )
     folder = str(Path(scratch, "fixed").absolute())
     sizes = [table.num_rows for table in row_groups]
-    sample_plan.write_splits(output.splits, sizes, folder)
+    named = _count_images(images["wnid"], output.splits)
+    splits = output.splits
+    if output.adds_validation:
+        of_classes = pa.array({wnid for wnid, _ in named}, pa.string())
+        is_added = pc.and_(
+            pc.is_in(images["wnid"], value_set=of_classes),
+            pc.equal(images["split"], "validation"),
+        )
+        splits = pc.if_else(is_added, "validation", splits)
+    sample_plan.write_splits(splits, sizes, folder)
     return FixedImages(
         folder=folder,
-        num_images=_count_images(images["wnid"], output.splits),
+        num_named=named,
+        num_images=_count_images(images["wnid"], splits),
         notes=output.notes,
     )
 

@@ -82,11 +82,14 @@ class FixedSelection:
     Attributes:
       splits: split in the subset of each image of `SamplingRequest.read_images`, "" if
         it is not selected: train, fold_a, fold_b or validation; shape (images,).
+      adds_validation: whether the validation images of all classes that have selected
+        images are selected too.
       missing: names of requested images that the input lacks.
       notes: messages for the user.
     """
 
     splits: pa.Array
+    adds_validation: bool = False
     missing: Sequence[str] = ()
     notes: tuple[str, ...] = ()
 

@@ -57,7 +57,10 @@ def arrange(request: SamplingRequest, options: Options) -> FixedSelection:
             f"images of the input ({list_names(missing)})"
         )
     return FixedSelection(
-        splits=_select(images, rows, splits), missing=missing, notes=tuple(notes)
+        splits=_select(images, rows, splits),
+        adds_validation="validation" not in pc.unique(splits).to_pylist(),
+        missing=missing,
+        notes=tuple(notes),
     )
 
 
@@ -106,16 +109,9 @@ def _find_split_problems(
 def _select(images: pa.Table, rows: pa.Array, splits: pa.ChunkedArray) -> pa.Array:
     """Return the split of each image of the input; "" if it is not selected."""
     order = pc.sort_indices(rows)
-    is_listed = pc.is_in(
-        pa.array(range(len(images)), rows.type), value_set=rows.combine_chunks()
+    positions = pa.array(range(len(images)), rows.type)
+    return pc.replace_with_mask(
+        pa.array([""] * len(images)),
+        pc.is_in(positions, value_set=rows.combine_chunks()),
+        splits.take(order).combine_chunks(),
     )
-    selected = pc.replace_with_mask(
-        pa.array([""] * len(images)), is_listed, splits.take(order).combine_chunks()
-    )
-    if pc.any(pc.equal(splits, "validation"), min_count=0).as_py():
-        return selected
-    of_classes = pc.is_in(
-        images["wnid"], value_set=pc.unique(images["wnid"].take(rows))
-    )
-    is_official = pc.and_(of_classes, pc.equal(images["split"], "validation"))
-    return pc.if_else(is_official, "validation", selected)
