@@ -30,7 +30,7 @@ _HEAD = """\
 called ImageNet-100 in papers; `python -m pipelines.identify PATH` names the list that a
 folder, a file or a dataset has.
 
-- **τ-b**: agreement of the ranking of 63 published models on the validation images of
+- **τ-b**: agreement of the ranking of published models on the validation images of
   the subset with that on all of ImageNet, and its 95 % interval
   ([how it is measured](study/training_free.md)); `-`: not measured.
 - **validation id**: the first 12 digits of the hash of the default image settings and

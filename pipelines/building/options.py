@@ -58,7 +58,9 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         default=False,
     )
     sampling: str = flag(
-        "method that selects the images of each group",
+        "method that selects the images of each group: uniform: at random; difficulty: "
+        "a flat histogram of difficulty, or the easiest or hardest images "
+        "(--difficulty_rule); list: those that --images names",
         default=sampling.DEFAULT,
         choices=sampling.SAMPLERS,
     )
