@@ -24,14 +24,21 @@ def build(request: Request) -> str:
       JobError: too many images are unreadable, or the runner failed.
     """
     # Beam's import takes a second, which --help does not need.
-    from pipelines.building import output, planning, run  # noqa: PLC0415
+    from pipelines.building import (  # noqa: PLC0415
+        fixed_images,
+        output,
+        planning,
+        run,
+    )
 
     options = request.options
     planning.check_reach(options, request.beam_flags)
+    fixed_images.check_table(options)
     output.prepare(options)
     with output.scratch_folder(options) as scratch:
         index, inventory = planning.resolve_input(request, scratch)
-        table, grouping = planning.group_classes(request, inventory)
+        fixed = fixed_images.select_images(request, index, inventory, scratch)
+        table, grouping = planning.group_classes(request, inventory, fixed)
         plan = planning.make_plan(
             request,
             index=index,
@@ -39,7 +46,10 @@ def build(request: Request) -> str:
             table=table,
             grouping=grouping,
             scratch=scratch,
+            fixed=fixed,
         )
+        if options.export_images and not options.dry_run:
+            run.export_images(plan)
         if options.dry_run:
             return run.print_dry_run(request, plan)
         if options.plan_only:

@@ -187,7 +187,7 @@ class EvaluateOptions(StoreFlags):
     def _find_log_problems(self) -> Iterator[str]:
         for name in _LOG_FLAGS:
             if getattr(self, name) and not (self.full or self.subset):
-                yield f"--{name}: goes with --full and --subset only"
+                yield f"--{name}: applies only with --full and --subset"
         if self.epoch_column and not self.accuracy_column:
             yield "--accuracy_column: is required with --epoch_column"
         for pair in self.model_names:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import group_comparison, grouping_flags
+from pipelines import group_comparison, grouping_flags, presets
 from pipelines.cli import check_output, exit_codes, parse
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.store_flags import StoreFlags, settle
@@ -16,7 +16,7 @@ from transforms import grouping, storage
 from transforms.grouping import table as groups
 from transforms.grouping.table import Grouping, GroupTable
 from transforms.index import inventory
-from transforms.labels import class_lists, wordnet
+from transforms.labels import wordnet
 from transforms.labels.wordnet import GroupNamer
 from transforms.options import flag
 from transforms.records import ImageClass, to_json
@@ -73,7 +73,7 @@ class GroupOptions(GroupingFlags, StoreFlags):
                 yield f"--{name} {path}: is {what}"
         if self.predictions and not self.compare:
             yield "--predictions: applies only with --compare"
-        if self.compare and self.preset in class_lists.NAMES:
+        if self.compare and presets.is_published(self.preset):
             yield (
                 f"--preset {self.preset}: is a list of classes without an N to "
                 "compare at; give --num_groups"

@@ -102,7 +102,7 @@ def _group_all(
     Methods with a fixed N are skipped; a message explains why others are left out.
     """
     for method in grouping.METHODS:
-        if grouping.find_num_groups_source(method) == "classes":
+        if grouping.find_num_groups_source(method) in {"classes", "method"}:
             continue  # N is fixed
         tables = grouping.list_tables(method)
         if missing := [table for table in tables if not getattr(flags, table)]:

@@ -27,7 +27,8 @@ class GroupingFlags:
     preset: str | None = flag(
         "named recipe: nN_mM sets N groups and M images per group, with --grouping="
         f"{presets.DEFAULT_GROUPING} unless --grouping is given; the other names are "
-        "published lists of classes (three of them are called ImageNet-100 in papers)",
+        "published lists of classes, see docs/presets.md (three of them are called "
+        "ImageNet-100 in papers)",
         default=None,
         choices=presets.PRESETS,
         implies=("grouping", "num_groups", "images_per_group"),
@@ -49,8 +50,8 @@ class GroupingFlags:
         metavar="FILE",
     )
     images_per_group: int | None = flag(
-        "training images per group, M; required, except with --folds=2 or --grouping="
-        "all_classes (default there: all)",
+        "training images per group, M; required, except with --folds=2, a published "
+        "list or --grouping=all_classes (default there: all)",
         default=None,
         minimum=1,
     )
@@ -76,10 +77,11 @@ class GroupingFlags:
         """
         values: dict[str, Any] = {}
         if self.preset:
+            values["preset"] = presets.resolve(self.preset)
             values |= presets.list_flags(self.preset)
             values.setdefault("grouping", self.grouping or presets.DEFAULT_GROUPING)
         if self.min_validation_images is None:
-            is_list = presets.list_classes(self.preset) is not None
+            is_list = presets.is_published(self.preset)
             values["min_validation_images"] = 0 if is_list else _MIN_VALIDATION_IMAGES
         return dataclasses.replace(self, **values)
 
@@ -117,6 +119,11 @@ class GroupingFlags:
         is_flag = grouping.find_num_groups_source(method) == "flag"
         if is_flag and expanded.num_groups is None:
             yield "--num_groups: is required (number of groups)"
+
+
+def reads_groups(flags: GroupingFlags) -> bool:
+    """Return whether a table states the groups."""
+    return grouping.find_num_groups_source(flags.grouping or "") == "table"
 
 
 def load_options(method: str | None) -> Any:  # noqa: ANN401  # each method has its own class

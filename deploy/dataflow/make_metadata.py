@@ -29,6 +29,8 @@ _PLACES = {
     "groups",
     "confusion",
     "difficulty",
+    "images",
+    "export_images",
     "validation_labels",
     "class_list",
 }

@@ -69,6 +69,8 @@ def check(
 
     def reserve(num_train: int) -> float:
         """Return how many training images of a group must not be held out."""
+        if sampling.is_fixed(options.sampling):
+            return math.inf
         if not options.allow_small_validation:
             return 0
         # Training images come first; unset means all.
@@ -91,7 +93,7 @@ def check(
         problems += find_small_validation(available, options.min_validation_images or 0)
     needed = estimate_bytes(
         available.count_images(options.images_per_group),
-        options.images,
+        options.image_settings,
         mean_source_bytes=inventory.mean_bytes,
         num_formats=len(options.formats),
     )

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.input_flags import InputFlags
@@ -13,6 +13,7 @@ from transforms.images.settings import MAX_SIDE, RESIZE_MODES, ImageSettings
 from transforms.index import table as index_table
 from transforms.options import flag
 from transforms.processes import num_cores
+from transforms.sampling import image_list
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -32,6 +33,7 @@ _HOW_FLAGS = {
     "store_endpoint",
     "store_region",
     "store_anonymous",
+    "export_images",
 }
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 
@@ -56,12 +58,31 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         default=False,
     )
     sampling: str = flag(
-        "method that selects the images of each group",
+        "method that selects the images of each group: uniform: at random; difficulty: "
+        "a flat histogram of difficulty, or the easiest or hardest images "
+        "(--difficulty_rule); list: those that --images names",
         default=sampling.DEFAULT,
         choices=sampling.SAMPLERS,
     )
     difficulty: str | None = flag(
         "difficulty table for --sampling=difficulty, written by pipelines.difficulty",
+        default=None,
+        metavar="FILE",
+    )
+    images: str | None = flag(
+        "list of the images to select, for --sampling=list: text, CSV or Parquet, with "
+        "or without classes and splits",
+        default=None,
+        metavar="FILE",
+    )
+    max_missing: int = flag(
+        "number of listed images that the input may lack; all are named in a file in "
+        "--output",
+        default=0,
+        minimum=0,
+    )
+    export_images: str | None = flag(
+        "list of the selected images to write, .csv or .parquet; --images reads it",
         default=None,
         metavar="FILE",
     )
@@ -153,7 +174,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         )
 
     @property
-    def images(self) -> ImageSettings:
+    def image_settings(self) -> ImageSettings:
         """Settings for resizing and encoding each image."""
         return ImageSettings(
             image_size=self.image_size,
@@ -172,10 +193,12 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
             if not getattr(self, table):
                 sampler = f"--sampling={self.sampling}"
                 yield f"--{table}: is required (the table of {sampler})"
-        if self.difficulty and "difficulty" not in tables:
-            readers = sampling.list_readers("difficulty")
-            named = " or ".join(f"--sampling={name}" for name in readers)
-            yield f"--difficulty {self.difficulty}: applies only with {named}"
+        for table in ("difficulty", "images"):
+            if (path := getattr(self, table)) and table not in tables:
+                readers = sampling.list_readers(table)
+                named = " or ".join(f"--sampling={name}" for name in readers)
+                yield f"--{table} {path}: applies only with {named}"
+        yield from self._find_list_problems()
         if self.name is not None and (problem := formats.find_name_problem(self.name)):
             yield f"--name {self.name}: {problem}"
         if not _VERSION.fullmatch(self.dataset_version):
@@ -195,11 +218,37 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
             )
         yield from self.find_input_problems(self.input)
 
+    def _find_list_problems(self) -> Iterator[str]:
+        if self.max_missing and not self.images:
+            yield f"--max_missing {self.max_missing}: applies only with --images"
+        if sampling.is_fixed(self.sampling):
+            decides = f"--sampling={self.sampling} selects all images"
+            if images := self.expand_preset().images_per_group:
+                yield f"--images_per_group {images}: {decides}; leave it out"
+            if self.stratify_by_class:
+                yield f"--stratify_by_class: {decides}; leave it out"
+        path = self.export_images
+        if path and not path.endswith(image_list.SUFFIXES):
+            yield f"--export_images {path}: must end in .csv or .parquet"
+        if path and storage.is_folder(path):
+            yield f"--export_images {path}: is a folder; name a file"
+
+    def expand_preset(self) -> Self:
+        """Return a copy with the preset's flags and the defaults that depend on it.
+
+        A sampler that selects all images holds out none for validation.
+        """
+        expanded = super().expand_preset()
+        if self.min_validation_images is None and sampling.is_fixed(self.sampling):
+            return dataclasses.replace(expanded, min_validation_images=0)
+        return expanded
+
     def _find_missing(self) -> Iterator[str]:
         if not (self.input or self.train_input or self.validation_input):
             yield "--input: is required (raw ImageNet, or an index)"
         source = grouping.find_num_groups_source(self.grouping) if self.grouping else ""
-        takes_all = self.folds != 1 or source == "classes"
+        takes_all = self.folds != 1 or source in {"classes", "method"}
+        takes_all |= sampling.is_fixed(self.sampling)
         if self.images_per_group is None and not takes_all:
             yield "--images_per_group: is required (training images per group)"
 

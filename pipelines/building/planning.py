@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipelines import engine, grouping_flags, inputs
 from pipelines.building import feasibility
 from pipelines.building.feasibility import Availability
+from pipelines.building.fixed_images import FixedImages
 from pipelines.building.options import BuildOptions, Request
 from pipelines.building.recipe import make_recipe
 from pipelines.index import index_images
@@ -280,9 +281,12 @@ class BuildPlan:
 
 
 def group_classes(
-    request: Request, inventory: Inventory
+    request: Request, inventory: Inventory, fixed: FixedImages | None
 ) -> tuple[GroupTable, Grouping]:
     """Assign the classes of the input to groups.
+
+    If the sampler has selected the images, only their classes and counts matter, unless
+    a table states the groups.
 
     Returns:
       The table of groups, and the result of the grouping method.
@@ -291,6 +295,8 @@ def group_classes(
       UsageError: the grouping is not possible with these classes or options.
     """
     options = request.options
+    if fixed and not grouping_flags.reads_groups(options):
+        inventory = fixed.restrict(inventory)
     classes = _list_classes(inventory, options.sampling, request.sampling_options)
     return grouping_flags.group_classes(classes, options, request.grouping_options)
 
@@ -303,6 +309,7 @@ def make_plan(
     table: GroupTable,
     grouping: Grouping,
     scratch: str,
+    fixed: FixedImages | None,
 ) -> BuildPlan:
     """Check feasibility, select images and assign them to shards.
 
@@ -313,6 +320,7 @@ def make_plan(
       table: the groups.
       grouping: the result of the grouping method.
       scratch: folder for the plan's files.
+      fixed: the images that the sampler has selected; None if quotas select them.
 
     Raises:
       UsageError: lists every problem, with the numbers that are feasible.
@@ -324,10 +332,14 @@ def make_plan(
     images = IndexedImages(
         index=index, num_row_groups=inventory.num_row_groups, table=table
     )
-    sampled, problems = _sample(request, images, f"{scratch}/arrangement")
+    if fixed:
+        sampled = Arrangement(folder=fixed.folder, notes=fixed.notes)
+        problems = [*fixed.find_outside(request, table)]
+    else:
+        sampled, problems = _sample(request, images, f"{scratch}/arrangement")
     available, num_bytes, infeasible = feasibility.check(
         options,
-        inventory,
+        fixed.restrict(inventory) if fixed else inventory,
         table,
         scope=sampled.scope,
         sampling_options=request.sampling_options,
@@ -353,7 +365,7 @@ def make_plan(
     check_every_group(chosen, table, sampled, sampler=options.sampling)
     shards = dataset_plan.list_shards(folder)
     subset_id = dataset_plan.compute_subset_id(
-        dataset_plan.read_lines(folder), options.images.describe()
+        dataset_plan.read_lines(folder), options.image_settings.describe()
     )
     recipe = make_recipe(
         options,
@@ -434,6 +446,7 @@ def _plan_sample(
         seed=options.seed,
         scope=sampled.scope,
         arrangement=sampled.folder,
+        is_fixed=sampling.is_fixed(options.sampling),
     )
 
 
@@ -472,5 +485,7 @@ def _name_dataset(request: Request, table: GroupTable) -> str:
     options = request.options
     if options.preset:
         return f"subset_{options.preset}"
-    images = options.images_per_group or "all"
-    return f"subset_{options.grouping}_n{table.num_groups}_m{images}"
+    name = f"subset_{options.grouping}_n{table.num_groups}"
+    if sampling.is_fixed(options.sampling):
+        return f"{name}_{options.sampling}"
+    return f"{name}_m{options.images_per_group or 'all'}"

@@ -15,12 +15,14 @@ from pipelines.building.output import Place
 from pipelines.building.planning import BuildPlan
 from transforms import progress
 from transforms.dataset import paths, statistics
+from transforms.dataset import plan as dataset_plan
 from transforms.dataset.commit import CommitSettings, remove_work
 from transforms.dataset.shards import ShardSettings, count_processes
 from transforms.dataset.steps import CommitDataset, WriteShards
 from transforms.grouping import table as groups
 from transforms.processes import num_cores
 from transforms.records import JobError, Shard
+from transforms.sampling import image_list
 
 
 def _make_commit_settings(plan: BuildPlan, place: Place) -> CommitSettings:
@@ -40,6 +42,13 @@ def _make_commit_settings(plan: BuildPlan, place: Place) -> CommitSettings:
         max_failure_fraction=plan.options.max_failure_fraction,
         difficulty=plan.difficulty,
     )
+
+
+def export_images(plan: BuildPlan) -> None:
+    """Write the list of the selected images that --export_images names."""
+    path = plan.options.export_images or ""
+    image_list.write(path, dataset_plan.read_images(plan.folder))
+    sys.stderr.write(f"the selected images are listed in {path}\n")
 
 
 def write_plan(plan: BuildPlan, scratch: str) -> str:
@@ -171,7 +180,7 @@ def _bind_pipeline(
         name=settings.name,
         formats=options.formats,
         folders=plan.table.folders,
-        images=options.images,
+        images=options.image_settings,
         num_threads=-(-options.threads // num_processes),
         ticks=ticks,
     )

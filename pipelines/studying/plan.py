@@ -367,9 +367,10 @@ def _choose_recipes(
     tables = _list_tables(options)
     for method in grouping.METHODS:
         needed = grouping.list_tables(method)
-        is_fixed = grouping.find_num_groups_source(method) != "flag"
+        source = grouping.find_num_groups_source(method)
+        is_fixed = source != "flag"
         available = {*tables, *(() if is_fixed else recipes.COMPUTED_TABLES)}
-        if not available.issuperset(needed):
+        if source == "method" or not available.issuperset(needed):
             continue
         num_groups[method] = None
         if is_fixed:

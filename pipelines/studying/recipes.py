@@ -92,7 +92,10 @@ class Recipe:
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of the tables that the recipe reads."""
-        named = (self.options.groups, self.options.confusion, self.options.difficulty)
+        options = self.options
+        named = (
+            *(options.groups, options.confusion, options.difficulty, options.images),
+        )
         return tuple(path for path in named if path)
 
 
@@ -301,7 +304,8 @@ def list_recipes(
       sizes: pairs of N and M.
       num_groups: the fixed N of each grouping; None if `--num_groups` sets it.
     """
-    samplers = sorted(sampling.SAMPLERS, key=lambda name: name != sampling.DEFAULT)
+    samplers = [name for name in sampling.SAMPLERS if not sampling.is_fixed(name)]
+    samplers.sort(key=lambda name: name != sampling.DEFAULT)
     listed: dict[str, Mapping[str, str]] = {}
     for size in sizes:
         for method, n in num_groups.items():

@@ -260,7 +260,7 @@ BUILD = ("--input=i.parquet", "--grouping=all_classes", "--min_validation_images
 def test_every_resize_mode_is_accepted(mode):
     words = (*BUILD, f"--resize_mode={mode}")
     options, _, _ = parse(BuildOptions, words, prog="build", takes_beam_flags=False)
-    assert options.images == ImageSettings(resize_mode=mode)
+    assert options.image_settings == ImageSettings(resize_mode=mode)
 
 
 def test_every_problem_of_the_image_settings_is_named():

@@ -328,4 +328,4 @@ def test_problems_of_logs_are_reported_together(tmp_path, capsys):
     assert "--model_names a: is not DIR=NAME" in err
     assert "--train_images 0" in err
     err = fails(capsys, "--accuracies", full, "--train_images=1", *output)
-    assert "--train_images: goes with --full and --subset only" in err
+    assert "--train_images: applies only with --full and --subset" in err

@@ -93,6 +93,16 @@ def read_train_keys(folder: str) -> pa.StringArray:
     return pa.chunked_array(chunks, pa.string()).combine_chunks()
 
 
+def read_images(folder: str) -> pa.Table:
+    """Return the key, wnid and split of all images of a plan, sorted by key."""
+    tables = []
+    for shard, _ in list_shards(folder):
+        table = _read(folder, shard, ["key", "wnid"])
+        splits = pa.repeat(shard.split, table.num_rows)
+        tables.append(table.append_column("split", splits))
+    return pa.concat_tables(tables).sort_by("key")
+
+
 def read_lines(folder: str) -> pa.ChunkedArray:
     """Return a line `key split label wnid` per image of a plan, shape (images,)."""
     lines = []

@@ -238,7 +238,7 @@ def _size_sets(
 ) -> list[int]:
     """Return a number of images for each set; append problems."""
     if given and not sets:
-        problems.append(f"--{flag}: goes with training logs only; leave it out")
+        problems.append(f"--{flag}: applies only with training logs; leave it out")
         return []
     sizes = list(given) * (len(sets) if len(given) == 1 else 1)
     if given and len(sizes) != len(sets):

@@ -15,6 +15,8 @@ Optional:
     - "flag": `--num_groups`, which is required.
     - "table": the file that the method reads; if `--num_groups` is given, it must
       match.
+    - "method": the method fixes it; `--images_per_group` is optional, and
+      `group --compare` and `study` skip the method.
     - "classes": every class is a group; `--images_per_group` is optional, and
       `group --compare` skips the method.
 - `HAS_WORDNET_PATHS`: whether pages show the WordNet path of each group. Default:

@@ -8,6 +8,7 @@ have no version, because 1.28 million versions would double the size of the inde
 length and decoding are checked instead.
 """
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -289,15 +290,19 @@ def join_lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
 
 
 def read_row_group(
-    path: str, number: int, *, split: str, wnids: Sequence[str]
+    path: str,
+    number: int,
+    *,
+    split: str | None = None,
+    wnids: Sequence[str] | None = None,
 ) -> pa.Table:
     """Read the usable images of some classes from one row group of an index.
 
     Args:
       path: path of the index.
       number: number of the row group.
-      split: split to select.
-      wnids: classes to select.
+      split: split to select; None selects all.
+      wnids: classes to select; None selects all.
 
     Returns:
       The selected rows with the columns of `SCHEMA`. Images with a problem found by
@@ -311,13 +316,16 @@ def read_row_group(
         is_inspected = "problem" in file.schema_arrow.names
         names = [*SCHEMA.names, *(["problem"] if is_inspected else [])]
         table = file.read_row_group(number, columns=names)
-    is_selected = pc.and_(
-        pc.equal(table["split"], split),
-        pc.is_in(table["wnid"], value_set=pa.array(wnids, pa.string())),
-    )
+    conditions = []
+    if split is not None:
+        conditions.append(pc.equal(table["split"], split))
+    if wnids is not None:
+        of_classes = pa.array(wnids, pa.string())
+        conditions.append(pc.is_in(table["wnid"], value_set=of_classes))
     if is_inspected:
-        is_selected = pc.and_(is_selected, pc.equal(table["problem"], ""))
-    return table.select(SCHEMA.names).filter(is_selected)
+        conditions.append(pc.equal(table["problem"], ""))
+    table = table.select(SCHEMA.names)
+    return table.filter(functools.reduce(pc.and_, conditions)) if conditions else table
 
 
 def to_refs(table: pa.Table) -> list[ImageRef]:

@@ -43,13 +43,16 @@ class SamplingRequest:
       read_images: returns the columns key and label of all usable training images of
         the groups, in the order of the index. It is a function so that samplers that
         need no images do not read them.
+        A sampler with a fixed selection gets key, wnid and split of all usable images.
       seed: seed of the hashes.
       difficulty_file: path of the table of difficulty; None if it is not given.
+      images_file: path of the list of images; None if it is not given.
     """
 
     read_images: Callable[[], pa.Table]
     seed: int
     difficulty_file: str | None = None
+    images_file: str | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,6 +74,41 @@ class SamplerOutput:
     orders: IntegerArray | None = None
     scope: str = "group"
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FixedSelection:
+    """The split of every image, as returned by a sampler that selects images itself.
+
+    Attributes:
+      splits: split in the subset of each image of `SamplingRequest.read_images`, "" if
+        it is not selected: train, fold_a, fold_b or validation; shape (images,).
+      adds_validation: whether the validation images of all classes that have selected
+        images are selected too.
+      missing: names of requested images that the input lacks.
+      notes: messages for the user.
+    """
+
+    splits: pa.Array
+    adds_validation: bool = False
+    missing: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
+
+
+def write_splits(splits: pa.Array, sizes: Sequence[int], folder: str) -> None:
+    """Write a fixed selection, one file per row group of the index.
+
+    Args:
+      splits: split of each usable image, "" if it is not selected.
+      sizes: number of usable images of each row group.
+      folder: folder to write to.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    start = 0
+    for number, size in enumerate(sizes):
+        table = pa.table({"subset_split": splits.slice(start, size)})
+        pq.write_table(table, _part_path(folder, number))
+        start += size
 
 
 def write_parts(output: SamplerOutput, sizes: Sequence[int], folder: str) -> None:
@@ -134,6 +172,7 @@ class SamplePlan:
       scope: "group": M per group; "set": N × M for the whole set.
       arrangement: folder of the sampler's output (`write_parts`); None selects by hash
         alone.
+      is_fixed: whether the sampler states the split of every image (`write_splits`).
     """
 
     label_of: Mapping[str, int]
@@ -144,6 +183,7 @@ class SamplePlan:
     seed: int
     scope: str = "group"
     arrangement: str | None = None
+    is_fixed: bool = False
 
     @property
     def num_groups(self) -> int:

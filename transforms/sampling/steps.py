@@ -18,12 +18,14 @@ import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.pvalue import AsSingleton, PCollection
 from apache_beam.transforms.combiners import ToList
 
 from transforms import seeds
+from transforms.index import table as index_table
 from transforms.sampling import allocation, selected, top_k
-from transforms.sampling.plan import NEVER, SamplePlan
+from transforms.sampling.plan import NEVER, SamplePlan, join_part
 from transforms.sampling.top_k import LimitOf, Positions, TopK
 
 _MERGE_SIZE = 16  # row groups that are merged at once
@@ -154,6 +156,8 @@ def read_selected(
     Returns:
       A table with the schema `selected.SELECTED_SCHEMA`.
     """
+    if plan.is_fixed:
+        return _read_fixed(row_group, index=index, plan=plan)
     official = plan.read(index, row_group, split="validation")
     train = plan.read(index, row_group, split="train")
     rows = taken.get(row_group, np.empty(0, np.int64))
@@ -168,6 +172,19 @@ def read_selected(
             ("train", train.take(pa.array(rows, pa.int64()))),
         )
     )
+
+
+def _read_fixed(row_group: int, *, index: str, plan: SamplePlan) -> pa.Table:
+    """Read the images of a row group that a fixed selection contains."""
+    images = index_table.read_row_group(index, row_group)
+    images = join_part(images, plan.arrangement or "", row_group)
+    is_selected = pc.and_(
+        pc.not_equal(images["subset_split"], ""),
+        pc.is_in(images["wnid"], value_set=pa.array(plan.wnids, pa.string())),
+    )
+    images = images.filter(is_selected)
+    table = selected.make_selected(images, split="train", labels=plan.labels(images))
+    return selected.set_split(table, images["subset_split"])
 
 
 @dataclasses.dataclass

@@ -89,11 +89,13 @@ def list_steps(recipe: Recipe, root: str) -> dict[str, Step]:
 def _list_build_flags(recipe: Recipe, places: Places) -> Flags:
     flags = {name: recipe[name] for name in _COPIED}
     grouping = recipe["grouping"]
-    if grouping != "all_classes":
+    if recipe["sampling"] == "list":
+        flags["images"] = recipe["images"]
+    elif grouping != "all_classes":
         flags["images_per_group"] = recipe["images_per_group"]
     if grouping == "manual":
         flags["groups"] = recipe["groups"]
-    elif grouping != "all_classes":
+    elif grouping != "all_classes" and not grouping.startswith("breeds_"):
         flags["num_groups"] = recipe["num_groups"]
     if is_circular(recipe):
         flags["confusion"] = places.half_confusion("a")
@@ -130,6 +132,8 @@ def find_problems(recipe: Recipe, place: Recipe, *, on_dataflow: bool) -> Iterat
         yield "grouping=confusion: needs halves and fold_models, or models"
     if (recipe["grouping"] == "manual") != (recipe["groups"] is not None):
         yield "groups: give the table of grouping=manual, and only with that grouping"
+    if (recipe["sampling"] == "list") != (recipe["images"] is not None):
+        yield "images: give the list of sampling=list, and only with that sampling"
     yield from _find_path_problems(recipe, place, on_dataflow=on_dataflow)
 
 
@@ -141,7 +145,7 @@ def _find_path_problems(
         if "://" in output:
             yield f"Variable {VARIABLE}: output {output} must be a folder of the worker"
         return
-    for path in (*recipe["input"], recipe["groups"], output):
+    for path in (*recipe["input"], recipe["groups"], recipe["images"], output):
         if path and not path.startswith("gs://"):
             yield f"{path}: must be gs://, because workers of Dataflow reach no others"
 

@@ -48,7 +48,9 @@ USERS_MISTAKE = 2  # exit code of a job; a retry does not help
 GROUPINGS = [
     *("all_classes", "confusion", "curated", "manual"),
     *("random_classes", "random_groups", "wordnet"),
+    *("breeds_entity13", "breeds_entity30", "breeds_living17", "breeds_nonliving26"),
 ]
+SAMPLERS = ["uniform", "difficulty", "list"]
 RESIZE_MODES = ["shorter_side", "longer_side", "center_crop", "squash", "none"]
 FORMATS = {"type": "string", "enum": ["folders", "parquet", "tfrecord", "webdataset"]}
 PATH = {"type": ["null", "string"], "minLength": 1}
@@ -73,7 +75,8 @@ def list_params(*, on_dataflow: bool) -> dict[str, Param]:
         "num_groups": Param(100, type="integer", minimum=2, maximum=1000),
         "images_per_group": Param(500, **COUNT, minimum=1),
         "min_validation_images": Param(10_000, **COUNT, minimum=0),
-        "sampling": Param("uniform", type="string", enum=["uniform", "difficulty"]),
+        "sampling": Param("uniform", type="string", enum=SAMPLERS),
+        "images": Param(None, **PATH, description="the list of sampling=list"),
         "image_size": Param(256, type="integer", minimum=1, maximum=65_500),
         "resize_mode": Param("shorter_side", type="string", enum=RESIZE_MODES),
         "formats": Param(

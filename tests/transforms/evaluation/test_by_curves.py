@@ -344,7 +344,7 @@ def test_logs_give_the_evaluation_of_equal_curves(tmp_path, name, make, columns)
     full, subset = paths["curves"]
     of_curves = evaluate_curves([full], [subset])
     with pytest.raises(
-        UsageError, match="--train_images: goes with training logs only"
+        UsageError, match="--train_images: applies only with training logs"
     ):
         evaluate_curves([full], [subset], logs=settings)
     for one, other in (
