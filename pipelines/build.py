@@ -6,6 +6,7 @@ This is the main job. `build` calls its steps, which are in `pipelines/building/
 import sys
 from collections.abc import Sequence
 
+from pipelines.beam_import import import_beam
 from pipelines.building.options import BuildOptions, Request, method_options
 from pipelines.cli import exit_codes, parse
 from pipelines.grouping_flags import load_options
@@ -22,8 +23,8 @@ def build(request: Request) -> str:
       UsageError: the configuration is invalid; raised before any image is read.
       JobError: the job failed later.
     """
-    # Beam's import takes a second, which --help does not need.
-    from pipelines.building import output, planning, run  # noqa: PLC0415
+    # These take half a second, which --help does not need.
+    from pipelines.building import output, planning  # noqa: PLC0415
 
     options = request.options
     planning.check_reach(options, request.beam_flags)
@@ -39,10 +40,15 @@ def build(request: Request) -> str:
             grouping=grouping,
             scratch=scratch,
         )
+        if options.plan_only:
+            from pipelines.building import report  # noqa: PLC0415
+
+            return report.write_plan(plan, scratch)
+        import_beam(request.beam_flags)
+        from pipelines.building import run  # noqa: PLC0415
+
         if options.dry_run:
             return run.print_dry_run(request, plan)
-        if options.plan_only:
-            return run.write_plan(plan, scratch)
         return run.write_dataset(request, plan, scratch)
 
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from pipelines import beam_import, is_job, stop_by_exception, stopping
+from pipelines import stop_by_exception, stopping
 from transforms.records import JobError, UsageError, list_names
 from transforms.storage.clients import parse_location as parse_url
 
@@ -110,8 +110,6 @@ def parse(
     problems += _drop_consequences(options.problems(), problems, implied)
     if problems:
         raise UsageError("\n".join(problems))
-    if takes_beam_flags and not rest and is_job():
-        beam_import.import_beam()
     return options, chosen, rest
 
 

@@ -10,7 +10,7 @@ import pytest
 from pipelines import build, index, inputs, predict
 from tests import building, making, making_models
 from transforms.index import table as index_table
-from transforms.index.steps import read_part
+from transforms.index.parts import read_part
 from transforms.layouts.official_archives import TRAIN
 from transforms.records import UsageError
 from transforms.storage import local

@@ -4,8 +4,9 @@ The plan lists the selected images of every shard. The subset id is computed fro
 """
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from transforms import storage
 from transforms.index import table as index_table
 from transforms.records import ImageRef, SelectedImage, Shard
+from transforms.sampling import selected
 from transforms.sampling.selected import IMAGE_SCHEMA
 
 
@@ -38,6 +40,27 @@ def part_path(folder: str, shard: Shard) -> str:
 def make_part(images: pa.Table) -> pa.Table:
     """Convert a table of selected images to the schema of the plan."""
     return images.select(IMAGE_SCHEMA.names).cast(IMAGE_SCHEMA)
+
+
+def assign_shards(
+    images: pa.Table, *, seed: int, images_per_shard: int
+) -> Iterator[tuple[Shard, pa.Table]]:
+    """Shuffle the images of every split by hash and divide them into shards.
+
+    Args:
+      images: selected images of all splits.
+      seed: seed of the shuffle.
+      images_per_shard: maximum number of images per shard.
+    """
+    for split in sorted(pc.unique(images["subset_split"]).to_pylist()):
+        own = images.filter(pc.equal(images["subset_split"], split)).combine_chunks()
+        ordered = selected.sort_indices(own, "shuffle", seed=seed)
+        starts = find_starts(split, own.num_rows, images_per_shard)
+        bounds = itertools.pairwise([*starts, own.num_rows])
+        for number, (start, end) in enumerate(bounds):
+            shard = Shard(split, number, len(starts))
+            rows = ordered.slice(start, end - start)
+            yield shard, make_part(own.take(rows))
 
 
 def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:

@@ -1,31 +1,28 @@
 """Define the Beam steps of a dataset: assign images to shards, write and commit."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms.dataset import plan as dataset_plan
 from transforms.dataset import shards as dataset_shards
 from transforms.dataset.commit import (
     CommitSettings,
     commit,
 )
+from transforms.dataset.plan import assign_shards
 from transforms.dataset.shards import ShardBuilder, ShardSettings
 from transforms.prefetch import PendingResults
 from transforms.processes import ProcessPool
 from transforms.records import Shard
-from transforms.sampling import selected
 
 
 @dataclasses.dataclass
@@ -41,27 +38,6 @@ class CommitDataset(beam.PTransform):
             | "GatherShards" >> ToList()
             | "Commit" >> beam.Map(commit, settings=self.settings)
         )
-
-
-def assign_shards(
-    images: pa.Table, *, seed: int, images_per_shard: int
-) -> Iterator[tuple[Shard, pa.Table]]:
-    """Shuffle the images of every split by hash and divide them into shards.
-
-    Args:
-      images: selected images of all splits.
-      seed: seed of the shuffle.
-      images_per_shard: maximum number of images per shard.
-    """
-    for split in sorted(pc.unique(images["subset_split"]).to_pylist()):
-        own = images.filter(pc.equal(images["subset_split"], split)).combine_chunks()
-        ordered = selected.sort_indices(own, "shuffle", seed=seed)
-        starts = dataset_plan.find_starts(split, own.num_rows, images_per_shard)
-        bounds = itertools.pairwise([*starts, own.num_rows])
-        for number, (start, end) in enumerate(bounds):
-            shard = Shard(split, number, len(starts))
-            rows = ordered.slice(start, end - start)
-            yield shard, dataset_plan.make_part(own.take(rows))
 
 
 @dataclasses.dataclass

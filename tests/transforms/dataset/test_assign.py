@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests import making_chosen
 from transforms import seeds
 from transforms.dataset import plan as dataset_plan
-from transforms.dataset.steps import assign_shards
+from transforms.dataset.plan import assign_shards
 from transforms.records import Shard
 
 
