@@ -6,7 +6,7 @@ This is the main job. `build` calls its steps, which are in `pipelines/building/
 import sys
 from collections.abc import Sequence
 
-from pipelines.beam_import import import_beam
+from pipelines import light_imports
 from pipelines.building.options import BuildOptions, Request, method_options
 from pipelines.cli import exit_codes, parse
 from pipelines.grouping_flags import load_options
@@ -27,6 +27,7 @@ def build(request: Request) -> str:
     from pipelines.building import output, planning  # noqa: PLC0415
 
     options = request.options
+    light_imports.hide_pandas_from_arrow()
     planning.check_reach(options, request.beam_flags)
     output.prepare(options)
     with output.scratch_folder(options) as scratch:
@@ -44,7 +45,7 @@ def build(request: Request) -> str:
             from pipelines.building import report  # noqa: PLC0415
 
             return report.write_plan(plan, scratch)
-        import_beam(request.beam_flags)
+        light_imports.import_beam(request.beam_flags)
         from pipelines.building import run  # noqa: PLC0415
 
         if options.dry_run:

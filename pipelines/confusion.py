@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.beam_import import import_beam
+from pipelines import light_imports
 from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import figures, storage
@@ -106,7 +106,7 @@ def count_predictions(
     Raises:
       UsageError: invalid predictions or Beam flags.
     """
-    import_beam(beam_flags)
+    light_imports.import_beam(beam_flags)
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     options = engine.make_beam_options(beam_flags)

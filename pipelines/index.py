@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import inputs
-from pipelines.beam_import import import_beam
+from pipelines import inputs, light_imports
 from pipelines.cli import check_bucket, exit_codes, parse
 from pipelines.input_flags import InputFlags
 from pipelines.inputs import RecognizedInputs
@@ -145,7 +144,7 @@ def write_index(
         with storage.scratch_folder(place, f".{name}.") as folder:
             _write_here(recognised, place, ticks=f"{folder}/ticks")
         return True
-    import_beam(beam_flags)
+    light_imports.import_beam(beam_flags)
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     options = engine.make_beam_options(beam_flags)
@@ -272,6 +271,7 @@ def main(argv: Sequence[str]) -> None:
         )
         beam_flags = settle(options, beam_flags)
         check_bucket(options.output)
+        light_imports.hide_pandas_from_arrow()
         _check_reach(options, beam_flags)
         recognised = inputs.recognize(
             options.input,

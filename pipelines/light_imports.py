@@ -1,4 +1,4 @@
-"""Import Beam without the optional libraries of its remote engines and connectors."""
+"""Import libraries without the optional ones that a local job does not need."""
 
 import gc
 import importlib
@@ -11,28 +11,34 @@ from pipelines import is_job
 
 # Beam imports these if they are installed. The embedded runner needs none of them, and
 # they take half of the time of Beam's import.
-_OPTIONAL = ("apitools", "boto3", "google.auth", "google.cloud", "pandas", "pymongo")
+_OPTIONAL = ("apitools", "boto3", "google.auth", "pandas", "pymongo")
+
+
+def hide_pandas_from_arrow() -> None:
+    """Make pyarrow work without pandas if the process runs a job."""
+    if is_job():
+        from transforms import hidden_imports  # noqa: PLC0415  # imports pyarrow
+
+        hidden_imports.hide_pandas_from_arrow()
 
 
 def import_beam(beam_flags: Sequence[str]) -> None:
     """Import Beam, faster if the process runs a job on the embedded runner."""
     if is_job() and not beam_flags and "apache_beam" not in sys.modules:
-        with _hidden(_OPTIONAL), _without_garbage_collection():
+        from transforms.hidden_imports import hidden  # noqa: PLC0415  # as above
+
+        with hidden(_OPTIONAL), _quiet(), _without_garbage_collection():
             importlib.import_module("pipelines.engine")
 
 
 @contextmanager
-def _hidden(names: tuple[str, ...]) -> Iterator[None]:
-    """Make imports of modules fail silently, except of those already imported."""
-    hidden = [name for name in names if name not in sys.modules]
-    logging.disable(logging.WARNING)  # of Beam, about each
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None fails
+def _quiet() -> Iterator[None]:
+    """Suppress Beam's warnings about missing libraries."""
+    logging.disable(logging.WARNING)
     try:
         yield
     finally:
         logging.disable(logging.NOTSET)
-        for name in hidden:
-            del sys.modules[name]
 
 
 @contextmanager
