@@ -145,14 +145,17 @@ audit: install-dev
 	.venv-audit/bin/bandit --quiet --recursive pipelines transforms
 	.venv-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
-# The wheel alone, installed in another folder, must build the demonstration and
-# find its class lists and page templates.
+# The wheel, installed in an environment without the sources, gives the command and
+# needs no file beside it. The environment sees the dependencies of .venv by a .pth file
+# instead of installing them again; pip checks them against the wheel's requirements.
 package: install-dev
 	rm -rf build
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir build/wheel .
-	$(BIN)/pip install --quiet --no-deps --target build/installed build/wheel/*.whl
-	cd build && PYTHONPATH=installed ../$(RUN) -m pipelines.build --output demonstration
-	cd build && PYTHONPATH=installed ../$(RUN) -m pipelines.group --preset imagenette --output groups
+	$(RUN) -m venv build/clean
+	$(RUN) -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	  > "$$(echo build/clean/lib/python*/site-packages)/dependencies.pth"
+	build/clean/bin/pip install --quiet --no-index --constraint constraints.txt build/wheel/*.whl
+	cd build && clean/bin/python ../tests/check_package.py .
 
 # The documentation site, with an API reference; broken links are errors.
 .venv-docs/installed: docs/site/requirements.txt

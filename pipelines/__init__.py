@@ -7,6 +7,13 @@ from types import FrameType
 
 from pipelines import streams
 
+_is_job = False
+
+
+def is_job() -> bool:
+    """Return whether this process runs a job, and not tests or a user's program."""
+    return _is_job
+
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     sys.stderr.write("error: stopped\n")
@@ -18,6 +25,8 @@ def stop_at_once() -> None:
 
     The message and exit code are those of `cli.exit_codes`.
     """
+    global _is_job  # noqa: PLW0603  # set once, at the start of the process
+    _is_job = True
     streams.protect()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)

@@ -6,6 +6,7 @@ This is the main job. `build` calls its steps, which are in `pipelines/building/
 import sys
 from collections.abc import Sequence
 
+from pipelines import light_imports
 from pipelines.building.options import BuildOptions, Request, method_options
 from pipelines.cli import exit_codes, parse
 from pipelines.grouping_flags import load_options
@@ -23,15 +24,11 @@ def build(request: Request) -> str:
       UsageError: the configuration or the input is invalid.
       JobError: too many images are unreadable, or the runner failed.
     """
-    # Beam's import takes a second, which --help does not need.
-    from pipelines.building import (  # noqa: PLC0415
-        fixed_images,
-        output,
-        planning,
-        run,
-    )
+    # These take half a second, which --help does not need.
+    from pipelines.building import fixed_images, output, planning  # noqa: PLC0415
 
     options = request.options
+    light_imports.hide_pandas_from_arrow()
     planning.check_reach(options, request.beam_flags)
     fixed_images.check_table(options)
     output.prepare(options)
@@ -49,11 +46,16 @@ def build(request: Request) -> str:
             fixed=fixed,
         )
         if options.export_images and not options.dry_run:
-            run.export_images(plan)
+            fixed_images.export(plan.folder, options.export_images)
+        if options.plan_only:
+            from pipelines.building import report  # noqa: PLC0415
+
+            return report.write_plan(plan, scratch)
+        light_imports.import_beam(request.beam_flags)
+        from pipelines.building import run  # noqa: PLC0415
+
         if options.dry_run:
             return run.print_dry_run(request, plan)
-        if options.plan_only:
-            return run.write_plan(plan, scratch)
         return run.write_dataset(request, plan, scratch)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pipelines import light_imports
 from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import figures, storage
@@ -107,6 +108,7 @@ def count_predictions(
       UsageError: invalid predictions or Beam flags.
       JobError: the runner failed.
     """
+    light_imports.import_beam(beam_flags)
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     options = engine.make_beam_options(beam_flags)

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import inputs
+from pipelines import inputs, light_imports
 from pipelines.cli import check_bucket, exit_codes, parse
 from pipelines.input_flags import InputFlags
 from pipelines.inputs import RecognizedInputs
 from pipelines.store_flags import StoreFlags, settle
-from transforms import layouts, storage
+from transforms import layouts, progress, storage
+from transforms.index import parts
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
 from transforms.layouts import InputPart
@@ -95,17 +96,15 @@ def define_pipeline(
         WriteIndex,
     )
 
-    parts = recognised.parts
-    roots = {part.input: part.root for part in parts}
     _ = (
         root
-        | "ListPieces" >> beam.Create(list(enumerate(parts)))
+        | "ListPieces" >> beam.Create(list(enumerate(recognised.parts)))
         | FindImages(None if num_inspect_threads else ticks)
         | LabelImages()
         | WriteIndex(
             output=output,
             parts_folder=parts_folder,
-            roots=[roots[number] for number in sorted(roots)],
+            roots=_list_roots(recognised),
             warnings=recognised.warnings,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks if num_inspect_threads else None,
@@ -136,16 +135,21 @@ def write_index(
       UsageError: an archive, label or image name is invalid.
       JobError: the runner failed.
     """
-    from pipelines import engine  # noqa: PLC0415  # slow import
-    from transforms import progress  # noqa: PLC0415
-
     if cost := describe_cost(recognised.parts):
         sys.stderr.write(f"{cost}\n")
     place = storage.absolute(output)
     beside, _, name = place.rpartition("/")
+    storage.clear_temporary(place)
+    is_local = not any(storage.is_remote(part.root) for part in recognised.parts)
+    if is_local and not beam_flags and not num_inspect_threads:
+        with storage.scratch_folder(place, f".{name}.") as folder:
+            _write_here(recognised, place, ticks=f"{folder}/ticks")
+        return True
+    light_imports.import_beam(beam_flags)
+    from pipelines import engine  # noqa: PLC0415  # slow import
+
     options = engine.make_beam_options(beam_flags)
     is_embedded = engine.is_embedded(options)
-    storage.clear_temporary(place)
     with storage.scratch_folder(place, f".{name}.") as folder:
         parts_folder = f"{folder}/parts"
         if storage.is_remote(place) and not is_embedded:  # reachable for remote workers
@@ -163,6 +167,23 @@ def write_index(
         what = "inspecting" if num_inspect_threads else "finding"
         with progress.show(ticks, total=None, what=what, unit="image"):
             return engine.run(define, options)
+
+
+def _write_here(recognised: RecognizedInputs, output: str, *, ticks: str) -> None:
+    """Write the index in this process, without Beam."""
+    with progress.show(ticks, total=None, what="finding", unit="image"):
+        parts.write_index(
+            recognised.parts,
+            output,
+            _list_roots(recognised),
+            recognised.warnings,
+            count=progress.Ticker(ticks).tick,
+        )
+
+
+def _list_roots(recognised: RecognizedInputs) -> list[str]:
+    roots = {part.input: part.root for part in recognised.parts}
+    return [roots[number] for number in sorted(roots)]
 
 
 def describe_cost(pieces: Sequence[InputPart]) -> str:
@@ -220,9 +241,11 @@ def index_images(
       UsageError: the input is invalid.
       JobError: the runner failed.
     """
-    from pipelines import engine  # noqa: PLC0415  # slow import
+    if beam_flags:
+        from pipelines import engine  # noqa: PLC0415  # slow import
 
-    write_index(recognised, output=output, beam_flags=engine.embed(beam_flags))
+        beam_flags = engine.embed(beam_flags)
+    write_index(recognised, output=output, beam_flags=beam_flags)
     return count_index(output)
 
 
@@ -232,6 +255,8 @@ def _check_reach(options: IndexOptions, beam_flags: Sequence[str]) -> None:
     Raises:
       UsageError: lists the paths that workers cannot reach.
     """
+    if not beam_flags:
+        return
     from pipelines import engine  # noqa: PLC0415
 
     places = [(f"--input {path}", path) for path in options.input]
@@ -248,6 +273,7 @@ def main(argv: Sequence[str]) -> None:
         )
         beam_flags = settle(options, beam_flags)
         check_bucket(options.output)
+        light_imports.hide_pandas_from_arrow()
         _check_reach(options, beam_flags)
         recognised = inputs.recognize(
             options.input,

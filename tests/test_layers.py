@@ -24,7 +24,7 @@ LAYERS = (
     "index", "layouts", "folder_contents", "formats", "charts", "figures", "labels",
     "images", "archives",
     "prefetch", "processes", "npz", "csv_tables", "storage",
-    "progress", "seeds", "splits", "input_warnings",
+    "progress", "seeds", "splits", "input_warnings", "hidden_imports",
     "arrays", "options", "records",
 )  # fmt: skip
 # TensorFlow takes seconds to import, and starts threads.

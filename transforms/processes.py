@@ -25,6 +25,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from transforms.hidden_imports import hide_pandas_from_arrow
 from transforms.records import JSON, JobError, UsageError
 
 # Starting a process costs as much as this many images; threads take smaller inputs.
@@ -244,6 +245,7 @@ def _initialize(module: str, settings: JSON) -> None:
     os.dup2(2, 1)  # the job's stdout is for its result
     sys.stdout = sys.stderr
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    hide_pandas_from_arrow()
     _Worker.module, _Worker.settings = module, settings
 
 

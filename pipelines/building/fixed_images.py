@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 
 from pipelines.building.options import BuildOptions, Request
 from transforms import sampling, storage
+from transforms.dataset import plan as dataset_plan
 from transforms.grouping.table import GroupTable
 from transforms.index import table as index_table
 from transforms.index.completeness import ClassSplit
 from transforms.index.inventory import Inventory
 from transforms.records import UsageError, list_names
+from transforms.sampling import image_list
 from transforms.sampling import plan as sample_plan
 from transforms.sampling.plan import FixedSelection, SamplingRequest
 
@@ -166,3 +168,9 @@ def _count_images(wnids: pa.ChunkedArray, splits: pa.Array) -> Mapping[ClassSpli
         ClassSplit(row["wnid"], row["split"]): row["count_all"]
         for row in sorted(counts.to_pylist(), key=lambda row: row["wnid"])
     }
+
+
+def export(folder: str, path: str) -> None:
+    """Write the list of the images of the plan in `folder` to the file `path`."""
+    image_list.write(path, dataset_plan.read_images(folder))
+    sys.stderr.write(f"the selected images are listed in {path}\n")

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.building.options import BuildOptions
 from pipelines.cli import cannot_write
@@ -17,8 +17,9 @@ from transforms import storage
 from transforms.dataset import commit, paths
 from transforms.dataset import plan as dataset_plan
 from transforms.records import UsageError, to_json
-from transforms.reports.page import Page
-from transforms.reports.page import write as write_page
+
+if TYPE_CHECKING:
+    from transforms.reports.page import Page
 
 _REMEDY = "use another --name or --dataset_version, or remove it"
 
@@ -165,7 +166,7 @@ def write_plan(
     groups_csv: bytes,
     recipe: Mapping[str, Any],
     statistics: Mapping[str, Any],
-    page: Page,
+    page: "Page",
 ) -> str:
     """Write the files of --plan_only to a folder; a local folder appears atomically.
 
@@ -181,6 +182,9 @@ def write_plan(
     Returns:
       The path of the folder.
     """
+    # Jinja's import takes a twentieth of a second, which a build does not need.
+    from transforms.reports.page import write as write_page  # noqa: PLC0415
+
     root = place.plan_only if place.is_remote else f"{scratch}/plan_only"
     files = {
         "groups.csv": groups_csv,

@@ -7,22 +7,23 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import apache_beam as beam
 import pyarrow as pa
 
-from pipelines import engine, grouping_flags, inputs
+from pipelines import grouping_flags, inputs
 from pipelines.building import feasibility
 from pipelines.building.feasibility import Availability
 from pipelines.building.fixed_images import FixedImages
 from pipelines.building.options import BuildOptions, Request
+from pipelines.building.output import Place
 from pipelines.building.recipe import make_recipe
 from pipelines.index import index_images
 from transforms import sampling, storage
 from transforms.dataset import plan as dataset_plan
+from transforms.dataset import statistics
+from transforms.dataset.commit import CommitSettings
 from transforms.dataset.plan import PlannedShard
-from transforms.dataset.steps import AssignShards
 from transforms.difficulty import histogram
 from transforms.difficulty import table as difficulty_table
 from transforms.grouping.table import Grouping, GroupTable
@@ -31,7 +32,10 @@ from transforms.index.inventory import Inventory, read_inventory
 from transforms.records import JSON, ImageClass, Shard, UsageError, list_names
 from transforms.sampling import plan as sample_plan
 from transforms.sampling.plan import SamplePlan, SamplerOutput, SamplingRequest
-from transforms.sampling.steps import SampleImages
+from transforms.sampling.selection import select_images
+
+if TYPE_CHECKING:
+    import apache_beam as beam
 
 
 def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
@@ -41,6 +45,10 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
       UsageError: workers cannot reach an input, a root of an index or the output;
         lists all of them.
     """
+    if not beam_flags:
+        return
+    from pipelines import engine  # noqa: PLC0415  # slow import
+
     beam_options = engine.make_beam_options(beam_flags)
     if not engine.has_own_files(beam_options):
         return
@@ -82,7 +90,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
         )
         for line in recognised.notes:
             sys.stderr.write(f"found {line}\n")
-        if not engine.is_embedded(request.beam_options):
+        if not request.is_embedded:
             sys.stderr.write(
                 "listing the images on this machine; to use several machines, run "
                 "python -m pipelines.index --runner=... and build from its index\n"
@@ -279,6 +287,25 @@ class BuildPlan:
         """Hash of everything that determines the bytes of the shards."""
         return self.recipe["plan_id"]
 
+    def commit_settings(self, place: Place) -> CommitSettings:
+        """Return the settings of the commit in a directory."""
+        return CommitSettings(
+            root=place.root,
+            work=place.work,
+            target=place.target,
+            name=place.name,
+            version=place.version,
+            formats=self.options.formats,
+            table=self.table,
+            subset_id=self.subset_id,
+            recipe=self.recipe,
+            found=statistics.count_found(self.inventory),
+            bad=statistics.count_bad(self.inventory),
+            chosen=self.chosen,
+            max_failure_fraction=self.options.max_failure_fraction,
+            difficulty=self.difficulty,
+        )
+
 
 def group_classes(
     request: Request, inventory: Inventory, fixed: FixedImages | None
@@ -349,15 +376,14 @@ def make_plan(
     plan = _plan_sample(request, table, available, sampled)
     folder = str(Path(scratch, "plan").absolute())
     Path(folder).mkdir()
-    define = functools.partial(
-        define_pipeline,
+    select = _select_on_engine if request.beam_flags else _select
+    select(
+        request,
         index=storage.absolute(index),
         num_row_groups=inventory.num_row_groups,
         plan=plan,
-        images_per_shard=options.images_per_shard,
         plan_folder=folder,
     )
-    engine.run(define, engine.make_beam_options(engine.embed(request.beam_flags)))
     if options.name is None:
         name = _name_dataset(request, table)
         options = dataclasses.replace(options, name=name)
@@ -450,8 +476,37 @@ def _plan_sample(
     )
 
 
+def _select(
+    request: Request,
+    *,
+    index: str,
+    num_row_groups: int,
+    plan: SamplePlan,
+    plan_folder: str,
+) -> None:
+    """Select images and write the plan's files in this process, without Beam."""
+    images = select_images(index, num_row_groups, plan)
+    size = request.options.images_per_shard
+    for shard, table in dataset_plan.assign_shards(
+        images, seed=plan.seed, images_per_shard=size
+    ):
+        dataset_plan.write_part(shard, table, folder=plan_folder)
+
+
+def _select_on_engine(request: Request, **described: Any) -> None:  # noqa: ANN401
+    """Select images and write the plan's files on the embedded runner, as flags say."""
+    from pipelines import engine  # noqa: PLC0415  # slow import
+
+    define = functools.partial(
+        define_pipeline,
+        images_per_shard=request.options.images_per_shard,
+        **described,
+    )
+    engine.run(define, engine.make_beam_options(engine.embed(request.beam_flags)))
+
+
 def define_pipeline(
-    root: beam.Pipeline,
+    root: "beam.Pipeline",
     *,
     index: str,
     num_row_groups: int,
@@ -469,6 +524,11 @@ def define_pipeline(
       images_per_shard: largest number of images per shard.
       plan_folder: folder to write to.
     """
+    import apache_beam as beam  # noqa: PLC0415  # slow import
+
+    from transforms.dataset.steps import AssignShards  # noqa: PLC0415
+    from transforms.sampling.steps import SampleImages  # noqa: PLC0415
+
     write = functools.partial(dataset_plan.write_part, folder=plan_folder)
     _ = (
         root

@@ -2,12 +2,12 @@
 
 import json
 import shlex
+import sys
 from collections.abc import Mapping
-from typing import Any
-
-from apache_beam.portability.api import beam_runner_api_pb2
+from typing import TYPE_CHECKING, Any
 
 from pipelines import store_flags
+from pipelines.building import output
 from pipelines.building.output import Place, read_committed
 from pipelines.building.planning import BuildPlan
 from transforms import formats, storage
@@ -16,9 +16,13 @@ from transforms.dataset import paths, statistics
 from transforms.dataset import shards as dataset_shards
 from transforms.dataset.commit import CommitSettings
 from transforms.evaluation import significance
+from transforms.grouping import table as groups
 from transforms.reports import groups as group_report
 from transforms.reports.groups import GroupCounts, GroupsPage, make_page
 from transforms.reports.page import Page
+
+if TYPE_CHECKING:
+    from apache_beam.portability.api import beam_runner_api_pb2
 
 
 def describe_plan(settings: CommitSettings) -> str:
@@ -110,6 +114,22 @@ def _describe_totals(described: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def write_plan(plan: BuildPlan, scratch: str) -> str:
+    """Write the plan's files and page; return their directory."""
+    place = output.find_place(plan.options)
+    settings = plan.commit_settings(place)
+    sys.stderr.write(f"{describe_plan(settings)}\n")
+    return output.write_plan(
+        place,
+        plan.folder,
+        scratch=scratch,
+        groups_csv=groups.to_csv(plan.table),
+        recipe=plan.recipe,
+        statistics=describe_selection(settings),
+        page=make_plan_page(plan, place, settings),
+    )
+
+
 def make_plan_page(plan: BuildPlan, place: Place, settings: CommitSettings) -> Page:
     """Create the page of a plan: groups, images, estimated size, statistical power."""
     options, available = plan.options, plan.available
@@ -197,7 +217,7 @@ def describe_resumed(plan: BuildPlan, settings: CommitSettings) -> str:
 
 def describe_dry_run(
     settings: CommitSettings,
-    job: beam_runner_api_pb2.Pipeline,
+    job: "beam_runner_api_pb2.Pipeline",
     *,
     num_shards: int,
     runner: str,

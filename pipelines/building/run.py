@@ -1,4 +1,4 @@
-"""Write a planned build: the plan's files, or the dataset with its commit mark."""
+"""Write a planned dataset with its commit mark, on a Beam runner."""
 
 import functools
 import sys
@@ -14,57 +14,12 @@ from pipelines.building.options import Request
 from pipelines.building.output import Place
 from pipelines.building.planning import BuildPlan
 from transforms import progress
-from transforms.dataset import paths, statistics
-from transforms.dataset import plan as dataset_plan
+from transforms.dataset import paths
 from transforms.dataset.commit import CommitSettings, remove_work
 from transforms.dataset.shards import ShardSettings, count_processes
 from transforms.dataset.steps import CommitDataset, WriteShards
-from transforms.grouping import table as groups
 from transforms.processes import num_cores
 from transforms.records import JobError, Shard
-from transforms.sampling import image_list
-
-
-def _make_commit_settings(plan: BuildPlan, place: Place) -> CommitSettings:
-    return CommitSettings(
-        root=place.root,
-        work=place.work,
-        target=place.target,
-        name=place.name,
-        version=place.version,
-        formats=plan.options.formats,
-        table=plan.table,
-        subset_id=plan.subset_id,
-        recipe=plan.recipe,
-        found=statistics.count_found(plan.inventory),
-        bad=statistics.count_bad(plan.inventory),
-        chosen=plan.chosen,
-        max_failure_fraction=plan.options.max_failure_fraction,
-        difficulty=plan.difficulty,
-    )
-
-
-def export_images(plan: BuildPlan) -> None:
-    """Write the list of the selected images that --export_images names."""
-    path = plan.options.export_images or ""
-    image_list.write(path, dataset_plan.read_images(plan.folder))
-    sys.stderr.write(f"the selected images are listed in {path}\n")
-
-
-def write_plan(plan: BuildPlan, scratch: str) -> str:
-    """Write the plan's files and page; return their folder."""
-    place = output.find_place(plan.options)
-    settings = _make_commit_settings(plan, place)
-    sys.stderr.write(f"{report.describe_plan(settings)}\n")
-    return output.write_plan(
-        place,
-        plan.folder,
-        scratch=scratch,
-        groups_csv=groups.to_csv(plan.table),
-        recipe=plan.recipe,
-        statistics=report.describe_selection(settings),
-        page=report.make_plan_page(plan, place, settings),
-    )
 
 
 def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
@@ -79,7 +34,7 @@ def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
     """
     place = output.find_place(plan.options)
     output.make_folder(place.folder)
-    planned = report.describe_selection(_make_commit_settings(plan, place))
+    planned = report.describe_selection(plan.commit_settings(place))
     for warning in report.find_warnings(planned, plan.recipe):
         sys.stderr.write(f"{warning}\n")
     is_done = output.is_finished(place, plan.plan_id) or _run_pipeline(
@@ -104,7 +59,7 @@ def _run_pipeline(
     Returns:
       Whether the dataset is complete; False if the job was only submitted.
     """
-    settings = _make_commit_settings(plan, place)
+    settings = plan.commit_settings(place)
     beam_options = request.beam_options
     ticks_path = None  # remote workers cannot write to a file of this machine
     if engine.is_embedded(beam_options):
@@ -196,7 +151,7 @@ def _bind_pipeline(
 def print_dry_run(request: Request, plan: BuildPlan) -> str:
     """Print the job that a build would run or submit; return the target folder."""
     place = output.find_place(plan.options)
-    settings = _make_commit_settings(plan, place)
+    settings = plan.commit_settings(place)
     beam_options = request.beam_options
     define = _bind_pipeline(plan, settings, beam_options=beam_options, ticks=None)
     job = engine.make_job(define, beam_options)

@@ -20,8 +20,9 @@ from tests.benchmarks import machine, report
 from tests.benchmarks.settings import QUICK, NotMeasured, Row, Settings
 
 NAMES = (  # modules of this folder, in the order of the table
-    *("throughput", "peers", "resizing", "planning", "indexing", "inspecting"),
-    *("bytes_read", "memory", "buckets", "startup", "grouping", "loading", "training"),
+    *("throughput", "peers", "training_tar", "resizing", "planning", "indexing"),
+    *("inspecting", "bytes_read", "memory", "buckets", "startup", "grouping"),
+    *("loading", "training"),
 )
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from tests.process_tree import SampledMemory
@@ -21,6 +22,8 @@ class Usage(NamedTuple):
     cpu_s: float
     peak_mb: float  # of the largest process; with `sums_memory`, of all together
     output: str
+    read_bytes: int  # by system calls, from the page cache too
+    written_bytes: int
 
 
 def run(
@@ -38,6 +41,7 @@ def run(
 
     Raises: RuntimeError: the process failed; the message holds its output.
     """
+    before = _count_bytes()
     started = time.perf_counter()
     with subprocess.Popen(
         list(words),
@@ -60,7 +64,15 @@ def run(
         usage.ru_utime + usage.ru_stime,
         max([usage.ru_maxrss / 1024, *samples]),
         output,
+        *(after - first for after, first in zip(_count_bytes(), before, strict=True)),
     )
+
+
+def _count_bytes() -> tuple[int, int]:
+    """Return the bytes read and written by this process and its ended children."""
+    lines = Path("/proc/self/io").read_text(encoding="utf-8").splitlines()
+    counts = dict(line.split(": ") for line in lines)
+    return int(counts["rchar"]), int(counts["wchar"])
 
 
 def run_module(

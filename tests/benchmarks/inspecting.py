@@ -9,7 +9,6 @@ MAX_RATIO = 1.2
 def measure(settings: Settings) -> list[Row]:
     """Time the inspection of an archive of photographs, and the bare loop."""
     folder = photographs.make_archive(settings, settings.images)
-    index = throughput.make_index(settings, folder)
     output = settings.work / "inspecting.parquet"
     taken = children.alternate(
         {
@@ -17,7 +16,7 @@ def measure(settings: Settings) -> list[Row]:
                 "pipelines.index",
                 *("--input", folder, "--output", output, "--inspect"),
             ),
-            "loop": lambda: throughput.loop("inspect", index, settings.work / "none"),
+            "loop": lambda: throughput.loop("inspect", folder, settings.work / "none"),
         },
         settings.repetitions,
     )

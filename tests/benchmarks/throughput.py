@@ -1,30 +1,40 @@
-"""Compare the throughput of a build with that of a bare loop."""
+"""Compare the CPU time of a build with that of a bare loop.
+
+`python -m tests.benchmarks throughput --repetitions 2` takes four minutes.
+"""
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 from tests.benchmarks import children, photographs
 from tests.benchmarks.children import Usage
 from tests.benchmarks.settings import Row, Settings
+from transforms.layouts.official_archives import TRAIN
 
-WHOLE, WITHOUT_START = 0.9, 0.95
+SMALL, LARGE, WRITING = 0.70, 0.88, 0.95
+_LOOP = Path(__file__).with_name("bare_loop.py")
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Time a build of all images of an archive, its planning, and the bare loop."""
-    folder = photographs.make_archive(settings, settings.images)
-    index = make_index(settings, folder)
+    """Time builds of a fifth of the images and of all, their planning, and the loop."""
+    few, many = settings.images // 5, settings.images
+    rows = describe(_take(settings, few), few, SMALL)[:1]
+    return rows + describe(_take(settings, many), many, LARGE)
+
+
+def _take(settings: Settings, num_images: int) -> dict[str, list[Usage]]:
+    folder = photographs.make_archive(settings, num_images)
     output = settings.work / "throughput"
-    taken = children.alternate(
+    return children.alternate(
         {
             "build": lambda: build(folder, output),
             "plan": lambda: build(folder, output, "--plan_only"),
-            "loop": lambda: loop("build", index, output),
+            "loop": lambda: loop("build", folder, output),
         },
         settings.repetitions,
     )
-    return describe(taken, settings.images)
 
 
 def make_index(settings: Settings, folder: Path) -> Path:
@@ -55,54 +65,52 @@ def build_all(
     )
 
 
-def loop(what: str, index: Path, output: Path) -> Usage:
-    """Run the bare loop."""
+def loop(what: str, folder: Path, output: Path) -> Usage:
+    """Run the bare loop on an archive of photographs."""
     try:
-        return children.run_module("tests.benchmarks.bare_loop", what, index, output)
+        words = (_LOOP, what, folder / TRAIN, output)
+        return children.run([sys.executable, *map(str, words)])
     finally:
         shutil.rmtree(output, ignore_errors=True)
 
 
-def read_loop_seconds(usage: Usage) -> float:
-    """Return the seconds of the loop, excluding the start of the process."""
-    return json.loads(usage.output.splitlines()[-1])["seconds"]
-
-
-def describe(taken: dict[str, list[Usage]], num_images: int) -> list[Row]:
+def describe(
+    taken: dict[str, list[Usage]], num_images: int, target: float
+) -> list[Row]:
     """Compare the runs of each repetition, and describe the ratios as rows."""
+    turns = list(zip(taken["build"], taken["plan"], taken["loop"], strict=True))
+    whole = [loop.cpu_s / build.cpu_s for build, _, loop in turns]
+    seconds = [loop.seconds / build.seconds for build, _, loop in turns]
+    alone = [
+        json.loads(loop.output.splitlines()[-1])["cpu_s"] / (build.cpu_s - plan.cpu_s)
+        for build, plan, loop in turns
+    ]
+    cpu_msec = [1000 * (build.cpu_s - p.cpu_s) / num_images for build, p, _ in turns]
+    loop_msec = [1000 * loop.cpu_s / num_images for *_, loop in turns]
+    rate = children.show([num_images / build.seconds for build, *_ in turns], 0)
     figures = {
-        "images": num_images,
-        "build_s": [u.seconds for u in taken["build"]],
-        "plan_s": [u.seconds for u in taken["plan"]],
-        "loop_s": [u.seconds for u in taken["loop"]],
-        "loop_alone_s": [read_loop_seconds(u) for u in taken["loop"]],
-        "build_cpu_s": [u.cpu_s for u in taken["build"]],
-        "plan_cpu_s": [u.cpu_s for u in taken["plan"]],
-        "loop_cpu_s": [u.cpu_s for u in taken["loop"]],
+        f"{name}_{what}": [getattr(usage, what) for usage in usages]
+        for name, usages in taken.items()
+        for what in ("seconds", "cpu_s")
     }
-    turns = list(zip(*(figures[n] for n in list(figures)[1:]), strict=True))
-    whole = [loop / build for build, _, loop, *_ in turns]
-    alone = [bare / (build - plan) for build, plan, _, bare, *_ in turns]
-    cpu_msec = [1000 * (build - plan) / num_images for *_, build, plan, _ in turns]
-    loop_msec = [1000 * loop / num_images for *_, loop in turns]
-    rate = children.show([num_images / s for s in figures["build_s"]], 0)
     return [
         Row(
-            what="build: images per second, including start-up and planning",
-            measured=f"{rate}; {children.show(whole)} of the bare loop",
-            target=f"≥ {WHOLE} of the bare loop",
-            reached=children.median(whole) >= WHOLE,
-            figures=figures | {"ratio": whole},
+            what=f"build of {num_images:,} images: CPU time, whole process",
+            measured=f"the bare loop takes {children.show(whole)} of it, and "
+            f"{children.show(seconds)} of its time; {rate} images per second",
+            target=f"≥ {target}",
+            reached=children.median(whole) >= target,
+            figures={"images": num_images, **figures, "ratio": whole},
         ),
         Row(
-            what="build: images per second, excluding start-up and planning",
-            measured=f"{children.show(alone)} of the bare loop",
-            target=f"≥ {WITHOUT_START} of the bare loop",
-            reached=children.median(alone) >= WITHOUT_START,
+            what="build: CPU time, without start-up and planning",
+            measured=f"the bare loop takes {children.show(alone)} of it",
+            target=f"≥ {WRITING}",
+            reached=children.median(alone) >= WRITING,
             figures={"ratio": alone},
         ),
         Row(
-            what="build: CPU time per image, excluding start-up and planning",
+            what="build: CPU time per image, without start-up and planning",
             measured=f"{children.show(cpu_msec)} ms; "
             f"bare loop {children.show(loop_msec)} ms",
             target="reported",

@@ -10,7 +10,7 @@ import pytest
 from pipelines import inputs
 from tests import building, making, making_layouts
 from transforms import input_warnings, layouts
-from transforms.index import steps
+from transforms.index import parts as index_parts
 from transforms.records import UsageError
 
 CLASSES = ("n01440764", "n01443537")
@@ -40,7 +40,7 @@ def read(*paths, **of_splits):
     recognised = inputs.recognize(list(map(str, paths)), None, of_splits)
     counts, observations = Counter(), []
     for number, part in enumerate(recognised.parts):
-        images = steps.read_part(number, part)
+        images = index_parts.read_part(number, part)
         counts += Counter(ref.split for ref in images.refs)
         observations += images.observations
     warnings = [*recognised.warnings, *input_warnings.summarize(observations)]
@@ -425,7 +425,7 @@ def test_a_class_folder_that_vanishes_is_named(tmp_path):
     parts = inputs.recognize([str(tmp_path)], None).parts
     shutil.rmtree(tmp_path / "train" / CLASSES[1])
     with pytest.raises(UsageError, match=rf"train/{CLASSES[1]}: No such file"):
-        [steps.read_part(number, part) for number, part in enumerate(parts)]
+        [index_parts.read_part(number, part) for number, part in enumerate(parts)]
 
 
 def test_class_folder_without_images_is_a_warning(tmp_path):
@@ -479,7 +479,9 @@ def test_validation_images_that_the_table_lists_and_that_are_missing(tmp_path):
     making.write_files(tmp_path, put("val", FLAT))
     (tmp_path / "LOC_val_solution.csv").write_text(table)
     parts = inputs.recognize([str(tmp_path)], None).parts
-    (images,) = (steps.label_part(steps.read_part(0, part)) for part in parts)
+    (images,) = (
+        index_parts.label_part(index_parts.read_part(0, part)) for part in parts
+    )
     (warning,) = input_warnings.summarize(images.observations)
     assert warning.is_missing
     assert "(LOC_val_solution.csv: 3 of 5 are missing)" in warning.text

@@ -14,7 +14,7 @@ import pytest
 from pipelines import inputs
 from tests import making
 from transforms import input_warnings, storage
-from transforms.index import steps
+from transforms.index import parts as index_parts
 from transforms.records import ImageRef, UsageError
 
 _CASES = 2000
@@ -154,7 +154,7 @@ def _read_input(folder: Path) -> tuple[list[ImageRef], list[str]]:
     """Read the images and all messages about an input."""
     recognised = inputs.recognize([str(folder)], None)
     parts = [
-        steps.label_part(steps.read_part(number, part))
+        index_parts.label_part(index_parts.read_part(number, part))
         for number, part in enumerate(recognised.parts)
     ]
     refs = [ref for part in parts for ref in part.refs]

@@ -10,7 +10,7 @@ import pytest
 from pipelines import build, index, inputs, predict
 from tests import building, making, making_models
 from transforms.index import table as index_table
-from transforms.index.steps import read_part
+from transforms.index.parts import read_part
 from transforms.layouts.official_archives import TRAIN
 from transforms.records import UsageError
 from transforms.storage import local
@@ -109,6 +109,21 @@ def test_small_file_is_hashed_whole(tmp_path, size):
         path.write_bytes(data)
         assert local.find_version(str(path)) != version
         data[at] = 0
+
+
+def test_file_with_its_old_size_and_time_of_modification_is_another(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(local, "_SETTLED_NS", 0)
+    path = tmp_path / "a"
+    path.write_bytes(b"a" * 1000)
+    before = path.stat()
+    version = local.find_version(str(path))
+    assert local.find_version(str(path)) == version
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # which ticks slowly
+        path.write_bytes(b"b" * 1000)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert local.find_version(str(path)) != version
 
 
 def test_version_costs_less_than_a_millisecond(tmp_path):

@@ -31,7 +31,7 @@ from transforms.archives import tfrecords
 from transforms.images import read as image_reading
 from transforms.images.process import process
 from transforms.images.settings import ImageSettings
-from transforms.index import steps as index_steps
+from transforms.index import parts as index_parts
 from transforms.layouts.official_archives import TRAIN
 from transforms.records import DataError, Record, UsageError
 
@@ -303,7 +303,7 @@ def read_input(path: str) -> str:
     try:
         pieces = inputs.recognize([path], None).parts
         found = [
-            index_steps.read_part(number, piece) for number, piece in enumerate(pieces)
+            index_parts.read_part(number, piece) for number, piece in enumerate(pieces)
         ]
         input_warnings.summarize(seen for part in found for seen in part.observations)
     except UsageError as error:

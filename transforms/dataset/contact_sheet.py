@@ -1,5 +1,6 @@
 """Draw a contact sheet, a JPEG with some images of each group."""
 
+import functools
 import io
 import math
 from bisect import bisect_right
@@ -107,7 +108,7 @@ def _draw_name(
     sheet: Image.Image, name: str, layout: _Layout, *, place: tuple[int, int]
 ) -> None:
     """Draw a name at (left, top), truncated to the width of its column."""
-    font = ImageFont.load_default(layout.font_px)
+    font = _load_font(layout.font_px)
     text = name
     if font.getlength(name) > layout.width_px:
         fitting = bisect_right(
@@ -118,6 +119,9 @@ def _draw_name(
         text = name[: fitting - 1].rstrip() + "…"
     baseline = (place[0], place[1] + layout.font_px)
     ImageDraw.Draw(sheet).text(baseline, text, _INK, font, anchor="ls")
+
+
+_load_font = functools.cache(ImageFont.load_default)
 
 
 def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Image]:

@@ -43,6 +43,27 @@ def make_part(images: pa.Table) -> pa.Table:
     return images.select(IMAGE_SCHEMA.names).cast(IMAGE_SCHEMA)
 
 
+def assign_shards(
+    images: pa.Table, *, seed: int, images_per_shard: int
+) -> Iterator[tuple[Shard, pa.Table]]:
+    """Shuffle the images of every split by hash and divide them into shards.
+
+    Args:
+      images: selected images of all splits.
+      seed: seed of the shuffle.
+      images_per_shard: maximum number of images per shard.
+    """
+    for split in sorted(pc.unique(images["subset_split"]).to_pylist()):
+        own = images.filter(pc.equal(images["subset_split"], split)).combine_chunks()
+        ordered = selected.sort_indices(own, "shuffle", seed=seed)
+        starts = find_starts(split, own.num_rows, images_per_shard)
+        bounds = itertools.pairwise([*starts, own.num_rows])
+        for number, (start, end) in enumerate(bounds):
+            shard = Shard(split, number, len(starts))
+            rows = ordered.slice(start, end - start)
+            yield shard, make_part(own.take(rows))
+
+
 def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:
     """Write a shard's plan file; return the shard with its number of images.
 
@@ -217,24 +238,3 @@ def find_starts(split: str, num_images: int, images_per_shard: int) -> list[int]
     num_shards = count_shards(split, num_images, images_per_shard)
     size, longer = divmod(num_images, num_shards)
     return [number * size + min(number, longer) for number in range(num_shards)]
-
-
-def assign_shards(
-    images: pa.Table, *, seed: int, images_per_shard: int
-) -> Iterator[tuple[Shard, pa.Table]]:
-    """Shuffle the images of every split by hash and divide them into shards.
-
-    Args:
-      images: selected images of all splits.
-      seed: seed of the shuffle.
-      images_per_shard: maximum number of images per shard.
-    """
-    for split in sorted(pc.unique(images["subset_split"]).to_pylist()):
-        own = images.filter(pc.equal(images["subset_split"], split)).combine_chunks()
-        ordered = selected.sort_indices(own, "shuffle", seed=seed)
-        starts = find_starts(split, own.num_rows, images_per_shard)
-        bounds = itertools.pairwise([*starts, own.num_rows])
-        for number, (start, end) in enumerate(bounds):
-            shard = Shard(split, number, len(starts))
-            rows = ordered.slice(start, end - start)
-            yield shard, make_part(own.take(rows))

@@ -6,6 +6,7 @@ resizing and encoding release the interpreter lock.
 
 import os
 import tempfile
+import threading
 from typing import BinaryIO, NamedTuple
 
 from cykooz_resizer import CropBox
@@ -99,14 +100,26 @@ def _resized(
 
 def _encode(image: Image.Image, settings: ImageSettings) -> bytes:
     colour = image if image.mode == "RGB" else image.convert("RGB")
-    with _scratch_file() as file:
-        colour.save(file, "JPEG", quality=settings.jpeg_quality, subsampling=CHROMA)
-        file.seek(0)
-        return file.read()
+    file = _scratch_file()
+    file.seek(0)
+    colour.save(file, "JPEG", quality=settings.jpeg_quality, subsampling=CHROMA)
+    return os.pread(file.fileno(), file.tell(), 0)
 
 
 def _scratch_file() -> BinaryIO:
-    # Pillow releases the interpreter lock only if it encodes to a real file.
-    if hasattr(os, "memfd_create"):  # not on macOS
-        return os.fdopen(os.memfd_create("jpeg"), "w+b", buffering=0)
-    return tempfile.TemporaryFile(buffering=0)
+    """Return this thread's file to encode into.
+
+    Pillow releases the interpreter lock only when it encodes into a real file. The file
+    is reused, because creating one takes a sixth of the time of encoding.
+    """
+    if getattr(_scratch, "process", None) != os.getpid():  # a fork would share it
+        _scratch.process = os.getpid()
+        if hasattr(os, "memfd_create"):  # not on macOS
+            descriptor = os.memfd_create("jpeg")
+            _scratch.file = os.fdopen(descriptor, "w+b", buffering=0)
+        else:
+            _scratch.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # kept
+    return _scratch.file
+
+
+_scratch = threading.local()

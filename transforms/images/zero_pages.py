@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _MIN_BYTES = 4096  # a page of memory, the smallest block of common file systems
-_PAGE = bytes(_MIN_BYTES)
+_STEP = _MIN_BYTES // 2  # two successive multiples of it are in any such run
 _RUN = re.compile(rb"\0{%d,}" % _MIN_BYTES)
 _MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])", re.DOTALL)
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
@@ -40,7 +40,7 @@ def describe(data: bytes, num_blocks: int) -> str:
       data: contents of the file.
       num_blocks: number of 8x8 blocks in all components.
     """
-    if _PAGE not in data:
+    if b"\0\0" not in data[::_STEP]:  # nearly all files; searching a page is slower
         return ""
     segments = list(_list_segments(data))
     scans = [s for s in segments if s.marker == _START_OF_SCAN]

@@ -11,7 +11,8 @@ length and decoding are checked instead.
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -62,6 +63,14 @@ def write_part(
       refs: images of the part.
       inspections: the inspection of each image; None if images were not inspected.
     """
+    with storage.replacing(path) as file:
+        pq.write_table(make_table(refs, inspections), file, compression="zstd")
+
+
+def make_table(
+    refs: Sequence[ImageRef], inspections: Sequence[tuple] | None = None
+) -> pa.Table:
+    """Convert the images of a part, and their inspections if any, to rows."""
     rows: Iterable[tuple] = refs
     schema = SCHEMA
     if inspections is not None:
@@ -69,54 +78,78 @@ def write_part(
         schema = INSPECTED_SCHEMA
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
-    with storage.replacing(path) as file:
-        pq.write_table(pa.table(arrays, schema=schema), file, compression="zstd")
+    return pa.table(arrays, schema=schema)
 
 
-def merge_parts(
-    parts: Sequence[str],
-    output: str,
-    *,
-    roots: Sequence[str],
-    strays: Sequence[str],
-    versions: Sequence[Mapping[str, str]] = (),
-    warnings: Sequence[InputWarning] = (),
-) -> None:
-    """Concatenate index files to one index, in order, with row groups of bounded size.
+def merge_parts(parts: Sequence[str], output: str, **described: Any) -> None:  # noqa: ANN401
+    """Concatenate index files to one index, in order.
 
     Args:
       parts: paths of files written by `write_part`.
       output: path of the index.
+      **described: arguments of `describe`.
+    """
+    schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
+    tables = (pq.read_table(storage.for_arrow(part), schema=schema) for part in parts)
+    write(tables, output, schema=schema, describe_all=partial(describe, **described))
+
+
+def write(
+    tables: Iterable[pa.Table],
+    output: str,
+    *,
+    schema: pa.Schema = SCHEMA,
+    describe_all: Callable[[], Mapping[str, Any]],
+) -> None:
+    """Write an index with row groups of bounded size.
+
+    Args:
+      tables: the images of each part, in order.
+      output: path of the index.
+      schema: schema of the tables.
+      describe_all: returns the metadata; called after the last table.
+    """
+    with (
+        storage.replacing(output) as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+        for table in _regroup(tables):
+            writer.write_table(table, row_group_size=ROW_GROUP_IMAGES)
+        writer.add_key_value_metadata({_METADATA_KEY: json.dumps(describe_all())})
+
+
+def describe(
+    roots: Sequence[str],
+    strays: Sequence[str],
+    versions: Sequence[Mapping[str, str]] = (),
+    warnings: Sequence[InputWarning] = (),
+) -> dict[str, Any]:
+    """Return the metadata of an index.
+
+    Args:
       roots: folders of the inputs; `ImageRef.input` is an index into this list.
       strays: descriptions of files that are not images.
       versions: for each input, the versions of its archives by uri.
       warnings: warnings about the inputs.
     """
-    schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
-    with (
-        storage.replacing(output) as file,
-        pq.ParquetWriter(file, schema, compression="zstd") as writer,
-    ):
-        for table in _regroup(parts, schema):
-            writer.write_table(table, row_group_size=ROW_GROUP_IMAGES)
-        described = {
-            "version": _FORMAT_VERSION,
-            "inputs": list(roots),
-            "num_strays": len(strays),
-            "first_strays": list(strays[:_NUM_SKIPPED_SHOWN]),
-        }
-        if any(versions):
-            described["versions"] = list(versions)
-        if warnings:
-            described["warnings"] = [list(warning) for warning in warnings]
-        writer.add_key_value_metadata({_METADATA_KEY: json.dumps(described)})
+    described: dict[str, Any] = {
+        "version": _FORMAT_VERSION,
+        "inputs": list(roots),
+        "num_strays": len(strays),
+        "first_strays": list(strays[:_NUM_SKIPPED_SHOWN]),
+    }
+    if any(versions):
+        described["versions"] = list(versions)
+    if warnings:
+        described["warnings"] = [list(warning) for warning in warnings]
+    return described
 
 
-def _regroup(parts: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
+def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Yield concatenated tables of at least 65,536 rows (the last may be smaller)."""
     waiting: list[pa.Table] = []
-    for part in parts:
-        waiting.append(pq.read_table(storage.for_arrow(part), schema=schema))
+    for part in tables:
+        waiting.append(part)
         if sum(table.num_rows for table in waiting) >= ROW_GROUP_IMAGES:
             yield pa.concat_tables(waiting)
             waiting = []

@@ -201,6 +201,11 @@ class SamplePlan:
         images = self.images_per_group or 0
         return images * (self.num_groups if self.scope == "set" else 1)
 
+    def max_of(self, stratum: int) -> int:
+        """Return `max_of_a_stratum`, as a limit of ranked images."""
+        del stratum
+        return self.max_of_a_stratum
+
     def top_up(self, label: int) -> int:
         """Return how many training images a group holds out for validation."""
         return self.top_ups.get(label, 0)

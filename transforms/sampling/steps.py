@@ -1,34 +1,22 @@
-"""Select the images of the subset: hold out validation images, then sample.
-
-The index is read three times. The first two passes keep only numbers, and the third
-only selected images, so that no other row is held in memory or shuffled. T is the
-number of images that a group holds out for validation.
-
-    row groups ─┬─ top T of each group by hash(validation) ── held out ─────┐
-                │                          ┌───────────────────────────────┤
-                ├─ count and rank the others by stratum ── quotas ─ sampled ┤
-                └─ read held-out, sampled and official validation images ───┴─ selected
-"""
+"""Define the Beam steps that select images, as `selection.select_images` does."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 
 import apache_beam as beam
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.pvalue import AsSingleton, PCollection
 from apache_beam.transforms.combiners import ToList
 
-from transforms import seeds
-from transforms.index import table as index_table
 from transforms.sampling import allocation, selected, top_k
-from transforms.sampling.plan import NEVER, SamplePlan, join_part
-from transforms.sampling.top_k import LimitOf, Positions, TopK
-
-_MERGE_SIZE = 16  # row groups that are merged at once
+from transforms.sampling.plan import SamplePlan
+from transforms.sampling.selection import (
+    rank_for_sample,
+    rank_for_validation,
+    read_selected,
+)
+from transforms.sampling.top_k import LimitOf, TopK
 
 
 class KeepTopK(beam.CombineFn):
@@ -47,7 +35,7 @@ class KeepTopK(beam.CombineFn):
     def add_input(self, accumulator: list[TopK], element: TopK) -> list[TopK]:
         """Append ranked images; merge them once there are 16, to limit the cost."""
         accumulator.append(element)
-        if len(accumulator) >= _MERGE_SIZE:
+        if len(accumulator) >= top_k.MERGE_SIZE:
             return [top_k.merge(accumulator, self._limit_of)]
         return accumulator
 
@@ -59,132 +47,6 @@ class KeepTopK(beam.CombineFn):
     def extract_output(self, accumulator: list[TopK]) -> TopK:
         """Return the first images of each stratum over all inputs."""
         return top_k.merge(accumulator, self._limit_of)
-
-
-def rank_for_validation(
-    row_group: int, *, index: str, plan: SamplePlan
-) -> Iterator[TopK]:
-    """Rank a row group's training images of each group as candidates for validation.
-
-    Yields:
-      The first images of each group by hash; nothing if no group holds out images.
-    """
-    if not any(plan.top_ups.values()):
-        return
-    table = plan.read(index, row_group, split="train")
-    labels = plan.labels(table)
-    topped_up = [label for label, count in plan.top_ups.items() if count]
-    rows = np.flatnonzero(np.isin(labels, topped_up))
-    keys = table["key"].take(pa.array(rows)).to_pylist()
-    yield top_k.rank(
-        labels[rows],
-        seeds.orders(plan.seed, "validation", keys),
-        row_group=row_group,
-        rows=rows,
-        limit_of=plan.top_up,
-    )
-
-
-def rank_for_sample(
-    row_group: int, aside: Positions, *, index: str, plan: SamplePlan
-) -> Iterator[TopK]:
-    """Rank the training images of a row group for sampling, within each stratum.
-
-    Args:
-      row_group: number of the row group of the index.
-      aside: positions of the images that are held out for validation.
-      index: path of the index.
-      plan: the sampling plan.
-
-    Yields:
-      The first images of each stratum by order; nothing if the plan selects all images.
-    """
-    if plan.images_per_group is None:  # all are selected
-        return
-    table = plan.read(index, row_group, split="train")
-    rows = find_free(row_group, aside, parts=plan.parts(table))
-    free = table.take(pa.array(rows, pa.int64()))
-    yield top_k.rank(
-        plan.strata(free),
-        plan.orders(free),
-        row_group=row_group,
-        rows=rows,
-        limit_of=partial(_max_of_any, plan),
-    )
-
-
-def _max_of_any(plan: SamplePlan, stratum: int) -> int:
-    del stratum
-    return plan.max_of_a_stratum
-
-
-def find_free(
-    row_group: int, aside: Positions, *, parts: npt.NDArray[np.integer]
-) -> npt.NDArray[np.integer]:
-    """Find the training rows that are neither held out nor excluded by the sampler.
-
-    Args:
-      row_group: number of the row group of the index.
-      aside: positions of the images that are held out for validation.
-      parts: the sampler's part of each training image, shape (images,).
-
-    Returns:
-      Row numbers among the row group's training images, ascending.
-    """
-    is_free = parts != NEVER
-    is_free[aside.get(row_group, [])] = False
-    return np.flatnonzero(is_free)
-
-
-def read_selected(
-    row_group: int,
-    aside: Positions,
-    taken: Positions,
-    *,
-    index: str,
-    plan: SamplePlan,
-) -> pa.Table:
-    """Read a row group's selected images, including all official validation images.
-
-    Args:
-      row_group: number of the row group of the index.
-      aside: positions of the images that are held out for validation.
-      taken: positions of the sampled images; ignored if the plan selects all images.
-      index: path of the index.
-      plan: the sampling plan.
-
-    Returns:
-      A table with the schema `selected.SELECTED_SCHEMA`.
-    """
-    if plan.is_fixed:
-        return _read_fixed(row_group, index=index, plan=plan)
-    official = plan.read(index, row_group, split="validation")
-    train = plan.read(index, row_group, split="train")
-    rows = taken.get(row_group, np.empty(0, np.int64))
-    if plan.images_per_group is None:
-        rows = find_free(row_group, aside, parts=plan.parts(train))
-    set_aside = aside.get(row_group, np.empty(0, np.int64))
-    return pa.concat_tables(
-        selected.make_selected(table, split=split, labels=plan.labels(table))
-        for split, table in (
-            ("validation", official),
-            ("validation", train.take(pa.array(set_aside, pa.int64()))),
-            ("train", train.take(pa.array(rows, pa.int64()))),
-        )
-    )
-
-
-def _read_fixed(row_group: int, *, index: str, plan: SamplePlan) -> pa.Table:
-    """Read the images of a row group that a fixed selection contains."""
-    images = index_table.read_row_group(index, row_group)
-    images = join_part(images, plan.arrangement or "", row_group)
-    is_selected = pc.and_(
-        pc.not_equal(images["subset_split"], ""),
-        pc.is_in(images["wnid"], value_set=pa.array(plan.wnids, pa.string())),
-    )
-    images = images.filter(is_selected)
-    table = selected.make_selected(images, split="train", labels=plan.labels(images))
-    return selected.set_split(table, images["subset_split"])
 
 
 @dataclasses.dataclass
@@ -211,7 +73,7 @@ class SampleImages(beam.PTransform):
             | "HoldOut" >> beam.CombineGlobally(KeepTopK(self.plan.top_up))
             | "FindHeldOut" >> beam.Map(top_k.find_positions)
         )
-        limit_of = partial(_max_of_any, self.plan)
+        limit_of = self.plan.max_of
         taken = AsSingleton(
             row_groups
             | "RankForSample"

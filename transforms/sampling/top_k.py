@@ -7,7 +7,7 @@ hashes make very rare, are sorted by their position.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from transforms.arrays import IntArray
 
+MERGE_SIZE = 16  # row groups that are merged at once
 Positions = Mapping[int, npt.NDArray[np.integer]]  # row group → rows, ascending
 LimitOf = Callable[[int], int]  # stratum → number of images to keep
 
@@ -78,6 +79,16 @@ def merge(parts: Sequence[TopK], limit_of: LimitOf) -> TopK:
     empty = np.empty((0, 4), np.int64)
     images = np.concatenate([empty, *(part.images for part in parts)])
     return TopK(_keep(images, limit_of), counts)
+
+
+def merge_all(parts: Iterable[TopK], limit_of: LimitOf) -> TopK:
+    """Merge any number of parts as `merge` does, 16 at a time."""
+    merged: list[TopK] = []
+    for part in parts:
+        merged.append(part)
+        if len(merged) >= MERGE_SIZE:
+            merged = [merge(merged, limit_of)]
+    return merge(merged, limit_of)
 
 
 def _keep(images: IntArray, limit_of: LimitOf) -> IntArray:

@@ -1,5 +1,6 @@
 import concurrent.futures
 import io
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -176,11 +177,29 @@ def test_scratch_file_elsewhere_gives_the_same_bytes(encode, photograph, monkeyp
     data = encode(photograph)
     expected = process(data, SETTINGS)
     monkeypatch.delattr(process_module.os, "memfd_create")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:  # with a file of its own
+        assert pool.submit(process, data, SETTINGS).result() == expected
+
+
+def test_large_image_before_leaves_nothing_in_the_scratch_file(encode, photograph):
+    data = encode(photograph)
+    expected = process(data, SETTINGS)
+    process(encode(photograph), ImageSettings(image_size=1000, upscale=True))
     assert process(data, SETTINGS) == expected
+
+
+def test_forked_process_has_a_scratch_file_of_its_own(encode, photograph):
+    data = encode(photograph)
+    expected = process(data, SETTINGS)
+    context = multiprocessing.get_context("fork")
+    with context.Pool(2) as pool:
+        images = pool.starmap(process, [(data, SETTINGS)] * 200)
+    assert images == [expected] * 200
 
 
 def test_no_file_is_left_open(encode, photograph):
     data = encode(photograph)
+    process(data, SETTINGS)  # each thread keeps one file
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         process(data, SETTINGS)

@@ -10,8 +10,8 @@ import pytest
 from pipelines import inputs
 from tests import making, making_layouts
 from tests.making_layouts import LaidImage
-from transforms.index import steps
-from transforms.index.steps import IndexPart
+from transforms.index import parts as index_parts
+from transforms.index.parts import IndexPart
 from transforms.labels import validation
 from transforms.records import UsageError
 
@@ -23,7 +23,7 @@ def read(path, class_list=None):
     """Return (key, wnid) of all images of an input, sorted, and the warnings."""
     recognised = inputs.recognize([str(path)], None, class_list=class_list)
     labelled = [
-        steps.label_part(steps.read_part(number, piece))
+        index_parts.label_part(index_parts.read_part(number, piece))
         for number, piece in enumerate(recognised.parts)
     ]
     parts = [
@@ -40,7 +40,7 @@ def read(path, class_list=None):
         )
         for images in labelled
     ]
-    warnings = steps.judge(parts, [str(path)])
+    warnings = index_parts.judge(parts, [str(path)])
     refs = [ref for images in labelled for ref in images.refs]
     return sorted((r.key, r.wnid) for r in refs), [w.text for w in warnings]
 

@@ -20,6 +20,7 @@ from transforms.sampling import plan as sample_plan
 from transforms.sampling.allocation import allocate
 from transforms.sampling.methods import difficulty
 from transforms.sampling.plan import SamplePlan, SamplingRequest, Stratum
+from transforms.sampling.selection import select_images
 from transforms.sampling.steps import KeepTopK, SampleImages
 
 CLASSES = {"n00000001": 40, "n00000002": 9, "n00000003": 25, "n00000004": 30}
@@ -81,16 +82,17 @@ def _oracle(plan: SamplePlan):
                 yield SelectedImage("train", label, ref)
 
 
-def _sample(index, plan, check):
-    def list_rows(table):
-        columns = table.to_pydict().values()
-        for split, label, *ref in zip(*columns, strict=True):
-            yield SelectedImage(split, label, ImageRef(*ref))
+def _list_rows(table):
+    columns = table.to_pydict().values()
+    for split, label, *ref in zip(*columns, strict=True):
+        yield SelectedImage(split, label, ImageRef(*ref))
 
+
+def _sample(index, plan, check):
     with test_pipeline.TestPipeline("FnApiRunner") as root:
         groups = range(read_inventory(index).num_row_groups)
         chosen = root | beam.Create(groups) | SampleImages(index, plan)
-        assert_that(chosen | beam.FlatMap(list_rows), check)
+        assert_that(chosen | beam.FlatMap(_list_rows), check)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,10 @@ def _sample(index, plan, check):
 )
 def test_sample_agrees_with_the_oracle(index, change):
     plan = SamplePlan(**{**UNIFORM, **change})
-    _sample(index, plan, equal_to(list(_oracle(plan))))
+    expected = list(_oracle(plan))
+    _sample(index, plan, equal_to(expected))
+    table = select_images(index, read_inventory(index).num_row_groups, plan)
+    assert sorted(_list_rows(table)) == sorted(expected)
 
 
 def test_smaller_sample_is_contained_in_larger_one():

@@ -1,0 +1,54 @@
+"""Import libraries without the optional ones that a local job does not need."""
+
+import gc
+import importlib
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pipelines import is_job
+
+# Beam imports these if they are installed. The embedded runner needs none of them, and
+# they take half of the time of Beam's import.
+_OPTIONAL = ("apitools", "boto3", "google.auth", "pandas", "pymongo")
+
+
+def hide_pandas_from_arrow() -> None:
+    """Make pyarrow work without pandas if the process runs a job."""
+    if is_job():
+        from transforms import hidden_imports  # noqa: PLC0415  # imports pyarrow
+
+        hidden_imports.hide_pandas_from_arrow()
+
+
+def import_beam(beam_flags: Sequence[str]) -> None:
+    """Import Beam, faster if the process runs a job on the embedded runner."""
+    if is_job() and not beam_flags and "apache_beam" not in sys.modules:
+        from transforms.hidden_imports import hidden  # noqa: PLC0415  # as above
+
+        with hidden(_OPTIONAL), _quiet(), _without_garbage_collection():
+            importlib.import_module("pipelines.engine")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress Beam's warnings about missing libraries."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Disable collections, which an import of thousands of objects only slows down."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.freeze()
+            gc.enable()
