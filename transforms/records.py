@@ -34,7 +34,7 @@ class ImageRef(NamedTuple):
     uri: str  # file relative to its input
     offset: int  # of the bytes in that file
     length: int
-    encoding: str  # raw | deflate | parquet
+    encoding: str  # raw | deflate | parquet | riegeli
 
 
 class SkippedFile(NamedTuple):

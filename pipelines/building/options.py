@@ -178,6 +178,12 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
             yield f"--difficulty {self.difficulty}: goes with {named} only"
         if self.name is not None and (problem := formats.find_name_problem(self.name)):
             yield f"--name {self.name}: {problem}"
+        for name in self.formats:
+            if extra := formats.find_missing_extra(name):
+                yield (
+                    f"--formats {name}: needs a package that is not installed; "
+                    f"pip install 'imagenet-subsets[{extra}]'"
+                )
         if not _VERSION.fullmatch(self.dataset_version):
             yield f"--dataset_version {self.dataset_version}: must be x.y.z, e.g. 1.0.0"
         yield from self.find_store_problems()

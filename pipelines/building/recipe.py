@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.building.options import BuildOptions
-from transforms import __version__, storage
+from transforms import __version__, formats, storage
 from transforms.dataset import paths
 from transforms.grouping.table import Grouping, GroupTable
 from transforms.images.settings import ImageSettings, describe_libraries
@@ -85,6 +85,7 @@ def make_recipe(
             "imagenet-subsets": __version__,
             "pyarrow": pa.__version__,
             **describe_libraries(),
+            **formats.describe_libraries(options.formats),
         },
     }
 

@@ -208,6 +208,7 @@ def forget_open_files() -> None:
 
 
 AtomicFile = local.AtomicFile
+full_disk_errors = local.full_disk_errors
 replacing = local.replacing
 clear_temporary = local.clear_temporary
 write = local.write
