@@ -23,12 +23,16 @@ def build(request: Request) -> str:
       JobError: the job failed later.
     """
     # Beam's import takes a second, which --help does not need.
+    from pipelines import inputs  # noqa: PLC0415
     from pipelines.building import output, planning, run  # noqa: PLC0415
 
     options = request.options
     planning.check_reach(options, request.beam_flags)
     output.prepare(options)
-    with output.scratch_folder(options) as scratch:
+    with (
+        output.scratch_folder(options) as scratch,
+        inputs.report_fetched(scratch),
+    ):
         index, inventory = planning.resolve_input(request, scratch)
         table, grouping = planning.group_classes(request, inventory)
         plan = planning.make_plan(

@@ -34,6 +34,7 @@ _READERS = {  # packages that load datasets; `verify` uses those that are instal
     "torchvision": "class folders in PyTorch",
     "timm": "timm's readers and training script",
     "array_record": "write and read ArrayRecord for Grain and JAX",
+    "huggingface_hub": "read hf:// inputs",
     "onnxruntime": "predict with .onnx models",
 }
 _DISTRIBUTIONS = {"tensorflow_datasets": "tensorflow-datasets"}

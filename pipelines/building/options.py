@@ -45,8 +45,9 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
     """
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet (archives, class folders, Kaggle's tree, a zip; local, gs:// or "
-        "s3://; repeatable), or an index written by pipelines.index",
+        "raw ImageNet (archives, class folders, Kaggle's tree, a zip; local, gs://, "
+        "s3:// or hf://datasets/OWNER/NAME[@REVISION]; repeatable), or an index that "
+        "pipelines.index has written",
         default=(),
         metavar="PATH",
     )

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from transforms.records import DataError, JobError, UsageError, WrittenFile
-from transforms.storage import local, remote
+from transforms.storage import hub, local, remote
 from transforms.storage.remote import Entry as Entry
 
 # No image of ImageNet has a hundredth of this; bounds what is allocated.
@@ -53,6 +53,28 @@ def absolute(path: str) -> str:
         scheme, _, rest = path.partition("://")
         return f"{scheme}://{PurePosixPath(rest)}"
     return str(Path(path).absolute())
+
+
+def pin(path: str) -> str:
+    """Return an absolute path to the same content even if its source changes.
+
+    The revision of a path on the Hugging Face Hub becomes a commit; other paths have no
+    revisions.
+
+    Raises:
+      UsageError: there is no such dataset or revision.
+      OSError: the Hub did not respond, or refuses access.
+    """
+    return hub.pin(absolute(path)) if hub.is_hub(path) else absolute(path)
+
+
+def list_revisions(paths: Iterable[str]) -> list[str]:
+    """Return those paths that are commits of datasets on the Hugging Face Hub."""
+    return list(filter(hub.is_hub, paths))
+
+
+find_newer_commit = hub.find_newer
+counting_fetched, describe_fetched = hub.counting, hub.describe_counts
 
 
 def num_readers(num_threads: int, paths: Iterable[str]) -> int:
