@@ -98,7 +98,7 @@ browser:
 	(command -v chromium && command -v chromedriver) || \
 	  (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver)
 
-# Readers on PyTorch, whose Linux wheel contains CUDA (2.5 GB).
+# Readers on PyTorch and the examples for it and JAX; PyTorch's Linux wheel contains CUDA (2.5 GB).
 .venv-torch/installed: tests/torch/requirements.txt .venv/installed-dev
 	$(BIN)/pip install --quiet --no-deps --upgrade --target .venv-torch --requirement $<
 	@touch $@

@@ -25,6 +25,7 @@ def build(request: Request) -> str:
       JobError: too many images are unreadable, or the runner failed.
     """
     # These take half a second, which --help does not need.
+    from pipelines import inputs  # noqa: PLC0415
     from pipelines.building import fixed_images, output, planning  # noqa: PLC0415
 
     options = request.options
@@ -32,7 +33,10 @@ def build(request: Request) -> str:
     planning.check_reach(options, request.beam_flags)
     fixed_images.check_table(options)
     output.prepare(options)
-    with output.scratch_folder(options) as scratch:
+    with (
+        output.scratch_folder(options) as scratch,
+        inputs.report_fetched(scratch),
+    ):
         index, inventory = planning.resolve_input(request, scratch)
         fixed = fixed_images.select_images(request, index, inventory, scratch)
         table, grouping = planning.group_classes(request, inventory, fixed)

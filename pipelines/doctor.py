@@ -32,6 +32,8 @@ _READERS = {  # packages that load datasets; `verify` uses those that are instal
     "datasets": "Hugging Face datasets",
     "torchvision": "class folders in PyTorch",
     "timm": "timm's readers and training script",
+    "array_record": "write and read ArrayRecord for Grain and JAX",
+    "huggingface_hub": "read hf:// inputs",
     "onnxruntime": "predict with .onnx models",
 }
 _DISTRIBUTIONS = {"tensorflow_datasets": "tensorflow-datasets"}

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,8 @@ class IndexOptions(InputFlags, StoreFlags):
     """List every image of ImageNet and the location of its bytes in a Parquet file."""
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet: an archive, a folder, or a gs:// or s3:// prefix; repeatable",
+        "raw ImageNet: an archive, a folder, a gs:// or s3:// prefix, or a dataset "
+        "hf://datasets/OWNER/NAME[@REVISION]; repeatable",
         default=(),
         metavar="PATH",
     )
@@ -275,20 +277,24 @@ def main(argv: Sequence[str]) -> None:
         check_bucket(options.output)
         light_imports.hide_pandas_from_arrow()
         _check_reach(options, beam_flags)
-        recognised = inputs.recognize(
-            options.input,
-            options.validation_labels,
-            options.inputs_of_splits,
-            options.class_list,
-        )
-        for line in recognised.notes:
-            sys.stderr.write(f"found {line}\n")
-        is_done = write_index(
-            recognised,
-            output=options.output,
-            num_inspect_threads=options.threads if options.inspect else 0,
-            beam_flags=beam_flags,
-        )
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            inputs.report_fetched(scratch),
+        ):
+            recognised = inputs.recognize(
+                options.input,
+                options.validation_labels,
+                options.inputs_of_splits,
+                options.class_list,
+            )
+            for line in recognised.notes:
+                sys.stderr.write(f"found {line}\n")
+            is_done = write_index(
+                recognised,
+                output=options.output,
+                num_inspect_threads=options.threads if options.inspect else 0,
+                beam_flags=beam_flags,
+            )
         if is_done:  # otherwise the build that reads the index reports the counts
             if options.inspect:
                 line = index_table.describe_inspection(options.output)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from transforms import folder_contents, layouts, splits, storage
@@ -95,6 +97,20 @@ def recognize(
     return RecognizedInputs(parts=pieces, notes=notes, warnings=warnings)
 
 
+@contextmanager
+def report_fetched(folder: str) -> Iterator[None]:
+    """Report how much the block has read from the Hugging Face Hub, if anything.
+
+    Args:
+      folder: folder on this machine for a temporary file.
+    """
+    counts = f"{folder}/fetched"
+    with storage.counting_fetched(counts):
+        yield
+    if line := storage.describe_fetched(counts):
+        sys.stderr.write(f"{line}\n")
+
+
 def _find_unreadable(parts: Sequence[InputPart]) -> Iterator[str]:
     """Yield a message for each reason why parts of an input cannot be read."""
     uris: dict[str, list[str]] = {}
@@ -131,11 +147,11 @@ def _recognize_one(path: str, split: str, class_list: str) -> RecognizedInputs:
     """
     if index_table.is_index(path):
         raise UsageError("an index must be the only input of a build")
-    if not storage.exists(path):
+    absolute = storage.pin(path)
+    if not storage.exists(absolute):
         raise UsageError(_describe_absent(path))
     if problem := storage.find_read_problem(path):
         raise UsageError(problem)
-    absolute = storage.absolute(path)
     found = [_set_class_list(part, class_list) for part in layouts.find(absolute)]
     parts = [piece for part in found for piece in part.pieces]
     if unreadable := list(_find_unreadable(parts)):

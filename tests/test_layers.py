@@ -130,6 +130,7 @@ def test_only_jobs_and_steps_import_beam():
 def test_other_libraries_are_imported_only_in_their_packages():
     for library, packages in {
         "obstore": ("transforms/storage/",),
+        "huggingface_hub": ("transforms/storage/",),
         "argparse": ("pipelines/",),
         "google": ("pipelines/", "transforms/storage/"),
         "tensorflow": TENSORFLOW_PACKAGES,

@@ -34,7 +34,7 @@ class ImageRef(NamedTuple):
     uri: str  # file relative to its input
     offset: int  # in bytes; for `parquet`, the row group number
     length: int  # in bytes; for `parquet`, the row number
-    encoding: str  # raw | deflate | parquet
+    encoding: str  # raw | deflate | parquet | riegeli
 
 
 class SkippedFile(NamedTuple):

@@ -15,7 +15,8 @@ def write_readme() -> None:
     """Copy README.md, with links that are relative to docs/."""
     text = (ROOT / "README.md").read_text().replace("](docs/", "](")
     outside = (
-        r"\]\((?!\w+:|#)((?:deploy|transforms)/[^)]+|CONTRIBUTING\.md|CHANGELOG\.md)\)"
+        r"\]\((?!\w+:|#)((?:deploy|transforms|examples)(?:/[^)]+)?"
+        r"|CONTRIBUTING\.md|CHANGELOG\.md)\)"
     )
     text = re.sub(r"\[([^\]]+)" + outside, r"\1 (`\2`)", text)
     with mkdocs_gen_files.open("index.md", "w") as page:

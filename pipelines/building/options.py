@@ -47,8 +47,9 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
     """
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet (archives, class folders, Kaggle's tree, a zip; local, gs:// or "
-        "s3://; repeatable), or an index written by pipelines.index",
+        "raw ImageNet (archives, class folders, Kaggle's tree, a zip; local, gs://, "
+        "s3:// or hf://datasets/OWNER/NAME[@REVISION]; repeatable), or an index that "
+        "pipelines.index has written",
         default=(),
         metavar="PATH",
     )
@@ -201,6 +202,12 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         yield from self._find_list_problems()
         if self.name is not None and (problem := formats.find_name_problem(self.name)):
             yield f"--name {self.name}: {problem}"
+        for name in self.formats:
+            if extra := formats.find_missing_extra(name):
+                yield (
+                    f"--formats {name}: needs a package that is not installed; "
+                    f"pip install 'imagenet-subsets[{extra}]'"
+                )
         if not _VERSION.fullmatch(self.dataset_version):
             yield f"--dataset_version {self.dataset_version}: must be x.y.z, e.g. 1.0.0"
         yield from self.find_store_problems()

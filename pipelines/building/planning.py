@@ -81,6 +81,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
         if not options.dry_run:
             _check_roots(index, inventory.roots)
             inputs.check_versions(index, inventory.versions)
+            _report_newer(inventory.roots)
     else:
         recognised = inputs.recognize(
             options.input,
@@ -115,6 +116,15 @@ def _check_roots(index: str, roots: Sequence[str]) -> None:
             f"--input {index}: refers to images in {moved[0]}, which does not exist; "
             "restore it, or rebuild the index with python -m pipelines.index"
         )
+
+
+def _report_newer(roots: Sequence[str]) -> None:
+    for root in storage.list_revisions(roots):
+        if commit := storage.find_newer_commit(root):
+            sys.stderr.write(
+                f"WARNING: {root} is not the main branch, which is {commit} now; the "
+                "indexed commit is read\n"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

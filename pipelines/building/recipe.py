@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.building.options import BuildOptions
-from transforms import __version__, storage
+from transforms import __version__, formats, storage
 from transforms.dataset import paths
 from transforms.grouping.table import Grouping, GroupTable
 from transforms.images.settings import ImageSettings, describe_libraries
@@ -63,6 +63,8 @@ def make_recipe(
       subset_id: hash of the image settings and the selected images.
     """
     recipe = {name: getattr(options, name) for name in _RECIPE_FLAGS}
+    revisions = storage.list_revisions(inventory.roots)
+    has_only_revisions = 0 < len(revisions) == len(inventory.roots)
     return recipe | {
         "num_groups": table.num_groups,
         "grouping_options": _describe(grouping_options),
@@ -75,23 +77,30 @@ def make_recipe(
         **({"image_list_sha256": _hash_file(options.images)} if options.images else {}),
         "images": options.image_settings.describe(),
         "input_fingerprint": inventory.fingerprint,
+        **({"input_revisions": revisions} if revisions else {}),
         "input_warnings": [warning.text for warning in inventory.warnings],
         "subset_id": subset_id,
         "command": format_command(
             options,
             grouping_options=grouping_options,
             sampling_options=sampling_options,
+            **({"inputs": revisions} if has_only_revisions else {}),
         ),
         "versions": {
             "imagenet-subsets": __version__,
             "pyarrow": pa.__version__,
             **describe_libraries(),
+            **formats.describe_libraries(options.formats),
         },
     }
 
 
 def format_command(
-    options: BuildOptions, *, grouping_options: object, sampling_options: object
+    options: BuildOptions,
+    *,
+    grouping_options: object,
+    sampling_options: object,
+    inputs: Sequence[str] = ("PATH_TO_IMAGENET",),
 ) -> str:
     """Return the command that rebuilds the dataset, with placeholders for paths.
 
@@ -99,12 +108,14 @@ def format_command(
       options: the job's options, with the dataset's name.
       grouping_options: the options of the grouping method.
       sampling_options: the options of the sampler.
+      inputs: the values of --input.
     """
     default = BuildOptions(preset=options.preset).expand_preset()
     names = [f.name for f in dataclasses.fields(options) if f.name in _COMMAND_FLAGS]
     table = f"PATH/TO/{options.name}/{options.dataset_version}/{paths.GROUPS}"
     words = [
-        *("python", "-m", "pipelines.build", "--input", "PATH_TO_IMAGENET"),
+        *("python", "-m", "pipelines.build"),
+        *(word for path in inputs for word in ("--input", path)),
         *(["--preset", options.preset] if options.preset else []),
         # The dataset's groups.csv replaces the table that --groups named.
         *(["--groups", table] if options.groups else []),

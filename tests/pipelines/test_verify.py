@@ -47,7 +47,7 @@ def build_small(
     folder: Path,
     imagenet: Path,
     *flags: str,
-    formats: str = "webdataset,tfrecord,parquet,folders",
+    formats: str = "webdataset,tfrecord,parquet,folders,array_record",
 ) -> Path:
     build.main([
         f"--input={imagenet}",
@@ -111,9 +111,10 @@ def test_whole_dataset_passes_with_every_reader(whole, capsys):
         ("folders", []),
         ("tfrecord", ["--resize_mode=none"]),
         ("parquet", ["--folds=2"]),
+        ("array_record", ["--seed=2"]),
         ("webdataset", ["--images_per_shard=1000", "--seed=3"]),
     ],
-    ids=["folds", "folders", "original bytes", "parquet", "one shard"],
+    ids=["folds", "folders", "original bytes", "parquet", "array_record", "one shard"],
 )
 def test_every_kind_of_dataset_passes(mini_imagenet, tmp_path, formats, flags):
     root = build_small(tmp_path, mini_imagenet, *flags, formats=formats)
@@ -833,7 +834,9 @@ def test_dataset_of_version_0_1_0_lacks_counts_of_held_out_images(copy):
 
     edit(STATISTICS, remove_counts)(copy)
     edit(RECIPE, lambda recipe: recipe.pop("command"))(copy)
-    edit("metadata.json", lambda data: data["recipe"].pop("command"))(copy)
+    for folder in ("", "array_record/"):
+        path = f"{folder}metadata.json"
+        edit(path, lambda data: data["recipe"].pop("command"))(copy)
     forge(copy)
     assert find_mismatches(copy) == set()
 

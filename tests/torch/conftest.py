@@ -1,4 +1,4 @@
-"""Datasets in all four formats for PyTorch readers.
+"""Datasets in all five formats for PyTorch readers.
 
 - `single`: every group is one class; 5 × 19 training images in 8 shards, 25 validation
   images in 2. Folders are wnids.
@@ -29,7 +29,7 @@ else:
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-ALL_FORMATS = "folders,parquet,tfrecord,webdataset"
+ALL_FORMATS = "array_record,folders,parquet,tfrecord,webdataset"
 
 
 @pytest.fixture(scope="session")

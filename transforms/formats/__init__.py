@@ -20,6 +20,10 @@ Optional:
   another format under the same name. Default: every name is accepted.
 - `front_matter(dataset) -> dict`: returns the dataset card's front matter, from which
   Hugging Face loads the shards. Default: none.
+- `LIBRARY` and `EXTRA`: a Python package that the writer needs and that is optional,
+  and the extra of this program that installs it. Default: none.
+- `IMAGE_ENCODING`: how the byte range of an image holds it, an encoding of
+  `transforms.images.read`. Default: "raw", the bytes of the image.
 - `GROUP_FOLDERS`: a glob pattern of the folders per split and group, which are created
   even if they are empty. Default: "", no such folders.
 
@@ -34,8 +38,10 @@ If a module in `transforms/verification/readers` has the format's name as `FORMA
 """
 
 import importlib
+import importlib.metadata
+import importlib.util
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple, Protocol
@@ -181,6 +187,30 @@ def locate_image(
     if has_shard_files(name):
         return str(module.shard_path(dataset_name, shard))
     return str(module.image_path(shard.split, folder, file_name))
+
+
+def image_encoding(path: str) -> str:
+    """Return how byte ranges of a file of a dataset hold the images, e.g. "raw"."""
+    encodings = {
+        getattr(module, "IMAGE_ENCODING", "raw")
+        for module in map(load, FORMATS)
+        if module.find_split(path)
+    }
+    return encodings.pop() if encodings else "raw"
+
+
+def describe_libraries(names: Iterable[str]) -> dict[str, str]:
+    """Return the version of each optional package that some formats need."""
+    libraries = {getattr(load(name), "LIBRARY", "") for name in names} - {""}
+    return {name: importlib.metadata.version(name) for name in sorted(libraries)}
+
+
+def find_missing_extra(name: str) -> str:
+    """Return the extra that installs a format's missing package; "" if none is."""
+    module = load(name)
+    library = getattr(module, "LIBRARY", "")
+    is_missing = library and importlib.util.find_spec(library) is None
+    return str(module.EXTRA) if is_missing else ""
 
 
 def find_name_problem(dataset_name: str) -> str | None:

@@ -65,9 +65,24 @@ class ShardWriter:
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
     """Return the metadata files that `tfds.builder_from_directory` reads."""
+    template = "__tfds__/{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    return describe_for_tfds(dataset, "tfrecord", template)
+
+
+def describe_for_tfds(
+    dataset: Dataset, format_name: str, template: str
+) -> dict[str, bytes]:
+    """Return the metadata files of TFDS for the shards of one format.
+
+    Args:
+      dataset: the dataset.
+      format_name: the name of the format, which TFDS uses too.
+      template: path of a shard relative to these files, with TFDS's placeholders.
+    """
     names = "".join(f"{label.name}\n" for label in dataset.labels)
+    info = _describe_dataset(dataset, format_name, template)
     return {
-        "dataset_info.json": to_json(_describe_dataset(dataset)),
+        "dataset_info.json": to_json(info),
         "features.json": to_json(_describe_features(len(dataset.labels))),
         "label.labels.txt": names.encode(),
         "metadata.json": to_json({
@@ -77,7 +92,7 @@ def sidecars(dataset: Dataset) -> dict[str, bytes]:
     }
 
 
-def _describe_dataset(dataset: Dataset) -> JSON:
+def _describe_dataset(dataset: Dataset, format_name: str, template: str) -> JSON:
     """Return TFDS's DatasetInfo message; TFDS rejects unknown keys."""
     items: JSON = [{"featureKey": "image"}, {"featureKey": "label"}]
     return {
@@ -88,20 +103,22 @@ def _describe_dataset(dataset: Dataset) -> JSON:
         "citation": CITATION,
         "location": {"urls": ["https://www.image-net.org/"]},
         "redistributionInfo": {"license": f"ImageNet's terms of access: {TERMS}"},
-        "fileFormat": "tfrecord",
+        "fileFormat": format_name,
         "supervisedKeys": {"tuple": {"items": items}},
-        "splits": [_describe_split(split) for split in dataset.splits],
+        "splits": [
+            _describe_split(split, format_name, template) for split in dataset.splits
+        ],
     }
 
 
-def _describe_split(split: SplitInfo) -> JSON:
+def _describe_split(split: SplitInfo, format_name: str, template: str) -> JSON:
     """Return TFDS's SplitInfo message, with 64-bit integers as strings."""
-    num_bytes = sum(file.num_bytes for file in split.files["tfrecord"])
+    num_bytes = sum(file.num_bytes for file in split.files[format_name])
     return {
         "name": split.name,
         "shardLengths": [str(length) for length in split.shard_lengths],
         "numBytes": str(num_bytes),
-        "filepathTemplate": "__tfds__/{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+        "filepathTemplate": template,
     }
 
 

@@ -4,6 +4,7 @@
 
 - raw: uncompressed, in the bytes [offset, offset + length) of the file
 - deflate: compressed zip member, in the bytes [offset, offset + length) of the file
+- riegeli: in those bytes, without the headers of Riegeli's blocks
 - parquet: in row `length` of row group `offset`, column `image`
 """
 
@@ -20,10 +21,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms import storage
+from transforms.archives import riegeli
 from transforms.archives.zips import inflate
 from transforms.records import DataError, ImageRef
 
-ENCODINGS = ("raw", "deflate", "parquet")
+ENCODINGS = ("raw", "deflate", "parquet", "riegeli")
 IMAGE_COLUMN, BYTES_COLUMN = "image", "image.bytes"
 _MAX_ROW_GROUP_BYTES = 1 << 30
 _MAX_KEPT_BYTES = 1 << 28
@@ -48,16 +50,18 @@ def read_image_bytes(root: str, ref: ImageRef, version: str = "") -> bytes:
     if ref.encoding == "parquet":
         return _read_row(path, ref.offset, ref.length, version)
     data = storage.read_range(path, ref.offset, ref.length, version=version)
-    return unpack(ref, data)
+    return unpack(data, ref.encoding, ref.offset)
 
 
-def unpack(ref: ImageRef, data: bytes) -> bytes:
-    """Decompress an image if its encoding requires it.
+def unpack(data: bytes, encoding: str, offset: int) -> bytes:
+    """Decode the byte range of an image, which starts at `offset` of its file.
 
     Raises:
       DataError: the data are damaged, or larger than 64 MiB when decompressed.
     """
-    return inflate(data) if ref.encoding == "deflate" else data
+    if encoding == "riegeli":
+        return riegeli.remove_block_headers(data, offset)
+    return inflate(data) if encoding == "deflate" else data
 
 
 def describe_place(ref: ImageRef) -> str:
@@ -268,5 +272,6 @@ def _cut(data: Future[bytes], start: int, image: PlacedRef) -> bytes:
         whole = data.result()
     except DataError:  # possibly only of other images in the range
         return read_image_bytes(*image)
-    at = image.ref.offset - start
-    return unpack(image.ref, whole[at : at + image.ref.length])
+    ref = image.ref
+    at = ref.offset - start
+    return unpack(whole[at : at + ref.length], ref.encoding, ref.offset)

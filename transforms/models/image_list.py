@@ -6,6 +6,7 @@ the image, and null if that is unknown.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import storage
+from transforms import formats, storage
 from transforms.dataset import manifest, paths
 from transforms.index import table as index_table
 from transforms.records import ImageRef, UsageError
@@ -146,7 +147,8 @@ def read_dataset(directory: str, split: str) -> ImageSource:
         ) from error
     rows = rows.rename_columns(["key", "wnid", "split", "uri", "offset", "length"])
     rows = rows.append_column("input", pa.array([0] * len(rows), pa.int32()))
-    rows = rows.append_column("encoding", pa.array(["raw"] * len(rows), pa.string()))
+    encodings = map(cache(formats.image_encoding), rows["uri"].to_pylist())
+    rows = rows.append_column("encoding", pa.array(encodings, pa.string()))
     table = rows.select(index_table.SCHEMA.names)
     problems = set(index_table.find_problems(table, 1)) - {"split"}
     if len(pc.unique(table["key"])) < len(table):

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from transforms.records import DataError, JobError, UsageError, WrittenFile
-from transforms.storage import local, remote
+from transforms.storage import hub, local, remote
 from transforms.storage.remote import Entry as Entry
 
 # Limits memory; no image of ImageNet has a hundredth of this size.
@@ -54,6 +54,28 @@ def absolute(path: str) -> str:
         scheme, _, rest = path.partition("://")
         return f"{scheme}://{PurePosixPath(rest)}"
     return str(Path(path).absolute())
+
+
+def pin(path: str) -> str:
+    """Return an absolute path to the same content even if its source changes.
+
+    The revision of a path on the Hugging Face Hub becomes a commit; other paths have no
+    revisions.
+
+    Raises:
+      UsageError: there is no such dataset or revision.
+      OSError: the Hub did not respond, or refuses access.
+    """
+    return hub.pin(absolute(path)) if hub.is_hub(path) else absolute(path)
+
+
+def list_revisions(paths: Iterable[str]) -> list[str]:
+    """Return those paths that are commits of datasets on the Hugging Face Hub."""
+    return list(filter(hub.is_hub, paths))
+
+
+find_newer_commit = hub.find_newer
+counting_fetched, describe_fetched = hub.counting, hub.describe_counts
 
 
 def num_readers(num_threads: int, paths: Iterable[str]) -> int:
@@ -224,6 +246,7 @@ def forget_open_files() -> None:
 
 
 AtomicFile = local.AtomicFile
+full_disk_errors = local.full_disk_errors
 replacing = local.replacing
 clear_temporary = local.clear_temporary
 write = local.write

@@ -72,6 +72,11 @@ def parse_location(path: str) -> Location:
     """
     scheme, _, rest = path.partition("://")
     bucket, *parts = rest.split("/")
+    if scheme == "hf":
+        raise UsageError(
+            f"{path}: the Hugging Face Hub is only read; name a local path, "
+            "gs://BUCKET/... or s3://BUCKET/..."
+        )
     if scheme not in SCHEMES or not bucket or ".." in parts:
         raise UsageError(
             f"{path}: is neither a local path nor gs://BUCKET/... or s3://BUCKET/..."

@@ -292,7 +292,7 @@ class AtomicFile:
         self._final = f"{root}/{path}"
         self._hash = hashlib.sha256()
         self._num_bytes = 0
-        with _room(self._final):
+        with full_disk_errors(self._final):
             self._temporary = _Temporary(self._final)
             self._file = self._temporary.path.open("wb")
 
@@ -302,7 +302,7 @@ class AtomicFile:
         Raises:
           JobError: the disk is full.
         """
-        with _room(self._final):
+        with full_disk_errors(self._final):
             self._file.write(data)
         self._hash.update(data)
         self._num_bytes += len(data)
@@ -311,13 +311,25 @@ class AtomicFile:
         """Return the number of bytes written."""
         return self._num_bytes
 
+    @property
+    def temporary_path(self) -> str:
+        """The local path for a library that writes the whole file; see `adopt`."""
+        return str(self._temporary.path)
+
+    def adopt(self) -> None:
+        """Hash and count the bytes that a library has written to `temporary_path`."""
+        with self._temporary.path.open("rb") as file:
+            while chunk := file.read(remote.CHUNK_BYTES):
+                self._hash.update(chunk)
+                self._num_bytes += len(chunk)
+
     def close(self) -> WrittenFile:
         """Move or upload the file to its final path; return its size and hash.
 
         Raises:
           JobError: the disk is full.
         """
-        with _room(self._final):
+        with full_disk_errors(self._final):
             self._file.close()
             self._temporary.publish()
         return WrittenFile(self._path, self._num_bytes, self._hash.hexdigest())
@@ -369,7 +381,7 @@ _sweep_once = functools.cache(remove_stale_files)
 
 
 @contextmanager
-def _room(final: str) -> Iterator[None]:
+def full_disk_errors(final: str) -> Iterator[None]:
     """Translate a full disk into an error that names the path.
 
     Raises:
@@ -401,7 +413,7 @@ def replacing(path: str) -> Iterator[str]:
     Raises:
       JobError: the disk is full.
     """
-    with _room(path):
+    with full_disk_errors(path):
         temporary = _Temporary(path)
         try:
             yield str(temporary.path)

@@ -22,6 +22,7 @@ from obstore.exceptions import (
 )
 
 from transforms.records import DataError, UsageError
+from transforms.storage import hub
 from transforms.storage.clients import (
     Location,
     Store,
@@ -161,6 +162,7 @@ def forget() -> None:
     """Forget the versions of objects and the buckets known to exist."""
     _pins.clear()
     _buckets.clear()
+    hub.forget()
 
 
 def is_remote(path: str) -> bool:
@@ -192,6 +194,8 @@ def is_folder(path: str) -> bool:
     Raises:
       UsageError: the bucket does not exist.
     """
+    if hub.is_hub(path):
+        return hub.is_folder(path)
     store, place = _open(path)
     with _listing(path):
         first = next(iter(obstore.list(store, place.key or None)), None)
@@ -216,7 +220,7 @@ def num_bytes(path: str) -> int:
       FileNotFoundError: the object does not exist.
       UsageError: the bucket does not exist.
     """
-    return _describe(path)["size"]
+    return _describe(path).num_bytes
 
 
 def find_version(path: str) -> str:
@@ -226,10 +230,21 @@ def find_version(path: str) -> str:
       FileNotFoundError: the object does not exist.
       UsageError: the bucket does not exist.
     """
-    return _describe(path)["e_tag"] or ""
+    return _describe(path).tag
 
 
-def _describe(path: str) -> "obstore.ObjectMeta":
+class _Object(NamedTuple):
+    """The size and version of an object."""
+
+    num_bytes: int
+    tag: str
+
+
+def _describe(path: str) -> _Object:
+    if hub.is_hub(path):
+        file = hub.describe(path)
+        _pins.set(path, file.version)
+        return _Object(file.num_bytes, file.version)
     store, place = _open(path)
     if not place.key:
         raise FileNotFoundError(errno.ENOENT, "is a bucket, not an object", path)
@@ -240,7 +255,7 @@ def _describe(path: str) -> "obstore.ObjectMeta":
         _require_bucket(path)
         raise
     _pins.set(path, described["e_tag"])
-    return described
+    return _Object(described["size"], described["e_tag"] or "")
 
 
 def version(path: str) -> str:
@@ -285,6 +300,9 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
     """
     if not length:
         return b""
+    if hub.is_hub(path):
+        version = version or _pins.get(path) or ""
+        return hub.read_range(path, offset, length, version=version)
     store, place = _open(path)
     pinned = version or _pins.get(path)
     options: obstore.GetOptions = {"range": (offset, offset + length)}
@@ -316,6 +334,8 @@ def list_folder(path: str) -> list[Entry]:
       FileNotFoundError: there are no objects below the prefix.
       UsageError: the bucket does not exist.
     """
+    if hub.is_hub(path):
+        return [Entry(*file[:3]) for file in hub.list_folder(path)]
     store, place = _open(path)
     with _listing(path):
         listed = obstore.list_with_delimiter(store, place.key or None)
@@ -337,6 +357,9 @@ def _name(key: str) -> str:
 
 def list_files(root: str) -> Iterator[tuple[str, int]]:
     """Yield (relative path, size in bytes) of every object below a prefix, sorted."""
+    if hub.is_hub(root):
+        yield from hub.list_files(root)
+        return
     store, place = _open(root)
     start = len(place.key) + 1 if place.key else 0
     with _listing(root):
@@ -396,7 +419,10 @@ def remove(paths: Iterable[str]) -> None:
                     obstore.delete(store, key)
 
 
-_BUFFER_BYTES = 1 << 20
+_BUFFER_BYTES, _BUFFER_BYTES_OF_HUB = (
+    1 << 20,
+    1 << 14,
+)  # names and labels of a row group
 
 
 class _ObjectFile(io.RawIOBase):
@@ -443,7 +469,8 @@ def open_input(path: str, *, version: str = "") -> BinaryIO:
       path: URL of the object.
       version: required etag; "" requires the version that this process read first.
     """
-    return io.BufferedReader(_ObjectFile(path, version), buffer_size=_BUFFER_BYTES)
+    size = _BUFFER_BYTES_OF_HUB if hub.is_hub(path) else _BUFFER_BYTES
+    return io.BufferedReader(_ObjectFile(path, version), buffer_size=size)
 
 
 _MORE_TRIES = 3

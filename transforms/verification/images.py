@@ -96,8 +96,7 @@ def _read_image(
     if place.offset < 0 or not 0 < place.length <= size - place.offset:
         location = f"{place.length} bytes at byte {place.offset}"
         return _ReadResult(_UNREAD, f"has {location} of a file of {size} bytes")
-    path = f"{dataset.directory}/{place.file}"
-    data = storage.read_range(path, place.offset, place.length)
+    data = dataset.read_image(place.file, place.offset, place.length)
     digest = hashlib.sha256(data).digest()
     try:
         problem = _find_problem(data, place.width, place.height)

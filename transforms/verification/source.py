@@ -307,8 +307,7 @@ def _compare_image(
     if image.file not in dataset.mark.files:
         return f"complete.json does not list {image.file}"
     try:
-        path = f"{dataset.directory}/{image.file}"
-        written = storage.read_range(path, image.offset, image.length)
+        written = dataset.read_image(image.file, image.offset, image.length)
         difference = _measure_difference(written, expected)
     except DataError as error:
         return f"{image.file}: {error}"

@@ -52,7 +52,10 @@ GROUPINGS = [
 ]
 SAMPLERS = ["uniform", "difficulty", "list"]
 RESIZE_MODES = ["shorter_side", "longer_side", "center_crop", "squash", "none"]
-FORMATS = {"type": "string", "enum": ["folders", "parquet", "tfrecord", "webdataset"]}
+FORMATS = {
+    "type": "string",
+    "enum": ["array_record", "folders", "parquet", "tfrecord", "webdataset"],
+}
 PATH = {"type": ["null", "string"], "minLength": 1}
 PATHS = {"type": "array", "items": {"type": "string", "minLength": 1}}
 COUNT = {"type": "integer", "maximum": 1_300_000}

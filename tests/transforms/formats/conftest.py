@@ -24,7 +24,7 @@ from transforms.records import ImageLocation, Record, Shard, WrittenFile
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-FORMATS = ("folders", "parquet", "tfrecord", "webdataset")
+FORMATS = ("array_record", "folders", "parquet", "tfrecord", "webdataset")
 # The last class is not one of the 1000; the names test the quoting of sidecars.
 LABELS = (
     LabelInfo(0, 'crane, "bird": 100 %', "000_crane", ("n02012849",), (134,)),

@@ -5,9 +5,10 @@ import pytest
 
 from transforms import formats, storage
 from transforms.formats import ShardPlace
-from transforms.records import Record, Shard
+from transforms.images.read import read_image_bytes
+from transforms.records import ImageRef, Record, Shard
 
-WRITTEN_HERE = ("folders", "parquet", "tfrecord", "webdataset")
+WRITTEN_HERE = ("array_record", "folders", "parquet", "tfrecord", "webdataset")
 SHARD = Shard("train", 0, 1)
 RECORD = Record("n01440764_1", b"\xff\xd8 image", 0, 0, "n01440764")
 
@@ -32,8 +33,15 @@ def test_formats_are_found():
 def test_location_holds_the_image(name, root, locations):
     assert len(locations[name]) == 10
     for record, place in locations[name]:
-        content = (root / place.file).read_bytes()
-        assert content[place.offset : place.offset + place.length] == record.image
+        assert read_image(root, place) == record.image
+
+
+def read_image(root, place) -> bytes:
+    ref = ImageRef(
+        "", "", "", 0, place.file, place.offset, place.length,
+        formats.image_encoding(place.file),
+    )  # fmt: skip
+    return read_image_bytes(str(root), ref)
 
 
 @pytest.mark.parametrize("name", WRITTEN_HERE)
@@ -45,7 +53,7 @@ def test_written_files_are_described_correctly(name, root, dataset):
             assert file.sha256 == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["parquet", "tfrecord", "webdataset"])
+@pytest.mark.parametrize("name", ["array_record", "parquet", "tfrecord", "webdataset"])
 def test_files_are_at_shard_path(name, records, dataset):
     paths = [file.path for split in dataset.splits for file in split.files[name]]
     assert paths == [formats.load(name).shard_path("tiny", shard) for shard in records]
@@ -53,7 +61,7 @@ def test_files_are_at_shard_path(name, records, dataset):
 
 def test_rewritten_files_are_identical(root, write_again):
     again = write_again()
-    assert len(again) == 3 * 3 + 10 + 9
+    assert len(again) == 4 * 3 + 10 + 13
     for path, checksum in again.items():
         assert hashlib.sha256((root / path).read_bytes()).hexdigest() == checksum, path
 

@@ -3,6 +3,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import building
+from transforms.images import decode
+from transforms.images.read import read_image_bytes
+from transforms.index import table as index_table
 from transforms.models import image_list
 from transforms.records import UsageError
 
@@ -12,6 +15,17 @@ KEYS = pa.array(["a", "b", "c"])
 @pytest.fixture(scope="module")
 def dataset(mini_imagenet, tmp_path_factory):
     return building.run(mini_imagenet, tmp_path_factory.mktemp("built"))
+
+
+def test_images_are_read_from_files_of_blocks(mini_imagenet, tmp_path):
+    root = building.run(mini_imagenet, tmp_path, formats="array_record")
+    source = image_list.read_dataset(str(root), "train")
+    sizes = {r["key"]: (r["width"], r["height"]) for r in building.manifest(root)}
+    for ref in index_table.to_refs(source.table):
+        data = read_image_bytes(source.roots[0], ref)
+        image = decode.open_image(data)
+        decode.decode(image)
+        assert image.size == sizes[ref.key]
 
 
 def test_chunks_are_whole_batches_and_together_all_images(mini_index, tmp_path):

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from transforms.verification.readers import ReadImage
 
@@ -17,6 +18,16 @@ def read_names(directory: str) -> None:
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
     """Read every shard of every split; TensorFlow verifies each record's checksum."""
     tf = importlib.import_module(LIBRARY)
+    for split in splits:
+        files = sorted(tf.io.gfile.glob(f"{directory}/__tfds__/*-{split}.tfrecord-*"))
+        records = tf.data.TFRecordDataset(files).batch(_BATCH)
+        for batch in records.as_numpy_iterator():
+            yield from parse_examples(split, batch)
+
+
+def parse_examples(split: str, batch: Any) -> Iterator[ReadImage]:  # noqa: ANN401  # bytes
+    """Yield the images of serialized tf.train.Example messages, shape (images,)."""
+    tf = importlib.import_module(LIBRARY)
     features = {
         name: tf.io.FixedLenFeature([], kind)
         for name, kind in {
@@ -27,15 +38,9 @@ def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
             "file_name": tf.string,
         }.items()
     }
-    for split in splits:
-        files = sorted(tf.io.gfile.glob(f"{directory}/__tfds__/*-{split}.tfrecord-*"))
-        records = tf.data.TFRecordDataset(files).batch(_BATCH)
-        for batch in records.as_numpy_iterator():
-            parsed = tf.io.parse_example(batch, features)
-            columns = (parsed[name].numpy().tolist() for name in features)
-            for image, label, fine_label, wnid, file_name in zip(*columns, strict=True):
-                name = file_name.decode()
-                key = name.removesuffix(".JPEG")
-                yield ReadImage(
-                    split, key, image, (label,), fine_label, wnid.decode(), name
-                )
+    parsed = tf.io.parse_example(batch, features)
+    columns = (parsed[name].numpy().tolist() for name in features)
+    for image, label, fine_label, wnid, file_name in zip(*columns, strict=True):
+        name = file_name.decode()
+        key = name.removesuffix(".JPEG")
+        yield ReadImage(split, key, image, (label,), fine_label, wnid.decode(), name)
