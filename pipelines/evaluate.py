@@ -67,7 +67,8 @@ class EvaluateOptions(StoreFlags):
         allow_repeats=True,
     )
     validation_images: tuple[int, ...] = flag(
-        "number of validation images of logs that do not state it, as --train_images",
+        "number of validation images of logs that do not state it, given as in "
+        "--train_images",
         default=(),
         minimum=1,
         metavar="N,N",
