@@ -47,7 +47,7 @@ class EvaluateOptions(StoreFlags):
     full: tuple[str, ...] = flag(
         "curves of models trained on the full set: curves.csv files, logs of other "
         "trainers (timm, Lightning, Keras, Hugging Face, or any CSV table), one model "
-        "a file, or folders that contain them; repeatable",
+        "per file, or folders that contain them; repeatable",
         default=(),
         metavar="CURVES",
     )

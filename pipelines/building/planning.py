@@ -74,6 +74,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
     Raises:
       UsageError: the input is not readable, has changed since it was indexed, has no
         usable images, or is incomplete and --require_complete is given.
+      JobError: the runner failed.
     """
     options = request.options
     if index := index_table.only_index(options.input):
@@ -351,6 +352,7 @@ def make_plan(
 
     Raises:
       UsageError: lists every problem, with the numbers that are feasible.
+      JobError: the runner failed.
     """
     options = request.options
     # The manifest refers to files of the first format, so the order is fixed.
