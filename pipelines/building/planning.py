@@ -120,7 +120,7 @@ def _check_roots(index: str, roots: Sequence[str]) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arrangement:
-    """Location of a sampler's output: the stratum and sort key of each training image.
+    """Location of a sampler's output: strata and sort keys, or splits, of the images.
 
     Attributes:
       folder: folder of the files; None if hashes alone select the images.
@@ -289,7 +289,7 @@ class BuildPlan:
         return self.recipe["plan_id"]
 
     def commit_settings(self, place: Place) -> CommitSettings:
-        """Return the settings of the commit in a directory."""
+        """Return the settings for committing the dataset to its folders."""
         return CommitSettings(
             root=place.root,
             work=place.work,
@@ -496,7 +496,7 @@ def _select(
 
 
 def _select_on_engine(request: Request, **described: Any) -> None:  # noqa: ANN401
-    """Select images and write the plan's files on the embedded runner, as flags say."""
+    """Select images and write the plan's files on the embedded runner."""
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     define = functools.partial(
