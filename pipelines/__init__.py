@@ -23,7 +23,8 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 def stop_at_once() -> None:
     """Protect the standard streams, and exit immediately on Ctrl-C during imports.
 
-    The message and exit code are those of `cli.exit_codes`.
+    The message and exit code are those of `cli.exit_codes`. From then on, `is_job`
+    returns True.
     """
     global _is_job  # noqa: PLW0603  # set once, at the start of the process
     _is_job = True

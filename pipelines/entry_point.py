@@ -16,7 +16,7 @@ JOBS = {
     "build": "build a subset of ImageNet, or a demonstration",
     "index": "list every image of ImageNet and the location of its bytes",
     "group": "group the classes, and compare groupings",
-    "identify": "name the published subset that a folder, list or dataset is",
+    "identify": "identify the published subset in a folder, list or dataset",
     "verify": "check every file and image of a dataset",
     "train": "train models on a dataset",
     "predict": "run trained models on images",

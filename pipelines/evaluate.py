@@ -47,7 +47,7 @@ class EvaluateOptions(StoreFlags):
     full: tuple[str, ...] = flag(
         "curves of models trained on the full set: curves.csv files, logs of other "
         "trainers (timm, Lightning, Keras, Hugging Face, or any CSV table), one model "
-        "a file, or folders that contain them; repeatable",
+        "per file, or folders that contain them; repeatable",
         default=(),
         metavar="CURVES",
     )
@@ -67,7 +67,8 @@ class EvaluateOptions(StoreFlags):
         allow_repeats=True,
     )
     validation_images: tuple[int, ...] = flag(
-        "number of validation images of logs that do not state it, as --train_images",
+        "number of validation images of logs that do not state it, given as in "
+        "--train_images",
         default=(),
         minimum=1,
         metavar="N,N",

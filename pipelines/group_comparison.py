@@ -52,8 +52,7 @@ def compare_methods(
     predictions: Sequence[str],
     heldout: str | None,
 ) -> str:
-    """Group the classes by every available method and return a table of scores
-    and a recommendation.
+    """Group the classes by every available method; return scores and a recommendation.
 
     Args:
       held: the classes of the input.

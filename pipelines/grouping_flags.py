@@ -122,7 +122,7 @@ class GroupingFlags:
 
 
 def reads_groups(flags: GroupingFlags) -> bool:
-    """Return whether a table states the groups."""
+    """Return whether the grouping method reads the groups from a table."""
     return grouping.find_num_groups_source(flags.grouping or "") == "table"
 
 

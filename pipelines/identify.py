@@ -1,4 +1,4 @@
-"""Name the published subset that a folder, list of classes or dataset is."""
+"""Identify the published subset in a folder, list of classes or dataset."""
 
 import dataclasses
 import re
@@ -24,9 +24,9 @@ _ARCHIVES = (".tar", ".zip", ".parquet")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IdentifyOptions(StoreFlags):
-    """Name the published subset of ImageNet that a folder, list or dataset is.
+    """Identify the published subset of ImageNet in a folder, list or dataset.
 
-    If it is none, print the nearest ones and the differences: - is a missing class, + a
+    If none matches, print the nearest and the differences: - is a missing class, + a
     class that the published subset lacks. The path can be given alone:
     python -m pipelines.identify IMAGENET100
     """
@@ -38,7 +38,7 @@ class IdentifyOptions(StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
 
 
@@ -59,7 +59,7 @@ def read_groups(path: str) -> Mapping[str, str]:
 
 
 def _read_images(path: str) -> Mapping[str, str]:
-    """Return the classes of images, which often the names of folders state."""
+    """Return the classes of images, from folder names if possible, else by indexing."""
     wnids: set[str] = set()
     if not path.endswith(_ARCHIVES):
         found = layouts.find(storage.absolute(path))

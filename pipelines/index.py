@@ -124,6 +124,8 @@ def write_index(
 ) -> bool:
     """Find and label all images, inspect them if requested, and write the index.
 
+    Without Beam flags and inspection, local inputs are indexed without Beam.
+
     Args:
       recognised: the parts of the inputs.
       output: path of the index.

@@ -23,7 +23,10 @@ def hide_pandas_from_arrow() -> None:
 
 
 def import_beam(beam_flags: Sequence[str]) -> None:
-    """Import Beam, faster if the process runs a job on the embedded runner."""
+    """Import Beam without optional libraries, if a job runs on the embedded runner.
+
+    Do nothing in other programs, with Beam's flags, or if Beam is already imported.
+    """
     if is_job() and not beam_flags and "apache_beam" not in sys.modules:
         from transforms.hidden_imports import hidden  # noqa: PLC0415  # as above
 
@@ -43,7 +46,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Disable collections, which an import of thousands of objects only slows down."""
+    """Disable garbage collection, which only slows down the import of many objects."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -150,6 +150,7 @@ def verify(options: VerifyOptions) -> Iterator[Row]:
 
     Raises:
       UsageError: the input is not readable.
+      JobError: the input could not be indexed.
     """
     with tempfile.TemporaryDirectory() as scratch:
         index = _open_input(options, scratch) if options.has_source else None

@@ -43,9 +43,9 @@ class FixedImages:
         return dataclasses.replace(inventory, num_images=self.num_images, num_bad={})
 
     def find_outside(self, request: Request, table: GroupTable) -> Iterator[str]:
-        """Yield an error if selected images have classes in no group.
+        """Yield an error if selected images belong to classes in no group.
 
-        If the sampler's options say that these images are left out, print a note.
+        If the sampler's options leave these images out, print a note instead.
         """
         outside: Counter[str] = Counter()
         for (wnid, _), count in self.num_named.items():

@@ -74,6 +74,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
     Raises:
       UsageError: the input is not readable, has changed since it was indexed, has no
         usable images, or is incomplete and --require_complete is given.
+      JobError: the runner failed.
     """
     options = request.options
     if index := index_table.only_index(options.input):
@@ -129,7 +130,7 @@ def _report_newer(roots: Sequence[str]) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arrangement:
-    """Location of a sampler's output: the stratum and sort key of each training image.
+    """Location of a sampler's output: strata and sort keys, or splits, of the images.
 
     Attributes:
       folder: folder of the files; None if hashes alone select the images.
@@ -298,7 +299,7 @@ class BuildPlan:
         return self.recipe["plan_id"]
 
     def commit_settings(self, place: Place) -> CommitSettings:
-        """Return the settings of the commit in a directory."""
+        """Return the settings for committing the dataset to its folders."""
         return CommitSettings(
             root=place.root,
             work=place.work,
@@ -361,6 +362,7 @@ def make_plan(
 
     Raises:
       UsageError: lists every problem, with the numbers that are feasible.
+      JobError: the runner failed.
     """
     options = request.options
     # The manifest refers to files of the first format, so the order is fixed.
@@ -504,7 +506,7 @@ def _select(
 
 
 def _select_on_engine(request: Request, **described: Any) -> None:  # noqa: ANN401
-    """Select images and write the plan's files on the embedded runner, as flags say."""
+    """Select images and write the plan's files on the embedded runner."""
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     define = functools.partial(

@@ -40,7 +40,7 @@ _MIN_GROUPS = 2
 
 
 class Listed(NamedTuple):
-    """A recipe as written in the file.
+    """A recipe before its flags are parsed.
 
     Attributes:
       name: name of the recipe.
@@ -55,7 +55,7 @@ class Listed(NamedTuple):
     draws: int = 1
 
     def list_draws(self, seed: int) -> "Iterator[Listed]":
-        """Yield one recipe per draw, with seeds from `seed` or the recipe's own."""
+        """Yield one recipe per draw, with consecutive seeds from its own or `seed`."""
         first = self.flags.get("seed", str(seed))
         if self.draws == 1 or not first.isdecimal():
             yield self

@@ -57,7 +57,9 @@ class _StudyRun:
         self._number = 0
 
     def run_shared(self) -> None:
-        """Run the steps before those of the recipes.
+        """Run the steps that all recipes share.
+
+        The full set is not built again if all models are trained on it.
 
         Raises:
           UsageError: a step rejected its input.

@@ -18,7 +18,7 @@ class ImagesSeen(NamedTuple):
       num_train: number of training images of the set.
       epochs: passes over the training images.
       rates: learning rates of models whose names contain none.
-      curves: path of the curves of all models, if the folders of the models are gone.
+      curves: path of the joined curves of all models, read if their folders are gone.
     """
 
     folder: str

@@ -52,6 +52,9 @@ def assign_shards(
       images: selected images of all splits.
       seed: seed of the shuffle.
       images_per_shard: maximum number of images per shard.
+
+    Yields:
+      Each shard with the contents of its plan file.
     """
     for split in sorted(pc.unique(images["subset_split"]).to_pylist()):
         own = images.filter(pc.equal(images["subset_split"], split)).combine_chunks()

@@ -79,7 +79,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleOptions:
-    """How samples are written.
+    """Settings for writing samples.
 
     Attributes:
       name: name of the dataset, and of its folder.
@@ -120,7 +120,7 @@ class SampleOptions:
 
 
 class _Spool:
-    """Appends images to a file, and collects references to them."""
+    """Check samples, append their images to a file and collect references to them."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -187,14 +187,14 @@ class _Spool:
 
 
 def _make_wnid(label: int) -> str:
-    """Return an id, which is no wnid, for the class of images without one."""
+    """Return the placeholder that replaces the wnid of images without one."""
     return f"label_{label:07d}"
 
 
 def write_samples(
     samples: Iterable[Sample | Sequence[Any]], output: str, options: SampleOptions
 ) -> str:
-    """Write samples as sharded, committed dataset, in parallel.
+    """Write samples as a sharded, committed dataset, in parallel.
 
     The same samples give the same bytes in any order and with any number of processes.
     If anything fails, nothing is left at the dataset's path.
@@ -205,12 +205,12 @@ def write_samples(
       options: name, formats and sizes.
 
     Returns:
-      The directory of the dataset.
+      The folder of the dataset.
 
     Raises:
       UsageError: lists the problems of the options or of the samples, or the dataset
         exists.
-      JobError: a process was killed.
+      JobError: a process was killed, or the disk is full.
     """
     target = f"{storage.absolute(output)}/{options.name}/{options.version}"
     problems = list(options.find_problems())
@@ -294,8 +294,8 @@ def _make_group_table(spool: _Spool, label_names: Sequence[str]) -> GroupTable:
     """Make the table of labels from the classes of all samples.
 
     Raises:
-      UsageError: lists the problems of the samples, or the labels are not numbered as
-        the datasets of this program are.
+      UsageError: lists the problems of the samples, or the labels are not in the order
+        of their smallest wnids.
     """
     problems = spool.problems
     labels = set(spool.label_of.values())

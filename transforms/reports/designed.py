@@ -49,12 +49,12 @@ def make_page(design: Design) -> Page:
 
 
 def describe_share(result: Result, design: Design) -> str:
-    """Return the images looped, as a share of those on the full set, e.g. "10 %"."""
+    """Return the images seen in training, as a share of the full set's, e.g. "10 %"."""
     return f"{result.recipe.num_looped / design.num_looped:.0%}".replace("%", " %")
 
 
 def draw_forest(design: Design) -> "Figure | None":
-    """Draw the τ-b of each recipe with its interval, best first, over the ceiling.
+    """Draw the τ-b of each recipe with its interval, over the noise ceiling's interval.
 
     Returns:
       The figure; None if every τ-b is undefined.
@@ -86,7 +86,7 @@ def draw_forest(design: Design) -> "Figure | None":
 
 
 def draw_costs(design: Design) -> "Figure | None":
-    """Draw the τ-b of each recipe against its images looped.
+    """Draw the τ-b of each recipe against the images seen in training.
 
     Returns:
       The figure; None if every τ-b is undefined.

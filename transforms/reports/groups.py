@@ -167,7 +167,7 @@ def _draw_charts(page: GroupsPage) -> list[Chart]:
 
 
 def _draw_captured(table: GroupTable, captured: Captured) -> Chart:
-    """Draw the captured share of each group, the largest first, with that by chance."""
+    """Draw the captured share of each group and the share expected by chance."""
     order = sorted(range(table.num_groups), key=lambda label: -captured.shares[label])
     num_others = sum(captured.sizes) - 1
     figure = charts.draw_intervals(
