@@ -109,7 +109,7 @@ class Captured:
 
     @property
     def chance(self) -> float:
-        """The share of evenly spread errors that random groups of these sizes hold."""
+        """The share of evenly spread errors that groups of these sizes capture."""
         total = sum(self.sizes)
         return sum(size * (size - 1) for size in self.sizes) / max(
             total * (total - 1), 1

@@ -568,14 +568,11 @@ def recommend(table: TrainingFree) -> list[str]:
     ]
     ranked = sorted((r for r in table.rows if r.rank), key=lambda r: -(r.tau or 0))
     for words, is_within in (("Within", True), ("Below", False)):
-        if names := [
-            f"{row.title} ({_show(row.tau_halves)} of {_show(row.ceiling_halves)})"
-            for row in ranked
-            if is_within_noise(row) == is_within
-        ]:
+        names = [row.title for row in ranked if is_within_noise(row) == is_within]
+        if names:
             sentences.append(
-                f"{words} the noise of as many images of all classes, chosen at random "
-                f"(τ-b on other images and its ceiling): {', '.join(names)}."
+                f"{words} the noise of as many images of all classes, chosen at "
+                f"random: {', '.join(names)}."
             )
     return sentences
 
@@ -597,10 +594,6 @@ def list_limits(table: TrainingFree) -> list[str]:
         "a short list a model prefers when none of the five is in it: own answers "
         f"above {MAX_UNDECIDED_SHARE:.0%} undecided images have bounds but no rank.",
     ]
-
-
-def _show(tau: float | None) -> str:
-    return "-" if tau is None else f"{tau:.3f}"
 
 
 def _list_cells(row: Row) -> dict[str, Any]:
