@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
             prog="python -m pipelines.build",
             methods=method_options(),
         )
-        beam_flags = settle(options, beam_flags)
+        settle(options)
         is_demonstration = options.is_demonstration
         if is_demonstration:
             from pipelines.building import demonstration  # noqa: PLC0415  # as above

@@ -18,7 +18,7 @@ from transforms.index.inventory import Inventory, read_inventory
 from transforms.layouts import InputPart
 from transforms.options import flag
 from transforms.processes import num_cores
-from transforms.records import UsageError
+from transforms.records import JobError, UsageError
 
 _MEAN_IMAGE_BYTES = 110_000  # of ImageNet
 _MANY_REQUESTS = 1000
@@ -96,7 +96,6 @@ def define_pipeline(
     )
 
     parts = recognised.parts
-    roots = {part.input: part.root for part in parts}
     _ = (
         root
         | "ListPieces" >> beam.Create(list(enumerate(parts)))
@@ -105,7 +104,7 @@ def define_pipeline(
         | WriteIndex(
             output=output,
             parts_folder=parts_folder,
-            roots=[roots[number] for number in sorted(roots)],
+            pieces=parts,
             warnings=recognised.warnings,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks if num_inspect_threads else None,
@@ -134,6 +133,7 @@ def write_index(
 
     Raises:
       UsageError: an archive, label or image name is invalid.
+      JobError: the job failed.
     """
     from pipelines import engine  # noqa: PLC0415  # slow import
     from transforms import progress  # noqa: PLC0415
@@ -160,8 +160,19 @@ def write_index(
             may_start_processes=engine.has_one_process(options),
         )
         what = "inspecting" if num_inspect_threads else "finding"
-        with progress.show(ticks, total=None, what=what, unit="image"):
-            return engine.run(define, options)
+        # The last step removes the folder.
+        unmerged = f"{parts_folder}/unmerged"
+        storage.write(parts_folder, "unmerged", b"")
+        try:
+            with progress.show(ticks, total=None, what=what, unit="image"):
+                return engine.run(
+                    define,
+                    options,
+                    is_complete=lambda: not storage.is_file(unmerged),
+                )
+        except (UsageError, JobError):
+            storage.remove_folder(parts_folder)
+            raise
 
 
 def describe_cost(pieces: Sequence[InputPart]) -> str:
@@ -244,7 +255,7 @@ def main(argv: Sequence[str]) -> None:
         options, _, beam_flags = parse(
             IndexOptions, argv, prog="python -m pipelines.index"
         )
-        beam_flags = settle(options, beam_flags)
+        settle(options)
         check_bucket(options.output)
         _check_reach(options, beam_flags)
         recognised = inputs.recognize(

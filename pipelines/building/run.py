@@ -13,7 +13,7 @@ from pipelines.building import output, report
 from pipelines.building.options import Request
 from pipelines.building.output import Place
 from pipelines.building.planning import BuildPlan
-from transforms import progress
+from transforms import progress, storage
 from transforms.dataset import paths, statistics
 from transforms.dataset.commit import CommitSettings, remove_work
 from transforms.dataset.shards import ShardSettings, count_processes
@@ -37,6 +37,7 @@ def _make_commit_settings(plan: BuildPlan, place: Place) -> CommitSettings:
         found=statistics.count_found(plan.inventory),
         bad=statistics.count_bad(plan.inventory),
         chosen=plan.chosen,
+        shards=plan.shards,
         max_failure_fraction=plan.options.max_failure_fraction,
         difficulty=plan.difficulty,
     )
@@ -112,7 +113,13 @@ def _run_pipeline(
         )
         try:
             with bar:
-                return engine.run(define, beam_options)
+                return engine.run(
+                    define,
+                    beam_options,
+                    is_complete=lambda: storage.is_file(
+                        f"{place.target}/{paths.COMPLETE}"
+                    ),
+                )
         except (JobError, OSError):
             if not place.is_remote or not output.is_finished(place, plan.plan_id):
                 raise

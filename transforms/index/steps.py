@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,7 +28,14 @@ from transforms.labels.image_names import NumberLabels
 from transforms.layouts import InputPart, MisplacedImage
 from transforms.prefetch import PendingResults
 from transforms.processes import ProcessPool, num_cores
-from transforms.records import DataError, ImageRef, SkippedFile, UsageError, list_names
+from transforms.records import (
+    DataError,
+    ImageRef,
+    SkippedFile,
+    UsageError,
+    check_all_arrived,
+    list_names,
+)
 
 # Parts in buckets that are read at once: reading an archive is a chain of small reads,
 # each of which waits for the previous one.
@@ -443,7 +450,7 @@ def _place(images: PartImages) -> list[PlacedRef]:
 def merge(
     parts: Sequence[IndexPart],
     output: str,
-    roots: Sequence[str],
+    pieces: Sequence[InputPart],
     warnings: Sequence[InputWarning] = (),
 ) -> int:
     """Merge the index files of all parts into the index, in the order of the parts.
@@ -453,7 +460,7 @@ def merge(
     Args:
       parts: summaries of the parts.
       output: path of the index.
-      roots: folders of the inputs.
+      pieces: all parts of the inputs.
       warnings: earlier warnings about the inputs, e.g. from finding the parts.
 
     Returns:
@@ -461,8 +468,16 @@ def merge(
 
     Raises:
       UsageError: lists all problems for which the inputs are rejected.
+      JobError: the engine lost parts.
     """
+    check_all_arrived(
+        (pieces[part.number].path for part in parts),
+        (piece.path for piece in pieces),
+        what="parts of the input",
+        remedy="no index is written; run again, and without --runner if this repeats",
+    )
     ordered = sorted(parts)
+    roots = list_roots(pieces)
     strays = [stray for part in ordered for stray in part.strays]
     warnings = [*warnings, *judge(ordered, roots)]
     index_table.merge_parts(
@@ -474,6 +489,12 @@ def merge(
         warnings=warnings,
     )
     return sum(part.num_images for part in ordered)
+
+
+def list_roots(pieces: Iterable[InputPart]) -> list[str]:
+    """Return the folder of every input, in the order of the inputs."""
+    roots = {piece.input: piece.root for piece in pieces}
+    return [roots[number] for number in sorted(roots)]
 
 
 def judge(parts: Sequence[IndexPart], roots: Sequence[str]) -> list[InputWarning]:
@@ -534,7 +555,7 @@ class WriteIndex(beam.PTransform):
     Attributes:
       output: path of the index.
       parts_folder: folder for the index files of the parts; removed at the end.
-      roots: folders of the inputs.
+      pieces: all parts of the inputs.
       warnings: earlier warnings about the inputs, e.g. from finding the parts.
       num_inspect_threads: number of threads that inspect images; 0: no inspection.
       ticks: path of the `progress.Ticker` for inspected images.
@@ -543,7 +564,7 @@ class WriteIndex(beam.PTransform):
 
     output: str
     parts_folder: str
-    roots: Sequence[str]
+    pieces: Sequence[InputPart]
     warnings: Sequence[InputWarning] = ()
     num_inspect_threads: int = 0
     ticks: str | None = None
@@ -551,10 +572,11 @@ class WriteIndex(beam.PTransform):
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[int]:
         """Write one file per part, then merge them; gather only part summaries."""
+        roots = list_roots(self.pieces)
         num_processes = min(self.num_inspect_threads, num_cores())
         num_threads = self.num_inspect_threads
         if num_threads:
-            num_threads = storage.num_readers(num_threads, self.roots)
+            num_threads = storage.num_readers(num_threads, roots)
         write = _WriteParts(self.parts_folder, num_threads, self.ticks)
         if num_processes > 1 and self.has_processes:
             write = _WritePartsInProcesses(
@@ -562,7 +584,7 @@ class WriteIndex(beam.PTransform):
                 num_threads,
                 self.ticks,
                 num_processes=num_processes,
-                roots=self.roots,
+                roots=roots,
             )
         return (
             images
@@ -570,7 +592,7 @@ class WriteIndex(beam.PTransform):
             | "GatherParts" >> ToList()
             | "MergeParts"
             >> beam.Map(
-                merge, output=self.output, roots=self.roots, warnings=self.warnings
+                merge, output=self.output, pieces=self.pieces, warnings=self.warnings
             )
             # Prevents fusion, so that no runner merges again once the parts are gone.
             | "SettleIndex" >> beam.Reshuffle()
