@@ -6,16 +6,16 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 
 class LossyRunner(FnApiRunner):
-    """Loses the first element of every bundle that the step `loses` outputs."""
+    """Loses the first element of every bundle before the step `loses`."""
 
     loses = ""
 
     def run_pipeline(self, pipeline, options):
-        pipeline.replace_all([_LoseAfter(self.loses)])
+        pipeline.replace_all([_LoseBefore(self.loses)])
         return super().run_pipeline(pipeline, options)
 
 
-class _LoseAfter(PTransformOverride):
+class _LoseBefore(PTransformOverride):
     def __init__(self, step):
         self._step = step
 
@@ -32,7 +32,7 @@ class _Lossy(beam.PTransform):
         self._whole = whole
 
     def expand(self, elements):
-        return elements | "Whole" >> self._whole | "Lose" >> beam.ParDo(_LoseFirst())
+        return elements | "Lose" >> beam.ParDo(_LoseFirst()) | "Whole" >> self._whole
 
 
 class _LoseFirst(beam.DoFn):

@@ -34,7 +34,7 @@ def _fail(job, flags, step, capfd, monkeypatch):
             r"error: the dataset is not committed; run again with --resume, and "
             r"without --runner",
         ),
-        ("InjectDefault", "the engine skipped the last step, so nothing is committed"),
+        ("Commit", "the engine skipped the last step, so nothing is committed"),
     ],
 )
 def test_build_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypatch):
@@ -48,7 +48,7 @@ def test_build_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypatch)
     ("step", "message"),
     [
         ("ReadPieces", r"the engine lost \d+ of \d+ parts of the input: \S+/n\d{8}"),
-        ("InjectDefault", "the engine skipped the last step"),
+        ("MergeParts", "the engine skipped the last step"),
     ],
 )
 def test_index_fails_and_the_old_one_is_not_mistaken_for_new(
