@@ -10,6 +10,7 @@ from pipelines.building.options import BuildOptions, Request, method_options
 from pipelines.cli import exit_codes, parse
 from pipelines.grouping_flags import load_options
 from pipelines.store_flags import settle
+from transforms.progress import phase
 
 
 def build(request: Request) -> str:
@@ -29,16 +30,23 @@ def build(request: Request) -> str:
     planning.check_reach(options, request.beam_flags)
     output.prepare(options)
     with output.scratch_folder(options) as scratch:
-        index, inventory = planning.resolve_input(request, scratch)
-        table, grouping = planning.group_classes(request, inventory)
-        plan = planning.make_plan(
-            request,
-            index=index,
-            inventory=inventory,
-            table=table,
-            grouping=grouping,
-            scratch=scratch,
-        )
+        with phase("index") as counts:
+            index, inventory = planning.resolve_input(request, scratch)
+            counts["images"] = sum(inventory.num_images.values())
+        with phase("group") as counts:
+            table, grouping = planning.group_classes(request, inventory)
+            counts["groups"] = table.num_groups
+        with phase("plan") as counts:
+            plan = planning.make_plan(
+                request,
+                index=index,
+                inventory=inventory,
+                table=table,
+                grouping=grouping,
+                scratch=scratch,
+            )
+            counts["images"] = sum(planned.num_images for planned in plan.shards)
+            counts["shards"] = len(plan.shards)
         if options.dry_run:
             return run.print_dry_run(request, plan)
         if options.plan_only:
@@ -56,6 +64,7 @@ def main(argv: Sequence[str]) -> None:
             prog="python -m pipelines.build",
             methods=method_options(),
         )
+        options.open_log()
         settle(options)
         is_demonstration = options.is_demonstration
         if is_demonstration:

@@ -11,6 +11,7 @@ from pipelines import inputs
 from pipelines.cli import check_bucket, exit_codes, parse
 from pipelines.input_flags import InputFlags
 from pipelines.inputs import RecognizedInputs
+from pipelines.log_flags import LogFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import layouts, storage
 from transforms.index import table as index_table
@@ -18,6 +19,7 @@ from transforms.index.inventory import Inventory, read_inventory
 from transforms.layouts import InputPart
 from transforms.options import flag
 from transforms.processes import num_cores
+from transforms.progress import phase
 from transforms.records import JobError, UsageError
 
 _MEAN_IMAGE_BYTES = 110_000  # of ImageNet
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class IndexOptions(InputFlags, StoreFlags):
+class IndexOptions(InputFlags, StoreFlags, LogFlags):
     """List every image of ImageNet and the location of its bytes in a Parquet file."""
 
     input: tuple[str, ...] = flag(
@@ -255,28 +257,34 @@ def main(argv: Sequence[str]) -> None:
         options, _, beam_flags = parse(
             IndexOptions, argv, prog="python -m pipelines.index"
         )
+        options.open_log()
         settle(options)
         check_bucket(options.output)
         _check_reach(options, beam_flags)
-        recognised = inputs.recognize(
-            options.input,
-            options.validation_labels,
-            options.inputs_of_splits,
-            options.class_list,
-        )
+        with phase("list") as counts:
+            recognised = inputs.recognize(
+                options.input,
+                options.validation_labels,
+                options.inputs_of_splits,
+                options.class_list,
+            )
+            counts["parts"] = len(recognised.parts)
         for line in recognised.notes:
             sys.stderr.write(f"found {line}\n")
-        is_done = write_index(
-            recognised,
-            output=options.output,
-            num_inspect_threads=options.threads if options.inspect else 0,
-            beam_flags=beam_flags,
-        )
+        with phase("index"):
+            is_done = write_index(
+                recognised,
+                output=options.output,
+                num_inspect_threads=options.threads if options.inspect else 0,
+                beam_flags=beam_flags,
+            )
         if is_done:  # otherwise the build that reads the index reports the counts
             if options.inspect:
                 line = index_table.describe_inspection(options.output)
                 sys.stderr.write(f"{line}\n")
-            inventory = count_index(options.output)
+            with phase("count") as counts:
+                inventory = count_index(options.output)
+                counts["images"] = sum(inventory.num_images.values())
             sys.stderr.write(f"{inventory.describe()}\n")
             if options.require_complete:
                 inventory.check_complete()

@@ -20,6 +20,7 @@ from transforms.dataset.shards import ShardSettings, count_processes
 from transforms.dataset.steps import CommitDataset, WriteShards
 from transforms.grouping import table as groups
 from transforms.processes import num_cores
+from transforms.progress import phase
 from transforms.records import JobError, Shard
 
 
@@ -73,9 +74,13 @@ def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
     planned = report.describe_selection(_make_commit_settings(plan, place))
     for warning in report.find_warnings(planned, plan.recipe):
         sys.stderr.write(f"{warning}\n")
-    is_done = output.is_finished(place, plan.plan_id) or _run_pipeline(
-        request, plan, place=place, ticks=f"{scratch}/ticks"
-    )
+    with phase("write") as counts:
+        counts["shards"] = len(plan.shards)
+        is_done = output.is_finished(place, plan.plan_id) or _run_pipeline(
+            request, plan, place=place, ticks=f"{scratch}/ticks"
+        )
+        if is_done:
+            counts.update(report.count_images(place.target))
     if is_done:
         summary = report.describe_dataset(place.target)
     else:

@@ -146,8 +146,8 @@ def test_store_flags_reach_workers_in_other_processes(
         index.main([f"--input={source}", f"--output={made}", *flags])
         build.main(building.command_line(made, f"{amazon}/out", **words))
         assert connections == []
-    local = building.run(mini_imagenet, tmp_path)
-    assert checksums(f"{amazon}/out/small/1.0.0") == building.checksums(local)
+    written = checksums(f"{amazon}/out/small/1.0.0")
+    assert written == building.checksums(building.run(mini_imagenet, tmp_path))
 
 
 def test_steps_carry_store_settings_and_no_keys(set_variable):
