@@ -225,7 +225,7 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
     if is_here and values["environment_type"] == "EXTERNAL" and not _answers(pool):
         yield (
             f"--environment_config {pool}: connection failed; start a worker pool: "
-            "python -m apache_beam.runners.worker.worker_pool_main --service_port=PORT"
+            "python -m pipelines.worker_pool --address=HOST:PORT"
         )
 
 

@@ -20,5 +20,5 @@ class LogFlags:
 
     def open_log(self) -> None:
         """Write all further messages of this process in the format."""
-        if self.log_format == "json":
+        if self.log_format == "json" and not isinstance(sys.stderr, JsonLines):
             sys.stderr = JsonLines(sys.stderr)
