@@ -58,7 +58,7 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/hadolint deploy/dataflow/Dockerfile
+	$(BIN)/hadolint deploy/Dockerfile deploy/dataflow/Dockerfile
 
 format: install-dev
 	$(BIN)/ruff check --fix .

@@ -11,6 +11,7 @@ from pipelines.building.options import BuildOptions, Request, method_options
 from pipelines.cli import exit_codes, parse
 from pipelines.grouping_flags import load_options
 from pipelines.store_flags import settle
+from transforms.progress import phase
 
 
 def build(request: Request) -> str:
@@ -37,18 +38,25 @@ def build(request: Request) -> str:
         output.scratch_folder(options) as scratch,
         inputs.report_fetched(scratch),
     ):
-        index, inventory = planning.resolve_input(request, scratch)
-        fixed = fixed_images.select_images(request, index, inventory, scratch)
-        table, grouping = planning.group_classes(request, inventory, fixed)
-        plan = planning.make_plan(
-            request,
-            index=index,
-            inventory=inventory,
-            table=table,
-            grouping=grouping,
-            scratch=scratch,
-            fixed=fixed,
-        )
+        with phase("index") as counts:
+            index, inventory = planning.resolve_input(request, scratch)
+            fixed = fixed_images.select_images(request, index, inventory, scratch)
+            counts["images"] = sum(inventory.num_images.values())
+        with phase("group") as counts:
+            table, grouping = planning.group_classes(request, inventory, fixed)
+            counts["groups"] = table.num_groups
+        with phase("plan") as counts:
+            plan = planning.make_plan(
+                request,
+                index=index,
+                inventory=inventory,
+                table=table,
+                grouping=grouping,
+                scratch=scratch,
+                fixed=fixed,
+            )
+            counts["images"] = sum(planned.num_images for planned in plan.shards)
+            counts["shards"] = len(plan.shards)
         if options.export_images and not options.dry_run:
             fixed_images.export(plan.folder, options.export_images)
         if options.plan_only:
@@ -73,7 +81,8 @@ def main(argv: Sequence[str]) -> None:
             prog="python -m pipelines.build",
             methods=method_options(),
         )
-        beam_flags = settle(options, beam_flags)
+        options.open_log()
+        settle(options)
         is_demonstration = options.is_demonstration
         if is_demonstration:
             from pipelines.building import demonstration  # noqa: PLC0415  # as above

@@ -23,7 +23,7 @@ from transforms.confusion.counts import (
 from transforms.confusion.matrix import Confusion
 from transforms.options import flag
 from transforms.predictions.chance import describe_chance, is_at_chance
-from transforms.records import UsageError
+from transforms.records import JobError, UsageError
 from transforms.reports.page import Chart
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def count_predictions(
             define_pipeline, pieces=pieces, plan=plan, output=file
         )
         engine.run(define, options)
+        if not storage.is_file(file):
+            return ConfusionCounts.empty(len(plan.wnids), len(plan.models))
         return read_counts(storage.read(file), len(plan.wnids))
 
 
@@ -203,7 +205,7 @@ def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     with exit_codes():
         options, _, beam_flags = parse(ConfusionOptions, argv, prog=_PROG)
-        beam_flags = settle(options, beam_flags)
+        settle(options)
         check_output(options.output)
         surveyed = confusion_counts.survey(options.predictions, seed=options.seed)
         plan = CountPlan(
@@ -216,6 +218,13 @@ def main(argv: Sequence[str]) -> None:
         counts = count_predictions(
             surveyed.pieces, plan, output=options.output, beam_flags=beam_flags
         )
+        num_counted = int(counts.num_images.sum())
+        if num_counted != surveyed.num_images:
+            raise JobError(
+                f"the engine lost predictions: counted {num_counted} of "
+                f"{surveyed.num_images}; no matrix is written; run again, and without "
+                "--runner if this repeats"
+            )
         matrices = counts.to_confusions(plan, surveyed.models)
         write_matrices(options.output, matrices)
         whole = matrices[0]

@@ -20,6 +20,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     TestOptions,
 )
+from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.runner import PipelineState
 from apache_beam.runners.worker import sdk_worker
@@ -27,6 +28,7 @@ from apache_beam.runners.worker import sdk_worker
 from pipelines import dataflow, stopping
 from transforms import storage
 from transforms.records import JobError, UsageError
+from transforms.storage.clients import CarriedSettings
 
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
 _RAISED = re.compile(
@@ -102,15 +104,25 @@ def _stray_words(flags: Sequence[str]) -> list[str]:
     ]
 
 
-def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> bool:
+def run(
+    define: Callable[[beam.Pipeline], Any],
+    options: PipelineOptions,
+    *,
+    is_complete: Callable[[], bool] = lambda: True,
+) -> bool:
     """Build a pipeline, and run it to completion or only submit it.
+
+    Args:
+      define: adds the steps to a pipeline.
+      options: Beam's options.
+      is_complete: returns whether the last step has run; called when the job has ended.
 
     Returns:
       Whether the job has ended; False only with --no_wait_until_finish or a template.
 
     Raises:
       UsageError: flags contradict each other, or a step raised it, on any runner.
-      JobError: a step raised it, or the runner failed.
+      JobError: a step raised it, or the runner failed or skipped steps.
     """
     pipeline = _make_pipeline(define, options)
     # Errors of steps are raised here too, so Beam's log would only repeat them.
@@ -129,6 +141,11 @@ def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> boo
         raise type(error)(_WHERE.sub("", str(error))) from error
     except list_errors(options) as error:
         raise _translate(error) from error
+    if not is_complete():
+        raise JobError(
+            "the engine skipped the last step, so nothing is committed; run again, "
+            "and without --runner if this repeats"
+        )
     return True
 
 
@@ -164,7 +181,16 @@ def _make_pipeline(
     except ValueError as error:  # flags that contradict each other
         raise UsageError(str(error)) from error
     define(pipeline)
+    pipeline.visit(_CarryStoreSettings())
     return pipeline
+
+
+class _CarryStoreSettings(PipelineVisitor):
+    """Attach the store settings to every step, because any worker may run any step."""
+
+    def visit_transform(self, transform_node: AppliedPTransform) -> None:
+        if isinstance(transform_node.transform, beam.ParDo):
+            transform_node.transform.fn.carried_settings = CarriedSettings()
 
 
 def _translate(error: Exception) -> BaseException:
@@ -202,7 +228,7 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
     if is_here and values["environment_type"] == "EXTERNAL" and not _answers(pool):
         yield (
             f"--environment_config {pool}: connection failed; start a worker pool: "
-            "python -m apache_beam.runners.worker.worker_pool_main --service_port=PORT"
+            "python -m pipelines.worker_pool --address=HOST:PORT"
         )
 
 

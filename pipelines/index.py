@@ -12,6 +12,7 @@ from pipelines import inputs, light_imports
 from pipelines.cli import check_bucket, exit_codes, parse
 from pipelines.input_flags import InputFlags
 from pipelines.inputs import RecognizedInputs
+from pipelines.log_flags import LogFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import layouts, progress, storage
 from transforms.index import parts
@@ -20,7 +21,8 @@ from transforms.index.inventory import Inventory, read_inventory
 from transforms.layouts import InputPart
 from transforms.options import flag
 from transforms.processes import num_cores
-from transforms.records import UsageError
+from transforms.progress import phase
+from transforms.records import JobError, UsageError
 
 _MEAN_IMAGE_BYTES = 110_000  # of ImageNet
 _MANY_REQUESTS = 1000
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class IndexOptions(InputFlags, StoreFlags):
+class IndexOptions(InputFlags, StoreFlags, LogFlags):
     """List every image of ImageNet and the location of its bytes in a Parquet file."""
 
     input: tuple[str, ...] = flag(
@@ -106,7 +108,7 @@ def define_pipeline(
         | WriteIndex(
             output=output,
             parts_folder=parts_folder,
-            roots=_list_roots(recognised),
+            pieces=recognised.parts,
             warnings=recognised.warnings,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks if num_inspect_threads else None,
@@ -169,8 +171,19 @@ def write_index(
             may_start_processes=engine.has_one_process(options),
         )
         what = "inspecting" if num_inspect_threads else "finding"
-        with progress.show(ticks, total=None, what=what, unit="image"):
-            return engine.run(define, options)
+        # The last step removes the folder.
+        unmerged = f"{parts_folder}/unmerged"
+        storage.write(parts_folder, "unmerged", b"")
+        try:
+            with progress.show(ticks, total=None, what=what, unit="image"):
+                return engine.run(
+                    define,
+                    options,
+                    is_complete=lambda: not storage.is_file(unmerged),
+                )
+        except (UsageError, JobError):
+            storage.remove_folder(parts_folder)
+            raise
 
 
 def _write_here(recognised: RecognizedInputs, output: str, *, ticks: str) -> None:
@@ -179,15 +192,9 @@ def _write_here(recognised: RecognizedInputs, output: str, *, ticks: str) -> Non
         parts.write_index(
             recognised.parts,
             output,
-            _list_roots(recognised),
             recognised.warnings,
             count=progress.Ticker(ticks).tick,
         )
-
-
-def _list_roots(recognised: RecognizedInputs) -> list[str]:
-    roots = {part.input: part.root for part in recognised.parts}
-    return [roots[number] for number in sorted(roots)]
 
 
 def describe_cost(pieces: Sequence[InputPart]) -> str:
@@ -275,7 +282,8 @@ def main(argv: Sequence[str]) -> None:
         options, _, beam_flags = parse(
             IndexOptions, argv, prog="python -m pipelines.index"
         )
-        beam_flags = settle(options, beam_flags)
+        options.open_log()
+        settle(options)
         check_bucket(options.output)
         light_imports.hide_pandas_from_arrow()
         _check_reach(options, beam_flags)
@@ -283,25 +291,30 @@ def main(argv: Sequence[str]) -> None:
             tempfile.TemporaryDirectory() as scratch,
             inputs.report_fetched(scratch),
         ):
-            recognised = inputs.recognize(
-                options.input,
-                options.validation_labels,
-                options.inputs_of_splits,
-                options.class_list,
-            )
+            with phase("list") as counts:
+                recognised = inputs.recognize(
+                    options.input,
+                    options.validation_labels,
+                    options.inputs_of_splits,
+                    options.class_list,
+                )
+                counts["parts"] = len(recognised.parts)
             for line in recognised.notes:
                 sys.stderr.write(f"found {line}\n")
-            is_done = write_index(
-                recognised,
-                output=options.output,
-                num_inspect_threads=options.threads if options.inspect else 0,
-                beam_flags=beam_flags,
-            )
+            with phase("index"):
+                is_done = write_index(
+                    recognised,
+                    output=options.output,
+                    num_inspect_threads=options.threads if options.inspect else 0,
+                    beam_flags=beam_flags,
+                )
         if is_done:  # otherwise the build that reads the index reports the counts
             if options.inspect:
                 line = index_table.describe_inspection(options.output)
                 sys.stderr.write(f"{line}\n")
-            inventory = count_index(options.output)
+            with phase("count") as counts:
+                inventory = count_index(options.output)
+                counts["images"] = sum(inventory.num_images.values())
             sys.stderr.write(f"{inventory.describe()}\n")
             if options.require_complete:
                 inventory.check_complete()

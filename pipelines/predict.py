@@ -18,7 +18,7 @@ from transforms.models.image_list import ImageSource
 from transforms.models.inference import InferenceSettings, ModelSpec
 from transforms.options import flag
 from transforms.processes import num_cores
-from transforms.records import UsageError
+from transforms.records import UsageError, check_all_arrived
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -127,7 +127,8 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
 
     Raises:
       UsageError: lists all configuration errors, before any image is read.
-      JobError: inference failed, or too many images cannot be read.
+      JobError: inference failed, too many images cannot be read, or the engine lost
+        images.
     """
     models, list_images = _check(options, beam_flags)
     check_output(options.output)
@@ -141,7 +142,7 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
             parts,
             models,
             output,
-            num_images=len(source.table),
+            wnids=source.table["wnid"],
             max_failure_fraction=options.max_failure_fraction,
         )
 
@@ -226,14 +227,22 @@ def _run_inference(
     total = len(source.table)
     with progress.show(ticks, total=total, what="predicting", unit="image"):
         engine.run(define, engine.make_beam_options(beam_flags))
-    return steps.read_scored_parts(gathered)
+    parts = steps.read_scored_parts(gathered) if storage.exists(gathered) else []
+    check_all_arrived(
+        (part.number for part in parts),
+        range(num_chunks),
+        what="chunks of images",
+        remedy=results.REMEDY,
+    )
+    return parts
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     with exit_codes():
         options, _, beam_flags = parse(PredictOptions, argv, prog=_PROG)
-        summary = predict(options, settle(options, beam_flags))
+        settle(options)
+        summary = predict(options, beam_flags)
     for line in summary:
         sys.stderr.write(f"{line}\n")
         sys.stdout.write(f"{storage.absolute(options.output)}\n")

@@ -1,15 +1,14 @@
-"""Declare the flags of object stores and pass their settings to workers."""
+"""Declare the flags of object stores and apply their settings."""
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from transforms.options import flag
 from transforms.storage import clients
 from transforms.storage.clients import StoreSettings
 
 _HEADING = "buckets (gs://, s3://)"
-_WORKERS = "pipelines.worker_options"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,22 +98,11 @@ def describe_copy(source: str, target: str) -> str:
     return " ".join(words)
 
 
-def settle(flags: StoreFlags, beam_flags: Sequence[str] = ()) -> list[str]:
-    """Configure the stores of this process and of its pipelines' workers.
-
-    Returns:
-      Beam's flags, and the flags that pass the settings to workers.
-    """
+def settle(flags: StoreFlags) -> None:
+    """Configure the stores of this process; `engine.run` passes them to workers."""
     settings = StoreSettings(
         endpoint=flags.store_endpoint,
         region=flags.store_region,
         is_anonymous=flags.store_anonymous,
     )
     clients.configure(settings)
-    if settings == StoreSettings():
-        return list(beam_flags)
-    # Beam imports slowly and is not needed for local paths.
-    from pipelines import worker_options  # noqa: PLC0415
-
-    carrier = worker_options.to_flag(settings)
-    return [*beam_flags, f"--beam_plugins={_WORKERS}", carrier]

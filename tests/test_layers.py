@@ -167,7 +167,8 @@ def test_step_names_are_pinned():
     )  # fmt: skip
     commit = CommitSettings(
         root="", work="", target="", name="", version="", formats=[], table=None,
-        subset_id="", recipe={}, found={}, bad={}, chosen={}, max_failure_fraction=0,
+        subset_id="", recipe={}, found={}, bad={}, chosen={}, shards=[],
+        max_failure_fraction=0,
     )  # fmt: skip
     plan = SamplePlan(
         label_of={}, top_ups={}, images_per_group=1, stratify_by_class=False,

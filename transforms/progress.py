@@ -1,21 +1,68 @@
-"""Show a progress bar for work in several processes.
+"""Show a progress bar for work in several processes, or log phases as JSON.
 
 Workers append one byte per finished unit of work to a file, so that its size is the
 number of finished units. An append takes a microsecond, needs no server, and works
 across all processes on one machine.
 """
 
+import io
+import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
 INTERVAL_S = 0.2
 _INTERVAL_IN_A_LOG_S = 30.0
+
+
+class JsonLines(io.TextIOBase):
+    """Write every line of text as a JSON object with level and message."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._incomplete_line = ""
+
+    def write(self, text: str, /) -> int:
+        """Write the complete lines of the text, and keep the rest for later."""
+        *lines, self._incomplete_line = (self._incomplete_line + text).split("\n")
+        for line in filter(str.strip, lines):
+            level, colon, message = line.partition(": ")
+            if colon and level in {"error", "warning"}:
+                self.log(level=level, message=message)
+            else:
+                self.log(level="info", message=line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+    def log(self, **fields: object) -> None:
+        """Write one JSON object."""
+        self._stream.write(json.dumps(fields) + "\n")
+        self._stream.flush()
+
+
+@contextmanager
+def phase(name: str) -> Iterator[dict[str, int]]:
+    """Measure a phase of a job; log it if stderr is a `JsonLines`.
+
+    Yields:
+      A dict for the counts to log with the phase.
+    """
+    counts: dict[str, int] = {}
+    start_s = time.perf_counter()
+    yield counts
+    if isinstance(sys.stderr, JsonLines):
+        seconds = round(time.perf_counter() - start_s, 3)
+        sys.stderr.log(level="info", phase=name, seconds=seconds, **counts)
 
 
 class Ticker:
@@ -44,7 +91,8 @@ def make_bar(
     """Create a progress bar on stderr.
 
     It is redrawn every 0.2 s on a terminal and every 30 s otherwise, e.g. in a log. The
-    environment variable TQDM_MININTERVAL, in seconds, overrides this interval.
+    environment variable TQDM_MININTERVAL, in seconds, overrides this interval. There is
+    no bar if stderr is a `JsonLines`.
 
     Args:
       what: name of the activity.
@@ -63,6 +111,7 @@ def make_bar(
         file=sys.stderr,
         leave=leave,
         delay=delay_s,
+        disable=isinstance(sys.stderr, JsonLines),
         mininterval=interval_s,
         maxinterval=2 * interval_s,
     )

@@ -6,9 +6,10 @@ an image, and it is never passed from one Beam step to another.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 JSON: TypeAlias = (
     "Mapping[str, JSON] | Sequence[JSON] | str | int | float | bool | None"
@@ -125,6 +126,36 @@ class JobError(Exception):
 
 class DataError(Exception):
     """Raised when an image cannot be used; the job records it as a `Failure`."""
+
+
+_T = TypeVar("_T")
+
+
+def check_all_arrived(
+    arrived: Iterable[_T], planned: Iterable[_T], *, what: str, remedy: str
+) -> None:
+    """Check that the engine passed on every planned element exactly once.
+
+    Args:
+      arrived: elements that reached the step which gathers them.
+      planned: elements that the job started with.
+      what: plural noun for the elements, for the message.
+      remedy: last line of the message.
+
+    Raises:
+      JobError: names the missing and the repeated elements.
+    """
+    expected, actual = Counter(planned), Counter(arrived)
+    if actual == expected:
+        return
+    wrong = {"lost": expected - actual, "repeated": actual - expected}
+    lines = [
+        f"the engine {verb} {counts.total()} of {expected.total()} {what}: "
+        f"{list_names(counts.elements())}"
+        for verb, counts in wrong.items()
+        if counts
+    ]
+    raise JobError("\n".join([*lines, remedy]))
 
 
 def list_names(names: Iterable[object], shown: int = SHOWN) -> str:

@@ -3,15 +3,18 @@
 Google's launcher runs this file with --name=value for every parameter.
 """
 
+import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 JOBS = ("build", "index")  # jobs that keep nothing on the launching machine
 # Each parameter is a single string; these hold several paths, separated by commas.
 _LISTS = ("input",)
 # The image contains everything that workers import, so no session is saved.
 _ALWAYS = ("--no_wait_until_finish", "--no_save_main_session")
+_METADATA = Path(__file__).with_name("metadata.json")
 
 
 def make_command(argv: Sequence[str]) -> list[str]:
@@ -20,6 +23,11 @@ def make_command(argv: Sequence[str]) -> list[str]:
     Raises:
       ValueError: --job names another job.
     """
+    # The console sends the defaults of all parameters, of which `index` knows few.
+    defaults = {
+        described["name"]: described.get("defaultValue", "")
+        for described in json.loads(_METADATA.read_bytes())["parameters"]
+    }
     job = JOBS[0]
     words: list[str] = []
     for word in argv:
@@ -28,7 +36,7 @@ def make_command(argv: Sequence[str]) -> list[str]:
             job = value
         elif name in _LISTS and is_given:
             words += [f"--{name}", *value.split(",")]
-        elif not is_given or value:  # an empty parameter counts as absent
+        elif not is_given or value not in {"", defaults.get(name)}:
             words.append(word)
     if job not in JOBS:
         raise ValueError(f"--job {job}: is not one of {', '.join(JOBS)}")

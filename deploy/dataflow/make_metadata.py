@@ -8,7 +8,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ _EXCLUDED = {"plan_only", "dry_run"}
 _PLACE = r"(gs|s3)://[^,]+"
 _NUMBERS = {int: r"[0-9]+", float: r"[0-9]+(\.[0-9]+)?"}  # never negative
 # The launcher has no access to the user's files: all paths must be in buckets.
-_PLACES = {
-    "output",
+_TABLES = {
     "groups",
     "confusion",
+    "confusion_heldout",
     "difficulty",
     "images",
     "export_images",
@@ -43,7 +43,7 @@ def make_metadata() -> dict[str, Any]:
             "job",
             "job to run: build, or index, which takes only input, validation_labels, "
             "class_list, output, inspect and threads (default: build)",
-            pattern="|".join(JOBS), default=JOBS[0],
+            choices=JOBS, default=JOBS[0],
         ),
         *_list_parameters(BuildOptions),
         *_list_parameters(IndexOptions, only={"inspect"}),
@@ -73,26 +73,42 @@ def _list_parameters(
     for field in dataclasses.fields(options_class):
         if field.name in _EXCLUDED or (only and field.name not in only):
             continue
+        name, kind = prefix + field.name, kinds[field.name]
+        choices = field.metadata.get("choices", ())
+        if kind is bool:
+            choices = ("true", "false")
         yield _describe(
-            prefix + field.name,
+            name,
             describe_flag(field, _show(field) or ""),
-            pattern=_make_pattern(field.name, kinds[field.name], field.metadata),
+            choices=choices if kind in {bool, str} else (),
+            pattern=_make_pattern(name, kind, field.metadata),
             default=_show(field),
         )
 
 
 def _describe(
-    name: str, help_text: str, *, pattern: str | None, default: str | None = None
+    name: str,
+    help_text: str,
+    *,
+    choices: Sequence[str] = (),
+    pattern: str | None = None,
+    default: str | None = None,
 ) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": name,
         "label": name.replace("_", " ").capitalize(),
-        # The help text states the default, because `index` rejects flags of `build`.
         "helpText": help_text,
         "isOptional": default is not None,
-        "paramType": "TEXT",
+        "paramType": "GCS_READ_FILE" if name in _TABLES else "TEXT",
     }
-    if pattern:
+    if default:  # launch.py drops it, because `index` rejects flags of `build`
+        described["defaultValue"] = default
+    if set(choices) == {"true", "false"}:
+        described["paramType"] = "BOOLEAN"
+    elif choices and default:  # an ENUM without a default has no empty choice
+        described["paramType"] = "ENUM"
+        described["enumOptions"] = [{"value": c, "label": c} for c in choices]
+    if pattern := pattern or "|".join(map(re.escape, choices)):
         # An optional parameter that is left empty in the console is sent as "".
         described["regexes"] = [f"^({pattern}){'?' if default is not None else ''}$"]
     return described
@@ -110,7 +126,9 @@ def _make_pattern(name: str, kind: object, metadata: Mapping[str, Any]) -> str |
         return choices
     if kind is bool:
         return "true|false"
-    return _PLACE if name in _PLACES else _NUMBERS.get(kind)
+    if name in _TABLES:
+        return "gs://.+"
+    return _PLACE if name == "output" else _NUMBERS.get(kind)
 
 
 def _show(field: dataclasses.Field) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.input_flags import InputFlags
+from pipelines.log_flags import LogFlags
 from pipelines.store_flags import StoreFlags
 from transforms import formats, grouping, sampling, storage
 from transforms.images.settings import MAX_SIDE, RESIZE_MODES, ImageSettings
@@ -34,12 +35,13 @@ _HOW_FLAGS = {
     "store_region",
     "store_anonymous",
     "export_images",
+    "log_format",
 }
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
+class BuildOptions(GroupingFlags, InputFlags, StoreFlags, LogFlags):
     """Build a subset of ImageNet: N groups of classes with M training images each.
 
     Without flags that determine the contents, build a demonstration: a subset of a

@@ -313,6 +313,7 @@ class BuildPlan:
             found=statistics.count_found(self.inventory),
             bad=statistics.count_bad(self.inventory),
             chosen=self.chosen,
+            shards=self.shards,
             max_failure_fraction=self.options.max_failure_fraction,
             difficulty=self.difficulty,
         )

@@ -56,6 +56,12 @@ def find_warnings(planned: Mapping[str, Any], recipe: Mapping[str, Any]) -> list
     return [warning] if warning else []
 
 
+def count_images(target: str) -> dict[str, int]:
+    """Return the numbers of written and of failed images of a dataset."""
+    totals = json.loads(storage.read(f"{target}/{paths.STATISTICS}"))["totals"]
+    return {"images": totals["written"], "failed": totals["failed"]}
+
+
 def describe_dataset(target: str) -> str:
     """Summarise a dataset: counts, and how to copy, load and verify it."""
     described = json.loads(storage.read(f"{target}/{paths.STATISTICS}"))

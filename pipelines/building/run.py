@@ -13,12 +13,13 @@ from pipelines.building import output, report
 from pipelines.building.options import Request
 from pipelines.building.output import Place
 from pipelines.building.planning import BuildPlan
-from transforms import progress
+from transforms import progress, storage
 from transforms.dataset import paths
 from transforms.dataset.commit import CommitSettings, remove_work
 from transforms.dataset.shards import ShardSettings, count_processes
 from transforms.dataset.steps import CommitDataset, WriteShards
 from transforms.processes import num_cores
+from transforms.progress import phase
 from transforms.records import JobError, Shard
 
 
@@ -37,9 +38,13 @@ def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
     planned = report.describe_selection(plan.commit_settings(place))
     for warning in report.find_warnings(planned, plan.recipe):
         sys.stderr.write(f"{warning}\n")
-    is_done = output.is_finished(place, plan.plan_id) or _run_pipeline(
-        request, plan, place=place, ticks=f"{scratch}/ticks"
-    )
+    with phase("write") as counts:
+        counts["shards"] = len(plan.shards)
+        is_done = output.is_finished(place, plan.plan_id) or _run_pipeline(
+            request, plan, place=place, ticks=f"{scratch}/ticks"
+        )
+        if is_done:
+            counts.update(report.count_images(place.target))
     if is_done:
         summary = report.describe_dataset(place.target)
     else:
@@ -77,7 +82,13 @@ def _run_pipeline(
         )
         try:
             with bar:
-                return engine.run(define, beam_options)
+                return engine.run(
+                    define,
+                    beam_options,
+                    is_complete=lambda: storage.is_file(
+                        f"{place.target}/{paths.COMPLETE}"
+                    ),
+                )
         except (JobError, OSError):
             if not place.is_remote or not output.is_finished(place, plan.plan_id):
                 raise

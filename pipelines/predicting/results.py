@@ -2,11 +2,13 @@
 
 import functools
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -23,10 +25,13 @@ from transforms.predictions.chance import (
     describe_order,
     is_at_chance,
 )
-from transforms.records import Failure
+from transforms.records import Failure, JobError
 
 if TYPE_CHECKING:
     from transforms.models.steps import ScoredPart
+
+
+REMEDY = "no table is written; run again, and without --runner if this repeats"
 
 
 def write_predictions(
@@ -34,7 +39,7 @@ def write_predictions(
     models: Sequence[ModelSpec],
     output: str,
     *,
-    num_images: int,
+    wnids: pa.ChunkedArray,
     max_failure_fraction: float,
 ) -> list[str]:
     """Write the table of predictions, and the failures beside it.
@@ -43,22 +48,23 @@ def write_predictions(
       parts: parts of the table, in the order of the images.
       models: models, in the order of the table.
       output: path of the table.
-      num_images: number of images that were read.
+      wnids: classes of the images that were read, shape (images,).
       max_failure_fraction: share of the images that may be unreadable.
 
     Returns:
       The lines that summarise the accuracy of every model.
 
     Raises:
-      JobError: too many images cannot be read.
+      JobError: too many images cannot be read, or images are missing.
     """
     failures = [failure for part in parts for failure in part.failures]
     manifest.check_failures(
         failures,
-        num_images=num_images,
+        num_images=len(wnids),
         max_fraction=max_failure_fraction,
         problem="images cannot be read",
     )
+    _check_counts(parts, models, wnids, failures)
     numbers = range(len(models))
     predictions_table.merge_parts(
         [part.paths[number] for number in numbers for part in parts],
@@ -74,6 +80,28 @@ def write_predictions(
             spec, functools.reduce(AccuracyCounts.plus, accuracy_counts), pairs
         )
     return summary
+
+
+def _check_counts(
+    parts: "Sequence[ScoredPart]",
+    models: Sequence[ModelSpec],
+    wnids: pa.ChunkedArray,
+    failures: Sequence[Failure],
+) -> None:
+    """Check that every model predicted all images of its classes that can be read."""
+    readable = Counter(wnids.to_pylist())
+    readable.subtract(failure.wnid for failure in failures)
+    wrong = []
+    for number, spec in enumerate(models):
+        num_predicted = sum(part.accuracy_counts[number].num_images for part in parts)
+        num_readable = sum(readable[wnid] for wnid in spec.right)
+        if num_predicted != num_readable:
+            wrong.append(
+                f"{spec.card.model}: {num_predicted} of {num_readable} readable images "
+                "have predictions"
+            )
+    if wrong:
+        raise JobError("\n".join([*wrong, REMEDY]))
 
 
 def _count_pairs(spec: ModelSpec, paths: Sequence[str]) -> IntArray:

@@ -9,16 +9,13 @@ import pytest
 from apache_beam import coders
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.portability.api import beam_runner_api_pb2
-from apache_beam.runners.dataflow.internal import apiclient
 
-from pipelines import build, dataflow, engine, index, predict, store_flags
+from pipelines import build, dataflow, engine, index, predict
 from pipelines.inputs import RecognizedInputs
 from tests import building
 from transforms.index import table as index_table
 from transforms.layouts import InputPart
 from transforms.records import Shard
-from transforms.storage import clients as store_clients
-from transforms.storage.clients import StoreSettings
 
 IMAGE = f"europe-docker.pkg.dev/a-project/subsets/image@sha256:{'0' * 64}"
 BUCKET = "gs://a-bucket"
@@ -134,26 +131,6 @@ def test_dry_run_only_creates_the_job(bucket_index, jobs, capfd, tmp_path, monke
     shuffled = _list_shuffled(job)
     assert len(shuffled) == 3
     assert all("beam:coder:bytes:v1" not in kinds for kinds in shuffled.values())
-
-
-def test_store_settings_are_passed_to_the_job():
-    flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
-    beam_flags = store_flags.settle(
-        store_flags.StoreFlags(store_region="eu-north-1"), flags
-    )
-    store_clients.configure(StoreSettings())
-    options = engine.make_beam_options(beam_flags)
-    sent = apiclient.Environment(
-        packages=[],
-        options=options,
-        environment_version="11",
-        proto_pipeline_staged_url=f"{BUCKET}/temp/pipeline.pb",
-        proto_pipeline=engine.make_job(
-            lambda root: root | "ListNothing" >> beam.Create([]), options
-        ),
-    ).proto.sdk_pipeline_options
-    assert "eu-north-1" in sent["options"]["bucket_settings"]
-    assert list(sent["options"]["beam_plugins"]) == ["pipelines.worker_options"]
 
 
 class _Shuffled(PipelineVisitor):

@@ -1,12 +1,9 @@
 """Test index, build, resume and verify in emulated stores."""
 
-import importlib
-
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.options.value_provider import RuntimeValueProvider
 
-from pipelines import build, index, predict, store_flags, verify
+from pipelines import build, index, predict, verify
 from pipelines.building import output
 from tests import building, making, making_models
 from tests.stores.copying import checksums, upload
@@ -15,8 +12,6 @@ from transforms.dataset import paths
 from transforms.dataset import shards as dataset_shards
 from transforms.miniature.archives import LABELS
 from transforms.records import UsageError
-from transforms.storage import clients as store_clients
-from transforms.storage.clients import StoreSettings
 
 FORMATS = "webdataset,tfrecord"
 
@@ -187,22 +182,6 @@ def test_settings_of_flags_reach_other_processes(
         "--direct_num_workers=1",
     ])
     assert storage.num_bytes(f"{google}/index.parquet")
-
-
-@pytest.mark.usefixtures("set_variable")
-def test_settings_of_flags_reach_workers_of_engines():
-    """In the order of a worker: options, then plugins."""
-    flags = store_flags.StoreFlags(store_region="eu-north-1", store_anonymous=True)
-    plugin, told = store_flags.settle(flags, [])
-    store_clients.configure(StoreSettings())
-    name, value = told.removeprefix("--").split("=", 1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RuntimeValueProvider, "runtime_options", {name: value})
-        module = importlib.import_module(plugin.removeprefix("--beam_plugins="))
-        importlib.reload(module)
-    assert store_clients._configured[0] == StoreSettings(
-        region="eu-north-1", is_anonymous=True
-    )
 
 
 def _verify(capfd, target):

@@ -3,15 +3,32 @@
 Beam's job server represents them: it accepts the job, and the launcher continues.
 """
 
+import contextlib
+import os
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
 import time
+from pathlib import Path
 
+import apache_beam as beam
 import pytest
+from apache_beam.internal import pickler
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_runner_api_pb2
 
-from pipelines import build, index
+import pipelines
+from pipelines import build, engine, index
 from tests import building
+from tests.stores.conftest import KEYS
 from tests.stores.copying import checksums, upload
 from transforms import storage
 from transforms.dataset import paths
+from transforms.storage import clients
+from transforms.storage.clients import StoreSettings
 
 ENGINE = {
     "runner": "PortableRunner",
@@ -62,3 +79,94 @@ def test_parts_of_an_index_lie_beside_it_and_go(google, source, capfd, monkeypat
     assert folder.startswith(f"{google}/tables/.")
     assert num_parts
     assert list(storage.list_files(f"{google}/tables")) == ["i.parquet"]
+
+
+@contextlib.contextmanager
+def _record_connections():
+    """Run a server that counts the connections it receives and closes them."""
+    connections = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            connections.append(self.request.recv(200))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", connections
+        server.shutdown()
+
+
+@contextlib.contextmanager
+def _run_pool(environment):
+    """Run a worker pool; yield its address, and stop it and its workers."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "127.0.0.1:{1}".format(*taken.getsockname())
+    pool = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.worker_pool", f"--address={address}"],
+        env={**environment, "PYTHONPATH": str(Path(pipelines.__file__).parents[1])},
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # it and its workers are one group
+        text=True,
+    )
+    try:
+        assert pool.stderr.readline() == f"listening on {address}\n"
+        # Workers write more than a pipe holds.
+        threading.Thread(target=pool.stderr.read, daemon=True).start()
+        yield address
+    finally:
+        os.killpg(pool.pid, signal.SIGKILL)
+        pool.wait()
+
+
+def test_store_flags_reach_workers_in_other_processes(
+    amazon_address, amazon, mini_imagenet, tmp_path, monkeypatch
+):
+    """No request of the workers, which have a user's keys, leaves this machine."""
+    source = upload(mini_imagenet, f"{amazon}/imagenet")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    with (
+        _record_connections() as (proxy, connections),
+        # Requests to any other host go to the proxy.
+        _run_pool({
+            "PATH": os.environ["PATH"],
+            **KEYS,
+            **dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"), proxy),
+            "NO_PROXY": "127.0.0.1,localhost",
+        }) as address,
+    ):
+        words = {
+            **ENGINE,
+            "environment_type": "EXTERNAL",
+            "environment_config": address,
+            "store_endpoint": amazon_address,
+            "store_region": "us-east-1",
+        }
+        flags = [f"--{name}={value}" for name, value in words.items()]
+        made = f"{amazon}/index.parquet"
+        index.main([f"--input={source}", f"--output={made}", *flags])
+        build.main(building.command_line(made, f"{amazon}/out", **words))
+        assert connections == []
+    written = checksums(f"{amazon}/out/small/1.0.0")
+    assert written == building.checksums(building.run(mini_imagenet, tmp_path))
+
+
+def test_steps_carry_store_settings_and_no_keys(set_variable):
+    set_variable("AWS_SECRET_ACCESS_KEY", "ShhThisIsASecret")
+    settings = StoreSettings(
+        endpoint="http://127.0.0.1:9", region="eu-north-1", is_anonymous=True
+    )
+    clients.configure(settings)
+    options = PipelineOptions(["--runner=FnApiRunner"])
+    job = engine.make_job(
+        lambda root: root | beam.Create([1]) | beam.Map(print), options
+    )
+    payloads = [t.spec.payload for t in job.components.transforms.values()]
+    (step,) = (
+        beam_runner_api_pb2.ParDoPayload.FromString(payload).do_fn.payload
+        for payload, t in zip(payloads, job.components.transforms.values(), strict=True)
+        if t.unique_name.startswith("Map(print)") and payload
+    )
+    assert b"ShhThisIsASecret" not in job.SerializeToString()
+    clients.configure(StoreSettings())
+    pickler.loads(step)
+    assert clients.read_settings() == settings

@@ -13,7 +13,6 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
-from pathlib import Path
 
 from pipelines import build
 from tests import building, processes
@@ -25,17 +24,15 @@ FLAGS = {"images_per_shard": 2, "threads": 1}
 
 @contextmanager
 def run_pool():
-    """Run Beam's worker pool; yield its process and address."""
+    """Run a worker pool; yield its process and address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = str(Path(sys.executable).parent)  # the pool starts `python`
     pool = subprocess.Popen(
         [
-            *(sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"),
-            f"--service_port={port}",
+            *(sys.executable, "-m", "pipelines.worker_pool"),
+            f"--address=127.0.0.1:{port}",
         ],
-        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
         start_new_session=True,
         stderr=subprocess.DEVNULL,
     )

@@ -16,11 +16,25 @@ from transforms import formats, storage
 from transforms.dataset import card as dataset_card
 from transforms.dataset import contact_sheet, croissant, manifest, paths, statistics
 from transforms.dataset.manifest import Part
+from transforms.dataset.plan import PlannedShard
 from transforms.formats import Dataset, LabelInfo, SplitInfo
 from transforms.grouping import table as groups
 from transforms.grouping.table import GroupTable
 from transforms.prefetch import prefetch
-from transforms.records import Failure, JobError, Shard, WrittenFile, to_json
+from transforms.records import (
+    Failure,
+    JobError,
+    Shard,
+    WrittenFile,
+    check_all_arrived,
+    cut_lines,
+    to_json,
+)
+
+_REMEDY = (
+    "the dataset is not committed; run again with --resume, and without --runner if "
+    "this repeats"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +53,7 @@ class CommitSettings:
     found: statistics.Counts  # usable images of the input
     bad: statistics.Counts  # unusable images of the input
     chosen: statistics.Counts  # selected images
+    shards: Sequence[PlannedShard]  # of the plan
     max_failure_fraction: float
     difficulty: Mapping[str, Any] | None = None  # histograms; None without a table
     more_files: Sequence[str] = ()  # in `root`, written before the commit
@@ -60,9 +75,15 @@ def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str
       settings: metadata and folders of the dataset.
 
     Raises:
-      JobError: too many images failed, the files of a shard are missing, or the folder
-        cannot be moved to its target.
+      JobError: too many images failed, the files of a shard are missing, the folder
+        cannot be moved to its target, or the engine lost shards.
     """
+    check_all_arrived(
+        (shard for shard, _ in shards),
+        (planned.shard for planned in settings.shards),
+        what="shards",
+        remedy=_REMEDY,
+    )
     ordered = [shard for shard, _ in sorted(shards)]
     if storage.is_remote(settings.target):
         _commit_in_bucket(ordered, settings)
@@ -120,6 +141,7 @@ def _write_sidecars(
     """
     root = settings.root
     parts = list(prefetch(partial(_read_part, settings.work), shards))
+    _check_counts(parts, settings.shards)
     failures = sorted(failure for part in parts for failure in part.failures)
     manifest.check_failures(
         failures,
@@ -150,6 +172,18 @@ def _write_sidecars(
         written.append(storage.write(root, path, data))
     checksums = {file.path: file.sha256 for file in sorted(written)}
     return {"subset_id": settings.subset_id, "files": checksums}
+
+
+def _check_counts(parts: Sequence[Part], planned: Sequence[PlannedShard]) -> None:
+    num_planned = dict(planned)
+    wrong = [
+        f"shard {part.shard} has {part.num_images} images and {len(part.failures)} "
+        f"failures, not {num_planned[part.shard]} in total"
+        for part in parts
+        if part.num_images + len(part.failures) != num_planned[part.shard]
+    ]
+    if wrong:
+        raise JobError("\n".join([*cut_lines(wrong), _REMEDY]))
 
 
 def _read_part(work: str, shard: Shard) -> Part:

@@ -284,6 +284,7 @@ def _write(spool: _Spool, scratch: str, target: str, options: SampleOptions) -> 
             found=chosen,
             bad={},
             chosen=chosen,
+            shards=planned,
             max_failure_fraction=0,
             more_files=more_files,
         ),

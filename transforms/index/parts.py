@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -14,7 +14,14 @@ from transforms.labels import agreement, classes, validation
 from transforms.labels.agreement import PartLabels
 from transforms.labels.image_names import NumberLabels
 from transforms.layouts import InputPart, MisplacedImage
-from transforms.records import DataError, ImageRef, SkippedFile, UsageError, list_names
+from transforms.records import (
+    DataError,
+    ImageRef,
+    SkippedFile,
+    UsageError,
+    check_all_arrived,
+    list_names,
+)
 
 _COUNTED_AT_ONCE = 10  # images
 _FROM_NUMBER = re.compile("[0-9][^/]*$")  # in a file's name
@@ -250,7 +257,7 @@ def summarize(images: PartImages, path: str = "") -> IndexPart:
 def merge(
     parts: Sequence[IndexPart],
     output: str,
-    roots: Sequence[str],
+    pieces: Sequence[InputPart],
     warnings: Sequence[InputWarning] = (),
 ) -> int:
     """Merge the index files of all parts into the index, in the order of the parts.
@@ -260,17 +267,25 @@ def merge(
     Args:
       parts: summaries of the parts.
       output: path of the index.
-      roots: folders of the inputs.
-      warnings: warnings about the inputs from before the parts were read.
+      pieces: all parts of the inputs.
+      warnings: earlier warnings about the inputs, e.g. from finding the parts.
 
     Returns:
       The number of images.
 
     Raises:
-      UsageError: lists all problems for which the inputs are rejected.
+      UsageError: the labels or images of an input are not acceptable, or an archive
+        changed while it was read; one line per problem.
+      JobError: the engine lost parts.
     """
+    check_all_arrived(
+        (pieces[part.number].path for part in parts),
+        (piece.path for piece in pieces),
+        what="parts of the input",
+        remedy="no index is written; run again, and without --runner if this repeats",
+    )
     ordered = sorted(parts)
-    described = _describe(ordered, roots, warnings)
+    described = _describe(ordered, list_roots(pieces), warnings)
     paths = [part.path for part in ordered]
     index_table.merge_parts(paths, output, **described)
     return sum(part.num_images for part in ordered)
@@ -279,7 +294,6 @@ def merge(
 def write_index(
     pieces: Sequence[InputPart],
     output: str,
-    roots: Sequence[str],
     warnings: Sequence[InputWarning] = (),
     *,
     count: Callable[[int], None],
@@ -289,14 +303,14 @@ def write_index(
     Args:
       pieces: the parts of the inputs.
       output: path of the index.
-      roots: folders of the inputs.
-      warnings: warnings about the inputs.
+      warnings: earlier warnings about the inputs, e.g. from finding the parts.
       count: progress callback, called with the number of images since its last call.
 
     Raises:
       UsageError: lists all problems for which the inputs are rejected.
     """
     parts: list[IndexPart] = []
+    roots = list_roots(pieces)
 
     def read_tables() -> Iterator[pa.Table]:
         for number, piece in enumerate(pieces):
@@ -309,6 +323,12 @@ def write_index(
         output,
         describe_all=lambda: index_table.describe(**_describe(parts, roots, warnings)),
     )
+
+
+def list_roots(pieces: Iterable[InputPart]) -> list[str]:
+    """Return the folder of every input, in the order of the inputs."""
+    roots = {piece.input: piece.root for piece in pieces}
+    return [roots[number] for number in sorted(roots)]
 
 
 def _describe(

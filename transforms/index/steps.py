@@ -24,6 +24,7 @@ from transforms.index.parts import (
     IndexPart,
     PartImages,
     label_part,
+    list_roots,
     merge,
     read_part,
     summarize,
@@ -235,7 +236,7 @@ class WriteIndex(beam.PTransform):
     Attributes:
       output: path of the index.
       parts_folder: folder for the index files of the parts; removed at the end.
-      roots: folders of the inputs.
+      pieces: all parts of the inputs.
       warnings: earlier warnings about the inputs, e.g. from finding the parts.
       num_inspect_threads: number of threads that inspect images; 0: no inspection.
       ticks: path of the `progress.Ticker` for inspected images; None: no progress.
@@ -244,7 +245,7 @@ class WriteIndex(beam.PTransform):
 
     output: str
     parts_folder: str
-    roots: Sequence[str]
+    pieces: Sequence[InputPart]
     warnings: Sequence[InputWarning] = ()
     num_inspect_threads: int = 0
     ticks: str | None = None
@@ -252,10 +253,11 @@ class WriteIndex(beam.PTransform):
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[int]:
         """Write one file per part, then merge them; gather only part summaries."""
+        roots = list_roots(self.pieces)
         num_processes = min(self.num_inspect_threads, num_cores())
         num_threads = self.num_inspect_threads
         if num_threads:
-            num_threads = storage.num_readers(num_threads, self.roots)
+            num_threads = storage.num_readers(num_threads, roots)
         write = _WriteParts(self.parts_folder, num_threads, self.ticks)
         if num_processes > 1 and self.has_processes:
             write = _WritePartsInProcesses(
@@ -263,7 +265,7 @@ class WriteIndex(beam.PTransform):
                 num_threads,
                 self.ticks,
                 num_processes=num_processes,
-                roots=self.roots,
+                roots=roots,
             )
         return (
             images
@@ -271,7 +273,7 @@ class WriteIndex(beam.PTransform):
             | "GatherParts" >> ToList()
             | "MergeParts"
             >> beam.Map(
-                merge, output=self.output, roots=self.roots, warnings=self.warnings
+                merge, output=self.output, pieces=self.pieces, warnings=self.warnings
             )
             # Prevents fusion, so that no runner merges again once the parts are gone.
             | "SettleIndex" >> beam.Reshuffle()

@@ -64,6 +64,23 @@ def read_settings() -> StoreSettings:
     return _configured[0]
 
 
+class CarriedSettings:
+    """Store settings that travel with a pickled step and configure its worker.
+
+    They contain no credentials. A process that already has the settings keeps its
+    clients.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (read_settings(),)
+
+
+def _restore(settings: StoreSettings) -> CarriedSettings:
+    if settings != read_settings():
+        configure(settings)
+    return CarriedSettings()
+
+
 def parse_location(path: str) -> Location:
     """Split a URL into scheme, bucket and key.
 

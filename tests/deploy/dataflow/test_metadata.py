@@ -43,6 +43,7 @@ def test_every_option_of_a_build_is_a_parameter(parameters):
         ("max_failure_fraction", ["0.01", "0"], ["-0.1", "a"]),
         ("resume", ["true", "false"], ["maybe"]),
         ("output", ["gs://b/out"], ["", "subsets", "gs://"]),
+        ("groups", ["gs://b/g.csv", ""], ["s3://b/g.csv", "groups.csv"]),
         ("input", ["gs://b/i.parquet", "gs://b/a,s3://c/d"], ["/data", "gs://b,x"]),
         ("sdk_container_image", [IMAGE], ["image:latest"]),
     ],
@@ -53,10 +54,28 @@ def test_values_are_checked_at_launch(parameters, name, good, bad):
     assert matches == [True] * len(good) + [False] * len(bad)
 
 
+def test_types_and_defaults_suit_the_console(parameters):
+    """The types are those of Dataflow's API, v1b3."""
+    resize = parameters["resize_mode"]
+    assert resize["paramType"] == "ENUM"
+    assert resize["defaultValue"] == "shorter_side"
+    assert {"value": "squash", "label": "squash"} in resize["enumOptions"]
+    kinds = {n: (p["paramType"], p.get("defaultValue")) for n, p in parameters.items()}
+    assert kinds["resume"] == ("BOOLEAN", "false")
+    assert kinds["groups"] == ("GCS_READ_FILE", None)
+    assert kinds["num_groups"] == ("TEXT", None)
+    assert kinds["image_size"] == ("TEXT", "256")
+    for described in parameters.values():
+        value = described.get("defaultValue", "")
+        if described["isOptional"] and "regexes" in described:
+            assert all(re.match(p, value) for p in described["regexes"]), described
+
+
 def test_launcher_converts_parameters_to_a_command():
     launch = load("launch")
     command = launch.make_command([
         "--job=index", "--input=gs://b/a,gs://b/c", "--inspect=true", "--name=",
+        "--seed=0", "--resume=false", "--formats=webdataset,tfrecord",
     ])  # fmt: skip
     assert command[1:] == [
         "-m", "pipelines.index", "--input", "gs://b/a", "gs://b/c", "--inspect=true",
