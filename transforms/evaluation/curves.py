@@ -172,7 +172,7 @@ def read_files(paths: Sequence[str], columns: LogColumns = ANY_COLUMNS) -> Curve
             seen.add(path)
             try:
                 text = csv_tables.read_text(path, max_bytes=_MAX_BYTES)
-                if _is_table_of_curves(path, text):
+                if _is_table_of_curves(path, text, columns):
                     rows, bad_rows = parse(text)
                     contents.rows.extend(LocatedRow(row, path) for row in rows)
                     problems += [f"{path}: {row}" for row in _cut(bad_rows, "lines")]
@@ -182,7 +182,10 @@ def read_files(paths: Sequence[str], columns: LogColumns = ANY_COLUMNS) -> Curve
                     continue  # another table beside the logs
                 else:
                     problems.append(f"{path}: {_UNKNOWN}")
-            except (CsvError, UsageError) as error:
+            except CsvError as error:
+                hint = "; if it is no log, give the logs' folders" * is_folder
+                problems.append(f"{path}: {error}{hint}")
+            except UsageError as error:
                 problems += [f"{path}: {line}" for line in str(error).splitlines()]
             num_read += 1
         if is_folder and not num_read:
@@ -211,9 +214,9 @@ def _find_files(path: str, problems: list[str]) -> tuple[list[str], bool]:
     return files, True
 
 
-def _is_table_of_curves(path: str, text: str) -> bool:
-    header = text.split("\n", 1)[0]
-    return PurePath(path).name == CURVES or "subset_id" in header
+def _is_table_of_curves(path: str, text: str, columns: LogColumns) -> bool:
+    is_named = PurePath(path).name == CURVES and not columns.epoch
+    return is_named or "subset_id" in text.split("\n", 1)[0]
 
 
 def parse(text: str) -> tuple[list[CurveRow], list[str]]:

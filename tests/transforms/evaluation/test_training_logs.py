@@ -262,3 +262,16 @@ def test_sizes_that_no_log_states_are_required(tmp_path):
     text = str(caught.value)
     assert "--train_images 1,2,3: 3 numbers are given for 2 sets of logs" in text
     assert "--validation_images: is required, since the logs of full do not" in text
+
+
+def test_unreadable_file_in_a_folder_is_named(tmp_path):
+    root = making_logs.write(tmp_path, {"a/summary.csv": TIMM})
+    (tmp_path / "job.log").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match=r"job.log: is .*; if it is no log, give the"):
+        curves.read_files([root])
+    assert len(curves.read_files([f"{root}/a"]).logs) == 1
+
+
+def test_plain_table_may_have_any_name(tmp_path):
+    root = making_logs.write(tmp_path, {"a/curves.csv": SAMPLES["columns"]})
+    assert len(curves.read_files([root], NAMED).logs) == 1
