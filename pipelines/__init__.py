@@ -21,7 +21,7 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def stop_at_once() -> None:
-    """Exit at once on Ctrl-C while a job's modules are imported; protect the streams.
+    """Protect the standard streams, and exit immediately on Ctrl-C during imports.
 
     The message and exit code are those of `cli.exit_codes`.
     """
@@ -32,7 +32,7 @@ def stop_at_once() -> None:
         signal.signal(signal.SIGINT, _stop)
 
 
-# Python says "-m" only while it looks for the module that it is to run.
+# sys.argv[0] is "-m" only while Python locates the module to run.
 if sys.argv[:1] == ["-m"]:
     stop_at_once()
 

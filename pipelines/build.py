@@ -17,22 +17,30 @@ def build(request: Request) -> str:
     """Build a subset, or only plan it.
 
     Returns:
-      The directory of the dataset; with --plan_only, that of the plan.
+      The folder of the dataset, which --dry_run only names; with --plan_only, the
+      folder of the plan.
 
     Raises:
-      UsageError: the configuration is invalid; raised before any image is read.
-      JobError: the job failed later.
+      UsageError: the configuration or the input is invalid.
+      JobError: too many images are unreadable, or the runner failed.
     """
     # These take half a second, which --help does not need.
-    from pipelines.building import output, planning  # noqa: PLC0415
+    from pipelines.building import (  # noqa: PLC0415
+        fixed_images,
+        output,
+        planning,
+        report,
+    )
 
     options = request.options
     light_imports.hide_pandas_from_arrow()
     planning.check_reach(options, request.beam_flags)
+    fixed_images.check_table(options)
     output.prepare(options)
     with output.scratch_folder(options) as scratch:
         index, inventory = planning.resolve_input(request, scratch)
-        table, grouping = planning.group_classes(request, inventory)
+        fixed = fixed_images.select_images(request, index, inventory, scratch)
+        table, grouping = planning.group_classes(request, inventory, fixed)
         plan = planning.make_plan(
             request,
             index=index,
@@ -40,10 +48,11 @@ def build(request: Request) -> str:
             table=table,
             grouping=grouping,
             scratch=scratch,
+            fixed=fixed,
         )
+        if options.export_images and not options.dry_run:
+            report.export_images(plan)
         if options.plan_only:
-            from pipelines.building import report  # noqa: PLC0415
-
             return report.write_plan(plan, scratch)
         light_imports.import_beam(request.beam_flags)
         from pipelines.building import run  # noqa: PLC0415

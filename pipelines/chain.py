@@ -1,4 +1,4 @@
-"""Run all jobs from raw images to a subset with a flat difficulty histogram."""
+"""Run the jobs from raw images to a subset with a flat difficulty histogram."""
 
 import dataclasses
 import datetime
@@ -26,16 +26,17 @@ _MINIATURE = (  # replaces defaults without --input
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChainOptions:
-    """Run all jobs from raw images to a subset with a flat difficulty histogram.
+    """Run the jobs from raw images to a subset with a flat difficulty histogram.
 
-    A model is trained on each half of the images and predicts the other half. Its
-    confusion groups the classes, and the difficulty of the images selects them. Every
-    step is a job of its own; the same command continues an interrupted chain.
+    A model is trained on each half of the images and predicts the other half. These
+    predictions determine the groups (by confusion) and the selection of images (by
+    difficulty). Every step runs as a separate job; the same command continues an
+    interrupted chain.
     """
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet (archives or directories; repeatable); by default a miniature "
-        f"ImageNet is drawn, with other defaults: {' '.join(_MINIATURE)}",
+        "raw ImageNet (archives or folders; repeatable) (default: draw a miniature, "
+        f"with {' '.join(_MINIATURE)})",
         default=(),
         metavar="PATH",
     )
@@ -45,9 +46,9 @@ class ChainOptions:
         default=None,
         metavar="FILE",
     )
-    output: str = flag("local directory of all results", default="chain", metavar="DIR")
+    output: str = flag("local folder of all results", default="chain", metavar="DIR")
     name: str = flag(
-        "name of the subset; another one builds another subset with the same models",
+        "name of the subset; a new name builds another subset with the same models",
         default="flat",
     )
     num_groups: int = flag("number of groups, N", default=20, minimum=2)
@@ -55,7 +56,7 @@ class ChainOptions:
         "training images per group, M", default=5000, minimum=1
     )
     min_validation_images: int = flag(
-        "validation images of the whole subset, as in pipelines.build",
+        "smallest number of validation images in the subset, as in pipelines.build",
         default=10_000,
         minimum=0,
     )
@@ -73,9 +74,9 @@ class ChainOptions:
         metavar="NAME",
         choices=architectures.NAMES,
     )
+    # Published ResNet-50s reach 74% top-1 after 16 epochs of ImageNet, 78% after 88.
     epochs: int = flag(
-        "passes over a half; 32 have as many steps as 16 over the whole ImageNet, "
-        "after which published ResNet-50 trainings reach 74% top-1 (78% after 88)",
+        "epochs on each half; 32 take as many steps as 16 epochs on all of ImageNet",
         default=32,
         minimum=1,
         maximum=10_000,
@@ -87,15 +88,15 @@ class ChainOptions:
         maximum=100,
     )
     batch_size: int = flag(
-        "images per training step; fewer need less GPU memory",
+        "images per training step; smaller batches need less GPU memory",
         default=128,
         minimum=1,
         maximum=65_536,
     )
-    dry_run: bool = flag("print the commands, and run none", default=False)
+    dry_run: bool = flag("print the commands without running them", default=False)
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from find_folder_problems(self.output)
         if "://" in self.output:
             yield f"--output {self.output}: models are trained locally; name a folder"
@@ -104,7 +105,7 @@ class ChainOptions:
         if problem := formats.find_name_problem(self.name):
             yield f"--name {self.name}: {problem}"
         if self.name == _HALVES:
-            yield f"--name {self.name}: is a dataset of the chain; give another name"
+            yield f"--name {self.name}: is reserved by the chain; give another name"
 
     def describe(self) -> str:
         """Summarise the options in one line."""
@@ -210,7 +211,8 @@ def run_chain(options: ChainOptions, places: Places) -> None:
     """Run all unfinished steps of the chain in order.
 
     Raises:
-      UsageError: a step rejected its input.
+      UsageError: a step rejected its input, the output contains a chain of another
+        input, or the input has too few classes or images.
       JobError: a step failed.
     """
     from pipelines.studying.steps import (  # noqa: PLC0415  # slow import

@@ -29,7 +29,7 @@ _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 _NUMBERS = {int: "whole number", float: "number"}
 _METAVARS = {int: "N", float: "X"}
 _MAX_SUGGESTIONS = 3
-_SIMILAR = 0.1  # largest difference in similarity to the nearest of the suggestions
+_SIMILAR = 0.1  # largest difference in similarity to the best suggestion
 _CHOICES_SHOWN = 100
 _SUGGESTION = "; did you mean"
 _FLAG = re.compile(r"--(\w+)")
@@ -41,7 +41,7 @@ class JobOptions(Protocol):
     __dataclass_fields__: typing.ClassVar[dict[str, Any]]
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
 
 
 OptionsT = TypeVar("OptionsT", bound=JobOptions)
@@ -71,9 +71,13 @@ def parse(
       methods: options class of each value of a flag, e.g.
         {"grouping": {"manual": manual.Options}}; its fields become
         `--<value>_<field>` flags.
-      takes_beam_flags: whether flags that the job does not declare may be Beam's.
-    Returns: The options, the options of the selected methods by flag, and Beam's flags.
-    Raises: UsageError: lists all problems, one per line.
+      takes_beam_flags: whether flags that the job does not declare are Beam's.
+
+    Returns:
+      The options, the options of the selected methods by flag, and Beam's flags.
+
+    Raises:
+      UsageError: lists all problems, one per line.
     """
     methods = methods or {}
     parser = _make_parser(options_class, prog=prog, methods=methods)
@@ -102,7 +106,7 @@ def parse(
                 chosen[name] = method_options
             else:
                 found = [
-                    f"--{prefix}{field.name}: goes with --{name}={method} only"
+                    f"--{prefix}{field.name}: applies only with --{name}={method}"
                     for field in dataclasses.fields(method_class)
                     if f"{prefix}{field.name}" in given
                 ]
@@ -236,9 +240,9 @@ def _describe_kind(kind: Any) -> tuple[Any, bool]:
 def _convert(
     options_class: type, given: Mapping[str, Any], *, prefix: str
 ) -> tuple[Any, list[str]]:
-    """Create options from strings; return them and messages about invalid values.
+    """Create options from strings; return them, and messages about wrong values.
 
-    Invalid values are replaced by their defaults.
+    Invalid values are replaced by their defaults, missing required values by None.
     """
     kinds = typing.get_type_hints(options_class)
     values: dict[str, Any] = {}
@@ -269,9 +273,13 @@ def _read_value(
     if split:
         parts = (part.strip() for word in words for part in word.split(split))
         words = [part for part in parts if part]
+    expand = metadata.get("expand")
     values, problems = [], []
     for word in words:
         try:
+            if expand and (expanded := expand(word)):
+                values += expanded
+                continue
             values.append(_to_kind(word, item_kind))
             _check_value(values[-1], metadata)
         except ValueError as error:
@@ -289,7 +297,8 @@ def _read_value(
 def _to_kind(text: str, kind: Any) -> Any:
     """Convert a string to a bool, int or float, or keep it as a string.
 
-    Raises: ValueError: the string is not a value of this type.
+    Raises:
+      ValueError: the string is not a value of this type.
     """
     if kind is bool:
         if text.lower() not in _TRUE | _FALSE:
@@ -306,7 +315,8 @@ def _to_kind(text: str, kind: Any) -> Any:
 def _check_value(value: Any, metadata: Mapping[str, Any]) -> None:
     """Check a value against its flag's choices and range.
 
-    Raises: ValueError: the value is not allowed.
+    Raises:
+      ValueError: the value is not allowed.
     """
     choices = metadata.get("choices", ())
     if choices and value not in choices:
@@ -327,9 +337,10 @@ def _check_value(value: Any, metadata: Mapping[str, Any]) -> None:
 def _find_unknown(
     parser: _Parser, rest: list[str], *, takes_beam_flags: bool
 ) -> list[str]:
-    """Return a message for each argument that belongs to no flag.
+    """Return messages about arguments that belong to no flag of the job.
 
-    Beam, whose import takes a second, is imported only if there are such arguments.
+    With `takes_beam_flags`, Beam's flags are accepted and checked. Beam, whose import
+    takes a second, is imported only if there are such arguments.
     """
     if not rest:
         return []
@@ -355,7 +366,9 @@ def _find_unknown(
 def _find_dashed(
     words: Iterable[str], known: Collection[str]
 ) -> tuple[list[str], list[str]]:
-    """Return messages about known flags written with dashes, and the other words.
+    """Return messages about known flags written with dashes, and the remaining words.
+
+    The values of these flags do not remain either.
 
     Beam's own check would report these flags with underscores, the correct spelling.
     """
@@ -413,17 +426,18 @@ def find_folder_problems(output: str | None) -> Iterator[str]:
         return
     place = Path(output)
     if any(parent.is_file() for parent in (place, *place.parents)):
-        yield f"--output {output}: is or lies in a file; name a folder"
+        yield f"--output {output}: is a file, or inside one; name a folder"
 
 
 def check_bucket(output: str | None) -> None:
-    """Check that the bucket of an output URL is accessible; ignore local paths.
+    """Check that the bucket of an output URL is accessible; ignore other outputs.
 
-    Raises: UsageError: the bucket is not accessible.
+    Raises:
+      UsageError: the bucket is not accessible.
     """
     if not output or "://" not in output:
         return
-    # pyarrow, which this imports, takes a second that --help has not.
+    # This imports pyarrow, which takes a second; --help must not wait for it.
     from transforms import storage  # noqa: PLC0415
 
     try:
@@ -433,12 +447,13 @@ def check_bucket(output: str | None) -> None:
 
 
 def check_output(output: str | None) -> None:
-    """Check that an output is writable.
+    """Check that an output is writable; None is accepted.
 
     For a URL, check the bucket. For a local path, create and remove a temporary folder
     in the output folder, or in its nearest existing parent.
 
-    Raises: UsageError: the output is not writable.
+    Raises:
+      UsageError: the output is not writable.
     """
     check_bucket(output)
     if not output or "://" in output:
@@ -455,20 +470,20 @@ def check_output(output: str | None) -> None:
 def cannot_write(output: str, error: OSError) -> UsageError:
     """Create the `UsageError` for an output that is not writable."""
     remedies = {
-        errno.EACCES: "let the credentials write there, or ",
+        errno.EACCES: "give the credentials write permission, or ",
         errno.ENOENT: "create the bucket, or ",
         errno.EIO: "check the network and --store_endpoint, or ",
     }
     remedy = remedies.get(error.errno or 0, "") if "://" in output else ""
     return UsageError(
-        f"--output {output}: nothing can be written there ({error.strerror}); "
-        f"{remedy}name another place"
+        f"--output {output}: is not writable ({error.strerror}); "
+        f"{remedy}use another path"
     )
 
 
 @contextmanager
 def exit_codes(*, when_stopped: str = "stopped") -> Iterator[None]:
-    """Turn errors of a block into a message on stderr and an exit code.
+    """Report errors of a block on stderr and exit with the matching code.
 
     Exit codes: 2 for `UsageError`, 1 for `JobError` and `OSError`, 130 for Ctrl-C.
 

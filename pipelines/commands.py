@@ -53,7 +53,14 @@ def to_words(flags: Flags) -> list[str]:
 
 
 class Training(NamedTuple):
-    """Training settings: models, seeds, epochs and further arguments."""
+    """Settings of training jobs.
+
+    Attributes:
+      models: names of the models.
+      seeds: random seeds; every model is trained once per seed.
+      epochs: number of epochs.
+      words: further command-line arguments.
+    """
 
     models: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -62,7 +69,7 @@ class Training(NamedTuple):
 
 
 class Places:
-    """Paths of all results, below one folder.
+    """Paths of all results of a chain or study, below one folder.
 
     Args:
       root: the folder.
@@ -81,7 +88,7 @@ class Places:
         self._version = version
 
     def dataset(self, name: str) -> str:
-        """Return the directory of a dataset."""
+        """Return the folder of a dataset."""
         return f"{self.datasets}/{name}/{self._version}"
 
     def mark(self, name: str) -> str:
@@ -89,7 +96,7 @@ class Places:
         return f"{self.dataset(name)}/{COMPLETE}"
 
     def models(self, name: str) -> str:
-        """Return the folder of the models trained on a set."""
+        """Return the folder of the models trained on a dataset or fold."""
         return f"{self.root}/models/{name}"
 
     def predictions(self, split: str) -> str:
@@ -101,11 +108,11 @@ class Places:
         return self.confusion.replace(".npz", f"_{half}.npz")
 
     def report(self, name: str) -> str:
-        """Return the path of the report about a recipe."""
+        """Return the path of the report on the evaluation of a recipe."""
         return f"{self.root}/evaluations/{name}/report.json"
 
     def curves(self, name: str, training: Training) -> list[str]:
-        """Return the paths of the curves of all models trained on a set."""
+        """Return the paths of the curves of all models trained on a dataset or fold."""
         return [
             f"{self.models(name)}/{model}/seed{seed}/curves.csv"
             for model in training.models
@@ -162,7 +169,7 @@ def train(
 
     Args:
       places: paths of all results.
-      name: name of the set, used for the folder of the models.
+      name: name of the dataset or fold, used for the folder of the models.
       training: training settings.
       dataset: name of the dataset to train on; by default `name`.
     """
@@ -214,7 +221,7 @@ def predict_halves(
 
     Args:
       places: paths of all results.
-      halves: directory of a dataset with two folds.
+      halves: folder of a dataset with two folds.
       models: paths of the models trained on fold_a and on fold_b.
       flags: further flags of the predict job.
     """
@@ -232,7 +239,14 @@ def predict_halves(
 def predict(
     places: Places, split: str, flags: Flags, files: Sequence[str] = ()
 ) -> Step:
-    """Return the step that predicts a split; `flags` must include "input"."""
+    """Return the step that predicts a split.
+
+    Args:
+      places: paths of all results.
+      split: name of the split.
+      flags: flags of the predict job, with "input".
+      files: paths of input files; if their contents change, the step runs again.
+    """
     output = places.predictions(split)
     return Step(
         f"predict_{split}",
@@ -244,7 +258,7 @@ def predict(
 
 
 def confusion(places: Places, splits: Sequence[str], flags: Flags = _NONE) -> Step:
-    """Return the step that computes a confusion matrix from predictions."""
+    """Return the step that computes confusion matrices from predictions."""
     return _measure(places, "confusion", splits, places.confusion, flags)
 
 

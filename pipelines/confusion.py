@@ -1,4 +1,4 @@
-"""Compute a confusion matrix, its two halves and the most confused class pairs."""
+"""Compute confusion matrices and the most confused pairs of classes."""
 
 import dataclasses
 import functools
@@ -36,27 +36,28 @@ _MAX_UNDECIDED_SHARE = 0.02  # above it, top-5 classes are insufficient
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConfusionOptions(StoreFlags):
-    """Count which classes models confuse, for --grouping=confusion.
+    """Compute confusion matrices from predictions, for --grouping=confusion.
 
-    Groups made with confusion_a.npz can be scored on confusion_b.npz.
+    confusion.npz counts all images; confusion_a.npz and confusion_b.npz count half of
+    them each. Groups computed from confusion_a.npz can be evaluated on confusion_b.npz.
     """
 
     predictions: tuple[str, ...] = flag(
         "predictions written by pipelines.predict (.parquet), or top-5 classes of the "
-        "official validation images (.npz); repeatable, counts are added",
+        "official validation images (.npz); repeatable, with counts summed",
         metavar="FILE",
     )
-    output: str = flag("directory of the matrices and the figure", metavar="DIR")
+    output: str = flag("folder of the matrices and the figure", metavar="DIR")
     soft: bool = flag(
-        "count all likely classes instead of the most likely one: by their "
-        "probabilities if they were kept, otherwise by rank (1, ½, ¼, ⅛, 1/16); "
-        "less noisy with few images",
+        "count every likely class, weighted by its probability (if stored by predict "
+        "--keep_probabilities) or by its rank (1, ½, ¼, ⅛, 1/16), instead of only the "
+        "top-1 class; less noisy with few images",
         default=False,
     )
-    seed: int = flag("seed of the halves, as in build --folds=2", default=0)
+    seed: int = flag("seed of the two halves, as in build --folds=2", default=0)
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
 
@@ -105,6 +106,7 @@ def count_predictions(
 
     Raises:
       UsageError: invalid predictions or Beam flags.
+      JobError: the runner failed.
     """
     light_imports.import_beam(beam_flags)
     from pipelines import engine  # noqa: PLC0415  # slow import

@@ -27,8 +27,8 @@ def find_flag_problems(options: PipelineOptions) -> Iterator[str]:
         yield "--project: is required with --runner=DataflowRunner (the project's id)"
     if not google.region:
         yield (
-            "--region: is required with --runner=DataflowRunner; name the one that the "
-            "buckets lie in, e.g. europe-west4"
+            "--region: is required with --runner=DataflowRunner; name the region of "
+            "the buckets, e.g. europe-west4"
         )
     places = {"temp_location": google.temp_location}
     if google.staging_location:

@@ -28,24 +28,25 @@ class DifficultyOptions(StoreFlags):
         metavar="FILE",
     )
     scores: str | None = flag(
-        "scores of another program instead, .csv or .parquet, one row per image",
+        "scores from another program, .csv or .parquet, one row per image; instead of "
+        "--predictions",
         default=None,
         metavar="FILE",
     )
     score_kind: str = flag(
-        "meaning of --scores: probability of the correct class, or any number that is "
-        "larger for easier or for harder images (EL2N, forgetting counts)",
+        "meaning of the scores: probability: of the correct class; easiness: larger is "
+        "easier; hardness: larger is harder (EL2N, forgetting counts)",
         default="probability",
         choices=difficulty_sources.SCORE_KINDS,
     )
     key_column: str = flag(
         "column of --scores with the names or paths of the images", default="key"
     )
-    score_column: str = flag("column of --scores with the numbers", default="score")
-    output: str = flag("directory of the table and its page", metavar="DIR")
+    score_column: str = flag("column of --scores with the values", default="score")
+    output: str = flag("folder of the table and its page", metavar="DIR")
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         if bool(self.predictions) == bool(self.scores):
             yield "--predictions: give either --predictions or --scores"

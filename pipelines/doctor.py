@@ -1,7 +1,6 @@
 """Check this machine for required and optional software, and suggest remedies.
 
-The output fits on a screen and is meant for bug reports: it contains no secrets and no
-user name.
+The output fits on a screen and is meant for bug reports: it contains no secrets.
 """
 
 import contextlib
@@ -43,7 +42,7 @@ class Check(NamedTuple):
 
     name: str
     value: str
-    remedy: str = ""  # "": all is well
+    remedy: str = ""  # "" if there is no problem
     is_error: bool = False  # whether the program cannot work
 
 
@@ -51,11 +50,11 @@ class Check(NamedTuple):
 class DoctorOptions:
     """Check this machine: Python, packages, cores, memory, disk, credentials, engines.
 
-    Exit code 1 if something that the program needs is missing.
+    The exit code is 1 if a required component is missing.
     """
 
     output: str = flag(
-        "directory of datasets, whose disk is checked", default="subsets", metavar="DIR"
+        "dataset folder; its disk is checked", default="subsets", metavar="DIR"
     )
 
     def problems(self) -> Iterator[str]:
@@ -222,7 +221,7 @@ def list_checks(output: str) -> list[Check]:
 
 
 def format_checks(checks: Iterable[Check]) -> str:
-    """Format one line per check; "!" marks an error, "-" another line with a remedy."""
+    """Format one line per check: "!" marks errors, "-" other checks with a remedy."""
     lines = []
     for check in checks:
         mark = "!" if check.is_error else "-" if check.remedy else " "

@@ -33,7 +33,7 @@ _RAISED = re.compile(
     r"^(?:\w+\.)*(UsageError|JobError|\w+Error): (.*?)(?= \[while running|\n\n|\Z)",
     re.MULTILINE | re.DOTALL,
 )
-# Beam's DirectRunner may become Prism, which it would download; this one never does.
+# Beam's DirectRunner may switch to Prism and download it; this runner never does.
 _EMBEDDED = "FnApiRunner"
 
 
@@ -52,7 +52,10 @@ def _is_not_about_flags(record: logging.LogRecord) -> bool:
 
 
 def find_flag_problems(flags: Sequence[str]) -> list[str]:
-    """Return messages about invalid Beam flags, and about a mode that loses images."""
+    """Return messages about invalid Beam flags and missing files or servers.
+
+    A mode in which Beam loses images also counts as invalid.
+    """
     options = PipelineOptions(list(flags))
     problems = [f"{word}: not a flag" for word in _stray_words(flags)]
     if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
@@ -100,22 +103,22 @@ def _stray_words(flags: Sequence[str]) -> list[str]:
 
 
 def run(define: Callable[[beam.Pipeline], Any], options: PipelineOptions) -> bool:
-    """Build a pipeline and run it to its end, or only submit it.
+    """Build a pipeline, and run it to completion or only submit it.
 
     Returns:
       Whether the job has ended; False only with --no_wait_until_finish or a template.
 
     Raises:
-      UsageError: a step raised it, on any runner.
+      UsageError: flags contradict each other, or a step raised it, on any runner.
       JobError: a step raised it, or the runner failed.
     """
     pipeline = _make_pipeline(define, options)
-    # What a step raises is raised here too; Beam's log would only say it twice.
+    # Errors of steps are raised here too, so Beam's log would only repeat them.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     silence()
     try:
         result = pipeline.run()
-        # A template's launcher is given the job as a file, and submits it.
+        # With a template, the job is written to a file, which the launcher submits.
         has_job = getattr(result, "has_job", True)
         if not has_job or not PipelineState.is_terminal(result.state):
             sys.stderr.write(f"{describe_job(result, options)}\n")
@@ -148,7 +151,7 @@ def make_job(
     options.view_as(TestOptions).dry_run = True
     pipeline = _make_pipeline(define, options)
     if dataflow.is_dataflow(options):
-        result: Any = pipeline.run()  # of the runner's own kind
+        result: Any = pipeline.run()  # each runner has its own type
         return result.job.proto_pipeline
     return pipeline.to_runner_api()
 
@@ -193,7 +196,7 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
     endpoint = values["job_endpoint"]
     if endpoint and endpoint != "embed" and not _answers(endpoint):
         yield f"--job_endpoint {endpoint}: connection failed; start the job server"
-    # Elsewhere the address is one that the engine's machines see, not this one.
+    # For other runners, the address need not be reachable from this machine.
     is_here = endpoint == "embed" or values["runner"] == "PrismRunner"
     pool = values["environment_config"]
     if is_here and values["environment_type"] == "EXTERNAL" and not _answers(pool):
@@ -205,14 +208,14 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
 
 def silence() -> None:
     """Suppress the duplicate error messages of job servers and their client threads."""
-    # Its level is set anew when the server starts.
+    # Setting its level is not enough: Beam resets it when the server starts.
     logging.getLogger("PrismJobServer").disabled = True
     logging.getLogger().addFilter(_is_not_a_job_servers)
-    # Where steps run in this process (LOOPBACK), Beam also prints it; the name found in
-    # the module hides the builtin one.
+    # If steps run in this process (LOOPBACK), Beam also prints the errors. A name in
+    # the module hides the builtin.
     vars(sdk_worker)["print"] = _say_nothing
-    # Its threads that read may meet an engine that has ended: with the job's error, or
-    # by Ctrl-C.
+    # Beam's reader threads fail if the engine ends before them, e.g. after an error or
+    # Ctrl-C.
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _say_unless_readers
 
@@ -267,7 +270,7 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
     runner = options.view_as(StandardOptions).runner
     problems = [
         f"{what}: {storage.absolute(path)} is on this machine, where workers of "
-        f"--runner={runner} cannot reach it; name a place in a bucket"
+        f"--runner={runner} cannot reach it; use a path in a bucket"
         for what, path in places
         if not storage.is_remote(path)
     ]
@@ -276,7 +279,7 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
 
 
 def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str]:
-    """Yield reasons why a job that gathers results on this machine cannot run remotely.
+    """Yield a message for each flag that keeps a job from gathering its results here.
 
     Args:
       options: Beam's options.
@@ -286,11 +289,14 @@ def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str
     if has_own_files(options):
         yield (
             f"--runner {standard.runner}: {job} keeps its tables on this machine, "
-            "where those workers cannot reach them; leave the flag out, or name an "
-            "engine whose workers share this machine's files"
+            "where those workers cannot reach them; leave the flag out, or use a "
+            "runner whose workers share this machine's files"
         )
     if standard.no_wait_until_finish:
-        yield f"--no_wait_until_finish: {job} has work left when its pipeline ends"
+        yield (
+            f"--no_wait_until_finish: {job} has more to do after its pipeline; leave "
+            "the flag out"
+        )
 
 
 def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401  # of any runner
@@ -298,9 +304,9 @@ def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401 
     runner = options.view_as(StandardOptions).runner
     google = options.view_as(GoogleCloudOptions)
     if not dataflow.is_dataflow(options):
-        return f"submitted to {runner}, which shows how the job gets on"
+        return f"submitted to {runner}, which shows the job's progress"
     if not result.has_job:  # --template_location: Google's launcher submits it
-        return f"the job is described in {google.template_location}"
+        return f"the job was written to {google.template_location}"
     job = result.job_id()
     return (
         f"submitted to Dataflow as job {job}\n"
@@ -317,12 +323,12 @@ def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
     """Cancel a job; return a message about the outcome."""
     runner = options.view_as(StandardOptions).runner
     if _ends_with_this_process(options):
-        return f"{runner} ends with this process, and its job too"
+        return f"{runner} and its job end with this process"
     try:
         result.cancel()
     except Exception as error:  # noqa: BLE001  # each runner and its client has others
         return (
-            f"the job could not be cancelled ({error}) and may go on\n"
+            f"the job could not be cancelled ({error}) and may continue\n"
             f"{describe_job(result, options)}"
         )
     return f"the job is cancelled; {runner} may take a while to stop it"
@@ -340,7 +346,7 @@ def _ends_with_this_process(options: PipelineOptions) -> bool:
 
 
 def list_errors(options: PipelineOptions) -> tuple[type[Exception], ...]:
-    """Return the exceptions that a runner raises when a job fails."""
+    """Return the types of exceptions that the runner raises when a job fails."""
     if not dataflow.is_dataflow(options):
         return (RuntimeError,)
     # They take a while to import, and only Dataflow raises them.

@@ -13,17 +13,20 @@ from pipelines.cli import suggest
 from transforms import __version__
 
 JOBS = {
-    "build": "build a subset of ImageNet, or a demonstration of one",
+    "build": "build a subset of ImageNet, or a demonstration",
     "index": "list every image of ImageNet and the location of its bytes",
     "group": "group the classes, and compare groupings",
+    "identify": "name the published subset that a folder, list or dataset is",
     "verify": "check every file and image of a dataset",
     "train": "train models on a dataset",
-    "predict": "score images with models",
-    "confusion": "compute a confusion matrix from predictions",
-    "difficulty": "compute the difficulty of each image from predictions",
-    "evaluate": "measure how well a subset ranks models as the full set does",
+    "predict": "run trained models on images",
+    "confusion": "compute confusion matrices from predictions",
+    "difficulty": "compute the difficulty of each image from predictions or scores",
+    "evaluate": "compare the ranking of models on a subset and on the full set",
     "study": "compare subsets: build, train and evaluate each",
-    "chain": "run all jobs, from raw images to a subset with flat difficulty",
+    "chain": (
+        "run the jobs from raw images to a subset with a flat difficulty histogram"
+    ),
     "doctor": "check this machine: versions, cores, memory, credentials, engines",
 }
 

@@ -1,4 +1,4 @@
-"""Evaluate how well a subset ranks models compared to the full set."""
+"""Compare the ranking of models on a subset with that on the full set."""
 
 import dataclasses
 import sys
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _PROG = "python -m pipelines.evaluate"
 _KINDS = ("full", "predictions", "accuracies")
+_LOG_FLAGS = (
+    "train_images", "validation_images", "accuracy_column", "epoch_column",
+    "model_names",
+)  # fmt: skip
 _GROUP_COUNTS = (10, 20, 100, 200)
 _NUM_DRAWS = 20
 _USUAL = "groups"  # default file name, which does not identify a table
@@ -33,24 +37,61 @@ _USUAL = "groups"  # default file name, which does not identify a table
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(StoreFlags):
-    """Measure how well a subset ranks models compared to the full set.
+    """Compare the ranking of models on a subset with that on the full set.
 
-    Three kinds of input: curves of models trained on both sets (--full, --subset),
-    predictions of models that are already trained (--predictions, with --groups or
-    --training_free), or two columns of accuracies (--accuracies).
+    There are three kinds of input: curves of models trained on both sets (--full,
+    --subset), predictions of models that are already trained (--predictions, with
+    --groups or --training_free), or two columns of accuracies (--accuracies).
     """
 
     full: tuple[str, ...] = flag(
-        "curves of models trained on the full set: curves.csv files, or directories "
-        "that contain them, e.g. the --output of pipelines.train; repeatable",
+        "curves of models trained on the full set: curves.csv files, logs of other "
+        "trainers (timm, Lightning, Keras, Hugging Face, or any CSV table), one model "
+        "a file, or folders that contain them; repeatable",
         default=(),
         metavar="CURVES",
     )
     subset: tuple[str, ...] = flag(
-        "curves of models trained on one or more subsets, which are told apart by "
-        "their subset ids; repeatable",
+        "curves of models trained on one or more subsets, which are distinguished by "
+        "their subset ids, and logs by their folder; repeatable",
         default=(),
         metavar="CURVES",
+    )
+    train_images: tuple[int, ...] = flag(
+        "number of training images of the logs: one for all sets, or one for --full "
+        "and each directory of --subset, separated by commas",
+        default=(),
+        minimum=1,
+        metavar="N,N",
+        split=",",
+        allow_repeats=True,
+    )
+    validation_images: tuple[int, ...] = flag(
+        "number of validation images of logs that do not state it, as --train_images",
+        default=(),
+        minimum=1,
+        metavar="N,N",
+        split=",",
+        allow_repeats=True,
+    )
+    accuracy_column: str = flag(
+        "column or metric of validation accuracy in logs (default: the only one, such "
+        "as val_accuracy)",
+        default="",
+        metavar="NAME",
+    )
+    epoch_column: str = flag(
+        "column of the epochs, from 0 or 1, if logs are plain CSV tables; needs "
+        "--accuracy_column",
+        default="",
+        metavar="NAME",
+    )
+    model_names: tuple[str, ...] = flag(
+        "names of models by the directory or file of their log, separated by commas "
+        "(default: the directory's name)",
+        default=(),
+        metavar="DIR=NAME",
+        split=",",
     )
     predictions: tuple[str, ...] = flag(
         "predictions of trained models for the validation images, .parquet or .npz; "
@@ -83,8 +124,8 @@ class EvaluateOptions(StoreFlags):
         maximum=1000,
     )
     donors: tuple[str, ...] = flag(
-        "models of --predictions whose confusion makes groups with --training_free; "
-        "they are not ranked (default: the model of median accuracy)",
+        "models of --predictions whose confusion determines groups with "
+        "--training_free; they are not ranked (default: the model of median accuracy)",
         default=(),
         metavar="NAME,NAME",
         split=",",
@@ -97,7 +138,7 @@ class EvaluateOptions(StoreFlags):
     )
     key_columns: tuple[str, ...] = flag(
         "columns that identify a row of --accuracies, separated by commas (default: "
-        "those of model, img_size and crop_pct that all files have)",
+        "whichever of model, img_size and crop_pct all files contain)",
         default=(),
         metavar="NAME,NAME",
         split=",",
@@ -110,11 +151,14 @@ class EvaluateOptions(StoreFlags):
         split=",",
         allow_repeats=True,
     )
-    output: str = flag("directory of the report and its page", metavar="DIR")
-    seed: int = flag("seed of bootstraps, random groupings and images", default=0)
+    output: str = flag("folder of the report and its page", metavar="DIR")
+    seed: int = flag(
+        "seed of the bootstrap, of random groups and of the selection of images",
+        default=0,
+    )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         given = [name for name in _KINDS if getattr(self, name)]
         if not given and not self.subset and not self.groups and not self.training_free:
             yield (
@@ -134,32 +178,47 @@ class EvaluateOptions(StoreFlags):
                 continue
             if getattr(self, flag_name) and not getattr(self, other):
                 yield f"--{other}: is required with --{flag_name} ({what})"
+        yield from self._find_log_problems()
         yield from self._find_training_free_problems()
         yield from self._find_table_problems()
         yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
 
+    def _find_log_problems(self) -> Iterator[str]:
+        for name in _LOG_FLAGS:
+            if getattr(self, name) and not (self.full or self.subset):
+                yield f"--{name}: applies only with --full and --subset"
+        if self.epoch_column and not self.accuracy_column:
+            yield "--accuracy_column: is required with --epoch_column"
+        for pair in self.model_names:
+            folder, _, name = pair.rpartition("=")
+            if not (folder and name):
+                yield f"--model_names {pair}: is not DIR=NAME, e.g. run1=resnet50"
+        folders = [pair.rpartition("=")[0] for pair in self.model_names]
+        for folder in {folder for folder in folders if folders.count(folder) > 1}:
+            yield f"--model_names {folder}: is given two names; give one"
+
     def _find_training_free_problems(self) -> Iterator[str]:
         if not self.training_free:
             for name in ("num_groups", "draws", "donors"):
                 if getattr(self, name):
-                    yield f"--{name}: goes with --training_free only"
+                    yield f"--{name}: applies only with --training_free"
             return
         if not self.predictions:
             yield "--predictions: is required with --training_free"
         for name in ("groups", "full", "accuracies"):
             if getattr(self, name):
-                yield f"--{name}: does not go with --training_free; leave out one"
+                yield f"--{name}: cannot be combined with --training_free; omit one"
         if any(number > NUM_CLASSES for number in self.num_groups):
             yield (
                 f"--num_groups {max(self.num_groups)}: there are only {NUM_CLASSES} "
-                "classes; give at most as many groups"
+                "classes; reduce it"
             )
 
     def _find_table_problems(self) -> Iterator[str]:
         for name in ("key_columns", "columns"):
             if getattr(self, name) and not self.accuracies:
-                yield f"--{name}: goes with --accuracies only"
+                yield f"--{name}: applies only with --accuracies"
         if len(self.accuracies) > 2:
             yield (
                 f"--accuracies {' '.join(self.accuracies)}: {len(self.accuracies)} "
@@ -170,13 +229,13 @@ class EvaluateOptions(StoreFlags):
 
 
 def evaluate(options: EvaluateOptions) -> str:
-    """Evaluate the inputs and write the report and its page.
+    """Run the evaluation that the options select, and write its report and page.
 
     Returns:
       The output folder.
 
     Raises:
-      UsageError: the input tables are invalid.
+      UsageError: the input files are invalid.
     """
     # SciPy and pyarrow import slowly and are not needed for --help.
     from transforms import storage  # noqa: PLC0415
@@ -198,7 +257,7 @@ def evaluate(options: EvaluateOptions) -> str:
 
 
 def _compare_recipes(options: EvaluateOptions) -> str:
-    """Compare all recipes without training; return the output folder."""
+    """Compare all recipes without training, write the files; return their folder."""
     from pipelines.training_free import compare_recipes  # noqa: PLC0415  # as above
     from transforms import storage  # noqa: PLC0415
     from transforms.evaluation import training_free  # noqa: PLC0415
@@ -228,9 +287,17 @@ def _evaluate(options: EvaluateOptions) -> "Evaluation":
     """Run the evaluation for the kind of input that was given."""
     if options.full:
         from transforms.evaluation import by_curves  # noqa: PLC0415  # as above
+        from transforms.evaluation.log_sets import LogSettings  # noqa: PLC0415
+        from transforms.evaluation.training_logs import LogColumns  # noqa: PLC0415
 
+        logs = LogSettings(
+            columns=LogColumns(options.epoch_column, options.accuracy_column),
+            model_names=dict(pair.rpartition("=")[::2] for pair in options.model_names),
+            train_images=options.train_images,
+            validation_images=options.validation_images,
+        )
         return by_curves.evaluate_curves(
-            options.full, options.subset, seed=options.seed
+            options.full, options.subset, logs=logs, seed=options.seed
         )
     if options.accuracies:
         from transforms.evaluation import by_accuracies  # noqa: PLC0415  # as above
@@ -239,7 +306,6 @@ def _evaluate(options: EvaluateOptions) -> "Evaluation":
             options.accuracies,
             key_columns=options.key_columns,
             columns=options.columns,
-            seed=options.seed,
         )
     from transforms.evaluation import by_predictions  # noqa: PLC0415
     from transforms.predictions import reading as prediction_files  # noqa: PLC0415
@@ -257,7 +323,7 @@ class GroupTables(NamedTuple):
     """Tables of groups, by name.
 
     Attributes:
-      groups: group label of each official class, shape (1000,).
+      groups: group label of each official class, shape (1000,); −1 if excluded.
       confusion_models: models whose confusion determined the groups; only for
         tables that record it.
     """
@@ -270,7 +336,7 @@ def read_group_tables(files: Sequence[str]) -> GroupTables:
     """Read tables of groups; classes that a table does not list are excluded.
 
     Raises:
-      UsageError: lists the problems of every table.
+      UsageError: lists the problems of every table, or names a repeated file.
     """
     official = grouping_flags.list_official_classes()
     tables = GroupTables({}, {})

@@ -1,4 +1,4 @@
-"""Group classes without reading an image: write groups.csv, groups.json and a page."""
+"""Group classes, or compare grouping methods, without reading images."""
 
 import csv
 import dataclasses
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import group_comparison, grouping_flags
+from pipelines import group_comparison, grouping_flags, presets
 from pipelines.cli import check_output, exit_codes, parse
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.store_flags import StoreFlags, settle
@@ -16,7 +16,7 @@ from transforms import grouping, storage
 from transforms.grouping import table as groups
 from transforms.grouping.table import Grouping, GroupTable
 from transforms.index import inventory
-from transforms.labels import class_lists, wordnet
+from transforms.labels import wordnet
 from transforms.labels.wordnet import GroupNamer
 from transforms.options import flag
 from transforms.records import ImageClass, to_json
@@ -29,7 +29,10 @@ _PROG = "python -m pipelines.group"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GroupOptions(GroupingFlags, StoreFlags):
-    """Group the classes of an index, or the 1000 classes, without reading an image."""
+    """Group the classes of an index, or the 1000 classes, without reading images.
+
+    --compare groups them by every method and prints scores instead of writing groups.
+    """
 
     index: str | None = flag(
         "index whose classes and image counts are used (default: the 1000 classes)",
@@ -37,12 +40,12 @@ class GroupOptions(GroupingFlags, StoreFlags):
         metavar="FILE",
     )
     output: str | None = flag(
-        "directory of groups.csv, groups.json and groups.html",
+        "folder of groups.csv, groups.json and groups.html",
         default=None,
         metavar="DIR",
     )
     compare: bool = flag(
-        "print all methods side by side, scored by --predictions of trained models and "
+        "print a table of all methods, scored by --predictions of trained models and "
         "by --confusion (with --grouping=confusion: by --confusion_heldout)",
         default=False,
     )
@@ -53,13 +56,13 @@ class GroupOptions(GroupingFlags, StoreFlags):
         metavar="FILE",
     )
     export_starter: str | None = flag(
-        "table of all classes to write, to be edited for --grouping=manual",
+        "file to write: a table of all classes, to edit for --grouping=manual",
         default=None,
         metavar="FILE",
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         if not (self.output or self.export_starter or self.compare):
             yield "--output: is required, or --export_starter, or --compare"
@@ -69,16 +72,16 @@ class GroupOptions(GroupingFlags, StoreFlags):
                 what = "a file; name a folder" if is_folder else "a folder; name a file"
                 yield f"--{name} {path}: is {what}"
         if self.predictions and not self.compare:
-            yield "--predictions: goes with --compare only"
-        if self.compare and self.preset in class_lists.NAMES:
+            yield "--predictions: applies only with --compare"
+        if self.compare and presets.is_published(self.preset):
             yield (
                 f"--preset {self.preset}: is a list of classes without an N to "
                 "compare at; give --num_groups"
             )
         if self.compare and (self.output or self.export_starter):
-            yield "--compare: only prints a table; leave out --output, --export_starter"
+            yield "--compare: writes no files; omit --output and --export_starter"
         if self.compare and not self.predictions:
-            yield "--compare: needs --predictions FILE, one or more"
+            yield "--compare: needs one or more --predictions FILE"
         if self.compare and not self.expand_preset().num_groups:
             yield "--num_groups: is required (number of groups)"
         if not self.compare and (self.output or self.grouping or self.preset):

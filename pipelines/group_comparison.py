@@ -1,4 +1,4 @@
-"""Compare all grouping methods for one N: sizes, captured confusion, model ranks."""
+"""Compare grouping methods at one N by their model rankings and captured confusion."""
 
 import dataclasses
 import sys
@@ -14,6 +14,7 @@ from transforms.arrays import IntegerArray
 from transforms.confusion import matrix as confusion_matrix
 from transforms.confusion.matrix import Confusion
 from transforms.evaluation.by_predictions import (
+    advise,
     compare_groupings,
     format_comparison,
     make_group_of,
@@ -35,7 +36,7 @@ class _OfficialConfusion:
         )
 
     def captured(self, labels: IntegerArray, /) -> float:
-        """Return the share of errors between classes of the same group, 0 to 1.
+        """Return the share of errors that confuse classes of one group, 0 to 1.
 
         Args:
           labels: group label of each official class, shape (1000,); -1 is ignored.
@@ -51,7 +52,8 @@ def compare_methods(
     predictions: Sequence[str],
     heldout: str | None,
 ) -> str:
-    """Group the classes by every available method and return a table of scores.
+    """Group the classes by every available method and return a table of scores
+    and a recommendation.
 
     Args:
       held: the classes of the input.
@@ -79,22 +81,28 @@ def compare_methods(
             "--compare: no method can group these classes; the reasons are listed above"
         )
     matrix = heldout or flags.confusion
-    rows = compare_groupings(
+    full, rows = compare_groupings(
         model_predictions,
         tables,
         confusion=_OfficialConfusion(matrix) if matrix else None,
         confusion_models=models_of,
         seed=flags.seed,
     )
-    return format_comparison(rows)
+    advice = advise(
+        full, [row.score for row in rows], [p.model for p in model_predictions]
+    )
+    return format_comparison(rows, advice=advice)
 
 
 def _group_all(
     held: Sequence[ImageClass], flags: GroupingFlags, options_of: Mapping[str, Any]
 ) -> Iterator[tuple[str, GroupTable, Sequence[str] | None]]:
-    """Yield the name, groups and confusion models (or None) of each method."""
+    """Yield the name, groups and confusion models (or None) of each method.
+
+    Methods with a fixed N are skipped; a message explains why others are left out.
+    """
     for method in grouping.METHODS:
-        if grouping.find_num_groups_source(method) == "classes":
+        if grouping.find_num_groups_source(method) in {"classes", "method"}:
             continue  # N is fixed
         tables = grouping.list_tables(method)
         if missing := [table for table in tables if not getattr(flags, table)]:

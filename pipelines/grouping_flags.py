@@ -27,13 +27,14 @@ class GroupingFlags:
     preset: str | None = flag(
         "named recipe: nN_mM sets N groups and M images per group, with --grouping="
         f"{presets.DEFAULT_GROUPING} unless --grouping is given; the other names are "
-        "published lists of classes (three of them are called ImageNet-100 in papers)",
+        "published lists of classes, see docs/presets.md (three of them are called "
+        "ImageNet-100 in papers)",
         default=None,
         choices=presets.PRESETS,
         implies=("grouping", "num_groups", "images_per_group"),
     )
     grouping: str | None = flag(
-        "method that puts classes into groups", default=None, choices=grouping.METHODS
+        "method that assigns classes to groups", default=None, choices=grouping.METHODS
     )
     num_groups: int | None = flag("number of groups, N", default=None, minimum=2)
     groups: str | None = flag(
@@ -43,21 +44,21 @@ class GroupingFlags:
         metavar="FILE",
     )
     confusion: str | None = flag(
-        "confusion matrix written by pipelines.confusion, .npz or .csv; read by "
+        "confusion matrix written by pipelines.confusion, .npz or .csv; used by "
         "--grouping=confusion and curated, and to measure the groups of any method",
         default=None,
         metavar="FILE",
     )
     images_per_group: int | None = flag(
-        "training images per group, M; required, except with --folds=2 or --grouping="
-        "all_classes, where the default is all",
+        "training images per group, M; required, except with --folds=2, a published "
+        "list or --grouping=all_classes (default there: all)",
         default=None,
         minimum=1,
     )
     min_validation_images: int | None = flag(
         "smallest number of validation images in the subset; if there are fewer "
-        "official ones, training images are held out; by default 10000, or 0 with a "
-        "published list of classes",
+        "official ones, training images are held out (default: 10000, or 0 with a "
+        "published list of classes)",
         default=None,
         minimum=0,
     )
@@ -76,10 +77,11 @@ class GroupingFlags:
         """
         values: dict[str, Any] = {}
         if self.preset:
+            values["preset"] = presets.resolve(self.preset)
             values |= presets.list_flags(self.preset)
             values.setdefault("grouping", self.grouping or presets.DEFAULT_GROUPING)
         if self.min_validation_images is None:
-            is_list = presets.list_classes(self.preset) is not None
+            is_list = presets.is_published(self.preset)
             values["min_validation_images"] = 0 if is_list else _MIN_VALIDATION_IMAGES
         return dataclasses.replace(self, **values)
 
@@ -87,18 +89,18 @@ class GroupingFlags:
         """Yield a note if the preset selects its default grouping method."""
         if self.preset in presets.SIZES and self.grouping is None:
             yield (
-                f"--preset {self.preset}: takes --grouping={presets.DEFAULT_GROUPING}; "
+                f"--preset {self.preset}: uses --grouping={presets.DEFAULT_GROUPING}; "
                 "give --grouping to choose another method"
             )
 
     def find_grouping_problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of grouping flags."""
+        """Yield a message for each missing grouping flag or invalid combination."""
         fixed = presets.list_flags(self.preset) if self.preset else {}
         for name, value in fixed.items():
             given = getattr(self, name)
             if given not in {None, value}:
                 yield (
-                    f"--{name} {given}: --preset {self.preset} means {value}; leave "
+                    f"--{name} {given}: --preset {self.preset} sets {value}; leave "
                     "out one of them"
                 )
         expanded = self.expand_preset()
@@ -113,10 +115,15 @@ class GroupingFlags:
         readers = grouping.list_readers("groups")
         if self.groups and method not in readers:
             named = " or ".join(f"--grouping={name}" for name in readers)
-            yield f"--groups {self.groups}: goes with {named} only"
+            yield f"--groups {self.groups}: applies only with {named}"
         is_flag = grouping.find_num_groups_source(method) == "flag"
         if is_flag and expanded.num_groups is None:
             yield "--num_groups: is required (number of groups)"
+
+
+def reads_groups(flags: GroupingFlags) -> bool:
+    """Return whether a table states the groups."""
+    return grouping.find_num_groups_source(flags.grouping or "") == "table"
 
 
 def load_options(method: str | None) -> Any:  # noqa: ANN401  # each method has its own class
@@ -163,7 +170,8 @@ def group_classes(
       The groups of all classes, and the result of the method.
 
     Raises:
-      UsageError: the method or its table does not fit the classes.
+      UsageError: the method or a table does not fit the classes, or classes of the
+        preset are missing.
     """
     only = presets.list_classes(flags.preset)
     wanted = tuple(c for c in held if only is None or c.wnid in only)

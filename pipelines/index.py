@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexOptions(InputFlags, StoreFlags):
-    """List every image of ImageNet, and where its bytes are, in one Parquet file."""
+    """List every image of ImageNet and the location of its bytes in a Parquet file."""
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet: an archive, a directory, or a gs:// or s3:// prefix; repeatable",
+        "raw ImageNet: an archive, a folder, or a gs:// or s3:// prefix; repeatable",
         default=(),
         metavar="PATH",
     )
     output: str = flag("index to write, ending in .parquet", metavar="FILE")
     require_complete: bool = flag(
-        "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
-        "50 validation images a class)",
+        "reject an input that is not the complete ImageNet (1,281,167 training images, "
+        "50 validation images per class)",
         default=False,
     )
     inspect: bool = flag(
@@ -55,7 +55,7 @@ class IndexOptions(InputFlags, StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         yield from self.find_input_problems(self.input)
         if not (self.input or self.train_input or self.validation_input):
@@ -120,7 +120,7 @@ def write_index(
     num_inspect_threads: int = 0,
     beam_flags: Sequence[str],
 ) -> bool:
-    """Run the index job.
+    """Find and label all images, inspect them if requested, and write the index.
 
     Args:
       recognised: the parts of the inputs.
@@ -133,6 +133,7 @@ def write_index(
 
     Raises:
       UsageError: an archive, label or image name is invalid.
+      JobError: the runner failed.
     """
     if cost := describe_cost(recognised.parts):
         sys.stderr.write(f"{cost}\n")
@@ -186,7 +187,7 @@ def _list_roots(recognised: RecognizedInputs) -> list[str]:
 
 
 def describe_cost(pieces: Sequence[InputPart]) -> str:
-    """Describe the number of requests to list archives in buckets; "" if small."""
+    """Describe how many requests it takes to list archives in buckets; "" if few."""
     paths = {
         piece.path
         for piece in pieces
@@ -234,10 +235,11 @@ def index_images(
     output: str,
     beam_flags: Sequence[str],
 ) -> Inventory:
-    """Index and count images on this machine, whatever runner the flags name.
+    """Index and count images on this machine, regardless of the runner in the flags.
 
     Raises:
       UsageError: the input is invalid.
+      JobError: the runner failed.
     """
     if beam_flags:
         from pipelines import engine  # noqa: PLC0415  # slow import

@@ -16,17 +16,16 @@ class LabelFlags:
 
     validation_labels: str | None = flag(
         "table of the labels of validation images without class folders (default: "
-        "LOC_val_solution.csv near the images, or the official table if the images are "
-        "the official ones)",
+        "LOC_val_solution.csv beside or above the images, or the official table if the "
+        "images are the official ones)",
         default=None,
         metavar="FILE",
         heading=_HEADING,
     )
     class_list: str | None = flag(
-        "classes that the integer labels of records and tars stand for: one wnid or "
-        "name per line, line 1 for label 0, - for a label without a class; or a number "
-        "from 0 or 1 beside each wnid (default: the 1000 classes in the order of their "
-        "wnids)",
+        "file that maps integer labels to classes: one wnid or name per line in label "
+        "order (- for an unused label), or a wnid and its label per line (default: the "
+        "1000 classes in the order of their wnids)",
         default=None,
         metavar="FILE",
         heading=_HEADING,
@@ -38,13 +37,13 @@ class InputFlags(LabelFlags):
     """Flags of inputs with a known split, and of label and class tables."""
 
     train_input: tuple[str, ...] = flag(
-        "input of training images, whatever its name says; repeatable",
+        "input to read as training images, regardless of names; repeatable",
         default=(),
         metavar="PATH",
         heading=_HEADING,
     )
     validation_input: tuple[str, ...] = flag(
-        "input of validation images, whatever its name says; repeatable",
+        "input to read as validation images, regardless of names; repeatable",
         default=(),
         metavar="PATH",
         heading=_HEADING,
@@ -60,7 +59,7 @@ class InputFlags(LabelFlags):
 
     @property
     def places(self) -> list[tuple[str, str]]:
-        """Pairs of "--flag path", for messages, and a path that workers read."""
+        """Pairs of "--FLAG PATH", for messages, and the path, which workers read."""
         places = [
             (f"{splits.FLAGS[split]} {path}", path)
             for split, paths in self.inputs_of_splits.items()

@@ -20,7 +20,7 @@ _EXPECTED = {
     False: "nXXXXXXXX.tar archives, or images",
 }
 _LEVELS_UP = 5  # from ILSVRC/Data/CLS-LOC/val to one folder above ILSVRC's parent
-_SEARCHED_FOLDERS = 50  # for ImageNet below an input that holds none itself
+_SEARCHED_FOLDERS = 50  # limit of the search for ImageNet below an input
 _NEAREST_SHOWN = 3
 
 
@@ -143,7 +143,7 @@ def _recognize_one(path: str, split: str, class_list: str) -> RecognizedInputs:
     stated = {piece.split for piece in parts} - {""}
     if split and len(stated) > 1:
         raise UsageError(
-            f"holds images of several splits ({', '.join(sorted(stated))}); give the "
+            f"has images of several splits ({', '.join(sorted(stated))}); give the "
             "folder of one"
         )
     settled, notes = _settle_all(found, split)
@@ -379,7 +379,7 @@ def _find_unfinished(recognised: Sequence[FoundParts]) -> list[str]:
     for folder in {file.rpartition("/")[0] for file in files}:
         names = [e.name for e in storage.list_folder(folder) if not e.is_folder]
         problems += [
-            f"{folder}/{name} is not downloaded completely ({control} lies beside it); "
+            f"{folder}/{name} is not downloaded completely (beside it is {control}); "
             "finish the download"
             for name, control in folder_contents.list_unfinished(names).items()
             if f"{folder}/{name}" in files
@@ -393,12 +393,15 @@ def _describe_nearest(path: str) -> str:
     nearest = list(_search(path)) if storage.is_folder(path) else []
     if nearest:
         shown = list_names(nearest, _NEAREST_SHOWN)
-        return f"{described}; ImageNet is in {shown}: give that"
+        return f"{described}; ImageNet is in {shown}: use that path"
     return described
 
 
 def _search(path: str) -> Iterator[str]:
-    """Yield folders and files below a folder in which a layout finds images."""
+    """Yield the folders and archives below a folder that a layout recognises.
+
+    The search is breadth-first and ends after `_SEARCHED_FOLDERS` entries.
+    """
     waiting = [path]
     num_searched = 0
     while waiting and num_searched < _SEARCHED_FOLDERS:

@@ -35,8 +35,8 @@ class PredictOptions(InputFlags, StoreFlags):
     """Run trained models on every image of a split, and write their predictions."""
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet (archives or directories; repeatable), an index, or the "
-        "directory of a finished subset",
+        "raw ImageNet (archives or folders; repeatable), an index, or the "
+        "folder of a finished subset",
         default=(),
         metavar="PATH",
     )
@@ -44,16 +44,16 @@ class PredictOptions(InputFlags, StoreFlags):
         "split to predict; folds exist in subsets built with --folds=2", choices=_SPLITS
     )
     model: tuple[str, ...] = flag(
-        "model: .keras, .onnx or the directory of a SavedModel, with its card beside "
+        "model: .keras, .onnx or the folder of a SavedModel, with its card beside "
         "it (NAME.json or model.json); repeatable",
         metavar="PATH",
     )
     model_card: str | None = flag(
-        "card of the models that have none beside them", default=None, metavar="FILE"
+        "card for models without a card beside them", default=None, metavar="FILE"
     )
     groups: str | None = flag(
-        "table of groups: a prediction is correct if its group is (default: if its "
-        "class is)",
+        "table of groups; a prediction is correct if its group is correct (default: "
+        "if its class is correct)",
         default=None,
         metavar="FILE",
     )
@@ -80,7 +80,7 @@ class PredictOptions(InputFlags, StoreFlags):
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         yield from self.find_input_problems(self.input)
         if not (self.input or self.train_input or self.validation_input):
@@ -123,7 +123,7 @@ def define_pipeline(
 
 
 def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
-    """Run the job and return the summary lines of every model.
+    """Predict the images, write the table and return summary lines of every model.
 
     Raises:
       UsageError: lists all configuration errors, before any image is read.
@@ -150,6 +150,9 @@ def _check(
     options: PredictOptions, beam_flags: Sequence[str]
 ) -> tuple[list[ModelSpec], checks.ListImages]:
     """Check inputs, groups and models, and test every model on grey images.
+
+    Returns:
+      The models, and a function that lists the images.
 
     Raises:
       UsageError: lists the problems of inputs, groups and models.

@@ -17,20 +17,32 @@ SIZES = {
 }
 # Its groups are large enough for all of these sizes.
 DEFAULT_GROUPING = "wordnet"
-PRESETS = (*SIZES, *class_lists.NAMES)
+_SUBSETS = (*class_lists.NAMES, *class_lists.GROUPED_NAMES)
+PRESETS = (*SIZES, *_SUBSETS, *class_lists.list_aliases())
+
+
+def resolve(preset: str) -> str:
+    """Return the name of the preset that a name or an alias denotes."""
+    return class_lists.list_aliases().get(preset, preset)
+
+
+def is_published(preset: str | None) -> bool:
+    """Return whether a preset is a published subset, not a size."""
+    return preset is not None and preset not in SIZES
 
 
 def list_flags(preset: str) -> Mapping[str, Any]:
     """Return the flags that a preset sets."""
-    if preset in SIZES:
+    if not is_published(preset):
         num_groups, images_per_group = SIZES[preset]
         return {"num_groups": num_groups, "images_per_group": images_per_group}
-    num_classes = len(class_lists.load(preset))
-    return {"grouping": "all_classes", "num_groups": num_classes}
+    name = resolve(preset)
+    if name in class_lists.GROUPED_NAMES:
+        return {"grouping": name}
+    return {"grouping": "all_classes", "num_groups": len(class_lists.load(name))}
 
 
 def list_classes(preset: str | None) -> frozenset[str] | None:
-    """Return the wnids that a preset selects; None if it selects all classes."""
-    if preset not in class_lists.NAMES:
-        return None
-    return frozenset(class_lists.load(preset))
+    """Return the wnids of a class list; None for other presets."""
+    name = resolve(preset or "")
+    return frozenset(class_lists.load(name)) if name in class_lists.NAMES else None

@@ -84,7 +84,7 @@ def watch(message: str) -> Iterator[Deadline]:
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Do not end the process after Ctrl-C while a block runs, however long it takes."""
+    """Suspend the deadline after Ctrl-C while a block runs."""
     _patient.set()
     try:
         yield

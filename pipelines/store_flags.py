@@ -22,25 +22,25 @@ class StoreFlags:
 
     store_endpoint: str | None = flag(
         "URL of a store other than Google's or Amazon's (default: "
-        "STORAGE_EMULATOR_HOST or AWS_ENDPOINT_URL)",
+        "$STORAGE_EMULATOR_HOST or $AWS_ENDPOINT_URL)",
         default=None,
         metavar="URL",
         heading=_HEADING,
     )
     store_region: str | None = flag(
-        "region of s3:// buckets (default: AWS_REGION)",
+        "region of s3:// buckets (default: $AWS_REGION)",
         default=None,
         metavar="NAME",
         heading=_HEADING,
     )
     store_anonymous: bool = flag(
-        "send no credentials: for public buckets and emulators",
+        "send no credentials, for public buckets and emulators",
         default=False,
         heading=_HEADING,
     )
 
     def find_store_problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of store flags."""
+        """Yield a message if --store_endpoint is no HTTP(S) URL, or has credentials."""
         endpoint = self.store_endpoint
         if endpoint is not None and {"@", "?"} & set(endpoint):
             yield (  # without the value, which may be secret: flags are logged
@@ -55,7 +55,7 @@ def describe_given() -> str:
     """Return this job's store flags, to append to a command that reads its output.
 
     Returns:
-      " --store_…=…", or "" if no flag is set.
+      Flags and values, each after a space; "" if no flag is set.
     """
     settings = clients.read_settings()
     flags = {

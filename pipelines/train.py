@@ -31,22 +31,26 @@ class TrainingFlags:
     """Flags of the jobs that train models."""
 
     models: tuple[str, ...] = flag(
-        f"models to train, separated by commas: {', '.join(architectures.SMALL)}, or a "
-        "classifier of keras.applications by its lower-case name, e.g. resnet50",
+        f"models to train, separated by commas: {', '.join(architectures.SMALL)}; a "
+        f"family of them with width and depth ({', '.join(architectures.FAMILIES)}), "
+        f"e.g. cnn:32x3; the list {', '.join(architectures.LISTS)}; or a classifier of "
+        "keras.applications by its lower-case name, e.g. resnet50. A peak learning "
+        "rate may follow: cnn:32x3@0.001",
         metavar="NAME,NAME",
         choices=architectures.NAMES,
+        expand=architectures.expand,
         split=",",
     )
     epochs: int = flag(
         "passes over the training images", default=20, minimum=1, maximum=10_000
     )
     learning_rate: tuple[float, ...] = flag(
-        "peak learning rate; of several, separated by commas, every model is trained "
-        "with each, all are in the curves, and the best model is kept",
+        "peak learning rates, separated by commas; every model is trained with each, "
+        "all runs are in the curves, and the best model is kept",
         default=(0.003,),
         metavar="X,X",
         above=0,
-        maximum=100,
+        maximum=architectures.MAX_LEARNING_RATE,
         split=",",
     )
     batch_size: int = flag(
@@ -61,8 +65,8 @@ class TrainOptions(TrainingFlags, StoreFlags):
     The same command resumes an interrupted run after its last finished epoch.
     """
 
-    dataset: str = flag("directory of a finished subset", metavar="DIR")
-    output: str = flag("directory of the models and their curves", metavar="DIR")
+    dataset: str = flag("folder of a finished subset", metavar="DIR")
+    output: str = flag("folder of the models and their curves", metavar="DIR")
     train_split: str = flag("split to train on", default="train")
     validation_split: str = flag("split to measure accuracy on", default="validation")
     label_smoothing: float = flag(
@@ -79,8 +83,8 @@ class TrainOptions(TrainingFlags, StoreFlags):
         maximum=1,
     )
     image_size: int | None = flag(
-        f"side of the model's input in pixels; by default {architectures.SMALL_PX} for "
-        "the small models, otherwise what the model was designed for",
+        f"side of the model's input in pixels (default: {architectures.SMALL_PX} for "
+        "the small models, otherwise the size that the model was designed for)",
         default=None,
         minimum=MIN_SIZE_PX,
         maximum=MAX_SIZE_PX,
@@ -89,13 +93,13 @@ class TrainOptions(TrainingFlags, StoreFlags):
         "seed of the initial weights, the order of the images and the crops", default=0
     )
     mixed_precision: str = flag(
-        "compute in bfloat16; auto: if all GPUs have fast bfloat16",
+        "whether to compute in bfloat16; auto: only if all GPUs have fast bfloat16",
         default="auto",
         choices=_PRECISIONS,
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         yield from find_folder_problems(self.output)
 
@@ -112,7 +116,7 @@ def make_settings(
             model=name,
             image_size=options.image_size or architectures.default_size(name),
             epochs=options.epochs,
-            learning_rate=options.learning_rate,
+            learning_rate=architectures.choose_rates(name, options.learning_rate),
             batch_size=options.batch_size,
             label_smoothing=options.label_smoothing,
             weight_decay=options.weight_decay,
@@ -127,6 +131,8 @@ def find_unfinished(
     output: str, all_settings: Sequence[TrainSettings], *, named: str
 ) -> dict[str, TrainSettings]:
     """Return the settings of every unfinished model, by output folder.
+
+    Finished models are reported on stderr, and their leftover checkpoints are removed.
 
     Args:
       output: local folder of all models.
@@ -145,7 +151,7 @@ def find_unfinished(
             if is_finished(folder, settings):
                 shown_folder = f"{named}{folder.removeprefix(output)}"
                 sys.stderr.write(f"{shown_folder} is finished\n")
-                # an interrupted run may have left its checkpoint behind
+                # An interrupted run may have left its checkpoint behind.
                 shutil.rmtree(Path(folder, checkpoint.FOLDER), ignore_errors=True)
             else:
                 unfinished[folder] = settings

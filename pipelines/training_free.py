@@ -1,4 +1,4 @@
-"""Create the recipes of the training-free comparison: all groupings and class lists."""
+"""Create recipes for all groupings and class lists, and score them without training."""
 
 import sys
 import tempfile
@@ -84,7 +84,14 @@ def _draw(
     requests: Sequence[tuple[int, str | None]],
     drawn_by: str,
 ) -> Recipe:
-    """Group the classes once per request, or only once if the seed has no effect."""
+    """Group the classes once per request, or only once if the seed has no effect.
+
+    Args:
+      method: grouping method.
+      num_groups: N.
+      requests: (seed, path of a confusion matrix or None) of each draw.
+      drawn_by: what differs between the requests, "seeds" or "donors".
+    """
     draws: list[IntegerArray] = []
     for seed, confusion in requests:
         draws.append(_group(method, num_groups, seed, confusion))

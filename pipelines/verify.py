@@ -62,12 +62,12 @@ _WARNINGS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VerifyOptions(InputFlags, StoreFlags):
-    """Check that a dataset is complete and unchanged, and that readers open it.
+    """Check that a dataset is complete and unchanged, and that readers can open it.
 
-    The directory can be given alone: python -m pipelines.verify subsets/NAME/1.0.0
+    The word --dataset can be omitted: python -m pipelines.verify subsets/NAME/1.0.0
     """
 
-    dataset: str = flag("directory of the dataset, OUTPUT/NAME/VERSION", metavar="DIR")
+    dataset: str = flag("folder of the dataset, OUTPUT/NAME/VERSION", metavar="DIR")
     input: tuple[str, ...] = flag(
         "raw ImageNet or an index, as for pipelines.build; compares the dataset with "
         "its source",
@@ -75,8 +75,8 @@ class VerifyOptions(InputFlags, StoreFlags):
         metavar="PATH",
     )
     images: str = flag(
-        "number of images, selected by hash, whose source is converted again and "
-        "compared, or all; for --input",
+        "number of images, selected by hash, to convert again from their source and "
+        "compare, or all; requires --input",
         default=_NUM_COMPARED,
         metavar="N|all",
     )
@@ -105,7 +105,7 @@ class VerifyOptions(InputFlags, StoreFlags):
         return bool(self.input or self.train_input or self.validation_input)
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from self.find_store_problems()
         if self.images != _ALL and not re.fullmatch("[1-9][0-9]*", self.images):
             yield f"--images {self.images}: must be a whole number from 1, or {_ALL}"
@@ -117,22 +117,22 @@ class VerifyOptions(InputFlags, StoreFlags):
         }
         if not self.has_source:
             yield from (
-                f"{name}: goes with --input only" for name in given if given[name]
+                f"{name}: applies only with --input" for name in given if given[name]
             )
         if self.dataset and not storage.is_remote(self.dataset):
             yield from find_problems(self.dataset)
 
 
 def find_problems(directory: str) -> Iterator[str]:
-    """Yield a problem if the path is not the directory of a dataset."""
+    """Yield a problem if the path is not the folder of a dataset."""
     if problem := find_problem(directory):
         yield f"--dataset {directory}: {problem}"
 
 
 def find_problem(directory: str) -> str:
-    """Return why a path is not the directory of a dataset, with the remedy, or ""."""
+    """Return why a path is not the folder of a dataset, with the remedy, or ""."""
     if not storage.is_folder(directory):
-        return "is not a folder; give OUTPUT/NAME/VERSION, as build printed it"
+        return "is not a folder; give OUTPUT/NAME/VERSION, as printed by build"
     if storage.is_folder(f"{directory}/__meta__"):
         return ""
     place = Path(directory)

@@ -103,7 +103,7 @@ def test_pickle_in_an_npz_is_rejected(tmp_path):
             data = io.BytesIO()
             np.lib.format.write_array(data, value, allow_pickle=True)
             file.writestr(f"{name}.npy", data.getvalue())
-    with pytest.raises(UsageError, match="matrix holds object, not plain numbers"):
+    with pytest.raises(UsageError, match="matrix holds object, not numbers"):
         confusion_matrix.read_confusion(str(path))
     assert not trapped.exists()
     with np.load(path, allow_pickle=True) as file:

@@ -1,7 +1,7 @@
 """Draw the charts that several pages share, as matplotlib figures."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transforms import figures
@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MAX_NAMED = 24  # series or points; of more, tooltips alone have the names
+MAX_NAMED = 24  # series or points; larger charts show names only as tooltips
 _MAX_CHARACTERS = 19  # of a name
 _WIDTH = 420  # points: 5.8 inches, and about the width of a figure in a page
 _ROW = 15.0  # height of a name, in points
@@ -153,6 +153,7 @@ def draw_scatter(
     y_label: str,
     is_share: bool = True,
     is_log: bool = False,
+    ends_at_one: bool = False,
     legend: Sequence[Point] = (),
 ) -> "Figure":
     """Draw points with error bars, and label those with free space around them.
@@ -165,6 +166,7 @@ def draw_scatter(
       y_label: title of the y axis.
       is_share: whether values are shares (0 to 1), shown as percentages.
       is_log: whether the x axis is logarithmic.
+      ends_at_one: whether y values above 1 are impossible.
       legend: one point per legend entry; only its name and marker style are used.
     """
     with figures.style(axes__xmargin=0.08, axes__ymargin=0.06):
@@ -179,6 +181,8 @@ def draw_scatter(
         if is_share:
             axes.xaxis.set_major_formatter(_show_percent)
             axes.yaxis.set_major_formatter(_show_percent)
+        if ends_at_one:
+            _end_at_one(axes.get_ylim, axes.set_ylim, [point.y for point in points])
         if legend:
             handles = [axes.plot([], label=p.name, **_look(p))[0] for p in legend]
             figure = figures.lay_out(axes, is_final=False)
@@ -198,6 +202,7 @@ def draw_intervals(points: Sequence[Point], *, label: str, x_label: str) -> "Fig
         axes.set_yticks(range(len(points)), names, color=INK)
         axes.set_ylim(len(points) - 0.5, -0.5)
         axes.set_xlabel(x_label)
+        _end_at_one(axes.get_xlim, axes.set_xlim, [point.x for point in points])
         return figures.lay_out(axes)
 
 
@@ -237,6 +242,23 @@ def _make_axes(height: float, label: str) -> "Axes":
     figure = figures.make_figure(_WIDTH, height, label=label)
     figure.set_layout_engine("constrained")
     return figure.add_subplot()
+
+
+def _end_at_one(
+    get_limits: Callable[[], tuple[float, float]],
+    set_limits: Callable[[float, float], object],
+    values: Sequence[float],
+) -> None:
+    """End an axis of values that are at most 1 just above 1, so that marks are whole.
+
+    Args:
+      get_limits: getter of the limits of the axis.
+      set_limits: their setter.
+      values: the values on the axis; if one exceeds 1, the axis is left unchanged.
+    """
+    low, high = get_limits()
+    if max(values) <= 1 < high:
+        set_limits(low, 1 + 0.02 * (1 - low))
 
 
 def _color(number: int) -> str:
@@ -332,9 +354,10 @@ def _draw_point(
 
 
 def _label_points(axes: "Axes", points: Sequence[Point]) -> "Figure":
-    """Lay out the figure, then label each point where the label covers no other mark.
+    """Lay out the figure, then label each point where there is free space.
 
-    Labels also avoid error bars if possible. A point without free space gets no label.
+    A label covers no marker and no other label, and avoids error bars if possible. A
+    point without free space gets no label.
     """
     from matplotlib.transforms import Bbox  # noqa: PLC0415  # slow to import
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from transforms import storage
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}  # by suffix
-_DELIMITER_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+DELIMITER_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # Excel's
 _MARKS = (  # UTF-32 first: its mark starts with that of UTF-16
     ("UTF-32", (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
@@ -146,9 +146,9 @@ def _check_delimiter(text: str, expected: str, line: int) -> None:
       expected: delimiter that the table should have.
       line: line number, for the message.
     """
-    for delimiter, name in _DELIMITER_NAMES.items():
+    for delimiter, name in DELIMITER_NAMES.items():
         if delimiter in text and delimiter != expected:
-            wanted = _DELIMITER_NAMES[expected]
+            wanted = DELIMITER_NAMES[expected]
             raise CsvError(
                 f"its cells are separated by {name}, not by {wanted}; save it with "
                 f"{wanted}, and numbers with decimal points",

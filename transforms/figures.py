@@ -154,7 +154,7 @@ def to_svg(figure: "Figure") -> str:
 def make_inline(svg: str) -> str:
     """Convert a `to_svg` file to an SVG element for an HTML page.
 
-    Removes the size, title, style sheet and namespace, which the page replaces.
+    Remove the size, title, style sheet and namespace, which the page replaces.
     """
     root = ElementTree.fromstring(svg)  # noqa: S314  # our own SVG
     for node in root.iter():
@@ -167,7 +167,7 @@ def make_inline(svg: str) -> str:
 def _rewrite_node(node: ElementTree.Element, ids: set[str]) -> None:
     """Replace a node's palette colours with CSS classes and its ID with a tooltip.
 
-    Also drops metadata and clipping, and rounds coordinates.
+    Also drop metadata and clipping, and round coordinates.
 
     Args:
       node: the node to change in place; its children keep their own attributes.

@@ -42,14 +42,14 @@ _ARCHIVE = re.compile(
 
 
 def is_archive(name: str) -> bool:
-    """Return whether a file name is that of an archive, even an unsupported one."""
+    """Return whether a name is that of an archive, even unsupported or unfinished."""
     return _ARCHIVE.fullmatch(name) is not None
 
 
 def list_unfinished(names: Sequence[str]) -> dict[str, str]:
     """Map each file with an unfinished download to its partial file.
 
-    For example, `a.tar.part` yields {"a.tar": "a.tar.part"}.
+    For example, `a.tar.part` gives {"a.tar": "a.tar.part"}.
     """
     pattern = re.compile(rf"(.*){_UNFINISHED}", re.IGNORECASE)
     return {m[1]: m[0] for name in names if (m := pattern.fullmatch(name))}

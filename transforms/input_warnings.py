@@ -107,18 +107,18 @@ class Observation(NamedTuple):
 
     kind: str  # a key of KINDS
     example: str  # the file, relative to the input, and details
-    number: int = 1
+    number: int = 1  # of cases
 
 
 class InputWarning(NamedTuple):
     """A warning about an input, for the terminal and the dataset card."""
 
     text: str
-    is_missing: bool = False
+    is_missing: bool = False  # as in `Kind`
 
 
 def combine(observations: Iterable[Observation]) -> list[Observation]:
-    """Keep the first observations of each kind, and add up the others' counts.
+    """Keep the first ten observations of each kind, and add up the others' counts.
 
     The last observation kept of a kind includes the counts of those dropped.
     """
@@ -141,7 +141,8 @@ def summarize(observations: Iterable[Observation]) -> list[InputWarning]:
     """Return one warning per kind of observation, in the order of `KINDS`.
 
     Raises:
-      UsageError: lists the kinds for which the input is rejected, if there are any.
+      UsageError: there are observations of a kind for which the input is rejected; one
+        line per kind.
     """
     by_kind: dict[str, list[Observation]] = {}
     for observed in combine(observations):

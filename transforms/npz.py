@@ -25,7 +25,7 @@ def read_npz(
       max_bytes: maximum size of each array in bytes, checked before decompression.
 
     Returns:
-      Name → array, without missing optional arrays.
+      The arrays by name, without missing optional ones.
 
     Raises:
       ValueError: the file is invalid, lacks an array, or has an array that is too large
@@ -47,13 +47,18 @@ def read_npz(
                     )
             return {n: _parse_array(n, file.read(f"{n}.npy")) for n in wanted}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ValueError(f"is no readable npz file ({error})") from None
-    except RuntimeError:  # what zipfile raises for want of a password
+        raise ValueError(f"is not a readable npz file ({error})") from None
+    except RuntimeError:  # zipfile needs a password
         raise ValueError("is an encrypted npz file") from None
 
 
 def _parse_array(name: str, data: bytes) -> Array:
-    """Parse an .npy file; raise ValueError if its header and length disagree."""
+    """Parse an .npy file.
+
+    Raises:
+      ValueError: the file is no array of numbers or strings, or its header and length
+        disagree.
+    """
     file = io.BytesIO(data)
     try:
         if np.lib.format.read_magic(file) == (1, 0):
@@ -61,11 +66,11 @@ def _parse_array(name: str, data: bytes) -> Array:
         else:
             shape, is_fortran, kind = np.lib.format.read_array_header_2_0(file)
     except ValueError as error:
-        raise ValueError(f"{name} is no array ({error})") from None
+        raise ValueError(f"{name} is not an array ({error})") from None
     if kind.kind not in "iufU" or not kind.itemsize:
-        raise ValueError(f"{name} holds {kind}, not plain numbers or texts")
+        raise ValueError(f"{name} holds {kind}, not numbers or strings")
     if math.prod(shape) * kind.itemsize != len(data) - file.tell():
-        raise ValueError(f"{name} is cut short, or longer than it says")
+        raise ValueError(f"{name} is truncated, or longer than its header states")
     flat = np.frombuffer(data, kind, offset=file.tell())
     return flat.reshape(shape, order="F" if is_fortran else "C")
 

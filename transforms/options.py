@@ -5,7 +5,7 @@ on argparse, so that samplers, groupings and other plug-ins can declare flags to
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -14,6 +14,7 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
     *,
     default: Any = dataclasses.MISSING,  # noqa: ANN401  # of the field's type
     choices: Sequence[str] = (),
+    expand: Callable[[str], Sequence[str]] | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
@@ -31,6 +32,8 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
       help_text: description of the value, with its unit.
       default: value if the flag is not given.
       choices: allowed values; empty allows any value.
+      expand: function that returns the values which one word of a list stands for, ()
+        to check the word against `choices`; it raises ValueError for invalid words.
       minimum: inclusive lower bound.
       maximum: inclusive upper bound.
       above: exclusive lower bound.
@@ -47,6 +50,7 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
     metadata = {
         "help": help_text,
         "choices": tuple(choices),
+        "expand": expand,
         "minimum": minimum,
         "maximum": maximum,
         "above": above,

@@ -85,7 +85,7 @@ def _control_groups() -> Iterator[Path]:
 
 
 class ProcessPool:
-    """Handles requests in several processes, each one request at a time.
+    """Handle requests in several processes, each one request at a time.
 
     Args:
       module: module with a function `begin(settings)`, which each process calls once;
@@ -102,7 +102,7 @@ class ProcessPool:
             initializer=_initialize,
             initargs=(module.__name__, settings),
         )
-        # A thread for every process: it waits, and translates the library's errors.
+        # One thread per process waits for results and translates errors.
         self._threads = ThreadPoolExecutor(num_processes)
         self._lock = threading.Lock()
         self._is_closed = False
@@ -110,8 +110,9 @@ class ProcessPool:
     def submit(self, request: JSON) -> Future[Any]:
         """Queue a request, to be handled as soon as a process is idle.
 
-        Returns: future of the handler's result. It raises the handler's error, or a
-          JobError if a process of the pool was killed.
+        Returns:
+          Future of the handler's result. It raises the handler's UsageError, or a
+          JobError for any other error or if a process of the pool was killed.
         """
         return self._threads.submit(self._ask, request)
 
@@ -164,7 +165,7 @@ class ProcessPool:
 def _describe_end(processes: Sequence[SpawnProcess]) -> str:
     """Return a message with the signal or exit code that broke the pool.
 
-    It is that of a process that ended unusually; the pool ends the others by SIGTERM.
+    The pool ends the other processes with SIGTERM, so another code takes precedence.
     """
     codes = [process.exitcode for process in processes]
     unusual = [code for code in codes if code not in {None, 0, -signal.SIGTERM}]
@@ -173,8 +174,8 @@ def _describe_end(processes: Sequence[SpawnProcess]) -> str:
     if code is not None and code < 0:
         how = f"by {signal.Signals(-code).name}"
     return (
-        f"a process of this job was ended {how}; if memory was short, fewer "
-        "--threads need less; run the same command again (--resume continues a build)"
+        f"a process of this job was ended {how}; if memory was short, use "
+        "fewer --threads; run the same command again (--resume continues a build)"
     )
 
 
@@ -251,7 +252,8 @@ def _initialize(module: str, settings: JSON) -> None:
 def _handle(request: JSON) -> tuple[Any, Exception | None]:
     """Handle a request in a process of a pool.
 
-    Returns: (result, None), or (None, error) with an error that the job reports.
+    Returns:
+      (result, None), or (None, error) with an error that the job reports.
     """
     try:
         if _Worker.handle is None:

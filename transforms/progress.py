@@ -19,9 +19,9 @@ _INTERVAL_IN_A_LOG_S = 30.0
 
 
 class Ticker:
-    """Reports finished units of work to the file at `path`; None disables it."""
+    """Report finished units of work to the file at `path`; None disables reports."""
 
-    _close = staticmethod(os.close)  # kept: at the process' end `os` may be gone
+    _close = staticmethod(os.close)  # kept, because `os` may be gone at exit
 
     def __init__(self, path: str | None) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT

@@ -1,4 +1,4 @@
-"""Define pipeline elements and errors, and format lists of names for messages.
+"""Define pipeline elements and errors, write JSON, and format lists for messages.
 
 The elements are named tuples: immutable, and four times faster to create than frozen
 dataclasses, which matters for 1.28 million images. Only `Record` contains the bytes of
@@ -32,16 +32,16 @@ class ImageRef(NamedTuple):
     split: str  # train | validation
     input: int  # position in the list of inputs
     uri: str  # file relative to its input
-    offset: int  # of the bytes in that file
-    length: int
+    offset: int  # in bytes; for `parquet`, the row group number
+    length: int  # in bytes; for `parquet`, the row number
     encoding: str  # raw | deflate | parquet
 
 
 class SkippedFile(NamedTuple):
-    """A file of the input that is skipped and reported because it is not an image."""
+    """A file or folder of the input that is not read as an image, and is reported."""
 
-    uri: str
-    name: str
+    uri: str  # the file or its archive, relative to the input
+    name: str  # of the file
 
 
 class SelectedImage(NamedTuple):
@@ -67,8 +67,8 @@ class Record(NamedTuple):
 
     key: str
     image: bytes  # a JPEG file
-    label: int
-    fine_label: int
+    label: int  # of the group
+    fine_label: int  # rank of the wnid among the 1000, -1 outside
     wnid: str
 
     @property
@@ -80,7 +80,7 @@ class Record(NamedTuple):
 class ImageLocation(NamedTuple):
     """The location of an image's bytes in the written dataset."""
 
-    file: str  # relative to the dataset's directory
+    file: str  # relative to the dataset's folder
     offset: int
     length: int
 
@@ -88,7 +88,7 @@ class ImageLocation(NamedTuple):
 class WrittenFile(NamedTuple):
     """A file of the written dataset, with its size and checksum."""
 
-    path: str  # relative to the dataset's directory
+    path: str  # relative to the dataset's folder
     num_bytes: int
     sha256: str
 

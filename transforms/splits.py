@@ -16,7 +16,7 @@ from transforms.records import UsageError, list_names
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 ADJECTIVES = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
 FLAGS = {TRAIN: "--train_input", VALIDATION: "--validation_input"}
-# What the names of folders, archives and shards contain. Folds of this program's
+# Words by which folders, archives and shards state a split. Folds of this program's
 # datasets are training images.
 _WORDS = {
     **dict.fromkeys(
@@ -24,8 +24,8 @@ _WORDS = {
     ),
     **dict.fromkeys(("val", "valid", "validation", "valset"), VALIDATION),
 }
-# Splits that are never read, unless a flag tells. "test" is also a trial run, so the
-# other words of such a name must say nothing either.
+# Splits that are only read if a flag sets them. "test" may also mean a trial run, so
+# names with other meaningful words state no split.
 _UNUSED = {"test", "testing", "testset", "dev", "eval", "evaluation", "holdout"}
 _NEUTRAL = {"ilsvrc", "img", "image", "images", "set", "data", "v", "x", "tar", "zip"}
 _PLAIN = {*_WORDS, *_NEUTRAL, "imagenet", "sorted", "k"}
@@ -38,7 +38,7 @@ _SHOWN = 3
 
 @lru_cache(1 << 12)
 def parse_split(name: str) -> str:
-    """Return the split that a folder or file name states; "" if it states none."""
+    """Return the split that a name states; "" if it states none or several."""
     words = _WORD.findall(_CAMEL.sub("_", name).lower())
     stated = {
         _WORDS[word]
@@ -63,7 +63,7 @@ def is_plain(name: str) -> bool:
 
 
 def parse_path(path: str) -> str:
-    """Return the split that the last part of a path to state one states; "" if none."""
+    """Return the split stated by the last part of a path that states one, or ""."""
     stated = (parse_split(part) for part in reversed(path.split("/")))
     return next(filter(None, stated), "")
 
@@ -102,7 +102,7 @@ def decide(place: str, stated: str, names: Sequence[str]) -> str:
 
     Raises:
       UsageError: its name and the image names contradict each other, neither states a
-        split, or the images belong to the test split.
+        split, they state the test split, or there are no usable images.
     """
     officials = [find_official_split(name) for name in names]
     majority = next(
@@ -136,13 +136,13 @@ def decide(place: str, stated: str, names: Sequence[str]) -> str:
         )
     raise UsageError(
         f"{place}: its split is unclear: its name says {by_name} images, but "
-        f"{len(of_majority)} of {len(names)} image names that were looked at are those "
+        f"{len(of_majority)} of {len(names)} sampled image names are those "
         f"of {by_images} images ({shown}); {remedy}"
     )
 
 
 def describe_decision(place: str, split: str, names: Iterable[str]) -> str:
-    """Return a note that image names determined the split of a folder or archive."""
+    """Return a note that the split of a folder was inferred from image names."""
     shown = list_names(list(names)[:_SHOWN])
     taken = f"taken as {ADJECTIVES[split]} images"
     return f"{place}: {taken} by the names of its images ({shown})"

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prices:
-    """List prices in US dollars as remembered in 2026; not verified, so check them.
+    """List prices in US dollars, assumed for 2026 and not verified.
 
-    Sources: cloud.google.com/dataflow/pricing (batch workers and Shuffle, region
-    us-central1) and cloud.google.com/storage/pricing (Standard, single region). The
-    project has no other prices.
+    Check them: cloud.google.com/dataflow/pricing (batch workers and Shuffle, region
+    us-central1) and cloud.google.com/storage/pricing (Standard, single region).
     """
 
     vcpu_hour: float = 0.056
@@ -32,7 +31,7 @@ class Prices:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Resources per image and per shard, measured unless marked as assumed."""
+    """Resources that a build needs, measured unless marked as assumed."""
 
     images_per_second: float = 250.0  # decode, resize, encode on one core, at 256 px
     cores_per_vcpu: float = 0.6  # assumed: a vCPU is one of two threads of a core
@@ -45,7 +44,9 @@ class Measured:
     shards_read_at_once: int = 16  # by the threads of that process
     seconds_per_small_read: float = 0.03  # assumed
     bytes_per_put: int = 1 << 23  # larger files are uploaded in parts of this size
-    start_minutes: float = 4.0  # of a worker, with an image of some GB: assumed
+    start_minutes: float = (
+        4.0  # of a worker, with a container image of some GB: assumed
+    )
     process_gb: float = 0.35  # an SDK process with its prefetched images
 
 
@@ -60,7 +61,10 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Requests, bytes, time, memory and cost of one build."""
+    """Requests, bytes, time, memory and cost of one build.
+
+    `compute`, `compute_flexrs`, `requests` and `stored_a_month` are in US dollars.
+    """
 
     num_shards: int
     num_reads: int
@@ -95,9 +99,9 @@ def estimate(
 
     Args:
       num_images: number of selected images, including validation.
-      num_bytes: size of these images in the input.
+      num_bytes: size of these images in the input, in bytes.
       num_workers: maximum number of workers.
-      images_per_shard: as in the build.
+      images_per_shard: largest number of images per shard, as in the build.
       num_formats: number of output formats; each contains all images.
       prices: prices of the cloud.
       measured: resources per image and per shard.
@@ -182,7 +186,7 @@ def describe(result: Estimate) -> str:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print an estimate."""
+    """Print the estimate that the command line requests."""
     parser = argparse.ArgumentParser(description="Estimate a build on Dataflow.")
     parser.add_argument("--images", type=int, default=1_281_167 + 50_000)
     parser.add_argument("--gigabytes", type=float, default=150.0, help="of the images")

@@ -1,4 +1,4 @@
-"""Build and submit a job's command from the parameters of the flex template.
+"""Run a job with the parameters of the flex template.
 
 Google's launcher runs this file with --name=value for every parameter.
 """
@@ -15,10 +15,10 @@ _ALWAYS = ("--no_wait_until_finish", "--no_save_main_session")
 
 
 def make_command(argv: Sequence[str]) -> list[str]:
-    """Return the command of the job that --job names.
+    """Return the command of the job that --job names; the default is build.
 
     Raises:
-      ValueError: there is no such job.
+      ValueError: --job names another job.
     """
     job = JOBS[0]
     words: list[str] = []

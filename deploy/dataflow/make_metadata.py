@@ -29,13 +29,15 @@ _PLACES = {
     "groups",
     "confusion",
     "difficulty",
+    "images",
+    "export_images",
     "validation_labels",
     "class_list",
 }
 
 
 def make_metadata() -> dict[str, Any]:
-    """Return the metadata of the flex template."""
+    """Return the content of metadata.json, with all parameters of the template."""
     parameters = [
         _describe(
             "job",
@@ -85,7 +87,7 @@ def _describe(
     described: dict[str, Any] = {
         "name": name,
         "label": name.replace("_", " ").capitalize(),
-        # In the text only: a job that does not know the flag would refuse it.
+        # The help text states the default, because `index` rejects flags of `build`.
         "helpText": help_text,
         "isOptional": default is not None,
         "paramType": "TEXT",
@@ -112,11 +114,14 @@ def _make_pattern(name: str, kind: object, metadata: Mapping[str, Any]) -> str |
 
 
 def _show(field: dataclasses.Field) -> str | None:
-    """Return the text of a default; "": none; None: the parameter is required."""
+    """Return a default as text; None for required parameters.
+
+    Return "" if there is no default, or if it depends on the machine.
+    """
     default = field.default
-    if field.name in {"input", "output"}:  # a demonstration makes no sense here
+    if field.name in {"input", "output"}:  # required: no demonstration here
         return None
-    # The number of cores of this machine, not of the launcher.
+    # The default would be the number of cores of this machine, not of the workers.
     if (
         default in (None, ())
         or default is dataclasses.MISSING

@@ -1,1 +1,1 @@
-"""Implement the build job: options, planning, output directory and reports."""
+"""Implement the build job: options, planning, output folder and reports."""

@@ -20,7 +20,11 @@ and on ImageNet itself:
 
 
 def choose(options: BuildOptions) -> BuildOptions:
-    """Create the miniature ImageNet if necessary and return the options."""
+    """Draw the miniature ImageNet if necessary; return the demonstration's options.
+
+    Raises:
+      UsageError: the output folder is not writable.
+    """
     folder = str(Path(options.output) / "miniature_imagenet")
     output.make_folder(options.output)
     sys.stderr.write(f"no --input: drawing a miniature ImageNet in {folder}\n")

@@ -12,24 +12,24 @@ from transforms.index.inventory import Inventory
 from transforms.records import cut_lines
 from transforms.sampling.allocation import validation_top_up
 
-# Measured on ImageNet's photographs at quality 90, 4:2:0: 0.25 to 0.5 bytes a pixel.
+# Measured on ImageNet at quality 90, 4:2:0: 0.25 to 0.5 bytes per pixel.
 _BYTES_A_PIXEL, _BYTES_A_RECORD = 0.45, 3072
 _MEAN_ASPECT = 4 / 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Availability:
-    """Available images of each group, and training images to hold out, by label."""
+    """Numbers of available images, and of training images to hold out, by group."""
 
     num_train: Mapping[int, int]  # label → images
     num_validation: Mapping[int, int]
-    top_ups: Mapping[int, int]
+    top_ups: Mapping[int, int]  # training images to hold out for validation
 
     def count_images(self, images_per_group: int | None) -> int:
         """Count the training and validation images of a subset.
 
         Args:
-          images_per_group: training images per group; None takes all that are free.
+          images_per_group: training images per group; None takes all not held out.
         """
         train = (
             images_per_group or self.num_free(label)
@@ -61,12 +61,16 @@ def check(
       scope: "group" if each group needs M images; "set" if all groups together need
         N × M images.
       sampling_options: options of the sampler, which may leave images out.
-    Returns: The available images, the estimated size of the output in bytes, and all
-      problems: too few images, a small validation split, too little disk space.
+
+    Returns:
+      The available images, the estimated size of the output in bytes, and all
+      problems: too few images, a small validation split or too little disk space.
     """
 
     def reserve(num_train: int) -> float:
         """Return how many training images of a group must not be held out."""
+        if sampling.is_fixed(options.sampling):
+            return math.inf
         if not options.allow_small_validation:
             return 0
         # Training images come first; unset means all.
@@ -89,7 +93,7 @@ def check(
         problems += find_small_validation(available, options.min_validation_images or 0)
     needed = estimate_bytes(
         available.count_images(options.images_per_group),
-        options.images,
+        options.image_settings,
         mean_source_bytes=inventory.mean_bytes,
         num_formats=len(options.formats),
     )
@@ -105,7 +109,7 @@ def measure(
     min_validation_images: int,
     reserve: Callable[[int], float],
 ) -> Availability:
-    """Count the images of each group, and the training images to hold out of it.
+    """Count each group's images, and the training images to hold out for validation.
 
     Args:
       inventory: the input.
@@ -131,14 +135,17 @@ def measure(
 def find_short_groups(
     availability: Availability, table: GroupTable, images_per_group: int | None
 ) -> Iterator[str]:
-    """Yield an error with the largest feasible M if groups have too few images."""
+    """Yield an error if groups have too few training images.
+
+    Further lines give the largest feasible M of these groups.
+    """
     wanted = images_per_group or 1
     if not any(availability.num_train.values()):
         if images_per_group:
             yield (
                 f"--images_per_group {images_per_group}: there are no training images "
-                "in the input; give them too, or build validation alone by --grouping "
-                "all_classes without this flag"
+                "in the input; add them, or build only the validation split with "
+                "--grouping all_classes and without this flag"
             )
         return
     short = [
@@ -161,7 +168,7 @@ def find_short_groups(
         )
     described = (
         f"  group {label} ({table.names[label]}): {availability.num_train[label]} "
-        f"training images, {availability.top_ups[label]} of them set aside for "
+        f"training images, {availability.top_ups[label]} of them held out for "
         f"validation: at most {availability.num_free(label)}"
         for label in short
     )
@@ -192,8 +199,8 @@ def find_small_validation(
     )
     if total < min_validation_images:
         yield (
-            f"--min_validation_images {min_validation_images}: only {total} can be had "
-            "of these groups; lower it, or give --allow_small_validation"
+            f"--min_validation_images {min_validation_images}: these groups have only "
+            f"{total}; lower it, or give --allow_small_validation"
         )
 
 
@@ -210,7 +217,7 @@ def estimate_bytes(
       num_images: number of selected images.
       images: image settings.
       mean_source_bytes: mean size of an image of the input in bytes.
-      num_formats: number of output formats; each holds every image.
+      num_formats: number of output formats; each contains every image.
     """
     side = images.image_size
     is_square = images.resize_mode in {"center_crop", "squash"}
@@ -228,6 +235,6 @@ def find_lack_of_space(path: str, needed: int) -> Iterator[str]:
     free = storage.free_bytes(path)
     if needed > free:
         yield (
-            f"--output {path}: needs about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB "
-            "are free; free some, or name another place"
+            f"--output {path}: needs about {needed / 1e9:.1f} GB, but only "
+            f"{free / 1e9:.1f} GB are free; free some space, or use another folder"
         )

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.input_flags import InputFlags
@@ -13,11 +13,12 @@ from transforms.images.settings import MAX_SIDE, RESIZE_MODES, ImageSettings
 from transforms.index import table as index_table
 from transforms.options import flag
 from transforms.processes import num_cores
+from transforms.sampling import image_list
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-# These decide where and how to build, not what.
+# These flags decide where and how to build, not the contents of the dataset.
 _HOW_FLAGS = {
     "output",
     "name",
@@ -32,6 +33,7 @@ _HOW_FLAGS = {
     "store_endpoint",
     "store_region",
     "store_anonymous",
+    "export_images",
 }
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 
@@ -40,8 +42,8 @@ _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
     """Build a subset of ImageNet: N groups of classes with M training images each.
 
-    Without any flag that selects images, build a demonstration from a miniature
-    ImageNet that is drawn first.
+    Without flags that determine the contents, build a demonstration: a subset of a
+    miniature ImageNet, which is drawn first.
     """
 
     input: tuple[str, ...] = flag(
@@ -51,17 +53,36 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         metavar="PATH",
     )
     require_complete: bool = flag(
-        "refuse an input that is not the whole of ImageNet (1,281,167 training images, "
+        "reject an input that is not the complete ImageNet (1,281,167 training images, "
         "50 validation images per class)",
         default=False,
     )
     sampling: str = flag(
-        "method that selects the images of each group",
+        "method that selects the images of each group: uniform: at random; difficulty: "
+        "a flat histogram of difficulty, or the easiest or hardest images "
+        "(--difficulty_rule); list: those that --images names",
         default=sampling.DEFAULT,
         choices=sampling.SAMPLERS,
     )
     difficulty: str | None = flag(
         "difficulty table for --sampling=difficulty, written by pipelines.difficulty",
+        default=None,
+        metavar="FILE",
+    )
+    images: str | None = flag(
+        "list of the images to select, for --sampling=list: text, CSV or Parquet, with "
+        "or without classes and splits",
+        default=None,
+        metavar="FILE",
+    )
+    max_missing: int = flag(
+        "number of listed images that the input may lack; all are named in a file in "
+        "--output",
+        default=0,
+        minimum=0,
+    )
+    export_images: str | None = flag(
+        "list of the selected images to write, .csv or .parquet; --images reads it",
         default=None,
         metavar="FILE",
     )
@@ -96,7 +117,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         maximum=100,
     )
     output: str = flag(
-        "folder in which datasets are written: local, gs:// or s3://",
+        "folder to write datasets to: local, gs:// or s3://",
         default="subsets",
         metavar="DIR",
     )
@@ -127,12 +148,12 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         "continue an interrupted build; the output is byte-identical", default=False
     )
     plan_only: bool = flag(
-        "write the plan (groups, selected images, counts), and read no image",
+        "write only the plan (groups, selected images, counts), without reading images",
         default=False,
     )
     dry_run: bool = flag(
-        "plan the job, print it, write nothing and contact no bucket; requires an "
-        "index as --input",
+        "plan the job and print it, without writing files or contacting buckets; "
+        "requires an index as --input",
         default=False,
     )
     threads: int = flag(
@@ -153,7 +174,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         )
 
     @property
-    def images(self) -> ImageSettings:
+    def image_settings(self) -> ImageSettings:
         """Settings for resizing and encoding each image."""
         return ImageSettings(
             image_size=self.image_size,
@@ -172,10 +193,12 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
             if not getattr(self, table):
                 sampler = f"--sampling={self.sampling}"
                 yield f"--{table}: is required (the table of {sampler})"
-        if self.difficulty and "difficulty" not in tables:
-            readers = sampling.list_readers("difficulty")
-            named = " or ".join(f"--sampling={name}" for name in readers)
-            yield f"--difficulty {self.difficulty}: goes with {named} only"
+        for table in ("difficulty", "images"):
+            if (path := getattr(self, table)) and table not in tables:
+                readers = sampling.list_readers(table)
+                named = " or ".join(f"--sampling={name}" for name in readers)
+                yield f"--{table} {path}: applies only with {named}"
+        yield from self._find_list_problems()
         if self.name is not None and (problem := formats.find_name_problem(self.name)):
             yield f"--name {self.name}: {problem}"
         if not _VERSION.fullmatch(self.dataset_version):
@@ -183,11 +206,11 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
         yield from self.find_store_problems()
         if self.is_demonstration and storage.is_remote(self.output):
             yield (
-                f"--output {self.output}: the demonstration needs a local directory; "
+                f"--output {self.output}: the demonstration needs a local folder; "
                 "give one, or give --input"
             )
         if self.dry_run and self.plan_only:
-            yield "--dry_run: writes nothing; leave out either it or --plan_only"
+            yield "--dry_run: cannot be combined with --plan_only; leave out one"
         if self.dry_run and index_table.only_index(self.input) is None:
             yield (
                 "--dry_run: requires an index as --input; write one with python -m "
@@ -195,11 +218,37 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags):
             )
         yield from self.find_input_problems(self.input)
 
+    def _find_list_problems(self) -> Iterator[str]:
+        if self.max_missing and not self.images:
+            yield f"--max_missing {self.max_missing}: applies only with --images"
+        if sampling.is_fixed(self.sampling):
+            decides = f"--sampling={self.sampling} selects all images"
+            if images := self.expand_preset().images_per_group:
+                yield f"--images_per_group {images}: {decides}; leave it out"
+            if self.stratify_by_class:
+                yield f"--stratify_by_class: {decides}; leave it out"
+        path = self.export_images
+        if path and not path.endswith(image_list.SUFFIXES):
+            yield f"--export_images {path}: must end in .csv or .parquet"
+        if path and storage.is_folder(path):
+            yield f"--export_images {path}: is a folder; name a file"
+
+    def expand_preset(self) -> Self:
+        """Return a copy with the preset's flags and the defaults that depend on it.
+
+        A sampler that selects all images holds out none for validation.
+        """
+        expanded = super().expand_preset()
+        if self.min_validation_images is None and sampling.is_fixed(self.sampling):
+            return dataclasses.replace(expanded, min_validation_images=0)
+        return expanded
+
     def _find_missing(self) -> Iterator[str]:
         if not (self.input or self.train_input or self.validation_input):
             yield "--input: is required (raw ImageNet, or an index)"
         source = grouping.find_num_groups_source(self.grouping) if self.grouping else ""
-        takes_all = self.folds != 1 or source == "classes"
+        takes_all = self.folds != 1 or source in {"classes", "method"}
+        takes_all |= sampling.is_fixed(self.sampling)
         if self.images_per_group is None and not takes_all:
             yield "--images_per_group: is required (training images per group)"
 
@@ -225,7 +274,7 @@ class Request:
 
     @property
     def beam_options(self) -> "PipelineOptions":
-        """New Beam options for each access, because runners modify theirs."""
+        """Beam options, created on each access because runners modify them."""
         from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
         return engine.make_beam_options(self.beam_flags)

@@ -1,4 +1,4 @@
-"""Manage the output directory of a dataset: paths, lock, state and --resume."""
+"""Manage the output folder of a dataset: paths, lock, state and --resume."""
 
 import dataclasses
 import errno
@@ -26,7 +26,7 @@ _REMEDY = "use another --name or --dataset_version, or remove it"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """The directories of a dataset, below the --output folder."""
+    """The folders of a dataset, below the --output folder."""
 
     output: str
     name: str
@@ -39,32 +39,32 @@ class Place:
 
     @property
     def folder(self) -> str:
-        """The directory of all versions of the dataset."""
+        """The folder of all versions of the dataset."""
         return f"{storage.absolute(self.output)}/{self.name}"
 
     @property
     def target(self) -> str:
-        """The directory of the finished dataset."""
+        """The folder of the finished dataset."""
         return f"{self.folder}/{self.version}"
 
     @property
     def work(self) -> str:
-        """The hidden work directory of an unfinished dataset."""
+        """The hidden work folder of an unfinished dataset."""
         return f"{self.folder}/.{self.version}.partial"
 
     @property
     def root(self) -> str:
-        """The directory that shards are written to; in a bucket, the target itself."""
+        """The folder that shards are written to; in a bucket, the target itself."""
         return self.target if self.is_remote else self.work
 
     @property
     def plan_only(self) -> str:
-        """The directory that --plan_only writes."""
+        """The folder that --plan_only writes."""
         return f"{self.target}.plan"
 
 
 def find_place(options: BuildOptions) -> Place:
-    """Return the directories of the dataset that the options name."""
+    """Return the folders of the dataset that the options describe."""
     return Place(
         output=options.output,
         name=options.name or "",
@@ -76,7 +76,7 @@ def prepare(options: BuildOptions) -> None:
     """Create the output folder, unless --dry_run is given.
 
     Raises:
-      UsageError: the output folder is not writable.
+      UsageError: the output folder is not writable, or the bucket is not accessible.
     """
     if not options.dry_run:
         make_folder(options.output)
@@ -109,6 +109,8 @@ def make_folder(path: str) -> None:
 def is_finished(place: Place, plan_id: str) -> bool:
     """Return whether the dataset of this plan is complete.
 
+    In a bucket, remove the work files that a killed run left.
+
     Raises:
       UsageError: the target exists and is not a dataset of this plan.
     """
@@ -122,14 +124,20 @@ def is_finished(place: Place, plan_id: str) -> bool:
             f"--output: {place.target} exists and is not a finished dataset; {_REMEDY}"
         )
     if committed_id != plan_id:
-        raise UsageError(f"--output: {place.target} holds another dataset; {_REMEDY}")
+        raise UsageError(
+            f"--output: {place.target} contains another dataset; {_REMEDY}"
+        )
     if place.is_remote and read_plan_id(place) == plan_id:
         commit.remove_work(place.work)  # a run was killed after the commit mark
     return True
 
 
 def read_committed(directory: str) -> str | None:
-    """Return the plan id of a dataset with a commit mark; None if there is none."""
+    """Return the plan id of a finished dataset; None if there is no such dataset.
+
+    Raises:
+      OSError: the store does not respond, so the dataset may exist.
+    """
     try:
         storage.read(f"{directory}/{paths.COMPLETE}")
         recipe = json.loads(storage.read(f"{directory}/{paths.RECIPE}"))
@@ -160,10 +168,10 @@ def write_plan(
     statistics: Mapping[str, Any],
     page: "Page",
 ) -> str:
-    """Write the directory of a plan; a local directory is created atomically.
+    """Write the files of --plan_only to a folder; a local folder appears atomically.
 
     Args:
-      place: the directories of the dataset.
+      place: the folders of the dataset.
       plan_folder: folder of the plan's files.
       scratch: temporary folder on the same file system.
       groups_csv: contents of groups.csv.
@@ -172,7 +180,7 @@ def write_plan(
       page: contents of plan.html.
 
     Returns:
-      The path of the directory.
+      The path of the folder.
     """
     # Jinja's import takes a twentieth of a second, which a build does not need.
     from transforms.reports.page import write as write_page  # noqa: PLC0415
@@ -197,21 +205,21 @@ def write_plan(
 def acquire_output(
     place: Place, plan_id: str, plan_folder: str, *, resume: bool
 ) -> AbstractContextManager[bool]:
-    """Lock the work directory, then create or resume it; the block holds the lock.
+    """Lock the work folder and create or resume it; the block holds the lock.
 
-    The state of the directory is checked only while the lock is held.
+    The state of the folder is checked only while the lock is held.
 
     Args:
-      place: the directories of the dataset.
+      place: the folders of the dataset.
       plan_id: id of the plan.
-      plan_folder: folder of the plan's files, which moves to the work directory.
+      plan_folder: folder of the plan's files, which moves to the work folder.
       resume: whether an unfinished dataset of this plan is continued.
 
     Yields:
       Whether there is work; False if another run has finished the dataset.
 
     Raises:
-      UsageError: the work directory has an unfinished dataset that cannot be
+      UsageError: the work folder has an unfinished dataset that cannot be
         resumed, the target has another dataset, or another run holds the lock.
     """
     acquire = _acquire_in_bucket if place.is_remote else _acquire_folder
@@ -243,9 +251,9 @@ def _acquire_folder(
 
 
 def _lock_folder(place: Place) -> int:
-    """Lock the work directory and return its file descriptor.
+    """Lock the work folder and return its file descriptor.
 
-    Retry if another run renames or removes the directory meanwhile.
+    Retry if another run renames or removes the folder in the meantime.
 
     Raises:
       UsageError: another run holds the lock, or the path is not a folder.
@@ -279,7 +287,7 @@ def _locked(place: Place) -> UsageError:
 def _acquire_in_bucket(
     place: Place, plan_id: str, plan_folder: str, *, resume: bool
 ) -> Iterator[bool]:
-    """Acquire a work directory in a bucket by creating its plan id file.
+    """Acquire a work folder in a bucket by creating its plan id file.
 
     Only one run can create this file. Runs that resume the same plan do not exclude
     each other, because they write identical bytes.
@@ -302,7 +310,7 @@ def _acquire_in_bucket(
 
 
 def _is_empty(place: Place) -> bool:
-    """Return whether the work directory has only leftovers of earlier runs.
+    """Return whether the work folder has only leftovers of earlier runs.
 
     Leftovers are temporary plan id files and, in a bucket, files of parts and plans.
     """

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipelines import grouping_flags, inputs
 from pipelines.building import feasibility
 from pipelines.building.feasibility import Availability
+from pipelines.building.fixed_images import FixedImages
 from pipelines.building.options import BuildOptions, Request
 from pipelines.building.output import Place
 from pipelines.building.recipe import make_recipe
@@ -41,8 +42,8 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
     """Check that workers can read every image and write the dataset.
 
     Raises:
-      UsageError: lists the inputs, roots of an index and output that workers cannot
-        reach.
+      UsageError: workers cannot reach an input, a root of an index or the output;
+        lists all of them.
     """
     if not beam_flags:
         return
@@ -91,7 +92,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             sys.stderr.write(f"found {line}\n")
         if not request.is_embedded:
             sys.stderr.write(
-                "listing the images on this machine; to list them on several, run "
+                "listing the images on this machine; to use several machines, run "
                 "python -m pipelines.index --runner=... and build from its index\n"
             )
         index = f"{scratch}/index.parquet"
@@ -111,14 +112,14 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
 def _check_roots(index: str, roots: Sequence[str]) -> None:
     if moved := [root for root in roots if not storage.exists(root)]:
         raise UsageError(
-            f"--input {index}: it refers to images in {moved[0]}, which does not "
-            "exist; restore it, or index again with python -m pipelines.index"
+            f"--input {index}: refers to images in {moved[0]}, which does not exist; "
+            "restore it, or rebuild the index with python -m pipelines.index"
         )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arrangement:
-    """Strata and orders of all images, written to files by `run_sampler`.
+    """Location of a sampler's output: the stratum and sort key of each training image.
 
     Attributes:
       folder: folder of the files; None if hashes alone select the images.
@@ -153,7 +154,7 @@ class IndexedImages:
         return pa.table({"key": images["key"], "label": pa.array(labels, pa.int32())})
 
     def read(self) -> pa.Table:
-        """Return the table of the keys and group labels of all images."""
+        """Return one table of the keys and group labels of all training images."""
         return pa.concat_tables(self.row_groups)
 
 
@@ -166,7 +167,7 @@ def run_sampler(
     seed: int,
     folder: str,
 ) -> Arrangement:
-    """Run the sampler and write its output to files.
+    """Run the sampler and write its output, if any, to files.
 
     Args:
       images: the images to sample from.
@@ -193,7 +194,11 @@ def run_sampler(
 def measure_difficulty(
     images: IndexedImages, *, difficulty_file: str | None, plan_folder: str
 ) -> Mapping[str, JSON] | None:
-    """Return difficulty histograms of all and chosen images; None without a table."""
+    """Compute difficulty histograms of the available and of the selected images.
+
+    Returns:
+      Histograms by "available" and "chosen"; None without a difficulty table.
+    """
     if difficulty_file is None:
         return None
     table = difficulty_table.read_table(difficulty_file)
@@ -279,7 +284,7 @@ class BuildPlan:
 
     @property
     def plan_id(self) -> str:
-        """Hash of everything that determines the bytes of the dataset."""
+        """Hash of everything that determines the bytes of the shards."""
         return self.recipe["plan_id"]
 
     def commit_settings(self, place: Place) -> CommitSettings:
@@ -303,14 +308,22 @@ class BuildPlan:
 
 
 def group_classes(
-    request: Request, inventory: Inventory
+    request: Request, inventory: Inventory, fixed: FixedImages | None
 ) -> tuple[GroupTable, Grouping]:
     """Assign the classes of the input to groups.
+
+    If the sampler has selected the images, only their classes and counts matter, unless
+    a table states the groups.
+
+    Returns:
+      The table of groups, and the result of the grouping method.
 
     Raises:
       UsageError: the grouping is not possible with these classes or options.
     """
     options = request.options
+    if fixed and not grouping_flags.reads_groups(options):
+        inventory = fixed.restrict(inventory)
     classes = _list_classes(inventory, options.sampling, request.sampling_options)
     return grouping_flags.group_classes(classes, options, request.grouping_options)
 
@@ -323,6 +336,7 @@ def make_plan(
     table: GroupTable,
     grouping: Grouping,
     scratch: str,
+    fixed: FixedImages | None,
 ) -> BuildPlan:
     """Check feasibility, select images and assign them to shards.
 
@@ -333,21 +347,26 @@ def make_plan(
       table: the groups.
       grouping: the result of the grouping method.
       scratch: folder for the plan's files.
+      fixed: the images that the sampler has selected; None if quotas select them.
 
     Raises:
       UsageError: lists every problem, with the numbers that are feasible.
     """
     options = request.options
-    # The manifest has the locations of the first format, so their order is fixed.
+    # The manifest refers to files of the first format, so the order is fixed.
     formats = tuple(sorted(options.formats, reverse=True))
     options = dataclasses.replace(options, formats=formats)
     images = IndexedImages(
         index=index, num_row_groups=inventory.num_row_groups, table=table
     )
-    sampled, problems = _sample(request, images, f"{scratch}/arrangement")
+    if fixed:
+        sampled = Arrangement(folder=fixed.folder, notes=fixed.notes)
+        problems = [*fixed.find_outside(request, table)]
+    else:
+        sampled, problems = _sample(request, images, f"{scratch}/arrangement")
     available, num_bytes, infeasible = feasibility.check(
         options,
-        inventory,
+        fixed.restrict(inventory) if fixed else inventory,
         table,
         scope=sampled.scope,
         sampling_options=request.sampling_options,
@@ -372,7 +391,7 @@ def make_plan(
     check_every_group(chosen, table, sampled, sampler=options.sampling)
     shards = dataset_plan.list_shards(folder)
     subset_id = dataset_plan.compute_subset_id(
-        dataset_plan.read_lines(folder), options.images.describe()
+        dataset_plan.read_lines(folder), options.image_settings.describe()
     )
     recipe = make_recipe(
         options,
@@ -453,6 +472,7 @@ def _plan_sample(
         seed=options.seed,
         scope=sampled.scope,
         arrangement=sampled.folder,
+        is_fixed=sampling.is_fixed(options.sampling),
     )
 
 
@@ -525,5 +545,7 @@ def _name_dataset(request: Request, table: GroupTable) -> str:
     options = request.options
     if options.preset:
         return f"subset_{options.preset}"
-    images = options.images_per_group or "all"
-    return f"subset_{options.grouping}_n{table.num_groups}_m{images}"
+    name = f"subset_{options.grouping}_n{table.num_groups}"
+    if sampling.is_fixed(options.sampling):
+        return f"{name}_{options.sampling}"
+    return f"{name}_m{options.images_per_group or 'all'}"

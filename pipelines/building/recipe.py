@@ -34,7 +34,7 @@ _RECIPE_FLAGS = (
 
 _COMMAND_FLAGS = {
     *_RECIPE_FLAGS,
-    *("num_groups", "confusion", "difficulty"),
+    *("num_groups", "confusion", "difficulty", "max_missing"),
     *(field.name for field in dataclasses.fields(ImageSettings)),
 } - {"preset"}
 
@@ -72,7 +72,8 @@ def make_recipe(
         "sampling_options": _describe(sampling_options),
         "sampling_notes": list(sampling_notes),
         "difficulty_sha256": _hash_file(options.difficulty),
-        "images": options.images.describe(),
+        **({"image_list_sha256": _hash_file(options.images)} if options.images else {}),
+        "images": options.image_settings.describe(),
         "input_fingerprint": inventory.fingerprint,
         "input_warnings": [warning.text for warning in inventory.warnings],
         "subset_id": subset_id,
@@ -105,8 +106,9 @@ def format_command(
     words = [
         *("python", "-m", "pipelines.build", "--input", "PATH_TO_IMAGENET"),
         *(["--preset", options.preset] if options.preset else []),
-        # The dataset's own table holds the classes of any other.
+        # The dataset's groups.csv replaces the table that --groups named.
         *(["--groups", table] if options.groups else []),
+        *(["--images", "PATH_TO_IMAGE_LIST"] if options.images else []),
         *_list_flags(options, default, names=names),
     ]
     for method, chosen in (

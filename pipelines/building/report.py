@@ -13,6 +13,7 @@ from pipelines.building.planning import BuildPlan
 from transforms import formats, storage
 from transforms.charts import Series
 from transforms.dataset import paths, statistics
+from transforms.dataset import plan as dataset_plan
 from transforms.dataset import shards as dataset_shards
 from transforms.dataset.commit import CommitSettings
 from transforms.evaluation import significance
@@ -20,6 +21,7 @@ from transforms.grouping import table as groups
 from transforms.reports import groups as group_report
 from transforms.reports.groups import GroupCounts, GroupsPage, make_page
 from transforms.reports.page import Page
+from transforms.sampling import image_list
 
 if TYPE_CHECKING:
     from apache_beam.portability.api import beam_runner_api_pb2
@@ -51,13 +53,13 @@ def describe_selection(settings: CommitSettings) -> dict[str, Any]:
 
 
 def find_warnings(planned: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
-    """Return the warnings about the statistics of a plan."""
+    """Return a warning if training images are held out for validation, else []."""
     warning = statistics.find_warning(planned, recipe["min_validation_images"])
     return [warning] if warning else []
 
 
 def describe_dataset(target: str) -> str:
-    """Summarise a dataset: counts, location and how to load it."""
+    """Summarise a dataset: counts, and how to copy, load and verify it."""
     described = json.loads(storage.read(f"{target}/{paths.STATISTICS}"))
     recipe = json.loads(storage.read(f"{target}/{paths.RECIPE}"))
     split = next(iter(described["groups"][0]["written"]))
@@ -114,8 +116,15 @@ def _describe_totals(described: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def export_images(plan: BuildPlan) -> None:
+    """Write the list of the selected images that --export_images names."""
+    path = plan.options.export_images or ""
+    image_list.write(path, dataset_plan.read_images(plan.folder))
+    sys.stderr.write(f"the selected images are listed in {path}\n")
+
+
 def write_plan(plan: BuildPlan, scratch: str) -> str:
-    """Write the plan's files and page; return their directory."""
+    """Write the plan's files and page; return their folder."""
     place = output.find_place(plan.options)
     settings = plan.commit_settings(place)
     sys.stderr.write(f"{describe_plan(settings)}\n")
@@ -207,11 +216,11 @@ def describe_resumed(plan: BuildPlan, settings: CommitSettings) -> str:
     shards = [planned.shard for planned in plan.shards]
     kept = dataset_shards.list_resumable(settings.root, shards, work=settings.work)
     if not kept:
-        return f"--resume: no shard is complete; all {len(shards)} are written"
+        return f"--resume: no shard is complete; all {len(shards)} will be written"
     num_images = sum(part.num_images for part in kept)
     return (
         f"--resume: keeps {len(kept)} of {len(shards)} shards, with {num_images} of "
-        f"{settings.num_chosen} images, if their checksums are right"
+        f"{settings.num_chosen} images, if their checksums match"
     )
 
 

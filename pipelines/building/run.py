@@ -23,12 +23,13 @@ from transforms.records import JobError, Shard
 
 
 def write_dataset(request: Request, plan: BuildPlan, scratch: str) -> str:
-    """Write the shards, then commit the dataset; return its directory.
+    """Write the shards, then commit the dataset; return its folder.
 
-    If the dataset of this plan is already complete, only print its summary.
+    If the dataset of this plan is already complete, only print its summary. If the job
+    is only submitted, the dataset is complete later.
 
     Raises:
-      UsageError: the output directory has another dataset or unrelated files.
+      UsageError: the output folder has another dataset or unrelated files.
       JobError: the job failed.
     """
     place = output.find_place(plan.options)
@@ -134,7 +135,7 @@ def _bind_pipeline(
         name=settings.name,
         formats=options.formats,
         folders=plan.table.folders,
-        images=options.images,
+        images=options.image_settings,
         num_threads=-(-options.threads // num_processes),
         ticks=ticks,
     )
@@ -148,7 +149,7 @@ def _bind_pipeline(
 
 
 def print_dry_run(request: Request, plan: BuildPlan) -> str:
-    """Print the job that --dry_run would submit; return the target directory."""
+    """Print the job that a build would run or submit; return the target folder."""
     place = output.find_place(plan.options)
     settings = plan.commit_settings(place)
     beam_options = request.beam_options

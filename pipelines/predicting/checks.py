@@ -95,7 +95,7 @@ def _find_same(paths: Sequence[str], models: Sequence[ModelSpec]) -> Iterator[st
     if same:
         (path, name), *others = same
         shown = list_names(other for other, _ in others)
-        more = f", and so have {len(others)} others ({shown})" if others else ""
+        more = f" ({len(others)} more models share names: {shown})" if others else ""
         yield (
             f"--model {path}: has the same name {name!r} as another model{more}; "
             "change `model` in their cards, or predict with one model at a time"

@@ -90,7 +90,7 @@ def _count_pairs(spec: ModelSpec, paths: Sequence[str]) -> IntArray:
 
 
 def _write_failures(failures: Sequence[Failure], output: str) -> None:
-    """Write a CSV of unreadable images beside the table, unless there are none."""
+    """Write a CSV of the unreadable images, if any, to the folder of the table."""
     folder, _, file = storage.absolute(output).rpartition("/")
     name = f"{PurePath(file).stem}.failures.csv"
     storage.remove_file(f"{folder}/{name}")  # of an earlier run

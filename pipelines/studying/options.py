@@ -15,20 +15,21 @@ TABLES = ("groups", "confusion", "difficulty")  # flags of files that recipes re
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudyOptions(TrainingFlags, LabelFlags):
-    """Compare recipes of subsets, by models trained on each subset and on the full set.
+    """Compare recipes of subsets by training models on each and on the full set.
 
-    Every step is a job of its own, so that the same command continues an interrupted
-    study; recipes, models and seeds can be added to a finished one.
+    Every step runs as a separate job, so the same command continues an interrupted
+    study. Recipes, models and seeds can be added to a finished study.
     """
 
     input: tuple[str, ...] = flag(
-        "raw ImageNet (archives or directories; repeatable), or an index",
+        "raw ImageNet (archives or folders; repeatable), or an index",
         metavar="PATH",
     )
-    output: str = flag("directory of all results", metavar="DIR")
+    output: str = flag("folder of all results", metavar="DIR")
     recipes: str | None = flag(
-        "JSON list of recipes, each with a name and flags of pipelines.build (default: "
-        "every grouping, sampler and size that the input allows)",
+        "JSON list of recipes, each with a name and flags of pipelines.build, and "
+        "optionally with epochs and with draws, the number of subsets drawn with other "
+        "seeds (default: every grouping, sampler and size that the input allows)",
         default=None,
         metavar="FILE",
     )
@@ -37,6 +38,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
         default=architectures.SMALL,
         metavar="NAME,NAME",
         choices=architectures.NAMES,
+        expand=architectures.expand,
         split=",",
     )
     reference_model: str | None = flag(
@@ -53,8 +55,17 @@ class StudyOptions(TrainingFlags, LabelFlags):
         minimum=0,
         split=",",
     )
+    full_seeds: tuple[int, ...] = flag(
+        "random seeds of the models on the full set, separated by commas; two or more "
+        "show how well the full set agrees with itself (default: --seeds)",
+        default=(),
+        metavar="N,N",
+        minimum=0,
+        split=",",
+    )
     subset_epochs: int | None = flag(
-        "passes over the images of a subset; by default as many as --epochs",
+        "passes over the images of a subset, unless its recipe has epochs of its own "
+        "(default: as many as --epochs)",
         default=None,
         minimum=1,
         maximum=10_000,
@@ -66,7 +77,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
         maximum=4096,
     )
     train_size: int | None = flag(
-        "side of the models' input in pixels; by default as in pipelines.train",
+        "side of the models' input in pixels (default: as in pipelines.train)",
         default=None,
         minimum=MIN_SIZE_PX,
         maximum=MAX_SIZE_PX,
@@ -87,15 +98,19 @@ class StudyOptions(TrainingFlags, LabelFlags):
         metavar="FILE",
     )
     seed: int = flag("seed of the selection of classes and images", default=0)
-    dry_run: bool = flag("print the plan, and write nothing", default=False)
+    dry_run: bool = flag("print the plan without writing files", default=False)
 
     def problems(self) -> Iterator[str]:
-        """Yield a message for each invalid combination of flags."""
+        """Yield a message for each invalid flag or combination of flags."""
         yield from find_folder_problems(self.output)
+        if "://" in self.output:
+            yield f"--output {self.output}: models are trained locally; name a folder"
         yield from self._find_few_models()
         for name in ("recipes", *TABLES):
             path = getattr(self, name)
-            if path and not Path(path).is_file():
+            if path and "://" in path:
+                yield f"--{name} {path}: must be a local file; download it"
+            elif path and not Path(path).is_file():
                 problem = "not a regular" if Path(path).exists() else "no such"
                 yield f"--{name} {path}: {problem} file"
 
@@ -105,7 +120,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
         if len(self.models) < ranking.MIN_MODELS:
             yield (
                 f"--models {','.join(self.models)}: a ranking needs "
-                f"{ranking.MIN_MODELS} models, better 6 or more"
+                f"at least {ranking.MIN_MODELS} models, preferably 6 or more"
             )
 
     @property

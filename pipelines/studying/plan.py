@@ -43,7 +43,7 @@ class RecipeEstimate(NamedTuple):
     recipe: Recipe
     num_groups: int
     num_train: int
-    num_images: int  # with validation, at most
+    num_images: int  # including validation; an upper bound
     problems: tuple[str, ...]  # why it cannot be built
 
 
@@ -75,7 +75,7 @@ class Plan:
 
     @property
     def needs(self) -> tuple[bool, bool]:
-        """Whether recipes read the study's confusion matrix, and its difficulty table.
+        """Whether recipes use the study's confusion matrix and its difficulty table.
 
         Both are False if the user gave these tables.
         """
@@ -92,6 +92,10 @@ class Plan:
             )
         return steps
 
+    def training_of(self, recipe: Recipe) -> Training:
+        """Return the training settings for a recipe's subset."""
+        return self.subset._replace(epochs=recipe.epochs or self.subset.epochs)
+
     @property
     def reference(self) -> str:
         """The name of the model that measures confusion and difficulty."""
@@ -106,7 +110,10 @@ class Plan:
                 models=(self.reference,), seeds=self.full.seeds[:1]
             )
             sets += [(fold, reference, num_train // 2) for fold in FOLDS]
-        sets += [(p.recipe.name, self.subset, p.num_train) for p in self.estimates]
+        sets += [
+            (p.recipe.name, self.training_of(p.recipe), p.num_train)
+            for p in self.estimates
+        ]
         return [
             ImagesSeen(
                 folder=self.places.models(name),
@@ -114,7 +121,8 @@ class Plan:
                 seed=seed,
                 num_train=images,
                 epochs=training.epochs,
-                num_rates=len(self.options.learning_rate),
+                rates=self.options.learning_rate,
+                curves=self.steps.curves_of(name, seed),
             )
             for name, training, images in sets
             for seed in training.seeds
@@ -122,14 +130,16 @@ class Plan:
 
     def list_recipe_steps(self, recipe: Recipe) -> list[Step]:
         """List the steps of a recipe: build, training with each seed, evaluation."""
-        seed = self.options.seed
+        training = self.training_of(recipe)
         return [
-            *self.steps.list_recipe(recipe, self.subset),
-            self.steps.list_evaluation(recipe, self.full, seed),
+            *self.steps.list_recipe(recipe, training),
+            self.steps.list_evaluation(
+                recipe, self.full, training, seed=self.options.seed
+            ),
         ]
 
     def list_step_times(self, left_out: Collection[str] = ()) -> list[StepTime]:
-        """List all steps with their measured times, if they are finished.
+        """List all steps, with the measured times of the finished ones.
 
         Args:
           left_out: names of recipes whose steps are omitted.
@@ -173,11 +183,13 @@ class Plan:
         images, on_full = (
             sum(x.num_images for x in xs) for xs in (training_runs, full)
         )
-        seeds = len(self.full.seeds)
+        seeds, others = len(self.subset.seeds), ""
+        if len(self.full.seeds) != seeds:
+            others = f" ({len(self.full.seeds)} on the full set)"
         yield (
             f"training: {len(self.full.models)} models with {seeds} seed"
-            f"{'s' if seeds > 1 else ''} see {images:,} images, {on_full:,} "
-            "of them on the full set"
+            f"{'s' if seeds > 1 else ''}{others} see {images:,} images, {on_full:,} of "
+            "them on the full set"
         )
         needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
         yield f"space: about {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB free"
@@ -186,9 +198,9 @@ class Plan:
     def estimate_bytes(self) -> int:
         """Estimate the bytes that remain to be written."""
         total = sum(self.inventory.num_images.values())
-        models = len(self.full.seeds) * (1 + len(self.estimates))
+        models = len(self.full.seeds) + len(self.subset.seeds) * len(self.estimates)
         sizes = [
-            _SMALL_MODEL_BYTES if name in architectures.SMALL else _MODEL_BYTES
+            _SMALL_MODEL_BYTES if architectures.is_small(name) else _MODEL_BYTES
             for name in self.full.models
         ]
         has_references = any(self.needs)
@@ -214,8 +226,8 @@ class Plan:
         if needed > free:
             raise UsageError(
                 f"--output {self.options.output}: needs about {needed / 1e9:.1f} GB "
-                f"more, {free / 1e9:.1f} GB are free; free some space, give "
-                "another folder, or give fewer --recipes"
+                f"more, but only {free / 1e9:.1f} GB are free; free some space, use "
+                "another folder, or list fewer --recipes"
             )
 
 
@@ -247,7 +259,11 @@ def plan_dry(options: StudyOptions, root: str) -> Plan:
 
 
 def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
-    """Return the path of the given index, or run the index step and return its path."""
+    """Return the path of the input's index; run the index step if there is none.
+
+    Raises:
+      UsageError: the folder has another study, or the step rejected the input.
+    """
     if given := index_table.only_index(options.input):
         return given
     step = list_index_step(
@@ -322,7 +338,7 @@ def _make_plan(
         raise UsageError("\n".join(lines))
     training = Training(
         models=options.models,
-        seeds=options.seeds,
+        seeds=options.full_seeds or options.seeds,
         epochs=options.epochs,
         words=options.train_words,
     )
@@ -336,7 +352,9 @@ def _make_plan(
         estimates=buildable,
         left_out=left_out,
         full=training,
-        subset=training._replace(epochs=options.subset_epochs or options.epochs),
+        subset=training._replace(
+            seeds=options.seeds, epochs=options.subset_epochs or options.epochs
+        ),
     )
 
 
@@ -349,9 +367,10 @@ def _choose_recipes(
     tables = _list_tables(options)
     for method in grouping.METHODS:
         needed = grouping.list_tables(method)
-        is_fixed = grouping.find_num_groups_source(method) != "flag"
+        source = grouping.find_num_groups_source(method)
+        is_fixed = source != "flag"
         available = {*tables, *(() if is_fixed else recipes.COMPUTED_TABLES)}
-        if not available.issuperset(needed):
+        if source == "method" or not available.issuperset(needed):
             continue
         num_groups[method] = None
         if is_fixed:
@@ -362,7 +381,7 @@ def _choose_recipes(
 
 
 def estimate_recipes(recipe: Recipe, inventory: Inventory) -> RecipeEstimate:
-    """Estimate the size of a recipe's subset and check that it can be built."""
+    """Estimate the size of a recipe's subset, and list what prevents its build."""
     options = dataclasses.replace(recipe.options, plan_only=True).expand_preset()
     held = grouping_flags.list_classes(inventory)
     computed = set(COMPUTED_TABLES).intersection(
@@ -446,11 +465,11 @@ def estimate_bytes(
       model_bytes: size of all trained models in bytes.
       has_references: whether the probabilities of all training images are kept.
     """
-    pictures = feasibility.estimate_bytes(
+    image_bytes = feasibility.estimate_bytes(
         sum(num_images), images, mean_source_bytes=inventory.mean_bytes, num_formats=1
     )
     scores = 0
     if has_references:
         num_classes = len(inventory.wnids())
         scores = inventory.total("train") * num_classes * _BYTES_PER_PROBABILITY
-    return pictures + scores + model_bytes
+    return image_bytes + scores + model_bytes

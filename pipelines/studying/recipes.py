@@ -18,7 +18,9 @@ COMPUTED_TABLES = ("confusion", "difficulty")
 # Datasets of the study itself.
 FULL, HALVES = "full", "halves"
 _MAX_BYTES, _MAX_RECIPES = 1 << 20, 1000
-_NAME = "name"
+# Keys of a recipe that are not flags of the build job.
+_NAME, _EPOCHS, _DRAWS = "name", "epochs", "draws"
+_MAX_EPOCHS, _MAX_DRAWS = 10_000, 100
 # The study sets these flags for all recipes.
 _STUDY_FLAGS = (
     "input",
@@ -36,7 +38,31 @@ _STUDY_FLAGS = (
 _CLASSES, _IMAGES = 1000, 1_281_167
 _MIN_GROUPS = 2
 
-Listed = tuple[str, Mapping[str, str]]  # a recipe's name, and its flags
+
+class Listed(NamedTuple):
+    """A recipe as written in the file.
+
+    Attributes:
+      name: name of the recipe.
+      flags: flags of the build job.
+      epochs: passes over the training images; None for those of all subsets.
+      draws: number of subsets, each drawn with another seed.
+    """
+
+    name: str
+    flags: Mapping[str, str]
+    epochs: int | None = None
+    draws: int = 1
+
+    def list_draws(self, seed: int) -> "Iterator[Listed]":
+        """Yield one recipe per draw, with seeds from `seed` or the recipe's own."""
+        first = self.flags.get("seed", str(seed))
+        if self.draws == 1 or not first.isdecimal():
+            yield self
+            return
+        for number in range(self.draws):
+            flags = {**self.flags, "seed": str(int(first) + number)}
+            yield Listed(f"{self.name}_draw{number}", flags, self.epochs)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +71,8 @@ class Recipe:
 
     Attributes:
       name: name of the recipe and of its dataset.
+      base: name without the number of the draw.
+      epochs: passes over the training images; None for those of all subsets.
       flags: flags as the user wrote them.
       words: command line of the build job, including the flags of the study.
       options: parsed options of the build job.
@@ -53,6 +81,8 @@ class Recipe:
     """
 
     name: str
+    base: str
+    epochs: int | None
     flags: Mapping[str, str]
     words: tuple[str, ...]
     options: BuildOptions
@@ -62,7 +92,10 @@ class Recipe:
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of the tables that the recipe reads."""
-        named = (self.options.groups, self.options.confusion, self.options.difficulty)
+        options = self.options
+        named = (
+            *(options.groups, options.confusion, options.difficulty, options.images),
+        )
         return tuple(path for path in named if path)
 
 
@@ -88,12 +121,12 @@ class Size(NamedTuple):
 
     @property
     def num_images(self) -> int:
-        """Number of training images."""
+        """Number of training images in all groups."""
         return self.num_groups * self.images_per_group
 
 
 def read_recipes(path: str) -> list[Listed]:
-    """Read names and flags of recipes from a JSON file.
+    """Read recipes from a JSON file.
 
     Raises:
       UsageError: the file cannot be read, or recipes are malformed.
@@ -121,7 +154,12 @@ def read_recipes(path: str) -> list[Listed]:
     if problems:
         raise UsageError("\n".join(problems))
     return [
-        (item[_NAME], {k: _to_text(v) for k, v in item.items() if k != _NAME})
+        Listed(
+            item.pop(_NAME),
+            epochs=item.pop(_EPOCHS, None),
+            draws=item.pop(_DRAWS, 1),
+            flags={flag: _to_text(value) for flag, value in item.items()},
+        )
         for item in items
     ]
 
@@ -132,6 +170,10 @@ def _find_form_problems(item: object) -> Iterator[str]:
         return
     if not isinstance(item.get(_NAME), str):
         yield "has no name; give it one (a-z, 0-9 and _)"
+    for key, most in ((_EPOCHS, _MAX_EPOCHS), (_DRAWS, _MAX_DRAWS)):
+        value = item.get(key, 1)
+        if type(value) is not int or not 1 <= value <= most:
+            yield f"{key} must be a whole number from 1 to {most}"
     for flag, value in item.items():
         listed = value if isinstance(value, list) else [value]
         if not all(isinstance(v, str | int | float) for v in listed):
@@ -159,14 +201,19 @@ def make_recipes(
     """
     checked: list[Recipe] = []
     problems = []
-    names = [name for name, _ in listed]
-    for name, flags in listed:
-        errors = [*_find_name_problems(name, names), *_find_flag_problems(flags)]
+    seed = int(common.flags.get("seed", "0"))
+    drawn = [(item.name, draw) for item in listed for draw in item.list_draws(seed)]
+    names = [draw.name for _, draw in drawn]
+    for base, draw in drawn:
+        errors = [
+            *_find_name_problems(draw.name, names),
+            *_find_flag_problems(draw.flags),
+        ]
         try:
-            checked.append(_make(name, flags, common))
+            checked.append(_make(draw, base, common))
         except UsageError as error:
             errors += str(error).splitlines()
-        problems += [f"{source}: {name}: {line}" for line in dict.fromkeys(errors)]
+        problems += [f"{source}: {base}: {line}" for line in dict.fromkeys(errors)]
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
     return checked
@@ -176,7 +223,7 @@ def _find_name_problems(name: str, names: Sequence[str]) -> Iterator[str]:
     if problem := formats.find_name_problem(name):
         yield problem
     if name in {FULL, HALVES}:
-        yield f"{name} is a dataset of the study itself; give another name"
+        yield f"{name} is reserved for a dataset of the study; give another name"
     if names.count(name) > 1:
         yield "two recipes have this name; rename one"
 
@@ -194,7 +241,8 @@ def _find_flag_problems(flags: Mapping[str, str]) -> Iterator[str]:
             yield f"--{flag}: the study sets this flag for all recipes; leave it out"
 
 
-def _make(name: str, flags: Mapping[str, str], common: Common) -> Recipe:
+def _make(listed: Listed, base: str, common: Common) -> Recipe:
+    flags = listed.flags
     kept = {flag: value for flag, value in flags.items() if flag not in _STUDY_FLAGS}
     filled = dict(common.flags) | kept
     for table in _list_tables(filled.get("grouping"), filled.get("sampling")):
@@ -209,7 +257,9 @@ def _make(name: str, flags: Mapping[str, str], common: Common) -> Recipe:
         takes_beam_flags=False,
     )
     return Recipe(
-        name=name,
+        name=listed.name,
+        base=base,
+        epochs=listed.epochs,
         flags=flags,
         words=words,
         options=options,
@@ -254,7 +304,8 @@ def list_recipes(
       sizes: pairs of N and M.
       num_groups: the fixed N of each grouping; None if `--num_groups` sets it.
     """
-    samplers = sorted(sampling.SAMPLERS, key=lambda name: name != sampling.DEFAULT)
+    samplers = [name for name in sampling.SAMPLERS if not sampling.is_fixed(name)]
+    samplers.sort(key=lambda name: name != sampling.DEFAULT)
     listed: dict[str, Mapping[str, str]] = {}
     for size in sizes:
         for method, n in num_groups.items():
@@ -271,4 +322,4 @@ def list_recipes(
                     listed[name] = flags
                 else:
                     listed[f"{name}_{sampler}"] = {**flags, "sampling": sampler}
-    yield from listed.items()
+    yield from (Listed(name, flags) for name, flags in listed.items())

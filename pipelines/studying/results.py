@@ -1,4 +1,8 @@
-"""Write the results of a study: study.json, study.csv, study.svg and study.html."""
+"""Write the results of a study.
+
+study.json, study.csv, study.svg and study.html describe every subset; recipes.html and
+the tables recipes.csv, differences.csv and effects.csv average over draws.
+"""
 
 import csv
 import io
@@ -8,18 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipelines.commands import Places, Training
 from pipelines.studying.plan import SkippedRecipe
-from pipelines.studying.recipes import Recipe
+from pipelines.studying.recipes import FULL, Recipe
 from transforms import storage
+from transforms.evaluation import designed
 from transforms.evaluation import study as study_ranking
+from transforms.evaluation.designed import Design, FinalAccuracies
 from transforms.evaluation.study import Ranked, RecipeScore
 from transforms.records import to_json
+from transforms.reports import designed as designed_page
 from transforms.reports import page as pages
 from transforms.reports.study import StudyPage, make_page
 
 JSON_FILE, CSV_FILE = "study.json", "study.csv"
 SVG_FILE, PAGE_FILE = "study.svg", "study.html"
+DESIGN_PAGE = "recipes.html"
 _VERSION = 1
 _COLUMNS = (
     *("rank", "recipe", "is_tied_with_best", "num_groups", "images_per_group"),
@@ -39,6 +49,8 @@ class Outcome:
       waiting: names of the recipes that have not been run.
       full: training settings for the full set.
       subset: training settings for the subsets.
+      num_groups: estimated N of each recipe.
+      curves: paths of the curves of the full set and of each recipe, by name.
     """
 
     evaluated: Sequence[Recipe]
@@ -46,11 +58,16 @@ class Outcome:
     waiting: Sequence[str]
     full: Training
     subset: Training
+    num_groups: Mapping[str, int]
+    curves: Mapping[str, Sequence[str]]
 
 
 def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
     """Write all result files and return the recipes, best first."""
-    scores = [_read_score(places, recipe) for recipe in outcome.evaluated]
+    scores = [
+        _read_score(places, recipe, outcome.num_groups[recipe.name])
+        for recipe in outcome.evaluated
+    ]
     ranked = study_ranking.rank(scores)
     files = {
         JSON_FILE: to_json(_describe(ranked, outcome)),
@@ -59,19 +76,66 @@ def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
     page = make_page(_make_page(places, ranked, outcome))
     for chart in page.charts:
         files[SVG_FILE] = chart.svg.encode()
+    design = _analyze(scores, outcome) if scores else None
+    for table, rows in (designed.to_tables(design) if design else {}).items():
+        files[f"{table}.csv"] = _to_csv(rows)
     for name, data in files.items():
         storage.write(places.root, name, data)
+    if design:
+        pages.write(places.root, DESIGN_PAGE, designed_page.make_page(design))
     pages.write(places.root, PAGE_FILE, page)
     return ranked
 
 
-def _read_score(places: Places, recipe: Recipe) -> RecipeScore:
-    labels = json.loads(storage.read(f"{places.dataset(recipe.name)}/classes.json"))
+def _analyze(scores: Sequence[RecipeScore], outcome: Outcome) -> Design:
+    """Average the recipes over their draws, and test their differences."""
+    models = outcome.full.models
+    full = designed.read_finals(outcome.curves[FULL], models)
+    draws: dict[str, list[FinalAccuracies]] = {}
+    factors: dict[str, dict[str, str]] = {}
+    for recipe, score in zip(outcome.evaluated, scores, strict=True):
+        finals = designed.read_finals(outcome.curves[recipe.name], models)
+        draws.setdefault(recipe.base, []).append(finals)
+        factors[recipe.base] = {
+            "labels": f"{recipe.options.grouping} {score.num_groups}",
+            "sampler": _name_sampler(recipe),
+            "images looped": f"{finals.num_looped / full.num_looped:.0%}",
+        }
+    recipes = [
+        designed.Recipe(
+            name=name,
+            factors=factors[name],
+            num_looped=round(np.mean([draw.num_looped for draw in drawn])),
+            accuracies=np.concatenate([draw.accuracies for draw in drawn]),
+        )
+        for name, drawn in draws.items()
+    ]
+    return designed.analyze(models, full.accuracies, recipes, full.num_looped)
+
+
+def _name_sampler(recipe: Recipe) -> str:
+    """Return the sampler and, if it is given, the rule for the difficulty."""
+    return recipe.flags.get("difficulty_rule") or str(recipe.options.sampling)
+
+
+def _to_csv(rows: Sequence[Mapping[str, object]]) -> bytes:
+    file = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return file.getvalue().encode()
+
+
+def _read_score(places: Places, recipe: Recipe, num_groups: int) -> RecipeScore:
+    path = f"{places.dataset(recipe.name)}/classes.json"
+    if storage.exists(path):  # datasets may be removed after training
+        num_groups = len(json.loads(storage.read(path)))
     return study_ranking.read_report(
         json.loads(storage.read(places.report(recipe.name))),
         name=recipe.name,
         flags=recipe.flags,
-        num_groups=len(labels),
+        num_groups=num_groups,
         images_per_group=recipe.options.expand_preset().images_per_group,
     )
 

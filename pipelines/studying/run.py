@@ -7,8 +7,8 @@ from pipelines.commands import Step
 from pipelines.studying import plan as study_plan
 from pipelines.studying import results, timing
 from pipelines.studying.plan import Plan, SkippedRecipe
-from pipelines.studying.recipes import Recipe
-from pipelines.studying.steps import RefusedError, Runner
+from pipelines.studying.recipes import FULL, Recipe
+from pipelines.studying.steps import RefusedError, Runner, join_curves
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked
 from transforms.records import JobError, UsageError
@@ -22,8 +22,7 @@ def run_study(plan: Plan, runner: Runner) -> None:
       JobError: a step failed, or no recipe could be evaluated.
     """
     study_run = _StudyRun(plan, runner)
-    for step in plan.list_shared_steps():
-        study_run.run(step)
+    study_run.run_shared()
     for recipe in plan.recipes:
         study_run.run_recipe(recipe)
     ranked = study_run.write_results()
@@ -57,6 +56,22 @@ class _StudyRun:
         )
         self._number = 0
 
+    def run_shared(self) -> None:
+        """Run the steps before those of the recipes.
+
+        Raises:
+          UsageError: a step rejected its input.
+          JobError: a step failed.
+        """
+        build, *steps = self._plan.list_shared_steps()
+        trainings = steps[: len(self._plan.full.seeds)]
+        if all(map(self._runner.is_finished, trainings)):
+            self._number += 1  # the dataset is not needed any more
+        else:
+            self.run(build)
+        for step in steps:
+            self.run(step)
+
     def run(self, step: Step) -> None:
         """Run a step that the study requires.
 
@@ -78,6 +93,8 @@ class _StudyRun:
             return
         sys.stderr.write(f"step {self._number} of {self._total}: {step.name}\n")
         self._runner.run(step)
+        if step.job == "train" and step.result.endswith(".csv"):
+            join_curves(step)
         left_out = {recipe.name for recipe in self.left_out}
         step_times = self._plan.list_step_times(left_out)
         if timing.estimate(step_times):
@@ -91,11 +108,15 @@ class _StudyRun:
           JobError: a step failed.
         """
         build, *trainings, evaluation = self._plan.list_recipe_steps(recipe)
-        if all(map(self._runner.is_finished, (build, *trainings, evaluation))):
+        is_trained = all(map(self._runner.is_finished, trainings))
+        if is_trained and self._runner.is_finished(evaluation):
             self._number += 2 + len(trainings)
             return
         try:
-            self._run(build)
+            if is_trained:
+                self._number += 1  # the dataset is not needed any more
+            else:
+                self._run(build)
         except RefusedError as error:
             if self._has_other_dataset(recipe):
                 raise UsageError(f"{build.name}: {error}") from error
@@ -144,5 +165,13 @@ class _StudyRun:
                 ],
                 full=plan.full,
                 subset=plan.subset,
+                num_groups={e.recipe.name: e.num_groups for e in plan.estimates},
+                curves={
+                    FULL: plan.steps.list_joined(FULL, plan.full),
+                    **{
+                        recipe.name: plan.steps.list_joined(recipe.name, plan.subset)
+                        for recipe in evaluated
+                    },
+                },
             ),
         )

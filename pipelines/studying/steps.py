@@ -11,7 +11,7 @@ import signal
 import subprocess  # nosec B404  # own jobs, without a shell
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -44,7 +44,7 @@ def list_index_step(
         [_absolute(path) for path in inputs],
         **{name: _absolute(path) for name, path in tables.items() if path},
     )
-    # All values are separate words, as in the marks of studies that exist already.
+    # Each value is a separate word, so that the marks of existing studies still match.
     flags = {n: v if isinstance(v, list) else [v] for n, v in step.flags.items()}
     return step._replace(flags=flags)
 
@@ -66,10 +66,7 @@ class Steps:
     def list_full(self, training: Training) -> list[Step]:
         """List the steps that build the full set and train all models on it."""
         words = (*self._common, "--grouping=all_classes")
-        return [
-            self._build(FULL, words),
-            *commands.train(self._places, FULL, training),
-        ]
+        return [self._build(FULL, words), *self._train(FULL, training)]
 
     def list_references(
         self, model: str, training: Training, *, confusion: bool, difficulty: bool
@@ -99,19 +96,51 @@ class Steps:
     def list_recipe(self, recipe: Recipe, training: Training) -> list[Step]:
         """List the steps that build a recipe's subset and train all models on it."""
         build = self._build(recipe.name, recipe.words, recipe.files)
-        return [build, *commands.train(self._places, recipe.name, training)]
+        return [build, *self._train(recipe.name, training)]
 
-    def list_evaluation(self, recipe: Recipe, training: Training, seed: int) -> Step:
-        """Return the step that evaluates a recipe's subset against the full set."""
+    def curves_of(self, name: str, seed: int) -> str:
+        """Return the path of the curves of all models trained on a set with a seed."""
+        return f"{self._places.root}/curves/{name}_seed{seed}.csv"
+
+    def _train(self, name: str, training: Training) -> list[Step]:
+        """List the steps that train on a set; their results are the joined curves."""
+        steps = commands.train(self._places, name, training)
+        return [
+            step._replace(result=self.curves_of(name, seed))
+            for step, seed in zip(steps, training.seeds, strict=True)
+        ]
+
+    def list_joined(self, name: str, training: Training) -> list[str]:
+        """List the curves of all models on a set, one file per seed."""
+        return [self.curves_of(name, seed) for seed in training.seeds]
+
+    def _list_curves(self, name: str, training: Training) -> list[str]:
+        """List the curves of each model, which have predictions, or the joined ones."""
+        single = self._places.curves(name, training)
+        if all(Path(path).exists() for path in single):
+            return single
+        joined = self.list_joined(name, training)
+        return joined if all(Path(path).exists() for path in joined) else single
+
+    def list_evaluation(
+        self, recipe: Recipe, full_training: Training, training: Training, *, seed: int
+    ) -> Step:
+        """Return the step that evaluates a recipe's subset against the full set.
+
+        Args:
+          recipe: the recipe.
+          full_training: training settings for the full set.
+          training: training settings for the subset.
+          seed: seed of the evaluation.
+        """
         report = self._places.report(recipe.name)
-        full, subset = (
-            self._places.curves(name, training) for name in (FULL, recipe.name)
-        )
+        full = self._list_curves(FULL, full_training)
+        subset = self._list_curves(recipe.name, training)
         # Predictions beside the curves affect the evaluation, so they are hashed too.
         files = [
             f"{Path(path).parent}/{name}"
             for path in (*full, *subset)
-            for name in ("curves.csv", "predictions.parquet")
+            for name in (Path(path).name, "predictions.parquet")
         ]
         folder = str(Path(report).parent)
         flags = {"full": full, "subset": subset, "output": folder, "seed": seed}
@@ -131,13 +160,29 @@ class Steps:
         )
 
 
+def join_curves(step: Step) -> None:
+    """Join the curves of all models of a training step into its result.
+
+    These small files let another machine continue a study without the models.
+    """
+    models = Path(step.flags["output"])
+    files = [
+        models / model / f"seed{step.flags['seed']}" / "curves.csv"
+        for model in step.flags["models"].split(",")
+    ]
+    header, *rows = [line for f in files for line in f.read_bytes().splitlines()]
+    lines = [header, *(row for row in rows if row != header), b""]
+    result = Path(step.result)
+    storage.write(str(result.parent), result.name, b"\n".join(lines))
+
+
 def _absolute(path: str) -> str:
     return path if "://" in path else str(Path(path).absolute())
 
 
 @contextlib.contextmanager
 def acquire_folder(root: str) -> Iterator[int]:
-    """Create and lock the folder of a study, and yield the lock's descriptor.
+    """Create and lock the folder of a study or chain; yield the lock's descriptor.
 
     Inside the block, SIGTERM acts like Ctrl-C, so that the running step ends too.
 
@@ -191,12 +236,12 @@ def read_seconds(root: str, step: Step) -> float | None:
 
 
 class Runner:
-    """Run steps one after the other in a study's folder.
+    """Run steps one after the other in the folder of a study or chain.
 
     Args:
       root: folder of the study.
-      lock: file descriptor that the processes inherit, so that no other study
-        starts while one of them outlives this process.
+      lock: file descriptor of the folder's lock. The steps inherit it, so the lock
+        is held until the last of them ends, even if this process ends first.
     """
 
     def __init__(self, root: str, lock: int) -> None:
@@ -206,9 +251,11 @@ class Runner:
     def is_finished(self, step: Step) -> bool:
         """Return whether this step has run with the same flags and input tables.
 
-        A step whose result is missing is not finished.
+        A step whose result is missing is not finished. An input file that has been
+        removed since does not matter, so that datasets need not be kept.
         """
-        return Path(step.result).exists() and self._read(step) == self._describe(step)
+        recorded = self._read(step)
+        return Path(step.result).exists() and _is_same(recorded, self._describe(step))
 
     def is_another(self, step: Step) -> bool:
         """Return whether a step of this name has run with other flags or input tables.
@@ -216,7 +263,7 @@ class Runner:
         Whether its result still exists does not matter.
         """
         recorded = self._read(step)
-        return bool(recorded) and recorded != self._describe(step)
+        return bool(recorded) and not _is_same(recorded, self._describe(step))
 
     def _read(self, step: Step) -> dict[str, Any]:
         """Read the recorded description of the step of this name; {} if absent."""
@@ -281,6 +328,17 @@ class Runner:
             process.wait()
             raise
         return code, errors
+
+
+def _is_same(recorded: Mapping[str, Any], described: Mapping[str, Any]) -> bool:
+    """Return whether a recorded step is the described one, apart from removed files."""
+    if recorded.keys() != described.keys():
+        return False
+    before, after = recorded["files"], described["files"]
+    return {**recorded, "files": len(before)} == {
+        **described,
+        "files": len(after),
+    } and all(now in {"", then} for then, now in zip(before, after, strict=True))
 
 
 def _show(process: "subprocess.Popen[bytes]") -> list[str]:

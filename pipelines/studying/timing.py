@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from transforms.training import architectures
+
 
 class ImagesSeen(NamedTuple):
     """One training run: models trained on one set with one seed.
@@ -15,7 +17,8 @@ class ImagesSeen(NamedTuple):
       seed: random seed.
       num_train: number of training images of the set.
       epochs: passes over the training images.
-      num_rates: number of learning rates with which each model is trained.
+      rates: learning rates of models whose names contain none.
+      curves: path of the curves of all models, if the folders of the models are gone.
     """
 
     folder: str
@@ -23,32 +26,35 @@ class ImagesSeen(NamedTuple):
     seed: int
     num_train: int
     epochs: int
-    num_rates: int
+    rates: tuple[float, ...]
+    curves: str = ""
 
     @property
     def seconds(self) -> float:
         """Measured training time of all models so far, in seconds."""
         return sum(
-            spent
-            for model in self.models
-            for _, spent in _read_curves(Path(self.folder, model, f"seed{self.seed}"))
+            spent for model in self.models for _, spent in self.read_epochs(model)
         )
 
     @property
     def num_images(self) -> int:
         """Number of images that all models see in total."""
-        return len(self.models) * self._images_per_model
+        return sum(map(self._count_images, self.models))
 
-    @property
-    def _images_per_model(self) -> int:
-        return self.num_train * self.epochs * self.num_rates
+    def _count_images(self, model: str) -> int:
+        rates = architectures.choose_rates(model, self.rates)
+        return self.num_train * self.epochs * len(rates)
+
+    def read_epochs(self, model: str) -> list[tuple[int, float]]:
+        """Return (images, seconds) of each finished epoch of a model."""
+        path = Path(self.folder, model, f"seed{self.seed}", "curves.csv")
+        return _read_curves(path if path.exists() else Path(self.curves), model)
 
     def remaining(self) -> Iterator[tuple[str, int]]:
         """Yield each model and the number of images that it has not yet seen."""
         for model in self.models:
-            rows = _read_curves(Path(self.folder, model, f"seed{self.seed}"))
-            done = sum(images for images, _ in rows)
-            yield model, max(self._images_per_model - done, 0)
+            done = sum(images for images, _ in self.read_epochs(model))
+            yield model, max(self._count_images(model) - done, 0)
 
 
 class StepTime(NamedTuple):
@@ -82,13 +88,14 @@ class TimeLeft(NamedTuple):
     unmeasured: tuple[str, ...]
 
 
-def _read_curves(folder: Path) -> list[tuple[int, float]]:
+def _read_curves(path: Path, model: str) -> list[tuple[int, float]]:
     """Return (images, seconds) of each finished epoch; [] without valid curves."""
     try:
-        with (folder / "curves.csv").open() as file:
+        with path.open() as file:
             return [
                 (int(row["train_images"]), float(row["seconds"]))
                 for row in csv.DictReader(file)
+                if row["model"] == model
             ]
     except (OSError, KeyError, TypeError, ValueError):
         return []  # the evaluation reports what is wrong
@@ -102,11 +109,7 @@ def estimate_training(trainings: Sequence[ImagesSeen]) -> float | None:
     """
     speeds: dict[str, float] = {}
     for model in {model for run in trainings for model in run.models}:
-        rows = [
-            row
-            for run in trainings
-            for row in _read_curves(Path(run.folder, model, f"seed{run.seed}"))
-        ]
+        rows = [row for run in trainings for row in run.read_epochs(model)]
         seconds = sum(spent for _, spent in rows)
         if seconds > 0:
             speeds[model] = sum(images for images, _ in rows) / seconds
@@ -166,7 +169,7 @@ def _find_mean(steps: Sequence[StepTime]) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Format a duration in the largest suitable unit."""
+    """Format a duration in the largest suitable unit, e.g. "2.5 hours"."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}"

@@ -66,17 +66,26 @@ def test_fewer_than_three_models_are_not_evaluated(recipe):
     assert "evaluate" not in steps
 
 
+def test_list_and_published_groups_fix_the_numbers(recipe):
+    changes = {"sampling": "list", "images": "i.csv", "grouping": "breeds_living17"}
+    flags = imagenet_recipe.list_steps({**recipe, **changes}, "/r")["build"].flags
+    assert flags["images"] == "i.csv"
+    assert not {"num_groups", "images_per_group"} & flags.keys()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"input": []}, "input: name raw ImageNet"),
         ({"sampling": "difficulty"}, "needs halves and fold_models"),
         ({"grouping": "confusion"}, "needs halves and fold_models, or models"),
-        ({"halves": "/h"}, "goes with two fold_models"),
-        ({"fold_models": ["a", "b"]}, "goes with two fold_models"),
-        ({**FOLDS, "fold_models": ["a"]}, "goes with two fold_models"),
+        ({"halves": "/h"}, "requires two fold_models"),
+        ({"fold_models": ["a", "b"]}, "requires two fold_models"),
+        ({**FOLDS, "fold_models": ["a"]}, "requires two fold_models"),
         ({"grouping": "manual"}, "table of grouping=manual"),
         ({"groups": "g.csv"}, "table of grouping=manual"),
+        ({"sampling": "list"}, "the list of sampling=list"),
+        ({"images": "i.csv"}, "the list of sampling=list"),
     ],
 )
 def test_inconsistent_recipe_is_rejected(recipe, changes, message):

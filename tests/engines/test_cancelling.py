@@ -59,4 +59,4 @@ def test_engine_started_by_the_job_ends_with_it(
     engine, engines, mini_imagenet, tmp_path
 ):
     said = _interrupt(mini_imagenet, tmp_path, engines.start(engine))
-    assert "ends with this process" in said
+    assert "end with this process" in said

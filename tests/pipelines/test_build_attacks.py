@@ -188,7 +188,7 @@ def test_changed_images_with_the_same_names_give_another_plan(folders, tmp_path,
     with pytest.raises(SystemExit) as ended:
         building.run(folders, tmp_path)
     assert ended.value.code == 2
-    assert "holds another dataset" in capfd.readouterr().err
+    assert "contains another dataset" in capfd.readouterr().err
     assert building.checksums(dataset) == before
 
 

@@ -165,7 +165,7 @@ def _fails(capsys, *words, code=2):
     ("flags", "message"),
     [
         ({"difficulty": None}, "--difficulty: is required"),
-        ({"sampling": "uniform"}, "goes with --sampling=difficulty"),
+        ({"sampling": "uniform"}, "applies only with --sampling=difficulty"),
         ({"difficulty": "gone.parquet"}, "--difficulty gone.parquet: no such file"),
         ({"difficulty_rule": "flatt"}, "--difficulty_rule flatt: is not one of"),
         ({"difficulty_drop_hardest": 1.5}, "--difficulty_drop_hardest 1.5: must be"),

@@ -127,7 +127,7 @@ def test_resume_does_not_count_shards_of_another_size(folders, tmp_path, capfd):
     with pytest.raises(SystemExit):
         building.run(folders, tmp_path / "out", resume=True)
     err = capfd.readouterr().err
-    assert "--resume: no shard is complete; all 5 are written" in err
+    assert "--resume: no shard is complete; all 5 will be written" in err
 
 
 @pytest.mark.parametrize("resume", [None, True], ids=["again", "resumed"])
@@ -145,7 +145,8 @@ def test_another_dataset_in_the_way_is_an_error(mini_imagenet, tmp_path, capfd):
     with pytest.raises(SystemExit):
         building.run(mini_imagenet, tmp_path, seed=1)
     assert (
-        f"{dataset} holds another dataset; use another --name" in capfd.readouterr().err
+        f"{dataset} contains another dataset; use another --name"
+        in capfd.readouterr().err
     )
     assert building.checksums(dataset) == before
 
@@ -207,8 +208,11 @@ def test_all_flag_problems_are_reported_at_once(mini_imagenet, tmp_path, capfd):
         ({"grouping": None}, "--grouping: is required (one of all_classes, "),
         ({"input": None}, "--input: is required"),
         ({"grouping": "manual"}, "--groups: is required"),
-        ({"groups": "a.csv"}, "--groups a.csv: goes with --grouping=manual only"),
-        ({"manual_missing": "drop"}, "--manual_missing: goes with --grouping=manual"),
+        ({"groups": "a.csv"}, "--groups a.csv: applies only with --grouping=manual"),
+        (
+            {"manual_missing": "drop"},
+            "--manual_missing: applies only with --grouping=manual",
+        ),
         ({"folds": 3}, "--folds 3: must be between 1 and 2"),
         ({"upscale": "perhaps"}, "--upscale perhaps: must be true or false"),
     ],
@@ -225,7 +229,7 @@ def test_too_large_m_names_the_largest_that_works(mini_imagenet, tmp_path, capfd
     )
     assert "--images_per_group 41: too many for 3 of 3 groups" in err
     assert "the largest that works is 38" in err
-    assert "40 training images, 2 of them set aside for validation: at most 38" in err
+    assert "40 training images, 2 of them held out for validation: at most 38" in err
     assert building.run(
         mini_imagenet, tmp_path, images_per_group=38, min_validation_images=36
     )
@@ -234,7 +238,7 @@ def test_too_large_m_names_the_largest_that_works(mini_imagenet, tmp_path, capfd
 def test_too_few_validation_images_name_the_remedy(mini_imagenet, tmp_path, capfd):
     flags = {"min_validation_images": 1000}
     err = _fail(capfd, 2, mini_imagenet, tmp_path, **flags)
-    assert "--min_validation_images 1000: only 150 can be had" in err
+    assert "--min_validation_images 1000: these groups have only 150" in err
     dataset = building.run(
         mini_imagenet, tmp_path, **flags, allow_small_validation=True
     )
@@ -249,7 +253,7 @@ def test_lack_of_space_is_reported_before_reading(
     monkeypatch.setattr("transforms.storage.free_bytes", lambda _: 1000)
     err = _fail(capfd, 2, mini_imagenet, tmp_path)
     assert f"--output {tmp_path}: needs about" in err
-    assert "free some, or name another place" in err
+    assert "free some space, or use another folder" in err
 
 
 @pytest.mark.parametrize(
@@ -428,7 +432,7 @@ def test_output_that_cannot_be_written_is_an_error(mini_imagenet, capfd):
         with pytest.raises(SystemExit) as ended:
             building.run(mini_imagenet, blocked / "out")
     assert ended.value.code == 2
-    assert "nothing can be written there (Not a directory)" in capfd.readouterr().err
+    assert "is not writable (Not a directory)" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("folder", ["", "small", "small/.1.0.0.partial"])
@@ -450,7 +454,7 @@ def test_output_that_is_read_only_is_an_error(mini_imagenet, tmp_path, folder):
     assert finished.returncode == 2
     last = finished.stderr.splitlines()[-1]
     assert last.startswith("error: --output")
-    assert f"{place}: nothing can be written there (Permission denied)" in last
+    assert f"{place}: is not writable (Permission denied)" in last
     assert "Traceback" not in finished.stderr
     assert not list(place.iterdir())
 

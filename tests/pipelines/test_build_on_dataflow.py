@@ -235,7 +235,7 @@ def test_all_local_paths_are_reported_at_once(
         )
         assert named in err
         assert f"--output {tmp_path}: {tmp_path} is on this machine" in err
-        assert "name a place in a bucket" in err
+        assert "use a path in a bucket" in err
     flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
     words = [f"--input={mini_imagenet}", "--output=new.parquet", *flags]
     err = _fail(capfd, index.main, words)
@@ -278,13 +278,13 @@ def test_jobs_that_collect_locally_reject_dataflow(capfd):
     flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
     err = _fail(capfd, predict.main, [*words, *flags, "--no_wait_until_finish"])
     assert "python -m pipelines.predict keeps its tables on this machine" in err
-    assert "--no_wait_until_finish: python -m pipelines.predict has work left" in err
+    assert "--no_wait_until_finish: python -m pipelines.predict has more to do" in err
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"plan_only": True}, "--dry_run: writes nothing"),
+        ({"plan_only": True}, "--dry_run: cannot be combined with --plan_only"),
         ({"input": None}, "--dry_run: requires an index"),
     ],
     ids=["plan", "no index"],

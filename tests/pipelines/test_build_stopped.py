@@ -169,7 +169,7 @@ def test_run_rejects_another_dataset_finished_meanwhile(
     with pytest.raises(SystemExit) as ended:
         building.run(mini_index, tmp_path, **FLAGS, seed=1)
     assert ended.value.code == 2
-    assert "holds another dataset" in capfd.readouterr().err
+    assert "contains another dataset" in capfd.readouterr().err
     assert building.checksums(tmp_path / "small" / "1.0.0") == whole
     assert [path.name for path in (tmp_path / "small").iterdir()] == ["1.0.0"]
 

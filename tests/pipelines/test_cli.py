@@ -135,7 +135,7 @@ def test_defaults_apply_to_absent_flags():
         ),
         (
             ["--method=fry", "--boil_minutes=1"],
-            ["--boil_minutes: goes with --method=boil only"],
+            ["--boil_minutes: applies only with --method=boil"],
         ),
         (
             ["--method=fry", "--numbr=1"],
@@ -248,7 +248,7 @@ def test_preset_names_the_grouping_that_it_takes():
     chosen = {"preset": "n20_m5000", "grouping": "random_groups"}
     assert not list(BuildOptions(**chosen).describe_preset())
     assert list(BuildOptions(preset="n20_m5000").describe_preset()) == [
-        "--preset n20_m5000: takes --grouping=wordnet; give --grouping to choose "
+        "--preset n20_m5000: uses --grouping=wordnet; give --grouping to choose "
         "another method"
     ]
 
@@ -260,7 +260,7 @@ BUILD = ("--input=i.parquet", "--grouping=all_classes", "--min_validation_images
 def test_every_resize_mode_is_accepted(mode):
     words = (*BUILD, f"--resize_mode={mode}")
     options, _, _ = parse(BuildOptions, words, prog="build", takes_beam_flags=False)
-    assert options.images == ImageSettings(resize_mode=mode)
+    assert options.image_settings == ImageSettings(resize_mode=mode)
 
 
 def test_every_problem_of_the_image_settings_is_named():
@@ -299,7 +299,7 @@ def test_ranges_and_choices_of_methods_are_checked(word, problem):
 
 @pytest.mark.parametrize("output", ["/proc/new/folder", "/dev/null/x", "/proc"])
 def test_outputs_that_cannot_be_written_are_refused(output):
-    message = f"--output {output}: nothing can be written there .*; name another place"
+    message = f"--output {output}: is not writable .*; use another path"
     with pytest.raises(UsageError, match=message):
         cli.check_output(output)
 

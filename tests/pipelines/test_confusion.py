@@ -61,7 +61,7 @@ def test_job_writes_matrix_halves_pairs_and_picture(predictions, tmp_path, capsy
     assert (tmp_path / "out" / "confusion.png").stat().st_size > 10_000
     figure = tmp_path / "out/figures/confusion"
     assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
-    assert "Most often taken for each other" in figure.with_suffix(".svg").read_text()
+    assert "Most confused pairs of classes" in figure.with_suffix(".svg").read_text()
 
 
 def test_models_at_chance_are_named_among_good_ones(predictions, tmp_path, capsys):
@@ -118,10 +118,8 @@ def test_all_problems_are_reported_and_nothing_is_written(tmp_path, capsys):
         )
     assert caught.value.code == 2
     first, second, third = capsys.readouterr().err.splitlines()
-    assert first.startswith(
-        "error: --predictions a.csv: predictions are files of .npz, .parquet"
-    )
-    assert third.startswith("error: --predictions c.parquet: no such file; make it")
+    assert first.startswith("error: --predictions a.csv: must end in .npz or .parquet")
+    assert third.startswith("error: --predictions c.parquet: no such file; create it")
     assert second.startswith(f"error: --predictions {tmp_path}/b.npz: no such file")
     assert not (tmp_path / "out").exists()
 
@@ -132,7 +130,7 @@ def test_flags_are_checked(predictions, capsys):
     assert caught.value.code == 2
     err = capsys.readouterr().err
     assert "--sotf: unknown flag; did you mean --soft?" in err
-    assert f"--output {__file__}: is or lies in a file; name a folder" in err
+    assert f"--output {__file__}: is a file, or inside one; name a folder" in err
 
 
 CLASSES = WNIDS[:5]

@@ -75,7 +75,7 @@ def test_failed_cancellation_names_the_job(error):
     flags = ["--runner=DataflowRunner", "--project=a-project", "--region=europe-west4"]
     options = engine.make_beam_options(flags)
     said = engine.cancel_job(_Kept(error), options)
-    assert "may go on" in said
+    assert "may continue" in said
     assert "gcloud dataflow jobs cancel 2026-11-26_1 --region=europe-west4" in said
 
 
@@ -92,5 +92,5 @@ def test_failed_cancellation_names_the_job(error):
 def test_message_states_whether_the_engine_ends_with_the_process(flags, is_child):
     options = engine.make_beam_options(flags)
     said = engine.cancel_job(_Kept(ConnectionError("no")), options)
-    assert ("ends with this process" in said) == is_child
-    assert ("may go on" in said) != is_child
+    assert ("end with this process" in said) == is_child
+    assert ("may continue" in said) != is_child

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines import evaluate
 from pipelines.evaluate import name_tables
-from tests import making_curves, making_predictions
+from tests import making_curves, making_logs, making_predictions
 from tests.making_curves import SUBSET_ID, rows
 from transforms.labels import classes
 from transforms.labels.validation import official_labels
@@ -224,7 +224,10 @@ def test_accuracy_tables_are_compared(tmp_path):
             ["--accuracies", "x", "--key_columns", "a,a"],
             "a: is given twice; give it once",
         ),
-        (["--full", "x", "--subset", "y", "--columns", "a"], "goes with --accuracies"),
+        (
+            ["--full", "x", "--subset", "y", "--columns", "a"],
+            "applies only with --accuracies",
+        ),
         (["stray", "--accuracies", "x"], "stray: belongs to no flag"),
         (["--acuracies", "x"], "did you mean --accuracies?"),
     ],
@@ -249,7 +252,7 @@ def test_all_problems_of_curves_are_reported_without_a_traceback(tmp_path, capsy
 def test_the_output_may_not_be_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     flags = ("--accuracies", "x", "--output", tmp_path / "file/report")
-    assert "is or lies in a file; name a folder" in fails(capsys, *flags)
+    assert "is a file, or inside one; name a folder" in fails(capsys, *flags)
 
 
 def test_groups_that_cannot_be_read_are_named(predictions, tmp_path, capsys):
@@ -290,3 +293,39 @@ def test_trained_models_rank_by_curated_categories(real_data, tmp_path):
     right = {m["model"]: m["num_right"] for m in grouping["models"]}
     assert (right["vgg16"], right["alexnet"]) == (42_322, 36_726)
     assert grouping["shape"]["num_groups"] == 67
+
+
+def test_logs_of_other_trainers_are_evaluated(tmp_path, capsys):
+    for which, accuracies in (("full", LATE), ("n200", CURVES)):
+        logs = {
+            f"{name}/summary.csv": making_logs.timm([100 * a for a in accuracies[name]])
+            for name in NAMES
+        }
+        making_logs.write(tmp_path / which, logs)
+    inputs = ("--full", tmp_path / "full", "--subset", tmp_path / "n200")
+    sizes = ("--train_images", "1000,100", "--validation_images", 2000)
+    _, report = run(tmp_path, *inputs, *sizes)
+    (subset,) = report["subsets"]
+    assert (report["full"]["dataset"], subset["dataset"]) == ("full", "n200")
+    assert [m["model"] for m in subset["models"]] == list(NAMES)
+    assert [m["accuracy"] for m in subset["models"]] == [c[1] for c in CURVES.values()]
+    assert (subset["train_images"], subset["validation_images"]) == (100, 2000)
+    assert "are in percent, and divided by 100 (up to " in capsys.readouterr().err
+
+
+def test_problems_of_logs_are_reported_together(tmp_path, capsys):
+    full = making_logs.write(
+        tmp_path / "full", {"a/summary.csv": "epoch,eval_top1\n0,x"}
+    )
+    small = making_logs.write(tmp_path / "small", {"a/metrics.csv": "epoch,step,f1\n"})
+    output = ("--output", tmp_path / "report")
+    err = fails(capsys, "--full", full, "--subset", small, *output)
+    assert f"--full {full}/a/summary.csv: line 2: eval_top1 'x' is not a number" in err
+    assert f"--subset {small}/a/metrics.csv: has no column of validation acc" in err
+    flags = ("--epoch_column=e", "--model_names=a", "--train_images=0")
+    err = fails(capsys, "--full", full, "--subset", small, *flags, *output)
+    assert "--accuracy_column: is required with --epoch_column" in err
+    assert "--model_names a: is not DIR=NAME" in err
+    assert "--train_images 0" in err
+    err = fails(capsys, "--accuracies", full, "--train_images=1", *output)
+    assert "--train_images: applies only with --full and --subset" in err

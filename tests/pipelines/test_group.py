@@ -4,11 +4,13 @@ import csv
 import html.parser
 import json
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from pipelines import confusion, group, index
+from pipelines.group import GroupOptions
 from tests import building, making_predictions
 from transforms import grouping
 from transforms.labels import class_lists
@@ -68,7 +70,8 @@ def test_every_method_writes_a_table_figures_and_a_page(
     tmp_path, matrix, method, capsys
 ):
     flags = ["--grouping", method, "--confusion", matrix]
-    flags += [] if method in {"all_classes", "manual"} else ["--num_groups", 20]
+    source = grouping.find_num_groups_source(method)
+    flags += ["--num_groups", 20] if source == "flag" else []
     if method == "manual":
         starter = tmp_path / "mine.csv"
         starter.write_text(
@@ -78,6 +81,8 @@ def test_every_method_writes_a_table_figures_and_a_page(
         flags += ["--groups", starter]
     rows, figures = _group(tmp_path, *flags)
     num_groups = 1000 if method == "all_classes" else 20
+    if source == "method":
+        num_groups = class_lists.load_subset(method).num_groups
     assert len(rows) == 1000
     assert len({row["group"] for row in rows if row["group"]}) == num_groups
     assert figures["grouping"] == method
@@ -149,8 +154,9 @@ def test_comparison_shows_all_methods(predictions, matrix, capsys, monkeypatch):
     group.main([*flags, *(f"--predictions={path}" for path in predictions)])
     out, err = capsys.readouterr()
     table = {line.split()[0]: line for line in out.splitlines() if line}
-    for method in set(grouping.METHODS) - {"all_classes", "manual"}:
-        assert method in table
+    for method in grouping.METHODS:
+        is_free = grouping.find_num_groups_source(method) == "flag"
+        assert (method in table) == is_free
     assert "100.0%" in table["confusion"]  # each class is confused with one other
     assert "manual: left out, it needs --groups FILE" in err
     assert re.search(r"grouping: +\d+%.*\d+/\d+ .*sweep", err)  # confusion is slow
@@ -195,6 +201,30 @@ def test_class_lists_are_presets(tmp_path, name):
     assert figures["sizes"]["largest"] == 1
 
 
+# Source: Santurkar et al. 2021, table 1.
+@pytest.mark.parametrize(
+    ("name", "num_groups", "num_classes"),
+    [
+        ("breeds_entity13", 13, 20),
+        ("breeds_entity30", 30, 8),
+        ("breeds_living17", 17, 4),
+        ("breeds_nonliving26", 26, 4),
+    ],
+)
+def test_breeds_has_superclasses_of_equal_size(tmp_path, name, num_groups, num_classes):
+    rows, figures = _group(tmp_path, f"--preset={name}")
+    sizes = Counter(row["group_name"] for row in rows if row["group"])
+    assert list(sizes.values()) == [num_classes] * num_groups
+    assert figures["grouping"] == name
+    assert rows == _group(tmp_path, f"--grouping={name}")[0]
+
+
+@pytest.mark.parametrize(("alias", "name"), class_lists.list_aliases().items())
+def test_an_alias_is_its_preset(alias, name):
+    options = GroupOptions(preset=alias).expand_preset()
+    assert options == GroupOptions(preset=name).expand_preset()
+
+
 def test_presets_of_the_source_fix_the_number_of_groups(tmp_path):
     _, figures = _group(tmp_path, "--preset=n20_m2500")
     assert (figures["grouping"], figures["sizes"]["num_groups"]) == ("wordnet", 20)
@@ -210,9 +240,9 @@ def test_presets_of_the_source_fix_the_number_of_groups(tmp_path):
             "--confusion: is requi",
         ),
         (["--output=x", "--grouping=manual"], "--groups: is required"),
-        (["--compare", "--num_groups=9"], "--compare: needs --predictions"),
-        (["--output=x", "--preset=n20_m2500", "--num_groups=9"], "means 20"),
-        (["--output=x", "--preset=imagenette", "--grouping=wordnet"], "means all_cl"),
+        (["--compare", "--num_groups=9"], "--compare: needs one or more --predictions"),
+        (["--output=x", "--preset=n20_m2500", "--num_groups=9"], "sets 20"),
+        (["--output=x", "--preset=imagenette", "--grouping=wordnet"], "sets all_cl"),
         (["--output=x", "--preset=imagenet100"], "did you mean imagenet100"),
         (["--output=x", "--grouping=wordnet", "--runner=x"], "--runner: unknown flag"),
         (

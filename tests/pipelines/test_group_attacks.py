@@ -73,7 +73,7 @@ def test_group_numbers_in_any_spreadsheet_notation_are_read(tmp_path, form):
         (["--images_per_group=-4"], "--images_per_group -4: must be at least 1"),
         (["--min_validation_images=-4"], "--min_validation_images -4: must be at lea"),
         (["--num_groups=1"], "--num_groups 1: must be at least 2"),
-        (["--predictions=a.npz"], "--predictions: goes with --compare only"),
+        (["--predictions=a.npz"], "--predictions: applies only with --compare"),
         (["--export_starter=."], "--export_starter .: is a folder; name a file"),
     ],
 )

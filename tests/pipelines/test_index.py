@@ -235,7 +235,9 @@ def test_damaged_index_is_named(class_folders, tmp_path):
     data = bytearray(path.read_bytes())
     data[4:60] = b"\xff" * 56
     path.write_bytes(data)
-    with pytest.raises(UsageError, match=r"index\.parquet: not a whole Parquet file"):
+    with pytest.raises(
+        UsageError, match=r"index\.parquet: not a complete Parquet file"
+    ):
         read_inventory(str(path))
 
 

@@ -126,7 +126,7 @@ def test_validation_images_are_never_training_images(tmp_path, flat):
     for path in (tmp_path, tmp_path / "train"):
         said = refuse(path)
         assert f"{tmp_path}/train: its split is unclear: its name says training" in said
-        assert "2 of 2 image names that were looked at are those of validation" in said
+        assert "2 of 2 sampled image names are those of validation" in said
         assert "give it with --train_input or --validation_input" in said
     assert read(validation=[str(tmp_path / "train")]) == ({"validation": 2}, [])
 
@@ -141,7 +141,7 @@ def test_flag_decides_and_names_that_contradict_it_are_counted(tmp_path):
 def test_flag_is_of_one_split(tmp_path):
     making.write_files(tmp_path, put("train", TRAIN) | put("val", VALIDATION))
     said = refuse(train=[str(tmp_path)])
-    assert said.startswith(f"--train_input {tmp_path}: holds images of several splits")
+    assert said.startswith(f"--train_input {tmp_path}: has images of several splits")
 
 
 def test_nothing_tells_the_split_of_other_names(tmp_path):
@@ -368,7 +368,10 @@ def test_files_of_operating_systems_are_counted(tmp_path):
         ({"train-00000-of-01024": b"x"}, "TFRecords that are not named as those of"),
         ({"a.tar.part": b"x"}, "a.tar.part: unfinished downloads: finish"),
         ({"ILSVRC2012_img_train.tar.partaa": b"x"}, "pieces of a split archive: join"),
-        ({"a/b/train/n01440764/a.JPEG": b"x"}, "ImageNet is in {path}/a/b: give that"),
+        (
+            {"a/b/train/n01440764/a.JPEG": b"x"},
+            "ImageNet is in {path}/a/b: use that path",
+        ),
         ({"train/0/a.JPEG": b"x", "train/1/a.JPEG": b"x"}, "contains 2 folders (0, 1)"),
         ({"train/a.JPEG": b"x"}, "it contains 1 .JPEG files (a.JPEG)"),
         (
@@ -395,7 +398,10 @@ def test_archive_that_is_still_downloaded_is_refused(tmp_path, suffix):
     name = "ILSVRC2012_img_train.tar"
     making.write_files(tmp_path, {name: TRAIN_TAR, f"{name}{suffix}": b"x"})
     for path in (tmp_path, tmp_path / name):
-        assert f"{name} is not downloaded completely ({name}{suffix}" in refuse(path)
+        assert (
+            f"{name} is not downloaded completely (beside it is {name}{suffix}"
+            in refuse(path)
+        )
 
 
 def test_unread_archive_of_a_split_is_an_error_unless_the_split_is_read(tmp_path):

@@ -221,7 +221,7 @@ def test_changed_recipe_is_rejected(killed, mini_imagenet, tmp_path, capsys):
     said = refuse(capsys, command_line(mini_imagenet, root, recipes=path))
     (error,) = [line for line in said.splitlines() if "error: " in line]
     assert error.startswith("error: build_pairs: --output: ")
-    assert "holds another dataset" in error
+    assert "contains another dataset" in error
 
 
 def test_second_study_in_one_folder_is_rejected(killed, mini_imagenet, recipes, capsys):
@@ -279,7 +279,15 @@ def test_all_infeasible_recipes_are_reported_before_building(
             {"reference_model": "mpl"},
             "--reference_model mpl: is not one of linear",
         ),
-        ({"models": "linear,mlp"}, "--models linear,mlp: a ranking needs 3"),
+        (
+            {"output": "gs://b/study"},
+            "--output gs://b/study: models are trained locally",
+        ),
+        (
+            {"groups": "s3://b/groups.csv"},
+            "--groups s3://b/groups.csv: must be a local",
+        ),
+        ({"models": "linear,mlp"}, "--models linear,mlp: a ranking needs at least 3"),
     ],
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
 )

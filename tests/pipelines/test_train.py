@@ -176,13 +176,12 @@ def test_an_interrupted_run_continues_to_the_same_results(
 
     train_epoch, epochs = Trainer.train, []
 
-    def stop(self, batches, on_batch_end):
+    def stop(self, batches, advance):
         epochs.append(None)
         if len(epochs) == stopped_in:
-            for _ in range(2):
-                on_batch_end()
+            advance(2)
             raise KeyboardInterrupt
-        train_epoch(self, batches, on_batch_end)
+        train_epoch(self, batches, advance)
 
     flags = {"models": "mlp", "learning_rate": "0.01,0.000001"}
     monkeypatch.setattr(Trainer, "train", stop)

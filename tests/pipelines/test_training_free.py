@@ -71,11 +71,14 @@ def test_all_groupings_and_lists_are_compared(files, tmp_path, capsys):
     ("flags", "message"),
     [
         (["--training_free"], "--predictions: is required with --training_free"),
-        (["--draws", "3", "--accuracies", "a.csv"], "--draws: goes with --training_f"),
-        (["--donors", "a", "--accuracies", "a.csv"], "--donors: goes with --training"),
+        (["--draws", "3", "--accuracies", "a.csv"], "--draws: applies only with --tr"),
+        (
+            ["--donors", "a", "--accuracies", "a.csv"],
+            "--donors: applies only with --tr",
+        ),
         (
             ["--training_free", "--predictions", "a.npz", "--groups", "b.csv"],
-            "--groups: does not go with --training_free",
+            "--groups: cannot be combined with --training_free",
         ),
         (
             ["--training_free", "--predictions", "a.npz", "--num_groups", "2000"],

@@ -23,7 +23,7 @@ from pipelines import build, verify
 from tests import making
 from transforms import storage
 from transforms.archives import tfrecords
-from transforms.records import Record
+from transforms.records import Record, to_json
 from transforms.verification import readers
 from transforms.verification import results as check_results
 
@@ -34,6 +34,7 @@ PARQUET = "parquet/data/train-00001-of-00004.parquet"
 RECORDS = f"__tfds__/{NAME}-train.tfrecord-00001-of-00004"
 MANIFEST = "__meta__/manifest.parquet"
 COMPLETE = "__meta__/complete.json"
+CROISSANT = "croissant.json"
 FAILURES = "__meta__/failures.csv"
 GROUPS = "__meta__/groups.csv"
 RECIPE = "__meta__/recipe.json"
@@ -396,7 +397,14 @@ def test_shard_of_another_run_is_found_under_any_checksum(
 
 
 def forge(root: Path) -> None:
-    """Rewrite the commit mark for the current files, as a careless editor might."""
+    """Rewrite the checksums for the current files, as a careless editor might."""
+    description = json.loads((root / CROISSANT).read_bytes())
+    for file in description["distribution"]:
+        path = root / file.get("contentUrl", "")
+        if path.is_file():
+            file["contentSize"] = f"{path.stat().st_size} B"
+            file["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (root / CROISSANT).write_bytes(to_json(description))
     mark = json.loads((root / COMPLETE).read_bytes())
     mark["files"] = {
         path: hashlib.sha256((root / path).read_bytes()).hexdigest()

@@ -14,10 +14,10 @@ from pipelines import index, verify
 from tests import building
 from transforms.verification import results as check_results
 
-IMAGES, COUNTS, PICTURES = (
+IMAGES, COUNTS, CONTENTS = (
     "images of the input",
     "counts of the input",
-    "pictures of the input",
+    "image contents",
 )
 MANIFEST = "__meta__/manifest.parquet"
 
@@ -84,8 +84,8 @@ def locate(folders: Path, key: str) -> Path:
 def test_every_layout_of_the_same_images_agrees(dataset, layout, request):
     rows = compare(dataset, request.getfixturevalue(layout))
     assert find_mismatches(rows) == set()
-    assert rows[IMAGES].detail == "95 of 95 images are in it"
-    assert rows[PICTURES].detail == "95 of 95 images compared and equal"
+    assert rows[IMAGES].detail == "95 of 95 images are in the input"
+    assert rows[CONTENTS].detail == "95 of 95 images compared and equal"
     fingerprint = (
         "another" if layout in {"kaggle_zip", "huggingface_parquet"} else "same"
     )
@@ -110,11 +110,11 @@ def test_every_kind_of_dataset_agrees_with_its_source(class_folders, tmp_path, c
 
 def test_no_input_adds_no_rows(dataset):
     rows = compare(dataset)
-    assert not {"input", IMAGES, COUNTS, PICTURES} & rows.keys()
+    assert not {"input", IMAGES, COUNTS, CONTENTS} & rows.keys()
 
 
 def test_sample_is_selected_by_hash(dataset, class_folders):
-    row = compare(dataset, class_folders, images="7")[PICTURES]
+    row = compare(dataset, class_folders, images="7")[CONTENTS]
     assert row.detail == "7 of 95 images compared and equal"
 
 
@@ -205,8 +205,8 @@ def test_picture_that_was_replaced_is_found(dataset, folders):
     first, second = written(dataset)[:2]
     shutil.copy(locate(folders, second["key"]), locate(folders, first["key"]))
     rows = compare(dataset, folders)
-    assert PICTURES in find_mismatches(rows)
-    (told,) = rows[PICTURES].examples
+    assert CONTENTS in find_mismatches(rows)
+    (told,) = rows[CONTENTS].examples
     assert told.startswith(
         f"{first['key']}: {first['source']} at byte 0 has other bytes"
     )
@@ -227,8 +227,8 @@ def test_dataset_built_from_a_wrong_source_is_found(class_folders, folders, tmp_
         min_validation_images=0,
     )
     rows = compare(root, class_folders)
-    assert PICTURES in find_mismatches(rows)
-    assert {told.split(":")[0] for told in rows[PICTURES].examples} == {
+    assert CONTENTS in find_mismatches(rows)
+    assert {told.split(":")[0] for told in rows[CONTENTS].examples} == {
         paths[0].stem,
         paths[-1].stem,
     }
@@ -238,8 +238,8 @@ def test_damaged_source_is_named(dataset, folders):
     path = locate(folders, written(dataset)[0]["key"])
     path.write_bytes(path.read_bytes()[:-300] + bytes(300))
     rows = compare(dataset, folders)
-    assert find_mismatches(rows) == {PICTURES}
-    assert path.stem in rows[PICTURES].examples[0]
+    assert find_mismatches(rows) == {CONTENTS}
+    assert path.stem in rows[CONTENTS].examples[0]
 
 
 # Other pictures in the dataset
@@ -271,10 +271,10 @@ def change_versions(root: Path) -> None:
 
 def test_same_libraries_must_write_the_same_bytes(copy, class_folders):
     key = reencode(copy, 91)
-    row = compare(copy, class_folders)[PICTURES]
+    row = compare(copy, class_folders)[CONTENTS]
     (told,) = row.examples
     assert re.fullmatch(
-        rf"{key}: \S+ does not hold the picture of \S+ at byte 0: mean difference "
+        rf"{key}: \S+ does not match the image of \S+ at byte 0: mean difference "
         r"\d\.\d of 255",
         told,
     )
@@ -283,11 +283,11 @@ def test_same_libraries_must_write_the_same_bytes(copy, class_folders):
 def test_other_libraries_may_write_other_bytes_of_the_same_picture(copy, class_folders):
     reencode(copy, 91)
     change_versions(copy)
-    row = compare(copy, class_folders)[PICTURES]
+    row = compare(copy, class_folders)[CONTENTS]
     assert row.result == check_results.OK
     assert row.detail.endswith("equal, written by other library versions")
     reencode(copy, 3)
-    row = compare(copy, class_folders)[PICTURES]
+    row = compare(copy, class_folders)[CONTENTS]
     assert row.result == check_results.MISMATCH
 
 
@@ -297,7 +297,7 @@ def test_written_image_outside_the_dataset_is_not_read(copy, class_folders):
     position = table.column_names.index("file")
     table = table.set_column(position, table.schema.field("file"), [values])
     pq.write_table(table, copy / MANIFEST)
-    (told,) = compare(copy, class_folders)[PICTURES].examples
+    (told,) = compare(copy, class_folders)[CONTENTS].examples
     assert told.endswith("complete.json does not list ../../../etc/passwd")
 
 
@@ -340,9 +340,9 @@ def test_class_list_is_read(dataset, class_folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--images=3"], "--images: goes with --input only"),
-        (["--validation_labels=x"], "--validation_labels: goes with --input only"),
-        (["--class_list=x"], "--class_list: goes with --input only"),
+        (["--images=3"], "--images: applies only with --input"),
+        (["--validation_labels=x"], "--validation_labels: applies only with --input"),
+        (["--class_list=x"], "--class_list: applies only with --input"),
         (
             ["--input=/nowhere", "--images=0"],
             "--images 0: must be a whole number from 1",

@@ -35,7 +35,7 @@ def test_template_is_written_and_nothing_submitted(google, mini_imagenet, capfd)
         "no_save_main_session": True,
     }
     build.main(building.command_line(images, f"{google}/subsets", **flags))
-    assert f"the job is described in {place}" in capfd.readouterr().err
+    assert f"the job was written to {place}" in capfd.readouterr().err
     job = json.loads(storage.read(place))
     (pool,) = job["environment"]["workerPools"]
     assert pool["workerHarnessContainerImage"] == "an-image"

@@ -189,4 +189,4 @@ def test_output_in_no_bucket_is_a_mistake_before_all_work(google, job, given, ca
     with pytest.raises(SystemExit) as ended:
         job.main(flags(**given, output=missing))
     assert ended.value.code == 2
-    assert f"--output {missing}: nothing can be written there" in capfd.readouterr().err
+    assert f"--output {missing}: is not writable" in capfd.readouterr().err

@@ -114,7 +114,7 @@ def test_changed_archive_gives_no_bytes(faulty):
     assert remote.num_bytes(f"{BUCKET}/a.tar") == 400
     faulty.objects["a.tar"] = bytes(range(200)) * 2
     (message,) = set(read_all(make_refs([200, 200])))
-    assert "not what it was" in message
+    assert "has changed since it was first read" in message
 
 
 @pytest.mark.usefixtures("faulty")

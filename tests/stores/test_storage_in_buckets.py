@@ -103,7 +103,7 @@ def test_an_object_that_changes_while_it_is_read_is_a_data_error(folder):
     assert storage.num_bytes(path) == 100
     store, place = remote._open(path)
     remote.obstore.put(store, place.key, bytes(range(100)), use_multipart=False)
-    with pytest.raises(DataError, match="not what it was"):
+    with pytest.raises(DataError, match="has changed since it was first read"):
         storage.read_range(path, 0, 100)
     storage.forget_open_files()
     assert storage.read_range(path, 0, 100) == bytes(range(100))

@@ -49,7 +49,7 @@ def test_builds_on_a_disk_that_gets_full(mini_imagenet, tmp_path, disk, request,
             assert code in {1, 2}, started.said
             errors = [w for w in started.said.splitlines() if w.startswith("error: ")]
             assert f"error: {output}" in errors[-1] or "--output" in errors[-1], errors
-            assert "make room" in errors[-1] or "free some" in errors[-1], errors
+            assert "make room" in errors[-1] or "free some space" in errors[-1], errors
             assert "Traceback" not in started.said
             assert not (output / "small" / "1.0.0").exists()
         ballast.unlink()

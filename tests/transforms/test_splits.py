@@ -89,9 +89,17 @@ def test_split_is_decided(stated, names, split):
 @pytest.mark.parametrize(
     ("stated", "names", "problem"),
     [
-        ("train", VALIDATION, "training images, but 9 of 9 image .* of validation"),
+        (
+            "train",
+            VALIDATION,
+            "training images, but 9 of 9 sampled image .* of validation",
+        ),
         ("train", VALIDATION[:5] + TRAINING[:4], "5 of 9 .*_00000001, ILSVRC2012"),
-        ("validation", TEST, "validation images, but 9 of 9 image names .* of test"),
+        (
+            "validation",
+            TEST,
+            "validation images, but 9 of 9 sampled image names .* of test",
+        ),
         ("", OTHERS, r"names of its images \(sketch_0, sketch_1, sketch_2\) tell"),
         ("", TEST, "named as test images .* which have no labels"),
         ("test", TEST, "its name says test images, which are not used"),

@@ -20,10 +20,10 @@ def read_lengths(folder: str) -> dict[str, int]:
       folder: folder of the dataset.
 
     Returns:
-      Number of images by path of the shard, relative to `folder`; empty if the
-      metadata is missing or invalid.
+      Number of images of each shard: by file name as in `dataset_info.json`, or by path
+      relative to `folder` as in `_info.json`. Missing or invalid metadata is ignored.
     """
-    # This program's records are in a folder of their own, below the metadata.
+    # This program writes records to a subfolder of the folder with the metadata.
     return _read_tfds(folder.removesuffix("/__tfds__")) | _read_timm(folder)
 
 

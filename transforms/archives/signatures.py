@@ -1,4 +1,4 @@
-"""Identify the real type of a file with a wrong name by its first bytes."""
+"""Identify the actual type of a misnamed file by its first bytes."""
 
 from transforms import storage
 from transforms.records import DataError
@@ -15,13 +15,16 @@ _SIGNATURES = {
     b"PK\3\4": "a zip archive; name it .zip",
     b"PAR1": "a Parquet file",
     b"\xff\xd8\xff": "a JPEG image",
-    b"version https://git-lfs": "a pointer of Git LFS, not the file; run git lfs pull",
+    b"version https://git-lfs": "a Git LFS pointer, not the file; run git lfs pull",
 }
 _PAGES = (b"<!doctype html", b"<html", b"<?xml")
 
 
 def describe(path: str) -> str:
-    """Describe the type of a file by its first bytes; "" if it is not recognised."""
+    """Describe a file's type by its first bytes, with a remedy for most types.
+
+    Return "" if the type is unknown or the file cannot be read.
+    """
     try:
         length = min(storage.num_bytes(path), _NUM_BYTES)
         start = storage.read_range(path, 0, length)
@@ -33,7 +36,7 @@ def describe(path: str) -> str:
         if start.startswith(signature):
             return what
     if start.lstrip().lower().startswith(_PAGES):
-        return "a web page, perhaps of a login; download the file again"
+        return "a web page, perhaps a login page; download the file again"
     return ""
 
 

@@ -4,7 +4,7 @@ Each member costs one 512-byte read; image data are not read. Plain, USTAR, GNU
 long-name and pax headers are supported. Members that are not regular files are yielded
 with `is_file=False`; an invalid header raises an error with its byte position.
 
-Source: POSIX.1-1988 (USTAR), POSIX.1-2001 (pax), GNU tar manual, "Basic Tar Format"
+Source: POSIX.1-1988 (USTAR), POSIX.1-2001 (pax), GNU tar manual, "Basic Tar Format".
 """
 
 from collections.abc import Callable, Iterator
@@ -18,12 +18,12 @@ from transforms.input_warnings import KINDS, Observation
 from transforms.records import DataError, UsageError
 
 _END = bytes(BLOCK)
-_MAX_NAME_BYTES = 1 << 20  # of a long name or pax header: bounds what is read
+_MAX_NAME_BYTES = 1 << 20  # limits the size of long-name and pax headers
 _FILE_TYPES = (b"0", b"\0", b"7")
 _LINK_TYPES = (b"1", b"2")  # hard, symbolic
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"L", b"K", b"x", b"g"
 
-Read = Callable[[int, int], bytes]  # returns the bytes at an offset, of a length
+Read = Callable[[int, int], bytes]  # (offset, length) → bytes
 
 
 class Member(NamedTuple):
@@ -153,7 +153,10 @@ def _parse_number(field: bytes) -> int:
 def _read_overrides(
     read: Read, path: str, kind: bytes, data: int, length: int
 ) -> dict[str, str]:
-    """Read the next member's `path` and `size` from a long-name or pax header."""
+    """Read the next member's `path` and `size` from a long-name or pax header.
+
+    Return {} for long link names and global pax headers, which are ignored.
+    """
     if length > _MAX_NAME_BYTES:
         raise UsageError(f"{path}: damaged (a name of {length} bytes at byte {data})")
     if kind in {_LONG_LINK, _PAX_GLOBAL}:
@@ -174,14 +177,14 @@ def _parse_pax(content: bytes) -> dict[str, str]:
         digits = content.split(b" ", 1)[0]
         size = int(digits)
         if not len(digits) < size <= len(content):
-            raise ValueError("a pax record of a wrong length")
+            raise ValueError("a pax record has the wrong length")
         record = content[len(digits) + 1 : size]
         key, _, value = record.rstrip(b"\n").partition(b"=")
         if key == b"path":
             found["path"] = value.decode("utf-8", "surrogateescape")
         elif key == b"size":
-            if not value.isdigit():  # a negative one would lead back, and on for ever
-                raise ValueError(f"a pax record of the size {value[:20]!r}")
+            if not value.isdigit():  # a negative size would cause an endless loop
+                raise ValueError(f"a pax record states the size {value[:20]!r}")
             found["size"] = str(int(value))
         content = content[size:]
     return found

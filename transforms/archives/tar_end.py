@@ -12,11 +12,11 @@ from transforms.records import DataError, UsageError
 
 BLOCK = 512
 _END_MARK = 2 * BLOCK
-_RECORD = 20 * BLOCK  # to which tar and Python's tarfile pad an archive
-# To which others pad: one block (Go, Java), or what `tar -b` says, up to 2048 blocks.
+_RECORD = 20 * BLOCK  # tar and Python's tarfile pad archives to a multiple of this
+# Other writers pad to one block (Go, Java) or as `tar -b` states, up to 2048 blocks.
 _RECORDS = (*(BLOCK << n for n in range(12)), *(_RECORD << n for n in range(7)))
 _MAX_END = _END_MARK + max(_RECORDS)
-_SEARCHED = 1 << 24  # bytes behind an empty block that are searched for a header
+_SEARCHED = 1 << 24  # bytes after the zeros that are searched for a header
 _CHUNK = 1 << 20
 
 
@@ -72,17 +72,18 @@ def _check_data(
       end: byte offset of the end of the archive in the file.
 
     Returns:
-      The kind of observation.
+      "data_behind_end", the kind of observation.
 
     Raises:
-      UsageError: another member follows, or the end before the data is not normal.
+      UsageError: another member follows, the end before the data is not normal, or the
+        data are longer than 1 MiB or end with an end mark.
     """
     header = _find_header(path, data, start=start, end=min(end, data + _SEARCHED))
     if header is not None:
         raise _damaged(
             path,
             f"byte {position} to {data} are zeros, but another member starts at byte "
-            f"{header}; if it is several archives in one, extract them with tar "
+            f"{header}; if the file has several archives, extract them with tar "
             "--ignore-zeros and pack them again",
         )
     num_empty = data - position
@@ -119,7 +120,7 @@ def _read_chunks(path: str, start: int, end: int) -> Iterator[tuple[int, bytes]]
 
 
 def _find_data(path: str, start: int, end: int) -> int | None:
-    """Return the offset of the first non-zero byte in [start, end); None if none."""
+    """Return the offset of the first non-zero byte in [start, end), or None."""
     for position, chunk in _read_chunks(path, start, end):
         if rest := chunk.lstrip(b"\0"):
             return position + len(chunk) - len(rest)
@@ -150,7 +151,7 @@ def is_header(block: bytes) -> bool:
         stored = int(field.rstrip(b" \0"), 8)
     except ValueError:
         return False
-    # Most bytes are zeros, which add nothing but time.
+    # Most bytes are zeros; the sum is faster without them.
     total = sum(block.translate(None, b"\0")) - sum(field) + 8 * ord(" ")
     if stored == total:
         return True

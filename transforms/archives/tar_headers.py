@@ -1,4 +1,4 @@
-"""Read the headers of tars in buckets with few and parallel requests.
+"""Read the headers of tars in buckets with few requests, partly in parallel.
 
 Each header determines the offset of the next one, so a sequential reader waits for one
 request per header. Two measures reduce the waiting:
@@ -33,21 +33,21 @@ from transforms.records import DataError, UsageError
 
 _WINDOW_BYTES = 1 << 12
 _WIDE_WINDOW_BYTES = 1 << 18
-# Reading over a smaller gap takes less than a request of 30 ms at 250 MB/s, which 64
-# threads share.
+# Reading a smaller gap takes less time than another request, which takes 30 ms; 64
+# threads share 250 MB/s.
 _SMALL_GAP_BYTES = 1 << 14
 
-SEGMENT_BYTES = 1 << 24  # with some 150 images, which take a few seconds
-_LEAST_SEGMENTS = 16  # of an archive that is cut
+SEGMENT_BYTES = 1 << 24  # about 150 images, whose headers take a few seconds
+_LEAST_SEGMENTS = 16  # smaller archives are not divided
 _SEGMENTS_AHEAD = 64
-_READS_ALONE = 64  # before threads start: many callers look at the first members only
+_READS_ALONE = 64  # before threads start; many callers read only the first members
 _NUM_THREADS = 64
-_SCAN_BYTES = 1 << 17  # nearly always holds a header of ImageNet
+_SCAN_BYTES = 1 << 17  # nearly always contains a header of ImageNet's tars
 _MAGIC, _MAGIC_AT = b"ustar", 257
 
 
 class WindowReader:
-    """Read small ranges of a file at mostly rising offsets, with read-ahead.
+    """Read small ranges of a file at mostly increasing offsets, with read-ahead.
 
     Args:
       path: the file.
@@ -56,7 +56,7 @@ class WindowReader:
 
     def __init__(self, path: str, end: int) -> None:
         self._path, self._end = path, end
-        # The last but one may have the label of an image whose header is in the last.
+        # A header may be in the last window, the image's label in the previous one.
         self._windows: deque[tuple[int, bytes]] = deque(maxlen=2)
         self._gap = float(_WIDE_WINDOW_BYTES)  # between two windows, a moving average
 
@@ -64,7 +64,7 @@ class WindowReader:
         """Read `length` bytes at `offset`, from the buffer if possible.
 
         Raises:
-          DataError: as `storage.read_range` does.
+          DataError: the file is missing, has changed, or ends too early.
         """
         for start, window in reversed(self._windows):
             if start <= offset and offset + length <= start + len(window):
@@ -96,7 +96,7 @@ def open_reader(path: str, end: int) -> Read:
 def read_members(
     path: str, *, start: int, end: int, archive: str, observations: list[Observation]
 ) -> Iterator[Member]:
-    """Yield the members of an archive, as `tar.read_members` does.
+    """Yield the members of an archive like `tar.read_members`, in fewer requests.
 
     Args:
       path: the file that contains the archive.
@@ -134,7 +134,7 @@ _Blocks = dict[tuple[int, int], bytes]  # by offset and length
 
 
 class _SegmentReader:
-    """Read ranges of an archive at rising offsets while threads prefetch headers."""
+    """Read ranges at increasing offsets while threads prefetch the headers of a tar."""
 
     def __init__(self, path: str, start: int, end: int) -> None:
         self._path, self._start, self._end = path, start, end
@@ -222,4 +222,4 @@ class _SegmentReader:
 
     def _check_is_open(self) -> None:
         if self._is_closed:
-            raise DataError("no header is needed any more")
+            raise DataError("headers are no longer needed")

@@ -17,7 +17,7 @@ from transforms import storage
 from transforms.archives import signatures
 from transforms.records import DataError, Record, UsageError
 
-HEADER_BYTES = 12  # what `frame` puts before the data
+HEADER_BYTES = 12  # of `frame`, before the data
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 
 
@@ -28,14 +28,14 @@ def frame(data: bytes) -> bytes:
 
 
 def masked_crc(data: bytes) -> bytes:
-    """Return the masked CRC-32C that TFRecord uses."""
+    """Return the masked CRC-32C of TFRecord as 4 little-endian bytes."""
     crc = google_crc32c.value(data)
     rotated = (crc >> 15) | (crc << 17)
     return ((rotated + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def encode_record(record: Record) -> tuple[bytes, int]:
-    """Return the serialized tf.train.Example and the byte offset of its image."""
+    """Return the serialized tf.train.Example and the byte offset of the image in it."""
     image = _encode_entry("image", record.image)
     before = _encode_features({
         "file_name": record.file_name.encode(),
@@ -86,7 +86,7 @@ _MAX_TEXT_BYTES = 256
 
 
 class Span(NamedTuple):
-    """A byte range [start, end) of the file."""
+    """A byte range [start, end) of a TFRecord file."""
 
     start: int
     end: int
@@ -101,28 +101,23 @@ class _Field(NamedTuple):
 
 
 class Example(NamedTuple):
-    """The features of a record that have exactly one value, by feature name.
+    """The integer and bytes features of a record that have exactly one value, by name.
 
     Attributes:
       start: byte offset of the serialized example in the file.
       integers: values of integer features.
-      spans: byte ranges of all bytes features.
-      texts: decoded values of the short bytes features among `spans`.
+      spans: byte ranges of the values of bytes features in the file.
+      texts: decoded values of the bytes features of at most 256 bytes.
     """
 
     start: int
     integers: Mapping[str, int]
-    spans: Mapping[str, Span]  # bytes, however many
-    texts: Mapping[str, str]  # the short ones of these
+    spans: Mapping[str, Span]
+    texts: Mapping[str, str]
 
 
 class Reader:
-    """Read the records of a TFRecord file in order, without reading image bytes.
-
-    Raises:
-      UsageError: the file is truncated or damaged, or does not contain
-        tf.train.Example records.
-    """
+    """Read the records of a TFRecord file in order, without reading image bytes."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -130,7 +125,12 @@ class Reader:
         self._start, self._window = 0, b""
 
     def read_examples(self) -> Iterator[Example]:
-        """Yield the parsed example of every record."""
+        """Yield the parsed example of every record.
+
+        Raises:
+          UsageError: the file is truncated or damaged, or does not contain
+            tf.train.Example records.
+        """
         position = 0
         while position < self._num_bytes:
             header = self._read(Span(position, position + HEADER_BYTES))
@@ -160,7 +160,7 @@ class Reader:
                 elif value:
                     spans[name] = value
                     if value.end - value.start <= _MAX_TEXT_BYTES:
-                        texts[name] = self._read_text(value)  # while it is at hand
+                        texts[name] = self._read_text(value)  # while buffered
         return Example(example.start, integers, spans, texts)
 
     def _read_text(self, span: Span) -> str:
@@ -174,7 +174,7 @@ class Reader:
         Return None for float features and for any other number of values.
         """
         for kind in self._fields(feature):
-            # Two tell that there are several; a hostile list would fill the memory.
+            # Two values suffice to reject a list; a malicious one could fill memory.
             values = list(islice(self._fields(kind.value), 2))
             if len(values) != 1 or kind.number not in {_BYTES_LIST, _INT64_LIST}:
                 return None
@@ -182,7 +182,7 @@ class Reader:
             if kind.number == _BYTES_LIST:
                 return value.value
             number, end = self._read_varint(value.value)
-            if end == value.value.end:  # else it is a packed list of several
+            if end == value.value.end:  # else it is a packed list of several values
                 return number - (1 << 64) if number >> 63 else number
         return None
 
@@ -221,7 +221,7 @@ class Reader:
         raise self._damaged(span.start)
 
     def _read(self, span: Span) -> bytes:
-        """Read the bytes of a span; read ahead at least 512 bytes and buffer them."""
+        """Read the bytes of a span through a read-ahead buffer of 512 bytes or more."""
         at = span.start - self._start
         if at < 0 or span.end > self._start + len(self._window):
             wanted = max(span.end - span.start, _WINDOW_BYTES)
@@ -238,6 +238,6 @@ class Reader:
     def _damaged(self, position: int) -> UsageError:
         what = signatures.explain(self._path) if position == 0 else ""
         return UsageError(
-            f"{self._path}: truncated, or no TFRecord file of images (at byte "
+            f"{self._path}: truncated, or not a TFRecord file of images (at byte "
             f"{position}); download it again{what}"
         )

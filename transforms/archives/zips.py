@@ -32,7 +32,7 @@ _ENTRY_MARK, _LOCAL_MARK = b"PK\1\2", b"PK\3\4"
 _MAX_COMMENT, _MAX_16, _MAX_32 = 0xFFFF, 0xFFFF, 0xFFFFFFFF
 _MAX_ENTRY_BYTES = _ENTRY.size + 3 * _MAX_16
 _BLOCK_BYTES = 1 << 22
-_MAX_BYTES = 1 << 26  # of a table of labels
+_MAX_BYTES = 1 << 26  # of a label table
 _ZIP64 = 1  # id of an extra field
 
 
@@ -61,14 +61,14 @@ def inflate(data: bytes, *, max_bytes: int = _MAX_INFLATED_BYTES) -> bytes:
 class Entry(NamedTuple):
     """An entry of the central directory."""
 
-    position: int  # of the entry, in the file
-    end: int
+    position: int  # byte offset of the entry in the file
+    end: int  # byte offset
     name: bytes
     flags: int
-    method: int
-    compressed: int
-    size: int
-    header: int  # offset of the local header
+    method: int  # of compression
+    compressed: int  # size of the data in the file, in bytes
+    size: int  # uncompressed, in bytes
+    header: int  # byte offset of the local header
 
     @property
     def path(self) -> bytes:
@@ -84,7 +84,7 @@ class Directory(NamedTuple):
     num_entries: int
 
     def check_count(self, path: str, found: int) -> None:
-        """Check the number of entries, modulo 65,536 because old writers overflow.
+        """Check the number of entries, modulo 65,536 because old counts may overflow.
 
         Args:
           path: path of the zip, for messages.
@@ -96,7 +96,7 @@ class Directory(NamedTuple):
         if (found - self.num_entries) % (_MAX_16 + 1):
             raise UsageError(
                 f"{path}: damaged ({found} members, not the {self.num_entries} that "
-                "its end tells); download it again"
+                "its end record declares); download it again"
             )
 
 
@@ -110,7 +110,7 @@ class Member(NamedTuple):
 
 
 def find_directory(path: str) -> Directory:
-    """Find the central directory from the records at the end of the file.
+    """Find the central directory with the records at the end of the file.
 
     Raises:
       UsageError: the file is not a zip, is truncated or damaged, or is one part of a
@@ -130,7 +130,7 @@ def find_directory(path: str) -> Directory:
     if _MAX_32 in {size, offset} or disk == _MAX_16 or is_full:
         disk, num_entries, size, offset, end = _read_end64(path, end)
     if disk:
-        raise UsageError(f"{path}: one part of several; join them with zip -s 0")
+        raise UsageError(f"{path}: one part of a split zip; join them with zip -s 0")
     if offset + size != end:
         raise UsageError(
             f"{path}: damaged (the directory of {size} bytes at byte {offset} does not "
@@ -207,7 +207,7 @@ def _parse_entry(block: bytes, at: int, position: int) -> Entry:
     extra_at = name_at + name_bytes
     end = extra_at + extra_bytes + comment_bytes
     if mark != _ENTRY_MARK or end > len(block):
-        raise ValueError("no entry of the directory")
+        raise ValueError("no directory entry")
     if _MAX_32 in (header, size, compressed):  # faster than a set
         extra = block[extra_at : extra_at + extra_bytes]
         size, compressed, header = _enlarge(extra, size, compressed, header)
@@ -218,7 +218,7 @@ def _parse_entry(block: bytes, at: int, position: int) -> Entry:
 
 
 def _enlarge(extra: bytes, *values: int) -> list[int]:
-    """Replace each value 0xFFFFFFFF by its 64-bit value from the ZIP64 extra field.
+    """Replace each value 0xFFFFFFFF with its 64-bit value from the ZIP64 extra field.
 
     Args:
       extra: extra field of the directory entry.
@@ -254,7 +254,7 @@ class DataFinder:
         self._extra_of: dict[tuple[int, int], int] = {}
 
     def find(self, entry: Entry, next_header: int | None) -> Member:
-        """Find the data of a member.
+        """Find the byte range of a member's data.
 
         Args:
           entry: directory entry of the member.
@@ -285,7 +285,7 @@ class DataFinder:
                 "neither stored nor deflated; extract the zip"
             )
         if entry.method == STORED and entry.compressed != entry.size:
-            raise UsageError(f"{self._describe(entry)}: damaged (two sizes)")
+            raise UsageError(f"{self._describe(entry)}: damaged (its two sizes differ)")
 
     def _read_extra(self, entry: Entry) -> int:
         """Read a local header and return the length of its extra field in bytes."""
@@ -309,7 +309,7 @@ def decode_name(entry: Entry) -> str:
 
 
 def with_next(entries: Iterator[Entry]) -> Iterator[tuple[Entry, int | None]]:
-    """Pair each entry with the local header offset of the next; None for the last."""
+    """Pair each entry with the next one's local header offset; None for the last."""
     entry = next(entries, None)
     while entry is not None:
         following = next(entries, None)
@@ -327,7 +327,10 @@ def _read(path: str, offset: int, length: int) -> bytes:
 
 
 def is_inside(path: str) -> bool:
-    """Return whether a path names a member of a zip, as in `archive.zip/member`."""
+    """Return whether a path names a member of a zip, as in `archive.zip/member`.
+
+    A path that exists is a file or folder of its own, not a member.
+    """
     return f"{SUFFIX}/" in path.lower() and not storage.exists(path)
 
 
@@ -338,7 +341,8 @@ def read(path: str) -> bytes:
       path: path of the form `archive.zip/member`.
 
     Raises:
-      UsageError: the member is missing, damaged, or larger than 64 MiB.
+      UsageError: the zip is invalid, or the member is missing, damaged, encrypted,
+        compressed by a method other than deflate, or larger than 64 MiB.
     """
     end = path.lower().rindex(f"{SUFFIX}/") + len(SUFFIX)
     archive, name = path[:end], path[end + 1 :]
@@ -347,7 +351,7 @@ def read(path: str) -> bytes:
         if entry.path == name.encode():
             member = DataFinder(archive).find(entry, None)
             if max(entry.compressed, entry.size) > _MAX_BYTES:
-                raise UsageError(f"{path}: is too large for what it should be")
+                raise UsageError(f"{path}: is larger than {_MAX_BYTES} bytes")
             try:
                 data = storage.read_range(archive, member.offset, member.length)
                 return inflate(data) if member.is_deflated else data

@@ -1,9 +1,10 @@
 """Validate prediction files, then count their confusion matrix with exact integers.
 
 Every image contributes `UNITS` = 31 · 2²⁴ units, which its prediction distributes over
-the predicted classes. Rank weights (multiples of 1/31) and float16 probabilities
-(multiples of 2⁻²⁴) are both whole numbers of units. Sums are therefore exact and do not
-depend on the order of the parts or the number of workers.
+the predicted classes; units of outputs outside the matrix are dropped. Rank weights
+(multiples of 1/31) and float16 probabilities (multiples of 2⁻²⁴) are both whole numbers
+of units. Sums are therefore exact and do not depend on the order of the parts or the
+number of workers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from transforms.predictions.reading import Batch, Float16Array, read_predictions
 from transforms.records import UsageError, list_names
 
 _FLOAT16_UNITS = 1 << 24  # float16 values in [0, 1] are multiples of 2⁻²⁴
-UNITS = 31 * _FLOAT16_UNITS  # of an image
+UNITS = 31 * _FLOAT16_UNITS  # per image
 _HARD_WEIGHTS = (UNITS,)
 _SOFT_WEIGHTS = tuple(weight * _FLOAT16_UNITS for weight in (16, 8, 4, 2, 1))
 OUTSIDE = -1  # column of outputs that are not among the classes
@@ -42,12 +43,9 @@ class PredictionPart(NamedTuple):
 
 
 class Cutoff(NamedTuple):
-    """The last image of half A of a class, where images are sorted by (hash, key).
+    """The last image of half A of a class; images are sorted by (hash, key)."""
 
-    `place` is the hash.
-    """
-
-    place: int
+    place: int  # the hash
     key: str
 
 
@@ -60,7 +58,7 @@ class PredictionSurvey:
     wnids: tuple[str, ...]  # of all images, sorted
     cutoffs: tuple[Cutoff, ...]  # the last image of each class's first half
     num_images: int  # counted once per prediction
-    num_seen: int  # of them, images in the training set of the model
+    num_seen: int  # predictions of images in the training set of their model
     by_probabilities: tuple[str, ...]  # files with probabilities
     by_rank: tuple[str, ...]  # files without
 
@@ -69,15 +67,15 @@ class PredictionSurvey:
 class CountPlan:
     """Settings of a count: the classes, the two halves and the weighting."""
 
-    wnids: tuple[str, ...]  # of rows and columns
-    cutoffs: tuple[Cutoff, ...]  # per class
-    seed: int  # of the halves
+    wnids: tuple[str, ...]  # classes of the rows and columns
+    cutoffs: tuple[Cutoff, ...]  # one per class
+    seed: int  # seed of the halves
     is_soft: bool  # count probabilities or ranks instead of the likeliest class
-    models: tuple[str, ...] = ()  # whose accuracy is counted
+    models: tuple[str, ...] = ()  # models whose accuracy is counted
 
     @cached_property
     def place_of(self) -> Mapping[str, int]:
-        """Wnid → its index, the same for rows and columns."""
+        """The index of each class in rows and columns, by wnid."""
         return {wnid: row for row, wnid in enumerate(self.wnids)}
 
     def halve(self, keys: Sequence[str], true: IntArray) -> IntArray:
@@ -119,7 +117,7 @@ class ConfusionCounts:
 
     @classmethod
     def empty(cls, size: int, num_models: int = 0) -> "ConfusionCounts":
-        """Return counts of zero for `size` classes."""
+        """Return counts of zero for `size` classes and some models."""
         return cls(
             np.zeros((2, size, size), np.int64),
             np.zeros((2, size), np.int64),
@@ -147,7 +145,7 @@ class ConfusionCounts:
         """Return three matrices: of all images, of half A and of half B.
 
         Args:
-          plan: settings that the counts were made with.
+          plan: settings of the count.
           models: names of the models, to be stored in the matrices.
         """
         return [
@@ -171,7 +169,9 @@ class _File(NamedTuple):
 class _Codes(NamedTuple):
     """A dictionary-encoded column.
 
-    `values` are its distinct values, sorted; `codes` are each row's index in them.
+    Attributes:
+      values: distinct values of the column, sorted.
+      codes: shape (rows,), index of each row's value in `values`.
     """
 
     values: list[str]
@@ -182,11 +182,15 @@ def survey(paths: Sequence[str], *, seed: int) -> PredictionSurvey:
     """Validate prediction files and find their images, classes and models.
 
     Args:
-      paths: `.npz` and `.parquet` files as in `read_predictions`, but different models
+      paths: `.npz` and `.parquet` files as in `read_predictions`. Unlike there, models
         may share a name, e.g. the two models of a cross-fit.
       seed: random seed of the halves. Half A has the first ⌈n/2⌉ of the n distinct
         images of each class, in the order of their hashes.
-    Raises: UsageError: the files are invalid; one line per problem.
+
+    Raises:
+      UsageError: a file is invalid, a model has several predictions for an image, rows
+        of an image have different classes, or there are too few or too many classes;
+        one line per problem.
     """
     files, problems = list[_File](), list[str]()
     for path in paths:
@@ -235,8 +239,11 @@ def find_cutoffs(
 
     Args:
       keys: keys of the images, sorted.
-      class_of: shape (images,), their classes 0 to C-1; every class has an image.
+      class_of: shape (images,), their classes, 0 to C − 1; every class has an image.
       seed: random seed of the halves.
+
+    Returns:
+      The cutoff of each class.
     """
     hashes = seeds.orders(seed, "fold", keys)
     order = np.lexsort((hashes, class_of))
@@ -246,7 +253,7 @@ def find_cutoffs(
 
 
 def read_counts(data: bytes, size: int) -> ConfusionCounts:
-    """Parse counts that `ConfusionCounts.to_bytes` serialised, of `size` classes."""
+    """Parse the counts of `size` classes that `ConfusionCounts.to_bytes` serialised."""
     names = ("cells", "num_images", "accuracy", "num_undecided")
     arrays = npz.read_npz(data, names, max_bytes=2 * 8 * size**2 + 1_000_000)
     cells, num_images, accuracy, num_undecided = (arrays[name] for name in names)
@@ -256,7 +263,8 @@ def read_counts(data: bytes, size: int) -> ConfusionCounts:
 def count(part: PredictionPart, plan: CountPlan) -> ConfusionCounts:
     """Count the predictions in a part of a file.
 
-    Raises: UsageError: the part has invalid values.
+    Raises:
+      UsageError: the part has invalid values.
     """
     counts = ConfusionCounts.empty(len(plan.wnids), len(plan.models))
     for batch in _read_batches(part, plan):
@@ -288,7 +296,7 @@ def _read_batches(part: PredictionPart, plan: CountPlan) -> Iterator[Batch]:
 
 
 def add_batch(batch: Batch, plan: CountPlan, counts: ConfusionCounts) -> None:
-    """Add the predictions of a batch to `counts` in place."""
+    """Add the predictions of a batch to `counts`, which is changed in place."""
     place_of = plan.place_of
     true = np.array([place_of[wnid] for wnid in batch.wnids], np.int64)
     column_of = np.array([place_of.get(w, OUTSIDE) for w in batch.outputs], np.int64)
@@ -344,7 +352,9 @@ def _add_ranks(
       row: shape (images,), row of each image in `cells`.
       weights: number of units of each rank.
       cells: shape (rows, classes), changed in place.
-    Returns: shape (images,), whether the image was added to any cell.
+
+    Returns:
+      Shape (images,), whether the image was added to any cell.
     """
     for ranked, weight in zip(columns.T, weights, strict=False):
         known = ranked != OUTSIDE
@@ -361,7 +371,9 @@ def share_out(probabilities: Float16Array) -> IntArray:
 
     Args:
       probabilities: shape (images, outputs).
-    Returns: shape (images, outputs).
+
+    Returns:
+      Shape (images, outputs).
     """
     exact = (probabilities.astype(np.float32) * _FLOAT16_UNITS).astype(np.int64)
     sums = exact.sum(axis=1)
@@ -381,7 +393,9 @@ def _add_probabilities(
       row: shape (images,), row of each image in `cells`.
       column_of: shape (outputs,), the matrix column of each output, or OUTSIDE.
       cells: shape (rows, classes), changed in place.
-    Returns: shape (images,), whether the image was added to any cell.
+
+    Returns:
+      Shape (images,), whether the image was added to any cell.
     """
     order = np.argsort(row, kind="stable")
     rows, starts = np.unique(row[order], return_index=True)
@@ -473,7 +487,7 @@ def _find_repeats(
     more = ""
     if others:
         shown = list_names(names[row].as_py() for _, row, _ in others)
-        more = f"; so have {len(others)} other models ({shown})"
+        more = f"; other models also have several predictions of an image: {shown}"
     if path_of[first] == path:
         key = images.values[images.codes[second]]
         yield (

@@ -22,10 +22,10 @@ _MAX_PAIRS = 1_000
 _NUM_LISTED = 30
 _NUM_TICKS = 20
 _MAX_CELLS = 350  # along a side
-_MIN_SHARE = 1e-3  # smaller shares, which soft predictions have, are left white
+_MIN_SHARE = 1e-3  # smaller shares, as in soft predictions, are left white
 _MAX_NAME = 20
-_MAX_NAMED = 120  # of more classes, some are named
-_MAX_WRITTEN = 20  # of more classes, cells hold no numbers
+_MAX_NAMED = 120  # with more classes, only some are named
+_MAX_WRITTEN = 20  # with more classes, cells show no numbers
 _SIZE = (1224, 792)  # points
 _MAP_STYLE = {
     "axes__grid": False,
@@ -36,7 +36,7 @@ _MAP_STYLE = {
 }
 _WIDE = (0.115, 0.065, 0.5565, 0.86)  # the square map
 _NAMED = (0.14, 0.175, 0.4853, 0.75)  # with room for names below
-# Not of the palette: heat needs a white ground in dark pages, too.
+# Not from the palette: a heat map needs a white background in dark pages, too.
 _INK, _PAPER, _FAINT, _BAR = "#262626", "#fffffe", "#6f6f6f", "#d97706"
 _HEAT = ("#f7c873", "#ef8a3c", "#d1433f", "#8c1d5b", "#3b0f4f", "#140b2b")
 
@@ -53,7 +53,7 @@ class Pair(NamedTuple):
 
 
 def find_pairs(confusion: Confusion, most: int = _MAX_PAIRS) -> list[Pair]:
-    """List the class pairs with the highest confusion rates, the highest first.
+    """List the pairs of classes with the highest confusion rates, highest first.
 
     Pairs with equal rates are in the order of the matrix. Pairs with a rate of 0 are
     left out.
@@ -106,7 +106,7 @@ def _draw_map(axes: "Axes", confusion: Confusion) -> None:
 
     num_images = np.maximum(confusion.num_images, 1)
     shares = confusion.matrix / num_images[:, None]
-    width = max(1, round(len(shares) / _MAX_CELLS))  # a single one could not be seen
+    width = max(1, round(len(shares) / _MAX_CELLS))  # else cells are too small to see
     least = max(_MIN_SHARE, 1 / (2 * int(num_images.max())))
     image = axes.imshow(
         np.ma.masked_less(ndimage.maximum_filter(shares, width), least),
@@ -156,7 +156,10 @@ def _name_some(axes: "Axes", confusion: Confusion) -> None:
 
 
 def _write_shares(axes: "Axes", shares: FloatArray, least: float) -> None:
-    """Write the share into every cell whose share is at least `least`."""
+    """Write the share into every cell where it is at least `least`.
+
+    `shares` has shape (classes, classes).
+    """
     dark = least**0.6  # the reds of the scale, which is logarithmic
     for (row, column), share in np.ndenumerate(shares):
         if share >= least:
@@ -175,7 +178,7 @@ def _describe(confusion: Confusion) -> str:
     wrong = confusion.num_errors / max(1, int(confusion.num_images.sum()))
     models = list_names(confusion.models, 3) or "unknown model"
     is_soft = bool((confusion.matrix != np.rint(confusion.matrix)).any())
-    what = "of what is believed is" if is_soft else "of images go to"
+    what = "of the probability goes to" if is_soft else "of images go to"
     return f"Confusion of {models}: {wrong:.1%} {what} another class"
 
 
@@ -185,7 +188,7 @@ def _draw_pairs(axes: "Axes", pairs: list[Pair]) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(_NUM_LISTED - 0.2, -0.8)
     axes.set_title(
-        "Most often taken for each other", fontsize=12, color=_INK, loc="left", pad=12
+        "Most confused pairs of classes", fontsize=12, color=_INK, loc="left", pad=12
     )
     most = pairs[0].rate if pairs else 1.0
     for place, pair in enumerate(pairs):

@@ -20,11 +20,11 @@ _MAX_BYTES = 8 * MAX_CLASSES**2 + 1_000_000  # of one array, header included
 _MAX_CSV_BYTES = 200_000_000
 _REMEDY = "make it again with python -m pipelines.confusion"
 _REQUIRED = ("matrix", "wnids", "num_images")
-_SUM_TOLERANCE = 1e-6  # relative error of a row's sum and its number of images
+_SUM_TOLERANCE = 1e-6  # relative, between a row's sum and its number of images
 
 
 class Arrays(NamedTuple):
-    """The arrays of a matrix file, before validation."""
+    """The arrays of a matrix file, before their shapes and values are validated."""
 
     matrix: npt.NDArray[Any]
     wnids: tuple[str, ...]
@@ -69,7 +69,9 @@ class Confusion:
         Args:
           wnids: the classes to select.
           source: path of the matrix file, for messages.
-        Raises: UsageError: the matrix lacks some of the classes.
+
+        Raises:
+          UsageError: the matrix lacks some of the classes.
         """
         row_of = {wnid: row for row, wnid in enumerate(self.wnids)}
         if missing := [wnid for wnid in wnids if wnid not in row_of]:
@@ -88,20 +90,30 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Captured:
-    """How much of the confusion is between classes of the same group.
+    """The confusion between classes of the same group.
+
+    Errors whose true or predicted class is in no group are not counted.
 
     Attributes:
       share: share of all errors that are within groups, 0 to 1.
-      rates: per group, the sum of the confusion rates of its pairs of classes.
-      shares: per group, the share of errors on its images whose predicted class is in
-        the same group, 0 to 1.
-      sizes: per group, the number of classes.
+      rates: for each group, the sum of the confusion rates of its pairs of classes.
+      shares: for each group, the share of the errors on its images whose predicted
+        class is in the same group, 0 to 1.
+      sizes: for each group, the number of classes.
     """
 
     share: float
     rates: tuple[float, ...]
     shares: tuple[float, ...]
     sizes: tuple[int, ...]
+
+    @property
+    def chance(self) -> float:
+        """The share of evenly spread errors that random groups of these sizes hold."""
+        total = sum(self.sizes)
+        return sum(size * (size - 1) for size in self.sizes) / max(
+            total * (total - 1), 1
+        )
 
     @property
     def num_empty(self) -> int:
@@ -126,7 +138,8 @@ class Captured:
 def read_confusion(path: str) -> Confusion:
     """Read a confusion matrix from an .npz or .csv file.
 
-    Raises: UsageError: the file is missing or invalid; one line per problem.
+    Raises:
+      UsageError: the file is missing or invalid; one line per problem.
     """
     arrays = read_arrays(path)
     if problems := list(find_problems(arrays)):
@@ -156,7 +169,8 @@ def to_npz(confusion: Confusion) -> bytes:
 def find_rates(confusion: Confusion) -> FloatArray:
     """Compute the rate at which each pair of classes is confused.
 
-    Returns: P, shape (classes, classes), symmetric with a zero diagonal:
+    Returns:
+      P, shape (classes, classes), symmetric with a zero diagonal:
       P[a,b] = ½ (C[a,b]/n_a + C[b,a]/n_b), where C is the matrix and n_a the number of
       images of class a. The term of a class without images is 0.
     """
@@ -170,14 +184,17 @@ def find_rates(confusion: Confusion) -> FloatArray:
 def read_confusion_rates(path: str, wnids: Sequence[str]) -> FloatArray:
     """Read the confusion rates of some classes from a matrix file.
 
-    Returns: P as in `find_rates`, shape (wnids, wnids).
-    Raises: UsageError: the file is invalid or lacks some of the classes.
+    Returns:
+      The rates as in `find_rates`, shape (wnids, wnids).
+
+    Raises:
+      UsageError: the file is invalid or lacks some of the classes.
     """
     return find_rates(read_confusion(path).select(wnids, source=path))
 
 
 def find_order_problem(confusion: Confusion) -> Iterator[str]:
-    """Yield a warning if accuracy is at chance or classes are in a wrong order.
+    """Yield a warning for models at chance or with their classes in the wrong order.
 
     Chance is the accuracy of random predictions with the same class frequencies.
     """
@@ -192,12 +209,12 @@ def find_order_problem(confusion: Confusion) -> Iterator[str]:
 
 
 def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:
-    """Compute how much of the confusion is between classes of the same group.
+    """Measure the confusion between classes of the same group.
 
     Args:
       confusion: confusion matrix of the classes.
-      labels: group of each class of the matrix, 0 to N-1; classes with label -1 are
-        ignored.
+      labels: group of each class of the matrix, 0 to N − 1; classes with label −1 are
+        ignored. At least one class is in a group.
     """
     groups = np.asarray(labels, np.int64)
     kept = np.flatnonzero(groups >= 0)
@@ -221,7 +238,8 @@ def capture(confusion: Confusion, labels: Sequence[int]) -> Captured:
 def read_arrays(path: str) -> Arrays:
     """Read a matrix file without validating its values; reject oversized files.
 
-    Raises: UsageError: the file is missing, too large or not a matrix.
+    Raises:
+      UsageError: the file is missing, too large or not a matrix.
     """
     suffix = PurePath(path).suffix.lower()
     if suffix not in {".npz", ".csv"}:
@@ -308,7 +326,8 @@ def _from_csv(data: bytes) -> Arrays:
 
     The last column may be num_images; without it, num_images are the sums of the rows.
 
-    Raises: ValueError: the data are not such a table.
+    Raises:
+      ValueError: the data are not a matrix in this format.
     """
     rows = [row for row in csv_tables.parse_rows(csv_tables.decode(data)) if row.cells]
     header = rows[0].cells if rows else []

@@ -46,14 +46,14 @@ class SumCounts(beam.CombineFn):
 
 
 def write_counts(counts: ConfusionCounts, output: str) -> None:
-    """Write counts to a file, from which the launcher reads them."""
+    """Write counts to the file `output`, which the launcher reads."""
     path = Path(output)
     storage.write(str(path.parent), path.name, counts.to_bytes())
 
 
 @dataclasses.dataclass
 class CountPredictions(beam.PTransform):
-    """Count the predictions of all parts; output one ConfusionCounts."""
+    """Count the predictions in all parts of files; output one ConfusionCounts."""
 
     plan: CountPlan
 

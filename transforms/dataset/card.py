@@ -1,4 +1,4 @@
-"""Write the dataset card (README.md), the labels (classes.json) and difficulty plot.
+"""Generate the dataset card (README.md), classes.json and the difficulty plot.
 
 Local paths are replaced by `PATH/TO`, because the files of a dataset must not depend on
 where it was built.
@@ -19,10 +19,10 @@ from transforms.formats import CITATION, TERMS, Dataset, LabelInfo
 from transforms.labels import classes
 from transforms.records import JSON, to_json
 
-_MAX_LABELS_SHOWN = 250  # a longer table is cut
+_MAX_LABELS_SHOWN = 250  # longer tables are cut
 _LABELS_OF_CUT_TABLE = 100
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
-_COMMAND_WIDTH = 60  # a line begins no other flag behind it
+_COMMAND_WIDTH = 60  # characters; later flags start a new line
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
@@ -88,11 +88,8 @@ def _front_matter(dataset: Dataset) -> dict[str, JSON]:
     num_images = sum(split.num_images for split in dataset.splits)
     magnitude = max(len(str(num_images)) - 3, 0)
     front: dict[str, JSON] = {
-        "license": "other",
-        "license_name": "imagenet",
-        "license_link": TERMS,
+        **formats.FRONT_MATTER,
         "pretty_name": dataset.name,
-        "task_categories": ["image-classification"],
         "size_categories": [_SIZES[min(magnitude, len(_SIZES) - 1)]],
     }
     for name in dataset.formats:
@@ -271,10 +268,16 @@ agreement to these terms.
 
 
 def _cite(dataset: Dataset) -> str:
-    """Write the BibTeX entries of ImageNet and of this dataset."""
+    """Write how to name the subset, and the BibTeX entries of it and of ImageNet."""
     name = dataset.name.replace("_", r"\_")
+    recipe = _describe_recipe(dataset)
+    note = recipe.replace("_", r"\_")
     return f"""\
 ## Citation
+
+Cite ImageNet, and name the subset by its id and recipe:
+
+> {dataset.name} {dataset.version} (subset id `{dataset.subset_id}`): {recipe}
 
 ```bibtex
 {CITATION}
@@ -282,7 +285,30 @@ def _cite(dataset: Dataset) -> str:
 @misc{{{dataset.name},
   title = {{{{{name} {dataset.version}: a subset of ImageNet in {len(dataset.labels)} \
 groups}}}},
-  note = {{subset id {dataset.subset_id}}}
+  note = {{subset id {dataset.subset_id}; {note}}}
 }}
 ```
 """
+
+
+def _describe_recipe(dataset: Dataset) -> str:
+    """Describe the choice of classes and images in one line."""
+    recipe = dataset.recipe
+    images = _get_mapping(recipe, "images")
+    versions = _get_mapping(recipe, "versions")
+    words = [
+        f"{name} {value}"
+        for name, value in (
+            ("preset", recipe.get("preset")),
+            ("grouping", recipe.get("grouping")),
+            ("groups", len(dataset.labels)),
+            ("training images per group", recipe.get("images_per_group")),
+            ("sampling", recipe.get("sampling")),
+            ("seed", recipe.get("seed")),
+            ("image size", images.get("image_size")),
+            ("resize mode", images.get("resize_mode")),
+            ("built with imagenet-subsets", versions.get("imagenet-subsets")),
+        )
+        if value is not None
+    ]
+    return ", ".join(words)

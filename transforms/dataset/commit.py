@@ -14,7 +14,7 @@ from typing import Any
 
 from transforms import formats, storage
 from transforms.dataset import card as dataset_card
-from transforms.dataset import contact_sheet, manifest, paths, statistics
+from transforms.dataset import contact_sheet, croissant, manifest, paths, statistics
 from transforms.dataset.manifest import Part
 from transforms.formats import Dataset, LabelInfo, SplitInfo
 from transforms.grouping import table as groups
@@ -27,20 +27,21 @@ from transforms.records import Failure, JobError, Shard, WrittenFile, to_json
 class CommitSettings:
     """The metadata of a dataset that is known before images are written."""
 
-    root: str  # where it is made
+    root: str  # folder in which the dataset is built
     work: str  # folder for parts of the manifest until it is written
-    target: str  # where it appears
+    target: str  # final folder of the dataset
     name: str
     version: str
     formats: Sequence[str]
     table: GroupTable
     subset_id: str
     recipe: Mapping[str, Any]
-    found: statistics.Counts
-    bad: statistics.Counts
-    chosen: statistics.Counts
+    found: statistics.Counts  # usable images of the input
+    bad: statistics.Counts  # unusable images of the input
+    chosen: statistics.Counts  # selected images
     max_failure_fraction: float
-    difficulty: Mapping[str, Any] | None = None  # histograms, where it decided
+    difficulty: Mapping[str, Any] | None = None  # histograms; None without a table
+    more_files: Sequence[str] = ()  # in `root`, written before the commit
 
     @property
     def num_chosen(self) -> int:
@@ -49,17 +50,18 @@ class CommitSettings:
 
 
 def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str:
-    """Commit the written shards; return the directory of the dataset.
+    """Commit the written shards; return the folder of the dataset.
 
     The function is idempotent, because a runner may repeat it at any point. A repeated
     call finishes an interrupted commit; it does nothing if the dataset is committed.
 
     Args:
-      shards: the written shards with their number of failures.
+      shards: the written shards, each with its number of failed images.
       settings: metadata and folders of the dataset.
 
     Raises:
-      JobError: too many images failed, or the files of a shard are missing.
+      JobError: too many images failed, the files of a shard are missing, or the folder
+        cannot be moved to its target.
     """
     ordered = [shard for shard, _ in sorted(shards)]
     if storage.is_remote(settings.target):
@@ -70,7 +72,10 @@ def commit(shards: Sequence[tuple[Shard, int]], settings: CommitSettings) -> str
 
 
 def _commit_in_folder(shards: Sequence[Shard], settings: CommitSettings) -> None:
-    """Write the sidecars and the commit mark, then rename the folder."""
+    """Write the sidecars and the commit mark, and move the folder to its target.
+
+    Before the move, files that do not belong to the dataset are removed.
+    """
     root = settings.root
     if not storage.exists(root) and storage.exists(
         f"{settings.target}/{paths.COMPLETE}"
@@ -98,10 +103,10 @@ def _commit_in_bucket(shards: Sequence[Shard], settings: CommitSettings) -> None
 
 
 def remove_work(work: str) -> None:
-    """Remove the folders of parts and plan, then the plan id, from a work folder."""
+    """Remove the folders `parts` and `plan`, then the plan id, from a work folder."""
     storage.remove_folder(f"{work}/parts")
     storage.remove_folder(f"{work}/plan")
-    # Last: until then it can be resumed.
+    # Last, because until then the build can be resumed.
     storage.remove_file(f"{work}/{paths.PLAN_ID}")
 
 
@@ -121,7 +126,7 @@ def _write_sidecars(
         num_images=settings.num_chosen,
         max_fraction=settings.max_failure_fraction,
         problem="chosen images failed",
-        remedy="the good shards are kept: mend the images or raise "
+        remedy="the good shards are kept: repair the images or raise "
         "--max_failure_fraction, then run again with --resume",
     )
     written_splits = {part.shard.split for part in parts if part.num_images}
@@ -132,12 +137,15 @@ def _write_sidecars(
         f"{root}/{paths.MANIFEST}",
     )
     written = [f for part in parts for files in part.files.values() for f in files]
-    written.append(_describe(root, paths.MANIFEST))
+    manifest_file = _describe(root, paths.MANIFEST)
+    written.append(manifest_file)
+    written += [_describe(root, path) for path in settings.more_files]
     dataset = describe_dataset(parts, failures, settings)
     sheet = contact_sheet.make_preview(root, settings.table)
     for path, data in [
         (paths.PREVIEW, sheet),
         *_make_sidecars(dataset, failures, settings),
+        *croissant.sidecars(dataset, manifest_file).items(),
     ]:
         written.append(storage.write(root, path, data))
     checksums = {file.path: file.sha256 for file in sorted(written)}
@@ -161,7 +169,7 @@ def _describe(root: str, path: str) -> WrittenFile:
 def describe_dataset(
     parts: Sequence[Part], failures: Sequence[Failure], settings: CommitSettings
 ) -> Dataset:
-    """Return the metadata of a dataset, with the counts of the images written."""
+    """Return the metadata of a dataset, with the counts of written images."""
     described = statistics.describe(
         table=settings.table,
         found=settings.found,
@@ -228,12 +236,12 @@ def _make_sidecars(
 
 
 def _remove_others(root: str, keep: set[str]) -> None:
-    """Remove all files and folders of a local directory that the dataset does not need.
+    """Remove files and empty folders that do not belong to a local dataset.
 
     Empty group folders in `folders` are kept, unless their whole split is empty.
 
     Args:
-      root: directory of the dataset while it is written.
+      root: folder of the dataset while it is written.
       keep: paths of the dataset's files, relative to `root`.
     """
     for path in list(storage.list_files(root)):
@@ -247,4 +255,4 @@ def _remove_others(root: str, keep: set[str]) -> None:
             storage.remove_folder(str(folder))
     Path(root, paths.PLAN_ID).unlink(
         missing_ok=True
-    )  # last: until then it can be resumed
+    )  # last, because until then the build can be resumed

@@ -20,7 +20,7 @@ _JPEG_QUALITY = 88
 
 
 class _Layout(NamedTuple):
-    """The layout of a sheet with columns of groups, each a name above thumbnails."""
+    """The layout of a sheet with columns of groups: names above rows of thumbnails."""
 
     max_groups: int
     columns: int
@@ -68,7 +68,7 @@ def _layout(num_groups: int) -> _Layout:
 
 
 def images_per_group_shown(num_groups: int) -> int:
-    """Return how many images of each group a sheet shows."""
+    """Return how many images of each group a sheet of `num_groups` groups shows."""
     return _layout(num_groups).images_per_group
 
 
@@ -131,17 +131,17 @@ def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Imag
     for data in shown:
         with Image.open(io.BytesIO(data)) as image:
             image.draft("RGB", size)  # decodes at reduced size, which is faster
-            picture = image.convert("RGB")
-        yield resize.resize(picture, size, resize.middle_square(*picture.size))
+            decoded = image.convert("RGB")
+        yield resize.resize(decoded, size, resize.middle_square(*decoded.size))
     for _ in range(layout.images_per_group - len(shown)):
         yield Image.new("RGB", size, _EMPTY)
 
 
 def make_preview(root: str, table: GroupTable) -> bytes:
-    """Draw a contact sheet of each group's first images in the manifest.
+    """Draw each group's first images in the manifest; return the sheet as a JPEG.
 
     Args:
-      root: directory of the dataset.
+      root: folder of the dataset.
       table: the groups.
     """
     wanted = images_per_group_shown(table.num_groups)

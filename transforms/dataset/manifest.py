@@ -1,4 +1,4 @@
-"""Write and read the manifest, which has one row per written image.
+"""Write and read failures.csv and the manifest, with one row per written image.
 
 Until the commit, there is one manifest part per shard. A part marks its shard as
 complete: it is written after the shard's files and records their checksums, so that a
@@ -44,7 +44,12 @@ _FAILURES_NAMED = 10
 
 
 class ManifestRow(NamedTuple):
-    """The identity, location and source of a written image."""
+    """The identity, location and source of a written image.
+
+    `offset` and `length` are in bytes, `width` and `height` in pixels. The fields from
+    `source` on locate the image in the input, like `uri`, `offset` and `length` of
+    `ImageRef`.
+    """
 
     key: str
     split: str
@@ -97,7 +102,7 @@ def write_part(root: str, part: Part, rows: Sequence[ManifestRow]) -> None:
 
 
 def read_part(root: str, shard: Shard) -> Part | None:
-    """Read a shard's manifest part without rows; None if the shard is not finished."""
+    """Read a shard's manifest part without its rows; return None if there is none."""
     path = part_path(root, shard)
     try:
         metadata = pq.read_metadata(storage.for_arrow(path))
@@ -164,7 +169,7 @@ def check_failures(
     Raises:
       JobError: more images failed than `max_fraction` allows, or all images failed.
     """
-    # Through text: the decimal fraction as it was typed, not its binary neighbour.
+    # Converted via text, to get the decimal fraction as typed, not its binary value.
     allowed = Fraction(str(max_fraction)) * num_images
     if len(failures) <= allowed and len(failures) < num_images:
         return
@@ -181,7 +186,7 @@ def check_failures(
 
 
 def write_failures(failures: Sequence[Failure]) -> bytes:
-    """Return the contents of failures.csv."""
+    """Format failures as the contents of failures.csv."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Failure._fields)
@@ -190,7 +195,7 @@ def write_failures(failures: Sequence[Failure]) -> bytes:
 
 
 def read_failures(data: bytes) -> list[Failure]:
-    """Parse failures.csv."""
+    """Parse the contents of failures.csv."""
     rows = list(csv.reader(io.StringIO(data.decode())))
     return [
         Failure(key, split, int(label), wnid, place, reason)

@@ -1,6 +1,7 @@
 """Write and read the plan of a dataset, one Parquet file of images per shard.
 
-The plan lists the selected images of every shard. The subset id is computed from it.
+The plan lists the selected images of every shard. The subset id is computed from these
+images and the image settings.
 """
 
 import hashlib
@@ -51,6 +52,9 @@ def assign_shards(
       images: selected images of all splits.
       seed: seed of the shuffle.
       images_per_shard: maximum number of images per shard.
+
+    Yields:
+      Each shard with the contents of its plan file.
     """
     for split in sorted(pc.unique(images["subset_split"]).to_pylist()):
         own = images.filter(pc.equal(images["subset_split"], split)).combine_chunks()
@@ -64,7 +68,13 @@ def assign_shards(
 
 
 def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:
-    """Write the plan file of a shard; `images` is in the order of the shard."""
+    """Write a shard's plan file; return the shard with its number of images.
+
+    Args:
+      shard: the shard.
+      images: result of `make_part`, in the order of the shard.
+      folder: folder of the plan.
+    """
     with storage.replacing(part_path(folder, shard)) as file:
         pq.write_table(images, file, compression="zstd")
     return PlannedShard(shard, images.num_rows)
@@ -97,7 +107,7 @@ def _read(
 
 
 def read_train_keys(folder: str) -> pa.StringArray:
-    """Return the keys of all training images, including folds, shape (images,)."""
+    """Return the keys of all training images (train or folds), shape (images,)."""
     columns = [
         _read(folder, shard, ["key"])["key"]
         for shard, _ in list_shards(folder)
@@ -105,6 +115,16 @@ def read_train_keys(folder: str) -> pa.StringArray:
     ]
     chunks = [chunk for column in columns for chunk in column.chunks]
     return pa.chunked_array(chunks, pa.string()).combine_chunks()
+
+
+def read_images(folder: str) -> pa.Table:
+    """Return the key, wnid and split of all images of a plan, sorted by key."""
+    tables = []
+    for shard, _ in list_shards(folder):
+        table = _read(folder, shard, ["key", "wnid"])
+        splits = pa.repeat(shard.split, table.num_rows)
+        tables.append(table.append_column("split", splits))
+    return pa.concat_tables(tables).sort_by("key")
 
 
 def read_lines(folder: str) -> pa.ChunkedArray:
@@ -119,7 +139,9 @@ def read_lines(folder: str) -> pa.ChunkedArray:
 def format_lines(
     table: pa.Table, *, split: pa.Scalar | pa.ChunkedArray
 ) -> pa.ChunkedArray:
-    """Return the lines `key split label wnid` from which the subset id is computed.
+    """Return a line `key split label wnid` per image, shape (images,).
+
+    The subset id is computed from these lines.
 
     Args:
       table: images, with the columns `key`, `label` and `wnid`.
@@ -202,9 +224,10 @@ _VALIDATION_MULTIPLE, _VALIDATION_LEAST = 8, 50
 
 
 def count_shards(split: str, num_images: int, images_per_shard: int) -> int:
-    """Return the number of shards of a split.
+    """Return the number of shards of a split, at least 1.
 
-    For validation, it is rounded up to a multiple of 8 if shards keep 50 images each.
+    The number of validation shards is rounded up to a multiple of 8 if every shard then
+    has at least 50 images.
     """
     shards = max(-(-num_images // images_per_shard), 1)
     rounded = -(-shards // _VALIDATION_MULTIPLE) * _VALIDATION_MULTIPLE
@@ -214,7 +237,7 @@ def count_shards(split: str, num_images: int, images_per_shard: int) -> int:
 
 
 def find_starts(split: str, num_images: int, images_per_shard: int) -> list[int]:
-    """Return the first image's position for every shard; shard sizes are equal (±1)."""
+    """Return the position of each shard's first image; shard sizes are equal (±1)."""
     num_shards = count_shards(split, num_images, images_per_shard)
     size, longer = divmod(num_images, num_shards)
     return [number * size + min(number, longer) for number in range(num_shards)]

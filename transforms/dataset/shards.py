@@ -36,7 +36,7 @@ _LOOK_AHEAD = 8
 
 
 class EncodedImage(NamedTuple):
-    """A converted image, and the SHA-256 of its source file."""
+    """A converted image, and the SHA-256 of its source bytes."""
 
     image: ProcessedImage
     source_sha256: str
@@ -46,17 +46,18 @@ class EncodedImage(NamedTuple):
 class ShardSettings:
     """Settings that all shards of a dataset share."""
 
-    root: str  # of the dataset while it is made
+    root: str  # folder of the dataset while it is written
     work: str  # folder for parts of the manifest until it is written
     plan_folder: str
     roots: Sequence[str]  # of the inputs
     versions: Mapping[str, str]  # of their archives, by path
     name: str
     formats: Sequence[str]
-    folders: Sequence[str]  # by label
+    folders: Sequence[str]  # of the groups, by label
     images: ImageSettings
     num_threads: int
-    ticks: str | None = None
+    ticks: str | None = None  # path of the `progress.Ticker`
+    is_spooled: bool = False  # the inputs are temporary; the manifest names keys
 
 
 def encode_image(ref: ImageRef, settings: ShardSettings) -> EncodedImage | DataError:
@@ -73,7 +74,7 @@ def encode_image(ref: ImageRef, settings: ShardSettings) -> EncodedImage | DataE
 
 
 def find_written_shard(root: str, shard: Shard, *, work: str) -> Part | None:
-    """Return the manifest part of a shard that an earlier run wrote intact, else None.
+    """Return the manifest part of a shard that an earlier run completed, else None.
 
     Checksums of all files are compared. Shards with failed images are not returned, so
     that they are written again, because the images may have been repaired.
@@ -89,8 +90,8 @@ def find_written_shard(root: str, shard: Shard, *, work: str) -> Part | None:
 def list_resumable(root: str, shards: Sequence[Shard], *, work: str) -> list[Part]:
     """List the manifest parts of shards whose files have the sizes recorded earlier.
 
-    Checksums are not compared here. `ShardBuilder` compares them and may therefore
-    write some of these shards again.
+    Shards with failed images are omitted. Checksums are not compared here;
+    `ShardBuilder` compares them and may therefore write some of these shards again.
     """
 
     def find(shard: Shard) -> Part | None:
@@ -128,7 +129,7 @@ class ShardBuilder:
         image_reading.forget()
 
     def make(self, shard: Shard) -> Part:
-        """Write one shard in every format, unless an earlier run has written it."""
+        """Write one shard unless an earlier run has; return its manifest part."""
         settings = self._settings
         if kept := find_written_shard(settings.root, shard, work=settings.work):
             self._ticker.tick(kept.num_images)
@@ -143,7 +144,10 @@ class ShardBuilder:
                 if isinstance(prepared, DataError):
                     failures.append(_describe_failure(image, prepared))
                 else:
-                    rows.append(_write(image, prepared, writers, shard, len(rows)))
+                    row = _write(image, prepared, writers, shard, len(rows))
+                    if settings.is_spooled:
+                        row = row._replace(source=row.key, source_offset=0)
+                    rows.append(row)
                     conversions.update(_list_conversions(prepared.image))
                 self._ticker.tick()
             written = {name: writer.close() for name, writer in writers.items()}
@@ -238,7 +242,7 @@ def _describe_failure(image: SelectedImage, error: DataError) -> Failure:
     return Failure(ref.key, image.split, image.label, ref.wnid, place, str(error))
 
 
-_MANY_SHARDS = 8  # of a process: one more or less is no matter
+_MANY_SHARDS = 8  # per process, so that one more or less hardly matters
 
 
 def count_processes(num_at_once: int, num_shards: int, num_images: int) -> int:
@@ -264,7 +268,15 @@ def settings_to_json(settings: ShardSettings) -> Mapping[str, Any]:
 
 
 def begin(described: Mapping[str, Any]) -> Callable[[Sequence[Any]], tuple[int, int]]:
-    """Return a function that writes a shard and returns (written, failed) counts."""
+    """Return a function that writes a shard.
+
+    Args:
+      described: the JSON form of `ShardSettings`, from `settings_to_json`.
+
+    Returns:
+      A function that takes the fields of a `Shard`, and returns the numbers of its
+      written and failed images.
+    """
     images = ImageSettings(**described["images"])
     maker = ShardBuilder(ShardSettings(**{**described, "images": images}))
 

@@ -1,4 +1,4 @@
-"""Compute statistics.json: found, selected, failed and written images, by class."""
+"""Count found, selected, failed and written images by class, for statistics.json."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,7 +121,7 @@ def _count_held_out(found: Mapping[str, int], chosen: Mapping[str, int]) -> int:
 
 
 def describe_validation(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Count official and held-out validation images, and list classes without a split.
+    """Count official and held-out validation images, and list classes lacking a split.
 
     Args:
       entries: the entries of `classes` in statistics.json.
@@ -144,7 +144,7 @@ def describe_validation(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def describe_splits(statistics: Mapping[str, Any]) -> list[str]:
-    """Format the origin of validation images, and classes without a split, as lines.
+    """Return lines on the origin of validation images and on classes lacking a split.
 
     Args:
       statistics: contents of statistics.json.
@@ -215,7 +215,10 @@ def _total(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def count_conversions(parts: Sequence[Part]) -> dict[str, int]:
-    """Return the number of converted images in all shards, by kind of conversion."""
+    """Return the number of converted images in all shards, by kind of conversion.
+
+    Images smaller than `--image_size` are counted as "smaller_than_asked".
+    """
     counter: Counter[str] = Counter()
     for part in parts:
         counter.update(part.conversions)

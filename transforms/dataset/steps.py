@@ -14,10 +14,7 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.dataset import shards as dataset_shards
-from transforms.dataset.commit import (
-    CommitSettings,
-    commit,
-)
+from transforms.dataset.commit import CommitSettings, commit
 from transforms.dataset.plan import assign_shards
 from transforms.dataset.shards import ShardBuilder, ShardSettings
 from transforms.prefetch import PendingResults
@@ -27,7 +24,11 @@ from transforms.records import Shard
 
 @dataclasses.dataclass
 class CommitDataset(beam.PTransform):
-    """Commit the dataset: (shard, number of failures) in, the directory out."""
+    """Commit the dataset after all shards are written.
+
+    The input elements are (shard, number of failed images); the output is the folder of
+    the dataset.
+    """
 
     settings: CommitSettings
 
@@ -42,7 +43,10 @@ class CommitDataset(beam.PTransform):
 
 @dataclasses.dataclass
 class AssignShards(beam.PTransform):
-    """Assign images to shards of equal size (±1): a table in, (shard, table) out."""
+    """Assign the images of one table to shards of equal size (±1).
+
+    The output elements are (shard, table of its images).
+    """
 
     seed: int
     images_per_shard: int
@@ -97,7 +101,7 @@ class _WriteShardsInProcesses(_WriteShard):
         self._processes.close()
 
     def start_bundle(self) -> None:
-        # One shard waits for every process, so that no process is idle.
+        # One more shard per process waits, so that no process is idle.
         self._pending: PendingResults[tuple[Shard, int]] = PendingResults(
             2 * self._num_processes
         )
@@ -117,7 +121,9 @@ class _WriteShardsInProcesses(_WriteShard):
 
 @dataclasses.dataclass
 class WriteShards(beam.PTransform):
-    """Write the shards of a plan: shards in, (shard, number of failures) out.
+    """Write the shards of a plan.
+
+    The input elements are shards, the output elements (shard, number of failed images).
 
     Args:
       settings: settings of all shards.

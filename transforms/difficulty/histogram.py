@@ -18,7 +18,7 @@ class Histogram:
     Attributes:
       counts: numbers of images in the bins 0, 1, …, 100 percent; length 101.
       num_missing: number of images without a score, which are in no bin.
-      mean: mean p_correct of the images with a score.
+      mean: mean p_correct of the images with a score; 0 if there are none.
     """
 
     counts: tuple[int, ...]
@@ -39,7 +39,7 @@ def measure(table: pa.Table, keys: pa.StringArray) -> Histogram:
 
     Args:
       table: difficulty table with the columns key and p_correct; keys are unique.
-      keys: keys of the images to count.
+      keys: shape (images,), keys of the images to count.
     """
     p_correct = difficulty_table.look_up(table, keys)
     scored = p_correct[~np.isnan(p_correct)]

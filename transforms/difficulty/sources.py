@@ -32,7 +32,7 @@ from transforms.records import UsageError, cut_lines, list_names
 SCORE_KINDS = ("probability", "easiness", "hardness")
 _MAX_BYTES = 2 << 30
 _PERCENT = 100
-_HEADER_CHARACTERS = 1 << 17  # of a file, that show its header and first row
+_HEADER_CHARACTERS = 1 << 17  # must include the header and the first row
 _DECIMAL_COMMA = re.compile(r"-?\d*,\d+")
 _WNID = re.compile(r"n\d{8}(?=_)")
 _PREDICTION_COLUMNS = (
@@ -69,9 +69,13 @@ def read_scores(
         that are harder; images with equal scores share the mean of their ranks.
       key_column: column of the image names or paths; only the file stem is used.
       score_column: column of the scores.
-    Returns: table with `difficulty_table.SCHEMA`.
-    Raises: UsageError: the file cannot be read or has invalid rows; one line per
-      invalid row, up to a limit.
+
+    Returns:
+      Table with `difficulty_table.SCHEMA`.
+
+    Raises:
+      UsageError: the file cannot be read, lacks a column or has invalid rows; one line
+        per invalid row, up to a limit.
     """
     table = _read_scores_file(path, [key_column, score_column])
     keys = [to_key(text.strip()) for text in table[key_column].to_pylist()]
@@ -100,7 +104,9 @@ def to_p_correct(scores: FloatArray, kind: str) -> npt.NDArray[np.float32]:
     Args:
       scores: shape (images,).
       kind: kind of the scores, as in `read_scores`.
-    Returns: shape (images,).
+
+    Returns:
+      Shape (images,).
     """
     if kind == "probability":
         return np.minimum(scores, 1).astype(np.float32)
@@ -112,14 +118,17 @@ def to_p_correct(scores: FloatArray, kind: str) -> npt.NDArray[np.float32]:
 
 
 def join_predictions(paths: Sequence[str]) -> JoinedDifficulty:
-    """Combine the prediction files of one or more models to one difficulty table.
+    """Combine the prediction files of one or more models into one difficulty table.
 
     Each image must have exactly one prediction, from a model not trained on it.
 
     Args:
       paths: files that `python -m pipelines.predict` wrote.
-    Raises: UsageError: a file has invalid values, an image is in the training set of
-      its model or has several predictions; one line per problem.
+
+    Raises:
+      UsageError: a file has invalid values, models predict different classes, or an
+        image is in the training set of its model or has several predictions; one line
+        per problem.
     """
     tables: list[pa.Table] = []
     models: list[ScoredModel] = []
@@ -197,7 +206,7 @@ def _read_csv(path: str, data: bytes, columns: Sequence[str]) -> pa.Table:
     return pa_csv.read_csv(
         io.BytesIO(data.removeprefix(codecs.BOM_UTF8)),
         read_options=pa_csv.ReadOptions(column_names=names, skip_rows=header.line),
-        # Converted, and reported by row, later.
+        # Strings: numbers are converted later, and problems reported by row.
         convert_options=pa_csv.ConvertOptions(
             column_types=dict.fromkeys(columns, pa.string())
         ),
@@ -221,9 +230,10 @@ def _find_wnid(key: str) -> str:
 
 
 def _to_numbers(column: pa.ChunkedArray, path: str) -> FloatArray:
-    """Convert a column to float64; strings that are not numbers become NaN.
+    """Convert a column to float64, shape (rows,); strings without a number become NaN.
 
-    Raises: UsageError: the column has neither strings nor numbers.
+    Raises:
+      UsageError: the column has neither strings nor numbers.
     """
     if pa.types.is_string(column.type):
         return np.array([_to_number(text) for text in column.to_pylist()], np.float64)
@@ -257,7 +267,8 @@ def _find_problems(
         for row in np.flatnonzero(~np.isfinite(scores)).tolist()
     ]
     if kind == "probability":
-        outside = (scores < 0) | (scores > difficulty_table.MAX_PROBABILITY)
+        is_possible = (scores >= 0) & (scores <= difficulty_table.MAX_PROBABILITY)
+        outside = np.isfinite(scores) & ~is_possible
         remedy = _find_remedy(scores[np.isfinite(scores)]) if outside.any() else ""
         problems += [
             (int(row), f"{scores[row]:g} is not a probability; {remedy}")
@@ -280,7 +291,10 @@ def _describe_bad_score(cell: object) -> str:
 
 
 def _find_remedy(scores: FloatArray) -> str:
-    """Return a remedy, for messages, if scores are outside 0 to 1."""
+    """Suggest a remedy for scores that are outside 0 to 1.
+
+    `scores` has shape (images,) and contains at least one finite score.
+    """
     if scores.min() >= 0 and scores.max() <= _PERCENT:
         return "divide percentages by 100, or give another --score_kind"
     if scores.max() <= 0:
@@ -320,7 +334,7 @@ def _read_predictions(path: str) -> pa.Table:
 
 
 def _find_model_problems(models: Sequence[ScoredModel]) -> Iterator[str]:
-    """Yield a message if the models' p_correct refer to different classes or groups."""
+    """Yield a message if the models do not predict the same classes or groups."""
     if len({(model.correct, model.groups_sha256) for model in models}) > 1:
         shown = "; ".join(sorted({f"{m.model} by {m.correct}" for m in models}))
         yield (
@@ -364,8 +378,8 @@ def _find_notes(table: pa.Table) -> Iterator[str]:
 def _warn_of_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
     """Yield a warning for each model with suspicious predictions.
 
-    These are predictions at chance level, classes in a wrong order, and flattened
-    probabilities.
+    These are models whose accuracy is at chance, whose classes are in the wrong order,
+    or whose probabilities are flattened.
     """
     for model in sorted(models, key=lambda model: (model.model, model.model_id)):
         is_model = pc.and_(
@@ -391,7 +405,7 @@ def _warn_of_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[
 
 
 def _compare_models(table: pa.Table, models: Sequence[ScoredModel]) -> Iterator[str]:
-    """Yield notes on differences between models that make their scores incomparable."""
+    """Yield notes that help to judge whether the models' scores are comparable."""
     if len({(m.model, m.preprocessing_sha256) for m in models}) > 1:
         names = ", ".join(sorted({m.model for m in models}))
         yield (

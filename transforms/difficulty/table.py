@@ -14,7 +14,7 @@ from transforms.records import UsageError, list_names
 NUM_BINS = 101  # percent 0 … 100
 AXIS_LABEL = "hard ← probability of the right answer → easy"
 MAX_PROBABILITY = 1 + 1e-6  # rounding of float32 sums may exceed 1
-_MIN_IMAGES = 50  # fewer may have the same difficulty by chance
+_MIN_IMAGES = 50  # fewer images may have the same difficulty by chance
 _MAX_SHARE = 0.95  # of the images with the same percent
 _REMEDY = "make it again with python -m pipelines.difficulty"
 _FROM_PREDICTIONS = "give them to python -m pipelines.difficulty"
@@ -38,14 +38,18 @@ def find_percent(p_correct: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
 
     Args:
       p_correct: shape (images,), from 0 to `MAX_PROBABILITY`.
-    Returns: shape (images,), integers 0 to 100.
+
+    Returns:
+      Shape (images,), integers 0 to 100.
     """
     exact = np.asarray(p_correct, np.float32).astype(np.float64)
     return np.minimum(np.floor(100 * exact + 0.5), NUM_BINS - 1).astype(np.int16)
 
 
 def find_concentration(p_correct: npt.NDArray[np.floating]) -> Iterator[str]:
-    """Yield a warning if nearly all images have the same difficulty.
+    """Yield a warning if over 95 % of the images have the same difficulty in percent.
+
+    Fewer than 50 images are not checked.
 
     Args:
       p_correct: shape (images,), from 0 to `MAX_PROBABILITY`.
@@ -68,7 +72,9 @@ def look_up(table: pa.Table, keys: pa.StringArray) -> npt.NDArray[np.float32]:
     Args:
       table: difficulty table with the columns key and p_correct; keys are unique.
       keys: keys of the images, shape (images,).
-    Returns: shape (images,), 0 to 1; NaN for images that are not in the table.
+
+    Returns:
+      Shape (images,), 0 to 1; NaN for images that are not in the table.
     """
     values = np.append(table["p_correct"].to_numpy(), np.nan).astype(np.float32)
     rows = pc.index_in(keys, value_set=table["key"].combine_chunks())
@@ -85,8 +91,8 @@ def write_table(table: pa.Table, output: str) -> None:
 def read_table(path: str) -> pa.Table:
     """Read and validate the columns key and p_correct of a difficulty table.
 
-    Raises: UsageError: the file is missing, not a difficulty table, or has invalid
-      values.
+    Raises:
+      UsageError: the file is missing, not a difficulty table, or has invalid values.
     """
     if not storage.exists(path):
         raise UsageError(

@@ -14,12 +14,12 @@ import numpy as np
 from transforms import csv_tables
 from transforms.arrays import FloatArray
 from transforms.csv_tables import CsvError
-from transforms.evaluation import ranking
+from transforms.evaluation import discordance, ranking
 from transforms.evaluation.ranking import RankAgreement
 from transforms.records import UsageError
 
 _MAX_BYTES = 50_000_000
-# Names of numeric columns that are no scores, or of which lower is better.
+# Matches names of numeric columns that are not scores, or where lower is better.
 _LOWER_IS_BETTER = re.compile("err|loss|rank|param|diff|time|msec")
 _DEFAULT_KEYS = ("model", "img_size", "crop_pct")  # identify the rows of timm's tables
 _DEFAULT_COLUMNS = ("top1", "accuracy")
@@ -35,14 +35,14 @@ class AccuracyEvaluation:
     """Two score columns of the same models, and the agreement of their rankings.
 
     Attributes:
-      models: the key of each row, joined to one string.
+      models: the key of each row, joined into one string.
       key_columns: names of the columns that identify a row.
       columns: names of the two score columns.
       tables: file names of the two columns, without folder or suffix.
       full: shape (models,), scores of the first column.
       subset: shape (models,), scores of the second column.
       ranks: agreement of the two rankings.
-      warnings: rows of either table that the other one lacks.
+      warnings: messages about rows that only one of the tables has.
     """
 
     models: tuple[str, ...]
@@ -56,7 +56,7 @@ class AccuracyEvaluation:
 
     @property
     def names(self) -> tuple[str, str]:
-        """The names of the two columns, with their file names if they are equal."""
+        """The names of the two columns; equal names are followed by the file name."""
         if len(set(self.columns)) == len(self.columns):
             return self.columns
         first, second = self.tables
@@ -69,7 +69,6 @@ def evaluate_accuracies(
     *,
     key_columns: Sequence[str] = (),
     columns: Sequence[str] = (),
-    seed: int = 0,
 ) -> AccuracyEvaluation:
     """Compare the model rankings of two score columns; higher scores are better.
 
@@ -79,7 +78,6 @@ def evaluate_accuracies(
         img_size and crop_pct that every file has.
       columns: the score column of both files, or one per file; by default top1,
         accuracy or the only numeric column.
-      seed: seed of the bootstrap confidence interval.
 
     Raises:
       UsageError: a table is unreadable, or the columns do not identify rows and scores.
@@ -101,14 +99,16 @@ def evaluate_accuracies(
         )
     first = np.array([full[key] for key in shared])
     second = np.array([subset[key] for key in shared])
+    models = tuple(_join(key) for key in shared)
+    families = discordance.find_families(models)
     return AccuracyEvaluation(
-        models=tuple(_join(key) for key in shared),
+        models=models,
         key_columns=keys,
         columns=chosen,
         tables=(PurePath(paths[0]).stem, PurePath(paths[-1]).stem),
         full=first,
         subset=second,
-        ranks=ranking.compare_ranks(first, second, seed=seed),
+        ranks=ranking.compare_ranks(first, second, families=families),
         warnings=tuple(
             _warn_of_unmatched(unmatched, path)
             for unmatched, path in (
@@ -162,7 +162,11 @@ def _warn_of_unmatched(keys: Sequence[Key], path: str) -> str:
 def _choose_keys(
     tables: Sequence[Rows], paths: Sequence[str], requested: Sequence[str]
 ) -> Key:
-    """Choose the columns that identify rows."""
+    """Choose the columns that identify rows: the requested or default ones.
+
+    Raises:
+      UsageError: a column is missing, or several rows have the same key.
+    """
     shared = [name for name in tables[0][0] if all(name in t[0] for t in tables)]
     problems = [
         f"--key_columns {name}: {path} has no such column ({', '.join(table[0])})"
@@ -184,7 +188,17 @@ def _choose_keys(
 
 
 def _check_unique(table: Rows, path: str, keys: Key, candidates: Sequence[str]) -> None:
-    """Raise UsageError if several rows share a key: a join would multiply them."""
+    """Check that no two rows share a key, since a join would multiply them.
+
+    Args:
+      table: rows of the table.
+      path: path of the table, for messages.
+      keys: names of the columns that identify a row.
+      candidates: names of other columns, to suggest.
+
+    Raises:
+      UsageError: several rows have the same key.
+    """
     counts = Counter(_find_key(row, keys) for row in table)
     repeated = [key for key, count in counts.items() if count > 1]
     if not repeated:
@@ -214,7 +228,7 @@ def _find_remedy(table: Rows, keys: Key, candidates: Sequence[str]) -> str:
 
 
 def _has_fractions(cells: Iterable[str]) -> bool:
-    """Return whether a cell is a fraction, as in results, which make poor keys."""
+    """Return whether any number has a fractional part, which makes a poor key."""
     return any(_is_number(cell) and float(cell) % 1 for cell in cells)
 
 
@@ -223,7 +237,7 @@ def _find_key(row: Row, keys: Key) -> Key:
 
 
 def _canonical(cell: str) -> str:
-    """Normalise the format of a number, so that 1.0 and 1.000 are the same key."""
+    """Normalise the format of a number, e.g. 1.000 to 1; return other text as it is."""
     return f"{float(cell):.12g}" if _is_number(cell) else cell
 
 
@@ -233,7 +247,17 @@ def _choose_columns(
     keys: Key,
     requested: Sequence[str],
 ) -> tuple[str, str]:
-    """Choose the score column of the full set and of the subset."""
+    """Choose the score columns of the full set and of the subset.
+
+    Args:
+      tables: one or two tables.
+      paths: the path of each table, for messages.
+      keys: names of the columns that identify a row.
+      requested: one or two column names; empty to guess them.
+
+    Raises:
+      UsageError: a column is missing, or cannot be guessed.
+    """
     if len(tables) == 1 and len(requested) != 2:
         raise UsageError(
             "--columns: one table needs two columns, of "
@@ -292,7 +316,11 @@ def _is_number(text: str) -> bool:
 
 
 def _index_scores(table: Rows, path: str, keys: Key, column: str) -> dict[Key, float]:
-    """Return each row's score by its key."""
+    """Return each row's score by its key.
+
+    Raises:
+      UsageError: a score is not a finite number.
+    """
     bad_rows = [row for row in table if not _is_number(row[column])]
     if bad_rows:
         raise UsageError(

@@ -1,10 +1,10 @@
 """Evaluate subsets by comparing learning curves of the same models with the full set.
 
-If the folder of each curve also has the predictions that `pipelines.train` writes,
-models are compared image by image (McNemar's test), otherwise by accuracy only.
+If the folder of each curve also contains the predictions that `pipelines.train` writes,
+models are compared image by image (McNemar's test), otherwise by accuracy alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,9 +15,19 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.arrays import BoolArray, FloatArray
-from transforms.evaluation import convergence, curves, ranking, significance
-from transforms.evaluation.convergence import Convergence
+from transforms.evaluation import (
+    ceilings,
+    convergence,
+    curves,
+    discordance,
+    log_sets,
+    ranking,
+    significance,
+)
+from transforms.evaluation.ceilings import Ceiling
+from transforms.evaluation.convergence import Convergence, TrainedSet
 from transforms.evaluation.curves import CurveSet, Run, list_names
+from transforms.evaluation.log_sets import LocatedRow, LogSettings
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.significance import PairTests, SeedNoise
 from transforms.evaluation.verdict import Evidence, Verdict, judge
@@ -29,19 +39,22 @@ _PREDICTIONS = "predictions.parquet"
 _COLUMNS = ["key", "wnid", "top5"]
 _MAX_DIFFERENCE = 0.001  # between the accuracies of a curve and of its predictions
 _SHOWN = 3
+_NO_SETTINGS = LogSettings()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoredSet:
-    """One training set with the accuracies of its models, sorted by model name.
+    """A training set and the accuracies of the models trained on it, sorted by name.
 
     Attributes:
       curve_set: the runs on the set.
       curves: shape (models, epochs), accuracies at the best learning rate of each
         seed, averaged over seeds.
-      tests: significance tests of the final accuracies of all pairs.
+      tests: significance tests of the final accuracies of all pairs, with Holm's
+        correction.
       noise: variance between seeds; None if every model has one seed.
-      clearness: convergence of the ranking.
+      clearness: convergence of the ranking of the pairs that are significant on the
+        full set.
     """
 
     curve_set: CurveSet
@@ -52,7 +65,7 @@ class ScoredSet:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models' names."""
+        """The names of the models, sorted."""
         return self.curve_set.models
 
 
@@ -63,15 +76,16 @@ class ScoredSubset(ScoredSet):
     Attributes:
       ranks: agreement of the rankings by final accuracy.
       pairs: agreement on pairs of models.
-      full_order_epoch: the first epoch from which the subset orders all pairs that are
-        significant on the full set as the full set does; None if its last epoch does
-        not, or if no pair is significant.
+      ceiling: what a subset without any error but noise would reach.
+      full_clearness: convergence of the full set's ranking to the same share of the
+        pairs as `clearness`, which is that of the subset: `ceiling.least_kept`.
       verdict: whether the subset is useful for ranking models.
     """
 
     ranks: RankAgreement
     pairs: PairAgreement
-    full_order_epoch: int | None
+    ceiling: Ceiling
+    full_clearness: Convergence
     verdict: Verdict
 
 
@@ -90,7 +104,7 @@ class Correctness(NamedTuple):
     Attributes:
       shares: shape (models, images), the share of a model's seeds that classify the
         image correctly; None if predictions of any run are missing or unusable.
-      notes: reasons why `shares` is None.
+      notes: reasons why `shares` is None; empty if no run has predictions.
     """
 
     shares: FloatArray | None
@@ -104,40 +118,60 @@ class _RunCorrectness(NamedTuple):
 
 
 def evaluate_curves(
-    full_paths: Sequence[str], subset_paths: Sequence[str], *, seed: int = 0
+    full_paths: Sequence[str],
+    subset_paths: Sequence[str],
+    *,
+    logs: LogSettings = _NO_SETTINGS,
+    seed: int = 0,
 ) -> CurveEvaluation:
     """Compare subsets with the full set by the training curves of the same models.
 
     Args:
       full_paths: files or folders with curves of the full set.
       subset_paths: files or folders with curves of one or more subsets.
-      seed: seed of the bootstrap confidence intervals.
+      logs: what the logs of other training programs do not state.
+      seed: seed of the noise ceiling and of the interval of the gain.
 
     Raises:
-      UsageError: lists all problems of the curves.
+      UsageError: the curves are invalid; one line per problem.
     """
-    full_sets, subsets, warnings = _read_all(full_paths, subset_paths)
+    full_sets, subsets, warnings = _read_all(full_paths, subset_paths, logs)
     full, subsets, match_warnings = _match_models(full_sets, subsets)
     warnings += match_warnings
     scored_full = _score(full, warnings)
+    warnings += _warn_of_convergence(scored_full)
     scored = []
     for subset in subsets:
         scored.append(_compare(scored_full, _score(subset, warnings), seed=seed))
-        warnings += _warn_of_convergence(scored_full, scored[-1])
+        warnings += _warn_of_convergence(scored[-1])
     return CurveEvaluation(
         full=scored_full, subsets=tuple(scored), warnings=tuple(dict.fromkeys(warnings))
     )
 
 
 def _read_all(
-    full_paths: Sequence[str], subset_paths: Sequence[str]
+    full_paths: Sequence[str], subset_paths: Sequence[str], settings: LogSettings
 ) -> tuple[list[CurveSet], list[CurveSet], list[str]]:
-    sets_of = []
     problems: list[str] = []
-    warnings: list[str] = []
+    contents = {}
     for flag, paths in (("full", full_paths), ("subset", subset_paths)):
         try:
-            sets, set_warnings = curves.group_by_set(curves.read_rows(paths))
+            contents[flag] = curves.read_files(paths, settings.columns)
+        except UsageError as error:
+            problems += [f"--{flag} {line}" for line in str(error).splitlines()]
+    log_rows: Mapping[str, Sequence[LocatedRow]] = {}
+    warnings: list[str] = []
+    if not problems:
+        try:
+            logs = {flag: content.logs for flag, content in contents.items()}
+            log_rows, warnings = log_sets.to_rows(logs, settings)
+        except UsageError as error:
+            problems.append(str(error))
+    sets_of = []
+    for flag, content in contents.items():
+        try:
+            rows = [*content.rows, *log_rows.get(flag, ())]
+            sets, set_warnings = curves.group_by_set(rows)
             sets_of.append(sets)
             warnings += [f"--{flag}: {warning}" for warning in set_warnings]
         except UsageError as error:
@@ -159,17 +193,17 @@ def _match_models(
     """
     problems = []
     if len(full_sets) > 1:
-        names = ", ".join(full_set.subset_id for full_set in full_sets)
+        names = ", ".join(map(curves.find_set, full_sets))
         problems.append(
             f"--full: contains curves of {len(full_sets)} sets ({names}); give those "
             "of one set, the others as --subset"
         )
-    full_ids = {full_set.subset_id for full_set in full_sets}
+    full_runs = {(curves.find_set(full_set), full_set.epochs) for full_set in full_sets}
     problems += [
-        f"--subset: set {subset.subset_id} is the full set itself; give the curves of "
-        "another set"
+        f"--subset: set {curves.find_set(subset)} is the full set itself; give the "
+        "curves of another set"
         for subset in subsets
-        if subset.subset_id in full_ids
+        if (curves.find_set(subset), subset.epochs) in full_runs
     ]
     if problems:
         raise UsageError("\n".join(problems))
@@ -208,71 +242,72 @@ def _score(curve_set: CurveSet, warnings: list[str]) -> ScoredSet:
         curve_set.validation_images,
         correctness=correctness.shares,
         noise=noise,
-    )
+    ).correct()
+    trained = TrainedSet(mean_curves, curve_set.train_images)
     return ScoredSet(
         curve_set=curve_set,
         curves=mean_curves,
         tests=tests,
         noise=noise,
-        clearness=convergence.measure_convergence(
-            mean_curves, tests.decisions, train_images=curve_set.train_images
-        ),
+        clearness=convergence.measure_convergence(trained, tests.decisions),
     )
 
 
 def _compare(full: ScoredSet, subset: ScoredSet, *, seed: int) -> ScoredSubset:
-    pairs = ranking.compare_pairs(full.tests, subset.tests)
+    decisions = full.tests.decisions
+    families = discordance.find_families(full.models)
+    ceiling = ceilings.predict_ceiling(full.tests, subset.tests, seed=seed)
+    pairs = ranking.compare_pairs(full.tests, subset.tests, ceiling=ceiling.tau)
+    # Both sets must order the same share of the same pairs.
+    share = 1.0 if ceiling.least_kept is None else ceiling.least_kept
+    trained = (
+        TrainedSet(full.curves, full.curve_set.train_images),
+        TrainedSet(subset.curves, subset.curve_set.train_images),
+    )
+    full_clearness, clearness = (
+        convergence.measure_convergence(one, decisions, share=share) for one in trained
+    )
     evidence = Evidence(
         models=full.models,
         pairs=pairs,
-        full=full.clearness,
-        subset=subset.clearness,
-        is_too_easy=all(
-            convergence.is_significant_from_start(
-                scored.curves,
-                scored.tests.decisions,
-                scored.curve_set.validation_images,
-            )
-            for scored in (full, subset)
+        ceiling=ceiling,
+        full=full_clearness,
+        subset=clearness,
+        gain_interval=convergence.bound_gain(
+            *trained, decisions=decisions, share=share, families=families, seed=seed
         ),
+        has_seeds=full.noise is not None and subset.noise is not None,
     )
     return ScoredSubset(
         curve_set=subset.curve_set,
         curves=subset.curves,
         tests=subset.tests,
         noise=subset.noise,
-        clearness=subset.clearness,
+        clearness=clearness,
         ranks=ranking.compare_ranks(
-            full.tests.accuracies, subset.tests.accuracies, seed=seed
+            full.tests.accuracies, subset.tests.accuracies, families=families
         ),
         pairs=pairs,
-        full_order_epoch=convergence.find_convergence_epoch(
-            subset.curves, full.tests.decisions
-        ),
+        ceiling=ceiling,
+        full_clearness=full_clearness,
         verdict=judge(evidence),
     )
 
 
-def _warn_of_convergence(full: ScoredSet, subset: ScoredSubset) -> Iterator[str]:
-    """Yield warnings about convergence epochs that may misstate the gain."""
-    for scored in (full, subset):
-        epoch = scored.clearness.convergence_epoch
-        if epoch == scored.curve_set.epochs > 1:
-            yield (
-                f"{scored.curve_set.name}: the ranking converges in the last epoch "
-                "only, where it does so by definition"
-            )
-    epoch, full_order = subset.clearness.convergence_epoch, subset.full_order_epoch
-    if epoch is not None and full_order is not None and full_order > epoch:
+def _warn_of_convergence(scored: ScoredSet) -> Iterator[str]:
+    epoch = scored.clearness.convergence_epoch
+    if epoch == scored.curve_set.epochs > 1:
         yield (
-            f"{subset.curve_set.name}: its own significant pairs keep their order from "
-            f"epoch {epoch} on, but those of the full set only from epoch "
-            f"{full_order} on"
+            f"{scored.curve_set.name}: the ranking converges in the last epoch only, "
+            "after which it might still change"
         )
 
 
 def read_correctness(curve_set: CurveSet) -> Correctness:
-    """Read per-image correctness from the prediction files of a set's best runs."""
+    """Read per-image correctness from the prediction files of a set's best runs.
+
+    Missing or unusable files are not an error: `shares` is None then.
+    """
     runs_in = _group_by_folder(curve_set)
     shares: list[FloatArray] = []
     keys: tuple[str, ...] | None = None
@@ -349,7 +384,7 @@ def _read_run(path: str, num_images: int) -> _RunCorrectness:
     except (pa.ArrowException, OSError) as error:
         raise UsageError(f"is damaged ({error!s:.100})") from None
     if len(set(keys)) < len(keys) or None in keys:
-        raise UsageError("has images twice, or without a key")
+        raise UsageError("has repeated or missing keys")
     order = sorted(range(len(keys)), key=keys.__getitem__)
     return _RunCorrectness(
         tuple(keys[number] for number in order),
@@ -378,10 +413,10 @@ def _check_run(
     accuracy = float(predicted.correct.mean())
     if abs(accuracy - run.final) > _MAX_DIFFERENCE:
         raise UsageError(
-            f"its accuracy is {accuracy:.4f}, that of the curve {run.final:.4f}: it is "
-            "of another run"
+            f"its accuracy is {accuracy:.4f}, but the curve's is {run.final:.4f}: it "
+            "is of another run"
         )
     if predicted.subset_id not in {"", curve_set.subset_id}:
         raise UsageError(f"is of a model trained on {predicted.subset_id}")
     if keys is not None and keys != predicted.keys:
-        raise UsageError("has other images than the models before")
+        raise UsageError("has other images than the earlier models")

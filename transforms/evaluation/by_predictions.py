@@ -1,6 +1,6 @@
 """Score groupings by the predictions of trained models, without training any.
 
-A predicted class is converted to its group, which is compared with the true group.
+Each predicted class is converted to its group and compared with the true group.
 `score_groupings` computes all statistics of a grouping; `evaluate_predictions` uses
 them for the evaluate job, `compare_groupings` and `format_comparison` for the table
 that `pipelines.group --compare` prints.
@@ -13,8 +13,16 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from transforms.arrays import BoolArray, FloatArray, IntegerArray
-from transforms.evaluation import ranking, significance
-from transforms.evaluation.ranking import Interval, PairAgreement, RankAgreement
+from transforms.evaluation import (
+    discordance,
+    ranking,
+    recommendation,
+    significance,
+)
+from transforms.evaluation.ceilings import HalfAgreement, RandomHalves
+from transforms.evaluation.discordance import Interval
+from transforms.evaluation.ranking import PairAgreement, RankAgreement
+from transforms.evaluation.recommendation import Candidate
 from transforms.evaluation.significance import PairTests
 from transforms.grouping import table as groups
 from transforms.grouping.table import LEFT_OUT, GroupSizes
@@ -46,7 +54,7 @@ class GroupedCorrectness:
 
     @property
     def num_images(self) -> int:
-        """Number of counted images, at least one."""
+        """The number of counted images, at least one."""
         return len(self.correct)
 
     @property
@@ -67,14 +75,20 @@ class GroupScore:
     Attributes:
       name: name of the grouping.
       shape: statistics of the group sizes.
-      is_masked: whether predictions are restricted to classes in groups.
+      is_masked: whether predictions are restricted to classes in groups; the models
+        were not trained on these alone, so that this is a second view.
       num_images: number of images whose true class is in a group.
       num_right: shape (models,), number of these images with the correct group.
       undecided: shape (models,), share of these images without a grouped class in the
         model's top 5.
-      tests: significance tests of the grouped accuracies.
+      tests: significance tests of the grouped accuracies, with Holm's correction.
       ranks: agreement of the grouped accuracies with the top-1 accuracies over the
         1000 classes on all images.
+      tau_if_right: τ-b if undecided images counted as correct; None without masking.
+      tau_balanced: τ-b of the mean of the accuracies within each group.
+      ceiling: τ-b of the 1000 classes on as many random images; like those of `ranks`,
+        they are part of all images.
+      halves: agreement with the 1000 classes on disjoint halves of the images.
       tau_same_images: τ-b between the grouped accuracies and the top-1 accuracies over
         the 1000 classes on the same images, which isolates the effect of grouping.
       tau_same_images_interval: 95 % confidence interval of `tau_same_images`.
@@ -93,11 +107,26 @@ class GroupScore:
     undecided: FloatArray
     tests: PairTests
     ranks: RankAgreement
+    tau_if_right: float | None
+    tau_balanced: float | None
+    ceiling: float | None
+    halves: HalfAgreement
     tau_same_images: float | None
     tau_same_images_interval: Interval | None
     pairs: PairAgreement
     needed: Mapping[float, int | None]
     warnings: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The grouping's name, and whether only its own classes are predicted."""
+        return f"{self.name}, own classes" if self.is_masked else self.name
+
+    @property
+    def is_rankable(self) -> bool:
+        """Whether τ-b is defined and no model has over 2 % undecided images."""
+        most = float(self.undecided.max())
+        return self.ranks.tau is not None and most <= MAX_UNDECIDED_SHARE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,9 +137,9 @@ class PredictionEvaluation:
       models: names of the models.
       num_images: number of images that were predicted.
       full: significance tests of the top-1 accuracies over the 1000 classes, on all
-        images.
+        images, with Holm's correction.
       scores: one score per grouping, plus a masked score for each grouping that leaves
-        classes out.
+        classes out, sorted by τ-b, best first; those without a rank come last.
       warnings: limitations of all scores.
     """
 
@@ -132,7 +161,7 @@ class Confusion(Protocol):
 
 
 class Comparison(NamedTuple):
-    """A row of the comparison of groupings.
+    """One grouping in a comparison of groupings.
 
     Attributes:
       score: all statistics of the grouping.
@@ -152,10 +181,14 @@ class _FullSet(NamedTuple):
     Attributes:
       correct: shape (models, images), whether the top-1 class is correct.
       tests: significance tests of all pairs of models.
+      halves: random halves of the images.
+      families: the family of each model.
     """
 
     correct: BoolArray
     tests: PairTests
+    halves: RandomHalves
+    families: tuple[str, ...]
 
 
 def per_image_correctness(predictions: Predictions) -> BoolArray:
@@ -256,15 +289,15 @@ def score_groupings(
       predictions: predictions of at least one model, all of the same images.
       groupings: for each grouping, its name, the group of each class (shape (1000,), −1
         if it is left out), and `masked` as in `score_groups`.
-      seed: seed of the bootstrap and the noise ceiling.
+      seed: seed of the random halves of the images.
 
     Returns:
       The significance tests over the 1000 classes, and one score per grouping in the
       order given.
 
     Raises:
-      UsageError: no predictions, predictions of different images, or a grouping without
-        any of their classes.
+      UsageError: there are no predictions, models have different images, or a grouping
+        contains no class of these images.
 
     Source: this project; trained models stand in for models trained on the groups.
     """
@@ -272,28 +305,28 @@ def score_groupings(
     correct = np.stack([per_image_correctness(p) for p in predictions])
     tests = significance.compare_all_pairs(
         correct.mean(axis=1), correct.shape[1], correctness=correct
+    ).correct()
+    full = _FullSet(
+        correct,
+        tests,
+        RandomHalves(correct.T, seed=seed),
+        discordance.find_families([p.model for p in predictions]),
     )
-    full = _FullSet(correct, tests)
-    ceilings: dict[int, float | None] = {}
     scores = []
     for name, group_of, is_masked in groupings:
         try:
             grouped = [score_groups(p, group_of, masked=is_masked) for p in predictions]
         except UsageError as error:
             raise UsageError(f"{name}: {error}") from None
-        num_images = grouped[0].num_images
-        if num_images not in ceilings:
-            ceilings[num_images] = ranking.noise_ceiling(correct, num_images, seed=seed)
         _, sizes = np.unique(group_of[group_of != LEFT_OUT], return_counts=True)
         score = _score_grouping(
             grouped,
             full,
             name=name,
             sizes=groups.measure_sizes(sizes.tolist()),
+            true_groups=group_of[predictions[0].truth[grouped[0].counted]],
             is_masked=is_masked,
-            ceiling=ceilings[num_images],
             warnings=tuple(_warn_of_undecided(predictions, grouped)),
-            seed=seed,
         )
         scores.append(score)
     return tests, scores
@@ -305,30 +338,41 @@ def _score_grouping(
     *,
     name: str,
     sizes: GroupSizes,
+    true_groups: IntegerArray,
     is_masked: bool,
-    ceiling: float | None,
     warnings: tuple[str, ...],
-    seed: int,
 ) -> GroupScore:
     correct = np.stack([model.correct for model in grouped])
     accuracies = np.array([model.grouped_accuracy for model in grouped])
     num_images = correct.shape[1]
-    tests = significance.compare_all_pairs(accuracies, num_images, correctness=correct)
-    same_images = full.correct[:, grouped[0].counted].mean(axis=1)
+    tests = significance.compare_all_pairs(
+        accuracies, num_images, correctness=correct
+    ).correct()
+    counted = grouped[0].counted
+    same_images = ranking.estimate_tau(
+        full.correct[:, counted].mean(axis=1), [accuracies], families=full.families
+    )
+    whole, right = full.tests.accuracies, correct.sum(axis=1)
+    undecided = np.array([model.num_undecided for model in grouped])
+    halves = full.halves.compare(np.flatnonzero(counted), correct.T)
     return GroupScore(
         name=name,
         shape=sizes,
         is_masked=is_masked,
         num_images=num_images,
-        num_right=correct.sum(axis=1),
-        undecided=np.array([model.undecided_share for model in grouped]),
+        num_right=right,
+        undecided=undecided / num_images,
         tests=tests,
-        ranks=ranking.compare_ranks(full.tests.accuracies, accuracies, seed=seed),
-        tau_same_images=ranking.kendall_tau(same_images, accuracies),
-        tau_same_images_interval=ranking.bootstrap_tau(
-            same_images, accuracies, seed=seed
-        ),
-        pairs=ranking.compare_pairs(full.tests, tests, ceiling=ceiling),
+        ranks=ranking.compare_ranks(whole, accuracies, families=full.families),
+        tau_if_right=ranking.kendall_tau(whole, (right + undecided) / num_images)
+        if is_masked
+        else None,
+        tau_balanced=ranking.kendall_tau(whole, balance_groups(true_groups, correct.T)),
+        ceiling=full.halves.measure_overlapping([num_images])[num_images],
+        halves=halves,
+        tau_same_images=same_images.tau,
+        tau_same_images_interval=same_images.interval,
+        pairs=ranking.compare_pairs(full.tests, tests, ceiling=halves.ceiling),
         needed={
             share: significance.images_needed(
                 correct, full.tests.decisions, share=share
@@ -339,10 +383,24 @@ def _score_grouping(
     )
 
 
+def balance_groups(groups: IntegerArray, correct: BoolArray) -> FloatArray:
+    """Compute each model's mean of the accuracies within groups, shape (models,).
+
+    Args:
+      groups: shape (images,), true groups.
+      correct: shape (images, models), whether each answer is correct.
+    """
+    order = np.argsort(groups, kind="stable")
+    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
+    right = np.add.reduceat(correct[order], starts, axis=0, dtype=np.int64)
+    balanced: FloatArray = np.round((right / sizes[:, np.newaxis]).mean(axis=0), 12)
+    return balanced
+
+
 def _warn_of_undecided(
     predictions: Sequence[Predictions], grouped: Sequence[GroupedCorrectness]
 ) -> Iterator[str]:
-    """Yield a warning if a model has too many undecided images."""
+    """Yield one warning if any model has too many undecided images."""
     shares = {
         p.model: model.undecided_share
         for p, model in zip(predictions, grouped, strict=True)
@@ -352,13 +410,14 @@ def _warn_of_undecided(
         worst = max(shares, key=lambda model: shares[model])
         yield (
             f"{len(shares)} of {len(grouped)} models have no grouped class in their "
-            f"top 5 for more than {MAX_UNDECIDED_SHARE:.0%} of the images, which count "
-            f"as wrong; most {worst}, {shares[worst]:.1%}"
+            f"top 5 for more than {MAX_UNDECIDED_SHARE:.0%} of the images (most "
+            f"{worst}, {shares[worst]:.1%}), so that τ-b has two bounds, with these "
+            "images as wrong and as right, and no rank"
         )
 
 
 def warn_of_order(predictions: Sequence[Predictions]) -> Iterator[str]:
-    """Yield a warning for each model that guesses or whose classes are reordered."""
+    """Yield a warning for each model at chance or with classes in a wrong order."""
     for p in predictions:
         counts = count_pairs(p.truth, p.top5[:, 0], NUM_CLASSES)
         if problem := find_problem(counts, len(p.truth), 1 / p.num_outputs):
@@ -368,7 +427,7 @@ def warn_of_order(predictions: Sequence[Predictions]) -> Iterator[str]:
 def warn_of_circularity(
     predictions: Sequence[Predictions], confusion_models: Sequence[str] | None
 ) -> Iterator[str]:
-    """Yield a warning if the ranked models' own errors determined the groups.
+    """Yield warnings if the confusion of ranked models determined the groups.
 
     Args:
       predictions: predictions of the ranked models.
@@ -397,17 +456,20 @@ def evaluate_predictions(
     confusion_models: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
 ) -> PredictionEvaluation:
-    """Evaluate groupings; score those that leave classes out also with masking.
+    """Evaluate how well models are ranked by their accuracies over groups.
+
+    Groupings that leave classes out are scored without and with masking.
 
     Args:
       predictions: predictions of at least three models, all of the same images.
       tables: name → group of each class, shape (1000,), −1 if it is left out.
       confusion_models: name → models whose confusion determined the groups; groupings
         without an entry did not use confusion.
-      seed: seed of the bootstrap and the noise ceiling.
+      seed: seed of the random halves of the images.
 
     Raises:
-      UsageError: too few models, different images, or a table without images.
+      UsageError: there are too few models, models have different images, or a grouping
+        contains no class of these images.
     """
     check_same_images(predictions)
     if len(predictions) < ranking.MIN_MODELS:
@@ -415,20 +477,15 @@ def evaluate_predictions(
             f"--predictions: {len(predictions)} models; a ranking needs "
             f"{ranking.MIN_MODELS} or more"
         )
-    groupings = [
-        (name, group_of, is_masked)
-        for name, group_of in tables.items()
-        for is_masked in ((False, True) if (group_of == LEFT_OUT).any() else (False,))
-    ]
     try:
-        full, scores = score_groupings(predictions, groupings, seed=seed)
+        full, scores = score_groupings(predictions, _list_groupings(tables), seed=seed)
     except UsageError as error:
         raise UsageError(f"--groups {error}") from None
     return PredictionEvaluation(
         models=tuple(p.model for p in predictions),
         num_images=len(predictions[0].truth),
         full=full,
-        scores=tuple(scores),
+        scores=tuple(sort_scores(scores)),
         warnings=(
             *warn_of_order(predictions),
             *(
@@ -445,51 +502,72 @@ def evaluate_predictions(
     )
 
 
+def _list_groupings(
+    tables: Mapping[str, IntegerArray],
+) -> list[tuple[str, IntegerArray, bool]]:
+    """Score answers among all classes, and own classes if a table leaves some out."""
+    return [
+        (name, group_of, is_masked)
+        for name, group_of in tables.items()
+        for is_masked in ((False, True) if (group_of == LEFT_OUT).any() else (False,))
+    ]
+
+
 def compare_groupings(
     predictions: Sequence[Predictions],
     tables: Mapping[str, IntegerArray],
     *,
     confusion: Confusion | None = None,
     confusion_models: Mapping[str, Sequence[str]] | None = None,
-    masked: bool = True,
     seed: int = 0,
-) -> list[Comparison]:
+) -> tuple[PairTests, list[Comparison]]:
     """Compare groupings by how well their grouped accuracies rank the models.
 
     Args:
       predictions: predictions of at least one model, all of the same images.
-      tables: name → group of each class, shape (1000,), −1 if it is left out.
+      tables: by name of the grouping, the group of each class, shape (1000,), −1 if it
+        is left out.
       confusion: confusion matrix to measure the share of errors within groups; None
         omits this share.
       confusion_models: as in `evaluate_predictions`.
-      masked: as in `score_groups`.
-      seed: seed of the bootstrap and the noise ceiling.
+      seed: seed of the random halves of the images.
 
     Returns:
-      One comparison per table, in the order given.
+      The tests over the 1000 classes, and one comparison per table, best first; two
+      for a table that leaves classes out.
 
     Raises:
-      UsageError: no predictions, predictions of different images, or a table without
-        images.
+      UsageError: there are no predictions, models have different images, or a grouping
+        contains no class of these images.
     """
-    groupings = [(name, group_of, masked) for name, group_of in tables.items()]
-    _, scores = score_groupings(predictions, groupings, seed=seed)
+    full, scores = score_groupings(predictions, _list_groupings(tables), seed=seed)
     models_of = confusion_models or {}
-    return [
+    unknown = ["captured is `-` without a confusion matrix; give --confusion FILE"]
+    return full, [
         Comparison(
             score,
-            None if confusion is None else confusion.captured(group_of),
+            None if confusion is None else confusion.captured(tables[score.name]),
             (
                 *_find_notes(score),
                 *score.warnings,
+                *(unknown if confusion is None else ()),
                 *(
                     f"warning: {warning}"
-                    for warning in warn_of_circularity(predictions, models_of.get(name))
+                    for warning in warn_of_circularity(
+                        predictions, models_of.get(score.name)
+                    )
                 ),
             ),
         )
-        for score, (name, group_of) in zip(scores, tables.items(), strict=True)
+        for score in sort_scores(scores)
     ]
+
+
+def sort_scores(scores: Sequence[GroupScore]) -> list[GroupScore]:
+    """Sort scores by τ-b, best first; those without a rank come last."""
+    return sorted(
+        scores, key=lambda score: (not score.is_rankable, -(score.ranks.tau or 0))
+    )
 
 
 def _find_notes(score: GroupScore) -> Iterator[str]:
@@ -506,20 +584,39 @@ def _find_notes(score: GroupScore) -> Iterator[str]:
         yield "no two models differ significantly on all images"
 
 
-_COLUMNS = (
-    "grouping", "groups", "classes", "sizes", "effective", "captured", "images", "tau",
-    "95 %", "tau (all)", "resolving", "regret", "undecided",
-)  # fmt: skip
+_LEGEND = {
+    "grouping": "sorted by tau, best first",
+    "groups": "number of groups",
+    "classes": "number of classes in groups",
+    "sizes": "classes of the smallest, median and largest group",
+    "effective": "number of equally large groups that are as uneven",
+    "captured": "share of the confusion between classes that stays within groups",
+    "images": "number of validation images of these classes",
+    "tau": "Kendall's tau-b of the models' accuracies over groups with those over the "
+    "1000 classes on all images; for own classes, undecided images as wrong/as right",
+    "95 %": "confidence interval of tau over the choice of models",
+    "same": "tau-b with the 1000 classes on the same images",
+    "balanced": "tau-b if all groups have the same weight",
+    "halves": "tau-b with the 1000 classes on a half of the images that the grouping "
+    "does not use",
+    "ceiling": "`halves` of as many random images and single classes",
+    "resolving": "share of the pairs of models that differ significantly over the 1000 "
+    "classes and also do so, in the same order, over groups",
+    "regret": "accuracy lost by choosing the model that is best over groups",
+    "undecided": "share of the images without a grouped class in the top 5",
+}
 
 
-def format_comparison(rows: Sequence[Comparison]) -> str:
-    """Format comparisons as a plain-text table, followed by their notes.
+def format_comparison(rows: Sequence[Comparison], *, advice: Sequence[str] = ()) -> str:
+    """Format comparisons as a plain-text table with notes, legend and recommendation.
 
-    `tau` and its interval compare the ranking with that over the 1000 classes on the
-    same images; `tau (all)`, `resolving` and `regret` compare with all images. `-`
-    means undefined.
+    Args:
+      rows: the comparisons, in the order of the table.
+      advice: sentences of the recommendation.
     """
-    table = [_COLUMNS, *map(_format_row, rows)]
+    cells = [tuple(_LEGEND), *map(_format_row, rows)]
+    columns = [c for c in zip(*cells, strict=True) if set(c[1:]) != {"-"}]
+    table = list(zip(*columns, strict=True))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join([
@@ -531,29 +628,82 @@ def format_comparison(rows: Sequence[Comparison]) -> str:
     notes: dict[str, list[str]] = {}  # names of groupings by note
     for row in rows:
         for note in row.notes:
-            notes.setdefault(note, []).append(row.score.name)
-    if rows and all(row.captured is None for row in rows):
-        notes["captured is `-` without a confusion matrix; give --confusion FILE"] = []
+            notes.setdefault(note, []).append(row.score.title)
     for note, names in notes.items():
-        is_shared = not names or 1 < len(names) == len(rows)
+        is_shared = 1 < len(names) == len(rows)
         lines += [note] if is_shared else [f"{name}: {note}" for name in names]
-    return "\n".join(lines)
+    legend = [f"{name}: {_LEGEND[name]}" for name in table[0]]
+    return "\n".join([*lines, "", *legend, "- means undefined", "", *advice])
+
+
+def advise(
+    full: PairTests, scores: Sequence[GroupScore], models: Sequence[str]
+) -> list[str]:
+    """Recommend a grouping in sentences.
+
+    Args:
+      full: tests of the top-1 accuracies over the 1000 classes.
+      scores: scores of the groupings.
+      models: names of the models.
+    """
+    if len(models) < ranking.MIN_MODELS:
+        return []
+    choice = recommendation.recommend(
+        full.accuracies,
+        [
+            Candidate(
+                score.title,
+                score.ranks.tau or 0,
+                score.num_right[np.newaxis] / score.num_images,
+                score.num_images,
+                _describe_noise(score.halves, score.num_images),
+            )
+            for score in scores
+            if score.is_rankable
+        ],
+        families=discordance.find_families(models),
+    )
+    if choice is None:
+        return ["Recommendation: none, since no grouping can be ranked."]
+    return [
+        f"Recommendation: {choice.describe('images')}.",
+        "The models were trained on the single classes: this says nothing about "
+        "training on groups, and groups of unlike classes have an advantage.",
+    ]
+
+
+def _describe_noise(halves: HalfAgreement, num_images: int) -> str:
+    if halves.tau is None or halves.ceiling is None:
+        return ""
+    if halves.is_within_noise:
+        return f", which keeps the ranking within the noise of {num_images:,} images"
+    return (
+        f", below the noise of {num_images:,} images (on other images {halves.tau:.3f} "
+        f"of {halves.ceiling:.3f})"
+    )
 
 
 def _format_row(row: Comparison) -> tuple[str, ...]:
     score, sizes = row.score, row.score.shape
-    interval = score.tau_same_images_interval
+    tau, interval = _tau(score.ranks.tau), score.ranks.tau_interval
+    if score.is_masked:
+        tau += f"/{_tau(score.tau_if_right)}"
     return (
-        score.name,
+        score.title,
         str(sizes.num_groups),
         str(sizes.num_classes),
         f"{sizes.smallest}/{sizes.median:g}/{sizes.largest}",
         f"{sizes.effective_groups:.1f}",
         _percent(row.captured),
         str(score.num_images),
+        tau,
+        f"{_tau(interval.low)}…{_tau(interval.high)}"
+        if interval is not None and score.is_rankable
+        else "-",
         _tau(score.tau_same_images),
-        "-" if interval is None else f"{_tau(interval.low)}…{_tau(interval.high)}",
-        _tau(score.ranks.tau),
+        _tau(score.tau_balanced),
+        _tau(score.halves.tau),
+        _tau(score.halves.ceiling),
         _percent(score.pairs.resolving_power),
         _percent(score.ranks.regret, digits=2),
         _percent(float(score.undecided.mean())),

@@ -17,6 +17,9 @@ import numpy as np
 from transforms import csv_tables, storage
 from transforms.arrays import FloatArray
 from transforms.csv_tables import CsvError
+from transforms.evaluation import log_sets, training_logs
+from transforms.evaluation.log_sets import LocatedLog, LocatedRow
+from transforms.evaluation.training_logs import ANY_COLUMNS, NAME_COLUMNS, LogColumns
 from transforms.records import UsageError
 from transforms.training.curves import CurveRow
 
@@ -25,6 +28,10 @@ _MAX_BYTES = 100_000_000  # a hundred models over ten thousand epochs
 _MAX_FILES = 10_000
 _MAX_COUNT = 10**12
 _ROUNDING_ERROR = 1e-4  # of a number of images computed from a decimal accuracy
+_UNKNOWN = (
+    f"is neither a {CURVES} nor a log of {', '.join(training_logs.FORMATS)}; "
+    f"{NAME_COLUMNS}"
+)
 _SHOWN = 5
 _SHORT_ID = 8
 _DEFAULTS: Mapping[str, str] = {
@@ -41,13 +48,6 @@ _MINIMUM = {
     "train_images": 1,
     "validation_images": 1,
 }
-
-
-class LocatedRow(NamedTuple):
-    """A row of a curve file, with the path of the file."""
-
-    row: CurveRow
-    path: str
 
 
 class Run(NamedTuple):
@@ -71,7 +71,7 @@ class CurveSet:
 
     Attributes:
       dataset: name of the dataset; may be empty.
-      subset_id: ID of the set.
+      subset_id: ID of the set; empty for training logs, which have none.
       epochs: number of epochs of every run.
       train_images: number of training images.
       validation_images: number of validation images.
@@ -92,7 +92,7 @@ class CurveSet:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models' names, sorted."""
+        """The names of the models, sorted."""
         return tuple(sorted({run.model for run in self.runs}))
 
     def keep(self, models: Collection[str]) -> "CurveSet":
@@ -132,52 +132,88 @@ class CurveSet:
         return total / (self.validation_images * len(accuracies))
 
 
+class CurveFiles(NamedTuple):
+    """The contents of curve files.
+
+    Attributes:
+      rows: rows of curves.csv files.
+      logs: logs of other programs.
+    """
+
+    rows: list[LocatedRow]
+    logs: list[LocatedLog]
+
+
 def read_rows(paths: Sequence[str]) -> list[LocatedRow]:
-    """Read all rows of curve files.
+    """Read all rows of curve files, as `read_files` does."""
+    return read_files(paths).rows
+
+
+def read_files(paths: Sequence[str], columns: LogColumns = ANY_COLUMNS) -> CurveFiles:
+    """Read curve files and training logs.
 
     Args:
-      paths: files, or folders that are searched recursively for curves.csv.
+      paths: files, or folders that are searched recursively for curves.csv and logs.
+      columns: columns of logs that the user names.
 
     Raises:
-      UsageError: lists all problems, one per line, each starting with the path.
+      UsageError: a file is missing or invalid; one line per problem.
     """
-    located: list[LocatedRow] = []
+    contents = CurveFiles([], [])
     problems: list[str] = []
-    for path in dict.fromkeys(_find_files(paths, problems)):
-        try:
-            rows, bad_rows = parse(csv_tables.read_text(path, max_bytes=_MAX_BYTES))
-        except (CsvError, UsageError) as error:
-            problems.append(f"{path}: {error}")
-            continue
-        located += [LocatedRow(row, path) for row in rows]
-        problems += [f"{path}: {text}" for text in _cut(bad_rows, "lines")]
+    seen: set[str] = set()
+    for argument in paths:
+        files, is_folder = _find_files(argument, problems)
+        num_read = 0
+        for path in files:
+            num_read += path in seen
+            if path in seen:
+                continue
+            seen.add(path)
+            try:
+                text = csv_tables.read_text(path, max_bytes=_MAX_BYTES)
+                if _is_table_of_curves(path, text):
+                    rows, bad_rows = parse(text)
+                    contents.rows.extend(LocatedRow(row, path) for row in rows)
+                    problems += [f"{path}: {row}" for row in _cut(bad_rows, "lines")]
+                elif log := training_logs.read_log(text, columns):
+                    contents.logs.append(LocatedLog(log, path, argument))
+                elif is_folder and log_sets.is_free_name(path):
+                    continue  # another table beside the logs
+                else:
+                    problems.append(f"{path}: {_UNKNOWN}")
+            except (CsvError, UsageError) as error:
+                problems += [f"{path}: {line}" for line in str(error).splitlines()]
+            num_read += 1
+        if is_folder and not num_read:
+            problems.append(
+                f"{argument}: the folder contains no {CURVES} and no training log; "
+                "give the --output of python -m pipelines.train, or a file; "
+                f"{NAME_COLUMNS}"
+            )
     if problems:
         raise UsageError("\n".join(problems))
-    return located
+    return contents
 
 
-def _find_files(paths: Iterable[str], problems: list[str]) -> Iterator[str]:
-    for path in paths:
-        if not storage.is_folder(path):
-            yield path
-            continue
-        files = [
-            f"{path.rstrip('/')}/{name}"
-            for name in storage.list_files(path)
-            if PurePath(name).name == CURVES
-        ]
-        if not files:
-            problems.append(
-                f"{path}: the folder contains no {CURVES}; give the --output of "
-                "python -m pipelines.train, or a file"
-            )
-        if len(files) > _MAX_FILES:
-            problems.append(
-                f"{path}: the folder contains {len(files)} {CURVES}, the limit is "
-                f"{_MAX_FILES}; give its subfolders separately"
-            )
-            continue
-        yield from files
+def _find_files(path: str, problems: list[str]) -> tuple[list[str], bool]:
+    """Return the files that may have curves at a path, and whether it is a folder."""
+    if not storage.is_folder(path):
+        return [path], False
+    all_files = [f"{path.rstrip('/')}/{name}" for name in storage.list_files(path)]
+    files = log_sets.find_logs(all_files, named=[CURVES])
+    if len(files) > _MAX_FILES:
+        problems.append(
+            f"{path}: the folder contains {len(files)} files of curves, the limit is "
+            f"{_MAX_FILES}; give its subfolders separately"
+        )
+        return [], False
+    return files, True
+
+
+def _is_table_of_curves(path: str, text: str) -> bool:
+    header = text.split("\n", 1)[0]
+    return PurePath(path).name == CURVES or "subset_id" in header
 
 
 def parse(text: str) -> tuple[list[CurveRow], list[str]]:
@@ -279,15 +315,15 @@ def group_by_set(located: Sequence[LocatedRow]) -> tuple[list[CurveSet], list[st
       The sets in the order of their first rows, and warnings.
 
     Raises:
-      UsageError: lists the problems of all sets with unusable runs, one per line.
+      UsageError: a set has unusable runs; one line per problem.
     """
     unique, warnings, problems = _drop_repeated(located)
     rows_of: dict[str, list[LocatedRow]] = defaultdict(list)
     for item in unique:
-        rows_of[item.row.subset_id].append(item)
+        rows_of[find_set(item.row)].append(item)
     sets = []
-    for subset_id, rows in rows_of.items():
-        set_problems = [f"set {subset_id}: {text}" for text in _find_problems(rows)]
+    for name, rows in rows_of.items():
+        set_problems = [f"set {name}: {text}" for text in _find_problems(rows)]
         problems += set_problems
         if not set_problems:
             sets.append(_make_set(rows))
@@ -296,20 +332,25 @@ def group_by_set(located: Sequence[LocatedRow]) -> tuple[list[CurveSet], list[st
     return sets, warnings
 
 
+def find_set(row: CurveRow | CurveSet) -> str:
+    """Return what identifies a set: its ID, or its name if the ID is unknown."""
+    return row.subset_id or row.dataset
+
+
 def _drop_repeated(
     located: Iterable[LocatedRow],
 ) -> tuple[list[LocatedRow], list[str], list[str]]:
     """Drop duplicate rows; return the remaining rows, warnings and problems.
 
-    Duplicates may differ in the duration of an epoch; any other difference is a
-    problem.
+    Rows of the same run and epoch are duplicates if they differ at most in `seconds`;
+    any other difference is a problem.
     """
     first_of: dict[tuple[str, str, int, float, int], LocatedRow] = {}
     dropped: list[LocatedRow] = []
     problems = []
     for item in located:
         row = item.row
-        key = (row.subset_id, row.model, row.seed, row.learning_rate, row.epoch)
+        key = (find_set(row), row.model, row.seed, row.learning_rate, row.epoch)
         first = first_of.setdefault(key, item)
         if first is item:
             continue
@@ -318,7 +359,7 @@ def _drop_repeated(
         else:
             files = " and ".join(dict.fromkeys((first.path, item.path)))
             problems.append(
-                f"set {row.subset_id}: {_name_run(row)} has two results for epoch "
+                f"set {find_set(row)}: {_name_run(row)} has two results for epoch "
                 f"{row.epoch} (in {files}); keep one run"
             )
     warnings = []
@@ -356,7 +397,7 @@ def _find_problems(rows: Sequence[LocatedRow]) -> Iterator[str]:
 
 
 def _find_gaps(run_rows: Sequence[LocatedRow]) -> Iterator[str]:
-    """Yield a problem if a run lacks epochs or is not finished."""
+    """Yield a problem if a run lacks epochs, and another if it is not finished."""
     row = run_rows[0].row
     present = {item.row.epoch for item in run_rows}
     last = max(present)

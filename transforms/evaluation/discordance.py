@@ -9,17 +9,25 @@ models covers less than half.
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from transforms.arrays import FloatArray, IntArray
-from transforms.evaluation.ranking import Interval
 
 _TAIL = 0.025
+_LIBRARIES = {"tf", "tv", "gluon", "legacy", "timm", "keras"}
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
 
 
 def find_discordance(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Compute for each pair of models how far two rankings disagree.
+    """Compute how far two rankings disagree on each pair of models.
 
     Args:
       first: shape (models,), any score; higher is better.
@@ -35,14 +43,34 @@ def find_discordance(first: FloatArray, second: FloatArray) -> FloatArray:
     return discordance
 
 
-def find_family(model: str) -> str:
-    """Return a model's family: the leading letters of its name, in lower case.
+def find_families(models: Sequence[str]) -> tuple[str, ...]:
+    """Return the family of each model, by the letters that its name starts with.
 
-    A trailing v, as in "mobilenetv3", is removed. A name that does not start with a
-    letter is its own family.
+    A word of libraries such as "tf" and a trailing v (mobilenetv3) are ignored. A
+    family whose name starts with that of another, or else ends with it, joins it:
+    "inceptionresnet" and "bninception" join "inception". 64 published ImageNet models
+    have 13 families. A name that does not start with a letter is its own family.
     """
-    letters = re.match(r"[^\W\d_]+", model)
-    return letters[0].lower().removesuffix("v") if letters else model
+    stems = []
+    for model in models:
+        words = re.findall(r"[^\W\d_]+", model.lower()) if model[:1].isalpha() else []
+        if len(words) > 1 and words[0] in _LIBRARIES:
+            del words[0]
+        stems.append(words[0].removesuffix("v") or words[0] if words else model)
+    known = sorted((s for s in set(stems) if len(s) > 1), key=lambda s: (len(s), s))
+    joins = {
+        stem: next(
+            (
+                family
+                for is_part in (str.startswith, str.endswith)
+                for family in known
+                if family != stem and is_part(stem, family)
+            ),
+            stem,
+        )
+        for stem in stems
+    }
+    return tuple(joins[stem] for stem in stems)
 
 
 def bound_tau(discordance: FloatArray, families: Sequence[str]) -> Interval | None:
@@ -57,7 +85,7 @@ def bound_tau(discordance: FloatArray, families: Sequence[str]) -> Interval | No
       The interval; None with fewer than two models.
 
     Source: Clopper and Pearson, Biometrika 1934, with the number of pairs divided by
-      the overdispersion; its variance is a jackknife over families (Efron and Stein,
+      the overdispersion, which a jackknife over families estimates (Efron and Stein,
       Annals of Statistics 1981).
     """
     from scipy import stats  # noqa: PLC0415  # slower to import than Beam
@@ -67,8 +95,12 @@ def bound_tau(discordance: FloatArray, families: Sequence[str]) -> Interval | No
     if num_pairs < 1:
         return None
     share = float(discordance.sum()) / 2 / num_pairs
-    _, members = np.unique(np.asarray(families), return_inverse=True)
-    excess = _find_overdispersion(discordance, members, share)
+    _, members = np.unique(list(families), return_inverse=True)
+    # A jackknife over few families is unreliable; models are never less dependent.
+    excess = max(
+        _find_overdispersion(discordance, units, share)
+        for units in (members, np.arange(num_models))
+    )
     trials = max(1.0, num_pairs / excess)
     hits = share * trials
     low = stats.beta.ppf(_TAIL, hits, trials - hits + 1) if hits > 0 else 0.0
@@ -87,7 +119,7 @@ def _find_overdispersion(
 
     Args:
       discordance: shape (models, models), symmetric.
-      members: shape (models,), the number of each model's family.
+      members: shape (models,), the index of each model's family.
       share: share of the pairs that are discordant, 0 to 1.
     """
     is_member = np.eye(int(members.max()) + 1)[members]

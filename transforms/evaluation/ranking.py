@@ -1,38 +1,22 @@
 """Compare model rankings on the full set and a subset.
 
-The first axis of every array is models, in the same order on both sets. Accuracies are
-0 to 1; rank statistics accept scores in any unit. An undefined statistic, such as the
-correlation of models that all tie, is None, never NaN.
+The models are in the same order on both sets. Accuracies are 0 to 1; rank statistics
+accept scores in any unit. An undefined statistic, such as the correlation of models
+that all tie, is None, never NaN.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from transforms import seeds
-from transforms.arrays import BoolArray, FloatArray
-from transforms.evaluation import significance
+from transforms.arrays import FloatArray
+from transforms.evaluation import discordance, significance
+from transforms.evaluation.discordance import Interval
 from transforms.evaluation.significance import PairTests
 
 MIN_MODELS = 3  # every resample of two models ranks them as the whole or not at all
-_CONFIDENCE = 0.95
-_MAX_BLOCKS = 100
-
-
-class Interval(NamedTuple):
-    """A 95 % confidence interval."""
-
-    low: float
-    high: float
-
-    @property
-    def has_width(self) -> bool:
-        """Whether `high` exceeds `low`.
-
-        A zero width means that all resamples agree; with few models, this is no
-        evidence of a precise estimate.
-        """
-        return self.high > self.low
 
 
 class RankAgreement(NamedTuple):
@@ -56,10 +40,26 @@ class RankAgreement(NamedTuple):
     regret: float
 
 
+class TauEstimate(NamedTuple):
+    """τ-b of a subset, averaged over its random repetitions.
+
+    Attributes:
+      tau: mean τ-b; None if all models tie on a set.
+      interval: 95 % confidence interval of `tau` over the choice of models; None with
+        fewer than three models.
+      deviation: standard deviation between repetitions; None with one.
+    """
+
+    tau: float | None
+    interval: Interval | None
+    deviation: float | None
+
+
 class PairAgreement(NamedTuple):
     """Agreement of the full set and a subset on pairs of models.
 
-    A pair is decided on a set if its difference is significant there.
+    A pair is decided on a set if its difference is significant there, after Holm's
+    correction for the number of pairs if the tests are corrected.
 
     Attributes:
       num_pairs: number of pairs of models.
@@ -69,7 +69,7 @@ class PairAgreement(NamedTuple):
         order on the subset.
       resolving_power: share of the pairs decided on the full set that are decided with
         the same sign on the subset.
-      noise_ceiling: expected τ if sampling noise were the subset's only error.
+      noise_ceiling: τ-b that a subset without any error but noise would reach.
       contrary: pairs decided on the full set that have the opposite order or tie on
         the subset, as positions (better, worse) on the full set.
       reversed: pairs of `contrary` that are decided with the opposite sign on the
@@ -87,19 +87,20 @@ class PairAgreement(NamedTuple):
 
 
 def compare_ranks(
-    full: FloatArray, subset: FloatArray, *, seed: int = 0
+    full: FloatArray, subset: FloatArray, *, families: Sequence[str]
 ) -> RankAgreement:
     """Compare two rankings of models.
 
     Args:
       full: shape (models,), scores on the full set in any unit; higher is better.
       subset: shape (models,), scores on the subset.
-      seed: seed of the bootstrap confidence interval.
+      families: the family of each model.
     """
+    estimate = estimate_tau(full, [subset], families=families)
     return RankAgreement(
         num_models=len(full),
-        tau=kendall_tau(full, subset),
-        tau_interval=bootstrap_tau(full, subset, seed=seed),
+        tau=estimate.tau,
+        tau_interval=estimate.interval,
         spearman=spearman(full, subset),
         top_half_tau=top_half_tau(full, subset),
         regret=top1_regret(full, subset),
@@ -107,22 +108,18 @@ def compare_ranks(
 
 
 def compare_pairs(
-    full: PairTests, subset: PairTests, *, ceiling: float | None = None
+    full: PairTests, subset: PairTests, *, ceiling: float | None
 ) -> PairAgreement:
     """Compare the significant pairs of two sets.
 
     Args:
       full: tests on the full set.
       subset: tests of the same models on the subset.
-      ceiling: the noise ceiling; by default estimated by `expected_tau` from the
-        accuracies.
+      ceiling: the noise ceiling; see `ceilings`.
     """
     signs = np.sign(subset.accuracies[:, np.newaxis] - subset.accuracies)
     is_contrary = (full.decisions == 1) & (signs != 1)
     is_reversed = (full.decisions == 1) & (subset.decisions == -1)
-    if ceiling is None:
-        differences = full.accuracies[:, np.newaxis] - full.accuracies
-        ceiling = significance.expected_tau(differences, subset.spread)
     return PairAgreement(
         num_pairs=full.num_pairs,
         decided_full=full.num_decided,
@@ -150,29 +147,35 @@ def kendall_tau(first: FloatArray, second: FloatArray) -> float | None:
     Source: Kendall, "The treatment of ties in ranking problems", Biometrika 1945.
     """
     _check_shapes(first, second)
-    tau = float(_weighted_taus(first, second, np.ones((1, len(first))))[0])
-    return None if np.isnan(tau) else tau
-
-
-def _weighted_taus(
-    first: FloatArray, second: FloatArray, counts: FloatArray
-) -> FloatArray:
-    """Compute τ-b of resamples, shape (draws,), NaN where it is undefined.
-
-    `counts`, shape (draws, models), is how often each resample contains each model.
-    Copies of a model tie in both rankings and so add 0. All sums are of integers and
-    therefore exact.
-    """
     signs_1 = np.sign(first[:, np.newaxis] - first)
     signs_2 = np.sign(second[:, np.newaxis] - second)
-    concordance, untied_1, untied_2 = (
-        ((counts @ pairs) * counts).sum(axis=1)
-        for pairs in (signs_1 * signs_2, np.abs(signs_1), np.abs(signs_2))
-    )
-    root = np.sqrt(untied_1 * untied_2)
-    return np.divide(
-        concordance, root, out=np.full(len(counts), np.nan), where=root > 0
-    )
+    untied = np.count_nonzero(signs_1) * np.count_nonzero(signs_2)
+    # Signs are integers, so that the sum is exact.
+    return float((signs_1 * signs_2).sum()) / math.sqrt(untied) if untied else None
+
+
+def estimate_tau(
+    full: FloatArray, draws: Sequence[FloatArray], *, families: Sequence[str]
+) -> TauEstimate:
+    """Estimate the mean τ-b of random repetitions of a subset, with an interval.
+
+    Args:
+      full: shape (models,), scores on the full set; higher is better.
+      draws: one or more repetitions of the subset, each of shape (models,).
+      families: the family of each model; see `discordance.bound_tau`.
+    """
+    taus = [t for draw in draws if (t := kendall_tau(full, draw)) is not None]
+    if not taus:
+        return TauEstimate(None, None, None)
+    tau = math.fsum(taus) / len(taus)
+    interval = None
+    if len(full) >= MIN_MODELS:
+        discordant = [discordance.find_discordance(full, draw) for draw in draws]
+        interval = discordance.bound_tau(np.mean(discordant, axis=0), families)
+    if interval is not None:  # with ties, τ-b may exceed τ
+        interval = Interval(min(interval.low, tau), max(interval.high, tau))
+    deviation = float(np.std(taus, ddof=1)) if len(taus) > 1 else None
+    return TauEstimate(tau, interval, deviation)
 
 
 def spearman(first: FloatArray, second: FloatArray) -> float | None:
@@ -236,75 +239,6 @@ def top1_regret(full: FloatArray, subset: FloatArray) -> float:
     _check_shapes(full, subset)
     regrets = full.max() - full[subset == subset.max()]
     return float(regrets.mean())
-
-
-def bootstrap_tau(
-    first: FloatArray, second: FloatArray, *, seed: int = 0, num_draws: int = 1000
-) -> Interval | None:
-    """Estimate a 95 % confidence interval of τ-b over the choice of models.
-
-    Models are resampled, not images: a percentile interval over images is biased low,
-    since a resample has fewer distinct images and so more noise.
-
-    Args:
-      first: shape (models,).
-      second: shape (models,).
-      seed: seed of the resamples.
-      num_draws: number of resamples, each as large as the list of models.
-
-    Returns:
-      The central 95 % of τ-b over the resamples in which it is defined; None with
-      fewer than three models, or if all models tie on a set.
-
-    Source: Efron, percentile method (1979).
-    """
-    _check_shapes(first, second)
-    num_models = len(first)
-    if num_models < MIN_MODELS or kendall_tau(first, second) is None:
-        return None
-    keys = (f"models|{draw}" for draw in range(num_draws * num_models))
-    drawn = seeds.orders(seed, "draw", keys).reshape(num_draws, num_models) % num_models
-    counts = np.zeros((num_draws, num_models))
-    np.add.at(counts, (np.arange(num_draws)[:, np.newaxis], drawn), 1)
-    taus = _weighted_taus(first, second, counts)
-    tail = (1 - _CONFIDENCE) / 2
-    low, high = np.quantile(taus[~np.isnan(taus)], [tail, 1 - tail])
-    return Interval(float(low), float(high))
-
-
-def noise_ceiling(
-    correct: BoolArray, num_images: int, *, seed: int = 0
-) -> float | None:
-    """Measure the mean τ-b of random subsets of a given size: the noise ceiling.
-
-    The images are split into disjoint blocks in hash order. The ranking on each block
-    is compared with the ranking on all other images.
-
-    Args:
-      correct: shape (models, images), per-image correctness on the full set.
-      num_images: number of images in a block, equal to that of the subset.
-      seed: seed of the order of the images.
-
-    Returns:
-      The mean τ-b of at most 100 blocks; None if a block would contain more than half
-      of the images (or none), or if all models tie.
-
-    Source: this project; a random subset that keeps all classes has no other error.
-    """
-    total = correct.shape[1]
-    if not 0 < num_images <= total // 2:
-        return None
-    keys = (f"images|{image}" for image in range(total))
-    order = np.argsort(seeds.orders(seed, "draw", keys), kind="stable")
-    num_blocks = min(total // num_images, _MAX_BLOCKS)
-    blocks = order[: num_blocks * num_images].reshape(num_blocks, num_images)
-    num_correct = correct.sum(axis=1, dtype=np.float64)
-    taus = []
-    for block in blocks:
-        inside = correct[:, block].sum(axis=1, dtype=np.float64)
-        taus.append(kendall_tau(inside, num_correct - inside))
-    defined = [tau for tau in taus if tau is not None]
-    return float(np.mean(defined)) if defined else None
 
 
 def _check_shapes(first: FloatArray, second: FloatArray) -> None:

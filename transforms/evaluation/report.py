@@ -13,12 +13,18 @@ from scipy import stats
 from transforms.arrays import FloatArray
 from transforms.evaluation.by_accuracies import AccuracyEvaluation
 from transforms.evaluation.by_curves import CurveEvaluation, ScoredSet, ScoredSubset
-from transforms.evaluation.by_predictions import GroupScore, PredictionEvaluation
+from transforms.evaluation.by_predictions import (
+    Comparison,
+    GroupScore,
+    PredictionEvaluation,
+    advise,
+    format_comparison,
+)
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.significance import PairTests
 from transforms.records import to_json
 
-VERSION = 1
+VERSION = 2
 _DIGITS = 6
 
 Evaluation = CurveEvaluation | PredictionEvaluation | AccuracyEvaluation
@@ -48,7 +54,7 @@ def make_report(evaluation: Evaluation, *, seed: int) -> bytes:
 
 
 def _round(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Round all numbers, so that every machine writes the same bytes; NaN is None."""
+    """Round floats, so that all machines agree; replace NaN and infinity by None."""
     if isinstance(value, Mapping):
         return {name: _round(part) for name, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -81,7 +87,10 @@ def _describe_pairs(pairs: PairAgreement, models: Sequence[str]) -> dict[str, An
 
 
 def _rank(values: FloatArray) -> list[int]:
-    """Return the rank of each model, from 1 (best); ties share the smaller rank."""
+    """Return the rank of each model, from 1 (best); ties share the smaller rank.
+
+    `values` has shape (models,); higher is better.
+    """
     return [int(rank) for rank in stats.rankdata(-values, method="min")]
 
 
@@ -136,7 +145,11 @@ def _describe_subset(scored: ScoredSubset) -> dict[str, Any]:
         **_describe_set(scored),
         "verdict": {"value": verdict.value, "text": f"{verdict}: {verdict.reason}."},
         "gain": verdict.gain,
-        "full_order_epoch": scored.full_order_epoch,
+        "gain_interval": None
+        if verdict.gain_interval is None
+        else list(verdict.gain_interval),
+        "ceiling": scored.ceiling._asdict(),
+        "full_clear_epoch": scored.full_clearness.convergence_epoch,
         "ranks": _describe_ranks(scored.ranks),
         "pairs": _describe_pairs(scored.pairs, scored.models),
     }
@@ -160,6 +173,10 @@ def _describe_group(score: GroupScore, models: Sequence[str]) -> dict[str, Any]:
         "shape": score.shape._replace(median=float(score.shape.median))._asdict(),
         "num_images": score.num_images,
         "ranks": _describe_ranks(score.ranks),
+        "tau_if_undecided_right": score.tau_if_right,
+        "is_rankable": score.is_rankable,
+        "tau_balanced": score.tau_balanced,
+        "tau_halves": score.halves.tau,
         "tau_same_images": score.tau_same_images,
         "pairs": _describe_pairs(score.pairs, models),
         "validation_images_needed": [
@@ -216,13 +233,9 @@ def summarize(evaluation: Evaluation) -> Iterator[str]:
             f"{_summarize_ranks(evaluation.ranks)}"
         )
     else:
-        for score in evaluation.scores:
-            name = f"{score.name}, {'own' if score.is_masked else 'all'} classes"
-            yield f"{name}: {_summarize_ranks(score.ranks)}"
-            yield (
-                f"{name}: {score.undecided.mean():.2%} of {score.num_images} images "
-                "undecided"
-            )
+        rows = [Comparison(score, None, ()) for score in evaluation.scores]
+        advice = advise(evaluation.full, evaluation.scores, evaluation.models)
+        yield from format_comparison(rows, advice=advice).splitlines()
 
 
 def _summarize_ranks(ranks: RankAgreement) -> str:
@@ -232,6 +245,4 @@ def _summarize_ranks(ranks: RankAgreement) -> str:
     if ranks.tau_interval is not None:
         low, high = ranks.tau_interval
         between = f" (95 %: {low:.3f} to {high:.3f})"
-        if not ranks.tau_interval.has_width:
-            between = " (in every resample of these models)"
     return f"tau-b {ranks.tau:.4f}{between}, Spearman {ranks.spearman:.4f}"

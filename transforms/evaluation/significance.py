@@ -18,6 +18,8 @@ from transforms.arrays import BoolArray, FloatArray
 SignArray = npt.NDArray[np.int8]
 
 Z_95 = 1.96  # two-sided, 95 %
+_Z_POWER = 0.8416  # of the normal distribution at 80 %
+_ALPHA = 0.05
 TYPICAL_ACCURACY = 0.76
 # Two of 64 ImageNet models disagree on 0.117 of the images on average; independent
 # errors would give 2p(1−p) = 0.365.
@@ -47,6 +49,7 @@ class PairTests(NamedTuple):
       spread: shape (models, models), the standard error of each difference.
       decisions: shape (models, models), 1 where the first model is significantly
         better, −1 where the second is, 0 where the difference is not significant.
+      p_values: shape (models, models), the two-sided p-value of each difference.
       is_paired: whether models were compared image by image.
     """
 
@@ -54,17 +57,41 @@ class PairTests(NamedTuple):
     errors: FloatArray
     spread: FloatArray
     decisions: SignArray
+    p_values: FloatArray
     is_paired: bool
 
     @property
     def num_pairs(self) -> int:
-        """Number of pairs of models."""
+        """The number of pairs of models."""
         return len(self.accuracies) * (len(self.accuracies) - 1) // 2
 
     @property
     def num_decided(self) -> int:
-        """Number of pairs with a significant difference."""
+        """The number of pairs with a significant difference."""
         return int(np.count_nonzero(self.decisions)) // 2
+
+    def correct(self) -> "PairTests":
+        """Return the tests with Holm's correction of `decisions` for the many pairs.
+
+        Without it, each pair has an error rate of 5 %; with it, all pairs together.
+        """
+        upper = np.triu_indices(len(self.accuracies), 1)
+        is_significant = np.zeros(self.decisions.shape, dtype=bool)
+        is_significant[upper] = holm(self.p_values[upper]) < _ALPHA
+        is_significant |= is_significant.T
+        return self._replace(decisions=self.decisions * is_significant)
+
+
+def holm(p_values: FloatArray) -> FloatArray:
+    """Adjust p-values for the number of tests, shape (tests,).
+
+    Source: Holm, Scandinavian Journal of Statistics 1979.
+    """
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(p_values))
+    steps = p_values[order] * np.arange(len(p_values), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
 
 
 def measure_seed_noise(finals: Sequence[Sequence[float]]) -> SeedNoise | None:
@@ -124,6 +151,8 @@ def compare_all_pairs(
       Biometrika 1947, and Satterthwaite, Biometrics Bulletin 1946, for the degrees of
       freedom.
     """
+    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+
     if not ((accuracies >= 0) & (accuracies <= 1)).all() or num_images < 1:
         raise ValueError("accuracies must be 0 to 1, of at least one image")
     single = accuracies * (1 - accuracies) / num_images
@@ -136,25 +165,33 @@ def compare_all_pairs(
         seed_variance = noise.variance / noise.num_seeds
     between_seeds = seed_variance[:, np.newaxis] + seed_variance
     variance = image_variance + between_seeds
-    limit: FloatArray | float = Z_95
+    effective = np.full_like(variance, np.inf)
     if noise is not None:
-        limit = _find_limit(variance, between_seeds, noise.degrees)
+        effective = _find_degrees(variance, between_seeds, noise.degrees)
     # Curves give the accuracies even where per-image correctness is known, so that no
     # pair is decided against the curves.
     difference = accuracies[:, np.newaxis] - accuracies
     spread = np.sqrt(variance)
+    limit = np.maximum(Z_95, stats.t.ppf(1 - _ALPHA / 2, effective))
     is_significant = np.abs(difference) > limit * spread
+    size = np.abs(difference)
+    # Without any spread, every difference is certain.
+    z = np.divide(size, spread, out=np.where(size > 0, np.inf, 0), where=spread > 0)
     return PairTests(
         accuracies,
         np.sqrt(single + seed_variance),
         spread,
         (np.sign(difference) * is_significant).astype(np.int8),
+        2 * stats.t.sf(z, effective),
         is_paired=correctness is not None,
     )
 
 
 def _sum_squared_differences(correctness: FloatArray | BoolArray) -> FloatArray:
-    """Return Σ (difference on an image)² of each pair, shape (models, models)."""
+    """Return Σ (difference on an image)² of each pair, shape (models, models).
+
+    `correctness` has shape (models, images).
+    """
     wide = correctness.astype(np.float64)
     products = wide @ wide.T
     squares = np.diagonal(products)
@@ -162,24 +199,22 @@ def _sum_squared_differences(correctness: FloatArray | BoolArray) -> FloatArray:
     return np.maximum(sums, 0)  # rounding may leave −ε
 
 
-def _find_limit(
+def _find_degrees(
     variance: FloatArray, between_seeds: FloatArray, degrees: int
 ) -> FloatArray:
-    """Return the significance limit of each pair, in standard errors, at least 1.96.
+    """Return the effective degrees of freedom of each pair, shape (models, models).
 
     Args:
       variance: shape (models, models), variance of each difference.
       between_seeds: shape (models, models), the part of it that is due to seeds.
       degrees: degrees of freedom of the variance between seeds.
     """
-    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
-
     share = np.divide(
         between_seeds, variance, out=np.zeros_like(variance), where=variance > 0
     )
     with np.errstate(divide="ignore"):
-        effective = degrees / share**2
-    return np.maximum(Z_95, stats.t.ppf(0.975, effective))
+        effective: FloatArray = degrees / share**2
+    return effective
 
 
 def sign_agreement(full: SignArray, subset: FloatArray) -> float | None:
@@ -216,54 +251,33 @@ def resolving_power(full: SignArray, subset: SignArray) -> float | None:
 
 def _share_kept(full: SignArray, subset: SignArray) -> float | None:
     if full.shape != subset.shape:
-        raise ValueError(f"of {full.shape} and {subset.shape} models, not the same")
+        raise ValueError(f"shapes {full.shape}, {subset.shape} are not the same")
     num_significant = int(np.count_nonzero(full))
     num_kept = int(np.count_nonzero((full != 0) & (full == subset)))
     return num_kept / num_significant if num_significant else None
 
 
-def expected_tau(differences: FloatArray, spread: FloatArray) -> float | None:
-    """Compute the expected τ between the true ranking and a noisy measurement.
-
-    A pair keeps its order with probability Φ(z), z = |Δ|/spread, and so contributes
-    2Φ(z) − 1.
-
-    Args:
-      differences: shape (models, models), differences on the full set, taken as true.
-      spread: shape (models, models), standard errors of the differences on the subset.
-
-    Returns:
-      The mean over pairs; None with fewer than two models.
-
-    Source: this project; the noise ceiling if per-image correctness is unknown.
-    """
-    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
-
-    upper = np.triu_indices(len(differences), 1)
-    if not len(upper[0]):
-        return None
-    size, noise = np.abs(differences[upper]), spread[upper]
-    z = np.divide(size, noise, out=np.where(size > 0, np.inf, 0.0), where=noise > 0)
-    return float(np.mean(2 * stats.norm.cdf(z) - 1))
-
-
 def smallest_gap(num_images: int, *, accuracy: float) -> float:
-    """Compute the smallest significant difference if only accuracies are known.
+    """Compute the smallest detectable difference if only accuracies are known.
 
     Args:
       num_images: number of images on which each of the two models was measured.
       accuracy: approximate accuracy of both models, 0 to 1.
 
     Returns:
-      The difference of accuracies at |z| = 1.96: 1.96 √(2p(1−p)/n).
+      The difference of accuracies that is significant at 5 % with a power of 80 %:
+      (1.96 + 0.84) √(2p(1−p)/n). A true difference of 1.96 standard errors would be
+      significant in half of all experiments only.
 
-    Source: the z test of `compare_all_pairs`, solved for Δ.
+    Source: the z test of `compare_all_pairs`; Cohen, Statistical Power Analysis (1988).
     """
-    return float(Z_95 * np.sqrt(2 * accuracy * (1 - accuracy) / num_images))
+    return float(
+        (Z_95 + _Z_POWER) * np.sqrt(2 * accuracy * (1 - accuracy) / num_images)
+    )
 
 
 def smallest_paired_gap(num_images: int, *, disagreement: float) -> float:
-    """Compute the smallest significant difference of models on the same images.
+    """Compute the smallest detectable difference of models on the same images.
 
     Args:
       num_images: number of images.
@@ -271,11 +285,12 @@ def smallest_paired_gap(num_images: int, *, disagreement: float) -> float:
         0 to 1.
 
     Returns:
-      The difference of accuracies at |z| = 1.96: 1.96 √(d/n).
+      The difference of accuracies that is significant at 5 % with a power of 80 %:
+      (1.96 + 0.84) √(d/n).
 
     Source: McNemar's test, solved for (b − c)/n with d = (b + c)/n.
     """
-    return float(Z_95 * np.sqrt(disagreement / num_images))
+    return float((Z_95 + _Z_POWER) * np.sqrt(disagreement / num_images))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,7 +299,8 @@ class Power:
 
     Attributes:
       standard_error: standard error of one accuracy.
-      paired_gap: smallest significant difference of two models on the same images.
+      paired_gap: smallest difference of two models on the same images that is
+        significant with a power of 80 %.
       unpaired_gap: the same if only the accuracies are known.
       images_per_group: mean number of validation images per group.
       group_gap: as `paired_gap`, for the accuracies within a single group.
@@ -344,7 +360,7 @@ def images_needed(
     """Estimate the validation images needed for a share of the pairs to be significant.
 
     Two models whose accuracies differ by δ, and exactly one of which is correct on the
-    share d of the images, need 1.96² d/δ² images.
+    share d of the images, need (1.96 + 0.84)² d/δ² images for a power of 80 %.
 
     Args:
       correct: shape (models, images), per-image correctness on the subset.
@@ -369,7 +385,7 @@ def images_needed(
         return None
     delta, either = gain[pairs], disagreement[pairs]
     needed = np.full(len(delta), np.inf)
-    np.divide(Z_95**2 * either, delta**2, out=needed, where=delta > 0)
+    np.divide((Z_95 + _Z_POWER) ** 2 * either, delta**2, out=needed, where=delta > 0)
     at_least = np.sort(needed)[math.ceil(share * len(needed)) - 1]
     return int(at_least) + 1 if np.isfinite(at_least) else None
 
@@ -380,10 +396,13 @@ def describe_power(num_validation: int, num_groups: int) -> list[tuple[str, str]
     at = f"at an accuracy of {TYPICAL_ACCURACY:.0%}"
     return [
         (f"standard error {at}", _points(power.standard_error)),
-        ("smallest significant difference, same images", _points(power.paired_gap)),
-        ("smallest significant difference, independent", _points(power.unpaired_gap)),
+        ("detectable difference (80 % power), same images", _points(power.paired_gap)),
+        (
+            "detectable difference (80 % power), independent",
+            _points(power.unpaired_gap),
+        ),
         ("validation images per group", f"{power.images_per_group:,.0f}"),
-        ("smallest significant difference within a group", _points(power.group_gap)),
+        ("detectable difference (80 % power), one group", _points(power.group_gap)),
     ]
 
 

@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from transforms.evaluation.ranking import Interval
+from transforms.evaluation.discordance import Interval
 from transforms.records import UsageError
-
-_ENOUGH_MODELS = 6  # for resamples that all agree to be evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +34,7 @@ class RecipeScore:
       resolving_power: as in `ranking.PairAgreement`.
       sign_agreement: as in `ranking.PairAgreement`.
       looped_full: training images seen until the ranking on the full set converges,
-        repetitions included; None if it does not converge.
+        counted in every epoch; None if it does not converge.
       looped_subset: the same for the subset.
       trained_on: images seen in the whole training on the subset, training images ×
         epochs.
@@ -75,8 +73,8 @@ class Ranked(NamedTuple):
     Attributes:
       rank: from 1 (best).
       score: measurements of the recipe.
-      is_tied: whether its confidence interval overlaps that of the best; False for the
-        best itself.
+      is_tied: whether the data cannot separate it from the best recipe; False for the
+        best recipe itself.
     """
 
     rank: int
@@ -106,14 +104,12 @@ def _order(score: RecipeScore) -> tuple[float, float, str]:
 def _is_tied(best: RecipeScore, other: RecipeScore) -> bool:
     """Return whether the data cannot separate a recipe from the best one.
 
-    They are tied if their intervals overlap, if an interval is missing, or if the best
-    one's has no width with fewer than six models. A recipe without τ-b is never tied.
+    They are tied if their intervals overlap or an interval is missing. A recipe without
+    τ-b is never tied.
     """
     if best.tau_interval is None or other.tau_interval is None:
         return other.tau is not None
-    # Few models that keep their order keep it in every resample, which proves little.
-    is_evidence = best.tau_interval.has_width or best.num_models >= _ENOUGH_MODELS
-    return not is_evidence or other.tau_interval.high >= best.tau_interval.low
+    return other.tau_interval.high >= best.tau_interval.low
 
 
 def read_report(
@@ -180,8 +176,14 @@ def describe_best(ranked: Sequence[Ranked]) -> str:
     if len(taus) > 1 and len(set(taus)) == 1:
         convergence = "the ranking does not converge on any subset"
         if best.looped_subset is not None:
+            fastest = [
+                item.score.name
+                for item in ranked
+                if item.score.looped_subset == best.looped_subset
+            ]
             convergence = (
-                f"the ranking converges after the fewest images on {best.name}"
+                "the ranking converges after the fewest images on "
+                f"{' and '.join(fastest)}"
             )
         return (
             "All recipes keep the order of the models equally well "

@@ -1,36 +1,47 @@
 """Compare recipes of subsets by the predictions of models trained on all classes.
 
-Nothing is trained. Models are ranked by their accuracy over a recipe's groups, on the
-images of its classes; the recipe's score is the τ-b of this ranking with that by top-1
-accuracy over the 1000 classes on all images. Its noise ceiling is the τ-b of the same
-number of images chosen at random.
+No models are trained. The models are ranked by their accuracy over a recipe's groups on
+the images of its classes. The recipe's score is Kendall's τ-b between this ranking and
+the ranking by top-1 accuracy over the 1000 classes on all images. Its noise ceiling is
+the τ-b of a ranking on as many images chosen at random.
 """
 
 import csv
 import io
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from transforms import seeds
 from transforms.arrays import BoolArray, FloatArray, IntArray, IntegerArray
-from transforms.evaluation import discordance, ranking, significance
+from transforms.evaluation import (
+    discordance,
+    ranking,
+    recommendation,
+    significance,
+)
 from transforms.evaluation.by_predictions import (
     MAX_UNDECIDED_SHARE,
+    balance_groups,
     check_same_images,
     warn_of_order,
 )
-from transforms.evaluation.ranking import Interval
+from transforms.evaluation.ceilings import (
+    NUM_HALVES,
+    HalfAgreement,
+    RandomHalves,
+    count_correct,
+    mean,
+)
+from transforms.evaluation.discordance import Interval
+from transforms.evaluation.recommendation import Candidate, Recommendation
 from transforms.evaluation.significance import PairTests
 from transforms.grouping.table import LEFT_OUT
 from transforms.predictions.reading import Predictions
 from transforms.records import UsageError, list_names, to_json
 
 IMAGE_COUNTS = (500, 1_000, 5_000, 10_000, 50_000)
-NUM_ORDERS = 40  # random orders of the images: for ceilings, halves and image counts
 _DIGITS = 4
 
 
@@ -40,9 +51,9 @@ class Recipe(NamedTuple):
     Attributes:
       name: name of the grouping method or of the list of classes.
       num_groups: N.
-      draws: one or more repetitions, each the group of each class, shape (1000,), −1 if
-        it is left out.
-      drawn_by: what the repetitions vary, such as the seed; "" for a single draw.
+      draws: one array per repetition: the group of each class, shape (1000,), −1 if the
+        class is left out.
+      drawn_by: what differs between repetitions, such as the seed; "" for a single one.
       is_list: whether the recipe is a published list of classes.
     """
 
@@ -57,31 +68,33 @@ class Recipe(NamedTuple):
 class Row:
     """The scores of a recipe, averaged over its draws.
 
-    "The full ranking" is that by top-1 accuracy over the 1000 classes on all images.
+    The "full ranking" is by top-1 accuracy over the 1000 classes on all images.
 
     Attributes:
       name: name of the recipe.
       num_groups: N.
       is_list: whether the recipe is a published list of classes.
-      answers: "all": a prediction is the top-1 of the 1000 classes; "own": it is the
-        most probable class that the recipe keeps.
-      drawn_by: what the draws vary; "" for a single draw.
+      answers: "all" if a prediction is the top-1 of the 1000 classes; "own" if it is
+        the most probable class that the recipe keeps.
+      drawn_by: what differs between draws; "" for a single draw.
       num_draws: number of draws.
       num_classes: number of classes that the recipe keeps.
       num_images: number of images of these classes.
       undecided: share of the images without a kept class in the stored top 5, averaged
         over models; these images count as wrong. 0 for "all" answers.
-      undecided_most: the largest such share of a single model.
-      tau: τ-b with the full ranking.
+      undecided_most: the largest such share of any model in any draw.
+      tau: τ-b between the recipe's ranking and the full ranking; None if undefined.
       tau_interval: 95 % confidence interval of `tau` over the choice of models.
       tau_sd: standard deviation of τ-b between draws; None for one draw.
       tau_if_right: τ-b if undecided images counted as correct; None for "all" answers.
-      tau_balanced: τ-b with the mean of the accuracies within each group.
-      ceiling: τ-b between the full ranking and that on `num_images` random images of
-        all classes. These images, like those of `tau`, are part of the full set.
+      tau_balanced: τ-b between the full ranking and the ranking by the unweighted mean
+        of the accuracies in each group.
+      ceiling: τ-b between the full ranking and the ranking on `num_images` random
+        images of all classes. Like those of `tau`, these are part of the full set.
       tau_halves: τ-b between the recipe's ranking on one random half of the images and
         the ranking over all classes on the other half.
       ceiling_halves: noise ceiling of `tau_halves`.
+      halves_sd: standard deviation of this ceiling between random halves.
       tau_at: number of images, chosen at random from the recipe's → τ-b; None if the
         recipe has fewer.
       top_half_tau: τ-b of the better half of the models.
@@ -89,9 +102,10 @@ class Row:
         recipe's best model instead of the best one.
       resolving_power: share of the pairs that are significant in the full ranking and
         that the recipe decides with the same sign.
-      rank: from 1 (best); None if τ-b is undefined, or if more than 2 % of the images
-        are undecided for any model.
-      is_tied: whether `tau_interval` overlaps that of the best row; False for that row.
+      rank: from 1 (best), among recipes of the same N or among published lists; None if
+        τ-b is undefined, or if more than 2 % of the images are undecided for any model.
+      is_tied: whether the difference from the best of these is not significant; False
+        for the best.
     """
 
     name: str
@@ -112,6 +126,7 @@ class Row:
     ceiling: float | None
     tau_halves: float | None
     ceiling_halves: float | None
+    halves_sd: float
     tau_at: Mapping[int, float | None]
     top_half_tau: float | None
     regret: float
@@ -123,6 +138,11 @@ class Row:
     def title(self) -> str:
         """The recipe's name, followed by N unless it is a published list."""
         return self.name if self.is_list else f"{self.name} {self.num_groups}"
+
+    @property
+    def section(self) -> str:
+        """A title of the rows that this one is ranked with."""
+        return "Published lists" if self.is_list else f"N = {self.num_groups}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,8 +156,11 @@ class TrainingFree:
       num_images: number of validation images.
       decided_full: share of the pairs of models that differ significantly over all
         classes and images.
-      ceiling_at: number of random images → τ-b with the ranking on all images.
+      ceiling_at: τ-b between the rankings on a random sample and on all images, by
+        sample size.
       rows: rows in the order of the recipes, "all" answers before "own" answers.
+      choices: the recommended row among the recipes of each N and the published lists,
+        by a title of these.
       warnings: limitations of the predictions.
     """
 
@@ -148,6 +171,7 @@ class TrainingFree:
     decided_full: float
     ceiling_at: Mapping[int, float | None]
     rows: tuple[Row, ...]
+    choices: Mapping[str, Recommendation]
     warnings: tuple[str, ...]
 
 
@@ -189,7 +213,9 @@ class _Answers(NamedTuple):
 def exclude_donors(
     predictions: Sequence[Predictions], donors: Sequence[str]
 ) -> tuple[list[Predictions], list[Predictions]]:
-    """Separate the models to rank from the donors, whose confusion determines groups.
+    """Split predictions by whether their model is to be ranked or is a donor.
+
+    Donors are models whose confusion determined groups; they must not be ranked.
 
     Args:
       predictions: predictions of all models.
@@ -244,7 +270,9 @@ def score_recipes(
     donors: Sequence[str] = (),
     seed: int = 0,
 ) -> TrainingFree:
-    """Score recipes, with "own" answers as well if they leave classes out.
+    """Score and rank recipes.
+
+    Recipes that leave classes out get a second row, with "own" answers.
 
     Args:
       predictions: predictions of the ranked models, all of the same images.
@@ -253,7 +281,8 @@ def score_recipes(
       seed: seed of the random orders of the images.
 
     Raises:
-      UsageError: different images, or a recipe without any of their classes.
+      UsageError: there are no predictions, models have different images, or a recipe
+        keeps no class of these images.
 
     Source: this project; models trained on all classes stand in for models trained on
       the groups.
@@ -262,24 +291,19 @@ def score_recipes(
     full = _stack(predictions)
     total = len(full.truth)
     sizes = [n for n in IMAGE_COUNTS if n < total] + [total]
-    orders = _Orders(full, seed)
-    rows = []
+    halves = RandomHalves(full.correct, seed=seed)
+    rows: list[Row] = []
+    results: list[FloatArray] = []
     for recipe in recipes:
         is_partial = any((draw == LEFT_OUT).any() for draw in recipe.draws)
         for answers in ("all", "own") if is_partial else ("all",):
-            row = _score_recipe(full, recipe, answers, orders=orders, sizes=sizes)
+            row, result = _score_recipe(full, recipe, answers, halves, sizes)
             rows.append(row)
-    ceilings = orders.measure_ceilings({*sizes, *(r.num_images for r in rows)})
-    halves = orders.measure_half_ceilings()
-    rows = [
-        replace(
-            row,
-            ceiling=ceilings[row.num_images],
-            ceiling_halves=_mean(halves[key] for key in row_keys),
-        )
-        for row, row_keys in zip(rows, orders.requests, strict=True)
-    ]
+            results.append(result)
+    ceilings = halves.measure_overlapping({*sizes, *(r.num_images for r in rows)})
+    rows = [replace(row, ceiling=ceilings[row.num_images]) for row in rows]
     tests = full.tests
+    choices = _choose(rows, results, tests.accuracies, full.families)
     return TrainingFree(
         models=tuple(p.model for p in predictions),
         donors=tuple(donors),
@@ -287,7 +311,8 @@ def score_recipes(
         num_images=total,
         decided_full=tests.num_decided / tests.num_pairs,
         ceiling_at={n: ceilings[n] for n in sizes},
-        rows=tuple(_rank(rows)),
+        rows=tuple(_rank(rows, choices)),
+        choices=choices,
         warnings=tuple(warn_of_order(predictions)),
     )
 
@@ -302,86 +327,24 @@ def _stack(predictions: Sequence[Predictions]) -> _Full:
     correct = top[:, 0] == truth[:, np.newaxis]
     tests = significance.compare_all_pairs(
         correct.sum(axis=0) / len(truth), len(truth), correctness=correct.T
-    )
-    families = tuple(discordance.find_family(p.model) for p in predictions)
+    ).correct()
+    families = discordance.find_families([p.model for p in predictions])
     return _Full(top, truth, correct, tests, families)
 
 
-class _Orders:
-    """Random orders of the images, shared by all recipes and their noise ceilings.
-
-    Each order also splits the images into two halves: the first ⌊n/2⌋ and the rest.
-    """
-
-    def __init__(self, full: _Full, seed: int) -> None:
-        self._correct = full.correct
-        self._whole = full.correct.sum(axis=0, dtype=np.int64)
-        total = len(full.truth)
-        self.half = total // 2
-        self.places = np.empty((NUM_ORDERS, total), np.int32)
-        for number in range(NUM_ORDERS):
-            keys = (f"{number}|{image}" for image in range(total))
-            order = np.argsort(seeds.orders(seed, "draw", keys), kind="stable")
-            self.places[number, order] = np.arange(total, dtype=np.int32)
-        first = _count(full.correct, self.places < self.half)
-        self.second_half = self._whole - first  # correct answers: orders, models
-        self.requests: list[list[tuple[int, int]]] = []  # of each row: (order, images)
-
-    def measure_ceilings(self, sizes: Iterable[int]) -> dict[int, float | None]:
-        """Return the noise ceiling at each number of images.
-
-        This is τ-b between the first images of an order and all images, averaged over
-        the orders; None if it is undefined.
-        """
-        wanted = sorted(set(sizes))
-        taus: dict[int, list[float | None]] = {n: [] for n in wanted}
-        for place in self.places:
-            counts = self._count_first(place, wanted)
-            for n in wanted:
-                taus[n].append(_tau(self._whole, counts[n]))
-        return {n: _mean(values) for n, values in taus.items()}
-
-    def measure_half_ceilings(self) -> dict[tuple[int, int], float | None]:
-        """Return the ceiling of every requested (order, number of images).
-
-        The ceiling is τ-b between the rankings on the first n images of the order and
-        on its second half.
-        """
-        requested = {key for keys in self.requests for key in keys}
-        taus: dict[tuple[int, int], float | None] = {}
-        for number, place in enumerate(self.places):
-            wanted = sorted(n for order, n in requested if order == number)
-            counts = self._count_first(place, wanted)
-            taus |= {
-                (number, n): _tau(self.second_half[number], counts[n]) for n in wanted
-            }
-        return taus
-
-    def _count_first(
-        self, place: IntegerArray, sizes: Sequence[int]
-    ) -> dict[int, IntArray]:
-        """Count each model's correct answers on the first n images of an order.
-
-        Args:
-          place: shape (images,), the position of each image in the order.
-          sizes: the numbers n.
-
-        Returns:
-          n → counts, shape (models,); includes 0 and the number of all images.
-        """
-        starts = sorted({0, *sizes} - {len(place)})
-        parts = np.add.reduceat(
-            self._correct[np.argsort(place)], starts, axis=0, dtype=np.int64
-        )
-        sums = np.cumsum(parts, axis=0)
-        counts = dict(zip([*starts[1:], len(place)], sums, strict=True))
-        return counts | {0: np.zeros_like(self._whole)}
-
-
 def _answer(full: _Full, group_of: IntegerArray, answers: str) -> _Answers:
-    """Score the answers of all models under a grouping.
+    """Score the predictions of all models under a grouping.
 
-    As `by_predictions.score_groups`, with masking if `answers` is "own".
+    The rules are those of `by_predictions.score_groups`, with masking if `answers` is
+    "own".
+
+    Args:
+      full: predictions of all models.
+      group_of: shape (1000,), the group of each class, −1 if it is left out.
+      answers: "all" or "own", as in `Row`.
+
+    Raises:
+      UsageError: no image has a true class in a group.
     """
     small = group_of.astype(np.int16)
     true = small[full.truth]
@@ -405,37 +368,30 @@ def _score_recipe(
     full: _Full,
     recipe: Recipe,
     answers: str,
-    *,
-    orders: _Orders,
+    halves: RandomHalves,
     sizes: Sequence[int],
-) -> Row:
+) -> tuple[Row, FloatArray]:
+    """Score a recipe; also return its accuracies, shape (draws, models)."""
     scores = []
-    requests: list[tuple[int, int]] = []
     num_draws = len(recipe.draws)
     for number, group_of in enumerate(recipe.draws):
         try:
             draw = _answer(full, group_of, answers)
         except UsageError as error:
             raise UsageError(f"{recipe.name}: {error}") from None
-        numbers = range(number % NUM_ORDERS, NUM_ORDERS, num_draws)
-        halves = _cut_halves(draw, orders, numbers)
-        requests += [key for key, _ in halves]
-        scores.append(_score_draw(full, draw, halves, orders, numbers, sizes))
-    orders.requests.append(requests)
-    taus = [score["tau"] for score in scores if score["tau"] is not None]
-    mean_tau = _mean(taus)
-    discordant = np.mean([score["discordance"] for score in scores], axis=0)
-    interval = discordance.bound_tau(discordant, full.families)
-    if mean_tau is None or interval is None:
-        interval = None
-    else:  # with ties, τ-b may exceed τ
-        interval = Interval(min(interval.low, mean_tau), max(interval.high, mean_tau))
+        # Each order of the images is used by one draw, if there are enough.
+        numbers = range(number % NUM_HALVES, NUM_HALVES, num_draws)
+        scores.append(_score_draw(full, draw, halves, numbers, sizes))
+    accuracies = np.stack([score["accuracies"] for score in scores])
+    estimate = ranking.estimate_tau(
+        full.tests.accuracies, list(accuracies), families=full.families
+    )
     first = recipe.draws[0]
 
     def average(name: str) -> float | None:
-        return _mean(score[name] for score in scores)
+        return mean(score[name] for score in scores)
 
-    return Row(
+    row = Row(
         name=recipe.name,
         num_groups=recipe.num_groups,
         is_list=recipe.is_list,
@@ -446,12 +402,13 @@ def _score_recipe(
         num_images=round(float(np.mean([score["num_images"] for score in scores]))),
         undecided=float(np.mean([score["undecided"].mean() for score in scores])),
         undecided_most=float(np.max([score["undecided"].max() for score in scores])),
-        tau=mean_tau,
-        tau_interval=interval,
-        tau_sd=float(np.std(taus, ddof=1)) if len(taus) > 1 else None,
+        tau=estimate.tau,
+        tau_interval=estimate.interval,
+        tau_sd=estimate.deviation,
         ceiling=None,
-        ceiling_halves=None,
-        tau_at={n: _mean(score["tau_at"].get(n) for score in scores) for n in sizes},
+        ceiling_halves=average("ceiling_halves"),
+        halves_sd=float(np.mean([score["halves_sd"] for score in scores])),
+        tau_at={n: mean(score["tau_at"].get(n) for score in scores) for n in sizes},
         regret=float(np.mean([score["regret"] for score in scores])),
         tau_if_right=average("tau_if_right"),
         tau_balanced=average("tau_balanced"),
@@ -459,33 +416,13 @@ def _score_recipe(
         top_half_tau=average("top_half_tau"),
         resolving_power=average("resolving_power"),
     )
-
-
-_Halves = list[tuple[tuple[int, int], IntArray]]
-
-
-def _cut_halves(draw: _Answers, orders: _Orders, numbers: Sequence[int]) -> _Halves:
-    """Count correct answers on a draw's images in the first half of some orders.
-
-    Returns:
-      For each order: (order, number of the draw's images in the half) and the number of
-      correct answers on them, shape (models,).
-    """
-    inside = orders.places[np.asarray(numbers)][:, draw.counted] < orders.half
-    counts = _count(draw.correct, inside)
-    return [
-        ((number, int(count)), correct)
-        for number, count, correct in zip(
-            numbers, inside.sum(axis=1), counts, strict=True
-        )
-    ]
+    return row, accuracies
 
 
 def _score_draw(
     full: _Full,
     draw: _Answers,
-    halves: _Halves,
-    orders: _Orders,
+    halves: RandomHalves,
     numbers: Sequence[int],
     sizes: Sequence[int],
 ) -> dict[str, Any]:
@@ -494,8 +431,7 @@ def _score_draw(
     Args:
       full: results of all models over the 1000 classes.
       draw: results of all models under the draw's grouping.
-      halves: result of `_cut_halves` for `numbers`.
-      orders: random orders of the images.
+      halves: random orders of the images.
       numbers: numbers of the orders to use.
       sizes: numbers of images at which to compute τ-b.
     """
@@ -505,25 +441,25 @@ def _score_draw(
     right = draw.correct.sum(axis=0, dtype=np.int64)
     tests = significance.compare_all_pairs(
         right / num_images, num_images, correctness=draw.correct.T
-    )
+    ).correct()
     num_undecided = np.zeros(len(right), np.int64)
     if draw.undecided is not None:
         num_undecided = draw.undecided.sum(axis=0, dtype=np.int64)
-    other_halves = orders.second_half[np.asarray(numbers)]
+    agreement = halves.compare(draw.counted, draw.correct, numbers)
     return {
+        "accuracies": right / num_images,
         "num_images": num_images,
         "undecided": num_undecided / num_images,
-        "discordance": discordance.find_discordance(whole * 1.0, right * 1.0),
-        "tau": _tau(whole, right),
         "tau_if_right": _tau(whole, right + num_undecided)
         if draw.undecided is not None
         else None,
-        "tau_balanced": ranking.kendall_tau(accuracies, _balance(draw)),
-        "tau_halves": _mean(
-            _tau(other, correct)
-            for other, (_, correct) in zip(other_halves, halves, strict=True)
+        "tau_balanced": ranking.kendall_tau(
+            accuracies, balance_groups(draw.groups, draw.correct)
         ),
-        "tau_at": _vary_images(whole, draw, orders, numbers, sizes),
+        "tau_halves": agreement.tau,
+        "ceiling_halves": agreement.ceiling,
+        "halves_sd": agreement.deviation,
+        "tau_at": _vary_images(whole, draw, halves, numbers, sizes),
         "top_half_tau": ranking.top_half_tau(whole * 1.0, right * 1.0),
         "regret": 100 * ranking.top1_regret(accuracies, right * 1.0),
         "resolving_power": significance.resolving_power(
@@ -535,7 +471,7 @@ def _score_draw(
 def _vary_images(
     whole: IntArray,
     draw: _Answers,
-    orders: _Orders,
+    halves: RandomHalves,
     numbers: Sequence[int],
     sizes: Sequence[int],
 ) -> dict[int, float | None]:
@@ -545,54 +481,25 @@ def _vary_images(
       whole: shape (models,), number of correct answers over the 1000 classes on all
         images.
       draw: results of all models under the draw's grouping.
-      orders: random orders of the images.
+      halves: random orders of the images.
       numbers: numbers of the orders to use.
       sizes: numbers of images; those above the draw's number are skipped.
     """
-    places = orders.places[np.asarray(numbers)][:, draw.counted]
+    places = halves.places[np.asarray(numbers)][:, draw.counted]
     total = len(draw.counted)
     taus: dict[int, float | None] = {}
     for size in sizes:
         if size < total:
             last = np.partition(places, size - 1, axis=1)[:, size - 1 : size]
-            counts = _count(draw.correct, places <= last)
-            taus[size] = _mean(_tau(whole, correct) for correct in counts)
+            counts = count_correct(draw.correct, places <= last)
+            taus[size] = mean(_tau(whole, correct) for correct in counts)
         elif size == total:
             taus[size] = _tau(whole, draw.correct.sum(axis=0, dtype=np.int64))
     return taus
 
 
-def _count(correct: BoolArray, chosen: BoolArray) -> IntArray:
-    """Count correct answers on chosen images, shape (choices, models).
-
-    float32 represents all integers up to 2²⁴ exactly, so that the sums are exact.
-
-    Args:
-      correct: shape (images, models), whether each answer is correct.
-      chosen: shape (choices, images), whether each choice includes each image.
-    """
-    sums = chosen.astype(np.float32) @ correct.astype(np.float32)
-    return sums.astype(np.int64)
-
-
-def _balance(draw: _Answers) -> FloatArray:
-    """Return each model's mean of the accuracies within groups, shape (models,)."""
-    order = np.argsort(draw.groups, kind="stable")
-    _, starts, sizes = np.unique(
-        draw.groups[order], return_index=True, return_counts=True
-    )
-    right = np.add.reduceat(draw.correct[order], starts, axis=0, dtype=np.int64)
-    balanced: FloatArray = np.round((right / sizes[:, np.newaxis]).mean(axis=0), 12)
-    return balanced
-
-
 def _tau(first: IntArray, second: IntArray) -> float | None:
     return ranking.kendall_tau(first.astype(np.float64), second.astype(np.float64))
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return math.fsum(defined) / len(defined) if defined else None
 
 
 def is_rankable(row: Row) -> bool:
@@ -600,51 +507,76 @@ def is_rankable(row: Row) -> bool:
     return row.tau is not None and row.undecided_most <= MAX_UNDECIDED_SHARE
 
 
-def _rank(rows: Sequence[Row]) -> list[Row]:
-    """Set the ranks of rows by τ-b, and mark those that are tied with the best."""
-    ranked = sorted(
-        (number for number, row in enumerate(rows) if is_rankable(row)),
-        key=lambda number: (-(rows[number].tau or 0), number),
-    )
-    result = list(rows)
-    for rank, number in enumerate(ranked, 1):
-        is_tied = rank > 1 and overlap(rows[number], rows[ranked[0]])
-        result[number] = replace(rows[number], rank=rank, is_tied=is_tied)
-    return result
+def _choose(
+    rows: Sequence[Row],
+    results: Sequence[FloatArray],
+    whole: FloatArray,
+    families: Sequence[str],
+) -> dict[str, Recommendation]:
+    """Recommend a row of each section, with answers among all classes.
 
-
-def overlap(row: Row, best: Row) -> bool:
-    """Return whether two rows cannot be separated (a conservative test).
-
-    That is, the interval of `row` reaches that of `best`, or an interval is missing.
+    Args:
+      rows: all rows.
+      results: the accuracies of each row, shape (draws, models).
+      whole: shape (models,), accuracies over all classes on all images.
+      families: the family of each model.
     """
-    if row.tau_interval is None or best.tau_interval is None:
-        return True
-    return row.tau_interval.high >= best.tau_interval.low
+    candidates: dict[str, list[Candidate]] = {}
+    ordered = sorted(
+        zip(rows, results, strict=True),
+        key=lambda pair: (pair[0].is_list, pair[0].num_groups),
+    )
+    for row, draws in ordered:
+        if is_rankable(row) and row.answers == "all":
+            candidate = Candidate(row.name, row.tau or 0, draws, row.num_images)
+            candidates.setdefault(row.section, []).append(candidate)
+    choices = {
+        section: recommendation.recommend(whole, members, families=families)
+        for section, members in candidates.items()
+    }
+    return {section: choice for section, choice in choices.items() if choice}
+
+
+def _rank(rows: Sequence[Row], choices: Mapping[str, Recommendation]) -> list[Row]:
+    """Set the ranks of rows, and mark those that are tied with the best."""
+    places: dict[tuple[str, str], tuple[int, bool]] = {}
+    for section, choice in choices.items():
+        tied = {candidate.name for candidate in choice.tied}
+        listed = sorted((*choice.tied, *choice.worse), key=lambda c: -c.tau)
+        for rank, candidate in enumerate((choice.best, *listed), 1):
+            places[section, candidate.name] = rank, candidate.name in tied
+    return [
+        replace(row, rank=place[0], is_tied=place[1])
+        if row.answers == "all" and (place := places.get((row.section, row.name)))
+        else row
+        for row in rows
+    ]
+
+
+def is_within_noise(row: Row) -> bool:
+    """Return whether τ-b on other images reaches the ceiling up to one SD."""
+    return HalfAgreement(
+        row.tau_halves, row.ceiling_halves, row.halves_sd
+    ).is_within_noise
 
 
 def recommend(table: TrainingFree) -> list[str]:
-    """Return sentences on the best method for each N and the best list, with ties."""
-    ranked = sorted((r for r in table.rows if r.rank), key=lambda r: r.rank or 0)
-    methods = [row for row in ranked if not row.is_list and row.answers == "all"]
+    """Return sentences on the best recipe for each N and the best list, with ties."""
     sentences = [
-        _describe_best(f"N = {n}", [row for row in methods if row.num_groups == n])
-        for n in dict.fromkeys(sorted(row.num_groups for row in methods))
+        f"{section}: {choice.describe('images')}."
+        for section, choice in table.choices.items()
     ]
-    lists = [row for row in ranked if row.is_list and row.answers == "all"]
-    if lists:
-        sentences.append(_describe_best("Published lists of classes", lists))
-    below = [
-        f"{row.title} ({_show(row.tau)} of {_show(row.ceiling)})"
-        for row in lists + methods
-        if row.ceiling is not None and row.num_images < table.num_images
-        if row.tau_interval is not None and row.tau_interval.high < row.ceiling
-    ]
-    if below:
-        sentences.append(
-            "Worse than as many images of all classes, chosen at random, since the "
-            f"interval does not reach the noise ceiling: {', '.join(below)}."
-        )
+    ranked = sorted((r for r in table.rows if r.rank), key=lambda r: -(r.tau or 0))
+    for words, is_within in (("Within", True), ("Below", False)):
+        if names := [
+            f"{row.title} ({_show(row.tau_halves)} of {_show(row.ceiling_halves)})"
+            for row in ranked
+            if is_within_noise(row) == is_within
+        ]:
+            sentences.append(
+                f"{words} the noise of as many images of all classes, chosen at random "
+                f"(τ-b on other images and its ceiling): {', '.join(names)}."
+            )
     return sentences
 
 
@@ -665,18 +597,6 @@ def list_limits(table: TrainingFree) -> list[str]:
         "a short list a model prefers when none of the five is in it: own answers "
         f"above {MAX_UNDECIDED_SHARE:.0%} undecided images have bounds but no rank.",
     ]
-
-
-def _describe_best(what: str, rows: Sequence[Row]) -> str:
-    best, *others = rows
-    ties = [f"{r.name} ({_show(r.tau)})" for r in others if overlap(r, best)]
-    worse = [f"{r.name} ({_show(r.tau)})" for r in others if not overlap(r, best)]
-    sentence = f"{what}: {best.name} has the highest τ-b, {_show(best.tau)}"
-    if ties:
-        sentence += f"; its interval does not separate it from {', '.join(ties)}"
-    if worse:
-        sentence += f"; separated from it: {', '.join(worse)}"
-    return f"{sentence}."
 
 
 def _show(tau: float | None) -> str:
@@ -708,6 +628,7 @@ def _list_cells(row: Row) -> dict[str, Any]:
         "ceiling": row.ceiling,
         "tau_halves": row.tau_halves,
         "ceiling_halves": row.ceiling_halves,
+        "ceiling_halves_sd": row.halves_sd,
         "top_half_tau": row.top_half_tau,
         "regret_points": row.regret,
         "resolving_power": row.resolving_power,

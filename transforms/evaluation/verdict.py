@@ -1,22 +1,28 @@
 """Judge whether a subset is useful for ranking models.
 
-A subset has value if it keeps the order of every pair that is significant on the full
-set and its own ranking converges after fewer images. It has no value if it
-significantly reverses such a pair, or if its ranking converges only after as many
-images or more. Otherwise the evidence is insufficient.
+A subset has value if it keeps the order of the pairs that are significant on the full
+set as well as noise allows, and its ranking of these pairs converges after fewer
+images. It has no value if it significantly reverses such a pair, keeps fewer than noise
+explains, or converges only after as many images or more; one seed per model cannot show
+that. Otherwise the evidence is insufficient.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from transforms.evaluation.ceilings import Ceiling
 from transforms.evaluation.convergence import Convergence
+from transforms.evaluation.discordance import Interval
 from transforms.evaluation.ranking import PairAgreement
 
 Value = Literal["has value", "has none", "cannot be told"]
 
 UNTOLD_SUFFIX = "with this validation size and these models"
 _SHOWN = 3
+_ROUNDING = 1e-9
+_LEAST_RESOLVED = 0.5  # share of the pairs; with fewer, any subset seems to keep them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,34 +31,42 @@ class Evidence:
 
     Attributes:
       models: names of the models.
-      pairs: agreement of the full set and the subset on pairs of models.
-      full: convergence of the ranking on the full set.
-      subset: convergence of the ranking on the subset.
-      is_too_easy: whether all pairs are significant, with their final order, on both
-        sets from the first epoch.
+      pairs: agreement of the full set and the subset on pairs of models, with Holm's
+        correction.
+      ceiling: what a subset without any error but noise would reach.
+      full: convergence of the full set's ranking, to the share `ceiling.least_kept` of
+        the pairs that are significant there.
+      subset: convergence of the subset's ranking, to the same share of the same pairs.
+      gain_interval: 95 % confidence interval of the gain.
+      has_seeds: whether the variance between seeds is known on both sets.
     """
 
     models: Sequence[str]
     pairs: PairAgreement
+    ceiling: Ceiling
     full: Convergence
     subset: Convergence
-    is_too_easy: bool
+    gain_interval: Interval | None
+    has_seeds: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether a subset has value.
+    """The verdict on a subset.
 
     Attributes:
       value: the verdict; "cannot be told" means that the evidence is insufficient.
       reason: why, as a clause without capital or full stop.
       gain: images seen until convergence on the full set, divided by those on the
         subset; None if either set does not converge.
+      gain_interval: 95 % confidence interval of `gain`; None if no pair is significant
+        on the full set.
     """
 
     value: Value
     reason: str
     gain: float | None
+    gain_interval: Interval | None
 
     def __str__(self) -> str:
         is_open = self.value == "cannot be told"
@@ -71,38 +85,52 @@ def find_gain(full: Convergence, subset: Convergence) -> float | None:
 
 def judge(evidence: Evidence) -> Verdict:
     """Judge whether a subset is useful for ranking models, as the module describes."""
+    value, reason = _decide(evidence)
     gain = find_gain(evidence.full, evidence.subset)
+    return Verdict(
+        value=value, reason=reason, gain=gain, gain_interval=evidence.gain_interval
+    )
+
+
+def _decide(evidence: Evidence) -> tuple[Value, str]:
     pairs = evidence.pairs
     if not pairs.decided_full:
-        reason = (
+        return "cannot be told", (
             f"the list of models is not strict enough: none of its {pairs.num_pairs} "
             "pairs is significant on the full set; add models that differ more, seeds, "
             "or validation images"
         )
-        return Verdict(value="cannot be told", reason=reason, gain=gain)
-    if fault := _find_fault(evidence, gain):
-        return Verdict(value="has none", reason=fault, gain=gain)
+    if fault := _find_fault(evidence):
+        if evidence.has_seeds:
+            return "has none", fault
+        return "cannot be told", (
+            f"{fault}; with one seed per model on a set, another seed may change that: "
+            "train with two seeds or more"
+        )
     if doubt := _find_doubt(evidence):
-        return Verdict(value="cannot be told", reason=doubt, gain=gain)
-    num_same = round((pairs.resolving_power or 0) * pairs.decided_full)
-    reason = (
-        f"it keeps the order of all {pairs.decided_full} pairs that are significant on "
-        f"the full set ({num_same} of them are significant on the subset), and "
-        f"{_describe_convergence(evidence)}: {gain:.3g} times fewer"
+        return "cannot be told", doubt
+    return "has value", (
+        f"{_describe_kept(evidence)} ({_count_resolved(pairs)} of them are significant "
+        f"on the subset), and {_describe_convergence(evidence)}"
     )
-    return Verdict(value="has value", reason=reason, gain=gain)
 
 
-def _find_fault(evidence: Evidence, gain: float | None) -> str | None:
+def _find_fault(evidence: Evidence) -> str | None:
     """Return why the subset has no value; None if the evidence does not show that."""
-    pairs = evidence.pairs
+    pairs, least = evidence.pairs, evidence.ceiling.least_kept
     if pairs.reversed:
         return (
             f"on {len(pairs.reversed)} of the {pairs.decided_full} pairs that are "
             "significant on the full set it contradicts the full set significantly: "
             f"{_name_pairs(pairs.reversed, evidence.models)}"
         )
-    if gain is not None and gain <= 1:
+    if least is not None and (pairs.sign_agreement or 0) < least - _ROUNDING:
+        return (
+            f"{_describe_kept(evidence)}, fewer than noise explains (at least "
+            f"{least:.1%}); its order differs on "
+            f"{_name_pairs(pairs.contrary, evidence.models)}"
+        )
+    if evidence.gain_interval is not None and evidence.gain_interval.high <= 1:
         return f"{_describe_convergence(evidence)}, which is no fewer"
     return None
 
@@ -112,33 +140,61 @@ def _find_doubt(evidence: Evidence) -> str | None:
 
     Call this only if `_find_fault` returns None.
     """
-    pairs = evidence.pairs
-    if pairs.contrary:
+    pairs, interval = evidence.pairs, evidence.gain_interval
+    if (pairs.resolving_power or 0) < _LEAST_RESOLVED:
         return (
-            f"on {len(pairs.contrary)} of the {pairs.decided_full} pairs that are "
-            "significant on the full set it has another order, but not significantly: "
-            f"{_name_pairs(pairs.contrary, evidence.models)}; more validation images "
-            "or seeds would decide"
+            f"only {_count_resolved(pairs)} of the {pairs.decided_full} pairs that are "
+            "significant on the full set are significant on the subset; use more "
+            "validation images or seeds"
         )
-    if evidence.subset.convergence_epoch is None:
+    if evidence.full.convergence_epoch == 1:
         return (
-            f"none of its {pairs.num_pairs} pairs is significant, so that its ranking "
-            "does not converge; use more validation images or seeds"
+            "the list of models is not strict enough: on the full set, its final order "
+            "is reached in the first epoch; add models that are closer"
         )
-    if evidence.is_too_easy:
+    if interval is not None and interval.low <= 1:
         return (
-            "the list of models is not strict enough: all pairs are significant on "
-            "both sets from the first epoch; add models that are closer"
+            f"{_describe_convergence(evidence)}, which may be by chance; add models, "
+            "or evaluate more often than once an epoch"
         )
     return None
 
 
+def _count_resolved(pairs: PairAgreement) -> int:
+    return round((pairs.resolving_power or 0) * pairs.decided_full)
+
+
+def _describe_kept(evidence: Evidence) -> str:
+    pairs, kept = evidence.pairs, evidence.ceiling.kept
+    num_kept = pairs.decided_full - len(pairs.contrary)
+    expected = "" if kept is None else f", where noise alone would leave {kept:.1%}"
+    return (
+        f"it keeps the order of {num_kept} of the {pairs.decided_full} pairs that are "
+        f"significant on the full set{expected}"
+    )
+
+
+def describe_interval(interval: Interval) -> str:
+    """Return an interval of the gain in words; it may be unbounded."""
+    low, high = interval
+    if math.isinf(high):
+        return f"at least {low:.3g}"
+    return f"{low:.3g} to {high:.3g}"
+
+
 def _describe_convergence(evidence: Evidence) -> str:
     full, subset = evidence.full, evidence.subset
+    gain = find_gain(full, subset)
+    if gain is None:
+        return "its ranking of these pairs does not converge"
+    between = ""
+    if evidence.gain_interval is not None:
+        between = f" (95 %: {describe_interval(evidence.gain_interval)})"
     return (
-        f"its ranking converges after {subset.images_seen:,} images (epoch "
-        f"{subset.convergence_epoch}), that of the full set after "
-        f"{full.images_seen:,} (epoch {full.convergence_epoch})"
+        f"its ranking of these pairs converges after {subset.images_seen:,} images "
+        f"(epoch {subset.convergence_epoch}), that of the full set after "
+        f"{full.images_seen:,} (epoch {full.convergence_epoch}): a gain of "
+        f"{gain:.3g}{between}"
     )
 
 

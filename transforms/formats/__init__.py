@@ -23,13 +23,19 @@ Optional:
 - `GROUP_FOLDERS`: a glob pattern of the folders per split and group, which are created
   even if they are empty. Default: "", no such folders.
 
+- `ENCODING_FORMAT`: media type of the shards, for croissant.json. Default:
+  "application/octet-stream".
+- `IMAGE_FILES`: a glob pattern of image files, which are named by their keys, in the
+  shards or in the dataset; or `IMAGE_COLUMN`: the column of the images in the shards,
+  as bytes in a struct, next to the labels. With one of them croissant.json has records.
+
 If a module in `transforms/verification/readers` has the format's name as `FORMAT`,
 `verify` uses it to open the dataset with a common third-party library.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple, Protocol
@@ -37,6 +43,7 @@ from typing import NamedTuple, Protocol
 from transforms.records import JSON, ImageLocation, Record, Shard, WrittenFile
 
 TERMS = "https://www.image-net.org/download.php"
+TAGS = ("imagenet", "image-classification", "subset")
 CITATION = """\
 @article{ILSVRC15,
   author = {Olga Russakovsky and Jia Deng and Hao Su and Jonathan Krause and
@@ -47,6 +54,25 @@ CITATION = """\
   year = {2015}, volume = {115}, number = {3}, pages = {211-252},
   doi = {10.1007/s11263-015-0816-y}
 }"""
+
+
+# Hugging Face asks readers of a dataset to accept these terms.
+FRONT_MATTER: Mapping[str, JSON] = {
+    "license": "other",
+    "license_name": "imagenet",
+    "license_link": TERMS,
+    "extra_gated_prompt": (
+        "The images are a part of ImageNet, and only ImageNet's terms of access, at "
+        f"{TERMS}, permit their use. In short: use them for non-commercial research "
+        "and education only, without any warranty and at your own responsibility; "
+        "share them only with colleagues who have accepted the terms; an employer "
+        "that is a company is bound as well; access may be ended at any time."
+    ),
+    "extra_gated_fields": {"I accept ImageNet's terms of access": "checkbox"},
+    "task_categories": ["image-classification"],
+    "source_datasets": ["extended|imagenet-1k"],
+    "tags": list(TAGS),
+}
 
 
 class LabelInfo(NamedTuple):
@@ -92,7 +118,7 @@ class Dataset:
 
     @property
     def example_path(self) -> str:
-        """The placeholder path of the dataset's directory in instructions."""
+        """The placeholder path of the dataset's folder in instructions."""
         return f"PATH/TO/{self.name}/{self.version}"
 
 
@@ -100,9 +126,9 @@ class Dataset:
 class ShardPlace:
     """The output location of a shard, for any format."""
 
-    root: str  # the dataset's directory while it is made
-    name: str  # the dataset's
-    folders: Sequence[str]  # the groups' folder names, by label
+    root: str  # folder of the dataset while it is written
+    name: str  # of the dataset
+    folders: Sequence[str]  # names of the groups' folders, by label
     shard: Shard
 
 
@@ -110,7 +136,7 @@ class WrittenShard(NamedTuple):
     """The files of a shard in one format, and the location of each image in them."""
 
     files: tuple[WrittenFile, ...]
-    locations: tuple[ImageLocation, ...]  # of the images, in the order of `add`
+    locations: tuple[ImageLocation, ...]  # one per image, in the order of `add`
 
 
 class ShardWriter(Protocol):
@@ -130,7 +156,7 @@ FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(name: str) -> ModuleType:
-    """Import the module of a format."""
+    """Import and return the module of a format."""
     return importlib.import_module(f"{__name__}.{name}")
 
 
@@ -142,7 +168,7 @@ def has_shard_files(name: str) -> bool:
 def locate_image(
     name: str, *, dataset_name: str, shard: Shard, folder: str, file_name: str
 ) -> str:
-    """Return the file that holds an image, relative to the dataset's directory.
+    """Return the path of an image's file, relative to the dataset's folder.
 
     Args:
       name: the format.
@@ -167,6 +193,6 @@ def find_name_problem(dataset_name: str) -> str | None:
 
 
 def list_group_folders() -> tuple[str, ...]:
-    """Return the glob patterns of folders that may be empty, for all formats."""
+    """Return the formats' glob patterns of group folders, which may be empty."""
     patterns = (getattr(load(name), "GROUP_FOLDERS", "") for name in FORMATS)
     return tuple(filter(None, patterns))

@@ -13,6 +13,7 @@ from transforms import storage
 from transforms.formats import Dataset, ShardPlace, WrittenShard
 from transforms.records import ImageLocation, Record, WrittenFile
 
+IMAGE_FILES = "folders/*.JPEG"
 CLASS_MAP = "folders/class_map.txt"
 GROUP_FOLDERS = "folders/*/*"
 _SPLIT_OF_FOLDER = {"val": "validation"}
@@ -24,7 +25,7 @@ def split_folder(split: str) -> str:
 
 
 def image_path(split: str, folder: str, file_name: str) -> str:
-    """Return the path of an image, relative to the dataset's directory."""
+    """Return the path of an image, relative to the dataset's folder."""
     return f"{split_folder(split)}/{folder}/{file_name}"
 
 
@@ -48,14 +49,14 @@ class ShardWriter:
         self._closed = False
 
     def add(self, record: Record) -> None:
-        """Write an image file."""
+        """Write an image to its group's folder."""
         folder = self._folders[record.label]
         path = image_path(self._split, folder, record.file_name)
         self._written.append(storage.write(self._root, path, record.image))
         self._locations.append(ImageLocation(path, 0, len(record.image)))
 
     def close(self) -> WrittenShard:
-        """Create empty folders for groups without images; return the written files."""
+        """Create missing group folders; return the files and image locations."""
         for folder in self._folders:
             storage.make_folder(f"{self._root}/{split_folder(self._split)}/{folder}")
         self._closed = True

@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from transforms import storage
-from transforms.formats import TERMS, Dataset, ShardPlace, WrittenShard
+from transforms.formats import FRONT_MATTER, TERMS, Dataset, ShardPlace, WrittenShard
 from transforms.records import JSON, ImageLocation, Record, Shard
 
+ENCODING_FORMAT = "application/x-parquet"
+IMAGE_COLUMN = "image"
 FOLDER = "parquet"
 ROWS_PER_GROUP = 100  # as in Hugging Face's image datasets
-MAX_GROUP_BYTES = 16 << 20  # of images, which a writer holds in memory
+MAX_GROUP_BYTES = 16 << 20  # of images; a writer holds a row group in memory
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _SCHEMA = pa.schema([
     ("image", _IMAGE),
@@ -31,7 +33,7 @@ _SCHEMA = pa.schema([
 
 
 def shard_path(name: str, shard: Shard) -> str:  # noqa: ARG001
-    """Return the path of a shard, relative to the dataset's directory."""
+    """Return the path of a shard, relative to the dataset's folder."""
     return f"{FOLDER}/data/{shard}.parquet"
 
 
@@ -163,7 +165,7 @@ def _describe_features(names: Sequence[str]) -> JSON:
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Return the dataset card, from which Hugging Face loads the files."""
+    """Return the card of the Parquet files, from which Hugging Face loads them."""
     front = yaml.safe_dump(_front_matter(dataset), allow_unicode=True, sort_keys=False)
     text = f"""\
 # {dataset.name}
@@ -193,11 +195,8 @@ def _front_matter(dataset: Dataset) -> dict[str, JSON]:
         for split in dataset.splits
     ]
     return {
-        "license": "other",
-        "license_name": "imagenet",
-        "license_link": TERMS,
+        **FRONT_MATTER,
         "pretty_name": dataset.name,
-        "task_categories": ["image-classification"],
         "configs": [{"config_name": "default", "data_files": files}],
         "dataset_info": {
             "features": features,

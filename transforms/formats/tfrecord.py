@@ -19,12 +19,13 @@ from transforms.formats import (
 )
 from transforms.records import JSON, ImageLocation, Record, Shard, to_json
 
+ENCODING_FORMAT = "application/x-tfrecord"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MAX_NAME_CHARACTERS = 100
 
 
 def shard_path(name: str, shard: Shard) -> str:
-    """Return the path of a shard, relative to the dataset's directory."""
+    """Return the path of a shard, relative to the dataset's folder."""
     part = f"{shard.number:05d}-of-{shard.num_shards:05d}"
     return f"__tfds__/{name}-{shard.split}.tfrecord-{part}"
 
@@ -63,7 +64,7 @@ class ShardWriter:
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Return the metadata files with which `tfds.builder_from_directory` works."""
+    """Return the metadata files that `tfds.builder_from_directory` reads."""
     names = "".join(f"{label.name}\n" for label in dataset.labels)
     return {
         "dataset_info.json": to_json(_describe_dataset(dataset)),
@@ -139,7 +140,7 @@ def _class_name(name: str) -> str:
 
 @cache
 def reserved_names() -> frozenset[str]:
-    """Return the names of TFDS's own datasets, which a new dataset must not use."""
+    """Return the names of TFDS's datasets, which other datasets must not use."""
     path = resources.files("transforms.labels").joinpath("tfds_names.txt")
     return frozenset(path.read_text(encoding="utf-8").split())
 
@@ -148,7 +149,7 @@ def name_problem(name: str) -> str | None:
     """Return why a name is not valid for a dataset; None if it is valid."""
     if not _NAME.fullmatch(name) or len(name) > _MAX_NAME_CHARACTERS:
         return (
-            f"{name!r} is no name for a dataset: use a-z, 0-9 and _, a letter first, "
+            f"{name!r} is not a dataset name: use a-z, 0-9 and _, a letter first, "
             f"at most {_MAX_NAME_CHARACTERS} characters"
         )
     if name in reserved_names():

@@ -12,6 +12,8 @@ from transforms import storage
 from transforms.formats import Dataset, ShardPlace, SplitInfo, WrittenShard
 from transforms.records import JSON, ImageLocation, Record, Shard, to_json
 
+ENCODING_FORMAT = "application/x-tar"
+IMAGE_FILES = "*.jpg"
 _BLOCK = 512
 _ARCHIVE_MULTIPLE = 10240  # padding of tarfile and GNU tar, for identical bytes
 _MAX_NAME_BYTES = 99  # memory-mapping readers only read the name field
@@ -23,7 +25,7 @@ _FIXED_SUM = sum(_MODE_AND_OWNER) + sum(_TIME) + 8 * ord(" ") + sum(_TYPE_TO_END
 
 
 def shard_path(name: str, shard: Shard) -> str:
-    """Return the path of a shard, relative to the dataset's directory."""
+    """Return the path of a shard, relative to the dataset's folder."""
     return f"{shard.split}/{name}-{shard}.tar"
 
 

@@ -15,6 +15,8 @@ Optional:
     - "flag": `--num_groups`, which is required.
     - "table": the file that the method reads; if `--num_groups` is given, it must
       match.
+    - "method": the method fixes it; `--images_per_group` is optional, and
+      `group --compare` and `study` skip the method.
     - "classes": every class is a group; `--images_per_group` is optional, and
       `group --compare` skips the method.
 - `HAS_WORDNET_PATHS`: whether pages show the WordNet path of each group. Default:
@@ -48,7 +50,7 @@ def list_readers(table: str) -> tuple[str, ...]:
 
 
 def find_num_groups_source(name: str) -> str:
-    """Return where the number of groups comes from: flag, table or classes."""
+    """Return the source of the number of groups: "flag", "table" or "classes"."""
     return getattr(load(name), "NUM_GROUPS", "flag")
 
 

@@ -73,13 +73,13 @@ def partition(
       num_groups: N, at most the number of classes.
       seed: seed of the annealing noise.
       num_sweeps: maximum number of sweeps over all classes in each of the three
-        annealing runs, of which the best is used.
+        annealing runs. The best of their results and their common start is returned.
 
     Returns:
       The group of each class, shape (classes,); sizes follow `group_sizes`.
 
-    Source: pairwise swaps after Kernighan and Lin, 1970; annealing that chooses among
-      all swaps of a class at once is this project's.
+    Source: Kernighan and Lin, 1970, for pairwise swaps. The annealing, which compares
+      all swaps of a class at once, is this project's.
     """
     largest = -(-len(weights) // num_groups)
     clusters = agglomerate(weights, largest)
@@ -103,15 +103,16 @@ def partition(
 def agglomerate(weights: FloatArray, cap: int) -> list[list[int]]:
     """Repeatedly merge the two clusters with the largest w(A,B)/√(|A||B|).
 
-    Ties are broken by the smallest class of A, then of B. Merging stops when no linked
-    pair fits into `cap` classes.
+    w(A,B) is the sum of the weights between A and B. Ties are broken by the smallest
+    class of A, then of B. Merging stops when no pair with w(A,B) > 0 fits into `cap`
+    classes.
 
     Args:
       weights: shape (classes, classes), from `normalise`.
       cap: maximum number of classes in a cluster.
 
     Returns:
-      The class numbers of each cluster.
+      The class indices of each cluster.
     """
     links = [_list_neighbours(row) for row in weights]
     clusters = [[number] for number in range(len(weights))]  # by smallest class
@@ -169,7 +170,7 @@ def pack(
 
     Args:
       weights: shape (classes, classes), from `normalise`.
-      clusters: class numbers of each cluster; every class is in exactly one.
+      clusters: class indices of each cluster; every class is in exactly one.
       num_groups: N.
 
     Returns:
@@ -199,7 +200,10 @@ def pack(
 
 
 class _Swaps:
-    """Groups that are improved by swapping classes; gains are updated incrementally.
+    """Groups that are improved by swapping classes.
+
+    The affinity of a class to a group, i.e. the sum of its weights to the classes of
+    the group, is updated incrementally.
 
     If sizes differ, each smaller group is padded with one empty slot, a class with zero
     weights; swapping a class with an empty slot moves the class.
@@ -271,8 +275,9 @@ class _Swaps:
         """Swap a class with its best partner if that adds weight inside groups.
 
         Args:
-          number: the class.
-          noise: one value per possible partner and one for not swapping; None: 0.
+          number: index of the class.
+          noise: shape (n,) with n > classes + empty slots; added to the gain of each
+            partner, then to that of not swapping. None for no noise.
 
         Returns:
           Whether a swap was made.
@@ -311,10 +316,11 @@ class _Swaps:
 
 
 def make_noise(key: str, count: int) -> FloatArray:
-    """Return approximately exponential noise: −log₂ of hashed uniform numbers.
+    """Return approximately exponential noise, shape (count,).
 
-    The logarithm is interpolated linearly between powers of two, because the results
-    of `log` differ between machines.
+    The values are −log₂ of uniform numbers from a hash. The logarithm is
+    interpolated linearly between powers of two, because the results of `log` differ
+    between machines.
 
     Args:
       key: key of the hash.
@@ -339,7 +345,7 @@ def bound_captured(
     and eigenvalues in descending order; subgradient descent minimises this over u.
 
     Args:
-      weights: shape (classes, classes), symmetric, with zero diagonal and sum 1.
+      weights: W, shape (classes, classes), symmetric, with zero diagonal and sum 1.
       sizes: shape (groups,), number of classes in each group.
       captured: the weight inside a known grouping, 0 to 1; sets the step lengths.
 
@@ -375,7 +381,13 @@ def bound_captured(
 def _evaluate(
     weights: FloatArray, u: FloatArray, ascending_sizes: FloatArray
 ) -> tuple[float, FloatArray]:
-    """Return Σ sizes_i λ_i(W + diag u) and its gradient in u, projected to Σu = 0."""
+    """Return Σ sizes_i λ_i(W + diag u) and its gradient in u, projected to Σu = 0.
+
+    Args:
+      weights: W, shape (classes, classes).
+      u: shape (classes,).
+      ascending_sizes: shape (groups,); the largest size belongs to the largest λ.
+    """
     from scipy import linalg  # noqa: PLC0415  # takes a third of --help's start-up time
 
     count, num_groups = len(weights), len(ascending_sizes)

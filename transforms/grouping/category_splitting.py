@@ -1,6 +1,7 @@
 """Merge or split categories of classes to get exactly N groups.
 
-Both directions proceed one group at a time, so the groups for N refine those for N−1.
+Merging and splitting change one group at a time, so the groups for N refine those for
+N−1.
 """
 
 from collections import Counter
@@ -21,8 +22,8 @@ class Part:
 
     wnids: tuple[str, ...]  # ascending
     categories: tuple[str, ...]  # largest first
-    within: str = ""  # the node that it was split off at; "": none
-    without: tuple[str, ...] = ()  # nodes that were split off
+    within: str = ""  # node at which it was split off, or ""
+    without: tuple[str, ...] = ()  # nodes that were split off it
 
 
 def merge_smallest(
@@ -36,6 +37,9 @@ def merge_smallest(
       similarities: matrices of shape (classes, classes), in wnid order. The similarity
         of two parts is the mean over their pairs of classes in the first matrix; ties
         are broken by the next matrix, then by wnid.
+
+    Returns:
+      N parts, in no particular order.
     """
     remaining = list(parts)
     row_of = {w: n for n, w in enumerate(sorted(w for p in parts for w in p.wnids))}

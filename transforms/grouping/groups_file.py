@@ -37,7 +37,7 @@ _IDENTIFIERS: tuple[Literal["wnid", "class_index", "name"], ...] = (
 _PROBLEMS_SHOWN = 20
 _OTHER = "other"
 _NO_LINE = 0
-_GENERATED = "groups.csv"  # as jobs write it, with one of these beside it
+_GENERATED = "groups.csv"  # jobs write it with one of these files beside it
 _SIDECARS = {"groups.json": "quality", "recipe.json": "grouping_quality"}
 
 _WHOLE_NUMBER = re.compile(r"0*([0-9]+)(?:\.0+)?")
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
 
 
 class GroupsFileProblem(NamedTuple):
-    """A problem in a line of a groups file, and how to fix it; line 0: no line."""
+    """A problem in a groups file and its remedy; line 0 means the whole file."""
 
     line: int
     text: str
@@ -85,7 +85,7 @@ def parse_csv(text: str, classes: Iterable[ImageClass], *, source: str) -> Parse
       source: name of the file in error messages.
 
     Raises:
-      UsageError: lists the first ten problems with their lines.
+      UsageError: the file is invalid; the message lists the first ten problems.
     """
     parsed = ParsedGroups({}, {})
     file = parse_groups_csv(text, delimiter=",")
@@ -122,7 +122,7 @@ def _fill(
 
 
 def read_groups_file(path: str) -> GroupsFile:
-    """Read a groups file.
+    """Read and parse a groups file; its suffix determines the format.
 
     Raises:
       UsageError: the file is missing, not text, too large or of an unknown type.
@@ -140,7 +140,7 @@ def read_groups_file(path: str) -> GroupsFile:
 
 
 def parse_groups_csv(text: str, delimiter: str) -> GroupsFile:
-    """Parse a CSV groups file with a header."""
+    """Parse the text of a CSV groups file to its valid entries and its problems."""
     file = GroupsFile()
     try:
         header_cells, rows = csv_tables.parse_table(text, delimiter=delimiter)
@@ -179,7 +179,7 @@ def _to_entry(line: int, cells: dict[str, str]) -> Entry:
 
 
 def parse_yaml(text: str) -> GroupsFile:
-    """Parse a YAML mapping from group names to lists of classes.
+    """Parse a YAML mapping from group names to lists of classes; collect its problems.
 
     Only nodes are composed, not Python objects, so that scalars stay as written.
     """
@@ -263,11 +263,11 @@ class _Group:
     line: int
     name: str = ""
     wnids: list[str] = field(default_factory=list)  # classes that the input contains
-    has_invalid_entry: bool = False  # an entry is invalid
+    has_invalid_entry: bool = False  # then the group may lack classes
 
 
 class _GroupCollector:
-    """Collects the entries of a groups file into groups, and the problems found."""
+    """Collects the entries of a groups file into groups, and records all problems."""
 
     def __init__(self, classes: Sequence[ImageClass]) -> None:
         self.input_wnids = {c.wnid for c in classes}
@@ -296,7 +296,10 @@ class _GroupCollector:
         self.problems.append(GroupsFileProblem(entry.line, text))
 
     def _find_group(self, entry: Entry) -> _Group | None:
-        """Return the entry's group, creating it if it is new; None leaves it out."""
+        """Return the entry's group, created if new; None if the class is left out.
+
+        Contradictory group names and the group -1 are recorded as problems.
+        """
         if not entry.group:
             if entry.group_name:
                 self._report(
@@ -320,9 +323,9 @@ class _GroupCollector:
         return group
 
     def _identify(self, entry: Entry) -> str | None:
-        """Return the entry's wnid; None, after recording a problem, if it is unclear.
+        """Return the wnid of an entry, or record a problem and return None.
 
-        All identifiers of the entry must agree.
+        All identifiers of the entry must denote the same class.
         """
         if not entry.identifiers:
             self._report(entry, "names no class; give its wnid, index or label")
@@ -369,7 +372,7 @@ def read_groups(
       remedy: text appended to the error about such classes.
 
     Raises:
-      UsageError: lists the first twenty problems, with their lines.
+      UsageError: the file is invalid; the message lists the first twenty problems.
     """
     file = read_groups_file(path)
     collector = _GroupCollector(classes)
@@ -394,9 +397,11 @@ def read_groups(
 def find_confusion_models(path: str) -> tuple[str, ...] | None:
     """Return the names of the models whose confusion determined a groups.csv.
 
-    They are read from the groups.json or recipe.json in the same folder. The tuple is
-    empty if the models have no names; None if neither file records models, or if the
-    file is not named groups.csv.
+    They are read from groups.json or recipe.json in the same folder.
+
+    Returns:
+      The names; empty if the models have no names. None if neither file records models,
+      or if `path` is not named groups.csv.
     """
     folder, _, name = storage.absolute(path).rpartition("/")
     if name != _GENERATED:

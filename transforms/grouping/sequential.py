@@ -1,4 +1,4 @@
-"""Partition classes into N groups, one at a time, each the heaviest remaining set.
+"""Partition classes into N groups by repeatedly taking the heaviest remaining set.
 
 Each step is a heaviest-k-subgraph problem, which is NP-hard. Up to 5000 candidate sets
 are enumerated; beyond that, tabu search improves the best greedy sets. Later groups
@@ -22,7 +22,9 @@ _TABU_TENURE = 5  # swaps during which a moved class may not move again
 
 
 def partition(weights: FloatArray, num_groups: int) -> IntArray:
-    """Form N groups, each the heaviest set of the remaining classes.
+    """Partition classes into N groups.
+
+    Each group is the result of `find_heaviest` on the classes that remain.
 
     Args:
       weights: shape (classes, classes), from `balanced.normalise`.
@@ -43,6 +45,8 @@ def partition(weights: FloatArray, num_groups: int) -> IntArray:
 
 def find_heaviest(weights: FloatArray, size: int) -> list[int]:
     """Find a set of classes with the largest sum of weights between them.
+
+    The result is exact if there are at most 5000 sets, else heuristic.
 
     Args:
       weights: shape (classes, classes), from `balanced.normalise`.
@@ -70,7 +74,10 @@ def _enumerate_sets(weights: FloatArray, size: int) -> list[int]:
 
 
 def _grow_greedily(weights: FloatArray, size: int) -> list[list[int]]:
-    """Grow a set greedily from each class; return the four heaviest distinct sets."""
+    """Grow a set greedily from each class; return the four heaviest distinct sets.
+
+    `weights` has shape (classes, classes).
+    """
     count = len(weights)
     all_rows = np.arange(count)
     is_member = np.eye(count, dtype=bool)

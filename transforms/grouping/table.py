@@ -1,4 +1,4 @@
-"""Build, name and write tables of groups."""
+"""Define the input and output of grouping methods; build and write tables of groups."""
 
 import csv
 import functools
@@ -15,18 +15,18 @@ from typing import NamedTuple
 from transforms.labels.classes import is_wnid
 from transforms.records import JSON, ImageClass, UsageError
 
-CONFUSION_MODELS = "confusion_models"  # in `Grouping.quality`: whose errors decided
-GroupId = int | str  # as a method identifies a group; `number_groups` makes labels
+CONFUSION_MODELS = "confusion_models"  # key of `Grouping.quality`
+GroupId = int | str  # of a grouping method; `number_groups` converts it to a label
 LEFT_OUT = -1  # the label of classes in no group
 _MAX_SLUG_CHARACTERS = 40
 
 
 class TooFewClassesError(UsageError):
-    """The input has too few classes for the requested groups."""
+    """Raised when the input has too few classes for the requested groups."""
 
 
 class MissingTableError(UsageError):
-    """A file that the grouping method requires is not given."""
+    """Raised when a file that the grouping method requires is not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class GroupingRequest:
     num_groups: int | None
     seed: int
     images_per_group: int | None  # None: all
-    min_validation_images: int
-    allow_small_validation: bool
+    min_validation_images: int  # in the whole subset; 0: no minimum
+    allow_small_validation: bool  # hold out no training images
     groups_file: str | None
     confusion_file: str | None = None
     is_measured: bool = True  # compute quality measures, which may take seconds
@@ -49,9 +49,9 @@ class Grouping:
     """The result of a grouping method."""
 
     assignment: Mapping[str, GroupId | None]  # every wnid; None: left out
-    names: Mapping[GroupId, str] = field(default_factory=dict)
+    names: Mapping[GroupId, str] = field(default_factory=dict)  # see `make_table`
     notes: tuple[str, ...] = ()  # printed, and recorded in the recipe
-    quality: Mapping[str, JSON] = field(default_factory=dict)
+    quality: Mapping[str, JSON] = field(default_factory=dict)  # for the recipe
 
 
 class GroupRow(NamedTuple):
@@ -66,7 +66,7 @@ class GroupRow(NamedTuple):
 
 @dataclass(frozen=True)
 class GroupTable:
-    """All classes of an input and their groups, by wnid."""
+    """All classes of an input and their groups, sorted by wnid."""
 
     rows: tuple[GroupRow, ...]
 
@@ -92,7 +92,7 @@ class GroupTable:
 
     @functools.cached_property
     def folders(self) -> tuple[str, ...]:
-        """The folder name of each group, by label; sorting the names keeps label order.
+        """The folder name of each group, by label; the names are in sorted order.
 
         A name is the wnid if every group is a single class, else label and group name.
         """
@@ -160,7 +160,7 @@ def require_num_groups(request: GroupingRequest) -> int:
 
 
 def number_groups(assignment: Mapping[str, GroupId | None]) -> dict[GroupId, int]:
-    """Number the groups 0…N-1 in the order of their smallest wnids."""
+    """Return the label of each group: 0 to N − 1, in the order of smallest wnids."""
     in_order = (assignment[wnid] for wnid in sorted(assignment))
     groups = dict.fromkeys(group for group in in_order if group is not None)
     return {group: label for label, group in enumerate(groups)}

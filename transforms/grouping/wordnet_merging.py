@@ -66,7 +66,8 @@ def merge_classes(tree: WordNetTree, num_groups: int, rule: Rule) -> list[list[s
 class _Merging:
     """The units at each node, with queues of possible merges and of units to lift.
 
-    Both queues may contain outdated entries, which are skipped when they are popped.
+    Lifting a unit moves it to the parent of its node. Both queues may contain outdated
+    entries, which are skipped when they are popped.
     """
 
     def __init__(self, tree: WordNetTree, rule: Rule, cap: float) -> None:

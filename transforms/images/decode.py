@@ -24,24 +24,24 @@ from transforms import records
 from transforms.images import signatures, zero_pages
 
 MAX_PIXELS = 128_000_000  # 512 MB in memory
-MAX_SIDE = 1_000_000  # beyond some millions Pillow says that memory is out
-# Pixels times passes over them: a progressive JPEG may ask for a pass with ten bytes.
-# Files of cameras and encoders have ten passes or so, the largest here may have fifty.
+MAX_SIDE = 1_000_000  # above a few million, Pillow reports a lack of memory
+# Pixels times passes over them: ten bytes of a progressive JPEG can require a pass.
+# Files from cameras and encoders have about ten passes; the largest image may have 50.
 MAX_PASSED_PIXELS = 50 * MAX_PIXELS
 _START_OF_SCAN = b"\xff\xda"  # never within the data of a scan
 _LEAST_SCAN_BYTES = 10  # its marker and header, of one component
-DRAFT_MARGIN = 4  # see decode()
+DRAFT_MARGIN = 4  # see `decode`
 _GREY_MODES = frozenset({"1", "L", "LA", "I;16"})
 
-# Pillow warns of damaged EXIF and APNG headers, which are nothing to a user. A filter
-# set once is safe with threads, unlike `warnings.catch_warnings`.
+# Pillow warns about damaged EXIF and APNG headers, which do not affect users. A global
+# filter is thread-safe, unlike `warnings.catch_warnings`.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Images are decoded in parallel, each by one thread.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
-# The classes themselves, not `Image.open`: it warns of bombs and of broken MPO files,
-# and would read the other pictures of an MPO, of which the first is a plain JPEG.
+# Not `Image.open`: it warns about large images and broken MPO files, and reads all
+# images of an MPO file, although the first is a plain JPEG.
 _FORMATS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (signatures.JPEG, JpegImageFile),
     (b"\x89PNG\r\n\x1a\n", PngImageFile),
@@ -52,7 +52,7 @@ _FORMATS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _MAX_BRANDS_BYTES = 256
 
-# MemoryError is not among them: with bounded sizes it is the machine's trouble.
+# MemoryError is not included: sizes are bounded, so the machine has too little memory.
 _ROTTEN = (
     OSError,
     SyntaxError,
@@ -73,7 +73,7 @@ _ROTTEN = (
 class Pixels(NamedTuple):
     """A decoded image and its scale relative to the file."""
 
-    image: Image.Image  # in mode RGB, or L where the file is grey
+    image: Image.Image  # mode RGB, or L if the file is greyscale
     scale: int  # each pixel covers scale x scale pixels of the file
 
 
@@ -81,8 +81,8 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     """Open an image and read its header, without decoding pixels.
 
     Raises:
-      DataError: the format is unsupported, the header is damaged, the data contain
-        pages of zeros, or the image is too large.
+      DataError: the format or kind of JPEG is unsupported, the header is damaged, a
+        JPEG contains pages of zeros, or decoding would take too much memory or time.
     """
     if not data:
         raise records.DataError("empty file")
@@ -125,7 +125,7 @@ def _check_bounds(image: ImageFile.ImageFile, data: bytes) -> None:
             f" and {MAX_SIDE} a side"
         )
     if isinstance(image, JpegImageFile):
-        # Counting takes a twentieth of an image's time: only where it may matter.
+        # Counting takes 5 % of the time per image; most files are too short to need it.
         if len(data) // _LEAST_SCAN_BYTES * num_pixels <= MAX_PASSED_PIXELS:
             return
         num_scans = data.count(_START_OF_SCAN)
@@ -137,7 +137,7 @@ def _check_bounds(image: ImageFile.ImageFile, data: bytes) -> None:
 
 def find_orientation(image: ImageFile.ImageFile) -> int:
     """Return the EXIF orientation, 1 to 8; 1 if it is missing or damaged."""
-    exif = Image.Exif()  # image.getexif() would decode a whole PNG to find one
+    exif = Image.Exif()  # image.getexif() would decode a PNG completely
     try:
         exif.load(image.info.get("exif", b""))
         orientation = exif.get(ExifTags.Base.Orientation, 1)
@@ -174,14 +174,14 @@ def decode(image: ImageFile.ImageFile, shrink: float = 1.0) -> Pixels:
     A JPEG that will be downscaled strongly is decoded at 1/2, 1/4 or 1/8 of its size,
     but at no less than `DRAFT_MARGIN` times its final size. The resized result then
     differs from that of a full decode by a mean absolute difference of less than 1 of
-    255 levels. Over 200 photographs at exactly this margin, the mean is 0.25, 0.30 and
+    255 levels. Over 200 images at exactly this margin, the mean is 0.25, 0.30 and
     0.37 for the three scales, and the maximum 0.79. The maximum would be 1.2 for a
     margin of 3, and 2.7 for a margin of 2.
 
     Args:
       image: an opened image; it cannot be used afterwards.
-      shrink: factor by which the image will be downscaled, the smaller of width and
-        height.
+      shrink: factor by which the image will be downscaled; the smaller one if those of
+        width and height differ.
 
     Returns:
       RGB or greyscale pixels without alpha and metadata; the EXIF orientation is not
@@ -191,7 +191,7 @@ def decode(image: ImageFile.ImageFile, shrink: float = 1.0) -> Pixels:
       DataError: the file is truncated or damaged.
     """
     scale = 1
-    # Inverted ink is Adobe's way, which Pillow takes all CMYK files to follow.
+    # Adobe inverts CMYK values; Pillow assumes that all CMYK files are inverted.
     plain_ink = image.mode == "CMYK" and "adobe" not in image.info
     if isinstance(image, JpegImageFile):
         scale = next((s for s in (8, 4, 2) if s * DRAFT_MARGIN <= shrink), 1)
@@ -199,7 +199,7 @@ def decode(image: ImageFile.ImageFile, shrink: float = 1.0) -> Pixels:
         if scale > 1:
             image.draft(None, (image.width // scale, image.height // scale))
         image.load()
-        image.info.clear()  # transparency would hinder conversion, a comment be written
+        image.info.clear()  # would affect conversion and encoding
         pixels = ImageChops.invert(image) if plain_ink else image
         return Pixels(_to_rgb_or_grey(pixels), scale)
 
@@ -208,7 +208,7 @@ def _to_rgb_or_grey(image: Image.Image) -> Image.Image:
     if image.mode in {"RGB", "L"}:
         return image
     if image.mode == "I;16":
-        # The high bytes: Pillow would turn all above 255 into white.
+        # Keep the high bytes; Pillow would clip values above 255 to white.
         return Image.frombytes("L", image.size, image.tobytes("raw", "I;16")[1::2])
     return image.convert("L" if image.mode in _GREY_MODES else "RGB")
 

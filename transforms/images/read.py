@@ -55,7 +55,7 @@ def unpack(ref: ImageRef, data: bytes) -> bytes:
     """Decompress an image if its encoding requires it.
 
     Raises:
-      DataError: the data is damaged, or larger than any image.
+      DataError: the data are damaged, or larger than 64 MiB when decompressed.
     """
     return inflate(data) if ref.encoding == "deflate" else data
 
@@ -79,7 +79,7 @@ class RowGroups:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[tuple[str, int], pa.ChunkedArray] = OrderedDict()
         self._lock = threading.Lock()
-        # Who wants what another is reading waits for it.
+        # A thread waits if another one is reading the row group that it needs.
         self._loading = [threading.Lock() for _ in range(_NUM_LOCKS)]
 
     def get(
@@ -106,7 +106,7 @@ class RowGroups:
             return images
 
     def clear(self) -> None:
-        """Clear the cache."""
+        """Drop all cached row groups."""
         with self._lock:
             self._kept.clear()
 
@@ -161,7 +161,7 @@ def _load_row_group(path: str, number: int, *, version: str) -> pa.ChunkedArray:
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise DataError(f"damaged Parquet file ({error})") from None
     except OSError as error:
-        if isinstance(error.__cause__, DataError):  # of the object, not of its content
+        if isinstance(error.__cause__, DataError):  # about the object, not its content
             raise error.__cause__ from None
         if error.errno is not None:
             raise
@@ -180,7 +180,7 @@ def _check_size(row_group: pq.RowGroupMetaData) -> None:
             raise DataError(f"a row group of {size} bytes of images is too large")
 
 
-# A gap of this size is read sooner than a store begins to answer another request.
+# Reading a gap of this size takes less time than another request.
 _MAX_GAP_BYTES = 1 << 20
 _MAX_SPAN_BYTES = 16 << 20
 _READS_AT_ONCE = 8
@@ -189,7 +189,7 @@ ReadImage = Callable[[], bytes]  # raises as `read_image_bytes` does
 
 
 class PlacedRef(NamedTuple):
-    """An image reference with the root of its input and the version of its object."""
+    """An image reference with its input's folder and its object's version."""
 
     root: str
     ref: ImageRef
@@ -204,7 +204,7 @@ class ByteRange:
     version: str
     start: int
     end: int
-    numbers: list[int]  # of the images, in the order they were given
+    numbers: list[int]  # positions of the images in the input of `plan_ranges`
 
     def takes(self, path: str, start: int, end: int) -> bool:
         """Return whether an image at [start, end) can be read in the same request."""
@@ -216,7 +216,7 @@ class ByteRange:
 def plan_ranges(images: Sequence[PlacedRef]) -> list[ByteRange]:
     """Combine neighbouring images in buckets into ranges of at least two images.
 
-    Local, Parquet and isolated images are not part of any range.
+    No range includes local images, rows of Parquet files, or isolated images.
     """
     places = sorted(
         (f"{root}/{ref.uri}", ref.offset, ref.offset + ref.length, number)
@@ -240,7 +240,7 @@ class CoalescedReader:
         self._pool = ThreadPoolExecutor(_READS_AT_ONCE)
 
     def close(self) -> None:
-        """Stop the threads."""
+        """Cancel queued reads and stop the threads."""
         self._pool.shutdown(cancel_futures=True)
 
     def begin(self, images: Sequence[PlacedRef]) -> list[ReadImage]:
@@ -266,7 +266,7 @@ def _cut(data: Future[bytes], start: int, image: PlacedRef) -> bytes:
     """Return the bytes of one image from a range that starts at byte `start`."""
     try:
         whole = data.result()
-    except DataError:  # not of every image in it: of some that the object lacks
+    except DataError:  # possibly only of other images in the range
         return read_image_bytes(*image)
     at = image.ref.offset - start
     return unpack(image.ref, whole[at : at + image.ref.length])

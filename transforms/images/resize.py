@@ -27,8 +27,7 @@ def resize(image: Image.Image, size: tuple[int, int], box: CropBox) -> Image.Ima
     Args:
       image: mode RGB or L.
       size: (width, height) of the result in pixels.
-      box: the part to resize: left, top, width and height in pixels, not necessarily
-        whole.
+      box: left, top, width and height of the part in pixels; may be fractional.
 
     Returns:
       A new image, or `image` itself if the size and the box leave it unchanged.
@@ -36,7 +35,7 @@ def resize(image: Image.Image, size: tuple[int, int], box: CropBox) -> Image.Ima
     if (box.width, box.height) == image.size == size:
         return image
     resized = Image.new(image.mode, size, None)  # every pixel is set
-    # A resizer serves one thread at a time; making one costs half a microsecond.
+    # A resizer serves one thread at a time; creating one takes half a microsecond.
     Resizer().resize_pil(image, resized, ResizeOptions(CATMULL_ROM, crop_box=box))
     return resized
 

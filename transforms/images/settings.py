@@ -8,12 +8,20 @@ from PIL import features
 RESIZE_MODES = ("shorter_side", "longer_side", "center_crop", "squash", "none")
 CHROMA = "4:2:0"
 FILTER = "catmull_rom"
-MAX_SIDE = 65500  # libjpeg writes no longer one
+MAX_SIDE = 65500  # pixels; the limit of libjpeg
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """How images are resized and encoded."""
+    """The settings with which images are resized and encoded.
+
+    Attributes:
+      image_size: length in pixels of the resized side, or of both for a square.
+      resize_mode: one of `RESIZE_MODES`; see `target_size`.
+      upscale: whether `shorter_side` and `longer_side` enlarge smaller images;
+        `center_crop` and `squash` always do.
+      jpeg_quality: quality from 1 to 100, as Pillow defines it.
+    """
 
     image_size: int = 256
     resize_mode: str = "shorter_side"
@@ -67,5 +75,5 @@ def _measured_side(width: int, height: int, settings: ImageSettings) -> int:
 
 
 def _scaled(length: int, side: int, size: int) -> int:
-    # Half up in whole numbers: round() would go to even, and floats may miss a half.
+    # Round half up in integers: round() rounds to even, and floats may miss a half.
     return max(1, (2 * length * size + side) // (2 * side))

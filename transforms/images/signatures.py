@@ -1,4 +1,4 @@
-"""Identify unsupported files by their first bytes."""
+"""Identify unsupported files and kinds of JPEG by their headers."""
 
 import re
 from typing import NamedTuple
@@ -7,8 +7,8 @@ JPEG = b"\xff\xd8\xff"
 _CONVERT = "convert it to JPEG or PNG"
 _HEAD_BYTES = 1024
 
-# Pictures by their first bytes.
-_PICTURES = {
+# Unsupported image formats by their first bytes.
+_UNSUPPORTED = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
     b"II+\0": "TIFF",
@@ -43,7 +43,7 @@ _BRANDS = {
     b"crx ": "Canon CR3",
 }
 _NETPBM = re.compile(rb"P[1-7]\s")
-# Files of other kinds.
+# Files that are not images.
 _OTHERS = {
     b"%PDF-": "a PDF document",
     b"%!PS": "a PostScript document",
@@ -67,10 +67,10 @@ _MARKUP = (
 
 
 def describe(data: bytes) -> str:
-    """Return an error message that names the unsupported format of a file."""
+    """Return an error message that names the unsupported format of a file, if known."""
     head = data[:_HEAD_BYTES]
-    if picture := _find_picture(head):
-        return f"{picture} image: not supported; {_CONVERT}"
+    if image_format := _find_format(head):
+        return f"{image_format} image: not supported; {_CONVERT}"
     kind = _find_signature(head) or _find_text(head) or _find_offset(head)
     if not kind and data.count(0) == len(data):
         kind = "only zero bytes; download it again"
@@ -90,8 +90,8 @@ def _find_offset(head: bytes) -> str:
     return f"{start} bytes before the start of a JPEG" if start > 0 else ""
 
 
-def _find_picture(head: bytes) -> str:
-    for signature, name in _PICTURES.items():
+def _find_format(head: bytes) -> str:
+    for signature, name in _UNSUPPORTED.items():
         if head.startswith(signature):
             return name
     if brands := list_brands(head):
@@ -163,7 +163,7 @@ def _find_frame(data: bytes) -> _Frame | None:
 
 
 def find_jpeg_problem(data: bytes) -> str:
-    """Describe why a kind of JPEG is unsupported; "" if it is supported."""
+    """Describe why a JPEG is unsupported; "" if it is supported or has no frame."""
     frame = _find_frame(data)
     kind = ""
     if frame is None:
@@ -180,6 +180,6 @@ def find_jpeg_problem(data: bytes) -> str:
 
 
 def is_common_jpeg(data: bytes) -> bool:
-    """Return whether a JPEG is baseline, extended or progressive Huffman."""
+    """Return whether a JPEG is Huffman-coded baseline, extended or progressive."""
     frame = _find_frame(data)
     return frame is not None and frame.marker in _COMMON

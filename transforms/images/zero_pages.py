@@ -27,7 +27,7 @@ class _Segment(NamedTuple):
 
 
 class _Code(NamedTuple):
-    """The code that is all zeros: the first of a Huffman table."""
+    """The all-zeros code of a Huffman table, which is its first code."""
 
     num_bits: int
     symbol: int
@@ -74,7 +74,7 @@ def _list_segments(data: bytes) -> Iterator[_Segment]:
 
 
 def _count_zero_bits(segments: list[_Segment], num_blocks: int) -> int:
-    """Return an upper bound of the run of zero bits in a uniform image, in bits."""
+    """Return an upper bound on the length of zero runs in a uniform image, in bits."""
     first_scan = next(s for s in segments if s.marker == _START_OF_SCAN)
     codes: dict[int, list[_Code]] = {}
     for segment in segments:

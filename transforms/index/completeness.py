@@ -47,7 +47,7 @@ _SPLITS = {
 def find_differences(
     num_images: Mapping[ClassSplit, int],
 ) -> Iterator[InputWarning]:
-    """Yield a warning per split whose image counts differ from ImageNet's.
+    """Yield a warning for each split whose image counts differ from ImageNet's.
 
     Classes outside the 1000 and splits without images are ignored.
 
@@ -92,7 +92,7 @@ def check_complete(
       num_images: number of images per class and split, including unusable ones.
 
     Raises:
-      UsageError: lists the missing images and splits.
+      UsageError: images or splits are missing; one line per problem.
     """
     found = {key.split for key in num_images}
     problems = [warning.text for warning in warnings if warning.is_missing]

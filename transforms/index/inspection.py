@@ -30,7 +30,7 @@ class Inspection(NamedTuple):
     mode: str  # RGB, L, CMYK, … as stored
     width: int  # as stored, before EXIF rotation
     height: int
-    sha256: str
+    sha256: str  # hexadecimal; "" if the bytes cannot be read
     problem: str  # "" if there is none
 
 
@@ -80,7 +80,7 @@ def inspect_all(
 
 
 def begin(roots: Sequence[str]) -> Callable[[Sequence[Any]], list[Inspection]]:
-    """Return the work function of a child process.
+    """Return the function with which a child process inspects images.
 
     Args:
       roots: folders of the inputs.

@@ -42,6 +42,9 @@ _COUNTS = pa.schema([
 class Inventory:
     """The counts, fingerprint and metadata of an index.
 
+    The fingerprint is a hash of the rows of usable images in key order. Images in
+    Parquet files, whose sizes the index does not contain, count as 110 kB each.
+
     `warnings` lists the differences from ImageNet's counts, then the warnings that the
     index contains.
     """
@@ -53,15 +56,15 @@ class Inventory:
     roots: tuple[str, ...]
     versions: Mapping[str, str]  # of archives, by path
     num_row_groups: int
-    num_strays: int
-    first_strays: Sequence[str]
+    num_strays: int  # files that are not images
+    first_strays: Sequence[str]  # descriptions of the first of them
     warnings: tuple[InputWarning, ...] = ()
 
     def check_complete(self) -> None:
         """Check that the input is the complete ImageNet.
 
         Raises:
-          UsageError: lists the missing images and splits.
+          UsageError: images or splits are missing; one line per problem.
         """
         completeness.check_complete(self.warnings, self._num_found)
 
@@ -71,7 +74,7 @@ class Inventory:
 
     @property
     def mean_bytes(self) -> float:
-        """The mean size of a usable image file in bytes."""
+        """The mean size of a usable image file in bytes; 0 if there are none."""
         num_images = sum(self.num_images.values())
         return sum(self.num_bytes.values()) / max(num_images, 1)
 
@@ -103,7 +106,7 @@ class Inventory:
 
 @dataclass
 class KeyOrder:
-    """The key ranges of row groups, to read their rows in key order.
+    """The key ranges of row groups, with which rows are read in key order.
 
     Attributes:
       rows_at_once: approximate number of rows per range, which are held in memory.
@@ -157,10 +160,10 @@ def _select_range(rows: pa.Table, start: str, end: str | None) -> pa.Table:
 
 
 def read_inventory(path: str) -> Inventory:
-    """Validate an index and count its images by row group, then hash it in key order.
+    """Validate an index, count its images, and hash its rows in key order.
 
     Raises:
-      UsageError: the file is not a valid index, or has repeated keys.
+      UsageError: the file is missing or not a valid index, or has repeated keys.
     """
     described = index_table.read_description(path)
     roots = tuple(described["inputs"])

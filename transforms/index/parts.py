@@ -23,7 +23,7 @@ _FROM_NUMBER = re.compile("[0-9][^/]*$")  # in a file's name
 class PartImages(NamedTuple):
     """The images of one part; never shuffled, because runners fuse the next steps."""
 
-    number: int  # of the piece, in the order of the inputs
+    number: int  # of the part, in the order of the inputs
     piece: InputPart
     refs: list[ImageRef]
     strays: list[SkippedFile]
@@ -52,7 +52,7 @@ def read_part(
     observations: list[Observation] = []
     misplaced: list[MisplacedImage] = []
     labels = PartLabels()
-    # A local file has a version before it is read, an object at the latest afterwards.
+    # A local file has a version before it is read; an object may have one only after.
     before = _find_version(piece.path)
     for item in layouts.read(piece):
         if isinstance(item, ImageRef | MisplacedImage):
@@ -127,7 +127,11 @@ def _name_class(wnid: str) -> str:
 
 
 def label_part(images: PartImages) -> PartImages:
-    """Add labels to images without class; compare all labels with the official ones."""
+    """Add labels to images without a class; compare all labels with official ones.
+
+    Raises:
+      UsageError: the labels of some images are unknown.
+    """
     piece = images.piece
     if piece.needs_labels:
         refs, observations = _join_table(piece, images.refs)
@@ -141,7 +145,7 @@ def label_part(images: PartImages) -> PartImages:
 
 
 def _name_shards(piece: InputPart) -> str:
-    """Return a name shared by all shards of the same set and split."""
+    """Return a name that is the same for all shards of a dataset and split."""
     return f"{piece.layout} {piece.split} {_FROM_NUMBER.sub('', piece.uri)}"
 
 
@@ -180,7 +184,7 @@ def join_labels(
     """Add wnids to images from a table; a class in an image's name takes precedence.
 
     Args:
-      refs: images, with the wnids in their names, or "".
+      refs: images; `wnid` is the class in the image's name, or "".
       labels: wnid of each image, by key.
       source: path of the table, for messages.
 
@@ -220,8 +224,8 @@ class IndexPart(NamedTuple):
     number: int
     path: str
     num_images: int
-    strays: tuple[str, ...]
-    input: int
+    strays: tuple[str, ...]  # files that are not images, as "uri: name"
+    input: int  # position in the list of inputs
     uri: str
     version: str  # of an archive; "" for a folder
     observations: tuple[Observation, ...]
@@ -257,13 +261,14 @@ def merge(
       parts: summaries of the parts.
       output: path of the index.
       roots: folders of the inputs.
-      warnings: warnings about the inputs from before the parts were read.
+      warnings: earlier warnings about the inputs, e.g. from finding the parts.
 
     Returns:
       The number of images.
 
     Raises:
-      UsageError: lists all problems for which the inputs are rejected.
+      UsageError: the labels or images of an input are not acceptable, or an archive
+        changed while it was read; one line per problem.
     """
     ordered = sorted(parts)
     described = _describe(ordered, roots, warnings)
@@ -286,11 +291,12 @@ def write_index(
       pieces: the parts of the inputs.
       output: path of the index.
       roots: folders of the inputs.
-      warnings: warnings about the inputs.
+      warnings: earlier warnings about the inputs, e.g. from finding the parts.
       count: progress callback, called with the number of images since its last call.
 
     Raises:
-      UsageError: lists all problems for which the inputs are rejected.
+      UsageError: the labels or images of an input are not acceptable, or an archive
+        changed while it was read; one line per problem.
     """
     parts: list[IndexPart] = []
 
@@ -327,7 +333,8 @@ def judge(parts: Sequence[IndexPart], roots: Sequence[str]) -> list[InputWarning
       roots: folders of the inputs.
 
     Raises:
-      UsageError: lists all problems for which the inputs are rejected.
+      UsageError: the labels or images of an input are not acceptable; one line per
+        problem.
     """
     warnings: list[InputWarning] = []
     problems: list[str] = []

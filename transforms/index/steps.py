@@ -33,8 +33,8 @@ from transforms.layouts import InputPart
 from transforms.prefetch import PendingResults
 from transforms.processes import ProcessPool, num_cores
 
-# Pieces in buckets that are read at once: an archive is a chain of small reads, each
-# of which waits for the one before it.
+# Parts in buckets that are read at once: reading an archive is a chain of small reads,
+# each of which waits for the previous one.
 _PIECES_AT_ONCE = 64
 
 
@@ -76,14 +76,18 @@ class _ReadPieces(beam.DoFn):
             raise
 
     def _count(self, num_images: int) -> None:
-        if self._error:  # of another part: this one is of no use any more
+        if self._error:  # another part failed, so this one is no longer needed
             raise self._error
         self._ticker.tick(num_images)
 
 
 @dataclasses.dataclass
 class FindImages(beam.PTransform):
-    """Find the images of every part: (number, part) in, `PartImages` out."""
+    """Find the images of every part: (number, part) in, `PartImages` out.
+
+    Attributes:
+      ticks: path of the `progress.Ticker` for images found; None: no progress.
+    """
 
     ticks: str | None = None
 
@@ -100,14 +104,14 @@ class FindImages(beam.PTransform):
 
 @dataclasses.dataclass
 class LabelImages(beam.PTransform):
-    """Add the wnid to every image: `PartImages` in, `PartImages` out."""
+    """Add wnids to images without a class: `PartImages` in, `PartImages` out."""
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[PartImages]:
         """Label each part independently; a flat folder or archive is a single part."""
         return images | "LabelPieces" >> beam.Map(label_part)
 
 
-_MAX_AHEAD = 10_000  # images that wait while those of a piece are inspected
+_MAX_AHEAD = 10_000  # images that wait while those of a part are inspected
 
 
 class _WriteParts(beam.DoFn):
@@ -226,14 +230,24 @@ def _remove_parts(num_images: int, folder: str) -> int:
 
 @dataclasses.dataclass
 class WriteIndex(beam.PTransform):
-    """Write an index: `PartImages` in, the number of images out."""
+    """Write an index: `PartImages` in, the number of images out.
+
+    Attributes:
+      output: path of the index.
+      parts_folder: folder for the index files of the parts; removed at the end.
+      roots: folders of the inputs.
+      warnings: earlier warnings about the inputs, e.g. from finding the parts.
+      num_inspect_threads: number of threads that inspect images; 0: no inspection.
+      ticks: path of the `progress.Ticker` for inspected images; None: no progress.
+      has_processes: whether child processes may inspect images.
+    """
 
     output: str
     parts_folder: str
     roots: Sequence[str]
     warnings: Sequence[InputWarning] = ()
     num_inspect_threads: int = 0
-    ticks: str | None = None  # of images that were inspected
+    ticks: str | None = None
     has_processes: bool = False
 
     def expand(self, images: PCollection[PartImages]) -> PCollection[int]:
@@ -259,7 +273,7 @@ class WriteIndex(beam.PTransform):
             >> beam.Map(
                 merge, output=self.output, roots=self.roots, warnings=self.warnings
             )
-            # A break, so that no engine merges again when the parts are gone.
+            # Prevents fusion, so that no runner merges again once the parts are gone.
             | "SettleIndex" >> beam.Reshuffle()
             | "RemoveParts" >> beam.Map(_remove_parts, folder=self.parts_folder)
         )

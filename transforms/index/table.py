@@ -8,6 +8,7 @@ have no version, because 1.28 million versions would double the size of the inde
 length and decoding are checked instead.
 """
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -315,39 +316,49 @@ def find_places(path: str, key: str) -> list[str]:
 
 
 def join_lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
-    """Format each row as a line of values separated by spaces, shape (rows,)."""
+    """Join the values of each row with spaces, and add a newline; shape (rows,)."""
     texts = [pc.cast(column, pa.string()) for column in columns]
     lines = pc.binary_join_element_wise(*texts, " ")
     return pc.binary_join_element_wise(lines, "", "\n")
 
 
 def read_row_group(
-    path: str, number: int, *, split: str, wnids: Sequence[str]
+    path: str,
+    number: int,
+    *,
+    split: str | None = None,
+    wnids: Sequence[str] | None = None,
 ) -> pa.Table:
     """Read the usable images of some classes from one row group of an index.
 
     Args:
       path: path of the index.
       number: number of the row group.
-      split: split to select.
-      wnids: classes to select.
+      split: split to select; None selects all.
+      wnids: classes to select; None selects all.
 
     Returns:
       The selected rows with the columns of `SCHEMA`. Images with a problem found by
       inspection are excluded.
+
+    Raises:
+      UsageError: the index is damaged.
     """
     with storage.parquet_errors(path, REMEDY):
         file = pq.ParquetFile(storage.for_arrow(path))
         is_inspected = "problem" in file.schema_arrow.names
         names = [*SCHEMA.names, *(["problem"] if is_inspected else [])]
         table = file.read_row_group(number, columns=names)
-    is_selected = pc.and_(
-        pc.equal(table["split"], split),
-        pc.is_in(table["wnid"], value_set=pa.array(wnids, pa.string())),
-    )
+    conditions = []
+    if split is not None:
+        conditions.append(pc.equal(table["split"], split))
+    if wnids is not None:
+        of_classes = pa.array(wnids, pa.string())
+        conditions.append(pc.is_in(table["wnid"], value_set=of_classes))
     if is_inspected:
-        is_selected = pc.and_(is_selected, pc.equal(table["problem"], ""))
-    return table.select(SCHEMA.names).filter(is_selected)
+        conditions.append(pc.equal(table["problem"], ""))
+    table = table.select(SCHEMA.names)
+    return table.filter(functools.reduce(pc.and_, conditions)) if conditions else table
 
 
 def to_refs(table: pa.Table) -> list[ImageRef]:

@@ -1,9 +1,9 @@
 """Check the labels of an input against its image names and the official labels.
 
-One part of an input does not show whether its integer labels index the 1000 classes or
-a subset of them, or whether few or all labels differ from the official ones. The index
-therefore collects the `PartLabels` of each part, and `check` evaluates all parts of an
-input together.
+A single part of an input does not show whether its integer labels index the 1000
+classes or a subset of them, or whether few or all labels differ from the official ones.
+The index therefore collects the `PartLabels` of each part, and `check` evaluates all
+parts of an input together.
 """
 
 import math
@@ -18,21 +18,22 @@ from transforms.records import ImageRef, list_names
 
 _NUM_CLASSES = 1000
 _EXAMPLES = 3
-# Less likely numbers are refused: 10 random classes are 0 to 9 once in 3e23 draws.
+# Less probable labels are rejected: 10 random classes are 0 to 9 once in 3e23 draws.
 _MIN_PROBABILITY = 0.01
-# A class counts as renamed if this share of its images and of the other's agree.
+# A class counts as renamed if this share of its images has one other label, and this
+# share of the images with that label is of the class.
 _MIN_SHARE = 0.9
-_MIN_REPEATS = 8  # images beyond the first of such classes
-_MIN_CONFIRMED = 5  # different numbers, or all if there are fewer
+_MIN_REPEATS = 8  # images of renamed classes, not counting the first of each class
+_MIN_CONFIRMED = 5  # distinct labels, or all if there are fewer
 
 
 class LabelPair(NamedTuple):
-    """A count of officially named images with the same official class and label."""
+    """The number of officially named images with one official class and one label."""
 
     official: str
     label: str
     num_images: int
-    key: str  # of the first
+    key: str  # of the first of these images
 
     def __str__(self) -> str:
         return f"{self.key} is {self.label}, officially {self.official}"
@@ -49,7 +50,7 @@ class PartLabels(NamedTuple):
 
     official: tuple[LabelPair, ...] = ()
     numbers: NumberLabels = NumberLabels(frozenset(), 0)
-    shards: str = ""  # the set of shards of one split to which the part belongs
+    shards: str = ""
 
 
 def compare_with_official(refs: Sequence[ImageRef]) -> tuple[LabelPair, ...]:
@@ -72,11 +73,15 @@ class Verdict(NamedTuple):
     """The result of `check`: warnings, and problems for which to reject the input."""
 
     warnings: list[InputWarning]
-    problems: list[str]  # for which the input is refused
+    problems: list[str]
 
 
 def check(parts: Iterable[PartLabels]) -> Verdict:
-    """Check the labels of all parts of one input."""
+    """Check the labels of all parts of one input.
+
+    Report differences from the official labels, and integer labels that may not index
+    the 1000 classes in wnid order.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], str] = {}
     shards: dict[str, list[PartLabels]] = {}
@@ -91,7 +96,7 @@ def check(parts: Iterable[PartLabels]) -> Verdict:
     _check_official(pairs, verdict)
     joined = [_join_numbers(members) for members in shards.values()]
     unconfirmed = [found for found in joined if not _is_confirmed(found, joined)]
-    # Numbers of one set that do not fit must not hide among those of another.
+    # Labels that are unlikely in one set must not pass because of those in another.
     fitting = [found for found in unconfirmed if not _find_misfit(found, verdict)]
     if fitting:
         numbers = frozenset[int]().union(*(found.numbers for found in fitting))
@@ -104,7 +109,8 @@ def check(parts: Iterable[PartLabels]) -> Verdict:
 def _join_numbers(parts: Sequence[PartLabels]) -> NumberLabels:
     """Merge the integer labels of a set of shards.
 
-    Also mark labels as confirmed if most labels of the set equal the official ones.
+    If most officially named images in the set have their official label, mark these
+    labels as confirmed.
     """
     numbers = frozenset[int]().union(*(part.numbers.numbers for part in parts))
     confirmed = frozenset[int]().union(*(part.numbers.confirmed for part in parts))
@@ -138,8 +144,8 @@ def _check_official(pairs: Sequence[LabelPair], verdict: Verdict) -> None:
     """Add the differences from the official labels to a verdict.
 
     If labels are in another order, all images of an official class have the same wrong
-    label. If different images have official names, as in a renumbered subset, the
-    labels of an official class are arbitrary.
+    label. If other images have official names, as in a renumbered subset, the images of
+    an official class have various labels.
     """
     different = sorted(
         (pair for pair in pairs if pair.official != pair.label), key=lambda p: p.key
@@ -257,15 +263,15 @@ def _warn_of_numbers(found: NumberLabels, verdict: Verdict) -> None:
 def _describe_numbers(found: NumberLabels) -> str:
     first, last, num = min(found.numbers), max(found.numbers), len(found.numbers)
     return (
-        f"the classes of {found.num_images:,} images are known by numbers alone, "
+        f"the classes of {found.num_images:,} images are given by numbers alone, "
         f"{first} to {last} ({num} different)"
     )
 
 
 def _probability_up_to(last: int, num: int) -> float:
-    """Return the probability that num of the 1000 labels, drawn at random, are ≤ last.
+    """Return the probability that `num` random distinct labels are all ≤ `last`.
 
-    It is C(last + 1, num) / C(1000, num).
+    The labels are drawn from 0 to 999; it is C(last + 1, num) / C(1000, num).
     """
     return math.comb(last + 1, num) / math.comb(_NUM_CLASSES, num)
 

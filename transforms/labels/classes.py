@@ -1,4 +1,4 @@
-"""List the 1000 classes with their indices, wnids and names."""
+"""Load the 1000 classes and look up their indices and names."""
 
 import re
 from functools import cache
@@ -14,7 +14,7 @@ class ClassInfo(NamedTuple):
     class_index: int  # rank of the wnid
     wnid: str
     name: str  # simple label, unique
-    lemmas: tuple[str, ...]  # WordNet's words for it; some stand for several classes
+    lemmas: tuple[str, ...]  # in WordNet; some denote several classes
 
 
 @cache
@@ -47,5 +47,5 @@ def display_name(wnid: str) -> str:
 
 
 def is_wnid(text: str) -> bool:
-    """Return whether a string has the form of a wnid."""
+    """Return whether a string has the form of a wnid, n and 8 digits."""
     return _WNID.fullmatch(text) is not None

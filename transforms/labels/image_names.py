@@ -1,7 +1,7 @@
 """Determine the key and the class of an image from its file name and its label.
 
 An image has the same key in every layout: its file name in ImageNet without the suffix,
-e.g. n01440764_10026. Case, separators, the image suffix and a class that copies append
+e.g. n01440764_10026. Case, folders, the image suffix and a wnid that some copies append
 (n01440764_10026_n01440764.JPEG) are ignored. Integer labels index the 1000 classes in
 wnid order. If name and label both give a class, they must agree; otherwise labels in
 another order would go unnoticed.
@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 _SUFFIXES = re.compile(
     f"(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})+$", re.IGNORECASE
 )
-# Nearly all names, whose parts need no other check: key and wnid.
+# Matches nearly all names and captures key and wnid, without the slower steps below.
 USUAL = re.compile(r"((n[0-9]{8})_[0-9]{1,9})(?:_n[0-9]{8})?\.JPEG")
 _TRAINING = re.compile(r"(n\d{8})(_\d+)(?:_n\d{8})?", re.IGNORECASE)
 _VALIDATION = re.compile(r"ILSVRC2012_val(_\d{8})(?:_(n\d{8}))?", re.IGNORECASE)
@@ -29,7 +29,7 @@ _OTHER = re.compile(r".+_(n\d{8})", re.IGNORECASE)
 class ImageName(NamedTuple):
     """The key and the class that an image's file name contains."""
 
-    key: str  # as ImageNet has it, without the suffix
+    key: str  # the name in ImageNet, without the suffix
     wnid: str  # "" in the names of validation images
 
 
@@ -61,7 +61,7 @@ def find_wnid(
     Args:
       by_name: wnid in the image's file name; "" if there is none.
       label: label in the dataset, an integer or a wnid; None if there is none.
-      names: wnid of each integer label; empty: the 1000 in wnid order.
+      names: wnid of each integer label; if empty, the 1000 classes in wnid order.
       where: location of the image, for messages.
 
     Raises:
@@ -70,7 +70,7 @@ def find_wnid(
     if label is None:
         if by_name:
             return by_name
-        raise UsageError(f"{where}: neither a label nor the name tells the class")
+        raise UsageError(f"{where}: neither a label nor the name gives the class")
     by_label = _read_label(label, names or _wnids(), where)
     if by_name not in {"", by_label}:
         said = f"label {label} is {by_label}" if label != by_label else f"it is {label}"
@@ -89,7 +89,7 @@ def _read_label(label: object, names: Sequence[str], where: str) -> str:
         return names[label]
     hint = ""
     if label == len(names):
-        hint = "; if the labels count from 1, say so with --class_list"
+        hint = "; if the labels start at 1, give --class_list with - in line 1"
     raise UsageError(
         f"{where}: the label is {str(label)[:40]!r}, neither a wnid nor 0 to "
         f"{len(names) - 1}{hint}"
@@ -111,7 +111,7 @@ class NumberLabels(NamedTuple):
 
 
 class LabelReader:
-    """Convert the labels of one part's images to wnids, and collect integer labels.
+    """Converts the labels of one part's images to wnids; collects integer labels.
 
     Args:
       class_list: wnid of each integer label, from --class_list; empty if not given.
@@ -126,7 +126,17 @@ class LabelReader:
     def find_wnid(
         self, by_name: str, label: object, *, names: Sequence[str] = (), where: str
     ) -> str:
-        """Return the wnid of an image; the arguments are those of `find_wnid`."""
+        """Return the wnid of an image; record its label if it is an unnamed integer.
+
+        Args:
+          by_name: as in the function `find_wnid`.
+          label: as there.
+          names: as there; ignored if there is a class list.
+          where: as there.
+
+        Raises:
+          UsageError: the class is unknown, or name and label give different classes.
+        """
         names = self._class_list or names
         wnid = find_wnid(by_name, label, names=names, where=where)
         if isinstance(label, int) and not names:
@@ -145,7 +155,7 @@ class LabelReader:
 
 
 def find_wnids(names: Sequence[str], *, where: str) -> Sequence[str]:
-    """Return the wnids of a dataset's labels, derived from the names of the labels.
+    """Return the wnid of each label of a dataset, derived from the label names.
 
     Args:
       names: names of the labels 0, 1, …; empty if the dataset has none.
@@ -164,7 +174,7 @@ def find_wnids(names: Sequence[str], *, where: str) -> Sequence[str]:
     remedy = "give their wnids with --class_list"
     if len(names) != len(known):
         raise UsageError(
-            f"{where}: its {len(names)} labels are neither called by their wnids nor "
+            f"{where}: its {len(names)} labels are neither named by their wnids nor "
             f"the {len(known)} classes of ImageNet; {remedy}"
         )
     owners = _owners()

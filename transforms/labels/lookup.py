@@ -1,4 +1,4 @@
-"""Look up classes by wnid, index, simple label or WordNet word."""
+"""Look up classes by wnid, index, name or WordNet lemma."""
 
 import difflib
 import re
@@ -21,11 +21,11 @@ class Identifier(NamedTuple):
 
 
 class ClassLookup:
-    """Look up wnids by name among the 1000 classes and the classes of an input.
+    """Resolves class identifiers (wnids, class indices or names) to wnids.
 
-    A name matches the display name or a WordNet lemma of a class; a name of several
-    classes is ambiguous. Case, extra spaces, and underscores instead of spaces are
-    ignored.
+    A name matches the display name of any of the 1000 classes or of the input's
+    classes, or a WordNet lemma of one of the 1000. A name that matches several classes
+    is ambiguous. Case, extra spaces, and underscores in place of spaces are ignored.
 
     Args:
       held: the classes of the input.
@@ -44,7 +44,10 @@ class ClassLookup:
                     self._owners[lemma].append(info.wnid)
 
     def find(self, identifier: Identifier) -> str | None:
-        """Return the wnid of an identifier; None if it is unknown or ambiguous."""
+        """Return the wnid of an identifier; None if it is unknown or ambiguous.
+
+        A wnid is returned even if it is unknown.
+        """
         kind, text = identifier
         number = to_index(text)
         if kind == "class_index" or (kind == "any" and number is not None):
@@ -58,13 +61,13 @@ class ClassLookup:
         return owners[0] if len(owners) == 1 else None
 
     def contradicts(self, name: str, wnid: str) -> bool:
-        """Return whether a name is another class's and not a lemma of `wnid`."""
+        """Return whether a name is that of another class and not a lemma of `wnid`."""
         folded = _fold(name)
         owner = self._by_name.get(folded)
         return owner is not None and wnid not in self._owners[folded]
 
     def explain(self, identifier: Identifier) -> str:
-        """Return an error message for an identifier that `find` does not find."""
+        """Return an error message for an identifier for which `find` returns None."""
         kind, text = identifier
         shown = repr(text[:80])
         if kind == "class_index" or (kind == "any" and to_index(text) is not None):

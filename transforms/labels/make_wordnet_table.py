@@ -46,8 +46,8 @@ def make_table(folder: Path, wnids: Iterable[str]) -> bytes:
     with _open(folder) as reader:
         if (version := reader.get_version()) != wordnet.VERSION:
             raise UsageError(
-                f"--wordnet {folder}: is WordNet {version}, which numbers synsets "
-                f"otherwise than ImageNet; give {wordnet.VERSION}"
+                f"--wordnet {folder}: is WordNet {version}, whose synset numbers "
+                f"differ from ImageNet's; give {wordnet.VERSION}"
             )
         synsets = wordnet.read_synsets(reader, wnids)
     if missing := [wnid for wnid in wnids if wnid not in synsets]:
@@ -61,6 +61,9 @@ def _open(folder: Path) -> Iterator[WordNetCorpusReader]:
 
     NLTK also requires the files `lexnames` and `index.sense`, which Debian does not
     package. Placeholders replace them; they do not affect the table.
+
+    Raises:
+      UsageError: the folder lacks files.
     """
     if missing := [name for name in _FILES if not (folder / name).is_file()]:
         raise UsageError(f"--wordnet {folder}: holds no {', '.join(missing)}")
@@ -93,7 +96,7 @@ def _to_tsv(synsets: Mapping[str, Synset]) -> bytes:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command line; return the exit code."""
+    """Write the table that the command line specifies; return the exit code."""
     try:
         folder, output = _parse(argv)
         table = make_table(folder, [info.wnid for info in load_classes()])

@@ -1,4 +1,4 @@
-"""Load the official validation labels, and read tables like Kaggle's."""
+"""Load the official validation labels, and read tables in Kaggle's format."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ def are_official_stems(stems: Iterable[str]) -> bool:
 
 
 def read_labels(path: str) -> dict[str, str]:
-    """Read a table like Kaggle's LOC_val_solution.csv, which may be inside a zip.
+    """Read a table in the format of Kaggle's LOC_val_solution.csv, also inside a zip.
 
     Args:
       path: path of the table; `archive.zip/member` for a table in a zip.
@@ -74,7 +74,7 @@ def parse_labels(text: str, *, source: str) -> dict[str, str]:
       The wnid of each image, by file stem.
 
     Raises:
-      UsageError: lists the first ten problems with their line numbers.
+      UsageError: the table is invalid; the message lists the first ten problems.
     """
     labels: dict[str, str] = {}
     rows = csv_tables.parse_rows(text.removeprefix("\ufeff"), is_strict=False)

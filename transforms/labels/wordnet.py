@@ -21,7 +21,7 @@ ROOT = ""  # parent of all nodes without a hypernym; in WordNet only "entity"
 VERSION = "3.0"  # wnids are offsets in the files of this version
 COLUMNS = ("wnid", "lemmas", "hypernyms")
 _REMEDY = (
-    "the shipped table knows the 1000 classes only; for others get NLTK's copy of "
+    "the shipped table covers only the 1000 classes; for others get NLTK's copy of "
     f"WordNet {VERSION}: run python -m nltk.downloader wordnet, or put the dict folder "
     f"of a WordNet {VERSION} installation at ~/nltk_data/corpora/wordnet"
 )
@@ -80,7 +80,7 @@ class WordNetTree:
         return lowest
 
     def similarities(self, nodes: Sequence[str]) -> FloatArray:
-        """Return Wu-Palmer similarities in [0, 1], shape (nodes, nodes)."""
+        """Return the Wu-Palmer similarities of nodes, 0 to 1, shape (nodes, nodes)."""
         paths = [self.path(node) for node in nodes]
         on_paths = dict.fromkeys(itertools.chain(*paths))
         column_of = {node: column for column, node in enumerate(on_paths)}
@@ -160,8 +160,8 @@ def find_synsets(wnids: Iterable[str]) -> dict[str, Synset]:
         closure = {**read_synsets(_open_nltk(outside), outside), **closure}
     if unknown := [wnid for wnid in waiting if wnid not in closure]:
         raise UsageError(
-            f"WordNet {VERSION} has no noun {_list_wnids(unknown)}: mend the names of "
-            "these classes, or leave them out of the input"
+            f"WordNet {VERSION} has no noun {_list_wnids(unknown)}: correct the names "
+            "of these classes, or leave them out of the input"
         )
     synsets: dict[str, Synset] = {}
     while waiting:
@@ -175,7 +175,10 @@ def find_synsets(wnids: Iterable[str]) -> dict[str, Synset]:
 def read_synsets(
     reader: "WordNetCorpusReader", wnids: Iterable[str]
 ) -> dict[str, Synset]:
-    """Read synsets and all their ancestors with NLTK; skip unknown wnids."""
+    """Read the synsets of some wnids and of all their ancestors with NLTK, by wnid.
+
+    Unknown wnids are skipped.
+    """
     synsets: dict[str, Synset] = {}
     waiting = list(wnids)
     while waiting:
@@ -213,12 +216,20 @@ def _list_wnids(wnids: Sequence[str]) -> str:
 
 
 def hypernyms(wnid: str) -> tuple[str, ...]:
-    """Return the wnids of the direct hypernyms of a wnid."""
+    """Return the wnids of the direct hypernyms of a synset.
+
+    Raises:
+      UsageError: as `find_synsets`.
+    """
     return find_synsets([wnid])[wnid].hypernyms
 
 
 def lemmas(wnid: str) -> tuple[str, ...]:
-    """Return the lemmas of a wnid in WordNet."""
+    """Return the WordNet lemmas of a synset.
+
+    Raises:
+      UsageError: as `find_synsets`.
+    """
     return find_synsets([wnid])[wnid].lemmas
 
 
@@ -235,7 +246,13 @@ def grow_tree(wnids: Iterable[str]) -> tuple[WordNetTree, dict[str, str]]:
 
 
 def path(wnid: str) -> tuple[str, ...]:
-    """Return the first lemmas on the path from the root of the class tree to a wnid."""
+    """Return the first lemma of each node from the root of the class tree to a wnid.
+
+    The tree contains the 1000 classes and `wnid`.
+
+    Raises:
+      UsageError: as `find_synsets`.
+    """
     tree, word_of = grow_tree([*(info.wnid for info in load_classes()), wnid])
     return tuple(word_of[node] for node in tree.path(wnid))
 
@@ -249,13 +266,13 @@ def similarities(wnids: Sequence[str]) -> FloatArray:
     Raises:
       UsageError: WordNet lacks some wnids, or NLTK's copy of it is not installed.
 
-    Source: Wu & Palmer 1994.
+    Source: Wu and Palmer, ACL 1994.
     """
     return grow_tree(wnids)[0].similarities(wnids)
 
 
 class GroupNamer:
-    """Name groups of classes by their lowest common ancestor in a tree.
+    """Names groups of classes by their lowest common ancestor in a tree.
 
     Args:
       tree: tree over the classes of all groups.
@@ -267,7 +284,11 @@ class GroupNamer:
         self._word_of = word_of
 
     def name_node(self, node: str) -> str:
-        """Return the display name of one of the 1000 classes, else the first lemma."""
+        """Return the display name of a node.
+
+        This is the class name for the 1000 classes, "everything" for the root, and the
+        first lemma for other nodes.
+        """
         if node == ROOT:
             return _EVERYTHING
         return self._word_of[node] if class_index(node) < 0 else display_name(node)
@@ -299,7 +320,7 @@ class GroupNamer:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Join the first two names by " + " and append the number of further names."""
+    """Join the first two names with " + " and append the number of further names."""
     more = len(names) - _NUM_NAMED_PARTS
     shown = " + ".join(names[:_NUM_NAMED_PARTS])
     return f"{shown} (+{more} more)" if more > 0 else shown

@@ -10,6 +10,8 @@ A layout module defines:
 - `LOOKED_FOR`: the file names by which the layout is recognised, for the error message
   if no layout matches.
 
+Both functions raise `UsageError` if the input is damaged or cannot be read.
+
 Optional:
 
 - `IS_EXTRACTED`: whether the images are plain files. If two layouts contain the same
@@ -37,24 +39,24 @@ from transforms.storage import Entry
 
 IMAGE_SUFFIXES = image_names.IMAGE_SUFFIXES
 WNID = re.compile(r"n\d{8}")
-# Class folders may have a readable name behind the wnid, and capitals.
+# Class folders may have a readable name after the wnid, and capital letters.
 _CLASS_FOLDER = re.compile(r"(n\d{8})(?:[-_. ].*)?", re.IGNORECASE)
-# What readers of WebDataset take for one sample's key: no dot, no `__x__`; and short
+# Keys that WebDataset readers accept: no dot, no `__x__`; and short
 # enough for the 100-byte name field of a tar header with the longest suffix.
 KEY_PATTERN = r"^(_?[A-Za-z0-9-]|_$)[A-Za-z0-9_-]{0,89}$"
 _KEY = re.compile(KEY_PATTERN)
 
 
 class MisplacedImage(NamedTuple):
-    """An image whose file name states another class than its folder or archive."""
+    """An image whose file name and folder or archive state different classes."""
 
-    ref: ImageRef  # with the class of the name
+    ref: ImageRef  # with the class that the name states
     name: str  # of the file
     place_wnid: str
 
     @property
     def key(self) -> str:
-        """The key of the image."""
+        """The key of the image, derived from its name."""
         return self.ref.key
 
 
@@ -72,12 +74,12 @@ class InputPart:
     uri: str  # relative to root; "." is the root itself
     split: str  # train | validation | test; "": its name does not state it
     container: str = ""  # relative to root; its name states the split; "": uri
-    wnid: str = ""  # "": each image has its own, or has no label yet
+    wnid: str = ""  # "": the images have different classes, or no labels yet
     is_labelled: bool = False  # the images come with their wnids
     offset: int = 0
-    length: int = 0  # of an archive inside an archive, or a part of a directory
-    input: int = 0
-    num_declared: int | None = None  # images, as the dataset's own metadata says
+    length: int = 0  # in bytes, of a nested archive or a range of a zip's directory
+    input: int = 0  # position in the list of inputs
+    num_declared: int | None = None  # images that the dataset's metadata declares
     labels: str = ""  # path of the validation labels; "": the official table
     class_list: str = ""  # path of the classes of labels 0, 1, …; "": none given
 
@@ -145,8 +147,9 @@ def make_ref(
 
     Returns:
       An image reference; a misplaced image if the name and the folder state different
-      classes; a skipped file if the name has no image suffix; an observation if the
-      name cannot be a key of the written dataset.
+      classes; a skipped file if the name has no image suffix, starts with a dot, or is
+      a path with backslashes and ".."; an observation if the name cannot be a key of
+      the written dataset.
     """
     if "\\" in name:
         name = name.replace("\\", "/")
@@ -198,9 +201,9 @@ def is_image_name(name: str) -> bool:
 class ShardName(NamedTuple):
     """The split, number and total that a shard's file name states."""
 
-    split: str  # as the name has it, e.g. fold_a
+    split: str  # as in the name, e.g. fold_a
     number: int
-    num_shards: int  # 0: it does not tell
+    num_shards: int  # 0: not stated
 
 
 def find_undeclared(
@@ -234,7 +237,7 @@ def find_undeclared(
 
 
 def shard_pattern(uri: str) -> str:
-    """Replace the numbers in a shard's name by *, e.g. train-*-of-*.parquet."""
+    """Replace all numbers of two or more digits by *, e.g. train-*-of-*.parquet."""
     return re.sub(r"\d{2,}", "*", uri)
 
 
@@ -253,7 +256,10 @@ def describe_unlabelled(path: str, names: Collection[ShardName]) -> list[str]:
 
 
 def find_missing(names: Collection[ShardName]) -> tuple[InputWarning, ...]:
-    """Return a warning per split whose shard numbers have gaps.
+    """Return a warning for each split with missing shards, except test splits.
+
+    Shards are missing if there are fewer than their names state or, if they state no
+    total, if their numbers have gaps.
 
     Raises:
       UsageError: the shards belong to several datasets or dataset versions.
@@ -267,14 +273,14 @@ def find_missing(names: Collection[ShardName]) -> tuple[InputWarning, ...]:
         is_repeated = totals[0] and len({n.number for n in shards}) < len(shards)
         if len(totals) > 1 or is_repeated:
             raise UsageError(
-                f"the files of {split} are of several datasets, or of several versions "
-                f"of one (some say -of-{totals[0]:05d}, some -of-{totals[-1]:05d}, or "
-                "two have one number); leave those of one there"
+                f"the files of {split} belong to several datasets or dataset versions "
+                f"(some say -of-{totals[0]:05d}, some -of-{totals[-1]:05d}, or two "
+                "have the same number); keep only those of one version"
             )
         numbers = {shard.number for shard in shards}
         total = totals[-1]
         if not total:
-            # A gap shows that files are missing, unless most numbers are not used.
+            # A gap shows that files are missing, unless most numbers are unused.
             first, last = min(*numbers, 1), max(numbers)
             is_dense = last - first + 1 < 2 * len(numbers)
             total = last + 1 if is_dense else 0
@@ -288,7 +294,7 @@ def find_missing(names: Collection[ShardName]) -> tuple[InputWarning, ...]:
     return tuple(warnings)
 
 
-# What operating systems leave between images; it is passed over everywhere.
+# Files that operating systems leave among images; all layouts skip them.
 _SYSTEM_NAMES = {".ds_store", "thumbs.db", "desktop.ini", "__macosx", "@eadir"}
 
 
@@ -305,6 +311,7 @@ def list_entries(path: str) -> list[Entry]:
 
     Raises:
       UsageError: the folder cannot be listed.
+      OSError: any error that a retry may resolve.
     """
     return [entry for entry in list_all(path) if not is_system_file(entry.name)]
 
@@ -326,12 +333,12 @@ LAYOUTS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(name: str) -> ModuleType:
-    """Import the module of a layout."""
+    """Import and return the module of a layout."""
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def list_looked_for() -> tuple[str, ...]:
-    """Return `LOOKED_FOR` of every layout."""
+    """Return the file names by which each layout is recognised (`LOOKED_FOR`)."""
     return tuple(load(name).LOOKED_FOR for name in LAYOUTS)
 
 
@@ -352,8 +359,8 @@ _KIND_OF_NAMES = {
 def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the files of one part and observations about unusual ones.
 
-    Also count images whose names belong to another split, and compare the number of
-    images with the declared one.
+    Also yield observations of images whose names belong to another split, of a part
+    without images, and of a number of images that differs from the declared one.
     """
     num_images = 0
     counts: Counter[str] = Counter()  # names of another split, by kind
@@ -379,8 +386,9 @@ def read(piece: InputPart) -> Iterator[PartItem]:
         yield Observation("declared", text)
 
 
-# Images whose names are looked at before anything is read, in so many parts of each
-# folder or archive. Folders are listed whole: their order puts ILSVRC2012_val before n.
+# Parts of each folder or archive, and images of each part, whose names are sampled to
+# determine the split. Folders are listed completely, because samples in name order are
+# biased.
 _SAMPLED_PARTS = 6
 _SAMPLED_IMAGES, _SAMPLED_IN_BUCKETS = 256, 16
 
@@ -397,8 +405,9 @@ def settle_splits(found: FoundParts, split: str = "") -> tuple[FoundParts, list[
       inferred from image names.
 
     Raises:
-      UsageError: the split of some folders or archives is unclear, or training images
-        have no class folders; the message lists all of them.
+      UsageError: some folders or archives have an unclear split, no usable images,
+        test images, or training images without class folders; the message lists all of
+        them.
     """
     by_place: dict[tuple[str, str, str], list[InputPart]] = {}
     for piece in found.pieces:
@@ -455,7 +464,7 @@ def _sample_names(pieces: Sequence[InputPart]) -> list[str]:
                 elif isinstance(item, Observation):
                     observations.append(item)
             if not (names or piece.split):
-                input_warnings.summarize(observations)  # may say why
+                input_warnings.summarize(observations)  # may raise the reason
         except UsageError:
             if not piece.split:
                 raise

@@ -67,7 +67,7 @@ def _find_archives(root: str, container: str, split: str) -> list[InputPart]:
     ]
 
 
-def _make_part(  # the fields of a part
+def _make_part(
     root: str, uri: str, wnid: str, num_bytes: int, *, container: str, split: str
 ) -> InputPart:
     return InputPart(
@@ -82,5 +82,5 @@ def _make_part(  # the fields of a part
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of one class archive."""
+    """Yield the images, skipped files and observations of one class archive."""
     return official_archives.read(piece)

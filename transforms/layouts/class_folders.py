@@ -25,7 +25,7 @@ IS_EXTRACTED = True
 KAGGLE_FOLDERS = ("ILSVRC", "Data", "CLS-LOC")
 _INSIDE_CLASS = "images"  # Tiny ImageNet's
 _MAX_DEPTH = 3  # ILSVRC2012_img_train/train/sorted
-_MAX_DEPTH_INSIDE_CLASS = 8  # ends loops of links
+_MAX_DEPTH_INSIDE_CLASS = 8  # stops at loops of links
 
 
 class _Contents(NamedTuple):
@@ -38,7 +38,10 @@ class _Contents(NamedTuple):
 
 
 def find(path: str) -> FoundParts | None:
-    """Find class folders in a folder or in its split folders."""
+    """Find class folders and a flat validation split in a folder or its subfolders.
+
+    Return None for Kaggle's folders too, which are another layout.
+    """
     steps = PurePosixPath(path).parts
     if not storage.is_folder(path) or steps[-3:] == KAGGLE_FOLDERS:
         return None  # Kaggle's tree is its own layout
@@ -157,7 +160,10 @@ def _list_split_folders(contents: _Contents, stated: str) -> Sequence[str]:
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of one folder, and of the subfolder `images` of a class."""
+    """Yield the images, skipped files and observations of one folder.
+
+    The subfolder `images` of a class folder is read too.
+    """
     yield from _read_folder(piece, piece.path, piece.uri)
 
 

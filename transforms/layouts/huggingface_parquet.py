@@ -32,11 +32,11 @@ from transforms.records import UsageError, list_names
 LOOKED_FOR = "train-00000-of-NNNNN.parquet"
 _SUFFIX = ".parquet"
 _FILE = re.compile(r"([a-z_]+)-(\d+)-of-(\d+)(?:-[0-9a-f]+)?\.parquet", re.I)
-_NUMBERED = re.compile(r"\d+\.parquet")  # in the folder of a split: converted branches
+_NUMBERED = re.compile(r"\d+\.parquet")  # in a split's folder
 _FOLDERS = ("", "data/", "default/")
 _PATH_COLUMN = "image.path"
 _TEXTS = {pa.string(), pa.large_string(), pa.string_view()}
-_MAX_STEM = 70  # of the keys of images without a name
+_MAX_STEM = 70  # characters, of the keys of images without a name
 _NOT_IN_STEM = re.compile(r"[^A-Za-z0-9]+")
 _NO_COLUMNS = (
     "has no columns image (bytes and path) and label, as Hugging Face's copies of "
@@ -48,14 +48,15 @@ class _Columns(NamedTuple):
     """The columns that contain the names and labels of images."""
 
     names: Sequence[str]  # of the columns
-    label_names: Sequence[str]  # as the file calls them; empty if it does not
+    label_names: Sequence[str]  # from the file's metadata; empty if missing
 
 
 def find(path: str) -> FoundParts | None:
     """Find Parquet files of images in a folder or its usual subfolders, or one file.
 
     Raises:
-      UsageError: a file with the usual name is not a Parquet file of ImageNet.
+      UsageError: a file with the usual name is not a Parquet file of ImageNet, or the
+        files belong to several datasets or dataset versions.
     """
     root, _, name = path.rpartition("/")
     if storage.is_folder(path):
@@ -145,7 +146,7 @@ def _open(path: str) -> Iterator[pq.ParquetFile]:
     except UsageError as error:
         what = signatures.explain(path)
         if what and "Parquet" not in what:
-            raise UsageError(f"{path}: no Parquet file{what}") from error
+            raise UsageError(f"{path}: not a Parquet file{what}") from error
         raise
 
 
@@ -153,7 +154,8 @@ def read(piece: InputPart) -> Iterator[PartItem]:
     """Yield the images of a file without reading their bytes.
 
     Raises:
-      UsageError: the labels are not the classes of ImageNet, or the file is damaged.
+      UsageError: the labels are not the classes of ImageNet, a row has no image or
+        label, or the file is damaged.
     """
     num_rows, made = 0, Counter[str]()
     labels = LabelReader(class_lists.read(piece.class_list))
@@ -207,7 +209,7 @@ def _read_names(schema: pa.Schema) -> Sequence[str]:
         return ()
 
 
-def _read_rows(  # the place of the rows
+def _read_rows(
     piece: InputPart,
     table: pa.Table,
     row_group: int,
@@ -220,7 +222,7 @@ def _read_rows(  # the place of the rows
     """Yield the images of a row group.
 
     Args:
-      piece: part of the input that is the file.
+      piece: the part, i.e. the file.
       table: rows of the row group, with the columns of image names and labels.
       row_group: number of the row group.
       labels: converts labels to wnids.

@@ -26,7 +26,7 @@ def find(path: str) -> FoundParts | None:
 
 
 def _find_root(path: str) -> str | None:
-    """Return the folder above ILSVRC, so that uris do not depend on the path given.
+    """Return the folder above ILSVRC, so that uris do not depend on the given path.
 
     Return None if the path is not part of Kaggle's folders.
     """
@@ -40,5 +40,5 @@ def _find_root(path: str) -> str | None:
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of one folder."""
+    """Yield the images, skipped files and observations of one folder."""
     return class_folders.read(piece)

@@ -22,7 +22,7 @@ from transforms.layouts import (
 LOOKED_FOR = "ILSVRC/Data/CLS-LOC or nXXXXXXXX/*.JPEG in a zip"
 KAGGLE = "imagenet-object-localization-challenge.zip"
 LABELS = "LOC_val_solution.csv"
-# A piece is as many entries of the directory as stay small when they are refs.
+# A part has few enough directory entries that its references take little memory.
 _ENTRIES_PER_PIECE = 1 << 16
 _MAX_FOLDERS = 1 << 14
 _MAX_NAMES = 512  # of each folder, to decide its split
@@ -33,9 +33,9 @@ _MAX_DEPTH = 5  # ILSVRC/Data/CLS-LOC/train/nXXXXXXXX
 class _Kind(NamedTuple):
     """The kind of a member, derived from its folder."""
 
-    container: str  # the zip and the folder above class folders, or the flat one
-    is_labelled: bool  # it is a class folder
-    split: str  # that the container states; "" for none
+    container: str  # path of the zip and the folder of class folders or flat images
+    is_labelled: bool  # whether its folder is a class folder
+    split: str  # stated by the container; "" for none
 
 
 class _Counted:
@@ -82,7 +82,13 @@ class _Counted:
 
 
 def find(path: str) -> FoundParts | None:
-    """Find images in a zip, or in the zips of a folder."""
+    """Find images in a zip, or in the zips of a folder.
+
+    In a folder, these are Kaggle's zip or else the zips whose names state a split.
+
+    Raises:
+      UsageError: a zip is damaged.
+    """
     pieces: list[InputPart] = []
     names: dict[str, list[str]] = {}
     described, notes = [], []
@@ -226,7 +232,10 @@ def _split_path(folder: bytes) -> list[str]:
 
 @lru_cache(_MAX_FOLDERS)
 def _is_deeper(uri: str, folder: bytes) -> bool:
-    """Return whether a folder is below a class folder, not hidden and not of test."""
+    """Return whether a folder is nested in a class folder.
+
+    Hidden folders and those of the test split do not count.
+    """
     *above, last = _split_path(folder) or [""]
     is_hidden = any(step.startswith(".") for step in (*above, last))
     is_test = splits.parse_path("/".join([uri, *above])) == splits.TEST
@@ -234,7 +243,12 @@ def _is_deeper(uri: str, folder: bytes) -> bool:
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of one part: one kind of members in a range of the directory."""
+    """Yield the members of one kind in a range of the directory, as images if possible.
+
+    Raises:
+      UsageError: the zip is damaged, or a member is encrypted or compressed by a method
+        other than deflate.
+    """
     finder = zips.DataFinder(piece.path)
     end = piece.offset + piece.length
     entries = zips.read_entries(piece.path, piece.offset, end)

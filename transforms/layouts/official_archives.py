@@ -29,13 +29,17 @@ TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 LOOKED_FOR = f"{TRAIN} and {VALIDATION}"
 READS_HEADERS = True
 _SUFFIX = ".tar"
-_MEMBERS_SEEN = 8  # enough to know an archive by
-_MAX_ARCHIVES = 8  # more of them in one folder are shards
+_MEMBERS_SEEN = 8  # enough to recognise an archive
+_MAX_ARCHIVES = 8  # more tars in one folder are shards
 _LABEL_SUFFIXES = (".cls", ".json", ".txt")  # beside images in shards
 
 
 def find(path: str) -> FoundParts | None:
-    """Find the archives in a folder by name and content, or a single archive."""
+    """Find the archives in a folder by name and content, or a single archive.
+
+    Raises:
+      UsageError: an archive is damaged, or has other members beside class tars.
+    """
     if storage.is_folder(path):
         files = [f"{path}/{name}" for name in _list_archives(path)]
     else:
@@ -75,7 +79,7 @@ def _list_archives(path: str) -> list[str]:
 def _find_parts(
     file: str, observations: list[Observation], skipped: list[str]
 ) -> Iterator[InputPart]:
-    """Yield the parts of an archive, whose kind its first members show.
+    """Yield the parts of an archive; its first members determine its kind.
 
     Args:
       file: path of the archive.
@@ -131,8 +135,8 @@ def _class_pieces(
         name = PurePosixPath(member.name)
         if not (wnid := parse_class_tar(name.name)):
             raise UsageError(
-                f"{file}: {member.name!r} is not a class archive (nXXXXXXXX.tar), as "
-                "the training archive of ILSVRC2012 has them; extract the archive and "
+                f"{file}: {member.name!r} is not a class archive (nXXXXXXXX.tar), "
+                "unlike the members of ILSVRC2012's training archive; extract it and "
                 "give the folder"
             )
         yield InputPart(
@@ -147,7 +151,13 @@ def _class_pieces(
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of a class tar, a flat tar, or a tar of class folders."""
+    """Yield the images, skipped files and observations of one part.
+
+    A part is a class tar, a flat tar, or a tar of class folders.
+
+    Raises:
+      UsageError: the archive is damaged, or has images of several splits.
+    """
     observations: list[Observation] = []
     members = tar_headers.read_members(
         piece.path,
@@ -169,7 +179,7 @@ def read(piece: InputPart) -> Iterator[PartItem]:
 
 
 def _read_labelled(piece: InputPart, member: Member) -> PartItem:
-    """Convert a member of a tar of class folders to an image or skipped file.
+    """Convert a member of a tar of class folders to an image or another item.
 
     Raises:
       UsageError: the member belongs to another split than the part.

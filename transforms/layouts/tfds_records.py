@@ -30,10 +30,10 @@ _LABELS = "label.labels.txt"
 
 
 def find(path: str) -> FoundParts | None:
-    """Find record files, given one file or a folder of a version, dataset or data_dir.
+    """Find record files in the folder of a version, dataset or data_dir, or one file.
 
     Raises:
-      UsageError: the folder contains records of several datasets.
+      UsageError: the folder contains records of several datasets or dataset versions.
     """
     root, _, name = path.rpartition("/")
     if storage.is_folder(path):
@@ -42,7 +42,7 @@ def find(path: str) -> FoundParts | None:
         found = _parse_names([name])
     names = sorted({uri.rpartition("/")[2].partition("-")[0] for uri in found})
     if len(names) > 1:
-        raise UsageError(f"records of several datasets ({', '.join(names)}); name one")
+        raise UsageError(f"records of several datasets ({', '.join(names)}); give one")
     folders = {uri: f"{root}/{uri}".rpartition("/")[0] for uri in found}
     lengths = {f: declared_counts.read_lengths(f) for f in set(folders.values())}
     pieces = tuple(
@@ -96,7 +96,7 @@ def _parse_names(names: Sequence[str], prefix: str = "") -> dict[str, ShardName]
 
 @lru_cache
 def _find_wnids(folder: str, name: str) -> Sequence[str]:
-    """Return the wnid of each label of a dataset; empty: the 1000 in wnid order.
+    """Return the wnid of each label; empty for ImageNet's 1000 in wnid order.
 
     Args:
       folder: folder of the record files.
@@ -112,14 +112,18 @@ def _find_wnids(folder: str, name: str) -> Sequence[str]:
         if name.startswith(_NAME):
             return ()
         raise UsageError(
-            f"{folder}: nothing tells what the labels of {name} are; put its {_LABELS} "
+            f"{folder}: the label names of {name} are unknown; put its {_LABELS} "
             "there, or give --class_list"
         ) from None
     return image_names.find_wnids(list(filter(None, names)), where=path)
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of a file; their bytes are stored uncompressed."""
+    """Yield the images of a file without reading their bytes.
+
+    Raises:
+      UsageError: the file is damaged, or a record has no image, name or valid label.
+    """
     folder, _, file = piece.path.rpartition("/")
     labels = LabelReader(class_lists.read(piece.class_list))
     for example in tfrecords.Reader(piece.path).read_examples():
@@ -130,7 +134,7 @@ def read(piece: InputPart) -> Iterator[PartItem]:
             )
         image = example.spans["image"]
         names: Sequence[str] = ()
-        label: str | int | None = example.texts.get("wnid")  # ours have it
+        label: str | int | None = example.texts.get("wnid")  # as this program writes
         if label is None and "label" in example.integers:
             label = example.integers["label"]
         if isinstance(label, int) and not piece.class_list:

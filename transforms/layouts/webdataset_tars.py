@@ -1,4 +1,4 @@
-"""Read WebDataset tars: NAME-train-0000.tar or train/*.tar, as timm or we write."""
+"""Read WebDataset tars: NAME-train-0000.tar or train/*.tar, of timm or this program."""
 
 import json
 import re
@@ -36,14 +36,19 @@ _SPLITS = "validation|valid|val|train|test|fold_a|fold_b"
 _NUMBER = r"(\d+)(?:[-_]of[-_](\d+))?\.tar"
 _FILE = re.compile(rf"(?:.*[-_.])?({_SPLITS})[-_.]?{_NUMBER}", re.IGNORECASE)
 _NUMBERED = re.compile(rf".*?{_NUMBER}")
-_MEMBERS_SEEN = 8  # enough to know a sample by
+_MEMBERS_SEEN = 8  # enough to recognise a sample
 _SHOWN = 3
 _MAX_LABEL_BYTES, _MAX_JSON_BYTES = 32, 1 << 20
 _LABELS = ("json", "cls", "txt")
 
 
 def find(path: str) -> FoundParts | None:
-    """Find a shard, or the numbered shards in a folder and its split folders."""
+    """Find a shard, or the numbered shards in a folder and its split folders.
+
+    Raises:
+      UsageError: the first shard is damaged, or the shards belong to several datasets
+        or dataset versions.
+    """
     root, _, name = path.rpartition("/")
     if storage.is_folder(path):
         root, found = path, _find_shards(path)
@@ -153,7 +158,12 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def read(piece: InputPart) -> Iterator[PartItem]:
-    """Yield the images of one archive."""
+    """Yield the images, skipped files and observations of one archive.
+
+    Raises:
+      UsageError: the archive is damaged, or a sample has several images, repeated or
+        separated members, or no valid label.
+    """
     observations: list[Observation] = []
     labels = LabelReader(class_lists.read(piece.class_list))
     end = storage.num_bytes(piece.path)
@@ -189,7 +199,8 @@ def _check_neighbours(
       has_image: whether earlier samples have an image, by key; updated in place.
 
     Raises:
-      UsageError: an earlier, separate group of members has the same key.
+      UsageError: an earlier, separate group of members has the same key, and not both
+        groups contain an image.
     """
     kinds = {_kind(split_name(m.name)[1]) for m in members if m.is_file}
     is_image = any(is_image_name(f".{kind}") for kind in kinds)
@@ -197,7 +208,7 @@ def _check_neighbours(
         return
     if key in has_image and not (is_image and has_image[key]):
         raise UsageError(
-            f"{piece.path}: {members[0].name} is apart from other files of {key}; "
+            f"{piece.path}: {members[0].name} is apart from the other files of {key}; "
             "members of a sample must follow one another (pack them sorted by name)"
         )
     has_image[key] = is_image
@@ -206,7 +217,7 @@ def _check_neighbours(
 def _without_system_files(
     members: Iterator[Member], skipped: list[Member]
 ) -> Iterator[Member]:
-    """Yield all members but system files, which would separate a sample's members.
+    """Yield all members except system files, which may be between those of a sample.
 
     Args:
       members: all members of the archive.
@@ -253,7 +264,7 @@ def _read_sample(
         raise UsageError(
             f"{piece.path}: the sample {key} has {len(images)} images ({shown}); "
             + (
-                "keys of WebDataset end at the first dot, so write others"
+                "WebDataset keys end at the first dot, so write keys without dots"
                 if has_dots
                 else "write one image per sample"
             )
@@ -325,7 +336,11 @@ def _read_label(
 
 
 def _parse_label(data: bytes) -> int | str:
-    """Parse a class index or a wnid."""
+    """Parse a class index or a wnid.
+
+    Raises:
+      ValueError: the text is neither.
+    """
     text = data.strip().decode("ascii")
     return text if WNID.fullmatch(text.lower()) else int(data)
 

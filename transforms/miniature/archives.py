@@ -11,7 +11,7 @@ from transforms.layouts.official_archives import TRAIN, VALIDATION
 from transforms.miniature import drawing
 
 LABELS = "LOC_val_solution.csv"
-CLASSES = (  # relatives side by side, so that the first few already hold pairs
+CLASSES = (  # related classes are adjacent, so that the first few include pairs
     "n02088364",  # beagle
     "n02099601",  # golden retriever
     "n02123394",  # Persian cat
@@ -37,7 +37,7 @@ CLASSES = (  # relatives side by side, so that the first few already hold pairs
     "n11939491",  # daisy
     "n09472597",  # volcano
 )
-_FIRST_VALIDATION = 1_000_000  # numbers of pictures that no training set reaches
+_FIRST_VALIDATION = 1_000_000  # number of an image; above those of training images
 _JPEG_QUALITY = 90
 
 
@@ -91,7 +91,7 @@ def write_miniature(
       ValueError: `num_classes` is not between 1 and the length of `CLASSES`.
     """
     if not 0 < num_classes <= len(CLASSES):
-        raise ValueError(f"num_classes={num_classes}: is 1 to {len(CLASSES)}")
+        raise ValueError(f"num_classes={num_classes}: must be 1 to {len(CLASSES)}")
     wnids = CLASSES[:num_classes]
     validation = list(_list_validation(wnids, num_validation))
     rows = [f"{Path(i.name).stem},{i.wnid} 0 0 1 1\n" for i in validation]
@@ -113,8 +113,8 @@ def _list_validation(wnids: tuple[str, ...], num_images: int) -> Iterator[_Image
 def _draw(images: list[_Image], seed: int) -> Iterator[tuple[str, bytes]]:
     for image in images:
         file = io.BytesIO()
-        picture = drawing.draw_image(image.wnid, image.number, seed=seed)
-        picture.save(file, "JPEG", quality=_JPEG_QUALITY)
+        drawn = drawing.draw_image(image.wnid, image.number, seed=seed)
+        drawn.save(file, "JPEG", quality=_JPEG_QUALITY)
         yield image.name, file.getvalue()
 
 

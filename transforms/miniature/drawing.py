@@ -23,7 +23,7 @@ from transforms.miniature.silhouettes import Points
 Option = TypeVar("Option")
 Colour = tuple[int, int, int]
 
-_OVERSAMPLING = 2  # drawn larger and averaged: smooth edges
+_OVERSAMPLING = 2  # images are drawn larger and averaged, for smooth edges
 _INK, _LIGHT = (38, 34, 44), (246, 242, 232)
 _SHADES = np.linspace(255, 165, 64).astype(np.uint8)
 _FROM_ABOVE = Image.fromarray(np.repeat(_SHADES, 3).reshape(64, 1, 3))
@@ -82,7 +82,9 @@ def draw_image(
       seed: random seed of the appearance of classes and images.
       size: approximate width and height in pixels, varied by up to 15 %. A quarter of
         the images have width and height swapped.
-    Returns: an RGB image.
+
+    Returns:
+      An RGB image.
     """
     look = _find_look(wnid, seed)
     draws = _Draws(seed, f"{wnid}/{number}")
@@ -139,9 +141,9 @@ def _paint_backdrop(
     ]
     clouds = draws.noise("clouds", (12, 16, 1)) * (7 + 22 * hardness)
     tiny = np.array(rows, dtype=np.float64)[:, None, :] + clouds
-    picture = Image.fromarray(np.clip(tiny, 0, 255).astype(np.uint8))
+    backdrop = Image.fromarray(np.clip(tiny, 0, 255).astype(np.uint8))
     large = (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING)
-    return picture.resize(large, Image.Resampling.BILINEAR)
+    return backdrop.resize(large, Image.Resampling.BILINEAR)
 
 
 def _fill(draw: ImageDraw.ImageDraw, points: Points, colour: Colour | int) -> None:
@@ -165,8 +167,9 @@ def _place(
 ) -> tuple[Points, Points]:
     """Choose the scale, tilt, mirroring and position of the subject.
 
-    Returns: the transformation matrix, shape (2, 2), by which row vectors are
-      multiplied, and the centre (x, y) in pixels.
+    Returns:
+      The matrix to multiply row vectors by, shape (2, 2), and the centre (x, y) in
+      pixels, shape (2,).
     """
     scale = min(size) * draws.between("scale", 0.34, 0.47) * (1 - 0.35 * hardness)
     tilt = math.radians(draws.between("tilt", -1, 1) * (6 + 40 * hardness))
@@ -243,9 +246,9 @@ def _paint_cover(
         _fill(draw, silhouettes.outline(corners), colour)
 
 
-def _expose(picture: Image.Image, draws: _Draws, hardness: float) -> Image.Image:
+def _expose(image: Image.Image, draws: _Draws, hardness: float) -> Image.Image:
     """Change brightness, tint and contrast, and add noise; more so in hard images."""
-    pixels = np.asarray(picture).astype(np.float64)
+    pixels = np.asarray(image).astype(np.float64)
     dusk = hardness * draws.between("dusk", 0, 0.4)
     light = draws.between("light", 0.88, 1.12) - dusk
     tint = draws.noise("tint", (3,)) * (4 + 16 * hardness)

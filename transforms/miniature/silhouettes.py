@@ -28,7 +28,7 @@ class Family(NamedTuple):
 
     sky: Tint
     ground: Tint
-    hues: tuple[float, float]  # of the coat: from, and how far
+    hues: tuple[float, float]  # of the coat: lowest hue and width of the range
     parts: tuple[Part, ...]
 
 
@@ -132,7 +132,7 @@ _FAMILIES = {
 }  # fmt: skip
 
 _ANY = ""
-_STARTS = (  # the first wnid's digits → the family from there on
+_STARTS = (  # first digits of a wnid → family of the wnids from there on
     ("n00", _ANY), ("n014", "fish"), ("n0151", "bird"), ("n01629", "frog"),
     ("n0176", "bug"), ("n0179", "bird"), ("n0187", "dog"), ("n0191", "bug"),
     ("n0200", "bird"), ("n0206", "fish"), ("n0208", "dog"), ("n02123", "cat"),

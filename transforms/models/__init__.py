@@ -1,1 +1,1 @@
-"""Trained models: cards, loaders for each file format, and inference on images."""
+"""Describe trained models with cards, load their files, and run them on images."""

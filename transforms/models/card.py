@@ -21,7 +21,7 @@ from transforms.records import JSON, UsageError, list_names, to_json
 
 CARD = "model.json"  # beside the model file
 IMAGENET = "imagenet"  # the 1000 classes in wnid order
-BACKGROUND = "background"  # name of an output that is no class, as null
+BACKGROUND = "background"  # name of an output that is no class, like null
 OUTPUTS = ("probabilities", "logits")
 CHANNEL_ORDERS = ("rgb", "bgr")
 LAYOUTS = ("channels_last", "channels_first")
@@ -31,12 +31,12 @@ _MAX_SIDE_PX = 4096
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """Settings that convert an image to a model's input.
+    """Settings for converting an image to a model's input.
 
     The image is converted to upright RGB, resized so that its shorter side has
     `resize_px` pixels (bicubic, enlarging if necessary), and cropped to the central
     square of `crop_px` × `crop_px` pixels. Each channel value c, 0 to 255, then becomes
-    (c − mean) / std.
+    (c − mean) / std; `mean` and `std` are in RGB order for any `channel_order`.
     """
 
     resize_px: int
@@ -47,7 +47,7 @@ class Preprocessing:
     layout: str = "channels_last"
 
     def problems(self) -> Iterator[str]:
-        """Yield an error message for each invalid setting."""
+        """Yield a message for each invalid setting or combination of settings."""
         for name in ("resize_px", "crop_px"):
             if not 1 <= getattr(self, name) <= _MAX_SIDE_PX:
                 yield f"{name} {getattr(self, name)}: must be 1 to {_MAX_SIDE_PX}"
@@ -135,7 +135,8 @@ def read_card(path: str) -> ModelCard:
     represents no class. The list item "imagenet" expands to the 1000 classes in wnid
     order. `preprocessing` requires resize_px and crop_px.
 
-    Raises: UsageError: the file is missing or invalid; one line per problem.
+    Raises:
+      UsageError: the file is missing or invalid; one line per problem.
     """
     try:
         if storage.num_bytes(path) > _MAX_BYTES:
@@ -176,7 +177,8 @@ def _read_classes(
 ) -> tuple[tuple[ModelClass, ...], tuple[int, ...]]:
     """Parse the `classes` field of a card and append its problems to `problems`.
 
-    Returns: the classes, and the indices of outputs that represent no class.
+    Returns:
+      The classes, and the indices of outputs that represent no class.
     """
     if value == IMAGENET:
         return imagenet_classes(), ()
@@ -235,10 +237,13 @@ def _name(wnids: Sequence[str]) -> str:
 
 
 def _read_fields(kind: Any, content: object, name: str, problems: list[str]) -> Any:  # noqa: ANN401  # a dataclass
-    """Convert a JSON object to a `kind`, TrainedOn or Preprocessing.
+    """Convert a JSON object to a dataclass; return a placeholder if that is impossible.
 
-    Problems are appended to `problems`. If the object cannot be converted, a
-    placeholder is returned.
+    Args:
+      kind: TrainedOn or Preprocessing.
+      content: the parsed JSON.
+      name: name of the card's field, for messages.
+      problems: list to which problems are appended.
     """
     fallback = (
         TrainedOn() if kind is TrainedOn else Preprocessing(resize_px=1, crop_px=1)

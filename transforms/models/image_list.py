@@ -1,8 +1,8 @@
 """Write and read the list of images to predict, a temporary Parquet file.
 
 Each row group is one chunk of images. The columns are those of the index, followed by
-one column per model, `seen_0`, `seen_1`, …: whether the model was trained on the image;
-null if unknown.
+one column per model, `seen_0`, `seen_1`, …, which is true if the model was trained on
+the image, and null if that is unknown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,11 +35,11 @@ class Images(NamedTuple):
     """The images of one chunk or batch, and whether each model was trained on them."""
 
     refs: list[ImageRef]
-    seen: list[list[bool | None]]  # per model and image: was it trained on it?
+    seen: list[list[bool | None]]  # by model, then image; None if unknown
 
 
 def chunk_size(batch_size: int) -> int:
-    """Return the number of images per chunk, a multiple of the batch size.
+    """Return the number of images per chunk: about 1024, a multiple of the batch size.
 
     With whole batches, only the last batch of the last chunk needs padding.
     """
@@ -74,14 +74,18 @@ def read(path: str, number: int) -> Images:
 
 
 def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
-    """Return whether each image is in a model's training set.
+    """Look up which images are in a model's training set.
 
     Args:
       keys: keys of the images, shape (images,).
       keys_file: Parquet file with the keys of the training images in a column `key`;
         "" if the training images are unknown.
-    Returns: boolean array, shape (images,); all null if `keys_file` is "".
-    Raises: UsageError: the file is missing, too large, or has no column `key`.
+
+    Returns:
+      Boolean array, shape (images,); all null if `keys_file` is "".
+
+    Raises:
+      UsageError: the file is missing, too large, or has no column `key`.
     """
     if not keys_file:
         return pa.nulls(len(keys), pa.bool_())
@@ -99,9 +103,10 @@ def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
 
 
 def read_index(path: str, split: str) -> ImageSource:
-    """Read the usable images of a split from an index that is already validated.
+    """Read the list of the usable images in a split from a validated index.
 
-    Raises: UsageError: the index has no images in this split.
+    Raises:
+      UsageError: the index has no images in this split.
     """
     file = pq.ParquetFile(storage.for_arrow(path))
     table = file.read()
@@ -115,14 +120,15 @@ def read_index(path: str, split: str) -> ImageSource:
 
 
 def is_dataset(path: str) -> bool:
-    """Return whether a path is a dataset directory, even of an unfinished dataset."""
+    """Return whether a path is the folder of a finished or unfinished dataset."""
     return storage.exists(f"{path}/{Path(paths.COMPLETE).parent}")
 
 
 def read_dataset(directory: str, split: str) -> ImageSource:
-    """Read the images of a split of a finished dataset.
+    """Read the list of the images in a split of a finished dataset.
 
-    Raises: UsageError: the dataset is unfinished or damaged, or the split is empty.
+    Raises:
+      UsageError: the dataset is unfinished or damaged, or the split is empty.
     """
     if not storage.exists(f"{directory}/{paths.COMPLETE}"):
         raise UsageError(
@@ -160,6 +166,6 @@ def _select_split(table: pa.Table, split: str, path: str) -> pa.Table:
         counts = pc.value_counts(table["split"].combine_chunks()).to_pylist()
         shown = sorted(f"{c['values']} ({c['counts']} images)" for c in counts)
         raise UsageError(
-            f"--split {split}: {path} has no images of it; it has {', '.join(shown)}"
+            f"--split {split}: {path} has no such split; it has {', '.join(shown)}"
         )
     return selected

@@ -25,7 +25,7 @@ from transforms.predictions.table import NUM_TOP, ScoredModel, Scores
 from transforms.prefetch import map_in_order
 from transforms.records import DataError, Failure, ImageRef, JobError
 
-NO_LABEL = -1  # label of a failure, which belongs to no dataset
+NO_LABEL = -1  # label of failures in inference, which is independent of a dataset
 _GREYS = (127, 63, 191)
 _SUM_TOLERANCE = 1e-3
 _NEGATIVE_TOLERANCE = 1e-6
@@ -66,7 +66,7 @@ class ModelSpec:
       path: path of the model file.
       card: card of the model.
       scored: metadata stored with the model's predictions.
-      right: wnid → indices of the correct outputs; images of other wnids are skipped.
+      right: indices of the correct outputs, by wnid; images of other wnids are skipped.
       keys_file: Parquet file with the keys of the training images; "" if unknown.
     """
 
@@ -84,7 +84,7 @@ class InferenceSettings:
     Attributes:
       models: models to run.
       roots: roots of the inputs, indexed by `ImageRef.input`.
-      versions: path of an archive → its expected version.
+      versions: expected version of each archive, by path.
       batch_size: images per inference batch.
       num_threads: number of threads for decoding, and for inference on a CPU.
       keep_probabilities: whether to store the probabilities of all outputs.
@@ -103,7 +103,7 @@ class InferenceSettings:
 class ChunkPredictions(NamedTuple):
     """Predictions of all models for a chunk or batch, and its unreadable images.
 
-    `tables` and `accuracy_counts` have one item per model.
+    `tables` and `accuracy_counts` have one entry per model.
     """
 
     tables: tuple[pa.Table, ...]
@@ -114,8 +114,11 @@ class ChunkPredictions(NamedTuple):
 def preprocess(data: bytes, settings: Preprocessing) -> Pixels:
     """Decode an image, turn it upright, resize it and crop its centre.
 
-    Returns: RGB pixels, uint8, shape (crop_px, crop_px, 3).
-    Raises: DataError: the bytes are not an image, are damaged or exceed a size limit.
+    Returns:
+      RGB pixels, uint8, shape (crop_px, crop_px, 3).
+
+    Raises:
+      DataError: the bytes are not an image, are damaged or exceed a size limit.
     """
     image = decode.open_image(data)
     orientation = decode.find_orientation(image)
@@ -142,13 +145,13 @@ def _crop_centre(image: Image.Image, side_px: int) -> Image.Image:
 
 
 def make_greys(settings: Preprocessing) -> Pixels:
-    """Create test images of uniform grey, shape (greys, crop_px, crop_px, 3)."""
+    """Create uniformly grey test images, uint8, shape (greys, crop_px, crop_px, 3)."""
     shape = len(_GREYS), settings.crop_px, settings.crop_px, 3
     return np.broadcast_to(np.array(_GREYS, np.uint8)[:, None, None, None], shape)
 
 
 def input_shape(settings: Preprocessing) -> tuple[int, int, int]:
-    """Return the shape of one image in the model's layout, without the batch axis."""
+    """Return the shape of one input image in the model's layout."""
     side = settings.crop_px
     return (side, side, 3) if settings.layout == "channels_last" else (3, side, side)
 
@@ -159,7 +162,9 @@ def make_batch(pixels: Pixels, settings: Preprocessing) -> npt.NDArray[np.float3
     Args:
       pixels: shape (images, crop_px, crop_px, 3).
       settings: preprocessing of the model.
-    Returns: float32 array, shape (images, *input_shape(settings)).
+
+    Returns:
+      Float32 array, shape (images, *input_shape(settings)).
     """
     batch = pixels.astype(np.float32)
     batch -= np.asarray(settings.mean, np.float32)
@@ -172,9 +177,10 @@ def make_batch(pixels: Pixels, settings: Preprocessing) -> npt.NDArray[np.float3
 
 
 def load_model(spec: ModelSpec, batch_size: int) -> LoadedModel:
-    """Load a model for batches of one size.
+    """Load a model for batches of `batch_size` images.
 
-    Raises: ModelError: the model cannot be loaded safely or does not match its card.
+    Raises:
+      ModelError: the model cannot be loaded safely or does not match its card.
     """
     shape = input_shape(spec.card.preprocessing)
     return loaders.load(spec.path, (batch_size, *shape), spec.card.num_outputs)
@@ -190,8 +196,12 @@ def predict_batch(
       model: model that was loaded for batches of `batch_size` images.
       pixels: shape (images, crop_px, crop_px, 3), at most `batch_size` images.
       batch_size: batch size that the model was loaded for.
-    Returns: shape (images, outputs).
-    Raises: ModelError: inference fails, or the outputs are not one number per class.
+
+    Returns:
+      Shape (images, outputs).
+
+    Raises:
+      ModelError: inference fails, or the outputs are not one number per class.
     """
     num_missing = batch_size - len(pixels)
     padded = np.pad(pixels, ((0, num_missing), (0, 0), (0, 0), (0, 0)))
@@ -205,12 +215,14 @@ def predict_batch(
 def find_bad_row(
     outputs: npt.NDArray[np.floating], kind: str
 ) -> tuple[int, str] | None:
-    """Find the first image whose outputs contradict the card.
+    """Find the first image with invalid outputs.
 
     Args:
       outputs: shape (images, outputs).
       kind: probabilities | logits.
-    Returns: the row of that image and its problem; None if all rows are valid.
+
+    Returns:
+      The row of that image and its problem; None if all rows are valid.
     """
     values = outputs.astype(np.float64)
     is_finite = np.all(np.isfinite(values), axis=1)
@@ -235,9 +247,11 @@ def recognise(outputs: npt.NDArray[np.floating]) -> str:
 
     Args:
       outputs: shape (images, outputs).
-    Returns: "probabilities" (rows sum to 1), "percentages" (rows sum to 100),
-      "independent probabilities" (0 to 1 with other sums, e.g. from a sigmoid), or ""
-      if the values fit none of these.
+
+    Returns:
+      "probabilities" (rows sum to 1), "percentages" (rows sum to 100), "independent
+      probabilities" (0 to 1 with other sums, e.g. from a sigmoid), or "" if the values
+      fit none of these.
     """
     values = outputs.astype(np.float64)
     sums, highest = values.sum(axis=1), values.max(axis=1)
@@ -257,10 +271,14 @@ def to_probabilities(
 
     Args:
       outputs: shape (images, outputs).
-      kind: probabilities | logits; a softmax is applied to logits.
+      kind: probabilities | logits; a softmax is applied to logits, and negative
+        probabilities (rounding errors) become 0.
       unused: indices of outputs that represent no class. They are removed, and the
-        remaining probabilities are rescaled to sum to 1.
-    Returns: shape (images, classes).
+        remaining probabilities are rescaled to sum to 1; if all are 0, they become
+        equal.
+
+    Returns:
+      Shape (images, classes).
     """
     values = np.delete(outputs.astype(np.float64), unused, axis=1)
     if kind == "logits":
@@ -284,7 +302,7 @@ def score(
 
     Args:
       probabilities: shape (images, outputs).
-      right: indices of the correct outputs of each image, ascending.
+      right: indices of the correct outputs of each image, in ascending order.
       keep_probabilities: whether to return the probabilities of all outputs, as
         float16.
     """
@@ -315,9 +333,9 @@ def find_chance(counts: AccuracyCounts, num_outputs: int) -> float:
 
 
 def geometry(settings: Preprocessing) -> Preprocessing:
-    """Return the settings with only resize_px and crop_px, for use as a cache key.
+    """Return a copy of the settings that keeps only resize_px and crop_px.
 
-    Models with equal sizes share decoded images.
+    The copy identifies decoded images, which models with equal sizes share.
     """
     return Preprocessing(resize_px=settings.resize_px, crop_px=settings.crop_px)
 
@@ -343,9 +361,10 @@ class Predictor:
 
     @classmethod
     def load(cls, settings: InferenceSettings) -> "Predictor":
-        """Load all models.
+        """Load all models of the settings and create a predictor.
 
-        Raises: JobError: a model that the launcher could load fails to load here.
+        Raises:
+          JobError: a model cannot be loaded here, although the launcher loaded it.
         """
         models = []
         for spec in settings.models:
@@ -356,7 +375,11 @@ class Predictor:
         return cls(settings, models)
 
     def predict(self, images: Images) -> ChunkPredictions:
-        """Run every model on the images of a chunk."""
+        """Run every model on the images of a chunk.
+
+        Raises:
+          JobError: inference fails, or outputs contradict a model's card.
+        """
         batches = list(self._predict_batches(images))
         num_models = len(self._models)
         return ChunkPredictions(
@@ -374,7 +397,7 @@ class Predictor:
         )
 
     def _predict_batches(self, images: Images) -> Iterator[ChunkPredictions]:
-        """Yield the predictions of each batch in order; work a few batches ahead."""
+        """Yield the predictions of each batch in order, computing some in advance."""
         size = self._settings.batch_size
         batches = (
             Images(
@@ -398,7 +421,8 @@ class Predictor:
     def _preprocess(self, read: ReadImage) -> list[Pixels] | DataError:
         """Read an image and preprocess it once per geometry.
 
-        Returns: the pixels for each geometry, or the error if the image is unusable.
+        Returns:
+          The pixels for each geometry, or the error if the image is unusable.
         """
         try:
             data = read()
@@ -468,10 +492,18 @@ class Predictor:
     def _predict_checked(
         self, model_number: int, refs: Sequence[ImageRef], pixels: Pixels
     ) -> npt.NDArray[np.floating]:
-        """Run one model on a batch, and check and return its outputs.
+        """Run one model on a batch and check its outputs.
 
-        Returns: shape (images, outputs).
-        Raises: JobError: inference fails, or outputs contradict the model's card.
+        Args:
+          model_number: index of the model in the settings.
+          refs: the images, for messages.
+          pixels: shape (images, crop_px, crop_px, 3).
+
+        Returns:
+          Shape (images, outputs).
+
+        Raises:
+          JobError: inference fails, or outputs contradict the model's card.
         """
         spec = self._settings.models[model_number]
         model, size = self._models[model_number], self._settings.batch_size

@@ -28,8 +28,8 @@ class OutputMap:
     """The correct outputs of a model for each class.
 
     Attributes:
-      outputs: wnid → indices of the outputs that count as correct for images of this
-        wnid, ascending; wnids without a correct output are absent.
+      outputs: by wnid, the indices of the outputs that are correct for its images, in
+        ascending order; wnids without a correct output are absent.
       correct: whether these outputs predict the image's "class" or its "group".
     """
 
@@ -38,13 +38,14 @@ class OutputMap:
 
 
 def map_outputs(card: ModelCard, groups: GroupTable | None) -> OutputMap:
-    """Find the correct outputs for every wnid that a model's outputs contain.
+    """Find the correct outputs for images of every wnid that a model predicts.
 
     Without groups, the only correct output of a wnid is the one that contains it. With
     groups, all outputs in the wnid's group are correct; a wnid in no group has no
     correct output.
 
-    Raises: UsageError: an output's wnids do not all belong to the same group.
+    Raises:
+      UsageError: an output's wnids do not all belong to the same group.
     """
     if groups is None:
         outputs = {w: (n,) for n, c in enumerate(card.classes) for w in c.wnids}
@@ -76,7 +77,7 @@ def _describe_straddling(names: Sequence[str]) -> str:
 def find_card(path: str) -> str:
     """Return the path of the card in the model's folder; "" if there is none.
 
-    The card is named after the model (NAME.json) or model.json.
+    The card is NAME.json, where NAME is the model's file stem, or else model.json.
     """
     folder, _, name = storage.absolute(path).rpartition("/")
     beside = (f"{folder}/{PurePath(name).stem}.json", f"{folder}/{CARD}")
@@ -89,8 +90,11 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
     Args:
       path: path of the model.
       card_path: path of its card; "" if it has none, which is an error.
-      groups: groups to score by; None: an image is correct if its class is predicted.
-    Raises: UsageError: the file or its card is invalid.
+      groups: groups to predict; None to predict the classes or groups of the card.
+
+    Raises:
+      UsageError: the model or its card is missing or invalid, they do not belong
+        together, or an output covers classes of several groups.
     """
     try:
         loaders.check_kind(path)
@@ -135,7 +139,8 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
 def _find_keys(card: ModelCard, card_path: str) -> str:
     """Return the path of the file with a model's training image keys; "" if unknown.
 
-    Raises: UsageError: the card names a file that is not beside the card.
+    Raises:
+      UsageError: the card names a file that is not beside the card.
     """
     name = card.trained_on.keys_file
     if not name:

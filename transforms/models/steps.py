@@ -24,21 +24,22 @@ from transforms.models.inference import (
 from transforms.predictions import table as predictions_table
 from transforms.records import Failure
 
-# Beam logs this warning for every model if PyTorch, its memory meter, is missing.
+# Beam logs this warning for every model if PyTorch, with which it measures memory, is
+# not installed.
 logging.getLogger().addFilter(
     lambda record: not record.getMessage().startswith("Resource module is not")
 )
 
 
 class Chunk(NamedTuple):
-    """The unit of work: one row group, `number`, of the image list at `path`."""
+    """The unit of work: the row group `number` of the image list at `path`."""
 
     number: int
     path: str  # of the list, as `image_list.write` wrote it
 
 
 class ScoredChunk(NamedTuple):
-    """The predictions of a chunk; the next step writes them without a shuffle."""
+    """The predictions of a chunk, passed to the next step without a shuffle."""
 
     number: int
     predictions: ChunkPredictions
@@ -47,7 +48,7 @@ class ScoredChunk(NamedTuple):
 class ScoredPart(NamedTuple):
     """The prediction files, accuracy counts and failures of a chunk.
 
-    The parts of all chunks are small enough to gather on one worker.
+    They are small enough for one worker to gather those of all chunks.
     """
 
     number: int
@@ -73,7 +74,7 @@ class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
         model: Predictor,
         inference_args: Mapping[str, Any] | None = None,  # noqa: ARG002  # Beam's
     ) -> list[ScoredChunk]:
-        """Predict chunks; `batch` is Beam's batch of chunks, not of images."""
+        """Predict the chunks of `batch`, a batch in Beam's sense, not of images."""
         return [
             ScoredChunk(
                 chunk.number, model.predict(image_list.read(chunk.path, chunk.number))
@@ -119,7 +120,8 @@ class _WriteParts(beam.DoFn):
 def write_scored_parts(parts: Sequence[ScoredPart], path: str) -> str:
     """Write all parts, sorted by chunk number, as JSON for the launcher.
 
-    Returns: `path`.
+    Returns:
+      `path`.
     """
     place = Path(path)
     data = json.dumps(sorted(parts)).encode()

@@ -1,4 +1,4 @@
-"""Detect predictions at chance level, classes in a wrong order, and a double softmax.
+"""Detect accuracy at chance, classes in the wrong order, and a double softmax.
 
 If a model's classes are listed in the wrong order, its accuracy falls to about chance.
 A second softmax keeps the ranking of the classes but makes their probabilities nearly
@@ -12,13 +12,13 @@ import numpy as np
 from transforms.arrays import FloatArray, IntArray, IntegerArray
 
 _CAUSE = (
-    "its classes are probably in another order than .npz files (wnid order) or the "
-    "model's card (`classes`) declare"
+    "its classes are probably not in the declared order: in .npz files the order of "
+    "the wnids, otherwise that of `classes` in the model's card"
 )
 _NUM_DEVIATIONS = 2
 _MAX_CLASSES = 4_000
-_MIN_CLASS_IMAGES = 10  # of fewer, renaming classes fits noise
-_MIN_RISE = 0.2  # of the accuracy by renaming classes; 0.03 at most for real models
+_MIN_CLASS_IMAGES = 10  # with fewer, renaming classes fits noise
+_MIN_RISE = 0.2  # of accuracy, by renaming classes; real models rise by at most 0.03
 
 
 def is_at_chance(num_correct: int, num_images: int, chance: float) -> bool:
@@ -82,13 +82,15 @@ def count_better_order(counts: FloatArray | IntArray) -> float | None:
 def find_problem(
     counts: FloatArray | IntArray, num_images: int, chance: float
 ) -> str | None:
-    """Return a message if a model is at chance or its classes are in a wrong order.
+    """Return a message if accuracy is at chance or classes are in the wrong order.
 
     Args:
-      counts: confusion matrix, as in `count_better_order`.
+      counts: confusion matrix, shape (classes, classes), as in `count_better_order`.
       num_images: number of all images, including those not counted in `counts`.
       chance: expected accuracy of guessing, 0 to 1.
-    Returns: the message; None if there is no problem.
+
+    Returns:
+      The message; None if there is no problem.
     """
     num_correct = int(np.trace(counts))
     if is_at_chance(num_correct, num_images, chance):
@@ -100,8 +102,10 @@ def describe_order(counts: FloatArray | IntArray) -> str | None:
     """Return a message if a model is far better with its classes in another order.
 
     Args:
-      counts: confusion matrix, as in `count_better_order`.
-    Returns: the message; None if there is no problem.
+      counts: confusion matrix, shape (classes, classes), as in `count_better_order`.
+
+    Returns:
+      The message; None if there is no problem.
     """
     best, total = count_better_order(counts), counts.sum()
     if best is None:
@@ -128,7 +132,8 @@ def count_pairs(
 
     Args:
       truth: shape (images,), index of the true class; images with −1 are not counted.
-      predicted: shape (images,), index of the likeliest class.
+      predicted: shape (images,), index of the likeliest class; images with an index of
+        `num_classes` or more are not counted.
       num_classes: number of classes.
 
     Returns:

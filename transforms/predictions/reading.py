@@ -130,7 +130,10 @@ def describe(path: str) -> Description:
 
 
 def _find_model_problems(model: ScoredModel) -> Iterator[str]:
-    """Yield a message if a model's outputs are not distinct single classes."""
+    """Yield a message if a model's outputs are not distinct single classes.
+
+    The number of outputs and the model's name are also checked.
+    """
     name = f"model {model.model!s:.60}"
     if not 1 <= len(model.classes) <= _MAX_OUTPUTS:
         yield f"{name} has {len(model.classes)} outputs; {REMEDY}"
@@ -313,8 +316,8 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
       images of each item are sorted by key.
 
     Raises:
-      UsageError: a file is invalid, or several files are of the same model; one line
-        per problem.
+      UsageError: a file is invalid, or several files have predictions of one model;
+        one line per problem.
     """
     all_predictions: list[Predictions] = []
     problems: list[str] = []
@@ -336,10 +339,10 @@ def read_predictions(paths: Sequence[str]) -> list[Predictions]:
         more = ""
         if others:
             shown = list_names((other for _, other, _ in others), _SHOWN)
-            more = f", and so with {len(others)} other models ({shown})"
+            more = f" ({len(others)} more models are repeated: {shown})"
         problems.insert(
             place,
-            f"--predictions {path}: {path_of[model]} is of {model} already{more}; "
+            f"--predictions {path}: {path_of[model]} already has {model}{more}; "
             "rename the file (in a Parquet file: the model, in its card), or give it "
             "once",
         )
@@ -356,7 +359,7 @@ def _choose_reader(path: str) -> Callable[[str], list[Predictions]]:
     """
     reader = _READERS.get(PurePosixPath(path).suffix)
     if reader is None:
-        raise UsageError(f"{path}: predictions are files of {', '.join(_READERS)}")
+        raise UsageError(f"{path}: must end in {' or '.join(_READERS)}")
     return reader
 
 
@@ -412,7 +415,10 @@ def _find_problems(top5: IntegerArray) -> Iterator[str]:
 
 @cache
 def official_images() -> tuple[tuple[str, ...], IntegerArray]:
-    """Return the keys and class indices of the official validation images, in order."""
+    """Return the keys and class indices of the official validation images, in order.
+
+    Both have 50,000 items; the class indices are read-only.
+    """
     labels = validation.official_labels()
     index_of = {info.wnid: info.class_index for info in classes.load_classes()}
     truth = np.array([index_of[wnid] for wnid in labels.values()], dtype=np.int64)
@@ -478,7 +484,7 @@ def _to_indices(wnids: Sequence[str], what: str) -> IntegerArray:
         raise ValueError(
             f"{what} {len(outside)} classes outside the 1000 of ImageNet "
             f"({', '.join(outside[:_SHOWN])}); only models and images of the 1000 can "
-            "be compared (in a model's card, null is an output that is no class)"
+            "be compared (in a model's card, null marks an output without a class)"
         )
     return np.array([index_of[wnid] for wnid in wnids], dtype=np.int64)
 

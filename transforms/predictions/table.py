@@ -136,10 +136,7 @@ def _to_lists(array: npt.NDArray) -> pa.ListArray:
 
 
 def write_part(table: pa.Table, path: str) -> None:
-    """Write some rows of a prediction file to a Parquet file of their own, atomically.
-
-    `merge_parts` merges such parts.
-    """
+    """Write a part of a prediction file atomically; `merge_parts` merges the parts."""
     with storage.replacing(path) as file:
         pq.write_table(table, file, compression="zstd")
 
@@ -156,7 +153,9 @@ def merge_parts(
       parts: paths of the parts, in the order of their rows.
       output: path of the file to write.
       models: metadata of all models in the parts.
-    Returns: the number of rows.
+
+    Returns:
+      The number of rows.
     """
     schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
     described = {"version": _VERSION, "models": [asdict(model) for model in models]}
@@ -182,12 +181,13 @@ def merge_parts(
 def read_models(path: str) -> tuple[ScoredModel, ...]:
     """Read the metadata of all models in a prediction file.
 
-    Raises: UsageError: the file is missing, not a prediction file, or of another format
-      version.
+    Raises:
+      UsageError: the file is missing, not a prediction file, or of another format
+        version.
     """
     if not storage.exists(path):
         raise UsageError(
-            f"{path}: no such file; make it with python -m pipelines.predict"
+            f"{path}: no such file; create it with python -m pipelines.predict"
         )
     storage.check_readable(path)
     try:
@@ -205,7 +205,7 @@ def read_models(path: str) -> tuple[ScoredModel, ...]:
         )
         missing = set(SCHEMA.names) - set(file.schema_arrow.names)
     except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
-        raise UsageError(f"{path}: holds no predictions; {_REMEDY}") from error
+        raise UsageError(f"{path}: contains no predictions; {_REMEDY}") from error
     if version != _VERSION:
         raise UsageError(
             f"{path}: has format version {version}, not {_VERSION}; {_REMEDY}"

@@ -1,1 +1,1 @@
-"""HTML pages that show groupings, difficulty, evaluations and studies."""
+"""Render HTML pages of groupings, difficulty, evaluations and studies."""

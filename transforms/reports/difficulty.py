@@ -13,6 +13,7 @@ from transforms.difficulty.table import AXIS_LABEL, NUM_BINS
 from transforms.reports.page import Chart, Page, make_stem, render
 
 _MAX_CLASSES = 20
+_MAX_IMAGES = 12
 
 
 def make_page(table: pa.Table, *, source: str, notes: Sequence[str] = ()) -> Page:
@@ -41,12 +42,13 @@ def make_page(table: pa.Table, *, source: str, notes: Sequence[str] = ()) -> Pag
         "notes": notes,
         "facts": [
             ("images", f"{len(table):,}"),
-            ("mean probability of the right answer", f"{p_correct.mean():.3f}"),
+            ("mean probability of the correct label", f"{p_correct.mean():.3f}"),
             ("below 0.5", f"{(p_correct < 0.5).mean():.1%}"),
             ("largest bin", f"{max(counts):,}"),
         ],
         "charts": drawn,
         "classes": _list_classes(table),
+        "images": _list_images(table),
     }
     return render("difficulty.html.j2", context, drawn)
 
@@ -75,8 +77,23 @@ def _count_percents(table: pa.Table) -> list[int]:
     return counts
 
 
+def _list_images(table: pa.Table) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return (heading, rows) of the hardest and the easiest images, up to 12 each."""
+    columns = table.select(["key", "wnid", "p_correct"])
+    shown = min(_MAX_IMAGES, len(columns) // 2 or 1)
+    lists = []
+    for heading, way in (("Hardest", "ascending"), ("Easiest", "descending")):
+        order = [("p_correct", way), ("key", "ascending")]
+        rows = columns.sort_by(order).slice(0, shown).to_pylist()
+        lists.append((f"{heading} images", rows))
+    return lists
+
+
 def _list_classes(table: pa.Table) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return (heading, rows) of the hardest and the easiest classes, up to 20 each."""
+    """Return (heading, rows) of the hardest and the easiest classes, up to 20 each.
+
+    Return [] if the classes of the images are unknown.
+    """
     named = table.filter(pc.not_equal(table["wnid"], ""))
     if not len(named):
         return []

@@ -3,16 +3,19 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from transforms import charts
 from transforms.arrays import FloatArray, IntArray
 from transforms.charts import Mark, Point, Series
 from transforms.evaluation import convergence
 from transforms.evaluation.by_accuracies import AccuracyEvaluation
 from transforms.evaluation.by_curves import CurveEvaluation, ScoredSet, ScoredSubset
-from transforms.evaluation.by_predictions import GroupScore, PredictionEvaluation
+from transforms.evaluation.by_predictions import PredictionEvaluation, advise
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.report import Evaluation
 from transforms.evaluation.significance import Z_95, PairTests
+from transforms.evaluation.verdict import describe_interval
 from transforms.reports.page import (
     Chart,
     Page,
@@ -28,6 +31,8 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 
 Facts = list[tuple[str, object]]
 
+_MAX_OUTLIERS = 8
+
 
 class Standing(NamedTuple):
     """A row of the table of models: a model's ranks and formatted accuracies."""
@@ -40,7 +45,7 @@ class Standing(NamedTuple):
 
     @property
     def move(self) -> int:
-        """Number of ranks by which the model is better on the subset; may be < 0."""
+        """Number of ranks that the model gains on the subset; negative for a loss."""
         return self.rank - self.subset_rank
 
 
@@ -103,17 +108,20 @@ def _make_predictions_page(evaluation: PredictionEvaluation) -> Page:
     sections: list[dict[str, Any]] = [
         {
             "score": score,
-            "name": _name_score(score),
+            "name": score.title,
+            "has_bounds": not score.is_rankable,
             "facts": [
                 *_list_rank_facts(score.ranks, is_share=True),
                 *_list_pair_facts(score.pairs),
+                ("τ-b on other images", format_fraction(score.halves.tau)),
+                ("τ-b, groups of equal weight", format_fraction(score.tau_balanced)),
                 (
                     "undecided images",
                     format_percent(float(score.undecided.mean()), 2),
                 ),
             ],
             "chart": Chart(
-                name=make_stem("accuracies", f"{number:02}", _name_score(score)),
+                name=make_stem("accuracies", f"{number:02}", score.title),
                 title="Accuracies",
                 note="With 95 % intervals.",
                 figure=_draw_accuracies(
@@ -134,38 +142,40 @@ def _make_predictions_page(evaluation: PredictionEvaluation) -> Page:
         "evaluation": evaluation,
         "overview": overview,
         "sections": sections,
+        "advice": advise(evaluation.full, evaluation.scores, evaluation.models),
     }
     drawn = [*overview, *(section["chart"] for section in sections)]
     return render("predictions.html.j2", context, drawn)
 
 
-def _name_score(score: GroupScore) -> str:
-    return f"{score.name}, own classes" if score.is_masked else score.name
-
-
 def _draw_taus(evaluation: PredictionEvaluation) -> list[Chart]:
-    """Draw the τ-b of each grouping with its interval, except undefined values.
+    """Draw the τ-b of each grouping with its interval and ceiling, best first.
 
     Returns:
-      One chart, or an empty list if every τ-b is undefined.
+      One chart, or an empty list if no grouping can be ranked.
     """
     points = [
         Point(
-            _name_score(score),
-            score.ranks.tau,
+            score.title,
+            score.ranks.tau or 0,
             0,
             x_interval=score.ranks.tau_interval,
-            labels=(format_fraction(score.ranks.tau),),
+            limit=score.ceiling,
         )
         for score in evaluation.scores
-        if score.ranks.tau is not None
+        if score.is_rankable
     ]
     if not points:
         return []
     figure = charts.draw_intervals(
-        points, label="τ-b of each grouping with its 95 % interval", x_label="τ-b"
+        points,
+        label="τ-b of each grouping with its interval and noise ceiling",
+        x_label="τ-b",
     )
-    note = "With the ranking by single classes on all images; lines are 95 % intervals."
+    note = (
+        "With the ranking by single classes on all images. Lines are 95 % intervals, "
+        "upright marks the noise ceiling: single classes on as many random images."
+    )
     return [Chart(name="tau", title="τ-b by grouping", note=note, figure=figure)]
 
 
@@ -217,11 +227,17 @@ def _make_curves_page(evaluation: CurveEvaluation) -> Page:
 
 
 def _list_subset_facts(full: ScoredSet, subset: ScoredSubset) -> Facts:
-    gain = subset.verdict.gain
+    gain, interval = subset.verdict.gain, subset.verdict.gain_interval
+    between = "" if interval is None else f", 95 %: {describe_interval(interval)}"
+    epoch = subset.full_clearness.convergence_epoch
     return [
-        ("gain in images seen", "-" if gain is None else f"{gain:.3g}×"),
-        ("convergence epoch, full set", _show_epoch(full)),
+        (f"gain{between}", "-" if gain is None else f"{gain:.3g}×"),
+        (
+            "convergence epoch, full set",
+            "never" if epoch is None else f"{epoch} of {full.curve_set.epochs}",
+        ),
         ("convergence epoch, subset", _show_epoch(subset)),
+        ("order kept if only noise mattered", format_percent(subset.ceiling.kept)),
         *_list_pair_facts(subset.pairs),
         *_list_rank_facts(subset.ranks, is_share=True),
     ]
@@ -270,7 +286,7 @@ def _draw_ranks(scored: ScoredSet, where: str, name: str) -> Chart:
     tests = scored.tests
     note = (
         f"{tests.num_decided} of {tests.num_pairs} pairs are significant at the end; "
-        "convergence asks only for their order."
+        "convergence considers only their order."
     )
     return Chart(name=name, title=f"Ranks on {where}", note=note, figure=figure)
 
@@ -362,9 +378,22 @@ def _draw_accuracies(
 
 
 def _name_all(points: Sequence[Point]) -> list[Point]:
-    """Give each point a colour and a label, if there are at most 24 points."""
+    """Give each point a colour and a label; of more than 24, label the outliers only.
+
+    These are the points whose ranks by x and y differ most.
+    """
     if len(points) > charts.MAX_NAMED:
-        return list(points)
+        x_ranks = np.argsort(np.argsort([point.x for point in points]))
+        y_ranks = np.argsort(np.argsort([point.y for point in points]))
+        moves = np.abs(x_ranks - y_ranks)
+        order = np.argsort(-moves, kind="stable").tolist()
+        shown = [n for n in order[:_MAX_OUTLIERS] if moves[n]]
+        outliers = [
+            points[n]._replace(color=1, labels=(charts.shorten(points[n].name),))
+            for n in shown
+        ]
+        others = [points[n]._replace(color=-1) for n in order if n not in shown]
+        return [*outliers, *others]
     labels = charts.shorten_all([point.name for point in points])
     return [
         point._replace(color=number, labels=(label,))
@@ -378,8 +407,6 @@ def _list_rank_facts(ranks: RankAgreement, *, is_share: bool) -> Facts:
     if interval is not None:
         low, high = format_fraction(interval.low, 2), format_fraction(interval.high, 2)
         between = f", 95 %: {low} to {high}"
-        if not interval.has_width:
-            between = ", in every resample"
     regret = f"{100 * ranks.regret:.2f} points" if is_share else f"{ranks.regret:.4g}"
     return [
         (f"τ-b{between}", format_fraction(ranks.tau)),

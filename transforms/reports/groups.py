@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transforms import charts, grouping
-from transforms.charts import Series
+from transforms.charts import Point, Series
 from transforms.confusion import matrix as confusion_matrix
 from transforms.confusion.matrix import Captured
 from transforms.grouping.table import LEFT_OUT, Grouping, GroupTable
@@ -14,6 +14,8 @@ from transforms.labels import wordnet
 from transforms.labels.wordnet import GroupNamer
 from transforms.reports.difficulty import draw_difficulty
 from transforms.reports.page import Chart, Page, render
+
+_MAX_DOTS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class GroupCounts:
 
     @property
     def num_free(self) -> int | None:
-        """Number of training images not set aside for validation; None if unknown."""
+        """Number of training images not held out for validation; None if unknown."""
         return None if self.num_train is None else self.num_train - self.num_set_aside
 
     @property
@@ -56,10 +58,10 @@ class GroupsPage:
       counts: numbers of images of each group, by label.
       facts: (name, value) of additional tiles.
       notes: messages for the user.
-      captured: share of the confusion that is inside groups; None without a matrix.
-      paths: label → names on the WordNet path of the group, from the root.
+      captured: share of the confusion that falls inside groups; None without a matrix.
+      paths: names on each group's WordNet path from the root, by label.
       contact_sheet: JPEG file with sample images; None without images.
-      difficulty: numbers of images at 0 % to 100 %, of all and of the selected images.
+      difficulty: difficulty histograms of all and of the selected training images.
       power: (name, value) on the statistical power of the validation images.
     """
 
@@ -83,7 +85,11 @@ def make_page(page: GroupsPage) -> Page:
     shares = page.captured.shares if page.captured else None
     most = max((count.num_free or 0 for count in page.counts), default=0)
     columns = ["label#", "group", "classes#"]
-    columns += ["train#", "validation#", "used of available"] * has_images
+    uses = [_describe_use(count, most) for count in page.counts]
+    has_bars = len({use["used_share"] for use in uses}) > 1
+    if has_images:
+        columns += ["found#", "set aside#", "chosen" if has_bars else "chosen#"]
+        columns += ["validation#"]
     columns += ["captured confusion#"] * (shares is not None)
     drawn = _draw_charts(page)
     context = {
@@ -93,12 +99,13 @@ def make_page(page: GroupsPage) -> Page:
         "charts": drawn,
         "columns": columns,
         "has_images": has_images,
+        "has_bars": has_bars,
         "groups": [
             {
                 "name": table.names[label],
                 "rows": [row for row in table.rows if row.group == label],
                 "counts": count,
-                **_describe_use(count, most),
+                **uses[label],
                 "captured": None if shares is None else shares[label],
             }
             for label, count in enumerate(page.counts)
@@ -112,7 +119,18 @@ def make_page(page: GroupsPage) -> Page:
 def _list_facts(page: GroupsPage) -> list[tuple[str, object]]:
     sizes = measure_sizes(page.table)
     smallest, largest = sizes["smallest"], sizes["largest"]
-    facts: list[tuple[str, object]] = [
+    facts: list[tuple[str, object]] = []
+    if page.captured:
+        chance = page.captured.chance
+        facts += [
+            (
+                f"captured confusion (by chance {chance:.1%})",
+                f"{page.captured.share:.1%}",
+            ),
+            ("groups that capture nothing", page.captured.num_empty),
+        ]
+    return [
+        *facts,
         ("groups", sizes["num_groups"]),
         ("classes in groups", sizes["num_classes"]),
         (
@@ -122,17 +140,13 @@ def _list_facts(page: GroupsPage) -> list[tuple[str, object]]:
         ("effective number of groups", sizes["effective_num_groups"]),
         *page.facts,
     ]
-    if page.captured:
-        facts += [
-            ("captured confusion", f"{page.captured.share:.1%}"),
-            ("groups that capture nothing", page.captured.num_empty),
-        ]
-    return facts
 
 
 def _draw_charts(page: GroupsPage) -> list[Chart]:
-    """Draw group sizes, unless all are equal, and difficulty, if it is known."""
+    """Draw captured confusion, unequal sizes and difficulty, if they are known."""
     drawn = []
+    if page.captured and page.table.num_groups <= _MAX_DOTS:
+        drawn.append(_draw_captured(page.table, page.captured))
     sizes = [len(page.table.wnids(label)) for label in range(page.table.num_groups)]
     first, last = min(sizes), max(sizes)
     if first < last:
@@ -152,11 +166,33 @@ def _draw_charts(page: GroupsPage) -> list[Chart]:
     return drawn
 
 
+def _draw_captured(table: GroupTable, captured: Captured) -> Chart:
+    """Draw the captured share of each group, the largest first, with that by chance."""
+    order = sorted(range(table.num_groups), key=lambda label: -captured.shares[label])
+    num_others = sum(captured.sizes) - 1
+    figure = charts.draw_intervals(
+        [
+            Point(
+                table.names[label],
+                captured.shares[label],
+                0,
+                limit=(captured.sizes[label] - 1) / max(num_others, 1),
+            )
+            for label in order
+        ],
+        label="Captured confusion of each group, and that by chance",
+        x_label="share of the errors that stay in the group",
+    )
+    note = "Upright marks show what a random group of this size captures."
+    title = "Captured confusion by group"
+    return Chart(name="captured", title=title, note=note, figure=figure)
+
+
 def _describe_use(count: GroupCounts, most: int) -> dict[str, Any]:
     free, wanted = count.num_free or 0, count.num_wanted
     if wanted is None:
-        return {"used": f"{free}", "used_share": free / max(most, 1)}
-    return {"used": f"{wanted} of {free}", "used_share": wanted / max(free, 1)}
+        return {"used": free, "used_share": free / max(most, 1)}
+    return {"used": wanted, "used_share": wanted / max(free, 1)}
 
 
 def _nest_paths(paths: Mapping[int, tuple[str, ...]]) -> dict[str, Any]:
@@ -187,11 +223,11 @@ def measure_sizes(table: GroupTable) -> dict[str, float | int]:
 
 
 def measure_captured(table: GroupTable, confusion: str | None) -> Captured | None:
-    """Measure the share of a confusion matrix's errors that stay inside groups.
+    """Measure the share of a confusion matrix's errors that fall inside groups.
 
     Args:
       table: the groups.
-      confusion: path of the confusion matrix; None: the result is None.
+      confusion: path of the confusion matrix; None returns None.
 
     Raises:
       UsageError: the matrix is invalid or lacks classes of the groups.
@@ -234,7 +270,7 @@ def describe_groups(
       result: result of the grouping method.
       method: name of the grouping method.
       method_options: the method's `Options`, a dataclass.
-      captured: share of the confusion that is inside groups; None without a matrix.
+      captured: share of the confusion that falls inside groups; None without a matrix.
     """
     rates: Sequence[float | None] = captured.rates if captured else ()
     return {

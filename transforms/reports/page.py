@@ -131,6 +131,7 @@ def _make_environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals["palette"] = figures.PALETTE
+    environment.tests["prefix_of"] = lambda term, label: label.startswith(term)
     environment.filters |= {
         "base64": _encode,
         "capitalized": _capitalize,

@@ -17,10 +17,8 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 
 VERDICT_KINDS = {"has value": "good", "has none": "bad"}  # others are doubtful
 _MAX_NAMED = 12  # of more recipes only the best is named, the others have their rank
-_STEP, _MAX_SPREAD = (
-    0.024,
-    0.14,
-)  # shares of the x axis between recipes of nearly equal x
+_STEP = 0.026  # share of the x axis between marks of nearly equal x: a mark's width
+_MAX_SPREAD = 0.5  # share of the x axis that all marks of nearly equal x may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +27,7 @@ class StudyPage:
 
     Attributes:
       ranked: evaluated recipes, best first.
-      links: name of a recipe → link to the page of its evaluation.
+      links: link to the page of each recipe's evaluation, by name of the recipe.
       left_out: (name, reason) of each recipe that is left out.
       waiting: names of recipes that are not evaluated yet.
       models: names of the trained models.
@@ -55,7 +53,7 @@ def make_page(study: StudyPage) -> Page:
     drawn = []
     if figure := draw_study(study.ranked):
         note = (
-            "One mark a recipe, with the 95 % interval of τ-b and its rank in the "
+            "One mark per recipe, with the 95 % interval of τ-b and its rank in the "
             "table below; the upper left is best."
         )
         chart = Chart(name="study", title="τ-b against cost", note=note, figure=figure)
@@ -113,11 +111,12 @@ def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
         )
     return charts.draw_scatter(
         points,
-        label="τ-b with the full set against images seen, one mark a recipe",
+        label="τ-b with the full set against images seen, one mark per recipe",
         x_label="images seen until convergence",
         y_label="τ-b with the full set",
         is_share=False,
         is_log=True,
+        ends_at_one=True,
         legend=legend,
     )
 

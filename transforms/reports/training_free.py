@@ -18,9 +18,9 @@ def make_page(table: TrainingFree) -> Page:
     drawn = []
     if figure := draw_recipes(shown):
         note = (
-            "Dots are τ-b with the ranking by all classes and images, bars its 95 % "
-            "interval over the choice of models, and upright marks the noise ceiling: "
-            "τ-b of as many images of all classes, chosen at random."
+            "Dots show τ-b with the ranking by all classes and images, bars its 95 % "
+            "interval over the choice of models, and vertical marks the noise ceiling: "
+            "τ-b of the same number of random images of all classes."
         )
         drawn = [
             Chart(name="training_free", title="τ-b by recipe", note=note, figure=figure)
@@ -41,7 +41,7 @@ def make_page(table: TrainingFree) -> Page:
 def order_rows(rows: tuple[Row, ...]) -> list[Row]:
     """Sort recipes by mean τ-b over N, best first, and the rows of each by ascending N.
 
-    Drops rows with "own" answers.
+    Rows in which models answer only with the recipe's own classes are omitted.
     """
     blocks: dict[str, list[Row]] = {}
     for row in rows:

@@ -1,6 +1,7 @@
 """Allocate quotas by water-filling.
 
-Every place contributes the same number of images, or all it has if these are fewer.
+A place is a group, class or part that contributes images to a quota. Every place
+contributes the same number of images, or all of them if it has fewer.
 Validation top-ups, stratified samples and the difficulty sampler use `water_fill`.
 """
 
@@ -34,7 +35,8 @@ def water_fill(
     Returns:
       The number to take from each place; sums to min(target, Σ counts).
 
-    Source: Gao (2021), the limit on images of equal probability, made exact.
+    Source: Gao (2021) limits the number of images of equal probability; the exact total
+      is this project's.
     """
     level = _level(sorted(counts.values()), target)
     shares = {place: min(count, level) for place, count in counts.items()}
@@ -78,12 +80,12 @@ def validation_top_up(
       the deficit if there are too few images.
     """
     deficit = max(target - sum(num_validation.values()), 0)
-    # The seed only says which groups give one more when the deficit is no multiple.
+    # The seed only determines which groups hold out one more than others.
     return water_fill(num_train, deficit, seed=0)
 
 
 def choose(ranked: TopK, *, plan: SamplePlan) -> Positions:
-    """Allocate quotas to strata, and select the first images of each by order.
+    """Allocate quotas to strata, and select the first images of each stratum.
 
     Args:
       ranked: the first images of each stratum.
@@ -93,7 +95,8 @@ def choose(ranked: TopK, *, plan: SamplePlan) -> Positions:
       The positions of the selected images.
 
     Raises:
-      UsageError: lists all scopes with too few images.
+      UsageError: some groups, or the whole set, have too few images; the message lists
+        them.
     """
     named = {plan.name_stratum(number): number for number in ranked.counts}
     counts = {stratum: ranked.counts[number] for stratum, number in named.items()}
@@ -103,7 +106,10 @@ def choose(ranked: TopK, *, plan: SamplePlan) -> Positions:
 
 
 def allocate(counts: Mapping[Stratum, int], *, plan: SamplePlan) -> dict[Stratum, int]:
-    """Split the quota of each scope among its classes, then among their parts.
+    """Split the quota of each group, or of the whole set, among its strata.
+
+    It is split among the classes first if the plan stratifies by class, then among
+    their parts, each time as equally as the numbers of images allow.
 
     Args:
       counts: number of images of each stratum.
@@ -113,7 +119,8 @@ def allocate(counts: Mapping[Stratum, int], *, plan: SamplePlan) -> dict[Stratum
       The number of images to select from each stratum.
 
     Raises:
-      UsageError: lists all scopes with too few images.
+      UsageError: some groups, or the whole set, have too few images; the message lists
+        them.
     """
     tree: dict[int, dict[str, dict[Stratum, int]]] = defaultdict(
         lambda: defaultdict(dict)

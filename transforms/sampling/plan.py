@@ -1,8 +1,9 @@
 """Define the input and output of a sampler, and the plan of a sampling run.
 
-A sampler runs once in the launcher, on all training images of the groups. It assigns a
-part and an order to each image. The Beam step then counts the images of each part and
-selects the first ones by order.
+A sampler runs once in the launcher, on all training images of the groups. It assigns
+two integers to each image: the part, e.g. a bin of difficulty, and the order, a sort
+key. The Beam step then counts the images of each part and selects those with the
+smallest orders.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ _SCHEMA = pa.schema([("part", pa.int16()), ("order", pa.int64())])
 
 
 class MissingScoresError(UsageError):
-    """The sampler needs scores that are missing for some or all images."""
+    """Raised when a sampler needs scores that some or all images lack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +43,16 @@ class SamplingRequest:
       read_images: returns the columns key and label of all usable training images of
         the groups, in the order of the index. It is a function so that samplers that
         need no images do not read them.
+        A sampler with a fixed selection gets key, wnid and split of all usable images.
       seed: seed of the hashes.
       difficulty_file: path of the table of difficulty; None if it is not given.
+      images_file: path of the list of images; None if it is not given.
     """
 
     read_images: Callable[[], pa.Table]
     seed: int
     difficulty_file: str | None = None
+    images_file: str | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,12 +76,47 @@ class SamplerOutput:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FixedSelection:
+    """The split of every image, as returned by a sampler that selects images itself.
+
+    Attributes:
+      splits: split in the subset of each image of `SamplingRequest.read_images`, "" if
+        it is not selected: train, fold_a, fold_b or validation; shape (images,).
+      adds_validation: whether the validation images of all classes that have selected
+        images are selected too.
+      missing: names of requested images that the input lacks.
+      notes: messages for the user.
+    """
+
+    splits: pa.Array
+    adds_validation: bool = False
+    missing: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
+
+
+def write_splits(splits: pa.Array, sizes: Sequence[int], folder: str) -> None:
+    """Write a fixed selection, one file per row group of the index.
+
+    Args:
+      splits: split of each usable image, "" if it is not selected.
+      sizes: number of usable images of each row group.
+      folder: folder to write to.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    start = 0
+    for number, size in enumerate(sizes):
+        table = pa.table({"subset_split": splits.slice(start, size)})
+        pq.write_table(table, _part_path(folder, number))
+        start += size
+
+
 def write_parts(output: SamplerOutput, sizes: Sequence[int], folder: str) -> None:
     """Write the output of a sampler, as one Parquet file per row group of the index.
 
     Args:
       output: parts and orders of all images.
-      sizes: number of the images in each row group.
+      sizes: number of these images in each row group of the index.
       folder: the folder to write to; created if missing.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -108,7 +147,7 @@ def _part_path(folder: str, row_group: int) -> str:
 
 
 class Stratum(NamedTuple):
-    """Images that share a quota."""
+    """The label, class and part of images that share a quota."""
 
     label: int  # `EVERYWHERE` if the scope is the whole set
     wnid: str  # "" unless stratified by class
@@ -120,11 +159,12 @@ class Stratum(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplePlan:
-    """Everything that determines which images are selected.
+    """The settings that determine which images of an index are selected.
 
     Attributes:
-      label_of: wnid → label.
-      top_ups: label → number of training images to hold out for validation.
+      label_of: label of each class, by wnid.
+      top_ups: number of training images that each group holds out for validation, by
+        label.
       images_per_group: M; None selects all images.
       stratify_by_class: whether the quota of a group is split among its classes.
       num_folds: 2 splits the training images into folds A and B; 1 does not.
@@ -132,6 +172,7 @@ class SamplePlan:
       scope: "group": M per group; "set": N × M for the whole set.
       arrangement: folder of the sampler's output (`write_parts`); None selects by hash
         alone.
+      is_fixed: whether the sampler states the split of every image (`write_splits`).
     """
 
     label_of: Mapping[str, int]
@@ -142,10 +183,11 @@ class SamplePlan:
     seed: int
     scope: str = "group"
     arrangement: str | None = None
+    is_fixed: bool = False
 
     @property
     def num_groups(self) -> int:
-        """The number of groups."""
+        """The number of groups, N."""
         return len(set(self.label_of.values()))
 
     @functools.cached_property
@@ -155,7 +197,7 @@ class SamplePlan:
 
     @property
     def max_of_a_stratum(self) -> int:
-        """An upper bound on the images selected from one stratum."""
+        """The most images sampled from one stratum; 0 if all images are selected."""
         images = self.images_per_group or 0
         return images * (self.num_groups if self.scope == "set" else 1)
 
@@ -169,7 +211,7 @@ class SamplePlan:
         return self.top_ups.get(label, 0)
 
     def read(self, index: str, row_group: int, *, split: str) -> pa.Table:
-        """Read the images of a split from a row group, for classes in groups only.
+        """Read the usable images of a row group that belong to a split and to a group.
 
         If a sampler arranged the images, training images also have its columns.
         """
@@ -190,13 +232,20 @@ class SamplePlan:
         return pc.index_in(table["wnid"], value_set=wnids).to_numpy()
 
     def parts(self, table: pa.Table) -> npt.NDArray[np.integer]:
-        """Return the part of each training image, shape (images,)."""
+        """Return the part of each training image, shape (images,).
+
+        It is 0 for all images if no sampler arranged them.
+        """
         if "part" not in table.column_names:
             return np.zeros(table.num_rows, np.int16)
         return table["part"].to_numpy()
 
     def orders(self, table: pa.Table) -> IntArray:
-        """Return the order of each training image, shape (images,)."""
+        """Return the sort key of each training image, shape (images,).
+
+        This is the sampler's `order` if there is one, otherwise a hash. Images with
+        smaller keys are selected first.
+        """
         if "order" in table.column_names:
             return table["order"].to_numpy()
         return seeds.orders(self.seed, "sample", table["key"].to_pylist())

@@ -1,4 +1,4 @@
-"""Create and sort the table of selected images, which shards are made from."""
+"""Create and sort the table of selected images, from which shards are written."""
 
 from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ def set_split(images: pa.Table, splits: pa.Array) -> pa.Table:
 def sort_indices(
     images: pa.Table, purpose: seeds.Purpose, *, by: Sequence[str] = (), seed: int
 ) -> pa.Array:
-    """Return the row indices that sort images by columns, then by hash.
+    """Return the row indices that sort images by columns, then hash; shape (images,).
 
     Args:
       images: the table to sort, with a column `key`.

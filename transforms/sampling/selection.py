@@ -1,7 +1,8 @@
 """Select the images of the subset: hold out validation images, then sample.
 
 The index is read three times. The first two passes keep only numbers, and the third
-only selected images, so that no other row is held in memory or shuffled.
+only selected images, so that no other row is held in memory or shuffled. T is the
+number of images that a group holds out for validation.
 
     row groups ─┬─ top T of each group by hash(validation) ── held out ─────┐
                 │                          ┌───────────────────────────────┤
@@ -14,17 +15,19 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms import seeds
+from transforms.index import table as index_table
 from transforms.sampling import allocation, selected, top_k
-from transforms.sampling.plan import NEVER, SamplePlan
+from transforms.sampling.plan import NEVER, SamplePlan, join_part
 from transforms.sampling.top_k import Positions, TopK
 
 
 def rank_for_validation(
     row_group: int, *, index: str, plan: SamplePlan
 ) -> Iterator[TopK]:
-    """Rank a row group's training images for holding out, within each group.
+    """Rank a row group's training images of each group as candidates for validation.
 
     Yields:
       The first images of each group by hash; nothing if no group holds out images.
@@ -107,7 +110,12 @@ def read_selected(
       taken: positions of the sampled images; ignored if the plan selects all images.
       index: path of the index.
       plan: the sampling plan.
+
+    Returns:
+      A table with the schema `selected.SELECTED_SCHEMA`.
     """
+    if plan.is_fixed:
+        return _read_fixed(row_group, index=index, plan=plan)
     official = plan.read(index, row_group, split="validation")
     train = plan.read(index, row_group, split="train")
     rows = taken.get(row_group, np.empty(0, np.int64))
@@ -122,6 +130,19 @@ def read_selected(
             ("train", train.take(pa.array(rows, pa.int64()))),
         )
     )
+
+
+def _read_fixed(row_group: int, *, index: str, plan: SamplePlan) -> pa.Table:
+    """Read the images of a row group that a fixed selection contains."""
+    images = index_table.read_row_group(index, row_group)
+    images = join_part(images, plan.arrangement or "", row_group)
+    is_selected = pc.and_(
+        pc.not_equal(images["subset_split"], ""),
+        pc.is_in(images["wnid"], value_set=pa.array(plan.wnids, pa.string())),
+    )
+    images = images.filter(is_selected)
+    table = selected.make_selected(images, split="train", labels=plan.labels(images))
+    return selected.set_split(table, images["subset_split"])
 
 
 def select_images(index: str, num_row_groups: int, plan: SamplePlan) -> pa.Table:

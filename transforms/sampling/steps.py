@@ -33,7 +33,7 @@ class KeepTopK(beam.CombineFn):
         return []
 
     def add_input(self, accumulator: list[TopK], element: TopK) -> list[TopK]:
-        """Append ranked images; merge after every 16 inputs to limit the cost."""
+        """Append ranked images; merge them once there are 16, to limit the cost."""
         accumulator.append(element)
         if len(accumulator) >= top_k.MERGE_SIZE:
             return [top_k.merge(accumulator, self._limit_of)]

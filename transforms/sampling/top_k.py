@@ -1,8 +1,9 @@
 """Keep the first k images of each stratum by order, as positions in the index.
 
-An image is represented by four integers (32 bytes), so that 1.28 million images are
-ranked in seconds and only selected images are read as rows. Images with equal orders,
-which hashes make very rare, are ordered by their position.
+The order of an image is an integer sort key, from the sampler or a hash. An image is
+represented by four integers (32 bytes), so that 1.28 million images are ranked in
+seconds and only selected images are read as rows. Images with equal orders, which
+hashes make very rare, are sorted by their position.
 """
 
 from collections import Counter
@@ -25,7 +26,7 @@ class TopK(NamedTuple):
     Attributes:
       images: shape (images, 4), with the columns stratum, order, row group and row,
         sorted by these columns.
-      counts: stratum → number of all its images, including those not kept.
+      counts: number of all images of each stratum, including those not kept.
     """
 
     images: IntArray
@@ -38,7 +39,7 @@ class TopK(NamedTuple):
 
     @property
     def orders(self) -> IntArray:
-        """The order of each kept image, shape (images,)."""
+        """The sort key of each kept image, shape (images,); the smallest were kept."""
         return self.images[:, 1]
 
 
@@ -66,7 +67,7 @@ def rank(
 
 
 def merge(parts: Sequence[TopK], limit_of: LimitOf) -> TopK:
-    """Merge ranked images of several parts; the result is independent of their order.
+    """Merge ranked images; the result does not depend on the sequence of `parts`.
 
     Args:
       parts: results of `rank` or `merge` on disjoint images.
@@ -102,7 +103,7 @@ def _keep(images: IntArray, limit_of: LimitOf) -> IntArray:
 
 
 def find_positions(ranked: TopK) -> Positions:
-    """Return the positions of the kept images: row group → rows, ascending."""
+    """Return the row numbers of the kept images, ascending, by row group."""
     positions = ranked.images[:, 2:]
     positions = positions[np.lexsort(positions.T[::-1])]
     row_groups, starts = np.unique(positions[:, 0], return_index=True)

@@ -1,7 +1,8 @@
 """Read, list and write local files and bucket objects.
 
-All other packages access storage through this module. A path is either a local path,
-which `local` handles, or a `gs://` or `s3://` URL, which `remote` handles.
+Other packages access files through this module, and use `clients` only for store
+settings and to parse URLs. A path is either a local path, which `local` handles, or a
+`gs://` or `s3://` URL, which `remote` handles.
 """
 
 import contextlib
@@ -21,15 +22,15 @@ from transforms.records import DataError, JobError, UsageError, WrittenFile
 from transforms.storage import local, remote
 from transforms.storage.remote import Entry as Entry
 
-# No image of ImageNet has a hundredth of this; bounds what is allocated.
+# Limits memory; no image of ImageNet has a hundredth of this size.
 MAX_RANGE_BYTES = 1 << 28
 
-_MAX_FILE_BYTES = 1 << 62  # damaged directories name bytes that no system can count to
+_MAX_FILE_BYTES = 1 << 62  # offsets in damaged files may exceed any system's limit
 
-# Threads that read from a bucket: they wait far longer than they work.
+# Threads that read from a bucket; they mostly wait.
 _READERS_OF_BUCKETS = 16
 
-COPY_BYTES = remote.CHUNK_BYTES  # one request of a file that is read whole
+COPY_BYTES = remote.CHUNK_BYTES  # of one request, when a file is read completely
 
 is_remote = remote.is_remote
 
@@ -65,19 +66,19 @@ def num_readers(num_threads: int, paths: Iterable[str]) -> int:
 
 
 def exists(path: str) -> bool:
-    """Return whether a file or folder exists."""
+    """Return whether a path is a file or folder, local or in a bucket."""
     if is_remote(path):
         return remote.is_object(path) or remote.is_folder(path)
     return Path(path).exists()
 
 
 def is_file(path: str) -> bool:
-    """Return whether a path is a file."""
+    """Return whether a path is a local file or an object."""
     return remote.is_object(path) if is_remote(path) else Path(path).is_file()
 
 
 def is_folder(path: str) -> bool:
-    """Return whether a path is a folder."""
+    """Return whether a path is a local folder, a bucket, or a prefix with objects."""
     if is_remote(path):
         return remote.is_folder(path)
     return Path(path).is_dir()
@@ -99,7 +100,12 @@ def check_readable(path: str) -> None:
 
 
 def num_bytes(path: str) -> int:
-    """Return the size of a file in bytes."""
+    """Return the size of a file in bytes.
+
+    Raises:
+      OSError: the file is missing, or is a pipe, socket or device.
+      UsageError: the bucket does not exist.
+    """
     if is_remote(path):
         return remote.num_bytes(path)
     local.check_regular(path)
@@ -107,7 +113,12 @@ def num_bytes(path: str) -> int:
 
 
 def read(path: str) -> bytes:
-    """Read a whole file into memory; intended for small files."""
+    """Read a whole file into memory; intended for small files.
+
+    Raises:
+      OSError: the file is missing or unreadable, or is a pipe, socket or device.
+      UsageError: the bucket does not exist.
+    """
     if is_remote(path):
         return remote.read(path)
     local.check_regular(path)
@@ -129,7 +140,12 @@ def open_input(path: str, *, version: str = "") -> BinaryIO:
 
 
 def for_arrow(path: str) -> str | BinaryIO:
-    """Return what pyarrow accepts as a file: a local path, or an opened object."""
+    """Return a file that pyarrow accepts: a local path, or an opened object.
+
+    Raises:
+      OSError: the object is missing, or the path is a pipe, socket or device.
+      UsageError: the bucket does not exist.
+    """
     if is_remote(path):
         return remote.open_input(path)
     with contextlib.suppress(FileNotFoundError):  # pyarrow reports it
@@ -171,7 +187,7 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
 def version(path: str) -> str:
     """Return the version of a file, or of an object that this process has read.
 
-    Return "" for folders and for objects that have not been read yet.
+    Return "" for folders, missing files, and objects that have not been read yet.
 
     Raises:
       DataError: the object has changed since it was first read.
@@ -238,7 +254,7 @@ def list_files(root: str) -> Iterator[str]:
 
 
 def list_sizes(root: str) -> Iterator[tuple[str, int | None]]:
-    """Yield (relative path, size in bytes) of everything below a folder but folders.
+    """Yield (relative path, size in bytes) of everything below a folder except folders.
 
     The size is None for links to folders, broken links, pipes and devices.
     """
@@ -317,7 +333,7 @@ def rename_folder(source: str, target: str) -> None:
     try:
         Path(source).rename(target)
     except OSError as error:
-        raise JobError(f"{source} could not become {target}: {error}") from error
+        raise JobError(f"cannot rename {source} to {target}: {error}") from error
 
 
 def flush() -> None:
@@ -344,5 +360,5 @@ def parquet_errors(path: str, remedy: str = "download it again") -> Iterator[Non
             raise
         what = " ".join(str(error).split())
         raise UsageError(
-            f"{path}: not a whole Parquet file ({what:.200}); {remedy}"
+            f"{path}: not a complete Parquet file ({what:.200}); {remedy}"
         ) from error

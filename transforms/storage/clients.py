@@ -23,8 +23,8 @@ SCHEMES = ("gs", "s3")
 REQUEST_TIMEOUT_S = 60.0  # of one try, which carries at most 16 MiB
 RETRY_TIMEOUT_S = 180.0  # of all tries of one request
 _MAX_RETRIES = 10
-_METADATA_TRIES = 3  # of one second each, for the role of a machine
-_CREDENTIALS_S = 300.0  # kept by the client; botocore renews them 15 minutes early
+_METADATA_TRIES = 3  # of one second each, to get the credentials of a machine
+_CREDENTIALS_S = 300.0  # cached by the client; botocore renews them 15 minutes early
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 
 Store = GCSStore | S3Store
@@ -47,7 +47,7 @@ class Location(NamedTuple):
     key: str  # without slashes at its ends; "": the bucket
 
 
-# How it is settled for the processes that this one starts.
+# Environment variable that passes the settings to child processes.
 _VARIABLE = "IMAGENET_SUBSETS_STORES"
 _configured = [StoreSettings(**json.loads(os.environ.get(_VARIABLE, "{}")))]
 
@@ -84,7 +84,7 @@ def open_store(scheme: str, bucket: str) -> Store:
     """Return the thread-safe client of a bucket; create it on the first call.
 
     Raises:
-      UsageError: no credentials were found.
+      UsageError: no valid credentials were found.
     """
     settings = _configured[0]
     retries: RetryConfig = {
@@ -158,7 +158,7 @@ def _find_google_credentials() -> Any:  # noqa: ANN401  # obstore has no name fo
     except google.auth.exceptions.DefaultCredentialsError as error:
         raise UsageError(
             "gs://: no Google credentials; run gcloud auth application-default login, "
-            "set GOOGLE_APPLICATION_CREDENTIALS, or give --store_anonymous where a "
+            "set GOOGLE_APPLICATION_CREDENTIALS, or give --store_anonymous if the "
             "bucket is public"
         ) from error
     return GoogleCredentialProvider(credentials)
@@ -204,7 +204,7 @@ def _find_amazon_options() -> dict[str, Any]:
         raise UsageError(
             "s3://: no Amazon credentials; run aws configure, set AWS_PROFILE or "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --store_anonymous "
-            "where a bucket is public"
+            "if the bucket is public"
         )
     provider = Boto3CredentialProvider(session, ttl=timedelta(seconds=_CREDENTIALS_S))
     options: dict[str, Any] = {"credential_provider": provider}

@@ -25,15 +25,16 @@ from transforms.storage import remote
 from transforms.storage.remote import Entry
 
 _MARK = "imagenet_subsets-"
-_RANDOM = "[a-z0-9_]{8}"  # as tempfile makes names
+_RANDOM = "[a-z0-9_]{8}"  # end of the names that tempfile generates
 
 
 def try_lock(descriptor: int, path: Path) -> bool:
     """Try to lock an open file or folder until its descriptor is closed.
 
     Returns:
-      False if another process holds the lock or has removed or replaced the file. True
-      on file systems without locks, where `remove_stale` removes no files.
+      False if another process holds the lock, or has removed or replaced the file;
+      otherwise True, also on file systems without locks, where `remove_stale` removes
+      no files.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,7 +57,7 @@ def remove_stale(folder: Path, names: str) -> None:
     """
     for path in list(folder.iterdir()):
         if re.fullmatch(names, path.name):
-            with suppress(OSError):  # gone, or somebody else's
+            with suppress(OSError):  # removed meanwhile, or another user's
                 _remove_unless_held(path)
 
 
@@ -90,7 +91,7 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
         descriptor = os.open(made, os.O_RDONLY)
         if try_lock(descriptor, made):
             break
-        os.close(descriptor)  # taken for a left-over before it was locked
+        os.close(descriptor)  # another process removes it as stale
     try:
         yield str(made)
     finally:
@@ -282,7 +283,7 @@ class AtomicFile:
     A file in a bucket is first written locally and uploaded when it is closed.
 
     Args:
-      root: directory of the dataset.
+      root: folder of the dataset.
       path: path of the file, relative to `root`.
     """
 
@@ -323,7 +324,7 @@ class AtomicFile:
 
     def discard(self) -> None:
         """Remove the temporary file; do nothing after `close`."""
-        with suppress(OSError):  # there may be no room for what it still holds
+        with suppress(OSError):  # the disk may be too full for buffered bytes
             self._file.close()
         self._temporary.remove()
 
@@ -410,7 +411,11 @@ def replacing(path: str) -> Iterator[str]:
 
 
 def write(root: str, path: str, data: bytes) -> WrittenFile:
-    """Write a small file atomically."""
+    """Write a small file below `root` atomically; return its size and SHA-256.
+
+    Raises:
+      JobError: the disk is full.
+    """
     if remote.is_remote(root):
         remote.put(f"{root}/{path}", data)
         return WrittenFile(path, len(data), hashlib.sha256(data).hexdigest())

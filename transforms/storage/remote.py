@@ -42,7 +42,7 @@ class Pins:
         self._lock = threading.Lock()
 
     def get(self, path: str) -> str | None:
-        """Return the etag of an object, if known."""
+        """Return the etag of an object; None if unknown."""
         return self._tags.get(path)
 
     def has_changed(self, path: str) -> bool:
@@ -50,9 +50,9 @@ class Pins:
         return path in self._changed
 
     def set(self, path: str, tag: str | None) -> None:
-        """Record an object's etag.
+        """Record an object's etag; None removes the record.
 
-        None forgets it; pass None after this process has written the object.
+        Pass None after this process has written the object.
         """
         with self._lock:
             before = self._tags.pop(path, None)
@@ -90,6 +90,7 @@ _pins = Pins()
 
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
+    """Translate obstore's errors into `OSError` with the path and an error number."""
     try:
         yield
     except FileNotFoundError:
@@ -99,7 +100,7 @@ def _translated(path: str) -> Iterator[None]:
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise _no_permission(path, error) from error
     except InvalidPathError as error:
-        what = f"holds a name that is no path ({_first_line(error)})"
+        what = f"contains a name that is not a path ({_first_line(error)})"
         raise OSError(errno.EINVAL, what, path) from error
     except BaseError as error:
         text = str(error)
@@ -122,7 +123,7 @@ def _listing(path: str) -> Iterator[None]:
     """Translate the errors of a listing.
 
     Raises:
-      UsageError: the bucket does not exist; a listing returns no other "not found".
+      UsageError: the bucket does not exist. Listing a missing prefix is no error.
       OSError: any other error.
     """
     try:
@@ -147,7 +148,7 @@ def _require_bucket(path: str) -> None:
     """
     store, place = _open(path)
     if place[:2] not in _buckets:
-        with suppress(PermissionError), _listing(path):  # if refused, there is one
+        with suppress(PermissionError), _listing(path):  # a refusal shows it exists
             next(iter(obstore.list(store)), None)
         _buckets.add(place[:2])
 
@@ -173,7 +174,11 @@ def _open(path: str) -> tuple[Store, Location]:
 
 
 def is_object(path: str) -> bool:
-    """Return whether an object exists."""
+    """Return whether an object exists.
+
+    Raises:
+      UsageError: the bucket does not exist.
+    """
     try:
         num_bytes(path)
     except FileNotFoundError:
@@ -205,19 +210,29 @@ def check_bucket(path: str) -> None:
 
 
 def num_bytes(path: str) -> int:
-    """Return the size of an object in bytes, and record its version."""
+    """Return the size of an object in bytes, and record its version.
+
+    Raises:
+      FileNotFoundError: the object does not exist.
+      UsageError: the bucket does not exist.
+    """
     return _describe(path)["size"]
 
 
 def find_version(path: str) -> str:
-    """Return the current version (etag) of an object, and record it."""
+    """Return the current version (etag) of an object, and record it.
+
+    Raises:
+      FileNotFoundError: the object does not exist.
+      UsageError: the bucket does not exist.
+    """
     return _describe(path)["e_tag"] or ""
 
 
 def _describe(path: str) -> "obstore.ObjectMeta":
     store, place = _open(path)
     if not place.key:
-        raise FileNotFoundError(errno.ENOENT, "is a bucket, no object", path)
+        raise FileNotFoundError(errno.ENOENT, "is a bucket, not an object", path)
     try:
         with _translated(path):
             described = obstore.head(store, place.key)
@@ -240,7 +255,12 @@ def version(path: str) -> str:
 
 
 def read(path: str) -> bytes:
-    """Read a whole object into memory."""
+    """Read a whole object into memory.
+
+    Raises:
+      OSError: the object is missing or changed while it was read, or the store failed.
+      UsageError: the bucket does not exist.
+    """
     size = num_bytes(path)
     chunks = range(0, size, CHUNK_BYTES)
     try:
@@ -278,7 +298,7 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
         raise DataError("the object is gone") from None
     except OSError as error:
         if isinstance(error.__cause__, PreconditionError):
-            raise DataError("the object changed: it is not what it was") from None
+            raise DataError("the object has changed since it was first read") from None
         if "416 Range Not Satisfiable" in str(error.__cause__):
             raise DataError("the object ends before the range") from None
         raise
@@ -306,7 +326,7 @@ def list_folder(path: str) -> list[Entry]:
     files = [
         Entry(_name(o["path"]), is_folder=False, num_bytes=o["size"])
         for o in objects
-        if o["path"] != place.key  # what a console makes to show an empty folder
+        if o["path"] != place.key  # created by consoles to show an empty folder
     ]
     return sorted(folders + files)
 
@@ -370,7 +390,7 @@ def remove(paths: Iterable[str]) -> None:
     with _translated(where):
         try:
             obstore.delete(store, keys)
-        except FileNotFoundError:  # Google's store says so of one, and stops there
+        except FileNotFoundError:  # Google's store stops at a missing object
             for key in keys:
                 with suppress(FileNotFoundError):
                     obstore.delete(store, key)

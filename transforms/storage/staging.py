@@ -15,7 +15,7 @@ _PREFIX = "copy-"
 
 @contextmanager
 def stage_file(path: str, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the path of a temporary local copy of a file; a local path is not copied.
+    """Yield the path of a temporary local copy of a file; do not copy a local one.
 
     Args:
       path: local path or URL.
@@ -52,7 +52,7 @@ def stage_folder(path: str, *, wanted: Callable[[str], bool] = bool) -> Iterator
         if sum(sizes.values()) > (free := storage.free_bytes(folder)):
             raise UsageError(
                 f"{path}: {sum(sizes.values())} bytes are copied to {folder}, where "
-                f"{free} are free; let TMPDIR name a larger disk"
+                f"{free} are free; set TMPDIR to a folder on a larger disk"
             )
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             targets = [Path(folder, name) for name in sizes]

@@ -1,4 +1,4 @@
-"""Write and read checkpoints: one file per learning rate, replaced every epoch."""
+"""Write and read checkpoints: one file per learning rate, replaced in every epoch."""
 
 import json
 import zipfile
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from transforms.records import JobError
 from transforms.training.curves import CurveRow
 
-FOLDER = ".training"  # in the folder of the results, until these are complete
+FOLDER = ".training"  # in the output folder, until the results are complete
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +32,7 @@ class Progress:
 
 
 def path_of(folder: str, number: int) -> Path:
-    """Return the checkpoint path of the run with learning rate `number`, from 0."""
+    """Return the path of the checkpoint for learning rate `number`, counted from 0."""
     return Path(folder, FOLDER, f"rate_{number}.npz")
 
 
@@ -47,9 +47,10 @@ def write(path: Path, progress: Progress) -> None:
 
 
 def read(path: Path) -> Progress | None:
-    """Read a checkpoint; return None if there is none, i.e. no epoch has finished.
+    """Read a checkpoint; return None if no epoch has finished.
 
-    Raises: JobError: the file is damaged.
+    Raises:
+      JobError: the file is damaged.
     """
     if not path.exists():
         return None

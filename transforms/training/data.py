@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -34,11 +32,10 @@ class TrainingSet:
 
     Attributes:
       name: name of the dataset.
-      subset_id: hash that identifies the images and labels of the dataset.
+      subset_id: hash of the images and labels of the dataset.
       classes: classes or groups in label order.
       shards: paths of the TFRecord files of the training split, sorted.
       train_keys: keys of the training images, sorted.
-      train_sizes: shape (images, 2), width and height of each training image in pixels.
       validation: the validation images.
     """
 
@@ -47,7 +44,6 @@ class TrainingSet:
     classes: tuple[ModelClass, ...]
     shards: tuple[str, ...]
     train_keys: pa.Array
-    train_sizes: npt.NDArray[np.int64]
     validation: ImageSource
 
 
@@ -56,8 +52,9 @@ def read_training_set(
 ) -> TrainingSet:
     """Read the training and validation splits of a dataset.
 
-    Raises: UsageError: the dataset is unsuitable or a split is invalid; one line per
-      problem.
+    Raises:
+      UsageError: the dataset is unfinished, damaged or unsuitable, or a split is
+        invalid; one line per problem.
     """
     if not storage.exists(f"{directory}/{paths.COMPLETE}"):
         raise UsageError(f"--dataset {directory}: {_describe_missing(directory)}")
@@ -92,7 +89,6 @@ def read_training_set(
         classes=classes,
         shards=_find_shards(directory, train_split),
         train_keys=train["key"].combine_chunks(),
-        train_sizes=np.column_stack([train["width"], train["height"]]).astype(np.int64),
         validation=image_list.read_dataset(directory, validation_split),
     )
 
@@ -122,14 +118,11 @@ def _read_classes(directory: str) -> tuple[ModelClass, ...]:
 
 
 def _read_rows(directory: str) -> pa.Table:
-    columns = ["key", "split", "width", "height"]
+    columns = ["key", "split"]
     rows = pq.read_table(f"{directory}/{paths.MANIFEST}", columns=columns)
     rows = rows.cast(pa.schema([manifest.SCHEMA.field(name) for name in columns]))
-    smallest = min(
-        (pc.min(rows[side]).as_py() or 0 for side in ("width", "height")), default=0
-    )
-    if smallest < 1 or any(column.null_count for column in rows.columns):
-        raise ValueError("its manifest has invalid sizes")
+    if any(column.null_count for column in rows.columns):
+        raise ValueError("its manifest lacks keys or splits")
     return rows
 
 
@@ -164,9 +157,11 @@ def _find_shards(directory: str, split: str) -> tuple[str, ...]:
 def stage_dataset(directory: str, validation_split: str) -> Iterator[str]:
     """Copy the files that training needs from a remote dataset to a local folder.
 
-    Yields: the local folder; for a local dataset, its own directory without copying.
+    Yields:
+      The local folder; for a local dataset, `directory` itself without copying.
 
-    Raises: UsageError: the local disk is too small.
+    Raises:
+      UsageError: the local disk is too small.
     """
     manifest_format = ""
     if storage.is_remote(directory):
@@ -196,9 +191,13 @@ def _find_manifest_format(directory: str) -> str:
 
 @contextmanager
 def stage_models(output: str, names: Sequence[str]) -> Iterator[str]:
-    """Copy the folders of these models from a remote output to a local folder.
+    """Copy the folders of some models from a remote output to a local folder.
 
-    Yields: the local folder; for a local output, `output` itself without copying.
+    Yields:
+      The local folder; for a local output, `output` itself without copying.
+
+    Raises:
+      UsageError: the local disk is too small.
     """
 
     def is_of_models(path: str) -> bool:
@@ -214,7 +213,7 @@ def copy_results_back(folder: str, *, output: str, target: str) -> None:
     Args:
       folder: local folder of the model, inside `output`.
       output: local folder that `stage_models` yielded.
-      target: output directory that the user gave, local or remote.
+      target: output folder that the user gave, local or remote.
     """
     if not storage.is_remote(target):
         return

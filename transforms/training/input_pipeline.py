@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from transforms import seeds
@@ -18,8 +17,8 @@ _BUFFERED_IMAGES = 8192
 _NUM_INTERLEAVED_SHARDS = 8
 _CACHE_BATCH_IMAGES = 256
 _SHRINKS = (8, 4, 2, 1)  # factors that JPEG decoders can divide a side by
-# The decoder shrinks images while the shorter side stays this many times the model's
-# input: a crop of a quarter of the area then needs no enlarging, and memory is bounded.
+# Side of the square copy of an image, as a multiple of the model's input: a crop of a
+# quarter of the area then needs no upscaling.
 _OVERSIZE = 2
 # Inception crops from 0.08 of the area and trains for a hundred epochs or more. A small
 # network at 32 pixels is 1.7 points more accurate with 0.25 after three epochs.
@@ -44,7 +43,7 @@ class InputSettings:
 
     Attributes:
       files: paths of the TFRecord shards.
-      sizes: shape (images, 2), width and height of each image in pixels.
+      num_images: number of images in the shards.
       image_size: side of the model's input in pixels.
       num_classes: number of labels.
       batch_size: images per batch; the last batch of an epoch may be smaller.
@@ -52,118 +51,129 @@ class InputSettings:
     """
 
     files: Sequence[str]
-    sizes: npt.NDArray[np.int64]
+    num_images: int
     image_size: int
     num_classes: int
     batch_size: int
     seed: int
 
     @property
-    def num_images(self) -> int:
-        """The number of images per epoch."""
-        return len(self.sizes)
+    def copy_px(self) -> int:
+        """The side in pixels of the square copies that crops are taken from."""
+        return self.image_size * _OVERSIZE
 
     @property
-    def num_decoded_bytes(self) -> int:
-        """The total size of all images in bytes, as decoded (after any shrinking)."""
-        shorter = self.sizes.min(axis=1)
-        shrink = np.ones_like(shorter)
-        for ratio in reversed(_SHRINKS):
-            shrink[shorter // ratio >= _OVERSIZE * self.image_size] = ratio
-        width, height = -(-self.sizes.T // shrink)
-        return int((width * height).sum()) * 3
+    def num_copied_bytes(self) -> int:
+        """The total size of the copies of all images in bytes."""
+        return self.num_images * self.copy_px**2 * 3
+
+
+class _Images(NamedTuple):
+    """Tensors of several images.
+
+    Attributes:
+      pixels: uint8, shape (images, copy_px, copy_px, 3), resized regardless of aspect
+        ratio.
+      labels: int64, shape (images,).
+      key_hashes: int64, shape (images,), hashes of the file names.
+      aspects: float32, shape (images,), width divided by height before resizing.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    key_hashes: Tensor
+    aspects: Tensor
 
 
 class InputPipeline:
     """Provides shuffled, augmented batches of images and one-hot labels.
 
-    Images are float32, shape (batch, image_size, image_size, 3), 0 to 255. Datasets of
-    at most `max_cached_bytes` when decoded are cached in memory; larger ones are read
-    from the shards in every epoch.
+    Images are float32, shape (batch, image_size, image_size, 3), 0 to 255. Copies that
+    fit in `max_cached_bytes` are cached in memory; others are decoded in every epoch.
     """
 
     def __init__(
         self, settings: InputSettings, *, max_cached_bytes: int = MAX_CACHED_BYTES
     ) -> None:
         self._settings = settings
-        is_small = settings.num_decoded_bytes <= max_cached_bytes
-        self._cache = _ImageCache(settings) if is_small else None
+        is_small = settings.num_copied_bytes <= max_cached_bytes
+        self._cache = _fill_cache(settings) if is_small else None
 
     def make_epoch(self, number: int) -> tf.data.Dataset:
         """Return the batches of epoch `number`, counted from 1."""
         settings = self._settings
-        names = [f"epoch {number}", f"crop {number}", f"mirror {number}"]
-        order, crop, mirror = (
-            seeds.order(settings.seed, "draw", name) for name in names
+        order, crop = (
+            seeds.order(settings.seed, "draw", f"{name} {number}")
+            for name in ("epoch", "crop")
         )
-        parallel = tf.data.AUTOTUNE
         if self._cache:
-            decoded = self._cache.read(order)
+            batches = _read_cache(self._cache, settings, order=order, crop=crop)
         else:
-            decode = _make_decoder(settings.image_size)
-            decoded = _stream(settings, order).map(decode, parallel)
-
-        def augment(pixels: Tensor, label: Tensor, key_hash: Tensor) -> tuple:
-            pixels = _crop(pixels, settings.image_size, [crop, key_hash])
-            pixels = tf.image.stateless_random_flip_left_right(
-                pixels, [mirror, key_hash]
-            )
-            return pixels, tf.one_hot(label, settings.num_classes)
-
-        batches = decoded.map(augment, parallel).batch(settings.batch_size)
-        return batches.prefetch(parallel)
+            batches = _stream(settings, order=order, crop=crop)
+        return batches.prefetch(tf.data.AUTOTUNE)
 
 
-class _ImageCache:
-    """All images, decoded once into one flat array; records each image's offsets."""
+def _read_cache(
+    cache: _Images, settings: InputSettings, *, order: int, crop: int
+) -> tf.data.Dataset:
+    def augment(numbers: Tensor) -> tuple:
+        others = (tf.gather(column, numbers) for column in cache[1:])
+        return _augment(_Images(cache.pixels, *others), numbers, crop, settings)
 
-    def __init__(self, settings: InputSettings) -> None:
-        pixels = np.empty(settings.num_decoded_bytes, np.uint8)
-        shapes, rows, offset = [], [], 0
-        records = tf.data.TFRecordDataset(list(settings.files)).map(_parse)
-        decode = _make_decoder(settings.image_size)
-        decoded = records.map(decode, tf.data.AUTOTUNE)
-        for values, shape, row in decoded.map(_flatten).ragged_batch(
-            _CACHE_BATCH_IMAGES
-        ):
-            end = offset + len(values.flat_values)
-            if end > len(pixels):
-                raise JobError(SHARD_MISMATCH)
-            pixels[offset:end] = values.flat_values
-            shapes.append(shape.numpy())
-            rows.append(row.numpy())
-            offset = end
-        if sum(map(len, rows)) != settings.num_images:
+    numbers = tf.data.Dataset.from_tensor_slices(_shuffle(settings, order))
+    return numbers.batch(settings.batch_size).map(augment, tf.data.AUTOTUNE)
+
+
+def _shuffle(settings: InputSettings, seed: int) -> Tensor:
+    """Return the numbers of all images in random order."""
+    with tf.device(_CPU):
+        draws = tf.random.stateless_uniform(
+            [settings.num_images], [seed, 0], None, None, tf.int64, alg="philox"
+        )
+        return tf.argsort(draws, stable=True)
+
+
+def _fill_cache(settings: InputSettings) -> _Images:
+    """Decode all images into memory.
+
+    Raises:
+      JobError: the shards do not contain `settings.num_images` images.
+    """
+    side = settings.copy_px
+    pixels = np.empty((settings.num_images, side, side, 3), np.uint8)
+    columns = []
+    end = 0
+    records = tf.data.TFRecordDataset(list(settings.files))
+    decoded = records.map(_make_decoder(side), tf.data.AUTOTUNE)
+    for batch, *others in decoded.batch(_CACHE_BATCH_IMAGES):
+        start, end = end, end + len(batch)
+        if end > settings.num_images:
             raise JobError(SHARD_MISMATCH)
-        shape = np.concatenate(shapes)
-        ends = np.cumsum(shape.prod(axis=1))
-        begins = ends - shape.prod(axis=1)
-        with tf.device(_CPU):  # GPU memory is for the model
-            self._pixels = tf.constant(pixels)
-            self._extents = tf.constant(np.column_stack([begins, ends, shape]))
-            self._rows = tf.constant(np.concatenate(rows))
-
-    def read(self, seed: int) -> tf.data.Dataset:
-        """Return all images in random order, as (pixels, label, key hash)."""
-        with tf.device(_CPU):
-            draws = tf.random.stateless_uniform(
-                [len(self._rows)], [seed, 0], None, None, tf.int64, alg="philox"
-            )
-            order = tf.argsort(draws, stable=True)
-
-        def pick(number: Tensor) -> tuple:
-            extent = self._extents[number]
-            image = tf.reshape(self._pixels[extent[0] : extent[1]], extent[2:])
-            label, key_hash = tf.unstack(self._rows[number])
-            return image, label, key_hash
-
-        return tf.data.Dataset.from_tensor_slices(order).map(pick)
+        pixels[start:end] = batch
+        columns.append([other.numpy() for other in others])
+    if end < settings.num_images:
+        raise JobError(SHARD_MISMATCH)
+    with tf.device(_CPU):  # GPU memory is for the model
+        others = (np.concatenate(column) for column in zip(*columns, strict=True))
+        return _Images(tf.constant(pixels), *map(tf.constant, others))
 
 
-def _stream(settings: InputSettings, seed: int) -> tf.data.Dataset:
-    """Read and parse all records, shuffled by shard and within a bounded buffer."""
+def _stream(settings: InputSettings, *, order: int, crop: int) -> tf.data.Dataset:
+    """Read all images, shuffled by shard and within a bounded buffer.
+
+    Args:
+      settings: settings of the pipeline.
+      order: seed of the order of the images.
+      crop: seed of the crops.
+    """
+
+    def augment(*fields: Tensor) -> tuple:
+        images = _Images(*fields)
+        return _augment(images, tf.range(tf.shape(images.labels)[0]), crop, settings)
+
+    seed = order % _MAX_SEED
     files = tf.data.Dataset.from_tensor_slices(sorted(settings.files))
-    shuffled = files.shuffle(len(settings.files), seed % _MAX_SEED)
+    shuffled = files.shuffle(len(settings.files), seed)
     records = shuffled.interleave(
         tf.data.TFRecordDataset,
         cycle_length=_NUM_INTERLEAVED_SHARDS,
@@ -171,63 +181,109 @@ def _stream(settings: InputSettings, seed: int) -> tf.data.Dataset:
         deterministic=True,
     )
     check_count = tf.data.experimental.assert_cardinality(settings.num_images)
-    mixed = records.shuffle(_BUFFERED_IMAGES, seed % _MAX_SEED)
-    return mixed.map(_parse, tf.data.AUTOTUNE).apply(check_count)
+    mixed = records.shuffle(_BUFFERED_IMAGES, seed)
+    decode = _make_decoder(settings.copy_px)
+    images = mixed.map(decode, tf.data.AUTOTUNE).apply(check_count)
+    return images.batch(settings.batch_size).map(augment, tf.data.AUTOTUNE)
 
 
-def _parse(record: Tensor) -> tuple:
-    """Parse a record to (JPEG bytes, label, hash of the file name).
+def _make_decoder(side: int) -> Any:  # noqa: ANN401  # a function of tensors
+    """Return a function that parses a record and resizes its image to a square.
 
-    The hash is part of the seed of the image's crops and flips.
-    """
-    example = tf.io.parse_single_example(record, _FEATURES)
-    key_hash = tf.strings.to_hash_bucket_fast(example["file_name"], 1 << 62)
-    return example["image"], example["label"], key_hash
-
-
-def _flatten(pixels: Tensor, label: Tensor, key_hash: Tensor) -> tuple:
-    shape = tf.shape(pixels, tf.int64)
-    return tf.reshape(pixels, [-1]), shape, tf.stack([label, key_hash])
-
-
-def _make_decoder(image_size: int) -> Any:  # noqa: ANN401  # a function of tensors
-    """Return a function that decodes JPEGs and shrinks large ones while decoding.
-
-    An image is shrunk by up to 8 while its shorter side stays at least twice
-    `image_size`.
+    While decoding, an image is shrunk by up to 8 while its shorter side stays at least
+    `side`. The function returns the fields of `_Images` for one image.
     """
 
-    def decode(data: Tensor, label: Tensor, key_hash: Tensor) -> tuple:
-        shorter = tf.reduce_min(tf.io.extract_jpeg_shape(data)[:2])
-        is_large_enough = [
-            shorter // ratio >= _OVERSIZE * image_size for ratio in _SHRINKS[:-1]
-        ]
+    def decode(record: Tensor) -> tuple:
+        example = tf.io.parse_single_example(record, _FEATURES)
+        data = example["image"]
+        shape = tf.io.extract_jpeg_shape(data)
+        shorter = tf.reduce_min(shape[:2])
         decoders = [
             lambda ratio=ratio: tf.io.decode_jpeg(
                 data, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE"
             )
             for ratio in _SHRINKS
         ]
+        is_large_enough = [shorter // ratio >= side for ratio in _SHRINKS[:-1]]
         cases = list(zip(is_large_enough, decoders[:-1], strict=True))
-        return tf.case(cases, default=decoders[-1]), label, key_hash
+        pixels = tf.case(cases, default=decoders[-1])
+        resized = tf.image.resize(pixels, [side, side], antialias=True)
+        rounded = tf.saturate_cast(tf.round(resized), tf.uint8)
+        square = tf.ensure_shape(rounded, [side, side, 3])
+        key_hash = tf.strings.to_hash_bucket_fast(example["file_name"], 1 << 62)
+        aspect = tf.cast(shape[1] / shape[0], tf.float32)
+        return square, example["label"], key_hash, aspect
 
     return decode
 
 
-def _crop(pixels: Tensor, image_size: int, seed: list) -> Tensor:
-    """Crop a random box and resize it to `image_size` with antialiasing.
+def _augment(
+    images: _Images, numbers: Tensor, seed: int, settings: InputSettings
+) -> tuple:
+    """Crop a random box of each image, flip half of them, and resize to the input size.
 
-    Source: Inception (Szegedy et al., CVPR 2015).
+    Args:
+      images: `pixels` may contain more images than the other fields.
+      numbers: shape (batch,), the position of each image in `images.pixels`.
+      seed: seed of the epoch.
+      settings: settings of the pipeline.
     """
-    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.shape(pixels),
-        tf.zeros([1, 0, 4]),
-        seed,
-        min_object_covered=0.0,
-        area_range=CROP_AREA,
-        aspect_ratio_range=CROP_RATIO,
-        use_image_if_no_bounding_boxes=True,
+    boxes = choose_boxes(images.key_hashes, images.aspects, seed)
+    side = settings.image_size
+    crops = tf.image.crop_and_resize(
+        images.pixels, boxes, tf.cast(numbers, tf.int32), [side, side]
     )
-    part = tf.slice(pixels, begin, size)
-    resized = tf.image.resize(part, [image_size, image_size], antialias=True)
-    return tf.ensure_shape(resized, [image_size, image_size, 3])
+    return crops, tf.one_hot(images.labels, settings.num_classes)
+
+
+def choose_boxes(key_hashes: Tensor, aspects: Tensor, seed: int) -> Tensor:
+    """Choose a random crop box and flip for each image.
+
+    A box depends only on the seed and the image's file name. The boxes of flipped
+    images run from right to left.
+
+    Args:
+      key_hashes: int64, shape (images,), hashes of the file names.
+      aspects: float32, shape (images,), width divided by height.
+      seed: seed of the epoch.
+
+    Returns:
+      Float32, shape (images, 4): top, left, bottom and right, as fractions of the
+      image's height and width.
+
+    Source: Inception crops (Szegedy et al., CVPR 2015), with the ranges `CROP_AREA`
+      and `CROP_RATIO`.
+    """
+    draws = _draw(key_hashes, seed, 5)
+    area = CROP_AREA[0] + draws[0] * (CROP_AREA[1] - CROP_AREA[0])
+    low, high = np.log(CROP_RATIO)
+    ratio = tf.exp(low + draws[1] * (high - low))  # width divided by height
+    width = tf.minimum(tf.sqrt(area * ratio / aspects), 1.0)
+    height = tf.minimum(tf.sqrt(area / ratio * aspects), 1.0)
+    left, top = draws[2] * (1 - width), draws[3] * (1 - height)
+    is_flipped = draws[4] < 0.5
+    begin, end = (
+        left + tf.where(is_flipped, width, 0.0),
+        left + tf.where(is_flipped, 0.0, width),
+    )
+    return tf.stack([top, begin, top + height, end], axis=1)
+
+
+def _draw(key_hashes: Tensor, seed: int, count: int) -> list[Tensor]:
+    """Draw `count` numbers from 0 up to 1 for each image, each of shape (images,).
+
+    Source: SplitMix64 (Steele et al., OOPSLA 2014).
+    """
+    state = tf.cast(key_hashes, tf.uint64) ^ tf.constant(seed, tf.uint64)
+    draws = []
+    for _ in range(count):
+        state += tf.constant(0x9E3779B97F4A7C15, tf.uint64)
+        mixed = state
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            mixed ^= tf.bitwise.right_shift(mixed, tf.constant(shift, tf.uint64))
+            mixed *= tf.constant(factor, tf.uint64)
+        mixed ^= tf.bitwise.right_shift(mixed, tf.constant(31, tf.uint64))
+        top_bits = tf.bitwise.right_shift(mixed, tf.constant(40, tf.uint64))
+        draws.append(tf.cast(top_bits, tf.float32) / (1 << 24))
+    return draws

@@ -45,7 +45,7 @@ from transforms.training.settings import (
 
 MAX_CACHED_BYTES = 1 << 30
 _BATCH_IMAGES = 256
-_PREDICTION_ROWS = 4096  # scored at once
+_PREDICTION_ROWS = 4096  # images scored at once
 _NUM_THREADS = num_cores()
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date in zip files
 _METADATA, _CONFIG = "metadata.json", "config.json"  # in a .keras file
@@ -55,7 +55,7 @@ ImageBatch: TypeAlias = npt.NDArray[np.uint8]
 
 
 class ValidationImages:
-    """Iterable of batches of preprocessed validation images, in the table's order.
+    """Iterable of batches of preprocessed validation images, in the source's order.
 
     The batches are cached in memory if they fit in `max_cached_bytes`.
     """
@@ -77,7 +77,8 @@ class ValidationImages:
     def __iter__(self) -> Iterator[ImageBatch]:
         """Yield batches, uint8, shape (images, crop_px, crop_px, 3).
 
-        Raises: JobError: an image of the dataset cannot be read or decoded.
+        Raises:
+          JobError: an image of the dataset cannot be read or decoded.
         """
         if self._cache:
             yield from self._cache
@@ -124,7 +125,8 @@ def choose_best(runs: Sequence[Progress]) -> Progress:
 
     Ties go to the first run; runs with NaN or infinite outputs are excluded.
 
-    Raises: JobError: all runs diverged.
+    Raises:
+      JobError: all runs diverged.
     """
     finite = [run for run in runs if np.isfinite(run.outputs).all()]
     if not finite:
@@ -150,7 +152,7 @@ def write_results(
     training_set: TrainingSet,
     refs: Sequence[ImageRef],
 ) -> None:
-    """Write the model, its card, keys and predictions; then remove the checkpoints.
+    """Write a model, its card, keys and predictions; then remove the checkpoints.
 
     Args:
       folder: output folder of the model.
@@ -198,7 +200,7 @@ def write_model(model: Model, path: str) -> None:
 
 
 def _make_reproducible(data: bytes) -> bytes:
-    """Return a .keras file's bytes without dates and memory addresses."""
+    """Remove dates and memory addresses from the content of a .keras file."""
     output = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(output, "w") as new:
         for name in sorted(old.namelist()):

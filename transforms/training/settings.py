@@ -1,4 +1,4 @@
-"""Define the settings of a training run, and check whether a folder contains it."""
+"""Define the settings of a training run, and check whether it is finished."""
 
 import dataclasses
 import json
@@ -43,21 +43,22 @@ class TrainSettings:
 
         Random training crops magnify objects, so a centre crop matches them better than
         the whole image. It makes small models one percentage point more accurate on
-        real photographs.
+        real images.
         """
         resize_px = round(self.image_size / _CENTRE_CROP)
         return Preprocessing(resize_px=resize_px, crop_px=self.image_size)
 
     def describe(self, chosen: float | None = None) -> dict[str, Any]:
-        """Convert the settings to JSON; add the chosen learning rate if it is given."""
+        """Convert the settings to a JSON object; add the chosen rate if given."""
         described = json.loads(to_json(dataclasses.asdict(self)))
         return described if chosen is None else {**described, _CHOSEN_RATE: chosen}
 
 
 def is_finished(folder: str, settings: TrainSettings) -> bool:
-    """Return whether a folder contains the complete results of this run.
+    """Return whether a folder contains the complete results of a run.
 
-    Raises: UsageError: the folder contains another run's files or unrelated files.
+    Raises:
+      UsageError: the folder contains another run's files or unrelated files.
     """
     card, started = Path(folder, CARD), Path(folder, _SETTINGS)
     if card.exists():
@@ -76,7 +77,7 @@ def is_finished(folder: str, settings: TrainSettings) -> bool:
 
 
 def mark_started(folder: str, settings: TrainSettings) -> None:
-    """Write the settings of a run to its folder, for comparison when it is resumed."""
+    """Write the settings of a run to its folder; `is_finished` compares them."""
     storage.write(folder, _SETTINGS, to_json(settings.describe()))
 
 

@@ -6,7 +6,6 @@ precision. A float32 copy of the trained model, its twin, is validated and saved
 that inference precision does not depend on the machine.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,10 +34,12 @@ from transforms.training.settings import TrainSettings, mark_started
 
 Variable: TypeAlias = Any  # Keras has no types
 Batches: TypeAlias = Any  # a tf.data.Dataset; TensorFlow has no types
+Tensor: TypeAlias = Any
 
 _WARM_UP = 0.05  # share of the steps in which the learning rate rises
 _MIN_CAPABILITY = (8, 0)  # CUDA capability of GPUs with fast bfloat16
 _MAX_SEED = 1 << 31  # of Keras
+_STEPS_PER_CALL = 32  # training steps that are executed without returning to Python
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,9 @@ class Trainer:
         seed = seeds.order(settings.seed, "draw", "weights") % _MAX_SEED
         keras.utils.set_random_seed(seed)
         self.twin = _build(settings, "float32")
-        with _all_gpus():
+        self._num_steps = settings.steps_per_epoch
+        self._strategy = _all_gpus()
+        with self._strategy.scope():
             trained = _build(settings, _choose_policy(settings.mixed_precision))
             trained.set_weights(self.twin.get_weights())
             self._trained = trained
@@ -80,15 +83,32 @@ class Trainer:
                 jit_compile=False,
             )
             self._optimizer.build(self._fitted.trainable_variables)
+        self._run_steps = tf.function(self._train_steps)
         self._run_twin = tf.function(
             lambda batch: self.twin(tf.cast(batch, tf.float32), training=False),
             reduce_retracing=True,
         )
 
-    def train(self, batches: Batches, on_batch_end: Callable[[], None]) -> None:
-        """Train for one epoch; call `on_batch_end` after every batch."""
-        callback = _BatchCallback(on_batch_end)
-        self._fitted.fit(batches, shuffle=False, verbose=0, callbacks=[callback])
+    def train(self, batches: Batches, advance: Callable[[int], None]) -> None:
+        """Train for one epoch.
+
+        Args:
+          batches: from `InputPipeline.make_epoch`.
+          advance: callback that receives the number of batches since the last call.
+
+        Raises:
+          JobError: the number of batches differs from the settings.
+        """
+        iterator = iter(self._strategy.experimental_distribute_dataset(batches))
+        for start in range(0, self._num_steps, _STEPS_PER_CALL):
+            num_steps = min(_STEPS_PER_CALL, self._num_steps - start)
+            try:
+                self._run_steps(iterator, tf.constant(num_steps))
+            except tf.errors.OutOfRangeError as error:
+                raise JobError(SHARD_MISMATCH) from error
+            advance(num_steps)
+        if iterator.get_next_as_optional().has_value():
+            raise JobError(SHARD_MISMATCH)
         self.twin.set_weights(self._trained.get_weights())
 
     def predict(
@@ -97,7 +117,7 @@ class Trainer:
         """Return the predicted probabilities of all images, shape (images, classes).
 
         Args:
-          batches: images, uint8, each of shape (images, image_size, image_size, 3).
+          batches: arrays of images, uint8, shape (images, image_size, image_size, 3).
         """
         return np.concatenate([self._run_twin(batch).numpy() for batch in batches])
 
@@ -108,11 +128,16 @@ class Trainer:
     def restore(self, state: Sequence[npt.NDArray]) -> None:
         """Restore the values that `state` returned.
 
-        Raises: ValueError: the state belongs to another model.
+        Raises:
+          ValueError: the state belongs to another model.
         """
         for variable, value in zip(self._variables(), state, strict=True):
             variable.assign(value)
         self.twin.set_weights(self._trained.get_weights())
+
+    def _train_steps(self, iterator: Any, num_steps: Tensor) -> None:  # noqa: ANN401
+        for _ in tf.range(num_steps):
+            self._strategy.run(self._fitted.train_step, args=(next(iterator),))
 
     def _variables(self) -> list[Variable]:
         """List the variables of the model and the optimiser.
@@ -120,18 +145,6 @@ class Trainer:
         They include running means and the state of dropout's random generators.
         """
         return [*self._fitted.variables, *self._optimizer.variables]
-
-
-class _BatchCallback(keras.callbacks.Callback):  # type: ignore[misc]  # no types
-    """Calls a function after every batch."""
-
-    def __init__(self, on_batch_end: Callable[[], None]) -> None:
-        super().__init__()
-        self._on_batch_end = on_batch_end
-
-    def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
-        """Call the function."""
-        self._on_batch_end()
 
 
 def _build(settings: FitSettings, policy: str) -> architectures.Model:
@@ -157,14 +170,14 @@ def _make_optimizer(settings: FitSettings, model: architectures.Model) -> Any:  
     return optimizer
 
 
-def _all_gpus() -> contextlib.AbstractContextManager:
-    """Return a context that replicates models built in it to all GPUs of the machine.
+def _all_gpus() -> tf.distribute.Strategy:
+    """Return the strategy that replicates models to all GPUs of the machine.
 
-    With one GPU or none, the context does nothing.
+    With one GPU or none, it does nothing.
     """
     if len(tf.config.list_logical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy().scope()
-    return contextlib.nullcontext()
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
 
 
 def _choose_policy(mixed_precision: str) -> str:
@@ -194,8 +207,8 @@ class Runner:
 
     Args:
       training_set: the dataset.
-      advance: progress callback; receives the number of images of each finished batch,
-        and, on resuming, of all epochs in the checkpoint.
+      advance: progress callback; receives the number of images in each finished batch
+        and, on resuming, in all finished epochs of a checkpoint.
       report: callback that receives the curve row of each finished epoch.
     """
 
@@ -217,8 +230,12 @@ class Runner:
         Args:
           settings: settings of the model and its training.
           folder: output folder of the model; finished epochs in it are not repeated.
-        Returns: the best run.
-        Raises: JobError: the dataset is damaged, or every run diverged.
+
+        Returns:
+          The best run.
+
+        Raises:
+          JobError: the dataset is damaged, or every run diverged.
         """
         mark_started(folder, settings)
         try:
@@ -265,7 +282,7 @@ class Runner:
           settings: settings of the model and its training.
           folder: output folder of the model.
           number: index of the learning rate in the settings.
-          data: images at the image size of the settings.
+          data: training and validation data at the image size of the settings.
         """
         path = checkpoint.path_of(folder, number)
         progress = checkpoint.read(path)
@@ -308,15 +325,13 @@ class Runner:
     ) -> None:
         num_remaining = self._num_images
 
-        def count_batch() -> None:
+        def count_images(num_batches: int) -> None:
             nonlocal num_remaining
-            batch_size = min(settings.batch_size, num_remaining)
-            num_remaining -= batch_size
-            self._advance(batch_size)
+            num_images = min(num_batches * settings.batch_size, num_remaining)
+            num_remaining -= num_images
+            self._advance(num_images)
 
-        trainer.train(batches, count_batch)
-        if num_remaining:
-            raise JobError(SHARD_MISMATCH)
+        trainer.train(batches, count_images)
 
     def _make_trainer(self, settings: TrainSettings, learning_rate: float) -> Trainer:
         return Trainer(
@@ -342,7 +357,7 @@ class Runner:
         """Load the data at the model's image size, or reuse the previous model's."""
         input_settings = InputSettings(
             files=self._set.shards,
-            sizes=self._set.train_sizes,
+            num_images=self._num_images,
             image_size=settings.image_size,
             num_classes=len(self._set.classes),
             batch_size=settings.batch_size,

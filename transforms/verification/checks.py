@@ -31,7 +31,10 @@ def check_mark(dataset: DatasetFiles) -> Problems:
 
 
 def check_files(dataset: DatasetFiles) -> Problems:
-    """Check that the dataset has exactly the files and checksums in the commit mark."""
+    """Check that the dataset has exactly the files and checksums in the commit mark.
+
+    Empty folders are also reported, except group folders, which may be empty.
+    """
     listed = dataset.mark.files
     found = dataset.sizes
     for path in sorted(found.keys() - {*listed, paths.COMPLETE}):
@@ -64,7 +67,7 @@ def _find_empty_folders(dataset: DatasetFiles) -> Iterator[str]:
 
 
 def check_layout(dataset: DatasetFiles) -> Problems:
-    """Check that the commit mark lists exactly the files implied by the dataset."""
+    """Check that the commit mark lists exactly the files that a build would write."""
     expected = set(_expected_files(dataset))
     listed = dataset.mark.files.keys()
     for path in sorted(expected - listed):
@@ -83,6 +86,8 @@ def _expected_files(dataset: DatasetFiles) -> Iterator[str]:
         paths.RECIPE,
         paths.STATISTICS,
     )
+    if paths.SAMPLES in dataset.mark.files:
+        yield paths.SAMPLES
     yield from sidecars.make_expected(dataset)
     for name in dataset.formats:
         if formats.has_shard_files(name):  # also of shards without images
@@ -119,8 +124,8 @@ def check_subset_id(dataset: DatasetFiles) -> Problems:
     }
     for name, subset_id in said.items():
         if subset_id != computed:
-            yield f"{name} says {subset_id}, the chosen images say {computed}"
-    return f"{computed[:12]}, of {len(lines)} chosen images"
+            yield f"{name} has {subset_id}, the selected images give {computed}"
+    return f"{computed[:12]}, of {len(lines)} selected images"
 
 
 def check_groups(dataset: DatasetFiles) -> Problems:
@@ -133,10 +138,10 @@ def check_groups(dataset: DatasetFiles) -> Problems:
     if checksum != recipe["groups_sha256"]:
         yield "the sha256 of groups.csv differs from that in recipe.json"
     if table.num_groups != recipe["num_groups"]:
-        yield f"{table.num_groups} groups, where the recipe has {recipe['num_groups']}"
+        yield f"{table.num_groups} groups, but the recipe has {recipe['num_groups']}"
     wnids = [row.wnid for row in table.rows]
     if wnids != sorted(set(wnids)):
-        yield "groups.csv is not sorted by wnid, or has one twice"
+        yield "groups.csv is not sorted by wnid, or has a wnid twice"
     first_seen = list(dict.fromkeys(table.label_of.values()))
     if first_seen != list(range(table.num_groups)):
         yield f"labels are not 0, 1, … in the order of their wnids: {first_seen[:10]}"
@@ -145,9 +150,9 @@ def check_groups(dataset: DatasetFiles) -> Problems:
             yield f"{row.wnid} is class {classes.class_index(row.wnid)}, not {row[1]}"
     pairs = {(row.group, row.group_name) for row in table.rows if row.group >= 0}
     if not len(pairs) == len(dict(pairs)) == len({name for _, name in pairs}):
-        yield "a group has two names, or two groups have one"
+        yield "a group has two names, or two groups share a name"
     if list(table.folders) != sorted(table.folders):
-        yield "the folders' names are not in the order of the labels"
+        yield "the names of the folders are not in the order of the labels"
     return f"{table.num_groups} groups of {len(table.label_of)} classes"
 
 
@@ -176,7 +181,7 @@ def check_recipe(dataset: DatasetFiles) -> Problems:
     if num_validation < least and not recipe["allow_small_validation"]:
         yield f"{num_validation} validation images, fewer than {least}"
     counts = (f"{count} {split}" for split, count in dataset.num_chosen.items())
-    return f"{', '.join(counts)}, chosen"
+    return f"{', '.join(counts)}, selected"
 
 
 def check_keys(dataset: DatasetFiles) -> Problems:
@@ -206,7 +211,7 @@ def check_labels(dataset: DatasetFiles) -> Problems:
         if failure.label != label_of.get(failure.wnid):
             yield f"{failure.key} ({failure.wnid}) failed with label {failure.label}"
     labels = pc.count_distinct(dataset.manifest["label"]).as_py()
-    return f"{labels} labels as groups.csv has them"
+    return f"{labels} labels, as in groups.csv"
 
 
 def check_sources(dataset: DatasetFiles) -> Problems:
@@ -272,6 +277,7 @@ def check_counts(dataset: DatasetFiles) -> Problems:
 
     For each class, found = chosen + left out and chosen = written + failed. The number
     of images found in the input cannot be recounted, only checked against this sum.
+    The counts of conversions and the totals of difficulty histograms are also checked.
     """
     statistics = dataset.statistics
     written = _count(dataset.rows("wnid", "split"))
@@ -317,7 +323,7 @@ def _check_class(
         if entry[name] != value:
             yield f"{wnid}: {name} is {entry[name]}, counted {value}"
     if entry["left_out"] < 0 or min(entry["found"].values(), default=0) < 0:
-        yield f"{wnid}: more images are chosen than found"
+        yield f"{wnid}: more images are selected than found"
 
 
 def _check_sums(dataset: DatasetFiles) -> Iterator[str]:
@@ -369,7 +375,7 @@ def _check_difficulty(dataset: DatasetFiles) -> Iterator[str]:
     if (difficulty is not None) != (
         dataset.recipe.get("difficulty_sha256") is not None
     ):
-        yield "difficulty is in one of statistics.json and recipe.json only"
+        yield "only one of statistics.json and recipe.json has difficulty"
     in_groups = [e for e in dataset.statistics["classes"] if e["label"] is not None]
     expected = {
         "available": sum(entry["found"].get("train", 0) for entry in in_groups),
@@ -405,15 +411,15 @@ def check_leaks(dataset: DatasetFiles) -> Problems:
         named = " = ".join(f"{split} {key}" for split, key, _ in copies)
         differ = len({label for *_, label in copies}) > 1
         yield f"{named}{', with different labels' if differ else ''}"
-    return f"{len(splits_of)} different photographs"
+    return f"{len(splits_of)} distinct images"
 
 
 def check_repeats(dataset: DatasetFiles) -> Problems:
-    """Count the images that are copies of another image in their split.
+    """Count the images that are copies of another image in the same split.
 
     Copies have identical source bytes. They are not reported as problems.
     """
     yield from ()
     counts = Counter(dataset.rows("split", "source_sha256"))
     repeated = sum(count - 1 for count in counts.values())
-    return f"{repeated} images are copies of another of their split"
+    return f"{repeated} images are copies of another in the same split"

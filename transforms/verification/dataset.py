@@ -1,7 +1,6 @@
 """Read the files of a finished dataset lazily.
 
-Each file is read on first access, and a damaged file raises an error then. Therefore,
-only the checks that need that file fail.
+Each file is read on first access, so a damaged file fails only the checks that need it.
 """
 
 import csv
@@ -43,20 +42,24 @@ class CommitMark:
 
 @dataclass
 class DatasetFiles:
-    """Lazy access to the files of a dataset under verification."""
+    """Lazy access to the files of a dataset under verification.
+
+    If a file is missing or damaged, access raises one of `results.UNREADABLE`.
+    """
 
     directory: str
     num_threads: int = 1
     # sha256 of each manifest row's image, in order, b"" if its file is not intact; set
     # by `check_images`
     digests: list[bytes] = field(default_factory=list)
-    # key → sha256 and file of such an image in another format
+    # key → sha256 and file of a copy in another format, for images without a digest
     copies: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def read(self, path: str) -> bytes:
         """Read a sidecar; `path` is relative to the dataset.
 
-        Raises: ValueError: the file is too large.
+        Raises:
+          ValueError: the file is too large.
         """
         place = f"{self.directory}/{path}"
         if (size := storage.num_bytes(place)) > _MAX_SIDECAR_BYTES:
@@ -70,13 +73,15 @@ class DatasetFiles:
 
     @functools.cached_property
     def sizes(self) -> dict[str, int | None]:
-        """Path → size in bytes; None for paths that are not regular files."""
+        """Size in bytes of each path; None for paths that are not regular files."""
         return dict(storage.list_sizes(self.directory))
 
     def read_json(self, path: str) -> dict[str, Any]:
         """Read a sidecar and parse it as a JSON object.
 
-        Raises: ValueError or TypeError: it is not a JSON object.
+        Raises:
+          ValueError: the file is too large or not JSON.
+          TypeError: the value is not an object.
         """
         try:
             value = json.loads(self.read(path))
@@ -88,13 +93,11 @@ class DatasetFiles:
 
     @functools.cached_property
     def mark(self) -> CommitMark:
-        """The validated commit mark; all its paths are inside the directory."""
+        """The validated commit mark; all its paths are inside the folder."""
         value = self.read_json(paths.COMPLETE)
         files = value.get("files")
         if value.keys() != {"subset_id", "files"} or not isinstance(files, dict):
-            raise ValueError(
-                f"{paths.COMPLETE} must hold subset_id and files, nothing else"
-            )
+            raise ValueError(f"{paths.COMPLETE} must contain only subset_id and files")
         for name, checksum in [("subset_id", value["subset_id"]), *files.items()]:
             if not isinstance(checksum, str) or not SHA256.fullmatch(checksum):
                 raise ValueError(
@@ -110,7 +113,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def checksums(self) -> dict[str, str]:
-        """Path → SHA-256 of each existing file that the commit mark lists."""
+        """SHA-256, by path, of each existing file that the commit mark lists."""
         present = [path for path in self.mark.files if self.sizes.get(path) is not None]
         total = sum(self.sizes[path] or 0 for path in present)
         with (
@@ -220,7 +223,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def num_chosen(self) -> dict[str, int]:
-        """Split → number of selected images, whether written or failed."""
+        """Number of selected images of each split, whether written or failed."""
         counts = dict.fromkeys(self.splits, 0)
         for split in self.manifest["split"].to_pylist():
             counts[split] += 1
@@ -230,7 +233,7 @@ class DatasetFiles:
 
     @functools.cached_property
     def num_shards(self) -> dict[str, int]:
-        """Split → expected number of shards."""
+        """Expected number of shards of each split."""
         most = self.recipe["images_per_shard"]
         return {
             split: dataset_plan.count_shards(split, chosen, most)

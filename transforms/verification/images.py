@@ -1,4 +1,4 @@
-"""Check that every image in the manifest can be decoded, and hash its bytes."""
+"""Check the location and the bytes of every image in the manifest, and hash them."""
 
 import hashlib
 import itertools
@@ -41,10 +41,10 @@ class _ReadResult(NamedTuple):
 
 
 def check_images(dataset: DatasetFiles) -> Problems:
-    """Check that every image can be read and decoded; store its hash in `dataset`.
+    """Check each image's file, byte range, JPEG data and size in pixels.
 
-    Images in damaged files get no hash, so that other formats are not compared with
-    them.
+    The hashes of the images are stored in `dataset.digests`. Images in damaged files
+    get no hash, so that other formats are not compared with them.
     """
     dataset.digests.clear()
     dataset.copies.clear()

@@ -1,4 +1,7 @@
-"""Read a dataset with common readers, one process each, and compare their output."""
+"""Read a dataset with common readers and compare their output with the manifest.
+
+Each reader runs in its own process.
+"""
 
 import json
 import os
@@ -45,8 +48,8 @@ class _Expected(NamedTuple):
 
     labels: _Labels
     shard: int
-    digest: bytes  # b"" if the file of the manifest's format is not intact
-    file: str  # that file
+    digest: bytes  # b"" if `file` is not intact
+    file: str  # in the manifest's format
 
 
 # Readers are compared with these files.
@@ -56,13 +59,15 @@ _REFERENCES = (paths.MANIFEST, paths.GROUPS, paths.RECIPE)
 def open_all(names: Sequence[str], dataset: DatasetFiles) -> list[Row]:
     """Read the dataset with several readers and return one report row per reader.
 
-    Readers of undamaged formats run first. Where the manifest's own format is damaged,
-    their output is the reference for the remaining readers.
+    Readers of undamaged formats run first. If the manifest's format is damaged, their
+    output is the reference for the remaining readers.
 
     Args:
       names: names of the readers.
       dataset: the dataset.
-    Returns: the rows, in the order of `names`.
+
+    Returns:
+      The rows, in the order of `names`.
     """
     rows = {
         name: open_with(name, dataset)
@@ -114,7 +119,11 @@ def _find_missing_reference(dataset: DatasetFiles) -> str:
 
 
 def check_reader(dataset: DatasetFiles, name: str) -> Problems:
-    """Check that a reader returns the expected label names and images."""
+    """Check that a reader returns the expected label names, labels and image bytes.
+
+    Raises:
+      ValueError: the reader failed or timed out.
+    """
     format_name = readers.load(name).FORMAT
     try:
         num_read = yield from _compare_images(dataset, name, format_name)
@@ -130,8 +139,11 @@ def _compare_images(
 ) -> Generator[str, None, int]:
     """Compare a reader's output with the expected names and images.
 
-    Yields: one message per problem.
-    Returns: the number of images that the reader returned.
+    Yields:
+      One message per problem.
+
+    Returns:
+      The number of images that the reader returned.
     """
     expected = dict(_list_expected(dataset))
     num_read = 0

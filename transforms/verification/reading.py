@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> None:
     """Read a dataset with one reader and print the result; exceptions propagate.
 
     Args:
-      argv: name of the reader, dataset directory, and splits.
+      argv: name of the reader, dataset folder, and splits.
     """
     name, directory, *splits = argv
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as lines:
@@ -41,6 +41,6 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1:])
-    # Threads of libraries can abort the interpreter's end, after all images were read.
+    # Threads of libraries can crash the interpreter at exit, after all output.
     sys.stderr.flush()
     os._exit(0)

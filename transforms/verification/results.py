@@ -73,7 +73,7 @@ def run(name: str, check: Callable[[], Problems], *, found: str = MISMATCH) -> R
 
 
 def describe_error(error: BaseException) -> str:
-    """Format an error that a missing or damaged file caused as one line."""
+    """Format the error of a missing or damaged file as one line."""
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}"

@@ -13,7 +13,7 @@ import yaml
 
 from transforms import formats
 from transforms.dataset import card as dataset_card
-from transforms.dataset import paths
+from transforms.dataset import croissant, paths
 from transforms.formats import Dataset, LabelInfo, SplitInfo
 from transforms.images import decode
 from transforms.records import JSON, WrittenFile
@@ -80,10 +80,15 @@ def _describe_file(dataset: DatasetFiles, path: str) -> WrittenFile:
 def make_expected(dataset: DatasetFiles) -> dict[str, bytes]:
     """Regenerate the sidecars and the dataset card.
 
-    Returns: path → expected content.
+    Returns:
+      The expected contents by path.
     """
     described = describe(dataset)
     expected = dataset_card.sidecars(described)
+    if paths.CROISSANT in dataset.mark.files:  # not in datasets of version 0.1.0
+        expected |= croissant.sidecars(
+            described, _describe_file(dataset, paths.MANIFEST)
+        )
     for name in dataset.formats:
         expected |= formats.load(name).sidecars(described)
     return expected

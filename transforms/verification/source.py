@@ -29,8 +29,8 @@ from transforms.verification import results as check_results
 from transforms.verification.dataset import DatasetFiles
 from transforms.verification.results import Problems, Row
 
-# Mean absolute difference, of 255, up to which pictures that other versions of the
-# libraries wrote count as equal; different photographs differ by tens.
+# Mean absolute difference, of 255, up to which images written by other versions of the
+# libraries count as equal; different images differ by tens.
 _MAX_DIFFERENCE = 2.0
 _LOOK_AHEAD = 8  # images in progress per thread
 _SPLITS = {"train": "training", "validation": "validation"}
@@ -38,7 +38,7 @@ _SPLITS = {"train": "training", "validation": "validation"}
 
 @dataclass(frozen=True, kw_only=True)
 class SourceIndex:
-    """The current input, indexed again for verification.
+    """The index of the current input, with which a dataset is compared.
 
     Attributes:
       path: path of the input's index, a Parquet file.
@@ -79,8 +79,8 @@ def compare(
     checks = {
         "images of the input": functools.partial(check_images, dataset, source),
         "counts of the input": functools.partial(check_counts, dataset, source),
-        "pictures of the input": functools.partial(
-            check_pictures, dataset, source, num_images=num_images
+        "image contents": functools.partial(
+            check_contents, dataset, source, num_images=num_images
         ),
     }
     for name, check in checks.items():
@@ -96,7 +96,10 @@ def describe_input(source: SourceIndex) -> Row:
 
 
 def check_images(dataset: DatasetFiles, source: SourceIndex) -> Problems:
-    """Check that the input still has each selected image, in its class and split."""
+    """Check that each selected image is still in the input, usable and unchanged.
+
+    Its class, its split and, where comparable, the length of its file must be the same.
+    """
     images = _list_selected(dataset)
     is_missing = np.ones(images.num_rows, bool)
     keys = images["key"].combine_chunks()
@@ -109,7 +112,9 @@ def check_images(dataset: DatasetFiles, source: SourceIndex) -> Problems:
     missing = images.filter(pa.array(is_missing)).to_pylist()
     for image in missing:
         yield f"{image['key']} ({image['wnid']}, {image['split']}) is not in the input"
-    return f"{images.num_rows - len(missing)} of {images.num_rows} images are in it"
+    return (
+        f"{images.num_rows - len(missing)} of {images.num_rows} images are in the input"
+    )
 
 
 def _list_selected(dataset: DatasetFiles) -> pa.Table:
@@ -164,6 +169,8 @@ def _find_differences(rows: pa.Table, images: pa.Table) -> Iterator[str]:
 
 def check_counts(dataset: DatasetFiles, source: SourceIndex) -> Problems:
     """Check that no class of the input has gained or lost images since the build.
+
+    If the counts are equal, the fingerprints of the input are also compared.
 
     Unusable images are included in the counts, because without an inspection they
     cannot be told apart from usable ones.
@@ -228,7 +235,7 @@ class _WrittenImage(NamedTuple):
     source_sha256: str
 
 
-def check_pictures(
+def check_contents(
     dataset: DatasetFiles, source: SourceIndex, *, num_images: int | None
 ) -> Problems:
     """Convert images of the input again and compare them with the written images.
@@ -248,7 +255,7 @@ def check_pictures(
         )
     ]
     refs.sort(key=lambda ref: (ref.input, ref.uri, ref.offset, ref.length))
-    compare = functools.partial(_compare_picture, dataset, source)
+    compare = functools.partial(_compare_image, dataset, source)
     places = [*source.inventory.roots, dataset.directory]
     num_threads = storage.num_readers(dataset.num_threads, places)
     num_equal = 0
@@ -281,12 +288,13 @@ def _select_images(
         yield from map(_WrittenImage._make, zip(*columns, strict=True))
 
 
-def _compare_picture(
+def _compare_image(
     dataset: DatasetFiles, source: SourceIndex, ref: ImageRef, image: _WrittenImage
 ) -> str:
     """Convert an image again and compare it with the written one.
 
-    Returns: a description of the difference; "" if the images are equal.
+    Returns:
+      A description of the difference; "" if the images are equal.
     """
     root = source.inventory.roots[ref.input]
     place = image_reading.describe_place(ref)
@@ -309,11 +317,11 @@ def _compare_picture(
     if math.isinf(difference):
         shown = "another size"
     if hashlib.sha256(data).hexdigest() != image.source_sha256:
-        shown = "the written picture is the same" if is_equal else shown
+        shown = "the written image is the same" if is_equal else shown
         return f"{place} has other bytes than at the build; {shown}"
     if is_equal or (difference <= _MAX_DIFFERENCE and not _has_same_libraries(dataset)):
         return ""
-    return f"{image.file} does not hold the picture of {place}: {shown}"
+    return f"{image.file} does not match the image of {place}: {shown}"
 
 
 def _measure_difference(written: bytes, expected: bytes) -> float:

@@ -16,7 +16,11 @@ def open_path(path: str) -> ObjectStoragePath:
 
 
 def download_inputs(flags: Flags, scratch: Path) -> Flags:
-    """Copy files from buckets; return local paths for them and for outputs."""
+    """Copy the files of --predictions and --groups from buckets to a local folder.
+
+    Returns:
+      The flags, with local paths for the copies and for the output.
+    """
     local = dict(flags)
     for name in {"predictions", "groups"} & flags.keys():
         local[name] = list(flags[name])
@@ -33,7 +37,7 @@ def download_inputs(flags: Flags, scratch: Path) -> Flags:
 
 
 def upload_outputs(scratch: Path, flags: Flags) -> None:
-    """Copy local outputs to their bucket."""
+    """Copy the outputs, if any, in `scratch` to the bucket that the flags name."""
     outputs = scratch / _OUTPUT
     folder = flags.get("output", "").rpartition("/")[0]
     for path in filter(Path.is_file, outputs.rglob("*")):

@@ -1,6 +1,6 @@
 """Derive the flags of every job from a run's recipe, and check the recipe.
 
-Plain Python without Airflow: what the tasks of `imagenet_subset.py` are to do.
+This module does not import Airflow; the tasks of `imagenet_subset.py` call it.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ Flags = dict[str, Any]
 Recipe = Mapping[str, Any]
 
 VARIABLE = "imagenet_subset"
-_LEAST_RANKED = 3  # models: evaluate ranks no fewer
+_LEAST_RANKED = 3  # models; evaluate requires this number
 _PLACE = ("python", "output")
 _PLACE_ON_DATAFLOW = (*_PLACE, "template", "image", "project", "region")
 _COPIED = (
@@ -25,33 +25,33 @@ _COPIED = (
 
 
 def find_root(output: str, run_id: str) -> str:
-    """Return the folder of a run; the same for every retry."""
+    """Return the folder of a run, which is the same for every retry."""
     return f"{output.rstrip('/')}/{make_slug(run_id)}"
 
 
 def make_slug(run_id: str) -> str:
-    """Make a run id safe for paths and job names; a hash keeps similar ids apart."""
+    """Make a run id safe for paths and job names; a hash distinguishes similar ids."""
     digest = hashlib.sha256(run_id.encode()).hexdigest()[:8]
     slug = re.sub("[^a-z0-9]+", "-", run_id.lower()).strip("-")
     return f"{slug[:32]}-{digest}"
 
 
 def find_places(recipe: Recipe, root: str) -> Places:
-    """Return the paths of all that a run writes."""
+    """Return the paths of all files and folders that a run writes."""
     return Places(root, datasets=root, version=recipe["dataset_version"])
 
 
 def find_dataset(recipe: Recipe, root: str) -> str:
-    """Return the directory of the dataset."""
+    """Return the folder of the dataset."""
     return find_places(recipe, root).dataset(recipe["name"])
 
 
 def list_steps(recipe: Recipe, root: str) -> dict[str, Step]:
     """Return the steps that this recipe needs, by name.
 
-    Predictions for the validation images judge the subset. Those of the two halves of
-    the training images, each by the model that never saw it, say what is confused and
-    how hard an image is.
+    Predictions for the validation images evaluate the subset. Predictions for the two
+    halves of the training images, each by the model trained on the other half, give
+    the confusion of classes and the difficulty of images.
     """
     places = find_places(recipe, root)
     dataset = find_dataset(recipe, root)
@@ -89,11 +89,13 @@ def list_steps(recipe: Recipe, root: str) -> dict[str, Step]:
 def _list_build_flags(recipe: Recipe, places: Places) -> Flags:
     flags = {name: recipe[name] for name in _COPIED}
     grouping = recipe["grouping"]
-    if grouping != "all_classes":
+    if recipe["sampling"] == "list":
+        flags["images"] = recipe["images"]
+    elif grouping != "all_classes":
         flags["images_per_group"] = recipe["images_per_group"]
     if grouping == "manual":
         flags["groups"] = recipe["groups"]
-    elif grouping != "all_classes":
+    elif grouping != "all_classes" and not grouping.startswith("breeds_"):
         flags["num_groups"] = recipe["num_groups"]
     if is_circular(recipe):
         flags["confusion"] = places.half_confusion("a")
@@ -106,16 +108,16 @@ def _list_build_flags(recipe: Recipe, places: Places) -> Flags:
 
 
 def is_circular(recipe: Recipe) -> bool:
-    """Tell whether the groups are computed from the predictions that evaluate them.
+    """Return whether the groups come from the predictions that would evaluate them.
 
-    Then half of the validation images defines the groups, the build reports how well
-    they hold on the other half, and models are not ranked.
+    If so, half of the validation images determines the groups, the build measures the
+    groups on the other half, and models are not ranked.
     """
     return recipe["grouping"] == "confusion" and not recipe["fold_models"]
 
 
 def find_problems(recipe: Recipe, place: Recipe, *, on_dataflow: bool) -> Iterator[str]:
-    """Yield errors of values that are valid alone but not together."""
+    """Yield a message for each missing value or invalid combination of values."""
     for name in _PLACE_ON_DATAFLOW if on_dataflow else _PLACE:
         if not place.get(name):
             yield f"Variable {VARIABLE}: has no {name}; see deploy/airflow/README.md"
@@ -123,13 +125,15 @@ def find_problems(recipe: Recipe, place: Recipe, *, on_dataflow: bool) -> Iterat
         yield f"input: name raw ImageNet, here or in the Variable {VARIABLE}"
     has_folds = recipe["halves"] is not None and len(recipe["fold_models"]) == 2
     if not has_folds and (recipe["halves"] is not None or recipe["fold_models"]):
-        yield "halves: goes with two fold_models, trained on fold_a and on fold_b"
+        yield "halves: requires two fold_models, trained on fold_a and on fold_b"
     if recipe["sampling"] == "difficulty" and not has_folds:
         yield "sampling=difficulty: needs halves and fold_models"
     if recipe["grouping"] == "confusion" and not has_folds and not recipe["models"]:
         yield "grouping=confusion: needs halves and fold_models, or models"
     if (recipe["grouping"] == "manual") != (recipe["groups"] is not None):
-        yield "groups: is the table of grouping=manual, which needs it"
+        yield "groups: give the table of grouping=manual, and only with that grouping"
+    if (recipe["sampling"] == "list") != (recipe["images"] is not None):
+        yield "images: give the list of sampling=list, and only with that sampling"
     yield from _find_path_problems(recipe, place, on_dataflow=on_dataflow)
 
 
@@ -141,9 +145,9 @@ def _find_path_problems(
         if "://" in output:
             yield f"Variable {VARIABLE}: output {output} must be a folder of the worker"
         return
-    for path in (*recipe["input"], recipe["groups"], output):
+    for path in (*recipe["input"], recipe["groups"], recipe["images"], output):
         if path and not path.startswith("gs://"):
-            yield f"{path}: must be gs://, which is what workers of Dataflow reach"
+            yield f"{path}: must be gs://, because workers of Dataflow reach no others"
 
 
 def to_text(value: str | float | Sequence[str]) -> str:

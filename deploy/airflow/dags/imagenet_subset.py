@@ -1,12 +1,12 @@
-"""A recipe for a subset of ImageNet → a built, verified and evaluated dataset.
+"""Build, verify and evaluate a subset of ImageNet from a recipe.
 
-Two DAGs of one shape: `imagenet_subset` runs every job on the worker, and
-`imagenet_subset_on_dataflow` has index and build run by a flex template:
+There are two DAGs with the same steps: `imagenet_subset` runs every job on the worker,
+and `imagenet_subset_on_dataflow` runs index and build with a flex template on Dataflow.
 
     check → index → predict → confusion, difficulty → build → verify → publish, evaluate
 
-Jobs are only called by their command lines: Airflow needs none of the program's
-libraries. All that a run writes lies below OUTPUT/<its run id>/.
+Jobs are called only by their command lines, so Airflow needs none of the program's
+libraries. A run writes all of its files below OUTPUT/RUN_ID/.
 """
 
 import json
@@ -42,13 +42,15 @@ from imagenet_files import GOOGLE, download_inputs, open_path, upload_outputs
 from imagenet_recipe import VARIABLE, Flags
 
 SUBSET = Asset(name="imagenet_subset")
-LAUNCHED = {"index", "build"}  # predict gathers its tables where it runs
-USERS_MISTAKE = 2  # the jobs' exit code; no retry mends it
+LAUNCHED = {"index", "build"}  # predict collects its tables on the launching machine
+USERS_MISTAKE = 2  # exit code of a job; a retry does not help
 
 GROUPINGS = [
     *("all_classes", "confusion", "curated", "manual"),
     *("random_classes", "random_groups", "wordnet"),
+    *("breeds_entity13", "breeds_entity30", "breeds_living17", "breeds_nonliving26"),
 ]
+SAMPLERS = ["uniform", "difficulty", "list"]
 RESIZE_MODES = ["shorter_side", "longer_side", "center_crop", "squash", "none"]
 FORMATS = {"type": "string", "enum": ["folders", "parquet", "tfrecord", "webdataset"]}
 PATH = {"type": ["null", "string"], "minLength": 1}
@@ -57,9 +59,11 @@ COUNT = {"type": "integer", "maximum": 1_300_000}
 
 
 def list_params(*, on_dataflow: bool) -> dict[str, Param]:
-    """Return what a run can be asked for, and within which bounds."""
+    """Return the parameters of a run, with their defaults and bounds."""
     params = {
-        "input": Param([], **PATHS, description="raw ImageNet; empty: the Variable's"),
+        "input": Param(
+            [], **PATHS, description="raw ImageNet; if empty, the Variable's"
+        ),
         "name": Param(
             "imagenet_subset", type="string", pattern="^[a-z][a-z0-9_]*$", maxLength=100
         ),
@@ -67,11 +71,12 @@ def list_params(*, on_dataflow: bool) -> dict[str, Param]:
             "1.0.0", type="string", pattern=r"^(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}$"
         ),
         "grouping": Param("wordnet", type="string", enum=GROUPINGS),
-        "groups": Param(None, **PATH, description="the table of grouping=manual"),
+        "groups": Param(None, **PATH, description="table for grouping=manual"),
         "num_groups": Param(100, type="integer", minimum=2, maximum=1000),
         "images_per_group": Param(500, **COUNT, minimum=1),
         "min_validation_images": Param(10_000, **COUNT, minimum=0),
-        "sampling": Param("uniform", type="string", enum=["uniform", "difficulty"]),
+        "sampling": Param("uniform", type="string", enum=SAMPLERS),
+        "images": Param(None, **PATH, description="the list of sampling=list"),
         "image_size": Param(256, type="integer", minimum=1, maximum=65_500),
         "resize_mode": Param("shorter_side", type="string", enum=RESIZE_MODES),
         "formats": Param(
@@ -80,13 +85,13 @@ def list_params(*, on_dataflow: bool) -> dict[str, Param]:
         ),
         "seed": Param(0, type="integer", minimum=0),
         "max_failure_fraction": Param(0.0, type="number", minimum=0, maximum=1),
-        "models": Param([], **PATHS, description="asked of the validation images"),
-        "halves": Param(None, **PATH, description="a dataset of build --folds 2"),
+        "models": Param([], **PATHS, description="they predict the validation images"),
+        "halves": Param(None, **PATH, description="dataset built with --folds 2"),
         "fold_models": Param(
             [],
             **PATHS,
             maxItems=2,
-            description="trained on fold_a, and on fold_b; asked of the other's half",
+            description="trained on fold_a and on fold_b; each predicts the other fold",
         ),
     }
     if on_dataflow:
@@ -95,7 +100,7 @@ def list_params(*, on_dataflow: bool) -> dict[str, Param]:
 
 
 def gather(context: Mapping[str, Any]) -> tuple[Flags, Flags, str]:
-    """Return a run's recipe, where things are, and where the run writes."""
+    """Return a run's recipe, the content of the Variable, and the run's folder."""
     place = Variable.get(VARIABLE, default={}, deserialize_json=True)
     recipe = dict(context["params"])
     recipe["input"] = recipe["input"] or place.get("input", [])
@@ -104,14 +109,14 @@ def gather(context: Mapping[str, Any]) -> tuple[Flags, Flags, str]:
 
 
 def render_flags(step: str, context: Mapping[str, Any], jinja_env: object) -> Flags:  # noqa: ARG001  # Airflow's signature
-    """Fill in the flags of a step's job; none when the recipe does not need it."""
+    """Return the flags of a step's job; {} if the recipe does not need the step."""
     recipe, _, root = gather(context)
     needed = imagenet_recipe.list_steps(recipe, root).get(step)
     return dict(needed.flags) if needed else {}
 
 
 def render_body(step: str, context: Mapping[str, Any], jinja_env: object) -> Flags:
-    """Fill in the launch of a step's flex template, whose parameters are all texts."""
+    """Return the request that launches a step's flex template; {} if not needed."""
     recipe, place, root = gather(context)
     flags = render_flags(step, context, jinja_env)
     if not flags:
@@ -119,7 +124,7 @@ def render_body(step: str, context: Mapping[str, Any], jinja_env: object) -> Fla
     texts = {name: imagenet_recipe.to_text(value) for name, value in flags.items()}
     environment = {**place.get("environment", {}), "maxWorkers": recipe["max_workers"]}
     launch = {
-        # Of one name only one job can be active, so nothing is computed twice at once.
+        # Only one job of a name can be active, so nothing is computed twice at once.
         "jobName": f"{step}-{PurePosixPath(root).name}".replace("_", "-"),
         "containerSpecGcsPath": place["template"],
         "parameters": {
@@ -133,12 +138,12 @@ def render_body(step: str, context: Mapping[str, Any], jinja_env: object) -> Fla
 
 
 def name_job(step: str) -> str:
-    """Return the job of a step: predict_fold_a is one of predict."""
+    """Return the name of a step's job, e.g. "predict" for predict_fold_a."""
     return step.partition("_")[0]
 
 
 class RunJob(BaseOperator):
-    """Run a step's job by its command line, in the interpreter that has the program."""
+    """Run a step's job as a process, with the Python of the program's environment."""
 
     template_fields = ("flags",)
 
@@ -148,16 +153,24 @@ class RunJob(BaseOperator):
 
     @cached_property
     def hook(self) -> SubprocessHook:
-        """What runs the job."""
+        """The hook that runs the job."""
         return SubprocessHook()
 
     def execute(self, context: Mapping[str, Any]) -> None:
-        """Run the job, which reads and writes tables on this machine."""
+        """Run the job on local copies of its tables, and upload the results.
+
+        Index and predict do not run if their output exists.
+
+        Raises:
+          AirflowSkipException: the recipe does not need the step.
+          AirflowFailException: the job rejected its flags or inputs.
+          AirflowException: the job failed; Airflow retries.
+        """
         if not self.flags:
             raise AirflowSkipException("this recipe does not need it")
         job = name_job(self.task_id)
         if job in {"index", "predict"} and open_path(self.flags["output"]).exists():
-            self.log.info("%s is there already", self.flags["output"])
+            self.log.info("%s exists already", self.flags["output"])
             return
         with tempfile.TemporaryDirectory() as scratch:
             flags = download_inputs(self.flags, Path(scratch))
@@ -165,21 +178,25 @@ class RunJob(BaseOperator):
             words = [python, "-m", f"pipelines.{job}", *to_words(flags)]
             code = self.hook.run_command(words).exit_code
             if code == USERS_MISTAKE:
-                raise AirflowFailException(f"{job} refused its flags or inputs, above")
+                raise AirflowFailException(f"{job} rejected its input; see the log")
             if code:
-                raise AirflowException(f"{job} ended with exit code {code}, see above")
+                raise AirflowException(f"{job}: exit code {code}; see the log")
             upload_outputs(Path(scratch), self.flags)
 
     def on_kill(self) -> None:
-        """Stop the job with its task."""
+        """Stop the job when its task is killed."""
         self.hook.send_sigterm()
 
 
 class LaunchJob(DataflowStartFlexTemplateOperator):
-    """Launch the flex template of a step's job, unless what it makes is there."""
+    """Launch the flex template of a step's job, unless its output exists."""
 
     def execute(self, context: Mapping[str, Any]) -> object:
-        """Launch the job, then wait for it without a worker's slot."""
+        """Launch the job, and wait for it without occupying a worker slot.
+
+        Raises:
+          AirflowSkipException: the recipe does not need the step.
+        """
         if not self.body:
             raise AirflowSkipException("this recipe does not need it")
         flags = self.body["launchParameter"]["parameters"]
@@ -187,13 +204,13 @@ class LaunchJob(DataflowStartFlexTemplateOperator):
         if flags["job"] == "build":
             made = f"{imagenet_recipe.find_dataset(flags, made)}/{COMPLETE}"
         if open_path(made).exists():
-            self.log.info("%s is there already", made)
+            self.log.info("%s exists already", made)
             return None
         return super().execute(context)
 
 
 def make_task(step: str, *, on_dataflow: bool = False) -> BaseOperator:
-    """Make the task of a step."""
+    """Create the task of a step, which launches a template if `on_dataflow`."""
     settings = {"task_id": step, "trigger_rule": "none_failed"}
     if not on_dataflow:
         return RunJob(flags=partial(render_flags, step), **settings)
@@ -212,7 +229,11 @@ def make_task(step: str, *, on_dataflow: bool = False) -> BaseOperator:
 
 @task(retries=0)
 def check(*, on_dataflow: bool) -> str:
-    """Refuse a recipe that cannot be, and return where its dataset will be."""
+    """Check the recipe and return the path of its future dataset.
+
+    Raises:
+      AirflowFailException: lists all problems of the recipe.
+    """
     recipe, place, root = gather(get_current_context())
     problems = imagenet_recipe.find_problems(recipe, place, on_dataflow=on_dataflow)
     if found := "\n".join(problems):
@@ -222,7 +243,7 @@ def check(*, on_dataflow: bool) -> str:
 
 @task(outlets=[SUBSET])
 def publish() -> None:
-    """Tell those who wait for the Asset what was built."""
+    """Update the Asset with the path, subset id and image counts of the dataset."""
     context = get_current_context()
     recipe, _, root = gather(context)
     dataset = imagenet_recipe.find_dataset(recipe, root)
@@ -242,7 +263,7 @@ def publish() -> None:
 
 
 def define(dag_id: str, *, on_dataflow: bool) -> DAG:
-    """Make one of the two DAGs."""
+    """Define a DAG whose index and build run on Dataflow if `on_dataflow`."""
     dag = DAG(
         dag_id,
         doc_md=__doc__,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipelines.studying import recipes
-from pipelines.studying.recipes import Common, Size
+from pipelines.studying.recipes import Common, Listed, Size
 from transforms.records import UsageError
 
 COMMON = Common(
@@ -20,7 +20,7 @@ GOOD = {"name": "good", "grouping": "wordnet", "num_groups": 5, "images_per_grou
 
 def make(*items: dict):
     listed = [
-        (item["name"], {k: str(v) for k, v in item.items() if k != "name"})
+        Listed(item["name"], {k: str(v) for k, v in item.items() if k != "name"})
         for item in items
     ]
     return recipes.make_recipes(listed, COMMON, source="--recipes r.json")
@@ -29,12 +29,30 @@ def make(*items: dict):
 def test_a_recipe_has_the_flags_of_build(tmp_path):
     path = tmp_path / "r.json"
     path.write_text(json.dumps([{**GOOD, "upscale": True, "num_groups": 4}]))
-    ((name, flags),) = recipes.read_recipes(str(path))
-    (recipe,) = recipes.make_recipes([(name, flags)], COMMON, source="")
+    listed = recipes.read_recipes(str(path))
+    (recipe,) = recipes.make_recipes(listed, COMMON, source="")
+    assert (recipe.name, recipe.base, recipe.epochs) == ("good", "good", None)
     assert recipe.options.upscale
     assert (recipe.options.num_groups, recipe.options.image_size) == (4, 64)
     assert recipe.options.min_validation_images == 0
     assert recipe.files == ()
+
+
+def test_draws_are_recipes_with_other_seeds_and_their_own_epochs(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(
+        json.dumps([
+            {**GOOD, "epochs": 7, "draws": 2},
+            {**GOOD, "name": "x", "seed": 5, "draws": 2},
+        ])
+    )
+    made = recipes.make_recipes(recipes.read_recipes(str(path)), COMMON, source="")
+    assert [(r.name, r.base, r.epochs, r.options.seed) for r in made] == [
+        ("good_draw0", "good", 7, 0),
+        ("good_draw1", "good", 7, 1),
+        ("x_draw0", "x", None, 5),
+        ("x_draw1", "x", None, 6),
+    ]
 
 
 def test_flags_of_a_recipe_override_common_flags():
@@ -58,8 +76,8 @@ def test_paths_of_later_tables_are_filled_in():
         ({"num_group": 5}, "--num_group: unknown flag; did you mean --num_groups"),
         ({"num_groups": 1}, "--num_groups 1: must be at least 2"),
         ({"output": "x"}, "--output: the study sets this flag for all recipes"),
-        ({"name": "Not a name"}, "is no name for a dataset"),
-        ({"name": "full"}, "full is a dataset of the study itself"),
+        ({"name": "Not a name"}, "is not a dataset name"),
+        ({"name": "full"}, "full is reserved for a dataset of the study"),
         ({"grouping": "manual"}, "--groups: is required"),
     ],
     ids=lambda value: None if isinstance(value, str) else next(iter(value.items()))[1],
@@ -119,7 +137,7 @@ def test_a_smaller_input_has_the_same_share_of_classes_and_images():
 
 def test_default_recipes_combine_groupings_samplers_and_sizes():
     num_groups = {"wordnet": None, "confusion": None, "all_classes": 12}
-    listed = dict(recipes.list_recipes([Size(4, 30)], num_groups))
+    listed = {r.name: r.flags for r in recipes.list_recipes([Size(4, 30)], num_groups)}
     assert len(listed) == 3 * 2
     assert listed["all_classes_n12_m10"] == {
         "grouping": "all_classes",
@@ -135,5 +153,6 @@ def test_default_recipes_combine_groupings_samplers_and_sizes():
 
 
 def test_groups_table_adds_a_grouping():
-    listed = dict(recipes.list_recipes([Size(4, 30)], {"wordnet": None, "manual": 3}))
+    num_groups = {"wordnet": None, "manual": 3}
+    listed = {r.name: r.flags for r in recipes.list_recipes([Size(4, 30)], num_groups)}
     assert listed["manual_n3_m40"] == {"grouping": "manual", "images_per_group": "40"}

@@ -78,7 +78,7 @@ def test_second_concurrent_study_is_rejected(tmp_path):
 def test_folder_that_cannot_be_created_is_rejected(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(UsageError, match="nothing can be written there"),
+        pytest.raises(UsageError, match="is not writable"),
         steps.acquire_folder(str(tmp_path / "file" / "study")),
     ):
         pass
@@ -91,6 +91,8 @@ def test_changed_contents_of_inputs_rerun_a_step(tmp_path):
     steps = Steps(places, str(tmp_path / "index.parquet"), ())
     recipe = Recipe(
         name="small",
+        base="small",
+        epochs=None,
         flags={},
         words=(),
         options=BuildOptions(),

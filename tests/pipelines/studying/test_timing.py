@@ -13,7 +13,9 @@ from tests.making_curves import rows
 
 def make(tmp_path, name, *models) -> ImagesSeen:
     folder = str(tmp_path / name)
-    return ImagesSeen(folder, models, seed=0, num_train=1000, epochs=4, num_rates=2)
+    return ImagesSeen(
+        folder, models, seed=0, num_train=1000, epochs=4, rates=(0.1, 0.2)
+    )
 
 
 def test_time_is_unknown_before_anything_is_trained(tmp_path):

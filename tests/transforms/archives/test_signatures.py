@@ -11,8 +11,8 @@ from transforms.records import UsageError
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 PAGE = b"<!DOCTYPE html><html><title>Sign in</title></html>\n" * 40
 CONTENTS = {
-    "a pointer of Git LFS, not the file": POINTER,
-    "a web page, perhaps of a login": PAGE,
+    "a Git LFS pointer, not the file": POINTER,
+    "a web page, perhaps a login page": PAGE,
     "gzip data; decompress it first": gzip.compress(bytes(999)),
     "an empty file": b"",
 }

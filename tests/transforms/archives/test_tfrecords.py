@@ -92,7 +92,7 @@ def test_damaged_file_is_an_error_with_its_place(tmp_path, change):
     path = write(tmp_path / "a")
     (tmp_path / "a").write_bytes(change((tmp_path / "a").read_bytes()))
     with pytest.raises(
-        UsageError, match=r"a: truncated, or no .* \(at byte \d+\); dow"
+        UsageError, match=r"a: truncated, or not .* \(at byte \d+\); dow"
     ):
         list(tfrecords.Reader(path).read_examples())
 

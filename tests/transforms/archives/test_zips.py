@@ -166,10 +166,10 @@ def test_another_method_is_an_error_with_a_remedy(tmp_path):
     ("offset", "value", "expected"),
     [
         (8, 1, r"member 'a\.JPEG' is encrypted; extract the zip"),
-        (0, 0, r"damaged \(no entry of the directory at byte \d+\)"),
+        (0, 0, r"damaged \(no directory entry at byte \d+\)"),
         (28, 200, "damaged"),  # the length of the name
         (42, 7, r"damaged \(no header at byte 7\)"),
-        (24, 7, r"damaged \(two sizes\)"),
+        (24, 7, r"damaged \(its two sizes differ\)"),
     ],
     ids=["encrypted", "no entry", "name", "place", "sizes"],
 )

@@ -221,6 +221,6 @@ def test_models_given_twice_are_one_problem(tmp_path):
         confusion_counts.survey(paths, seed=0)
     assert str(caught.value) == (
         f"--predictions {paths[1]}: {paths[0]} also has predictions of m0, for 6 of "
-        "the same images; rename the file, or give only one; so have 4 other models "
-        "(m1, m2, m3, m4)"
+        "the same images; rename the file, or give only one; other models also have "
+        "several predictions of an image: m1, m2, m3, m4"
     )

@@ -166,7 +166,7 @@ def test_problems_of_files(tmp_path):
     assert _problem(str(tmp_path / "no.npz")).startswith("FILE: No such file")
     assert _problem("confusion.txt").startswith("FILE: is not a .npz or .csv file")
     (tmp_path / "bad.npz").write_bytes(b"PK")
-    assert "is no readable npz file" in _problem(str(tmp_path / "bad.npz"))
+    assert "is not a readable npz file" in _problem(str(tmp_path / "bad.npz"))
     (tmp_path / "one.npz").write_bytes(npz.to_npz_bytes({"matrix": MATRIX}))
     assert "lacks the array 'wnids'; make it again" in _problem(
         str(tmp_path / "one.npz")

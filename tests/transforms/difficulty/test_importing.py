@@ -62,6 +62,10 @@ def test_order_of_the_rows_changes_nothing():
         ("key,score\na,1.5\n", r"row 2: 1.5 is not a probability"),
         ("key,score\na,-0.1\n", r"row 2: -0.1 is not a probability"),
         ("key,score\na,0.1\nb,nan\n", r"row 3: its score is not a finite number"),
+        (
+            "key,score\na,inf\nb,-inf\n",
+            r"^\S+ \S+: row 2: .* finite number \('inf'\)\n.*: row 3: .* \('-inf'\)$",
+        ),
         ("key,score\na,0.1\nb,many\n", r"row 3: its score is not a finite number"),
         (
             'key,score\na,"0,1"\n',
@@ -88,6 +92,7 @@ def test_order_of_the_rows_changes_nothing():
         "above one",
         "below zero",
         "nan",
+        "infinite",
         "text",
         "decimal comma",
         "percent",

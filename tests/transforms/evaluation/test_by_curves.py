@@ -1,13 +1,17 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 
-from tests import making_curves, making_predictions
+from tests import making_curves, making_logs, making_predictions
 from tests.making_curves import SUBSET_ID, rows
+from transforms.evaluation import convergence
 from transforms.evaluation.by_curves import evaluate_curves, read_correctness
 from transforms.evaluation.curves import group_by_set, read_rows
+from transforms.evaluation.log_sets import LogSettings
 from transforms.evaluation.significance import compare_all_pairs
+from transforms.evaluation.training_logs import ANY_COLUMNS, LogColumns
 from transforms.records import UsageError
 
 # Six models, best first, of which a passes the others with epoch 3 on the full set, and
@@ -38,19 +42,25 @@ def test_subset_that_keeps_ranks_and_converges_sooner_has_value(tmp_path):
     found = evaluate(tmp_path, rows(FULL), small(SUBSET))
     (subset,) = found.subsets
     assert found.full.clearness.convergence_epoch == 3
-    assert subset.clearness.convergence_epoch == subset.full_order_epoch == 2
+    assert subset.clearness.convergence_epoch == 2
     assert subset.verdict.value == "has value"
     assert subset.verdict.gain == 3 * 1000 / (2 * 100)
+    assert subset.verdict.gain_interval == (2 * 1000 / (2 * 100), 3 * 1000 / 100)
+    assert subset.ceiling.least_kept == 1
     assert subset.ranks.tau == 1
     assert subset.pairs.sign_agreement == subset.pairs.resolving_power == 1
 
 
 def test_subset_that_reverses_a_pair_has_none(tmp_path):
     turned = SUBSET | {"a": SUBSET["b"], "b": SUBSET["a"]}
-    (subset,) = evaluate(tmp_path, rows(FULL), small(turned)).subsets
+    full = rows(FULL) + rows(FULL, seed=1)
+    several = small(turned) + small(turned, seed=1)
+    (subset,) = evaluate(tmp_path, full, several).subsets
     assert subset.verdict.value == "has none"
     assert subset.pairs.reversed == ((0, 1),)
-    assert subset.full_order_epoch is None
+    assert subset.clearness.convergence_epoch is None
+    (one_seed,) = evaluate(tmp_path, rows(FULL), several).subsets
+    assert one_seed.verdict.value == "cannot be told"
     assert subset.ranks.regret == pytest.approx(0.05)
 
 
@@ -59,7 +69,7 @@ def test_insignificant_reversal_cannot_be_told(tmp_path):
     few = small(turned, validation_images=100)
     (subset,) = evaluate(tmp_path, rows(FULL), few).subsets
     assert subset.verdict.value == "cannot be told"
-    assert "a over b" in subset.verdict.reason
+    assert "more validation images" in subset.verdict.reason
 
 
 def test_seeds_that_differ_much_leave_a_pair_undecided(tmp_path):
@@ -99,6 +109,7 @@ def test_schedules_of_both_sets_may_differ(tmp_path):
     (subset,) = evaluate(tmp_path, rows(FULL), small(short)).subsets
     assert subset.verdict.value == "has value"
     assert subset.clearness.images_seen == 100
+    assert subset.verdict.gain_interval.high == math.inf
 
 
 def test_models_missing_from_a_set_are_left_out_and_named(tmp_path):
@@ -122,12 +133,42 @@ def test_order_of_only_the_last_epoch_is_a_warning(tmp_path):
     assert "full ffffffff: the ranking converges in the last epoch only" in warning
 
 
-def test_subset_with_few_decided_pairs_is_a_warning(tmp_path):
-    few = small(SUBSET | {"a": [0.52, 0.71, 0.81, 0.9]}, validation_images=30)
+def test_gains_are_compared_over_the_same_share_of_the_same_pairs(tmp_path):
+    few = small(SUBSET, validation_images=200)
     found = evaluate(tmp_path, rows(FULL), few)
     (subset,) = found.subsets
-    assert subset.clearness.convergence_epoch == 1 < subset.full_order_epoch == 2
-    assert any("only from epoch 2 on" in warning for warning in found.warnings)
+    assert subset.tests.num_decided < found.full.tests.num_decided
+    assert 0.5 < subset.ceiling.least_kept < 1
+    for curves, clearness in (
+        (found.full.curves, subset.full_clearness),
+        (subset.curves, subset.clearness),
+    ):
+        epoch = convergence.find_convergence_epoch(
+            curves, found.full.tests.decisions, share=subset.ceiling.least_kept
+        )
+        assert clearness.convergence_epoch == epoch
+
+
+def test_perfect_subsets_rarely_have_none(tmp_path):
+    """Without correction for many pairs, most small validation sets reverse some."""
+    rng = np.random.default_rng(0)
+    truth = np.linspace(0.6, 0.8, 16)
+    values = []
+    for _ in range(20):
+        sets = []
+        for images, settings in (
+            (20_000, {}),
+            (500, {"subset_id": SUBSET_ID, "train_images": 100}),
+        ):
+            made = []
+            for seed in (0, 1):
+                finals = rng.binomial(images, truth + rng.normal(0, 0.004, 16)) / images
+                curves = {f"m{n:02}": [0.5, f] for n, f in enumerate(finals.tolist())}
+                made += rows(curves, validation_images=images, seed=seed, **settings)
+            sets.append(made)
+        (subset,) = evaluate(tmp_path, *sets).subsets
+        values.append(subset.verdict.value)
+    assert values.count("has none") <= 1
 
 
 @pytest.mark.parametrize(
@@ -247,7 +288,7 @@ def spoil(path):
     [
         ({"final": 0.95}, "is of another run"),
         ({"keys": [f"other{number}" for number in range(40)]}, "other images"),
-        ({"keys": ["image00"] * 40}, "images twice"),
+        ({"keys": ["image00"] * 40}, "repeated or missing keys"),
         ({"subset_id": "another"}, "is of a model trained on another"),
     ],
     ids=["another run", "other images", "repeated", "other set"],
@@ -274,3 +315,43 @@ def test_damaged_predictions_are_not_used(tmp_path):
     _, found = read(tmp_path)
     assert found.shares is None
     assert "predictions" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "columns"),
+    [
+        ("version_0/metrics.csv", making_logs.lightning, ANY_COLUMNS),
+        ("training.log", making_logs.keras, ANY_COLUMNS),
+        ("trainer_state.json", making_logs.huggingface, ANY_COLUMNS),
+        ("results.csv", making_logs.columns, LogColumns("Epoch", "Test Acc")),
+    ],
+)
+def test_logs_give_the_evaluation_of_equal_curves(tmp_path, name, make, columns):
+    accuracies = {f"net{n}": [0.3 + n / 20, 0.8 - n / 20] for n in range(6)}
+    paths: dict[str, list[str]] = {"logs": [], "curves": []}
+    for which, subset_id, size in (("full", "f" * 64, 1000), ("small", "a" * 64, 100)):
+        logs = {f"{model}/{name}": make(accuracies[model]) for model in accuracies}
+        paths["logs"].append(making_logs.write(tmp_path / which, logs))
+        sizes = {"train_images": size, "validation_images": 2000}
+        made = making_curves.rows(accuracies, subset_id=subset_id, **sizes)
+        path = tmp_path / f"{which}_curves/curves.csv"
+        paths["curves"].append(making_curves.write(path, made))
+    settings = LogSettings(
+        columns=columns, train_images=(1000, 100), validation_images=(2000,)
+    )
+    full, subset = paths["logs"]
+    of_logs = evaluate_curves([full], [subset], logs=settings)
+    full, subset = paths["curves"]
+    of_curves = evaluate_curves([full], [subset])
+    with pytest.raises(
+        UsageError, match="--train_images: applies only with training logs"
+    ):
+        evaluate_curves([full], [subset], logs=settings)
+    for one, other in (
+        (of_logs.full, of_curves.full),
+        (of_logs.subsets[0], of_curves.subsets[0]),
+    ):
+        assert one.models == other.models
+        assert one.curves.tolist() == other.curves.tolist()
+        assert one.clearness.images_seen == other.clearness.images_seen
+    assert of_logs.subsets[0].verdict == of_curves.subsets[0].verdict

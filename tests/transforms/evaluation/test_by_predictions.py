@@ -5,6 +5,7 @@ import pytest
 
 from transforms.evaluation import ranking
 from transforms.evaluation.by_predictions import (
+    advise,
     compare_groupings,
     evaluate_predictions,
     format_comparison,
@@ -73,7 +74,7 @@ def test_too_many_undecided_images_are_a_warning():
     assert found.scores[1].undecided.tolist() == [0, 0, 0, 1]
     (warning,) = found.warnings
     assert warning.startswith("two, own classes only: 1 of 4 models")
-    assert warning.endswith("most blind, 100.0%")
+    assert warning.count("(most blind, 100.0%)") == 1
 
 
 def test_needed_images_grow_with_the_share_of_pairs():
@@ -122,27 +123,27 @@ def test_curated_categories_of_trained_models_are_right_as_published(real_data):
 
 
 def test_both_jobs_report_the_figures_of_one_score():
-    """The table compares on the counted images, the evaluation on all images."""
     some = np.where(np.arange(1000) < 20, np.arange(1000) // 2, -1)
-    _, masked = evaluate_predictions(MODELS, {"some": some}, seed=5).scores
-    (row,) = compare_groupings(MODELS, {"some": some}, seed=5)
-    score = row.score
-    assert score.is_masked
-    assert score.shape == masked.shape
-    assert score.ranks == masked.ranks
-    assert score.pairs == masked.pairs
-    assert score.needed == masked.needed
-    assert score.tau_same_images == masked.tau_same_images
-    assert score.tau_same_images_interval == masked.tau_same_images_interval
+    evaluation = evaluate_predictions(MODELS, {"some": some}, seed=5)
+    full, rows = compare_groupings(MODELS, {"some": some}, seed=5)
+    assert full.decisions.tolist() == evaluation.full.decisions.tolist()
     counted = TRUTH < 20
     same = np.array([per_image_correctness(m)[counted].mean() for m in MODELS])
-    grouped = np.array([
-        score_groups(m, some, masked=True).grouped_accuracy for m in MODELS
-    ])
-    assert masked.tau_same_images == ranking.kendall_tau(same, grouped)
-    assert masked.tau_same_images_interval == ranking.bootstrap_tau(
-        same, grouped, seed=5
-    )
+    for row, other in zip(rows, evaluation.scores, strict=True):
+        score = row.score
+        assert score.is_masked == other.is_masked
+        assert (score.shape, score.ranks) == (other.shape, other.ranks)
+        assert (score.pairs, score.needed) == (other.pairs, other.needed)
+        assert score.halves == other.halves
+        grouped = [score_groups(m, some, masked=score.is_masked) for m in MODELS]
+        accuracies = np.array([model.grouped_accuracy for model in grouped])
+        assert score.tau_same_images == ranking.kendall_tau(same, accuracies)
+        right = [
+            (model.correct.sum() + model.num_undecided) / model.num_images
+            for model in grouped
+        ]
+        bound = ranking.kendall_tau(full.accuracies, np.array(right))
+        assert score.tau_if_right == (bound if score.is_masked else None)
 
 
 def predict(*rows):
@@ -254,6 +255,7 @@ def test_real_models_under_the_curated_categories(real_data, model, num_right):
     assert int(score_groups(one, group_of, masked=True).correct.sum()) == num_right
 
 
+COMPARED_CLASSES = np.arange(1000)
 COMPARED_TRUTH = np.arange(2000) % 100
 ALL = np.arange(1000)
 TENS = np.arange(1000) // 10
@@ -280,23 +282,34 @@ class Forgiving:
         return float((labels >= 0).mean())
 
 
+NO_MATRIX = "captured is `-` without a confusion matrix; give --confusion FILE"
+
+
+def find_masked(tables):
+    _, rows = compare_groupings(COMPARED, tables)
+    (row,) = (row for row in rows if row.score.is_masked)
+    return row
+
+
 def test_every_class_its_own_group_ranks_as_the_classes_do():
-    (row,) = compare_groupings(COMPARED, {"all": ALL})
+    _, (row,) = compare_groupings(COMPARED, {"all": ALL})
     score = row.score
     assert score.shape == (1000, 1000, 1, 1, 1, 1000)
     assert score.num_images == 2000
     assert score.tau_same_images == score.ranks.tau == 1
     assert score.pairs.resolving_power == 1
-    assert score.tau_same_images_interval == (1, 1)
+    assert score.tau_same_images_interval.high == 1
+    assert score.halves.is_within_noise
+    assert score.tau_balanced == 1
     assert (score.ranks.regret, score.undecided.mean()) == (0, 0)
-    assert (row.captured, row.notes) == (None, ())
+    assert (row.captured, row.notes) == (None, (NO_MATRIX,))
 
 
 def test_groups_that_forgive_a_models_errors_change_the_order():
     """Errors ten classes away stay errors, those one class away mostly do not."""
     models = [make_model("near", 500), make_model("far", 1000, step=10)]
     models.append(make_model("best", 1800))
-    (row,) = compare_groupings(models, {"tens": TENS})
+    _, (row,) = compare_groupings(models, {"tens": TENS})
     assert row.score.tau_same_images == pytest.approx(1 / 3)
     assert row.score.pairs.resolving_power == pytest.approx(2 / 3)
     assert row.score.ranks.regret == 0
@@ -305,13 +318,14 @@ def test_groups_that_forgive_a_models_errors_change_the_order():
 def test_sizes_and_effective_groups():
     uneven = np.full(1000, -1)
     uneven[:6], uneven[6:8], uneven[8] = 7, 3, 4
-    (row,) = compare_groupings(COMPARED, {"uneven": uneven})
+    _, (row, _) = compare_groupings(COMPARED, {"uneven": uneven})
     assert row.score.shape[:5] == (3, 9, 1, 2, 6)
     assert row.score.shape.effective_groups == pytest.approx(81 / (36 + 4 + 1))
 
 
 def test_left_out_classes_are_scored_on_the_images_that_are_left():
-    (row,) = compare_groupings(COMPARED, {"low": LOW_HALF}, masked=False)
+    _, rows = compare_groupings(COMPARED, {"low": LOW_HALF})
+    (row,) = (row for row in rows if not row.score.is_masked)
     assert row.score.num_images == 1000
     assert row.score.undecided.mean() == 0
     counted = np.array([0.25, 0.5, 0.75])
@@ -326,30 +340,34 @@ def test_left_out_classes_are_scored_on_the_images_that_are_left():
 
 def test_undecided_images_are_counted_and_noted():
     """The class above 49 is left out, and so are the other four."""
-    (row,) = compare_groupings(COMPARED, {"low": LOW_HALF})
+    row = find_masked({"low": LOW_HALF})
+    assert row.score.is_rankable
     shares = [15 / 1000, 10 / 1000, 5 / 1000]
     assert row.score.undecided.mean() == pytest.approx(np.mean(shares))
-    assert row.notes == ()
-    narrow = np.where(np.arange(1000) < 20, 0, -1)
-    (row,) = compare_groupings(COMPARED, {"narrow": narrow})
-    (note,) = row.notes
+    assert row.notes == (NO_MATRIX,)
+    row = find_masked({"narrow": np.where(np.arange(1000) < 20, 0, -1)})
+    assert not row.score.is_rankable
+    note, _ = row.notes
     assert "2 of 3 models have no grouped class" in note
     assert "more than 2% of the images" in note
-    assert note.endswith("most a, 3.8%")
+    assert "(most a, 3.8%)" in note
 
 
 def test_captured_errors_are_those_of_the_confusion_matrix():
-    rows = compare_groupings(
+    _, rows = compare_groupings(
         COMPARED, {"all": ALL, "low": LOW_HALF}, confusion=Forgiving()
     )
-    assert [row.captured for row in rows] == [1, 0.05]
+    assert [row.captured for row in rows] == [1, 0.05, 0.05]
 
 
-def test_rows_come_in_the_order_of_the_tables_and_repeat_themselves():
-    tables = {"tens": TENS, "all": ALL, "low": LOW_HALF}
-    rows = compare_groupings(COMPARED, tables, seed=3)
-    assert [row.score.name for row in rows] == list(tables)
-    again = compare_groupings(COMPARED, tables, seed=3)
+def test_rows_come_best_first_and_repeat_themselves():
+    reverse = np.where(COMPARED_CLASSES < 20, 0, -1)
+    tables = {"reverse": reverse, "tens": TENS, "all": ALL}
+    _, rows = compare_groupings(COMPARED, tables, seed=3)
+    assert [row.score.is_rankable for row in rows] == [True, True, True, False]
+    taus = [row.score.ranks.tau for row in rows[:3]]
+    assert taus == sorted(taus, reverse=True)
+    _, again = compare_groupings(COMPARED, tables, seed=3)
     assert format_comparison(rows) == format_comparison(again)
     for row, other in zip(rows, again, strict=True):
         assert row.score.ranks == other.score.ranks
@@ -358,29 +376,30 @@ def test_rows_come_in_the_order_of_the_tables_and_repeat_themselves():
 
 
 def test_few_models_are_noted():
-    (row,) = compare_groupings(COMPARED[:2], {"all": ALL})
+    _, (row,) = compare_groupings(COMPARED[:2], {"all": ALL})
     score = row.score
     assert (score.tau_same_images, score.tau_same_images_interval) == (1, None)
     assert row.notes[0].startswith("2 of at least 3 models")
-    (row,) = compare_groupings(COMPARED[:1], {"all": ALL})
+    _, (row,) = compare_groupings(COMPARED[:1], {"all": ALL})
     score = row.score
     assert (score.tau_same_images, score.pairs.resolving_power) == (None, None)
-    assert len(row.notes) == 2
+    assert len(row.notes) == 3
 
 
 def test_models_that_tie_are_noted():
-    (row,) = compare_groupings([COMPARED[0]] * 3, {"all": ALL})
+    _, (row,) = compare_groupings([COMPARED[0]] * 3, {"all": ALL})
     score = row.score
     assert (score.tau_same_images, score.tau_same_images_interval) == (None, None)
     assert score.pairs.resolving_power is None
     assert row.notes == (
         "all models have the same accuracy, so that tau is undefined",
         "no two models differ significantly on all images",
+        NO_MATRIX,
     )
 
 
 def test_no_tables_give_no_rows():
-    assert compare_groupings(COMPARED, {}) == []
+    assert compare_groupings(COMPARED, {})[1] == []
 
 
 @pytest.mark.parametrize(
@@ -406,32 +425,50 @@ def test_incomparable_predictions_are_usage_errors(predictions, tables, message)
         compare_groupings(predictions, tables)
 
 
-def test_table_is_aligned_with_notes_below():
-    rows = compare_groupings(COMPARED[:2], {"all": ALL, "a longer name": TENS})
+def test_table_is_aligned_with_notes_legend_and_advice_below():
+    tables = {"all": ALL, "a longer name": TENS}
+    full, rows = compare_groupings(COMPARED[:2], tables)
+    models = [model.model for model in COMPARED[:2]]
+    assert advise(full, [row.score for row in rows], models) == []
     header, first, second, *notes = format_comparison(rows).splitlines()
     assert header.startswith("grouping       groups  classes")
     assert len(header) == len(first) == len(second)
     assert first.split()[:4] == ["all", "1000", "1000", "1/1/1"]
-    assert " -  " in first
-    few, captured = notes  # of both, once
+    assert "captured" not in header  # undefined in all rows
+    few, captured, *_ = notes  # of both, once
     assert few.startswith("2 of at least 3 models: too few for a ranking")
     assert few.endswith("figures are `-`; give --predictions of more models")
-    assert captured.endswith("without a confusion matrix; give --confusion FILE")
+    assert captured == NO_MATRIX
+    for column in header.split():
+        assert any(line.startswith(f"{column}: ") for line in notes)
     assert format_comparison([]).split()[0] == "grouping"
+
+
+def test_recommendation_names_ties_and_noise():
+    full, rows = compare_groupings(COMPARED, {"all": ALL, "tens": TENS})
+    line, limit = advise(full, [row.score for row in rows], "abc")
+    assert line.startswith(
+        "Recommendation: use all: τ-b 1.000, which keeps the ranking within the noise "
+        "of 2,000 images; undecided between it and tens"
+    )
+    assert "trained on the single classes" in limit
+    (nothing,) = advise(full, [], "abc")
+    assert nothing == "Recommendation: none, since no grouping can be ranked."
 
 
 def test_models_whose_confusion_made_the_groups_are_warned_of():
     made_from = {"tens": ("z", "b"), "all": ()}
-    rows = compare_groupings(
+    _, rows = compare_groupings(
         COMPARED,
         {"tens": TENS, "all": ALL, "low": LOW_HALF},
         confusion_models=made_from,
     )
-    tens, unknown, other = (row.notes for row in rows)
+    notes = {row.score.title: row.notes for row in rows}
+    tens, unknown, other = (notes[name] for name in ("tens", "all", "low"))
     assert any(n.startswith("warning: the groups are made from the confusion of b, ra")
                for n in tens)  # fmt: skip
     assert any("the confusion of unknown models" in note for note in unknown)
-    assert not any("confusion" in note for note in other)
+    assert not any("confusion of" in note for note in other)
     found = evaluate_predictions(
         MODELS, {"p": PAIRS}, confusion_models={"p": ("good",)}
     )
@@ -452,7 +489,7 @@ def test_models_at_chance_are_warned_of():
 def test_random_groups_keep_the_order_of_real_models(real_data):
     paths = sorted(map(str, (real_data / "predictions").glob("*.npz")))
     groups = np.random.default_rng(0).permutation(1000) % 20
-    (row,) = compare_groupings(read_predictions(paths), {"random": groups})
+    _, (row,) = compare_groupings(read_predictions(paths), {"random": groups})
     assert row.score.tau_same_images > 0.95
     assert row.score.tau_same_images_interval.low > 0.8
     assert row.score.num_images == 50_000

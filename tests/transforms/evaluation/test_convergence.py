@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from transforms.evaluation import significance
 from transforms.evaluation.convergence import (
+    TrainedSet,
+    bound_gain,
     find_convergence_epoch,
-    is_significant_from_start,
     measure_convergence,
     rank_by_epoch,
 )
@@ -42,7 +42,7 @@ def test_only_decided_pairs_must_be_in_order():
 
 def test_no_epoch_converges_without_significant_pairs():
     result = measure_convergence(
-        np.array(STEADY), np.zeros((3, 3), np.int8), train_images=9
+        TrainedSet(np.array(STEADY), 9), np.zeros((3, 3), np.int8)
     )
     assert (result.convergence_epoch, result.images_seen) == (None, None)
     assert (result.convergence_epoch, result.images_seen) == (None, None)
@@ -50,7 +50,7 @@ def test_no_epoch_converges_without_significant_pairs():
 
 def test_images_seen_are_training_images_times_the_epoch():
     curves = np.array([[LOW, HIGH, HIGH], [MIDDLE] * 3, [0.1, LOW, LOW]])
-    result = measure_convergence(curves, ALL, train_images=1_281_167)
+    result = measure_convergence(TrainedSet(curves, 1_281_167), ALL)
     assert result.images_seen == 2 * 1_281_167
     assert result.convergence_epoch == 2
     assert result.taus == pytest.approx((1 / 3, 1.0, 1.0))
@@ -61,21 +61,31 @@ def test_ranks_are_those_of_every_epoch():
     assert rank_by_epoch(curves).tolist() == [[3, 1], [1, 2], [2, 3]]
 
 
-@pytest.mark.parametrize(
-    ("curves", "num_images", "expected"),
-    [
-        (STEADY, 10_000, True),
-        (STEADY, 10, False),  # too few images to tell
-        (
-            [[0.601, HIGH], [MIDDLE, MIDDLE], [LOW, LOW]],
-            10_000,
-            False,
-        ),  # close at first
-        ([[LOW, HIGH], [MIDDLE, MIDDLE], [HIGH, LOW]], 10_000, False),  # reversed
-    ],
-    ids=["far", "few images", "close", "reversed"],
-)
-def test_significant_from_the_first_epoch_is_detected(curves, num_images, expected):
-    array = np.array(curves)
-    final = significance.compare_all_pairs(array[:, -1], num_images).decisions
-    assert is_significant_from_start(array, final, num_images) is expected
+def test_a_share_of_the_pairs_may_be_out_of_order():
+    curves = np.array([[LOW, MIDDLE], [MIDDLE, HIGH], [0.1, LOW]])
+    assert find_convergence_epoch(curves, ALL) is None
+    assert find_convergence_epoch(curves, ALL, share=2 / 3) == 1
+
+
+SLOW = TrainedSet(np.array([[0.1, 0.2, HIGH], [MIDDLE] * 3, [LOW] * 3]), 1000)
+FAST = TrainedSet(np.array([[0.1, HIGH, HIGH], [MIDDLE] * 3, [LOW] * 3]), 100)
+
+
+def test_gain_is_known_up_to_an_epoch_on_either_set():
+    gain = bound_gain(SLOW, FAST, decisions=ALL, share=1, families="abc")
+    assert gain == (2 * 1000 / (2 * 100), 3 * 1000 / (1 * 100))
+    others = TrainedSet(SLOW.curves[:, [0, 0, 0, 2]], 1000)
+    same = bound_gain(
+        others, TrainedSet(others.curves, 100), decisions=ALL, share=1, families="aaa"
+    )
+    assert same == (3 * 1000 / (4 * 100), 4 * 1000 / (3 * 100))
+
+
+def test_gain_of_a_subset_that_does_not_converge_is_zero():
+    never = TrainedSet(FAST.curves[::-1], 100)
+    gain = bound_gain(SLOW, never, decisions=ALL, share=1, families="aaa")
+    assert gain == (0, 0)
+    first = TrainedSet(np.array(STEADY), 1000)
+    assert bound_gain(first, FAST, decisions=ALL, share=1, families="abc") is None
+    none = np.zeros((3, 3), np.int8)
+    assert bound_gain(SLOW, FAST, decisions=none, share=1, families="abc") is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from transforms.evaluation.discordance import bound_tau, find_discordance, find_family
+from transforms.evaluation.discordance import bound_tau, find_discordance, find_families
 
 
 def test_discordance_counts_pairs_of_opposite_order_and_half_of_ties():
@@ -30,19 +30,28 @@ def test_independent_pairs_get_the_interval_of_clopper_and_pearson():
     assert bound_tau(np.zeros((1, 1)), ["a"]) is None
 
 
-@pytest.mark.parametrize(("num_models", "tau"), [(6, 0.85), (12, 0.95), (24, 0.85)])
-def test_interval_covers_the_tau_of_the_population(num_models, tau):
+@pytest.mark.parametrize("size", [1, 3], ids=["single", "families"])
+@pytest.mark.parametrize(
+    ("num_models", "tau"), [(6, 0.85), (12, 0.95), (24, 0.85), (36, 0.87)]
+)
+def test_interval_covers_the_tau_of_the_population(num_models, tau, size):
     """The percentile bootstrap covers 39 % of the time with six models."""
     random = np.random.default_rng(0)
     noise = np.sqrt(1 / np.sin(np.pi / 2 * tau) ** 2 - 1)  # of a normal ability
-    names = [str(n) for n in range(num_models)]
+    members = np.arange(num_models) // size
+    names = [str(n) for n in members]
+
+    def draw():
+        shared = random.normal(size=num_models)[members]
+        return (shared + random.normal(size=num_models)) / 2**0.5
+
     covered = 0
-    for _ in range(200):
-        ability = random.normal(size=num_models)
-        measured = ability + noise * random.normal(size=num_models)
+    for _ in range(400):
+        ability = draw()
+        measured = ability + noise * draw()
         low, high = bound_tau(find_discordance(ability, measured), names)
         covered += low <= tau <= high
-    assert covered >= 0.95 * 200
+    assert covered >= 0.97 * 400
 
 
 def test_one_deviating_family_widens_the_interval():
@@ -56,13 +65,27 @@ def test_one_deviating_family_widens_the_interval():
     assert family.high > single.high
 
 
-def test_families_are_the_letters_that_names_start_with():
-    names = ("resnet_v1_50_tf", "resnet18", "vgg11_bn", "inceptionv3", "inception_v3")
-    assert [find_family(name) for name in names] == [
-        "resnet",
-        "resnet",
-        "vgg",
-        "inception",
-        "inception",
-    ]
-    assert find_family("42") == "42"
+@pytest.mark.parametrize(
+    ("names", "families"),
+    [
+        (("resnet_v1_50_tf", "resnet18", "fbresnet152"), ("resnet",) * 3),
+        (
+            ("bninception", "inceptionresnetv2", "inception_v3_tf", "xception"),
+            ("inception", "inception", "inception", "xception"),
+        ),
+        (("tf_efficientnet_b0", "efficientnet_b1"), ("efficientnet",) * 2),
+        (("nasnetalarge", "nasnet_mobile_tf", "pnasnet5large"), ("nasnet",) * 3),
+        (("mobilenetv3", "mobilenet_v1_tf"), ("mobilenet",) * 2),
+        (("a", "ab", "42", "v"), ("a", "ab", "42", "v")),
+    ],
+)
+def test_families_are_the_letters_that_names_start_with(names, families):
+    assert find_families(names) == families
+    assert find_families(names[::-1]) == families[::-1]
+
+
+@pytest.mark.real
+def test_published_models_have_thirteen_families(real_data):
+    models = [path.stem for path in (real_data / "predictions").glob("*.npz")]
+    assert len(models) == 64
+    assert len(set(find_families(models))) == 13

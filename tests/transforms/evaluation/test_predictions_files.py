@@ -78,11 +78,11 @@ def test_no_paths_give_no_predictions():
         (lambda p: write(p, top5(-1, np.int16)), "50000 images have others"),
         (lambda p: write(p, np.array([{}])), "top5 holds object"),
         (lambda p: write_member(p, b"", "top1.npy"), "lacks the array 'top5'"),
-        (lambda p: write_member(p, b"PK no array"), "top5 is no array"),
-        (lambda p: write_member(p, npy(top5())[:-1]), "top5 is cut short"),
-        (lambda p: write_member(p, npy(top5())[:90]), "top5 is no array"),
+        (lambda p: write_member(p, b"PK no array"), "top5 is not an array"),
+        (lambda p: write_member(p, npy(top5())[:-1]), "top5 is truncated"),
+        (lambda p: write_member(p, npy(top5())[:90]), "top5 is not an array"),
         (lambda p: write_member(p, npy(top5()), compression=14), "stored or deflated"),
-        (lambda p: p.write_bytes(b"no archive"), "is no readable npz file"),
+        (lambda p: p.write_bytes(b"no archive"), "is not a readable npz file"),
         (lambda p: p.mkdir(), "is a directory"),
         (lambda _: None, "no such file"),
     ],
@@ -111,7 +111,7 @@ def test_header_of_a_huge_array_allocates_nothing(tmp_path):
     header = {"descr": "<u2", "fortran_order": False, "shape": (2**50, 5)}
     np.lib.format.write_array_header_2_0(file, header)
     path = write_member(tmp_path / "a.npz", file.getvalue())
-    with pytest.raises(UsageError, match="top5 is cut short"):
+    with pytest.raises(UsageError, match="top5 is truncated"):
         read_predictions([path])
 
 
@@ -143,9 +143,9 @@ def test_problems_of_all_files_are_reported_at_once(tmp_path):
         read_predictions(paths)
     lines = str(caught.value).splitlines()
     assert len(lines) == 3
-    assert f"--predictions {paths[1]}: {paths[0]} is of a already" in lines[0]
+    assert f"--predictions {paths[1]}: {paths[0]} already has a" in lines[0]
     assert "no such file" in lines[1]
-    assert "predictions are files of .npz, .parquet" in lines[2]
+    assert "must end in .npz or .parquet" in lines[2]
 
 
 def test_many_models_given_twice_are_one_problem(tmp_path):
@@ -153,7 +153,7 @@ def test_many_models_given_twice_are_one_problem(tmp_path):
     with pytest.raises(UsageError) as caught:
         read_predictions(paths * 2)
     (line,) = str(caught.value).splitlines()
-    assert "is of m0 already, and so with 8 other models (" in line
+    assert "already has m0 (8 more models are repeated: " in line
     assert "m5.npz and 3 more); rename the file" in line
 
 
@@ -276,7 +276,7 @@ def test_models_with_the_same_name_are_rejected(tmp_path):
         read_predictions([both, one, two])
     first, second = str(caught.value).splitlines()
     assert f"{both}: has two models named cnn" in first
-    assert f"{two}: {one} is of cnn already" in second
+    assert f"{two}: {one} already has cnn" in second
 
 
 def test_damaged_parquet_files_are_usage_errors(tmp_path):

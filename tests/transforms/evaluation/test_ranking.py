@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from transforms import seeds
-from transforms.evaluation import ranking
+from transforms.evaluation import discordance, ranking
 from transforms.evaluation.ranking import compare_pairs, compare_ranks
 from transforms.evaluation.significance import compare_all_pairs
 
@@ -69,7 +68,8 @@ def test_undefined_values_are_none(first, second):
     first, second = array(*first), array(*second)
     assert ranking.kendall_tau(first, second) is None
     assert ranking.spearman(first, second) is None
-    assert ranking.bootstrap_tau(first, second) is None
+    estimate = ranking.estimate_tau(first, [second], families=range(len(first)))
+    assert estimate == (None, None, None)
     assert ranking.top_half_tau(first, second) is None
 
 
@@ -118,69 +118,21 @@ def test_regret_is_the_loss_of_the_subsets_best_model(full, subset, regret):
     assert ranking.top1_regret(full, subset) == pytest.approx(regret)
 
 
-def test_bootstrap_resamples_models():
-    first, second = draw_accuracies(7, 12)
-    keys = [f"models|{number}" for number in range(7 * 200)]
-    draws = [seeds.order(5, "draw", key) % 7 for key in keys]
-    taus = []
-    for start in range(0, len(draws), 7):
-        drawn = draws[start : start + 7]
-        tau = ranking.kendall_tau(first[drawn], second[drawn])
-        if tau is not None:
-            taus.append(tau)
-    expected = np.quantile(taus, [0.025, 0.975])
-    found = ranking.bootstrap_tau(first, second, seed=5, num_draws=200)
-    assert found == pytest.approx(tuple(expected))
+def test_perfect_tau_has_an_interval_of_some_width():
+    full = np.arange(6.0)
+    estimate = ranking.estimate_tau(full, [full], families="abcdef")
+    assert estimate.tau == estimate.interval.high == 1
+    assert estimate.interval.low < 0.6
+    assert ranking.estimate_tau(full[:2], [full[:2]], families="ab").interval is None
 
 
-def test_bootstrap_is_reproducible_and_depends_on_the_seed():
-    first, second = draw_accuracies(12, 30)
-    one, again, other = (
-        ranking.bootstrap_tau(first, second, seed=seed) for seed in (0, 0, 1)
-    )
-    assert one == again
-    assert one != other
-    assert one.low <= ranking.kendall_tau(first, second) <= one.high
-
-
-def test_bootstrap_of_three_models_skips_draws_of_one_model():
-    found = ranking.bootstrap_tau(array(1, 2, 3), array(1, 2, 3))
-    assert found == (1, 1)
-
-
-def draw_correct(num_models, num_images, seed=0):
-    rng = np.random.default_rng(seed)
-    skill = np.linspace(0.5, 0.8, num_models)[:, np.newaxis]
-    return rng.random((num_models, num_images)) < skill
-
-
-def test_noise_ceiling_grows_with_the_images_and_is_reproducible():
-    correct = draw_correct(12, 4000)
-    few, some, many = (ranking.noise_ceiling(correct, n) for n in (20, 200, 2000))
-    assert 0 < few < some < many <= 1
-    assert ranking.noise_ceiling(correct, 200) == some
-    assert ranking.noise_ceiling(correct, 200, seed=1) != some
-
-
-def test_noise_ceiling_compares_blocks_with_the_remaining_images():
-    correct = draw_correct(6, 10)
-    keys = [f"images|{image}" for image in range(10)]
-    order = sorted(range(10), key=lambda i: seeds.order(0, "draw", keys[i]))
-    taus = []
-    for block in (order[:3], order[3:6], order[6:9]):
-        rest = [i for i in range(10) if i not in block]
-        inside, outside = correct[:, block].sum(1), correct[:, rest].sum(1)
-        taus.append(brute_tau(inside, outside))
-    assert ranking.noise_ceiling(correct, 3) == pytest.approx(np.mean(taus))
-
-
-@pytest.mark.parametrize("num_images", [0, 6, 10, 11])
-def test_noise_ceiling_needs_half_of_the_images_to_compare_with(num_images):
-    assert ranking.noise_ceiling(draw_correct(5, 10), num_images) is None
-
-
-def test_noise_ceiling_of_equal_models_is_not_defined():
-    assert ranking.noise_ceiling(np.ones((5, 10), bool), 2) is None
+def test_tau_is_averaged_over_draws():
+    full, swapped = array(1, 2, 3, 4), array(2, 1, 3, 4)
+    mean = ranking.estimate_tau(full, [full, swapped], families="abcd")
+    assert mean.tau == pytest.approx((1 + 4 / 6) / 2)
+    assert mean.deviation == pytest.approx((2 / 6) / 2**0.5)
+    assert mean.interval.low < mean.tau < mean.interval.high
+    assert ranking.estimate_tau(full, [full], families="abcd").deviation is None
 
 
 def read_top1(path):
@@ -216,20 +168,21 @@ FULL = np.array([0.9, 0.8, 0.7, 0.7001])
 
 def test_ranks_are_compared_by_all_measures():
     subset = np.array([0.5, 0.6, 0.4, 0.3])
-    ranks = compare_ranks(FULL, subset, seed=3)
+    ranks = compare_ranks(FULL, subset, families="abcd")
     assert ranks.num_models == 4
     assert ranks.tau == pytest.approx((4 - 2) / 6)
     assert ranks.spearman == pytest.approx(1 - 6 * 4 / (4 * 15))
     assert ranks.top_half_tau == -1
     assert ranks.regret == pytest.approx(0.1)
-    assert ranks.tau_interval == ranking.bootstrap_tau(FULL, subset, seed=3)
+    discordant = discordance.find_discordance(FULL, subset)
+    assert ranks.tau_interval == discordance.bound_tau(discordant, "abcd")
 
 
 def test_only_pairs_that_the_full_set_decides_can_be_lost():
     full = compare_all_pairs(FULL, 10_000)
     # the first two differ insignificantly, and the third is above the fourth
     subset = compare_all_pairs(np.array([0.599, 0.6, 0.4, 0.3]), 10_000)
-    kept = compare_pairs(full, subset)
+    kept = compare_pairs(full, subset, ceiling=0.5)
     assert (kept.num_pairs, kept.decided_full, kept.decided_subset) == (6, 5, 5)
     assert kept.contrary == ((0, 1),)
     assert kept.reversed == ()
@@ -238,22 +191,16 @@ def test_only_pairs_that_the_full_set_decides_can_be_lost():
 
 def test_pairs_decided_the_other_way_are_reversed():
     full = compare_all_pairs(FULL, 10_000)
-    kept = compare_pairs(full, compare_all_pairs(FULL[[1, 0, 2, 3]], 10_000))
+    kept = compare_pairs(
+        full, compare_all_pairs(FULL[[1, 0, 2, 3]], 10_000), ceiling=None
+    )
     assert kept.contrary == kept.reversed == ((0, 1),)
 
 
 def test_a_tie_is_contrary_to_a_decided_pair():
     full = compare_all_pairs(FULL, 10_000)
     kept = compare_pairs(
-        full, compare_all_pairs(np.array([0.6, 0.6, 0.5, 0.5]), 10_000)
+        full, compare_all_pairs(np.array([0.6, 0.6, 0.5, 0.5]), 10_000), ceiling=None
     )
     assert kept.contrary == ((0, 1),)
     assert kept.sign_agreement == 4 / 5
-
-
-def test_the_ceiling_is_given_or_that_of_the_noise():
-    full = compare_all_pairs(FULL, 10_000)
-    few = compare_pairs(full, compare_all_pairs(FULL, 50)).noise_ceiling
-    many = compare_pairs(full, compare_all_pairs(FULL, 5000)).noise_ceiling
-    assert 0 < few < many < 1
-    assert compare_pairs(full, full, ceiling=0.5).noise_ceiling == 0.5

@@ -35,8 +35,11 @@ def test_curves_are_reported_with_all_runs(by_curves):
     assert full["clear_epoch"] == subset["clear_epoch"] == 2
     assert (full["images_looped"], subset["images_looped"]) == (2000, 20)
     assert subset["gain"] == 100
+    assert subset["gain_interval"] == [50, 200]
+    assert subset["full_clear_epoch"] == 2
+    assert subset["ceiling"]["least_kept"] == 1
     assert subset["verdict"]["value"] == "has value"
-    assert subset["verdict"]["text"].startswith("has value: it keeps the order of all")
+    assert subset["verdict"]["text"].startswith("has value: it keeps the order of 6 ")
     assert full["seed_standard_deviation"] == 0
     assert subset["seed_standard_deviation"] is None
     assert full["pairs_compared_by"] == "accuracies"
@@ -97,8 +100,13 @@ def test_predictions_are_reported_by_grouping(by_predictions):
         0.5, 0.8, 0.9, 0.95,
     ]  # fmt: skip
     lines = list(summarize(found))
-    assert any(line.startswith("some, own classes: tau-b") for line in lines)
-    assert any("of 800 images undecided" in line for line in lines)
+    header, *_, advice, limit = lines
+    assert header.split()[:3] == ["grouping", "groups", "classes"]
+    assert {line.split("  ")[0] for line in lines[1:3]} == {"some", "some, own classes"}
+    for column in ("grouping", "tau", "95 %", "ceiling", "undecided"):
+        assert any(line.startswith(f"{column}: ") for line in lines)
+    assert advice.startswith("Recommendation: use some")
+    assert "trained on the single classes" in limit
 
 
 def test_accuracies_are_reported_with_their_columns(by_accuracies):
@@ -132,8 +140,7 @@ def test_summary_contains_the_verdict(by_curves):
     first, second = summarize(by_curves)
     assert first.startswith("small aaaaaaaa has value: it keeps")
     assert second == (
-        "small aaaaaaaa: tau-b 1.0000 (in every resample of these models), "
-        "Spearman 1.0000"
+        "small aaaaaaaa: tau-b 1.0000 (95 %: 0.081 to 1.000), Spearman 1.0000"
     )
 
 

@@ -1,9 +1,11 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from transforms.evaluation import study as study_ranking
-from transforms.evaluation.ranking import Interval
+from transforms.evaluation.discordance import Interval
+from transforms.evaluation.ranking import estimate_tau
 from transforms.evaluation.study import RecipeScore, describe_best, rank
 from transforms.records import UsageError
 
@@ -142,12 +144,11 @@ def test_other_report_is_rejected(report):
         read(report)
 
 
-@pytest.mark.parametrize(("num_models", "is_tied"), [(4, True), (8, False)])
+@pytest.mark.parametrize(("num_models", "is_tied"), [(4, True), (12, False)])
 def test_few_models_that_all_keep_their_order_prove_nothing(num_models, is_tied):
-    best, other = (
-        dataclasses.replace(made, num_models=num_models)
-        for made in (score("best", 1.0, (1.0, 1.0)), score("other", 0.3, (-0.2, 0.9)))
-    )
+    full = np.arange(num_models, dtype=float)
+    perfect = estimate_tau(full, [full], families=range(num_models))
+    best, other = score("best", 1.0, perfect.interval), score("other", 0.1, (-0.4, 0.6))
     assert rank([best, other])[1].is_tied == is_tied
 
 
@@ -161,7 +162,7 @@ def test_only_recipes_that_have_a_tau_are_cleared_of():
 @pytest.mark.parametrize(
     ("looped", "expected"),
     [
-        (9000, "; the ranking converges after the fewest images on a."),
+        (9000, "; the ranking converges after the fewest images on a and b."),
         (None, "; the ranking does not converge on any subset."),
     ],
 )

@@ -2,7 +2,9 @@ import re
 
 import pytest
 
+from transforms.evaluation.ceilings import Ceiling
 from transforms.evaluation.convergence import Convergence
+from transforms.evaluation.discordance import Interval
 from transforms.evaluation.ranking import PairAgreement
 from transforms.evaluation.verdict import Evidence, judge
 
@@ -21,21 +23,32 @@ def judge_by(
     reversed_=(),
     epochs=(40, 10),
     images=(1000, 100),
-    easy=False,
+    least=1.0,
+    resolved=0.5,
+    interval=(20, 60),
+    has_seeds=True,
 ):
     pairs = PairAgreement(
         num_pairs=6,
         decided_full=decided,
         decided_subset=5,
-        sign_agreement=None,
-        resolving_power=0.5,
+        sign_agreement=(6 - len(contrary)) / 6,
+        resolving_power=resolved,
         noise_ceiling=None,
         contrary=contrary,
         reversed=reversed_,
     )
     full, subset = map(clear, epochs, images)
     return judge(
-        Evidence(models=MODELS, pairs=pairs, full=full, subset=subset, is_too_easy=easy)
+        Evidence(
+            models=MODELS,
+            pairs=pairs,
+            ceiling=Ceiling(0.9, 0.98, least),
+            full=full,
+            subset=subset,
+            gain_interval=Interval(*interval),
+            has_seeds=has_seeds,
+        )
     )
 
 
@@ -46,58 +59,63 @@ def test_kept_ranks_and_fewer_images_have_value():
     verdict = judge_by()
     assert verdict.value == str(verdict) == "has value"
     assert verdict.gain == 40
+    assert verdict.gain_interval == (20, 60)
     assert verdict.reason == (
-        "it keeps the order of all 6 pairs that are significant on the full set (3 of "
-        "them are significant on the subset), and its ranking converges after 1,000 "
-        "images (epoch 10), that of the full set after 40,000 (epoch 40): 40 times "
-        "fewer"
+        "it keeps the order of 6 of the 6 pairs that are significant on the full set, "
+        "where noise alone would leave 98.0% (3 of them are significant on the "
+        "subset), and its ranking of these pairs converges after 1,000 images (epoch "
+        "10), that of the full set after 40,000 (epoch 40): a gain of 40 (95 %: 20 to "
+        "60)"
     )
 
 
-@pytest.mark.parametrize(
-    ("evidence", "words"),
-    [
-        (
-            {"contrary": ONE, "reversed_": ONE},
-            "^on 1 of the .* contradicts the full set significantly: a over b",
-        ),
-        ({"images": (1000, 4000)}, "after 40,000 images .*, which is no fewer"),
-        ({"images": (1000, 8000), "contrary": ONE}, "which is no fewer"),
-        ({"images": (1000, 8000), "easy": True}, "which is no fewer"),
-        (
-            {"contrary": ONE, "reversed_": ONE, "epochs": (40, None)},
-            "contradicts the full set",
-        ),
-    ],
-    ids=["reversed", "no gain", "no gain and doubt", "no gain, easy", "never clear"],
-)
-def test_significant_reversal_has_none(evidence, words):
+def test_a_pair_that_noise_may_turn_does_not_cost_the_verdict():
+    assert judge_by(contrary=ONE, least=5 / 6).value == "has value"
+
+
+FAULTS = [
+    (
+        {"contrary": ONE, "reversed_": ONE, "least": 0.5},
+        "^on 1 of the .* contradicts the full set significantly: a over b",
+    ),
+    ({"contrary": ONE}, "5 of the 6 pairs.*fewer than noise explains .*100.0%.*a over"),
+    ({"images": (1000, 4000), "interval": (0.8, 1)}, "after 40,000 .* is no fewer"),
+    ({"epochs": (40, None), "interval": (0, 0)}, "does not converge, which is no"),
+]
+
+
+@pytest.mark.parametrize(("evidence", "words"), FAULTS)
+def test_faults_have_none_with_several_seeds_only(evidence, words):
     verdict = judge_by(**evidence)
     assert str(verdict) == "has none"
     assert re.search(words, verdict.reason)
+    alone = judge_by(**evidence, has_seeds=False)
+    assert alone.value == "cannot be told"
+    assert re.search(words, alone.reason)
+    assert "with one seed per model" in alone.reason
 
 
 @pytest.mark.parametrize(
     ("evidence", "words"),
     [
-        (
-            {"decided": 0, "epochs": (None, 10)},
-            "not strict enough: none of its 6 pairs",
-        ),
-        (
-            {"contrary": ONE},
-            "^on 1 of .* another order, but not significantly: a over b on",
-        ),
-        ({"epochs": (40, None)}, "none of its 6 pairs is significant, so"),
-        ({"easy": True}, "not strict enough: all pairs are significant on both"),
+        ({"decided": 0}, "not strict enough: none of its 6 pairs"),
+        ({"resolved": 1 / 3}, "^only 2 of the 6 pairs .* more validation images"),
+        ({"epochs": (1, 1)}, "not strict enough: on the full set, its final order"),
+        ({"interval": (0.9, 9)}, "95 %: 0.9 to 9.*may be by chance"),
     ],
-    ids=["none decided", "contrary by chance", "subset decides none", "too easy"],
+    ids=["none decided", "few resolved", "too easy", "no gain"],
 )
-def test_insignificant_difference_cannot_be_told(evidence, words):
+def test_insufficient_evidence_cannot_be_told(evidence, words):
     verdict = judge_by(**evidence)
     assert verdict.value == "cannot be told"
     assert str(verdict) == ("cannot be told with this validation size and these models")
     assert re.search(words, verdict.reason)
+
+
+@pytest.mark.parametrize("evidence", [{}, {"epochs": (1, 1)}, {"least": 0.9}])
+def test_more_resolved_pairs_are_never_worse(evidence):
+    values = [judge_by(resolved=n / 6, **evidence).value for n in range(7)]
+    assert values == sorted(values)  # "cannot be told" < "has value"
 
 
 def test_set_that_never_converges_has_no_gain():

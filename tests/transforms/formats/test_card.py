@@ -43,6 +43,33 @@ def test_hugging_face_loads_both_splits(root, dataset, by_key, tmp_path):
             assert row["jpg"].size[1] == 32
 
 
+@pytest.mark.parametrize("card", ["README.md", "parquet/README.md"])
+def test_front_matter_describes_source_and_terms(root, card):
+    front = front_matter((root / card).read_text())
+    assert front["task_categories"] == ["image-classification"]
+    assert front["source_datasets"] == ["extended|imagenet-1k"]
+    assert "imagenet" in front["tags"]
+    assert front["license_link"] in front["extra_gated_prompt"]
+    assert "non-commercial" in front["extra_gated_prompt"]
+    assert front["extra_gated_fields"] == {
+        "I accept ImageNet's terms of access": "checkbox"
+    }
+
+
+def test_card_says_how_to_cite_the_subset(dataset):
+    recipe = {
+        **dataset.recipe,
+        **{"preset": None, "grouping": "wordnet", "images_per_group": 5, "seed": 3},
+        "images": {"image_size": 64, "resize_mode": "squash"},
+    }
+    described = dataclasses.replace(dataset, recipe=recipe)
+    text = dataset_card.sidecars(described)["README.md"].decode()
+    line = next(line for line in text.splitlines() if line.startswith("> "))
+    assert f"(subset id `{dataset.subset_id}`): grouping wordnet, groups 3, " in line
+    assert "training images per group 5, seed 3, image size 64, " in line
+    assert "None" not in line
+
+
 @pytest.mark.parametrize(
     "library",
     [

@@ -160,7 +160,7 @@ def check_numbers(numbers, *, confirmed=(), official=None, is_apart=False):
 def test_numbers_of_a_subset_are_refused(numbers):
     (warnings, (problem,)) = check_numbers(numbers)
     assert warnings == []
-    assert f"5,000 images are known by numbers alone, {min(numbers)} to " in problem
+    assert f"5,000 images are given by numbers alone, {min(numbers)} to " in problem
     assert "give their classes with --class_list" in problem
 
 
@@ -187,20 +187,20 @@ def test_names_and_official_labels_confirm_numbers():
     assert check_numbers(range(10), official=select(WNIDS[:10], 5)) == ([], [])
     other = renumber(WNIDS[:10], 6)
     (_, problems) = check_numbers(range(10), official=other)
-    assert "known by numbers alone" in problems[0]
+    assert "given by numbers alone" in problems[0]
 
 
 @pytest.mark.parametrize("confirmed", [[0], range(4)], ids=len)
 def test_few_confirmed_numbers_confirm_no_others(confirmed):
     (_, (problem,)) = check_numbers(range(10), confirmed=confirmed)
-    assert "known by numbers alone, 0 to 9 (10 different)" in problem
+    assert "given by numbers alone, 0 to 9 (10 different)" in problem
 
 
 def test_another_split_confirms_only_the_same_numbers():
     assert check_numbers(range(10), confirmed=range(10), is_apart=True) == ([], [])
     for options in ({"confirmed": range(1000)}, {"official": select(WNIDS[:10], 5)}):
         (_, (problem,)) = check_numbers(range(10), **options, is_apart=True)
-        assert "known by numbers alone" in problem
+        assert "given by numbers alone" in problem
 
 
 def test_numbers_of_a_subset_do_not_hide_among_those_of_another_set():
@@ -209,5 +209,5 @@ def test_numbers_of_a_subset_do_not_hide_among_those_of_another_set():
         for num in (10, 1000)
     ]
     ((warning,), (problem,)) = agreement.check(parts)
-    assert "1,000 images are known by numbers alone, 0 to 999" in warning.text
-    assert "10 images are known by numbers alone, 0 to 9 (" in problem
+    assert "1,000 images are given by numbers alone, 0 to 999" in warning.text
+    assert "10 images are given by numbers alone, 0 to 9 (" in problem

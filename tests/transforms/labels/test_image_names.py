@@ -52,7 +52,7 @@ def test_class_is_found(by_name, label, names, expected):
 @pytest.mark.parametrize(
     ("by_name", "label", "expected"),
     [
-        ("", None, "here: neither a label nor the name tells the class"),
+        ("", None, "here: neither a label nor the name gives the class"),
         ("", -1, "here: the label is '-1', neither a wnid nor 0 to 999"),
         ("n01440764", 1000, "here: the label is '1000', neither"),
         ("", "cat", "here: the label is 'cat', neither"),

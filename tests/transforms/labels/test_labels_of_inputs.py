@@ -207,7 +207,7 @@ NUMBERED = [(f"sample{number:04d}", number % 5) for number in range(20)]
 def test_labels_of_a_subset_need_a_class_list(tmp_path, write):
     folder = write_samples(write, tmp_path, NUMBERED)
     message = refuse(folder)
-    assert "20 images are known by numbers alone, 0 to 4 (5 different)" in message
+    assert "20 images are given by numbers alone, 0 to 4 (5 different)" in message
     listed = tmp_path / "classes.txt"
     listed.write_text("\n".join(IMAGENETTE))
     images, warnings = read(folder, str(listed))
@@ -263,7 +263,7 @@ def write_samples(write, folder, samples):
 def test_one_named_image_does_not_confirm_the_labels_of_a_subset(tmp_path, write):
     numbered = [(f"sample{number:04d}", number % 3) for number in range(24)]
     message = refuse(write_samples(write, tmp_path, [(f"{A}_1", 0), *numbered]))
-    assert "24 images are known by numbers alone, 0 to 2 (3 different)" in message
+    assert "24 images are given by numbers alone, 0 to 2 (3 different)" in message
 
 
 def test_named_folders_do_not_confirm_numbers_beside_them(tmp_path):
@@ -271,7 +271,7 @@ def test_named_folders_do_not_confirm_numbers_beside_them(tmp_path):
     making.write_tar(tmp_path / "train.tar", members)
     write_parquet(tmp_path, [(f"{n}.JPEG", n % 3) for n in range(24)], "validation")
     message = refuse(tmp_path)
-    assert "24 images are known by numbers alone, 0 to 2 (3 different)" in message
+    assert "24 images are given by numbers alone, 0 to 2 (3 different)" in message
 
 
 @pytest.mark.parametrize("write", [write_shards, write_parquet])
@@ -283,7 +283,8 @@ def test_names_of_five_classes_confirm_the_labels_of_the_other_images(tmp_path, 
 
 def test_label_past_the_thousand_hints_at_labels_from_one(tmp_path):
     write_parquet(tmp_path, [("a.JPEG", 1000)])
-    assert "if the labels count from 1, say so with --class_list" in refuse(tmp_path)
+    hint = "if the labels start at 1, give --class_list with - in line 1"
+    assert hint in refuse(tmp_path)
 
 
 def test_validation_folders_in_another_order_are_refused(tmp_path):

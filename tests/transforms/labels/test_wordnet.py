@@ -140,7 +140,7 @@ def test_generator_leaves_nltks_settings_as_they_were(tmp_path):
 @pytest.mark.parametrize(
     ("version", "wnids", "message"),
     [
-        ("3.1", [], "is WordNet 3.1, which numbers synsets otherwise"),
+        ("3.1", [], "is WordNet 3.1, whose synset numbers differ"),
         ("3.0", ["n00000001", "n00000002"], "lacks n00000001, n00000002"),
     ],
 )

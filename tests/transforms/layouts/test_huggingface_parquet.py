@@ -99,7 +99,7 @@ def test_labels_called_as_the_classes_are_these(tmp_path):
     ("change", "problem"),
     [
         (lambda n: [n[1], n[0], *n[2:]], "label 0 is called 'goldfish', not 'tench'"),
-        (lambda n: n[1:], "its 999 labels are neither called by their wnids nor"),
+        (lambda n: n[1:], "its 999 labels are neither named by their wnids nor"),
         (lambda n: ["cat", "dog"] * (len(n) // 2), "are not the classes of ImageNet"),
     ],
     ids=["order", "fewer", "others"],
@@ -115,7 +115,7 @@ def test_files_of_two_versions_are_an_error(huggingface_parquet, tmp_path):
     folder = shutil.copytree(huggingface_parquet, tmp_path / "copy") / "data"
     old = folder / "train-00000-of-00002-0123456789abcdef.parquet"
     shutil.copy(folder / "train-00000-of-00002.parquet", old)
-    with pytest.raises(UsageError, match="the files of train are of several"):
+    with pytest.raises(UsageError, match="the files of train belong to several"):
         layout.find(str(folder))
 
 
@@ -165,7 +165,7 @@ def test_truncated_file_is_an_error(huggingface_parquet, tmp_path):
     folder = shutil.copytree(huggingface_parquet, tmp_path / "copy")
     path = folder / "data/train-00000-of-00002.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(UsageError, match="not a whole Parquet file"):
+    with pytest.raises(UsageError, match="not a complete Parquet file"):
         layout.find(str(folder))
 
 
@@ -187,7 +187,7 @@ def test_file_damaged_inside_is_named(tmp_path, path):
         chunk = pq.read_metadata(file).row_group(0).column(1)
         start = chunk.dictionary_page_offset
         file.write_bytes(data[:start] + b"\xff" * 20 + data[start + 20 :])
-    with pytest.raises(UsageError, match=r"train-00-of-01\.parquet: not a whole"):
+    with pytest.raises(UsageError, match=r"train-00-of-01\.parquet: not a complete"):
         read(tmp_path)
 
 

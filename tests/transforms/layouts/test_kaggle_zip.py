@@ -145,7 +145,9 @@ def test_lost_entry_of_the_directory_is_an_error(tmp_path):
     data = bytearray((tmp_path / "a.zip").read_bytes())
     data[data.rindex(b"PK\5\6") + 10] = 2
     (tmp_path / "a.zip").write_bytes(data)
-    with pytest.raises(UsageError, match="1 members, not the 2 that its end tells"):
+    with pytest.raises(
+        UsageError, match="1 members, not the 2 that its end record declares"
+    ):
         layout.find(path)
 
 

@@ -93,8 +93,8 @@ def test_labels_are_those_of_the_datasets_own_table(tmp_path):
 @pytest.mark.parametrize(
     ("name", "labels", "problem"),
     [
-        ("cifar10", None, "nothing tells what the labels of cifar10 are"),
-        ("cifar10", "cat\ndog\n", "its 2 labels are neither called by their wnids"),
+        ("cifar10", None, "the label names of cifar10 are unknown"),
+        ("cifar10", "cat\ndog\n", "its 2 labels are neither named by their wnids"),
         ("imagenet2012", "cat\ndog\n", "label.labels.txt: its 2 labels are neither"),
     ],
 )
@@ -108,7 +108,7 @@ def test_records_of_two_datasets_or_versions_are_an_error(tmp_path):
     making_layouts.write_tfds(tmp_path / "a", [IMAGE])
     other = tmp_path / "a" / "imagenet2012-train.tfrecord-00000-of-00004"
     other.write_bytes(b"")
-    with pytest.raises(UsageError, match="of several versions of one"):
+    with pytest.raises(UsageError, match="belong to several datasets or"):
         layout.find(str(tmp_path / "a"))
     other.rename(tmp_path / "a" / "other-train.tfrecord-00000-of-00002")
     with pytest.raises(UsageError, match=r"several datasets \(imagenet2012, other\)"):

@@ -97,7 +97,7 @@ def test_unfinished_miniature_is_written_again(small, tmp_path, missing):
 
 @pytest.mark.parametrize("num_classes", [0, len(miniature.CLASSES) + 1])
 def test_impossible_number_of_classes_is_an_error(tmp_path, num_classes):
-    with pytest.raises(ValueError, match=f"num_classes={num_classes}: is 1 to"):
+    with pytest.raises(ValueError, match=f"num_classes={num_classes}: must be 1 to"):
         miniature.write_miniature(
             str(tmp_path), num_classes=num_classes, num_train=1, num_validation=1
         )

@@ -45,6 +45,6 @@ def test_the_plot_has_a_row_and_a_ceiling_for_each_recipe():
 def test_the_page_has_all_tables_and_its_limits():
     html = make_page(TABLE).html.decode()
     assert len(re.findall("<table>", html)) == 3
-    assert "Answers among the classes of the list" in html
+    assert "Predictions restricted to the classes of the list" in html
     assert "Nothing here tests training on few images" in html
     assert draw_recipes([]) is None

@@ -18,20 +18,41 @@ def request_of(tmp_path):
     p_correct = [seeds.order(0, "draw", key) % 1001 / 1000 for key in keys]
     table = pa.table({"key": keys, "p_correct": pa.array(p_correct, pa.float32())})
     pq.write_table(table, path)
+    listed = tmp_path / "images.txt"
+    listed.write_text("\n".join(keys[::3]))
 
     def make(seed=0, order=range(NUM_IMAGES)):
         images = pa.table({
             "key": [keys[n] for n in order],
             "label": pa.array([n % 3 for n in order], pa.int32()),
+            "wnid": ["n00000001" for n in order],
+            "split": ["train" for n in order],
         })
         return SamplingRequest(
-            read_images=lambda: images, seed=seed, difficulty_file=str(path)
+            read_images=lambda: images,
+            seed=seed,
+            difficulty_file=str(path),
+            images_file=str(listed),
         )
 
     return make
 
 
-@pytest.mark.parametrize("name", sampling.SAMPLERS)
+FIXED = [name for name in sampling.SAMPLERS if sampling.is_fixed(name)]
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_a_fixed_selection_depends_only_on_the_key(name, request_of):
+    module = sampling.load(name)
+    splits = module.arrange(request_of(), module.Options()).splits.to_pylist()
+    assert len(splits) == NUM_IMAGES
+    assert set(splits) == {"", "train"}
+    turned = range(NUM_IMAGES)[::-1]
+    other = module.arrange(request_of(seed=7, order=turned), module.Options())
+    assert other.splits.to_pylist() == splits[::-1]
+
+
+@pytest.mark.parametrize("name", [n for n in sampling.SAMPLERS if n not in FIXED])
 def test_stratum_and_order_depend_only_on_the_key(name, request_of):
     module = sampling.load(name)
     found = module.arrange(request_of(), module.Options())

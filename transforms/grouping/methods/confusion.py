@@ -57,8 +57,9 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
 
     Raises:
       MissingTableError: no confusion matrix is given.
-      UsageError: `--num_groups` is missing or below 2, a matrix is invalid, or the two
-        matrices share images.
+      UsageError: `--num_groups` is missing or below 2; a matrix is invalid, lacks
+        classes of the input or holds no errors; the two matrices share images; or
+        WordNet lacks classes and `--confusion_prior` is given.
       TooFewClassesError: there are fewer classes than groups.
     """
     path = request.confusion_file
@@ -100,7 +101,12 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
 def _read_all(
     wnids: Sequence[str], path: str, heldout: str | None
 ) -> tuple[Confusion, Confusion | None]:
-    """Read both matrices for the input's classes; report all problems at once."""
+    """Read both matrices and select the input's classes.
+
+    Raises:
+      UsageError: a matrix is invalid, lacks some of the classes or holds no errors
+        between them, or both share images; one line per problem.
+    """
     matrices: list[Confusion] = []
     problems: list[str] = []
     for name, file in (("confusion", path), ("confusion_heldout", heldout)):
@@ -131,7 +137,7 @@ def _read_all(
 def _overlap(first: Confusion, second: Confusion) -> bool:
     """Return whether two matrices of the same models seem to count the same images.
 
-    This is assumed if every entry of one is at most the other's.
+    This is assumed if no entry of one matrix exceeds that of the other.
     """
     if first.models != second.models:
         return False
@@ -142,7 +148,10 @@ def _overlap(first: Confusion, second: Confusion) -> bool:
 
 
 def _mix(weights: FloatArray, wnids: Sequence[str], prior: float) -> FloatArray:
-    """Add `prior` times the normalised WordNet similarity to normalised confusion."""
+    """Add `prior` times the WordNet similarity to confusion, both normalised.
+
+    `weights` and the result have shape (classes, classes).
+    """
     if not prior:
         return weights
     similar = balanced.normalise(np.asarray(wordnet.similarities(wnids)))
@@ -178,7 +187,13 @@ def _measure(
 def _name(
     classes: Sequence[ImageClass], groups: Sequence[int], rates: FloatArray
 ) -> dict[GroupId, str]:
-    """Name each group after its classes that are most confused with the rest of it."""
+    """Name each group after the classes that are confused most within it.
+
+    Args:
+      classes: the classes, by wnid.
+      groups: shape (classes,), the group of each class.
+      rates: shape (classes, classes), confusion rates.
+    """
     names: dict[GroupId, str] = {}
     of_group = np.asarray(groups)
     for group in sorted(set(groups)):

@@ -33,7 +33,7 @@ class Options:
     """Options of grouping by curated categories."""
 
     fixes: bool = flag(
-        "move classes that are in a wrong category of the published table, e.g. the "
+        "move classes that the published table puts in the wrong category, e.g. the "
         "computer mouse among rodents",
         default=False,
     )
@@ -96,7 +96,11 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
 
 
 def _list_categories(request: GroupingRequest, options: Options) -> list[Part]:
-    """Return one part per category of the input's classes, by category name."""
+    """Return one part per category of the input's classes, sorted by category name.
+
+    Raises:
+      UsageError: classes have no category.
+    """
     categories = load_categories(with_fixes=options.fixes)
     wnids = sorted(c.wnid for c in request.classes)
     if outside := [wnid for wnid in wnids if wnid not in categories]:
@@ -114,7 +118,7 @@ def _list_categories(request: GroupingRequest, options: Options) -> list[Part]:
 def _find_similarities(
     wnids: list[str], tree: WordNetTree, confusion: FloatArray | None
 ) -> list[FloatArray]:
-    """Return the similarity matrices, shape (classes, classes), by precedence."""
+    """Return similarity matrices, shape (classes, classes), the decisive one first."""
     by_wordnet = tree.similarities(wnids)
     return [by_wordnet] if confusion is None else [confusion, by_wordnet]
 
@@ -161,7 +165,7 @@ def load_categories(*, with_fixes: bool = False) -> dict[str, str]:
 
 @cache
 def load_fixes() -> tuple[Fix, ...]:
-    """Read the corrections of published categories."""
+    """Return the corrections of published categories."""
     return tuple(Fix(*row) for row in _read("curated_fixes.tsv"))
 
 

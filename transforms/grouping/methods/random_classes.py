@@ -25,7 +25,7 @@ class _Draw(NamedTuple):
 
     selected: list[ImageClass]
     skipped: list[ImageClass]
-    top_up: int  # largest validation top-up of the last N classes
+    top_up: int  # most images that one of the last N candidates must hold out
 
 
 def group_classes(request: GroupingRequest, options: Options) -> Grouping:
@@ -93,9 +93,10 @@ def _draw(
 def _top_ups(
     selected: Sequence[ImageClass], request: GroupingRequest, *, has_train_images: bool
 ) -> dict[str, int]:
-    """Return by wnid how many training images each class holds out for validation.
+    """Return the number of training images that each class holds out for validation.
 
-    Labels are numbered in wnid order, as in the table of groups.
+    The numbers are by wnid. Labels are numbered in wnid order, as in the table of
+    groups.
     """
     by_label = sorted(selected)
     if request.allow_small_validation or not has_train_images:

@@ -1,26 +1,17 @@
 """Read the class lists of published subsets and those that users provide.
 
-Each published list is a text file in this folder with one wnid per line:
-
-dogs118               the 118 dog breeds that ImageNet-1k shares with Stanford Dogs
-imagenet100_der       ImageNet-100 of PODNet and DER (class-incremental learning)
-imagenet100_kaggle    ImageNet-100 as published on Kaggle
-imagenet100_sololearn ImageNet-100 of Contrastive Multiview Coding and solo-learn
-imagenet_a            the 200 classes of ImageNet-A
-imagenet_r            the 200 classes of ImageNet-R
-imagenette            ten classes that are easy to tell apart
-imagewoof             ten dog breeds that are hard to tell apart
-mini_imagenet         the 100 classes of miniImageNet (few-shot learning)
-scan_50               the 50 classes of SCAN (unsupervised classification)
-scan_100              the 100 classes of SCAN
-scan_200              the 200 classes of SCAN
+Each published subset is a file in this folder, named after its preset: a text file with
+one wnid per line, or a CSV table of wnids and group names. Lines at the top that start
+with # contain its title, `aliases:` (other names of the preset) and `source:`.
 
 The three lists named ImageNet-100 differ: any two share at most 69 classes.
 """
 
+import csv
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 
 from transforms import csv_tables
@@ -29,27 +20,70 @@ from transforms.labels import classes
 from transforms.labels.lookup import ClassLookup, Identifier, to_index
 from transforms.records import UsageError, cut_lines
 
-_SUFFIX = ".txt"
-NAMES = tuple(
-    sorted(
-        file.name.removesuffix(_SUFFIX)
-        for file in resources.files(__name__).iterdir()
-        if file.name.endswith(_SUFFIX)
-    )
-)
+_LIST, _TABLE = ".txt", ".csv"
+
+
+def _list_names(suffix: str) -> tuple[str, ...]:
+    files = (file.name for file in resources.files(__name__).iterdir())
+    return tuple(sorted(n.removesuffix(suffix) for n in files if n.endswith(suffix)))
+
+
+NAMES = _list_names(_LIST)
+GROUPED_NAMES = _list_names(_TABLE)  # of subsets whose classes are in groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedSubset:
+    """A published subset of the 1000 classes."""
+
+    name: str
+    title: str
+    aliases: tuple[str, ...]
+    source: str
+    group_of: Mapping[str, str]  # wnid → name of its group; a list has a group a class
+
+    @property
+    def num_groups(self) -> int:
+        """The number of groups."""
+        return len(set(self.group_of.values()))
 
 
 @functools.cache
+def load_subset(name: str) -> PublishedSubset:
+    """Read a published subset."""
+    suffix = _TABLE if name in GROUPED_NAMES else _LIST
+    path = resources.files(__name__) / f"{name}{suffix}"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = [line[1:].strip() for line in lines if line.startswith("#")]
+    rows = [row for row in csv.reader(lines[len(head) :]) if row]
+    if suffix == _TABLE:
+        del rows[0]  # header
+    facts = dict(line.split(": ", 1) for line in head[1:])
+    return PublishedSubset(
+        name=name,
+        title=head[0],
+        aliases=tuple(facts.get("aliases", "").split()),
+        source=facts["source"],
+        group_of={row[0]: row[-1] for row in sorted(rows)},
+    )
+
+
 def load(name: str) -> tuple[str, ...]:
-    """Return the sorted wnids of a published list."""
-    text = (resources.files(__name__) / f"{name}{_SUFFIX}").read_text()
-    return tuple(sorted(text.split()))
+    """Return the sorted wnids of a published subset."""
+    return tuple(load_subset(name).group_of)
+
+
+@functools.cache
+def list_aliases() -> Mapping[str, str]:
+    """Map the other names of published subsets to their names."""
+    subsets = map(load_subset, (*NAMES, *GROUPED_NAMES))
+    return {alias: subset.name for subset in subsets for alias in subset.aliases}
 
 
 _NO_CLASS = ("-", "background")
 _MAX_BYTES = 10**6
 _SEPARATORS = re.compile(r"[\s,;]+")
-_NUM_COLUMNS = 3  # that may hold the wnid and its number
+_NUM_COLUMNS = 3  # leading columns that may contain the wnid and its number
 
 
 @functools.lru_cache
@@ -68,7 +102,7 @@ def read(path: str) -> tuple[str, ...]:
       The wnid of each label, "" for a label without a class; empty if `path` is "".
 
     Raises:
-      UsageError: lists the first ten problems with their line numbers.
+      UsageError: the list is invalid; the message lists the first ten problems.
     """
     if not path:
         return ()
@@ -149,7 +183,13 @@ def _find_number_problems(columns: Sequence[tuple[int, ...]]) -> Iterator[str]:
 def _find_problems(
     lines: list[str], wnids: list[str | None], lookup: ClassLookup
 ) -> Iterator[str]:
-    """Yield unknown and repeated classes as "LINE: TEXT"."""
+    """Yield unknown and repeated classes as "LINE: TEXT".
+
+    Args:
+      lines: the lines of the list.
+      wnids: the wnid of each line, as returned by `_parse_line`.
+      lookup: suggests corrections.
+    """
     if set(wnids) <= {""}:
         yield "1: lists no classes; give one wnid or name per line, line 1 for label 0"
         return

@@ -25,9 +25,10 @@ _REFUSED: Mapping[str, str] = {
 
 
 def check_kind(path: str) -> None:
-    """Check from its name or files whether a path may be a supported model.
+    """Check by file name and folder content that a path may be a supported model.
 
-    Raises: ModelError: the path does not exist or its format is not supported.
+    Raises:
+      ModelError: the path does not exist or its format is not supported.
     """
     suffix = PurePath(path).suffix.lower()
     if not storage.exists(path):
@@ -64,14 +65,16 @@ def _hash(path: str) -> str:
 
 
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
-    """Load a model for batches of one shape.
+    """Load a model for batches of shape `batch_shape`.
 
     Args:
       path: a path that `check_kind` accepts.
-      batch_shape: shape of the input batches; the first axis is the image.
+      batch_shape: shape of the input batches, image axis first.
       num_outputs: number of outputs according to the model's card.
-    Raises: ModelError: the model cannot be loaded safely, or its input or output shape
-      does not match.
+
+    Raises:
+      ModelError: the model cannot be loaded safely, or its input or output shape does
+        not match.
     """
     if storage.is_folder(path):
         with staging.stage_folder(path) as folder:

@@ -32,10 +32,11 @@ _UNSAFE = ("safe_mode", "arbitrary code", "unsafe")
 
 
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
-    """Load a model for batches of one shape.
+    """Load a .keras file for batches of shape `batch_shape`.
 
-    Raises: ModelError: the file is not a .keras file, contains code, or its inputs or
-      outputs do not match.
+    Raises:
+      ModelError: the file is not a .keras file, is damaged or too large, contains code,
+        or its inputs or outputs do not match.
     """
     _check_sizes(path)
     tf = import_tensorflow()
@@ -66,9 +67,13 @@ def compile_model(tf, function, batch_shape: Sequence[int]) -> LoadedModel:  # t
     Args:
       tf: the TensorFlow module.
       function: maps a batch to outputs, shape (images, outputs).
-      batch_shape: shape of all batches; the first axis is the image.
-    Returns: the compiled model.
-    Raises: ModelError: the function cannot be traced.
+      batch_shape: shape of all batches, image axis first.
+
+    Returns:
+      The compiled model.
+
+    Raises:
+      ModelError: the function cannot be traced.
     """
     spec = tf.TensorSpec(tuple(batch_shape), tf.float32)
     refusals = (*_REFUSALS, tf.errors.OpError)
@@ -89,7 +94,8 @@ def compile_model(tf, function, batch_shape: Sequence[int]) -> LoadedModel:  # t
 def _check_sizes(path: str) -> None:
     """Reject files that are not zip archives or that unpack to too many bytes.
 
-    Raises: ModelError: the file is rejected.
+    Raises:
+      ModelError: the file is rejected.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Common interface of loaded models, and checks of their shapes against their cards."""
+"""Define the interface of loaded models, and check their shapes against their cards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,9 @@ def check_input(
       input_shape: input shape of the model, batch axis first; None accepts any shape.
       dtype: dtype of the model's input.
       batch_shape: shape of the batches that its card describes.
-    Raises: ModelError: the shapes do not match, or the dtype is not float32.
+
+    Raises:
+      ModelError: the shapes do not match, or the dtype is not float32.
     """
     if dtype != "float32":
         raise ModelError(f"has {dtype} input; only float32 is supported")
@@ -65,7 +67,9 @@ def check_output(output_shape: Shape | None, num_outputs: int) -> None:
     Args:
       output_shape: output shape of the model, batch axis first; None if unknown.
       num_outputs: number of outputs according to the card.
-    Raises: ModelError: the numbers differ, or the shape is not (images, outputs).
+
+    Raises:
+      ModelError: the numbers differ, or the shape is not (images, outputs).
     """
     if output_shape is None:
         return
@@ -84,7 +88,7 @@ def check_output(output_shape: Shape | None, num_outputs: int) -> None:
 
 
 def describe(shape: Shape) -> str:
-    """Format a shape for messages."""
+    """Format a shape for messages, e.g. "any×224×224×3"."""
     return "×".join("any" if length is None else str(length) for length in shape)
 
 

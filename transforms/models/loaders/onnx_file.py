@@ -21,10 +21,11 @@ _FATAL_ONLY = 4  # log level
 
 
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
-    """Load a model for batches of one shape.
+    """Load an .onnx file for batches of shape `batch_shape`.
 
-    Raises: ModelError: ONNX Runtime is missing, the file is invalid, or its inputs or
-      outputs do not match.
+    Raises:
+      ModelError: ONNX Runtime is missing, the file is invalid, or its inputs or outputs
+        do not match.
     """
     if util.find_spec(_LIBRARY) is None:
         raise ModelError(f"needs ONNX Runtime, which is not installed: {_REMEDY}")
@@ -63,6 +64,7 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
 def _to_shape(shape: Sequence[object]) -> list[int | None] | None:
     """Convert an ONNX shape to a list of lengths, with None for a variable length.
 
-    Returns: the list, or None if the shape is empty, i.e. unknown.
+    Returns:
+      The list, or None if the shape is empty, i.e. unknown.
     """
     return [n if isinstance(n, int) else None for n in shape] or None

@@ -29,10 +29,11 @@ _PROTOBUF_ERRORS = "google.protobuf.message"
 
 
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
-    """Load a model for batches of one shape.
+    """Load a SavedModel folder for batches of shape `batch_shape`.
 
-    Raises: ModelError: the folder is not a SavedModel, its graph is unsafe, or its
-      inputs or outputs do not match.
+    Raises:
+      ModelError: the folder is not a SavedModel of TensorFlow 2, is damaged, its graph
+        is unsafe or too large, or its inputs or outputs do not match.
     """
     _check_size(path)
     tf = import_tensorflow()
@@ -81,7 +82,8 @@ def _check_size(path: str) -> None:
 def _check_graph(path: str) -> None:
     """Reject a SavedModel with unsafe operations, before any operation runs.
 
-    Raises: ModelError: the graph is damaged, unsafe or from TensorFlow 1.
+    Raises:
+      ModelError: the graph is damaged, unsafe or from TensorFlow 1.
     """
     from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
 
@@ -103,7 +105,8 @@ def _check_graph(path: str) -> None:
 def _find_unsafe(meta: Any) -> Iterator[str]:  # noqa: ANN401  # a protocol buffer
     """Yield the names of unsafe operations in a meta graph.
 
-    Operations of the saver, which restores checkpoints, are ignored: they never run.
+    Operations of the saver, which writes and restores checkpoints, are ignored: they
+    never run.
     """
     saver = {
         meta.saver_def.save_tensor_name.split(":")[0],

@@ -1,4 +1,4 @@
-"""Import TensorFlow with native logging silenced."""
+"""Import TensorFlow with native logging silenced, and set its threads."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Discard all output to stderr, including that of native code, in the block."""
+    """Discard output to stderr in the block, including that of native code."""
     sys.stderr.flush()
     stderr = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
@@ -27,7 +27,8 @@ def import_tensorflow(*, threads_per_operation: int = 1) -> Any:  # noqa: ANN401
 
     With one thread per operation, floating-point sums do not depend on the number of
     cores; inference runs several batches in parallel instead. The thread settings have
-    no effect if TensorFlow is already initialised in this process.
+    no effect if TensorFlow is already initialised in this process. GPU memory is
+    allocated as it is needed.
 
     Args:
       threads_per_operation: threads per operation; 0 uses every core, for training.

@@ -87,8 +87,8 @@ def arrange(request: SamplingRequest, options: Options) -> SamplerOutput:
       MissingScoresError: there is no table of difficulty, or images have no score.
       UsageError: the table is invalid.
 
-    Source: Gao (2021), the limit on images of equal probability; Zheng et al. (ICLR
-      2023, "Coverage-centric coreset selection"), the exclusion of the hardest images.
+    Source: Gao (2021) limits the number of images of equal probability; Zheng et al.
+      (ICLR 2023, "Coverage-centric coreset selection") exclude the hardest images.
     """
     if request.difficulty_file is None:
         raise MissingScoresError(
@@ -235,7 +235,7 @@ def split_by_scope(scopes: IntegerArray) -> list[IntegerArray]:
 def order_by_difficulty(
     p_correct: Float32Array, hashes: IntegerArray, *, is_easiest_first: bool
 ) -> IntegerArray:
-    """Convert scores to sort keys: integers from 0 to below 2⁶³, ties broken by hash.
+    """Convert scores to sort keys in [0, 2⁶³), shape (images,); hashes break ties.
 
     The bits of a float32 from 0 to 1, read as an integer, sort like the number.
 

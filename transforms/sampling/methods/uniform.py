@@ -7,7 +7,7 @@ from transforms.sampling.plan import SamplingRequest
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """This sampler has no options."""
+    """Options of uniform sampling; there are none."""
 
 
 def arrange(request: SamplingRequest, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""Read a dataset with the libraries that users use: one module per reader.
+"""Read a dataset with the libraries that users load it with, one module per reader.
 
 Each reader runs in its own process. Its module defines:
 
@@ -35,7 +35,7 @@ class ReadImage(NamedTuple):
     split: str
     key: str
     image: bytes
-    labels: tuple[int, ...]  # wherever it gives one
+    labels: tuple[int, ...]  # every label that the reader returns
     fine_label: int | None = None
     wnid: str | None = None
     file_name: str | None = None

@@ -21,8 +21,8 @@ def read_names(directory: str) -> None:
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
     """Read every file of every split.
 
-    Raises: ValueError: a file has unexpected columns, or an image's two file names
-      differ.
+    Raises:
+      ValueError: a file has unexpected columns, or an image's two file names differ.
     """
     for split in splits:
         for path in sorted(Path(directory, FOLDER, "data").glob(f"{split}-*.parquet")):

@@ -24,7 +24,8 @@ def read_images(
 ) -> Iterator[ReadImage]:
     """Stream the images of every split in the dataset card, without a cache.
 
-    Raises: ValueError: an image's two file names differ.
+    Raises:
+      ValueError: an image's two file names differ.
     """
     datasets = importlib.import_module(LIBRARY)
     found = datasets.load_dataset(f"{directory}/{FOLDER}", streaming=True)

@@ -25,7 +25,8 @@ def read_names(directory: str) -> Sequence[str] | None:
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
     """Read every file of every class folder.
 
-    Raises: ValueError: torchvision and timm would number the folders differently.
+    Raises:
+      ValueError: torchvision and timm would number the folders differently.
     """
     for split in splits:
         folders = _list_folders(Path(directory, split_folder(split)))

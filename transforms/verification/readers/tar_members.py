@@ -23,7 +23,8 @@ def read_names(directory: str) -> None:
 def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
     """Read every shard of every split.
 
-    Raises: ValueError: a shard has unexpected members, or data after the last sample.
+    Raises:
+      ValueError: a shard has unexpected members, or data after the last sample.
     """
     for split in splits:
         for path in sorted(Path(directory, split).glob("*.tar")):

@@ -1,0 +1,135 @@
+"""Test the analysis of designed studies on simulated accuracies."""
+
+import numpy as np
+import pytest
+
+from tests import making_curves
+from transforms.evaluation import designed, ranking
+from transforms.evaluation.designed import Recipe
+from transforms.records import UsageError
+from transforms.reports import designed as page
+
+NUM_ARCHITECTURES = 18
+MODELS = [f"cnn:{n}x2@{rate}" for n in range(1, 19) for rate in (0.003, 0.001)]
+ARCHITECTURES = designed.find_architectures(MODELS)
+
+
+def draw(rng, skill, noise, num_draws=2) -> np.ndarray:
+    """Accuracies of models: their skill and independent noise."""
+    return np.stack([
+        skill + noise * rng.normal(size=len(skill)) for _ in range(num_draws)
+    ])
+
+
+def simulate(seed: int, noises: dict[tuple[str, str], float]) -> designed.Design:
+    rng = np.random.default_rng(seed)
+    skill = rng.normal(size=len(MODELS))
+    recipes = [
+        Recipe(
+            name=f"{labels}_{sampler}",
+            factors={"labels": labels, "sampler": sampler},
+            num_looped=1000,
+            accuracies=draw(rng, skill, noise),
+        )
+        for (labels, sampler), noise in noises.items()
+    ]
+    return designed.analyze(MODELS, draw(rng, skill, 0.05), recipes, 10_000)
+
+
+def test_models_that_differ_in_training_share_an_architecture():
+    assert len(set(ARCHITECTURES)) == NUM_ARCHITECTURES
+    assert ARCHITECTURES[0] == ARCHITECTURES[1] == "cnn:1x2"
+
+
+def test_recipes_are_ordered_and_a_clearly_worse_one_is_significant():
+    design = simulate(0, {("c", "x"): 3.0, ("a", "x"): 0.1, ("b", "x"): 0.1})
+    best, second, last = design.results
+    assert (last.recipe.name, last.recipe.num_looped) == ("c_x", 1000)
+    assert best.estimate.tau >= second.estimate.tau > 0.9
+    assert 0.1 < last.estimate.tau < 0.6
+    assert design.is_worse("c_x")
+    assert not design.is_worse(second.recipe.name)
+    assert len(design.differences) == 3
+    assert [r.is_cheapest for r in design.results] == [True, False, False]
+
+
+def test_pareto_front_holds_cheaper_recipes():
+    rng = np.random.default_rng(0)
+    skill = rng.normal(size=len(MODELS))
+    costs = {"best": (0.0, 4000), "cheap": (1.0, 1000), "bad": (3.0, 2000)}
+    recipes = [
+        Recipe(name=name, factors={}, num_looped=cost, accuracies=draw(rng, skill, x))
+        for name, (x, cost) in costs.items()
+    ]
+    results = designed.analyze(MODELS, skill[None], recipes, 10_000).results
+    assert {r.recipe.name for r in results if r.is_cheapest} == {"best", "cheap"}
+
+
+def test_ceiling_is_the_agreement_of_seeds():
+    rng = np.random.default_rng(1)
+    full = draw(rng, rng.normal(size=len(MODELS)), 0.3)
+    recipe = Recipe(name="r", factors={"f": "x"}, num_looped=1, accuracies=full)
+    ceiling = designed.analyze(MODELS, full, [recipe], 10).ceiling
+    assert ceiling.tau == pytest.approx(ranking.kendall_tau(full[0], full[1]))
+    assert ceiling.interval.low < ceiling.tau < ceiling.interval.high
+    assert designed.analyze(MODELS, full[:1], [recipe], 10).ceiling.tau is None
+
+
+def test_effects_recover_the_choice_that_matters():
+    design = simulate(
+        2,
+        {
+            (labels, sampler): 0.1 if labels == "good" else 0.9
+            for labels in ("good", "poor")
+            for sampler in ("x", "y", "z")
+        },
+    )
+    effects = {(e.factor, e.level): e for e in design.effects}
+    assert effects.keys() == {("labels", "poor"), ("sampler", "y"), ("sampler", "z")}
+    labels = effects["labels", "poor"]
+    assert labels.reference == "good"
+    assert labels.difference < -0.2
+    assert labels.p_value < 0.01
+    assert labels.interval.high < 0
+    for level in ("y", "z"):
+        effect = effects["sampler", level]
+        assert effect.interval.low < 0 < effect.interval.high
+
+
+def test_effects_without_difference_are_rarely_significant():
+    """Of 60 studies with equal recipes, at most 5 (8 %) report an effect."""
+    noises = {(labels, sampler): 0.5 for labels in "abc" for sampler in "xy"}
+    designs = [simulate(seed, noises) for seed in range(60)]
+    assert sum(any(e.p_value < 0.05 for e in d.effects) for d in designs) <= 5
+    assert sum(any(x.is_significant for x in d.differences) for d in designs) <= 5
+
+
+def test_levels_that_cannot_be_separated_are_omitted():
+    design = simulate(3, {("a", "x"): 0.1, ("b", "y"): 0.2, ("b", "x"): 0.2})
+    assert {e.factor for e in design.effects} == {"labels", "sampler"}
+    confounded = simulate(3, {("a", "x"): 0.1, ("b", "y"): 0.2})
+    assert {e.factor for e in confounded.effects} == {"labels"}
+
+
+def test_finals_are_read_by_seed(tmp_path):
+    paths = [str(tmp_path / f"{seed}.csv") for seed in (0, 1)]
+    for seed in (0, 1):
+        curves = {"mlp": [0.1, 0.2 + seed / 10], "cnn": [0.3, 0.4]}
+        rows = making_curves.rows(curves, seed=seed)
+        making_curves.write(tmp_path / f"{seed}.csv", rows)
+    finals = designed.read_finals(paths, ["cnn", "mlp"])
+    assert finals.accuracies.tolist() == [[0.4, 0.2], [0.4, pytest.approx(0.3)]]
+    assert finals.num_looped == 2000
+    other = making_curves.rows({"mlp": [0.1]}, subset_id="other")
+    making_curves.write(tmp_path / "2.csv", other)
+    with pytest.raises(UsageError, match="contain 2 sets"):
+        designed.read_finals([*paths, str(tmp_path / "2.csv")], ["mlp"])
+
+
+def test_page_names_every_recipe_and_effect():
+    design = simulate(0, {("a", "x"): 0.05, ("b", "y"): 0.05, ("c", "x"): 3.0})
+    made = page.make_page(design)
+    html = made.html.decode()
+    assert all(f">{r.recipe.name}<" in html for r in design.results)
+    assert {chart.name for chart in made.charts} == {"recipes", "costs"}
+    assert html.count("undecided</td>") == 1

@@ -1,0 +1,196 @@
+"""Estimate noise ceilings: how well a subset without any error but noise would do.
+
+`RandomHalves` measures the ceiling from per-image correctness: the ranking on images of
+one half is compared with the ranking on the other half, so that no image is on both
+sides. `predict_ceiling` simulates it from standard errors, for sets that have other
+images or training.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from transforms import seeds
+from transforms.arrays import BoolArray, IntArray, IntegerArray
+from transforms.evaluation import ranking
+from transforms.evaluation.significance import PairTests
+
+NUM_HALVES = 40
+_NUM_SIMULATIONS = 1000
+_TAIL = 0.025
+
+
+class HalfAgreement(NamedTuple):
+    """Agreement of a subset with the full set on other images.
+
+    Attributes:
+      tau: τ-b between the subset's ranking on one half of the images and the full
+        set's ranking on the other half, averaged over random halves; None if it is
+        undefined.
+      ceiling: the same for as many random images of the full set.
+      deviation: standard deviation of `ceiling` between random halves.
+    """
+
+    tau: float | None
+    ceiling: float | None
+    deviation: float
+
+    @property
+    def is_within_noise(self) -> bool:
+        """Whether `tau` reaches the ceiling up to one standard deviation."""
+        if self.tau is None or self.ceiling is None:
+            return False
+        return self.tau >= self.ceiling - self.deviation
+
+
+class Ceiling(NamedTuple):
+    """What a subset with the true ranking of the full set would reach.
+
+    Attributes:
+      tau: expected τ-b with the full set; None if it is undefined.
+      kept: expected share of the pairs decided on the full set with the same order on
+        the subset; None if no pair is decided.
+      least_kept: the lowest 2.5 % of this share; None if no pair is decided.
+    """
+
+    tau: float | None
+    kept: float | None
+    least_kept: float | None
+
+
+class RandomHalves:
+    """Random orders of the images, shared by all subsets and their noise ceilings.
+
+    Each order also splits the images into two halves: the first ⌊n/2⌋ and the rest.
+
+    Attributes:
+      places: shape (orders, images), the position of each image in each order.
+    """
+
+    def __init__(self, correct: BoolArray, *, seed: int) -> None:
+        """Draw the orders.
+
+        Args:
+          correct: shape (images, models), per-image correctness on the full set.
+          seed: seed of the orders.
+        """
+        self._correct = correct
+        self._whole = correct.sum(axis=0, dtype=np.int64)
+        total = len(correct)
+        self._half = total // 2
+        self.places = np.empty((NUM_HALVES, total), np.int32)
+        for number in range(NUM_HALVES):
+            keys = (f"{number}|{image}" for image in range(total))
+            order = np.argsort(seeds.orders(seed, "draw", keys), kind="stable")
+            self.places[number, order] = np.arange(total, dtype=np.int32)
+        first = count_correct(correct, self.places < self._half)
+        self._second_half = self._whole - first  # shape (orders, models)
+        self._overlapping = {total: _tau(self._whole, self._whole)}
+        self._known: dict[tuple[int, int], float | None] = {}
+
+    def compare(
+        self,
+        counted: IntArray,
+        correct: BoolArray,
+        numbers: Sequence[int] = range(NUM_HALVES),
+    ) -> HalfAgreement:
+        """Compare a subset with the full set on disjoint halves of the images.
+
+        Args:
+          counted: shape (counted images,), positions of the subset's images.
+          correct: shape (counted images, models), correctness on the subset.
+          numbers: numbers of the orders to use.
+        """
+        inside = self.places[np.asarray(numbers)][:, counted] < self._half
+        counts = count_correct(correct, inside)
+        taus, ceilings = [], []
+        for number, size, right in zip(
+            numbers, inside.sum(axis=1).tolist(), counts, strict=True
+        ):
+            other = self._second_half[number]
+            taus.append(_tau(other, right))
+            if (number, size) not in self._known:
+                first = self.places[number] < size
+                chance = self._correct[first].sum(axis=0, dtype=np.int64)
+                self._known[number, size] = _tau(other, chance)
+            ceilings.append(self._known[number, size])
+        defined = [ceiling for ceiling in ceilings if ceiling is not None]
+        deviation = float(np.std(defined, ddof=1)) if len(defined) > 1 else 0.0
+        return HalfAgreement(mean(taus), mean(ceilings), deviation)
+
+    def measure_overlapping(self, sizes: Iterable[int]) -> dict[int, float | None]:
+        """Return τ-b between random images and all images, by number of images.
+
+        The images on one side are part of those on the other.
+        """
+        for size in set(sizes) - set(self._overlapping):
+            self._overlapping[size] = mean(
+                _tau(self._whole, right)
+                for right in count_correct(self._correct, self.places < size)
+            )
+        return {size: self._overlapping[size] for size in sorted(set(sizes))}
+
+
+def count_correct(correct: BoolArray, chosen: BoolArray) -> IntArray:
+    """Count correct answers on chosen images, shape (choices, models).
+
+    float32 represents all integers up to 2²⁴ exactly, so that the sums are exact.
+
+    Args:
+      correct: shape (images, models), whether each answer is correct.
+      chosen: shape (choices, images), whether each choice includes each image.
+    """
+    sums = chosen.astype(np.float32) @ correct.astype(np.float32)
+    return sums.astype(np.int64)
+
+
+def _tau(first: IntegerArray, second: IntegerArray) -> float | None:
+    return ranking.kendall_tau(first.astype(np.float64), second.astype(np.float64))
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are not None; None without any."""
+    defined = [value for value in values if value is not None]
+    return math.fsum(defined) / len(defined) if defined else None
+
+
+def predict_ceiling(full: PairTests, subset: PairTests, *, seed: int = 0) -> Ceiling:
+    """Simulate subsets with the true ranking of the full set and the noise of a subset.
+
+    Accuracies are drawn around those of the full set, with the noise of both sets:
+    first the true accuracies, given those measured on the full set, then those
+    measured on the subset.
+
+    Args:
+      full: tests on the full set.
+      subset: tests of the same models on the subset.
+      seed: seed of the simulation.
+
+    Source: posterior predictive check (Rubin, Annals of Statistics 1984), with a flat
+      prior.
+    """
+    from scipy import special  # noqa: PLC0415  # slower to import than Beam
+
+    num_models = len(full.accuracies)
+    # The covariance of errors whose differences have these variances, up to a shift
+    # that all models share and that no difference depends on.
+    centre = np.eye(num_models) - 1 / num_models
+    squares = full.spread**2 + subset.spread**2
+    np.fill_diagonal(squares, 0)
+    values, vectors = np.linalg.eigh(-centre @ squares @ centre / 2)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    keys = (f"ceiling|{n}" for n in range(_NUM_SIMULATIONS * num_models))
+    uniform = (seeds.orders(seed, "draw", keys) + 0.5) / 2.0**63
+    errors = special.ndtri(uniform).reshape(_NUM_SIMULATIONS, num_models) @ root
+    measured = np.round(full.accuracies + errors, 12)
+    taus = [ranking.kendall_tau(full.accuracies, draw) for draw in measured]
+    better, worse = np.nonzero(full.decisions == 1)
+    if not len(better):
+        return Ceiling(mean(taus), None, None)
+    kept = (measured[:, better] > measured[:, worse]).mean(axis=1)
+    # A simulated share that is as low as the measured one is no evidence against it.
+    return Ceiling(
+        mean(taus), float(kept.mean()), float(np.quantile(kept, _TAIL, method="lower"))
+    )

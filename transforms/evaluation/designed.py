@@ -1,0 +1,323 @@
+"""Analyse a designed study: recipes with several draws, compared with a noise ceiling.
+
+The accuracies of all models on every draw of every recipe are compared with those on
+the full set. Models of one architecture that differ in their training only are treated
+as dependent.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from transforms.arrays import BoolArray, FloatArray
+from transforms.evaluation import curves, ranking, recipe_differences, significance
+from transforms.evaluation.discordance import Interval
+from transforms.evaluation.ranking import TauEstimate
+from transforms.evaluation.recipe_differences import Difference
+from transforms.records import UsageError
+
+_TAIL = 0.025
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The measurements of a recipe.
+
+    Attributes:
+      name: name of the recipe.
+      factors: its level of each factor of the design, e.g. {"sampler": "uniform"}.
+      num_looped: training images that a model sees, counted in every epoch.
+      accuracies: shape (draws, models), final accuracies.
+    """
+
+    name: str
+    factors: Mapping[str, str]
+    num_looped: int
+    accuracies: FloatArray
+
+
+class Result(NamedTuple):
+    """A recipe and its agreement with the full set.
+
+    Attributes:
+      recipe: the recipe.
+      estimate: mean τ-b over draws, its interval over models and its deviation.
+      regret: accuracy lost on the full set by selecting the best model of a draw, 0 to
+        1, averaged over draws.
+      is_cheapest: whether no other recipe has a higher τ-b for as few images or fewer.
+    """
+
+    recipe: Recipe
+    estimate: TauEstimate
+    regret: float
+    is_cheapest: bool
+
+
+class Effect(NamedTuple):
+    """The effect of a level of a factor on τ-b, with all other factors unchanged.
+
+    Attributes:
+      factor: name of the factor.
+      level: the level.
+      reference: the level that it is compared with, the commonest one.
+      difference: τ-b of `level` minus τ-b of `reference`.
+      interval: 95 % confidence interval of `difference` over architectures.
+      p_value: two-sided, after Holm's correction for all effects.
+    """
+
+    factor: str
+    level: str
+    reference: str
+    difference: float
+    interval: Interval
+    p_value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """All results of a designed study.
+
+    Attributes:
+      models: names of the models.
+      num_seeds: number of seeds on the full set.
+      num_looped: training images that a model sees on the full set, in all epochs.
+      ceiling: τ-b between the full set and itself trained with another seed; its τ-b is
+        None with one seed.
+      results: recipes, best first.
+      differences: tests of all pairs of recipes.
+      effects: effects of the factors on τ-b; empty if they cannot be separated.
+    """
+
+    models: tuple[str, ...]
+    num_seeds: int
+    num_looped: int
+    ceiling: TauEstimate
+    results: tuple[Result, ...]
+    differences: tuple[Difference, ...]
+    effects: tuple[Effect, ...]
+
+    def is_worse(self, name: str) -> bool:
+        """Return whether a recipe is significantly worse than the best one."""
+        best = self.results[0].recipe.name
+        return any(
+            d.is_significant and {d.first, d.second} == {best, name}
+            for d in self.differences
+        )
+
+
+def find_architectures(models: Sequence[str]) -> tuple[str, ...]:
+    """Return the architecture of each model: its name without its learning rate."""
+    return tuple(model.partition("@")[0] for model in models)
+
+
+def analyze(
+    models: Sequence[str], full: FloatArray, recipes: Sequence[Recipe], num_looped: int
+) -> Design:
+    """Compare all recipes with the full set and with each other.
+
+    Args:
+      models: names of the models.
+      full: shape (seeds, models), final accuracies on the full set.
+      recipes: recipes whose models are trained.
+      num_looped: training images that a model sees on the full set, in all epochs.
+    """
+    families = find_architectures(models)
+    reference = full.mean(axis=0)
+    estimates = [
+        ranking.estimate_tau(reference, list(r.accuracies), families=families)
+        for r in recipes
+    ]
+    results = [
+        Result(
+            recipe=recipe,
+            estimate=estimate,
+            regret=float(
+                np.mean([ranking.top1_regret(reference, d) for d in recipe.accuracies])
+            ),
+            is_cheapest=not any(
+                _order(other) > _order(estimate)
+                and cheaper.num_looped <= recipe.num_looped
+                for cheaper, other in zip(recipes, estimates, strict=True)
+            ),
+        )
+        for recipe, estimate in zip(recipes, estimates, strict=True)
+    ]
+    results.sort(key=lambda r: (-_order(r.estimate), r.recipe.num_looped))
+    return Design(
+        models=tuple(models),
+        num_seeds=len(full),
+        num_looped=num_looped,
+        ceiling=_find_ceiling(full, families),
+        results=tuple(results),
+        differences=tuple(
+            recipe_differences.compare_recipes(
+                full, {r.name: r.accuracies for r in recipes}, families=families
+            )
+        ),
+        effects=tuple(find_effects(reference, recipes, families)),
+    )
+
+
+def _order(estimate: TauEstimate) -> float:
+    return -2.0 if estimate.tau is None else estimate.tau
+
+
+def _find_ceiling(full: FloatArray, families: Sequence[str]) -> TauEstimate:
+    """Estimate τ-b between each seed and the mean of the others."""
+    if len(full) == 1:
+        return TauEstimate(None, None, None)
+    estimates = [
+        ranking.estimate_tau(
+            np.delete(full, number, axis=0).mean(axis=0), [seed], families=families
+        )
+        for number, seed in enumerate(full)
+    ]
+    taus = [e.tau for e in estimates if e.tau is not None]
+    if not taus:
+        return TauEstimate(None, None, None)
+    widest = min(estimates, key=lambda e: e.interval.low if e.interval else 1.0)
+    deviation = float(np.std(taus, ddof=1)) if len(taus) > 1 else None
+    return TauEstimate(float(np.mean(taus)), widest.interval, deviation)
+
+
+def find_effects(
+    reference: FloatArray, recipes: Sequence[Recipe], families: Sequence[str]
+) -> list[Effect]:
+    """Fit the main effects of the factors on τ-b by least squares over all draws.
+
+    Levels that cannot be separated from earlier ones are omitted.
+
+    Args:
+      reference: shape (models,), accuracies on the full set.
+      recipes: recipes, all with the same factors.
+      families: the architecture of each model.
+
+    Returns:
+      One effect per level except the reference levels; empty with fewer than three
+      architectures, or without recipes.
+
+    Source: the interval is a jackknife over architectures (Efron and Stein, Annals of
+      Statistics 1981), with Student's t.
+    """
+    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+
+    members = np.unique(list(families), return_inverse=True)[1]
+    num_families = int(members.max(initial=-1)) + 1
+    rows = [(recipe, draw) for recipe in recipes for draw in recipe.accuracies]
+    if num_families < ranking.MIN_MODELS or not rows:
+        return []
+    names, columns = [], [np.ones(len(rows))]
+    for name, column in _list_columns([recipe for recipe, _ in rows]):
+        if np.linalg.matrix_rank(np.stack([*columns, column])) > len(columns):
+            names.append(name)
+            columns.append(column)
+    design = np.stack(columns, axis=1)
+    degrees = len(rows) - len(columns)
+    if not names or degrees < 1:
+        return []
+
+    def fit(kept: BoolArray) -> FloatArray:
+        taus = [_tau(reference[kept], draw[kept]) for _, draw in rows]
+        solution: FloatArray = np.linalg.lstsq(design, np.array(taus))[0][1:]
+        return solution
+
+    whole = fit(np.ones(len(members), bool))
+    parts = np.stack([fit(members != number) for number in range(num_families)])
+    errors = np.sqrt((num_families - 1) * parts.var(axis=0))
+    size = np.abs(whole)
+    ratio = np.divide(size, errors, out=np.where(size > 0, np.inf, 0), where=errors > 0)
+    p_values = significance.holm(2 * stats.t.sf(ratio, num_families - 1))
+    half = stats.t.ppf(1 - _TAIL, num_families - 1) * errors
+    return [
+        Effect(*name, float(d), Interval(float(d - h), float(d + h)), float(p))
+        for name, d, h, p in zip(names, whole, half, p_values, strict=True)
+    ]
+
+
+def _tau(reference: FloatArray, draw: FloatArray) -> float:
+    return ranking.kendall_tau(reference, draw) or 0.0
+
+
+def _list_columns(
+    recipes: Sequence[Recipe],
+) -> Iterator[tuple[tuple[str, str, str], FloatArray]]:
+    """Yield (factor, level, reference) and the indicator of each level."""
+    for factor in recipes[0].factors:
+        levels = [recipe.factors[factor] for recipe in recipes]
+        reference = max(dict.fromkeys(levels), key=levels.count)
+        for level, _ in itertools.groupby(sorted(levels)):
+            if level != reference:
+                yield (
+                    (factor, level, reference),
+                    np.array([x == level for x in levels], float),
+                )
+
+
+class FinalAccuracies(NamedTuple):
+    """The accuracies of all models after training on one set.
+
+    Attributes:
+      accuracies: shape (seeds, models).
+      num_looped: training images that a model sees, counted in every epoch.
+    """
+
+    accuracies: FloatArray
+    num_looped: int
+
+
+def read_finals(paths: Sequence[str], models: Sequence[str]) -> FinalAccuracies:
+    """Read the final accuracies of all models on one set.
+
+    Args:
+      paths: files with curves of the set.
+      models: names of the models, in the order of the result.
+
+    Raises:
+      UsageError: the curves are invalid or belong to several sets.
+    """
+    sets, _ = curves.group_by_set(curves.read_rows(paths))
+    if len(sets) != 1:
+        raise UsageError(f"{', '.join(paths)}: contain {len(sets)} sets instead of 1")
+    runs = [[run.final for run in sets[0].best_runs(model)] for model in models]
+    return FinalAccuracies(np.array(runs).T, sets[0].train_images * sets[0].epochs)
+
+
+def to_tables(design: Design) -> dict[str, list[dict[str, object]]]:
+    """Return the rows of three tables: recipes, differences and effects."""
+    return {
+        "recipes": [
+            {
+                "recipe": result.recipe.name,
+                **result.recipe.factors,
+                "draws": len(result.recipe.accuracies),
+                "images_looped": result.recipe.num_looped,
+                "share_looped": result.recipe.num_looped / design.num_looped,
+                **_describe_tau(result.estimate),
+                "regret": result.regret,
+                "is_worse_than_best": design.is_worse(result.recipe.name),
+                "is_on_pareto_front": result.is_cheapest,
+            }
+            for result in design.results
+        ],
+        "differences": [_flatten(row) for row in design.differences],
+        "effects": [_flatten(row) for row in design.effects],
+    }
+
+
+def _describe_tau(estimate: TauEstimate) -> dict[str, float | None]:
+    low, high = estimate.interval or (None, None)
+    return {
+        "tau": estimate.tau,
+        "tau_low": low,
+        "tau_high": high,
+        "tau_sd_over_draws": estimate.deviation,
+    }
+
+
+def _flatten(row: Difference | Effect) -> dict[str, object]:
+    values = row._asdict()
+    low, high = values.pop("interval")
+    return {**values, "low": low, "high": high}

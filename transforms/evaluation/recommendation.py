@@ -1,0 +1,102 @@
+"""Recommend subsets in words: the best one, its ties, and cheaper ones among them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from transforms.arrays import FloatArray
+from transforms.evaluation import recipe_differences
+
+_SHOWN = 12
+
+
+class Candidate(NamedTuple):
+    """A subset or grouping that may be recommended.
+
+    Attributes:
+      name: its name.
+      tau: its mean τ-b with the full set.
+      draws: shape (draws, models), accuracies of each random repetition.
+      cost: what using it costs, in any unit.
+      remark: a clause that a recommendation of it adds, e.g. on its noise ceiling.
+    """
+
+    name: str
+    tau: float
+    draws: FloatArray
+    cost: float
+    remark: str = ""
+
+
+class Recommendation(NamedTuple):
+    """The best candidate and those that are not significantly worse.
+
+    Attributes:
+      best: the candidate with the highest τ-b.
+      tied: the others whose difference from it is not significant, best first.
+      worse: the remaining candidates, best first.
+    """
+
+    best: Candidate
+    tied: tuple[Candidate, ...]
+    worse: tuple[Candidate, ...]
+
+    def describe(self, unit: str) -> str:
+        """Return the recommendation as a clause, with costs in `unit`."""
+        best = self.best
+        text = f"use {best.name}: τ-b {best.tau:.3f}{best.remark}"
+        if self.tied:
+            text += (
+                f"; undecided between it and {_list(self.tied)}, whose differences are "
+                "not significant"
+            )
+            cheapest = min(self.tied, key=lambda candidate: candidate.cost)
+            if cheapest.cost < best.cost:
+                saved = 1 - cheapest.cost / best.cost
+                text += (
+                    f"; {cheapest.name} is cheaper by {saved:.0%} "
+                    f"({cheapest.cost:,.0f} instead of {best.cost:,.0f} {unit})"
+                )
+        if self.worse:
+            text += f"; significantly worse: {_list(self.worse)}"
+        return text
+
+
+def _list(candidates: Sequence[Candidate]) -> str:
+    shown = ", ".join(f"{c.name} ({c.tau:.3f})" for c in candidates[:_SHOWN])
+    hidden = len(candidates) - _SHOWN
+    return f"{shown} and {hidden} more" if hidden > 0 else shown
+
+
+def recommend(
+    full: FloatArray, candidates: Sequence[Candidate], *, families: Sequence[str]
+) -> Recommendation | None:
+    """Choose the candidate with the highest τ-b, and find those that tie with it.
+
+    Args:
+      full: shape (models,), accuracies on the full set.
+      candidates: candidates with distinct names.
+      families: the family of each model. With fewer than three, all candidates tie.
+
+    Returns:
+      The recommendation; None without candidates.
+    """
+    if not candidates:
+        return None
+    best, *others = sorted(candidates, key=lambda c: -c.tau)
+    differences = recipe_differences.compare_recipes(
+        full[None],
+        {c.name: c.draws for c in candidates},
+        families=families,
+        against=best.name,
+    )
+    is_worse = {
+        name
+        for difference in differences
+        if difference.is_significant
+        for name in (difference.first, difference.second)
+    }
+    return Recommendation(
+        best,
+        tuple(c for c in others if c.name not in is_worse),
+        tuple(c for c in others if c.name in is_worse),
+    )

@@ -1,0 +1,119 @@
+"""Show a designed study as an HTML page: τ-b by recipe, and τ-b against cost."""
+
+from typing import TYPE_CHECKING
+
+from transforms import charts
+from transforms.charts import Point
+from transforms.evaluation.designed import Design, Result
+from transforms.figures import SOFT
+from transforms.reports.page import Chart, Page, render
+
+if TYPE_CHECKING:  # matplotlib is slow to import
+    from matplotlib.figure import Figure
+
+_BAND = 0.18  # opacity of the ceiling's interval
+
+
+def make_page(design: Design) -> Page:
+    """Create the page of a designed study."""
+    drawn = []
+    if forest := draw_forest(design):
+        note = (
+            "Dots show τ-b with the full set, averaged over draws, and bars its 95 % "
+            "interval over architectures; colours show the share of images looped."
+        )
+        if design.ceiling.interval:
+            note += (
+                " The grey band is the noise ceiling: τ-b of the full set with itself, "
+                "trained with another seed."
+            )
+        drawn.append(
+            Chart(name="recipes", title="τ-b by recipe", note=note, figure=forest)
+        )
+    if costs := draw_costs(design):
+        note = (
+            "The upper left is best. Filled marks are on the Pareto front: no other "
+            "recipe has a higher τ-b for as few images."
+        )
+        drawn.append(
+            Chart(name="costs", title="τ-b against cost", note=note, figure=costs)
+        )
+    context = {
+        "title": "Which recipe keeps the ranking at which cost?",
+        "design": design,
+        "budgets": {r.recipe.name: describe_share(r, design) for r in design.results},
+        "significant": [d for d in design.differences if d.is_significant],
+        "charts": drawn,
+    }
+    return render("designed.html.j2", context, drawn)
+
+
+def describe_share(result: Result, design: Design) -> str:
+    """Return the images looped, as a share of those on the full set, e.g. "10 %"."""
+    return f"{result.recipe.num_looped / design.num_looped:.0%}".replace("%", " %")
+
+
+def draw_forest(design: Design) -> "Figure | None":
+    """Draw the τ-b of each recipe with its interval, best first, over the ceiling.
+
+    Returns:
+      The figure; None if every τ-b is undefined.
+    """
+    shown = [r for r in design.results if r.estimate.tau is not None]
+    if not shown:
+        return None
+    costs = sorted({describe_share(r, design) for r in shown})
+    points = [
+        Point(
+            name=f"{result.recipe.name}, {describe_share(result, design)}",
+            x=result.estimate.tau or 0,
+            y=0,
+            x_interval=result.estimate.interval,
+            color=costs.index(describe_share(result, design)),
+        )
+        for result in shown
+    ]
+    figure = charts.draw_intervals(
+        points,
+        label="τ-b with the full set and its interval, by recipe",
+        x_label="τ-b with the full set",
+    )
+    (axes,) = figure.axes
+    if band := design.ceiling.interval:
+        axes.axvspan(band.low, band.high, color=SOFT, alpha=_BAND, zorder=0)
+    axes.set_xlim(right=1.0)
+    return figure
+
+
+def draw_costs(design: Design) -> "Figure | None":
+    """Draw the τ-b of each recipe against its images looped.
+
+    Returns:
+      The figure; None if every τ-b is undefined.
+    """
+    shown = [r for r in design.results if r.estimate.tau is not None]
+    if not shown:
+        return None
+    labels = sorted({r.recipe.factors["labels"] for r in shown})
+    points = [
+        Point(
+            name=f"{result.recipe.name}: τ-b {result.estimate.tau:.3f}",
+            x=result.recipe.num_looped,
+            y=result.estimate.tau or 0,
+            color=labels.index(result.recipe.factors["labels"]),
+            is_hollow=not result.is_cheapest,
+            labels=(charts.shorten(result.recipe.name, 24),)
+            if result.is_cheapest
+            else (),
+        )
+        for result in shown
+    ]
+    return charts.draw_scatter(
+        points,
+        label="τ-b with the full set against images looped, one mark per recipe",
+        x_label="images looped in training",
+        y_label="τ-b with the full set",
+        is_share=False,
+        is_log=True,
+        legend=[Point(name, 0, 0, color=n) for n, name in enumerate(labels)],
+    )
