@@ -121,7 +121,7 @@ def _describe_totals(described: Mapping[str, Any]) -> list[str]:
 
 
 def write_plan(plan: BuildPlan, scratch: str) -> str:
-    """Write the plan's files and page; return their directory."""
+    """Write the plan's files and page; return their folder."""
     place = output.find_place(plan.options)
     settings = plan.commit_settings(place)
     sys.stderr.write(f"{describe_plan(settings)}\n")

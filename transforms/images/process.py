@@ -30,7 +30,7 @@ class ProcessedImage(NamedTuple):
     width: int
     height: int
     conversions: tuple[str, ...]  # see decode.find_conversions
-    smaller_than_asked: bool  # see settings.is_smaller_than_asked
+    smaller_than_asked: bool
 
 
 def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
@@ -42,21 +42,19 @@ def process(data: bytes, settings: ImageSettings) -> ProcessedImage:
 
     Returns:
       An RGB JPEG without metadata; its bytes do not depend on the machine. With
-      `resize_mode="none"`, upright RGB or greyscale JPEGs of a common kind
-      (`signatures.is_common_jpeg`) keep their original bytes.
+      `resize_mode="none"`, upright RGB or greyscale JPEGs keep their original bytes.
 
     Raises:
-      DataError: the data are not an image of a supported format, are damaged, or the
-        image is too large before or after resizing.
+      DataError: the data are not an image, are damaged, or the image is too large.
     """
     image = decode.open_image(data)
     orientation = decode.find_orientation(image)
     conversions = decode.find_conversions(image, orientation)
-    lying = orientation >= 5  # width and height are swapped
+    lying = orientation >= 5  # width and height change places
     width, height = image.size[::-1] if lying else image.size
     size = target_size(width, height, settings)
     if settings.resize_mode == "none" and _is_plain(image, orientation, data):
-        decode.decode(image)  # raises an error if the file is damaged
+        decode.decode(image)  # proves that it is whole
         jpeg = data
     else:
         _check_bounds(image.size, size)

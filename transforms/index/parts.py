@@ -307,7 +307,8 @@ def write_index(
       count: progress callback, called with the number of images since its last call.
 
     Raises:
-      UsageError: lists all problems for which the inputs are rejected.
+      UsageError: the labels or images of an input are not acceptable, or an archive
+        changed while it was read; one line per problem.
     """
     parts: list[IndexPart] = []
     roots = list_roots(pieces)
