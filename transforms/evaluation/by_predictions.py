@@ -19,7 +19,11 @@ from transforms.evaluation import (
     recommendation,
     significance,
 )
-from transforms.evaluation.ceilings import HalfAgreement, RandomHalves
+from transforms.evaluation.ceilings import (
+    HalfAgreement,
+    RandomHalves,
+    is_within_noise,
+)
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.recommendation import Candidate
@@ -675,7 +679,7 @@ def advise(
 def _describe_noise(halves: HalfAgreement, num_images: int) -> str:
     if halves.tau is None or halves.ceiling is None:
         return ""
-    if halves.is_within_noise:
+    if is_within_noise(halves.tau, halves.ceiling, halves.deviation):
         return f", which keeps the ranking within the noise of {num_images:,} images"
     return (
         f", below the noise of {num_images:,} images (on other images {halves.tau:.3f} "

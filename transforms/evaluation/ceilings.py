@@ -23,26 +23,36 @@ _TAIL = 0.025
 
 
 class HalfAgreement(NamedTuple):
-    """Agreement of a subset with the full set on other images.
+    """Agreement of a subset with the full set on other images, by random halves.
 
     Attributes:
-      tau: τ-b between the subset's ranking on one half of the images and the full
-        set's ranking on the other half, averaged over random halves; None if it is
-        undefined.
-      ceiling: the same for as many random images of the full set.
-      deviation: standard deviation of `ceiling` between random halves.
+      taus: τ-b between the subset's ranking on one half of the images and the full
+        set's ranking on the other half; without halves for which it is undefined.
+      ceilings: the same for as many random images of the full set.
     """
 
-    tau: float | None
-    ceiling: float | None
-    deviation: float
+    taus: tuple[float, ...]
+    ceilings: tuple[float, ...]
 
     @property
-    def is_within_noise(self) -> bool:
-        """Whether `tau` reaches the ceiling up to one standard deviation."""
-        if self.tau is None or self.ceiling is None:
-            return False
-        return self.tau >= self.ceiling - self.deviation
+    def tau(self) -> float | None:
+        """The mean of `taus`."""
+        return mean(self.taus)
+
+    @property
+    def ceiling(self) -> float | None:
+        """The mean of `ceilings`."""
+        return mean(self.ceilings)
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of `ceilings`."""
+        return float(np.std(self.ceilings, ddof=1)) if len(self.ceilings) > 1 else 0.0
+
+
+def is_within_noise(tau: float | None, ceiling: float | None, deviation: float) -> bool:
+    """Return whether τ-b reaches its ceiling up to one standard deviation."""
+    return tau is not None and ceiling is not None and tau >= ceiling - deviation
 
 
 class Ceiling(NamedTuple):
@@ -116,9 +126,10 @@ class RandomHalves:
                 chance = self._correct[first].sum(axis=0, dtype=np.int64)
                 self._known[number, size] = _tau(other, chance)
             ceilings.append(self._known[number, size])
-        defined = [ceiling for ceiling in ceilings if ceiling is not None]
-        deviation = float(np.std(defined, ddof=1)) if len(defined) > 1 else 0.0
-        return HalfAgreement(mean(taus), mean(ceilings), deviation)
+        return HalfAgreement(
+            tuple(tau for tau in taus if tau is not None),
+            tuple(tau for tau in ceilings if tau is not None),
+        )
 
     def measure_overlapping(self, sizes: Iterable[int]) -> dict[int, float | None]:
         """Return τ-b between random images and all images, by number of images.

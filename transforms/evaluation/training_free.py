@@ -32,6 +32,7 @@ from transforms.evaluation.ceilings import (
     HalfAgreement,
     RandomHalves,
     count_correct,
+    is_within_noise,
     mean,
 )
 from transforms.evaluation.discordance import Interval
@@ -138,6 +139,11 @@ class Row:
     def title(self) -> str:
         """The recipe's name, followed by N unless it is a published list."""
         return self.name if self.is_list else f"{self.name} {self.num_groups}"
+
+    @property
+    def is_within_noise(self) -> bool:
+        """Whether τ-b on other images reaches the ceiling up to one SD."""
+        return is_within_noise(self.tau_halves, self.ceiling_halves, self.halves_sd)
 
     @property
     def section(self) -> str:
@@ -386,6 +392,10 @@ def _score_recipe(
     estimate = ranking.estimate_tau(
         full.tests.accuracies, list(accuracies), families=full.families
     )
+    agreement = HalfAgreement(
+        tuple(tau for score in scores for tau in score["halves"].taus),
+        tuple(tau for score in scores for tau in score["halves"].ceilings),
+    )
     first = recipe.draws[0]
 
     def average(name: str) -> float | None:
@@ -406,13 +416,13 @@ def _score_recipe(
         tau_interval=estimate.interval,
         tau_sd=estimate.deviation,
         ceiling=None,
-        ceiling_halves=average("ceiling_halves"),
-        halves_sd=float(np.mean([score["halves_sd"] for score in scores])),
+        ceiling_halves=agreement.ceiling,
+        halves_sd=agreement.deviation,
         tau_at={n: mean(score["tau_at"].get(n) for score in scores) for n in sizes},
         regret=float(np.mean([score["regret"] for score in scores])),
         tau_if_right=average("tau_if_right"),
         tau_balanced=average("tau_balanced"),
-        tau_halves=average("tau_halves"),
+        tau_halves=agreement.tau,
         top_half_tau=average("top_half_tau"),
         resolving_power=average("resolving_power"),
     )
@@ -445,7 +455,6 @@ def _score_draw(
     num_undecided = np.zeros(len(right), np.int64)
     if draw.undecided is not None:
         num_undecided = draw.undecided.sum(axis=0, dtype=np.int64)
-    agreement = halves.compare(draw.counted, draw.correct, numbers)
     return {
         "accuracies": right / num_images,
         "num_images": num_images,
@@ -456,9 +465,7 @@ def _score_draw(
         "tau_balanced": ranking.kendall_tau(
             accuracies, balance_groups(draw.groups, draw.correct)
         ),
-        "tau_halves": agreement.tau,
-        "ceiling_halves": agreement.ceiling,
-        "halves_sd": agreement.deviation,
+        "halves": halves.compare(draw.counted, draw.correct, numbers),
         "tau_at": _vary_images(whole, draw, halves, numbers, sizes),
         "top_half_tau": ranking.top_half_tau(whole * 1.0, right * 1.0),
         "regret": 100 * ranking.top1_regret(accuracies, right * 1.0),
@@ -553,13 +560,6 @@ def _rank(rows: Sequence[Row], choices: Mapping[str, Recommendation]) -> list[Ro
     ]
 
 
-def is_within_noise(row: Row) -> bool:
-    """Return whether τ-b on other images reaches the ceiling up to one SD."""
-    return HalfAgreement(
-        row.tau_halves, row.ceiling_halves, row.halves_sd
-    ).is_within_noise
-
-
 def recommend(table: TrainingFree) -> list[str]:
     """Return sentences on the best recipe for each N and the best list, with ties."""
     sentences = [
@@ -568,7 +568,7 @@ def recommend(table: TrainingFree) -> list[str]:
     ]
     ranked = sorted((r for r in table.rows if r.rank), key=lambda r: -(r.tau or 0))
     for words, is_within in (("Within", True), ("Below", False)):
-        names = [row.title for row in ranked if is_within_noise(row) == is_within]
+        names = [row.title for row in ranked if row.is_within_noise == is_within]
         if names:
             sentences.append(
                 f"{words} the noise of as many images of all classes, chosen at "

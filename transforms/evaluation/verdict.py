@@ -152,7 +152,7 @@ def _find_doubt(evidence: Evidence) -> str | None:
             "the list of models is not strict enough: on the full set, its final order "
             "is reached in the first epoch; add models that are closer"
         )
-    if interval is not None and interval.low <= 1:
+    if interval is not None and interval.low < 1:  # the gain exceeds `low`
         return (
             f"{_describe_convergence(evidence)}, which may be by chance; add models, "
             "or evaluate more often than once an epoch"

@@ -299,7 +299,7 @@ def test_every_class_its_own_group_ranks_as_the_classes_do():
     assert score.tau_same_images == score.ranks.tau == 1
     assert score.pairs.resolving_power == 1
     assert score.tau_same_images_interval.high == 1
-    assert score.halves.is_within_noise
+    assert score.halves.taus == score.halves.ceilings
     assert score.tau_balanced == 1
     assert (score.ranks.regret, score.undecided.mean()) == (0, 0)
     assert (row.captured, row.notes) == (None, (NO_MATRIX,))

@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 
 from transforms.evaluation import ceilings, ranking
-from transforms.evaluation.ceilings import RandomHalves, predict_ceiling
+from transforms.evaluation.ceilings import (
+    RandomHalves,
+    is_within_noise,
+    predict_ceiling,
+)
 from transforms.evaluation.significance import compare_all_pairs
 
 
@@ -28,7 +32,9 @@ def test_halves_share_no_image_and_the_ceiling_has_as_many_images():
         chance.append(find_tau(other, correct[places < len(inside)].sum(axis=0)))
     found = halves.compare(counted, correct[counted])
     assert found.tau == pytest.approx(np.mean([t for t in taus if t is not None]))
-    assert found.ceiling == pytest.approx(np.mean([t for t in chance if t is not None]))
+    chance = [tau for tau in chance if tau is not None]
+    assert found.ceiling == pytest.approx(np.mean(chance))
+    assert found.deviation == pytest.approx(np.std(chance, ddof=1))
 
 
 def test_ceiling_grows_with_the_images_and_is_reproducible():
@@ -47,11 +53,13 @@ def test_single_classes_are_within_the_noise_and_equal_models_have_no_ceiling():
     correct = draw_correct(8, 1000)
     everything = RandomHalves(correct, seed=0).compare(np.arange(1000), correct)
     assert everything.tau == everything.ceiling
-    assert everything.is_within_noise
+    assert is_within_noise(everything.tau, everything.ceiling, 0)
     equal = np.ones((10, 5), bool)
     nothing = RandomHalves(equal, seed=0).compare(np.arange(10), equal)
     assert (nothing.tau, nothing.ceiling) == (None, None)
-    assert not nothing.is_within_noise
+    assert not is_within_noise(nothing.tau, nothing.ceiling, nothing.deviation)
+    assert is_within_noise(0.9, 0.95, 0.05)
+    assert not is_within_noise(0.89, 0.95, 0.05)
 
 
 def test_predicted_ceiling_agrees_with_subsets_drawn_from_the_truth():
