@@ -89,7 +89,7 @@ def test_lost_commit_is_noticed(hub, huggingface_parquet, tmp_path, capsys):
         building.run(place, tmp_path / "out")
     said = capsys.readouterr().err
     assert f"{ROOT}@{commit}" in said
-    assert "index again with python -m pipelines.index" in said
+    assert "rebuild the index with python -m pipelines.index" in said
 
 
 def test_only_footers_and_chosen_row_groups_are_fetched(

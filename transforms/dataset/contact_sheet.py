@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from transforms import storage
+from transforms import formats
 from transforms.dataset import manifest, paths
 from transforms.grouping.table import GroupTable
 from transforms.images import resize
+from transforms.records import ImageLocation
 
 _PAPER, _INK, _EMPTY = (255, 255, 255), (38, 38, 38), (241, 241, 241)
 _JPEG_QUALITY = 88
@@ -151,9 +152,8 @@ def make_preview(root: str, table: GroupTable) -> bytes:
         f"{root}/{paths.MANIFEST}", columns=["label", "file", "offset", "length"]
     ):
         if len(first[row["label"]]) < wanted:
-            path = f"{root}/{row['file']}"
-            image = storage.read_range(path, row["offset"], row["length"])
-            first[row["label"]].append(image)
+            place = ImageLocation(row["file"], row["offset"], row["length"])
+            first[row["label"]].append(formats.read_image(root, place))
             missing -= 1
         if not missing:
             break

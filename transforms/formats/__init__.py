@@ -46,6 +46,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple, Protocol
 
+from transforms import storage
+from transforms.images import read as image_reading
 from transforms.records import JSON, ImageLocation, Record, Shard, WrittenFile
 
 TERMS = "https://www.image-net.org/download.php"
@@ -197,6 +199,21 @@ def image_encoding(path: str) -> str:
         if module.find_split(path)
     }
     return encodings.pop() if encodings else "raw"
+
+
+def read_image(root: str, place: ImageLocation) -> bytes:
+    """Read an image of a dataset at the location that the manifest states.
+
+    Args:
+      root: directory of the dataset.
+      place: file, offset and length of the image.
+
+    Raises:
+      DataError: the file is missing or shorter than the range.
+      OSError: any error that a retry may resolve.
+    """
+    data = storage.read_range(f"{root}/{place.file}", place.offset, place.length)
+    return image_reading.unpack(data, image_encoding(place.file), place.offset)
 
 
 def describe_libraries(names: Iterable[str]) -> dict[str, str]:

@@ -23,7 +23,6 @@ from transforms import formats, storage
 from transforms.dataset import manifest, paths
 from transforms.dataset import plan as dataset_plan
 from transforms.grouping.table import LEFT_OUT, GroupRow, GroupTable
-from transforms.images import read as image_reading
 from transforms.images.settings import ImageSettings
 from transforms.progress import make_bar
 from transforms.records import Failure, Shard
@@ -251,16 +250,6 @@ class DatasetFiles:
         """
         where = Shard(split, shard, self.num_shards[split])
         return str(formats.load(format_name).shard_path(self.recipe["name"], where))
-
-    def read_image(self, file: str, offset: int, length: int) -> bytes:
-        """Read the byte range of an image in a file of the dataset.
-
-        Raises:
-          DataError: the file is missing or shorter than the range.
-          OSError: any error that a retry may resolve.
-        """
-        data = storage.read_range(f"{self.directory}/{file}", offset, length)
-        return image_reading.unpack(data, formats.image_encoding(file), offset)
 
     def locate_image(
         self, format_name: str, *, split: str, shard: int, label: int, key: str

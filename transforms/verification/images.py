@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
-from transforms import storage
+from transforms import formats, storage
 from transforms.images import decode
 from transforms.images.settings import target_size
 from transforms.progress import make_bar
-from transforms.records import DataError
+from transforms.records import DataError, ImageLocation
 from transforms.verification.dataset import DatasetFiles
 from transforms.verification.results import Problems
 
@@ -96,7 +96,9 @@ def _read_image(
     if place.offset < 0 or not 0 < place.length <= size - place.offset:
         location = f"{place.length} bytes at byte {place.offset}"
         return _ReadResult(_UNREAD, f"has {location} of a file of {size} bytes")
-    data = dataset.read_image(place.file, place.offset, place.length)
+    data = formats.read_image(
+        dataset.directory, ImageLocation(place.file, place.offset, place.length)
+    )
     digest = hashlib.sha256(data).digest()
     try:
         problem = _find_problem(data, place.width, place.height)

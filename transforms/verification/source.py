@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import seeds, storage
+from transforms import formats, seeds, storage
 from transforms.images import decode
 from transforms.images import read as image_reading
 from transforms.images.process import process
@@ -24,7 +24,7 @@ from transforms.index.inventory import Inventory
 from transforms.labels import classes
 from transforms.prefetch import map_in_order
 from transforms.progress import make_bar
-from transforms.records import DataError, ImageRef
+from transforms.records import DataError, ImageLocation, ImageRef
 from transforms.verification import results as check_results
 from transforms.verification.dataset import DatasetFiles
 from transforms.verification.results import Problems, Row
@@ -307,7 +307,8 @@ def _compare_image(
     if image.file not in dataset.mark.files:
         return f"complete.json does not list {image.file}"
     try:
-        written = dataset.read_image(image.file, image.offset, image.length)
+        location = ImageLocation(image.file, image.offset, image.length)
+        written = formats.read_image(dataset.directory, location)
         difference = _measure_difference(written, expected)
     except DataError as error:
         return f"{image.file}: {error}"

@@ -5,8 +5,7 @@ import pytest
 
 from transforms import formats, storage
 from transforms.formats import ShardPlace
-from transforms.images.read import read_image_bytes
-from transforms.records import ImageRef, Record, Shard
+from transforms.records import Record, Shard
 
 WRITTEN_HERE = ("array_record", "folders", "parquet", "tfrecord", "webdataset")
 SHARD = Shard("train", 0, 1)
@@ -33,15 +32,7 @@ def test_formats_are_found():
 def test_location_holds_the_image(name, root, locations):
     assert len(locations[name]) == 10
     for record, place in locations[name]:
-        assert read_image(root, place) == record.image
-
-
-def read_image(root, place) -> bytes:
-    ref = ImageRef(
-        "", "", "", 0, place.file, place.offset, place.length,
-        formats.image_encoding(place.file),
-    )  # fmt: skip
-    return read_image_bytes(str(root), ref)
+        assert formats.read_image(str(root), place) == record.image
 
 
 @pytest.mark.parametrize("name", WRITTEN_HERE)

@@ -17,7 +17,7 @@ def dataset(mini_imagenet, tmp_path_factory):
     return building.run(mini_imagenet, tmp_path_factory.mktemp("built"))
 
 
-def test_images_are_read_from_files_of_blocks(mini_imagenet, tmp_path):
+def test_images_are_read_from_files_of_blocks(mini_imagenet, dataset, tmp_path):
     root = building.run(mini_imagenet, tmp_path, formats="array_record")
     source = image_list.read_dataset(str(root), "train")
     sizes = {r["key"]: (r["width"], r["height"]) for r in building.manifest(root)}
@@ -26,6 +26,8 @@ def test_images_are_read_from_files_of_blocks(mini_imagenet, tmp_path):
         image = decode.open_image(data)
         decode.decode(image)
         assert image.size == sizes[ref.key]
+    sheets = [(x / "__meta__/preview.jpg").read_bytes() for x in (root, dataset)]
+    assert sheets[0] == sheets[1]
 
 
 def test_chunks_are_whole_batches_and_together_all_images(mini_index, tmp_path):
