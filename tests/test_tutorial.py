@@ -17,7 +17,7 @@ def list_pictures(notebook) -> list[str]:
 def test_notebook_runs(tmp_path):
     notebook = tutorial.execute(tmp_path)
     assert len(list_pictures(notebook)) == 2
-    assert (tmp_path / "evaluation" / "evaluation.html").exists()
+    assert (tmp_path / "evaluation" / "report.html").exists()
 
 
 def test_committed_outputs_are_complete_and_free_of_paths():
