@@ -181,7 +181,7 @@ def _draw_captured(table: GroupTable, captured: Captured) -> Chart:
             for label in order
         ],
         label="Captured confusion of each group, and that by chance",
-        x_label="share of the errors that stay in the group",
+        x_label="captured share of errors",
     )
     note = "Upright marks show what a random group of this size captures."
     title = "Captured confusion by group"
