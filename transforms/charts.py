@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 MAX_NAMED = 24  # series or points; larger charts show names only as tooltips
 _MAX_CHARACTERS = 19  # of a name
 _WIDTH = 420  # points: 5.8 inches, and about the width of a figure in a page
+_BAND_OPACITY = 0.18
 _ROW = 15.0  # height of a name, in points
 _NAME: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "va": "center_baseline"}
 _DASHES = ("solid", (0, (6, 3)), (0, (2, 3)), (0, (8, 3, 2, 3)))
@@ -190,10 +191,25 @@ def draw_scatter(
         return _label_points(axes, points)
 
 
-def draw_intervals(points: Sequence[Point], *, label: str, x_label: str) -> "Figure":
-    """Draw a dot plot: one row per point with its x interval; y is ignored."""
+def draw_intervals(
+    points: Sequence[Point],
+    *,
+    label: str,
+    x_label: str,
+    band: tuple[float, float] | None = None,
+) -> "Figure":
+    """Draw a dot plot: one row per point with its x interval.
+
+    Args:
+      points: one or more, from top to bottom; their y is ignored.
+      label: accessible name of the figure.
+      x_label: title of the x axis.
+      band: ends of a shaded range of x; None shades nothing.
+    """
     with figures.style(axes__grid__axis="x"):
         axes = _make_axes(60 + 24 * len(points), label)
+        if band:
+            axes.axvspan(*band, color=SOFT, alpha=_BAND_OPACITY, linewidth=0, zorder=0)
         for place, point in enumerate(points):
             _draw_point(axes, point._replace(y=place), markersize=7)
             if point.limit is not None:

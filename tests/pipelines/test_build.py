@@ -181,7 +181,6 @@ def test_effect_tests_cover_every_flag():
     # These go with methods of their own.
     elsewhere |= {"groups", "confusion", "preset", "difficulty"}
     elsewhere |= {"images", "max_missing", "export_images"}  # in test_build_list.py
-    elsewhere |= {"log_format"}  # changes no file
     elsewhere |= {"require_complete", "train_input", "validation_input"}
     elsewhere |= {"dataset_version", "sampling"}  # one value, or part of the path
     elsewhere |= {"store_endpoint", "store_region", "store_anonymous"}  # of buckets

@@ -5,13 +5,10 @@ from typing import TYPE_CHECKING
 from transforms import charts
 from transforms.charts import Point
 from transforms.evaluation.designed import Design, Result
-from transforms.figures import SOFT
 from transforms.reports.page import Chart, Page, render
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.figure import Figure
-
-_BAND = 0.18  # opacity of the ceiling's interval
 
 
 def make_page(design: Design) -> Page:
@@ -73,16 +70,12 @@ def draw_forest(design: Design) -> "Figure | None":
         )
         for result in shown
     ]
-    figure = charts.draw_intervals(
+    return charts.draw_intervals(
         points,
         label="τ-b with the full set and its interval, by recipe",
         x_label="τ-b with the full set",
+        band=design.ceiling.interval,
     )
-    (axes,) = figure.axes
-    if band := design.ceiling.interval:
-        axes.axvspan(band.low, band.high, color=SOFT, alpha=_BAND, zorder=0)
-    axes.set_xlim(right=1.0)
-    return figure
 
 
 def draw_costs(design: Design) -> "Figure | None":
@@ -115,5 +108,6 @@ def draw_costs(design: Design) -> "Figure | None":
         y_label="τ-b with the full set",
         is_share=False,
         is_log=True,
+        ends_at_one=True,
         legend=[Point(name, 0, 0, color=n) for n, name in enumerate(labels)],
     )
