@@ -345,3 +345,13 @@ def test_similar_long_names_are_elided_at_the_start():
     short = charts.shorten_all(names)
     assert short == [f"…{n}_varian…ong_name" for n in range(3)]
     assert charts.shorten_all(NAMES) == [charts.shorten(name) for name in NAMES]
+
+
+def test_axis_of_values_up_to_one_ends_at_one():
+    point = Point("a", 0.95, 0.9, (0.7, 1.0), (0.7, 1.0))
+    (axes,) = charts.draw_intervals([point], label="a", x_label="x").axes
+    assert 1 < axes.get_xlim()[1] < 1.02
+    (axes,) = charts.draw_scatter(
+        [point], label="a", x_label="x", y_label="y", is_share=False, ends_at_one=True
+    ).axes
+    assert 1 < axes.get_ylim()[1] < 1.02

@@ -167,3 +167,17 @@ def test_warnings_are_shown(tmp_path):
     page = make_page(curves_of(tmp_path, SUBSET_ID))
     assert b"Before trusting these figures" in page
     assert b"4 models are few" in page
+
+
+def test_terms_are_defined_beside_their_labels(tmp_path):
+    page = make_page(curves_of(tmp_path, SUBSET_ID)).decode()
+    assert re.search(
+        r'<abbr title="Share of the pairs[^"]+">resolving power</abbr>', page
+    )
+    assert re.search(r'<abbr title="Images seen until[^"]+">gain, 95 %: ', page)
+
+
+def test_predictions_end_in_a_recommendation_and_bounds():
+    page = make_page(predictions_of(None)).decode()
+    assert "<b>Recommendation</b><p>Use some" in page
+    assert "noise ceiling: single classes" in page
