@@ -100,7 +100,7 @@ def test_changed_contents_of_inputs_rerun_a_step(tmp_path):
         sampling_options=None,
     )
     built, trained = steps.list_recipe(recipe, training)
-    judged = steps.list_evaluation(recipe, training, 0)
+    judged = steps.list_evaluation(recipe, training, training, seed=0)
     assert str(tmp_path / "index.parquet") in built.files
     assert places.mark("small") in trained.files
     for name in ("full", "small"):
