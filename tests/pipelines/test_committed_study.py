@@ -10,6 +10,7 @@ import pytest
 
 from pipelines import evaluate, study
 from pipelines.cli import parse
+from pipelines.studying import recipes
 from pipelines.studying.options import StudyOptions
 
 FOLDER = Path(__file__).parents[2] / "docs" / "study"
@@ -63,12 +64,13 @@ def test_page_agrees_with_the_table(table):
 def test_commands_of_the_page_are_valid(monkeypatch):
     monkeypatch.chdir(FOLDER.parents[1])
     text = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
-    again, whole = (shlex.split(c) for c in text.replace("\\\n", " ").splitlines())
+    again, *studies = (shlex.split(c) for c in text.replace("\\\n", " ").splitlines())
     assert again[:3] == ["python", "-m", evaluate.__name__]
     assert all(Path(word).exists() for word in again if word.startswith("docs/"))
-    assert whole[:3] == ["python", "-m", study.__name__]
-    options, *_ = parse(StudyOptions, whole[3:], prog="study")
-    assert Path(options.recipes).exists()
+    for words in studies:
+        assert words[:3] == ["python", "-m", study.__name__]
+        options, *_ = parse(StudyOptions, words[3:], prog="study")
+        assert recipes.read_recipes(options.recipes)
 
 
 def test_training_free_page_agrees_with_its_table():

@@ -376,7 +376,7 @@ def test_files_of_operating_systems_are_counted(tmp_path):
         ({"train/a.JPEG": b"x"}, "it contains 1 .JPEG files (a.JPEG)"),
         (
             {"i.tar": making.tar_bytes({"ILSVRC2012_img_train.tar": b"x"})},
-            "extract the",
+            "i.tar: 'ILSVRC2012_img_train.tar' is not a class archive",
         ),
         ({"a.txt": b"x", "b.txt": b"x"}, "it contains 2 .txt files (a.txt, b.txt)"),
     ],
