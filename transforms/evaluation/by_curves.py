@@ -30,7 +30,7 @@ from transforms.evaluation.curves import CurveSet, Run, list_names
 from transforms.evaluation.log_sets import LocatedRow, LogSettings
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.significance import PairTests, SeedNoise
-from transforms.evaluation.verdict import Evidence, Verdict, judge
+from transforms.evaluation.verdict import Evidence, Verdict, find_gain, judge, widen
 from transforms.predictions import table as predictions_table
 from transforms.records import UsageError
 
@@ -267,15 +267,16 @@ def _compare(full: ScoredSet, subset: ScoredSet, *, seed: int) -> ScoredSubset:
     full_clearness, clearness = (
         convergence.measure_convergence(one, decisions, share=share) for one in trained
     )
+    gain_interval = convergence.bound_gain(
+        *trained, decisions=decisions, share=share, families=families, seed=seed
+    )
     evidence = Evidence(
         models=full.models,
         pairs=pairs,
         ceiling=ceiling,
         full=full_clearness,
         subset=clearness,
-        gain_interval=convergence.bound_gain(
-            *trained, decisions=decisions, share=share, families=families, seed=seed
-        ),
+        gain_interval=widen(gain_interval, find_gain(full_clearness, clearness)),
         has_seeds=full.noise is not None and subset.noise is not None,
     )
     return ScoredSubset(

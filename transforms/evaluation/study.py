@@ -33,8 +33,8 @@ class RecipeScore:
         1.
       resolving_power: as in `ranking.PairAgreement`.
       sign_agreement: as in `ranking.PairAgreement`.
-      looped_full: training images seen until the ranking on the full set converges,
-        counted in every epoch; None if it does not converge.
+      looped_full: training images seen until the ranking on the full set converges to
+        the same share of the same pairs, counted in every epoch; None if it does not.
       looped_subset: the same for the subset.
       trained_on: images seen in the whole training on the subset, training images ×
         epochs.
@@ -137,6 +137,7 @@ def read_report(
         ranks, pairs, interval = subset["ranks"], subset["pairs"], None
         if ranks["tau_interval"] is not None:
             interval = Interval(*ranks["tau_interval"])
+        epoch, num_train = subset["full_clear_epoch"], report["full"]["train_images"]
         return RecipeScore(
             name=name,
             flags=flags,
@@ -150,7 +151,7 @@ def read_report(
             regret=ranks["regret"],
             resolving_power=pairs["resolving_power"],
             sign_agreement=pairs["sign_agreement"],
-            looped_full=report["full"]["images_looped"],
+            looped_full=None if epoch is None else epoch * num_train,
             looped_subset=subset["images_looped"],
             trained_on=subset["train_images"] * subset["epochs"],
             num_models=ranks["num_models"],

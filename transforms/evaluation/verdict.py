@@ -83,6 +83,17 @@ def find_gain(full: Convergence, subset: Convergence) -> float | None:
     return full.images_seen / subset.images_seen
 
 
+def widen(interval: Interval | None, gain: float | None) -> Interval | None:
+    """Return an interval of the gain that contains the gain itself.
+
+    Resampled models converge later than all models, because a pair of them may count
+    several times.
+    """
+    if interval is None or gain is None:
+        return interval
+    return Interval(min(interval.low, gain), max(interval.high, gain))
+
+
 def judge(evidence: Evidence) -> Verdict:
     """Judge whether a subset is useful for ranking models, as the module describes."""
     value, reason = _decide(evidence)

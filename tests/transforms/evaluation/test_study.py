@@ -11,13 +11,14 @@ from transforms.records import UsageError
 
 REPORT = {
     "warnings": ["few models"],
-    "full": {"images_looped": 9000},
+    "full": {"images_looped": 12_000, "train_images": 3000},
     "subsets": [
         {
             "train_images": 300,
             "validation_images": 50,
             "epochs": 4,
             "images_looped": 600,
+            "full_clear_epoch": 3,
             "gain": 15.0,
             "verdict": {"value": "has value", "text": "has value: it keeps all."},
             "ranks": {

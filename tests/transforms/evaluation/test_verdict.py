@@ -1,3 +1,4 @@
+import math
 import re
 
 import pytest
@@ -6,7 +7,7 @@ from transforms.evaluation.ceilings import Ceiling
 from transforms.evaluation.convergence import Convergence
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.ranking import PairAgreement
-from transforms.evaluation.verdict import Evidence, judge
+from transforms.evaluation.verdict import Evidence, judge, widen
 
 MODELS = ("a", "b", "c", "d", "e")
 
@@ -127,3 +128,11 @@ def test_three_pairs_are_named_and_the_others_counted():
     pairs = tuple((0, b) for b in (1, 2, 3, 4))
     reason = judge_by(contrary=pairs, reversed_=pairs).reason
     assert reason.endswith("a over b, a over c, a over d and 1 more on the full set")
+
+
+def test_interval_of_the_gain_contains_the_gain():
+    assert widen(Interval(0, 3), 6.0) == Interval(0, 6)
+    assert widen(Interval(2, 3), 1.5) == Interval(1.5, 3)
+    assert widen(Interval(2, math.inf), 2.5) == Interval(2, math.inf)
+    assert widen(None, 2.5) is None
+    assert widen(Interval(0, 1), None) == Interval(0, 1)
