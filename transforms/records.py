@@ -25,6 +25,24 @@ def to_json(value: JSON) -> bytes:
 SHOWN = 10  # names or lines in a message; the others are counted
 
 
+class ByteRange(NamedTuple):
+    """A range of bytes of a file."""
+
+    offset: int
+    length: int
+    encoding: str = "raw"  # raw | deflate | riegeli
+
+
+class ParquetRow(NamedTuple):
+    """A row of a Parquet file; both numbers count from 0."""
+
+    row_group: int
+    row: int  # in the row group
+
+
+Location: TypeAlias = ByteRange | ParquetRow
+
+
 class ImageRef(NamedTuple):
     """A reference to an input image: its identity and the location of its bytes."""
 
@@ -33,9 +51,7 @@ class ImageRef(NamedTuple):
     split: str  # train | validation
     input: int  # position in the list of inputs
     uri: str  # file relative to its input
-    offset: int  # in bytes; for `parquet`, the row group number
-    length: int  # in bytes; for `parquet`, the row number
-    encoding: str  # raw | deflate | parquet | riegeli
+    location: Location  # in the file
 
 
 class SkippedFile(NamedTuple):

@@ -18,7 +18,7 @@ from transforms.difficulty import table as difficulty_table
 from transforms.images import read as image_reading
 from transforms.index import table as index_table
 from transforms.predictions import table as predictions_table
-from transforms.records import DataError, ImageRef, UsageError
+from transforms.records import ByteRange, DataError, ImageRef, UsageError
 
 REASON = "not a regular file; write its content to a file"
 WNID = "n02088364"
@@ -112,7 +112,8 @@ def test_link_to_no_file_is_a_data_error(folders, target):
     place = folders / f"train/{WNID}/{WNID}_88.JPEG"
     place.symlink_to(target)
     assert len(inputs.recognize([str(folders)], None).parts) > 1
-    ref = ImageRef("k", WNID, "train", 0, f"train/{WNID}/{WNID}_88.JPEG", 0, 0, "raw")
+    uri = f"train/{WNID}/{WNID}_88.JPEG"
+    ref = ImageRef("k", WNID, "train", 0, uri, ByteRange(0, 0))
     with pytest.raises(DataError, match=r"the file is gone|is a device"):
         image_reading.read_image_bytes(str(folders), ref)
 

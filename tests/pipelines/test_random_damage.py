@@ -178,7 +178,8 @@ def _find_silent_faults(archive: _Archive, folder: Path) -> list[str]:
     faults = []
     seen = set()
     for ref in refs:
-        data = storage.read_range(f"{folder}/{ref.uri}", ref.offset, ref.length)
+        offset, length, _ = ref.location
+        data = storage.read_range(f"{folder}/{ref.uri}", offset, length)
         image = by_data.get(data) or archive.images.get(ref.key)
         if image is None or (ref.wnid, ref.split) != (image.wnid, image.split):
             faults.append(f"{ref.key} is {ref.wnid} of {ref.split}")

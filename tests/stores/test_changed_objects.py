@@ -12,7 +12,7 @@ from transforms import storage
 from transforms.images import read as image_reading
 from transforms.index import table as index_table
 from transforms.layouts.official_archives import TRAIN, VALIDATION
-from transforms.records import DataError, ImageRef
+from transforms.records import DataError, ImageRef, ParquetRow
 from transforms.storage import remote
 
 BUCKET = "s3://photographs"
@@ -139,7 +139,7 @@ def test_rows_of_a_changed_file_are_not_mixed(faulty, huggingface_parquet):
     faulty.objects[name] = whole
     version = remote.find_version(f"{BUCKET}/{name}")
     first, second = (
-        ImageRef("k", "n01440764", "train", 0, name, group, 0, "parquet")
+        ImageRef("k", "n01440764", "train", 0, name, ParquetRow(group, 0))
         for group in (0, 1)
     )
     assert image_reading.read_image_bytes(BUCKET, first, version)

@@ -10,7 +10,7 @@ from transforms import storage
 from transforms.images.read import CoalescedReader, PlacedRef
 from transforms.layouts.official_archives import TRAIN
 from transforms.miniature.archives import LABELS
-from transforms.records import DataError, ImageRef
+from transforms.records import ByteRange, DataError, ImageRef
 from transforms.storage import remote
 
 BUCKET = "s3://photographs"
@@ -75,7 +75,7 @@ def test_prediction_reads_neighbours_together(archive, faulty, tmp_path):
 def make_refs(lengths, *, uri="a.tar"):
     refs, offset = [], 0
     for length in lengths:
-        ref = ImageRef("k", WNID, "train", 0, uri, offset, length, "raw")
+        ref = ImageRef("k", WNID, "train", 0, uri, ByteRange(offset, length))
         refs.append(PlacedRef(BUCKET, ref))
         offset += length
     return refs

@@ -43,7 +43,7 @@ from transforms.layouts import (
 )
 from transforms.models import card as model_card
 from transforms.predictions import reading as prediction_files
-from transforms.records import DataError, ImageRef, Record, UsageError
+from transforms.records import ByteRange, DataError, ImageRef, Record, UsageError
 
 NAMED = (UsageError, DataError)
 WNIDS = ("n02088364", "n02099601", "n02123159")
@@ -216,7 +216,7 @@ def _parquet(table: pa.Table, **options: object) -> bytes:
 
 def _indexes() -> Iterable[bytes]:
     refs = [
-        ImageRef(f"{w}_{n}", w, split, 0, "train/a.tar", 512 * n, 99, "raw")
+        ImageRef(f"{w}_{n}", w, split, 0, "train/a.tar", ByteRange(512 * n, 99))
         for w in WNIDS
         for n, split in enumerate(("train", "train", "validation"))
     ]

@@ -47,8 +47,8 @@ class ManifestRow(NamedTuple):
     """The identity, location and source of a written image.
 
     `offset` and `length` are in bytes, `width` and `height` in pixels. The fields from
-    `source` on locate the image in the input, like `uri`, `offset` and `length` of
-    `ImageRef`.
+    `source` on locate the image in the input, like `uri`, `offset` and `length` of the
+    index.
     """
 
     key: str

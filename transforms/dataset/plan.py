@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.index import table as index_table
-from transforms.records import ImageRef, SelectedImage, Shard
+from transforms.records import SelectedImage, Shard
 from transforms.sampling import selected
 from transforms.sampling.selected import IMAGE_SCHEMA
 
@@ -83,8 +83,8 @@ def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:
 def read_part(folder: str, shard: Shard) -> list[SelectedImage]:
     """Read the plan file of a shard; return the images in the order of the shard."""
     table = _read(folder, shard)
-    rows = zip(*table.to_pydict().values(), strict=True)
-    return [SelectedImage(shard.split, label, ImageRef(*ref)) for label, *ref in rows]
+    rows = zip(table["label"].to_pylist(), index_table.to_refs(table), strict=True)
+    return [SelectedImage(shard.split, label, ref) for label, ref in rows]
 
 
 def list_shards(folder: str) -> list[PlannedShard]:

@@ -39,8 +39,8 @@ from transforms.layouts import KEY_PATTERN
 from transforms.processes import ProcessPool, num_cores
 from transforms.records import (
     JSON,
+    ByteRange,
     ImageClass,
-    ImageRef,
     Shard,
     UsageError,
     cut_lines,
@@ -155,10 +155,8 @@ class _Spool:
         if more:
             self.fields[sample.key] = more
         self._file.write(sample.image)
-        ref = ImageRef(
-            sample.key, wnid, split, 0, _SPOOL, self._offset, len(sample.image), "raw"
-        )
-        row = (split, sample.label, *ref)
+        place = ByteRange(self._offset, len(sample.image))
+        row = (split, sample.label, sample.key, wnid, split, 0, _SPOOL, *place)
         for column, value in zip(self.columns.values(), row, strict=True):
             column.append(value)
         self._offset += len(sample.image)

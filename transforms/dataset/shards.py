@@ -20,6 +20,7 @@ from transforms.formats import ShardPlace, ShardWriter
 from transforms.images import read as image_reading
 from transforms.images.process import ProcessedImage, process
 from transforms.images.settings import ImageSettings
+from transforms.index import table as index_table
 from transforms.labels import classes
 from transforms.prefetch import map_in_order
 from transforms.records import (
@@ -206,6 +207,7 @@ def _write(
     The row's `file`, `offset` and `length` are set later, when the shard is closed.
     """
     ref, made = image.ref, prepared.image
+    source_offset, source_length, _ = index_table.to_columns(ref.location)
     fine_label = classes.class_index(ref.wnid)
     record = Record(ref.key, made.jpeg, image.label, fine_label, ref.wnid)
     for writer in writers.values():
@@ -224,8 +226,8 @@ def _write(
         width=made.width,
         height=made.height,
         source=ref.uri,
-        source_offset=ref.offset,
-        source_length=ref.length,
+        source_offset=source_offset,
+        source_length=source_length,
         source_sha256=prepared.source_sha256,
     )
 

@@ -1,11 +1,11 @@
 """Read the bytes of an image from a file, an archive, a record or a Parquet row.
 
-`ImageRef.encoding` determines how an image is stored:
+A `ParquetRow` contains the image in its column `image`. `ByteRange.encoding` determines
+how the bytes [offset, offset + length) of a file contain it:
 
-- raw: uncompressed, in the bytes [offset, offset + length) of the file
-- deflate: compressed zip member, in the bytes [offset, offset + length) of the file
-- riegeli: in those bytes, without the headers of Riegeli's blocks
-- parquet: in row `length` of row group `offset`, column `image`
+- raw: uncompressed
+- deflate: as a compressed zip member
+- riegeli: with headers of Riegeli's blocks, which are removed
 """
 
 import threading
@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 from transforms import storage
 from transforms.archives import riegeli
 from transforms.archives.zips import inflate
-from transforms.records import DataError, ImageRef
+from transforms.records import ByteRange, DataError, ImageRef, ParquetRow
 
-ENCODINGS = ("raw", "deflate", "parquet", "riegeli")
+ENCODINGS = ("raw", "deflate", "riegeli")
 IMAGE_COLUMN, BYTES_COLUMN = "image", "image.bytes"
 _MAX_ROW_GROUP_BYTES = 1 << 30
 _MAX_KEPT_BYTES = 1 << 28
@@ -46,11 +46,12 @@ def read_image_bytes(root: str, ref: ImageRef, version: str = "") -> bytes:
       DataError: the image is missing, damaged or too large, or the object has changed.
       OSError: any error that a retry may resolve.
     """
-    path = f"{root}/{ref.uri}"
-    if ref.encoding == "parquet":
-        return _read_row(path, ref.offset, ref.length, version)
-    data = storage.read_range(path, ref.offset, ref.length, version=version)
-    return unpack(data, ref.encoding, ref.offset)
+    path, location = f"{root}/{ref.uri}", ref.location
+    if isinstance(location, ParquetRow):
+        return _read_row(path, *location, version)
+    offset, length, encoding = location
+    data = storage.read_range(path, offset, length, version=version)
+    return unpack(data, encoding, offset)
 
 
 def unpack(data: bytes, encoding: str, offset: int) -> bytes:
@@ -66,9 +67,10 @@ def unpack(data: bytes, encoding: str, offset: int) -> bytes:
 
 def describe_place(ref: ImageRef) -> str:
     """Describe the location of an image for messages."""
-    if ref.encoding == "parquet":
-        return f"{ref.uri} in row {ref.length} of row group {ref.offset}"
-    return f"{ref.uri} at byte {ref.offset}"
+    location = ref.location
+    if isinstance(location, ParquetRow):
+        return f"{ref.uri} in row {location.row} of row group {location.row_group}"
+    return f"{ref.uri} at byte {location.offset}"
 
 
 class RowGroups:
@@ -201,14 +203,14 @@ class PlacedRef(NamedTuple):
 
 
 @dataclass
-class ByteRange:
+class Span:
     """A byte range [start, end) of an object that contains several images."""
 
     path: str
     version: str
     start: int
     end: int
-    numbers: list[int]  # positions of the images in the input of `plan_ranges`
+    images: dict[int, ByteRange]  # by position in the input of `plan_ranges`
 
     def takes(self, path: str, start: int, end: int) -> bool:
         """Return whether an image at [start, end) can be read in the same request."""
@@ -217,24 +219,26 @@ class ByteRange:
         return path == self.path and is_near and is_small
 
 
-def plan_ranges(images: Sequence[PlacedRef]) -> list[ByteRange]:
+def plan_ranges(images: Sequence[PlacedRef]) -> list[Span]:
     """Combine neighbouring images in buckets into ranges of at least two images.
 
     No range includes local images, rows of Parquet files, or isolated images.
     """
     places = sorted(
-        (f"{root}/{ref.uri}", ref.offset, ref.offset + ref.length, number)
+        (f"{root}/{ref.uri}", ref.location, number)
         for number, (root, ref, _) in enumerate(images)
-        if storage.is_remote(root) and ref.encoding != "parquet"
+        if storage.is_remote(root) and isinstance(ref.location, ByteRange)
     )
-    spans: list[ByteRange] = []
-    for path, start, end, number in places:
+    spans: list[Span] = []
+    for path, place, number in places:
+        start, end = place.offset, place.offset + place.length
         if spans and spans[-1].takes(path, start, end):
             spans[-1].end = max(end, spans[-1].end)
-            spans[-1].numbers.append(number)
+            spans[-1].images[number] = place
         else:
-            spans.append(ByteRange(path, images[number].version, start, end, [number]))
-    return [span for span in spans if len(span.numbers) > 1]
+            version = images[number].version
+            spans.append(Span(path, version, start, end, {number: place}))
+    return [span for span in spans if len(span.images) > 1]
 
 
 class CoalescedReader:
@@ -261,17 +265,19 @@ class CoalescedReader:
             length = span.end - span.start
             read = partial(storage.read_range, version=span.version)
             data = self._pool.submit(read, span.path, span.start, length)
-            for number in span.numbers:
-                reads[number] = partial(_cut, data, span.start, images[number])
+            for number, place in span.images.items():
+                reads[number] = partial(_cut, data, span.start, place, reads[number])
         return reads
 
 
-def _cut(data: Future[bytes], start: int, image: PlacedRef) -> bytes:
-    """Return the bytes of one image from a range that starts at byte `start`."""
+def _cut(data: Future[bytes], start: int, place: ByteRange, read: ReadImage) -> bytes:
+    """Return the image at `place` from a range that starts at byte `start`.
+
+    If the range cannot be read, `read` reads the image alone.
+    """
     try:
         whole = data.result()
     except DataError:  # possibly only of other images in the range
-        return read_image_bytes(*image)
-    ref = image.ref
-    at = ref.offset - start
-    return unpack(whole[at : at + ref.length], ref.encoding, ref.offset)
+        return read()
+    at = place.offset - start
+    return unpack(whole[at : at + place.length], place.encoding, place.offset)

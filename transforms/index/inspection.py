@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from transforms import records, storage
 from transforms.images import decode
@@ -15,7 +15,7 @@ from transforms.images.read import (
     read_image_bytes,
 )
 from transforms.prefetch import map_in_order
-from transforms.records import DataError, ImageRef
+from transforms.records import DataError
 
 # Images whose adjacent bytes are read together, and images in flight: enough to keep
 # all threads busy, few enough to hold only tens of megabytes.
@@ -79,22 +79,18 @@ def inspect_all(
         reader.close()
 
 
-def begin(roots: Sequence[str]) -> Callable[[Sequence[Any]], list[Inspection]]:
+def begin(roots: Sequence[str]) -> Callable[[Sequence[PlacedRef]], list[Inspection]]:
     """Return the function with which a child process inspects images.
 
     Args:
       roots: folders of the inputs.
-
-    Returns:
-      A function that inspects a list of images, each (root, ref, version).
     """
     num_readers = storage.num_readers(1, roots)
     pool = ThreadPoolExecutor(num_readers)
 
-    def work(images: Sequence[Any]) -> list[Inspection]:
-        placed = [PlacedRef(r, ImageRef(*ref), version) for r, ref, version in images]
+    def work(images: Sequence[PlacedRef]) -> list[Inspection]:
         if num_readers > 1:
-            return list(inspect_all(placed, pool))
-        return [inspect_image(partial(read_image_bytes, *place)) for place in placed]
+            return list(inspect_all(images, pool))
+        return [inspect_image(partial(read_image_bytes, *image)) for image in images]
 
     return work

@@ -10,6 +10,7 @@ length and decoding are checked instead.
 
 import functools
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -23,13 +24,22 @@ from transforms import storage
 from transforms.images import read as image_reading
 from transforms.input_warnings import InputWarning
 from transforms.layouts import KEY_PATTERN
-from transforms.records import ImageRef, UsageError, list_names
+from transforms.records import (
+    ByteRange,
+    ImageRef,
+    Location,
+    ParquetRow,
+    UsageError,
+    list_names,
+)
 
 _METADATA_KEY = b"imagenet_subsets_index"
 _FORMAT_VERSION = 1
 ROW_GROUP_IMAGES = 1 << 16
 _NUM_SKIPPED_SHOWN = 5
 SUFFIX = ".parquet"
+_PARQUET = "parquet"  # `encoding` of a `ParquetRow`
+_ENCODINGS = (*image_reading.ENCODINGS, _PARQUET)
 REMEDY = "make it again with python -m pipelines.index"
 
 SCHEMA = pa.schema([
@@ -71,10 +81,10 @@ def make_table(
     refs: Sequence[ImageRef], inspections: Sequence[tuple] | None = None
 ) -> pa.Table:
     """Convert the images of a part, and their inspections if any, to rows."""
-    rows: Iterable[tuple] = refs
+    rows: Iterable[tuple] = ((*ref[:-1], *to_columns(ref.location)) for ref in refs)
     schema = SCHEMA
     if inspections is not None:
-        rows = (ref + fields for ref, fields in zip(refs, inspections, strict=True))
+        rows = (row + fields for row, fields in zip(rows, inspections, strict=True))
         schema = INSPECTED_SCHEMA
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
@@ -267,7 +277,7 @@ def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
         "key": pc.match_substring_regex(table["key"], KEY_PATTERN),
         "wnid": pc.match_substring_regex(table["wnid"], r"^n\d{8}$"),
         "split": pc.is_in(table["split"], pa.array(["train", "validation"])),
-        "encoding": pc.is_in(table["encoding"], pa.array(image_reading.ENCODINGS)),
+        "encoding": pc.is_in(table["encoding"], pa.array(_ENCODINGS)),
         "input": pc.and_(
             pc.greater_equal(table["input"], 0), pc.less(table["input"], num_inputs)
         ),
@@ -363,5 +373,23 @@ def read_row_group(
 
 def to_refs(table: pa.Table) -> list[ImageRef]:
     """Convert rows to image references; other columns are ignored."""
-    columns = table.select(SCHEMA.names).to_pydict().values()
-    return [ImageRef(*row) for row in zip(*columns, strict=True)]
+    *columns, offsets, lengths, encodings = (
+        table.select(SCHEMA.names).to_pydict().values()
+    )
+    locations = map(_to_location, offsets, lengths, encodings)
+    return [ImageRef(*row) for row in zip(*columns, locations, strict=True)]
+
+
+def to_columns(location: Location) -> tuple[int, int, str]:
+    """Convert a location to the values of `offset`, `length` and `encoding`.
+
+    For a row of a Parquet file, `offset` is the row group and `length` the row.
+    """
+    return (*location, _PARQUET) if isinstance(location, ParquetRow) else location
+
+
+def _to_location(offset: int, length: int, encoding: str) -> Location:
+    """Convert the values of the columns to a location; inverts `to_columns`."""
+    if encoding == _PARQUET:
+        return ParquetRow(offset, length)
+    return ByteRange(offset, length, sys.intern(encoding))  # not a copy per image

@@ -34,7 +34,7 @@ from transforms import input_warnings, splits, storage
 from transforms.input_warnings import InputWarning, Observation
 from transforms.labels import image_names
 from transforms.labels.image_names import NumberLabels
-from transforms.records import ImageRef, SkippedFile, UsageError, list_names
+from transforms.records import ImageRef, Location, SkippedFile, UsageError, list_names
 from transforms.storage import Entry
 
 IMAGE_SUFFIXES = image_names.IMAGE_SUFFIXES
@@ -129,10 +129,8 @@ def make_ref(
     name: str,
     *,
     uri: str,
-    offset: int,
-    length: int,
+    location: Location,
     wnid: str = "",
-    encoding: str = "raw",
 ) -> ImageRef | MisplacedImage | SkippedFile | Observation:
     """Make the image reference of a file of a part.
 
@@ -140,10 +138,8 @@ def make_ref(
       piece: part that contains the file.
       name: path or name of the image file, from which the key is derived.
       uri: file that contains the bytes of the image, relative to the input.
-      offset: byte offset in that file; for `parquet`, the row group number.
-      length: length in bytes; for `parquet`, the row number in the row group.
+      location: location of the bytes in that file.
       wnid: class of the image, if `piece.wnid` is "".
-      encoding: raw, deflate or parquet.
 
     Returns:
       An image reference; a misplaced image if the name and the folder state different
@@ -172,9 +168,7 @@ def make_ref(
         piece.split,
         piece.input,
         uri,
-        offset,
-        length,
-        encoding,
+        location,
     )
     if place and by_name and by_name != place:
         return MisplacedImage(ref, file, place)

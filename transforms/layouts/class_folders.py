@@ -18,7 +18,7 @@ from transforms.layouts import (
     parse_class_folder,
     parse_class_tar,
 )
-from transforms.records import SkippedFile, UsageError, list_names
+from transforms.records import ByteRange, SkippedFile, UsageError, list_names
 
 LOOKED_FOR = "[train|val/]nXXXXXXXX/*.JPEG"
 IS_EXTRACTED = True
@@ -171,9 +171,8 @@ def _read_folder(piece: InputPart, path: str, uri: str) -> Iterator[PartItem]:
     for entry in list_all(path):
         inside = entry.name if uri == "." else f"{uri}/{entry.name}"
         if not entry.is_folder:
-            yield make_ref(
-                piece, entry.name, uri=inside, offset=0, length=entry.num_bytes
-            )
+            location = ByteRange(0, entry.num_bytes)
+            yield make_ref(piece, entry.name, uri=inside, location=location)
         elif piece.wnid and uri == piece.uri and entry.name.lower() == _INSIDE_CLASS:
             yield from _read_folder(piece, f"{path}/{entry.name}", inside)
         elif piece.wnid or not parse_class_folder(entry.name):

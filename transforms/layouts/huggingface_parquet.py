@@ -27,7 +27,7 @@ from transforms.layouts import (
     make_ref,
     shard_pattern,
 )
-from transforms.records import UsageError, list_names
+from transforms.records import ParquetRow, UsageError, list_names
 
 LOOKED_FOR = "train-00000-of-NNNNN.parquet"
 _SUFFIX = ".parquet"
@@ -245,10 +245,8 @@ def _read_rows(
             piece,
             path,
             uri=piece.uri,
-            offset=row_group,
-            length=row,
+            location=ParquetRow(row_group, row),
             wnid=labels.find_wnid(by_name, label, names=label_names, where=where),
-            encoding="parquet",
         )
 
 

@@ -18,6 +18,7 @@ from transforms.layouts import (
     make_ref,
     parse_class_folder,
 )
+from transforms.records import ByteRange
 
 LOOKED_FOR = "ILSVRC/Data/CLS-LOC or nXXXXXXXX/*.JPEG in a zip"
 KAGGLE = "imagenet-object-localization-challenge.zip"
@@ -262,12 +263,11 @@ def read(piece: InputPart) -> Iterator[PartItem]:
         member = finder.find(entry, next_header)
         name = member.name.rpartition("/")[2]
         *_, folder = _split_path(entry.path[:end_of_folder]) or [""]
+        encoding = "deflate" if member.is_deflated else "raw"
         yield make_ref(
             piece,
             name,
             uri=piece.uri,
-            offset=member.offset,
-            length=member.length,
+            location=ByteRange(member.offset, member.length, encoding),
             wnid=parse_class_folder(folder) if piece.is_labelled else "",
-            encoding="deflate" if member.is_deflated else "raw",
         )

@@ -23,7 +23,7 @@ from transforms.layouts import (
     parse_class_folder,
     parse_class_tar,
 )
-from transforms.records import SkippedFile, UsageError
+from transforms.records import ByteRange, SkippedFile, UsageError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 LOOKED_FOR = f"{TRAIN} and {VALIDATION}"
@@ -206,7 +206,6 @@ def _make_ref(piece: InputPart, member: Member, wnid: str = "") -> PartItem:
         piece,
         member.name,
         uri=piece.uri,
-        offset=member.offset,
-        length=member.length,
+        location=ByteRange(member.offset, member.length),
         wnid=wnid,
     )

@@ -19,7 +19,7 @@ from transforms.layouts import (
     make_ref,
     shard_pattern,
 )
-from transforms.records import UsageError
+from transforms.records import ByteRange, UsageError
 
 LOOKED_FOR = "NAME-train.tfrecord-00000-of-NNNNN"
 READS_HEADERS = True
@@ -144,8 +144,7 @@ def read(piece: InputPart) -> Iterator[PartItem]:
             piece,
             example.texts["file_name"],
             uri=piece.uri,
-            offset=image.start,
-            length=image.end - image.start,
+            location=ByteRange(image.start, image.end - image.start),
             wnid=labels.find_wnid(by_name, label, names=names, where=where),
         )
     yield from labels.list_numbers()

@@ -27,7 +27,13 @@ from transforms.layouts import (
     parse_class_tar,
     shard_pattern,
 )
-from transforms.records import DataError, SkippedFile, UsageError, list_names
+from transforms.records import (
+    ByteRange,
+    DataError,
+    SkippedFile,
+    UsageError,
+    list_names,
+)
 
 LOOKED_FOR = "NAME-train-0000.tar"
 READS_HEADERS = True
@@ -286,8 +292,7 @@ def _read_sample(
         piece,
         name,
         uri=piece.uri,
-        offset=image.offset,
-        length=image.length,
+        location=ByteRange(image.offset, image.length),
         wnid=labels.find_wnid(by_name, label, where=where),
     )
 

@@ -254,7 +254,7 @@ def check_contents(
             table.filter(pc.is_in(table["key"], value_set=keys))
         )
     ]
-    refs.sort(key=lambda ref: (ref.input, ref.uri, ref.offset, ref.length))
+    refs.sort(key=lambda ref: (ref.input, ref.uri, ref.location))
     compare = functools.partial(_compare_image, dataset, source)
     places = [*source.inventory.roots, dataset.directory]
     num_threads = storage.num_readers(dataset.num_threads, places)

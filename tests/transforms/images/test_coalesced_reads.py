@@ -3,18 +3,18 @@
 import pytest
 
 from transforms.images.read import PlacedRef, plan_ranges
-from transforms.records import ImageRef
+from transforms.records import ByteRange, ImageRef, ParquetRow
 
 MB = 1 << 20
 
 
-def place(offset, length, *, uri="a.tar", root="s3://b", encoding="raw"):
-    ref = ImageRef("k", "n01440764", "train", 0, uri, offset, length, encoding)
+def place(offset, length, *, uri="a.tar", root="s3://b", kind=ByteRange):
+    ref = ImageRef("k", "n01440764", "train", 0, uri, kind(offset, length))
     return PlacedRef(root, ref)
 
 
 def plan(*images):
-    return [(s.start, s.end, s.numbers) for s in plan_ranges(images)]
+    return [(s.start, s.end, list(s.images)) for s in plan_ranges(images)]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def plan(*images):
         ([place(0, 9), place(0, 9, uri="b.tar")], []),
         ([place(0, 9), place(9, 9, root="gs://b")], []),
         ([place(0, 9, root="/b"), place(9, 9, root="/b")], []),
-        ([place(0, 0, encoding="parquet"), place(0, 1, encoding="parquet")], []),
+        ([place(0, 0, kind=ParquetRow), place(0, 1, kind=ParquetRow)], []),
         ([], []),
     ],
     ids=[

@@ -13,15 +13,15 @@ import pytest
 from transforms.archives.zips import inflate
 from transforms.images import read as image_reading
 from transforms.images.read import RowGroups, read_image_bytes
-from transforms.records import DataError, ImageRef
+from transforms.records import ByteRange, DataError, ImageRef, Location, ParquetRow
 
 
-def make_ref(uri: str, offset: int, length: int, encoding: str) -> ImageRef:
-    return ImageRef("key", "n01440764", "train", 0, uri, offset, length, encoding)
+def make_ref(uri: str, location: Location) -> ImageRef:
+    return ImageRef("key", "n01440764", "train", 0, uri, location)
 
 
-def row(group: int, number: int) -> ImageRef:
-    return make_ref("a.parquet", group, number, "parquet")
+def row(group: int, number: int, uri: str = "a.parquet") -> ImageRef:
+    return make_ref(uri, ParquetRow(group, number))
 
 
 def write_rows(path: Path, values: list, *, row_group_size: int = 2, **more) -> None:
@@ -45,7 +45,7 @@ def deflate(data: bytes) -> bytes:
 def test_member_of_a_zip_is_inflated(tmp_path):
     data = deflate(b"image" * 100)
     (tmp_path / "a.zip").write_bytes(b"before" + data + b"behind")
-    ref = make_ref("a.zip", 6, len(data), "deflate")
+    ref = make_ref("a.zip", ByteRange(6, len(data), "deflate"))
     assert read_image_bytes(str(tmp_path), ref) == b"image" * 100
 
 
@@ -91,11 +91,11 @@ def test_rows_of_parquet_are_read_in_any_order(tmp_path, compression, use_dictio
         (row(2, 0), "the file has 2 row groups"),
         (row(1, 0), "the row holds no image"),
         (row(1, 1), "the row holds no image"),
-        (make_ref("gone", 0, 0, "parquet"), "the file is gone"),
-        (make_ref("a.parquet/gone", 0, 0, "parquet"), "the file is gone"),
-        (make_ref("b.parquet", 0, 0, "parquet"), "damaged Parquet file"),
-        (make_ref("c.parquet", 0, 0, "parquet"), "damaged Parquet file"),
-        (make_ref("d.parquet", 0, 0, "parquet"), "damaged Parquet file"),
+        (row(0, 0, "gone"), "the file is gone"),
+        (row(0, 0, "a.parquet/gone"), "the file is gone"),
+        (row(0, 0, "b.parquet"), "damaged Parquet file"),
+        (row(0, 0, "c.parquet"), "damaged Parquet file"),
+        (row(0, 0, "d.parquet"), "damaged Parquet file"),
     ],
     ids=str,
 )
@@ -156,12 +156,12 @@ def test_zip_of_python_is_inflated_by_its_place(tmp_path):
         archive.writestr("a", b"image" * 99)
         info = archive.getinfo("a")
     (tmp_path / "a.zip").write_bytes(file.getvalue())
-    ref = make_ref("a.zip", 31, info.compress_size, "deflate")
+    ref = make_ref("a.zip", ByteRange(31, info.compress_size, "deflate"))
     assert read_image_bytes(str(tmp_path), ref) == b"image" * 99
 
 
 def test_places_are_described():
-    raw = make_ref("a.tar", 512, 9, "raw")
+    raw = make_ref("a.tar", ByteRange(512, 9))
     assert image_reading.describe_place(raw) == "a.tar at byte 512"
     assert (
         image_reading.describe_place(row(3, 7)) == "a.parquet in row 7 of row group 3"

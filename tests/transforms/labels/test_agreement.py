@@ -8,7 +8,7 @@ from transforms.labels import agreement, validation
 from transforms.labels.agreement import PartLabels
 from transforms.labels.classes import load_classes
 from transforms.labels.image_names import NumberLabels
-from transforms.records import ImageRef
+from transforms.records import ByteRange, ImageRef
 
 WNIDS = [info.wnid for info in load_classes()]
 OFFICIAL = validation.official_labels()
@@ -18,7 +18,7 @@ PERMUTED = dict(zip(WNIDS, random.Random(0).sample(WNIDS, 1000), strict=True))
 def check(labels):
     """Judge images by key, in parts as an input has them."""
     refs = [
-        ImageRef(key, wnid, "validation", 0, "", 0, 0, "raw")
+        ImageRef(key, wnid, "validation", 0, "", ByteRange(0, 0))
         for key, wnid in labels.items()
     ]
     thirds = (refs[start::3] for start in range(3))
@@ -131,7 +131,7 @@ def check_numbers(numbers, *, confirmed=(), official=None, is_apart=False):
     """Judge numbers, and what confirms them in the same part or another split."""
     found = NumberLabels(frozenset(numbers), 5000)
     pairs = agreement.compare_with_official([
-        ImageRef(k, w, "", 0, "", 0, 0, "") for k, w in (official or {}).items()
+        ImageRef(k, w, "", 0, "", ByteRange(0, 0)) for k, w in (official or {}).items()
     ])
     if is_apart:
         named = NumberLabels(frozenset(), 0, frozenset(confirmed))

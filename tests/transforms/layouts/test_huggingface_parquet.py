@@ -13,7 +13,7 @@ from transforms.input_warnings import Observation
 from transforms.labels.classes import load_classes
 from transforms.labels.image_names import NumberLabels
 from transforms.layouts import huggingface_parquet as layout
-from transforms.records import UsageError
+from transforms.records import ParquetRow, UsageError
 
 IMAGE = LaidImage("train", "n01440764", "n01440764_1", b"image")
 
@@ -37,11 +37,11 @@ def make_row(path="n01440764_1.JPEG", label=0):
 
 def test_places_are_row_groups_and_rows(huggingface_parquet):
     refs = read(huggingface_parquet)
-    assert {ref.encoding for ref in refs} == {"parquet"}
     first = [ref for ref in refs if ref.uri.endswith("train-00000-of-00002.parquet")]
-    assert [(ref.offset, ref.length) for ref in first] == [
-        divmod(number, 7) for number in range(60)
+    assert [ref.location for ref in first] == [
+        ParquetRow(*divmod(number, 7)) for number in range(60)
     ]
+    assert {type(ref.location) for ref in refs} == {ParquetRow}
 
 
 def test_folder_of_the_files_themselves_is_recognised(huggingface_parquet):
@@ -199,7 +199,7 @@ def test_images_without_a_path_are_named_by_file_and_row(tmp_path):
     table = pa.Table.from_pylist(rows, schema)
     pq.write_table(table, folder / "0000.parquet", row_group_size=2)
     *refs, told = read(tmp_path)
-    assert [(ref.key, ref.wnid, ref.offset, ref.length) for ref in refs] == [
+    assert [(ref.key, ref.wnid, *ref.location) for ref in refs] == [
         ("n01440764_1", "n01440764", 0, 0),
         ("default-train-0000-0000001", "n01443537", 0, 1),
         ("default-train-0000-0000002", "n01484850", 1, 0),

@@ -182,8 +182,8 @@ def test_name_that_leaves_the_archive_is_no_image(tmp_path):
 
 def test_archive_that_was_truncated_after_listing_is_no_crash(kaggle_zip, tmp_path):
     path = shutil.copy(kaggle_zip, tmp_path / "a.zip")
-    refs = [ref for ref in read(path) if ref.encoding == "deflate"]
-    path.write_bytes(path.read_bytes()[: refs[-1].offset + 10])
+    refs = [ref for ref in read(path) if ref.location.encoding == "deflate"]
+    path.write_bytes(path.read_bytes()[: refs[-1].location.offset + 10])
     with pytest.raises(records.DataError, match="bytes too early"):
         image_reading.read_image_bytes(str(tmp_path), refs[-1])
 

@@ -46,8 +46,9 @@ def test_test_images_and_missing_files_are_told(tfds_records, tmp_path):
 
 def test_bytes_lie_in_the_file_as_they_are(tfds_records):
     for ref in read(tfds_records):
-        assert ref.encoding == "raw"
-        data = (tfds_records / ref.uri).read_bytes()[ref.offset :][: ref.length]
+        offset, length, encoding = ref.location
+        assert encoding == "raw"
+        data = (tfds_records / ref.uri).read_bytes()[offset:][:length]
         assert data[:2] in {b"\xff\xd8", b"\x89P"}
 
 

@@ -13,7 +13,7 @@ from transforms.models.image_list import Images
 from transforms.models.inference import InferenceSettings, ModelSpec, Predictor
 from transforms.models.loaders.loaded_model import LoadedModel, ModelError
 from transforms.predictions.table import ModelClass, ScoredModel
-from transforms.records import ImageRef, JobError
+from transforms.records import ByteRange, ImageRef, JobError
 
 WNIDS = ("n00000001", "n00000002", "n00000003")
 SETTINGS = Preprocessing(
@@ -32,9 +32,8 @@ def images(tmp_path_factory):
         (folder / f"{number}.JPEG").write_bytes(data)
         wnid = WNIDS[number % 3]
         name = f"{number}.JPEG"
-        refs.append(
-            ImageRef(f"{wnid}_{number}", wnid, "train", 0, name, 0, len(data), "raw")
-        )
+        location = ByteRange(0, len(data))
+        refs.append(ImageRef(f"{wnid}_{number}", wnid, "train", 0, name, location))
     return str(folder), refs
 
 
@@ -147,7 +146,7 @@ def test_images_of_classes_without_an_output_are_left_out(images):
 def test_unreadable_images_are_failures_and_the_others_scored(images, broken):
     root, refs = images
     refs = [
-        ref._replace(length=200) if number in broken else ref
+        ref._replace(location=ByteRange(0, 200)) if number in broken else ref
         for number, ref in enumerate(refs)
     ]
     (table,), (counts,), failures = _predict((root, refs))

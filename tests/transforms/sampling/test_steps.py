@@ -14,7 +14,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from transforms import seeds
 from transforms.index import table as index_table
 from transforms.index.inventory import read_inventory
-from transforms.records import ImageRef, SelectedImage, UsageError
+from transforms.records import ByteRange, ImageRef, SelectedImage, UsageError
 from transforms.sampling import allocation, top_k
 from transforms.sampling import plan as sample_plan
 from transforms.sampling.allocation import allocate
@@ -38,10 +38,11 @@ UNIFORM = {
 def _refs():
     for wnid, count in CLASSES.items():
         for number in range(count):
-            yield ImageRef(f"{wnid}_{number}", wnid, "train", 0, "t", number, 9, "raw")
+            key, place = f"{wnid}_{number}", ByteRange(number, 9)
+            yield ImageRef(key, wnid, "train", 0, "t", place)
         for number in range(3):
-            key = f"val_{wnid}_{number}"
-            yield ImageRef(key, wnid, "validation", 0, "v", number, 9, "raw")
+            key, place = f"val_{wnid}_{number}", ByteRange(number, 9)
+            yield ImageRef(key, wnid, "validation", 0, "v", place)
 
 
 @pytest.fixture
@@ -83,9 +84,9 @@ def _oracle(plan: SamplePlan):
 
 
 def _list_rows(table):
-    columns = table.to_pydict().values()
-    for split, label, *ref in zip(*columns, strict=True):
-        yield SelectedImage(split, label, ImageRef(*ref))
+    columns = table.select(["subset_split", "label"]).to_pydict().values()
+    for split, label, ref in zip(*columns, index_table.to_refs(table), strict=True):
+        yield SelectedImage(split, label, ref)
 
 
 def _sample(index, plan, check):

@@ -2,6 +2,7 @@
 
 from transforms import storage
 from transforms.layouts import FoundParts, InputPart, make_ref
+from transforms.records import ByteRange
 
 LOOKED_FOR = "one_folder_train/nXXXXXXXX*.JPEG"
 _PREFIX = "one_folder_"
@@ -31,7 +32,6 @@ def read(piece):
             piece,
             entry.name,
             uri=piece.child(entry.name),
-            offset=0,
-            length=entry.num_bytes,
+            location=ByteRange(0, entry.num_bytes),
             wnid=entry.name[:9],
         )
