@@ -36,6 +36,7 @@ from transforms.records import (
 _METADATA_KEY = b"imagenet_subsets_index"
 _FORMAT_VERSION = 1
 ROW_GROUP_IMAGES = 1 << 16
+_BATCH_ROWS = 1 << 12
 _NUM_SKIPPED_SHOWN = 5
 SUFFIX = ".parquet"
 _PARQUET = "parquet"  # `encoding` of a `ParquetRow`
@@ -373,11 +374,13 @@ def read_row_group(
 
 def to_refs(table: pa.Table) -> list[ImageRef]:
     """Convert rows to image references; other columns are ignored."""
-    *columns, offsets, lengths, encodings = (
-        table.select(SCHEMA.names).to_pydict().values()
-    )
-    locations = map(_to_location, offsets, lengths, encodings)
-    return [ImageRef(*row) for row in zip(*columns, locations, strict=True)]
+    refs: list[ImageRef] = []
+    # The garbage collector is slow if the columns are long lists.
+    for batch in table.select(SCHEMA.names).to_batches(max_chunksize=_BATCH_ROWS):
+        *columns, offsets, lengths, encodings = batch.to_pydict().values()
+        locations = map(_to_location, offsets, lengths, encodings)
+        refs += map(ImageRef._make, zip(*columns, locations, strict=True))
+    return refs
 
 
 def to_columns(location: Location) -> tuple[int, int, str]:
