@@ -110,7 +110,7 @@ def test_bad_label_is_an_error_with_its_place(tmp_path, label, problem):
 
 def test_image_without_any_label_is_an_error(tmp_path):
     write(tmp_path, {**SAMPLE, "a.jpg": b"x"})
-    with pytest.raises(UsageError, match="a: neither a label nor the name tells"):
+    with pytest.raises(UsageError, match="a: neither a label nor the name gives"):
         read(tmp_path)
 
 
