@@ -103,7 +103,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
     def problems(self) -> Iterator[str]:
         """Yield a message for each invalid flag or combination of flags."""
         yield from find_folder_problems(self.output)
-        if "://" in self.output:
+        if self.output and "://" in self.output:
             yield f"--output {self.output}: models are trained locally; name a folder"
         yield from self._find_few_models()
         for name in ("recipes", *TABLES):

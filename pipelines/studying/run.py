@@ -1,6 +1,7 @@
 """Run the steps of a study in order and write its results after every recipe."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.commands import Step
@@ -67,12 +68,17 @@ class _StudyRun:
         """
         build, *steps = self._plan.list_shared_steps()
         trainings = steps[: len(self._plan.full.seeds)]
-        if all(map(self._runner.is_finished, trainings)):
+        if self._is_trained(build, trainings):
             self._number += 1  # the dataset is not needed any more
         else:
             self.run(build)
         for step in steps:
             self.run(step)
+
+    def _is_trained(self, build: Step, trainings: Sequence[Step]) -> bool:
+        """Return whether all models are trained on this dataset, which may be gone."""
+        is_finished = self._runner.is_finished
+        return self._runner.has_run(build) and all(map(is_finished, trainings))
 
     def run(self, step: Step) -> None:
         """Run a step that the study requires.
@@ -110,7 +116,7 @@ class _StudyRun:
           JobError: a step failed.
         """
         build, *trainings, evaluation = self._plan.list_recipe_steps(recipe)
-        is_trained = all(map(self._runner.is_finished, trainings))
+        is_trained = self._is_trained(build, trainings)
         if is_trained and self._runner.is_finished(evaluation):
             self._number += 2 + len(trainings)
             return

@@ -254,8 +254,14 @@ class Runner:
         A step whose result is missing is not finished. An input file that has been
         removed since does not matter, so that datasets need not be kept.
         """
-        recorded = self._read(step)
-        return Path(step.result).exists() and _is_same(recorded, self._describe(step))
+        return Path(step.result).exists() and self.has_run(step)
+
+    def has_run(self, step: Step) -> bool:
+        """Return whether this step has run with the same flags and input tables.
+
+        Whether its result still exists does not matter.
+        """
+        return _is_same(self._read(step), self._describe(step))
 
     def is_another(self, step: Step) -> bool:
         """Return whether a step of this name has run with other flags or input tables.

@@ -292,7 +292,8 @@ def test_all_infeasible_recipes_are_reported_before_building(
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
 )
 def test_wrong_flags_are_named(mini_imagenet, tmp_path, capsys, flags, said):
-    words = command_line(mini_imagenet, tmp_path / "study", **flags)
+    chosen = {"output": tmp_path / "study", **flags}
+    words = command_line(mini_imagenet, **chosen)
     assert said in refuse(capsys, words)
     assert not (tmp_path / "study").exists()
 

@@ -112,7 +112,7 @@ def test_labels_of_groups_beside_wnids_are_ignored(tmp_path):
         ("a.txt", b"\x1f\x8b\x08\0", "gzip"),
         ("a.txt", b"PK\3\4\0\0", "zip archive"),
         ("a.parquet", NAMES.encode(), "is not a Parquet file"),
-        ("a.parquet", b"PAR1 and no more", "not a whole Parquet file"),
+        ("a.parquet", b"PAR1 and no more", "not a complete Parquet file"),
         ("a.csv", b"size,colour\n1,red\n", "no column of image names; its columns are"),
         ("a.csv", f"image,image\n{A},{A}\n".encode(), "two columns 'image'"),
         ("a.csv", f"image;label\n{A};0\n".encode(), "separated by semicolons"),
@@ -144,7 +144,7 @@ def test_damaged_lists_are_refused(tmp_path, name, data, expected):
         ({"image": [{"bytes": b"x", "path": A}]}, "no column of image names"),
         ({"image": [A, None]}, "row 2: '' is not the name of an image"),
         ({"image": [A, A]}, "row 2: 'n01440764_10026' is in row 1 already"),
-        ({"image": pa.array([b"\xff\xfe"])}, "not a whole Parquet file"),
+        ({"image": pa.array([b"\xff\xfe"])}, "not a complete Parquet file"),
         ({"image": pa.array([], pa.string())}, "lists no images"),
     ],
 )
