@@ -110,7 +110,8 @@ def select_images(
     )
     if output.missing:
         _report_missing(options, output.missing)
-    if "fold_a" in pc.unique(output.splits).to_pylist() and options.folds == 1:
+    used_splits = pc.unique(output.splits).to_pylist()
+    if {"fold_a", "fold_b"}.intersection(used_splits) and options.folds == 1:
         raise UsageError(
             f"--images {options.images}: has the splits fold_a and fold_b; give "
             "--folds 2"

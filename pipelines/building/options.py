@@ -241,6 +241,9 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags, LogFlags):
             yield f"--export_images {path}: must end in .csv or .parquet"
         if path and storage.is_folder(path):
             yield f"--export_images {path}: is a folder; name a file"
+        same = self.images and storage.absolute(self.images)
+        if path and storage.absolute(path) == same:
+            yield f"--export_images {path}: is the file of --images; name another"
 
     def expand_preset(self) -> Self:
         """Return a copy with the preset's flags and the defaults that depend on it.

@@ -99,14 +99,15 @@ def _analyze(scores: Sequence[RecipeScore], outcome: Outcome) -> Design:
         factors[recipe.base] = {
             "labels": f"{recipe.options.grouping} {score.num_groups}",
             "sampler": _name_sampler(recipe),
-            "images looped": f"{finals.num_looped / full.num_looped:.0%}",
+            "images looped": f"{100 * finals.num_looped / full.num_looped:.2g} %",
         }
     recipes = [
         designed.Recipe(
             name=name,
             factors=factors[name],
             num_looped=round(np.mean([draw.num_looped for draw in drawn])),
-            accuracies=np.concatenate([draw.accuracies for draw in drawn]),
+            # Seeds of a draw share its images, so they are no further draws.
+            accuracies=np.stack([draw.mean_accuracies for draw in drawn]),
         )
         for name, drawn in draws.items()
     ]
@@ -144,7 +145,8 @@ def _describe(ranked: Sequence[Ranked], outcome: Outcome) -> dict[str, Any]:
     return {
         "version": _VERSION,
         "models": list(outcome.full.models),
-        "seeds": list(outcome.full.seeds),
+        "seeds": list(outcome.subset.seeds),
+        "full_seeds": list(outcome.full.seeds),
         "epochs": outcome.full.epochs,
         "subset_epochs": outcome.subset.epochs,
         "best": study_ranking.describe_best(ranked),
@@ -218,7 +220,7 @@ def _make_page(places: Places, ranked: Sequence[Ranked], outcome: Outcome) -> St
         left_out=[(entry.name, entry.reason) for entry in outcome.left_out],
         waiting=outcome.waiting,
         models=outcome.full.models,
-        num_seeds=len(outcome.full.seeds),
+        num_seeds=len(outcome.subset.seeds),
         epochs=outcome.full.epochs,
         subset_epochs=outcome.subset.epochs,
         warnings=_gather_warnings(ranked),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.commands import Step
 from pipelines.studying import plan as study_plan
-from pipelines.studying import results, timing
+from pipelines.studying import recipes, results, timing
 from pipelines.studying.plan import Plan, SkippedRecipe
 from pipelines.studying.recipes import FULL, Recipe
 from pipelines.studying.steps import RefusedError, Runner, join_curves
@@ -72,13 +72,33 @@ class _StudyRun:
             self._number += 1  # the dataset is not needed any more
         else:
             self.run(build)
-        for step in steps:
+        references = steps[len(trainings) :]
+        for step in trainings:
             self.run(step)
+        if self._has_tables(references):
+            self._number += len(references)
+        else:
+            for step in references:
+                self.run(step)
+
+    def _has_tables(self, references: Sequence[Step]) -> bool:
+        """Return whether the tables of the study exist; other files may be gone."""
+        tables = [step for step in references if step.job in recipes.COMPUTED_TABLES]
+        return all(map(self._runner.has_run, references)) and all(
+            map(self._runner.is_finished, tables)
+        )
 
     def _is_trained(self, build: Step, trainings: Sequence[Step]) -> bool:
         """Return whether all models are trained on this dataset, which may be gone."""
         is_finished = self._runner.is_finished
         return self._runner.has_run(build) and all(map(is_finished, trainings))
+
+    def _is_evaluated(self, recipe: Recipe) -> bool:
+        """Return whether the report belongs to the present flags of the recipe."""
+        build, *trainings, evaluation = self._plan.list_recipe_steps(recipe)
+        return self._is_trained(build, trainings) and self._runner.is_finished(
+            evaluation
+        )
 
     def run(self, step: Step) -> None:
         """Run a step that the study requires.
@@ -124,6 +144,9 @@ class _StudyRun:
             if is_trained:
                 self._number += 1  # the dataset is not needed any more
             else:
+                if not self._runner.has_run(build):  # curves of another subset
+                    for step in trainings:
+                        Path(step.result).unlink(missing_ok=True)
                 self._run(build)
         except RefusedError as error:
             if self._has_other_dataset(recipe):
@@ -158,7 +181,7 @@ class _StudyRun:
         evaluated = [
             recipe
             for recipe in plan.recipes
-            if self._runner.is_finished(plan.list_recipe_steps(recipe)[-1])
+            if recipe.name not in left_out and self._is_evaluated(recipe)
         ]
         done = {recipe.name for recipe in evaluated}
         return results.write_results(

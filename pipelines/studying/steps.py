@@ -11,7 +11,7 @@ import signal
 import subprocess  # nosec B404  # own jobs, without a shell
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -21,7 +21,7 @@ from pipelines.cli import cannot_write
 from pipelines.commands import FOLDS, Places, Step, Training
 from pipelines.studying.recipes import FULL, HALVES, Recipe
 from transforms import progress, storage
-from transforms.records import JSON, JobError, UsageError, to_json
+from transforms.records import JobError, UsageError, to_json
 from transforms.training import data as training_data
 
 _MARKS = ".steps"  # folder of the marks of finished steps
@@ -114,14 +114,6 @@ class Steps:
         """List the curves of all models on a set, one file per seed."""
         return [self.curves_of(name, seed) for seed in training.seeds]
 
-    def _list_curves(self, name: str, training: Training) -> list[str]:
-        """List the curves of each model, which have predictions, or the joined ones."""
-        single = self._places.curves(name, training)
-        if all(Path(path).exists() for path in single):
-            return single
-        joined = self.list_joined(name, training)
-        return joined if all(Path(path).exists() for path in joined) else single
-
     def list_evaluation(
         self, recipe: Recipe, full_training: Training, training: Training, *, seed: int
     ) -> Step:
@@ -133,9 +125,25 @@ class Steps:
           training: training settings for the subset.
           seed: seed of the evaluation.
         """
+        sets = ((FULL, full_training), (recipe.name, training))
+        single, joined = (
+            self._make_evaluation(recipe, [list_files(*one) for one in sets], seed)
+            for list_files in (self._places.curves, self.list_joined)
+        )
+        exist = (
+            all(Path(path).exists() for one in sets for path in list_files(*one))
+            for list_files in (self._places.curves, self.list_joined)
+        )
+        has_single, has_joined = exist
+        if has_single or has_run(self._places.root, single) or not has_joined:
+            return single
+        return joined
+
+    def _make_evaluation(
+        self, recipe: Recipe, curves: Sequence[list[str]], seed: int
+    ) -> Step:
+        full, subset = curves
         report = self._places.report(recipe.name)
-        full = self._list_curves(FULL, full_training)
-        subset = self._list_curves(recipe.name, training)
         # Predictions beside the curves affect the evaluation, so they are hashed too.
         files = [
             f"{Path(path).parent}/{name}"
@@ -261,21 +269,14 @@ class Runner:
 
         Whether its result still exists does not matter.
         """
-        return _is_same(self._read(step), self._describe(step))
+        return has_run(self._root, step)
 
     def is_another(self, step: Step) -> bool:
         """Return whether a step of this name has run with other flags or input tables.
 
         Whether its result still exists does not matter.
         """
-        recorded = self._read(step)
-        return bool(recorded) and not _is_same(recorded, self._describe(step))
-
-    def _read(self, step: Step) -> dict[str, Any]:
-        """Read the recorded description of the step of this name; {} if absent."""
-        recorded = _read_mark(self._root, step)
-        recorded.pop(_SECONDS, None)
-        return recorded
+        return bool(_read_mark(self._root, step)) and not self.has_run(step)
 
     def run(self, step: Step) -> None:
         """Run a step, unless it is finished.
@@ -286,7 +287,7 @@ class Runner:
         """
         if self.is_finished(step):
             return
-        described = self._describe(step)
+        described = _describe(self._root, step)
         start_s = time.monotonic()
         code, errors = self._run(step)
         if code == _USAGE_ERROR:
@@ -300,17 +301,6 @@ class Runner:
             )
         described[_SECONDS] = round(time.monotonic() - start_s, 1)
         storage.write(f"{self._root}/{_MARKS}", f"{step.name}.json", to_json(described))
-
-    def _describe(self, step: Step) -> dict[str, JSON]:
-        """Return the job, arguments and file hashes that identify a step.
-
-        The study's folder is replaced by ".", so that a study can be moved.
-        """
-        return {
-            "job": step.job,
-            "words": [word.replace(self._root, ".") for word in step.words],
-            "files": [_hash(path) for path in step.files],
-        }
 
     def _run(self, step: Step) -> tuple[int, list[str]]:
         """Run a step as a process; forward its stderr, return exit code and errors."""
@@ -336,15 +326,27 @@ class Runner:
         return code, errors
 
 
-def _is_same(recorded: Mapping[str, Any], described: Mapping[str, Any]) -> bool:
-    """Return whether a recorded step is the described one, apart from removed files."""
-    if recorded.keys() != described.keys():
-        return False
-    before, after = recorded["files"], described["files"]
-    return {**recorded, "files": len(before)} == {
-        **described,
-        "files": len(after),
-    } and all(now in {"", then} for then, now in zip(before, after, strict=True))
+def has_run(root: str, step: Step) -> bool:
+    """Return whether a step has run in the folder `root`, as `Runner.has_run` does."""
+    recorded, described = _read_mark(root, step), _describe(root, step)
+    before, after = recorded.get("files", []), described.pop("files")
+    return (
+        all(recorded.get(key) == value for key, value in described.items())
+        and len(before) == len(after)
+        and all(now in {"", then} for then, now in zip(before, after, strict=True))
+    )
+
+
+def _describe(root: str, step: Step) -> dict[str, Any]:
+    """Return the job, arguments and file hashes that identify a step.
+
+    The study's folder is replaced by ".", so that a study can be moved.
+    """
+    return {
+        "job": step.job,
+        "words": [word.replace(root, ".") for word in step.words],
+        "files": [_hash(path) for path in step.files],
+    }
 
 
 def _show(process: "subprocess.Popen[bytes]") -> list[str]:

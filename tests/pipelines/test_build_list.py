@@ -140,9 +140,10 @@ def test_groups_without_listed_images_are_an_error(mini_index, tmp_path, capsys)
     assert "1 of 6 groups have no training images" in said
 
 
-def test_lists_with_folds_need_two_folds(mini_index, tmp_path, capsys):
+@pytest.mark.parametrize("fold", ["fold_a", "fold_b"])
+def test_lists_with_folds_need_two_folds(mini_index, tmp_path, capsys, fold):
     path = tmp_path / "list.csv"
-    rows = [("image", "split"), *((k, "fold_a") for k in read_keys(mini_index))]
+    rows = [("image", "split"), *((k, fold) for k in read_keys(mini_index))]
     with path.open("w") as file:
         csv.writer(file).writerows(rows)
     flags = NO_COUNTS | {"sampling": "list", "images": path}
@@ -170,6 +171,10 @@ def test_a_damaged_list_is_refused_before_the_input_is_read(tmp_path, capsys):
         (
             {"sampling": "list", "images": "x", "stratify_by_class": True},
             "--stratify_by_class: --sampling=list selects all images; leave it out",
+        ),
+        (
+            {"sampling": "list", "images": "x.csv", "export_images": "./x.csv"},
+            "--export_images ./x.csv: is the file of --images; name another",
         ),
         ({"export_images": "x.txt"}, "--export_images x.txt: must end in .csv or .par"),
     ],

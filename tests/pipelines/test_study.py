@@ -186,6 +186,35 @@ def test_repeated_command_does_nothing(killed, mini_imagenet, recipes, capsys):
     assert (root / "study.json").read_bytes() == before
 
 
+def test_finished_study_needs_no_models_and_datasets(
+    killed, mini_imagenet, recipes, tmp_path
+):
+    root = shutil.copytree(killed, tmp_path / "freed")
+    for name in ("models", "datasets", "predictions"):
+        shutil.rmtree(root / name)
+    run_here(command_line(mini_imagenet, root, recipes=recipes))
+    assert not any((root / name).exists() for name in ("models", "datasets"))
+    for name in ("study.json", "recipes.csv"):
+        assert (root / name).read_bytes() == (killed / name).read_bytes()
+
+
+def test_changed_recipe_that_is_refused_has_no_old_result(
+    killed, mini_imagenet, tmp_path
+):
+    root = shutil.copytree(killed, tmp_path / "changed")
+    scores = pq.read_table(killed / "difficulty/difficulty.parquet")
+    pq.write_table(scores.slice(5), tmp_path / "part.parquet")
+    table = str(tmp_path / "part.parquet")
+    changed = {**RECIPES[0], "sampling": "difficulty", "difficulty": table}
+    path = tmp_path / "recipes.json"
+    path.write_text(json.dumps([changed, RECIPES[1]]))
+    shutil.rmtree(root / "datasets/pairs")
+    run_here(command_line(mini_imagenet, root, recipes=path))
+    found = read_json(root / "study.json")
+    assert [row["recipe"] for row in found["recipes"]] == ["mixed"]
+    assert [left["name"] for left in found["left_out"]] == ["pairs"]
+
+
 def test_moved_study_skips_a_recipe_that_build_rejects(killed, mini_imagenet, tmp_path):
     root = shutil.copytree(killed, tmp_path / "moved")
     scores = pq.read_table(killed / "difficulty/difficulty.parquet")

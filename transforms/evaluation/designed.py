@@ -125,7 +125,7 @@ def analyze(
       num_looped: training images that a model sees on the full set, in all epochs.
     """
     families = find_architectures(models)
-    reference = full.mean(axis=0)
+    reference = average(full)
     estimates = [
         ranking.estimate_tau(reference, list(r.accuracies), families=families)
         for r in recipes
@@ -154,7 +154,9 @@ def analyze(
         results=tuple(results),
         differences=tuple(
             recipe_differences.compare_recipes(
-                full, {r.name: r.accuracies for r in recipes}, families=families
+                reference[None],
+                {r.name: r.accuracies for r in recipes},
+                families=families,
             )
         ),
         effects=tuple(find_effects(reference, recipes, families)),
@@ -171,7 +173,7 @@ def _find_ceiling(full: FloatArray, families: Sequence[str]) -> TauEstimate:
         return TauEstimate(None, None, None)
     estimates = [
         ranking.estimate_tau(
-            np.delete(full, number, axis=0).mean(axis=0), [seed], families=families
+            average(np.delete(full, number, axis=0)), [seed], families=families
         )
         for number, seed in enumerate(full)
     ]
@@ -266,6 +268,17 @@ class FinalAccuracies(NamedTuple):
 
     accuracies: FloatArray
     num_looped: int
+
+    @property
+    def mean_accuracies(self) -> FloatArray:
+        """The mean over seeds, shape (models,); equal totals give equal means."""
+        return average(self.accuracies)
+
+
+def average(accuracies: FloatArray) -> FloatArray:
+    """Average over the first axis; equal totals give equal means."""
+    mean: FloatArray = np.round(accuracies.mean(axis=0), 12)
+    return mean
 
 
 def read_finals(paths: Sequence[str], models: Sequence[str]) -> FinalAccuracies:

@@ -269,8 +269,8 @@ def _find_scales(
 ) -> dict[str, int]:
     """Find whether accuracies are in percent: 100, or 1, by format of a set's logs.
 
-    The logs of one program have one unit; if some exceed 1 and others do not, the unit
-    is ambiguous.
+    The logs of one program have one unit, which the program may state; otherwise, if
+    some exceed 1 and others do not, it is ambiguous.
     """
     by_format = defaultdict(list)
     for item in logs:
@@ -280,14 +280,16 @@ def _find_scales(
         best = {item.path: max(item.log.accuracies.values()) for item in items}
         in_percent = [path for path, value in best.items() if value > 1]
         others = [path for path, value in best.items() if 0 < value <= 1]
-        scales[format_name] = 100 if in_percent else 1
-        if in_percent and others:
+        is_stated = getattr(training_logs.load(format_name), "IN_PERCENT", False)
+        is_percent = is_stated or bool(in_percent)
+        scales[format_name] = 100 if is_percent else 1
+        if in_percent and others and not is_stated:
             problems.append(
                 f"{others[0]}: its accuracies are at most {best[others[0]]:g}, those "
                 f"of {in_percent[0]} up to {best[in_percent[0]]:g}: one is in percent, "
                 "or its model failed; give all in percent or all as 0 to 1"
             )
-        unit = "in percent, and divided by 100" if in_percent else "0 to 1"
+        unit = "in percent, and divided by 100" if is_percent else "0 to 1"
         columns = list_names(dict.fromkeys(item.log.column for item in items))
         notes.append(
             f"{name}: accuracies in {len(items)} {format_name} "

@@ -246,7 +246,8 @@ def find_version(path: str) -> str:
     Raises:
       FileNotFoundError: the file does not exist.
     """
-    status = Path(path).stat()
+    with Path(path).open("rb") as file:  # network file systems revalidate on opening
+        status = os.fstat(file.fileno())
     changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
     if time.time_ns() - changed_ns < _SETTLED_NS:
         return _hash_samples(path)

@@ -36,6 +36,7 @@ class TrainSettings:
     weight_decay: float
     seed: int
     mixed_precision: str  # auto | true | false
+    input_pipeline: int = 2  # raised when the order of the images or the crops change
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -120,6 +120,7 @@ def test_finals_are_read_by_seed(tmp_path):
     finals = designed.read_finals(paths, ["cnn", "mlp"])
     assert finals.accuracies.tolist() == [[0.4, 0.2], [0.4, pytest.approx(0.3)]]
     assert finals.num_looped == 2000
+    assert finals.mean_accuracies == pytest.approx([0.4, 0.25])
     other = making_curves.rows({"mlp": [0.1]}, subset_id="other")
     making_curves.write(tmp_path / "2.csv", other)
     with pytest.raises(UsageError, match="contain 2 sets"):

@@ -228,14 +228,23 @@ def test_percentages_are_recognised_and_said(tmp_path):
         "(up to 75)",
         "subset: accuracies in 1 lightning log (val_acc) are 0 to 1 (up to 0.75)",
     ]
+    high = making_logs.keras(PERCENT)
     mixed = making_logs.write(
-        tmp_path / "mixed",
-        {"a/summary.csv": TIMM, "b/summary.csv": making_logs.timm(CURVE)},
+        tmp_path / "mixed", {"a/log.csv": high, "b/log.csv": SAMPLES["keras"]}
     )
-    with pytest.raises(
-        UsageError, match=r"b/summary.csv: its accuracies are at most 0.75"
-    ):
+    with pytest.raises(UsageError, match=r"b/log.csv: its accuracies are at most 0.75"):
         to_rows([mixed], [small])
+
+
+def test_timm_is_always_in_percent(tmp_path):
+    """Even if no model, or only a failed one, is right for more than 1 % of images."""
+    low = making_logs.write(
+        tmp_path, {"a/summary.csv": making_logs.timm(CURVE), "b/summary.csv": TIMM}
+    )
+    rows, notes = to_rows([low], [])
+    accuracies = {r.row.model: r.row.validation_accuracy for r in rows["full"]}
+    assert accuracies == {"a": CURVE[-1] / 100, "b": CURVE[-1]}
+    assert "2 timm logs (eval_top1) are in percent" in notes[0]
 
 
 def test_unfinished_and_sparse_runs_are_refused(tmp_path):

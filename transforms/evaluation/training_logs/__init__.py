@@ -13,6 +13,8 @@ Optional:
   holds a log, or "" if the folder's own folder names the model. Default: the folder.
 - `NAMES_FILES`: whether users choose the files' names. They name the model if a folder
   holds several logs. Default: False.
+- `IN_PERCENT`: whether the program always writes accuracies in percent. Default: False;
+  the range of the values shows it.
 - `select(paths) -> list[str]`: drops the files of a folder that repeat others. Default:
   all are read.
 """

@@ -10,6 +10,7 @@ from transforms.evaluation.training_logs import (
 )
 
 FILE_PATTERNS = ("summary.csv",)
+IN_PERCENT = True
 _TOP1 = "eval_top1"
 _DATE = re.compile(r"\d{8}-\d{6}-(?=.)")  # before the model in the folder's name
 
