@@ -56,7 +56,7 @@ class AccuracyEvaluation:
 
     @property
     def names(self) -> tuple[str, str]:
-        """The names of the two columns; if equal, each is followed by its table's name."""
+        """The names of the two columns; if they are equal, with those of the tables."""
         if len(set(self.columns)) == len(self.columns):
             return self.columns
         first, second = self.tables

@@ -190,7 +190,7 @@ def _read_all(
 def _match_models(
     full_sets: Sequence[CurveSet], subsets: Sequence[CurveSet]
 ) -> tuple[CurveSet, list[CurveSet], list[str]]:
-    """Return the full set and the subsets with the models of all sets, and warnings.
+    """Restrict the sets to the models that all have; return warnings too.
 
     Raises:
       UsageError: there are several full sets, a subset is the full set, or too few

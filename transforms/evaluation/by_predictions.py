@@ -436,7 +436,7 @@ def warn_of_circularity(
 ) -> Iterator[str]:
     """Yield warnings if the confusion of ranked models determined the groups.
 
-    The warning also appears if the models are unknown.
+    If it is unknown which models determined the groups, a warning says so.
 
     Args:
       predictions: predictions of the ranked models.

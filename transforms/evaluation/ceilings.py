@@ -53,7 +53,7 @@ class HalfAgreement(NamedTuple):
 def is_within_noise(tau: float | None, ceiling: float | None, deviation: float) -> bool:
     """Return whether τ-b reaches its ceiling up to one standard deviation.
 
-    An undefined τ-b or ceiling does not.
+    False if τ-b or its ceiling is undefined.
     """
     return tau is not None and ceiling is not None and tau >= ceiling - deviation
 

@@ -61,7 +61,8 @@ def find_convergence_epoch(
 
     Returns:
       The first epoch from which in every epoch at least `share` of the pairs have the
-      expected sign; None if the last epoch does not reach it, or without pairs.
+      expected sign; None if the last epoch does not reach this share, or if all signs
+      are 0.
     """
     if not np.count_nonzero(decisions):
         return None

@@ -253,7 +253,7 @@ def _tau(reference: FloatArray, draw: FloatArray) -> float:
 def _list_columns(
     recipes: Sequence[Recipe],
 ) -> Iterator[tuple[tuple[str, str, str], FloatArray]]:
-    """Yield (factor, level, reference) and an indicator, shape (recipes,), by level.
+    """Yield (factor, level, reference) and the level's indicator, shape (recipes,).
 
     The reference is the commonest level of a factor; it is not yielded.
     """

@@ -119,8 +119,9 @@ def to_rows(
       The rows by flag, and notes for the user.
 
     Raises:
-      UsageError: a log has no or several model names, a number of images is unknown, or
-        a unit is ambiguous; one line per problem.
+      UsageError: a log has no or several model names, a name in the settings matches no
+        log, a number of images is unknown, or a unit is ambiguous; one line per
+        problem.
     """
     runs, problems = _name_runs(
         [item for items in logs.values() for item in items], settings.model_names

@@ -521,7 +521,7 @@ def _choose(
     whole: FloatArray,
     families: Sequence[str],
 ) -> dict[str, Recommendation]:
-    """Recommend one row of each section, by title; only rows with "all" answers count.
+    """Return a recommendation by section, among rankable rows with "all" answers.
 
     Args:
       rows: all rows.
@@ -674,6 +674,6 @@ def summarize(table: TrainingFree) -> Iterator[str]:
     yield from recommend(table)
     if num_unranked := sum(row.rank is None for row in table.rows):
         yield (
-            f"{num_unranked} of {len(table.rows)} rows are not ranked: their answers are "
-            "among the kept classes only, or their τ-b is undefined"
+            f"{num_unranked} of {len(table.rows)} rows are not ranked: their answers "
+            "are among the kept classes only, or their τ-b is undefined"
         )

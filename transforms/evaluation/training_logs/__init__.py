@@ -215,7 +215,7 @@ def read_table(
 def _merge(
     points: Iterable[tuple[int, float]], *, keeps_last: bool
 ) -> dict[int, float]:
-    """Return the accuracy of each epoch; the last one if `keeps_last`.
+    """Return one accuracy per epoch, the last one if they differ and `keeps_last`.
 
     Raises:
       UsageError: an epoch has several accuracies, and not `keeps_last`.
