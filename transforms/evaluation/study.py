@@ -34,9 +34,10 @@ class RecipeScore:
         1.
       resolving_power: as in `ranking.PairAgreement`.
       sign_agreement: as in `ranking.PairAgreement`.
-      looped_full: training images seen until the ranking on the full set converges to
-        the same share of the same pairs, counted in every epoch; None if it does not.
-      looped_subset: the same for the subset.
+      looped_full: training images seen, counted in every epoch, until the ranking on
+        the full set converges; None if it does not.
+      looped_subset: the same for the subset, whose ranking must keep the order of the
+        same share of the same pairs.
       trained_on: images seen in the whole training on the subset, training images ×
         epochs.
       num_models: number of ranked models.
