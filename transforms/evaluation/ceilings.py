@@ -135,9 +135,15 @@ class RandomHalves:
         )
 
     def measure_overlapping(self, sizes: Iterable[int]) -> dict[int, float | None]:
-        """Return the mean τ-b of random images with all images, by number of images.
+        """Return the mean τ-b between the rankings on random images and on all images.
 
         The random images are part of all images. None if τ-b is undefined.
+
+        Args:
+          sizes: numbers of random images.
+
+        Returns:
+          The mean τ-b by number of images.
         """
         for size in set(sizes) - set(self._overlapping):
             self._overlapping[size] = mean(

@@ -16,7 +16,7 @@ from transforms.evaluation import discordance, significance
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.significance import PairTests
 
-MIN_MODELS = 3  # two models are a single pair, which has no confidence interval
+MIN_MODELS = 3  # two models are a single pair, too few for an interval
 
 
 class RankAgreement(NamedTuple):
