@@ -1,6 +1,6 @@
 """Show a progress bar for work in several processes, or log phases as JSON.
 
-Workers append one byte per finished unit of work to a file, so that its size is the
+Workers append one byte per finished unit of work to a file, so its size is the
 number of finished units. An append takes a microsecond, needs no server, and works
 across all processes on one machine.
 """

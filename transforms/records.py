@@ -159,7 +159,7 @@ def check_all_arrived(
       remedy: last line of the message.
 
     Raises:
-      JobError: names the missing and the repeated elements.
+      JobError: elements are missing or repeated.
     """
     expected, actual = Counter(planned), Counter(arrived)
     if actual == expected:

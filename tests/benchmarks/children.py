@@ -39,7 +39,8 @@ def run(
       environment: variables to set.
       sums_memory: sample the memory of all processes together; costs some time.
 
-    Raises: RuntimeError: the process failed; the message holds its output.
+    Raises:
+      RuntimeError: the process failed; the message holds its output.
     """
     before = _count_bytes()
     started = time.perf_counter()

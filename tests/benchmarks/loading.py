@@ -133,7 +133,8 @@ def time_reader(
 ) -> float:
     """Return the images per second of the best round.
 
-    Raises: ValueError: a reader returned another number of images.
+    Raises:
+      ValueError: a reader returned another number of images.
     """
     best = 0.0
     for _ in range(rounds):

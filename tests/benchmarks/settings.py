@@ -25,7 +25,8 @@ class Settings:
     def find_photographs(self) -> list[Path]:
         """List the photographs by name.
 
-        Raises: NotMeasured: there are none.
+        Raises:
+          NotMeasured: there are none.
         """
         photographs = sorted((self.photographs or Path("/nowhere")).glob("*/*.JPEG"))
         if not photographs:

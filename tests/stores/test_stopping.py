@@ -20,7 +20,8 @@ LIMIT_S = 2.0
 def stop_when(faulty, request, job, command, log):
     """Start a job, and interrupt it when the store keeps it waiting.
 
-    Returns: the exit code, what the job said, and how long it took to end.
+    Returns:
+      The exit code, what the job said, and how long it took to end.
     """
     take_fault = faulty.take_fault
     is_waiting = []

@@ -363,7 +363,8 @@ def list_tree(folder: Path) -> Iterator[tuple[str, int]]:
 def attack(folder: Path, *, whole: bool = False) -> dict[str, str]:
     """Write the archives and read them in a child process; return the outcomes.
 
-    Raises: AssertionError: something was written outside the output.
+    Raises:
+      AssertionError: something was written outside the output.
     """
     sandbox = folder / "a" / "b"
     sandbox.mkdir(parents=True)

@@ -34,7 +34,7 @@ def _to_file_offset(offset: int) -> int:
 
 
 def remove_block_headers(data: bytes, offset: int) -> bytes:
-    """Return a byte range of a file, which starts at `offset`, without its headers."""
+    """Remove the block headers from bytes that start at `offset` in the file."""
     first = -offset % _BLOCK_BYTES
     starts = [0, *range(first + _BLOCK_HEADER_BYTES, len(data), _BLOCK_BYTES)]
     ends = [*range(first, len(data), _BLOCK_BYTES), len(data)]

@@ -61,7 +61,7 @@ def find_concentration(p_correct: npt.NDArray[np.floating]) -> Iterator[str]:
     if share > _MAX_SHARE:
         yield (
             f"warning: {share:.1%} of the images have the same p_correct, {percent} %, "
-            "so that difficulty tells hardly any of them apart; was a softmax applied "
+            "so difficulty tells hardly any of them apart; was a softmax applied "
             "twice, or are the classes of the model in another order?"
         )
 

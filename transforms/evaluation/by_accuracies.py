@@ -35,10 +35,10 @@ class AccuracyEvaluation:
     """Two score columns of the same models, and the agreement of their rankings.
 
     Attributes:
-      models: the key of each row, joined into one string.
+      models: the key of each row that both tables have, joined into one string.
       key_columns: names of the columns that identify a row.
       columns: names of the two score columns.
-      tables: file names of the two columns, without folder or suffix.
+      tables: file name of each column's table, without folder or suffix.
       full: shape (models,), scores of the first column.
       subset: shape (models,), scores of the second column.
       ranks: agreement of the two rankings.
@@ -56,7 +56,7 @@ class AccuracyEvaluation:
 
     @property
     def names(self) -> tuple[str, str]:
-        """The names of the two columns; equal names are followed by the file name."""
+        """The names of the two columns; if they are equal, with those of the tables."""
         if len(set(self.columns)) == len(self.columns):
             return self.columns
         first, second = self.tables
@@ -76,11 +76,13 @@ def evaluate_accuracies(
       paths: two CSV files, or one that contains both columns.
       key_columns: columns that together identify a row; by default those of model,
         img_size and crop_pct that every file has.
-      columns: the score column of both files, or one per file; by default top1,
-        accuracy or the only numeric column.
+      columns: names of the two score columns, or one name for both. One file requires
+        two names. By default top1, accuracy, or the only numeric column unless its name
+        suggests that lower is better.
 
     Raises:
-      UsageError: a table is unreadable, or the columns do not identify rows and scores.
+      UsageError: a table is unreadable, the columns do not identify rows and scores, or
+        fewer than three rows are in both tables.
     """
     tables = [read_table(path) for path in paths]
     keys = _choose_keys(tables, paths, key_columns)
@@ -124,7 +126,8 @@ def read_table(path: str) -> list[Row]:
     """Read a CSV table of models and scores.
 
     Raises:
-      UsageError: the file is missing, too large, or not a table.
+      UsageError: the file is missing or too large, or is not a table with rows and
+        distinct columns.
     """
     try:
         rows = _parse(csv_tables.read_text(path, max_bytes=_MAX_BYTES))
@@ -165,7 +168,8 @@ def _choose_keys(
     """Choose the columns that identify rows: the requested or default ones.
 
     Raises:
-      UsageError: a column is missing, or several rows have the same key.
+      UsageError: a column is missing, there is no default, or several rows of a table
+        have the same key.
     """
     shared = [name for name in tables[0][0] if all(name in t[0] for t in tables)]
     problems = [
@@ -194,7 +198,8 @@ def _check_unique(table: Rows, path: str, keys: Key, candidates: Sequence[str]) 
       table: rows of the table.
       path: path of the table, for messages.
       keys: names of the columns that identify a row.
-      candidates: names of other columns, to suggest.
+      candidates: names of the columns that all tables have; the message suggests some
+        of them.
 
     Raises:
       UsageError: several rows have the same key.
@@ -212,7 +217,10 @@ def _check_unique(table: Rows, path: str, keys: Key, candidates: Sequence[str]) 
 
 
 def _find_remedy(table: Rows, keys: Key, candidates: Sequence[str]) -> str:
-    """Suggest the fewest additional key columns that make all keys unique."""
+    """Suggest the fewest additional key columns, up to three, that make keys unique.
+
+    If there are none, suggest to change the table.
+    """
     others = [
         name
         for name in dict.fromkeys((*_DEFAULT_KEYS, *candidates))
@@ -256,7 +264,8 @@ def _choose_columns(
       requested: one or two column names; empty to guess them.
 
     Raises:
-      UsageError: a column is missing, or cannot be guessed.
+      UsageError: a column is missing or cannot be guessed, or one table is given
+        without two columns.
     """
     if len(tables) == 1 and len(requested) != 2:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Evaluate subsets by comparing learning curves of the same models with the full set.
+"""Evaluate subsets by comparing their learning curves with those of the full set.
 
 If the folder of each curve also contains the predictions that `pipelines.train` writes,
 models are compared image by image (McNemar's test), otherwise by accuracy alone.
@@ -44,7 +44,9 @@ _NO_SETTINGS = LogSettings()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoredSet:
-    """A training set and the accuracies of the models trained on it, sorted by name.
+    """A training set and the accuracies of the models trained on it.
+
+    The models are sorted by name.
 
     Attributes:
       curve_set: the runs on the set.
@@ -76,9 +78,9 @@ class ScoredSubset(ScoredSet):
     Attributes:
       ranks: agreement of the rankings by final accuracy.
       pairs: agreement on pairs of models.
-      ceiling: what a subset without any error but noise would reach.
-      full_clearness: convergence of the full set's ranking to the same share of the
-        pairs as `clearness`, which is that of the subset: `ceiling.least_kept`.
+      ceiling: agreement of a subset whose only error is noise.
+      full_clearness: convergence of the full set's ranking of the same pairs. For both
+        sets, the share `ceiling.least_kept` of the pairs must be in order.
       verdict: whether the subset is useful for ranking models.
     """
 
@@ -129,11 +131,14 @@ def evaluate_curves(
     Args:
       full_paths: files or folders with curves of the full set.
       subset_paths: files or folders with curves of one or more subsets.
-      logs: what the logs of other training programs do not state.
-      seed: seed of the noise ceiling and of the interval of the gain.
+      logs: settings for what the logs of other training programs do not state.
+      seed: seed of the noise ceiling and of the interval of the gain (see
+        `convergence.bound_gain`).
 
     Raises:
-      UsageError: the curves are invalid; one line per problem.
+      UsageError: curves are invalid, `full_paths` contain several sets, a subset is the
+        full set, or fewer than three models are trained on all sets; one line per
+        problem.
     """
     full_sets, subsets, warnings = _read_all(full_paths, subset_paths, logs)
     full, subsets, match_warnings = _match_models(full_sets, subsets)
@@ -185,7 +190,7 @@ def _read_all(
 def _match_models(
     full_sets: Sequence[CurveSet], subsets: Sequence[CurveSet]
 ) -> tuple[CurveSet, list[CurveSet], list[str]]:
-    """Keep the models that all sets have; return warnings about the others.
+    """Restrict the sets to the models that all have; return warnings too.
 
     Raises:
       UsageError: there are several full sets, a subset is the full set, or too few
@@ -363,7 +368,8 @@ def _read_run(path: str, num_images: int) -> _RunCorrectness:
     """Read the per-image correctness of one run.
 
     Raises:
-      UsageError: the file is damaged or does not match the curves.
+      UsageError: the file is damaged, contains several models, or has another number
+        of images than the curves.
     """
     models = predictions_table.read_models(path)
     if len(models) != 1:

@@ -49,7 +49,7 @@ class GroupedCorrectness:
         whose class is left out are not counted.
       correct: shape (counted images,), whether the predicted group is correct.
       num_undecided: number of counted images without a grouped class in the model's
-        top 5; they count as wrong. 0 without masking.
+        top 5; they count as wrong. 0 without masking; see `score_groups`.
     """
 
     counted: BoolArray
@@ -79,8 +79,8 @@ class GroupScore:
     Attributes:
       name: name of the grouping.
       shape: statistics of the group sizes.
-      is_masked: whether predictions are restricted to classes in groups; the models
-        were not trained on these alone, so that this is a second view.
+      is_masked: whether predictions are restricted to classes in groups; see `masked`
+        in `score_groups`.
       num_images: number of images whose true class is in a group.
       num_right: shape (models,), number of these images with the correct group.
       undecided: shape (models,), share of these images without a grouped class in the
@@ -89,9 +89,10 @@ class GroupScore:
       ranks: agreement of the grouped accuracies with the top-1 accuracies over the
         1000 classes on all images.
       tau_if_right: τ-b if undecided images counted as correct; None without masking.
-      tau_balanced: τ-b of the mean of the accuracies within each group.
-      ceiling: τ-b of the 1000 classes on as many random images; like those of `ranks`,
-        they are part of all images.
+      tau_balanced: as `ranks.tau`, with the unweighted mean of a model's accuracies
+        within each group.
+      ceiling: τ-b between the top-1 accuracies over the 1000 classes on `num_images`
+        random images and on all images, which include the former.
       halves: agreement with the 1000 classes on disjoint halves of the images.
       tau_same_images: τ-b between the grouped accuracies and the top-1 accuracies over
         the 1000 classes on the same images, which isolates the effect of grouping.
@@ -99,7 +100,7 @@ class GroupScore:
       pairs: agreement on significant pairs with the 1000 classes on all images.
       needed: for each share of the pairs that are significant on all images, the number
         of validation images needed for them to be significant under the grouping; None
-        if no number suffices.
+        if no number suffices or no pair is significant.
       warnings: limitations of these statistics.
     """
 
@@ -123,7 +124,7 @@ class GroupScore:
 
     @property
     def title(self) -> str:
-        """The grouping's name, and whether only its own classes are predicted."""
+        """The grouping's name, followed by "own classes" if predictions are masked."""
         return f"{self.name}, own classes" if self.is_masked else self.name
 
     @property
@@ -247,7 +248,7 @@ def make_group_of(label_of: Mapping[str, int]) -> IntegerArray:
     """Return the group of each class as an array.
 
     Args:
-      label_of: wnid → label, e.g. `GroupTable.label_of`; wnids outside the 1000
+      label_of: labels by wnid, e.g. `GroupTable.label_of`; wnids outside the 1000
         ImageNet classes are ignored, since no model predicts them.
 
     Returns:
@@ -263,7 +264,8 @@ def check_same_images(predictions: Sequence[Predictions]) -> None:
     """Check that all models predict the same images in the same order.
 
     Raises:
-      UsageError: there are no predictions, or models have different images.
+      UsageError: there are no predictions, or models have different images, true
+        classes or orders.
     """
     if not predictions:
         raise UsageError("no predictions: give the files of at least one model")
@@ -303,7 +305,8 @@ def score_groupings(
       UsageError: there are no predictions, models have different images, or a grouping
         contains no class of these images.
 
-    Source: this project; trained models stand in for models trained on the groups.
+    Source: this project. Models trained on all 1000 classes serve as proxies for models
+      trained on the groups.
     """
     check_same_images(predictions)
     correct = np.stack([per_image_correctness(p) for p in predictions])
@@ -392,7 +395,7 @@ def balance_groups(groups: IntegerArray, correct: BoolArray) -> FloatArray:
 
     Args:
       groups: shape (images,), true groups.
-      correct: shape (images, models), whether each answer is correct.
+      correct: shape (images, models), whether each prediction is correct.
     """
     order = np.argsort(groups, kind="stable")
     _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
@@ -415,7 +418,7 @@ def _warn_of_undecided(
         yield (
             f"{len(shares)} of {len(grouped)} models have no grouped class in their "
             f"top 5 for more than {MAX_UNDECIDED_SHARE:.0%} of the images (most "
-            f"{worst}, {shares[worst]:.1%}), so that τ-b has two bounds, with these "
+            f"{worst}, {shares[worst]:.1%}), so τ-b has two bounds, with these "
             "images as wrong and as right, and no rank"
         )
 
@@ -432,6 +435,8 @@ def warn_of_circularity(
     predictions: Sequence[Predictions], confusion_models: Sequence[str] | None
 ) -> Iterator[str]:
     """Yield warnings if the confusion of ranked models determined the groups.
+
+    If it is unknown which models determined the groups, a warning says so.
 
     Args:
       predictions: predictions of the ranked models.
@@ -466,9 +471,10 @@ def evaluate_predictions(
 
     Args:
       predictions: predictions of at least three models, all of the same images.
-      tables: name → group of each class, shape (1000,), −1 if it is left out.
-      confusion_models: name → models whose confusion determined the groups; groupings
-        without an entry did not use confusion.
+      tables: by name of the grouping, the group of each class, shape (1000,), −1 if it
+        is left out.
+      confusion_models: by name of the grouping, the models whose confusion determined
+        the groups (empty if unknown); groupings without an entry did not use confusion.
       seed: seed of the random halves of the images.
 
     Raises:
@@ -509,7 +515,7 @@ def evaluate_predictions(
 def _list_groupings(
     tables: Mapping[str, IntegerArray],
 ) -> list[tuple[str, IntegerArray, bool]]:
-    """Score answers among all classes, and own classes if a table leaves some out."""
+    """List each grouping without masking, and with it if classes are left out."""
     return [
         (name, group_of, is_masked)
         for name, group_of in tables.items()
@@ -579,11 +585,11 @@ def _find_notes(score: GroupScore) -> Iterator[str]:
     if num_models < ranking.MIN_MODELS:
         yield (
             f"{num_models} of at least {ranking.MIN_MODELS} models: "
-            "too few for a ranking and for a confidence interval of tau, so that these "
+            "too few for a ranking and for a confidence interval of tau, so these "
             "figures are `-`; give --predictions of more models"
         )
     elif score.tau_same_images is None:
-        yield "all models have the same accuracy, so that tau is undefined"
+        yield "all models have the same accuracy, so tau is undefined"
     if score.pairs.resolving_power is None:
         yield "no two models differ significantly on all images"
 
@@ -593,7 +599,7 @@ _LEGEND = {
     "groups": "number of groups",
     "classes": "number of classes in groups",
     "sizes": "classes of the smallest, median and largest group",
-    "effective": "number of equally large groups that are as uneven",
+    "effective": "effective number of groups: fewer if their sizes are unequal",
     "captured": "share of the confusion between classes that stays within groups",
     "images": "number of validation images of these classes",
     "tau": "Kendall's tau-b of the models' accuracies over groups with those over the "
@@ -603,7 +609,7 @@ _LEGEND = {
     "balanced": "tau-b if all groups have the same weight",
     "halves": "tau-b with the 1000 classes on a half of the images that the grouping "
     "does not use",
-    "ceiling": "`halves` of as many random images and single classes",
+    "ceiling": "`halves` for the 1000 classes on as many random images",
     "resolving": "share of the pairs of models that differ significantly over the 1000 "
     "classes and also do so, in the same order, over groups",
     "regret": "accuracy lost by choosing the model that is best over groups",
@@ -613,6 +619,8 @@ _LEGEND = {
 
 def format_comparison(rows: Sequence[Comparison], *, advice: Sequence[str] = ()) -> str:
     """Format comparisons as a plain-text table with notes, legend and recommendation.
+
+    Columns that are undefined in all rows are omitted.
 
     Args:
       rows: the comparisons, in the order of the table.
@@ -649,6 +657,9 @@ def advise(
       full: tests of the top-1 accuracies over the 1000 classes.
       scores: scores of the groupings.
       models: names of the models.
+
+    Returns:
+      The sentences; none with fewer than three models.
     """
     if len(models) < ranking.MIN_MODELS:
         return []

@@ -1,7 +1,7 @@
-"""Estimate noise ceilings: how well a subset without any error but noise would do.
+"""Estimate noise ceilings: the agreement of a subset whose only error is noise.
 
 `RandomHalves` measures the ceiling from per-image correctness: the ranking on images of
-one half is compared with the ranking on the other half, so that no image is on both
+one half is compared with the ranking on the other half, so no image is on both
 sides. `predict_ceiling` simulates it from standard errors, for sets that have other
 images or training.
 """
@@ -36,33 +36,36 @@ class HalfAgreement(NamedTuple):
 
     @property
     def tau(self) -> float | None:
-        """The mean of `taus`."""
+        """The mean of `taus`; None if there are none."""
         return mean(self.taus)
 
     @property
     def ceiling(self) -> float | None:
-        """The mean of `ceilings`."""
+        """The mean of `ceilings`; None if there are none."""
         return mean(self.ceilings)
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of `ceilings`."""
+        """The standard deviation of `ceilings`; 0 with fewer than two."""
         return float(np.std(self.ceilings, ddof=1)) if len(self.ceilings) > 1 else 0.0
 
 
 def is_within_noise(tau: float | None, ceiling: float | None, deviation: float) -> bool:
-    """Return whether τ-b reaches its ceiling up to one standard deviation."""
+    """Return whether τ-b reaches its ceiling up to one standard deviation.
+
+    False if τ-b or its ceiling is undefined.
+    """
     return tau is not None and ceiling is not None and tau >= ceiling - deviation
 
 
 class Ceiling(NamedTuple):
-    """What a subset with the true ranking of the full set would reach.
+    """The agreement of a subset that ranks models as the full set, except for noise.
 
     Attributes:
       tau: expected τ-b with the full set; None if it is undefined.
-      kept: expected share of the pairs decided on the full set with the same order on
-        the subset; None if no pair is decided.
-      least_kept: the lowest 2.5 % of this share; None if no pair is decided.
+      kept: of the pairs that are significant on the full set, the expected share with
+        the same order on the subset; None if no pair is significant.
+      least_kept: the 2.5 % quantile of this share; None if no pair is significant.
     """
 
     tau: float | None
@@ -132,9 +135,15 @@ class RandomHalves:
         )
 
     def measure_overlapping(self, sizes: Iterable[int]) -> dict[int, float | None]:
-        """Return τ-b between random images and all images, by number of images.
+        """Return the mean τ-b between the rankings on random images and on all images.
 
-        The images on one side are part of those on the other.
+        The random images are part of all images. None if τ-b is undefined.
+
+        Args:
+          sizes: numbers of random images.
+
+        Returns:
+          The mean τ-b by number of images.
         """
         for size in set(sizes) - set(self._overlapping):
             self._overlapping[size] = mean(
@@ -145,12 +154,12 @@ class RandomHalves:
 
 
 def count_correct(correct: BoolArray, chosen: BoolArray) -> IntArray:
-    """Count correct answers on chosen images, shape (choices, models).
+    """Count correct predictions on chosen images, shape (choices, models).
 
-    float32 represents all integers up to 2²⁴ exactly, so that the sums are exact.
+    float32 represents all integers up to 2²⁴ exactly, so the sums are exact.
 
     Args:
-      correct: shape (images, models), whether each answer is correct.
+      correct: shape (images, models), whether each prediction is correct.
       chosen: shape (choices, images), whether each choice includes each image.
     """
     sums = chosen.astype(np.float32) @ correct.astype(np.float32)

@@ -51,7 +51,7 @@ class TrainedSet(NamedTuple):
 def find_convergence_epoch(
     curves: FloatArray, decisions: SignArray, *, share: float = 1
 ) -> int | None:
-    """Find the first epoch from which the order of significant pairs stays the same.
+    """Find the first epoch from which enough pairs have the expected order.
 
     Args:
       curves: shape (models, epochs), accuracies.
@@ -60,8 +60,9 @@ def find_convergence_epoch(
       share: share of the pairs that must have the expected sign, 0 to 1.
 
     Returns:
-      The first epoch from which on every epoch agrees with `decisions`; None if the
-      last epoch disagrees, or if no pair is significant.
+      The first epoch from which in every epoch at least `share` of the pairs have the
+      expected sign; None if the last epoch does not reach this share, or if all signs
+      are 0.
     """
     if not np.count_nonzero(decisions):
         return None
@@ -72,9 +73,15 @@ def find_convergence_epoch(
 
 
 def _find_kept(curves: FloatArray, decisions: SignArray) -> FloatArray:
-    """Return 1 where a pair is in order, shape (epochs, models, models).
+    """Return 1 where a pair has the expected order, else 0.
 
-    Only pairs whose first model is significantly better are counted.
+    Args:
+      curves: shape (models, epochs), accuracies.
+      decisions: shape (models, models), the expected sign of each pair.
+
+    Returns:
+      Shape (epochs, models, models); 1 only where the first model is the better one, so
+      that each pair is counted once.
     """
     by_epoch = curves.T
     is_better = by_epoch[:, :, np.newaxis] > by_epoch[:, np.newaxis]
@@ -87,7 +94,7 @@ def _find_last_epochs(agrees: BoolArray) -> IntArray:
     The result is the number of epochs + 1 if the last one disagrees.
 
     Args:
-      agrees: shape (rows, epochs).
+      agrees: shape (rows, epochs), whether an epoch has the expected order.
     """
     stays = np.logical_and.accumulate(agrees[:, ::-1], axis=1)
     return agrees.shape[1] - stays.sum(axis=1) + 1
@@ -125,8 +132,9 @@ def bound_gain(
 
     The gain is the number of images seen until convergence on the full set, divided by
     that on the subset. Families of models are resampled. Rankings are known after whole
-    epochs only, so that each convergence may be up to one epoch earlier. Resamples for
-    which the full set converges in the first epoch tell nothing and are skipped.
+    epochs only, so each convergence may be up to one epoch earlier. Resamples without
+    significant pairs, or for which the full set converges in the first epoch, are
+    skipped.
 
     Args:
       full: curves on the full set.
@@ -138,9 +146,9 @@ def bound_gain(
       seed: seed of the resamples.
 
     Returns:
-      The interval, 0 where the subset does not converge, up to infinity where it
-      converges in the first epoch; None if no pair is significant or no resample is
-      left.
+      The interval. Its lower end is 0 if the subset may not converge, and its upper end
+      is infinite if the subset may converge in the first epoch. None if no pair is
+      significant or all resamples are skipped.
 
     Source: Efron, percentile method (1979).
     """
@@ -182,9 +190,10 @@ def bound_gain(
 
 
 def rank_by_epoch(curves: FloatArray) -> npt.NDArray[np.int64]:
-    """Return the rank of each model at each epoch, from 1, in the shape of `curves`.
+    """Return the rank of each model at each epoch, from 1 (best).
 
-    Ties are ranked in the order of the first axis of `curves`, shape (models, epochs).
+    `curves` and the result have shape (models, epochs). Tied models are ranked in their
+    order in `curves`.
     """
     order = np.argsort(-curves, axis=0, kind="stable")
     return np.argsort(order, axis=0, kind="stable") + 1

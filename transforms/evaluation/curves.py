@@ -145,7 +145,7 @@ class CurveFiles(NamedTuple):
 
 
 def read_rows(paths: Sequence[str]) -> list[LocatedRow]:
-    """Read all rows of curve files, as `read_files` does."""
+    """Read curve files with `read_files`; return only the rows of curves.csv files."""
     return read_files(paths).rows
 
 
@@ -157,7 +157,8 @@ def read_files(paths: Sequence[str], columns: LogColumns = ANY_COLUMNS) -> Curve
       columns: columns of logs that the user names.
 
     Raises:
-      UsageError: a file is missing or invalid; one line per problem.
+      UsageError: a file is missing or invalid, or a folder contains no curves or too
+        many files; one line per problem.
     """
     contents = CurveFiles([], [])
     problems: list[str] = []
@@ -200,7 +201,10 @@ def read_files(paths: Sequence[str], columns: LogColumns = ANY_COLUMNS) -> Curve
 
 
 def _find_files(path: str, problems: list[str]) -> tuple[list[str], bool]:
-    """Return the files that may have curves at a path, and whether it is a folder."""
+    """Return the files that may have curves at a path, and whether it is a folder.
+
+    For a folder with too many files, append a problem and return ([], False).
+    """
     if not storage.is_folder(path):
         return [path], False
     all_files = [f"{path.rstrip('/')}/{name}" for name in storage.list_files(path)]
@@ -318,7 +322,8 @@ def group_by_set(located: Sequence[LocatedRow]) -> tuple[list[CurveSet], list[st
       The sets in the order of their first rows, and warnings.
 
     Raises:
-      UsageError: a set has unusable runs; one line per problem.
+      UsageError: a run is unfinished or has gaps or two results for an epoch, or the
+        runs of a set differ in their numbers of epochs or images; one line per problem.
     """
     unique, warnings, problems = _drop_repeated(located)
     rows_of: dict[str, list[LocatedRow]] = defaultdict(list)
@@ -336,7 +341,7 @@ def group_by_set(located: Sequence[LocatedRow]) -> tuple[list[CurveSet], list[st
 
 
 def find_set(row: CurveRow | CurveSet) -> str:
-    """Return what identifies a set: its ID, or its name if the ID is unknown."""
+    """Return the identifier of a set: its subset ID, or its name if it has no ID."""
     return row.subset_id or row.dataset
 
 

@@ -1,8 +1,9 @@
-"""Analyse a designed study: recipes with several draws, compared with a noise ceiling.
+"""Analyse a designed study: compare recipes with each other and a noise ceiling.
 
-The accuracies of all models on every draw of every recipe are compared with those on
-the full set. Models of one architecture that differ in their training only are treated
-as dependent.
+Each recipe has one or more draws: random repetitions of its selection, its training, or
+both. The accuracies of all models on every draw are compared with those on the full
+set. Models of one architecture that differ in their training only are treated as
+dependent.
 """
 
 import itertools
@@ -84,8 +85,8 @@ class Design:
       models: names of the models.
       num_seeds: number of seeds on the full set.
       num_looped: training images that a model sees on the full set, in all epochs.
-      ceiling: τ-b between the full set and itself trained with another seed; its τ-b is
-        None with one seed.
+      ceiling: τ-b on the full set between each seed and the mean of the others; its
+        `tau` is None with one seed.
       results: recipes, best first.
       differences: tests of all pairs of recipes.
       effects: effects of the factors on τ-b; empty if they cannot be separated.
@@ -109,7 +110,7 @@ class Design:
 
 
 def find_architectures(models: Sequence[str]) -> tuple[str, ...]:
-    """Return the architecture of each model: its name without its learning rate."""
+    """Return the architecture of each model: its name up to "@" and a learning rate."""
     return tuple(model.partition("@")[0] for model in models)
 
 
@@ -168,7 +169,14 @@ def _order(estimate: TauEstimate) -> float:
 
 
 def _find_ceiling(full: FloatArray, families: Sequence[str]) -> TauEstimate:
-    """Estimate τ-b between each seed and the mean of the others."""
+    """Estimate τ-b between each seed and the mean of the others, averaged over seeds.
+
+    The interval is that of the seed with the lowest lower end.
+
+    Args:
+      full: shape (seeds, models), final accuracies.
+      families: the architecture of each model.
+    """
     if len(full) == 1:
         return TauEstimate(None, None, None)
     estimates = [
@@ -190,7 +198,8 @@ def find_effects(
 ) -> list[Effect]:
     """Fit the main effects of the factors on τ-b by least squares over all draws.
 
-    Levels that cannot be separated from earlier ones are omitted.
+    Levels that cannot be separated from earlier ones are omitted. An undefined τ-b
+    counts as 0.
 
     Args:
       reference: shape (models,), accuracies on the full set.
@@ -199,7 +208,7 @@ def find_effects(
 
     Returns:
       One effect per level except the reference levels; empty with fewer than three
-      architectures, or without recipes.
+      architectures, or with too few draws to fit the levels.
 
     Source: the interval is a jackknife over architectures (Efron and Stein, Annals of
       Statistics 1981), with Student's t.
@@ -246,7 +255,10 @@ def _tau(reference: FloatArray, draw: FloatArray) -> float:
 def _list_columns(
     recipes: Sequence[Recipe],
 ) -> Iterator[tuple[tuple[str, str, str], FloatArray]]:
-    """Yield (factor, level, reference) and the indicator of each level."""
+    """Yield (factor, level, reference) and the level's indicator, shape (recipes,).
+
+    The reference is the commonest level of a factor; it is not yielded.
+    """
     for factor in recipes[0].factors:
         levels = [recipe.factors[factor] for recipe in recipes]
         reference = max(dict.fromkeys(levels), key=levels.count)
@@ -299,7 +311,7 @@ def read_finals(paths: Sequence[str], models: Sequence[str]) -> FinalAccuracies:
 
 
 def to_tables(design: Design) -> dict[str, list[dict[str, object]]]:
-    """Return the rows of three tables: recipes, differences and effects."""
+    """Return the rows of the tables "recipes", "differences" and "effects", by name."""
     return {
         "recipes": [
             {

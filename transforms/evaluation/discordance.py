@@ -46,10 +46,11 @@ def find_discordance(first: FloatArray, second: FloatArray) -> FloatArray:
 def find_families(models: Sequence[str]) -> tuple[str, ...]:
     """Return the family of each model, by the letters that its name starts with.
 
-    A word of libraries such as "tf" and a trailing v (mobilenetv3) are ignored. A
-    family whose name starts with that of another, or else ends with it, joins it:
-    "inceptionresnet" and "bninception" join "inception". 64 published ImageNet models
-    have 13 families. A name that does not start with a letter is its own family.
+    The name of a library at the start, such as "tf", and a trailing v (mobilenetv3) are
+    ignored. A family whose name starts with that of another, or else ends with it,
+    joins it: "inceptionresnet" and "bninception" join "inception". A name that does not
+    start with a letter is a family by itself. 64 published ImageNet models have 13
+    families.
     """
     stems = []
     for model in models:
@@ -96,7 +97,8 @@ def bound_tau(discordance: FloatArray, families: Sequence[str]) -> Interval | No
         return None
     share = float(discordance.sum()) / 2 / num_pairs
     _, members = np.unique(list(families), return_inverse=True)
-    # A jackknife over few families is unreliable; models are never less dependent.
+    # A jackknife over few families is unreliable and may give too small a variance; the
+    # jackknife over models is a lower bound.
     excess = max(
         _find_overdispersion(discordance, units, share)
         for units in (members, np.arange(num_models))

@@ -20,13 +20,15 @@ _SEED = re.compile(r"seed[-_=]?(\d{1,9})", re.IGNORECASE)  # a folder below the 
 
 @dataclass(frozen=True, kw_only=True)
 class LogSettings:
-    """What logs do not state.
+    """Settings for what logs do not state.
 
     Attributes:
-      columns: names of columns.
-      model_names: model names by derived name, folder or path of a log.
-      train_images: number of training images of each set of logs, or of all.
-      validation_images: number of validation images, likewise.
+      columns: names of the columns of the logs; "" lets the format choose.
+      model_names: model names by the name that is derived from a log's path, by its
+        folder, or by its path.
+      train_images: number of training images of each set of logs, or one number for all
+        sets; empty if the logs state it.
+      validation_images: number of validation images, as `train_images`.
     """
 
     columns: LogColumns = ANY_COLUMNS
@@ -58,8 +60,8 @@ class _Run(NamedTuple):
 def find_logs(files: Sequence[str], *, named: Sequence[str]) -> list[str]:
     """Select the paths that may be curves from the files of a folder, in their order.
 
-    If a folder has a file with a program's own name, files of freely chosen names in it
-    are not curves.
+    If a folder contains a file whose name its program prescribes, e.g. summary.csv,
+    files with names that users choose are not selected from this folder.
 
     Args:
       files: paths of all files.
@@ -91,7 +93,7 @@ def _folder(path: str) -> str:
 
 
 def is_free_name(path: str) -> bool:
-    """Return whether no program's own name is that of a file."""
+    """Return whether no training program prescribes the name of a file."""
     modules = map(training_logs.load, training_logs.FORMATS)
     return not any(
         fnmatchcase(PurePosixPath(path).name, pattern)
@@ -107,16 +109,19 @@ def to_rows(
     """Convert logs to rows.
 
     All logs of the full set form one set. A folder with logs of several models is a
-    subset; other logs of subsets form one subset together.
+    subset; all other logs of subsets form one subset together.
 
     Args:
-      logs: the logs of "full" and of "subset".
-      settings: what the logs do not state.
+      logs: by flag, "full" and "subset", the logs that it gives.
+      settings: settings for what the logs do not state.
 
-    Returns: rows of "full" and "subset", and notes for the user.
+    Returns:
+      The rows by flag, and notes for the user.
 
     Raises:
-      UsageError: lists all problems, one per line.
+      UsageError: a log has no or several model names, a name in the settings matches no
+        log, a number of images is unknown, or a unit is ambiguous; one line per
+        problem.
     """
     runs, problems = _name_runs(
         [item for items in logs.values() for item in items], settings.model_names
@@ -163,7 +168,11 @@ def to_rows(
 def _name_runs(
     logs: Sequence[LocatedLog], model_names: Mapping[str, str]
 ) -> tuple[dict[str, _Run], list[str]]:
-    """Name the model and seed of each log by its folder, its file or `model_names`."""
+    """Return the model and seed of each log by path, and problems.
+
+    They are derived from the names of the log's folders, or of its file if a folder has
+    several logs; `model_names` overrides the model.
+    """
     in_folder = Counter(map(_folder, {item.path for item in logs}))
     runs = {}
     unused = dict(model_names)
@@ -210,7 +219,7 @@ def _name_runs(
 def _split_subsets(
     logs: Sequence[LocatedLog], runs: Mapping[str, _Run]
 ) -> list[tuple[str, list[LocatedLog]]]:
-    """Split the logs of subsets into named sets."""
+    """Split the logs of subsets into sets, each named by the end of its folder."""
     models_of = defaultdict(set)
     for item in logs:
         models_of[item.argument].add(runs[item.path].model)
@@ -236,7 +245,14 @@ def _size_sets(
     sets: Sequence[tuple[str, list[LocatedLog]]],
     problems: list[str],
 ) -> list[int]:
-    """Return a number of images for each set; append problems."""
+    """Return the number of images of each set, as given or else as its logs state it.
+
+    Args:
+      flag: "train_images" or "validation_images".
+      given: one number for all sets, one per set, or none.
+      sets: names and logs of the sets.
+      problems: list to which problems are appended.
+    """
     if given and not sets:
         problems.append(f"--{flag}: applies only with training logs; leave it out")
         return []
@@ -267,10 +283,17 @@ def _size_sets(
 def _find_scales(
     name: str, logs: Sequence[LocatedLog], problems: list[str], notes: list[str]
 ) -> dict[str, int]:
-    """Find whether accuracies are in percent: 100, or 1, by format of a set's logs.
+    """Return the divisor of a set's accuracies by format: 100 for percent, else 1.
 
-    The logs of one program have one unit, which the program may state; otherwise, if
-    some exceed 1 and others do not, it is ambiguous.
+    Within a set, all logs of one program have the same unit: percent if the program
+    always writes percent or if any accuracy exceeds 1. Otherwise, if some logs exceed 1
+    and others do not, the unit is ambiguous.
+
+    Args:
+      name: name of the set, for notes.
+      logs: logs of the set.
+      problems: list to which ambiguous units are appended.
+      notes: list to which the units are appended.
     """
     by_format = defaultdict(list)
     for item in logs:

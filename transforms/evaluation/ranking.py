@@ -16,7 +16,7 @@ from transforms.evaluation import discordance, significance
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.significance import PairTests
 
-MIN_MODELS = 3  # every resample of two models ranks them as the whole or not at all
+MIN_MODELS = 3  # two models are a single pair, too few for an interval
 
 
 class RankAgreement(NamedTuple):
@@ -25,9 +25,11 @@ class RankAgreement(NamedTuple):
     Attributes:
       num_models: number of models.
       tau: Kendall's τ-b; None if all models tie on a set.
-      tau_interval: 95 % confidence interval of `tau` over the choice of models.
-      spearman: Spearman's rank correlation.
-      top_half_tau: τ-b of the better half of the models, as ranked by the full set.
+      tau_interval: 95 % confidence interval of `tau` over the choice of models; None if
+        `tau` is None, or with fewer than three models.
+      spearman: Spearman's rank correlation; None if `tau` is None.
+      top_half_tau: τ-b of the better half of the models, as ranked by the full set;
+        None if it is undefined.
       regret: best accuracy on the full set minus the accuracy there of the model that
         is best on the subset.
     """
@@ -44,9 +46,9 @@ class TauEstimate(NamedTuple):
     """τ-b of a subset, averaged over its random repetitions.
 
     Attributes:
-      tau: mean τ-b; None if all models tie on a set.
-      interval: 95 % confidence interval of `tau` over the choice of models; None with
-        fewer than three models.
+      tau: mean of the defined values of τ-b; None if there are none.
+      interval: 95 % confidence interval of `tau` over the choice of models; None if
+        `tau` is None, or with fewer than three models.
       deviation: standard deviation between repetitions; None with one.
     """
 
@@ -66,10 +68,10 @@ class PairAgreement(NamedTuple):
       decided_full: number of pairs decided on the full set.
       decided_subset: number of pairs decided on the subset.
       sign_agreement: share of the pairs decided on the full set that have the same
-        order on the subset.
+        order on the subset; None if there are none.
       resolving_power: share of the pairs decided on the full set that are decided with
-        the same sign on the subset.
-      noise_ceiling: τ-b that a subset without any error but noise would reach.
+        the same sign on the subset; None if there are none.
+      noise_ceiling: τ-b of a subset whose only error is noise; None if it is undefined.
       contrary: pairs decided on the full set that have the opposite order or tie on
         the subset, as positions (better, worse) on the full set.
       reversed: pairs of `contrary` that are decided with the opposite sign on the
@@ -144,13 +146,16 @@ def kendall_tau(first: FloatArray, second: FloatArray) -> float | None:
     Returns:
       −1 to 1; None when all models tie on a set, or with fewer than two models.
 
+    Raises:
+      ValueError: the shapes differ, or a score is not finite.
+
     Source: Kendall, "The treatment of ties in ranking problems", Biometrika 1945.
     """
     _check_shapes(first, second)
     signs_1 = np.sign(first[:, np.newaxis] - first)
     signs_2 = np.sign(second[:, np.newaxis] - second)
     untied = np.count_nonzero(signs_1) * np.count_nonzero(signs_2)
-    # Signs are integers, so that the sum is exact.
+    # Signs are integers, so the sum is exact.
     return float((signs_1 * signs_2).sum()) / math.sqrt(untied) if untied else None
 
 
@@ -188,7 +193,11 @@ def spearman(first: FloatArray, second: FloatArray) -> float | None:
     Returns:
       −1 to 1; None when all models tie on a set, or with fewer than two models.
 
-    Source: Spearman, "The proof and measurement of association …", 1904.
+    Raises:
+      ValueError: the shapes differ, or a score is not finite.
+
+    Source: Spearman, "The proof and measurement of association between two things",
+      American Journal of Psychology 1904.
     """
     from scipy import stats  # noqa: PLC0415  # slower to import than Beam
 
@@ -213,6 +222,9 @@ def top_half_tau(full: FloatArray, subset: FloatArray) -> float | None:
     Returns:
       τ-b of these models; None as in `kendall_tau`.
 
+    Raises:
+      ValueError: the shapes differ, or a score is not finite.
+
     Source: this project; in practice, one selects among the better models.
     """
     _check_shapes(full, subset)
@@ -233,6 +245,9 @@ def top1_regret(full: FloatArray, subset: FloatArray) -> float:
     Returns:
       The best accuracy on the full set minus that of the selected model, ≥ 0, in the
       unit of `full`.
+
+    Raises:
+      ValueError: the shapes differ, or a score is not finite.
 
     Source: simple regret, as in bandits and architecture search.
     """

@@ -1,6 +1,6 @@
 """Test which recipes of subsets differ in their τ-b.
 
-All recipes rank the same models, so that their errors are correlated: the intervals of
+All recipes rank the same models, so their errors are correlated: the intervals of
 two recipes may overlap although their difference is significant.
 """
 
@@ -66,12 +66,12 @@ def compare_recipes(
     The variance is that over families of models, plus that over the draws of each
     recipe. Noise of single models, such as that of training with another seed, is part
     of the former. A bootstrap over models would overestimate it: copies of a model tie,
-    so that resamples have fewer pairs, and the standard error is 1.4 times too large.
+    so resamples have fewer untied pairs, and the standard error is 1.4 times too large.
 
     Args:
       full: shape (seeds, models), accuracies on the full set; averaged over seeds.
-      recipes: name → shape (draws, models), accuracies of each random repetition, be it
-        of the selection, the training, or both.
+      recipes: by name of the recipe, shape (draws, models), accuracies of each random
+        repetition of the selection, the training, or both.
       families: the family of each model.
       against: name of a recipe; only pairs with it are tested. None tests all pairs.
 
@@ -123,7 +123,13 @@ def compare_recipes(
 def _estimate(
     reference: FloatArray, draws: FloatArray, members: IntArray
 ) -> _Estimate | None:
-    """Estimate one recipe; None if its τ-b is undefined."""
+    """Estimate τ-b of one recipe; return None if it is undefined.
+
+    Args:
+      reference: shape (models,), accuracies on the full set.
+      draws: shape (draws, models), accuracies on the recipe's subsets.
+      members: shape (models,), the number of each model's family.
+    """
     taus = [t for d in draws if (t := ranking.kendall_tau(reference, d)) is not None]
     if not taus:
         return None

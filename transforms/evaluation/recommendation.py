@@ -1,4 +1,4 @@
-"""Recommend subsets in words: the best one, its ties, and cheaper ones among them."""
+"""Recommend the best subset in words, with its ties and the cheapest of these."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

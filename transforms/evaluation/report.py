@@ -240,7 +240,7 @@ def summarize(evaluation: Evaluation) -> Iterator[str]:
 
 def _summarize_ranks(ranks: RankAgreement) -> str:
     if ranks.tau is None or ranks.spearman is None:
-        return "all models tie on a set, so that no rank correlation is defined"
+        return "all models tie on a set, so no rank correlation is defined"
     between = ""
     if ranks.tau_interval is not None:
         low, high = ranks.tau_interval

@@ -1,8 +1,9 @@
 """Test which differences between models are significant, and plan sample sizes.
 
 A difference of two accuracies is significant if it exceeds 1.96 standard errors
-(two-sided, 95 %). The results for all pairs form a square array of signs: entry (a, b)
-is 1 if model a is significantly better, −1 if b is, and 0 if neither is.
+(two-sided, 95 %), or more if the standard error is estimated from few seeds. The
+results for all pairs form a square array of signs: entry (a, b) is 1 if model a is
+significantly better, −1 if b is, and 0 if neither is.
 """
 
 import math
@@ -135,7 +136,7 @@ def compare_all_pairs(
     since s² is an estimate.
 
     Without `correctness`, the errors of two models are assumed to be independent. In
-    fact models tend to fail on the same images, so that the test is conservative.
+    practice, models tend to fail on the same images, which makes the test conservative.
 
     Args:
       accuracies: shape (models,), 0 to 1, means over seeds.
@@ -226,9 +227,11 @@ def sign_agreement(full: SignArray, subset: FloatArray) -> float | None:
 
     Returns:
       The share of the pairs significant on the full set, 0 to 1; None if no pair is.
-      1 means that the subset contradicts no order that is known.
 
-    Source: this project; the order of other pairs is unknown.
+    Raises:
+      ValueError: the numbers of models differ.
+
+    Source: this project. Other pairs are ignored, since their order is unknown.
     """
     return _share_kept(full, np.sign(subset[:, np.newaxis] - subset).astype(np.int8))
 
@@ -244,7 +247,10 @@ def resolving_power(full: SignArray, subset: SignArray) -> float | None:
       The share of the pairs significant on the full set that are significant with the
       same sign on the subset, 0 to 1; None if no pair is significant.
 
-    Source: this project; the order of other pairs is unknown.
+    Raises:
+      ValueError: the numbers of models differ.
+
+    Source: this project. Other pairs are ignored, since their order is unknown.
     """
     return _share_kept(full, subset)
 
@@ -286,9 +292,11 @@ def smallest_paired_gap(num_images: int, *, disagreement: float) -> float:
 
     Returns:
       The difference of accuracies that is significant at 5 % with a power of 80 %:
-      (1.96 + 0.84) √(d/n).
+      (1.96 + 0.84) √(d/n), where d is the disagreement and n the number of images.
 
-    Source: McNemar's test, solved for (b − c)/n with d = (b + c)/n.
+    Source: McNemar's test, solved for (b − c)/n, where b and c are the numbers of
+      images on which only the first or only the second model is correct, and
+      d = (b + c)/n.
     """
     return float((Z_95 + _Z_POWER) * np.sqrt(disagreement / num_images))
 
@@ -318,6 +326,8 @@ def typical_disagreement(accuracy: float) -> float:
 
     Args:
       accuracy: approximate accuracy of both models, 0 to 1.
+
+    Source: this project; measured on 64 ImageNet models.
     """
     return _TYPICAL_RATIO * 2 * accuracy * (1 - accuracy)
 

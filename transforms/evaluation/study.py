@@ -21,8 +21,9 @@ class RecipeScore:
     Attributes:
       name: name of the recipe.
       flags: the recipe's flags of the build job, by name.
-      num_groups: N.
-      images_per_group: M; None if groups keep all their images.
+      num_groups: number of groups, N.
+      images_per_group: number of training images per group, M; None if groups keep all
+        their images.
       train_images: number of training images of the subset.
       validation_images: number of validation images of the subset.
       tau: τ-b between the rankings on the subset and the full set; None if all models
@@ -33,9 +34,10 @@ class RecipeScore:
         1.
       resolving_power: as in `ranking.PairAgreement`.
       sign_agreement: as in `ranking.PairAgreement`.
-      looped_full: training images seen until the ranking on the full set converges to
-        the same share of the same pairs, counted in every epoch; None if it does not.
-      looped_subset: the same for the subset.
+      looped_full: training images seen, counted in every epoch, until the ranking on
+        the full set converges; None if it does not.
+      looped_subset: the same for the subset, whose ranking must keep the order of the
+        same share of the same pairs.
       trained_on: images seen in the whole training on the subset, training images ×
         epochs.
       num_models: number of ranked models.
@@ -126,11 +128,13 @@ def read_report(
       report: parsed report.json of kind "curves", with exactly one subset.
       name: name of the recipe.
       flags: the recipe's flags of the build job, by name.
-      num_groups: N.
-      images_per_group: M; None if groups keep all their images.
+      num_groups: number of groups, N.
+      images_per_group: number of training images per group, M; None if groups keep all
+        their images.
 
     Raises:
-      UsageError: the report is of another kind or version.
+      UsageError: the report is of another kind or version, or does not contain exactly
+        one subset.
     """
     try:
         (subset,) = report["subsets"]
@@ -167,12 +171,12 @@ def read_report(
 
 
 def describe_best(ranked: Sequence[Ranked]) -> str:
-    """Return a sentence that names the best recipe and those tied with it."""
+    """Return a sentence on the best recipe and its ties, or on why none is best."""
     if not ranked:
         return "No recipe could be evaluated."
     best = ranked[0].score
     if best.tau is None:
-        return "No recipe can be ranked: all models tie, so that τ-b is undefined."
+        return "No recipe can be ranked: all models tie, so τ-b is undefined."
     taus = [item.score.tau for item in ranked if item.score.tau is not None]
     if len(taus) > 1 and len(set(taus)) == 1:
         convergence = "the ranking does not converge on any subset"

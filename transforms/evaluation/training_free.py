@@ -51,7 +51,7 @@ class Recipe(NamedTuple):
 
     Attributes:
       name: name of the grouping method or of the list of classes.
-      num_groups: N.
+      num_groups: number of groups, N.
       draws: one array per repetition: the group of each class, shape (1000,), −1 if the
         class is left out.
       drawn_by: what differs between repetitions, such as the seed; "" for a single one.
@@ -73,7 +73,7 @@ class Row:
 
     Attributes:
       name: name of the recipe.
-      num_groups: N.
+      num_groups: number of groups, N.
       is_list: whether the recipe is a published list of classes.
       answers: "all" if a prediction is the top-1 of the 1000 classes; "own" if it is
         the most probable class that the recipe keeps.
@@ -96,15 +96,15 @@ class Row:
         the ranking over all classes on the other half.
       ceiling_halves: noise ceiling of `tau_halves`.
       halves_sd: standard deviation of this ceiling between random halves.
-      tau_at: number of images, chosen at random from the recipe's → τ-b; None if the
-        recipe has fewer.
+      tau_at: τ-b on random samples of the recipe's images, by sample size; None if the
+        recipe has fewer images.
       top_half_tau: τ-b of the better half of the models.
       regret: accuracy over all classes, in percentage points, lost by selecting the
         recipe's best model instead of the best one.
       resolving_power: share of the pairs that are significant in the full ranking and
         that the recipe decides with the same sign.
-      rank: from 1 (best), among recipes of the same N or among published lists; None if
-        τ-b is undefined, or if more than 2 % of the images are undecided for any model.
+      rank: from 1 (best), among recipes of the same N or among published lists; None
+        for "own" answers, or if τ-b is undefined.
       is_tied: whether the difference from the best of these is not significant; False
         for the best.
     """
@@ -142,12 +142,12 @@ class Row:
 
     @property
     def is_within_noise(self) -> bool:
-        """Whether τ-b on other images reaches the ceiling up to one SD."""
+        """Whether `tau_halves` reaches `ceiling_halves` up to one `halves_sd`."""
         return is_within_noise(self.tau_halves, self.ceiling_halves, self.halves_sd)
 
     @property
     def section(self) -> str:
-        """A title of the rows that this one is ranked with."""
+        """The title of the rows that are ranked together with this one."""
         return "Published lists" if self.is_list else f"N = {self.num_groups}"
 
 
@@ -165,8 +165,8 @@ class TrainingFree:
       ceiling_at: τ-b between the rankings on a random sample and on all images, by
         sample size.
       rows: rows in the order of the recipes, "all" answers before "own" answers.
-      choices: the recommended row among the recipes of each N and the published lists,
-        by a title of these.
+      choices: the recommendation among the recipes of each N and among the published
+        lists, by `Row.section`.
       warnings: limitations of the predictions.
     """
 
@@ -278,7 +278,8 @@ def score_recipes(
 ) -> TrainingFree:
     """Score and rank recipes.
 
-    Recipes that leave classes out get a second row, with "own" answers.
+    Recipes that leave classes out get a second row, with "own" answers (see
+    `Row.answers`).
 
     Args:
       predictions: predictions of the ranked models, all of the same images.
@@ -290,8 +291,8 @@ def score_recipes(
       UsageError: there are no predictions, models have different images, or a recipe
         keeps no class of these images.
 
-    Source: this project; models trained on all classes stand in for models trained on
-      the groups.
+    Source: this project. Models trained on all 1000 classes serve as proxies for models
+      trained on the groups.
     """
     check_same_images(predictions)
     full = _stack(predictions)
@@ -520,7 +521,7 @@ def _choose(
     whole: FloatArray,
     families: Sequence[str],
 ) -> dict[str, Recommendation]:
-    """Recommend a row of each section, with answers among all classes.
+    """Return a recommendation by section, among rankable rows with "all" answers.
 
     Args:
       rows: all rows.
@@ -561,7 +562,7 @@ def _rank(rows: Sequence[Row], choices: Mapping[str, Recommendation]) -> list[Ro
 
 
 def recommend(table: TrainingFree) -> list[str]:
-    """Return sentences on the best recipe for each N and the best list, with ties."""
+    """Return sentences on the best rows and on those that are within noise."""
     sentences = [
         f"{section}: {choice.describe('images')}."
         for section, choice in table.choices.items()
@@ -582,7 +583,7 @@ def list_limits(table: TrainingFree) -> list[str]:
     return [
         "The models were trained on the 1000 classes and only their answers are "
         "grouped. Groups at random then look best for a trivial reason: nearly every "
-        "error crosses groups, so that accuracy over groups is accuracy over classes.",
+        "error crosses groups, so accuracy over groups is accuracy over classes.",
         "Nothing here tests training on few images or on coarse labels: a subset that "
         "scores well may still be too small or too easy to train on.",
         f"τ-b depends on the {len(table.models)} models, which differ more than the "
@@ -673,7 +674,6 @@ def summarize(table: TrainingFree) -> Iterator[str]:
     yield from recommend(table)
     if num_unranked := sum(row.rank is None for row in table.rows):
         yield (
-            f"{num_unranked} of {len(table.rows)} rows are not ranked: more than "
-            f"{MAX_UNDECIDED_SHARE:.0%} of the images have no kept class among the "
-            "stored answers of a model"
+            f"{num_unranked} of {len(table.rows)} rows are not ranked: their answers "
+            "are among the kept classes only, or their τ-b is undefined"
         )

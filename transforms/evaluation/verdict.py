@@ -1,10 +1,12 @@
 """Judge whether a subset is useful for ranking models.
 
-A subset has value if it keeps the order of the pairs that are significant on the full
-set as well as noise allows, and its ranking of these pairs converges after fewer
-images. It has no value if it significantly reverses such a pair, keeps fewer than noise
-explains, or converges only after as many images or more; one seed per model cannot show
-that. Otherwise the evidence is insufficient.
+A subset has value if noise explains every pair whose order it does not keep, among the
+pairs that are significant on the full set; if at least half of these pairs are also
+significant on the subset; and if its ranking of these pairs converges after
+significantly fewer images. It has no value if it significantly reverses such a pair,
+loses more pairs than noise explains, or, by the confidence interval, does not converge
+after fewer images; this verdict requires several seeds on both sets. Otherwise the
+evidence is insufficient.
 """
 
 import math
@@ -33,7 +35,7 @@ class Evidence:
       models: names of the models.
       pairs: agreement of the full set and the subset on pairs of models, with Holm's
         correction.
-      ceiling: what a subset without any error but noise would reach.
+      ceiling: agreement of a subset whose only error is noise.
       full: convergence of the full set's ranking, to the share `ceiling.least_kept` of
         the pairs that are significant there.
       subset: convergence of the subset's ranking, to the same share of the same pairs.

@@ -101,7 +101,7 @@ def split_name(name: str) -> Spec:
     """Split a name such as "cnn:16x3@0.001" at its learning rate.
 
     Raises:
-      ValueError: the learning rate is not a positive number.
+      ValueError: the learning rate is not a number above 0 and at most 100.
     """
     architecture, separator, text = name.partition("@")
     if not separator:

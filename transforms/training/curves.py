@@ -19,7 +19,7 @@ class CurveRow(NamedTuple):
     train_images: int
     validation_images: int
     validation_accuracy: float  # 0 … 1
-    seconds: float
+    seconds: float  # of training and validation in this epoch
 
 
 def to_csv(rows: Iterable[CurveRow]) -> bytes:

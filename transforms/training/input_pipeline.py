@@ -88,8 +88,13 @@ class _Images(NamedTuple):
 class InputPipeline:
     """Provides shuffled, augmented batches of images and one-hot labels.
 
-    Images are float32, shape (batch, image_size, image_size, 3), 0 to 255. Copies that
-    fit in `max_cached_bytes` are cached in memory; others are decoded in every epoch.
+    Images are float32, shape (batch, image_size, image_size, 3), 0 to 255; labels are
+    float32, shape (batch, num_classes). If resized copies of all images fit in
+    `max_cached_bytes`, they are cached in memory; otherwise images are decoded in every
+    epoch.
+
+    Raises:
+      JobError: the copies are cached and their number differs from the settings.
     """
 
     def __init__(
@@ -125,7 +130,7 @@ def _read_cache(
 
 
 def _shuffle(settings: InputSettings, seed: int) -> Tensor:
-    """Return the numbers of all images in random order."""
+    """Return the positions of all images in random order, int, shape (images,)."""
     with tf.device(_CPU):
         draws = tf.random.stateless_uniform(
             [settings.num_images], [seed, 0], None, None, tf.int64, alg="philox"
@@ -159,7 +164,7 @@ def _fill_cache(settings: InputSettings) -> _Images:
 
 
 def _stream(settings: InputSettings, *, order: int, crop: int) -> tf.data.Dataset:
-    """Read all images, shuffled by shard and within a bounded buffer.
+    """Return batches of all images, shuffled by shard and within a bounded buffer.
 
     Args:
       settings: settings of the pipeline.
@@ -190,8 +195,8 @@ def _stream(settings: InputSettings, *, order: int, crop: int) -> tf.data.Datase
 def _make_decoder(side: int) -> Any:  # noqa: ANN401  # a function of tensors
     """Return a function that parses a record and resizes its image to a square.
 
-    While decoding, an image is shrunk by up to 8 while its shorter side stays at least
-    `side`. The function returns the fields of `_Images` for one image.
+    The decoder shrinks an image by a factor of up to 8, as long as its shorter side
+    stays at least `side`. The function returns the fields of `_Images` for one image.
     """
 
     def decode(record: Tensor) -> tuple:
@@ -228,6 +233,10 @@ def _augment(
       numbers: shape (batch,), the position of each image in `images.pixels`.
       seed: seed of the epoch.
       settings: settings of the pipeline.
+
+    Returns:
+      Images, float32, shape (batch, image_size, image_size, 3), and one-hot labels,
+      float32, shape (batch, num_classes).
     """
     boxes = choose_boxes(images.key_hashes, images.aspects, seed)
     side = settings.image_size

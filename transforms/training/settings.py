@@ -59,7 +59,8 @@ def is_finished(folder: str, settings: TrainSettings) -> bool:
     """Return whether a folder contains the complete results of a run.
 
     Raises:
-      UsageError: the folder contains another run's files or unrelated files.
+      UsageError: the folder contains another run's files, unrelated files, or a damaged
+        card.
     """
     card, started = Path(folder, CARD), Path(folder, _SETTINGS)
     if card.exists():

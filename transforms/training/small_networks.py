@@ -1,7 +1,7 @@
 """Define families of small models: their layers, from pixels in [-1, 1] to features.
 
 A family takes a width, in channels or units, and a depth, in layers or blocks.
-The models belong to different families and have different capacities, so that their
+The models belong to different families and have different capacities, so their
 accuracies on real images differ clearly. Inference on a 32×32-pixel image takes at most
 1 ms on one core.
 """
@@ -44,7 +44,7 @@ def _make_mlp(x: Tensor, width: int, depth: int) -> Tensor:
 
 
 def _make_cnn(x: Tensor, width: int, depth: int) -> Tensor:
-    """Build `depth` convolutions with pooling in between; each doubles the channels."""
+    """Build `depth` convolutions; from the second on, pool and double the channels."""
     for number in range(depth):
         if number:
             x = layers.MaxPooling2D(padding="same")(x)

@@ -90,7 +90,7 @@ class Trainer:
         )
 
     def train(self, batches: Batches, advance: Callable[[int], None]) -> None:
-        """Train for one epoch.
+        """Train for one epoch, and copy the weights to the twin.
 
         Args:
           batches: from `InputPipeline.make_epoch`.
@@ -173,7 +173,7 @@ def _make_optimizer(settings: FitSettings, model: architectures.Model) -> Any:  
 def _all_gpus() -> tf.distribute.Strategy:
     """Return the strategy that replicates models to all GPUs of the machine.
 
-    With one GPU or none, it does nothing.
+    With one GPU or none, the strategy replicates nothing.
     """
     if len(tf.config.list_logical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
@@ -235,7 +235,7 @@ class Runner:
           The best run.
 
         Raises:
-          JobError: the dataset is damaged, or every run diverged.
+          JobError: the dataset or a checkpoint is damaged, or every run diverged.
         """
         mark_started(folder, settings)
         try:

@@ -392,7 +392,7 @@ def test_models_that_tie_are_noted():
     assert (score.tau_same_images, score.tau_same_images_interval) == (None, None)
     assert score.pairs.resolving_power is None
     assert row.notes == (
-        "all models have the same accuracy, so that tau is undefined",
+        "all models have the same accuracy, so tau is undefined",
         "no two models differ significantly on all images",
         NO_MATRIX,
     )

@@ -9,14 +9,14 @@ A format module defines:
 
 Optional:
 
-- `name_model(folder) -> str`: returns the model's name in the name of a folder that
-  holds a log, or "" if the folder's own folder names the model. Default: the folder.
+- `name_model(folder) -> str`: returns the model's name, given the name of a log's
+  folder, or "" if the parent folder names the model. Default: the folder's name.
 - `NAMES_FILES`: whether users choose the files' names. They name the model if a folder
-  holds several logs. Default: False.
+  contains several logs. Default: False.
 - `IN_PERCENT`: whether the program always writes accuracies in percent. Default: False;
-  the range of the values shows it.
-- `select(paths) -> list[str]`: drops the files of a folder that repeat others. Default:
-  all are read.
+  the range of the values decides.
+- `select(paths) -> list[str]`: drops paths of files whose content others repeat, e.g.
+  earlier checkpoints. Default: all files are read.
 """
 
 import importlib
@@ -47,7 +47,7 @@ NAME_COLUMNS = (
 
 
 class LogColumns(NamedTuple):
-    """Columns that a user names; "" lets the format choose."""
+    """Names of columns that a user gives; "" lets the format choose."""
 
     epoch: str = ""
     accuracy: str = ""
@@ -85,7 +85,7 @@ def load(name: str) -> ModuleType:
 
 
 def read_log(text: str, columns: LogColumns) -> TrainingLog | None:
-    """Read a log in any format; None if no format accepts it.
+    """Read a log in any format; return None if no format accepts it.
 
     Raises:
       UsageError: the log is damaged, or several formats accept it.
@@ -106,7 +106,7 @@ class LogTable(NamedTuple):
 
 
 def parse_csv(text: str) -> LogTable | None:
-    """Parse a CSV log with any usual delimiter; None if the text is no table.
+    """Parse a CSV log with any usual delimiter; return None if the text is no table.
 
     Rows that repeat the header, as continued runs write them, are skipped.
     """
@@ -124,7 +124,7 @@ def choose_column(names: Sequence[str], wanted: str) -> str:
 
     Args:
       names: all columns or metrics.
-      wanted: the one that the user names, or "".
+      wanted: name that the user gives, or "".
 
     Raises:
       UsageError: none or several are possible, or `wanted` does not exist.
@@ -165,12 +165,13 @@ def read_table(
       table: the log.
       format_name: name of the format's module.
       epoch_column: column of the epochs.
-      accuracy_column: column that the user names, or "".
+      accuracy_column: column of the accuracies, or "" to choose it by its name.
       first_epoch: number of the first epoch; None accepts 0 and 1.
       keeps_last: whether an epoch may have several evaluations; the last counts.
 
     Raises:
-      UsageError: lists all problems, one per line.
+      UsageError: the log has invalid rows, no suitable column, no accuracy, several
+        accuracies for an epoch, or another first epoch; one line per problem.
     """
     if repeated := csv_tables.find_repeated(table.header):
         raise UsageError(f"has the column {repeated} twice; remove one")
@@ -216,10 +217,10 @@ def read_table(
 def _merge(
     points: Iterable[tuple[int, float]], *, keeps_last: bool
 ) -> dict[int, float]:
-    """Return the accuracy of each epoch; refuse different ones unless the last counts.
+    """Return one accuracy per epoch, the last one if they differ and `keeps_last`.
 
     Raises:
-      UsageError: names the epochs with several accuracies.
+      UsageError: an epoch has several accuracies, and not `keeps_last`.
     """
     accuracies: dict[int, float] = {}
     different: dict[int, None] = {}
@@ -238,10 +239,14 @@ def _merge(
 def merge_evaluations(
     points: Iterable[tuple[float, float]],
 ) -> tuple[dict[int, float], tuple[str, ...]]:
-    """Keep the last evaluation in each epoch, of epochs that may be fractions.
+    """Keep the last evaluation in each epoch.
 
-    Returns: accuracies by epoch, from 1, and notes. Evaluations before the first epoch
-      are dropped.
+    Args:
+      points: (epoch, accuracy) pairs; an epoch of 0.5 is halfway through the first one.
+        Evaluations at epoch 0 are dropped.
+
+    Returns:
+      Accuracies by epoch, from 1, and notes for the user.
     """
     whole = [(math.ceil(e - 1e-6), accuracy) for e, accuracy in points if e > 1e-6]
     accuracies = _merge(whole, keeps_last=True)
@@ -257,9 +262,10 @@ def _note_repeated(num_dropped: int) -> tuple[str, ...]:
 
 
 def to_epoch(value: object, *, is_whole: bool = True) -> float:
-    """Convert the number of an epoch, from 0.
+    """Convert a value of a log to the number of an epoch.
 
-    Raises: ValueError: it is not a number from 0, or a fraction if `is_whole`.
+    Raises:
+      ValueError: it is not a number from 0 to 10⁹, or a fraction although `is_whole`.
     """
     kind = "whole number" if is_whole else "number"
     try:
@@ -272,9 +278,10 @@ def to_epoch(value: object, *, is_whole: bool = True) -> float:
 
 
 def to_accuracy(name: str, value: object) -> float:
-    """Convert an accuracy, 0 to 1 or in percent.
+    """Convert a value of a log to an accuracy, 0 to 1 or in percent.
 
-    Raises: ValueError: it is not a number from 0 to 100.
+    Raises:
+      ValueError: it is not a number from 0 to 100.
     """
     try:
         number = float(value)  # type: ignore[arg-type]  # raises TypeError

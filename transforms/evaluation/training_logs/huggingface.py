@@ -22,12 +22,12 @@ _ROUNDED = 0.0005  # of runtime and speed
 
 
 def name_model(folder: str) -> str:
-    """Return a folder's name, unless it is that of a checkpoint."""
+    """Return the folder's name; "" if it is that of a checkpoint."""
     return "" if _CHECKPOINT.fullmatch(f"{folder}/state") else folder
 
 
 def select(paths: Sequence[str]) -> list[str]:
-    """Keep the state of a run, or of its last checkpoint if it has none."""
+    """Keep one trainer_state.json per run: its own, or else its last checkpoint's."""
     last: dict[str, tuple[float, str]] = {}
     for path in paths:
         match = _CHECKPOINT.fullmatch(path)
@@ -38,7 +38,7 @@ def select(paths: Sequence[str]) -> list[str]:
 
 
 def read(text: str, columns: LogColumns) -> TrainingLog | None:
-    """Read a state; evaluations may be apart by any number of steps."""
+    """Read a state; evaluations may be any number of steps apart."""
     if not text.lstrip().startswith("{"):
         return None
     try:
@@ -85,7 +85,8 @@ def read(text: str, columns: LogColumns) -> TrainingLog | None:
 def _find_num_images(entry: dict[str, Any]) -> int:
     """Compute the number of evaluated images from runtime and speed.
 
-    Returns: the number, or 0 if the entry lacks them or they are too rounded.
+    Returns:
+      The number; 0 if the entry lacks these values or they are too rounded.
     """
     try:
         runtime = float(entry["eval_runtime"])

@@ -1,6 +1,6 @@
 """Read metrics.csv, which Lightning's CSVLogger writes.
 
-A row has the metrics that were logged together; the cells of others are empty.
+A row contains metrics that were logged together; the cells of other metrics are empty.
 """
 
 import re
@@ -17,7 +17,7 @@ _UNNAMED = re.compile(r"version_\d+|(lightning_|csv_)?logs")
 
 
 def name_model(folder: str) -> str:
-    """Return a folder's name, unless the logger chose it."""
+    """Return the folder's name; "" if the logger chose it, e.g. version_0."""
     return "" if _UNNAMED.fullmatch(folder) else folder
 
 
