@@ -205,7 +205,7 @@ def read_image(root: str, place: ImageLocation) -> bytes:
     """Read an image of a dataset at the location that the manifest states.
 
     Args:
-      root: directory of the dataset.
+      root: folder of the dataset.
       place: file, offset and length of the image.
 
     Raises:
@@ -240,6 +240,6 @@ def find_name_problem(dataset_name: str) -> str | None:
 
 
 def list_group_folders() -> tuple[str, ...]:
-    """Return the formats' glob patterns of group folders, which may be empty."""
+    """Return the formats' glob patterns of group folders; only these may be empty."""
     patterns = (getattr(load(name), "GROUP_FOLDERS", "") for name in FORMATS)
     return tuple(filter(None, patterns))
