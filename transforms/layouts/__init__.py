@@ -332,7 +332,7 @@ def load(name: str) -> ModuleType:
 
 
 def list_looked_for() -> tuple[str, ...]:
-    """Return, for each layout, the paths by which it is recognised (`LOOKED_FOR`)."""
+    """Return a description of the paths that identify each layout (`LOOKED_FOR`)."""
     return tuple(load(name).LOOKED_FOR for name in LAYOUTS)
 
 
