@@ -139,7 +139,9 @@ def select_images(
 
 
 def _report_missing(options: BuildOptions, missing: Sequence[str]) -> None:
-    """Write the names of missing images to a file, and check their number.
+    """Write the names of missing images to a file; check that they are few enough.
+
+    With --dry_run, no file is written.
 
     Raises:
       UsageError: there are more than --max_missing.
