@@ -35,7 +35,7 @@ def _to_file_offset(offset: int) -> int:
 
 
 def remove_block_headers(data: bytes, offset: int) -> bytes:
-    """Remove the block headers from `data`, read at `offset` in the file."""
+    """Remove the block headers from bytes that start at `offset` in the file."""
     first = -offset % _BLOCK_BYTES
     starts = [0, *range(first + _BLOCK_HEADER_BYTES, len(data), _BLOCK_BYTES)]
     ends = [*range(first, len(data), _BLOCK_BYTES), len(data)]

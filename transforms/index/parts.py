@@ -262,7 +262,7 @@ def merge(
 ) -> int:
     """Merge the index files of all parts into the index, in the order of the parts.
 
-    The part files are not removed, so that a runner may repeat this step.
+    The part files are kept, so a runner can repeat this step.
 
     Args:
       parts: summaries of the parts.
