@@ -13,8 +13,8 @@ RUN := $(BIN)/python
 
 help:
 	@echo "make demo          install the program, build a subset of a drawn miniature ImageNet"
-	@echo "make chain         run all jobs from raw images to a subset with flat difficulty, on the"
-	@echo "                   miniature or with IMAGENET=... N=20 M=5000 SIDE=224 MODEL=resnet50 EPOCHS=32"
+	@echo "make chain         run the jobs from raw images to a subset with a flat difficulty histogram,"
+	@echo "                   on the miniature or with IMAGENET=... N=20 M=5000 SIDE=224 MODEL=resnet50 EPOCHS=32"
 	@echo "make test          install, lint and test; all suites except the following"
 	@echo "make test-versions    install, demonstration and fast tests on other Pythons"
 	@echo "make test-torch, test-airflow   tests with large packages of their own"
@@ -45,7 +45,8 @@ install-dev: .venv/installed-dev
 demo: install
 	$(RUN) -m pipelines.build
 
-# All jobs in order; pipelines.chain explains its defaults, and continues when interrupted.
+# The jobs from raw images to a subset with a flat difficulty histogram; a second run
+# continues an interrupted one. The defaults are those of pipelines.chain.
 CHAIN ?= chain
 CHAIN_FLAGS = --output $(CHAIN) $(IMAGENET:%=--input %) $(N:%=--num_groups %) \
   $(M:%=--images_per_group %) $(VALIDATION:%=--min_validation_images %) \

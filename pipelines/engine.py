@@ -305,7 +305,9 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
 
 
 def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str]:
-    """Yield a message for each flag that keeps a job from gathering its results here.
+    """Yield a message for each flag with which a job cannot collect its results.
+
+    These jobs write their results on this machine after the pipeline.
 
     Args:
       options: Beam's options.

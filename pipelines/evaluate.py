@@ -59,7 +59,7 @@ class EvaluateOptions(StoreFlags):
     )
     train_images: tuple[int, ...] = flag(
         "number of training images of the logs: one for all sets, or one for --full "
-        "and each directory of --subset, separated by commas",
+        "and each folder of --subset, separated by commas",
         default=(),
         minimum=1,
         metavar="N,N",
@@ -88,10 +88,10 @@ class EvaluateOptions(StoreFlags):
         metavar="NAME",
     )
     model_names: tuple[str, ...] = flag(
-        "names of models by the directory or file of their log, separated by commas "
-        "(default: the directory's name)",
+        "names of models by the folder or file of their log, separated by commas "
+        "(default: the folder's name)",
         default=(),
-        metavar="DIR=NAME",
+        metavar="FOLDER=NAME",
         split=",",
     )
     predictions: tuple[str, ...] = flag(
@@ -194,7 +194,7 @@ class EvaluateOptions(StoreFlags):
         for pair in self.model_names:
             folder, _, name = pair.rpartition("=")
             if not (folder and name):
-                yield f"--model_names {pair}: is not DIR=NAME, e.g. run1=resnet50"
+                yield f"--model_names {pair}: is not FOLDER=NAME, e.g. run1=resnet50"
         folders = [pair.rpartition("=")[0] for pair in self.model_names]
         for folder in {folder for folder in folders if folders.count(folder) > 1}:
             yield f"--model_names {folder}: is given two names; give one"

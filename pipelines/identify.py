@@ -1,4 +1,4 @@
-"""Identify the published subset in a folder, list of classes or dataset."""
+"""Identify which published subset a folder, class list or dataset contains."""
 
 import dataclasses
 import re
@@ -24,10 +24,11 @@ _ARCHIVES = (".tar", ".zip", ".parquet")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IdentifyOptions(StoreFlags):
-    """Identify the published subset of ImageNet in a folder, list or dataset.
+    """Identify which published subset a folder, class list or dataset contains.
 
-    If none matches, print the nearest and the differences: - is a missing class, + a
-    class that the published subset lacks. The path can be given alone:
+    If none matches, print the nearest subsets and the differences from the first: "-"
+    marks a class that the input lacks, "+" a class that the subset lacks. The path can
+    be given without its flag:
     python -m pipelines.identify IMAGENET100
     """
 
@@ -43,7 +44,7 @@ class IdentifyOptions(StoreFlags):
 
 
 def read_groups(path: str) -> Mapping[str, str]:
-    """Return the group of each class of an input; its wnid if there are no groups.
+    """Return the group of each class of an input; without groups, the class itself.
 
     Raises:
       UsageError: the path is missing, or no classes can be read from it.
@@ -59,7 +60,7 @@ def read_groups(path: str) -> Mapping[str, str]:
 
 
 def _read_images(path: str) -> Mapping[str, str]:
-    """Return the classes of images, from folder names if possible, else by indexing."""
+    """Return the classes of images, by folder names if possible, else by indexing."""
     wnids: set[str] = set()
     if not path.endswith(_ARCHIVES):
         found = layouts.find(storage.absolute(path))
@@ -86,7 +87,13 @@ def _list_indexed(path: str) -> Sequence[str]:
 
 
 def _read_file(path: str) -> Mapping[str, str]:
-    """Return the classes of a table of groups, or all wnids or names in a text."""
+    """Return the classes in a file, with their groups if it is a table of groups.
+
+    Any other file is a text that contains wnids anywhere, or one class name per line.
+
+    Raises:
+      UsageError: the file is unreadable or contains no classes.
+    """
     try:
         text = csv_tables.read_text(path, max_bytes=_MAX_BYTES)
         delimiter = csv_tables.DELIMITERS.get(Path(path).suffix.lower(), ",")

@@ -1,4 +1,4 @@
-"""Import libraries without the optional ones that a local job does not need."""
+"""Import pyarrow and Beam without optional libraries that a local job does not need."""
 
 import gc
 import importlib
@@ -23,9 +23,10 @@ def hide_pandas_from_arrow() -> None:
 
 
 def import_beam(beam_flags: Sequence[str]) -> None:
-    """Import Beam without optional libraries, if a job runs on the embedded runner.
+    """Import Beam without optional libraries if a job runs on the embedded runner.
 
-    Do nothing in other programs, with Beam's flags, or if Beam is already imported.
+    Do nothing in other programs, if flags of Beam are given, or if Beam is already
+    imported.
     """
     if is_job() and not beam_flags and "apache_beam" not in sys.modules:
         from transforms.hidden_imports import hidden  # noqa: PLC0415  # as above

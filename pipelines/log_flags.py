@@ -9,7 +9,7 @@ from transforms.progress import JsonLines
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LogFlags:
-    """Flag of the log, which goes to stderr."""
+    """The flag for the format of the log on stderr."""
 
     log_format: str = flag(
         "text with progress bars, or json: one object per line, for every message and "
@@ -19,6 +19,6 @@ class LogFlags:
     )
 
     def open_log(self) -> None:
-        """Write all further messages of this process in the format."""
+        """Write all further messages of this process in the selected format."""
         if self.log_format == "json" and not isinstance(sys.stderr, JsonLines):
             sys.stderr = JsonLines(sys.stderr)

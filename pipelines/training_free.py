@@ -57,7 +57,7 @@ def _make_groupings(
     *,
     seed: int,
 ) -> Iterator[Recipe]:
-    """Yield a recipe for each N and each method that needs no table but confusion."""
+    """Yield a recipe for each N and method that needs at most a confusion matrix."""
     with tempfile.TemporaryDirectory() as folder:
         matrices = [_write_confusion(donor, folder) for donor in donors]
         for method in grouping.METHODS:

@@ -1,7 +1,7 @@
 """Start worker processes for the engines that use --environment_type=EXTERNAL.
 
-Beam's own `worker_pool_main` listens on all addresses, and whoever reaches it can run
-any code. This pool listens only on the given address.
+Anyone who can connect to a worker pool can run arbitrary code as its user. Beam's own
+`worker_pool_main` listens on all addresses; this pool listens only on the given one.
 """
 
 import dataclasses
@@ -28,15 +28,16 @@ _LOCAL = ("127.", "localhost:", "[::1]:")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PoolOptions:
-    """Listen for engines, and start a worker process for each that asks."""
+    """Listen for engines, and start the worker processes that they request."""
 
     address: str = flag(
-        "HOST:PORT to listen on; whoever reaches it can run any code as this user",
+        "HOST:PORT to listen on; anyone who can connect can run arbitrary code as "
+        "this user",
         default="127.0.0.1:50000",
     )
 
     def problems(self) -> Iterator[str]:
-        """Yield a message if the address is invalid."""
+        """Yield a message if the address is not HOST:PORT."""
         host, _, port = self.address.rpartition(":")
         if not host or not port.isdecimal():
             yield f"--address {self.address}: must be HOST:PORT, e.g. 127.0.0.1:50000"
@@ -50,8 +51,8 @@ def main(argv: Sequence[str]) -> None:
         sys.stderr.write(f"listening on {options.address}\n")
         if not options.address.startswith(_LOCAL):
             sys.stderr.write(
-                f"warning: whoever reaches {options.address} can run any code as this "
-                "user; use a trusted network\n"
+                f"warning: anyone who can connect to {options.address} can run "
+                "arbitrary code as this user; use a trusted network\n"
             )
         try:
             signal.pause()

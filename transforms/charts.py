@@ -420,7 +420,7 @@ def _label_points(axes: "Axes", points: Sequence[Point]) -> "Figure":
 
 
 def shorten(name: str, most: int = _MAX_CHARACTERS) -> str:
-    """Replace the middle of a name of more than `most` characters with an ellipsis."""
+    """Shorten a name to at most `most` characters by an ellipsis in its middle."""
     if len(name) <= most:
         return name
     return f"{name[: most // 2]}…{name[-(most // 2 - 1) :]}"

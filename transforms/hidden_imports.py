@@ -1,4 +1,4 @@
-"""Hide installed libraries from others that import them if they can.
+"""Hide installed libraries from libraries that import them optionally.
 
 Such imports take up to a third of a second in each process.
 """
@@ -20,7 +20,7 @@ def hide_pandas_from_arrow() -> None:
 
 @contextmanager
 def hidden(names: Collection[str]) -> Iterator[None]:
-    """Make the import of modules fail, except of those already imported."""
+    """Make imports of modules fail, unless they are already imported."""
     finder = _Finder(names)
     sys.meta_path.insert(0, finder)
     try:
@@ -30,7 +30,7 @@ def hidden(names: Collection[str]) -> Iterator[None]:
 
 
 class _Finder:
-    """Raises an error instead of finding certain modules."""
+    """Import finder that raises an error for hidden modules."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = frozenset(names)

@@ -27,17 +27,18 @@ _HEAD = """\
 # Presets
 
 `--preset NAME` of `pipelines.build` selects one of these. Four different lists are
-called ImageNet-100 in papers; `python -m pipelines.identify PATH` names the list that a
-folder, a file or a dataset has.
+called ImageNet-100 in papers; `python -m pipelines.identify PATH` identifies the list
+that a folder, a file or a dataset contains.
 
-- **τ-b**: agreement of the ranking of published models on the validation images of
-  the subset with that on all of ImageNet, and its 95 % interval
-  ([how it is measured](study/training_free.md)); `-`: not measured.
-- **validation id**: the first 12 digits of the hash of the default image settings and
-  of the key, split, label and class of all official validation images of the preset.
+- **τ-b**: Kendall's τ-b between the rankings of published models on the subset's
+  validation images and on all of ImageNet's, with its 95 % confidence interval
+  ([method](study/training_free.md)); `-`: not measured.
+- **validation id**: the first 12 hexadecimal digits of a hash of the default image
+  settings and of the key, split, label and class of every official validation image of
+  the preset.
   For a published subset, this is the subset id of a build from the official validation
   images alone. The subset id of a build with training images also depends on the names
-  of the 1,281,167 training images, which are not part of this program: `--plan_only`
+  of the 1,281,167 training images, which this program does not contain; `--plan_only`
   prints it.
 
 `docs/site/presets.py` writes this page.
@@ -54,7 +55,7 @@ in the second column are presets too.
 _SIZES = f"""
 ## Sizes
 
-N groups of M training images each, of all classes. The figures are those of
+All 1000 classes, in N groups of M training images each. The figures are for
 `--grouping {presets.DEFAULT_GROUPING}`, the default. Source: Gao, "Subsets of ImageNet"
 (2021).
 

@@ -1,4 +1,7 @@
-"""Select the images of a build by a sampler that names them, e.g. from a list."""
+"""Select the images of a build with a sampler that selects them itself.
+
+An example is the sampler `list`, which selects the images in a file.
+"""
 
 import dataclasses
 import sys
@@ -29,7 +32,7 @@ class FixedImages:
     Attributes:
       folder: folder of the sampler's output (`sample_plan.write_splits`).
       num_named: number of training and validation images that the sampler selected.
-      num_images: the same, with the validation images that are added to them.
+      num_images: the same, including the validation images that are added to them.
       notes: messages for the user.
     """
 
@@ -43,7 +46,7 @@ class FixedImages:
         return dataclasses.replace(inventory, num_images=self.num_images, num_bad={})
 
     def find_outside(self, request: Request, table: GroupTable) -> Iterator[str]:
-        """Yield an error if selected images belong to classes in no group.
+        """Yield an error if selected images belong to classes that are in no group.
 
         If the sampler's options leave these images out, print a note instead.
         """
@@ -69,10 +72,10 @@ class FixedImages:
 
 
 def check_table(options: BuildOptions) -> None:
-    """Check the file of the sampler before the input is read.
+    """Check the table of the sampler, if any, before the input is read.
 
     Raises:
-      UsageError: the file is invalid.
+      UsageError: the table is invalid.
     """
     for table in sampling.list_tables(options.sampling)[:1]:
         sampling.check_table(options.sampling, getattr(options, table))
@@ -90,8 +93,8 @@ def select_images(
       scratch: folder for the sampler's output.
 
     Raises:
-      UsageError: the sampler's table contradicts the input, or names more than
-        --max_missing images that the input lacks.
+      UsageError: the sampler's table is invalid, contradicts the input or the flags, or
+        names more than --max_missing images that the input lacks.
     """
     options = request.options
     if not sampling.is_fixed(options.sampling):
@@ -137,7 +140,13 @@ def select_images(
 
 
 def _report_missing(options: BuildOptions, missing: Sequence[str]) -> None:
-    """Write the names of missing images to a file, and check their number."""
+    """Write the names of missing images to a file; check that they are few enough.
+
+    With --dry_run, no file is written.
+
+    Raises:
+      UsageError: there are more than --max_missing.
+    """
     where = "--dry_run writes no list of them"
     if not options.dry_run:
         stem = (options.images or "").rpartition("/")[2].rpartition(".")[0]
@@ -158,7 +167,7 @@ def _report_missing(options: BuildOptions, missing: Sequence[str]) -> None:
 
 
 def _count_images(wnids: pa.ChunkedArray, splits: pa.Array) -> Mapping[ClassSplit, int]:
-    """Count the selected training images, including folds, and validation images."""
+    """Count the selected images by class and split; folds are part of "train"."""
     is_validation = pc.equal(splits, "validation")
     table = pa.table({
         "wnid": wnids,

@@ -165,7 +165,7 @@ class IndexedImages:
         return pa.table({"key": images["key"], "label": pa.array(labels, pa.int32())})
 
     def read(self) -> pa.Table:
-        """Return one table of the keys and group labels of all training images."""
+        """Return the keys and labels of all usable training images of the groups."""
         return pa.concat_tables(self.row_groups)
 
 
@@ -359,7 +359,8 @@ def make_plan(
       table: the groups.
       grouping: the result of the grouping method.
       scratch: folder for the plan's files.
-      fixed: the images that the sampler has selected; None if quotas select them.
+      fixed: the images that the sampler has selected; None if the sampler does not
+        select the images itself.
 
     Raises:
       UsageError: lists every problem, with the numbers that are feasible.

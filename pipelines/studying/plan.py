@@ -98,7 +98,7 @@ class Plan:
 
     @property
     def reference(self) -> str:
-        """The name of the model that measures confusion and difficulty."""
+        """The name of the model whose predictions yield confusion and difficulty."""
         return self.options.reference_model or self.full.models[0]
 
     def list_training_runs(self) -> list[ImagesSeen]:

@@ -323,7 +323,7 @@ def test_problems_of_logs_are_reported_together(tmp_path, capsys):
     flags = ("--epoch_column=e", "--model_names=a", "--train_images=0")
     err = fails(capsys, "--full", full, "--subset", small, *flags, *output)
     assert "--accuracy_column: is required with --epoch_column" in err
-    assert "--model_names a: is not DIR=NAME" in err
+    assert "--model_names a: is not FOLDER=NAME" in err
     assert "--train_images 0" in err
     err = fails(capsys, "--accuracies", full, "--train_images=1", *output)
     assert "--train_images: applies only with --full and --subset" in err

@@ -1,7 +1,8 @@
 """Locate records in Riegeli files, the container of ArrayRecord.
 
-A file consists of blocks of 64 KiB, each with a header of 24 bytes, which also splits
-the records that cross a block boundary. A logical offset does not count the headers.
+A file consists of blocks of 64 KiB, each of which starts with a header of 24 bytes. The
+header interrupts a record that crosses a block boundary. Logical offsets do not count
+these headers.
 
 Source: google/riegeli, doc/riegeli_records_file_format.md.
 """
@@ -23,7 +24,7 @@ _ONE_RECORD = 1 << 8 | ord("r")
 
 
 def to_file_range(offset: int, length: int) -> tuple[int, int]:
-    """Return the offset and length in the file of a logical range of bytes."""
+    """Convert a logical byte range to its offset and length in the file."""
     start, last = map(_to_file_offset, (offset, offset + length - 1))
     return start, last + 1 - start
 
@@ -45,11 +46,11 @@ def locate_records(path: str, num_records: int) -> Iterator[int]:
     """Yield the logical offset of each record of an uncompressed file.
 
     Args:
-      path: path of the file, in which every chunk holds one record.
+      path: path of the file, each chunk of which contains one record.
       num_records: number of records.
 
     Raises:
-      DataError: a chunk does not hold exactly one record.
+      DataError: a chunk does not contain exactly one record.
     """
     at = _SIGNATURE_BYTES
     with storage.open_input(path) as file:

@@ -181,7 +181,7 @@ def _describe_images(recipe: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
 
 
 def _describe_command(dataset: Dataset) -> str:
-    """Write the section with the build command; "" if the recipe has no command."""
+    """Return the section with the build command; "" if the recipe has no command."""
     command = dataset.recipe.get("command")  # not in datasets of version 0.1.0
     if not isinstance(command, str):
         return ""

@@ -4,7 +4,7 @@
 
     samples = (Sample(key, jpeg, n, {"url": url}) for key, jpeg, n, url in photos)
     options = SampleOptions(name="pets", formats=("webdataset",))
-    directory = write_samples(samples, "datasets", options)
+    folder = write_samples(samples, "datasets", options)
 
 The images are first appended to a temporary file next to the dataset, because the
 number of shards and their order are known only after the last sample. Memory holds the
@@ -84,7 +84,7 @@ class SampleOptions:
     Attributes:
       name: name of the dataset, and of its folder.
       formats: modules of `transforms.formats`.
-      version: x.y.z, the folder below the name's.
+      version: x.y.z; also the name of the folder inside that of the dataset's name.
       images_per_shard: largest number of images per shard.
       images: how images are resized.
       label_names: names of the labels; () names them by their class or number.
@@ -206,8 +206,8 @@ def write_samples(
       The folder of the dataset.
 
     Raises:
-      UsageError: lists the problems of the options or of the samples, or the dataset
-        exists.
+      UsageError: lists the problems of the options or of the samples; or the dataset
+        exists already.
       JobError: a process was killed, or the disk is full.
     """
     target = f"{storage.absolute(output)}/{options.name}/{options.version}"

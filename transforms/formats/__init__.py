@@ -22,16 +22,16 @@ Optional:
   Hugging Face loads the shards. Default: none.
 - `LIBRARY` and `EXTRA`: a Python package that the writer needs and that is optional,
   and the extra of this program that installs it. Default: none.
-- `IMAGE_ENCODING`: how the byte range of an image holds it, an encoding of
+- `IMAGE_ENCODING`: the encoding of an image in its byte range, as in
   `transforms.images.read`. Default: "raw", the bytes of the image.
 - `GROUP_FOLDERS`: a glob pattern of the folders per split and group, which are created
   even if they are empty. Default: "", no such folders.
-
 - `ENCODING_FORMAT`: media type of the shards, for croissant.json. Default:
   "application/octet-stream".
 - `IMAGE_FILES`: a glob pattern of image files, which are named by their keys, in the
   shards or in the dataset; or `IMAGE_COLUMN`: the column of the images in the shards,
-  as bytes in a struct, next to the labels. With one of them croissant.json has records.
+  as bytes in a struct, next to the labels. With either of them, croissant.json has
+  records of the format. Default: "".
 
 If a module in `transforms/verification/readers` has the format's name as `FORMAT`,
 `verify` uses it to open the dataset with a common third-party library.
@@ -192,7 +192,7 @@ def locate_image(
 
 
 def image_encoding(path: str) -> str:
-    """Return how byte ranges of a file of a dataset hold the images, e.g. "raw"."""
+    """Return the `IMAGE_ENCODING` of the format to which a file belongs."""
     encodings = {
         getattr(module, "IMAGE_ENCODING", "raw")
         for module in map(load, FORMATS)
@@ -205,7 +205,7 @@ def read_image(root: str, place: ImageLocation) -> bytes:
     """Read an image of a dataset at the location that the manifest states.
 
     Args:
-      root: directory of the dataset.
+      root: folder of the dataset.
       place: file, offset and length of the image.
 
     Raises:
@@ -240,6 +240,6 @@ def find_name_problem(dataset_name: str) -> str | None:
 
 
 def list_group_folders() -> tuple[str, ...]:
-    """Return the formats' glob patterns of group folders, which may be empty."""
+    """Return the formats' glob patterns of group folders; only these may be empty."""
     patterns = (getattr(load(name), "GROUP_FOLDERS", "") for name in FORMATS)
     return tuple(filter(None, patterns))

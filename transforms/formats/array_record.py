@@ -1,8 +1,8 @@
 """Write ArrayRecord shards of tf.train.Example, for random access with Grain and JAX.
 
-Every record is a chunk of its own, without compression: readers fetch any image in one
-read, and the bytes depend on the records alone. The files are in their own folder with
-the metadata of TensorFlow Datasets, which has one format per folder.
+Every record is a separate chunk without compression, so readers fetch any image in one
+read, and the bytes depend only on the records. The files are in a separate folder with
+the metadata of TensorFlow Datasets, which allows one format per folder.
 
 Source: google/array_record; TFDS's file_adapters.py.
 """
@@ -26,7 +26,7 @@ _OPTIONS = "group_size:1,uncompressed"
 
 
 def shard_path(name: str, shard: Shard) -> str:
-    """Return the path of a shard, relative to the dataset's directory."""
+    """Return the path of a shard, relative to the dataset's folder."""
     part = f"{shard.number:05d}-of-{shard.num_shards:05d}"
     return f"{FOLDER}/{name}-{shard.split}.array_record-{part}"
 
@@ -57,7 +57,7 @@ class ShardWriter:
         self._images.append((offset, len(record.image)))
 
     def close(self) -> WrittenShard:
-        """Move the file to its final path."""
+        """Move the file to its final path; return it and the image locations."""
         with _write_errors(self._path):
             self._writer.close()
         local = self._file.temporary_path
@@ -71,14 +71,14 @@ class ShardWriter:
 
     def discard(self) -> None:
         """Remove the unfinished file; do nothing after `close`."""
-        with suppress(RuntimeError):  # there may be no room for what it still holds
+        with suppress(RuntimeError):  # its buffer may not fit on the disk
             self._writer.close()
         self._file.discard()
 
 
 @contextmanager
 def _write_errors(path: str) -> Iterator[None]:
-    """Translate the library's errors, which have the system's text but no number.
+    """Translate the library's errors, which contain no error number, only its text.
 
     Raises:
       JobError: the disk is full.
@@ -93,7 +93,7 @@ def _write_errors(path: str) -> Iterator[None]:
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:
-    """Return the metadata files with which `tfds.builder_from_directory` works."""
+    """Return the metadata files that `tfds.builder_from_directory` reads."""
     files = describe_for_tfds(
         dataset, "array_record", "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
     )

@@ -76,7 +76,7 @@ class ShardWriter:
             self._write_group()
 
     def close(self) -> WrittenShard:
-        """Write the last row group and footer, and move the file to its final path."""
+        """Finish the file at its final path; return it and the image locations."""
         if self._rows:
             self._write_group()
         self._writer.close()

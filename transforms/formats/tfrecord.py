@@ -55,7 +55,7 @@ class ShardWriter:
         self._locations.append(location)
 
     def close(self) -> WrittenShard:
-        """Move the file to its final path."""
+        """Move the file to its final path; return it and the image locations."""
         return WrittenShard((self._file.close(),), tuple(self._locations))
 
     def discard(self) -> None:

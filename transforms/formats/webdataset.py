@@ -61,7 +61,7 @@ class ShardWriter:
         self._locations.append(location)
 
     def close(self) -> WrittenShard:
-        """Write the end of the archive and move the file to its final path."""
+        """Finish the archive at its final path; return it and the image locations."""
         end = self._file.tell() + 2 * _BLOCK
         self._file.write(bytes(2 * _BLOCK + -end % _ARCHIVE_MULTIPLE))
         return WrittenShard((self._file.close(),), tuple(self._locations))

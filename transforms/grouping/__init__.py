@@ -50,7 +50,7 @@ def list_readers(table: str) -> tuple[str, ...]:
 
 
 def find_num_groups_source(name: str) -> str:
-    """Return the source of the number of groups: "flag", "table" or "classes"."""
+    """Return the source of a method's number of groups, as in `NUM_GROUPS`."""
     return getattr(load(name), "NUM_GROUPS", "flag")
 
 

@@ -1,11 +1,11 @@
 """Read the bytes of an image from a file, an archive, a record or a Parquet row.
 
-A `ParquetRow` contains the image in its column `image`. `ByteRange.encoding` determines
-how the bytes [offset, offset + length) of a file contain it:
+A `ParquetRow` locates an image in the column `image.bytes`. A `ByteRange` locates it in
+the bytes [offset, offset + length) of a file, which `encoding` describes:
 
 - raw: uncompressed
 - deflate: as a compressed zip member
-- riegeli: with headers of Riegeli's blocks, which are removed
+- riegeli: interrupted by Riegeli block headers, which are removed
 """
 
 import threading

@@ -262,7 +262,7 @@ def merge(
 ) -> int:
     """Merge the index files of all parts into the index, in the order of the parts.
 
-    The part files are not removed, so that a runner may repeat this step.
+    The part files are kept, so a runner can repeat this step.
 
     Args:
       parts: summaries of the parts.
@@ -335,7 +335,7 @@ def list_roots(pieces: Iterable[InputPart]) -> list[str]:
 def _describe(
     parts: Sequence[IndexPart], roots: Sequence[str], warnings: Sequence[InputWarning]
 ) -> dict[str, Any]:
-    """Return the arguments of `index_table.describe`; judge the inputs."""
+    """Judge the inputs, and return the arguments of `index_table.describe`."""
     return {
         "roots": roots,
         "strays": [stray for part in parts for stray in part.strays],

@@ -20,8 +20,8 @@ class Match:
       missing: wnids of the subset that the dataset lacks, ascending.
       extra: wnids of the dataset that the subset lacks, ascending.
       similarity: number of common classes / number of classes in either, 0 to 1.
-      has_same_groups: whether the dataset has groups and groups the common classes as
-        the subset does.
+      has_same_groups: whether the dataset groups the common classes as the subset
+        does; without groups, every class is its own group.
     """
 
     subset: PublishedSubset

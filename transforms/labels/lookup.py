@@ -44,9 +44,13 @@ class ClassLookup:
                     self._owners[lemma].append(info.wnid)
 
     def find(self, identifier: Identifier) -> str | None:
-        """Return the wnid of an identifier; None if it is unknown or ambiguous.
+        """Return the wnid of an identifier.
 
-        A wnid is returned even if it is unknown.
+        An identifier in the form of a wnid is returned in lower case, without a check
+        that the class exists.
+
+        Returns:
+          The wnid; None if the index or name is unknown or ambiguous.
         """
         kind, text = identifier
         number = to_index(text)

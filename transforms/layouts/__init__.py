@@ -332,7 +332,7 @@ def load(name: str) -> ModuleType:
 
 
 def list_looked_for() -> tuple[str, ...]:
-    """Return the file names by which each layout is recognised (`LOOKED_FOR`)."""
+    """Return a description of the paths that identify each layout (`LOOKED_FOR`)."""
     return tuple(load(name).LOOKED_FOR for name in LAYOUTS)
 
 
@@ -388,7 +388,7 @@ _SAMPLED_IMAGES, _SAMPLED_IN_BUCKETS = 256, 16
 
 
 def settle_splits(found: FoundParts, split: str = "") -> tuple[FoundParts, list[str]]:
-    """Determine the split of every part: from the flag, else its name and image names.
+    """Determine each part's split: by the flag, else by its name and its image names.
 
     Args:
       found: parts of one input, with the splits that their names state.

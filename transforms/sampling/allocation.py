@@ -35,8 +35,8 @@ def water_fill(
     Returns:
       The number to take from each place; sums to min(target, Σ counts).
 
-    Source: Gao (2021) limits the number of images of equal probability; the exact total
-      is this project's.
+    Source: Gao (2021) caps the number of images per probability bin; meeting the target
+      exactly is this project's addition.
     """
     level = _level(sorted(counts.values()), target)
     shares = {place: min(count, level) for place, count in counts.items()}

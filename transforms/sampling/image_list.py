@@ -188,7 +188,7 @@ def _is_official(name: str) -> bool:
 
 
 def _read_text(text: str) -> _Rows:
-    """Read one name per line, which a class may follow; # starts a comment."""
+    """Read one name per line, optionally followed by a class; skip comments (#)."""
     names, labels, numbers = [], [], []
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.replace(",", " ").replace(";", " ").replace('"', " ").split()

@@ -1,9 +1,10 @@
 """Define the input and output of a sampler, and the plan of a sampling run.
 
-A sampler runs once in the launcher, on all training images of the groups. It assigns
-two integers to each image: the part, e.g. a bin of difficulty, and the order, a sort
-key. The Beam step then counts the images of each part and selects those with the
-smallest orders.
+A sampler runs once in the launcher. Most samplers read all training images of the
+groups and assign two integers to each image: the part, e.g. a bin of difficulty, and
+the order, a sort key. The selection then counts the images of each part and selects
+those with the smallest orders. A sampler with a fixed selection instead reads all
+usable images and assigns a split to each selected one.
 """
 
 import dataclasses
@@ -41,9 +42,9 @@ class SamplingRequest:
 
     Attributes:
       read_images: returns the columns key and label of all usable training images of
-        the groups, in the order of the index. It is a function so that samplers that
-        need no images do not read them.
-        A sampler with a fixed selection gets key, wnid and split of all usable images.
+        the groups, in the order of the index; for a sampler with a fixed selection, the
+        columns key, wnid and split of all usable images. It is a function, so samplers
+        that need no images do not read them.
       seed: seed of the hashes.
       difficulty_file: path of the table of difficulty; None if it is not given.
       images_file: path of the list of images; None if it is not given.
@@ -66,7 +67,7 @@ class SamplerOutput:
       orders: shape (images,), integers ≥ 0; the images with the smallest values in a
         part are selected first. None orders images by hash.
       scope: "group": each group has its own quota; "set": the whole set has one quota,
-        so that group sizes differ.
+        so group sizes differ.
       notes: messages for the user.
     """
 

@@ -1,8 +1,10 @@
 """Select the images of the subset: hold out validation images, then sample.
 
 The index is read three times. The first two passes keep only numbers, and the third
-only selected images, so that no other row is held in memory or shuffled. T is the
-number of images that a group holds out for validation.
+only selected images, so no other row is kept in memory or shuffled. T is the number of
+training images that a group holds out for validation.
+
+A sampler with a fixed selection needs only the third pass.
 
     row groups ─┬─ top T of each group by hash(validation) ── held out ─────┐
                 │                          ┌───────────────────────────────┤

@@ -1,9 +1,9 @@
 """Keep the first k images of each stratum by order, as positions in the index.
 
 The order of an image is an integer sort key, from the sampler or a hash. An image is
-represented by four integers (32 bytes), so that 1.28 million images are ranked in
-seconds and only selected images are read as rows. Images with equal orders, which
-hashes make very rare, are sorted by their position.
+represented by four integers (32 bytes), so 1.28 million images are ranked in seconds
+and only selected images are read as rows. Images with equal orders, which hashes make
+very rare, are sorted by their position.
 """
 
 from collections import Counter

@@ -1,8 +1,8 @@
 """Read, list and write local files and bucket objects.
 
 Other packages access files through this module, and use `clients` only for store
-settings and to parse URLs. A path is either a local path, which `local` handles, or a
-`gs://` or `s3://` URL, which `remote` handles.
+settings and to parse URLs. `local` handles local paths, and `remote` URLs: `gs://`,
+`s3://` and, for reading only, `hf://` (by `hub`).
 """
 
 import contextlib
@@ -70,7 +70,7 @@ def pin(path: str) -> str:
 
 
 def list_revisions(paths: Iterable[str]) -> list[str]:
-    """Return those paths that are commits of datasets on the Hugging Face Hub."""
+    """Return those paths that are on the Hugging Face Hub; `pin` makes them commits."""
     return list(filter(hub.is_hub, paths))
 
 
@@ -88,7 +88,7 @@ def num_readers(num_threads: int, paths: Iterable[str]) -> int:
 
 
 def exists(path: str) -> bool:
-    """Return whether a path is a file or folder, local or in a bucket."""
+    """Return whether a path is an existing file or folder, local or remote."""
     if is_remote(path):
         return remote.is_object(path) or remote.is_folder(path)
     return Path(path).exists()

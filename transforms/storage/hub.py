@@ -160,7 +160,7 @@ def _translated(path: str) -> Iterator[None]:
 
 @lru_cache(maxsize=256)
 def _list(repo: str, revision: str, folder: str) -> dict[str, HubFile]:
-    """List a folder, by name."""
+    """Return the files and folders in a folder, by name; cached."""
     api = _load("").HfApi()
     with _translated(str(_Place(repo, revision, folder))):
         items = api.list_repo_tree(
@@ -181,7 +181,7 @@ def _list(repo: str, revision: str, folder: str) -> dict[str, HubFile]:
 
 
 def forget() -> None:
-    """Forget all listings."""
+    """Clear the cache of folder listings."""
     _list.cache_clear()
 
 
@@ -248,7 +248,7 @@ def read_range(path: str, offset: int, length: int, *, version: str = "") -> byt
     try:
         file = describe(path)
         if version and file.version != version:
-            raise DataError("the file changed: it is not what it was")
+            raise DataError("the file has changed since it was first read")
         if offset + length > file.num_bytes:
             missing = offset + length - file.num_bytes
             raise DataError(f"the file ends {missing} bytes too early")
@@ -291,7 +291,7 @@ def counting(path: str) -> Iterator[None]:
 
 
 def describe_counts(path: str) -> str:
-    """Describe what was counted; "" if nothing was read from the Hub."""
+    """Describe the bytes and requests of `counting`; "" if nothing was read."""
     if not Path(path).exists():
         return ""
     counts = [int(line) for line in Path(path).read_text(encoding="ascii").split()]

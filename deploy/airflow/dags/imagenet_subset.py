@@ -6,7 +6,8 @@ and `imagenet_subset_on_dataflow` runs index and build with a flex template on D
     check → index → predict → confusion, difficulty → build → verify → publish, evaluate
 
 Jobs are called only by their command lines, so Airflow needs none of the program's
-libraries. A run writes all of its files below OUTPUT/RUN_ID/.
+libraries. A run writes all of its files below OUTPUT/SLUG/, where SLUG is the sanitised
+run id followed by a hash (`imagenet_recipe.make_slug`).
 """
 
 import json

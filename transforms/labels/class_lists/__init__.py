@@ -4,7 +4,8 @@ Each published subset is a file in this folder, named after its preset: a text f
 one wnid per line, or a CSV table of wnids and group names. Lines at the top that start
 with # contain its title, `aliases:` (other names of the preset) and `source:`.
 
-The three lists named ImageNet-100 differ: any two share at most 69 classes.
+Papers call four different lists ImageNet-100: the three files `imagenet100_*`, and
+`scan_100`. Any two share at most 69 classes.
 """
 
 import csv

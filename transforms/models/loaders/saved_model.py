@@ -32,8 +32,9 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
     """Load a SavedModel folder for batches of shape `batch_shape`.
 
     Raises:
-      ModelError: the folder is not a SavedModel of TensorFlow 2, is damaged, its graph
-        is unsafe or too large, or its inputs or outputs do not match.
+      ModelError: the folder is damaged or not a TensorFlow 2 SavedModel, its graph is
+        unsafe or too large, or its inputs or outputs do not match `batch_shape` and
+        `num_outputs`.
     """
     _check_size(path)
     tf = import_tensorflow()

@@ -43,7 +43,7 @@ class Options:
     )
     scope: str = flag(
         "images that are balanced together: group: the M images of each group; set: "
-        "all N × M images together, so that group sizes differ",
+        "all N × M images together, so group sizes differ",
         default="group",
         choices=SCOPES,
     )
@@ -81,13 +81,13 @@ def arrange(request: SamplingRequest, options: Options) -> SamplerOutput:
     """Assign every image to a bin of difficulty, or order images by difficulty.
 
     The images excluded as hardest depend neither on M nor on the images held out for
-    validation, so that a larger subset contains every smaller one.
+    validation, so a larger subset contains every smaller one.
 
     Raises:
       MissingScoresError: there is no table of difficulty, or images have no score.
       UsageError: the table is invalid.
 
-    Source: Gao (2021) limits the number of images of equal probability; Zheng et al.
+    Source: Gao (2021) caps the number of images per probability bin; Zheng et al.
       (ICLR 2023, "Coverage-centric coreset selection") exclude the hardest images.
     """
     if request.difficulty_file is None:

@@ -1,4 +1,7 @@
-"""Read WebDataset tar shards with Hugging Face datasets, as the card describes them."""
+"""Read the WebDataset shards with Hugging Face's `datasets` library.
+
+The dataset card configures the library.
+"""
 
 import importlib
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,7 @@
-"""Read Parquet files with Hugging Face datasets, as the card describes them."""
+"""Read the Parquet files with Hugging Face's `datasets` library.
+
+The card in the folder of these files configures the library.
+"""
 
 import importlib
 from collections.abc import Iterator, Sequence
