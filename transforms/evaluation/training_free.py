@@ -593,7 +593,8 @@ def list_limits(table: TrainingFree) -> list[str]:
         "Lists of classes are scored on their official validation images, 50 a class, "
         "with answers among all 1000 classes. Top 5 answers do not show which class of "
         "a short list a model prefers when none of the five is in it: own answers "
-        f"above {MAX_UNDECIDED_SHARE:.0%} undecided images have bounds but no rank.",
+        "are not ranked with the others, and above "
+        f"{MAX_UNDECIDED_SHARE:.0%} undecided images their bounds are too wide to use.",
     ]
 
 
