@@ -366,11 +366,12 @@ def _find_unknown(
 def _find_dashed(
     words: Iterable[str], known: Collection[str]
 ) -> tuple[list[str], list[str]]:
-    """Return messages about known flags written with dashes, and the remaining words.
+    """Find known flags that are written with dashes.
 
-    The values of these flags do not remain either.
+    Beam's own check cannot report them, because it shows them with underscores.
 
-    Beam's own check would report these flags with underscores, the correct spelling.
+    Returns:
+      Messages about these flags, and the words without them and their values.
     """
     problems: list[str] = []
     others: list[str] = []

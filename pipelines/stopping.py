@@ -84,7 +84,7 @@ def watch(message: str) -> Iterator[Deadline]:
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Suspend the deadline after Ctrl-C while a block runs."""
+    """Ignore a deadline after Ctrl-C that expires while a block runs."""
     _patient.set()
     try:
         yield

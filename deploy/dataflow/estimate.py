@@ -31,7 +31,7 @@ class Prices:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Resources that a build needs, measured unless marked as assumed."""
+    """Rates, sizes and latencies of a build, measured unless marked as assumed."""
 
     images_per_second: float = 250.0  # decode, resize, encode on one core, at 256 px
     cores_per_vcpu: float = 0.6  # assumed: a vCPU is one of two threads of a core

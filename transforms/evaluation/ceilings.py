@@ -179,9 +179,9 @@ def mean(values: Iterable[float | None]) -> float | None:
 def predict_ceiling(full: PairTests, subset: PairTests, *, seed: int = 0) -> Ceiling:
     """Simulate subsets with the true ranking of the full set and the noise of a subset.
 
-    Accuracies are drawn around those of the full set, with the noise of both sets:
-    first the true accuracies, given those measured on the full set, then those
-    measured on the subset.
+    Each simulation draws accuracies around those of the full set, with the sum of both
+    sets' variances: that of the full set is the uncertainty of the true accuracies,
+    that of the subset its noise.
 
     Args:
       full: tests on the full set.

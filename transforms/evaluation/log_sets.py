@@ -219,7 +219,11 @@ def _name_runs(
 def _split_subsets(
     logs: Sequence[LocatedLog], runs: Mapping[str, _Run]
 ) -> list[tuple[str, list[LocatedLog]]]:
-    """Split the logs of subsets into sets, each named by the end of its folder."""
+    """Split the logs of subsets into named sets.
+
+    An argument with several models is a set of its own, named by the shortest unique
+    end of its folder's path. All other logs form one set, named "subset".
+    """
     models_of = defaultdict(set)
     for item in logs:
         models_of[item.argument].add(runs[item.path].model)

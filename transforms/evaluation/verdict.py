@@ -86,10 +86,11 @@ def find_gain(full: Convergence, subset: Convergence) -> float | None:
 
 
 def widen(interval: Interval | None, gain: float | None) -> Interval | None:
-    """Return an interval of the gain that contains the gain itself.
+    """Extend the confidence interval of a gain to contain the gain.
 
-    Resampled models converge later than all models, because a pair of them may count
-    several times.
+    A bootstrap sample of models, in which a pair may occur several times, tends to
+    converge later than all models together, so the percentile interval can miss the
+    gain.
     """
     if interval is None or gain is None:
         return interval

@@ -51,7 +51,7 @@ def normalise(weights: FloatArray) -> FloatArray:
 
 
 def group_sizes(num_classes: int, num_groups: int) -> IntArray:
-    """Return the sizes of the N groups of n classes in total, shape (groups,).
+    """Return the sizes of N groups that together have n classes, shape (groups,).
 
     The first n mod N groups have ⌈n/N⌉ classes, the others ⌊n/N⌋.
     """

@@ -116,7 +116,8 @@ def name_part(part: Part, namer: GroupNamer) -> str:
     """Name a part, e.g. "bird + dog (+2 more)", "dog: terrier", "dog without terrier".
 
     Returns:
-      The name; "" if a split left a single class, which is then named after its class.
+      The name; "" for a split-off part with a single class: the table of groups then
+      uses the name of the class.
     """
     is_whole = not part.within and not part.without
     if len(part.wnids) == 1 and not is_whole:

@@ -278,7 +278,7 @@ def _count(num_bytes: int) -> None:
 
 @contextmanager
 def counting(path: str) -> Iterator[None]:
-    """Count the bytes that this process and its children read while the block runs.
+    """Count the bytes read from the Hub by this process and its children in a block.
 
     Args:
       path: file on this machine that the processes append to; see `describe_counts`.

@@ -294,7 +294,9 @@ def _compare_image(
     """Convert an image again and compare it with the written one.
 
     Returns:
-      A description of the difference; "" if the images are equal.
+      A description of the difference; "" if the images are equal, or differ slightly
+      and the build used other versions of the image libraries. A changed source file is
+      a difference even if the converted image is the same.
     """
     root = source.inventory.roots[ref.input]
     place = image_reading.describe_place(ref)

@@ -106,7 +106,7 @@ class LogTable(NamedTuple):
 
 
 def parse_csv(text: str) -> LogTable | None:
-    """Parse a CSV log with any usual delimiter; return None if the text is no table.
+    """Parse a CSV log with any usual delimiter; return None for other texts.
 
     Rows that repeat the header, as continued runs write them, are skipped.
     """

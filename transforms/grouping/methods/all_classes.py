@@ -17,7 +17,7 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
     """Make every class its own group.
 
     Raises:
-      TooFewClassesError: there is only one class.
+      TooFewClassesError: there are fewer than two classes.
       UsageError: `--num_groups` differs from the number of classes.
     """
     del options

@@ -76,7 +76,7 @@ def load(name: str) -> tuple[str, ...]:
 
 @functools.cache
 def list_aliases() -> Mapping[str, str]:
-    """Map the other names of published subsets to their names."""
+    """Return the name of the published subset for each alias."""
     subsets = map(load_subset, (*NAMES, *GROUPED_NAMES))
     return {alias: subset.name for subset in subsets for alias in subset.aliases}
 
