@@ -94,7 +94,7 @@ class _StudyRun:
         return self._runner.has_run(build) and all(map(is_finished, trainings))
 
     def _is_evaluated(self, recipe: Recipe) -> bool:
-        """Return whether models and report were made with the recipe's current flags."""
+        """Return whether models and report have the recipe's current flags."""
         build, *trainings, evaluation = self._plan.list_recipe_steps(recipe)
         return self._is_trained(build, trainings) and self._runner.is_finished(
             evaluation

@@ -161,7 +161,7 @@ class RunJob(BaseOperator):
         return SubprocessHook()
 
     def execute(self, context: Mapping[str, Any]) -> None:
-        """Run the job on local copies of its predictions and group tables; upload results.
+        """Run the job on local copies of its input tables, and upload the results.
 
         Index and predict do not run if their output exists.
 
