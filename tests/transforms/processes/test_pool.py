@@ -24,9 +24,12 @@ _ERRORS = {
 
 MAIN = """
 import contextlib
+import signal
 from tests.transforms.processes import test_pool
 from transforms.processes import ProcessPool
 
+# A shell makes jobs in the background ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print("the main module is imported", flush=True)
 if __name__ == "__main__":
     with contextlib.closing(ProcessPool(test_pool, None, 2)) as pool:
