@@ -122,7 +122,7 @@ def _write_top(path, top, p_correct, num_classes=20):
             0.04,
             [
                 "cnn is no better than chance: its likeliest class is correct for 0 of",
-                "100.0% of the images have the same p_correct, 4 %, so that difficulty",
+                "100.0% of the images have the same p_correct, 4 %, so difficulty",
             ],
         ),
         (

@@ -162,4 +162,4 @@ def test_example_of_the_reference_runs(tmp_path, monkeypatch):
     photos = [(k, i, n, f["url"]) for k, i, n, f in DRAWN]
     names: dict[str, object] = {"photos": photos}
     exec(code, names)
-    assert names["directory"] == str(tmp_path / "datasets/pets/1.0.0")
+    assert names["folder"] == str(tmp_path / "datasets/pets/1.0.0")
