@@ -93,9 +93,7 @@ class Recipe:
     def files(self) -> tuple[str, ...]:
         """Paths of the tables that the recipe reads."""
         options = self.options
-        named = (
-            *(options.groups, options.confusion, options.difficulty, options.images),
-        )
+        named = (options.groups, options.confusion, options.difficulty, options.images)
         return tuple(path for path in named if path)
 
 

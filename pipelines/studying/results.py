@@ -7,7 +7,7 @@ the tables recipes.csv, differences.csv and effects.csv average over draws.
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
         files[SVG_FILE] = chart.svg.encode()
     design = _analyze(scores, outcome) if scores else None
     for table, rows in (designed.to_tables(design) if design else {}).items():
-        files[f"{table}.csv"] = _to_csv(rows)
+        files[f"{table}.csv"] = _to_csv(rows, list(rows[0])) if rows else b""
     for name, data in files.items():
         storage.write(places.root, name, data)
     if design:
@@ -119,12 +119,12 @@ def _name_sampler(recipe: Recipe) -> str:
     return recipe.flags.get("difficulty_rule") or str(recipe.options.sampling)
 
 
-def _to_csv(rows: Sequence[Mapping[str, object]]) -> bytes:
+def _to_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> bytes:
+    """Serialise rows with a header; cells that a row lacks are empty."""
     file = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return file.getvalue().encode()
 
 
@@ -190,12 +190,9 @@ def _to_row(ranked: Ranked) -> Mapping[str, Any]:
 
 
 def _make_csv(ranked: Sequence[Ranked], left_out: Sequence[SkippedRecipe]) -> bytes:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_to_row(entry) for entry in ranked)
-    writer.writerows({"recipe": o.name, "left_out": o.reason} for o in left_out)
-    return file.getvalue().encode()
+    rows = [_to_row(entry) for entry in ranked]
+    rows += [{"recipe": entry.name, "left_out": entry.reason} for entry in left_out]
+    return _to_csv(rows, _COLUMNS)
 
 
 def _gather_warnings(ranked: Sequence[Ranked]) -> list[str]:

@@ -52,6 +52,7 @@ class _StudyRun:
         self.left_out = list(plan.left_out)
         self._plan = plan
         self._runner = runner
+        self._evaluated: set[str] = set()  # saves hashing their files after every step
         self._total = len(plan.list_shared_steps()) + sum(
             len(plan.list_recipe_steps(recipe)) for recipe in plan.recipes
         )
@@ -95,10 +96,12 @@ class _StudyRun:
 
     def _is_evaluated(self, recipe: Recipe) -> bool:
         """Return whether models and report have the recipe's current flags."""
-        build, *trainings, evaluation = self._plan.list_recipe_steps(recipe)
-        return self._is_trained(build, trainings) and self._runner.is_finished(
-            evaluation
-        )
+        if recipe.name not in self._evaluated:
+            build, *trainings, evaluation = self._plan.list_recipe_steps(recipe)
+            is_finished = self._runner.is_finished
+            if self._is_trained(build, trainings) and is_finished(evaluation):
+                self._evaluated.add(recipe.name)
+        return recipe.name in self._evaluated
 
     def run(self, step: Step) -> None:
         """Run a step that the study requires.

@@ -135,7 +135,8 @@ class Steps:
             for list_files in (self._places.curves, self.list_joined)
         )
         has_single, has_joined = exist
-        if has_single or has_run(self._places.root, single) or not has_joined:
+        # `has_run` reads all curves and predictions, so it is asked last.
+        if has_single or not has_joined or has_run(self._places.root, single):
             return single
         return joined
 
@@ -328,7 +329,10 @@ class Runner:
 
 def has_run(root: str, step: Step) -> bool:
     """Return whether a step has run in the folder `root`, as `Runner.has_run` does."""
-    recorded, described = _read_mark(root, step), _describe(root, step)
+    recorded = _read_mark(root, step)
+    if not recorded:  # the input files need not be hashed
+        return False
+    described = _describe(root, step)
     before, after = recorded.get("files", []), described.pop("files")
     return (
         all(recorded.get(key) == value for key, value in described.items())
