@@ -1,0 +1,41 @@
+"""Train a model on every new subset: an example, to be adapted.
+
+The Variable `imagenet_training` has the keys `python`, `output` (a folder of models)
+and `flags` (of the job `train`).
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import PurePosixPath
+from typing import Any
+
+from airflow.sdk import DAG, AssetAlias
+from imagenet_recipe import Flags
+from imagenet_tasks import ReportFailure, RunJob, read_place
+
+SUBSETS = AssetAlias("imagenet_subset")
+
+
+def render_flags(context: Mapping[str, Any], jinja_env: object) -> Flags:  # noqa: ARG001  # Airflow's signature
+    """Return the flags that train on the newest of the subsets that started the run."""
+    events = [e for es in context["triggering_asset_events"].values() for e in es]
+    subset = max(events, key=lambda event: event.timestamp).extra
+    place = read_place(context)
+    run = PurePosixPath(subset["directory"]).parts[-3]
+    output = f"{place['output']}/{run}"
+    return {"dataset": subset["directory"], "output": output, **place["flags"]}
+
+
+with DAG(
+    "imagenet_training",
+    schedule=[SUBSETS],
+    max_active_runs=1,
+    is_paused_upon_creation=True,
+    default_args={
+        "retries": 2,
+        "retry_delay": timedelta(minutes=5),
+        "on_failure_callback": ReportFailure(),
+    },
+    tags=["imagenet"],
+):
+    RunJob(task_id="train", flags=render_flags, inlets=[SUBSETS])
