@@ -43,7 +43,7 @@ def place(amazon, inputs, monkeypatch):
         "notifier": {
             "class": "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
             "to": "b@localhost",
-            "subject": "{{ ti.task_id }} failed",
+            "subject": "{{ dag.dag_id }} failed",
             "html_content": "<pre>{{ failure }}</pre>",
         },
     }
@@ -143,6 +143,15 @@ def test_failed_build_is_reported_with_its_last_lines(dags, amazon, mail):
     assert "--images_per_group" in text  # what the job wrote last
     assert "airflow dags clear imagenet_subset_in_s3 --run-id " in text
     assert KEYS["password"] not in text
+
+
+def test_run_that_is_too_long_is_reported(dags, mail):
+    dag = dags["imagenet_subset_in_s3"]
+    for reason in ("task_failure", "timed_out"):
+        dag.on_failure_callback({"dag": dag, "run_id": "r 1", "reason": reason})
+    (text,) = mail
+    assert "a task failed in run r 1\nthe run exceeded its time limit\n" in text
+    assert "--run-id 'r 1' --only-failed" in text
 
 
 def test_sensor_waits_for_the_marker(place, amazon):
