@@ -74,8 +74,11 @@ def _run(dags, recipe):
 
 
 @pytest.mark.usefixtures("place")
-def test_retries_launch_index_and_build_only_once(dags, launches):
+def test_retries_launch_index_and_build_only_once(dags, launches, lineage):
     states = _run(dags, RECIPE)
+    outputs = [x["name"] for event in lineage() for x in event["outputs"]]
+    for name in ("index.parquet", "imagenet_subset/1.0.0"):
+        assert any(output.endswith(name) for output in outputs)
     assert {name for name, state in states.items() if state == "skipped"} == UNNEEDED
     assert {states[name] for name in states.keys() - UNNEEDED} == {"success"}
     assert {(region, project) for _, region, project in launches} == {

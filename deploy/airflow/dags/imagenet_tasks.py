@@ -211,12 +211,18 @@ class LaunchJob(DataflowStartFlexTemplateOperator):
         """
         if not self.body:
             raise AirflowSkipException("this recipe does not need it")
+        report_lineage(self, render_flags(self.task_id, context, None))
         flags = self.body["launchParameter"]["parameters"]
         result = imagenet_recipe.find_result(flags["job"], flags)
         if open_path(result).exists():
             self.log.info("%s exists already", result)
             return None
         return super().execute(context)
+
+    def execute_complete(self, context: Context, event: Flags) -> object:
+        """Finish in another process than the one that launched the job."""
+        report_lineage(self, render_flags(self.task_id, context, None))
+        return super().execute_complete(context, event)
 
 
 class WaitForInput(S3KeySensor):
