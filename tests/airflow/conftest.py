@@ -162,6 +162,9 @@ class _Mail(socketserver.StreamRequestHandler):
 
 @pytest.fixture
 def lineage():
+    from airflow.sdk.lineage import get_hook_lineage_collector  # noqa: PLC0415  # reads HOME
+
+    get_hook_lineage_collector.cache_clear()  # of a process; here tests share one
     path = Path(HOME.name, "lineage.jsonl")
 
     def read():

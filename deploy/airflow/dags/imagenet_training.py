@@ -9,7 +9,8 @@ from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from airflow.sdk import DAG, AssetAlias
+from airflow.sdk import DAG, AssetAlias, Param
+from airflow.sdk.exceptions import AirflowFailException
 from imagenet_recipe import Flags
 from imagenet_tasks import ReportFailure, RunJob, read_place
 
@@ -18,12 +19,15 @@ SUBSETS = AssetAlias("imagenet_subset")
 
 def render_flags(context: Mapping[str, Any], jinja_env: object) -> Flags:  # noqa: ARG001  # Airflow's signature
     """Return the flags that train on the newest of the subsets that started the run."""
-    events = [e for es in context["triggering_asset_events"].values() for e in es]
-    subset = max(events, key=lambda event: event.timestamp).extra
+    dataset = context["params"]["dataset"]
+    if not dataset:
+        events = [e for es in context["triggering_asset_events"].values() for e in es]
+        if not events:
+            raise AirflowFailException("dataset: name one; no subset started this run")
+        dataset = max(events, key=lambda event: event.timestamp).extra["directory"]
     place = read_place(context)
-    run = PurePosixPath(subset["directory"]).parts[-3]
-    output = f"{place['output']}/{run}"
-    return {"dataset": subset["directory"], "output": output, **place["flags"]}
+    output = f"{place['output']}/{PurePosixPath(dataset).parts[-3]}"
+    return {"dataset": dataset, "output": output, **place["flags"]}
 
 
 with DAG(
@@ -36,6 +40,7 @@ with DAG(
         "retry_delay": timedelta(minutes=5),
         "on_failure_callback": ReportFailure(),
     },
+    params={"dataset": Param(None, type=["null", "string"])},  # of a run by hand
     tags=["imagenet"],
 ):
     RunJob(task_id="train", flags=render_flags, inlets=[SUBSETS])
