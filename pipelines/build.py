@@ -58,7 +58,7 @@ def build(request: Request) -> str:
             counts["images"] = sum(planned.num_images for planned in plan.shards)
             counts["shards"] = len(plan.shards)
         if options.export_images and not options.dry_run:
-            fixed_images.export(plan.folder, options.export_images)
+            fixed_images.export(plan.folder, plan.shards, options.export_images)
         if options.plan_only:
             from pipelines.building import report  # noqa: PLC0415
 

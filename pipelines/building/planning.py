@@ -23,7 +23,7 @@ from transforms import sampling, storage
 from transforms.dataset import plan as dataset_plan
 from transforms.dataset import statistics
 from transforms.dataset.commit import CommitSettings
-from transforms.dataset.plan import PlannedShard
+from transforms.dataset.plan import PlannedShard, PlanSummary
 from transforms.difficulty import histogram
 from transforms.difficulty import table as difficulty_table
 from transforms.grouping.table import Grouping, GroupTable
@@ -203,7 +203,11 @@ def run_sampler(
 
 
 def measure_difficulty(
-    images: IndexedImages, *, difficulty_file: str | None, plan_folder: str
+    images: IndexedImages,
+    *,
+    difficulty_file: str | None,
+    plan_folder: str,
+    shards: Sequence[PlannedShard],
 ) -> Mapping[str, JSON] | None:
     """Compute difficulty histograms of the available and of the selected images.
 
@@ -215,7 +219,7 @@ def measure_difficulty(
     table = difficulty_table.read_table(difficulty_file)
     keys = {
         "available": images.read()["key"].combine_chunks(),
-        "chosen": dataset_plan.read_train_keys(plan_folder),
+        "chosen": dataset_plan.read_train_keys(plan_folder, shards),
     }
     return {name: histogram.measure(table, k).to_json() for name, k in keys.items()}
 
@@ -391,7 +395,7 @@ def make_plan(
     folder = str(Path(scratch, "plan").absolute())
     Path(folder).mkdir()
     select = _select_on_engine if request.beam_flags else _select
-    select(
+    planned = select(
         request,
         index=storage.absolute(index),
         num_row_groups=inventory.num_row_groups,
@@ -401,11 +405,9 @@ def make_plan(
     if options.name is None:
         name = _name_dataset(request, table)
         options = dataclasses.replace(options, name=name)
-    chosen = dataset_plan.count_by_class(folder)
-    check_every_group(chosen, table, sampled, sampler=options.sampling)
-    shards = dataset_plan.list_shards(folder)
+    check_every_group(planned.chosen, table, sampled, sampler=options.sampling)
     subset_id = dataset_plan.compute_subset_id(
-        dataset_plan.read_lines(folder), options.image_settings.describe()
+        planned.lines, options.image_settings.describe()
     )
     recipe = make_recipe(
         options,
@@ -419,18 +421,21 @@ def make_plan(
     )
     recipe["plan_id"] = compute_plan_id(
         recipe,
-        [planned.shard for planned in shards],
-        sources_sha256=dataset_plan.hash_sources(folder),
+        [shard for shard, _ in planned.shards],
+        sources_sha256=planned.sources_sha256,
     )
     return BuildPlan(
         options=options,
         inventory=inventory,
         table=table,
         folder=folder,
-        shards=shards,
-        chosen=chosen,
+        shards=planned.shards,
+        chosen=planned.chosen,
         difficulty=measure_difficulty(
-            images, difficulty_file=options.difficulty, plan_folder=folder
+            images,
+            difficulty_file=options.difficulty,
+            plan_folder=folder,
+            shards=planned.shards,
         ),
         available=available,
         num_bytes=num_bytes,
@@ -497,26 +502,33 @@ def _select(
     num_row_groups: int,
     plan: SamplePlan,
     plan_folder: str,
-) -> None:
+) -> PlanSummary:
     """Select images and write the plan's files in this process, without Beam."""
-    images = select_images(index, num_row_groups, plan)
-    size = request.options.images_per_shard
-    for shard, table in dataset_plan.assign_shards(
-        images, seed=plan.seed, images_per_shard=size
-    ):
-        dataset_plan.write_part(shard, table, folder=plan_folder)
+    return dataset_plan.write_parts(
+        select_images(index, num_row_groups, plan),
+        seed=plan.seed,
+        images_per_shard=request.options.images_per_shard,
+        folder=plan_folder,
+    )
 
 
-def _select_on_engine(request: Request, **described: Any) -> None:  # noqa: ANN401
+def _select_on_engine(
+    request: Request,
+    *,
+    plan_folder: str,
+    **described: Any,  # noqa: ANN401
+) -> PlanSummary:
     """Select images and write the plan's files on the embedded runner."""
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     define = functools.partial(
         define_pipeline,
         images_per_shard=request.options.images_per_shard,
+        plan_folder=plan_folder,
         **described,
     )
     engine.run(define, engine.make_beam_options(engine.embed(request.beam_flags)))
+    return dataset_plan.read_summary(plan_folder)
 
 
 def define_pipeline(
