@@ -29,6 +29,7 @@ from transforms.difficulty import table as difficulty_table
 from transforms.grouping.table import Grouping, GroupTable
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
+from transforms.processes import num_cores
 from transforms.records import JSON, ImageClass, Shard, UsageError, list_names
 from transforms.sampling import plan as sample_plan
 from transforms.sampling.plan import SamplePlan, SamplerOutput, SamplingRequest
@@ -99,7 +100,10 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             )
         index = f"{scratch}/index.parquet"
         inventory = index_images(
-            recognised, output=index, beam_flags=request.beam_flags
+            recognised,
+            output=index,
+            num_processes=min(options.threads, num_cores()),
+            beam_flags=request.beam_flags,
         )
     if request.is_demonstration:  # the user knows that the images are drawn
         inventory = dataclasses.replace(inventory, warnings=())
