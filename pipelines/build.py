@@ -35,8 +35,8 @@ def build(request: Request) -> str:
     fixed_images.check_table(options)
     output.prepare(options)
     with (
+        inputs.report_fetched(),
         output.scratch_folder(options) as scratch,
-        inputs.report_fetched(scratch),
     ):
         with phase("index") as counts:
             index, inventory = planning.resolve_input(request, scratch)

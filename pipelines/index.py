@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -295,20 +294,10 @@ def main(argv: Sequence[str]) -> None:
         check_bucket(options.output)
         light_imports.hide_pandas_from_arrow()
         _check_reach(options, beam_flags)
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            inputs.report_fetched(scratch),
-        ):
+        with inputs.report_fetched():
             with phase("list") as counts:
-                recognised = inputs.recognize(
-                    options.input,
-                    options.validation_labels,
-                    options.inputs_of_splits,
-                    options.class_list,
-                )
+                recognised = inputs.recognize_flags(options.input, options)
                 counts["parts"] = len(recognised.parts)
-            for line in recognised.notes:
-                sys.stderr.write(f"found {line}\n")
             with phase("index"):
                 is_done = write_index(
                     recognised,

@@ -85,14 +85,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             inputs.check_versions(index, inventory.versions)
             _report_newer(inventory.roots)
     else:
-        recognised = inputs.recognize(
-            options.input,
-            options.validation_labels,
-            options.inputs_of_splits,
-            options.class_list,
-        )
-        for line in recognised.notes:
-            sys.stderr.write(f"found {line}\n")
+        recognised = inputs.recognize_flags(options.input, options)
         if not request.is_embedded:
             sys.stderr.write(
                 "listing the images on this machine; to use several machines, run "
@@ -556,17 +549,20 @@ def define_pipeline(
     """
     import apache_beam as beam  # noqa: PLC0415  # slow import
 
-    from transforms.dataset.steps import AssignShards  # noqa: PLC0415
     from transforms.sampling.steps import SampleImages  # noqa: PLC0415
 
-    write = functools.partial(dataset_plan.write_part, folder=plan_folder)
     _ = (
         root
         | "ListRowGroups" >> beam.Create(range(num_row_groups), reshuffle=False)
         | "SpreadRowGroups" >> beam.Reshuffle()
-        | SampleImages(index, plan)
-        | AssignShards(plan.seed, images_per_shard)
-        | "WritePlan" >> beam.MapTuple(write)
+        | SampleImages(index, plan, num_row_groups)
+        | "WritePlan"
+        >> beam.Map(
+            dataset_plan.write_parts,
+            seed=plan.seed,
+            images_per_shard=images_per_shard,
+            folder=plan_folder,
+        )
     )
 
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from transforms import storage
 from transforms.index import table as index_table
 from transforms.prefetch import prefetch
-from transforms.records import SelectedImage, Shard
+from transforms.records import JobError, SelectedImage, Shard
 from transforms.sampling import selected
 from transforms.sampling.selected import IMAGE_SCHEMA
 
@@ -140,12 +140,19 @@ def _read(
 
 
 def read_summary(folder: str) -> PlanSummary:
-    """Summarise a plan that `write_part` has written."""
+    """Summarise a plan that `write_parts` has written on an engine.
+
+    Raises:
+      JobError: there is no plan, because the engine lost its images.
+    """
     shards = []
     for name in storage.list_files(folder):
         stem = name.removesuffix(".parquet")
         split, number, num_shards = stem.replace("-of-", "-").rsplit("-", 2)
         shards.append(Shard(split, int(number), int(num_shards)))
+
+    if not shards:
+        raise JobError("the engine lost the plan; run again without flags of Beam")
 
     def read(shard: Shard) -> tuple[Shard, pa.Table]:
         return shard, _read(folder, shard, ["key", "wnid", "label", "length"])
