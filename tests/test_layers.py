@@ -191,7 +191,6 @@ def test_step_names_are_pinned():
         "ListRowGroups",
         "SpreadRowGroups",
         "SampleImages",
-        "AssignShards",
         "WritePlan",
     ]
     assert _top_level_steps(

@@ -128,6 +128,7 @@ def write_plan(plan: BuildPlan, scratch: str) -> str:
     return output.write_plan(
         place,
         plan.folder,
+        plan.shards,
         scratch=scratch,
         groups_csv=groups.to_csv(plan.table),
         recipe=plan.recipe,

@@ -4,12 +4,13 @@ import re
 
 import pytest
 
-from pipelines import build, confusion, index, predict
+from pipelines import build, confusion, engine, index, predict
 from tests import building, making, making_models
 from tests.lossy_runner import LossyRunner
 from transforms.dataset.commit import _check_counts
 from transforms.dataset.manifest import Part
 from transforms.dataset.plan import PlannedShard
+from transforms.index import table as index_table
 from transforms.records import JobError, Shard, check_all_arrived
 
 RUNNER = "--runner=tests.lossy_runner.LossyRunner"
@@ -42,6 +43,26 @@ def test_build_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypatch)
     assert re.search(message, _fail(build, flags, step, capfd, monkeypatch))
     assert not list(tmp_path.glob("**/complete.json"))
     assert not (tmp_path / "small" / "1.0.0").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("RankForValidation", r"the engine lost \d of \d row groups of the index: \d"),
+        ("RankForSample", r"the engine lost \d of \d row groups of the index: \d"),
+        ("ReadSelected", r"the engine lost \d of \d row groups of the index: \d"),
+        ("WritePlan", "the engine lost the plan"),
+    ],
+)
+def test_planning_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(index_table, "ROW_GROUP_IMAGES", 50)
+    # Planning uses the embedded engine, whatever the flags say.
+    monkeypatch.setattr(engine, "embed", lambda flags: flags)
+    index.main([f"--input={mini_imagenet}", f"--output={tmp_path}/index.parquet"])
+    capfd.readouterr()
+    flags = building.command_line(tmp_path / "index.parquet", tmp_path / "out")
+    assert re.search(message, _fail(build, flags, step, capfd, monkeypatch))
+    assert not list(tmp_path.glob("out/small/*"))
 
 
 @pytest.mark.parametrize(
