@@ -89,6 +89,11 @@ def has_one_process(options: PipelineOptions) -> bool:
     return is_embedded(options) and direct.direct_running_mode == "in_memory"
 
 
+def waits(options: PipelineOptions) -> bool:
+    """Return whether the launcher waits until the job has ended."""
+    return not options.view_as(StandardOptions).no_wait_until_finish
+
+
 def embed(flags: Sequence[str]) -> list[str]:
     """Return Beam's flags with the runner replaced by the embedded one."""
     return [*flags, f"--runner={_EMBEDDED}"]
@@ -134,7 +139,7 @@ def run(
         has_job = getattr(result, "has_job", True)
         if not has_job or not PipelineState.is_terminal(result.state):
             sys.stderr.write(f"{describe_job(result, options)}\n")
-            if not has_job or options.view_as(StandardOptions).no_wait_until_finish:
+            if not has_job or not waits(options):
                 return False
         _wait(result, options)
     except (UsageError, JobError) as error:

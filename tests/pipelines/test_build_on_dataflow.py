@@ -10,7 +10,7 @@ from apache_beam import coders
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.portability.api import beam_runner_api_pb2
 
-from pipelines import build, dataflow, engine, index, predict
+from pipelines import build, dataflow, engine, index
 from pipelines.inputs import RecognizedInputs
 from tests import building
 from transforms.index import table as index_table
@@ -247,15 +247,6 @@ def test_all_missing_dataflow_flags_are_reported_at_once(bucket_index, capfd):
     err = _fail(capfd, build.main, words)
     for name in ("project", "region", "temp_location"):
         assert f"error: --{name}" in err
-
-
-@pytest.mark.usefixtures("offline")
-def test_jobs_that_collect_locally_reject_dataflow(capfd):
-    words = ["--input=x", "--split=train", "--model=x", "--output=x.parquet"]
-    flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
-    err = _fail(capfd, predict.main, [*words, *flags, "--no_wait_until_finish"])
-    assert "python -m pipelines.predict keeps its tables on this machine" in err
-    assert "--no_wait_until_finish: python -m pipelines.predict has more to do" in err
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 
 import pipelines
-from pipelines import build, engine, index
-from tests import building
+from pipelines import build, engine, index, predict
+from tests import building, making, making_models
 from tests.stores.conftest import KEYS
 from tests.stores.copying import checksums, upload
 from transforms import storage
@@ -148,6 +148,37 @@ def test_store_flags_reach_workers_in_other_processes(
         assert connections == []
     written = checksums(f"{amazon}/out/small/1.0.0")
     assert written == building.checksums(building.run(mini_imagenet, tmp_path))
+
+
+def test_predictions_are_those_of_the_embedded_engine(
+    amazon_address, amazon, mini_imagenet, tmp_path, monkeypatch
+):
+    """Only the bucket is shared: images, model, parts and table are in it."""
+    labels = making.read_labels(mini_imagenet / "LOC_val_solution.csv")
+    wnids = sorted(set(labels.values()))
+    making_models.write_onnx(tmp_path / "models/m.onnx", len(wnids))
+    making_models.write_card(tmp_path / "models/m.json", wnids)
+    source = upload(mini_imagenet, f"{amazon}/imagenet")
+    models = upload(tmp_path / "models", f"{amazon}/models")
+    flags = {"input": source, "split": "validation", "model": f"{models}/m.onnx"}
+    with _run_pool({"PATH": os.environ["PATH"], **KEYS}) as address:
+        monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 8)
+        words = {
+            **flags,
+            **ENGINE,
+            "batch_size": 4,
+            "environment_type": "EXTERNAL",
+            "environment_config": address,
+            "store_endpoint": amazon_address,
+            "store_region": "us-east-1",
+            "output": f"{amazon}/tables/p.parquet",
+        }
+        predict.main([f"--{name}={value}" for name, value in words.items()])
+    local = tmp_path / "local.parquet"
+    words = {**flags, "batch_size": 4, "output": local}
+    predict.main([f"--{name}={value}" for name, value in words.items()])
+    assert list(storage.list_files(f"{amazon}/tables")) == ["p.parquet"]
+    assert storage.read(f"{amazon}/tables/p.parquet") == local.read_bytes()
 
 
 def test_steps_carry_store_settings_and_no_keys(set_variable):

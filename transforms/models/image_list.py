@@ -5,8 +5,9 @@ one column per model, `seen_0`, `seen_1`, …, which is true if the model was tr
 the image, and null if that is unknown.
 """
 
+import io
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from transforms.index import table as index_table
 from transforms.records import ImageRef, UsageError
 
 _CHUNK_IMAGES = 1024
+_FILE = "images.parquet"  # in the work folder of a run
 _MAX_KEYS = 50_000_000
 _VERIFY = "check it with python -m pipelines.verify"
 
@@ -47,31 +49,46 @@ def chunk_size(batch_size: int) -> int:
     return batch_size * max(1, _CHUNK_IMAGES // batch_size)
 
 
-def write(
-    table: pa.Table, path: str, *, seen: Sequence[pa.Array], batch_size: int
-) -> int:
-    """Write an image list and return its number of chunks.
+def to_bytes(table: pa.Table, *, seen: Sequence[pa.Array], batch_size: int) -> bytes:
+    """Serialise an image list.
 
     Args:
       table: images to predict, with the columns of the index.
-      path: path of the file to write.
       seen: one boolean array per model, shape (images,): whether the model was trained
         on each image; null if unknown.
       batch_size: images per inference batch.
     """
     for number, values in enumerate(seen):
         table = table.append_column(pa.field(f"seen_{number}", pa.bool_()), values)
+    file = io.BytesIO()
     size = chunk_size(batch_size)
-    pq.write_table(table, path, row_group_size=size, compression="zstd")
-    return -(-table.num_rows // size)
+    pq.write_table(table, file, row_group_size=size, compression="zstd")
+    return file.getvalue()
 
 
-def read(path: str, number: int) -> Images:
-    """Read chunk `number`, counted from 0, of an image list."""
-    table = pq.ParquetFile(path).read_row_group(number)
+def write(work: str, data: bytes) -> None:
+    """Write a serialised list to the work folder of a run."""
+    storage.write(work, _FILE, data)
+
+
+def remove(work: str) -> None:
+    """Remove the list from the work folder of a run."""
+    storage.remove_file(f"{work}/{_FILE}")
+
+
+def read(work: str, number: int) -> Images:
+    """Read chunk `number`, counted from 0, of the list in a work folder."""
+    path = f"{work}/{_FILE}"
+    file = pq.ParquetFile(storage.for_arrow(path), metadata=_read_metadata(path))
+    table = file.read_row_group(number)
     refs = index_table.to_refs(table.select(index_table.SCHEMA.names))
     seen = table.column_names[len(index_table.SCHEMA) :]
     return Images(refs, [table[name].to_pylist() for name in seen])
+
+
+@lru_cache(maxsize=1)  # it may have megabytes, and every chunk needs it
+def _read_metadata(path: str) -> pq.FileMetaData:
+    return pq.read_metadata(storage.for_arrow(path))
 
 
 def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
