@@ -53,16 +53,18 @@ class ScoreImages(ModelHandler[int, ScoredChunk, Predictor]):
         inference_args: Mapping[str, Any] | None = None,  # noqa: ARG002  # Beam's
     ) -> list[ScoredChunk]:
         """Predict the chunks of `batch`, a batch in Beam's sense, not of images."""
-        return [ScoredChunk(number, self._predict(number, model)) for number in batch]
-
-    def _predict(self, number: int, model: Predictor) -> ChunkPredictions | None:
-        if parts.find_finished(self._work, number):
-            return None
-        return model.predict(image_list.read(self._work, number))
+        left = [n for n in batch if not parts.find_finished(self._work, n)]
+        images = [image_list.read(self._work, number) for number in left]
+        predictions = dict(zip(left, model.predict(images), strict=True))
+        return [ScoredChunk(number, predictions.get(number)) for number in batch]
 
     def batch_elements_kwargs(self) -> Mapping[str, int]:
-        """Set Beam's batch size to one chunk, so that no chunk waits for another."""
-        return {"min_batch_size": 1, "max_batch_size": 1}
+        """Set Beam's batch size to one chunk per thread.
+
+        A chunk has too few batches to keep many threads busy.
+        """
+        num_chunks = self._settings.num_threads
+        return {"min_batch_size": num_chunks, "max_batch_size": num_chunks}
 
     def get_metrics_namespace(self) -> str:
         """Return the namespace of the inference metrics."""

@@ -74,7 +74,8 @@ def _predict(
     )
     models = [LoadedModel(run, is_on_gpu=False)] * len(specs)
     columns = seen or [[None] * len(refs)] * len(specs)
-    return Predictor(settings, models).predict(Images(refs, columns))
+    (predicted,) = Predictor(settings, models).predict([Images(refs, columns)])
+    return predicted
 
 
 def test_scores_are_those_of_each_image_in_order(images):
