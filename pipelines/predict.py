@@ -16,7 +16,7 @@ from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.grouping.table import GroupTable
 from transforms.index import table as index_table
-from transforms.models import image_list, results
+from transforms.models import results
 from transforms.models.image_list import ImageSource
 from transforms.models.inference import InferenceSettings, ModelSpec
 from transforms.models.results import TableSettings
@@ -106,7 +106,7 @@ def define_pipeline(
     Args:
       root: the Beam pipeline.
       handler: loads the models and runs inference.
-      settings: the number of chunks, the work folder and the table.
+      settings: the chunks, the work folder and the table.
     """
     import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
 
@@ -115,7 +115,7 @@ def define_pipeline(
     _ = (
         root
         # Not reshuffled here: PredictImages distributes the chunks.
-        | "ListChunks" >> beam.Create(range(settings.num_chunks), reshuffle=False)
+        | "ListChunks" >> beam.Create(settings.chunks, reshuffle=False)
         | PredictImages(handler, settings.work)
         | WriteTable(settings)
     )
@@ -233,20 +233,19 @@ def _run_inference(
         # Remote workers cannot write to a file of this machine.
         ticks=ticks if engine.is_embedded(beam_options) else None,
     )
-    listed = checks.make_list(source, models, options.batch_size)
+    listed, chunks = checks.make_list(source, models, options.batch_size)
     output = storage.absolute(options.output)
     run = work_folders.Run(
         output=output,
-        run_id=work_folders.find_run_id(settings, listed),
-        num_images=len(source.table),
-        chunk_images=image_list.chunk_size(options.batch_size),
+        run_id=work_folders.find_run_id(settings),
+        chunks=chunks,
     )
     table = TableSettings(
         work=run.work,
         output=output,
         models=tuple(models),
         num_images=Counter(source.table["wnid"].to_pylist()),
-        num_chunks=run.num_chunks,
+        chunks=chunks,
         max_failure_fraction=options.max_failure_fraction,
         keeps_summary=engine.waits(beam_options),
     )

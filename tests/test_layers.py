@@ -176,7 +176,7 @@ def test_step_names_are_pinned():
         num_folds=1, seed=0,
     )  # fmt: skip
     table = TableSettings(
-        work="", output="", models=(), num_images={}, num_chunks=1,
+        work="", output="", models=(), num_images={}, chunks=[],
         max_failure_fraction=0,
     )  # fmt: skip
     nothing = RecognizedInputs(parts=[], notes=[], warnings=[])

@@ -19,7 +19,7 @@ from transforms.labels.classes import is_wnid
 from transforms.models import image_list, inference
 from transforms.models import spec as model_spec
 from transforms.models.card import OUTPUTS
-from transforms.models.image_list import ImageSource
+from transforms.models.image_list import Chunk, ImageSource
 from transforms.models.inference import ModelSpec
 from transforms.models.loaders.loaded_model import ModelError
 from transforms.records import ImageClass, UsageError, list_names
@@ -250,8 +250,8 @@ def _find_output_problem(outputs: npt.NDArray[np.floating], kind: str) -> str:
 
 def make_list(
     source: ImageSource, models: Sequence[ModelSpec], batch_size: int
-) -> bytes:
-    """Return the Parquet list of images that workers read.
+) -> tuple[bytes, tuple[Chunk, ...]]:
+    """Return the Parquet list of images that workers read, and its chunks.
 
     Args:
       source: the images.
@@ -263,4 +263,4 @@ def make_list(
     """
     keys = source.table["key"].combine_chunks()
     seen = [image_list.find_seen(keys, spec.keys_file) for spec in models]
-    return image_list.to_bytes(source.table, seen=seen, batch_size=batch_size)
+    return image_list.make(source.table, seen=seen, batch_size=batch_size)

@@ -8,12 +8,13 @@ import importlib.metadata
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from transforms import __version__, storage
 from transforms.models import image_list, parts, results
+from transforms.models.image_list import Chunk
 from transforms.models.inference import InferenceSettings
 from transforms.records import JobError, UsageError, list_names, to_json
 
@@ -28,13 +29,7 @@ class Run:
 
     output: str
     run_id: str
-    num_images: int
-    chunk_images: int
-
-    @property
-    def num_chunks(self) -> int:
-        """The number of chunks; the last one may be smaller."""
-        return -(-self.num_images // self.chunk_images)
+    chunks: Sequence[Chunk]
 
     @property
     def work(self) -> str:
@@ -45,19 +40,9 @@ class Run:
         folder, _, name = self.output.rpartition("/")
         return f"{folder}/.{name}.{self.run_id}.partial"
 
-    def count_images(self, number: int) -> int:
-        """Return the number of images of a chunk."""
-        start = number * self.chunk_images
-        return min(self.chunk_images, self.num_images - start)
 
-
-def find_run_id(settings: InferenceSettings, listed: bytes) -> str:
-    """Return an id of everything that decides the predictions.
-
-    Args:
-      settings: models and other settings.
-      listed: the serialised list of images.
-    """
+def find_run_id(settings: InferenceSettings) -> str:
+    """Return an id of everything that decides the predictions of an image."""
     models = [
         {
             "scored": dataclasses.asdict(spec.scored),
@@ -72,7 +57,6 @@ def find_run_id(settings: InferenceSettings, listed: bytes) -> str:
         "versions": settings.versions,
         "batch_size": settings.batch_size,
         "keep_probabilities": settings.keep_probabilities,
-        "images": hashlib.sha256(listed).hexdigest(),
         "libraries": {"imagenet-subsets": __version__, **_find_library_versions()},
     }
     return hashlib.sha256(to_json(decisive)).hexdigest()[:_ID_LENGTH]
@@ -107,17 +91,19 @@ def acquire(run: Run, listed: bytes) -> Iterator[int]:
         image_list.write(run.work, listed)
         for line in _find_others(run):
             sys.stderr.write(f"{line}\n")
-        kept = parts.list_finished(run.work, run.num_chunks)
-        num_kept = sum(map(run.count_images, kept))
+        kept = parts.list_finished(run.work, run.chunks)
+        num_kept, num_images = (
+            sum(chunk.num_images for chunk in chunks) for chunks in (kept, run.chunks)
+        )
         if kept:
             sys.stderr.write(
-                f"{len(kept)} of {run.num_chunks} chunks are kept from an earlier run "
-                f"({num_kept} of {run.num_images} images)\n"
+                f"{len(kept)} of {len(run.chunks)} chunks are kept from an earlier run "
+                f"({num_kept} of {num_images} images)\n"
             )
         try:
-            yield run.num_images - num_kept
+            yield num_images - num_kept
         except (UsageError, JobError):
-            if not parts.list_finished(run.work, run.num_chunks):
+            if not parts.list_finished(run.work, run.chunks):
                 storage.remove_folder(run.work)
             raise
 
@@ -155,6 +141,6 @@ def _find_others(run: Run) -> Iterator[str]:
     if others:
         yield (
             f"warning: {list_names(others)}: parts of an unfinished run with other "
-            "models, images or settings; they are not used; remove them if that run "
+            "models or settings; they are not used; remove them if that run "
             "does not continue"
         )

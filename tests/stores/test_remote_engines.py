@@ -5,6 +5,7 @@ Beam's job server represents them: it accepts the job, and the launcher continue
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import socketserver
@@ -150,35 +151,64 @@ def test_store_flags_reach_workers_in_other_processes(
     assert written == building.checksums(building.run(mini_imagenet, tmp_path))
 
 
-def test_predictions_are_those_of_the_embedded_engine(
-    amazon_address, amazon, mini_imagenet, tmp_path, monkeypatch
-):
-    """Only the bucket is shared: images, model, parts and table are in it."""
+@pytest.fixture
+def prediction_flags(mini_imagenet, tmp_path, monkeypatch):
+    """Return a function that uploads images and a model, and returns flags."""
+    monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 8)
     labels = making.read_labels(mini_imagenet / "LOC_val_solution.csv")
     wnids = sorted(set(labels.values()))
     making_models.write_onnx(tmp_path / "models/m.onnx", len(wnids))
     making_models.write_card(tmp_path / "models/m.json", wnids)
-    source = upload(mini_imagenet, f"{amazon}/imagenet")
-    models = upload(tmp_path / "models", f"{amazon}/models")
-    flags = {"input": source, "split": "validation", "model": f"{models}/m.onnx"}
-    with _run_pool({"PATH": os.environ["PATH"], **KEYS}) as address:
-        monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 8)
-        words = {
-            **flags,
-            **ENGINE,
+
+    def make(bucket):
+        return {
+            "input": upload(mini_imagenet, f"{bucket}/imagenet"),
+            "split": "validation",
+            "model": upload(tmp_path / "models", f"{bucket}/models") + "/m.onnx",
+            "output": f"{bucket}/tables/p.parquet",
             "batch_size": 4,
-            "environment_type": "EXTERNAL",
-            "environment_config": address,
-            "store_endpoint": amazon_address,
-            "store_region": "us-east-1",
-            "output": f"{amazon}/tables/p.parquet",
         }
-        predict.main([f"--{name}={value}" for name, value in words.items()])
-    local = tmp_path / "local.parquet"
-    words = {**flags, "batch_size": 4, "output": local}
-    predict.main([f"--{name}={value}" for name, value in words.items()])
+
+    return make
+
+
+def _predict(flags, *words, **changes):
+    named = {**flags, **changes}
+    predict.main([*(f"--{name}={value}" for name, value in named.items()), *words])
+
+
+def test_predictions_are_those_of_the_embedded_engine(
+    amazon_address, amazon, prediction_flags, tmp_path
+):
+    """Only the bucket is shared: images, model, parts and table are in it."""
+    flags = prediction_flags(amazon)
+    with _run_pool({"PATH": os.environ["PATH"], **KEYS}) as address:
+        _predict(
+            flags,
+            **ENGINE | {"environment_type": "EXTERNAL", "environment_config": address},
+            store_endpoint=amazon_address,
+            store_region="us-east-1",
+        )
     assert list(storage.list_files(f"{amazon}/tables")) == ["p.parquet"]
-    assert storage.read(f"{amazon}/tables/p.parquet") == local.read_bytes()
+    _predict(flags, output=tmp_path / "p.parquet")
+    written = storage.read(f"{amazon}/tables/p.parquet")
+    assert written == (tmp_path / "p.parquet").read_bytes()
+
+
+def test_table_is_written_when_nobody_waits(google, prediction_flags, tmp_path, capfd):
+    flags = prediction_flags(google)
+    _predict(flags, "--no_wait_until_finish", **ENGINE)
+    out, err = capfd.readouterr()
+    assert out == f"{google}/tables/p.parquet\n"
+    assert "submitted to PortableRunner" in err
+    assert re.search(r"complete when \S+/tables/.p\S+ no longer exists\n$", err)
+    end = time.monotonic() + _PATIENCE_S
+    while list(storage.list_files(f"{google}/tables")) != ["p.parquet"]:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    _predict(flags, output=tmp_path / "p.parquet")
+    written = storage.read(f"{google}/tables/p.parquet")
+    assert written == (tmp_path / "p.parquet").read_bytes()
 
 
 def test_steps_carry_store_settings_and_no_keys(set_variable):

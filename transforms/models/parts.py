@@ -5,11 +5,12 @@ finished, so a run that is repeated keeps it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
 from transforms import storage
+from transforms.models.image_list import Chunk
 from transforms.models.inference import AccuracyCounts, ChunkPredictions
 from transforms.predictions import table as predictions_table
 from transforms.prefetch import prefetch
@@ -24,67 +25,66 @@ class ScoredPart(NamedTuple):
     They are small enough for one worker to gather those of all chunks.
     """
 
-    number: int
+    chunk: Chunk
     sizes: tuple[int, ...]  # of the files in bytes, one file per model
     accuracy_counts: tuple[AccuracyCounts, ...]
     failures: tuple[Failure, ...]
 
 
-def find_path(work: str, number: int, model: int) -> str:
-    """Return the path of the predictions of one model for chunk `number`."""
-    return f"{work}/{_FOLDER}/{model:03d}-{number:07d}.parquet"
+def find_path(work: str, chunk: Chunk, model: int) -> str:
+    """Return the path of the predictions of one model for a chunk."""
+    return f"{work}/{_FOLDER}/{chunk.number:07d}-{chunk.digest}-{model:03d}.parquet"
 
 
-def write(work: str, number: int, predictions: ChunkPredictions) -> ScoredPart:
+def _name_mark(chunk: Chunk) -> str:
+    return f"{_FOLDER}/{chunk.number:07d}-{chunk.digest}.json"
+
+
+def write(work: str, chunk: Chunk, predictions: ChunkPredictions) -> ScoredPart:
     """Write the predictions of a chunk, then its mark; a retry writes the same bytes.
 
     Args:
       work: work folder of the run.
-      number: number of the chunk.
+      chunk: the chunk.
       predictions: predictions of all models.
     """
-    paths = [find_path(work, number, m) for m in range(len(predictions.tables))]
+    paths = [find_path(work, chunk, m) for m in range(len(predictions.tables))]
     for path, table in zip(paths, predictions.tables, strict=True):
         predictions_table.write_part(table, path)
     part = ScoredPart(
-        number,
+        chunk,
         tuple(map(storage.num_bytes, paths)),
         predictions.accuracy_counts,
         predictions.failures,
     )
-    storage.write(work, _name_mark(number), json.dumps(part).encode())
+    storage.write(work, _name_mark(chunk), json.dumps(part[1:]).encode())
     return part
 
 
-def _name_mark(number: int) -> str:
-    return f"{_FOLDER}/{number:07d}.json"
-
-
-def find_finished(work: str, number: int) -> ScoredPart | None:
+def find_finished(work: str, chunk: Chunk) -> ScoredPart | None:
     """Return a chunk that is finished, else None.
 
     A chunk with unreadable images is never finished: they may have been repaired. The
     sizes of the files are compared, as a crash of the machine may truncate them.
     """
     try:
-        _, sizes, counts, failures = json.loads(
-            storage.read(f"{work}/{_name_mark(number)}")
-        )
+        mark = storage.read(f"{work}/{_name_mark(chunk)}")
+        sizes, counts, failures = json.loads(mark)
         if failures or any(
-            storage.num_bytes(find_path(work, number, model)) != size
+            storage.num_bytes(find_path(work, chunk, model)) != size
             for model, size in enumerate(sizes)
         ):
             return None
     except (FileNotFoundError, ValueError):
         return None
     accuracy_counts = tuple(AccuracyCounts(*count) for count in counts)
-    return ScoredPart(number, tuple(sizes), accuracy_counts, ())
+    return ScoredPart(chunk, tuple(sizes), accuracy_counts, ())
 
 
-def list_finished(work: str, num_chunks: int) -> Sequence[int]:
-    """Return the numbers of the finished chunks."""
-    found = prefetch(partial(find_finished, work), range(num_chunks))
-    return [part.number for part in found if part is not None]
+def list_finished(work: str, chunks: Iterable[Chunk]) -> list[Chunk]:
+    """Return the finished chunks."""
+    found = prefetch(partial(find_finished, work), chunks)
+    return [part.chunk for part in found if part is not None]
 
 
 def remove(work: str) -> None:

@@ -17,6 +17,7 @@ from transforms import storage
 from transforms.arrays import IntArray, IntegerArray
 from transforms.dataset import manifest
 from transforms.models import image_list, inference, parts
+from transforms.models.image_list import Chunk
 from transforms.models.inference import AccuracyCounts, ModelSpec
 from transforms.models.parts import ScoredPart
 from transforms.predictions import table as predictions_table
@@ -43,7 +44,7 @@ class TableSettings:
       output: path of the table.
       models: models, in the order of the table.
       num_images: number of listed images, by wnid.
-      num_chunks: number of chunks of the image list.
+      chunks: chunks of the image list.
       max_failure_fraction: share of the images that may be unreadable.
       keeps_summary: whether the launcher waits to read the summary.
     """
@@ -52,7 +53,7 @@ class TableSettings:
     output: str
     models: tuple[ModelSpec, ...]
     num_images: Mapping[str, int]
-    num_chunks: int
+    chunks: Sequence[Chunk]
     max_failure_fraction: float
     keeps_summary: bool = True
 
@@ -66,8 +67,8 @@ def write_table(scored: Sequence[ScoredPart], settings: TableSettings) -> None:
       JobError: too many images cannot be read, or the engine lost chunks or images.
     """
     check_all_arrived(
-        (part.number for part in scored),
-        range(settings.num_chunks),
+        (part.chunk.number for part in scored),
+        (chunk.number for chunk in settings.chunks),
         what="chunks of images",
         remedy=_REMEDY,
     )
@@ -83,7 +84,7 @@ def write_table(scored: Sequence[ScoredPart], settings: TableSettings) -> None:
     )
     _check_counts(scored, settings, failures)
     paths = [
-        [parts.find_path(settings.work, part.number, model) for part in scored]
+        [parts.find_path(settings.work, part.chunk, model) for part in scored]
         for model in range(len(settings.models))
     ]
     predictions_table.merge_parts(

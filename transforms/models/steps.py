@@ -13,6 +13,7 @@ from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
 
 from transforms.models import image_list, parts, results
+from transforms.models.image_list import Chunk
 from transforms.models.inference import ChunkPredictions, InferenceSettings, Predictor
 from transforms.models.parts import ScoredPart
 from transforms.models.results import TableSettings
@@ -30,11 +31,11 @@ class ScoredChunk(NamedTuple):
     They are None if an earlier run or try has already written them.
     """
 
-    number: int
+    chunk: Chunk
     predictions: ChunkPredictions | None
 
 
-class ScoreImages(ModelHandler[int, ScoredChunk, Predictor]):
+class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
     """Model handler that runs all models on the chunks of an image list."""
 
     def __init__(self, settings: InferenceSettings, work: str) -> None:
@@ -48,15 +49,15 @@ class ScoreImages(ModelHandler[int, ScoredChunk, Predictor]):
 
     def run_inference(
         self,
-        batch: Sequence[int],
+        batch: Sequence[Chunk],
         model: Predictor,
         inference_args: Mapping[str, Any] | None = None,  # noqa: ARG002  # Beam's
     ) -> list[ScoredChunk]:
         """Predict the chunks of `batch`, a batch in Beam's sense, not of images."""
-        left = [n for n in batch if not parts.find_finished(self._work, n)]
-        images = [image_list.read(self._work, number) for number in left]
+        left = [c for c in batch if not parts.find_finished(self._work, c)]
+        images = [image_list.read(self._work, chunk.number) for chunk in left]
         predictions = dict(zip(left, model.predict(images), strict=True))
-        return [ScoredChunk(number, predictions.get(number)) for number in batch]
+        return [ScoredChunk(chunk, predictions.get(chunk)) for chunk in batch]
 
     def batch_elements_kwargs(self) -> Mapping[str, int]:
         """Set Beam's batch size to one chunk per thread.
@@ -82,30 +83,30 @@ class _WriteParts(beam.DoFn):
         self._failed = Metrics.counter("PredictImages", "images_failed")
 
     def process(self, scored: ScoredChunk) -> list[ScoredPart]:
-        number, predictions = scored
+        chunk, predictions = scored
         if predictions is None:
-            part = parts.find_finished(self._work, number)
+            part = parts.find_finished(self._work, chunk)
             return [part] if part else []
         self._scored.inc(sum(table.num_rows for table in predictions.tables))
         self._failed.inc(len(predictions.failures))
-        return [parts.write(self._work, number, predictions)]
+        return [parts.write(self._work, chunk, predictions)]
 
 
 @dataclasses.dataclass
 class PredictImages(beam.PTransform):
     """Run models on chunks of images and write their predictions.
 
-    The input elements are numbers of chunks, the output elements their parts.
+    The input elements are chunks, the output elements their parts.
 
     Attributes:
       handler: model handler that predicts a chunk.
       work: work folder of the run, with the image list and the parts.
     """
 
-    handler: ModelHandler[int, ScoredChunk, Any]
+    handler: ModelHandler[Chunk, ScoredChunk, Any]
     work: str
 
-    def expand(self, chunks: PCollection[int]) -> PCollection[ScoredPart]:
+    def expand(self, chunks: PCollection[Chunk]) -> PCollection[ScoredPart]:
         """Distribute chunks over workers and run the models.
 
         Image bytes never leave the inference step.

@@ -12,6 +12,7 @@ from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from transforms.models import parts
+from transforms.models.image_list import Chunk
 from transforms.models.inference import AccuracyCounts, ChunkPredictions
 from transforms.models.steps import PredictImages, ScoredChunk
 from transforms.predictions.table import ModelClass, ScoredModel, Scores, make_table
@@ -40,10 +41,11 @@ class _Counting(ModelHandler):
     def run_inference(self, batch, model, inference_args=None):
         assert isinstance(model, _Loaded)
         assert inference_args is None
-        return [self._predict(number) for number in batch]
+        return [self._predict(chunk) for chunk in batch]
 
     @staticmethod
-    def _predict(number):
+    def _predict(chunk):
+        number = chunk.number
         table = make_table(
             Scores(
                 np.array([number / 100], np.float32),
@@ -61,7 +63,11 @@ class _Counting(ModelHandler):
             failures = (Failure("bad", "train", -1, "n00000001", "x at byte 0", "cut"),)
         counts = AccuracyCounts(1, 1, 1, 1, number / 100)
         predictions = ChunkPredictions((table, table), (counts, counts), failures)
-        return ScoredChunk(number, predictions)
+        return ScoredChunk(chunk, predictions)
+
+
+def _make_chunks(num_chunks):
+    return [Chunk(n, 1, f"digest{n}") for n in range(num_chunks)]
 
 
 def _run(folder, *flags, num_chunks=5):
@@ -69,7 +75,7 @@ def _run(folder, *flags, num_chunks=5):
     with beam.Pipeline("FnApiRunner", options=options) as root:
         _ = (
             root
-            | beam.Create(reversed(range(num_chunks)))
+            | beam.Create(reversed(_make_chunks(num_chunks)))
             | PredictImages(_Counting(), str(folder))
             | beam.combiners.ToList()
             | beam.Map(_write, path=folder / "all.pickle")
@@ -86,12 +92,12 @@ def _write(scored, path):
 )
 def test_every_chunk_becomes_a_part_for_each_model(tmp_path, flags):
     scored = _run(tmp_path, *flags)
-    assert [part.number for part in scored] == [0, 1, 2, 3, 4]
+    assert [part.chunk.number for part in scored] == [0, 1, 2, 3, 4]
     for part in scored:
         for model in range(2):
-            path = parts.find_path(str(tmp_path), part.number, model)
+            path = parts.find_path(str(tmp_path), part.chunk, model)
             (row,) = pq.read_table(path).to_pylist()
-            assert row["key"] == f"k{part.number}"
+            assert row["key"] == f"k{part.chunk.number}"
     assert len(list(tmp_path.glob("**/*.parquet"))) == 10
     assert [len(part.failures) for part in scored] == [0, 1, 0, 1, 0]
     assert scored[3].accuracy_counts[0].sum_correct == 0.03
@@ -99,7 +105,11 @@ def test_every_chunk_becomes_a_part_for_each_model(tmp_path, flags):
 
 def test_images_are_counted(tmp_path):
     root = beam.Pipeline("FnApiRunner")
-    _ = root | beam.Create([1, 2]) | PredictImages(_Counting(), str(tmp_path))
+    _ = (
+        root
+        | beam.Create(_make_chunks(3)[1:])
+        | PredictImages(_Counting(), str(tmp_path))
+    )
     result = root.run()
     result.wait_until_finish()
     found = MetricsFilter().with_namespace("PredictImages")
@@ -114,8 +124,9 @@ def test_images_are_counted(tmp_path):
 def test_only_whole_chunks_without_failures_are_finished(tmp_path):
     work = str(tmp_path)
     whole, _, empty, _, damaged = _run(tmp_path)
-    (tmp_path / "parts/0000004.json").write_text("")
-    Path(parts.find_path(work, empty.number, 1)).write_bytes(b"")
-    assert parts.list_finished(work, 7) == [whole.number]
-    assert parts.find_finished(work, whole.number) == whole
-    assert parts.find_finished(work, damaged.number) is None
+    Path(parts.find_path(work, empty.chunk, 1)).write_bytes(b"")
+    next(tmp_path.glob("parts/0000004-*.json")).write_text("")
+    assert parts.list_finished(work, _make_chunks(7)) == [whole.chunk]
+    assert parts.find_finished(work, whole.chunk) == whole
+    assert parts.find_finished(work, damaged.chunk) is None
+    assert parts.find_finished(work, whole.chunk._replace(digest="other")) is None
