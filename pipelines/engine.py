@@ -94,6 +94,16 @@ def waits(options: PipelineOptions) -> bool:
     return not options.view_as(StandardOptions).no_wait_until_finish
 
 
+def requests_accelerator(options: PipelineOptions) -> bool:
+    """Return whether Beam's flags request workers with GPUs or TPUs."""
+    values = options.get_all_options()
+    hints = [
+        *(values["resource_hints"] or []),
+        *(values["dataflow_service_options"] or []),
+    ]
+    return any("accelerator" in hint for hint in hints)
+
+
 def embed(flags: Sequence[str]) -> list[str]:
     """Return Beam's flags with the runner replaced by the embedded one."""
     return [*flags, f"--runner={_EMBEDDED}"]

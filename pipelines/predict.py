@@ -78,6 +78,12 @@ class PredictOptions(InputFlags, StoreFlags):
         minimum=1,
         maximum=1024,
     )
+    share_models: bool = flag(
+        "load the models in one process per machine, which runs inference for all of "
+        "its worker processes, as GPUs need (default: if --resource_hints or "
+        "--dataflow_service_options request an accelerator)",
+        default=False,
+    )
     max_failure_fraction: float = flag(
         "share of the images that may be unreadable",
         default=0.0,
@@ -251,7 +257,12 @@ def _run_inference(
     )
     define = functools.partial(
         define_pipeline,
-        handler=steps.ScoreImages(settings, run.work),
+        handler=steps.ScoreImages(
+            settings,
+            run.work,
+            shares_models=options.share_models
+            or engine.requests_accelerator(beam_options),
+        ),
         settings=table,
     )
     with work_folders.acquire(run, listed) as num_left:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 
 import numpy as np
 import onnx
@@ -163,6 +164,33 @@ def test_workers_bundles_and_threads_change_no_byte(
     )
     assert pq.read_metadata(once).num_rows == 240
     assert once.read_bytes() == again.read_bytes()
+
+
+_NOTE_OPENED_MODELS = """
+import os, sys
+def note(event, args):
+    if event == "open" and str(args[0]).endswith("fine.onnx"):
+        with open(os.environ["OPENED"], "a") as file:
+            file.write(f"{os.getpid()}\\n")
+sys.addaudithook(note)
+"""
+
+
+def test_processes_of_a_machine_share_models(
+    mini_imagenet, models, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 16)
+    model = models / "fine.onnx"
+    once = _run(mini_imagenet, tmp_path / "once", model=model)
+    (tmp_path / "sitecustomize.py").write_text(_NOTE_OPENED_MODELS)
+    folders = [str(tmp_path), *sys.path]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
+    monkeypatch.setenv("OPENED", str(tmp_path / "opened"))
+    shared = _run(
+        mini_imagenet, tmp_path / "shared", "--share_models", *WORKERS, model=model
+    )
+    assert shared.read_bytes() == once.read_bytes()
+    assert len(set((tmp_path / "opened").read_text().splitlines())) == 1
 
 
 def test_batch_size_changes_predictions_by_rounding_only(

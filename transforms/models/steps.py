@@ -38,13 +38,23 @@ class ScoredChunk(NamedTuple):
 class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
     """Model handler that runs all models on the chunks of an image list."""
 
-    def __init__(self, settings: InferenceSettings, work: str) -> None:
-        super().__init__()
+    def __init__(
+        self, settings: InferenceSettings, work: str, *, shares_models: bool = False
+    ) -> None:
+        """Create the handler.
+
+        Args:
+          settings: settings of the run.
+          work: work folder of the run.
+          shares_models: whether one process of each machine loads the models, and the
+            others call it.
+        """
+        super().__init__(large_model=shares_models)
         self._settings = settings
         self._work = work
 
     def load_model(self) -> Predictor:
-        """Load the models, once per process."""
+        """Load the models, once per process or machine."""
         return Predictor.load(self._settings)
 
     def run_inference(
