@@ -319,29 +319,6 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
         raise UsageError("\n".join(problems))
 
 
-def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str]:
-    """Yield a message for each flag with which a job cannot collect its results.
-
-    These jobs write their results on this machine after the pipeline.
-
-    Args:
-      options: Beam's options.
-      job: the job's command, e.g. "python -m pipelines.predict".
-    """
-    standard = options.view_as(StandardOptions)
-    if has_own_files(options):
-        yield (
-            f"--runner {standard.runner}: {job} keeps its tables on this machine, "
-            "where those workers cannot reach them; leave the flag out, or use a "
-            "runner whose workers share this machine's files"
-        )
-    if standard.no_wait_until_finish:
-        yield (
-            f"--no_wait_until_finish: {job} has more to do after its pipeline; leave "
-            "the flag out"
-        )
-
-
 def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401  # of any runner
     """Describe a submitted job and how to monitor it."""
     runner = options.view_as(StandardOptions).runner

@@ -11,6 +11,7 @@ from pipelines import confusion, index, predict
 from pipelines.building import planning, run
 from pipelines.inputs import RecognizedInputs
 from transforms.confusion.counts import CountPlan
+from transforms.confusion.results import MatrixSettings
 from transforms.dataset.commit import CommitSettings
 from transforms.dataset.shards import ShardSettings
 from transforms.models.results import TableSettings
@@ -179,6 +180,9 @@ def test_step_names_are_pinned():
         work="", output="", models=(), num_images={}, chunks=[],
         max_failure_fraction=0,
     )  # fmt: skip
+    matrices = MatrixSettings(
+        output="", survey=None, plan=CountPlan((), (), 0, is_soft=False)
+    )
     nothing = RecognizedInputs(parts=[], notes=[], warnings=[])
     assert _top_level_steps(
         lambda root: index.define_pipeline(root, nothing, output="", parts_folder="")
@@ -208,7 +212,5 @@ def test_step_names_are_pinned():
         lambda root: predict.define_pipeline(root, ModelHandler(), table)
     ) == ["ListChunks", "PredictImages", "WriteTable"]
     assert _top_level_steps(
-        lambda root: confusion.define_pipeline(
-            root, [], plan=CountPlan((), (), 0, is_soft=False), output=""
-        )
-    ) == ["ListPieces", "CountPredictions", "WriteCounts"]
+        lambda root: confusion.define_pipeline(root, [], matrices)
+    ) == ["ListPieces", "CountPredictions", "WriteMatrices"]

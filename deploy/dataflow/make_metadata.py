@@ -68,7 +68,7 @@ def make_metadata() -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "name": "Subsets of ImageNet",
-        "description": "Builds or indexes a subset of ImageNet, or predicts its images.",
+        "description": "Builds a subset of ImageNet, indexes or predicts images.",
         "parameters": parameters,
     }
 

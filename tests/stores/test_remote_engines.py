@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 
 import pipelines
-from pipelines import build, engine, index, predict
+from pipelines import build, confusion, engine, index, predict
 from tests import building, making, making_models
 from tests.stores.conftest import KEYS
 from tests.stores.copying import checksums, upload
@@ -195,20 +195,38 @@ def test_predictions_are_those_of_the_embedded_engine(
     assert written == (tmp_path / "p.parquet").read_bytes()
 
 
-def test_table_is_written_when_nobody_waits(google, prediction_flags, tmp_path, capfd):
+def _wait_for(condition):
+    end = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_tables_are_written_when_nobody_waits(
+    google, prediction_flags, tmp_path, capfd
+):
     flags = prediction_flags(google)
-    _predict(flags, "--no_wait_until_finish", **ENGINE)
+    engine_flags = [f"--{name}={value}" for name, value in ENGINE.items()]
+    engine_flags.append("--no_wait_until_finish")
+    _predict(flags, *engine_flags)
     out, err = capfd.readouterr()
     assert out == f"{google}/tables/p.parquet\n"
     assert "submitted to PortableRunner" in err
     assert re.search(r"complete when \S+/tables/.p\S+ no longer exists\n$", err)
-    end = time.monotonic() + _PATIENCE_S
-    while list(storage.list_files(f"{google}/tables")) != ["p.parquet"]:
-        assert time.monotonic() < end
-        time.sleep(0.2)
-    _predict(flags, output=tmp_path / "p.parquet")
-    written = storage.read(f"{google}/tables/p.parquet")
-    assert written == (tmp_path / "p.parquet").read_bytes()
+    _wait_for(lambda: list(storage.list_files(f"{google}/tables")) == ["p.parquet"])
+    table = tmp_path / "p.parquet"
+    _predict(flags, output=table)
+    assert storage.read(f"{google}/tables/p.parquet") == table.read_bytes()
+    remote = f"{google}/tables/confusion"
+    words = [f"--predictions={google}/tables/p.parquet", f"--output={remote}"]
+    confusion.main([*words, *engine_flags])
+    _wait_for(lambda: storage.exists(f"{remote}/figures/confusion.pdf"))
+    confusion.main([f"--predictions={table}", f"--output={tmp_path}/confusion"])
+    assert checksums(remote) == building.checksums(tmp_path / "confusion")
+    assert sorted(e.name for e in storage.list_folder(f"{google}/tables")) == [
+        "confusion",
+        "p.parquet",
+    ]
 
 
 def test_steps_carry_store_settings_and_no_keys(set_variable):
