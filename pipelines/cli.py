@@ -339,8 +339,8 @@ def _find_unknown(
 ) -> list[str]:
     """Return messages about arguments that belong to no flag of the job.
 
-    With `takes_beam_flags`, Beam's flags are accepted and checked. Beam, whose import
-    takes a second, is imported only if there are such arguments.
+    Beam's flags are checked with `takes_beam_flags`; otherwise, the job runs on one
+    machine and rejects them. Beam is imported only if there are such arguments.
     """
     if not rest:
         return []
@@ -348,9 +348,9 @@ def _find_unknown(
     problems, others = _find_dashed(rest, ours)
     if not others:
         return problems
-    if takes_beam_flags:
-        from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
+    if takes_beam_flags:
         unknown, known = engine.find_unknown_flags(others)
         dashed, others = _find_dashed(others, known)
         problems += dashed
@@ -358,8 +358,15 @@ def _find_unknown(
             describe_unknown_flag(name, [*ours, *known]) for name in sorted(unknown)
         ]
         return [*problems, *engine.find_flag_problems(others)]
+    _, of_beam = engine.find_unknown_flags([])
     names = (w.removeprefix("--").split("=", 1)[0] for w in others if w[:2] == "--")
-    problems += [describe_unknown_flag(name, ours) for name in names]
+    problems += [
+        f"--{name}: unknown flag; it is one of Apache Beam, without which this job "
+        "runs on one machine; leave it out"
+        if name in of_beam
+        else describe_unknown_flag(name, ours)
+        for name in names
+    ]
     return problems or [f"{' '.join(rest)}: belongs to no flag; put a flag before it"]
 
 

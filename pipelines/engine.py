@@ -89,6 +89,21 @@ def has_one_process(options: PipelineOptions) -> bool:
     return is_embedded(options) and direct.direct_running_mode == "in_memory"
 
 
+def waits(options: PipelineOptions) -> bool:
+    """Return whether the launcher waits until the job has ended."""
+    return not options.view_as(StandardOptions).no_wait_until_finish
+
+
+def requests_accelerator(options: PipelineOptions) -> bool:
+    """Return whether Beam's flags request workers with GPUs or TPUs."""
+    values = options.get_all_options()
+    hints = [
+        *(values["resource_hints"] or []),
+        *(values["dataflow_service_options"] or []),
+    ]
+    return any("accelerator" in hint for hint in hints)
+
+
 def embed(flags: Sequence[str]) -> list[str]:
     """Return Beam's flags with the runner replaced by the embedded one."""
     return [*flags, f"--runner={_EMBEDDED}"]
@@ -134,7 +149,7 @@ def run(
         has_job = getattr(result, "has_job", True)
         if not has_job or not PipelineState.is_terminal(result.state):
             sys.stderr.write(f"{describe_job(result, options)}\n")
-            if not has_job or options.view_as(StandardOptions).no_wait_until_finish:
+            if not has_job or not waits(options):
                 return False
         _wait(result, options)
     except (UsageError, JobError) as error:
@@ -302,29 +317,6 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
     ]
     if problems:
         raise UsageError("\n".join(problems))
-
-
-def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str]:
-    """Yield a message for each flag with which a job cannot collect its results.
-
-    These jobs write their results on this machine after the pipeline.
-
-    Args:
-      options: Beam's options.
-      job: the job's command, e.g. "python -m pipelines.predict".
-    """
-    standard = options.view_as(StandardOptions)
-    if has_own_files(options):
-        yield (
-            f"--runner {standard.runner}: {job} keeps its tables on this machine, "
-            "where those workers cannot reach them; leave the flag out, or use a "
-            "runner whose workers share this machine's files"
-        )
-    if standard.no_wait_until_finish:
-        yield (
-            f"--no_wait_until_finish: {job} has more to do after its pipeline; leave "
-            "the flag out"
-        )
 
 
 def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401  # of any runner

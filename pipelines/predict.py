@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,21 +11,22 @@ from typing import TYPE_CHECKING
 
 from pipelines.cli import check_output, exit_codes, parse
 from pipelines.input_flags import InputFlags
-from pipelines.predicting import checks, results
+from pipelines.predicting import checks
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.grouping.table import GroupTable
+from transforms.index import table as index_table
+from transforms.models import results
 from transforms.models.image_list import ImageSource
 from transforms.models.inference import InferenceSettings, ModelSpec
+from transforms.models.results import TableSettings
 from transforms.options import flag
 from transforms.processes import num_cores
-from transforms.records import UsageError, check_all_arrived
+from transforms.records import UsageError
 
 if TYPE_CHECKING:
     import apache_beam as beam
     from apache_beam.ml.inference.base import ModelHandler
-
-    from transforms.models.steps import ScoredPart
 
 _PROG = "python -m pipelines.predict"
 _SPLITS = ("train", "validation", "fold_a", "fold_b")
@@ -57,7 +59,11 @@ class PredictOptions(InputFlags, StoreFlags):
         default=None,
         metavar="FILE",
     )
-    output: str = flag("table to write, ending in .parquet", metavar="FILE")
+    output: str = flag(
+        "table to write, ending in .parquet; an interrupted run of the same settings "
+        "is continued",
+        metavar="FILE",
+    )
     keep_probabilities: bool = flag(
         "also write the probabilities of all classes, 2 kB per image for 1000 classes",
         default=False,
@@ -71,6 +77,12 @@ class PredictOptions(InputFlags, StoreFlags):
         default_note="one per core",
         minimum=1,
         maximum=1024,
+    )
+    share_models: bool = flag(
+        "load the models in one process per machine, which runs inference for all of "
+        "its worker processes, as GPUs need (default: if --resource_hints or "
+        "--dataflow_service_options request an accelerator)",
+        default=False,
     )
     max_failure_fraction: float = flag(
         "share of the images that may be unreadable",
@@ -87,43 +99,38 @@ class PredictOptions(InputFlags, StoreFlags):
             yield "--input: is required"
         if self.output and not self.output.endswith(".parquet"):
             yield f"--output {self.output}: must end in .parquet"
-        if self.output and Path(self.output).is_dir():
+        is_local = not storage.is_remote(self.output or "")
+        if self.output and is_local and Path(self.output).is_dir():
             yield f"--output {self.output}: is a folder; name a file"
 
 
 def define_pipeline(
-    root: "beam.Pipeline",
-    handler: "ModelHandler",
-    *,
-    num_chunks: int,
-    image_list: str,
-    parts_folder: str,
-    gathered: str,
+    root: "beam.Pipeline", handler: "ModelHandler", settings: TableSettings
 ) -> None:
-    """Predict chunks of images and write one table part per chunk and model.
+    """Predict chunks of images, and merge the predictions into one table.
 
     Args:
       root: the Beam pipeline.
       handler: loads the models and runs inference.
-      num_chunks: number of chunks in the image list.
-      image_list: path of the Parquet list of images.
-      parts_folder: folder for the parts of the table.
-      gathered: path of the JSON file that lists the parts.
+      settings: the chunks, the work folder and the table.
     """
     import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
 
-    from transforms.models.steps import Chunk, PredictImages  # noqa: PLC0415
+    from transforms.models.steps import PredictImages, WriteTable  # noqa: PLC0415
 
-    chunks = [Chunk(number, image_list) for number in range(num_chunks)]
     _ = (
         root
-        | "ListChunks" >> beam.Create(chunks)
-        | PredictImages(handler, parts_folder=parts_folder, gathered=gathered)
+        # Not reshuffled here: PredictImages distributes the chunks.
+        | "ListChunks" >> beam.Create(settings.chunks, reshuffle=False)
+        | PredictImages(handler, settings.work)
+        | WriteTable(settings)
     )
 
 
 def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
     """Predict the images, write the table and return summary lines of every model.
+
+    If the job is only submitted, the only line says when the table is complete.
 
     Raises:
       UsageError: lists all configuration errors, before any image is read.
@@ -135,15 +142,8 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
     output = storage.absolute(options.output)
     with storage.scratch_folder(output, f".{output.rpartition('/')[2]}.") as scratch:
         source = checks.choose_images(list_images(scratch), models)
-        parts = _run_inference(
-            options, models, source, beam_flags=beam_flags, scratch=scratch
-        )
-        return results.write_predictions(
-            parts,
-            models,
-            output,
-            wnids=source.table["wnid"],
-            max_failure_fraction=options.max_failure_fraction,
+        return _run_inference(
+            options, models, source, beam_flags=beam_flags, ticks=f"{scratch}/ticks"
         )
 
 
@@ -158,11 +158,9 @@ def _check(
     Raises:
       UsageError: lists the problems of inputs, groups and models.
     """
-    from pipelines import engine  # noqa: PLC0415  # slow import
-
-    problems = list(
-        engine.find_own_folder_problems(engine.make_beam_options(beam_flags), _PROG)
-    )
+    problems: list[str] = []
+    with _collect(problems):
+        _check_reach(options, beam_flags)
     table: GroupTable | None = None
     with _collect(problems):
         list_images = checks.prepare_source(
@@ -183,6 +181,31 @@ def _check(
     return models, list_images
 
 
+def _check_reach(options: PredictOptions, beam_flags: Sequence[str]) -> None:
+    """Check that workers can read images and models, and write the table.
+
+    Raises:
+      UsageError: lists the paths that workers cannot reach.
+    """
+    from pipelines import engine  # noqa: PLC0415  # slow import
+
+    beam_options = engine.make_beam_options(beam_flags)
+    if not engine.has_own_files(beam_options):
+        return
+    places = [(f"--input {path}", path) for path in options.input]
+    if index := index_table.only_index(options.input):
+        places += [
+            (f"--input {index}: an index of images in {root}", root)
+            for root in index_table.read_description(index)["inputs"]
+        ]
+    places += options.places
+    places += [(f"--model {path}", path) for path in options.model]
+    tables = {"model_card": options.model_card, "groups": options.groups}
+    places += [(f"--{name} {path}", path) for name, path in tables.items() if path]
+    places.append((f"--output {options.output}", options.output))
+    engine.check_reach(beam_options, places)
+
+
 @contextmanager
 def _collect(problems: list[str]) -> Iterator[None]:
     try:
@@ -197,16 +220,15 @@ def _run_inference(
     source: ImageSource,
     *,
     beam_flags: Sequence[str],
-    scratch: str,
-) -> "list[ScoredPart]":
-    """Run the pipeline with a progress bar and return the parts that it wrote."""
+    ticks: str,
+) -> list[str]:
+    """Run the pipeline with a progress bar and return the lines of its summary."""
     from pipelines import engine  # noqa: PLC0415  # slow import
+    from pipelines.predicting import work as work_folders  # noqa: PLC0415
     from transforms import progress  # noqa: PLC0415
     from transforms.models import steps  # noqa: PLC0415
 
-    ticks, gathered = f"{scratch}/ticks", f"{scratch}/gathered.json"
-    listed = f"{scratch}/images.parquet"
-    num_chunks = checks.write_list(source, models, listed, options.batch_size)
+    beam_options = engine.make_beam_options(beam_flags)
     settings = InferenceSettings(
         models=tuple(models),
         roots=source.roots,
@@ -214,38 +236,61 @@ def _run_inference(
         batch_size=options.batch_size,
         num_threads=options.threads,
         keep_probabilities=options.keep_probabilities,
-        ticks=ticks,
+        # Remote workers cannot write to a file of this machine.
+        ticks=ticks if engine.is_embedded(beam_options) else None,
+    )
+    listed, chunks = checks.make_list(source, models, options.batch_size)
+    output = storage.absolute(options.output)
+    run = work_folders.Run(
+        output=output,
+        run_id=work_folders.find_run_id(settings),
+        chunks=chunks,
+    )
+    table = TableSettings(
+        work=run.work,
+        output=output,
+        models=tuple(models),
+        num_images=Counter(source.table["wnid"].to_pylist()),
+        chunks=chunks,
+        max_failure_fraction=options.max_failure_fraction,
+        keeps_summary=engine.waits(beam_options),
     )
     define = functools.partial(
         define_pipeline,
-        handler=steps.ScoreImages(settings),
-        num_chunks=num_chunks,
-        image_list=listed,
-        parts_folder=scratch,
-        gathered=gathered,
+        handler=steps.ScoreImages(
+            settings,
+            run.work,
+            shares_models=options.share_models
+            or engine.requests_accelerator(beam_options),
+        ),
+        settings=table,
     )
-    total = len(source.table)
-    with progress.show(ticks, total=total, what="predicting", unit="image"):
-        engine.run(define, engine.make_beam_options(beam_flags))
-    parts = steps.read_scored_parts(gathered) if storage.exists(gathered) else []
-    check_all_arrived(
-        (part.number for part in parts),
-        range(num_chunks),
-        what="chunks of images",
-        remedy=results.REMEDY,
-    )
-    return parts
+    with work_folders.acquire(run, listed) as num_left:
+        with progress.show(
+            settings.ticks, total=num_left, what="predicting", unit="image"
+        ):
+            is_done = engine.run(
+                define,
+                beam_options,
+                is_complete=lambda: results.read_summary(run.work) is not None,
+            )
+        if not is_done:
+            return [f"the table is complete when {run.work} no longer exists"]
+        summary = results.read_summary(run.work) or []
+        storage.remove_folder(run.work)
+        return summary
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
-    with exit_codes():
+    stopped = "stopped; run the same command again to continue"
+    with exit_codes(when_stopped=stopped):
         options, _, beam_flags = parse(PredictOptions, argv, prog=_PROG)
         settle(options)
         summary = predict(options, beam_flags)
     for line in summary:
         sys.stderr.write(f"{line}\n")
-        sys.stdout.write(f"{storage.absolute(options.output)}\n")
+    sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipelines import build, index
+from pipelines import build, index, predict
 from transforms import processes
+from transforms.models import image_list
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.processes", "pipelines.building.run"])
@@ -26,7 +27,7 @@ class RunningBuild:
       command: command line of the job.
       log: file for stdout and stderr.
       environment: environment variables to set, e.g. of a store.
-      job: build or index.
+      job: build, index or predict.
     """
 
     def __init__(
@@ -94,7 +95,8 @@ def _run(
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     os.environ.update(environment)
     processes.LEAST_IMAGES = 1  # small builds use processes as large ones do
-    {"build": build, "index": index}[job].main(command)
+    image_list._CHUNK_IMAGES = 8  # and small predictions have many chunks
+    {"build": build, "index": index, "predict": predict}[job].main(command)
 
 
 def run(command, log: Path, environment: Mapping[str, str] = {}) -> tuple[int, str]:

@@ -11,8 +11,10 @@ from pipelines import confusion, index, predict
 from pipelines.building import planning, run
 from pipelines.inputs import RecognizedInputs
 from transforms.confusion.counts import CountPlan
+from transforms.confusion.results import MatrixSettings
 from transforms.dataset.commit import CommitSettings
 from transforms.dataset.shards import ShardSettings
+from transforms.models.results import TableSettings
 from transforms.sampling.plan import SamplePlan
 
 ROOT = Path(__file__).parent.parent
@@ -174,6 +176,13 @@ def test_step_names_are_pinned():
         label_of={}, top_ups={}, images_per_group=1, stratify_by_class=False,
         num_folds=1, seed=0,
     )  # fmt: skip
+    table = TableSettings(
+        work="", output="", models=(), num_images={}, chunks=[],
+        max_failure_fraction=0,
+    )  # fmt: skip
+    matrices = MatrixSettings(
+        output="", survey=None, plan=CountPlan((), (), 0, is_soft=False)
+    )
     nothing = RecognizedInputs(parts=[], notes=[], warnings=[])
     assert _top_level_steps(
         lambda root: index.define_pipeline(root, nothing, output="", parts_folder="")
@@ -199,17 +208,8 @@ def test_step_names_are_pinned():
         )
     ) == ["ListShards", "WriteShards", "CommitDataset"]
     assert _top_level_steps(
-        lambda root: predict.define_pipeline(
-            root,
-            ModelHandler(),
-            num_chunks=1,
-            image_list="",
-            parts_folder="",
-            gathered="",
-        )
-    ) == ["ListChunks", "PredictImages"]
+        lambda root: predict.define_pipeline(root, ModelHandler(), table)
+    ) == ["ListChunks", "PredictImages", "WriteTable"]
     assert _top_level_steps(
-        lambda root: confusion.define_pipeline(
-            root, [], plan=CountPlan((), (), 0, is_soft=False), output=""
-        )
-    ) == ["ListPieces", "CountPredictions", "WriteCounts"]
+        lambda root: confusion.define_pipeline(root, [], matrices)
+    ) == ["ListPieces", "CountPredictions", "WriteMatrices"]

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-JOBS = ("build", "index")  # jobs that keep nothing on the launching machine
+JOBS = ("build", "index", "predict")  # jobs that keep nothing on the launching machine
 # Each parameter is a single string; these hold several paths, separated by commas.
-_LISTS = ("input",)
+_LISTS = ("input", "model")
 # The image contains everything that workers import, so no session is saved.
 _ALWAYS = ("--no_wait_until_finish", "--no_save_main_session")
 _METADATA = Path(__file__).with_name("metadata.json")
@@ -23,7 +23,7 @@ def make_command(argv: Sequence[str]) -> list[str]:
     Raises:
       ValueError: --job names another job.
     """
-    # The console sends the defaults of all parameters, of which `index` knows few.
+    # The console sends the defaults of all parameters, of which other jobs know few.
     defaults = {
         described["name"]: described.get("defaultValue", "")
         for described in json.loads(_METADATA.read_bytes())["parameters"]

@@ -15,17 +15,27 @@ from typing import Any
 from pipelines.building.options import BuildOptions, method_options
 from pipelines.cli import describe_flag
 from pipelines.index import IndexOptions
+from pipelines.predict import PredictOptions
 
 FILE = Path(__file__).with_name("metadata.json")
-JOBS = ("build", "index")  # as in launch.py, which the image contains as a single file
+JOBS = (
+    "build",
+    "index",
+    "predict",
+)  # as in launch.py, which the image contains as a single file
 
 # With these flags no job is submitted, but Google's launcher expects one.
 _EXCLUDED = {"plan_only", "dry_run"}
+# Parameters that no other job has.
+_OF_PREDICT = {field.name for field in dataclasses.fields(PredictOptions)} - {
+    field.name for field in dataclasses.fields(BuildOptions)
+}
 _PLACE = r"(gs|s3)://[^,]+"
 _NUMBERS = {int: r"[0-9]+", float: r"[0-9]+(\.[0-9]+)?"}  # never negative
 # The launcher has no access to the user's files: all paths must be in buckets.
 _TABLES = {
     "groups",
+    "model_card",
     "confusion",
     "confusion_heldout",
     "difficulty",
@@ -41,12 +51,15 @@ def make_metadata() -> dict[str, Any]:
     parameters = [
         _describe(
             "job",
-            "job to run: build, or index, which takes only input, validation_labels, "
-            "class_list, output, inspect and threads (default: build)",
+            "job to run: build; index, which takes only input, validation_labels, "
+            "class_list, output, inspect and threads; or predict, which takes only "
+            "input, validation_labels, class_list, output, groups, threads, "
+            f"max_failure_fraction, {', '.join(sorted(_OF_PREDICT))} (default: build)",
             choices=JOBS, default=JOBS[0],
         ),
         *_list_parameters(BuildOptions),
         *_list_parameters(IndexOptions, only={"inspect"}),
+        *_list_parameters(PredictOptions, only=_OF_PREDICT),
         *_list_method_parameters(),
         _describe(
             "sdk_container_image", "container image of the workers, by digest",
@@ -55,7 +68,7 @@ def make_metadata() -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "name": "Subsets of ImageNet",
-        "description": "Builds a subset of ImageNet, or an index of it.",
+        "description": "Builds a subset of ImageNet, indexes or predicts images.",
         "parameters": parameters,
     }
 

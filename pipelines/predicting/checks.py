@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ from transforms.labels.classes import is_wnid
 from transforms.models import image_list, inference
 from transforms.models import spec as model_spec
 from transforms.models.card import OUTPUTS
-from transforms.models.image_list import ImageSource
+from transforms.models.image_list import Chunk, ImageSource
 from transforms.models.inference import ModelSpec
 from transforms.models.loaders.loaded_model import ModelError
 from transforms.records import ImageClass, UsageError, list_names
@@ -249,24 +248,19 @@ def _find_output_problem(outputs: npt.NDArray[np.floating], kind: str) -> str:
     return f'{bad}; if they are logits, set in its card: "output": "logits"'
 
 
-def write_list(
-    source: ImageSource, models: Sequence[ModelSpec], path: str, batch_size: int
-) -> int:
-    """Write the Parquet list of images that workers read.
+def make_list(
+    source: ImageSource, models: Sequence[ModelSpec], batch_size: int
+) -> tuple[bytes, tuple[Chunk, ...]]:
+    """Return the Parquet list of images that workers read, and its chunks.
 
     Args:
       source: the images.
       models: the models that will be run on them.
-      path: path of the Parquet file to write.
       batch_size: images per inference batch.
-
-    Returns:
-      The number of chunks.
 
     Raises:
       UsageError: a card names a file of training image keys that cannot be read.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     keys = source.table["key"].combine_chunks()
     seen = [image_list.find_seen(keys, spec.keys_file) for spec in models]
-    return image_list.write(source.table, path, seen=seen, batch_size=batch_size)
+    return image_list.make(source.table, seen=seen, batch_size=batch_size)

@@ -15,6 +15,10 @@ from pipelines.inputs import RecognizedInputs
 from tests import building
 from transforms.index import table as index_table
 from transforms.layouts import InputPart
+from transforms.models.image_list import Chunk
+from transforms.models.inference import InferenceSettings
+from transforms.models.results import TableSettings
+from transforms.models.steps import ScoreImages
 from transforms.records import Shard
 
 IMAGE = f"europe-docker.pkg.dev/a-project/subsets/image@sha256:{'0' * 64}"
@@ -192,6 +196,81 @@ def test_index_is_written_entirely_by_its_graph():
     ]
 
 
+def _make_prediction_job(*flags):
+    settings = InferenceSettings(
+        models=(), roots=[f"{BUCKET}/imagenet"], batch_size=64, num_threads=1
+    )
+    work = f"{BUCKET}/tables/.p.parquet.0123456789abcdef.partial"
+    table = TableSettings(
+        work=work,
+        output=f"{BUCKET}/tables/p.parquet",
+        models=(),
+        num_images={},
+        chunks=[Chunk(number, 1024, "digest") for number in range(3)],
+        max_failure_fraction=0,
+        keeps_summary=False,
+    )
+    words = [f"--{name}={value}" for name, value in DATAFLOW.items()]
+    options = engine.make_beam_options([*words, *flags])
+    handler = ScoreImages(
+        settings, work, shares_models=engine.requests_accelerator(options)
+    )
+    define = functools.partial(predict.define_pipeline, handler=handler, settings=table)
+    return handler, engine.make_job(define, options)
+
+
+@pytest.mark.usefixtures("offline")
+def test_predictions_are_written_entirely_by_their_graph():
+    handler, job = _make_prediction_job("--no_wait_until_finish")
+    steps = [s for s in _list_steps(job, 2) if not s.startswith("ListChunks/")]
+    assert steps == [
+        "ListChunks",
+        "PredictImages",
+        "PredictImages/RunModels",
+        "PredictImages/SpreadChunks",
+        "PredictImages/WriteParts",
+        "WriteTable",
+        "WriteTable/GatherParts",
+        "WriteTable/MergeParts",
+        "WriteTable/RemoveParts",
+        "WriteTable/SettleTable",
+    ]
+    shuffled = _list_shuffled(job)
+    assert all("beam:coder:bytes:v1" not in kinds for kinds in shuffled.values())
+    assert not handler.share_model_across_processes()
+    assert not any(e.resource_hints for e in job.components.environments.values())
+
+
+@pytest.mark.usefixtures("offline")
+def test_accelerators_are_requested_and_models_shared():
+    hint = "type:nvidia-l4;count:1;install-nvidia-driver"
+    handler, job = _make_prediction_job(f"--resource_hints=accelerator={hint}")
+    assert handler.share_model_across_processes()
+    (environment,) = job.components.environments.values()
+    assert list(environment.resource_hints.values()) == [hint.encode()]
+    service = "--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1"
+    assert _make_prediction_job(service)[0].share_model_across_processes()
+
+
+@pytest.mark.usefixtures("offline")
+def test_all_local_paths_of_predictions_are_reported_at_once(mini_index, capfd):
+    flags = {
+        "input": mini_index,
+        "split": "train",
+        "model": "m.onnx",
+        "model_card": "m.json",
+        "groups": "groups.csv",
+        "output": "p.parquet",
+        **DATAFLOW,
+    }
+    words = [f"--{name}={value}" for name, value in flags.items()]
+    err = _fail(capfd, predict.main, words)
+    assert f"--input {mini_index}: an index of images in " in err
+    for name in ("model", "model_card", "groups", "output"):
+        assert f"--{name} {flags[name]}: " in err
+    assert err.count("is on this machine, where workers of --runner=Data") == 6
+
+
 def _fail(capfd, run, words):
     with pytest.raises(SystemExit) as ended:
         run(words)
@@ -247,15 +326,6 @@ def test_all_missing_dataflow_flags_are_reported_at_once(bucket_index, capfd):
     err = _fail(capfd, build.main, words)
     for name in ("project", "region", "temp_location"):
         assert f"error: --{name}" in err
-
-
-@pytest.mark.usefixtures("offline")
-def test_jobs_that_collect_locally_reject_dataflow(capfd):
-    words = ["--input=x", "--split=train", "--model=x", "--output=x.parquet"]
-    flags = [f"--{name}={value}" for name, value in DATAFLOW.items()]
-    err = _fail(capfd, predict.main, [*words, *flags, "--no_wait_until_finish"])
-    assert "python -m pipelines.predict keeps its tables on this machine" in err
-    assert "--no_wait_until_finish: python -m pipelines.predict has more to do" in err
 
 
 @pytest.mark.parametrize(

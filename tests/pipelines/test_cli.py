@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from pipelines import cli
+from pipelines import cli, difficulty, evaluate, group, study, train
 from pipelines.building.options import BuildOptions, method_options
 from pipelines.cli import parse
 from pipelines.train import TrainOptions
@@ -308,3 +308,15 @@ def test_checking_an_output_leaves_nothing(tmp_path):
     for output in (tmp_path, tmp_path / "new/folder", tmp_path / "file.parquet", None):
         cli.check_output(output and str(output))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("job", [difficulty, evaluate, group, study, train])
+def test_jobs_of_one_machine_say_so(job, capfd):
+    with pytest.raises(SystemExit):
+        job.main(["--runner=DataflowRunner", "--runer=x"])
+    err = capfd.readouterr().err
+    assert (
+        "error: --runner: unknown flag; it is one of Apache Beam, without which this "
+        "job runs on one machine; leave it out\n" in err
+    )
+    assert "error: --runer: unknown flag\n" in err

@@ -1,7 +1,11 @@
 """Tests of the predict job: tiny models, every kind of input, and every error."""
 
+import fcntl
+import os
 import re
 import shutil
+import signal
+import sys
 
 import numpy as np
 import onnx
@@ -11,9 +15,9 @@ import pytest
 
 from pipelines import predict
 from pipelines.predicting import checks
-from tests import building, making, making_models
+from tests import building, making, making_models, processes
 from transforms.dataset import manifest
-from transforms.models import inference
+from transforms.models import inference, parts
 from transforms.models import spec as model_spec
 from transforms.models.card import Preprocessing
 from transforms.predictions import table as predictions_table
@@ -160,6 +164,33 @@ def test_workers_bundles_and_threads_change_no_byte(
     )
     assert pq.read_metadata(once).num_rows == 240
     assert once.read_bytes() == again.read_bytes()
+
+
+_NOTE_OPENED_MODELS = """
+import os, sys
+def note(event, args):
+    if event == "open" and str(args[0]).endswith("fine.onnx"):
+        with open(os.environ["OPENED"], "a") as file:
+            file.write(f"{os.getpid()}\\n")
+sys.addaudithook(note)
+"""
+
+
+def test_processes_of_a_machine_share_models(
+    mini_imagenet, models, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 16)
+    model = models / "fine.onnx"
+    once = _run(mini_imagenet, tmp_path / "once", model=model)
+    (tmp_path / "sitecustomize.py").write_text(_NOTE_OPENED_MODELS)
+    folders = [str(tmp_path), *sys.path]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
+    monkeypatch.setenv("OPENED", str(tmp_path / "opened"))
+    shared = _run(
+        mini_imagenet, tmp_path / "shared", "--share_models", *WORKERS, model=model
+    )
+    assert shared.read_bytes() == once.read_bytes()
+    assert len(set((tmp_path / "opened").read_text().splitlines())) == 1
 
 
 def test_batch_size_changes_predictions_by_rounding_only(
@@ -368,6 +399,90 @@ def test_unreadable_images_are_listed_when_allowed(broken, models, tmp_path, cap
         next(folder.glob(f"val/*/{broken_key}.JPEG")).unlink()
     _run(folder, tmp_path / "o", model=model)
     assert not listed.exists()  # they are of an earlier run
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 8)
+
+
+@pytest.fixture
+def killed(mini_imagenet, models, tmp_path):
+    """The flags of a run that was killed, and its work folder."""
+    output = tmp_path / "o" / "predictions.parquet"
+    flags = {
+        "input": mini_imagenet,
+        "split": "train",
+        "model": models / "fine.onnx",
+        "output": output,
+        "batch_size": 8,
+        "threads": 1,
+    }
+    words = [f"--{name}={value}" for name, value in flags.items()]
+    run = processes.RunningBuild(words, tmp_path / "log", job="predict")
+    run.wait_until(lambda: list(output.parent.glob(".*/parts/0000002-*.json")))
+    run.stop(signal.SIGKILL)
+    assert not output.exists()
+    (work,) = output.parent.glob(".*.partial")
+    return words, work
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_killed_run_continues_to_the_same_bytes(
+    killed, mini_imagenet, models, tmp_path, capfd, monkeypatch
+):
+    words, work = killed
+    folder, model = tmp_path / "o", models / "fine.onnx"
+    whole = _run(mini_imagenet, tmp_path / "whole", model=model, split="train")
+    predict.main([*words, "--keep_probabilities"])
+    err = capfd.readouterr().err
+    assert "kept" not in err
+    assert f"warning: {work}: parts of an unfinished run with other models" in err
+    assert "probabilities" in pq.read_schema(folder / "predictions.parquet").names
+    written = []
+    write = parts.write
+
+    def note(folder, number, predictions):
+        written.append(number)
+        return write(folder, number, predictions)
+
+    monkeypatch.setattr(parts, "write", note)
+    predict.main(words)
+    kept = re.search(
+        r"(\d+) of 15 chunks are kept from an earlier run \((\d+) of 120 images\)",
+        capfd.readouterr().err,
+    )
+    assert int(kept[1]) == 15 - len(written) >= 3
+    assert int(kept[2]) == 8 * int(kept[1])
+    assert (folder / "predictions.parquet").read_bytes() == whole.read_bytes()
+    assert list(folder.iterdir()) == [folder / "predictions.parquet"]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_second_run_reports_the_running_one(killed, capfd):
+    words, work = killed
+    descriptor = os.open(work, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(SystemExit) as ended:
+        predict.main(words)
+    os.close(descriptor)
+    assert ended.value.code == 2
+    assert f"another run holds the lock on {work}" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_repaired_images_are_predicted_and_the_others_kept(
+    broken, class_folders, models, tmp_path, capfd
+):
+    folder, _ = broken
+    model = models / "fine.onnx"
+    err = _fail(capfd, 1, folder, tmp_path / "o", model=model)
+    assert "repair the images or raise --max_failure_fraction, then run again" in err
+    shutil.copytree(class_folders, folder, dirs_exist_ok=True)
+    path = _run(folder, tmp_path / "o", model=model)
+    assert "3 of 4 chunks are kept" in capfd.readouterr().err
+    assert len(_rows(path)) == 30
+    assert list((tmp_path / "o").iterdir()) == [path]
 
 
 def test_all_problems_are_reported_at_once(models, tmp_path, capfd):

@@ -1,8 +1,11 @@
 """Test that other processes do not remove local copies of objects."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.stores.copying import upload
+from transforms import storage
 from transforms.storage import local, staging
 
 
@@ -11,13 +14,43 @@ def test_copies_in_use_are_no_left_overs(google, tmp_path):
     (tmp_path / "in" / "model.onnx").write_bytes(b"weights")
     upload(tmp_path / "in", f"{google}/models")
     with (
-        staging.stage_file(f"{google}/models/model.onnx") as file,
         staging.stage_folder(f"{google}/models") as folder,
     ):
+        file = staging.share_copy(f"{google}/models/model.onnx", "0123abcd4567")
         local.remove_stale_files()  # as another process does when it begins to write
         with local.folder(None, "copy-"):
             pass
         assert Path(file).read_bytes() == b"weights"
         assert Path(folder, "model.onnx").read_bytes() == b"weights"
-    assert not Path(file).parent.exists()
     assert not Path(folder).exists()
+
+
+_COPY = (
+    "import sys; from transforms.storage import staging\n"
+    "print(staging.share_copy(sys.argv[1], sys.argv[2]), flush=True)\n"
+    "sys.stdin.read()"
+)
+
+
+def test_processes_share_a_copy_that_goes_with_the_last(google, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    storage.write(f"{google}/models", "m.onnx", b"weights")
+    words = [sys.executable, "-c", _COPY, f"{google}/models/m.onnx", "0123abcd4567"]
+    pipe = subprocess.PIPE
+    both = [subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) for _ in "ab"]
+    files = {Path(process.stdout.readline().strip()) for process in both}
+    (file,) = files
+    assert file.read_bytes() == b"weights"
+    first, second = both
+    first.communicate("")
+    assert file.exists()
+    assert list(tmp_path.iterdir()) == [file.parents[1]]
+    second.kill()
+    second.communicate()
+    assert file.exists()
+    words[-1] = "9876abcd4567"  # the next process removes what a killed one left
+    third = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True)
+    assert third.stdout.readline()
+    assert not file.exists()
+    third.communicate("")
+    assert not list(tmp_path.iterdir())

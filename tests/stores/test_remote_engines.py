@@ -5,6 +5,7 @@ Beam's job server represents them: it accepts the job, and the launcher continue
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import socketserver
@@ -21,8 +22,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 
 import pipelines
-from pipelines import build, engine, index
-from tests import building
+from pipelines import build, confusion, engine, index, predict
+from tests import building, making, making_models
 from tests.stores.conftest import KEYS
 from tests.stores.copying import checksums, upload
 from transforms import storage
@@ -148,6 +149,84 @@ def test_store_flags_reach_workers_in_other_processes(
         assert connections == []
     written = checksums(f"{amazon}/out/small/1.0.0")
     assert written == building.checksums(building.run(mini_imagenet, tmp_path))
+
+
+@pytest.fixture
+def prediction_flags(mini_imagenet, tmp_path, monkeypatch):
+    """Return a function that uploads images and a model, and returns flags."""
+    monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 8)
+    labels = making.read_labels(mini_imagenet / "LOC_val_solution.csv")
+    wnids = sorted(set(labels.values()))
+    making_models.write_onnx(tmp_path / "models/m.onnx", len(wnids))
+    making_models.write_card(tmp_path / "models/m.json", wnids)
+
+    def make(bucket):
+        return {
+            "input": upload(mini_imagenet, f"{bucket}/imagenet"),
+            "split": "validation",
+            "model": upload(tmp_path / "models", f"{bucket}/models") + "/m.onnx",
+            "output": f"{bucket}/tables/p.parquet",
+            "batch_size": 4,
+        }
+
+    return make
+
+
+def _predict(flags, *words, **changes):
+    named = {**flags, **changes}
+    predict.main([*(f"--{name}={value}" for name, value in named.items()), *words])
+
+
+def test_predictions_are_those_of_the_embedded_engine(
+    amazon_address, amazon, prediction_flags, tmp_path
+):
+    """Only the bucket is shared: images, model, parts and table are in it."""
+    flags = prediction_flags(amazon)
+    with _run_pool({"PATH": os.environ["PATH"], **KEYS}) as address:
+        _predict(
+            flags,
+            **ENGINE | {"environment_type": "EXTERNAL", "environment_config": address},
+            store_endpoint=amazon_address,
+            store_region="us-east-1",
+        )
+    assert list(storage.list_files(f"{amazon}/tables")) == ["p.parquet"]
+    _predict(flags, output=tmp_path / "p.parquet")
+    written = storage.read(f"{amazon}/tables/p.parquet")
+    assert written == (tmp_path / "p.parquet").read_bytes()
+
+
+def _wait_for(condition):
+    end = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_tables_are_written_when_nobody_waits(
+    google, prediction_flags, tmp_path, capfd
+):
+    flags = prediction_flags(google)
+    engine_flags = [f"--{name}={value}" for name, value in ENGINE.items()]
+    engine_flags.append("--no_wait_until_finish")
+    _predict(flags, *engine_flags)
+    out, err = capfd.readouterr()
+    assert out == f"{google}/tables/p.parquet\n"
+    assert "submitted to PortableRunner" in err
+    assert re.search(r"complete when \S+/tables/.p\S+ no longer exists\n$", err)
+    _wait_for(lambda: list(storage.list_files(f"{google}/tables")) == ["p.parquet"])
+    table = tmp_path / "p.parquet"
+    _predict(flags, output=table)
+    assert storage.read(f"{google}/tables/p.parquet") == table.read_bytes()
+    remote = f"{google}/tables/confusion"
+    words = [f"--predictions={google}/tables/p.parquet", f"--output={remote}"]
+    confusion.main([*words, *engine_flags])
+    _wait_for(lambda: storage.exists(f"{remote}/figures/confusion.pdf"))
+    confusion.main([f"--predictions={table}", f"--output={tmp_path}/confusion"])
+    assert checksums(remote) == building.checksums(tmp_path / "confusion")
+    assert sorted(e.name for e in storage.list_folder(f"{google}/tables")) == [
+        "confusion",
+        "p.parquet",
+    ]
 
 
 def test_steps_carry_store_settings_and_no_keys(set_variable):

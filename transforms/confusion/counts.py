@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import npz, seeds, storage
+from transforms import seeds, storage
 from transforms.arrays import BoolArray, IntArray
 from transforms.confusion.matrix import MAX_CLASSES, Confusion
 from transforms.labels.classes import is_wnid, load_classes
@@ -131,16 +131,6 @@ class ConfusionCounts:
         self.accuracy += other.accuracy
         self.num_undecided += other.num_undecided
 
-    def to_bytes(self) -> bytes:
-        """Serialise the counts for `read_counts`."""
-        undecided = np.array([self.num_undecided])
-        return npz.to_npz_bytes({
-            "cells": self.cells,
-            "num_images": self.num_images,
-            "accuracy": self.accuracy,
-            "num_undecided": undecided,
-        })
-
     def to_confusions(self, plan: CountPlan, models: Sequence[str]) -> list[Confusion]:
         """Return three matrices: of all images, of half A and of half B.
 
@@ -250,14 +240,6 @@ def find_cutoffs(
     counts = np.bincount(class_of)
     last = np.cumsum(counts) - counts + (counts + 1) // 2 - 1
     return tuple(Cutoff(int(hashes[n]), keys[n]) for n in order[last].tolist())
-
-
-def read_counts(data: bytes, size: int) -> ConfusionCounts:
-    """Parse the counts of `size` classes that `ConfusionCounts.to_bytes` serialised."""
-    names = ("cells", "num_images", "accuracy", "num_undecided")
-    arrays = npz.read_npz(data, names, max_bytes=2 * 8 * size**2 + 1_000_000)
-    cells, num_images, accuracy, num_undecided = (arrays[name] for name in names)
-    return ConfusionCounts(cells, num_images, accuracy, int(num_undecided[0]))
 
 
 def count(part: PredictionPart, plan: CountPlan) -> ConfusionCounts:

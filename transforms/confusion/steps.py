@@ -1,16 +1,16 @@
-"""Count predictions with Beam, sum the counts and write them to a file."""
+"""Count predictions with Beam, sum the counts and write the matrices."""
 
 import dataclasses
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
-from transforms import storage
 from transforms.confusion import counts as confusion_counts
+from transforms.confusion import results
 from transforms.confusion.counts import ConfusionCounts, CountPlan, PredictionPart
+from transforms.confusion.results import MatrixSettings
 
 
 class SumCounts(beam.CombineFn):
@@ -45,12 +45,6 @@ class SumCounts(beam.CombineFn):
         return accumulator
 
 
-def write_counts(counts: ConfusionCounts, output: str) -> None:
-    """Write counts to the file `output`, which the launcher reads."""
-    path = Path(output)
-    storage.write(str(path.parent), path.name, counts.to_bytes())
-
-
 @dataclasses.dataclass
 class CountPredictions(beam.PTransform):
     """Count the predictions in all parts of files; output one ConfusionCounts."""
@@ -71,11 +65,12 @@ class CountPredictions(beam.PTransform):
 
 
 @dataclasses.dataclass
-class WriteCounts(beam.PTransform):
-    """Write the single ConfusionCounts element of a collection to a file."""
+class WriteMatrices(beam.PTransform):
+    """Write the matrices of the single ConfusionCounts element of a collection."""
 
-    output: str
+    settings: MatrixSettings
 
     def expand(self, counts: PCollection[ConfusionCounts]) -> PCollection[None]:
-        """Write the element to `output`."""
-        return counts | "WriteFile" >> beam.Map(write_counts, output=self.output)
+        """Write all files in one step."""
+        write = partial(results.write_results, settings=self.settings)
+        return counts | "WriteFiles" >> beam.Map(write)

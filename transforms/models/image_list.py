@@ -5,7 +5,9 @@ one column per model, `seen_0`, `seen_1`, …, which is true if the model was tr
 the image, and null if that is unknown.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,8 @@ from transforms.index import table as index_table
 from transforms.records import ImageRef, UsageError
 
 _CHUNK_IMAGES = 1024
+_DIGEST_LENGTH = 16
+_FILE = "images.parquet"  # in the work folder of a run
 _MAX_KEYS = 50_000_000
 _VERIFY = "check it with python -m pipelines.verify"
 
@@ -30,6 +34,14 @@ class ImageSource(NamedTuple):
     table: pa.Table  # with the columns of the index
     roots: tuple[str, ...]
     versions: Mapping[str, str] = {}  # of archives, by path
+
+
+class Chunk(NamedTuple):
+    """The unit of work: a row group of an image list, identified by its content."""
+
+    number: int  # counted from 0
+    num_images: int
+    digest: str
 
 
 class Images(NamedTuple):
@@ -47,28 +59,57 @@ def chunk_size(batch_size: int) -> int:
     return batch_size * max(1, _CHUNK_IMAGES // batch_size)
 
 
-def write(
-    table: pa.Table, path: str, *, seen: Sequence[pa.Array], batch_size: int
-) -> int:
-    """Write an image list and return its number of chunks.
+def make(
+    table: pa.Table, *, seen: Sequence[pa.Array], batch_size: int
+) -> tuple[bytes, tuple[Chunk, ...]]:
+    """Serialise an image list, and describe its chunks.
 
     Args:
       table: images to predict, with the columns of the index.
-      path: path of the file to write.
       seen: one boolean array per model, shape (images,): whether the model was trained
         on each image; null if unknown.
       batch_size: images per inference batch.
     """
     for number, values in enumerate(seen):
         table = table.append_column(pa.field(f"seen_{number}", pa.bool_()), values)
+    file = io.BytesIO()
     size = chunk_size(batch_size)
-    pq.write_table(table, path, row_group_size=size, compression="zstd")
-    return -(-table.num_rows // size)
+    pq.write_table(
+        table,
+        file,
+        row_group_size=size,
+        compression="zstd",
+        write_statistics=False,  # the footer, read with every chunk, stays small
+    )
+    return file.getvalue(), tuple(_list_chunks(file.getbuffer()))
 
 
-def read(path: str, number: int) -> Images:
-    """Read chunk `number`, counted from 0, of an image list."""
-    table = pq.ParquetFile(path).read_row_group(number)
+def _list_chunks(data: memoryview) -> Iterator[Chunk]:
+    metadata = pq.read_metadata(pa.BufferReader(data))
+    start = 4  # behind the magic number
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        columns = map(group.column, range(group.num_columns))
+        end = start + sum(column.total_compressed_size for column in columns)
+        digest = hashlib.sha256(data[start:end]).hexdigest()[:_DIGEST_LENGTH]
+        yield Chunk(number, group.num_rows, digest)
+        start = end
+
+
+def write(work: str, data: bytes) -> None:
+    """Write a serialised list to the work folder of a run."""
+    storage.write(work, _FILE, data)
+
+
+def remove(work: str) -> None:
+    """Remove the list from the work folder of a run."""
+    storage.remove_file(f"{work}/{_FILE}")
+
+
+def read(work: str, number: int) -> Images:
+    """Read the images of chunk `number` of the list in a work folder."""
+    file = pq.ParquetFile(storage.for_arrow(f"{work}/{_FILE}"))
+    table = file.read_row_group(number)
     refs = index_table.to_refs(table.select(index_table.SCHEMA.names))
     seen = table.column_names[len(index_table.SCHEMA) :]
     return Images(refs, [table[name].to_pylist() for name in seen])

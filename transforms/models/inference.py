@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeAlias
@@ -180,10 +181,12 @@ def load_model(spec: ModelSpec, batch_size: int) -> LoadedModel:
     """Load a model for batches of `batch_size` images.
 
     Raises:
-      ModelError: the model cannot be loaded safely or does not match its card.
+      ModelError: the model has changed since it was described, cannot be loaded safely
+        or does not match its card.
     """
     shape = input_shape(spec.card.preprocessing)
-    return loaders.load(spec.path, (batch_size, *shape), spec.card.num_outputs)
+    path = loaders.stage(spec.path, spec.scored.model_id)
+    return loaders.load(path, (batch_size, *shape), spec.card.num_outputs)
 
 
 def predict_batch(
@@ -374,39 +377,45 @@ class Predictor:
                 raise JobError(f"{spec.path}: {error}") from error
         return cls(settings, models)
 
-    def predict(self, images: Images) -> ChunkPredictions:
-        """Run every model on the images of a chunk.
+    def predict(self, chunks: Sequence[Images]) -> list[ChunkPredictions]:
+        """Run every model on the images of some chunks.
+
+        Threads do not wait at the end of a chunk, so several chunks take less time
+        together.
 
         Raises:
           JobError: inference fails, or outputs contradict a model's card.
         """
-        batches = list(self._predict_batches(images))
-        num_models = len(self._models)
-        return ChunkPredictions(
-            tuple(
-                pa.concat_tables(batch.tables[n] for batch in batches)
-                for n in range(num_models)
-            ),
-            tuple(
-                functools.reduce(
-                    AccuracyCounts.plus, (batch.accuracy_counts[n] for batch in batches)
-                )
-                for n in range(num_models)
-            ),
-            tuple(failure for batch in batches for failure in batch.failures),
+        batches = [list(self._divide(images)) for images in chunks]
+        predictions = map_in_order(
+            map(self._submit, itertools.chain.from_iterable(batches)),
+            num_ahead=self._num_batches,
         )
+        return [
+            self._join(list(itertools.islice(predictions, len(batches_of_chunk))))
+            for batches_of_chunk in batches
+        ]
 
-    def _predict_batches(self, images: Images) -> Iterator[ChunkPredictions]:
-        """Yield the predictions of each batch in order, computing some in advance."""
+    def _divide(self, images: Images) -> Iterator[Images]:
         size = self._settings.batch_size
-        batches = (
-            Images(
+        for start in range(0, len(images.refs), size):
+            yield Images(
                 images.refs[start : start + size],
                 [values[start : start + size] for values in images.seen],
             )
-            for start in range(0, len(images.refs), size)
+
+    def _join(self, batches: Sequence[ChunkPredictions]) -> ChunkPredictions:
+        numbers = range(len(self._models))
+        return ChunkPredictions(
+            tuple(pa.concat_tables(b.tables[n] for b in batches) for n in numbers),
+            tuple(
+                functools.reduce(
+                    AccuracyCounts.plus, (b.accuracy_counts[n] for b in batches)
+                )
+                for n in numbers
+            ),
+            tuple(failure for b in batches for failure in b.failures),
         )
-        return map_in_order(map(self._submit, batches), num_ahead=self._num_batches)
 
     def _submit(self, batch: Images) -> Future[ChunkPredictions]:
         reads = self._reader.begin([self._locate(ref) for ref in batch.refs])

@@ -1,10 +1,9 @@
-"""Run models on chunks of images with Beam and write one prediction file per chunk."""
+"""Run models on chunks of images with Beam, and write the table of predictions."""
 
 import dataclasses
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -13,16 +12,11 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
 
-from transforms import storage
-from transforms.models import image_list
-from transforms.models.inference import (
-    AccuracyCounts,
-    ChunkPredictions,
-    InferenceSettings,
-    Predictor,
-)
-from transforms.predictions import table as predictions_table
-from transforms.records import Failure
+from transforms.models import image_list, parts, results
+from transforms.models.image_list import Chunk
+from transforms.models.inference import ChunkPredictions, InferenceSettings, Predictor
+from transforms.models.parts import ScoredPart
+from transforms.models.results import TableSettings
 
 # Beam logs this warning for every model if PyTorch, with which it measures memory, is
 # not installed.
@@ -31,41 +25,36 @@ logging.getLogger().addFilter(
 )
 
 
-class Chunk(NamedTuple):
-    """The unit of work: the row group `number` of the image list at `path`."""
-
-    number: int
-    path: str  # of the list, as `image_list.write` wrote it
-
-
 class ScoredChunk(NamedTuple):
-    """The predictions of a chunk, passed to the next step without a shuffle."""
+    """The predictions of a chunk, passed to the next step without a shuffle.
 
-    number: int
-    predictions: ChunkPredictions
-
-
-class ScoredPart(NamedTuple):
-    """The prediction files, accuracy counts and failures of a chunk.
-
-    They are small enough for one worker to gather those of all chunks.
+    They are None if an earlier run or try has already written them.
     """
 
-    number: int
-    paths: tuple[str, ...]  # one file per model
-    accuracy_counts: tuple[AccuracyCounts, ...]
-    failures: tuple[Failure, ...]
+    chunk: Chunk
+    predictions: ChunkPredictions | None
 
 
 class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
-    """Model handler that runs all models on one chunk at a time."""
+    """Model handler that runs all models on the chunks of an image list."""
 
-    def __init__(self, settings: InferenceSettings) -> None:
-        super().__init__()
+    def __init__(
+        self, settings: InferenceSettings, work: str, *, shares_models: bool = False
+    ) -> None:
+        """Create the handler.
+
+        Args:
+          settings: settings of the run.
+          work: work folder of the run.
+          shares_models: whether one process of each machine loads the models, and the
+            others call it.
+        """
+        super().__init__(large_model=shares_models)
         self._settings = settings
+        self._work = work
 
     def load_model(self) -> Predictor:
-        """Load the models, once per process."""
+        """Load the models, once per process or machine."""
         return Predictor.load(self._settings)
 
     def run_inference(
@@ -75,16 +64,18 @@ class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
         inference_args: Mapping[str, Any] | None = None,  # noqa: ARG002  # Beam's
     ) -> list[ScoredChunk]:
         """Predict the chunks of `batch`, a batch in Beam's sense, not of images."""
-        return [
-            ScoredChunk(
-                chunk.number, model.predict(image_list.read(chunk.path, chunk.number))
-            )
-            for chunk in batch
-        ]
+        left = [c for c in batch if not parts.find_finished(self._work, c)]
+        images = [image_list.read(self._work, chunk.number) for chunk in left]
+        predictions = dict(zip(left, model.predict(images), strict=True))
+        return [ScoredChunk(chunk, predictions.get(chunk)) for chunk in batch]
 
     def batch_elements_kwargs(self) -> Mapping[str, int]:
-        """Set Beam's batch size to one chunk, so that no chunk waits for another."""
-        return {"min_batch_size": 1, "max_batch_size": 1}
+        """Set Beam's batch size to one chunk per thread.
+
+        A chunk has too few batches to keep many threads busy.
+        """
+        num_chunks = self._settings.num_threads
+        return {"min_batch_size": num_chunks, "max_batch_size": num_chunks}
 
     def get_metrics_namespace(self) -> str:
         """Return the namespace of the inference metrics."""
@@ -94,70 +85,39 @@ class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
 class _WriteParts(beam.DoFn):
     """Writes the predictions of a chunk; a retry overwrites them with equal files."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, work: str) -> None:
+        self._work = work
 
     def setup(self) -> None:
         self._scored = Metrics.counter("PredictImages", "images_scored")
         self._failed = Metrics.counter("PredictImages", "images_failed")
 
     def process(self, scored: ScoredChunk) -> list[ScoredPart]:
-        number, predictions = scored
-        paths = []
-        for model, table in enumerate(predictions.tables):
-            path = f"{self._folder}/{model:03d}-{number:07d}.parquet"
-            predictions_table.write_part(table, path)
-            paths.append(path)
-            self._scored.inc(table.num_rows)
+        chunk, predictions = scored
+        if predictions is None:
+            part = parts.find_finished(self._work, chunk)
+            return [part] if part else []
+        self._scored.inc(sum(table.num_rows for table in predictions.tables))
         self._failed.inc(len(predictions.failures))
-        return [
-            ScoredPart(
-                number, tuple(paths), predictions.accuracy_counts, predictions.failures
-            )
-        ]
-
-
-def write_scored_parts(parts: Sequence[ScoredPart], path: str) -> str:
-    """Write all parts, sorted by chunk number, as JSON for the launcher.
-
-    Returns:
-      `path`.
-    """
-    place = Path(path)
-    data = json.dumps(sorted(parts)).encode()
-    storage.write(str(place.parent), place.name, data)
-    return path
-
-
-def read_scored_parts(path: str) -> list[ScoredPart]:
-    """Read the parts from a file that `write_scored_parts` wrote."""
-    return [
-        ScoredPart(
-            number,
-            tuple(paths),
-            tuple(AccuracyCounts(*counts) for counts in accuracy_counts),
-            tuple(Failure(*failure) for failure in failures),
-        )
-        for number, paths, accuracy_counts, failures in json.loads(storage.read(path))
-    ]
+        return [parts.write(self._work, chunk, predictions)]
 
 
 @dataclasses.dataclass
 class PredictImages(beam.PTransform):
     """Run models on chunks of images and write their predictions.
 
+    The input elements are chunks, the output elements their parts.
+
     Attributes:
       handler: model handler that predicts a chunk.
-      parts_folder: folder for the prediction files, one per chunk and model.
-      gathered: path of the file that lists all parts; the output of the transform.
+      work: work folder of the run, with the image list and the parts.
     """
 
     handler: ModelHandler[Chunk, ScoredChunk, Any]
-    parts_folder: str
-    gathered: str
+    work: str
 
-    def expand(self, chunks: PCollection[Chunk]) -> PCollection[str]:
-        """Distribute chunks over workers, run the models and gather the parts.
+    def expand(self, chunks: PCollection[Chunk]) -> PCollection[ScoredPart]:
+        """Distribute chunks over workers and run the models.
 
         Image bytes never leave the inference step.
         """
@@ -165,7 +125,24 @@ class PredictImages(beam.PTransform):
             chunks
             | "SpreadChunks" >> beam.Reshuffle()
             | "RunModels" >> RunInference(self.handler)
-            | "WriteParts" >> beam.ParDo(_WriteParts(self.parts_folder))
+            | "WriteParts" >> beam.ParDo(_WriteParts(self.work))
+        )
+
+
+@dataclasses.dataclass
+class WriteTable(beam.PTransform):
+    """Merge the parts into the table of predictions, then remove them."""
+
+    settings: TableSettings
+
+    def expand(self, scored: PCollection[ScoredPart]) -> PCollection[None]:
+        """Gather all parts before the merge, so that it runs after the last one."""
+        return (
+            scored
             | "GatherParts" >> ToList()
-            | "WriteGathered" >> beam.Map(write_scored_parts, path=self.gathered)
+            | "MergeParts"
+            >> beam.Map(partial(results.write_table, settings=self.settings))
+            # Prevents fusion, so that no runner merges again once the parts are gone.
+            | "SettleTable" >> beam.Reshuffle()
+            | "RemoveParts" >> beam.Map(partial(results.clear, settings=self.settings))
         )

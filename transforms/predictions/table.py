@@ -7,6 +7,7 @@ the classes that `top5` indexes, are stored once in the file's metadata.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import storage
+from transforms.prefetch import prefetch
 from transforms.records import UsageError
 
 
@@ -166,8 +168,7 @@ def merge_parts(
         pq.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
         waiting = schema.empty_table()
-        for part in parts:
-            table = pq.read_table(storage.for_arrow(part), schema=schema)
+        for table in prefetch(partial(_read_part, schema=schema), parts):
             waiting = pa.concat_tables([waiting, table])
             while waiting.num_rows >= ROWS_IN_GROUP:
                 writer.write_table(waiting.slice(0, ROWS_IN_GROUP).combine_chunks())
@@ -176,6 +177,10 @@ def merge_parts(
         writer.write_table(waiting.combine_chunks())
         num_rows += waiting.num_rows
     return num_rows
+
+
+def _read_part(path: str, schema: pa.Schema) -> pa.Table:
+    return pq.read_table(storage.for_arrow(path), schema=schema)
 
 
 def read_models(path: str) -> tuple[ScoredModel, ...]:

@@ -5,6 +5,7 @@ temporary file or folder without a lock is therefore stale, and the next process
 it.
 """
 
+import atexit
 import errno
 import fcntl
 import functools
@@ -16,7 +17,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from transforms.storage import remote
 from transforms.storage.remote import Entry
 
 _MARK = "imagenet_subsets-"
+_SHARED = "shared-"
 _RANDOM = "[a-z0-9_]{8}"  # end of the names that tempfile generates
 
 
@@ -97,6 +99,61 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
     finally:
         shutil.rmtree(made, ignore_errors=True)
         os.close(descriptor)
+
+
+def share_folder(identity: str, fill: Callable[[Path], None]) -> Path:
+    """Return a temporary folder that all processes of this user and machine share.
+
+    The first process fills it while the others wait. Every process holds a shared lock
+    until it ends, and the last one removes the folder.
+
+    Args:
+      identity: identifies the content; at least 8 letters and digits.
+      fill: writes the content to an empty folder.
+    """
+    where = Path(tempfile.gettempdir())
+    prefix = f"{_SHARED}{os.getuid()}-{_MARK}"
+    remove_stale(where, re.escape(prefix) + _RANDOM)
+    shared = where / f"{prefix}{identity[:8]}"
+    complete = shared / identity
+    while True:
+        with suppress(FileNotFoundError):
+            shared.mkdir(mode=0o700, exist_ok=True)
+            descriptor = os.open(shared, os.O_RDONLY | os.O_NOFOLLOW)
+            if os.fstat(descriptor).st_uid != os.getuid():
+                raise JobError(f"{shared}: belongs to another user; remove it")
+            if _fill_once(descriptor, complete, fill):
+                atexit.register(_release, descriptor, shared)
+                return complete
+            os.close(descriptor)
+
+
+def _fill_once(descriptor: int, complete: Path, fill: Callable[[Path], None]) -> bool:
+    """Share a folder's lock, and fill the folder unless it is complete.
+
+    Returns:
+      False if another process has removed the folder in the meantime.
+    """
+    shared = complete.parent
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    if not os.path.samestat(os.fstat(descriptor), shared.stat()):
+        return False
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            partial = complete.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            fill(partial)
+            partial.rename(complete)
+    return True
+
+
+def _release(descriptor: int, shared: Path) -> None:
+    """Remove a shared folder if no other process holds it."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(shared, ignore_errors=True)
 
 
 def open_file() -> tuple[int, Path]:

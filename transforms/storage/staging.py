@@ -8,29 +8,37 @@ from pathlib import Path
 
 from transforms import storage
 from transforms.records import JobError, UsageError
+from transforms.storage import local
 
 _AT_ONCE = 8
 _PREFIX = "copy-"
 
 
-@contextmanager
-def stage_file(path: str, *, beside: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the path of a temporary local copy of a file; do not copy a local one.
+def share_copy(path: str, identity: str, *, beside: tuple[str, ...] = ()) -> str:
+    """Copy an object or a prefix once for all processes of this user on this machine.
+
+    The copy is removed when the last process has ended.
 
     Args:
-      path: local path or URL.
+      path: URL of an object or a prefix.
+      identity: identifies the content; at least 8 characters.
       beside: suffixes that, appended to `path`, name companion files to copy as well if
         they exist.
+
+    Returns:
+      The local path of the copy.
     """
-    if not storage.is_remote(path):
-        yield path
-        return
-    with storage.scratch_folder(path, _PREFIX) as folder:
-        target = Path(folder, path.rpartition("/")[2])
+    name = path.rpartition("/")[2]
+
+    def copy(target: Path) -> None:
+        if storage.is_folder(path):
+            _copy_all(path, target / name)
+            return
         for ending in ("", *beside):
             if not ending or storage.is_file(f"{path}{ending}"):
-                _copy(f"{path}{ending}", Path(f"{target}{ending}"))
-        yield str(target)
+                _copy(f"{path}{ending}", target / f"{name}{ending}")
+
+    return str(local.share_folder(identity, copy) / name)
 
 
 @contextmanager
@@ -48,17 +56,21 @@ def stage_folder(path: str, *, wanted: Callable[[str], bool] = bool) -> Iterator
         yield path
         return
     with storage.scratch_folder(path, _PREFIX) as folder:
-        sizes = {n: s or 0 for n, s in storage.list_sizes(path) if wanted(n)}
-        if sum(sizes.values()) > (free := storage.free_bytes(folder)):
-            raise UsageError(
-                f"{path}: {sum(sizes.values())} bytes are copied to {folder}, where "
-                f"{free} are free; set TMPDIR to a folder on a larger disk"
-            )
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            targets = [Path(folder, name) for name in sizes]
-            list(pool.map(_copy, [f"{path}/{name}" for name in sizes], targets))
+        _copy_all(path, Path(folder), wanted)
         with _named_as(folder, path):
             yield folder
+
+
+def _copy_all(path: str, folder: Path, wanted: Callable[[str], bool] = bool) -> None:
+    sizes = {n: s or 0 for n, s in storage.list_sizes(path) if wanted(n)}
+    if sum(sizes.values()) > (free := storage.free_bytes(str(folder))):
+        raise UsageError(
+            f"{path}: {sum(sizes.values())} bytes are copied to {folder}, where "
+            f"{free} are free; set TMPDIR to a folder on a larger disk"
+        )
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        targets = [folder / name for name in sizes]
+        list(pool.map(_copy, [f"{path}/{name}" for name in sizes], targets))
 
 
 def _copy(path: str, target: Path) -> None:

@@ -36,7 +36,9 @@ def test_every_option_of_a_build_is_a_parameter(parameters):
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
-        ("job", ["build", "index", ""], ["predict"]),
+        ("job", ["build", "index", "predict", ""], ["train"]),
+        ("model", ["gs://b/m.onnx,gs://b/n.keras", ""], ["m.onnx"]),
+        ("split", ["validation", "fold_a"], ["test"]),
         ("grouping", ["wordnet", ""], ["nonsense", "wordnet2"]),
         ("formats", ["parquet", "tfrecord,webdataset"], ["tar", "tfrecord,"]),
         ("num_groups", ["20", ""], ["-1", "many", "2.5"]),
@@ -81,7 +83,15 @@ def test_launcher_converts_parameters_to_a_command():
         "-m", "pipelines.index", "--input", "gs://b/a", "gs://b/c", "--inspect=true",
         "--no_wait_until_finish", "--no_save_main_session",
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="--job train: is not one of build, index"):
+    command = launch.make_command([
+        "--job=predict", "--input=gs://b/i.parquet", "--model=gs://b/a.onnx,gs://b/b",
+        "--split=validation", "--batch_size=64", "--keep_probabilities=true",
+    ])  # fmt: skip
+    assert command[1:-2] == [
+        "-m", "pipelines.predict", "--input", "gs://b/i.parquet", "--model",
+        "gs://b/a.onnx", "gs://b/b", "--split=validation", "--keep_probabilities=true",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="--job train: is not one of build, index, pr"):
         launch.make_command(["--job=train"])
 
 

@@ -17,7 +17,6 @@ from transforms.confusion.counts import (
     Cutoff,
     PredictionPart,
     find_cutoffs,
-    read_counts,
 )
 from transforms.labels.classes import load_classes
 from transforms.predictions.reading import Batch
@@ -167,16 +166,6 @@ def test_model_of_fewer_classes_never_predicts_the_others():
     batch = _batch(outputs=(WNIDS[2], WNIDS[0]), top5=np.tile([0, 1], (6, 1)))
     _, whole, _, _ = _count(batch, _plan(WNIDS[:3]))
     assert whole.matrix.tolist() == [[0, 0, 3], [0, 0, 2], [0, 0, 1]]
-
-
-def test_counts_survive_a_round_trip():
-    counts, *_ = _count(_batch(), _plan(is_soft=True))
-    counts.num_undecided = 3
-    read = read_counts(counts.to_bytes(), len(WNIDS))
-    assert (read.cells == counts.cells).all()
-    assert (read.num_images == counts.num_images).all()
-    assert read.accuracy.tolist() == counts.accuracy.tolist()
-    assert read.num_undecided == 3
 
 
 def _write(tmp_path, probabilities):

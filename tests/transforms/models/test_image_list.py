@@ -32,16 +32,29 @@ def test_images_are_read_from_files_of_blocks(mini_imagenet, dataset, tmp_path):
 
 def test_chunks_are_whole_batches_and_together_all_images(mini_index, tmp_path):
     source = image_list.read_index(str(mini_index), "train")
-    path = str(tmp_path / "list.parquet")
     unknown = pa.nulls(120, pa.bool_())
     known = pa.array([True] * 120)
-    num_chunks = image_list.write(
-        source.table, path, seen=[unknown, known], batch_size=1000
+    listed, chunks = image_list.make(
+        source.table, seen=[unknown, known], batch_size=1000
     )
-    assert num_chunks == 1
-    chunk = image_list.read(path, 0)
+    assert [(chunk.number, chunk.num_images) for chunk in chunks] == [(0, 120)]
+    image_list.write(str(tmp_path), listed)
+    chunk = image_list.read(str(tmp_path), 0)
     assert [ref.key for ref in chunk.refs] == source.table["key"].to_pylist()
     assert chunk.seen == [[None] * 120, [True] * 120]
+
+
+def test_only_the_chunk_of_a_changed_image_is_another(mini_index, monkeypatch):
+    monkeypatch.setattr(image_list, "_CHUNK_IMAGES", 50)
+    table = image_list.read_index(str(mini_index), "train").table
+    seen = pa.nulls(120, pa.bool_())
+    marked = pa.concat_arrays([seen[:60], pa.array([True]), seen[61:]])
+    one, other = (
+        image_list.make(table, seen=[column], batch_size=10)[1]
+        for column in (seen, marked)
+    )
+    assert [chunk.num_images for chunk in one] == [50, 50, 20]
+    assert [a == b for a, b in zip(one, other, strict=True)] == [True, False, True]
 
 
 @pytest.mark.parametrize(

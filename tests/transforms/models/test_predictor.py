@@ -1,6 +1,7 @@
 """Tests of inference with models that are plain functions."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +75,8 @@ def _predict(
     )
     models = [LoadedModel(run, is_on_gpu=False)] * len(specs)
     columns = seen or [[None] * len(refs)] * len(specs)
-    return Predictor(settings, models).predict(Images(refs, columns))
+    (predicted,) = Predictor(settings, models).predict([Images(refs, columns)])
+    return predicted
 
 
 def test_scores_are_those_of_each_image_in_order(images):
@@ -113,6 +115,25 @@ def test_threads_change_nothing(images):
         again = _predict(images, threads=4)
         assert again.tables[0].equals(once.tables[0])
         assert again.accuracy_counts == once.accuracy_counts
+
+
+def test_threads_do_not_wait_at_the_end_of_a_chunk(images):
+    """Four batches of two chunks run at once, or none returns."""
+    root, refs = images
+    together = threading.Barrier(4, timeout=60)
+
+    def run(batch):
+        together.wait()
+        return _run_tiny(batch)
+
+    settings = InferenceSettings(
+        models=(_spec(),), roots=[root], batch_size=4, num_threads=4
+    )
+    chunks = [Images(refs[n : n + 8], [[None] * 8]) for n in (0, 8)]
+    predictor = Predictor(settings, [LoadedModel(run, is_on_gpu=False)])
+    first, second = predictor.predict(chunks)
+    assert first.tables[0]["key"].to_pylist() == [ref.key for ref in refs[:8]]
+    assert second.tables[0]["key"].to_pylist() == [ref.key for ref in refs[8:16]]
 
 
 def test_probabilities_are_kept_if_requested(images):

@@ -1,5 +1,8 @@
 """Tests of the inference transform with a handler that only counts."""
 
+import pickle
+from pathlib import Path
+
 import apache_beam as beam
 import numpy as np
 import pyarrow.parquet as pq
@@ -8,9 +11,10 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from transforms.models import steps as predict_steps
+from transforms.models import parts
+from transforms.models.image_list import Chunk
 from transforms.models.inference import AccuracyCounts, ChunkPredictions
-from transforms.models.steps import Chunk, PredictImages, ScoredChunk, ScoredPart
+from transforms.models.steps import PredictImages, ScoredChunk
 from transforms.predictions.table import ModelClass, ScoredModel, Scores, make_table
 from transforms.records import Failure
 
@@ -41,24 +45,29 @@ class _Counting(ModelHandler):
 
     @staticmethod
     def _predict(chunk):
+        number = chunk.number
         table = make_table(
             Scores(
-                np.array([chunk.number / 100], np.float32),
+                np.array([number / 100], np.float32),
                 np.array([[0, 1]], np.uint16),
                 None,
             ),
             model=MODEL,
-            keys=[f"k{chunk.number}"],
+            keys=[f"k{number}"],
             splits=["train"],
             wnids=["n00000001"],
             seen=[None],
         )
         failures = ()
-        if chunk.number % 2:
+        if number % 2:
             failures = (Failure("bad", "train", -1, "n00000001", "x at byte 0", "cut"),)
-        counts = AccuracyCounts(1, 1, 1, 1, chunk.number / 100)
+        counts = AccuracyCounts(1, 1, 1, 1, number / 100)
         predictions = ChunkPredictions((table, table), (counts, counts), failures)
-        return ScoredChunk(chunk.number, predictions)
+        return ScoredChunk(chunk, predictions)
+
+
+def _make_chunks(num_chunks):
+    return [Chunk(n, 1, f"digest{n}") for n in range(num_chunks)]
 
 
 def _run(folder, *flags, num_chunks=5):
@@ -66,37 +75,40 @@ def _run(folder, *flags, num_chunks=5):
     with beam.Pipeline("FnApiRunner", options=options) as root:
         _ = (
             root
-            | beam.Create([Chunk(n, "nowhere") for n in reversed(range(num_chunks))])
-            | PredictImages(
-                _Counting(), parts_folder=str(folder), gathered=f"{folder}/all.json"
-            )
+            | beam.Create(reversed(_make_chunks(num_chunks)))
+            | PredictImages(_Counting(), str(folder))
+            | beam.combiners.ToList()
+            | beam.Map(_write, path=folder / "all.pickle")
         )
-    return predict_steps.read_scored_parts(f"{folder}/all.json")
+    return sorted(pickle.loads((folder / "all.pickle").read_bytes()))
+
+
+def _write(scored, path):
+    path.write_bytes(pickle.dumps(scored))
 
 
 @pytest.mark.parametrize(
     "flags", [(), ("--direct_runner_bundle_repeat=2",)], ids=["once", "twice"]
 )
 def test_every_chunk_becomes_a_part_for_each_model(tmp_path, flags):
-    parts = _run(tmp_path, *flags)
-    assert [part.number for part in parts] == [0, 1, 2, 3, 4]
-    for part in parts:
-        for path in part.paths:
+    scored = _run(tmp_path, *flags)
+    assert [part.chunk.number for part in scored] == [0, 1, 2, 3, 4]
+    for part in scored:
+        for model in range(2):
+            path = parts.find_path(str(tmp_path), part.chunk, model)
             (row,) = pq.read_table(path).to_pylist()
-            assert row["key"] == f"k{part.number}"
-    assert len({path for part in parts for path in part.paths}) == 10
-    assert [len(part.failures) for part in parts] == [0, 1, 0, 1, 0]
-    assert parts[3].accuracy_counts[0].sum_correct == 0.03
+            assert row["key"] == f"k{part.chunk.number}"
+    assert len(list(tmp_path.glob("**/*.parquet"))) == 10
+    assert [len(part.failures) for part in scored] == [0, 1, 0, 1, 0]
+    assert scored[3].accuracy_counts[0].sum_correct == 0.03
 
 
 def test_images_are_counted(tmp_path):
     root = beam.Pipeline("FnApiRunner")
     _ = (
         root
-        | beam.Create([Chunk(1, "nowhere"), Chunk(2, "nowhere")])
-        | PredictImages(
-            _Counting(), parts_folder=str(tmp_path), gathered=f"{tmp_path}/all.json"
-        )
+        | beam.Create(_make_chunks(3)[1:])
+        | PredictImages(_Counting(), str(tmp_path))
     )
     result = root.run()
     result.wait_until_finish()
@@ -109,11 +121,12 @@ def test_images_are_counted(tmp_path):
     assert counters["images_failed"] == 1
 
 
-def test_gathered_parts_are_read_as_they_were(tmp_path):
-    failure = Failure("k", "train", -1, "n00000001", "x at byte 0", "cut")
-    parts = [
-        ScoredPart(1, ("b",), (AccuracyCounts(1, 0, 1, 1, 0.1),), ()),
-        ScoredPart(0, ("a",), (AccuracyCounts(2, 0, 1, 2, 1 / 3),), (failure,)),
-    ]
-    path = predict_steps.write_scored_parts(parts, str(tmp_path / "all.json"))
-    assert predict_steps.read_scored_parts(path) == sorted(parts)
+def test_only_whole_chunks_without_failures_are_finished(tmp_path):
+    work = str(tmp_path)
+    whole, _, empty, _, damaged = _run(tmp_path)
+    Path(parts.find_path(work, empty.chunk, 1)).write_bytes(b"")
+    next(tmp_path.glob("parts/0000004-*.json")).write_text("")
+    assert parts.list_finished(work, _make_chunks(7)) == [whole.chunk]
+    assert parts.find_finished(work, whole.chunk) == whole
+    assert parts.find_finished(work, damaged.chunk) is None
+    assert parts.find_finished(work, whole.chunk._replace(digest="other")) is None

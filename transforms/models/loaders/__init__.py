@@ -64,11 +64,34 @@ def _hash(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
+def stage(path: str, model_id: str) -> str:
+    """Return the path of a model on this machine; copy a model in a bucket.
+
+    All processes of a machine use one copy. It is removed after the last one has ended.
+
+    Args:
+      path: a path that `check_kind` accepts.
+      model_id: id of the model when it was described.
+
+    Raises:
+      ModelError: the model has changed since.
+    """
+    if not storage.is_remote(path):
+        local = path
+    elif storage.is_folder(path):
+        local = staging.share_copy(path, model_id)
+    else:
+        local = staging.share_copy(path, model_id, beside=(_WEIGHTS,))
+    if find_model_id(local) != model_id:
+        raise ModelError("has changed since the job was started; run it again")
+    return local
+
+
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
     """Load a model for batches of shape `batch_shape`.
 
     Args:
-      path: a path that `check_kind` accepts.
+      path: a local path that `check_kind` accepts.
       batch_shape: shape of the input batches, image axis first.
       num_outputs: number of outputs according to the model's card.
 
@@ -77,8 +100,6 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
         not match.
     """
     if storage.is_folder(path):
-        with staging.stage_folder(path) as folder:
-            return saved_model.load(folder, batch_shape, num_outputs)
-    with staging.stage_file(path, beside=(_WEIGHTS,)) as file:
-        module = _MODULES[PurePath(path).suffix.lower()]
-        return module.load(file, batch_shape, num_outputs)
+        return saved_model.load(path, batch_shape, num_outputs)
+    module = _MODULES[PurePath(path).suffix.lower()]
+    return module.load(path, batch_shape, num_outputs)
