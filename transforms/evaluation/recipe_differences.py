@@ -87,7 +87,7 @@ def compare_recipes(
     from scipy import stats  # noqa: PLC0415  # slower to import than Beam
 
     _, members = np.unique(list(families), return_inverse=True)
-    num_families = int(members.max()) + 1
+    num_families = int(members.max(initial=-1)) + 1
     if num_families < ranking.MIN_MODELS:
         return []
     reference = full.mean(axis=0)
