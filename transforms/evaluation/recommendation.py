@@ -1,6 +1,9 @@
-"""Recommend the best subset in words, with its ties and the cheapest of these."""
+"""Recommend the best subset in words, with its ties and the cheapest of these.
 
-from collections.abc import Sequence
+`format_table` formats the comparison that a recommendation follows.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from transforms.arrays import FloatArray
@@ -100,3 +103,35 @@ def recommend(
         tuple(c for c in others if c.name not in is_worse),
         tuple(c for c in others if c.name in is_worse),
     )
+
+
+def format_table(
+    legend: Mapping[str, str],
+    rows: Sequence[Sequence[str]],
+    *,
+    notes: Sequence[str] = (),
+    advice: Sequence[str] = (),
+) -> str:
+    """Format a plain-text table with notes, a legend and a recommendation.
+
+    Columns that are undefined in all rows are omitted.
+
+    Args:
+      legend: explanation of each column by its heading; the first column is aligned
+        left, the others right.
+      rows: the cells of each row; "-" is undefined.
+      notes: lines below the table.
+      advice: sentences of the recommendation.
+    """
+    columns = [c for c in zip(legend, *rows, strict=True) if set(c[1:]) != {"-"}]
+    table = list(zip(*columns, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join([
+            cells[0].ljust(widths[0]),
+            *map(str.rjust, cells[1:], widths[1:]),
+        ]).rstrip()
+        for cells in table
+    ]
+    explained = [f"{name}: {legend[name]}" for name in table[0]]
+    return "\n".join([*lines, *notes, "", *explained, "- means undefined", "", *advice])

@@ -8,7 +8,7 @@ import numpy as np
 from transforms import charts
 from transforms.arrays import FloatArray, IntArray
 from transforms.charts import Mark, Point, Series
-from transforms.evaluation import convergence
+from transforms.evaluation import by_accuracies, by_curves, convergence
 from transforms.evaluation.by_accuracies import AccuracyEvaluation
 from transforms.evaluation.by_curves import CurveEvaluation, ScoredSet, ScoredSubset
 from transforms.evaluation.by_predictions import PredictionEvaluation, advise
@@ -83,6 +83,7 @@ def _make_accuracies_page(evaluation: AccuracyEvaluation) -> Page:
     context = {
         "title": f"Do {first} and {second} rank models alike?",
         "evaluation": evaluation,
+        "advice": by_accuracies.advise(evaluation),
         "facts": _list_rank_facts(evaluation.ranks, is_share=False),
         "charts": [chart],
         "standings": _rank_models(
@@ -219,6 +220,7 @@ def _make_curves_page(evaluation: CurveEvaluation) -> Page:
         "title": title,
         "evaluation": evaluation,
         "kinds": VERDICT_KINDS,
+        "advice": by_curves.advise(evaluation),
         "overview": overview,
         "sections": sections,
         "runs": list(_list_runs([full, *subsets])),
