@@ -173,7 +173,7 @@ def _list_facts(page: GroupsPage) -> list[tuple[str, object]]:
 def _draw_charts(page: GroupsPage) -> list[Chart]:
     """Draw captured confusion, unequal sizes and difficulty, if they are known."""
     drawn = []
-    if page.confusions:
+    if page.confusions and max(page.confusions[0].captured.sizes) > 1:
         names = page.brief_names or page.table.names
         drawn.append(_draw_captured(names, page.confusions[0]))
     sizes = [len(page.table.wnids(label)) for label in range(page.table.num_groups)]
@@ -196,9 +196,13 @@ def _draw_charts(page: GroupsPage) -> list[Chart]:
 
 
 def _draw_captured(names: Sequence[str], measured: MeasuredConfusion) -> Chart:
-    """Draw the captured share of each group and the share expected by chance."""
+    """Draw the captured share of each group and the share expected by chance.
+
+    Groups of a single class, which capture nothing, are omitted.
+    """
     captured = measured.captured
-    order = sorted(range(len(names)), key=lambda label: -captured.shares[label])
+    order = [label for label, size in enumerate(captured.sizes) if size > 1]
+    order.sort(key=lambda label: -captured.shares[label])
     title = "Captured confusion by group"
     if len(order) > _MAX_DOTS:
         title += f": the {_NUM_ENDS} best and worst of {len(order)}"
