@@ -22,6 +22,7 @@ from transforms.reports.difficulty import draw_difficulty
 from transforms.reports.page import Chart, Page, render
 
 _MAX_DOTS = 60
+_LEAST_DIFFERENCE = 0.05  # of shares, for bars to be drawn
 _MAX_CHARACTERS = 23
 _NUM_ENDS = 20  # groups shown at each end of more than `_MAX_DOTS`
 
@@ -114,7 +115,8 @@ def make_page(page: GroupsPage) -> Page:
     most = max((count.num_free or 0 for count in page.counts), default=0)
     columns = ["label#", "group", "classes#"]
     uses = [_describe_use(count, most) for count in page.counts]
-    has_bars = len({use["used_share"] for use in uses}) > 1
+    used_shares = [use["used_share"] for use in uses]
+    has_bars = max(used_shares) - min(used_shares) > _LEAST_DIFFERENCE
     if has_images:
         columns += ["found#", "set aside#", "chosen" if has_bars else "chosen#"]
         columns += ["validation#"]
