@@ -10,6 +10,7 @@ from transforms.arrays import FloatArray
 from transforms.evaluation import recipe_differences
 
 _SHOWN = 12
+_LEAST_SAVING = 0.95  # share of the best one's cost; a candidate below it is cheaper
 
 
 class Candidate(NamedTuple):
@@ -53,7 +54,7 @@ class Recommendation(NamedTuple):
                 "not significant"
             )
             cheapest = min(self.tied, key=lambda candidate: candidate.cost)
-            if cheapest.cost < best.cost:
+            if cheapest.cost < _LEAST_SAVING * best.cost:
                 saved = 1 - cheapest.cost / best.cost
                 text += (
                     f"; {cheapest.name} is cheaper by {saved:.0%} "
