@@ -79,7 +79,7 @@ def recommend(
     Args:
       full: shape (models,), accuracies on the full set.
       candidates: candidates with distinct names.
-      families: the family of each model. With fewer than three, all candidates tie.
+      families: the family of each model. With fewer than six, all candidates tie.
 
     Returns:
       The recommendation; None without candidates.
