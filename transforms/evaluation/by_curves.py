@@ -200,6 +200,13 @@ def advise(evaluation: CurveEvaluation) -> list[str]:
         reason = "no subset has value" if useless else "no subset can be ranked"
         return [f"Recommendation: keep the full set, since {reason}."]
     best = next(s for s in subsets if s.curve_set.name == choice.best.name)
+    interval = best.ranks.tau_interval
+    if interval is None or interval.low <= 0:
+        return [
+            f"Recommendation: undecided, since even {choice.best.name} (τ-b "
+            f"{choice.best.tau:.3f}, the highest) may rank the models like the full "
+            "set by chance; train more models."
+        ]
     lines = [
         f"Recommendation: {choice.describe('images seen in training')}.",
         f"Whether {choice.best.name} has value: {best.verdict}.",

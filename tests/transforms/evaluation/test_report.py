@@ -203,6 +203,20 @@ def test_a_subset_without_value_is_not_recommended(tmp_path):
     assert advice == ("Recommendation: keep the full set, since no subset has value.")
 
 
+def test_a_ranking_that_may_agree_by_chance_is_not_recommended(tmp_path):
+    full = rows({name: curve for name, curve in CURVES.items() if name != "d"})
+    small = [row._replace(subset_id=SUBSET_ID, dataset="small") for row in full]
+    evaluation = evaluate_curves(
+        [making_curves.write(tmp_path / "full.csv", full)],
+        [making_curves.write(tmp_path / "subset.csv", small)],
+    )
+    *_, advice = summarize(evaluation)
+    assert advice == (
+        "Recommendation: undecided, since even small aaaaaaaa (τ-b 1.000, the highest) "
+        "may rank the models like the full set by chance; train more models."
+    )
+
+
 def test_columns_are_recommended_only_if_they_rank_alike(tmp_path):
     path = tmp_path / "t.csv"
     lines = [f"m{chr(97 + n)},{n},{2 * n},{-n},{n * 7 % 10}" for n in range(10)]
