@@ -276,6 +276,7 @@ class BuildPlan:
         difficulty table.
       num_bytes: estimated size of the dataset in bytes.
       recipe: contents of recipe.json.
+      heldout_confusion: confusion matrix that only measures the groups, or None.
     """
 
     options: BuildOptions
@@ -288,6 +289,7 @@ class BuildPlan:
     difficulty: Mapping[str, Any] | None
     num_bytes: int
     recipe: Mapping[str, Any]
+    heldout_confusion: str | None
 
     @property
     def subset_id(self) -> str:
@@ -437,6 +439,7 @@ def make_plan(
         available=available,
         num_bytes=num_bytes,
         recipe=recipe,
+        heldout_confusion=getattr(request.grouping_options, "heldout", None),
     )
 
 

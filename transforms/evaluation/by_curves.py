@@ -4,6 +4,7 @@ If the folder of each curve also contains the predictions that `pipelines.train`
 models are compared image by image (McNemar's test), otherwise by accuracy alone.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from transforms.evaluation import (
     discordance,
     log_sets,
     ranking,
+    recommendation,
     significance,
 )
 from transforms.evaluation.ceilings import Ceiling
@@ -29,8 +31,17 @@ from transforms.evaluation.convergence import Convergence, TrainedSet
 from transforms.evaluation.curves import CurveSet, Run, list_names
 from transforms.evaluation.log_sets import LocatedRow, LogSettings
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
+from transforms.evaluation.recommendation import Candidate
 from transforms.evaluation.significance import PairTests, SeedNoise
-from transforms.evaluation.verdict import Evidence, Verdict, find_gain, judge, widen
+from transforms.evaluation.verdict import (
+    Evidence,
+    Verdict,
+    describe_interval,
+    find_gain,
+    is_within_ceiling,
+    judge,
+    widen,
+)
 from transforms.predictions import table as predictions_table
 from transforms.records import UsageError
 
@@ -93,7 +104,10 @@ class ScoredSubset(ScoredSet):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CurveEvaluation:
-    """The full set and all subsets, restricted to the models trained on all of them."""
+    """The full set and all subsets, restricted to the models trained on all of them.
+
+    The subsets are sorted by τ-b, best first, then by images seen until convergence.
+    """
 
     full: ScoredSet
     subsets: tuple[ScoredSubset, ...]
@@ -149,9 +163,119 @@ def evaluate_curves(
     for subset in subsets:
         scored.append(_compare(scored_full, _score(subset, warnings), seed=seed))
         warnings += _warn_of_convergence(scored[-1])
+    scored.sort(key=_order)
     return CurveEvaluation(
         full=scored_full, subsets=tuple(scored), warnings=tuple(dict.fromkeys(warnings))
     )
+
+
+def _order(subset: ScoredSubset) -> tuple[float, float]:
+    tau, images = subset.ranks.tau, subset.clearness.images_seen
+    return (
+        math.inf if tau is None else -tau,
+        math.inf if images is None else images,
+    )
+
+
+def advise(evaluation: CurveEvaluation) -> list[str]:
+    """Recommend a subset in sentences; subsets without value are left out."""
+    full, subsets = evaluation.full, evaluation.subsets
+    useless = [s.curve_set.name for s in subsets if s.verdict.value == "has none"]
+    choice = recommendation.recommend(
+        full.tests.accuracies,
+        [
+            Candidate(
+                subset.curve_set.name,
+                subset.ranks.tau,
+                subset.tests.accuracies[np.newaxis],
+                subset.curve_set.train_images * subset.curve_set.epochs,
+                _describe_noise(subset),
+            )
+            for subset in subsets
+            if subset.ranks.tau is not None and subset.verdict.value != "has none"
+        ],
+        families=discordance.find_families(full.models),
+    )
+    if choice is None:
+        reason = "no subset has value" if useless else "no subset can be ranked"
+        return [f"Recommendation: keep the full set, since {reason}."]
+    best = next(s for s in subsets if s.curve_set.name == choice.best.name)
+    interval = best.ranks.tau_interval
+    if interval is None or interval.low <= 0:
+        return [
+            f"Recommendation: undecided, since even {choice.best.name} (τ-b "
+            f"{choice.best.tau:.3f}, the highest) may rank the models like the full "
+            "set by chance; train more models."
+        ]
+    lines = [
+        f"Recommendation: {choice.describe('images seen in training')}.",
+        f"Whether {choice.best.name} has value: {best.verdict}.",
+    ]
+    if useless:
+        lines.append(f"Without value, and not compared: {list_names(useless)}.")
+    return lines
+
+
+def _describe_noise(subset: ScoredSubset) -> str:
+    pairs, least = subset.pairs, subset.ceiling.least_kept
+    if least is None or not pairs.decided_full:
+        return ""
+    words = "within" if is_within_ceiling(pairs, subset.ceiling) else "below"
+    kept = f"{pairs.sign_agreement or 0:.1%} of the significant pairs"
+    return f", which keeps the order of {kept}, {words} noise (at least {least:.1%})"
+
+
+_LEGEND = {
+    "subset": "sorted by tau, best first",
+    "value": "whether the subset is useful for ranking models; see the sentences above",
+    "tau": "Kendall's tau-b of the models' final accuracies on the subset with those "
+    "on the full set",
+    "95 %": "confidence interval of tau over the choice of models",
+    "kept": "share of the pairs of models that differ significantly on the full set "
+    "that have the same order on the subset",
+    "ceiling": "`kept` if noise were the subset's only error",
+    "resolving": "share of these pairs that differ significantly, in the same order, "
+    "on the subset",
+    "regret": "accuracy lost on the full set by selecting the subset's best model",
+    "gain": "images seen until the ranking converges, full set divided by subset",
+    "gain, 95 %": "confidence interval of gain",
+    "converges": "images seen on the subset until its ranking converges",
+    "seen": "images seen in the whole training on the subset",
+}
+
+
+def format_subsets(evaluation: CurveEvaluation) -> str:
+    """Format the subsets as a plain-text table with legend and recommendation."""
+    return recommendation.format_table(
+        _LEGEND,
+        [_format_row(subset) for subset in evaluation.subsets],
+        advice=advise(evaluation),
+    )
+
+
+def _format_row(subset: ScoredSubset) -> tuple[str, ...]:
+    ranks, pairs, verdict = subset.ranks, subset.pairs, subset.verdict
+    tau, gain, images = ranks.tau_interval, verdict.gain, subset.clearness.images_seen
+    return (
+        subset.curve_set.name,
+        verdict.value,
+        "-" if ranks.tau is None else f"{ranks.tau:.3f}",
+        "-" if tau is None else f"{tau.low:.3f}…{tau.high:.3f}",
+        _percent(pairs.sign_agreement),
+        _percent(subset.ceiling.kept),
+        _percent(pairs.resolving_power),
+        f"{ranks.regret:.2%}",
+        "-" if gain is None else f"{gain:.3g}",
+        "-"
+        if verdict.gain_interval is None
+        else describe_interval(verdict.gain_interval),
+        "never" if images is None else str(images),
+        str(subset.curve_set.train_images * subset.curve_set.epochs),
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _read_all(
