@@ -21,8 +21,9 @@ def make_page(design: Design) -> Page:
         )
         if design.ceiling.interval:
             note += (
-                " The grey band is the noise ceiling: τ-b of the full set with itself, "
-                "trained with another seed."
+                " The grey band is the noise ceiling, τ-b of the full set with itself "
+                "trained with another seed; vertical marks show it for the validation "
+                "images of a recipe alone."
             )
         drawn.append(
             Chart(name="recipes", title="τ-b by recipe", note=note, figure=forest)
@@ -67,6 +68,7 @@ def draw_forest(design: Design) -> "Figure | None":
             y=0,
             x_interval=result.estimate.interval,
             color=costs.index(describe_share(result, design)),
+            limit=result.ceiling,
         )
         for result in shown
     ]
