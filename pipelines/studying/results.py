@@ -107,8 +107,12 @@ def _analyze(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) ->
         draws.setdefault(recipe.base, []).append(draw)
         share = draw.finals.num_looped / full.finals.num_looped
         factors[recipe.base] = {
-            "labels": _name_labels(recipe, score.num_groups, outcome.num_classes),
-            "sampler": _name_sampler(recipe),
+            "labels": name_labels(
+                recipe,
+                num_groups=score.num_groups,
+                num_classes=outcome.num_classes,
+            ),
+            "sampler": name_sampler(recipe),
             "images looped": f"{100 * share:.2g} %",
             "epochs": str(training.epochs),
         }
@@ -134,15 +138,24 @@ def _stack(arrays: Sequence[FloatArray | None]) -> FloatArray | None:
     return np.stack(known) if len(known) == len(arrays) else None
 
 
-def _name_labels(recipe: Recipe, num_groups: int, num_classes: int) -> str:
-    """Name the labels; groups of one class each are the same by any method."""
+def name_labels(recipe: Recipe, *, num_groups: int, num_classes: int) -> str:
+    """Name the labels of a recipe as a level of a factor.
+
+    Groups of one class each have the same name, whichever method formed them.
+
+    Args:
+      recipe: the recipe.
+      num_groups: number of groups, N.
+      num_classes: number of classes of the input.
+    """
     if num_groups == num_classes:
         return f"all {num_classes} classes"
     name = _name_method(str(recipe.options.grouping), recipe.grouping_options)
     return f"{name} {num_groups}"
 
 
-def _name_sampler(recipe: Recipe) -> str:
+def name_sampler(recipe: Recipe) -> str:
+    """Name the sampler of a recipe with its options, as a level of a factor."""
     name = _name_method(str(recipe.options.sampling), recipe.sampling_options)
     return f"{name} by class" if recipe.options.stratify_by_class else name
 
@@ -152,7 +165,7 @@ def _name_method(name: str, options: Any) -> str:  # noqa: ANN401  # of any meth
     words = [name]
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
-        if field.name.endswith("_rule"):
+        if field.name == "rule":
             words.append(str(value))
         elif value != field.default:
             words.append(f"{field.name} {value}")

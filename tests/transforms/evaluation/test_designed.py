@@ -173,3 +173,23 @@ def test_page_names_every_recipe_and_effect():
     assert all(f">{r.recipe.name}<" in html for r in design.results)
     assert {chart.name for chart in made.charts} == {"recipes", "costs"}
     assert html.count("undecided</td>") == 1
+
+
+def test_an_effect_of_epochs_is_not_one_of_labels():
+    """Full data for few epochs and a fraction for many have the same labels."""
+    rng = np.random.default_rng(4)
+    skill = rng.normal(size=len(MODELS))
+    noise_of = {"1": 1.2, "10": 0.2}
+    recipes = [
+        Recipe(
+            name=f"{labels}_{epochs}",
+            factors={"labels": labels, "epochs": epochs},
+            num_looped=1000,
+            accuracies=draw(rng, skill, noise_of[epochs], num_draws=4),
+        )
+        for labels, epochs in (("all", "1"), ("all", "10"), ("c20", "10"))
+    ]
+    effects = designed.analyze(MODELS, draw(rng, skill, 0.05), recipes, 10).effects
+    found = {e.factor: e for e in effects}
+    assert found["epochs"].interval.high < 0
+    assert found["labels"].interval.low < 0 < found["labels"].interval.high
