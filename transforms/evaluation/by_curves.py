@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms import storage
-from transforms.arrays import BoolArray, FloatArray
+from transforms.arrays import FloatArray
 from transforms.evaluation import (
     ceilings,
     convergence,
@@ -28,6 +25,7 @@ from transforms.evaluation import (
 )
 from transforms.evaluation.ceilings import Ceiling
 from transforms.evaluation.convergence import Convergence, TrainedSet
+from transforms.evaluation.correctness import RunCorrectness, read_run
 from transforms.evaluation.curves import CurveSet, Run, list_names
 from transforms.evaluation.log_sets import LocatedRow, LogSettings
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
@@ -42,12 +40,10 @@ from transforms.evaluation.verdict import (
     judge,
     widen,
 )
-from transforms.predictions import table as predictions_table
 from transforms.records import UsageError
 
 ENOUGH_MODELS = 6
 _PREDICTIONS = "predictions.parquet"
-_COLUMNS = ["key", "wnid", "top5"]
 _MAX_DIFFERENCE = 0.001  # between the accuracies of a curve and of its predictions
 _SHOWN = 3
 _NO_SETTINGS = LogSettings()
@@ -127,12 +123,6 @@ class Correctness(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class _RunCorrectness(NamedTuple):
-    keys: tuple[str, ...]  # sorted
-    correct: BoolArray
-    subset_id: str
-
-
 def evaluate_curves(
     full_paths: Sequence[str],
     subset_paths: Sequence[str],
@@ -161,7 +151,8 @@ def evaluate_curves(
     warnings += _warn_of_convergence(scored_full)
     scored = []
     for subset in subsets:
-        scored.append(_compare(scored_full, _score(subset, warnings), seed=seed))
+        scored_subset = _score(subset, warnings, borrowed=scored_full.noise)
+        scored.append(_compare(scored_full, scored_subset, seed=seed))
         warnings += _warn_of_convergence(scored[-1])
     scored.sort(key=_order)
     return CurveEvaluation(
@@ -359,18 +350,34 @@ def _match_models(
     return full, others, warnings
 
 
-def _score(curve_set: CurveSet, warnings: list[str]) -> ScoredSet:
+def _score(
+    curve_set: CurveSet, warnings: list[str], *, borrowed: SeedNoise | None = None
+) -> ScoredSet:
+    """Test all pairs of models on a set.
+
+    Args:
+      curve_set: the runs on the set.
+      warnings: extended by the limitations of the measurements.
+      borrowed: variance between seeds on the full set, for a set with one seed.
+    """
     correctness = read_correctness(curve_set)
     warnings += correctness.notes
     mean_curves = curve_set.mean_curves()
     noise = significance.measure_seed_noise([
         [run.final for run in curve_set.best_runs(model)] for model in curve_set.models
     ])
+    assumed = noise
+    if noise is None and borrowed is not None:
+        assumed = borrowed._replace(num_seeds=np.ones(len(curve_set.models)))
+        warnings.append(
+            f"{curve_set.name}: has one seed; its accuracies are assumed to vary "
+            "between seeds as those of the full set"
+        )
     tests = significance.compare_all_pairs(
         mean_curves[:, -1],
         curve_set.validation_images,
         correctness=correctness.shares,
-        noise=noise,
+        noise=assumed,
     ).correct()
     trained = TrainedSet(mean_curves, curve_set.train_images)
     return ScoredSet(
@@ -455,7 +462,7 @@ def read_correctness(curve_set: CurveSet) -> Correctness:
                 missing.append(f"{run.model}, seed {run.seed}")
                 continue
             try:
-                predicted = _read_run(path, curve_set.validation_images)
+                predicted = read_run(path)
                 _check_run(predicted, run, curve_set, keys)
             except UsageError as error:
                 problems.append(f"{path}: {error}")
@@ -488,44 +495,8 @@ def _group_by_folder(curve_set: CurveSet) -> dict[str, list[Run]]:
     return runs
 
 
-def _read_run(path: str, num_images: int) -> _RunCorrectness:
-    """Read the per-image correctness of one run.
-
-    Raises:
-      UsageError: the file is damaged, contains several models, or has another number
-        of images than the curves.
-    """
-    models = predictions_table.read_models(path)
-    if len(models) != 1:
-        raise UsageError(f"contains {len(models)} models")
-    label_of = {w: n for n, c in enumerate(models[0].classes) for w in c.wnids}
-    keys: list[str] = []
-    correct: list[BoolArray] = []
-    try:
-        file = pq.ParquetFile(storage.for_arrow(path))
-        if file.metadata.num_rows != num_images:
-            raise UsageError(
-                f"has {file.metadata.num_rows} images, the curves {num_images}"
-            )
-        for batch in file.iter_batches(columns=_COLUMNS):
-            keys += batch["key"].to_pylist()
-            first = pc.list_element(batch["top5"], 0).to_numpy(zero_copy_only=False)
-            truth = [label_of.get(wnid, -1) for wnid in batch["wnid"].to_pylist()]
-            correct.append(np.asarray(first == np.array(truth)))
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"is damaged ({error!s:.100})") from None
-    if len(set(keys)) < len(keys) or None in keys:
-        raise UsageError("has repeated or missing keys")
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return _RunCorrectness(
-        tuple(keys[number] for number in order),
-        np.concatenate(correct)[order],
-        models[0].trained_on_subset_id,
-    )
-
-
 def _check_run(
-    predicted: _RunCorrectness,
+    predicted: RunCorrectness,
     run: Run,
     curve_set: CurveSet,
     keys: tuple[str, ...] | None,
@@ -541,6 +512,11 @@ def _check_run(
     Raises:
       UsageError: the predictions have another accuracy, training set or images.
     """
+    if len(predicted.keys) != curve_set.validation_images:
+        raise UsageError(
+            f"has {len(predicted.keys)} images, the curves "
+            f"{curve_set.validation_images}"
+        )
     accuracy = float(predicted.correct.mean())
     if abs(accuracy - run.final) > _MAX_DIFFERENCE:
         raise UsageError(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transforms.evaluation import designed, recommendation
+from transforms.evaluation import discordance, recommendation
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.recommendation import Candidate
 from transforms.records import UsageError
@@ -131,7 +131,7 @@ def _find_tied(ordered: Sequence[RecipeScore]) -> set[str]:
             )
             for score in ordered
         ],
-        families=designed.find_architectures(models),
+        families=discordance.find_families(models),
     )
     return {candidate.name for candidate in choice.tied} if choice else set()
 

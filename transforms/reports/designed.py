@@ -24,8 +24,9 @@ def make_page(design: Design) -> Page:
         )
         if design.ceiling.interval:
             note += (
-                " The grey band is the noise ceiling: τ-b of the full set with itself, "
-                "trained with another seed."
+                " The grey band is the noise ceiling, τ-b of the full set with itself "
+                "trained with another seed; vertical marks show it for the validation "
+                "images of a recipe alone."
             )
         drawn.append(
             Chart(
@@ -78,6 +79,7 @@ def _draw_forest(shown: Sequence[Result], design: Design) -> "Figure":
             y=0,
             x_interval=result.estimate.interval,
             color=costs.index(describe_share(result, design)),
+            limit=result.ceiling,
         )
         for result in shown
     ]

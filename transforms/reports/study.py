@@ -30,7 +30,7 @@ class StudyPage:
       models: names of the trained models.
       num_seeds: number of seeds per model.
       epochs: epochs of training on the full set.
-      subset_epochs: epochs of training on the subsets.
+      subset_epochs: epochs of training on the subsets, ascending.
       warnings: limitations of the study.
     """
 
@@ -41,7 +41,7 @@ class StudyPage:
     models: Sequence[str]
     num_seeds: int
     epochs: int
-    subset_epochs: int
+    subset_epochs: Sequence[int]
     warnings: Sequence[str]
 
 

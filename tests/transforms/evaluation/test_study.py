@@ -14,7 +14,7 @@ REVERSED = SAME[::-1]
 
 
 def _list_models(accuracies):
-    return [{"model": f"m{n}", "accuracy": a} for n, a in enumerate(accuracies)]
+    return [{"model": f"m:{n}x1", "accuracy": a} for n, a in enumerate(accuracies)]
 
 
 REPORT = {
@@ -54,7 +54,7 @@ def score(name, tau, interval=None, looped=1000, accuracies=SAME) -> RecipeScore
         tau=tau,
         tau_interval=interval,
         looped_subset=looped,
-        accuracies={f"m{n}": a for n, a in enumerate(accuracies)},
+        accuracies={f"m:{n}x1": a for n, a in enumerate(accuracies)},
     )
 
 
@@ -154,7 +154,7 @@ def test_a_report_is_read():
     )
     assert found.warnings == ("few models",)
     assert found.accuracies == found.full_accuracies
-    assert found.accuracies["m19"] == 0.95
+    assert found.accuracies["m:19x1"] == 0.95
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_models_of_one_architecture_prove_less():
     assert not rank([best, other])[1].is_tied
 
     def rename(accuracies):
-        return {f"m{n // 7}@{n}": a for n, a in enumerate(accuracies.values())}
+        return {f"m:{n // 7}x1@{n}": a for n, a in enumerate(accuracies.values())}
 
     best, other = (
         dataclasses.replace(

@@ -23,7 +23,7 @@ def make(scores, **changes) -> str:
         models=["mlp", "cnn"],
         num_seeds=1,
         epochs=5,
-        subset_epochs=5,
+        subset_epochs=[5],
         warnings=[],
     )
     return make_page(dataclasses.replace(page, **changes)).html.decode()
