@@ -313,14 +313,24 @@ def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str
       options: Beam's options.
       job: the job's command, e.g. "python -m pipelines.predict".
     """
-    standard = options.view_as(StandardOptions)
     if has_own_files(options):
+        runner = options.view_as(StandardOptions).runner
         yield (
-            f"--runner {standard.runner}: {job} keeps its tables on this machine, "
+            f"--runner {runner}: {job} keeps its tables on this machine, "
             "where those workers cannot reach them; leave the flag out, or use a "
             "runner whose workers share this machine's files"
         )
-    if standard.no_wait_until_finish:
+    yield from find_waiting_problems(options, job)
+
+
+def find_waiting_problems(options: PipelineOptions, job: str) -> Iterator[str]:
+    """Yield a message for the flag with which a job would not wait for its pipeline.
+
+    Args:
+      options: Beam's options.
+      job: the job's command, e.g. "python -m pipelines.verify".
+    """
+    if options.view_as(StandardOptions).no_wait_until_finish:
         yield (
             f"--no_wait_until_finish: {job} has more to do after its pipeline; leave "
             "the flag out"
