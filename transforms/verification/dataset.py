@@ -143,8 +143,8 @@ class DatasetFiles:
 
     def is_intact(self, path: str) -> bool:
         """Return whether a file exists and has the checksum in the commit mark."""
-        checked = self.checked.get(path)
-        return checked is not None and checked.sha256 == self.mark.files[path]
+        expected = self.mark.files.get(path)
+        return path in self.checked and self.checked[path].sha256 == expected
 
     def list_damaged(self, format_name: str) -> list[str]:
         """List the damaged or missing files that affect readers of a format.
