@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipelines import build, index
+from pipelines import build, index, verify
 from transforms import processes
 
 _context = multiprocessing.get_context("forkserver")
@@ -26,7 +26,7 @@ class RunningBuild:
       command: command line of the job.
       log: file for stdout and stderr.
       environment: environment variables to set, e.g. of a store.
-      job: build or index.
+      job: build, index or verify.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ def _run(
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     os.environ.update(environment)
     processes.LEAST_IMAGES = 1  # small builds use processes as large ones do
-    {"build": build, "index": index}[job].main(command)
+    {"build": build, "index": index, "verify": verify}[job].main(command)
 
 
 def run(command, log: Path, environment: Mapping[str, str] = {}) -> tuple[int, str]:
