@@ -16,7 +16,7 @@ from transforms import processes
 from transforms.verification import results as check_results
 from transforms.verification import tasks
 
-READERS = ("array_record", "arrow", "image_folders", "tar_members")
+READERS = ("arrow", "image_folders", "tar_members")
 PORTABLE = (
     "--runner=PortableRunner",
     "--job_endpoint=embed",
@@ -49,7 +49,6 @@ def damaged(dataset, tmp_path_factory) -> Path:
     tars[2].unlink()
     shutil.copy(tars[3], tars[3].with_name("more.tar"))
     files = sorted(root.glob("parquet/data/train*"))
-    files[0].write_bytes(files[0].read_bytes()[:-100])
     shutil.copy(files[4], files[5])
     images = sorted(root.glob("folders/train/*/*.JPEG"))
     images[0].rename(images[-1].parent / images[0].name)
@@ -78,12 +77,12 @@ def in_parts(monkeypatch):
 def expected(dataset, damaged):
     """The rows of the whole and of the damaged dataset, by one process at a time."""
     whole, spoilt = _verify(dataset), _verify(damaged)
-    assert {row.result for row in whole} == {check_results.OK, "not written"}
+    assert {row.result for row in whole} == {check_results.OK}
     found = {row.check for row in spoilt if row.result == check_results.MISMATCH}
     assert found >= {
         "files and checksums",
         "images",
-        *(f"opened with {name}" for name in READERS[1:]),
+        *(f"opened with {name}" for name in READERS),
     }
     return whole, spoilt
 
@@ -94,7 +93,6 @@ def expected(dataset, damaged):
     [
         ((), 2),
         ((), 9),
-        (("--runner=DirectRunner",), 2),
         (PORTABLE, 2),
         (
             (
@@ -105,22 +103,14 @@ def expected(dataset, damaged):
             2,
         ),
     ],
-    ids=["processes", "more processes", "embedded", "portable", "workers"],
+    ids=["processes", "more processes", "portable", "workers"],
 )
 def test_same_damage_is_found_everywhere(
     flags, threads, dataset, damaged, expected, tmp_path
 ):
     given = {"threads": threads, "work": str(tmp_path / "work")}
     assert _verify(dataset, *flags, **given) == expected[0]
-
-    def hide(rows):
-        """Hide what a reader reports of a file that it cannot open in the folder."""
-        return [
-            row._replace(examples=tuple(re.sub(r"/\S+/", "", e) for e in row.examples))
-            for row in rows
-        ]
-
-    assert hide(_verify(damaged, *flags, **given)) == hide(expected[1])
+    assert _verify(damaged, *flags, **given) == expected[1]
     assert list((tmp_path / "work").iterdir()) == []
 
 

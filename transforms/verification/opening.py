@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,7 +63,7 @@ def _find_obstacle(name: str, dataset: DatasetFiles) -> Row | None:
         return Row(title, check_results.NOT_RUN, problem)
     if reader.FORMAT not in dataset.formats:
         return Row(title, check_results.NOT_WRITTEN, reader.FORMAT)
-    if reader.LIBRARY and util.find_spec(reader.LIBRARY) is None:
+    if readers.find_missing_libraries([name]):
         return Row(title, check_results.NOT_INSTALLED, f"pip install {reader.LIBRARY}")
     return None
 

@@ -25,6 +25,7 @@ import transforms
 from transforms import formats, processes, storage
 from transforms.processes import ProcessPool
 from transforms.progress import Ticker
+from transforms.records import JobError
 from transforms.storage.staging import stage_folder
 from transforms.verification import readers
 from transforms.verification.dataset import CheckedFile, CheckedImage, DatasetFiles
@@ -84,7 +85,15 @@ def run_task(task: Task, settings: TaskSettings) -> int:
     """Run a task and write its results; return its number.
 
     A repeated task replaces the results by the same ones.
+
+    Raises:
+      JobError: this worker lacks the library of a reader, or has a full disk.
     """
+    if missing := readers.find_missing_libraries(task.readers):
+        raise JobError(
+            f"a worker lacks {', '.join(missing)}: install it on every worker, or "
+            "select other --readers"
+        )
     ticker = Ticker(settings.ticks)
     with _open_part(task, settings) as directory:
         checked = []
@@ -95,24 +104,30 @@ def run_task(task: Task, settings: TaskSettings) -> int:
         data = json.dumps(checked).encode()
         storage.write(settings.work, f"{task.number}.json", data)
         for reader in task.readers:
-            with _replacing(settings.work, name_lines(task, reader)) as file:
-                limit_s = _LEAST_S + task.num_images / _IMAGES_PER_S
-                error = ""
-                try:
-                    for lines in read_lines(
-                        reader, directory, settings.splits, limit_s
-                    ):
-                        file.write(lines)
-                        ticker.tick(lines.count(b"\n"))
-                except ValueError as failed:
-                    error = str(failed)
-                file.write(json.dumps({"error": error}).encode() + b"\n")
+            _run_reader(reader, task, settings, directory, ticker)
     return task.number
 
 
 def name_lines(task: Task, reader: str) -> str:
     """Return the name of the file with a reader's output in the work folder."""
     return f"{task.number}.{reader}"
+
+
+def _run_reader(
+    name: str, task: Task, settings: TaskSettings, directory: str, ticker: Ticker
+) -> None:
+    """Write the output of a reader to the work folder; the last line is its error."""
+    limit_s = _LEAST_S + task.num_images / _IMAGES_PER_S
+    error, num_names = "", 1  # the first line has the names
+    with _replacing(settings.work, name_lines(task, name)) as file:
+        try:
+            for lines in read_lines(name, directory, settings.splits, limit_s):
+                file.write(lines)
+                ticker.tick(lines.count(b"\n") - num_names)
+                num_names = 0
+        except ValueError as failed:
+            error = str(failed)
+        file.write(json.dumps({"error": error}).encode() + b"\n")
 
 
 @contextmanager
