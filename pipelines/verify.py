@@ -294,8 +294,9 @@ def _run_tasks(
         planned = list(tasks.plan_by_part(dataset, ranges, names, num_threads))
     else:
         planned = list(tasks.plan_side_by_side(dataset, ranges, names, num_threads))
-    run = _run_on_engine(planned, settings, beam_flags)
-    if not beam_flags:
+    if beam_flags:
+        run = _run_on_engine(planned, settings, beam_flags)
+    else:
         run = _run_here(planned, settings, num_threads, num_images)
     total = num_images * (1 + len(names))
     with (

@@ -87,8 +87,13 @@ def run_task(task: Task, settings: TaskSettings) -> int:
     A repeated task replaces the results by the same ones.
 
     Raises:
-      JobError: this worker lacks the library of a reader, or has a full disk.
+      JobError: this worker lacks the dataset or the library of a reader.
     """
+    if not storage.is_folder(settings.directory):
+        raise JobError(
+            f"{settings.directory}: is not a folder on a worker; the dataset must be "
+            "in a bucket, or in a folder that all machines share"
+        )
     if missing := readers.find_missing_libraries(task.readers):
         raise JobError(
             f"a worker lacks {', '.join(missing)}: install it on every worker, or "
