@@ -4,7 +4,8 @@ The checks cover files, manifest, counts, labels, names, images, the output of e
 installed reader, and keys that occur in two splits. A failed check (MISMATCH) sets exit
 code 1. Identical source bytes under different keys only cause a warning, because
 ImageNet itself contains such duplicates, within and across its splits. With --input,
-the dataset is also compared with its source images.
+the dataset is also compared with its source images. Files are read by several processes
+or, with flags of Beam, on its engines.
 """
 
 import dataclasses

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -287,7 +287,7 @@ class LocalTasks:
         Raises:
           JobError: a task failed, or its process was ended.
         """
-        for future in self._futures:
+        for future in wait(self._futures, return_when=FIRST_EXCEPTION).done:
             future.result()
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ Each reader runs in its own process. Its module defines:
 - `read_names(directory) -> Sequence[str] | None`: returns the label names in label
   order, or None if the reader provides no names.
 - `read_images(directory, splits) -> Iterator[ReadImage]`: yields every image of every
-  split.
+  split. The directory is local, and may have only some of the shards of each split.
 
 Optional:
 
