@@ -319,6 +319,42 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
         raise UsageError("\n".join(problems))
 
 
+<<<<<<< HEAD
+=======
+def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str]:
+    """Yield a message for each flag with which a job cannot collect its results.
+
+    These jobs write their results on this machine after the pipeline.
+
+    Args:
+      options: Beam's options.
+      job: the job's command, e.g. "python -m pipelines.predict".
+    """
+    if has_own_files(options):
+        runner = options.view_as(StandardOptions).runner
+        yield (
+            f"--runner {runner}: {job} keeps its tables on this machine, "
+            "where those workers cannot reach them; leave the flag out, or use a "
+            "runner whose workers share this machine's files"
+        )
+    yield from find_waiting_problems(options, job)
+
+
+def find_waiting_problems(options: PipelineOptions, job: str) -> Iterator[str]:
+    """Yield a message for the flag with which a job would not wait for its pipeline.
+
+    Args:
+      options: Beam's options.
+      job: the job's command, e.g. "python -m pipelines.verify".
+    """
+    if options.view_as(StandardOptions).no_wait_until_finish:
+        yield (
+            f"--no_wait_until_finish: {job} has more to do after its pipeline; leave "
+            "the flag out"
+        )
+
+
+>>>>>>> verify
 def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401  # of any runner
     """Describe a submitted job and how to monitor it."""
     runner = options.view_as(StandardOptions).runner

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipelines import build, confusion, engine, index, predict
+from pipelines import build, confusion, engine, index, predict, verify
 from tests import building, making, making_models
 from tests.lossy_runner import LossyRunner
 from transforms.dataset.commit import _check_counts
@@ -12,6 +12,7 @@ from transforms.dataset.manifest import Part
 from transforms.dataset.plan import PlannedShard
 from transforms.index import table as index_table
 from transforms.records import JobError, Shard, check_all_arrived
+from transforms.verification import tasks
 
 RUNNER = "--runner=tests.lossy_runner.LossyRunner"
 
@@ -107,6 +108,22 @@ def test_predict_and_confusion_fail(predict_flags, tmp_path, capfd, monkeypatch)
     error = _fail(confusion, flags, "CountParts", capfd, monkeypatch)
     assert re.search(r"counted 0 of \d+; no matrix is written", error)
     assert not list(tmp_path.glob("c/*"))
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("RunTask", r"the engine lost 1 of \d parts of the dataset: \d\n"),
+        ("WriteNumbers", "the engine skipped the last step"),
+    ],
+)
+def test_verify_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypatch):
+    dataset = building.run(mini_imagenet, tmp_path, images_per_shard=10)
+    capfd.readouterr()
+    monkeypatch.setattr(tasks, "_IMAGES_PER_PART", 30)
+    flags = [str(dataset), "--readers=tar_members", f"--work={tmp_path}/work"]
+    assert re.search(message, _fail(verify, flags, step, capfd, monkeypatch))
+    assert not list(tmp_path.glob("work/*"))
 
 
 def test_shard_with_fewer_images_than_planned_is_named():
