@@ -1,9 +1,11 @@
 """Select the Beam runner, run pipelines and translate runner errors."""
 
+import contextlib
 import logging
 import re
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +27,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.runner import PipelineState
 from apache_beam.runners.worker import sdk_worker
 
-from pipelines import dataflow, stopping
+from pipelines import dask_engine, dataflow, stopping
 from transforms import storage
 from transforms.records import JobError, UsageError
 from transforms.storage.clients import CarriedSettings
@@ -66,6 +68,12 @@ def find_flag_problems(flags: Sequence[str]) -> list[str]:
             "or multi_processing"
         )
     problems += dataflow.find_flag_problems(options)
+    standard = options.view_as(StandardOptions)
+    if is_dask(options) and standard.no_wait_until_finish:
+        problems.append(
+            "--no_wait_until_finish: on Dask, this process runs the job's steps one "
+            "after another; leave the flag out"
+        )
     return [*problems, *find_problems(options)]
 
 
@@ -81,6 +89,12 @@ def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
 def is_embedded(options: PipelineOptions) -> bool:
     """Return whether the job uses the embedded runner, on this machine."""
     return options.view_as(StandardOptions).runner == _EMBEDDED
+
+
+def is_dask(options: PipelineOptions) -> bool:
+    """Return whether the job runs on a Dask cluster."""
+    runner = str(options.view_as(StandardOptions).runner)
+    return runner.rpartition(".")[2].lower() == "daskrunner"
 
 
 def has_one_process(options: PipelineOptions) -> bool:
@@ -176,8 +190,9 @@ def make_job(
 def _make_pipeline(
     define: Callable[[beam.Pipeline], Any], options: PipelineOptions
 ) -> beam.Pipeline:
+    runner = dask_engine.DaskRunner() if is_dask(options) else None
     try:
-        pipeline = beam.Pipeline(options=options)
+        pipeline = beam.Pipeline(runner, options)
     except ValueError as error:  # flags that contradict each other
         raise UsageError(str(error)) from error
     define(pipeline)
@@ -230,6 +245,21 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
             f"--environment_config {pool}: connection failed; start a worker pool: "
             "python -m pipelines.worker_pool --address=HOST:PORT"
         )
+    if is_dask(options):
+        yield from _find_dask_problems(options)
+
+
+def _find_dask_problems(options: PipelineOptions) -> Iterator[str]:
+    """Yield a message for each problem with the scheduler or its workers."""
+    try:
+        address = dask_engine.find_address(options)
+        host = address.removeprefix("tcp://").removeprefix("tls://")
+        # A closed port is reported at once; Dask's client retries for seconds.
+        if "://" not in host and not _answers(host):
+            raise dask_engine.no_connection(address)
+        dask_engine.check_workers(address)
+    except UsageError as error:
+        yield str(error)
 
 
 def silence() -> None:
@@ -291,6 +321,8 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
     Raises:
       UsageError: lists every path that workers cannot reach.
     """
+    if is_dask(options):
+        _check_dask_folders(options, places)
     if not has_own_files(options):
         return
     runner = options.view_as(StandardOptions).runner
@@ -302,6 +334,26 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
     ]
     if problems:
         raise UsageError("\n".join(problems))
+
+
+def _check_dask_folders(
+    options: PipelineOptions, places: Iterable[tuple[str, str]]
+) -> None:
+    """Check that the present workers see local paths, or the folder of a new one."""
+    with contextlib.ExitStack() as stack:
+        paths = {}
+        for what, path in places:
+            place = Path(storage.absolute(path))
+            if storage.is_remote(path):
+                continue
+            if not place.exists():
+                above = next(parent for parent in place.parents if parent.exists())
+                with contextlib.suppress(OSError):  # the job reports it
+                    place = Path(
+                        stack.enter_context(tempfile.TemporaryDirectory(dir=above))
+                    )
+            paths[str(place)] = what
+        dask_engine.check_folders(dask_engine.find_address(options), paths)
 
 
 def find_own_folder_problems(options: PipelineOptions, job: str) -> Iterator[str]:
@@ -331,6 +383,11 @@ def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401 
     """Describe a submitted job and how to monitor it."""
     runner = options.view_as(StandardOptions).runner
     google = options.view_as(GoogleCloudOptions)
+    if is_dask(options):
+        return (
+            f"running on the Dask scheduler {result.address} with {result.num_workers} "
+            f"workers; dashboard: {result.dashboard}"
+        )
     if not dataflow.is_dataflow(options):
         return f"submitted to {runner}, which shows the job's progress"
     if not result.has_job:  # --template_location: Google's launcher submits it
@@ -354,6 +411,8 @@ def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
         return f"{runner} and its job end with this process"
     try:
         result.cancel()
+        if is_dask(options):
+            return "the job is cancelled, and no task is running"
     except Exception as error:  # noqa: BLE001  # each runner and its client has others
         return (
             f"the job could not be cancelled ({error}) and may continue\n"
