@@ -76,7 +76,7 @@ def find_address(options: PipelineOptions) -> str:
     if bool(address) == bool(path):
         raise UsageError(
             "--runner DaskRunner: give either --dask_client_address or "
-            "--dask_scheduler_file; `dask scheduler` starts a scheduler"
+            "--dask_scheduler_file"
         )
     if not path:
         return address
@@ -86,14 +86,15 @@ def find_address(options: PipelineOptions) -> str:
         reason = getattr(error, "strerror", None) or "is not a scheduler file"
         raise UsageError(
             f"--dask_scheduler_file {path}: {reason}; "
-            "`dask scheduler --scheduler-file` writes it"
+            "dask scheduler --scheduler-file writes it"
         ) from error
 
 
 def no_connection(address: str) -> UsageError:
     """Create the error for a scheduler that does not answer."""
     return UsageError(
-        f"Dask scheduler {address}: connection failed; start it with `dask scheduler`"
+        f"Dask scheduler {address}: connection failed; start it with dask scheduler, "
+        "and give its address as tcp://HOST:PORT or tls://HOST:PORT"
     )
 
 
@@ -106,6 +107,9 @@ def connect(address: str) -> "Client":
     # Its import takes half a second, and only this engine needs it.
     try:
         from distributed import Client  # noqa: PLC0415
+        from distributed.comm.addressing import (  # noqa: PLC0415
+            get_address_host_port,
+        )
     except ImportError as error:
         raise UsageError(
             f"--runner DaskRunner: needs the package distributed; {_INSTALL}"
@@ -113,6 +117,7 @@ def connect(address: str) -> "Client":
     # The errors are raised here, so its log would only repeat them.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
+        get_address_host_port(address)  # otherwise the client hangs at exit
         return Client(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise no_connection(address) from error
@@ -174,7 +179,7 @@ def check_folders(address: str, paths: Mapping[str, str]) -> None:
       UsageError: lists the workers and the paths that they do not see.
     """
     with connect(address) as client:
-        missing = client.run(find_missing, list(paths))
+        missing = client.run(find_missing, list(paths), on_error="ignore")
     workers_of: dict[str, list[str]] = collections.defaultdict(list)
     for worker, absent in missing.items():
         for path in absent:

@@ -68,12 +68,6 @@ def find_flag_problems(flags: Sequence[str]) -> list[str]:
             "or multi_processing"
         )
     problems += dataflow.find_flag_problems(options)
-    standard = options.view_as(StandardOptions)
-    if is_dask(options) and standard.no_wait_until_finish:
-        problems.append(
-            "--no_wait_until_finish: on Dask, this process runs the job's steps one "
-            "after another; leave the flag out"
-        )
     return [*problems, *find_problems(options)]
 
 
@@ -247,15 +241,26 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
         )
     if is_dask(options):
         yield from _find_dask_problems(options)
+    else:
+        given = options.view_as(dask_engine.DaskOptions).get_all_options(
+            drop_default=True, current_only=True
+        )
+        yield from (
+            f"--{name}: applies only with --runner=DaskRunner" for name in given
+        )
 
 
 def _find_dask_problems(options: PipelineOptions) -> Iterator[str]:
-    """Yield a message for each problem with the scheduler or its workers."""
+    """Yield a message for each invalid flag and each problem of the cluster."""
+    if options.view_as(StandardOptions).no_wait_until_finish:
+        yield (
+            "--no_wait_until_finish: this process runs the stages of a job on Dask one "
+            "after another; leave the flag out"
+        )
     try:
         address = dask_engine.find_address(options)
-        host = address.removeprefix("tcp://").removeprefix("tls://")
-        # A closed port is reported at once; Dask's client retries for seconds.
-        if "://" not in host and not _answers(host):
+        # Dask's client tries a closed port for seconds before it reports it.
+        if not _answers(address.rpartition("://")[2]):
             raise dask_engine.no_connection(address)
         dask_engine.check_workers(address)
     except UsageError as error:

@@ -54,7 +54,8 @@ class IndexOptions(InputFlags, StoreFlags, LogFlags):
     threads: int = flag(
         "images inspected in parallel",
         default=num_cores(),
-        default_note="one per core",
+        default_note="one per core; 1 with --runner=DaskRunner",
+        dask_default=1,  # Dask runs as many tasks at once as a worker has threads
         minimum=1,
     )
 
