@@ -5,10 +5,10 @@ times, puts 128 elements into one task and groups by Python's `hash`, which diff
 between processes. This runner replaces it.
 
 The launcher runs a pipeline in stages. A stage is a chain of ParDos, and each of its
-tasks runs the chain on one bundle: one element after a Reshuffle. The outputs return to
-the launcher, which groups and distributes them; they are names and counts, not images.
-A lost worker therefore costs only the tasks that it was running, and no stage, e.g. the
-commit, starts after the launcher has stopped.
+tasks runs the chain on one bundle: one element after Create or Reshuffle. The outputs
+return to the launcher, which groups and distributes them; they are names and counts,
+not images. A lost worker therefore costs only the tasks that it was running, and no
+stage, e.g. the commit, starts after the launcher has stopped.
 """
 
 import argparse
@@ -458,7 +458,7 @@ class DaskJob(PipelineResult):
         """Execute a transform; postpone a ParDo, so that several become one stage."""
         transform = node.transform
         if isinstance(transform, beam.Create):
-            return _Collection([list(transform.values)])
+            return _Collection([[element] for element in transform.values])
         if isinstance(transform, beam.ParDo) and set(node.outputs) == {None}:
             source = self._collections[node.inputs[0]]
             if self._num_consumers[node.inputs[0]] > 1:
