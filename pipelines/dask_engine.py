@@ -425,7 +425,7 @@ class DaskJob(PipelineResult):
                     self._settle(collection)
         except Exception as error:
             self._state = PipelineState.FAILED
-            is_lost = self._client.status != "running"
+            is_lost = isinstance(error, OSError) or self._client.status != "running"
             # The launcher removes temporary folders, to which tasks still write.
             self._stop()
             if is_lost:
@@ -489,13 +489,14 @@ class DaskJob(PipelineResult):
     def _run(self, collection: _Collection) -> list[list[Any]]:
         steps = [self._describe(node) for node in collection.pending]
         label = steps[0].label.rpartition("/")[2]
+        key = f"{label}-{uuid.uuid4().hex}"  # two stages may have one label
         stage = self._client.submit(
-            Stage, cloudpickle.dumps(steps), key=f"Stage-{label}-{self._id}", pure=False
+            Stage, cloudpickle.dumps(steps), key=f"Stage-{key}", pure=False
         )
         self._futures = self._client.map(
             run_bundle,
             [cloudpickle.dumps(bundle) for bundle in collection.bundles if bundle],
-            key=f"{label}-{self._id}",
+            key=key,
             pure=False,
             stage=stage,
             job=self._id,

@@ -196,10 +196,10 @@ def test_dataset_in_a_bucket_is_the_same_byte_for_byte(
 ):
     """Workers, which started without the store's address, receive it with the steps."""
     source = upload(mini_imagenet, f"{folder}/imagenet")
-    scheme = folder.partition("://")[0]
-    fixture = {"gs": "google_address", "s3": "amazon_address"}[scheme]
-    words = [*flags, f"--store_endpoint={request.getfixturevalue(fixture)}"]
-    words += ["--store_region=us-east-1", "--store_anonymous"]
+    address = "google_address" if folder.startswith("gs:") else "amazon_address"
+    words = [*flags, f"--store_endpoint={request.getfixturevalue(address)}"]
+    if address == "google_address":
+        words.append("--store_anonymous")
     command = building.command_line(
         source, f"{folder}/out", formats="webdataset,tfrecord"
     )
