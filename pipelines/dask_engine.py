@@ -114,8 +114,10 @@ def connect(address: str) -> "Client":
         raise UsageError(
             f"--runner DaskRunner: needs the package distributed; {_INSTALL}"
         ) from error
-    # The errors are raised here, so its log would only repeat them.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # The errors are raised here, so its loggers would only repeat them.
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         get_address_host_port(address)  # otherwise the client hangs at exit
         return Client(address, timeout=_CONNECT_S, set_as_default=False)
@@ -581,10 +583,9 @@ def _translate(error: BaseException) -> BaseException:
 
     if isinstance(error, KilledWorker):
         return JobError(
-            f"{error.allowed_failures + 1} Dask workers died while they ran the same "
-            f"task, the last at {error.last_worker.address}, probably for lack of "
-            "memory; start workers with more memory or fewer threads; their logs may "
-            "say more"
+            f"a task ended its Dask worker {error.allowed_failures + 1} times, the "
+            f"last time at {error.last_worker.address}, probably for lack of memory; "
+            "start workers with more memory or fewer threads; their logs may say more"
         )
     if isinstance(error, ImportError):
         return JobError(
