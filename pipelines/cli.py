@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from pipelines import stop_by_exception, stopping
+from pipelines import light_imports, stop_by_exception, stopping
 from transforms.records import JobError, UsageError, list_names
 from transforms.storage.clients import parse_location as parse_url
 
@@ -366,6 +366,7 @@ def _find_unknown(
     if not others:
         return problems
     if takes_beam_flags:
+        light_imports.import_beam(others)
         from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
         unknown, known = engine.find_unknown_flags(others)

@@ -98,7 +98,12 @@ def has_one_process(options: PipelineOptions) -> bool:
 
 
 def embed(flags: Sequence[str]) -> list[str]:
-    """Return Beam's flags with the runner replaced by the embedded one."""
+    """Return Beam's flags with the runner replaced by the embedded one.
+
+    There are none for a job on Dask, which needs no other flags.
+    """
+    if is_dask(PipelineOptions(list(flags))):
+        return []
     return [*flags, f"--runner={_EMBEDDED}"]
 
 

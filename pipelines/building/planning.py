@@ -511,12 +511,16 @@ def _select_on_engine(request: Request, **described: Any) -> None:  # noqa: ANN4
     """Select images and write the plan's files on the embedded runner."""
     from pipelines import engine  # noqa: PLC0415  # slow import
 
+    embedded = engine.embed(request.beam_flags)
+    if not embedded:
+        _select(request, **described)
+        return
     define = functools.partial(
         define_pipeline,
         images_per_shard=request.options.images_per_shard,
         **described,
     )
-    engine.run(define, engine.make_beam_options(engine.embed(request.beam_flags)))
+    engine.run(define, engine.make_beam_options(embedded))
 
 
 def define_pipeline(
