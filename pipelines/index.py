@@ -53,7 +53,8 @@ class IndexOptions(InputFlags, StoreFlags, LogFlags):
     threads: int = flag(
         "images inspected, or local archives and folders listed, in parallel",
         default=num_cores(),
-        default_note="one per core",
+        default_note="one per core; 1 with --runner=DaskRunner",
+        dask_default=1,  # Dask runs as many tasks at once as a worker has threads
         minimum=1,
     )
 

@@ -74,7 +74,8 @@ class PredictOptions(InputFlags, StoreFlags):
     threads: int = flag(
         "threads that decode images and run inference",
         default=num_cores(),
-        default_note="one per core",
+        default_note="one per core; 1 with --runner=DaskRunner",
+        dask_default=1,  # Dask runs as many tasks at once as a worker has threads
         minimum=1,
         maximum=1024,
     )

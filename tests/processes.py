@@ -12,11 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-<<<<<<< HEAD
-from pipelines import build, index, predict
-=======
-from pipelines import build, index, verify
->>>>>>> verify
+from pipelines import build, index, predict, verify
 from transforms import processes
 from transforms.models import image_list
 
@@ -31,11 +27,7 @@ class RunningBuild:
       command: command line of the job.
       log: file for stdout and stderr.
       environment: environment variables to set, e.g. of a store.
-<<<<<<< HEAD
-      job: build, index or predict.
-=======
-      job: build, index or verify.
->>>>>>> verify
+      job: build, index, predict or verify.
     """
 
     def __init__(
@@ -103,12 +95,9 @@ def _run(
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     os.environ.update(environment)
     processes.LEAST_IMAGES = 1  # small builds use processes as large ones do
-<<<<<<< HEAD
     image_list._CHUNK_IMAGES = 8  # and small predictions have many chunks
-    {"build": build, "index": index, "predict": predict}[job].main(command)
-=======
-    {"build": build, "index": index, "verify": verify}[job].main(command)
->>>>>>> verify
+    jobs = {"build": build, "index": index, "predict": predict, "verify": verify}
+    jobs[job].main(command)
 
 
 def run(command, log: Path, environment: Mapping[str, str] = {}) -> tuple[int, str]:

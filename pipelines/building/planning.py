@@ -51,7 +51,7 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     beam_options = engine.make_beam_options(beam_flags)
-    if not engine.has_own_files(beam_options):
+    if not (engine.has_own_files(beam_options) or engine.is_dask(beam_options)):
         return
     places = [(f"--input {path}", path) for path in options.input]
     if index := index_table.only_index(options.input):
@@ -521,13 +521,16 @@ def _select_on_engine(
     """Select images and write the plan's files on the embedded runner."""
     from pipelines import engine  # noqa: PLC0415  # slow import
 
+    embedded = engine.embed(request.beam_flags)
+    if not embedded:
+        return _select(request, plan_folder=plan_folder, **described)
     define = functools.partial(
         define_pipeline,
         images_per_shard=request.options.images_per_shard,
         plan_folder=plan_folder,
         **described,
     )
-    engine.run(define, engine.make_beam_options(engine.embed(request.beam_flags)))
+    engine.run(define, engine.make_beam_options(embedded))
     return dataset_plan.read_summary(plan_folder)
 
 
