@@ -16,6 +16,7 @@ from transforms.dataset.commit import CommitSettings
 from transforms.dataset.shards import ShardSettings
 from transforms.models.results import TableSettings
 from transforms.sampling.plan import SamplePlan
+from transforms.verification.tasks import TaskSettings
 
 ROOT = Path(__file__).parent.parent
 # From the top: a package imports only packages below it. docs/architecture.md
@@ -213,6 +214,9 @@ def test_step_names_are_pinned():
     assert _top_level_steps(
         lambda root: confusion.define_pipeline(root, [], matrices)
     ) == ["ListPieces", "CountPredictions", "WriteMatrices"]
+    tasks = TaskSettings(
+        directory="", work="", splits=(), other_files=(), group_folders=()
+    )
     assert _top_level_steps(
-        lambda root: verify.define_pipeline(root, num_tasks=1, settings=None)
+        lambda root: verify.define_pipeline(root, num_tasks=1, settings=tasks)
     ) == ["ListTasks", "RunTasks"]
