@@ -196,11 +196,9 @@ def _verify(capfd, target, *flags):
 
 def test_verify_proves_a_dataset_in_a_bucket(folder, local, capfd):
     target = upload(local("mini_imagenet"), f"{folder}/small/1.0.0")
-    code, out = _verify(capfd, target)
+    code, out = _verify(capfd, target, "--readers=tar_members,webdataset")
     assert code == 0
-    for name in ("huggingface", "tar_members", "tf_data", "tfds", "webdataset"):
-        assert f"opened with {name}" in out
-    assert out.count("| 90 images: bytes, labels and names") == 5
+    assert out.count("| 90 images: bytes, labels and names") == 2
     first = next(f for f in storage.list_files(target) if f.endswith(".tar"))
     storage.remove_file(f"{target}/{first}")
     storage.write(target, "more.txt", b"")
@@ -215,12 +213,12 @@ def test_verify_copies_parts_of_a_dataset_in_a_bucket(
     google, mini_imagenet, tmp_path, capfd, monkeypatch
 ):
     """Results are those of the local dataset, and no part has all shards."""
-    flags = {"formats": f"{FORMATS},folders", "images_per_shard": 10}
+    flags = {"formats": f"{FORMATS},folders", "images_per_shard": 15}
     root = building.run(mini_imagenet, tmp_path, **flags)
     tar = next(root.glob("train/*00001-of*.tar"))
     tar.write_bytes(tar.read_bytes().replace(b'"label": 1', b'"label": 2'))
     target = upload(root, f"{google}/small/1.0.0")
-    readers = "--readers=huggingface,image_folders,tar_members,tf_data,tfds,webdataset"
+    readers = "--readers=huggingface,image_folders,tfds"
     local_result = _verify(capfd, str(root), readers)
     assert local_result[0] == 1
     monkeypatch.setattr(tasks, "_BYTES_PER_PART", 60_000)
@@ -230,7 +228,7 @@ def test_verify_copies_parts_of_a_dataset_in_a_bucket(
         tasks, "run_task", lambda task, s: copied.append(task) or run_task(task, s)
     )
     assert _verify(capfd, target, readers) == local_result
-    assert len(copied) == len(list(root.glob("validation/*.tar"))) > 1
+    assert len(copied) == len(list(root.glob("validation/*.tar"))) == 2
 
 
 def test_verify_of_no_dataset_is_a_mistake(google, capfd):
