@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines import light_imports
 from pipelines.cli import check_output, exit_codes, parse
 from pipelines.input_flags import InputFlags
 from pipelines.predicting import checks
@@ -137,6 +138,7 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
       JobError: inference failed, too many images cannot be read, or the engine lost
         images.
     """
+    light_imports.import_beam(beam_flags)
     models, list_images = _check(options, beam_flags)
     check_output(options.output)
     output = storage.absolute(options.output)
