@@ -35,8 +35,8 @@ def build(request: Request) -> str:
     fixed_images.check_table(options)
     output.prepare(options)
     with (
+        inputs.report_fetched(),
         output.scratch_folder(options) as scratch,
-        inputs.report_fetched(scratch),
     ):
         with phase("index") as counts:
             index, inventory = planning.resolve_input(request, scratch)
@@ -58,7 +58,7 @@ def build(request: Request) -> str:
             counts["images"] = sum(planned.num_images for planned in plan.shards)
             counts["shards"] = len(plan.shards)
         if options.export_images and not options.dry_run:
-            fixed_images.export(plan.folder, options.export_images)
+            fixed_images.export(plan.folder, plan.shards, options.export_images)
         if options.plan_only:
             from pipelines.building import report  # noqa: PLC0415
 

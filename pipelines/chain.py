@@ -172,7 +172,7 @@ def list_steps(options: ChainOptions, places: Places) -> list[Step]:
         ),
         *commands.cross_fit(places, _HALVES, training),
         commands.confusion(places, FOLDS, {"soft": True}),
-        commands.difficulty(places),
+        commands.difficulty(places, {"input": places.dataset(_HALVES)}),
         plan,
         build,
     ]

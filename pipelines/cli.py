@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from pipelines import stop_by_exception, stopping
+from pipelines import light_imports, stop_by_exception, stopping
 from transforms.records import JobError, UsageError, list_names
 from transforms.storage.clients import parse_location as parse_url
 
@@ -114,7 +114,24 @@ def parse(
     problems += _drop_consequences(options.problems(), problems, implied)
     if problems:
         raise UsageError("\n".join(problems))
+    if takes_beam_flags and rest:
+        options = _use_dask_defaults(options, given, rest)
     return options, chosen, rest
+
+
+def _use_dask_defaults(
+    options: OptionsT, given: Mapping[str, Any], beam_flags: Sequence[str]
+) -> OptionsT:
+    """Replace the defaults of flags that have others on Dask."""
+    from pipelines import engine  # noqa: PLC0415  # as in `_find_unknown`
+
+    if not engine.is_dask(engine.make_beam_options(beam_flags)):
+        return options
+    fields: Any = dataclasses.fields(options)
+    defaults = {f.name: f.metadata.get("dask_default") for f in fields}
+    changed = {n: d for n, d in defaults.items() if d is not None and n not in given}
+    replaced: OptionsT = dataclasses.replace(options, **changed)
+    return replaced
 
 
 def _drop_consequences(
@@ -348,6 +365,8 @@ def _find_unknown(
     problems, others = _find_dashed(rest, ours)
     if not others:
         return problems
+    if takes_beam_flags:
+        light_imports.import_beam(others)
     from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
 
     if takes_beam_flags:

@@ -262,9 +262,9 @@ def confusion(places: Places, splits: Sequence[str], flags: Flags = _NONE) -> St
     return _measure(places, "confusion", splits, places.confusion, flags)
 
 
-def difficulty(places: Places) -> Step:
+def difficulty(places: Places, flags: Flags = _NONE) -> Step:
     """Return the step that computes the difficulty of the images of both halves."""
-    return _measure(places, "difficulty", FOLDS, places.difficulty)
+    return _measure(places, "difficulty", FOLDS, places.difficulty, flags)
 
 
 def _measure(

@@ -1,9 +1,11 @@
 """Select the Beam runner, run pipelines and translate runner errors."""
 
+import contextlib
 import logging
 import re
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +27,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.runner import PipelineState
 from apache_beam.runners.worker import sdk_worker
 
-from pipelines import dataflow, stopping
+from pipelines import dask_engine, dataflow, stopping
 from transforms import storage
 from transforms.records import JobError, UsageError
 from transforms.storage.clients import CarriedSettings
@@ -83,6 +85,12 @@ def is_embedded(options: PipelineOptions) -> bool:
     return options.view_as(StandardOptions).runner == _EMBEDDED
 
 
+def is_dask(options: PipelineOptions) -> bool:
+    """Return whether the job runs on a Dask cluster."""
+    runner = str(options.view_as(StandardOptions).runner)
+    return runner.rpartition(".")[2].lower() == "daskrunner"
+
+
 def has_one_process(options: PipelineOptions) -> bool:
     """Return whether all steps run in this process."""
     direct = options.view_as(DirectOptions)
@@ -105,7 +113,12 @@ def requests_accelerator(options: PipelineOptions) -> bool:
 
 
 def embed(flags: Sequence[str]) -> list[str]:
-    """Return Beam's flags with the runner replaced by the embedded one."""
+    """Return Beam's flags with the runner replaced by the embedded one.
+
+    There are none for a job on Dask, which needs no other flags.
+    """
+    if is_dask(PipelineOptions(list(flags))):
+        return []
     return [*flags, f"--runner={_EMBEDDED}"]
 
 
@@ -191,8 +204,9 @@ def make_job(
 def _make_pipeline(
     define: Callable[[beam.Pipeline], Any], options: PipelineOptions
 ) -> beam.Pipeline:
+    runner = dask_engine.DaskRunner() if is_dask(options) else None
     try:
-        pipeline = beam.Pipeline(options=options)
+        pipeline = beam.Pipeline(runner, options)
     except ValueError as error:  # flags that contradict each other
         raise UsageError(str(error)) from error
     define(pipeline)
@@ -245,6 +259,32 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
             f"--environment_config {pool}: connection failed; start a worker pool: "
             "python -m pipelines.worker_pool --address=HOST:PORT"
         )
+    if is_dask(options):
+        yield from _find_dask_problems(options)
+    else:
+        given = options.view_as(dask_engine.DaskOptions).get_all_options(
+            drop_default=True, current_only=True
+        )
+        yield from (
+            f"--{name}: applies only with --runner=DaskRunner" for name in given
+        )
+
+
+def _find_dask_problems(options: PipelineOptions) -> Iterator[str]:
+    """Yield a message for each invalid flag and each problem of the cluster."""
+    if options.view_as(StandardOptions).no_wait_until_finish:
+        yield (
+            "--no_wait_until_finish: this process runs the stages of a job on Dask one "
+            "after another; leave the flag out"
+        )
+    try:
+        address = dask_engine.find_address(options)
+        # Dask's client tries a closed port for seconds before it reports it.
+        if not _answers(address.rpartition("://")[2]):
+            raise dask_engine.no_connection(address)
+        dask_engine.check_workers(address)
+    except UsageError as error:
+        yield str(error)
 
 
 def silence() -> None:
@@ -306,6 +346,8 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
     Raises:
       UsageError: lists every path that workers cannot reach.
     """
+    if is_dask(options):
+        _check_dask_folders(options, places)
     if not has_own_files(options):
         return
     runner = options.view_as(StandardOptions).runner
@@ -319,10 +361,49 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
         raise UsageError("\n".join(problems))
 
 
+def _check_dask_folders(
+    options: PipelineOptions, places: Iterable[tuple[str, str]]
+) -> None:
+    """Check that the present workers see local paths, or the folder of a new one."""
+    with contextlib.ExitStack() as stack:
+        paths = {}
+        for what, path in places:
+            place = Path(storage.absolute(path))
+            if storage.is_remote(path):
+                continue
+            if not place.exists():
+                above = next(parent for parent in place.parents if parent.exists())
+                with contextlib.suppress(OSError):  # the job reports it
+                    place = Path(
+                        stack.enter_context(tempfile.TemporaryDirectory(dir=above))
+                    )
+            paths[str(place)] = what
+        dask_engine.check_folders(dask_engine.find_address(options), paths)
+
+
+def find_waiting_problems(options: PipelineOptions, job: str) -> Iterator[str]:
+    """Yield a message for the flag with which a job would not wait for its pipeline.
+
+    Args:
+      options: Beam's options.
+      job: the job's command, e.g. "python -m pipelines.verify".
+    """
+    if options.view_as(StandardOptions).no_wait_until_finish:
+        yield (
+            f"--no_wait_until_finish: {job} has more to do after its pipeline; leave "
+            "the flag out"
+        )
+
+
 def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401  # of any runner
     """Describe a submitted job and how to monitor it."""
     runner = options.view_as(StandardOptions).runner
     google = options.view_as(GoogleCloudOptions)
+    if is_dask(options):
+        return (
+            f"running on the Dask scheduler {result.address} with {result.num_workers} "
+            f"workers; dashboard: {result.dashboard}"
+        )
     if not dataflow.is_dataflow(options):
         return f"submitted to {runner}, which shows the job's progress"
     if not result.has_job:  # --template_location: Google's launcher submits it
@@ -346,6 +427,8 @@ def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
         return f"{runner} and its job end with this process"
     try:
         result.cancel()
+        if is_dask(options):
+            return "the job is cancelled, and no task is running"
     except Exception as error:  # noqa: BLE001  # each runner and its client has others
         return (
             f"the job could not be cancelled ({error}) and may continue\n"

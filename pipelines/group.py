@@ -104,13 +104,18 @@ def write_groups(
       result: assignment, notes and quality figures of the method.
       method_options: options of the grouping method.
     """
-    captured = group_report.measure_captured(table, options.confusion)
+    confusions = group_report.measure_confusions(
+        table,
+        result.quality,
+        confusion=options.confusion,
+        heldout=getattr(method_options, "heldout", None),
+    )
     described = group_report.describe_groups(
         table,
         result,
         method=options.grouping,
         method_options=method_options,
-        captured=captured,
+        captured=confusions[-1].captured if options.confusion else None,
     )
     page = GroupsPage(
         title=f"{table.num_groups} groups of ImageNet's classes",
@@ -118,7 +123,8 @@ def write_groups(
         table=table,
         counts=_count_images(table, held, options),
         notes=result.notes,
-        captured=captured,
+        confusions=confusions,
+        brief_names=group_report.name_briefly(table, options.grouping),
         paths=group_report.find_paths(table, options.grouping),
     )
     root = storage.absolute(options.output or "")

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,9 +51,10 @@ class IndexOptions(InputFlags, StoreFlags, LogFlags):
         default=False,
     )
     threads: int = flag(
-        "images inspected in parallel",
+        "images inspected, or local archives and folders listed, in parallel",
         default=num_cores(),
-        default_note="one per core",
+        default_note="one per core; 1 with --runner=DaskRunner",
+        dask_default=1,  # Dask runs as many tasks at once as a worker has threads
         minimum=1,
     )
 
@@ -122,6 +122,7 @@ def write_index(
     *,
     output: str,
     num_inspect_threads: int = 0,
+    num_processes: int = num_cores(),
     beam_flags: Sequence[str],
 ) -> bool:
     """Find and label all images, inspect them if requested, and write the index.
@@ -132,6 +133,7 @@ def write_index(
       recognised: the parts of the inputs.
       output: path of the index.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
+      num_processes: processes that list local inputs.
       beam_flags: flags of the Beam runner.
 
     Returns:
@@ -149,7 +151,15 @@ def write_index(
     is_local = not any(storage.is_remote(part.root) for part in recognised.parts)
     if is_local and not beam_flags and not num_inspect_threads:
         with storage.scratch_folder(place, f".{name}.") as folder:
-            _write_here(recognised, place, ticks=f"{folder}/ticks")
+            ticks: str | None = f"{folder}/ticks"
+            with progress.show(ticks, total=None, what="finding", unit="image"):
+                parts.write_index(
+                    recognised.parts,
+                    place,
+                    recognised.warnings,
+                    num_processes=num_processes,
+                    ticks=ticks,
+                )
         return True
     light_imports.import_beam(beam_flags)
     from pipelines import engine  # noqa: PLC0415  # slow import
@@ -184,17 +194,6 @@ def write_index(
         except (UsageError, JobError):
             storage.remove_folder(parts_folder)
             raise
-
-
-def _write_here(recognised: RecognizedInputs, output: str, *, ticks: str) -> None:
-    """Write the index in this process, without Beam."""
-    with progress.show(ticks, total=None, what="finding", unit="image"):
-        parts.write_index(
-            recognised.parts,
-            output,
-            recognised.warnings,
-            count=progress.Ticker(ticks).tick,
-        )
 
 
 def describe_cost(pieces: Sequence[InputPart]) -> str:
@@ -244,9 +243,16 @@ def index_images(
     recognised: RecognizedInputs,
     *,
     output: str,
+    num_processes: int = num_cores(),
     beam_flags: Sequence[str],
 ) -> Inventory:
     """Index and count images on this machine, regardless of the runner in the flags.
+
+    Args:
+      recognised: the parts of the inputs.
+      output: path of the index.
+      num_processes: processes that list local inputs.
+      beam_flags: flags of the Beam runner.
 
     Raises:
       UsageError: the input is invalid.
@@ -256,7 +262,9 @@ def index_images(
         from pipelines import engine  # noqa: PLC0415  # slow import
 
         beam_flags = engine.embed(beam_flags)
-    write_index(recognised, output=output, beam_flags=beam_flags)
+    write_index(
+        recognised, output=output, num_processes=num_processes, beam_flags=beam_flags
+    )
     return count_index(output)
 
 
@@ -287,25 +295,16 @@ def main(argv: Sequence[str]) -> None:
         check_bucket(options.output)
         light_imports.hide_pandas_from_arrow()
         _check_reach(options, beam_flags)
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            inputs.report_fetched(scratch),
-        ):
+        with inputs.report_fetched():
             with phase("list") as counts:
-                recognised = inputs.recognize(
-                    options.input,
-                    options.validation_labels,
-                    options.inputs_of_splits,
-                    options.class_list,
-                )
+                recognised = inputs.recognize_flags(options.input, options)
                 counts["parts"] = len(recognised.parts)
-            for line in recognised.notes:
-                sys.stderr.write(f"found {line}\n")
             with phase("index"):
                 is_done = write_index(
                     recognised,
                     output=options.output,
                     num_inspect_threads=options.threads if options.inspect else 0,
+                    num_processes=min(options.threads, num_cores()),
                     beam_flags=beam_flags,
                 )
         if is_done:  # otherwise the build that reads the index reports the counts

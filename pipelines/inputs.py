@@ -3,11 +3,13 @@
 import dataclasses
 import re
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from pipelines.input_flags import InputFlags
 from transforms import folder_contents, layouts, splits, storage
 from transforms.images import read as image_reading
 from transforms.index import table as index_table
@@ -97,17 +99,25 @@ def recognize(
     return RecognizedInputs(parts=pieces, notes=notes, warnings=warnings)
 
 
-@contextmanager
-def report_fetched(folder: str) -> Iterator[None]:
-    """Report how much the block has read from the Hugging Face Hub, if anything.
+def recognize_flags(paths: Sequence[str], flags: InputFlags) -> RecognizedInputs:
+    """Recognise the inputs of a job as `recognize` does, and print the notes."""
+    recognised = recognize(
+        paths, flags.validation_labels, flags.inputs_of_splits, flags.class_list
+    )
+    for line in recognised.notes:
+        sys.stderr.write(f"found {line}\n")
+    return recognised
 
-    Args:
-      folder: folder on this machine for a temporary file.
-    """
-    counts = f"{folder}/fetched"
-    with storage.counting_fetched(counts):
-        yield
-    if line := storage.describe_fetched(counts):
+
+@contextmanager
+def report_fetched() -> Iterator[None]:
+    """Report how much the block has read from the Hugging Face Hub, if anything."""
+    with tempfile.TemporaryDirectory() as folder:
+        counts = f"{folder}/fetched"
+        with storage.counting_fetched(counts):
+            yield
+        line = storage.describe_fetched(counts)
+    if line:
         sys.stderr.write(f"{line}\n")
 
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from pipelines import is_job
 
-# Beam imports these if they are installed. The embedded runner needs none of them, and
-# they take half of the time of Beam's import.
+# Beam imports these if they are installed. The embedded runner and that for Dask need
+# none of them, and they take half of the time of Beam's import.
 _OPTIONAL = ("apitools", "boto3", "google.auth", "pandas", "pymongo")
 
 
@@ -23,12 +23,13 @@ def hide_pandas_from_arrow() -> None:
 
 
 def import_beam(beam_flags: Sequence[str]) -> None:
-    """Import Beam without optional libraries if a job runs on the embedded runner.
+    """Import Beam without optional libraries for the embedded runner or for Dask.
 
-    Do nothing in other programs, if flags of Beam are given, or if Beam is already
-    imported.
+    Do nothing in other programs, if other flags of Beam are given, or if Beam is
+    already imported.
     """
-    if is_job() and not beam_flags and "apache_beam" not in sys.modules:
+    needs_few = not beam_flags or any(f.endswith("DaskRunner") for f in beam_flags)
+    if is_job() and needs_few and "apache_beam" not in sys.modules:
         from transforms.hidden_imports import hidden  # noqa: PLC0415  # as above
 
         with hidden(_OPTIONAL), _quiet(), _without_garbage_collection():

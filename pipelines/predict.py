@@ -75,7 +75,8 @@ class PredictOptions(InputFlags, StoreFlags):
     threads: int = flag(
         "threads that decode images and run inference",
         default=num_cores(),
-        default_note="one per core",
+        default_note="one per core; 1 with --runner=DaskRunner",
+        dask_default=1,  # Dask runs as many tasks at once as a worker has threads
         minimum=1,
         maximum=1024,
     )
@@ -192,7 +193,7 @@ def _check_reach(options: PredictOptions, beam_flags: Sequence[str]) -> None:
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     beam_options = engine.make_beam_options(beam_flags)
-    if not engine.has_own_files(beam_options):
+    if not (engine.has_own_files(beam_options) or engine.is_dask(beam_options)):
         return
     places = [(f"--input {path}", path) for path in options.input]
     if index := index_table.only_index(options.input):
@@ -231,8 +232,11 @@ def _run_inference(
     from transforms.models import steps  # noqa: PLC0415
 
     beam_options = engine.make_beam_options(beam_flags)
+    models = tuple(  # workers may run in another folder
+        dataclasses.replace(spec, path=storage.absolute(spec.path)) for spec in models
+    )
     settings = InferenceSettings(
-        models=tuple(models),
+        models=models,
         roots=source.roots,
         versions=source.versions,
         batch_size=options.batch_size,
@@ -251,7 +255,7 @@ def _run_inference(
     table = TableSettings(
         work=run.work,
         output=output,
-        models=tuple(models),
+        models=models,
         num_images=Counter(source.table["wnid"].to_pylist()),
         chunks=chunks,
         max_failure_fraction=options.max_failure_fraction,

@@ -4,24 +4,29 @@ The checks cover files, manifest, counts, labels, names, images, the output of e
 installed reader, and keys that occur in two splits. A failed check (MISMATCH) sets exit
 code 1. Identical source bytes under different keys only cause a warning, because
 ImageNet itself contains such duplicates, within and across its splits. With --input,
-the dataset is also compared with its source images.
+the dataset is also compared with its source images. Files are read by several processes
+or, with flags of Beam, on its engines.
 """
 
 import dataclasses
+import json
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.cli import exit_codes, parse
 from pipelines.input_flags import InputFlags
 from pipelines.store_flags import StoreFlags, settle
-from transforms import storage
+from transforms import progress, storage
 from transforms.options import flag
 from transforms.processes import num_cores
-from transforms.records import UsageError
+from transforms.records import UsageError, check_all_arrived
 from transforms.verification import (
     checks,
     images,
@@ -29,13 +34,19 @@ from transforms.verification import (
     readers,
     sidecars,
     source,
+    tasks,
 )
 from transforms.verification import results as check_results
 from transforms.verification.dataset import DatasetFiles
 from transforms.verification.results import Row
 from transforms.verification.source import SourceIndex
+from transforms.verification.tasks import Task, TaskSettings
+
+if TYPE_CHECKING:
+    import apache_beam as beam
 
 _PROG = "python -m pipelines.verify"
+_REMEDY = "the dataset is not verified; run again, and without --runner if this repeats"
 _NUM_COMPARED, _ALL = "1000", "all"
 _CHECKS = {
     "commit mark": checks.check_mark,
@@ -54,6 +65,7 @@ _CHECKS = {
     "copies within splits": checks.check_repeats,
     "images": images.check_images,
 }
+_OF_FILES = ("files and checksums", "images")  # they need the results of the tasks
 _WARNINGS = {
     "wording": sidecars.check_wording,
     "leaks between splits": checks.check_leaks,
@@ -86,8 +98,14 @@ class VerifyOptions(InputFlags, StoreFlags):
         choices=readers.READERS,
         split=",",
     )
+    work: str | None = flag(
+        "folder or bucket for intermediate results, removed at the end; required with "
+        "--runner, because workers must reach it (default: a temporary folder)",
+        default=None,
+        metavar="DIR",
+    )
     threads: int = flag(
-        "threads that hash files and decode images",
+        "processes that check files and run readers at the same time",
         default=num_cores(),
         default_note="one per core",
         minimum=1,
@@ -145,16 +163,59 @@ def find_problem(directory: str) -> str:
     return "is not a dataset (it has no __meta__); give OUTPUT/NAME/VERSION"
 
 
-def verify(options: VerifyOptions) -> Iterator[Row]:
+def verify(options: VerifyOptions, beam_flags: Sequence[str] = ()) -> Iterator[Row]:
     """Run every check and yield its result; a failed check does not stop the others.
 
+    Args:
+      options: the job's options.
+      beam_flags: flags of Beam; with them, the files are checked on Beam's runner.
+
     Raises:
-      UsageError: the input is not readable.
-      JobError: the input could not be indexed.
+      UsageError: the input is not readable, or workers cannot reach a path.
+      JobError: the input could not be indexed, a process was ended, or the engine
+        failed or lost parts of the dataset.
     """
+    if beam_flags:
+        _check_engine(options, beam_flags)
     with tempfile.TemporaryDirectory() as scratch:
         index = _open_input(options, scratch) if options.has_source else None
-        yield from _check(options, index)
+        with _make_work(options.work or scratch) as work:
+            yield from _check(options, index, work=work, beam_flags=beam_flags)
+
+
+def _check_engine(options: VerifyOptions, beam_flags: Sequence[str]) -> None:
+    """Check that the engine's workers can reach the dataset and return their results.
+
+    Raises:
+      UsageError: lists all problems.
+    """
+    from pipelines import engine  # noqa: PLC0415  # slow import
+
+    beam_options = engine.make_beam_options(beam_flags)
+    if problems := list(engine.find_waiting_problems(beam_options, _PROG)):
+        raise UsageError("\n".join(problems))
+    if options.work is None and not engine.is_embedded(beam_options):
+        raise UsageError(
+            "--work: is required with --runner; give a folder or a bucket that the "
+            "workers reach"
+        )
+    places = {"--dataset": options.dataset, "--work": options.work}
+    engine.check_reach(beam_options, [(n, path) for n, path in places.items() if path])
+
+
+@contextmanager
+def _make_work(folder: str) -> Iterator[str]:
+    """Create a folder for intermediate results, and remove it at the end."""
+    if not storage.is_remote(folder):
+        storage.make_folder(folder)
+        with tempfile.TemporaryDirectory(prefix="verify-", dir=folder) as work:
+            yield str(Path(work).absolute())
+        return
+    work = f"{storage.absolute(folder)}/verify-{uuid.uuid4().hex}"
+    try:
+        yield work
+    finally:
+        storage.remove_folder(work)
 
 
 def _open_input(options: VerifyOptions, scratch: str) -> SourceIndex:
@@ -179,17 +240,134 @@ def _open_input(options: VerifyOptions, scratch: str) -> SourceIndex:
     return SourceIndex(path=path, inventory=inventory)
 
 
-def _check(options: VerifyOptions, index: SourceIndex | None) -> Iterator[Row]:
+def _check(
+    options: VerifyOptions,
+    index: SourceIndex | None,
+    *,
+    work: str,
+    beam_flags: Sequence[str],
+) -> Iterator[Row]:
     dataset = DatasetFiles(storage.absolute(options.dataset), options.threads)
-    for name, check in _CHECKS.items():
-        yield check_results.run(name, partial(check, dataset))
+    with _run_tasks(options, dataset, work=work, beam_flags=beam_flags) as wait:
+        rows = {name: _run_check(name, dataset) for name in _CHECKS.keys() - _OF_FILES}
+        planned = wait()
+    rows |= {name: _run_check(name, dataset) for name in _OF_FILES}
+    yield from (rows[name] for name in _CHECKS)
     for name, check in _WARNINGS.items():
         yield check_results.run(
             name, partial(check, dataset), found=check_results.WARNING
         )
     if index:
         yield from source.compare(dataset, index, num_images=options.num_images)
-    yield from opening.open_all(options.readers, dataset)
+    yield from opening.compare_all(options.readers, dataset, planned, work)
+
+
+def _run_check(name: str, dataset: DatasetFiles) -> Row:
+    return check_results.run(name, partial(_CHECKS[name], dataset))
+
+
+@contextmanager
+def _run_tasks(
+    options: VerifyOptions,
+    dataset: DatasetFiles,
+    *,
+    work: str,
+    beam_flags: Sequence[str],
+) -> Iterator[Callable[[], list[Task]]]:
+    """Run the tasks that read the dataset's files, while the block runs.
+
+    Yields:
+      A function that waits until `dataset` has their results, and returns the tasks.
+    """
+    names = opening.list_readers(options.readers, dataset)
+    names.sort(key=lambda name: not readers.load(name).LIBRARY)  # the slowest first
+    try:
+        dataset.list_present()
+    except check_results.UNREADABLE:  # as the checks report
+        yield list
+        return
+    ranges = _list_byte_ranges(dataset)
+    ticks = None if beam_flags else f"{work}/ticks"
+    settings = tasks.make_settings(dataset, work, ticks)
+    num_images = sum(map(len, ranges.values()))
+    num_threads = 1 if beam_flags else options.threads
+    if beam_flags or storage.is_remote(dataset.directory):
+        planned = list(tasks.plan_by_part(dataset, ranges, names, num_threads))
+    else:
+        planned = list(tasks.plan_side_by_side(dataset, ranges, names, num_threads))
+    if beam_flags:
+        run = _run_on_engine(planned, settings, beam_flags)
+    else:
+        run = _run_here(planned, settings, num_threads, num_images)
+    total = num_images * (1 + len(names))
+    with (
+        progress.show(ticks, total=total, what="verifying", unit="image"),
+        run as wait,
+    ):
+
+        def read_results() -> list[Task]:
+            wait()
+            dataset.checked |= tasks.read_checked(planned, work)
+            return planned
+
+        yield read_results
+
+
+def _list_byte_ranges(dataset: DatasetFiles) -> Mapping[str, images.ByteRanges]:
+    with suppress(*check_results.UNREADABLE):  # of the manifest, as the checks report
+        return images.list_byte_ranges(dataset)
+    return {}
+
+
+@contextmanager
+def _run_here(
+    planned: Sequence[Task],
+    settings: TaskSettings,
+    num_threads: int,
+    num_images: int,
+) -> Iterator[Callable[[], None]]:
+    with closing(tasks.LocalTasks(settings, num_threads, num_images)) as running:
+        for task in planned:
+            running.submit(task)
+        yield running.wait
+
+
+@contextmanager
+def _run_on_engine(
+    planned: Sequence[Task], settings: TaskSettings, beam_flags: Sequence[str]
+) -> Iterator[Callable[[], None]]:
+    from pipelines import engine  # noqa: PLC0415  # slow import
+
+    for task in planned:
+        tasks.save_task(task, settings.work)
+    arrived = f"{settings.work}/{tasks.ARRIVED}"
+
+    def run() -> None:
+        engine.run(
+            partial(define_pipeline, num_tasks=len(planned), settings=settings),
+            engine.make_beam_options(beam_flags),
+            is_complete=lambda: storage.is_file(arrived),
+        )
+        check_all_arrived(
+            json.loads(storage.read(arrived)),
+            range(len(planned)),
+            what="parts of the dataset",
+            remedy=_REMEDY,
+        )
+
+    yield run
+
+
+def define_pipeline(
+    root: "beam.Pipeline", *, num_tasks: int, settings: TaskSettings
+) -> None:
+    """Wire the pipeline that checks the parts of a dataset."""
+    import apache_beam as beam  # noqa: PLC0415  # slow import
+
+    from transforms.verification.steps import RunTasks  # noqa: PLC0415  # as above
+
+    numbers = root | "ListTasks" >> beam.Create(range(num_tasks), reshuffle=False)
+    _ = numbers | RunTasks(settings)
 
 
 def give_verdict(rows: Sequence[Row]) -> str:
@@ -201,8 +379,6 @@ def give_verdict(rows: Sequence[Row]) -> str:
     absent = [row.check for row in rows if row.result == check_results.NOT_INSTALLED]
     notes = f", {warned} with a warning" if warned else ""
     notes += f", not {', '.join(absent)}" if absent else ""
-    if any(row.result == check_results.NOT_RUN for row in rows):
-        notes += ", not opened with any reader, because it is in a bucket"
     return f"ok: {len(rows)} checks{notes}"
 
 
@@ -231,14 +407,12 @@ def name_positional(argv: Sequence[str]) -> list[str]:
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     with exit_codes():
-        options, _, _ = parse(
-            VerifyOptions, name_positional(argv), prog=_PROG, takes_beam_flags=False
-        )
+        options, _, beam_flags = parse(VerifyOptions, name_positional(argv), prog=_PROG)
         settle(options)
         is_remote = storage.is_remote(options.dataset)
         if is_remote and (problems := list(find_problems(options.dataset))):
             raise UsageError("\n".join(problems))
-        rows = list(verify(options))
+        rows = list(verify(options, beam_flags))
         sys.stdout.write(f"{check_results.format_table(rows)}\n{give_verdict(rows)}\n")
     sys.exit(any(row.result == check_results.MISMATCH for row in rows))
 

@@ -32,6 +32,8 @@ class _Lossy(beam.PTransform):
         self._whole = whole
 
     def expand(self, elements):
+        if isinstance(elements, tuple):  # with side inputs, which `whole` knows
+            elements = elements[0]
         return elements | "Lose" >> beam.ParDo(_LoseFirst()) | "Whole" >> self._whole
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipelines import build, index, predict
+from pipelines import build, index, predict, verify
 from transforms import processes
 from transforms.models import image_list
 
@@ -27,7 +27,7 @@ class RunningBuild:
       command: command line of the job.
       log: file for stdout and stderr.
       environment: environment variables to set, e.g. of a store.
-      job: build, index or predict.
+      job: build, index, predict or verify.
     """
 
     def __init__(
@@ -96,7 +96,8 @@ def _run(
     os.environ.update(environment)
     processes.LEAST_IMAGES = 1  # small builds use processes as large ones do
     image_list._CHUNK_IMAGES = 8  # and small predictions have many chunks
-    {"build": build, "index": index, "predict": predict}[job].main(command)
+    jobs = {"build": build, "index": index, "predict": predict, "verify": verify}
+    jobs[job].main(command)
 
 
 def run(command, log: Path, environment: Mapping[str, str] = {}) -> tuple[int, str]:

@@ -43,6 +43,8 @@ def test_chain_ends_in_a_flattened_subset(tmp_path):
     assert len(table) == 1200  # every training image, each by the model of the other
     assert {row["fold"] for row in table} == {"a", "b"}
     assert len({row["model_id"] for row in table}) == 2
+    page = (tmp_path / "difficulty" / "difficulty.html").read_text()
+    assert page.count("data:image/jpeg") == 40
     told = json.loads((dataset / "__meta__" / "statistics.json").read_bytes())
     assert sum(told["difficulty"]["chosen"]["images_by_percent"]) == 200
     assert (dataset / "__meta__" / "difficulty.svg").exists()

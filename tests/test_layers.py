@@ -7,7 +7,7 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler
 
-from pipelines import confusion, index, predict
+from pipelines import confusion, index, predict, verify
 from pipelines.building import planning, run
 from pipelines.inputs import RecognizedInputs
 from transforms.confusion.counts import CountPlan
@@ -200,7 +200,6 @@ def test_step_names_are_pinned():
         "ListRowGroups",
         "SpreadRowGroups",
         "SampleImages",
-        "AssignShards",
         "WritePlan",
     ]
     assert _top_level_steps(
@@ -214,3 +213,6 @@ def test_step_names_are_pinned():
     assert _top_level_steps(
         lambda root: confusion.define_pipeline(root, [], matrices)
     ) == ["ListPieces", "CountPredictions", "WriteMatrices"]
+    assert _top_level_steps(
+        lambda root: verify.define_pipeline(root, num_tasks=1, settings=None)
+    ) == ["ListTasks", "RunTasks"]

@@ -1,7 +1,8 @@
 """Draw the charts that several pages share, as matplotlib figures."""
 
 import math
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transforms import figures
@@ -15,6 +16,10 @@ MAX_NAMED = 24  # series or points; larger charts show names only as tooltips
 _MAX_CHARACTERS = 19  # of a name
 _WIDTH = 420  # points: 5.8 inches, and about the width of a figure in a page
 _BAND_OPACITY = 0.18
+_STEP = 0.026  # share of the x axis between marks of nearly equal x: a mark's width
+_MAX_SPREAD = 0.5  # share of the x axis that all marks of nearly equal x may take
+_MARK_HEIGHT = 0.035  # share of the range of y
+_LABEL_GAP = 3  # pixels between labels
 _ROW = 15.0  # height of a name, in points
 _NAME: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "va": "center_baseline"}
 _DASHES = ("solid", (0, (6, 3)), (0, (2, 3)), (0, (8, 3, 2, 3)))
@@ -272,8 +277,8 @@ def _end_at_one(
       set_limits: their setter.
       values: the values on the axis; if one exceeds 1, the axis is left unchanged.
     """
-    low, high = get_limits()
-    if max(values) <= 1 < high:
+    low, _ = get_limits()
+    if max(values) <= 1:
         set_limits(low, 1 + 0.02 * (1 - low))
 
 
@@ -412,11 +417,53 @@ def _label_points(axes: "Axes", points: Sequence[Point]) -> "Figure":
             box = label.get_window_extent()
             is_inside = Bbox.union([box, room]).bounds == room.bounds
             if is_inside and not box.count_overlaps(obstacles):
-                taken.append(box)
+                taken.append(box.padded(_LABEL_GAP, 0))
                 break
         else:
             label.remove()
     return figure
+
+
+def spread(xs: Sequence[float], ys: Sequence[float] | None = None) -> list[float]:
+    """Move marks of nearly equal x apart, so that they do not overlap.
+
+    Args:
+      xs: x of each mark, linear in the position on the axis.
+      ys: y of each mark; only marks of nearly equal y are moved, away from the first
+        of them. None moves all of nearly equal x, to both sides of their mean.
+
+    Returns:
+      The new x of each mark.
+    """
+    width = max(xs) - min(xs) or 1.0
+    clusters: list[list[int]] = []
+    for number in sorted(range(len(xs)), key=lambda n: (xs[n], n)):
+        if clusters and xs[number] - xs[clusters[-1][-1]] < _STEP * width:
+            clusters[-1].append(number)
+        else:
+            clusters.append([number])
+    moved = list(xs)
+    for cluster in clusters:
+        step = width * min(_STEP, _MAX_SPREAD / len(cluster))
+        middle = statistics.fmean(xs[number] for number in cluster)
+        if ys is None:
+            places = {n: p - (len(cluster) - 1) / 2 for p, n in enumerate(cluster)}
+        else:
+            places = _swarm({number: ys[number] for number in cluster}, ys)
+        for number, place in places.items():
+            moved[number] = middle + step * place
+    return moved
+
+
+def _swarm(ys: Mapping[int, float], all_ys: Sequence[float]) -> dict[int, float]:
+    """Return the column of each mark, nearest to 0, in which it overlaps no other."""
+    height = _MARK_HEIGHT * (max(all_ys) - min(all_ys) or 1.0)
+    columns: dict[int, float] = {}
+    for number, y in ys.items():
+        near = {columns[n] for n in columns if abs(ys[n] - y) < height}
+        choices = (sign * n for n in range(len(ys)) for sign in (1, -1))
+        columns[number] = next(column for column in choices if column not in near)
+    return columns
 
 
 def shorten(name: str, most: int = _MAX_CHARACTERS) -> str:

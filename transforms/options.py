@@ -25,6 +25,7 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
     heading: str = "",
     implies: Sequence[str] = (),
     default_note: str = "",
+    dask_default: Any = None,  # noqa: ANN401  # of the field's type
 ) -> Any:  # noqa: ANN401  # as dataclasses.field
     """Declare a flag as a dataclass field; a flag without a default is required.
 
@@ -46,6 +47,7 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
       implies: flags that need not be given if this one is, because it sets them.
       default_note: description of the default in --help if its value depends on the
         machine.
+      dask_default: default with --runner=DaskRunner; None if it does not differ.
     """
     metadata = {
         "help": help_text,
@@ -61,5 +63,6 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
         "heading": heading,
         "implies": tuple(implies),
         "default_note": default_note,
+        "dask_default": dask_default,
     }
     return dataclasses.field(default=default, metadata=metadata)

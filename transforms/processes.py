@@ -107,8 +107,11 @@ class ProcessPool:
         self._lock = threading.Lock()
         self._is_closed = False
 
-    def submit(self, request: JSON) -> Future[Any]:
+    def submit(self, request: object) -> Future[Any]:
         """Queue a request, to be handled as soon as a process is idle.
+
+        Args:
+          request: passed to the handler; it must be picklable.
 
         Returns:
           Future of the handler's result. It raises the handler's UsageError, or a
@@ -121,7 +124,7 @@ class ProcessPool:
         self._end_processes()
         self._threads.shutdown(cancel_futures=True)
 
-    def _ask(self, request: JSON) -> Any:  # noqa: ANN401  # as the handler returns it
+    def _ask(self, request: object) -> Any:  # noqa: ANN401  # as the handler returns it
         try:
             result, error = self._send(request).result()
         except BrokenProcessPool:
@@ -131,7 +134,7 @@ class ProcessPool:
             raise error
         return result
 
-    def _send(self, request: JSON) -> Future[Any]:
+    def _send(self, request: object) -> Future[Any]:
         with self._lock:  # this may start a process, which `close` has to end
             if self._is_closed:
                 raise BrokenProcessPool
@@ -249,7 +252,7 @@ def _initialize(module: str, settings: JSON) -> None:
     _Worker.module, _Worker.settings = module, settings
 
 
-def _handle(request: JSON) -> tuple[Any, Exception | None]:
+def _handle(request: object) -> tuple[Any, Exception | None]:
     """Handle a request in a process of a pool.
 
     Returns:

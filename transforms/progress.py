@@ -86,7 +86,13 @@ class Ticker:
 
 
 def make_bar(
-    what: str, *, total: int | None, unit: str, leave: bool = True, delay_s: float = 0
+    what: str,
+    *,
+    total: int | None,
+    unit: str,
+    leave: bool = True,
+    delay_s: float = 0,
+    is_hidden: bool = False,
 ) -> tqdm:
     """Create a progress bar on stderr.
 
@@ -100,6 +106,7 @@ def make_bar(
       unit: name of a unit; for "B" (bytes), numbers are shown with SI prefixes.
       leave: whether the bar remains visible after it is closed.
       delay_s: seconds before the bar appears.
+      is_hidden: whether the bar never appears.
     """
     usual_s = INTERVAL_S if sys.stderr.isatty() else _INTERVAL_IN_A_LOG_S
     interval_s = float(os.environ.get("TQDM_MININTERVAL", usual_s))
@@ -111,7 +118,7 @@ def make_bar(
         file=sys.stderr,
         leave=leave,
         delay=delay_s,
-        disable=isinstance(sys.stderr, JsonLines),
+        disable=is_hidden or isinstance(sys.stderr, JsonLines),
         mininterval=interval_s,
         maxinterval=2 * interval_s,
     )

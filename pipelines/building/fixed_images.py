@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pipelines.building.options import BuildOptions, Request
 from transforms import sampling, storage
 from transforms.dataset import plan as dataset_plan
+from transforms.dataset.plan import PlannedShard
 from transforms.grouping.table import GroupTable
 from transforms.index import table as index_table
 from transforms.index.completeness import ClassSplit
@@ -180,7 +181,7 @@ def _count_images(wnids: pa.ChunkedArray, splits: pa.Array) -> Mapping[ClassSpli
     }
 
 
-def export(folder: str, path: str) -> None:
+def export(folder: str, shards: Sequence[PlannedShard], path: str) -> None:
     """Write the list of the images of the plan in `folder` to the file `path`."""
-    image_list.write(path, dataset_plan.read_images(folder))
+    image_list.write(path, dataset_plan.read_images(folder, shards))
     sys.stderr.write(f"the selected images are listed in {path}\n")

@@ -162,7 +162,8 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags, LogFlags):
     threads: int = flag(
         "images processed in parallel by each worker",
         default=num_cores(),
-        default_note="one per core",
+        default_note="one per core; 1 with --runner=DaskRunner",
+        dask_default=1,  # Dask runs as many tasks at once as a worker has threads
         minimum=1,
         maximum=1024,
     )

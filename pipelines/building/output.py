@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from pipelines.cli import cannot_write
 from transforms import storage
 from transforms.dataset import commit, paths
 from transforms.dataset import plan as dataset_plan
+from transforms.dataset.plan import PlannedShard
 from transforms.records import UsageError, to_json
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def read_plan_id(place: Place) -> str | None:
 def write_plan(
     place: Place,
     plan_folder: str,
+    shards: Sequence[PlannedShard],
     *,
     scratch: str,
     groups_csv: bytes,
@@ -173,6 +175,7 @@ def write_plan(
     Args:
       place: the folders of the dataset.
       plan_folder: folder of the plan's files.
+      shards: the shards of the plan.
       scratch: temporary folder on the same file system.
       groups_csv: contents of groups.csv.
       recipe: contents of recipe.json.
@@ -194,7 +197,7 @@ def write_plan(
     for path, data in files.items():
         storage.write(root, path, data)
     write_page(root, "plan.html", page)
-    dataset_plan.merge_parts(plan_folder, f"{root}/images.parquet")
+    dataset_plan.merge_parts(plan_folder, shards, f"{root}/images.parquet")
     if not place.is_remote:
         make_folder(place.folder)
         storage.remove_folder(place.plan_only)

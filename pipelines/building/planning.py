@@ -23,12 +23,13 @@ from transforms import sampling, storage
 from transforms.dataset import plan as dataset_plan
 from transforms.dataset import statistics
 from transforms.dataset.commit import CommitSettings
-from transforms.dataset.plan import PlannedShard
+from transforms.dataset.plan import PlannedShard, PlanSummary
 from transforms.difficulty import histogram
 from transforms.difficulty import table as difficulty_table
 from transforms.grouping.table import Grouping, GroupTable
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
+from transforms.processes import num_cores
 from transforms.records import JSON, ImageClass, Shard, UsageError, list_names
 from transforms.sampling import plan as sample_plan
 from transforms.sampling.plan import SamplePlan, SamplerOutput, SamplingRequest
@@ -50,7 +51,7 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     beam_options = engine.make_beam_options(beam_flags)
-    if not engine.has_own_files(beam_options):
+    if not (engine.has_own_files(beam_options) or engine.is_dask(beam_options)):
         return
     places = [(f"--input {path}", path) for path in options.input]
     if index := index_table.only_index(options.input):
@@ -84,14 +85,7 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             inputs.check_versions(index, inventory.versions)
             _report_newer(inventory.roots)
     else:
-        recognised = inputs.recognize(
-            options.input,
-            options.validation_labels,
-            options.inputs_of_splits,
-            options.class_list,
-        )
-        for line in recognised.notes:
-            sys.stderr.write(f"found {line}\n")
+        recognised = inputs.recognize_flags(options.input, options)
         if not request.is_embedded:
             sys.stderr.write(
                 "listing the images on this machine; to use several machines, run "
@@ -99,7 +93,10 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
             )
         index = f"{scratch}/index.parquet"
         inventory = index_images(
-            recognised, output=index, beam_flags=request.beam_flags
+            recognised,
+            output=index,
+            num_processes=min(options.threads, num_cores()),
+            beam_flags=request.beam_flags,
         )
     if request.is_demonstration:  # the user knows that the images are drawn
         inventory = dataclasses.replace(inventory, warnings=())
@@ -203,7 +200,11 @@ def run_sampler(
 
 
 def measure_difficulty(
-    images: IndexedImages, *, difficulty_file: str | None, plan_folder: str
+    images: IndexedImages,
+    *,
+    difficulty_file: str | None,
+    plan_folder: str,
+    shards: Sequence[PlannedShard],
 ) -> Mapping[str, JSON] | None:
     """Compute difficulty histograms of the available and of the selected images.
 
@@ -215,7 +216,7 @@ def measure_difficulty(
     table = difficulty_table.read_table(difficulty_file)
     keys = {
         "available": images.read()["key"].combine_chunks(),
-        "chosen": dataset_plan.read_train_keys(plan_folder),
+        "chosen": dataset_plan.read_train_keys(plan_folder, shards),
     }
     return {name: histogram.measure(table, k).to_json() for name, k in keys.items()}
 
@@ -275,6 +276,7 @@ class BuildPlan:
         difficulty table.
       num_bytes: estimated size of the dataset in bytes.
       recipe: contents of recipe.json.
+      heldout_confusion: confusion matrix that only measures the groups, or None.
     """
 
     options: BuildOptions
@@ -287,6 +289,7 @@ class BuildPlan:
     difficulty: Mapping[str, Any] | None
     num_bytes: int
     recipe: Mapping[str, Any]
+    heldout_confusion: str | None
 
     @property
     def subset_id(self) -> str:
@@ -391,7 +394,7 @@ def make_plan(
     folder = str(Path(scratch, "plan").absolute())
     Path(folder).mkdir()
     select = _select_on_engine if request.beam_flags else _select
-    select(
+    planned = select(
         request,
         index=storage.absolute(index),
         num_row_groups=inventory.num_row_groups,
@@ -401,11 +404,9 @@ def make_plan(
     if options.name is None:
         name = _name_dataset(request, table)
         options = dataclasses.replace(options, name=name)
-    chosen = dataset_plan.count_by_class(folder)
-    check_every_group(chosen, table, sampled, sampler=options.sampling)
-    shards = dataset_plan.list_shards(folder)
+    check_every_group(planned.chosen, table, sampled, sampler=options.sampling)
     subset_id = dataset_plan.compute_subset_id(
-        dataset_plan.read_lines(folder), options.image_settings.describe()
+        planned.lines, options.image_settings.describe()
     )
     recipe = make_recipe(
         options,
@@ -419,22 +420,26 @@ def make_plan(
     )
     recipe["plan_id"] = compute_plan_id(
         recipe,
-        [planned.shard for planned in shards],
-        sources_sha256=dataset_plan.hash_sources(folder),
+        [shard for shard, _ in planned.shards],
+        sources_sha256=planned.sources_sha256,
     )
     return BuildPlan(
         options=options,
         inventory=inventory,
         table=table,
         folder=folder,
-        shards=shards,
-        chosen=chosen,
+        shards=planned.shards,
+        chosen=planned.chosen,
         difficulty=measure_difficulty(
-            images, difficulty_file=options.difficulty, plan_folder=folder
+            images,
+            difficulty_file=options.difficulty,
+            plan_folder=folder,
+            shards=planned.shards,
         ),
         available=available,
         num_bytes=num_bytes,
         recipe=recipe,
+        heldout_confusion=getattr(request.grouping_options, "heldout", None),
     )
 
 
@@ -497,26 +502,36 @@ def _select(
     num_row_groups: int,
     plan: SamplePlan,
     plan_folder: str,
-) -> None:
+) -> PlanSummary:
     """Select images and write the plan's files in this process, without Beam."""
-    images = select_images(index, num_row_groups, plan)
-    size = request.options.images_per_shard
-    for shard, table in dataset_plan.assign_shards(
-        images, seed=plan.seed, images_per_shard=size
-    ):
-        dataset_plan.write_part(shard, table, folder=plan_folder)
+    return dataset_plan.write_parts(
+        select_images(index, num_row_groups, plan),
+        seed=plan.seed,
+        images_per_shard=request.options.images_per_shard,
+        folder=plan_folder,
+    )
 
 
-def _select_on_engine(request: Request, **described: Any) -> None:  # noqa: ANN401
+def _select_on_engine(
+    request: Request,
+    *,
+    plan_folder: str,
+    **described: Any,  # noqa: ANN401
+) -> PlanSummary:
     """Select images and write the plan's files on the embedded runner."""
     from pipelines import engine  # noqa: PLC0415  # slow import
 
+    embedded = engine.embed(request.beam_flags)
+    if not embedded:
+        return _select(request, plan_folder=plan_folder, **described)
     define = functools.partial(
         define_pipeline,
         images_per_shard=request.options.images_per_shard,
+        plan_folder=plan_folder,
         **described,
     )
-    engine.run(define, engine.make_beam_options(engine.embed(request.beam_flags)))
+    engine.run(define, engine.make_beam_options(embedded))
+    return dataset_plan.read_summary(plan_folder)
 
 
 def define_pipeline(
@@ -540,17 +555,20 @@ def define_pipeline(
     """
     import apache_beam as beam  # noqa: PLC0415  # slow import
 
-    from transforms.dataset.steps import AssignShards  # noqa: PLC0415
     from transforms.sampling.steps import SampleImages  # noqa: PLC0415
 
-    write = functools.partial(dataset_plan.write_part, folder=plan_folder)
     _ = (
         root
         | "ListRowGroups" >> beam.Create(range(num_row_groups), reshuffle=False)
         | "SpreadRowGroups" >> beam.Reshuffle()
-        | SampleImages(index, plan)
-        | AssignShards(plan.seed, images_per_shard)
-        | "WritePlan" >> beam.MapTuple(write)
+        | SampleImages(index, plan, num_row_groups)
+        | "WritePlan"
+        >> beam.Map(
+            dataset_plan.write_parts,
+            seed=plan.seed,
+            images_per_shard=images_per_shard,
+            folder=plan_folder,
+        )
     )
 
 

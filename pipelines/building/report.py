@@ -128,6 +128,7 @@ def write_plan(plan: BuildPlan, scratch: str) -> str:
     return output.write_plan(
         place,
         plan.folder,
+        plan.shards,
         scratch=scratch,
         groups_csv=groups.to_csv(plan.table),
         recipe=plan.recipe,
@@ -139,7 +140,6 @@ def write_plan(plan: BuildPlan, scratch: str) -> str:
 def make_plan_page(plan: BuildPlan, place: Place, settings: CommitSettings) -> Page:
     """Create the page of a plan: groups, images, estimated size, statistical power."""
     options, available = plan.options, plan.available
-    captured = group_report.measure_captured(plan.table, options.confusion)
     chosen = {split: sum(counts.values()) for split, counts in plan.chosen.items()}
     planned = describe_selection(settings)
     sources = planned["validation"]
@@ -171,7 +171,13 @@ def make_plan_page(plan: BuildPlan, place: Place, settings: CommitSettings) -> P
             *statistics.describe_splits(planned),
             *find_warnings(planned, plan.recipe),
         ],
-        captured=captured,
+        confusions=group_report.measure_confusions(
+            plan.table,
+            plan.recipe["grouping_quality"],
+            confusion=options.confusion,
+            heldout=plan.heldout_confusion,
+        ),
+        brief_names=group_report.name_briefly(plan.table, options.grouping),
         paths=group_report.find_paths(plan.table, options.grouping),
         contact_sheet=_find_contact_sheet(plan, place),
         power=_find_power(chosen.get("validation", 0), plan.table.num_groups),

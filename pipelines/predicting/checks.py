@@ -107,7 +107,7 @@ def prepare_source(
     inputs_of_splits: Mapping[str, Sequence[str]],
     class_list: str | None,
     *,
-    split: str,
+    split: str | None,
     beam_flags: Sequence[str],
 ) -> ListImages:
     """Check the inputs and return a function that lists the images of the split.
@@ -120,7 +120,7 @@ def prepare_source(
       validation_labels: path of the labels table, or None.
       inputs_of_splits: paths of raw ImageNet whose split is known, by split.
       class_list: path of the list of classes for integer labels, or None.
-      split: split to list.
+      split: split to list; None lists all.
       beam_flags: flags of the Beam runner.
 
     Raises:
@@ -148,7 +148,8 @@ def prepare_source(
     recognised = inputs.recognize(
         paths, validation_labels, inputs_of_splits, class_list
     )
-    if split not in (splits := {part.split for part in recognised.parts}):
+    splits = {part.split for part in recognised.parts}
+    if split is not None and split not in splits:
         raise UsageError(
             f"--split {split}: the input has no such images; it has "
             f"{', '.join(sorted(splits))}"

@@ -46,7 +46,9 @@ class StudyOptions(TrainingFlags, LabelFlags):
         "difficulty (default: the first of --models)",
         default=None,
         metavar="NAME",
-        choices=architectures.NAMES,
+        choices=tuple(
+            name for name in architectures.NAMES if name not in architectures.LISTS
+        ),
     )
     seeds: tuple[int, ...] = flag(
         "random seeds, separated by commas; every model is trained once per seed",
@@ -57,7 +59,8 @@ class StudyOptions(TrainingFlags, LabelFlags):
     )
     full_seeds: tuple[int, ...] = flag(
         "random seeds of the models on the full set, separated by commas; two or more "
-        "show how well the full set agrees with itself (default: --seeds)",
+        "others than --seeds show how well the full set agrees with itself (default: "
+        "--seeds)",
         default=(),
         metavar="N,N",
         minimum=0,
@@ -106,6 +109,11 @@ class StudyOptions(TrainingFlags, LabelFlags):
         if self.output and "://" in self.output:
             yield f"--output {self.output}: models are trained locally; name a folder"
         yield from self._find_few_models()
+        if shared := sorted(set(self.seeds) & set(self.full_seeds)):
+            yield (
+                f"--full_seeds {shared[0]}: is also one of --seeds; models with the "
+                "same seed share initial weights and crops, so that they agree too well"
+            )
         for name in ("recipes", *TABLES):
             path = getattr(self, name)
             if path and "://" in path:

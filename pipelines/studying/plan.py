@@ -93,8 +93,17 @@ class Plan:
         return steps
 
     def training_of(self, recipe: Recipe) -> Training:
-        """Return the training settings for a recipe's subset."""
-        return self.subset._replace(epochs=recipe.epochs or self.subset.epochs)
+        """Return the training settings for a recipe's subset.
+
+        Every draw has seeds of its own, so that the spread over draws contains that
+        over seeds.
+        """
+        seeds = self.subset.seeds
+        shift = recipe.draw * (max(seeds) - min(seeds) + 1)
+        return self.subset._replace(
+            seeds=tuple(seed + shift for seed in seeds),
+            epochs=recipe.epochs or self.subset.epochs,
+        )
 
     @property
     def reference(self) -> str:

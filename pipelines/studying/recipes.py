@@ -47,12 +47,14 @@ class Listed(NamedTuple):
       flags: flags of the build job.
       epochs: passes over the training images; None for those of all subsets.
       draws: number of subsets, each drawn with another seed.
+      draw: number of the draw, from 0.
     """
 
     name: str
     flags: Mapping[str, str]
     epochs: int | None = None
     draws: int = 1
+    draw: int = 0
 
     def list_draws(self, seed: int) -> "Iterator[Listed]":
         """Yield one recipe per draw, with consecutive seeds from its own or `seed`."""
@@ -62,7 +64,8 @@ class Listed(NamedTuple):
             return
         for number in range(self.draws):
             flags = {**self.flags, "seed": str(int(first) + number)}
-            yield Listed(f"{self.name}_draw{number}", flags, self.epochs)
+            name = f"{self.name}_draw{number}"
+            yield Listed(name, flags, self.epochs, draw=number)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,7 @@ class Recipe:
     Attributes:
       name: name of the recipe and of its dataset.
       base: name without the number of the draw.
+      draw: number of the draw, from 0.
       epochs: passes over the training images; None for those of all subsets.
       flags: flags as the user wrote them.
       words: command line of the build job, including the flags of the study.
@@ -82,6 +86,7 @@ class Recipe:
 
     name: str
     base: str
+    draw: int
     epochs: int | None
     flags: Mapping[str, str]
     words: tuple[str, ...]
@@ -257,6 +262,7 @@ def _make(listed: Listed, base: str, common: Common) -> Recipe:
     return Recipe(
         name=listed.name,
         base=base,
+        draw=listed.draw,
         epochs=listed.epochs,
         flags=flags,
         words=words,

@@ -5,6 +5,7 @@ the tables recipes.csv, differences.csv and effects.csv average over draws.
 """
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +16,15 @@ from typing import Any
 import numpy as np
 
 from pipelines.commands import Places, Training
+from pipelines.studying import measurements
+from pipelines.studying.measurements import Measurements
 from pipelines.studying.plan import SkippedRecipe
 from pipelines.studying.recipes import FULL, Recipe
 from transforms import storage
+from transforms.arrays import FloatArray
 from transforms.evaluation import designed
 from transforms.evaluation import study as study_ranking
-from transforms.evaluation.designed import Design, FinalAccuracies
+from transforms.evaluation.designed import Design
 from transforms.evaluation.study import Ranked, RecipeScore
 from transforms.records import to_json
 from transforms.reports import designed as designed_page
@@ -33,8 +37,8 @@ DESIGN_PAGE = "recipes.html"
 _VERSION = 1
 _COLUMNS = (
     *("rank", "recipe", "is_tied_with_best", "num_groups", "images_per_group"),
-    *("train_images", "validation_images", "tau", "tau_low", "tau_high", "spearman"),
-    *("regret", "resolving_power", "sign_agreement", "images_looped_full"),
+    *("train_images", "epochs", "validation_images", "tau", "tau_low", "tau_high"),
+    *("spearman", "regret", "resolving_power", "sign_agreement", "images_looped_full"),
     *("images_looped_subset", "gain", "verdict", "left_out"),
 )
 
@@ -49,7 +53,9 @@ class Outcome:
       waiting: names of the recipes that have not been run.
       full: training settings for the full set.
       subset: training settings for the subsets.
+      trainings: training settings for each evaluated recipe, by name.
       num_groups: estimated N of each recipe.
+      num_classes: number of classes of the input.
       curves: paths of the curves of the full set and of each recipe, by name.
     """
 
@@ -58,7 +64,9 @@ class Outcome:
     waiting: Sequence[str]
     full: Training
     subset: Training
+    trainings: Mapping[str, Training]
     num_groups: Mapping[str, int]
+    num_classes: int
     curves: Mapping[str, Sequence[str]]
 
 
@@ -76,7 +84,7 @@ def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
     page = make_page(_make_page(places, ranked, outcome))
     for chart in page.charts:
         files[SVG_FILE] = chart.svg.encode()
-    design = _analyze(scores, outcome) if scores else None
+    design = _analyze(places, scores, outcome) if scores else None
     for table, rows in (designed.to_tables(design) if design else {}).items():
         files[f"{table}.csv"] = _to_csv(rows, list(rows[0])) if rows else b""
     for name, data in files.items():
@@ -87,36 +95,81 @@ def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
     return ranked
 
 
-def _analyze(scores: Sequence[RecipeScore], outcome: Outcome) -> Design:
+def _analyze(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) -> Design:
     """Average the recipes over their draws, and test their differences."""
     models = outcome.full.models
-    full = designed.read_finals(outcome.curves[FULL], models)
-    draws: dict[str, list[FinalAccuracies]] = {}
+    full = measurements.read(places, FULL, outcome.full, outcome.curves[FULL])
+    draws: dict[str, list[Measurements]] = {}
     factors: dict[str, dict[str, str]] = {}
     for recipe, score in zip(outcome.evaluated, scores, strict=True):
-        finals = designed.read_finals(outcome.curves[recipe.name], models)
-        draws.setdefault(recipe.base, []).append(finals)
+        name, training = recipe.name, outcome.trainings[recipe.name]
+        draw = measurements.read(places, name, training, outcome.curves[name])
+        draws.setdefault(recipe.base, []).append(draw)
+        share = draw.finals.num_looped / full.finals.num_looped
         factors[recipe.base] = {
-            "labels": f"{recipe.options.grouping} {score.num_groups}",
-            "sampler": _name_sampler(recipe),
-            "images looped": f"{100 * finals.num_looped / full.num_looped:.2g} %",
+            "labels": name_labels(
+                recipe,
+                num_groups=score.num_groups,
+                num_classes=outcome.num_classes,
+            ),
+            "sampler": name_sampler(recipe),
+            "images looped": f"{100 * share:.2g} %",
+            "epochs": str(training.epochs),
         }
     recipes = [
         designed.Recipe(
             name=name,
             factors=factors[name],
-            num_looped=round(np.mean([draw.num_looped for draw in drawn])),
+            num_looped=round(np.mean([draw.finals.num_looped for draw in drawn])),
             # Seeds of a draw share its images, so they are no further draws.
-            accuracies=np.stack([draw.mean_accuracies for draw in drawn]),
+            accuracies=np.stack([draw.finals.mean_accuracies for draw in drawn]),
+            balanced=_stack([draw.balanced for draw in drawn]),
+            on_its_images=_stack([full.measure_on(draw) for draw in drawn]),
         )
         for name, drawn in draws.items()
     ]
-    return designed.analyze(models, full.accuracies, recipes, full.num_looped)
+    finals = full.finals
+    return designed.analyze(models, finals.accuracies, recipes, finals.num_looped)
 
 
-def _name_sampler(recipe: Recipe) -> str:
-    """Return the sampler and, if it is given, the rule for the difficulty."""
-    return recipe.flags.get("difficulty_rule") or str(recipe.options.sampling)
+def _stack(arrays: Sequence[FloatArray | None]) -> FloatArray | None:
+    """Stack the arrays of all draws; None if one is unknown."""
+    known = [array for array in arrays if array is not None]
+    return np.stack(known) if len(known) == len(arrays) else None
+
+
+def name_labels(recipe: Recipe, *, num_groups: int, num_classes: int) -> str:
+    """Name the labels of a recipe as a level of a factor.
+
+    Groups of one class each have the same name, whichever method formed them.
+
+    Args:
+      recipe: the recipe.
+      num_groups: number of groups, N.
+      num_classes: number of classes of the input.
+    """
+    if num_groups == num_classes:
+        return f"all {num_classes} classes"
+    name = _name_method(str(recipe.options.grouping), recipe.grouping_options)
+    return f"{name} {num_groups}"
+
+
+def name_sampler(recipe: Recipe) -> str:
+    """Name the sampler of a recipe with its options, as a level of a factor."""
+    name = _name_method(str(recipe.options.sampling), recipe.sampling_options)
+    return f"{name} by class" if recipe.options.stratify_by_class else name
+
+
+def _name_method(name: str, options: Any) -> str:  # noqa: ANN401  # of any method
+    """Name a method with its rules and all other options that are not the default."""
+    words = [name]
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if field.name == "rule":
+            words.append(str(value))
+        elif value != field.default:
+            words.append(f"{field.name} {value}")
+    return " ".join(words)
 
 
 def _to_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> bytes:
@@ -174,6 +227,7 @@ def _to_row(ranked: Ranked) -> Mapping[str, Any]:
         "num_groups": score.num_groups,
         "images_per_group": score.images_per_group,
         "train_images": score.train_images,
+        "epochs": score.trained_on // score.train_images,
         "validation_images": score.validation_images,
         "tau": score.tau,
         "tau_low": low,
@@ -219,6 +273,6 @@ def _make_page(places: Places, ranked: Sequence[Ranked], outcome: Outcome) -> St
         models=outcome.full.models,
         num_seeds=len(outcome.subset.seeds),
         epochs=outcome.full.epochs,
-        subset_epochs=outcome.subset.epochs,
+        subset_epochs=sorted({t.epochs for t in outcome.trainings.values()}),
         warnings=_gather_warnings(ranked),
     )

@@ -199,11 +199,15 @@ class _StudyRun:
                 ],
                 full=plan.full,
                 subset=plan.subset,
+                trainings={r.name: plan.training_of(r) for r in evaluated},
+                num_classes=len(plan.inventory.wnids()),
                 num_groups={e.recipe.name: e.num_groups for e in plan.estimates},
                 curves={
                     FULL: plan.steps.list_joined(FULL, plan.full),
                     **{
-                        recipe.name: plan.steps.list_joined(recipe.name, plan.subset)
+                        recipe.name: plan.steps.list_joined(
+                            recipe.name, plan.training_of(recipe)
+                        )
                         for recipe in evaluated
                     },
                 },

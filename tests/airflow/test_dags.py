@@ -1,4 +1,4 @@
-"""Test both DAGs as Airflow parses them: edges, parameters and imports."""
+"""Test the DAGs as Airflow parses them: edges, parameters and imports."""
 
 import ast
 import copy
@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from tests.airflow.places import DAGS, PYTHON, ROOT
 
 LOCAL, CLOUD = "imagenet_subset", "imagenet_subset_on_dataflow"
+AMAZON, TRAINING = "imagenet_subset_in_s3", "imagenet_training"
 EDGES = {
     "check": {"index"},
     "index": {"predict_validation", "predict_fold_a", "predict_fold_b"},
@@ -30,12 +31,21 @@ EDGES = {
 }
 
 
-@pytest.mark.parametrize("dag_id", [LOCAL, CLOUD])
+@pytest.mark.parametrize("dag_id", [LOCAL, CLOUD, AMAZON])
 def test_tasks_and_edges(dags, dag_id):
     tasks = dags[dag_id].tasks
-    assert {t.task_id: t.downstream_task_ids for t in tasks} == EDGES
+    waits = {"check": {"wait"}, "wait": {"index"}} if dag_id == AMAZON else {}
+    assert {t.task_id: t.downstream_task_ids for t in tasks} == EDGES | waits
     assert dags[dag_id].max_active_runs == 1
     assert [t.task_id for t in tasks if t.outlets] == ["publish"]
+    assert all(t.on_failure_callback and t.execution_timeout for t in tasks)
+
+
+def test_training_is_started_by_what_is_published(dags):
+    (train,) = dags[TRAINING].tasks
+    publish = dags[LOCAL].task_dict["publish"]
+    schedule = dags[TRAINING].timetable.asset_condition.objects
+    assert [*schedule] == publish.outlets == train.inlets
 
 
 def test_only_index_and_build_run_on_dataflow(dags):
@@ -69,10 +79,11 @@ def test_dags_do_not_import_the_program():
         ("dataset_version", "1.0"),
         ("models", "one.keras"),
         ("fold_models", ["a", "b", "c"]),
+        ("marker", "s3://bucket"),
     ],
 )
 def test_invalid_values_are_rejected(dags, name, value):
-    params = copy.deepcopy(dags[LOCAL].params)
+    params = copy.deepcopy(dags[AMAZON].params)
     params.validate()
     with pytest.raises(ParamValidationError, match=name):
         params.update({name: value})
@@ -104,5 +115,5 @@ def test_choices_are_those_of_the_program(dags):
 
 def test_readme_names_every_parameter(dags):
     page = Path(ROOT / "deploy/airflow/README.md").read_text()
-    for name in dags[CLOUD].params:
+    for name in {**dags[CLOUD].params, **dags[AMAZON].params}:
         assert f"`{name}`" in page, name

@@ -3,9 +3,8 @@
 import json
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 
-import imagenet_files
+import imagenet_tasks
 import pytest
 from airflow.providers.google.cloud.hooks import dataflow
 from google.cloud.dataflow_v1beta3 import JobState
@@ -38,7 +37,7 @@ def place(bucket, monkeypatch):
         "region": "europe-west4",
         "environment": {"serviceAccountEmail": "subsets-worker@p"},
     }
-    monkeypatch.setenv("AIRFLOW_VAR_IMAGENET_SUBSET", json.dumps(place))
+    monkeypatch.setenv("AIRFLOW_VAR_IMAGENET_SUBSET_ON_DATAFLOW", json.dumps(place))
     return place
 
 
@@ -54,7 +53,7 @@ def launches(monkeypatch):
         if flags["job"] == "build":
             mark = "__meta__/complete.json"
             output += f"/{flags['name']}/{flags['dataset_version']}/{mark}"
-        imagenet_files.open_path(output).write_text("{}")
+        imagenet_tasks.open_path(output).write_text("{}")
         return {"id": f"job-{len(asked)}", "projectId": project_id}
 
     async def is_done(*_, **__):
@@ -75,8 +74,11 @@ def _run(dags, recipe):
 
 
 @pytest.mark.usefixtures("place")
-def test_retries_launch_index_and_build_only_once(dags, launches):
+def test_retries_launch_index_and_build_only_once(dags, launches, lineage):
     states = _run(dags, RECIPE)
+    outputs = [x["name"] for event in lineage() for x in event["outputs"]]
+    for name in ("index.parquet", "imagenet_subset/1.0.0"):
+        assert any(output.endswith(name) for output in outputs)
     assert {name for name, state in states.items() if state == "skipped"} == UNNEEDED
     assert {states[name] for name in states.keys() - UNNEEDED} == {"success"}
     assert {(region, project) for _, region, project in launches} == {
@@ -117,25 +119,3 @@ def test_local_paths_are_rejected_before_launch(dags, launches):
     assert states["check"] == "failed"
     assert states["index"] == "upstream_failed"
     assert launches == []
-
-
-def test_tables_are_copied_from_and_to_the_bucket(bucket, tmp_path):
-    for number in "ab":
-        path = f"{bucket}/runs/r/predictions/fold_{number}.parquet"
-        imagenet_files.open_path(path).write_text(number)
-    flags = {
-        "predictions": [f"{bucket}/runs/r/predictions/fold_{n}.parquet" for n in "ab"],
-        "groups": ["/data/groups.csv"],
-        "output": f"{bucket}/runs/r/confusion",
-    }
-    local = imagenet_files.download_inputs(flags, tmp_path)
-    read = [Path(path).read_text() for path in local["predictions"]]
-    assert read == ["a", "b"]
-    assert local["groups"] == ["/data/groups.csv"]
-    output = tmp_path / "output/confusion"
-    assert local["output"] == str(output)
-    (output / "deep").mkdir(parents=True)
-    (output / "deep/confusion.npz").write_bytes(b"matrix")
-    imagenet_files.upload_outputs(tmp_path, flags)
-    sent = imagenet_files.open_path(f"{bucket}/runs/r/confusion/deep/confusion.npz")
-    assert sent.read_bytes() == b"matrix"

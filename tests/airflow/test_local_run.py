@@ -52,8 +52,12 @@ def test_recipe_builds_a_subset_and_a_retry_keeps_it(dags, place, recipe):
     assert (recorded["grouping"], recorded["sampling"]) == ("confusion", "difficulty")
     report = json.loads((root / "evaluation/report.json").read_bytes())
     assert "linear_c" in json.dumps(report)
-    assert _find_event() == {
+    uri, extra = _find_event()
+    assert uri == dataset.as_uri()
+    assert extra == {
         "directory": str(dataset),
+        "name": "tiny",
+        "version": "1.0.0",
         "subset_id": json.loads((dataset / "__meta__/complete.json").read_bytes())[
             "subset_id"
         ],
@@ -75,5 +79,6 @@ def test_recipe_builds_a_subset_and_a_retry_keeps_it(dags, place, recipe):
 
 def _find_event():
     with create_session() as session:
-        (event,) = session.scalars(select(AssetEvent)).all()
-        return dict(event.extra)
+        events = select(AssetEvent).where(AssetEvent.source_dag_id == "imagenet_subset")
+        (event,) = session.scalars(events).all()
+        return event.uri, dict(event.extra)

@@ -4,6 +4,7 @@ import re
 
 import imagenet_recipe
 import pytest
+from imagenet_recipe import Store
 
 PLACE = {"python": "/opt/subsets/bin/python", "output": "/data/runs"}
 CLOUD = {
@@ -23,10 +24,8 @@ def recipe(dags):
     return {**dags["imagenet_subset"].params, "input": ["/data/imagenet"]}
 
 
-def _problems(recipe, place=PLACE, *, on_dataflow=False):
-    return "\n".join(
-        imagenet_recipe.find_problems(recipe, place, on_dataflow=on_dataflow)
-    )
+def _problems(recipe, place=PLACE, store=Store.LOCAL):
+    return "\n".join(imagenet_recipe.find_problems(recipe, place, store))
 
 
 def test_the_defaults_need_no_models(recipe):
@@ -98,12 +97,39 @@ def test_all_problems_are_reported_at_once(recipe):
 
 
 def test_dataflow_needs_its_own_settings_and_buckets(recipe):
-    assert not _problems({**recipe, "input": ["gs://i"]}, CLOUD, on_dataflow=True)
-    found = _problems(recipe, PLACE, on_dataflow=True)
+    assert not _problems({**recipe, "input": ["gs://i"]}, CLOUD, Store.GOOGLE)
+    found = _problems(recipe, PLACE, Store.GOOGLE)
     for name in ("template", "image", "project", "region"):
         assert f"has no {name}" in found
     assert "/data/imagenet: must be gs://" in found
     assert "must be a folder of the worker" in _problems(recipe, CLOUD)
+
+
+def test_outputs_in_s3_are_urls(recipe):
+    assert not _problems(recipe, {**PLACE, "output": "s3://b/runs"}, Store.AMAZON)
+    for place in (PLACE, CLOUD):
+        assert "must be s3://BUCKET" in _problems(recipe, place, Store.AMAZON)
+
+
+def test_lineage_is_every_path_that_a_job_reads_or_writes(recipe):
+    changes = {**FOLDS, **MODELS, "sampling": "difficulty", "groups": "g.csv"}
+    steps = imagenet_recipe.list_steps(
+        {**recipe, **changes, "grouping": "confusion"}, "/r"
+    )
+    dataset = "/r/imagenet_subset/1.0.0"
+    inputs = {
+        name: imagenet_recipe.list_inputs(step.flags) for name, step in steps.items()
+    }
+    assert inputs["index"] == ["/data/imagenet"]
+    assert inputs["predict_fold_a"] == ["/data/halves/1.0.0", "b.keras"]
+    assert set(inputs["build"]) == {
+        "/r/index.parquet",
+        "/r/confusion/confusion.npz",
+        "/r/difficulty/difficulty.parquet",
+    }
+    assert inputs["verify"] == [dataset]
+    assert imagenet_recipe.find_output("build", steps["build"].flags) == dataset
+    assert imagenet_recipe.find_output("verify", steps["verify"].flags) is None
 
 
 def test_run_ids_become_distinct_slugs():

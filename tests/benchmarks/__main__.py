@@ -21,8 +21,9 @@ from tests.benchmarks.settings import QUICK, NotMeasured, Row, Settings
 
 NAMES = (  # modules of this folder, in the order of the table
     *("throughput", "peers", "training_tar", "resizing", "planning", "indexing"),
+    "serial_steps",
     *("inspecting", "bytes_read", "memory", "buckets", "startup", "grouping"),
-    *("loading", "training"),
+    *("on_dask", "loading", "training", "verifying"),
 )
 
 

@@ -1,6 +1,7 @@
 """Measure time and memory of planning for ImageNet-1k and ImageNet-21k."""
 
 import shutil
+from pathlib import Path
 
 from tests.benchmarks import children, synthetic_index
 from tests.benchmarks.children import Usage
@@ -42,7 +43,8 @@ def measure(settings: Settings) -> list[Row]:
     ]
 
 
-def _plan(settings: Settings, num_rows: int) -> Usage:
+def make_index(settings: Settings, num_rows: int) -> Path:
+    """Write a synthetic index, unless an earlier benchmark of this size has."""
     index = settings.work / "synthetic" / f"{num_rows}.parquet"
     if not index.exists():
         index.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +52,11 @@ def _plan(settings: Settings, num_rows: int) -> Usage:
         synthetic_index.write_index(
             index, num_classes=num_classes, root=str(index.parent)
         )
+    return index
+
+
+def _plan(settings: Settings, num_rows: int) -> Usage:
+    index = make_index(settings, num_rows)
     output = settings.work / "planning"
     # Quick runs have fewer images, hence fewer groups of the same size.
     num_groups = min(max(num_rows // 12_000, 2), 100)

@@ -17,6 +17,7 @@ class Settings:
     repetitions: int = 5
     images: int = 20_000
     tar_images: int = 60_000
+    small_rows: int = 50_000
     rows: int = 1_281_167  # of an index: the training images of ImageNet
     large_rows: int = 14_197_122  # the whole of ImageNet, 21,841 classes
     members: int = 200_000
@@ -38,6 +39,7 @@ QUICK = {
     "repetitions": 1,
     "images": 400,
     "tar_images": 600,
+    "small_rows": 6_000,
     "rows": 60_000,
     "large_rows": 240_000,
     "members": 4_000,

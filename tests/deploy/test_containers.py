@@ -72,6 +72,14 @@ def test_program_runs_as_a_user_without_privileges():
     assert _of(PROGRAM, "USER") == [["10001:10001"]]
 
 
+def test_program_has_every_extra_of_its_jobs():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    (installed,) = re.findall(r"'\.\[(.+)\]'", (ROOT / PROGRAM).read_text())
+    assert set(installed.split(",")) == extras.keys() - {"dev"}
+
+
 def test_dataflow_image_is_worker_and_launcher():
     assert _of(DATAFLOW, "ENTRYPOINT") == [['["/opt/apache/beam/boot"]']]
     variables = dict(word.split("=", 1) for word in _of(DATAFLOW, "ENV")[0])

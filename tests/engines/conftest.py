@@ -16,12 +16,14 @@ import pytest
 
 from tests import building
 from tests.engines import page
+from tests.stores.conftest import KEYS
 
 # `python` in a command, and in what a worker pool starts, is that of these tests.
 ENVIRONMENT = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "PYTHONPATH": str(page.ROOT),
+    **KEYS,
 }
 _START_S = 120
 
@@ -49,6 +51,7 @@ class Engines:
         for server in reversed(self._servers.values()):
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+        self._servers.clear()
 
     def _localise(self, text):
         for named, port in self._ports.items():

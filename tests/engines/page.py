@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "engines.md"
 _BUILD = "python -m pipelines.build RECIPE"
 # Each is one server's; the tests put free ports in their places.
-PORTS = ("50000", "8081", "8099", "6123")
+PORTS = ("50000", "8081", "8099", "6123", "8786", "8787")
 
 
 @dataclasses.dataclass(frozen=True)

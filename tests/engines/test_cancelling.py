@@ -6,6 +6,7 @@ import grpc
 import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
+from pipelines import dask_engine
 from tests import building, processes
 from tests.engines import install, page
 
@@ -20,6 +21,7 @@ SERVER = page.Engine(
         "--environment_type=LOOPBACK",
     ),
 )
+DASK = next(e for e in page.read_engines() if "DaskRunner" in " ".join(e.flags))
 # Those that a job starts itself.
 CHILDREN = [e for e in page.read_engines() if "PrismRunner" in " ".join(e.flags)]
 
@@ -51,6 +53,16 @@ def test_job_of_a_remote_engine_is_cancelled(engines, mini_imagenet, tmp_path):
     flags = engines.start(SERVER)
     assert "the job is cancelled" in _interrupt(mini_imagenet, tmp_path, flags)
     assert _list_states(flags) == ["CANCELLED"]
+
+
+@pytest.mark.timeout(300)
+def test_nothing_runs_on_dask_after_the_job(engines, mini_imagenet, tmp_path):
+    flags = engines.start(DASK)
+    said = _interrupt(mini_imagenet, tmp_path, flags)
+    assert "the job is cancelled, and no task is running" in said
+    with dask_engine.connect(flags[-1].partition("=")[2]) as client:
+        assert client.processing() == dict.fromkeys(client.processing(), ())
+    assert not list(tmp_path.glob("**/complete.json"))
 
 
 @pytest.mark.timeout(300)

@@ -188,3 +188,29 @@ def test_damaged_input_reports_the_same_as_the_default_engine(
     folder, said = truncated
     flags = [f"--input={folder}", f"--output={tmp_path}/index.parquet"]
     assert _fail("index", [*flags, *engines.start(engine)]) == said
+
+
+@pytest.fixture(scope="module")
+def verified(reference, tmp_path_factory):
+    """A dataset with a forged label, and the report of the default engine."""
+    root = tmp_path_factory.mktemp("verified") / "small" / "1.0.0"
+    shutil.copytree(reference, root)
+    tar = next(root.glob("train/*.tar"))
+    tar.write_bytes(tar.read_bytes().replace(b'"label": 1', b'"label": 2'))
+    flags = [str(root), "--readers=tar_members,webdataset"]
+    code, out, _ = _run("verify", flags)
+    assert code == 1
+    assert "has label 2" in out
+    return flags, out
+
+
+@each_outside
+def test_verify_reports_the_same_as_the_default_engine(
+    engine, engines, verified, tmp_path
+):
+    flags, expected = verified
+    code, out, err = _run(
+        "verify", [*flags, f"--work={tmp_path}", *engines.start(engine)]
+    )
+    assert (code, out) == (1, expected), err
+    assert list(tmp_path.iterdir()) == []

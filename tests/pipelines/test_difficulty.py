@@ -1,16 +1,24 @@
+import base64
 import dataclasses
+import io
+import re
+import shutil
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from pipelines import difficulty
+from pipelines import index as index_job
 from tests import making_predictions
 from transforms.difficulty import table as difficulty_table
 from transforms.labels.classes import load_classes
 from transforms.predictions import table as predictions_table
 from transforms.predictions.table import ModelClass, ScoredModel, Scores
+from transforms.reports.difficulty import choose_images
 
 MODEL = ScoredModel(
     model="cnn",
@@ -240,3 +248,64 @@ def test_one_source_is_needed(tmp_path, capsys):
     assert "give either --predictions or --scores" in _fails(
         capsys, "--output", tmp_path / "out"
     )
+
+
+def _score_images(folder, output, *words):
+    """Score the images of a folder by their number and show them on the page."""
+    paths = sorted(folder.rglob("*.JPEG"))
+    rows = [f"{path.stem},{n / len(paths)}" for n, path in enumerate(paths)]
+    scores = output.with_suffix(".csv")
+    scores.write_text("\n".join(["key,score", *rows]))
+    difficulty.main(["--scores", str(scores), "--output", str(output), *words])
+    return paths, (output / "difficulty.html").read_text()
+
+
+def test_page_shows_images_from_hard_to_easy(class_folders, tmp_path, capsys):
+    output = tmp_path / "out"
+    paths, page = _score_images(class_folders, output, f"--input={class_folders}")
+    shown = re.findall(r'<img alt="(\w+)".*?base64,([^"]+)"', page)
+    assert len(shown) == 5 * 8
+    assert [key for key, _ in shown[:8]] == [path.stem for path in paths[:8]]
+    assert [key for key, _ in shown[-8:]] == [path.stem for path in paths[-8:]]
+    for _, data in shown:
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            assert image.size == (128, 128)
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "cannot be read" not in page + capsys.readouterr().err
+
+
+def test_images_that_cannot_be_read_are_named_on_the_page(
+    class_folders, tmp_path, capsys
+):
+    folder = tmp_path / "copy"
+    shutil.copytree(class_folders, folder)
+    index = tmp_path / "index.parquet"
+    index_job.main([f"--input={folder}", f"--output={index}"])
+    first, second, *_ = sorted(folder.rglob("*.JPEG"))
+    first.write_bytes(b"no image")
+    second.unlink()
+    paths, page = _score_images(class_folders, tmp_path / "out", f"--input={index}")
+    assert paths[:2] == [
+        class_folders / path.relative_to(folder) for path in (first, second)
+    ]
+    assert page.count('<div class="missing">cannot be read</div>') == 2
+    message = "2 of 40 images to show are not in --input or cannot be read"
+    assert message in page
+    assert message in capsys.readouterr().err
+
+
+def test_an_invalid_input_is_an_error(tmp_path, capsys):
+    (tmp_path / "scores.csv").write_text("key,score\nn02088364_1,0.2\n")
+    words = ["--scores", tmp_path / "scores.csv", "--output", tmp_path / "out"]
+    assert "no such file or folder" in _fails(capsys, *words, "--input", "nowhere")
+    assert "applies only with --input" in _fails(capsys, *words, "--class_list", "x")
+
+
+def test_images_of_equal_difficulty_are_spread_over_their_keys():
+    keys = [f"k{n:03d}" for n in range(100)]
+    table = pa.table({"key": keys, "wnid": [""] * 100, "p_correct": [0.5] * 100})
+    for strip in choose_images(table):
+        numbers = [int(image["key"][1:]) for image in strip.images]
+        assert (numbers[0], numbers[-1], len(set(numbers))) == (0, 99, 8)
+    few = choose_images(table.slice(0, 3))
+    assert [len(strip.images) for strip in few] == [1, 1]

@@ -9,6 +9,7 @@ import pytest
 from pipelines import build, index, predict
 from tests import making
 from transforms import processes, storage
+from transforms.index import parts
 from transforms.index import table as index_table
 from transforms.index.inventory import read_inventory
 from transforms.records import UsageError
@@ -110,6 +111,35 @@ def test_processes_inspect_as_threads_do(class_archives, tmp_path, monkeypatch, 
     assert bool(started) == (least < 10_000)
     expected = _index(class_archives, tmp_path / "b", *flags, "--threads=1")
     assert found.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.parametrize("least", [0, 100])
+def test_processes_list_archives_as_one_does(
+    class_archives, tmp_path, monkeypatch, least
+):
+    monkeypatch.setattr(parts, "_LEAST_IN_PROCESSES", least)
+    expected = _index(class_archives, tmp_path / "a", "--threads=1")
+    monkeypatch.setattr(index, "num_cores", lambda: 2)
+    found = _index(class_archives, tmp_path / "b", "--threads=2")
+    assert found.read_bytes() == expected.read_bytes()
+
+
+def test_processes_name_the_first_damaged_archive(
+    class_archives, tmp_path, monkeypatch, capfd
+):
+    damaged = shutil.copytree(class_archives, tmp_path / "damaged")
+    for archive in sorted(damaged.glob("*.tar"))[2:4]:
+        archive.write_bytes(archive.read_bytes()[:700])
+    monkeypatch.setattr(parts, "_LEAST_IN_PROCESSES", 0)
+    errors = []
+    for name, cores in [("a", 1), ("b", 2)]:
+        monkeypatch.setattr(index, "num_cores", lambda cores=cores: cores)
+        with pytest.raises(SystemExit):
+            _index(damaged, tmp_path / name, "--threads=2")
+        errors.append(capfd.readouterr().err.partition("error: ")[2])
+        assert not list((tmp_path / name).glob("*"))
+    assert errors[0] == errors[1]
+    assert "the archive is truncated" in errors[0]
 
 
 def test_index_of_other_types_is_an_error(mini_index, tmp_path):

@@ -4,13 +4,15 @@ import re
 
 import pytest
 
-from pipelines import build, confusion, index, predict
+from pipelines import build, confusion, engine, index, predict, verify
 from tests import building, making, making_models
 from tests.lossy_runner import LossyRunner
 from transforms.dataset.commit import _check_counts
 from transforms.dataset.manifest import Part
 from transforms.dataset.plan import PlannedShard
+from transforms.index import table as index_table
 from transforms.records import JobError, Shard, check_all_arrived
+from transforms.verification import tasks
 
 RUNNER = "--runner=tests.lossy_runner.LossyRunner"
 
@@ -42,6 +44,26 @@ def test_build_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypatch)
     assert re.search(message, _fail(build, flags, step, capfd, monkeypatch))
     assert not list(tmp_path.glob("**/complete.json"))
     assert not (tmp_path / "small" / "1.0.0").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("RankForValidation", r"the engine lost \d of \d row groups of the index: \d"),
+        ("RankForSample", r"the engine lost \d of \d row groups of the index: \d"),
+        ("ReadSelected", r"the engine lost \d of \d row groups of the index: \d"),
+        ("WritePlan", "the engine lost the plan"),
+    ],
+)
+def test_planning_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(index_table, "ROW_GROUP_IMAGES", 50)
+    # Planning uses the embedded engine, whatever the flags say.
+    monkeypatch.setattr(engine, "embed", lambda flags: flags)
+    index.main([f"--input={mini_imagenet}", f"--output={tmp_path}/index.parquet"])
+    capfd.readouterr()
+    flags = building.command_line(tmp_path / "index.parquet", tmp_path / "out")
+    assert re.search(message, _fail(build, flags, step, capfd, monkeypatch))
+    assert not list(tmp_path.glob("out/small/*"))
 
 
 @pytest.mark.parametrize(
@@ -86,6 +108,22 @@ def test_predict_and_confusion_fail(predict_flags, tmp_path, capfd, monkeypatch)
     error = _fail(confusion, flags, "CountParts", capfd, monkeypatch)
     assert re.search(r"counted 0 of \d+; no matrix is written", error)
     assert not list(tmp_path.glob("c/*"))
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("RunTask", r"the engine lost 1 of \d parts of the dataset: \d\n"),
+        ("WriteNumbers", "the engine skipped the last step"),
+    ],
+)
+def test_verify_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypatch):
+    dataset = building.run(mini_imagenet, tmp_path, images_per_shard=10)
+    capfd.readouterr()
+    monkeypatch.setattr(tasks, "_IMAGES_PER_PART", 30)
+    flags = [str(dataset), "--readers=tar_members", f"--work={tmp_path}/work"]
+    assert re.search(message, _fail(verify, flags, step, capfd, monkeypatch))
+    assert not list(tmp_path.glob("work/*"))
 
 
 def test_shard_with_fewer_images_than_planned_is_named():

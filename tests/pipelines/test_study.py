@@ -157,6 +157,10 @@ def test_results_have_one_row_per_recipe_with_a_link(killed):
     with (killed / "study.csv").open() as file:
         listed = [row["recipe"] for row in csv.DictReader(file)]
     assert listed == list(rows)
+    assert {path.name for path in (killed / "correctness").iterdir()} == {
+        "full_seed0.npz",
+        *(f"{name}_seed0.npz" for name in rows),
+    }
     page = (killed / "study.html").read_text()
     for name in rows:
         report = read_json(killed / f"evaluations/{name}/report.json")

@@ -170,7 +170,7 @@ def test_unfinished_dataset_is_named(tmp_path, capsys):
         (["--thread", "2"], "did you mean --threads"),
         (["--threads", "0"], "must be between"),
         (["--readers", "tfdss"], "did you mean tfds"),
-        (["--runner", "DirectRunner"], "--runner: unknown flag"),
+        (["--runer", "DirectRunner"], "did you mean --runner"),
     ],
     ids=["nothing", "misspelt", "out of bounds", "reader", "beam"],
 )

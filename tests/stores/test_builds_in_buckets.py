@@ -1,5 +1,7 @@
 """Test index, build, resume and verify in emulated stores."""
 
+import re
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,6 +14,7 @@ from transforms.dataset import paths
 from transforms.dataset import shards as dataset_shards
 from transforms.miniature.archives import LABELS
 from transforms.records import UsageError
+from transforms.verification import tasks
 
 FORMATS = "webdataset,tfrecord"
 
@@ -184,10 +187,10 @@ def test_settings_of_flags_reach_other_processes(
     assert storage.num_bytes(f"{google}/index.parquet")
 
 
-def _verify(capfd, target):
+def _verify(capfd, target, *flags):
     capfd.readouterr()
     with pytest.raises(SystemExit) as ended:
-        verify.main([target])
+        verify.main([target, *flags])
     return ended.value.code, capfd.readouterr().out
 
 
@@ -195,17 +198,39 @@ def test_verify_proves_a_dataset_in_a_bucket(folder, local, capfd):
     target = upload(local("mini_imagenet"), f"{folder}/small/1.0.0")
     code, out = _verify(capfd, target)
     assert code == 0
-    assert "not run" in out
-    assert out.rstrip().endswith(
-        "not opened with any reader, because it is in a bucket"
-    )
+    for name in ("huggingface", "tar_members", "tf_data", "tfds", "webdataset"):
+        assert f"opened with {name}" in out
+    assert out.count("| 90 images: bytes, labels and names") == 5
     first = next(f for f in storage.list_files(target) if f.endswith(".tar"))
     storage.remove_file(f"{target}/{first}")
     storage.write(target, "more.txt", b"")
-    code, out = _verify(capfd, target)
+    code, out = _verify(capfd, target, "--readers=tar_members")
     assert code == 1
     assert f"{first} is missing" in out
     assert "more.txt exists, but complete.json does not list it" in out
+    assert re.search(rf"{first}: \d+ images were not read", out)
+
+
+def test_verify_copies_parts_of_a_dataset_in_a_bucket(
+    google, mini_imagenet, tmp_path, capfd, monkeypatch
+):
+    """Results are those of the local dataset, and no part has all shards."""
+    flags = {"formats": f"{FORMATS},folders", "images_per_shard": 10}
+    root = building.run(mini_imagenet, tmp_path, **flags)
+    tar = next(root.glob("train/*00001-of*.tar"))
+    tar.write_bytes(tar.read_bytes().replace(b'"label": 1', b'"label": 2'))
+    target = upload(root, f"{google}/small/1.0.0")
+    readers = "--readers=huggingface,image_folders,tar_members,tf_data,tfds,webdataset"
+    local_result = _verify(capfd, str(root), readers)
+    assert local_result[0] == 1
+    monkeypatch.setattr(tasks, "_BYTES_PER_PART", 60_000)
+    copied = []
+    run_task = tasks.run_task
+    monkeypatch.setattr(
+        tasks, "run_task", lambda task, s: copied.append(task) or run_task(task, s)
+    )
+    assert _verify(capfd, target, readers) == local_result
+    assert len(copied) == len(list(root.glob("validation/*.tar"))) > 1
 
 
 def test_verify_of_no_dataset_is_a_mistake(google, capfd):

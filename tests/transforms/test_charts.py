@@ -355,3 +355,26 @@ def test_axis_of_values_up_to_one_ends_at_one():
         [point], label="a", x_label="x", y_label="y", is_share=False, ends_at_one=True
     ).axes
     assert 1 < axes.get_ylim()[1] < 1.02
+    point = Point("a", 0.3, 0.3)
+    (axes,) = charts.draw_intervals([point], label="a", x_label="x").axes
+    assert 1 < axes.get_xlim()[1] < 1.02
+
+
+def test_marks_of_equal_x_are_spread_only_if_they_would_overlap():
+    moved = charts.spread([0, 1, 1, 1, 2], [0, 0.5, 0.505, 0.9, 1])
+    assert moved[0] == 0
+    assert moved[1] == moved[3] == 1
+    assert moved[2] == pytest.approx(1 + 0.026 * 2)
+    assert moved[4] == 2
+    assert charts.spread([5, 5, 5]) == pytest.approx([4.974, 5, 5.026])
+
+
+def test_labels_keep_a_gap():
+    points = [Point(str(n), n, 0.5, labels=(f"label{n}",)) for n in range(40)]
+    figure = charts.draw_scatter(points, label="a", x_label="x", y_label="y")
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) > 10
+    assert not any(
+        a.padded(1.4, 0).overlaps(b.padded(1.4, 0))
+        for a, b in itertools.combinations(boxes, 2)
+    )

@@ -4,19 +4,23 @@ from transforms import storage
 from transforms.records import DataError
 
 _NUM_BYTES = 512
-_REMEDY = "decompress it first"
-_SIGNATURES = {
-    b"\x1f\x8b": f"gzip data; {_REMEDY} (gunzip)",
-    b"\x28\xb5\x2f\xfd": f"Zstandard data; {_REMEDY} (unzstd)",
-    b"\xfd7zXZ\0": f"xz data; {_REMEDY} (unxz)",
-    b"BZh": f"bzip2 data; {_REMEDY} (bunzip2)",
-    b"Rar!": "a RAR archive; extract it (unrar x)",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive; extract it (7z x)",
-    b"PK\3\4": "a zip archive; name it .zip",
-    b"PAR1": "a Parquet file",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"version https://git-lfs": "a Git LFS pointer, not the file; run git lfs pull",
+_DECOMPRESS = "decompress it first"
+# First bytes of files that are no images: name, and remedy in place of an archive.
+FILE_KINDS = {
+    b"\x1f\x8b": ("a gzip file", f"{_DECOMPRESS} (gunzip)"),
+    b"\x28\xb5\x2f\xfd": ("a Zstandard file", f"{_DECOMPRESS} (unzstd)"),
+    b"\xfd7zXZ\0": ("an xz file", f"{_DECOMPRESS} (unxz)"),
+    b"BZh": ("a bzip2 file", f"{_DECOMPRESS} (bunzip2)"),
+    b"Rar!": ("a RAR archive", "extract it (unrar x)"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "extract it (7z x)"),
+    b"PK\3\4": ("a zip archive", "name it .zip"),
+    b"PAR1": ("a Parquet file", ""),
+    b"version https://git-lfs": (
+        "a Git LFS pointer; fetch the file with git lfs pull",
+        "",
+    ),
 }
+_JPEG = b"\xff\xd8\xff"
 _PAGES = (b"<!doctype html", b"<html", b"<?xml")
 
 
@@ -32,9 +36,11 @@ def describe(path: str) -> str:
         return ""
     if not start:
         return "an empty file"
-    for signature, what in _SIGNATURES.items():
+    for signature, (name, remedy) in FILE_KINDS.items():
         if start.startswith(signature):
-            return what
+            return f"{name}; {remedy}" if remedy else name
+    if start.startswith(_JPEG):
+        return "a JPEG image"
     if start.lstrip().lower().startswith(_PAGES):
         return "a web page, perhaps a login page; download the file again"
     return ""

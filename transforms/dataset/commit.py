@@ -8,6 +8,7 @@ have their final names from the start; a dataset without the mark is incomplete.
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -153,20 +154,22 @@ def _write_sidecars(
     )
     written_splits = {part.shard.split for part in parts if part.num_images}
     parts = [part for part in parts if part.shard.split in written_splits]
-    manifest.merge_parts(
-        settings.work,
-        [p.shard for p in parts if p.num_images],
-        f"{root}/{paths.MANIFEST}",
-    )
+    dataset = describe_dataset(parts, failures, settings)
+    filled = [part.shard for part in parts if part.num_images]
+    with ThreadPoolExecutor(1) as pool:  # pyarrow encodes without the GIL
+        merging = pool.submit(
+            manifest.merge_parts, settings.work, filled, f"{root}/{paths.MANIFEST}"
+        )
+        sidecars = list(_make_sidecars(dataset, failures, settings))
+        merging.result()
     written = [f for part in parts for files in part.files.values() for f in files]
     manifest_file = _describe(root, paths.MANIFEST)
     written.append(manifest_file)
     written += [_describe(root, path) for path in settings.more_files]
-    dataset = describe_dataset(parts, failures, settings)
     sheet = contact_sheet.make_preview(root, settings.table)
     for path, data in [
         (paths.PREVIEW, sheet),
-        *_make_sidecars(dataset, failures, settings),
+        *sidecars,
         *croissant.sidecars(dataset, manifest_file).items(),
     ]:
         written.append(storage.write(root, path, data))

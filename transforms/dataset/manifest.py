@@ -138,8 +138,9 @@ def merge_parts(root: str, shards: Sequence[Shard], output: str) -> None:
 
 
 def _read_rows(root: str, shard: Shard) -> pa.Table:
-    part = storage.for_arrow(part_path(root, shard))
-    return pq.read_table(part, schema=SCHEMA).replace_schema_metadata(None)
+    # `pq.read_table` takes twice as long for a file of this size.
+    with pq.ParquetFile(storage.for_arrow(part_path(root, shard))) as file:
+        return file.read(use_threads=False).replace_schema_metadata(None)
 
 
 def read_rows(path: str, *, columns: Sequence[str] | None = None) -> Iterator[dict]:

@@ -4,19 +4,24 @@ The plan lists the selected images of every shard. The subset id is computed fro
 images and the image settings.
 """
 
+import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.index import table as index_table
-from transforms.records import SelectedImage, Shard
+from transforms.prefetch import prefetch
+from transforms.records import JobError, SelectedImage, Shard
 from transforms.sampling import selected
 from transforms.sampling.selected import IMAGE_SCHEMA
 
@@ -26,6 +31,25 @@ class PlannedShard(NamedTuple):
 
     shard: Shard
     num_images: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PlanSummary:
+    """The sizes, counts and hashes of a plan.
+
+    Attributes:
+      shards: the shards, sorted by split and number.
+      chosen: number of images, by split and then by wnid, both sorted.
+      lines: a line of `format_lines` per image, shape (images,).
+      sources_sha256: hash of the images' keys and source lengths, in the plan's order.
+        The subset id does not cover the source files; this hash detects files whose
+        length has changed.
+    """
+
+    shards: Sequence[PlannedShard]
+    chosen: Mapping[str, Mapping[str, int]]
+    lines: pa.ChunkedArray
+    sources_sha256: str
 
 
 def part_path(folder: str, shard: Shard) -> str:
@@ -67,6 +91,26 @@ def assign_shards(
             yield shard, make_part(own.take(rows))
 
 
+def write_parts(
+    images: pa.Table, *, seed: int, images_per_shard: int, folder: str
+) -> PlanSummary:
+    """Assign images to shards, write the plan's files, and summarise the plan.
+
+    Args:
+      images: selected images of all splits.
+      seed: seed of the shuffle.
+      images_per_shard: maximum number of images per shard.
+      folder: folder of the plan.
+    """
+
+    def write(part: tuple[Shard, pa.Table]) -> tuple[Shard, pa.Table]:
+        write_part(*part, folder=folder)
+        return part
+
+    parts = assign_shards(images, seed=seed, images_per_shard=images_per_shard)
+    return summarize(prefetch(write, parts))
+
+
 def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:
     """Write a shard's plan file; return the shard with its number of images.
 
@@ -87,53 +131,88 @@ def read_part(folder: str, shard: Shard) -> list[SelectedImage]:
     return [SelectedImage(shard.split, label, ref) for label, ref in rows]
 
 
-def list_shards(folder: str) -> list[PlannedShard]:
-    """List the shards of a plan, sorted by split and number."""
-    shards = []
-    for name in sorted(storage.list_files(folder)):
-        stem = name.removesuffix(".parquet")
-        split, number, num_shards = stem.replace("-of-", "-").rsplit("-", 2)
-        shard = Shard(split, int(number), int(num_shards))
-        metadata = pq.read_metadata(storage.for_arrow(f"{folder}/{name}"))
-        shards.append(PlannedShard(shard, metadata.num_rows))
-    return shards
-
-
 def _read(
     folder: str, shard: Shard, columns: Sequence[str] = tuple(IMAGE_SCHEMA.names)
 ) -> pa.Table:
-    schema = pa.schema([IMAGE_SCHEMA.field(name) for name in columns])
-    return pq.read_table(storage.for_arrow(part_path(folder, shard)), schema=schema)
+    # `pq.read_table` takes twice as long for a file of this size.
+    with pq.ParquetFile(storage.for_arrow(part_path(folder, shard))) as file:
+        return file.read(list(columns), use_threads=False)
 
 
-def read_train_keys(folder: str) -> pa.StringArray:
+def read_summary(folder: str) -> PlanSummary:
+    """Summarise a plan that `write_parts` has written on an engine.
+
+    Raises:
+      JobError: there is no plan, because the engine lost its images.
+    """
+    shards = []
+    for name in storage.list_files(folder):
+        stem = name.removesuffix(".parquet")
+        split, number, num_shards = stem.replace("-of-", "-").rsplit("-", 2)
+        shards.append(Shard(split, int(number), int(num_shards)))
+
+    if not shards:
+        raise JobError("the engine lost the plan; run again without flags of Beam")
+
+    def read(shard: Shard) -> tuple[Shard, pa.Table]:
+        return shard, _read(folder, shard, ["key", "wnid", "label", "length"])
+
+    return summarize(prefetch(read, sorted(shards)))
+
+
+def summarize(parts: Iterable[tuple[Shard, pa.Table]]) -> PlanSummary:
+    """Count and hash the images of a plan.
+
+    Args:
+      parts: the shards, sorted by split and number, with their images.
+    """
+    shards: list[PlannedShard] = []
+    chosen: dict[str, dict[str, int]] = {}
+    lines: list[pa.Array] = []
+    digest = hashlib.sha256()
+
+    def take_tables(parts: Iterable[tuple[Shard, pa.Table]]) -> Iterator[pa.Table]:
+        for shard, images in parts:
+            shards.append(PlannedShard(shard, images.num_rows))
+            yield images
+
+    for split, of_split in itertools.groupby(parts, lambda part: part[0].split):
+        counts: Counter[str] = Counter()
+        # Large tables, because each operation on a column takes some time.
+        for images in index_table.regroup(take_tables(of_split)):
+            lines += format_lines(images, split=pa.scalar(split)).chunks
+            sources = index_table.join_lines(images["key"], images["length"])
+            index_table.update_digest(digest, sources)
+            for row in pc.value_counts(images["wnid"]).to_pylist():
+                counts[row["values"]] += row["counts"]
+        chosen[split] = dict(sorted(counts.items()))
+    return PlanSummary(
+        shards=shards,
+        chosen=chosen,
+        lines=pa.chunked_array(lines, pa.string()),
+        sources_sha256=digest.hexdigest(),
+    )
+
+
+def read_train_keys(folder: str, shards: Iterable[PlannedShard]) -> pa.StringArray:
     """Return the keys of all training images (train or folds), shape (images,)."""
     columns = [
         _read(folder, shard, ["key"])["key"]
-        for shard, _ in list_shards(folder)
+        for shard, _ in shards
         if shard.split != "validation"
     ]
     chunks = [chunk for column in columns for chunk in column.chunks]
     return pa.chunked_array(chunks, pa.string()).combine_chunks()
 
 
-def read_images(folder: str) -> pa.Table:
+def read_images(folder: str, shards: Iterable[PlannedShard]) -> pa.Table:
     """Return the key, wnid and split of all images of a plan, sorted by key."""
     tables = []
-    for shard, _ in list_shards(folder):
+    for shard, _ in shards:
         table = _read(folder, shard, ["key", "wnid"])
         splits = pa.repeat(shard.split, table.num_rows)
         tables.append(table.append_column("split", splits))
     return pa.concat_tables(tables).sort_by("key")
-
-
-def read_lines(folder: str) -> pa.ChunkedArray:
-    """Return a line `key split label wnid` per image of a plan, shape (images,)."""
-    lines = []
-    for shard, _ in list_shards(folder):
-        table = _read(folder, shard)
-        lines.append(format_lines(table, split=pa.scalar(shard.split)))
-    return pa.chunked_array([c for line in lines for c in line.chunks], pa.string())
 
 
 def format_lines(
@@ -156,37 +235,11 @@ def compute_subset_id(
     """Return the SHA-256 of the image settings and the sorted lines, in hexadecimal."""
     digest = hashlib.sha256()
     digest.update(f"{json.dumps(dict(image_settings), sort_keys=True)}\n".encode())
-    for chunk in lines.take(pc.sort_indices(lines)).iterchunks():
-        digest.update("".join(chunk.to_pylist()).encode())
+    index_table.update_digest(digest, lines.take(pc.sort_indices(lines)))
     return digest.hexdigest()
 
 
-def hash_sources(folder: str) -> str:
-    """Return the SHA-256 of the images' keys and source lengths, in the plan's order.
-
-    The subset id does not cover the source files; this hash detects files whose length
-    has changed.
-    """
-    digest = hashlib.sha256()
-    for shard, _ in list_shards(folder):
-        table = _read(folder, shard, ["key", "length"])
-        lines = index_table.join_lines(table["key"], table["length"])
-        digest.update("".join(lines.to_pylist()).encode())
-    return digest.hexdigest()
-
-
-def count_by_class(folder: str) -> dict[str, dict[str, int]]:
-    """Return the number of images in a plan, by split and then by wnid."""
-    counts: dict[str, dict[str, int]] = {}
-    for shard, _ in list_shards(folder):
-        column = _read(folder, shard, ["wnid"])["wnid"]
-        by_class = counts.setdefault(shard.split, {})
-        for row in pc.value_counts(column).to_pylist():
-            by_class[row["values"]] = by_class.get(row["values"], 0) + row["counts"]
-    return {split: dict(sorted(c.items())) for split, c in sorted(counts.items())}
-
-
-def merge_parts(folder: str, output: str) -> None:
+def merge_parts(folder: str, shards: Sequence[PlannedShard], output: str) -> None:
     """Merge a plan into one Parquet file with every image's split, shard and position.
 
     The column `source_split` is the image's split in the input. It differs from `split`
@@ -194,6 +247,7 @@ def merge_parts(folder: str, output: str) -> None:
 
     Args:
       folder: folder of the plan.
+      shards: the shards of the plan.
       output: path of the merged file.
     """
     names = ["source_split" if name == "split" else name for name in IMAGE_SCHEMA.names]
@@ -204,19 +258,15 @@ def merge_parts(folder: str, output: str) -> None:
         storage.replacing(output) as file,
         pq.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
-        for shard, num_images in list_shards(folder):
-            table = _read(folder, shard).rename_columns(names)
-            for name, values in zip(
-                ("split", "shard", "position"),
-                (
-                    pa.array([shard.split] * num_images),
-                    pa.array([str(shard)] * num_images),
-                    pa.array(range(num_images), pa.int32()),
-                ),
-                strict=True,
-            ):
-                table = table.append_column(name, values)
-            writer.write_table(table)
+        tables = prefetch(partial(_read, folder), [shard for shard, _ in shards])
+        for (shard, num_images), table in zip(shards, tables, strict=True):
+            columns = [
+                *table.columns,
+                pa.repeat(shard.split, num_images),
+                pa.repeat(str(shard), num_images),
+                pa.array(np.arange(num_images), pa.int32()),
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
 
 
 # Training code often gives a validation shard to each of 8 readers.

@@ -30,6 +30,7 @@ from transforms.dataset import commit, manifest, paths
 from transforms.dataset import plan as dataset_plan
 from transforms.dataset import shards as dataset_shards
 from transforms.dataset.commit import CommitSettings
+from transforms.dataset.plan import PlanSummary
 from transforms.dataset.shards import ShardSettings
 from transforms.grouping.table import GroupId, GroupTable, make_table
 from transforms.images.settings import ImageSettings, describe_libraries
@@ -233,14 +234,12 @@ def _write(spool: _Spool, scratch: str, target: str, options: SampleOptions) -> 
     table = _make_group_table(spool, options.label_names)
     root, plan_folder = f"{scratch}/dataset", f"{scratch}/dataset/plan"
     images = pa.table(spool.columns).select(selected.SELECTED_SCHEMA.names)
-    planned = [
-        dataset_plan.write_part(shard, part, folder=plan_folder)
-        for shard, part in dataset_plan.assign_shards(
-            images.cast(selected.SELECTED_SCHEMA),
-            seed=options.seed,
-            images_per_shard=options.images_per_shard,
-        )
-    ]
+    plan = dataset_plan.write_parts(
+        images.cast(selected.SELECTED_SCHEMA),
+        seed=options.seed,
+        images_per_shard=options.images_per_shard,
+        folder=plan_folder,
+    )
     settings = ShardSettings(
         root=root,
         work=root,
@@ -255,9 +254,9 @@ def _write(spool: _Spool, scratch: str, target: str, options: SampleOptions) -> 
         is_spooled=True,
     )
     num_processes = options.num_processes or dataset_shards.count_processes(
-        num_cores(), len(planned), images.num_rows
+        num_cores(), len(plan.shards), images.num_rows
     )
-    shards = [shard for shard, _ in planned]
+    shards = [shard for shard, _ in plan.shards]
     _write_shards(shards, settings, min(num_processes, len(shards)))
     more_files = [paths.SAMPLES] if spool.fields else []
     if spool.fields:
@@ -265,8 +264,7 @@ def _write(spool: _Spool, scratch: str, target: str, options: SampleOptions) -> 
         columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
         with storage.replacing(f"{root}/{paths.SAMPLES}") as path:
             pq.write_table(pa.table(columns, ["key", "json"]), path, compression="zstd")
-    chosen = dataset_plan.count_by_class(plan_folder)
-    recipe = _make_recipe(plan_folder, table, options)
+    recipe = _make_recipe(plan, table, options)
     return commit.commit(
         [(shard, 0) for shard in shards],
         CommitSettings(
@@ -279,10 +277,10 @@ def _write(spool: _Spool, scratch: str, target: str, options: SampleOptions) -> 
             table=table,
             subset_id=recipe["subset_id"],
             recipe=recipe,
-            found=chosen,
+            found=plan.chosen,
             bad={},
-            chosen=chosen,
-            shards=planned,
+            chosen=plan.chosen,
+            shards=plan.shards,
             max_failure_fraction=0,
             more_files=more_files,
         ),
@@ -366,10 +364,9 @@ def _write_shards(
 
 
 def _make_recipe(
-    plan_folder: str, table: GroupTable, options: SampleOptions
+    plan: PlanSummary, table: GroupTable, options: SampleOptions
 ) -> dict[str, Any]:
     described = options.images.describe()
-    lines = dataset_plan.read_lines(plan_folder)
     recipe: dict[str, Any] = {
         "allow_small_validation": True,
         "dataset_version": options.version,
@@ -379,13 +376,13 @@ def _make_recipe(
         "images": described,
         "images_per_group": None,
         "images_per_shard": options.images_per_shard,
-        "input_fingerprint": dataset_plan.hash_sources(plan_folder),
+        "input_fingerprint": plan.sources_sha256,
         "min_validation_images": 0,
         "name": options.name,
         "num_groups": table.num_groups,
         "sampling_options": {},
         "seed": options.seed,
-        "subset_id": dataset_plan.compute_subset_id(lines, described),
+        "subset_id": dataset_plan.compute_subset_id(plan.lines, described),
         "versions": {
             "imagenet-subsets": __version__,
             "pyarrow": pa.__version__,

@@ -1,4 +1,4 @@
-"""Define the Beam steps of a dataset: assign images to shards, write and commit."""
+"""Define the Beam steps of a dataset: write shards and commit."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from concurrent.futures import Future
 from functools import partial
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
@@ -15,7 +14,6 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.dataset import shards as dataset_shards
 from transforms.dataset.commit import CommitSettings, commit
-from transforms.dataset.plan import assign_shards
 from transforms.dataset.shards import ShardBuilder, ShardSettings
 from transforms.prefetch import PendingResults
 from transforms.processes import ProcessPool
@@ -38,25 +36,6 @@ class CommitDataset(beam.PTransform):
             shards
             | "GatherShards" >> ToList()
             | "Commit" >> beam.Map(commit, settings=self.settings)
-        )
-
-
-@dataclasses.dataclass
-class AssignShards(beam.PTransform):
-    """Assign the images of one table to shards of equal size (±1).
-
-    The output elements are (shard, table of its images).
-    """
-
-    seed: int
-    images_per_shard: int
-
-    def expand(
-        self, images: PCollection[pa.Table]
-    ) -> PCollection[tuple[Shard, pa.Table]]:
-        """Divide the table on the single worker that holds it."""
-        return images | "DealImages" >> beam.FlatMap(
-            assign_shards, seed=self.seed, images_per_shard=self.images_per_shard
         )
 
 

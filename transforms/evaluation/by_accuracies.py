@@ -14,7 +14,7 @@ import numpy as np
 from transforms import csv_tables
 from transforms.arrays import FloatArray
 from transforms.csv_tables import CsvError
-from transforms.evaluation import discordance, ranking
+from transforms.evaluation import discordance, ranking, recommendation
 from transforms.evaluation.ranking import RankAgreement
 from transforms.records import UsageError
 
@@ -120,6 +120,57 @@ def evaluate_accuracies(
             if unmatched
         ),
     )
+
+
+def advise(evaluation: AccuracyEvaluation) -> list[str]:
+    """Say in sentences whether the second column can replace the first."""
+    (first, second), ranks = evaluation.names, evaluation.ranks
+    if ranks.tau is None:
+        return ["Recommendation: none, since all models tie in a column."]
+    between, low, high = "", -1.0, 1.0
+    if ranks.tau_interval is not None:
+        low, high = ranks.tau_interval
+        between = f" ({low:.3f} to {high:.3f})"
+    tau = f"τ-b {ranks.tau:.3f}{between}"
+    if low > 0:
+        verdict = f"{second} can stand in for {first}, as far as {tau} suffices"
+    elif high < 0:
+        verdict = f"do not use {second} for {first}: it reverses the ranking, {tau}"
+    else:
+        verdict = f"undecided whether {second} can stand in for {first}: {tau}"
+    loss = "is also the best" if ranks.regret == 0 else f"loses {ranks.regret:.4g}"
+    return [
+        f"Recommendation: {verdict}. The model that is best by {second} {loss} by "
+        f"{first}.",
+        "The tables do not state the number of images, so the noise of the scores is "
+        "unknown.",
+    ]
+
+
+_LEGEND = {
+    "models": "models in both columns",
+    "tau": "Kendall's tau-b of the two columns",
+    "95 %": "confidence interval of tau over the choice of models",
+    "Spearman": "Spearman's rank correlation",
+    "top half": "tau-b of the half of the models that is better by the first column",
+    "regret": "score of the best model by the first column, minus the score there of "
+    "the model that is best by the second",
+}
+
+
+def format_columns(evaluation: AccuracyEvaluation) -> str:
+    """Format the agreement as a plain-text table with legend and recommendation."""
+    ranks = evaluation.ranks
+    tau, spearman, top_half = (
+        "-" if value is None else f"{value:.3f}"
+        for value in (ranks.tau, ranks.spearman, ranks.top_half_tau)
+    )
+    interval = "-"
+    if ranks.tau_interval is not None:
+        interval = "{:.3f}…{:.3f}".format(*ranks.tau_interval)
+    count, regret = str(len(evaluation.models)), f"{ranks.regret:.4g}"
+    row = (count, tau, interval, spearman, top_half, regret)
+    return recommendation.format_table(_LEGEND, [row], advice=advise(evaluation))
 
 
 def read_table(path: str) -> list[Row]:

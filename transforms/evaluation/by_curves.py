@@ -4,17 +4,15 @@ If the folder of each curve also contains the predictions that `pipelines.train`
 models are compared image by image (McNemar's test), otherwise by accuracy alone.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms import storage
-from transforms.arrays import BoolArray, FloatArray
+from transforms.arrays import FloatArray
 from transforms.evaluation import (
     ceilings,
     convergence,
@@ -22,21 +20,30 @@ from transforms.evaluation import (
     discordance,
     log_sets,
     ranking,
+    recommendation,
     significance,
 )
 from transforms.evaluation.ceilings import Ceiling
 from transforms.evaluation.convergence import Convergence, TrainedSet
+from transforms.evaluation.correctness import RunCorrectness, read_run
 from transforms.evaluation.curves import CurveSet, Run, list_names
 from transforms.evaluation.log_sets import LocatedRow, LogSettings
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
+from transforms.evaluation.recommendation import Candidate
 from transforms.evaluation.significance import PairTests, SeedNoise
-from transforms.evaluation.verdict import Evidence, Verdict, find_gain, judge, widen
-from transforms.predictions import table as predictions_table
+from transforms.evaluation.verdict import (
+    Evidence,
+    Verdict,
+    describe_interval,
+    find_gain,
+    is_within_ceiling,
+    judge,
+    widen,
+)
 from transforms.records import UsageError
 
 ENOUGH_MODELS = 6
 _PREDICTIONS = "predictions.parquet"
-_COLUMNS = ["key", "wnid", "top5"]
 _MAX_DIFFERENCE = 0.001  # between the accuracies of a curve and of its predictions
 _SHOWN = 3
 _NO_SETTINGS = LogSettings()
@@ -93,7 +100,10 @@ class ScoredSubset(ScoredSet):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CurveEvaluation:
-    """The full set and all subsets, restricted to the models trained on all of them."""
+    """The full set and all subsets, restricted to the models trained on all of them.
+
+    The subsets are sorted by τ-b, best first, then by images seen until convergence.
+    """
 
     full: ScoredSet
     subsets: tuple[ScoredSubset, ...]
@@ -111,12 +121,6 @@ class Correctness(NamedTuple):
 
     shares: FloatArray | None
     notes: tuple[str, ...] = ()
-
-
-class _RunCorrectness(NamedTuple):
-    keys: tuple[str, ...]  # sorted
-    correct: BoolArray
-    subset_id: str
 
 
 def evaluate_curves(
@@ -147,11 +151,122 @@ def evaluate_curves(
     warnings += _warn_of_convergence(scored_full)
     scored = []
     for subset in subsets:
-        scored.append(_compare(scored_full, _score(subset, warnings), seed=seed))
+        scored_subset = _score(subset, warnings, borrowed=scored_full.noise)
+        scored.append(_compare(scored_full, scored_subset, seed=seed))
         warnings += _warn_of_convergence(scored[-1])
+    scored.sort(key=_order)
     return CurveEvaluation(
         full=scored_full, subsets=tuple(scored), warnings=tuple(dict.fromkeys(warnings))
     )
+
+
+def _order(subset: ScoredSubset) -> tuple[float, float]:
+    tau, images = subset.ranks.tau, subset.clearness.images_seen
+    return (
+        math.inf if tau is None else -tau,
+        math.inf if images is None else images,
+    )
+
+
+def advise(evaluation: CurveEvaluation) -> list[str]:
+    """Recommend a subset in sentences; subsets without value are left out."""
+    full, subsets = evaluation.full, evaluation.subsets
+    useless = [s.curve_set.name for s in subsets if s.verdict.value == "has none"]
+    choice = recommendation.recommend(
+        full.tests.accuracies,
+        [
+            Candidate(
+                subset.curve_set.name,
+                subset.ranks.tau,
+                subset.tests.accuracies[np.newaxis],
+                subset.curve_set.train_images * subset.curve_set.epochs,
+                _describe_noise(subset),
+            )
+            for subset in subsets
+            if subset.ranks.tau is not None and subset.verdict.value != "has none"
+        ],
+        families=discordance.find_families(full.models),
+    )
+    if choice is None:
+        reason = "no subset has value" if useless else "no subset can be ranked"
+        return [f"Recommendation: keep the full set, since {reason}."]
+    best = next(s for s in subsets if s.curve_set.name == choice.best.name)
+    interval = best.ranks.tau_interval
+    if interval is None or interval.low <= 0:
+        return [
+            f"Recommendation: undecided, since even {choice.best.name} (τ-b "
+            f"{choice.best.tau:.3f}, the highest) may rank the models like the full "
+            "set by chance; train more models."
+        ]
+    lines = [
+        f"Recommendation: {choice.describe('images seen in training')}.",
+        f"Whether {choice.best.name} has value: {best.verdict}.",
+    ]
+    if useless:
+        lines.append(f"Without value, and not compared: {list_names(useless)}.")
+    return lines
+
+
+def _describe_noise(subset: ScoredSubset) -> str:
+    pairs, least = subset.pairs, subset.ceiling.least_kept
+    if least is None or not pairs.decided_full:
+        return ""
+    words = "within" if is_within_ceiling(pairs, subset.ceiling) else "below"
+    kept = f"{pairs.sign_agreement or 0:.1%} of the significant pairs"
+    return f", which keeps the order of {kept}, {words} noise (at least {least:.1%})"
+
+
+_LEGEND = {
+    "subset": "sorted by tau, best first",
+    "value": "whether the subset is useful for ranking models; see the sentences above",
+    "tau": "Kendall's tau-b of the models' final accuracies on the subset with those "
+    "on the full set",
+    "95 %": "confidence interval of tau over the choice of models",
+    "kept": "share of the pairs of models that differ significantly on the full set "
+    "that have the same order on the subset",
+    "ceiling": "`kept` if noise were the subset's only error",
+    "resolving": "share of these pairs that differ significantly, in the same order, "
+    "on the subset",
+    "regret": "accuracy lost on the full set by selecting the subset's best model",
+    "gain": "images seen until the ranking converges, full set divided by subset",
+    "gain, 95 %": "confidence interval of gain",
+    "converges": "images seen on the subset until its ranking converges",
+    "seen": "images seen in the whole training on the subset",
+}
+
+
+def format_subsets(evaluation: CurveEvaluation) -> str:
+    """Format the subsets as a plain-text table with legend and recommendation."""
+    return recommendation.format_table(
+        _LEGEND,
+        [_format_row(subset) for subset in evaluation.subsets],
+        advice=advise(evaluation),
+    )
+
+
+def _format_row(subset: ScoredSubset) -> tuple[str, ...]:
+    ranks, pairs, verdict = subset.ranks, subset.pairs, subset.verdict
+    tau, gain, images = ranks.tau_interval, verdict.gain, subset.clearness.images_seen
+    return (
+        subset.curve_set.name,
+        verdict.value,
+        "-" if ranks.tau is None else f"{ranks.tau:.3f}",
+        "-" if tau is None else f"{tau.low:.3f}…{tau.high:.3f}",
+        _percent(pairs.sign_agreement),
+        _percent(subset.ceiling.kept),
+        _percent(pairs.resolving_power),
+        f"{ranks.regret:.2%}",
+        "-" if gain is None else f"{gain:.3g}",
+        "-"
+        if verdict.gain_interval is None
+        else describe_interval(verdict.gain_interval),
+        "never" if images is None else str(images),
+        str(subset.curve_set.train_images * subset.curve_set.epochs),
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _read_all(
@@ -235,18 +350,34 @@ def _match_models(
     return full, others, warnings
 
 
-def _score(curve_set: CurveSet, warnings: list[str]) -> ScoredSet:
+def _score(
+    curve_set: CurveSet, warnings: list[str], *, borrowed: SeedNoise | None = None
+) -> ScoredSet:
+    """Test all pairs of models on a set.
+
+    Args:
+      curve_set: the runs on the set.
+      warnings: extended by the limitations of the measurements.
+      borrowed: variance between seeds on the full set, for a set with one seed.
+    """
     correctness = read_correctness(curve_set)
     warnings += correctness.notes
     mean_curves = curve_set.mean_curves()
     noise = significance.measure_seed_noise([
         [run.final for run in curve_set.best_runs(model)] for model in curve_set.models
     ])
+    assumed = noise
+    if noise is None and borrowed is not None:
+        assumed = borrowed._replace(num_seeds=np.ones(len(curve_set.models)))
+        warnings.append(
+            f"{curve_set.name}: has one seed; its accuracies are assumed to vary "
+            "between seeds as those of the full set"
+        )
     tests = significance.compare_all_pairs(
         mean_curves[:, -1],
         curve_set.validation_images,
         correctness=correctness.shares,
-        noise=noise,
+        noise=assumed,
     ).correct()
     trained = TrainedSet(mean_curves, curve_set.train_images)
     return ScoredSet(
@@ -331,7 +462,7 @@ def read_correctness(curve_set: CurveSet) -> Correctness:
                 missing.append(f"{run.model}, seed {run.seed}")
                 continue
             try:
-                predicted = _read_run(path, curve_set.validation_images)
+                predicted = read_run(path)
                 _check_run(predicted, run, curve_set, keys)
             except UsageError as error:
                 problems.append(f"{path}: {error}")
@@ -364,44 +495,8 @@ def _group_by_folder(curve_set: CurveSet) -> dict[str, list[Run]]:
     return runs
 
 
-def _read_run(path: str, num_images: int) -> _RunCorrectness:
-    """Read the per-image correctness of one run.
-
-    Raises:
-      UsageError: the file is damaged, contains several models, or has another number
-        of images than the curves.
-    """
-    models = predictions_table.read_models(path)
-    if len(models) != 1:
-        raise UsageError(f"contains {len(models)} models")
-    label_of = {w: n for n, c in enumerate(models[0].classes) for w in c.wnids}
-    keys: list[str] = []
-    correct: list[BoolArray] = []
-    try:
-        file = pq.ParquetFile(storage.for_arrow(path))
-        if file.metadata.num_rows != num_images:
-            raise UsageError(
-                f"has {file.metadata.num_rows} images, the curves {num_images}"
-            )
-        for batch in file.iter_batches(columns=_COLUMNS):
-            keys += batch["key"].to_pylist()
-            first = pc.list_element(batch["top5"], 0).to_numpy(zero_copy_only=False)
-            truth = [label_of.get(wnid, -1) for wnid in batch["wnid"].to_pylist()]
-            correct.append(np.asarray(first == np.array(truth)))
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"is damaged ({error!s:.100})") from None
-    if len(set(keys)) < len(keys) or None in keys:
-        raise UsageError("has repeated or missing keys")
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return _RunCorrectness(
-        tuple(keys[number] for number in order),
-        np.concatenate(correct)[order],
-        models[0].trained_on_subset_id,
-    )
-
-
 def _check_run(
-    predicted: _RunCorrectness,
+    predicted: RunCorrectness,
     run: Run,
     curve_set: CurveSet,
     keys: tuple[str, ...] | None,
@@ -417,6 +512,11 @@ def _check_run(
     Raises:
       UsageError: the predictions have another accuracy, training set or images.
     """
+    if len(predicted.keys) != curve_set.validation_images:
+        raise UsageError(
+            f"has {len(predicted.keys)} images, the curves "
+            f"{curve_set.validation_images}"
+        )
     accuracy = float(predicted.correct.mean())
     if abs(accuracy - run.final) > _MAX_DIFFERENCE:
         raise UsageError(

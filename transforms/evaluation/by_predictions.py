@@ -626,26 +626,16 @@ def format_comparison(rows: Sequence[Comparison], *, advice: Sequence[str] = ())
       rows: the comparisons, in the order of the table.
       advice: sentences of the recommendation.
     """
-    cells = [tuple(_LEGEND), *map(_format_row, rows)]
-    columns = [c for c in zip(*cells, strict=True) if set(c[1:]) != {"-"}]
-    table = list(zip(*columns, strict=True))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join([
-            cells[0].ljust(widths[0]),
-            *map(str.rjust, cells[1:], widths[1:]),
-        ]).rstrip()
-        for cells in table
-    ]
     notes: dict[str, list[str]] = {}  # names of groupings by note
     for row in rows:
         for note in row.notes:
             notes.setdefault(note, []).append(row.score.title)
+    lines = []
     for note, names in notes.items():
         is_shared = 1 < len(names) == len(rows)
         lines += [note] if is_shared else [f"{name}: {note}" for name in names]
-    legend = [f"{name}: {_LEGEND[name]}" for name in table[0]]
-    return "\n".join([*lines, "", *legend, "- means undefined", "", *advice])
+    cells = [_format_row(row) for row in rows]
+    return recommendation.format_table(_LEGEND, cells, notes=lines, advice=advice)
 
 
 def advise(

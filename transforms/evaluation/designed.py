@@ -1,8 +1,9 @@
 """Analyse a designed study: compare recipes with each other and a noise ceiling.
 
-Each recipe has one or more draws: random repetitions of its selection, its training, or
-both. The accuracies of all models on every draw are compared with those on the full
-set. Models of one architecture that differ in their training only are treated as
+Each recipe has one or more draws: random repetitions of its selection and its training.
+A draw is compared with every training of the full set, and τ-b averaged over these, so
+that it can be compared with the τ-b between two trainings of the full set, the noise
+ceiling. Models of one architecture that differ in their training only are treated as
 dependent.
 """
 
@@ -14,7 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from transforms.arrays import BoolArray, FloatArray
-from transforms.evaluation import curves, ranking, recipe_differences, significance
+from transforms.evaluation import (
+    ceilings,
+    curves,
+    discordance,
+    ranking,
+    recipe_differences,
+    significance,
+)
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.ranking import TauEstimate
 from transforms.evaluation.recipe_differences import Difference
@@ -32,12 +40,18 @@ class Recipe:
       factors: its level of each factor of the design, e.g. {"sampler": "uniform"}.
       num_looped: training images that a model sees, counted in every epoch.
       accuracies: shape (draws, models), final accuracies.
+      balanced: shape (draws, models), final accuracies averaged over groups with equal
+        weight; None if unknown.
+      on_its_images: shape (draws, seeds, models), accuracies of the models of the full
+        set, over its classes, on the validation images of a draw; None if unknown.
     """
 
     name: str
     factors: Mapping[str, str]
     num_looped: int
     accuracies: FloatArray
+    balanced: FloatArray | None = None
+    on_its_images: FloatArray | None = None
 
 
 class Result(NamedTuple):
@@ -46,6 +60,10 @@ class Result(NamedTuple):
     Attributes:
       recipe: the recipe.
       estimate: mean τ-b over draws, its interval over models and its deviation.
+      tau_balanced: the same of the accuracies averaged over groups with equal weight;
+        None if unknown.
+      ceiling: mean τ-b between the full set's models on the validation images of a draw
+        and those with another seed on all images; None with one seed, or if unknown.
       regret: accuracy lost on the full set by selecting the best model of a draw, 0 to
         1, averaged over draws.
       is_cheapest: whether no other recipe has a higher τ-b for as few images or fewer.
@@ -53,6 +71,8 @@ class Result(NamedTuple):
 
     recipe: Recipe
     estimate: TauEstimate
+    tau_balanced: float | None
+    ceiling: float | None
     regret: float
     is_cheapest: bool
 
@@ -85,8 +105,8 @@ class Design:
       models: names of the models.
       num_seeds: number of seeds on the full set.
       num_looped: training images that a model sees on the full set, in all epochs.
-      ceiling: τ-b on the full set between each seed and the mean of the others; its
-        `tau` is None with one seed.
+      ceiling: mean τ-b between two seeds of the full set; its `tau` is None with one
+        seed.
       results: recipes, best first.
       differences: tests of all pairs of recipes.
       effects: effects of the factors on τ-b; empty if they cannot be separated.
@@ -109,11 +129,6 @@ class Design:
         )
 
 
-def find_architectures(models: Sequence[str]) -> tuple[str, ...]:
-    """Return the architecture of each model: its name up to "@" and a learning rate."""
-    return tuple(model.partition("@")[0] for model in models)
-
-
 def analyze(
     models: Sequence[str], full: FloatArray, recipes: Sequence[Recipe], num_looped: int
 ) -> Design:
@@ -125,18 +140,22 @@ def analyze(
       recipes: recipes whose models are trained.
       num_looped: training images that a model sees on the full set, in all epochs.
     """
-    families = find_architectures(models)
-    reference = average(full)
+    families = discordance.find_families(models)
+    mean = average(full)
     estimates = [
-        ranking.estimate_tau(reference, list(r.accuracies), families=families)
+        ranking.estimate_tau(full, list(r.accuracies), families=families)
         for r in recipes
     ]
     results = [
         Result(
             recipe=recipe,
             estimate=estimate,
+            tau_balanced=None
+            if recipe.balanced is None
+            else ceilings.mean(ranking.mean_tau(full, d) for d in recipe.balanced),
+            ceiling=_find_own_ceiling(full, recipe.on_its_images),
             regret=float(
-                np.mean([ranking.top1_regret(reference, d) for d in recipe.accuracies])
+                np.mean([ranking.top1_regret(mean, d) for d in recipe.accuracies])
             ),
             is_cheapest=not any(
                 _order(other) > _order(estimate)
@@ -155,12 +174,13 @@ def analyze(
         results=tuple(results),
         differences=tuple(
             recipe_differences.compare_recipes(
-                reference[None],
+                full,
                 {r.name: r.accuracies for r in recipes},
                 families=families,
+                pools_draws=True,
             )
         ),
-        effects=tuple(find_effects(reference, recipes, families)),
+        effects=tuple(find_effects(full, recipes, families)),
     )
 
 
@@ -169,7 +189,7 @@ def _order(estimate: TauEstimate) -> float:
 
 
 def _find_ceiling(full: FloatArray, families: Sequence[str]) -> TauEstimate:
-    """Estimate τ-b between each seed and the mean of the others, averaged over seeds.
+    """Estimate τ-b between two seeds, averaged over all pairs of seeds.
 
     The interval is that of the seed with the lowest lower end.
 
@@ -177,24 +197,37 @@ def _find_ceiling(full: FloatArray, families: Sequence[str]) -> TauEstimate:
       full: shape (seeds, models), final accuracies.
       families: the architecture of each model.
     """
-    if len(full) == 1:
-        return TauEstimate(None, None, None)
     estimates = [
-        ranking.estimate_tau(
-            average(np.delete(full, number, axis=0)), [seed], families=families
-        )
+        ranking.estimate_tau(np.delete(full, number, axis=0), [seed], families=families)
         for number, seed in enumerate(full)
+        if len(full) > 1
     ]
     taus = [e.tau for e in estimates if e.tau is not None]
     if not taus:
         return TauEstimate(None, None, None)
     widest = min(estimates, key=lambda e: e.interval.low if e.interval else 1.0)
-    deviation = float(np.std(taus, ddof=1)) if len(taus) > 1 else None
-    return TauEstimate(float(np.mean(taus)), widest.interval, deviation)
+    return TauEstimate(float(np.mean(taus)), widest.interval, None)
+
+
+def _find_own_ceiling(full: FloatArray, on_images: FloatArray | None) -> float | None:
+    """Return the τ-b of a subset that differs from the full set in its images only.
+
+    Args:
+      full: shape (seeds, models), accuracies on all validation images.
+      on_images: shape (draws, seeds, models), accuracies of the same models on the
+        validation images of each draw; None if unknown.
+    """
+    if on_images is None or len(full) == 1:
+        return None
+    return ceilings.mean(
+        ranking.mean_tau(np.delete(full, number, axis=0), seed)
+        for draw in on_images
+        for number, seed in enumerate(draw)
+    )
 
 
 def find_effects(
-    reference: FloatArray, recipes: Sequence[Recipe], families: Sequence[str]
+    full: FloatArray, recipes: Sequence[Recipe], families: Sequence[str]
 ) -> list[Effect]:
     """Fit the main effects of the factors on τ-b by least squares over all draws.
 
@@ -202,7 +235,7 @@ def find_effects(
     counts as 0.
 
     Args:
-      reference: shape (models,), accuracies on the full set.
+      full: shape (seeds, models), accuracies on the full set.
       recipes: recipes, all with the same factors.
       families: the architecture of each model.
 
@@ -231,7 +264,7 @@ def find_effects(
         return []
 
     def fit(kept: BoolArray) -> FloatArray:
-        taus = [_tau(reference[kept], draw[kept]) for _, draw in rows]
+        taus = [ranking.mean_tau(full[:, kept], d[kept]) or 0.0 for _, d in rows]
         solution: FloatArray = np.linalg.lstsq(design, np.array(taus))[0][1:]
         return solution
 
@@ -246,10 +279,6 @@ def find_effects(
         Effect(*name, float(d), Interval(float(d - h), float(d + h)), float(p))
         for name, d, h, p in zip(names, whole, half, p_values, strict=True)
     ]
-
-
-def _tau(reference: FloatArray, draw: FloatArray) -> float:
-    return ranking.kendall_tau(reference, draw) or 0.0
 
 
 def _list_columns(
@@ -321,6 +350,8 @@ def to_tables(design: Design) -> dict[str, list[dict[str, object]]]:
                 "images_looped": result.recipe.num_looped,
                 "share_looped": result.recipe.num_looped / design.num_looped,
                 **_describe_tau(result.estimate),
+                "tau_balanced": result.tau_balanced,
+                "ceiling": result.ceiling,
                 "regret": result.regret,
                 "is_worse_than_best": design.is_worse(result.recipe.name),
                 "is_on_pareto_front": result.is_cheapest,

@@ -43,6 +43,21 @@ def find_discordance(first: FloatArray, second: FloatArray) -> FloatArray:
     return discordance
 
 
+def find_mean_discordance(full: FloatArray, subset: FloatArray) -> FloatArray:
+    """Average the discordance of a subset over repetitions of the full set.
+
+    Args:
+      full: shape (models,) or (repetitions, models).
+      subset: shape (models,).
+
+    Returns:
+      Shape (models, models), as of `find_discordance`.
+    """
+    rows = [find_discordance(row, subset) for row in np.atleast_2d(full)]
+    mean: FloatArray = np.mean(rows, axis=0)
+    return mean
+
+
 def find_families(models: Sequence[str]) -> tuple[str, ...]:
     """Return the family of each model, by the letters that its name starts with.
 
@@ -50,22 +65,30 @@ def find_families(models: Sequence[str]) -> tuple[str, ...]:
     ignored. A family whose name starts with that of another, or else ends with it,
     joins it: "inceptionresnet" and "bninception" join "inception". A name that does not
     start with a letter is a family by itself. 64 published ImageNet models have 13
-    families.
+    families. A learning rate after "@" is ignored, and each width and depth is a family
+    by itself: "cnn:16x3@0.001" and "cnn:16x3@0.003", but not "cnn:32x3@0.001".
     """
     stems = []
-    for model in models:
+    for name in models:
+        model = name.partition("@")[0]
+        if ":" in model:
+            stems.append(model)
+            continue
         words = re.findall(r"[^\W\d_]+", model.lower()) if model[:1].isalpha() else []
         if len(words) > 1 and words[0] in _LIBRARIES:
             del words[0]
         stems.append(words[0].removesuffix("v") or words[0] if words else model)
-    known = sorted((s for s in set(stems) if len(s) > 1), key=lambda s: (len(s), s))
+    known = sorted(
+        (s for s in set(stems) if len(s) > 1 and ":" not in s),
+        key=lambda s: (len(s), s),
+    )
     joins = {
         stem: next(
             (
                 family
                 for is_part in (str.startswith, str.endswith)
                 for family in known
-                if family != stem and is_part(stem, family)
+                if family != stem and ":" not in stem and is_part(stem, family)
             ),
             stem,
         )

@@ -159,23 +159,42 @@ def kendall_tau(first: FloatArray, second: FloatArray) -> float | None:
     return float((signs_1 * signs_2).sum()) / math.sqrt(untied) if untied else None
 
 
+def mean_tau(full: FloatArray, subset: FloatArray) -> float | None:
+    """Average τ-b over the repetitions of the full set for which it is defined.
+
+    Args:
+      full: shape (models,) or (repetitions, models).
+      subset: shape (models,).
+
+    Returns:
+      The mean; None if τ-b is undefined for every repetition.
+    """
+    taus = [
+        tau
+        for row in np.atleast_2d(full)
+        if (tau := kendall_tau(row, subset)) is not None
+    ]
+    return math.fsum(taus) / len(taus) if taus else None
+
+
 def estimate_tau(
     full: FloatArray, draws: Sequence[FloatArray], *, families: Sequence[str]
 ) -> TauEstimate:
     """Estimate the mean τ-b of random repetitions of a subset, with an interval.
 
     Args:
-      full: shape (models,), scores on the full set; higher is better.
+      full: shape (models,) or (repetitions, models), scores on the full set; higher is
+        better. τ-b is averaged over its repetitions.
       draws: one or more repetitions of the subset, each of shape (models,).
       families: the family of each model; see `discordance.bound_tau`.
     """
-    taus = [t for draw in draws if (t := kendall_tau(full, draw)) is not None]
+    taus = [t for draw in draws if (t := mean_tau(full, draw)) is not None]
     if not taus:
         return TauEstimate(None, None, None)
     tau = math.fsum(taus) / len(taus)
     interval = None
-    if len(full) >= MIN_MODELS:
-        discordant = [discordance.find_discordance(full, draw) for draw in draws]
+    if full.shape[-1] >= MIN_MODELS:
+        discordant = [discordance.find_mean_discordance(full, draw) for draw in draws]
         interval = discordance.bound_tau(np.mean(discordant, axis=0), families)
     if interval is not None:  # with ties, τ-b may exceed τ
         interval = Interval(min(interval.low, tau), max(interval.high, tau))

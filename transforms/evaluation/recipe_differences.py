@@ -46,12 +46,13 @@ class _Estimate(NamedTuple):
     Attributes:
       tau: mean over draws.
       discordance: shape (models, models), mean over draws.
-      draw_variance: variance of `tau` due to draws, beyond the noise of single models.
+      draw_variance: estimated variance of τ-b between draws, beyond the noise of single
+        models; None with one draw.
     """
 
     tau: float
     discordance: FloatArray
-    draw_variance: float
+    draw_variance: float | None
 
 
 def compare_recipes(
@@ -60,6 +61,7 @@ def compare_recipes(
     *,
     families: Sequence[str],
     against: str | None = None,
+    pools_draws: bool = False,
 ) -> list[Difference]:
     """Test pairs of recipes for a difference of τ-b, paired by model.
 
@@ -67,13 +69,18 @@ def compare_recipes(
     recipe. Noise of single models, such as that of training with another seed, is part
     of the former. A bootstrap over models would overestimate it: copies of a model tie,
     so resamples have fewer untied pairs, and the standard error is 1.4 times too large.
+    No p-value is less than that of a sign test in which all families agree, so with
+    fewer than six families no difference is significant.
 
     Args:
-      full: shape (seeds, models), accuracies on the full set; averaged over seeds.
+      full: shape (seeds, models), accuracies on the full set; τ-b is averaged over its
+        seeds.
       recipes: by name of the recipe, shape (draws, models), accuracies of each random
         repetition of the selection, the training, or both.
       families: the family of each model.
       against: name of a recipe; only pairs with it are tested. None tests all pairs.
+      pools_draws: whether the variance over draws is the same for all recipes, and is
+        pooled over those with several draws. Otherwise it is 0 for one draw.
 
     Returns:
       The pairs, in the order of the recipes, except recipes whose τ-b is undefined.
@@ -87,14 +94,20 @@ def compare_recipes(
     from scipy import stats  # noqa: PLC0415  # slower to import than Beam
 
     _, members = np.unique(list(families), return_inverse=True)
-    num_families = int(members.max()) + 1
+    num_families = int(members.max(initial=-1)) + 1
     if num_families < ranking.MIN_MODELS:
         return []
-    reference = full.mean(axis=0)
     estimates = {
         name: estimate
         for name, draws in recipes.items()
-        if (estimate := _estimate(reference, draws, members)) is not None
+        if (estimate := _estimate(full, draws, members)) is not None
+    }
+    extras = {name: e.draw_variance for name, e in estimates.items()}
+    if pools_draws and (known := [x for x in extras.values() if x is not None]):
+        extras = dict.fromkeys(extras, float(np.mean(known)))
+    draw_variances = {
+        name: max(0.0, extra or 0.0) / len(recipes[name])
+        for name, extra in extras.items()
     }
     pairs = [
         pair
@@ -107,12 +120,16 @@ def compare_recipes(
         differences[number] = first.tau - second.tau
         errors[number] = np.sqrt(
             _find_variance(first.discordance - second.discordance, members)
-            + first.draw_variance
-            + second.draw_variance
+            + draw_variances[a]
+            + draw_variances[b]
         )
     size = np.abs(differences)
     ratio = np.divide(size, errors, out=np.where(size > 0, np.inf, 0), where=errors > 0)
-    p_values = significance.holm(2 * stats.t.sf(ratio, num_families - 1))
+    # A few families may agree by chance, which makes the estimated error too small.
+    least = 2.0 ** (1 - num_families)
+    p_values = significance.holm(
+        np.maximum(2 * stats.t.sf(ratio, num_families - 1), least)
+    )
     half = stats.t.ppf(1 - _ALPHA / 2, num_families - 1) * errors
     return [
         Difference(a, b, float(d), Interval(float(d - h), float(d + h)), float(p))
@@ -121,25 +138,24 @@ def compare_recipes(
 
 
 def _estimate(
-    reference: FloatArray, draws: FloatArray, members: IntArray
+    full: FloatArray, draws: FloatArray, members: IntArray
 ) -> _Estimate | None:
     """Estimate τ-b of one recipe; return None if it is undefined.
 
     Args:
-      reference: shape (models,), accuracies on the full set.
+      full: shape (seeds, models), accuracies on the full set.
       draws: shape (draws, models), accuracies on the recipe's subsets.
       members: shape (models,), the number of each model's family.
     """
-    taus = [t for d in draws if (t := ranking.kendall_tau(reference, d)) is not None]
+    taus = [t for draw in draws if (t := ranking.mean_tau(full, draw)) is not None]
     if not taus:
         return None
-    matrices = np.stack([discordance.find_discordance(reference, d) for d in draws])
+    matrices = np.stack([discordance.find_mean_discordance(full, d) for d in draws])
     mean = matrices.mean(axis=0)
-    num_draws, extra = len(draws), 0.0
+    num_draws, extra = len(draws), None
     if len(taus) > 1:
         noise = sum(_find_variance(matrix - mean, members) for matrix in matrices)
-        between = float(np.var(taus, ddof=1))
-        extra = max(0.0, between - noise / (num_draws - 1)) / num_draws
+        extra = float(np.var(taus, ddof=1)) - noise / (num_draws - 1)
     return _Estimate(float(np.mean(taus)), mean, extra)
 
 

@@ -1,12 +1,16 @@
-"""Recommend the best subset in words, with its ties and the cheapest of these."""
+"""Recommend the best subset in words, with its ties and the cheapest of these.
 
-from collections.abc import Sequence
+`format_table` formats the comparison that a recommendation follows.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from transforms.arrays import FloatArray
 from transforms.evaluation import recipe_differences
 
 _SHOWN = 12
+_LEAST_SAVING = 0.95  # share of the best one's cost; a candidate below it is cheaper
 
 
 class Candidate(NamedTuple):
@@ -50,7 +54,7 @@ class Recommendation(NamedTuple):
                 "not significant"
             )
             cheapest = min(self.tied, key=lambda candidate: candidate.cost)
-            if cheapest.cost < best.cost:
+            if cheapest.cost < _LEAST_SAVING * best.cost:
                 saved = 1 - cheapest.cost / best.cost
                 text += (
                     f"; {cheapest.name} is cheaper by {saved:.0%} "
@@ -75,7 +79,7 @@ def recommend(
     Args:
       full: shape (models,), accuracies on the full set.
       candidates: candidates with distinct names.
-      families: the family of each model. With fewer than three, all candidates tie.
+      families: the family of each model. With fewer than six, all candidates tie.
 
     Returns:
       The recommendation; None without candidates.
@@ -100,3 +104,35 @@ def recommend(
         tuple(c for c in others if c.name not in is_worse),
         tuple(c for c in others if c.name in is_worse),
     )
+
+
+def format_table(
+    legend: Mapping[str, str],
+    rows: Sequence[Sequence[str]],
+    *,
+    notes: Sequence[str] = (),
+    advice: Sequence[str] = (),
+) -> str:
+    """Format a plain-text table with notes, a legend and a recommendation.
+
+    Columns that are undefined in all rows are omitted.
+
+    Args:
+      legend: explanation of each column by its heading; the first column is aligned
+        left, the others right.
+      rows: the cells of each row; "-" is undefined.
+      notes: lines below the table.
+      advice: sentences of the recommendation.
+    """
+    columns = [c for c in zip(legend, *rows, strict=True) if set(c[1:]) != {"-"}]
+    table = list(zip(*columns, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join([
+            cells[0].ljust(widths[0]),
+            *map(str.rjust, cells[1:], widths[1:]),
+        ]).rstrip()
+        for cells in table
+    ]
+    explained = [f"{name}: {legend[name]}" for name in table[0]]
+    return "\n".join([*lines, *notes, "", *explained, "- means undefined", "", *advice])

@@ -11,8 +11,13 @@ import numpy as np
 from scipy import stats
 
 from transforms.arrays import FloatArray
-from transforms.evaluation.by_accuracies import AccuracyEvaluation
-from transforms.evaluation.by_curves import CurveEvaluation, ScoredSet, ScoredSubset
+from transforms.evaluation.by_accuracies import AccuracyEvaluation, format_columns
+from transforms.evaluation.by_curves import (
+    CurveEvaluation,
+    ScoredSet,
+    ScoredSubset,
+    format_subsets,
+)
 from transforms.evaluation.by_predictions import (
     Comparison,
     GroupScore,
@@ -221,28 +226,16 @@ def _describe_accuracies(evaluation: AccuracyEvaluation) -> dict[str, Any]:
 
 
 def summarize(evaluation: Evaluation) -> Iterator[str]:
-    """Yield lines with the main results of each subset, grouping or pair of tables."""
+    """Yield lines with the main results, a legend and a recommendation."""
     if isinstance(evaluation, CurveEvaluation):
         for subset in evaluation.subsets:
             name = subset.curve_set.name
             yield f"{name} {subset.verdict}: {subset.verdict.reason}"
-            yield f"{name}: {_summarize_ranks(subset.ranks)}"
+        yield ""
+        yield from format_subsets(evaluation).splitlines()
     elif isinstance(evaluation, AccuracyEvaluation):
-        yield (
-            f"{len(evaluation.models)} models in both tables: "
-            f"{_summarize_ranks(evaluation.ranks)}"
-        )
+        yield from format_columns(evaluation).splitlines()
     else:
         rows = [Comparison(score, None, ()) for score in evaluation.scores]
         advice = advise(evaluation.full, evaluation.scores, evaluation.models)
         yield from format_comparison(rows, advice=advice).splitlines()
-
-
-def _summarize_ranks(ranks: RankAgreement) -> str:
-    if ranks.tau is None or ranks.spearman is None:
-        return "all models tie on a set, so no rank correlation is defined"
-    between = ""
-    if ranks.tau_interval is not None:
-        low, high = ranks.tau_interval
-        between = f" (95 %: {low:.3f} to {high:.3f})"
-    return f"tau-b {ranks.tau:.4f}{between}, Spearman {ranks.spearman:.4f}"

@@ -1,8 +1,8 @@
 """Rank recipes by the evaluations of their subsets, best first.
 
 The best recipe has the highest τ-b; ties go to the recipe whose ranking converges after
-fewer images. Recipes whose confidence interval overlaps that of the best are reported
-as tied with it.
+fewer images. Recipes that are not significantly worse than the best are reported as
+tied with it.
 """
 
 import math
@@ -10,7 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from transforms.evaluation import discordance, recommendation
 from transforms.evaluation.discordance import Interval
+from transforms.evaluation.recommendation import Candidate
 from transforms.records import UsageError
 
 
@@ -40,7 +44,8 @@ class RecipeScore:
         same share of the same pairs.
       trained_on: images seen in the whole training on the subset, training images ×
         epochs.
-      num_models: number of ranked models.
+      full_accuracies: final accuracy of each model on the full set, by name.
+      accuracies: the same on the subset, for the same models.
       gain: `looped_full` / `looped_subset`; None if either is None.
       verdict: whether the subset is useful for ranking models.
       reason: the verdict with its reason, as a sentence.
@@ -62,7 +67,8 @@ class RecipeScore:
     looped_full: int | None
     looped_subset: int | None
     trained_on: int
-    num_models: int
+    full_accuracies: Mapping[str, float]
+    accuracies: Mapping[str, float]
     gain: float | None
     verdict: str
     reason: str
@@ -75,8 +81,8 @@ class Ranked(NamedTuple):
     Attributes:
       rank: from 1 (best).
       score: measurements of the recipe.
-      is_tied: whether the data cannot separate it from the best recipe; False for the
-        best recipe itself.
+      is_tied: whether its difference from the best recipe is not significant; False
+        for the best recipe itself and for recipes without τ-b.
     """
 
     rank: int
@@ -87,12 +93,13 @@ class Ranked(NamedTuple):
 def rank(scores: Sequence[RecipeScore]) -> list[Ranked]:
     """Rank recipes, best first, and mark those that are tied with the best.
 
-    Source: this project; overlapping intervals are a conservative test, since the
-      recipes share their models.
+    Recipes are compared on the models that all of them share, paired by model; models
+    of one architecture are treated as dependent.
     """
     ordered = sorted(scores, key=_order)
+    tied = _find_tied([score for score in ordered if score.tau is not None])
     return [
-        Ranked(number, score, number > 1 and _is_tied(ordered[0], score))
+        Ranked(number, score, score.name in tied)
         for number, score in enumerate(ordered, 1)
     ]
 
@@ -103,15 +110,30 @@ def _order(score: RecipeScore) -> tuple[float, float, str]:
     return -tau, looped, score.name
 
 
-def _is_tied(best: RecipeScore, other: RecipeScore) -> bool:
-    """Return whether the data cannot separate a recipe from the best one.
+def _find_tied(ordered: Sequence[RecipeScore]) -> set[str]:
+    """Return the names of the recipes that are not significantly worse than the first.
 
-    They are tied if their intervals overlap or an interval is missing. A recipe without
-    τ-b is never tied.
+    Args:
+      ordered: recipes with a τ-b, best first.
     """
-    if best.tau_interval is None or other.tau_interval is None:
-        return other.tau is not None
-    return other.tau_interval.high >= best.tau_interval.low
+    if not ordered:
+        return set()
+    shared = set.intersection(*(set(score.accuracies) for score in ordered))
+    models = sorted(shared)
+    choice = recommendation.recommend(
+        np.array([ordered[0].full_accuracies[model] for model in models]),
+        [
+            Candidate(
+                score.name,
+                score.tau or 0,
+                np.array([[score.accuracies[model] for model in models]]),
+                score.trained_on,
+            )
+            for score in ordered
+        ],
+        families=discordance.find_families(models),
+    )
+    return {candidate.name for candidate in choice.tied} if choice else set()
 
 
 def read_report(
@@ -158,7 +180,8 @@ def read_report(
             looped_full=None if epoch is None else epoch * num_train,
             looped_subset=subset["images_looped"],
             trained_on=subset["train_images"] * subset["epochs"],
-            num_models=ranks["num_models"],
+            full_accuracies=_read_accuracies(report["full"]),
+            accuracies=_read_accuracies(subset),
             gain=subset["gain"],
             verdict=subset["verdict"]["value"],
             reason=subset["verdict"]["text"],
@@ -168,6 +191,10 @@ def read_report(
         raise UsageError(
             f"the evaluation of {name} cannot be read ({type(error).__name__}: {error})"
         ) from error
+
+
+def _read_accuracies(described: Mapping[str, Any]) -> dict[str, float]:
+    return {model["model"]: model["accuracy"] for model in described["models"]}
 
 
 def describe_best(ranked: Sequence[Ranked]) -> str:
@@ -201,11 +228,11 @@ def describe_best(ranked: Sequence[Ranked]) -> str:
 
 def _describe_ties(tied: Sequence[str], *, num_others: int) -> str:
     if not tied:
-        return ", and its interval overlaps no other" if num_others else ""
+        return ", significantly better than all others" if num_others else ""
     if len(tied) == num_others > 1:
         names = "none of the others can"
     elif num_others > 1:
         names = f"{len(tied)} of the {num_others} others cannot"
     else:
         names = f"{tied[0]} cannot"
-    return f", but {names} be distinguished from it: their intervals overlap"
+    return f", but {names} be distinguished from it: the difference is not significant"

@@ -97,6 +97,11 @@ def widen(interval: Interval | None, gain: float | None) -> Interval | None:
     return Interval(min(interval.low, gain), max(interval.high, gain))
 
 
+def is_within_ceiling(pairs: PairAgreement, ceiling: Ceiling) -> bool:
+    """Return whether noise explains all significant pairs whose order is not kept."""
+    return (pairs.sign_agreement or 0) >= (ceiling.least_kept or 0) - _ROUNDING
+
+
 def judge(evidence: Evidence) -> Verdict:
     """Judge whether a subset is useful for ranking models, as the module describes."""
     value, reason = _decide(evidence)
@@ -138,7 +143,7 @@ def _find_fault(evidence: Evidence) -> str | None:
             "significant on the full set it contradicts the full set significantly: "
             f"{_name_pairs(pairs.reversed, evidence.models)}"
         )
-    if least is not None and (pairs.sign_agreement or 0) < least - _ROUNDING:
+    if least is not None and not is_within_ceiling(pairs, evidence.ceiling):
         return (
             f"{_describe_kept(evidence)}, fewer than noise explains (at least "
             f"{least:.1%}); its order differs on "

@@ -21,6 +21,8 @@ Optional:
       `group --compare` skips the method.
 - `HAS_WORDNET_PATHS`: whether pages show the WordNet path of each group. Default:
   False.
+- `HAS_GIVEN_NAMES`: whether people gave the groups their names; pages name other groups
+  shortly by WordNet. Default: False.
 """
 
 import importlib
@@ -57,3 +59,8 @@ def find_num_groups_source(name: str) -> str:
 def has_wordnet_paths(name: str) -> bool:
     """Return whether pages show the WordNet path of each group of a method."""
     return getattr(load(name), "HAS_WORDNET_PATHS", False)
+
+
+def has_given_names(name: str) -> bool:
+    """Return whether people gave the groups of a method their names."""
+    return getattr(load(name), "HAS_GIVEN_NAMES", False)

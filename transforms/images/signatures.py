@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+from transforms.archives.signatures import FILE_KINDS
+
 JPEG = b"\xff\xd8\xff"
 _CONVERT = "convert it to JPEG or PNG"
 _HEAD_BYTES = 1024
@@ -45,19 +47,13 @@ _BRANDS = {
 _NETPBM = re.compile(rb"P[1-7]\s")
 # Files that are not images.
 _OTHERS = {
+    **{start: name for start, (name, _) in FILE_KINDS.items()},
     b"%PDF-": "a PDF document",
     b"%!PS": "a PostScript document",
-    b"\x1f\x8b": "a gzip file",
-    b"PK\x03\x04": "a zip archive",
-    b"BZh": "a bzip2 file",
-    b"\xfd7zXZ\0": "an xz file",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"Rar!": "a RAR archive",
     b"\x1aE\xdf\xa3": "a Matroska or WebM video",
     b"\0\0\x01\xba": "an MPEG video",
     b"RIFF": "a RIFF file",
     b"\0\x05\x16\x07": "macOS attributes of another file",
-    b"version https://git-lfs": "a Git LFS pointer; fetch the file with git lfs pull",
 }
 _MARKUP = (
     (re.compile(rb"<svg[\s>]", re.IGNORECASE), "SVG"),

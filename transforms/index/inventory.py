@@ -297,11 +297,12 @@ def _hash(ordered: Iterable[pa.Table], path: str) -> str:
         first_repeated += repeated[
             : _NUM_REPEATED_SHOWN - len(first_repeated)
         ].to_pylist()
-        for part in rows.to_batches(max_chunksize=index_table.ROW_GROUP_IMAGES):
+        for start in range(0, len(rows), index_table.ROW_GROUP_IMAGES):
+            part = rows.slice(start, index_table.ROW_GROUP_IMAGES)
             lines = index_table.join_lines(
                 *(part[name] for name in ("key", "wnid", "split", "length"))
             )
-            digest.update("".join(lines.to_pylist()).encode())
+            index_table.update_digest(digest, lines)
     if num_repeated:
         raise UsageError(_describe_repeated(path, num_repeated, first_repeated))
     return digest.hexdigest()

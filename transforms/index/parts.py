@@ -1,8 +1,10 @@
 """Index the parts of raw ImageNet: find images, join labels, write and merge tables."""
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -14,6 +16,9 @@ from transforms.labels import agreement, classes, validation
 from transforms.labels.agreement import PartLabels
 from transforms.labels.image_names import NumberLabels
 from transforms.layouts import InputPart, MisplacedImage
+from transforms.prefetch import map_in_order
+from transforms.processes import ProcessPool
+from transforms.progress import Ticker
 from transforms.records import (
     DataError,
     ImageRef,
@@ -24,6 +29,9 @@ from transforms.records import (
 )
 
 _COUNTED_AT_ONCE = 10  # images
+# Listing as many images takes a second, which is what starting processes costs.
+_LEAST_IN_PROCESSES = 100_000
+_PARTS_AHEAD = 16  # per process: keeps it busy while one lists a larger part
 _FROM_NUMBER = re.compile("[0-9][^/]*$")  # in a file's name
 
 
@@ -291,39 +299,95 @@ def merge(
     return sum(part.num_images for part in ordered)
 
 
+IndexedPart = tuple[IndexPart, pa.Table]
+
+
+def begin(ticks: str | None) -> Callable[[tuple[int, InputPart]], IndexedPart]:
+    """Return a function that lists and labels the images of a numbered part.
+
+    Args:
+      ticks: path of the `Ticker` for images found; None shows no progress.
+    """
+    ticker = Ticker(ticks)
+
+    def index_part(numbered: tuple[int, InputPart]) -> IndexedPart:
+        images = label_part(read_part(*numbered, ticker.tick))
+        return summarize(images), index_table.make_table(images.refs)
+
+    return index_part
+
+
+def index_parts(
+    pieces: Sequence[InputPart], *, num_processes: int, ticks: str | None = None
+) -> Generator[IndexedPart]:
+    """Yield the summary and the images of each part, in order.
+
+    Child processes list the rest as soon as it seems to have enough images.
+
+    Args:
+      pieces: the parts of the inputs.
+      num_processes: number of processes; 1 starts none.
+      ticks: as in `begin`.
+    """
+    rest = deque(enumerate(pieces))
+    index_part = begin(ticks)
+    num_images = 0
+    while rest:
+        part, table = index_part(rest.popleft())
+        yield part, table
+        num_images += part.num_images
+        num_expected = num_images / (len(pieces) - len(rest)) * len(rest)
+        if num_expected >= _LEAST_IN_PROCESSES and min(num_processes, len(rest)) > 1:
+            break
+    if not rest:
+        return
+    num_processes = min(num_processes, len(rest))
+    with closing(ProcessPool(sys.modules[__name__], ticks, num_processes)) as pool:
+        yield from map_in_order(
+            map(pool.submit, rest), num_ahead=_PARTS_AHEAD * num_processes
+        )
+
+
 def write_index(
     pieces: Sequence[InputPart],
     output: str,
     warnings: Sequence[InputWarning] = (),
     *,
-    count: Callable[[int], None],
+    num_processes: int = 1,
+    ticks: str | None = None,
 ) -> None:
-    """Index the parts one after the other, as `steps.WriteIndex` does on an engine.
+    """Index the parts on this machine, as `steps.WriteIndex` does on an engine.
 
     Args:
       pieces: the parts of the inputs.
       output: path of the index.
       warnings: earlier warnings about the inputs, e.g. from finding the parts.
-      count: progress callback, called with the number of images since its last call.
+      num_processes: number of processes; 1 starts none.
+      ticks: path of the `Ticker` for images found; None shows no progress.
 
     Raises:
       UsageError: the labels or images of an input are not acceptable, or an archive
         changed while it was read; one line per problem.
+      JobError: a process was killed.
     """
     parts: list[IndexPart] = []
     roots = list_roots(pieces)
 
-    def read_tables() -> Iterator[pa.Table]:
-        for number, piece in enumerate(pieces):
-            images = label_part(read_part(number, piece, count))
-            parts.append(summarize(images))
-            yield index_table.make_table(images.refs)
+    def read_tables(indexed: Iterator[IndexedPart]) -> Iterator[pa.Table]:
+        for part, table in indexed:
+            parts.append(part)
+            yield table
 
-    index_table.write(
-        read_tables(),
-        output,
-        describe_all=lambda: index_table.describe(**_describe(parts, roots, warnings)),
-    )
+    with closing(
+        index_parts(pieces, num_processes=num_processes, ticks=ticks)
+    ) as indexed:
+        index_table.write(
+            read_tables(indexed),
+            output,
+            describe_all=lambda: index_table.describe(
+                **_describe(parts, roots, warnings)
+            ),
+        )
 
 
 def list_roots(pieces: Iterable[InputPart]) -> list[str]:

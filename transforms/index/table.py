@@ -9,6 +9,7 @@ length and decoding are checked instead.
 """
 
 import functools
+import hashlib
 import json
 import sys
 from collections import Counter
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -124,7 +126,7 @@ def write(
         storage.replacing(output) as file,
         pq.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
-        for table in _regroup(tables):
+        for table in regroup(tables):
             writer.write_table(table, row_group_size=ROW_GROUP_IMAGES)
         writer.add_key_value_metadata({_METADATA_KEY: json.dumps(describe_all())})
 
@@ -156,7 +158,7 @@ def describe(
     return described
 
 
-def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Yield concatenated tables of at least 65,536 rows (the last may be smaller)."""
     waiting: list[pa.Table] = []
     for part in tables:
@@ -331,6 +333,20 @@ def join_lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
     texts = [pc.cast(column, pa.string()) for column in columns]
     lines = pc.binary_join_element_wise(*texts, " ")
     return pc.binary_join_element_wise(lines, "", "\n")
+
+
+def update_digest(digest: "hashlib._Hash", texts: pa.ChunkedArray) -> None:
+    """Hash the concatenated texts, without a Python object for each.
+
+    Args:
+      digest: hash object to update.
+      texts: strings without nulls, shape (texts,).
+    """
+    for chunk in texts.chunks:
+        _, offsets, data = chunk.buffers()
+        if data is not None:
+            ends = np.frombuffer(offsets, np.int32)[chunk.offset :]
+            digest.update(memoryview(data)[ends[0] : ends[len(chunk)]])
 
 
 def read_row_group(

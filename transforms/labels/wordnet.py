@@ -26,6 +26,8 @@ _REMEDY = (
     f"of a WordNet {VERSION} installation at ~/nltk_data/corpora/wordnet"
 )
 _NUM_NAMED_PARTS = 2
+_LEAST_SHARE = 0.5  # of a node's classes, for the node to name a group
+_LEAST_DEPTH = 6  # of a node that names a group; "artifact" and "object" are higher
 _EVERYTHING = "everything"  # name of a group without a common ancestor
 
 
@@ -317,6 +319,29 @@ class GroupNamer:
         largest = sorted(parts.values(), key=lambda part: (-len(part), min(part)))
         nodes = [self.tree.lowest_common_ancestor(part) for part in largest]
         return f"{name}: {join_names([self.name_node(node) for node in nodes])}"
+
+    def name_briefly(self, wnids: Sequence[str]) -> str:
+        """Name a group by its commonest kinds: "bird", or "terrier, spaniel +14".
+
+        A kind is a class, or a specific node of which at least half of the classes are
+        in the group. The first kind has the most classes of the group, the second the
+        most of the others. The number of classes of neither follows.
+        """
+        names: list[str] = []
+        rest = list(wnids)
+        while rest and len(names) < _NUM_NAMED_PARTS:
+            counts = Counter(node for wnid in rest for node in self.tree.path(wnid))
+            kinds = [n for n, c in counts.items() if self._is_kind(n, c, wnids)]
+            kind = max(kinds, key=lambda n: (counts[n], len(self.tree.path(n))))
+            names.append(self.name_node(kind))
+            rest = [wnid for wnid in rest if kind not in self.tree.path(wnid)]
+        more = f" +{len(rest)}" if rest else ""
+        return ", ".join(names) + more
+
+    def _is_kind(self, node: str, count: int, wnids: Sequence[str]) -> bool:
+        is_specific = len(self.tree.path(node)) >= _LEAST_DEPTH
+        is_common = count >= _LEAST_SHARE * self.tree.num_under[node]
+        return (is_specific and is_common) or node in wnids
 
 
 def join_names(names: Sequence[str]) -> str:

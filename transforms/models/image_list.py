@@ -144,8 +144,10 @@ def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
     return pc.is_in(keys, value_set=known.combine_chunks())
 
 
-def read_index(path: str, split: str) -> ImageSource:
+def read_index(path: str, split: str | None) -> ImageSource:
     """Read the list of the usable images in a split from a validated index.
+
+    `split` None reads all splits.
 
     Raises:
       UsageError: the index has no images in this split.
@@ -166,8 +168,10 @@ def is_dataset(path: str) -> bool:
     return storage.exists(f"{path}/{Path(paths.COMPLETE).parent}")
 
 
-def read_dataset(directory: str, split: str) -> ImageSource:
+def read_dataset(directory: str, split: str | None) -> ImageSource:
     """Read the list of the images in a split of a finished dataset.
+
+    `split` None reads all splits.
 
     Raises:
       UsageError: the dataset is unfinished or damaged, or the split is empty.
@@ -203,7 +207,9 @@ def read_dataset(directory: str, split: str) -> ImageSource:
     return ImageSource(table, (storage.absolute(directory),))
 
 
-def _select_split(table: pa.Table, split: str, path: str) -> pa.Table:
+def _select_split(table: pa.Table, split: str | None, path: str) -> pa.Table:
+    if split is None:
+        return table
     selected = table.filter(pc.equal(table["split"], split))
     if not len(selected):
         counts = pc.value_counts(table["split"].combine_chunks()).to_pylist()

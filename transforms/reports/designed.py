@@ -1,5 +1,7 @@
 """Show a designed study as an HTML page: τ-b by recipe, and τ-b against cost."""
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from transforms import charts
@@ -14,26 +16,38 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 def make_page(design: Design) -> Page:
     """Create the page of a designed study."""
     drawn = []
-    if forest := draw_forest(design):
+    shown = [r for r in design.results if r.estimate.tau is not None]
+    if shown:
         note = (
             "Dots show τ-b with the full set, averaged over draws, and bars its 95 % "
             "interval over architectures; colours show the share of images looped."
         )
         if design.ceiling.interval:
             note += (
-                " The grey band is the noise ceiling: τ-b of the full set with itself, "
-                "trained with another seed."
+                " The grey band is the noise ceiling, τ-b of the full set with itself "
+                "trained with another seed; vertical marks show it for the validation "
+                "images of a recipe alone."
             )
         drawn.append(
-            Chart(name="recipes", title="τ-b by recipe", note=note, figure=forest)
+            Chart(
+                name="recipes",
+                title="τ-b by recipe",
+                note=note,
+                figure=_draw_forest(shown, design),
+            )
         )
-    if costs := draw_costs(design):
         note = (
             "The upper left is best. Filled marks are on the Pareto front: no other "
-            "recipe has a higher τ-b for as few images."
+            "recipe has a higher τ-b for as few images. Marks of equal cost are drawn "
+            "side by side."
         )
         drawn.append(
-            Chart(name="costs", title="τ-b against cost", note=note, figure=costs)
+            Chart(
+                name="costs",
+                title="τ-b against cost",
+                note=note,
+                figure=_draw_costs(shown),
+            )
         )
     context = {
         "title": "Which recipe keeps the ranking at which cost?",
@@ -50,15 +64,13 @@ def describe_share(result: Result, design: Design) -> str:
     return f"{result.recipe.num_looped / design.num_looped:.0%}".replace("%", " %")
 
 
-def draw_forest(design: Design) -> "Figure | None":
-    """Draw the τ-b of each recipe with its interval, over the noise ceiling's interval.
+def _draw_forest(shown: Sequence[Result], design: Design) -> "Figure":
+    """Draw the τ-b of recipes with its interval, over the noise ceiling's interval.
 
-    Returns:
-      The figure; None if every τ-b is undefined.
+    Args:
+      shown: results whose τ-b is defined, at least one.
+      design: the study.
     """
-    shown = [r for r in design.results if r.estimate.tau is not None]
-    if not shown:
-        return None
     costs = sorted({describe_share(r, design) for r in shown})
     points = [
         Point(
@@ -67,6 +79,7 @@ def draw_forest(design: Design) -> "Figure | None":
             y=0,
             x_interval=result.estimate.interval,
             color=costs.index(describe_share(result, design)),
+            limit=result.ceiling,
         )
         for result in shown
     ]
@@ -78,20 +91,17 @@ def draw_forest(design: Design) -> "Figure | None":
     )
 
 
-def draw_costs(design: Design) -> "Figure | None":
-    """Draw the τ-b of each recipe against the images seen in training.
-
-    Returns:
-      The figure; None if every τ-b is undefined.
-    """
-    shown = [r for r in design.results if r.estimate.tau is not None]
-    if not shown:
-        return None
+def _draw_costs(shown: Sequence[Result]) -> "Figure":
+    """Draw the τ-b of recipes, all of them defined, against the images looped."""
+    places = charts.spread(
+        [math.log10(r.recipe.num_looped) for r in shown],
+        [r.estimate.tau or 0 for r in shown],
+    )
     labels = sorted({r.recipe.factors["labels"] for r in shown})
     points = [
         Point(
             name=f"{result.recipe.name}: τ-b {result.estimate.tau:.3f}",
-            x=result.recipe.num_looped,
+            x=10**place,
             y=result.estimate.tau or 0,
             color=labels.index(result.recipe.factors["labels"]),
             is_hollow=not result.is_cheapest,
@@ -99,7 +109,7 @@ def draw_costs(design: Design) -> "Figure | None":
             if result.is_cheapest
             else (),
         )
-        for result in shown
+        for result, place in zip(shown, places, strict=True)
     ]
     return charts.draw_scatter(
         points,

@@ -8,7 +8,7 @@ import numpy as np
 from transforms import charts
 from transforms.arrays import FloatArray, IntArray
 from transforms.charts import Mark, Point, Series
-from transforms.evaluation import convergence
+from transforms.evaluation import by_accuracies, by_curves, convergence
 from transforms.evaluation.by_accuracies import AccuracyEvaluation
 from transforms.evaluation.by_curves import CurveEvaluation, ScoredSet, ScoredSubset
 from transforms.evaluation.by_predictions import PredictionEvaluation, advise
@@ -83,6 +83,7 @@ def _make_accuracies_page(evaluation: AccuracyEvaluation) -> Page:
     context = {
         "title": f"Do {first} and {second} rank models alike?",
         "evaluation": evaluation,
+        "advice": by_accuracies.advise(evaluation),
         "facts": _list_rank_facts(evaluation.ranks, is_share=False),
         "charts": [chart],
         "standings": _rank_models(
@@ -187,7 +188,7 @@ def _make_curves_page(evaluation: CurveEvaluation) -> Page:
     title = f"How good are {len(subsets)} subsets?"
     if len(subsets) == 1:
         title = f"How good is {subsets[0].curve_set.name}?"
-    overview = [_draw_seen([full, *subsets], "images_seen")] if len(subsets) > 1 else []
+    overview = [_draw_seen(full, subsets, "images_seen")] if len(subsets) > 1 else []
     full_charts = [
         _draw_curves(full, "the full set", "curves_full"),
         _draw_ranks(full, "the full set", "ranks_full"),
@@ -202,7 +203,7 @@ def _make_curves_page(evaluation: CurveEvaluation) -> Page:
             _draw_finals(full, subset, make_stem("accuracies", stem)),
         ]
         small = [
-            _draw_seen([full, subset], make_stem("images_seen", stem)),
+            _draw_seen(full, [subset], make_stem("images_seen", stem)),
             _draw_settling(full, subset, make_stem("convergence", stem)),
         ]
         drawn += [*large, *small]
@@ -219,6 +220,7 @@ def _make_curves_page(evaluation: CurveEvaluation) -> Page:
         "title": title,
         "evaluation": evaluation,
         "kinds": VERDICT_KINDS,
+        "advice": by_curves.advise(evaluation),
         "overview": overview,
         "sections": sections,
         "runs": list(_list_runs([full, *subsets])),
@@ -250,7 +252,10 @@ def _show_epoch(scored: ScoredSet) -> str:
 
 def _find_mark(scored: ScoredSet) -> Mark | None:
     epoch = scored.clearness.convergence_epoch
-    return None if epoch is None else Mark(epoch, f"converged from epoch {epoch}")
+    # The full set's pairs need not all be in order to converge, as noise may swap some.
+    is_subset = isinstance(scored, ScoredSubset)
+    what = "converged" if is_subset else "all pairs in order"
+    return None if epoch is None else Mark(epoch, f"{what} from epoch {epoch}")
 
 
 def _make_series(models: Sequence[str], values: FloatArray | IntArray) -> list[Series]:
@@ -321,23 +326,25 @@ def _draw_settling(full: ScoredSet, subset: ScoredSubset, name: str) -> Chart:
     return Chart(name=name, title=title, note=note, figure=figure)
 
 
-def _draw_seen(sets: Sequence[ScoredSet], name: str) -> Chart:
+def _draw_seen(full: ScoredSet, subsets: Sequence[ScoredSubset], name: str) -> Chart:
+    """Draw images seen until convergence; for the full set, as the first subset."""
+    reached = [(full.curve_set.name, subsets[0].full_clearness)]
+    reached += [(subset.curve_set.name, subset.clearness) for subset in subsets]
     texts = [
-        f"{scored.clearness.images_seen:,} (epoch {scored.clearness.convergence_epoch})"
-        if scored.clearness.images_seen is not None
+        f"{one.images_seen:,} (epoch {one.convergence_epoch})"
+        if one.images_seen is not None
         else "never converges"
-        for scored in sets
+        for _, one in reached
     ]
     title = "Images seen until convergence"
     figure = charts.draw_bars(
-        [
-            Series(scored.curve_set.name, [scored.clearness.images_seen or 0])
-            for scored in sets
-        ],
+        [Series(label, [one.images_seen or 0]) for label, one in reached],
         label=title,
         texts=texts,
     )
     note = "Training images × convergence epoch; the full set first."
+    if len({subset.full_clearness.images_seen for subset in subsets}) > 1:
+        note += " It converges to the same order of pairs as the first subset."
     return Chart(name=name, title=title, note=note, figure=figure)
 
 

@@ -3,19 +3,47 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from transforms import charts, grouping
 from transforms.charts import Point, Series
 from transforms.confusion import matrix as confusion_matrix
 from transforms.confusion.matrix import Captured
-from transforms.grouping.table import LEFT_OUT, Grouping, GroupTable
+from transforms.grouping.table import (
+    CONFUSION_MODELS,
+    LEFT_OUT,
+    Grouping,
+    GroupTable,
+)
 from transforms.labels import wordnet
 from transforms.labels.wordnet import GroupNamer
+from transforms.records import UsageError, list_names
 from transforms.reports.difficulty import draw_difficulty
 from transforms.reports.page import Chart, Page, render
 
 _MAX_DOTS = 60
+_LEAST_DIFFERENCE = 0.05  # of shares, for bars to be drawn
+_MAX_CHARACTERS = 23
+_NUM_ENDS = 20  # groups shown at each end of more than `_MAX_DOTS`
+
+
+class MeasuredConfusion(NamedTuple):
+    """The confusion inside groups, measured on one confusion matrix.
+
+    Attributes:
+      captured: the captured confusion.
+      models: names of the models; empty if unknown.
+      is_held_out: whether the groups do not depend on this matrix.
+    """
+
+    captured: Captured
+    models: tuple[str, ...]
+    is_held_out: bool
+
+    @property
+    def column(self) -> str:
+        """Heading of the column of the groups' shares."""
+        return f"captured confusion, {'' if self.is_held_out else 'not '}held out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +86,8 @@ class GroupsPage:
       counts: numbers of images of each group, by label.
       facts: (name, value) of additional tiles.
       notes: messages for the user.
-      captured: share of the confusion that falls inside groups; None without a matrix.
+      confusions: the confusion inside groups by each matrix, held-out ones first.
+      brief_names: a short name of each group, by label; () shows those of the table.
       paths: names on each group's WordNet path from the root, by label.
       contact_sheet: JPEG file with sample images; None without images.
       difficulty: difficulty histograms of all and of the selected training images.
@@ -71,7 +100,8 @@ class GroupsPage:
     counts: Sequence[GroupCounts]
     facts: Sequence[tuple[str, object]] = ()
     notes: Sequence[str] = ()
-    captured: Captured | None = None
+    confusions: Sequence[MeasuredConfusion] = ()
+    brief_names: Sequence[str] = ()
     paths: Mapping[int, tuple[str, ...]] | None = None
     contact_sheet: bytes | None = None
     difficulty: Sequence[Series] = ()
@@ -82,15 +112,16 @@ def make_page(page: GroupsPage) -> Page:
     """Render the page of groups."""
     table = page.table
     has_images = any(count.num_train is not None for count in page.counts)
-    shares = page.captured.shares if page.captured else None
     most = max((count.num_free or 0 for count in page.counts), default=0)
     columns = ["label#", "group", "classes#"]
     uses = [_describe_use(count, most) for count in page.counts]
-    has_bars = len({use["used_share"] for use in uses}) > 1
+    used_shares = [use["used_share"] for use in uses]
+    has_bars = max(used_shares) - min(used_shares) > _LEAST_DIFFERENCE
     if has_images:
         columns += ["found#", "set aside#", "chosen" if has_bars else "chosen#"]
         columns += ["validation#"]
-    columns += ["captured confusion#"] * (shares is not None)
+    columns += [f"{measured.column}#" for measured in page.confusions]
+    names = page.brief_names or table.names
     drawn = _draw_charts(page)
     context = {
         "title": page.title,
@@ -102,11 +133,12 @@ def make_page(page: GroupsPage) -> Page:
         "has_bars": has_bars,
         "groups": [
             {
-                "name": table.names[label],
+                "name": names[label],
+                "full_name": table.names[label],
                 "rows": [row for row in table.rows if row.group == label],
                 "counts": count,
                 **uses[label],
-                "captured": None if shares is None else shares[label],
+                "captured": [m.captured.shares[label] for m in page.confusions],
             }
             for label, count in enumerate(page.counts)
         ],
@@ -120,15 +152,13 @@ def _list_facts(page: GroupsPage) -> list[tuple[str, object]]:
     sizes = measure_sizes(page.table)
     smallest, largest = sizes["smallest"], sizes["largest"]
     facts: list[tuple[str, object]] = []
-    if page.captured:
-        chance = page.captured.chance
-        facts += [
-            (
-                f"captured confusion (by chance {chance:.1%})",
-                f"{page.captured.share:.1%}",
-            ),
-            ("groups that capture nothing", page.captured.num_empty),
-        ]
+    for measured in page.confusions:
+        captured = measured.captured
+        label = f"{measured.column} (by chance {captured.chance:.1%})"
+        facts.append((label, f"{captured.share:.1%}"))
+    if page.confusions:
+        num_empty = page.confusions[0].captured.num_empty
+        facts.append(("groups that capture nothing", num_empty))
     return [
         *facts,
         ("groups", sizes["num_groups"]),
@@ -145,8 +175,9 @@ def _list_facts(page: GroupsPage) -> list[tuple[str, object]]:
 def _draw_charts(page: GroupsPage) -> list[Chart]:
     """Draw captured confusion, unequal sizes and difficulty, if they are known."""
     drawn = []
-    if page.captured and page.table.num_groups <= _MAX_DOTS:
-        drawn.append(_draw_captured(page.table, page.captured))
+    if page.confusions and max(page.confusions[0].captured.sizes) > 1:
+        names = page.brief_names or page.table.names
+        drawn.append(_draw_captured(names, page.confusions[0]))
     sizes = [len(page.table.wnids(label)) for label in range(page.table.num_groups)]
     first, last = min(sizes), max(sizes)
     if first < last:
@@ -166,14 +197,23 @@ def _draw_charts(page: GroupsPage) -> list[Chart]:
     return drawn
 
 
-def _draw_captured(table: GroupTable, captured: Captured) -> Chart:
-    """Draw the captured share of each group and the share expected by chance."""
-    order = sorted(range(table.num_groups), key=lambda label: -captured.shares[label])
+def _draw_captured(names: Sequence[str], measured: MeasuredConfusion) -> Chart:
+    """Draw the captured share of each group and the share expected by chance.
+
+    Groups of a single class, which capture nothing, are omitted.
+    """
+    captured = measured.captured
+    order = [label for label, size in enumerate(captured.sizes) if size > 1]
+    order.sort(key=lambda label: -captured.shares[label])
+    title = "Captured confusion by group"
+    if len(order) > _MAX_DOTS:
+        title += f": the {_NUM_ENDS} best and worst of {len(order)}"
+        order = [*order[:_NUM_ENDS], *order[-_NUM_ENDS:]]
     num_others = sum(captured.sizes) - 1
     figure = charts.draw_intervals(
         [
             Point(
-                table.names[label],
+                f"{label} · {_fit(names[label])}",
                 captured.shares[label],
                 0,
                 limit=(captured.sizes[label] - 1) / max(num_others, 1),
@@ -183,9 +223,19 @@ def _draw_captured(table: GroupTable, captured: Captured) -> Chart:
         label="Captured confusion of each group, and that by chance",
         x_label="captured share of errors",
     )
-    note = "Upright marks show what a random group of this size captures."
-    title = "Captured confusion by group"
+    models = list_names(measured.models) or "unknown models"
+    made = "do not depend on it" if measured.is_held_out else "are made from it"
+    note = (
+        f"Confusion of {models}; the groups {made}. Upright marks show what a random "
+        "group of this size captures."
+    )
     return Chart(name="captured", title=title, note=note, figure=figure)
+
+
+def _fit(name: str) -> str:
+    """Shorten a name for the axis of a chart to its first part."""
+    first, _, rest = name.partition(", ")
+    return f"{first} …" if rest and len(name) > _MAX_CHARACTERS else name
 
 
 def _describe_use(count: GroupCounts, most: int) -> dict[str, Any]:
@@ -222,22 +272,54 @@ def measure_sizes(table: GroupTable) -> dict[str, float | int]:
     }
 
 
-def measure_captured(table: GroupTable, confusion: str | None) -> Captured | None:
-    """Measure the share of a confusion matrix's errors that fall inside groups.
+def measure_confusions(
+    table: GroupTable,
+    quality: Mapping[str, object],
+    *,
+    confusion: str | None,
+    heldout: str | None,
+) -> list[MeasuredConfusion]:
+    """Measure the share of confusion matrices' errors that fall inside groups.
 
     Args:
       table: the groups.
-      confusion: path of the confusion matrix; None returns None.
+      quality: quality measures of the grouping method, which name the models whose
+        confusion determined the groups.
+      confusion: path of a confusion matrix, or None.
+      heldout: path of a confusion matrix that no method reads, or None.
+
+    Returns:
+      One entry per matrix; that of `confusion`, if it is given, is the last.
 
     Raises:
-      UsageError: the matrix is invalid or lacks classes of the groups.
+      UsageError: a matrix is invalid or lacks classes of the groups.
     """
-    if confusion is None:
-        return None
-    matrix = confusion_matrix.read_confusion(confusion)
     wnids = sorted(table.label_of)
     labels = [table.label_of[wnid] for wnid in wnids]
-    return confusion_matrix.capture(matrix.select(wnids, source=confusion), labels)
+    is_read = CONFUSION_MODELS in quality
+    measured = []
+    for path, is_held_out in ((heldout, True), (confusion, not is_read)):
+        if path is not None:
+            matrix = confusion_matrix.read_confusion(path).select(wnids, source=path)
+            captured = confusion_matrix.capture(matrix, labels)
+            measured.append(MeasuredConfusion(captured, matrix.models, is_held_out))
+    return measured
+
+
+def name_briefly(table: GroupTable, method: str | None) -> tuple[str, ...]:
+    """Name each group by its commonest kinds in WordNet, by label.
+
+    Groups keep the names of the table if people gave them, or if WordNet lacks classes.
+    """
+    if method is not None and grouping.has_given_names(method):
+        return table.names
+    try:
+        tree, word_of = wordnet.grow_tree(row.wnid for row in table.rows)
+    except UsageError:
+        return table.names
+    namer = GroupNamer(tree, word_of)
+    labels = range(table.num_groups)
+    return tuple(namer.name_briefly(table.wnids(label)) for label in labels)
 
 
 def find_paths(table: GroupTable, method: str | None) -> dict[int, tuple[str, ...]]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.figure import Figure
 
 
+_LEAST_P_VALUE = 0.001
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chart:
     """A figure of a page, with its title.
@@ -108,6 +111,15 @@ def format_percent(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
+def _break_name(name: str) -> Markup:
+    """Allow line breaks after the underscores of a name."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
+def _format_p_value(p_value: float) -> str:
+    return "< 0.001" if p_value < _LEAST_P_VALUE else format_fraction(p_value)
+
+
 def _format_number(value: float, spec: str) -> str:
     return f"{value:{spec}}"
 
@@ -134,10 +146,12 @@ def _make_environment() -> jinja2.Environment:
     environment.tests["prefix_of"] = lambda term, label: label.startswith(term)
     environment.filters |= {
         "base64": _encode,
+        "breakable": _break_name,
         "capitalized": _capitalize,
         "class_name": display_name,
         "fraction": format_fraction,
         "number": _format_number,
+        "p_value": _format_p_value,
         "percent": format_percent,
     }
     return environment

@@ -1,7 +1,6 @@
 """Show the ranked recipes of a study as an HTML page and a figure."""
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,8 +16,6 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 
 VERDICT_KINDS = {"has value": "good", "has none": "bad"}  # others are doubtful
 _MAX_NAMED = 12  # of more recipes only the best is named, the others have their rank
-_STEP = 0.026  # share of the x axis between marks of nearly equal x: a mark's width
-_MAX_SPREAD = 0.5  # share of the x axis that all marks of nearly equal x may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +30,7 @@ class StudyPage:
       models: names of the trained models.
       num_seeds: number of seeds per model.
       epochs: epochs of training on the full set.
-      subset_epochs: epochs of training on the subsets.
+      subset_epochs: epochs of training on the subsets, ascending.
       warnings: limitations of the study.
     """
 
@@ -44,7 +41,7 @@ class StudyPage:
     models: Sequence[str]
     num_seeds: int
     epochs: int
-    subset_epochs: int
+    subset_epochs: Sequence[int]
     warnings: Sequence[str]
 
 
@@ -91,7 +88,7 @@ def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
         legend.append(Point("selected by difficulty", 0, 0, color=-1, is_square=True))
     if any(one.score.looped_subset is None for one in shown):
         legend.append(Point("never converges", 0, 0, color=-1, is_hollow=True))
-    places = _spread_equal([math.log10(_count_looped(one.score)) for one in shown])
+    places = charts.spread([math.log10(_count_looped(one.score)) for one in shown])
     points = []
     for one, place in zip(shown, places, strict=True):
         score = one.score
@@ -132,21 +129,3 @@ def _is_by_difficulty(score: RecipeScore) -> bool:
 
 def _count_looped(score: RecipeScore) -> int:
     return max(score.looped_subset or score.trained_on, 1)
-
-
-def _spread_equal(values: Sequence[float]) -> list[float]:
-    """Spread nearly equal x values around their mean, so that marks do not overlap."""
-    width = max(values) - min(values) or 1.0
-    clusters: list[list[int]] = []
-    for number in sorted(range(len(values)), key=lambda n: (values[n], n)):
-        if clusters and values[number] - values[clusters[-1][-1]] < _STEP * width:
-            clusters[-1].append(number)
-        else:
-            clusters.append([number])
-    spread = list(values)
-    for cluster in clusters:
-        step = width * min(_STEP, _MAX_SPREAD / len(cluster))
-        middle = statistics.fmean(values[number] for number in cluster)
-        for place, number in enumerate(cluster):
-            spread[number] = middle + step * (place - (len(cluster) - 1) / 2)
-    return spread

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from transforms import seeds
 from transforms.index import table as index_table
 
+_BATCH_ROWS = 1 << 16  # whose keys are Python objects at once
 IMAGE_SCHEMA = pa.schema([("label", pa.int32()), *index_table.SCHEMA])
 
 
@@ -60,7 +61,8 @@ def sort_indices(
       by: names of the columns to sort by before the hash.
       seed: seed of the hash.
     """
-    keys = (key for chunk in images["key"].chunks for key in chunk.to_pylist())
+    batches = images.select(["key"]).to_batches(max_chunksize=_BATCH_ROWS)
+    keys = (key for batch in batches for key in batch["key"].to_pylist())
     columns = {
         **{name: images[name].cast(pa.string()) for name in by},
         "order": pa.array(seeds.orders(seed, purpose, keys)),

@@ -12,7 +12,7 @@ A sampler with a fixed selection needs only the third pass.
                 └─ read held-out, sampled and official validation images ───┴─ selected
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,27 +21,26 @@ import pyarrow.compute as pc
 
 from transforms import seeds
 from transforms.index import table as index_table
+from transforms.records import check_all_arrived
 from transforms.sampling import allocation, selected, top_k
 from transforms.sampling.plan import NEVER, SamplePlan, join_part
 from transforms.sampling.top_k import Positions, TopK
 
 
-def rank_for_validation(
-    row_group: int, *, index: str, plan: SamplePlan
-) -> Iterator[TopK]:
+def rank_for_validation(row_group: int, *, index: str, plan: SamplePlan) -> TopK:
     """Rank a row group's training images of each group as candidates for validation.
 
-    Yields:
-      The first images of each group by hash; nothing if no group holds out images.
+    Returns:
+      The first images of each group by hash; none if no group holds out images.
     """
     if not any(plan.top_ups.values()):
-        return
+        return top_k.rank_none(row_group)
     table = plan.read(index, row_group, split="train")
     labels = plan.labels(table)
     topped_up = [label for label, count in plan.top_ups.items() if count]
     rows = np.flatnonzero(np.isin(labels, topped_up))
     keys = table["key"].take(pa.array(rows)).to_pylist()
-    yield top_k.rank(
+    return top_k.rank(
         labels[rows],
         seeds.orders(plan.seed, "validation", keys),
         row_group=row_group,
@@ -52,7 +51,7 @@ def rank_for_validation(
 
 def rank_for_sample(
     row_group: int, aside: Positions, *, index: str, plan: SamplePlan
-) -> Iterator[TopK]:
+) -> TopK:
     """Rank the training images of a row group for sampling, within each stratum.
 
     Args:
@@ -61,15 +60,15 @@ def rank_for_sample(
       index: path of the index.
       plan: the sampling plan.
 
-    Yields:
-      The first images of each stratum by order; nothing if the plan selects all images.
+    Returns:
+      The first images of each stratum by order; none if the plan selects all images.
     """
     if plan.images_per_group is None:  # all are selected
-        return
+        return top_k.rank_none(row_group)
     table = plan.read(index, row_group, split="train")
     rows = find_free(row_group, aside, parts=plan.parts(table))
     free = table.take(pa.array(rows, pa.int64()))
-    yield top_k.rank(
+    return top_k.rank(
         plan.strata(free),
         plan.orders(free),
         row_group=row_group,
@@ -163,15 +162,11 @@ def select_images(index: str, num_row_groups: int, plan: SamplePlan) -> pa.Table
     """
     row_groups = range(num_row_groups)
     ranked = (
-        part
-        for number in row_groups
-        for part in rank_for_validation(number, index=index, plan=plan)
+        rank_for_validation(number, index=index, plan=plan) for number in row_groups
     )
     aside = top_k.find_positions(top_k.merge_all(ranked, plan.top_up))
     ranked = (
-        part
-        for number in row_groups
-        for part in rank_for_sample(number, aside, index=index, plan=plan)
+        rank_for_sample(number, aside, index=index, plan=plan) for number in row_groups
     )
     taken = allocation.choose(top_k.merge_all(ranked, plan.max_of), plan=plan)
     images = pa.concat_tables(
@@ -179,3 +174,40 @@ def select_images(index: str, num_row_groups: int, plan: SamplePlan) -> pa.Table
         for number in row_groups
     )
     return selected.assign_folds(images, num_folds=plan.num_folds, seed=plan.seed)
+
+
+def check_ranked(ranked: TopK, num_row_groups: int) -> TopK:
+    """Check that an engine has ranked each row group once; return the ranked images.
+
+    Raises:
+      JobError: the engine lost or repeated row groups.
+    """
+    _check_row_groups(ranked.row_groups, num_row_groups)
+    return ranked
+
+
+def join_selected(
+    tables: Sequence[tuple[int, pa.Table]], *, num_row_groups: int, plan: SamplePlan
+) -> pa.Table:
+    """Join the selected images that an engine has read, and split them into folds.
+
+    Args:
+      tables: number of each row group, and the result of `read_selected`.
+      num_row_groups: number of row groups of the index.
+      plan: the sampling plan.
+
+    Raises:
+      JobError: the engine lost or repeated row groups.
+    """
+    _check_row_groups((number for number, _ in tables), num_row_groups)
+    images = pa.concat_tables(table for _, table in tables)
+    return selected.assign_folds(images, num_folds=plan.num_folds, seed=plan.seed)
+
+
+def _check_row_groups(arrived: Iterable[int], num_row_groups: int) -> None:
+    check_all_arrived(
+        arrived,
+        range(num_row_groups),
+        what="row groups of the index",
+        remedy="nothing is planned; run again without flags of Beam",
+    )

@@ -3,15 +3,18 @@
 import dataclasses
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton, PCollection
 from apache_beam.transforms.combiners import ToList
 
-from transforms.sampling import allocation, selected, top_k
+from transforms.sampling import allocation, top_k
 from transforms.sampling.plan import SamplePlan
 from transforms.sampling.selection import (
+    check_ranked,
+    join_selected,
     rank_for_sample,
     rank_for_validation,
     read_selected,
@@ -59,46 +62,50 @@ class SampleImages(beam.PTransform):
     Attributes:
       index: path of the index.
       plan: the sampling plan.
+      num_row_groups: number of row groups of the index.
     """
 
     index: str
     plan: SamplePlan
+    num_row_groups: int
 
     def expand(self, row_groups: PCollection[int]) -> PCollection[pa.Table]:
         """Hold out validation images, rank, allocate, read and assign folds."""
+        check = partial(check_ranked, num_row_groups=self.num_row_groups)
         aside = AsSingleton(
             row_groups
             | "RankForValidation"
-            >> beam.FlatMap(rank_for_validation, index=self.index, plan=self.plan)
+            >> beam.Map(rank_for_validation, index=self.index, plan=self.plan)
             | "HoldOut" >> beam.CombineGlobally(KeepTopK(self.plan.top_up))
+            | "CheckHeldOut" >> beam.Map(check)
             | "FindHeldOut" >> beam.Map(top_k.find_positions)
         )
         limit_of = self.plan.max_of
         taken = AsSingleton(
             row_groups
             | "RankForSample"
-            >> beam.FlatMap(
-                rank_for_sample, aside=aside, index=self.index, plan=self.plan
-            )
+            >> beam.Map(rank_for_sample, aside=aside, index=self.index, plan=self.plan)
             | "KeepTopK" >> beam.CombineGlobally(KeepTopK(limit_of))
+            | "CheckRanked" >> beam.Map(check)
             | "AllocateImages" >> beam.Map(partial(allocation.choose, plan=self.plan))
         )
         return (
             row_groups
             | "ReadSelected"
             >> beam.Map(
-                read_selected,
+                _read_selected,
                 aside=aside,
                 taken=taken,
                 index=self.index,
                 plan=self.plan,
             )
             | "GatherSelected" >> ToList()
-            | "JoinSelected" >> beam.Map(pa.concat_tables)
-            | "SplitIntoFolds"
+            | "JoinSelected"
             >> beam.Map(
-                selected.assign_folds,
-                num_folds=self.plan.num_folds,
-                seed=self.plan.seed,
+                join_selected, num_row_groups=self.num_row_groups, plan=self.plan
             )
         )
+
+
+def _read_selected(row_group: int, **described: Any) -> tuple[int, pa.Table]:  # noqa: ANN401
+    return row_group, read_selected(row_group, **described)

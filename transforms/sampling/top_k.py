@@ -27,10 +27,12 @@ class TopK(NamedTuple):
       images: shape (images, 4), with the columns stratum, order, row group and row,
         sorted by these columns.
       counts: number of all images of each stratum, including those not kept.
+      row_groups: numbers of the row groups that were ranked, ascending.
     """
 
     images: IntArray
     counts: Mapping[int, int]
+    row_groups: tuple[int, ...]
 
     @property
     def strata(self) -> IntArray:
@@ -63,7 +65,12 @@ def rank(
     numbers, counts = np.unique(strata, return_counts=True)
     images = np.stack([strata, orders, np.full_like(orders, row_group), rows], axis=1)
     count_of = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
-    return TopK(_keep(images, limit_of), count_of)
+    return TopK(_keep(images, limit_of), count_of, (row_group,))
+
+
+def rank_none(row_group: int) -> TopK:
+    """Return the result of `rank` for a row group without images to rank."""
+    return TopK(np.empty((0, 4), np.int64), {}, (row_group,))
 
 
 def merge(parts: Sequence[TopK], limit_of: LimitOf) -> TopK:
@@ -78,7 +85,8 @@ def merge(parts: Sequence[TopK], limit_of: LimitOf) -> TopK:
         counts.update(part.counts)
     empty = np.empty((0, 4), np.int64)
     images = np.concatenate([empty, *(part.images for part in parts)])
-    return TopK(_keep(images, limit_of), counts)
+    row_groups = sorted(number for part in parts for number in part.row_groups)
+    return TopK(_keep(images, limit_of), counts, tuple(row_groups))
 
 
 def merge_all(parts: Iterable[TopK], limit_of: LimitOf) -> TopK:

@@ -42,6 +42,22 @@ def share_copy(path: str, identity: str, *, beside: tuple[str, ...] = ()) -> str
 
 
 @contextmanager
+def stage_file(path: str) -> Iterator[str]:
+    """Yield the path of a temporary local copy of a file; do not copy a local one.
+
+    Args:
+      path: local path or URL.
+    """
+    if not storage.is_remote(path):
+        yield path
+        return
+    with storage.scratch_folder(path, _PREFIX) as folder:
+        target = Path(folder, path.rpartition("/")[2])
+        _copy(path, target)
+        yield str(target)
+
+
+@contextmanager
 def stage_folder(path: str, *, wanted: Callable[[str], bool] = bool) -> Iterator[str]:
     """Yield the path of a temporary local copy of a folder; do not copy a local one.
 

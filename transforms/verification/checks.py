@@ -16,7 +16,7 @@ from transforms.dataset import statistics as dataset_statistics
 from transforms.images.settings import is_smaller_than_asked
 from transforms.labels import classes
 from transforms.verification import sidecars
-from transforms.verification.dataset import SHA256, DatasetFiles
+from transforms.verification.dataset import SHA256, CheckedFile, DatasetFiles
 from transforms.verification.results import Problems
 
 Counts = Mapping[str, Mapping[str, int]]  # wnid → split → images
@@ -46,11 +46,15 @@ def check_files(dataset: DatasetFiles) -> Problems:
             yield f"{path} is missing"
         elif found[path] is None:
             yield f"{path} is not a file"
-    for path, checksum in dataset.checksums.items():
-        if checksum != listed[path]:
-            yield f"{path} has other bytes: sha256 {checksum[:12]}…"
-    total = sum(found[path] or 0 for path in dataset.checksums)
-    return f"{len(dataset.checksums)} files, {total / 1e6:,.1f} MB, sha256"
+    for path in dataset.list_present():
+        checked = dataset.checked.get(path, CheckedFile("", f"{path} was not read"))
+        if checked.problem:
+            yield checked.problem
+        elif checked.sha256 != listed[path]:
+            yield f"{path} has other bytes: sha256 {checked.sha256[:12]}…"
+    hashed = [path for path, file in dataset.checked.items() if file.sha256]
+    total = sum(found[path] or 0 for path in hashed)
+    return f"{len(hashed)} files, {total / 1e6:,.1f} MB, sha256"
 
 
 def _find_empty_folders(dataset: DatasetFiles) -> Iterator[str]:

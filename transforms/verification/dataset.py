@@ -5,30 +5,25 @@ Each file is read on first access, so a damaged file fails only the checks that 
 
 import csv
 import functools
-import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from transforms import formats, storage
 from transforms.dataset import manifest, paths
 from transforms.dataset import plan as dataset_plan
 from transforms.grouping.table import LEFT_OUT, GroupRow, GroupTable
 from transforms.images.settings import ImageSettings
-from transforms.progress import make_bar
 from transforms.records import Failure, Shard
 
 _MAX_SIDECAR_BYTES = 1 << 26
-_CHUNK_BYTES = 1 << 20
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -40,6 +35,26 @@ class CommitMark:
     files: Mapping[str, str]  # sha256 by path
 
 
+class CheckedImage(NamedTuple):
+    """The SHA-256 of an image's bytes, its problem and its size in pixels.
+
+    The SHA-256 is "" if the image could not be read, and the problem if it has none.
+    """
+
+    sha256: str
+    problem: str
+    width: int = 0
+    height: int = 0
+
+
+class CheckedFile(NamedTuple):
+    """The SHA-256 of a file, "" if it could not be read, its problem and its images."""
+
+    sha256: str
+    problem: str
+    images: Sequence[CheckedImage] = ()
+
+
 @dataclass
 class DatasetFiles:
     """Lazy access to the files of a dataset under verification.
@@ -49,9 +64,11 @@ class DatasetFiles:
 
     directory: str
     num_threads: int = 1
-    # sha256 of each manifest row's image, in order, b"" if its file is not intact; set
+    # what tasks found in each file of the commit mark that exists
+    checked: dict[str, CheckedFile] = field(default_factory=dict)
+    # sha256 of each manifest row's image, in order, "" if its file is not intact; set
     # by `check_images`
-    digests: list[bytes] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
     # key → sha256 and file of a copy in another format, for images without a digest
     copies: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -65,11 +82,6 @@ class DatasetFiles:
         if (size := storage.num_bytes(place)) > _MAX_SIDECAR_BYTES:
             raise ValueError(f"{path} has {size} bytes, too many for a sidecar")
         return storage.read(place)
-
-    @property
-    def num_readers(self) -> int:
-        """The number of threads for reading and processing files."""
-        return storage.num_readers(self.num_threads, [self.directory])
 
     @functools.cached_property
     def sizes(self) -> dict[str, int | None]:
@@ -111,21 +123,28 @@ class DatasetFiles:
                 )
         return CommitMark(value["subset_id"], files)
 
+    def list_present(self) -> list[str]:
+        """List the files that the commit mark lists and that exist."""
+        return [path for path in self.mark.files if self.sizes.get(path) is not None]
+
     @functools.cached_property
-    def checksums(self) -> dict[str, str]:
-        """SHA-256, by path, of each existing file that the commit mark lists."""
-        present = [path for path in self.mark.files if self.sizes.get(path) is not None]
-        total = sum(self.sizes[path] or 0 for path in present)
-        with (
-            make_bar("hashing", total=total, unit="B", leave=False) as bar,
-            ThreadPoolExecutor(self.num_readers) as pool,
-        ):
-            hash_one = functools.partial(_hash_file, self.directory, bar=bar)
-            return dict(zip(present, pool.map(hash_one, present), strict=True))
+    def image_files(self) -> dict[tuple[str, str], list[str]]:
+        """The existing files with images by format and split, sorted.
+
+        They include files that the commit mark does not list.
+        """
+        files: dict[tuple[str, str], list[str]] = {}
+        for name in formats.FORMATS:
+            find_split = formats.load(name).find_split
+            for path in sorted(p for p, size in self.sizes.items() if size is not None):
+                if split := find_split(path):
+                    files.setdefault((name, split), []).append(path)
+        return files
 
     def is_intact(self, path: str) -> bool:
         """Return whether a file exists and has the checksum in the commit mark."""
-        return path in self.checksums and self.checksums[path] == self.mark.files[path]
+        expected = self.mark.files.get(path)
+        return path in self.checked and self.checked[path].sha256 == expected
 
     def list_damaged(self, format_name: str) -> list[str]:
         """List the damaged or missing files that affect readers of a format.
@@ -270,12 +289,3 @@ class DatasetFiles:
             folder=self.table.folders[label],
             file_name=f"{key}.JPEG",
         )
-
-
-def _hash_file(root: str, path: str, *, bar: tqdm) -> str:
-    digest = hashlib.sha256()
-    with storage.open_input(f"{root}/{path}") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            bar.update(len(chunk))
-    return digest.hexdigest()

@@ -1,22 +1,20 @@
 """Check the location and the bytes of every image in the manifest, and hash them."""
 
+import functools
 import hashlib
-import itertools
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from transforms import formats, storage
 from transforms.images import decode
+from transforms.images import read as image_reading
 from transforms.images.settings import target_size
-from transforms.progress import make_bar
-from transforms.records import DataError, ImageLocation
-from transforms.verification.dataset import DatasetFiles
+from transforms.records import DataError
+from transforms.verification import results as check_results
+from transforms.verification.dataset import CheckedFile, CheckedImage, DatasetFiles
 from transforms.verification.results import Problems
 
-_BATCH = 256  # images that wait for a thread
-_UNREAD = b""
+ByteRanges = Sequence[tuple[int, int]]  # offset and length of each image
 
 
 class _ImageRow(NamedTuple):
@@ -33,11 +31,84 @@ class _ImageRow(NamedTuple):
     height: int
 
 
-class _ReadResult(NamedTuple):
-    """The SHA-256 of an image's bytes, b"" if not read, and its problem, "" if none."""
+def check_file(directory: str, path: str, images: ByteRanges = ()) -> CheckedFile:
+    """Hash a file, and hash and decode its images.
 
-    digest: bytes
-    problem: str
+    Args:
+      directory: folder of the dataset.
+      path: path of the file, relative to the folder.
+      images: byte ranges of the images in the file.
+    """
+    try:
+        written = storage.describe_file(directory, path)
+    except OSError as error:
+        return CheckedFile("", check_results.describe_error(error))
+    if written is None:
+        return CheckedFile("", f"{path} is missing")
+    encoding = formats.image_encoding(path) if images else ""
+    place = f"{directory}/{path}"
+    checked = [_check_image(place, *image, encoding) for image in images]
+    return CheckedFile(written.sha256, "", checked)
+
+
+def _check_image(path: str, offset: int, length: int, encoding: str) -> CheckedImage:
+    """Read, hash and decode one image."""
+    try:
+        packed = storage.read_range(path, offset, length)
+        data = image_reading.unpack(packed, encoding, offset)
+    except (DataError, OSError) as error:
+        return CheckedImage("", str(error))
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        image = decode.open_image(data)
+        kind, mode, size = image.format, image.mode, image.size
+        decode.decode(image)
+    except DataError as error:
+        return CheckedImage(digest, str(error))
+    problem = ""
+    if kind != "JPEG" or mode not in {"RGB", "L"}:
+        problem = f"is {kind} in {mode}, not an RGB or greyscale JPEG"
+    return CheckedImage(digest, problem, *size)
+
+
+def list_byte_ranges(dataset: DatasetFiles) -> dict[str, list[tuple[int, int]]]:
+    """Return the byte ranges of the images in each file that the manifest names.
+
+    Images with an invalid location are omitted.
+    """
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for row, problem in _locate(dataset):
+        if not problem:
+            ranges.setdefault(row.file, []).append((row.offset, row.length))
+    return ranges
+
+
+def _locate(dataset: DatasetFiles) -> Iterator[tuple[_ImageRow, str]]:
+    """Yield each row of the manifest and the problem of its location, "" if none."""
+    locate = _make_locator(dataset)
+    files = dataset.mark.files
+    for row in map(_ImageRow._make, dataset.rows(*_ImageRow._fields)):
+        size = dataset.sizes.get(row.file) or 0
+        problem = ""
+        if row.file != (expected := locate(row)):
+            problem = f"must be in {expected}"
+        elif row.file not in files:
+            problem = "complete.json does not list the file"
+        elif row.offset < 0 or not 0 < row.length <= size - row.offset:
+            location = f"{row.length} bytes at byte {row.offset}"
+            problem = f"has {location} of a file of {size} bytes"
+        yield row, problem
+
+
+def _make_locator(dataset: DatasetFiles) -> Callable[[_ImageRow], str]:
+    """Return a function that returns the path at which an image must be."""
+    name = dataset.formats[0]
+    if formats.has_shard_files(name):
+        locate_shard = functools.cache(functools.partial(dataset.locate_shard, name))
+        return lambda row: locate_shard(split=row.split, shard=row.shard)
+    return lambda row: dataset.locate_image(
+        name, split=row.split, shard=row.shard, label=row.label, key=row.key
+    )
 
 
 def check_images(dataset: DatasetFiles) -> Problems:
@@ -48,87 +119,26 @@ def check_images(dataset: DatasetFiles) -> Problems:
     """
     dataset.digests.clear()
     dataset.copies.clear()
-    digests: list[bytes] = []
+    digests: list[str] = []
     num_bytes = 0
-    files = set(dataset.mark.files)
-    rows = map(_ImageRow._make, dataset.rows(*_ImageRow._fields))
-    read_image = partial(_read_image, dataset, files)
-    with (
-        make_bar(
-            "decoding", total=dataset.num_images, unit="image", leave=False
-        ) as bar,
-        ThreadPoolExecutor(dataset.num_readers) as pool,
-    ):
-        for batch in _batches(rows):
-            for place, result in zip(batch, pool.map(read_image, batch), strict=True):
-                is_intact = dataset.is_intact(place.file)
-                digests.append(result.digest if is_intact else _UNREAD)
-                num_bytes += place.length
-                if result.problem:
-                    yield f"{place.key} in {place.file}: {result.problem}"
-            bar.update(len(batch))
-    storage.forget_open_files()
+    find_target = functools.cache(
+        functools.partial(target_size, settings=dataset.image_settings)
+    )
+    remaining = {path: iter(file.images) for path, file in dataset.checked.items()}
+    for row, misplaced in _locate(dataset):
+        checked = CheckedImage("", misplaced)
+        if not misplaced:
+            unread = dataset.checked[row.file].problem or "was not read"
+            checked = next(remaining[row.file], CheckedImage("", unread))
+        problem, size = checked.problem, (checked.width, checked.height)
+        if not problem and size != (row.width, row.height):
+            problem = f"has {size[0]}x{size[1]} pixels, not {row.width}x{row.height}"
+        # Resizing a resized image again must not change its size.
+        elif not problem and find_target(*size) != size:
+            problem = f"has {size[0]}x{size[1]} pixels, which contradicts the recipe"
+        digests.append(checked.sha256 if dataset.is_intact(row.file) else "")
+        num_bytes += row.length
+        if problem:
+            yield f"{row.key} in {row.file}: {problem}"
     dataset.digests.extend(digests)
     return f"{len(digests)} decoded, {num_bytes / 1e6:,.1f} MB"
-
-
-def _batches(rows: Iterator[_ImageRow]) -> Iterator[list[_ImageRow]]:
-    while batch := list(itertools.islice(rows, _BATCH)):
-        yield batch
-
-
-def _read_image(
-    dataset: DatasetFiles, files: set[str], place: _ImageRow
-) -> _ReadResult:
-    """Read, hash and decode one image, and check its file, byte range and size.
-
-    Args:
-      dataset: dataset of the image.
-      files: paths that the commit mark lists.
-      place: manifest row of the image.
-    """
-    expected = _expected_file(dataset, place)
-    if place.file != expected:
-        return _ReadResult(_UNREAD, f"must be in {expected}")
-    if place.file not in files:
-        return _ReadResult(_UNREAD, "complete.json does not list the file")
-    size = dataset.sizes.get(place.file) or 0
-    if place.offset < 0 or not 0 < place.length <= size - place.offset:
-        location = f"{place.length} bytes at byte {place.offset}"
-        return _ReadResult(_UNREAD, f"has {location} of a file of {size} bytes")
-    data = formats.read_image(
-        dataset.directory, ImageLocation(place.file, place.offset, place.length)
-    )
-    digest = hashlib.sha256(data).digest()
-    try:
-        problem = _find_problem(data, place.width, place.height)
-    except DataError as error:
-        return _ReadResult(digest, str(error))
-    resized = target_size(place.width, place.height, dataset.image_settings)
-    # Resizing a resized image again must not change its size.
-    if not problem and resized != (place.width, place.height):
-        problem = (
-            f"has {place.width}x{place.height} pixels, which contradicts the recipe"
-        )
-    return _ReadResult(digest, problem)
-
-
-def _expected_file(dataset: DatasetFiles, place: _ImageRow) -> str:
-    return dataset.locate_image(
-        dataset.formats[0],
-        split=place.split,
-        shard=place.shard,
-        label=place.label,
-        key=place.key,
-    )
-
-
-def _find_problem(data: bytes, width: int, height: int) -> str:
-    image = decode.open_image(data)
-    kind, mode, size = image.format, image.mode, image.size
-    decode.decode(image)
-    if kind != "JPEG" or mode not in {"RGB", "L"}:
-        return f"is {kind} in {mode}, not an RGB or greyscale JPEG"
-    if size != (width, height):
-        return f"has {size[0]}x{size[1]} pixels, not {width}x{height}"
-    return ""

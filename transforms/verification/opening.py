@@ -1,54 +1,43 @@
-"""Read a dataset with common readers and compare their output with the manifest.
+"""Compare what common readers return from a dataset with its manifest."""
 
-Each reader runs in its own process.
-"""
-
+import itertools
 import json
-import os
-import subprocess  # nosec B404  # runs this package, without a shell
-import sys
-import tempfile
-import threading
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from importlib import util
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import transforms
-from transforms import storage
 from transforms.dataset import paths
-from transforms.progress import make_bar
 from transforms.records import list_names
+from transforms.storage.staging import stage_file
 from transforms.verification import readers
 from transforms.verification import results as check_results
 from transforms.verification.dataset import DatasetFiles
+from transforms.verification.images import check_file
 from transforms.verification.results import Problems, Row
+from transforms.verification.tasks import Task, name_lines
 
-# Time limit of a reader: the minimum, plus time for the images.
-_LEAST_S, _IMAGES_PER_S = 300, 50
+_LINES_AT_ONCE = 4096
 
 
 class _Labels(NamedTuple):
-    """The split, labels and names that a reader returns for one image.
-
-    Fields that a reader does not provide are None.
-    """
+    """The split, labels and names of one image."""
 
     split: str
     label: int
-    fine_label: int | None
-    wnid: str | None
-    file_name: str | None
+    fine_label: int
+    wnid: str
+    file_name: str
 
 
 class _Expected(NamedTuple):
     """The values that a reader must return for one image, and the image's location."""
 
+    number: int  # of the row in the manifest
     labels: _Labels
     shard: int
-    digest: bytes  # b"" if `file` is not intact
+    digest: str  # "" if `file` is not intact
     file: str  # in the manifest's format
 
 
@@ -56,23 +45,76 @@ class _Expected(NamedTuple):
 _REFERENCES = (paths.MANIFEST, paths.GROUPS, paths.RECIPE)
 
 
-def open_all(names: Sequence[str], dataset: DatasetFiles) -> list[Row]:
-    """Read the dataset with several readers and return one report row per reader.
+def list_readers(names: Sequence[str], dataset: DatasetFiles) -> list[str]:
+    """Hash the files with which readers are compared; return the usable readers."""
+    try:
+        for path in dataset.list_present():
+            if path in _REFERENCES:
+                dataset.checked[path] = check_file(dataset.directory, path)
+    except check_results.UNREADABLE:
+        return []
+    return [name for name in names if _find_obstacle(name, dataset) is None]
 
-    Readers of undamaged formats run first. If the manifest's format is damaged, their
-    output is the reference for the remaining readers.
+
+def _find_obstacle(name: str, dataset: DatasetFiles) -> Row | None:
+    """Return the report row of a reader that cannot run, with the reason."""
+    title, reader = f"opened with {name}", readers.load(name)
+    if problem := _find_damaged_reference(dataset):
+        return Row(title, check_results.NOT_RUN, problem)
+    if reader.FORMAT not in dataset.formats:
+        return Row(title, check_results.NOT_WRITTEN, reader.FORMAT)
+    if readers.find_missing_libraries([name]):
+        return Row(title, check_results.NOT_INSTALLED, f"pip install {reader.LIBRARY}")
+    return None
+
+
+def _find_damaged_reference(dataset: DatasetFiles) -> str:
+    """Return why there is nothing to compare readers with; "" if there is."""
+    try:
+        damaged = [path for path in _REFERENCES if not dataset.is_intact(path)]
+        if damaged:
+            return f"nothing to compare with: {', '.join(damaged)} is damaged"
+        if not dataset.formats or not dataset.num_shards:
+            return "nothing to compare with: the images could not be read"
+    except check_results.UNREADABLE as error:
+        return f"nothing to compare with: {check_results.describe_error(error)}"
+    return ""
+
+
+def compare_all(
+    names: Sequence[str], dataset: DatasetFiles, tasks: Sequence[Task], work: str
+) -> list[Row]:
+    """Compare the output of several readers; return one report row per reader.
+
+    Readers of undamaged formats are compared first. If the manifest's format is
+    damaged, their output is the reference for the remaining readers.
 
     Args:
       names: names of the readers.
-      dataset: the dataset.
+      dataset: the dataset, after the check of its images.
+      tasks: tasks that ran the readers.
+      work: folder with the results of the tasks.
 
     Returns:
       The rows, in the order of `names`.
     """
-    rows = {
-        name: open_with(name, dataset)
-        for name in sorted(names, key=lambda name: _has_damage(name, dataset))
-    }
+    expected: Mapping[str, _Expected] = {}
+    rows = {}
+    for name in sorted(names, key=lambda name: _has_damage(name, dataset)):
+        row = _find_obstacle(name, dataset)
+        if row is None and len(dataset.digests) != dataset.num_images:
+            problem = "nothing to compare with: the images could not be read"
+            row = Row(f"opened with {name}", check_results.NOT_RUN, problem)
+        if row is None:
+            expected = expected or dict(_list_expected(dataset))
+            outputs = [
+                f"{work}/{name_lines(task, name)}"
+                for task in tasks
+                if name in task.readers
+            ]
+            check = partial(check_reader, dataset, name, outputs, expected)
+            row = check_results.run(f"opened with {name}", check)
+        rows[name] = row
     return [rows[name] for name in names]
 
 
@@ -83,199 +125,162 @@ def _has_damage(name: str, dataset: DatasetFiles) -> bool:
         return False
 
 
-def open_with(name: str, dataset: DatasetFiles) -> Row:
-    """Read the dataset with one reader and return its report row.
-
-    The row gives the reason if the reader cannot run, e.g. if it is not installed or
-    the dataset does not have its format.
-    """
-    title, reader = f"opened with {name}", readers.load(name)
-    if problem := _find_missing_reference(dataset):
-        return Row(title, check_results.NOT_RUN, problem)
-    if reader.FORMAT not in dataset.formats:
-        return Row(title, check_results.NOT_WRITTEN, reader.FORMAT)
-    if storage.is_remote(dataset.directory):
-        return Row(
-            title,
-            check_results.NOT_RUN,
-            "the dataset is in a bucket; copy it to a local folder",
-        )
-    if reader.LIBRARY and util.find_spec(reader.LIBRARY) is None:
-        return Row(title, check_results.NOT_INSTALLED, f"pip install {reader.LIBRARY}")
-    return check_results.run(title, partial(check_reader, dataset, name))
+def _list_expected(dataset: DatasetFiles) -> Iterator[tuple[str, _Expected]]:
+    """Yield each image's key and the values that readers must return for it."""
+    names = ("key", "split", "label", "fine_label", "wnid", "shard", "file")
+    rows = zip(dataset.rows(*names), dataset.digests, strict=True)
+    for number, (row, digest) in enumerate(rows):
+        key, split, label, fine_label, wnid, shard, file = row
+        labels = _Labels(split, label, fine_label, wnid, f"{key}.JPEG")
+        yield key, _Expected(number, labels, shard, digest, file)
 
 
-def _find_missing_reference(dataset: DatasetFiles) -> str:
-    """Return why there is no reference to compare readers with; "" if there is one."""
-    try:
-        damaged = [path for path in _REFERENCES if not dataset.is_intact(path)]
-        if damaged:
-            return f"nothing to compare with: {', '.join(damaged)} is damaged"
-        if len(dataset.digests) != dataset.num_images or not dataset.formats:
-            return "nothing to compare with: the images could not be read"
-    except check_results.UNREADABLE as error:
-        return f"nothing to compare with: {check_results.describe_error(error)}"
-    return ""
+def check_reader(
+    dataset: DatasetFiles,
+    name: str,
+    outputs: Sequence[str],
+    expected: Mapping[str, _Expected],
+) -> Problems:
+    """Check that a reader returned the expected label names, labels and image bytes.
 
-
-def check_reader(dataset: DatasetFiles, name: str) -> Problems:
-    """Check that a reader returns the expected label names, labels and image bytes.
+    Args:
+      dataset: the dataset.
+      name: name of the reader.
+      outputs: files with the output of the reader's processes.
+      expected: the expected values by key.
 
     Raises:
       ValueError: the reader failed or timed out.
     """
-    format_name = readers.load(name).FORMAT
-    try:
-        num_read = yield from _compare_images(dataset, name, format_name)
-    except ValueError as error:
-        if damaged := dataset.list_damaged(format_name):
-            raise ValueError(f"{error}; damaged: {list_names(damaged)}") from error
-        raise
-    return f"{num_read} images: bytes, labels and names"
+    comparison = _Comparison(dataset, readers.load(name).FORMAT, expected)
+    errors = []
+    for lines in map(_read_output, outputs):
+        # The last line is an object. It is the only one if the reader has failed early.
+        if not isinstance(names := next(lines), dict):
+            comparison.problems += _compare_names(dataset, name, names)
+        end = names
+        for end in lines:
+            if not isinstance(end, dict):
+                comparison.add(*end)
+        errors += [end["error"]] if end["error"] else []
+    for _, problem in sorted(comparison.problems):
+        yield problem
+    if errors:
+        damaged = dataset.list_damaged(readers.load(name).FORMAT)
+        more = f"; damaged: {list_names(damaged)}" if damaged else ""
+        raise ValueError(f"{errors[0]}{more}")
+    yield from comparison.list_missing()
+    return f"{sum(comparison.is_read)} images: bytes, labels and names"
 
 
-def _compare_images(
-    dataset: DatasetFiles, name: str, format_name: str
-) -> Generator[str, None, int]:
-    """Compare a reader's output with the expected names and images.
+def _read_output(path: str) -> Iterator[Any]:
+    """Yield the parsed lines of a file that a task has written."""
+    with stage_file(path) as local, Path(local).open("rb") as file:
+        while lines := list(itertools.islice(file, _LINES_AT_ONCE)):
+            yield from json.loads(b"[%b]" % b",".join(lines))
 
-    Yields:
-      One message per problem.
 
-    Returns:
-      The number of images that the reader returned.
+class _Comparison:
+    """Compare the images that a reader returns with the expected ones.
+
+    Attributes:
+      problems: problems, each with the number of the image for a deterministic order.
+      is_read: for each image, 1 if the reader has returned it.
     """
-    expected = dict(_list_expected(dataset))
-    num_read = 0
-    not_compared: Counter[str] = Counter()
-    with make_bar(name, total=len(expected), unit="image", leave=False) as bar:
-        lines = _read_lines(dataset, name)
-        yield from _compare_names(dataset, name, next(lines))
-        for key, split, labels, sha256, *others in lines:
-            num_read += 1
-            bar.update()
-            if (wanted := expected.pop(key, None)) is None:
-                yield f"{key} of {split} was read, but is unknown or a duplicate"
-                continue
-            file = _locate(dataset, format_name, key, wanted)
-            shown = file if dataset.is_intact(file) else f"{file} (damaged)"
-            for label in labels:
-                given = _Labels(split, label, *others)
-                yield from _compare_labels(key, shown, given, wanted.labels)
-            reference = dataset.copies.get(key)
-            if wanted.digest:
-                reference = wanted.digest.hex(), wanted.file
-            if reference is None and dataset.is_intact(file):
-                dataset.copies[key] = sha256, file
-            elif reference is None:
-                not_compared[file] += 1
-            elif reference[0] != sha256:
-                yield f"{key} has other bytes in {shown} than in {reference[1]}"
-    not_read: dict[str, list[str]] = {}
-    for key, wanted in expected.items():
-        file = _locate(dataset, format_name, key, wanted)
-        not_read.setdefault(file, []).append(key)
-    for file, keys in not_read.items():
-        yield f"{file}: {len(keys)} images were not read ({list_names(keys, 3)})"
-    for file, count in not_compared.items():
-        yield f"{file} is damaged: no other copy of its {count} images to compare with"
-    return num_read
 
+    def __init__(
+        self,
+        dataset: DatasetFiles,
+        format_name: str,
+        expected: Mapping[str, _Expected],
+    ) -> None:
+        self.problems: list[tuple[int, str]] = []
+        self.is_read = bytearray(dataset.num_images)
+        self._dataset = dataset
+        self._format_name = format_name
+        self._expected = expected
+        self._not_compared: Counter[str] = Counter()
 
-def _list_expected(dataset: DatasetFiles) -> Iterator[tuple[str, _Expected]]:
-    """Yield each image's key and the values that readers must return for it."""
-    names = ("key", "split", "label", "fine_label", "wnid", "shard", "file")
-    for (key, split, label, fine_label, wnid, shard, file), digest in zip(
-        dataset.rows(*names), dataset.digests, strict=True
-    ):
-        labels = _Labels(split, label, fine_label, wnid, f"{key}.JPEG")
-        yield key, _Expected(labels, shard, digest, file)
+    def add(
+        self, key: str, split: str, labels: Sequence[int], sha256: str, *others: object
+    ) -> None:
+        """Compare an image that the reader returned.
 
+        Args:
+          key: key of the image.
+          split: split of the image.
+          labels: the labels that the reader returned.
+          sha256: checksum of the image's bytes.
+          *others: fine label, wnid and file name; None if the reader lacks them.
+        """
+        wanted = self._expected.get(key)
+        if wanted is None or self.is_read[wanted.number]:
+            problem = f"{key} of {split} was read, but is unknown or a duplicate"
+            self.problems.append((len(self.is_read), problem))
+            return
+        self.is_read[wanted.number] = 1
+        known = wanted.labels[2:]
+        names = [k if o is None else o for o, k in zip(others, known, strict=True)]
+        given = [_Labels._make((split, label, *names)) for label in labels]
+        if sha256 != wanted.digest or any(image != wanted.labels for image in given):
+            problems = self._find_differences(key, given, sha256, wanted)
+            self.problems += [(wanted.number, problem) for problem in problems]
 
-def _locate(dataset: DatasetFiles, format_name: str, key: str, image: _Expected) -> str:
-    split, label, *_ = image.labels
-    return dataset.locate_image(
-        format_name, split=split, shard=image.shard, label=label, key=key
-    )
+    def _find_differences(
+        self, key: str, given: Sequence[_Labels], sha256: str, wanted: _Expected
+    ) -> Iterator[str]:
+        dataset = self._dataset
+        file = self._locate(key, wanted)
+        is_intact = dataset.is_intact(file)
+        shown = file if is_intact else f"{file} (damaged)"
+        for labels in given:
+            yield from _compare_labels(key, shown, labels, wanted.labels)
+        reference = dataset.copies.get(key)
+        if wanted.digest:
+            reference = wanted.digest, wanted.file
+        if reference is None and is_intact:
+            dataset.copies[key] = sha256, file
+        elif reference is None:
+            self._not_compared[file] += 1
+        elif reference[0] != sha256:
+            yield f"{key} has other bytes in {shown} than in {reference[1]}"
+
+    def list_missing(self) -> Iterator[str]:
+        """Yield messages about images that were not read or not compared, by file."""
+        not_read: dict[str, list[str]] = {}
+        for key, wanted in self._expected.items():
+            if not self.is_read[wanted.number]:
+                not_read.setdefault(self._locate(key, wanted), []).append(key)
+        for file, keys in not_read.items():
+            yield f"{file}: {len(keys)} images were not read ({list_names(keys, 3)})"
+        for file, count in self._not_compared.items():
+            yield (
+                f"{file} is damaged: no other copy of its {count} images to compare "
+                "with"
+            )
+
+    def _locate(self, key: str, image: _Expected) -> str:
+        split, label, *_ = image.labels
+        return self._dataset.locate_image(
+            self._format_name, split=split, shard=image.shard, label=label, key=key
+        )
 
 
 def _compare_labels(
     key: str, file: str, given: _Labels, wanted: _Labels
 ) -> Iterator[str]:
     for name, value, known in zip(_Labels._fields, given, wanted, strict=True):
-        if value is not None and value != known:
+        if value != known:
             source = "not" if name == "file_name" else "the manifest"
             yield f"{key} has {name} {value!r} in {file}, {source} {known!r}"
 
 
 def _compare_names(
     dataset: DatasetFiles, name: str, names: list[str] | None
-) -> Iterator[str]:
+) -> Iterator[tuple[int, str]]:
     table = dataset.table
     wanted = table.folders if readers.names_are_folders(name) else table.names
     if names is not None and names != list(wanted):
         pairs = zip([*names, None], [*wanted, None], strict=False)
         given, known = next((g, w) for g, w in pairs if g != w)
-        yield f"label names differ: {given!r}, groups.csv has {known!r}"
-
-
-def _read_lines(dataset: DatasetFiles, name: str) -> Iterator[Any]:
-    """Run a reader in its own process and yield its output lines, parsed from JSON.
-
-    Raises:
-      ValueError: the reader failed or timed out.
-    """
-    module = "transforms.verification.reading"
-    directory = str(Path(dataset.directory).resolve())
-    command = [sys.executable, "-m", module, name, directory, *dataset.splits]
-    limit_s = _LEAST_S + dataset.num_images / _IMAGES_PER_S
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(  # noqa: S603  # nosec B603  # this package
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=_environment(scratch),
-            cwd=scratch,
-        ) as process,
-    ):
-        timer = threading.Timer(limit_s, process.kill)
-        timer.start()
-        try:
-            for line in process.stdout or ():
-                yield json.loads(line)
-            code = process.wait()
-        finally:
-            process.kill()
-            timed_out = not timer.is_alive()
-            timer.cancel()
-        if timed_out:
-            raise ValueError(f"the reader took more than {limit_s:.0f} s and was ended")
-        if code:
-            raise ValueError(f"the reader failed ({code}): {_last_line(errors)}")
-
-
-def _environment(scratch: str) -> dict[str, str]:
-    """Return environment variables for a reader's process.
-
-    They disable GPUs and network access, and move the Hugging Face cache to `scratch`.
-    """
-    root = str(Path(transforms.__file__).parents[1])
-    paths = [root, os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "HF_DATASETS_OFFLINE": "1",
-        "HF_HOME": scratch,
-        "HF_HUB_OFFLINE": "1",
-        "NO_GCE_CHECK": "true",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-
-
-def _last_line(errors: IO[bytes]) -> str:
-    errors.seek(0)
-    lines = errors.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+        yield -1, f"label names differ: {given!r}, groups.csv has {known!r}"

@@ -3,25 +3,41 @@
 This module does not import Airflow; the tasks of `imagenet_subset.py` call it.
 """
 
+import enum
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import imagenet_commands
-from imagenet_commands import FOLDS, Places, Step
+from imagenet_commands import COMPLETE, FOLDS, Places, Step
 
 Flags = dict[str, Any]
 Recipe = Mapping[str, Any]
 
-VARIABLE = "imagenet_subset"
 _LEAST_RANKED = 3  # models; evaluate requires this number
 _PLACE = ("python", "output")
 _PLACE_ON_DATAFLOW = (*_PLACE, "template", "image", "project", "region")
+_INPUTS = (
+    *("input", "dataset", "model", "predictions", "groups", "images"),
+    *("confusion", "confusion_heldout", "difficulty"),
+)
 _COPIED = (
     *("grouping", "sampling", "image_size", "resize_mode", "formats", "seed"),
     *("min_validation_images", "max_failure_fraction", "name", "dataset_version"),
 )
+
+
+class Store(enum.Enum):
+    """Where the runs of a DAG write; the DAG and its Variable have the same name."""
+
+    LOCAL = ("imagenet_subset", "")
+    AMAZON = ("imagenet_subset_in_s3", "s3://")
+    GOOGLE = ("imagenet_subset_on_dataflow", "gs://")
+
+    def __init__(self, dag_id: str, scheme: str) -> None:
+        self.dag_id = dag_id
+        self.scheme = scheme
 
 
 def find_root(output: str, run_id: str) -> str:
@@ -44,6 +60,24 @@ def find_places(recipe: Recipe, root: str) -> Places:
 def find_dataset(recipe: Recipe, root: str) -> str:
     """Return the folder of the dataset."""
     return find_places(recipe, root).dataset(recipe["name"])
+
+
+def find_output(job: str, flags: Flags) -> str | None:
+    """Return the file or folder that a job writes, None for verify."""
+    output = flags.get("output")
+    return find_dataset(flags, output) if output and job == "build" else output
+
+
+def find_result(job: str, flags: Flags) -> str | None:
+    """Return the file that exists once index, predict or build has finished."""
+    output = find_output(job, flags)
+    return f"{output}/{COMPLETE}" if job == "build" else output
+
+
+def list_inputs(flags: Flags) -> list[str]:
+    """Return the paths of all files and folders that a job reads."""
+    values = [flags[name] for name in _INPUTS if name in flags]
+    return [p for v in values for p in (v if isinstance(v, list) else [v])]
 
 
 def list_steps(recipe: Recipe, root: str) -> dict[str, Step]:
@@ -116,13 +150,14 @@ def is_circular(recipe: Recipe) -> bool:
     return recipe["grouping"] == "confusion" and not recipe["fold_models"]
 
 
-def find_problems(recipe: Recipe, place: Recipe, *, on_dataflow: bool) -> Iterator[str]:
+def find_problems(recipe: Recipe, place: Recipe, store: Store) -> Iterator[str]:
     """Yield a message for each missing value or invalid combination of values."""
-    for name in _PLACE_ON_DATAFLOW if on_dataflow else _PLACE:
+    variable = f"Variable {store.dag_id}"
+    for name in _PLACE_ON_DATAFLOW if store is Store.GOOGLE else _PLACE:
         if not place.get(name):
-            yield f"Variable {VARIABLE}: has no {name}; see deploy/airflow/README.md"
+            yield f"{variable}: has no {name}; see deploy/airflow/README.md"
     if not recipe["input"]:
-        yield f"input: name raw ImageNet, here or in the Variable {VARIABLE}"
+        yield f"input: name raw ImageNet, here or in the {variable}"
     has_folds = recipe["halves"] is not None and len(recipe["fold_models"]) == 2
     if not has_folds and (recipe["halves"] is not None or recipe["fold_models"]):
         yield "halves: requires two fold_models, trained on fold_a and on fold_b"
@@ -134,20 +169,19 @@ def find_problems(recipe: Recipe, place: Recipe, *, on_dataflow: bool) -> Iterat
         yield "groups: give the table of grouping=manual, and only with that grouping"
     if (recipe["sampling"] == "list") != (recipe["images"] is not None):
         yield "images: give the list of sampling=list, and only with that sampling"
-    yield from _find_path_problems(recipe, place, on_dataflow=on_dataflow)
+    yield from _find_path_problems(recipe, place.get("output") or "", store)
 
 
-def _find_path_problems(
-    recipe: Recipe, place: Recipe, *, on_dataflow: bool
-) -> Iterator[str]:
-    output = place.get("output") or ""
-    if not on_dataflow:
-        if "://" in output:
-            yield f"Variable {VARIABLE}: output {output} must be a folder of the worker"
-        return
-    for path in (*recipe["input"], recipe["groups"], recipe["images"], output):
-        if path and not path.startswith("gs://"):
-            yield f"{path}: must be gs://, because workers of Dataflow reach no others"
+def _find_path_problems(recipe: Recipe, output: str, store: Store) -> Iterator[str]:
+    variable = f"Variable {store.dag_id}"
+    if store is Store.GOOGLE:
+        for path in (*recipe["input"], recipe["groups"], recipe["images"], output):
+            if path and not path.startswith(store.scheme):
+                yield f"{path}: must be gs://, as workers of Dataflow reach no others"
+    elif store is Store.LOCAL and "://" in output:
+        yield f"{variable}: output {output} must be a folder of the worker"
+    elif output and not output.startswith(store.scheme):
+        yield f"{variable}: output {output} must be {store.scheme}BUCKET/..."
 
 
 def to_text(value: str | float | Sequence[str]) -> str:

@@ -92,6 +92,7 @@ def test_changed_contents_of_inputs_rerun_a_step(tmp_path):
     recipe = Recipe(
         name="small",
         base="small",
+        draw=0,
         epochs=None,
         flags={},
         words=(),

@@ -11,9 +11,9 @@ from transforms.records import UsageError
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 PAGE = b"<!DOCTYPE html><html><title>Sign in</title></html>\n" * 40
 CONTENTS = {
-    "a Git LFS pointer, not the file": POINTER,
+    "a Git LFS pointer; fetch the file with git lfs pull": POINTER,
     "a web page, perhaps a login page": PAGE,
-    "gzip data; decompress it first": gzip.compress(bytes(999)),
+    "a gzip file; decompress it first (gunzip)": gzip.compress(bytes(999)),
     "an empty file": b"",
 }
 NAMES = (

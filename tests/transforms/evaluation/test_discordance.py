@@ -77,6 +77,10 @@ def test_one_deviating_family_widens_the_interval():
         (("nasnetalarge", "nasnet_mobile_tf", "pnasnet5large"), ("nasnet",) * 3),
         (("mobilenetv3", "mobilenet_v1_tf"), ("mobilenet",) * 2),
         (("a", "ab", "42", "v"), ("a", "ab", "42", "v")),
+        (
+            ("cnn:8x2@0.001", "cnn:8x2@0.003", "cnn:16x2", "cnn", "linear@0.1"),
+            ("cnn:8x2", "cnn:8x2", "cnn:16x2", "cnn", "linear"),
+        ),
     ],
 )
 def test_families_are_the_letters_that_names_start_with(names, families):

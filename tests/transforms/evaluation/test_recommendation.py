@@ -17,6 +17,11 @@ def test_best_ties_cheaper_and_worse_are_named():
         candidate("small", 0.98, 0.011, 500),
         candidate("large", 0.99, 0.01, 1000),
     ]
+    assert "is cheaper" not in recommend(
+        ABILITY,
+        [candidates[2], candidate("similar", 0.98, 0.011, 960)],
+        families=range(30),
+    ).describe("images")
     choice = recommend(ABILITY, candidates, families=range(30))
     assert choice.describe("images") == (
         "use large: τ-b 0.990; undecided between it and small (0.980), whose "

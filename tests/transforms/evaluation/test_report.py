@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -125,8 +126,8 @@ def test_undefined_values_are_null_and_never_nan(tmp_path):
     data = make_report(found, seed=0)
     assert json.loads(data)["ranks"]["tau"] is None
     assert b"NaN" not in data
-    (line,) = summarize(found)
-    assert "all models tie on a set" in line
+    *_, line = summarize(found)
+    assert line == "Recommendation: none, since all models tie in a column."
 
 
 def test_numbers_have_six_digits(by_curves):
@@ -137,11 +138,97 @@ def test_numbers_have_six_digits(by_curves):
 
 
 def test_summary_contains_the_verdict(by_curves):
-    first, second = summarize(by_curves)
+    first, blank, header, row, *rest = summarize(by_curves)
     assert first.startswith("small aaaaaaaa has value: it keeps")
-    assert second == (
-        "small aaaaaaaa: tau-b 1.0000 (95 %: 0.081 to 1.000), Spearman 1.0000"
+    assert not blank
+    cells = dict(zip(re.split("  +", header), re.split("  +", row), strict=True))
+    assert cells == {
+        "subset": "small aaaaaaaa",
+        "value": "has value",
+        "tau": "1.000",
+        "95 %": "0.081…1.000",
+        "kept": "100.0%",
+        "ceiling": "100.0%",
+        "resolving": "100.0%",
+        "regret": "0.00%",
+        "gain": "100",
+        "gain, 95 %": "50 to 200",
+        "converges": "20",
+        "seen": "20",
+    }
+    explained = [line.partition(": ")[0] for line in rest[1 : 1 + len(cells)]]
+    assert explained == list(cells)
+    assert rest[-2:] == [
+        "Recommendation: use small aaaaaaaa: τ-b 1.000, which keeps the order of "
+        "100.0% of the significant pairs, within noise (at least 100.0%).",
+        "Whether small aaaaaaaa has value: has value.",
+    ]
+
+
+def _evaluate_subsets(folder, subsets, seeds=(0, 1)):
+    """Evaluate subsets, by name, of 20 models with these accuracies."""
+    full = [n / 40 for n in range(20)]
+
+    def write(name, accuracies, **options):
+        curves = {f"m{chr(97 + n) * 2}": [0.0, a] for n, a in enumerate(accuracies)}
+        listed = [row for s in seeds for row in rows(curves, seed=s, **options)]
+        listed = [row._replace(dataset=name) for row in listed]
+        return making_curves.write(folder / f"{name}.csv", listed)
+
+    paths = [
+        write(name, [full[place] for place in order], subset_id=f"{n}" * 64)
+        for n, (name, order) in enumerate(subsets.items())
+    ]
+    return evaluate_curves([write("full", full)], paths)
+
+
+def test_subsets_are_sorted_and_ties_and_worse_ones_are_named(tmp_path):
+    same, mixed = list(range(20)), [n ^ 7 if n < 16 else n for n in range(20)]
+    evaluation = _evaluate_subsets(
+        tmp_path,
+        {"mixed": mixed, "close": [1, 0, *same[2:]], "same": same},
+        seeds=(0,),
     )
+    names = [subset.curve_set.dataset for subset in evaluation.subsets]
+    assert names == ["same", "close", "mixed"]
+    advice = next(s for s in summarize(evaluation) if s.startswith("Recommendation"))
+    assert advice.startswith("Recommendation: use same 22222222: τ-b 1.000")
+    assert "undecided between it and close 11111111 (0.989)" in advice
+    assert "significantly worse: mixed 00000000 (" in advice
+
+
+def test_a_subset_without_value_is_not_recommended(tmp_path):
+    evaluation = _evaluate_subsets(tmp_path, {"bad": list(range(20))[::-1]})
+    *_, advice = summarize(evaluation)
+    assert advice == ("Recommendation: keep the full set, since no subset has value.")
+
+
+def test_a_ranking_that_may_agree_by_chance_is_not_recommended(tmp_path):
+    full = rows({name: curve for name, curve in CURVES.items() if name != "d"})
+    small = [row._replace(subset_id=SUBSET_ID, dataset="small") for row in full]
+    evaluation = evaluate_curves(
+        [making_curves.write(tmp_path / "full.csv", full)],
+        [making_curves.write(tmp_path / "subset.csv", small)],
+    )
+    *_, advice = summarize(evaluation)
+    assert advice == (
+        "Recommendation: undecided, since even small aaaaaaaa (τ-b 1.000, the highest) "
+        "may rank the models like the full set by chance; train more models."
+    )
+
+
+def test_columns_are_recommended_only_if_they_rank_alike(tmp_path):
+    path = tmp_path / "t.csv"
+    lines = [f"m{chr(97 + n)},{n},{2 * n},{-n},{n * 7 % 10}" for n in range(10)]
+    path.write_text("\n".join(["model,one,twice,minus,mixed", *lines]))
+    for column, said in (
+        ("twice", "twice can stand in for one, as far as τ-b 1.000"),
+        ("minus", "do not use minus for one: it reverses the ranking, τ-b -1.000"),
+        ("mixed", "undecided whether mixed can stand in for one: τ-b "),
+    ):
+        found = evaluate_accuracies([str(path)], columns=["one", column])
+        *_, advice, _ = summarize(found)
+        assert advice.startswith(f"Recommendation: {said}")
 
 
 def test_equal_models_share_a_rank(tmp_path):

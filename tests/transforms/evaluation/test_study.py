@@ -1,17 +1,29 @@
 import dataclasses
 
-import numpy as np
 import pytest
 
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.discordance import Interval
-from transforms.evaluation.ranking import estimate_tau
 from transforms.evaluation.study import RecipeScore, describe_best, rank
 from transforms.records import UsageError
 
+SAME = tuple(n / 20 for n in range(20))
+SWAPPED = tuple(SAME[n ^ 1] for n in range(20))  # 10 of the 190 pairs
+MANY_SWAPPED = tuple(SAME[n ^ 7 if n < 16 else n] for n in range(20))
+REVERSED = SAME[::-1]
+
+
+def _list_models(accuracies):
+    return [{"model": f"m:{n}x1", "accuracy": a} for n, a in enumerate(accuracies)]
+
+
 REPORT = {
     "warnings": ["few models"],
-    "full": {"images_looped": 12_000, "train_images": 3000},
+    "full": {
+        "images_looped": 12_000,
+        "train_images": 3000,
+        "models": _list_models(SAME),
+    },
     "subsets": [
         {
             "train_images": 300,
@@ -22,24 +34,27 @@ REPORT = {
             "gain": 15.0,
             "verdict": {"value": "has value", "text": "has value: it keeps all."},
             "ranks": {
-                "num_models": 8,
                 "tau": 0.8,
                 "tau_interval": [0.5, 1.0],
                 "spearman": 0.9,
                 "regret": 0.01,
             },
             "pairs": {"resolving_power": 0.7, "sign_agreement": 0.95},
+            "models": _list_models(SAME),
         }
     ],
 }
 
 
-def score(name, tau, interval=None, looped=1000) -> RecipeScore:
-    made = read(REPORT, name)
+def score(name, tau, interval=None, looped=1000, accuracies=SAME) -> RecipeScore:
     if interval is not None:
         interval = Interval(*interval)
     return dataclasses.replace(
-        made, tau=tau, tau_interval=interval, looped_subset=looped
+        read(REPORT, name),
+        tau=tau,
+        tau_interval=interval,
+        looped_subset=looped,
+        accuracies={f"m:{n}x1": a for n, a in enumerate(accuracies)},
     )
 
 
@@ -76,14 +91,22 @@ def test_equal_taus_are_ordered_by_images_seen_and_no_convergence_is_last():
 @pytest.mark.parametrize(
     ("other", "is_tied"),
     [
-        pytest.param(score("other", 0.5, (0.1, 0.69)), False, id="below the best's"),
-        pytest.param(score("other", 0.5, (0.1, 0.7)), True, id="touches the best's"),
-        pytest.param(score("other", 0.5), True, id="has no interval"),
+        pytest.param(
+            score("other", 0.5, (0, 0.69), accuracies=(*SWAPPED[2::-1], *SWAPPED[3:])),
+            True,
+            id="one pair more, intervals apart",
+        ),
+        pytest.param(
+            score("other", 0.6, (0.1, 1), accuracies=MANY_SWAPPED),
+            False,
+            id="many pairs, intervals overlap",
+        ),
+        pytest.param(score("other", 0.5, accuracies=SWAPPED), True, id="same errors"),
         pytest.param(score("other", None), False, id="has no tau"),
     ],
 )
-def test_ties_with_the_best_are_overlapping_intervals(other, is_tied):
-    best, second = rank([other, score("best", 0.9, (0.7, 1.0))])
+def test_ties_are_differences_that_are_not_significant(other, is_tied):
+    best, second = rank([other, score("best", 0.9, (0.7, 1.0), accuracies=SWAPPED)])
     assert best.score.name == "best"
     assert not best.is_tied
     assert second.is_tied == is_tied
@@ -96,25 +119,22 @@ def test_ties_with_the_best_are_overlapping_intervals(other, is_tied):
         pytest.param([score("a", None)], "No recipe can be ranked", id="no tau"),
         pytest.param([score("a", 0.9)], "a keeps the order", id="alone"),
         pytest.param(
-            [score("a", 0.9, (0.8, 1)), score("b", 0.1, (0, 0.2))],
-            "and its interval overlaps no other.",
+            [score("a", 0.9), score("b", 0.1, accuracies=REVERSED)],
+            ", significantly better than all others.",
             id="clear",
         ),
         pytest.param(
-            [score("a", 0.9, (0.8, 1)), score("b", 0.85, (0.7, 1))],
+            [score("a", 0.9), score("b", 0.85)],
             "but b cannot be distinguished from it",
             id="one tie",
         ),
         pytest.param(
-            [
-                score(n, t, (0.8, 1))
-                for n, t in zip("abc", (0.9, 0.8, 0.8), strict=True)
-            ],
+            [score(n, t) for n, t in zip("abc", (0.9, 0.8, 0.8), strict=True)],
             "but none of the others can be distinguished from it",
             id="all tie",
         ),
         pytest.param(
-            [*(score(name, 0.9, (0.8, 1)) for name in "abc"), score("d", 0, (0, 0.1))],
+            [*(score(n, 0.9) for n in "abc"), score("d", 0, accuracies=REVERSED)],
             "but 2 of the 3 others cannot be distinguished from it",
             id="some tie",
         ),
@@ -133,6 +153,8 @@ def test_a_report_is_read():
         1200,
     )
     assert found.warnings == ("few models",)
+    assert found.accuracies == found.full_accuracies
+    assert found.accuracies["m:19x1"] == 0.95
 
 
 @pytest.mark.parametrize(
@@ -147,10 +169,28 @@ def test_other_report_is_rejected(report):
 
 @pytest.mark.parametrize(("num_models", "is_tied"), [(4, True), (12, False)])
 def test_few_models_that_all_keep_their_order_prove_nothing(num_models, is_tied):
-    full = np.arange(num_models, dtype=float)
-    perfect = estimate_tau(full, [full], families=range(num_models))
-    best, other = score("best", 1.0, perfect.interval), score("other", 0.1, (-0.4, 0.6))
+    best = score("best", 1.0, accuracies=SAME[:num_models])
+    mixed = [SAME[n ^ 3] for n in range(num_models)]
+    other = score("other", 0.1, accuracies=mixed)
     assert rank([best, other])[1].is_tied == is_tied
+
+
+def test_models_of_one_architecture_prove_less():
+    best, other = score("best", 1.0), score("other", 0.6, accuracies=MANY_SWAPPED)
+    assert not rank([best, other])[1].is_tied
+
+    def rename(accuracies):
+        return {f"m:{n // 7}x1@{n}": a for n, a in enumerate(accuracies.values())}
+
+    best, other = (
+        dataclasses.replace(
+            one,
+            accuracies=rename(one.accuracies),
+            full_accuracies=rename(one.full_accuracies),
+        )
+        for one in (best, other)
+    )
+    assert rank([best, other])[1].is_tied
 
 
 def test_only_recipes_that_have_a_tau_are_cleared_of():

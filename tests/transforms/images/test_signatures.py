@@ -73,7 +73,11 @@ def zip_of_one():
         (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "XML text"),
         (json.dumps({"error": "quota"}).encode(), "JSON text"),
         (b"%PDF-1.7\n", "a PDF document"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "a Git LFS pointer; fetch the file with git lfs pull",
+        ),
+        (b"\x28\xb5\x2f\xfd\0", "a Zstandard file"),
         (gzip.compress(b"a", mtime=0), "a gzip file"),
         (tar_of_one(), "a tar archive"),
         (zip_of_one(), "a zip archive"),

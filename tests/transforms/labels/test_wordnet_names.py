@@ -1,6 +1,13 @@
 import pytest
 
-from transforms.labels.wordnet import ROOT, GroupNamer, WordNetTree, join_names
+from transforms.labels.classes import load_classes
+from transforms.labels.wordnet import (
+    ROOT,
+    GroupNamer,
+    WordNetTree,
+    grow_tree,
+    join_names,
+)
 
 GRAPH = {
     "fish": (),
@@ -44,3 +51,29 @@ def test_two_names_are_shown_and_the_rest_counted():
     assert join_names(["a"]) == "a"
     assert join_names(["a", "b"]) == "a + b"
     assert join_names(["a", "b", "c", "d"]) == "a + b (+2 more)"
+
+
+def _find(*names):
+    wnids = {info.name: info.wnid for info in load_classes()}
+    return [wnids[name] for name in names]
+
+
+CATS = ("tabby cat", "tiger cat", "Persian cat", "Siamese cat", "Egyptian Mau")
+WHALES = ("grey whale", "killer whale")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (CATS, "domestic cat"),
+        (CATS[:3], "domestic cat"),  # most of them
+        (CATS[:2], "tabby cat, tiger cat"),
+        ((*CATS, *WHALES), "domestic cat, whale"),
+        ((*CATS, *WHALES, "abacus", "acorn"), "domestic cat, whale +2"),
+        (("abacus",), "abacus"),
+        (("acorn", "abacus"), "acorn, abacus"),  # not "object"
+    ],
+)
+def test_brief_names_are_the_commonest_kinds(names, expected):
+    tree, word_of = grow_tree(info.wnid for info in load_classes())
+    assert GroupNamer(tree, word_of).name_briefly(_find(*names)) == expected

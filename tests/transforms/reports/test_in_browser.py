@@ -8,9 +8,10 @@ from selenium import webdriver
 
 from pipelines import confusion, difficulty, group
 from tests import building, making_predictions
-from tests.transforms.reports import test_study
+from tests.transforms.evaluation import test_designed
+from tests.transforms.reports import test_study, test_training_free
 from tests.transforms.reports.test_evaluation import MADE
-from transforms.reports import evaluation, page
+from transforms.reports import designed, evaluation, page, training_free
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 WINDOWS = {"phone": (390, 844), "desk": (1280, 900)}
@@ -51,8 +52,13 @@ def _make_group_pages(folder):
 
 def _make_study(folder):
     scores = [test_study.WORST, test_study.TIED, test_study.BEST]
-    page = test_study.make(scores, left_out=[("tiny", "too few")], warnings=["few"])
-    (folder / "study.html").write_text(page)
+    html = test_study.make(scores, left_out=[("tiny", "too few")], warnings=["few"])
+    (folder / "study.html").write_text(html)
+    noises = {(f"{labels}_20", "uniform"): 0.5 for labels in ("confusion", "wordnet")}
+    recipes = designed.make_page(test_designed.simulate(0, noises))
+    page.write(str(folder), "recipes.html", recipes)
+    table = training_free.make_page(test_training_free.TABLE)
+    page.write(str(folder), "training_free.html", table)
 
 
 def _make_evaluations(folder):
@@ -73,11 +79,12 @@ def pages(mini_index, tmp_path_factory):
     scores = "".join(f"n02123159_{n},{n / 99}\n" for n in range(100))
     (folder / "scores.csv").write_text(f"key,score\n{scores}")
     job = ["--scores", f"{folder}/scores.csv", "--output", f"{folder}/difficulty"]
-    difficulty.main(job)
+    difficulty.main([*job, "--input", str(mini_index)])
     _make_study(folder)
     _make_evaluations(folder)
     found = sorted(folder.rglob("*.html"))
     names = {"plan", "groups", "difficulty", "study", "report"}
+    names |= {"recipes", "training_free"}
     assert {path.stem for path in found} == names
     assert len(list(folder.rglob("figures/*.svg"))) > len(found)
     return found

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.transforms.evaluation.test_study import score
+from tests.transforms.evaluation.test_study import REVERSED, score
 from transforms import figures
 from transforms.evaluation.study import rank
 from transforms.reports.study import StudyPage, draw_study, make_page
@@ -23,7 +23,7 @@ def make(scores, **changes) -> str:
         models=["mlp", "cnn"],
         num_seeds=1,
         epochs=5,
-        subset_epochs=5,
+        subset_epochs=[5],
         warnings=[],
     )
     return make_page(dataclasses.replace(page, **changes)).html.decode()
@@ -31,7 +31,7 @@ def make(scores, **changes) -> str:
 
 BEST = score("best", 0.9, (0.7, 1.0))
 TIED = score("tied", 0.8, (0.6, 1.0), looped=None)
-WORST = score("worst", -0.5, (-0.9, -0.1))
+WORST = score("worst", -0.5, (-0.9, -0.1), accuracies=REVERSED)
 
 
 def test_recipes_are_sorted_and_linked_and_ties_are_marked():

@@ -91,8 +91,9 @@ def _list_rows(table):
 
 def _sample(index, plan, check):
     with test_pipeline.TestPipeline("FnApiRunner") as root:
-        groups = range(read_inventory(index).num_row_groups)
-        chosen = root | beam.Create(groups) | SampleImages(index, plan)
+        num_groups = read_inventory(index).num_row_groups
+        groups = root | beam.Create(range(num_groups))
+        chosen = groups | SampleImages(index, plan, num_groups)
         assert_that(chosen | beam.FlatMap(_list_rows), check)
 
 

@@ -27,6 +27,8 @@ from transforms.labels.wordnet import GroupNamer, WordNetTree
 from transforms.options import flag
 from transforms.records import JSON, UsageError, list_names
 
+HAS_GIVEN_NAMES = True
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

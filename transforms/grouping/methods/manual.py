@@ -7,6 +7,7 @@ from transforms.grouping.table import Grouping, GroupingRequest, MissingTableErr
 from transforms.options import flag
 
 NUM_GROUPS = "table"
+HAS_GIVEN_NAMES = True
 TABLES = ("groups",)
 
 

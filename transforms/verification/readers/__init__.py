@@ -7,7 +7,7 @@ Each reader runs in its own process. Its module defines:
 - `read_names(directory) -> Sequence[str] | None`: returns the label names in label
   order, or None if the reader provides no names.
 - `read_images(directory, splits) -> Iterator[ReadImage]`: yields every image of every
-  split.
+  split. The directory is local, and may have only some of the shards of each split.
 
 Optional:
 
@@ -20,6 +20,8 @@ its `FORMAT` even if the library is not installed.
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
+from importlib import util
 from types import ModuleType
 from typing import NamedTuple
 
@@ -44,6 +46,12 @@ class ReadImage(NamedTuple):
 def load(name: str) -> ModuleType:
     """Import the module of a reader."""
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def find_missing_libraries(names: Iterable[str]) -> list[str]:
+    """Return the libraries of readers that are not installed in this environment."""
+    libraries = sorted({load(name).LIBRARY for name in names} - {""})
+    return [library for library in libraries if util.find_spec(library) is None]
 
 
 def names_are_folders(name: str) -> bool:

@@ -1,12 +1,16 @@
 """Read TFRecord shards and their metadata files with TensorFlow Datasets."""
 
 import importlib
+import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from transforms.verification.readers import ReadImage
 
 FORMAT = "tfrecord"
 LIBRARY = "tensorflow_datasets"
+_BATCH = 256
+_COLUMNS = ("image", "label", "fine_label", "wnid", "file_name")
 
 
 def read_names(directory: str) -> Sequence[str]:
@@ -21,20 +25,36 @@ def read_images(
     directory: str,
     splits: Sequence[str],  # noqa: ARG001
 ) -> Iterator[ReadImage]:
-    """Read every split in the dataset's TFDS metadata, without decoding the images."""
+    """Read the shards in the dataset's TFDS metadata, without decoding the images.
+
+    Shards without a file are omitted, because the folder can be a part of a dataset.
+    """
     tfds = importlib.import_module(LIBRARY)
     builder = tfds.builder_from_directory(directory)
     skip = {"image": tfds.decode.SkipDecoding()}
-    for split in builder.info.splits:
-        examples = builder.as_dataset(split=split, decoders=skip).as_numpy_iterator()
-        for example in examples:
-            file_name = example["file_name"].decode()
-            yield ReadImage(
-                split,
-                file_name.removesuffix(".JPEG"),
-                example["image"],
-                (int(example["label"]),),
-                int(example["fine_label"]),
-                example["wnid"].decode(),
-                file_name,
+    for split, info in builder.info.splits.items():
+        exists = [Path(path).exists() for path in info.filepaths]
+        for is_present, run in itertools.groupby(
+            range(len(exists)), exists.__getitem__
+        ):
+            shards = list(run)
+            if not is_present:
+                continue
+            batches = builder.as_dataset(
+                split=f"{split}[{shards[0]}shard:{shards[-1] + 1}shard]",
+                decoders=skip,
+                batch_size=_BATCH,
             )
+            for batch in batches.as_numpy_iterator():
+                columns = (batch[name].tolist() for name in _COLUMNS)
+                for image, label, fine_label, wnid, name in zip(*columns, strict=True):
+                    file_name = name.decode()
+                    yield ReadImage(
+                        split,
+                        file_name.removesuffix(".JPEG"),
+                        image,
+                        (label,),
+                        fine_label,
+                        wnid.decode(),
+                        file_name,
+                    )

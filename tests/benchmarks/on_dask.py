@@ -1,0 +1,105 @@
+"""Compare builds on a Dask cluster of two worker processes with the default engine."""
+
+import dataclasses
+import io
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+
+from pipelines import dask_engine
+from tests.benchmarks import children, photographs, throughput
+from tests.benchmarks.children import Usage
+from tests.benchmarks.settings import Row, Settings
+
+NUM_WORKERS = 2
+MAX_RATIO = 1.15
+_SIDE = 64  # pixels of small images
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Time builds of photographs, and of 2.5 × as many small images as by default."""
+    small = _shrink(settings)
+    with _run_cluster() as address:
+        return [
+            _compare(small, int(2.5 * settings.images), "small images", address),
+            _compare(settings, int(0.3 * settings.images), "photographs", address),
+        ]
+
+
+def _shrink(settings: Settings) -> Settings:
+    """Write thumbnails of the photographs; return settings that use them."""
+    folder = settings.work / "small"
+    for path in settings.find_photographs():
+        place = folder / path.parent.name / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            image.convert("RGB").resize((_SIDE, _SIDE)).save(place, "JPEG")
+    return dataclasses.replace(settings, work=folder, photographs=folder)
+
+
+@contextmanager
+def _run_cluster() -> Iterator[str]:
+    """Run a scheduler and worker processes of one thread on this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "tcp://127.0.0.1:{1}".format(*taken.getsockname())
+    start = [sys.executable, "-m", "dask"]
+    alone = ["--host=127.0.0.1", "--no-dashboard"]
+    port = address.rpartition(":")[2]
+    worker = [*start, "worker", address, *alone, "--nthreads=1", "--no-nanny"]
+    commands = [[*start, "scheduler", f"--port={port}", *alone]]
+    commands += [worker] * NUM_WORKERS
+    cluster = [subprocess.Popen(c, stderr=subprocess.DEVNULL) for c in commands]
+    try:
+        with dask_engine.connect(address) as client:
+            client.wait_for_workers(NUM_WORKERS)
+        yield address
+    finally:
+        for process in cluster:
+            process.kill()
+            process.wait()
+
+
+def _build(folder, output, address: str) -> Usage:
+    """Build on the cluster; add its CPU time to that of the launcher."""
+    flags = ("--runner", "DaskRunner", "--dask_client_address", address)
+    with dask_engine.connect(address) as client:
+
+        def read_cpu_s() -> float:
+            workers = client.run(time.process_time)
+            return client.run_on_scheduler(time.process_time) + sum(workers.values())
+
+        before_s = read_cpu_s()
+        usage = throughput.build(folder, output, *flags)
+        return usage._replace(cpu_s=usage.cpu_s + read_cpu_s() - before_s)
+
+
+def _compare(settings: Settings, num_images: int, what: str, address: str) -> Row:
+    folder = photographs.make_archive(settings, num_images)
+    output = settings.work / "on_dask"
+    taken = children.alternate(
+        {
+            "here": lambda: throughput.build(folder, output),
+            "dask": lambda: _build(folder, output, address),
+        },
+        settings.repetitions,
+    )
+    pairs = list(zip(taken["dask"], taken["here"], strict=True))
+    seconds = [dask.seconds / here.seconds for dask, here in pairs]
+    cpu = [dask.cpu_s / here.cpu_s for dask, here in pairs]
+    return Row(
+        what=f"build of {num_images:,} {what} on Dask, {NUM_WORKERS} workers: time",
+        measured=f"{children.show(seconds)} × the default engine; CPU time "
+        f"{children.show(cpu)} ×",
+        target=f"≤ {MAX_RATIO} ×",
+        reached=children.median(seconds) <= MAX_RATIO,
+        figures={
+            f"{name}_{measure}": [getattr(usage, measure) for usage in usages]
+            for name, usages in taken.items()
+            for measure in ("seconds", "cpu_s")
+        },
+    )
