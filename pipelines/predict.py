@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines import light_imports
 from pipelines.cli import check_output, exit_codes, parse
 from pipelines.input_flags import InputFlags
 from pipelines.predicting import checks
@@ -138,6 +139,7 @@ def predict(options: PredictOptions, beam_flags: Sequence[str]) -> list[str]:
       JobError: inference failed, too many images cannot be read, or the engine lost
         images.
     """
+    light_imports.import_beam(beam_flags)
     models, list_images = _check(options, beam_flags)
     check_output(options.output)
     output = storage.absolute(options.output)
@@ -191,7 +193,7 @@ def _check_reach(options: PredictOptions, beam_flags: Sequence[str]) -> None:
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     beam_options = engine.make_beam_options(beam_flags)
-    if not engine.has_own_files(beam_options):
+    if not (engine.has_own_files(beam_options) or engine.is_dask(beam_options)):
         return
     places = [(f"--input {path}", path) for path in options.input]
     if index := index_table.only_index(options.input):
@@ -230,8 +232,11 @@ def _run_inference(
     from transforms.models import steps  # noqa: PLC0415
 
     beam_options = engine.make_beam_options(beam_flags)
+    models = tuple(  # workers may run in another folder
+        dataclasses.replace(spec, path=storage.absolute(spec.path)) for spec in models
+    )
     settings = InferenceSettings(
-        models=tuple(models),
+        models=models,
         roots=source.roots,
         versions=source.versions,
         batch_size=options.batch_size,
@@ -250,7 +255,7 @@ def _run_inference(
     table = TableSettings(
         work=run.work,
         output=output,
-        models=tuple(models),
+        models=models,
         num_images=Counter(source.table["wnid"].to_pylist()),
         chunks=chunks,
         max_failure_fraction=options.max_failure_fraction,

@@ -19,7 +19,15 @@ from transforms.models.inference import InferenceSettings
 from transforms.records import JobError, UsageError, list_names, to_json
 
 # Their versions decide the last digits of predictions.
-_LIBRARIES = ("cykooz-resizer", "keras", "numpy", "onnxruntime", "pillow", "tensorflow")
+_LIBRARIES = (
+    "cykooz-resizer",
+    "keras",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "pillow",
+    "tensorflow",
+)
 _ID_LENGTH = 16
 
 

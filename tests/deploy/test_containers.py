@@ -12,6 +12,7 @@ from pipelines.build import main
 
 ROOT = Path(__file__).parents[2]
 PROGRAM, DATAFLOW = "deploy/Dockerfile", "deploy/dataflow/Dockerfile"
+GPU = "deploy/gpu/Dockerfile"
 
 
 def _read(name):
@@ -54,6 +55,14 @@ def test_stages_are_pinned_by_digest_and_match_our_versions():
     assert f"python{python.replace('.', '')}-template-launcher" in launcher
     assert base.startswith(f"python:{python}-")
     assert re.match(r"\$\{PROGRAM\}@", program)
+
+
+def test_cuda_is_added_to_a_pinned_image_with_our_tensorflow():
+    (base,) = _of(GPU, "FROM")
+    assert base == ["${IMAGE}@${IMAGE_DIGEST}"]
+    text = (ROOT / GPU).read_text()
+    assert f"tensorflow[and-cuda]=={version('tensorflow')}" in text
+    assert _of(GPU, "USER")[-1] == ["${RUN_AS}"]
 
 
 def test_program_runs_as_a_user_without_privileges():

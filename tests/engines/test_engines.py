@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from pipelines import engine as engine_module
-from tests import building
+from tests import building, making, making_models
 from tests.engines import page
 from tests.engines.conftest import ENVIRONMENT
 
@@ -99,6 +99,42 @@ def test_index_is_the_same_byte_for_byte(
     path = tmp_path / "index.parquet"
     _make_index(mini_imagenet, path, *engines.start(engine))
     assert path.read_bytes() == index.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def predict_flags(mini_imagenet, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    labels = making.read_labels(mini_imagenet / "LOC_val_solution.csv")
+    wnids = sorted(set(labels.values()))
+    making_models.write_onnx(folder / "m.onnx", len(wnids))
+    making_models.write_card(folder / "m.json", wnids)
+    return [f"--input={mini_imagenet}", "--split=train", f"--model={folder}/m.onnx"]
+
+
+def _make_tables(flags, folder, *engine_flags):
+    table, matrices = folder / "p.parquet", folder / "confusion"
+    for job, words in (
+        ("predict", [*flags, f"--output={table}", "--batch_size=16"]),
+        ("confusion", [f"--predictions={table}", f"--output={matrices}"]),
+    ):
+        code, _, err = _run(job, [*words, *engine_flags])
+        assert code == 0, err
+    assert sorted(path.name for path in folder.iterdir()) == ["confusion", "p.parquet"]
+    return building.checksums(folder)
+
+
+@pytest.fixture(scope="module")
+def tables(predict_flags, tmp_path_factory):
+    """Checksums of predictions and matrices of the default engine."""
+    return _make_tables(predict_flags, tmp_path_factory.mktemp("tables"))
+
+
+@each_outside
+def test_predictions_and_matrices_are_the_same_byte_for_byte(
+    engine, engines, predict_flags, tables, tmp_path
+):
+    flags = engines.start(engine)
+    assert _make_tables(predict_flags, tmp_path, *flags) == tables
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,8 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
     settings.log_severity_level = _FATAL_ONLY
     available = onnxruntime.get_available_providers()
     providers = [name for name in _PROVIDERS if name in available]
+    if providers[0] == _PROVIDERS[0]:
+        onnxruntime.preload_dlls()  # CUDA's libraries, which pip installed
     try:
         session = onnxruntime.InferenceSession(path, settings, providers=providers)
     except Exception as error:  # its errors have no common class
