@@ -12,7 +12,7 @@ def shard_path(name, shard):
 
 
 def find_split(path):
-    return path.split("-")[-4] if path.startswith("joined/") else None
+    return path.split("-")[-4] if path.endswith(".joined") else None
 
 
 class ShardWriter:
