@@ -51,3 +51,9 @@ def test_program_that_calls_a_job_imports_beam_as_usual():
 
 def test_plan_needs_no_beam(mini_imagenet, tmp_path):
     _run(_PLAN, *building.command_line(mini_imagenet, tmp_path), "--plan_only")
+
+
+def test_job_on_dask_imports_beam_without_its_optional_libraries():
+    flags = ["--runner=DaskRunner", "--dask_client_address=127.0.0.1:1"]
+    code = _EMBEDDED.replace("import_beam([])", f"import_beam({flags})")
+    assert _run(f"{code}\nimport distributed").stderr == ""
