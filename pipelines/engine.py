@@ -336,6 +336,11 @@ def has_own_files(options: PipelineOptions) -> bool:
     return dataflow.is_dataflow(options) or kind.upper() == "DOCKER"
 
 
+def may_lack_files(options: PipelineOptions) -> bool:
+    """Return whether `check_reach` can find files that workers cannot reach."""
+    return has_own_files(options) or is_dask(options)
+
+
 def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> None:
     """Check that workers can reach every path.
 

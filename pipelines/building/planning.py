@@ -51,7 +51,7 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     beam_options = engine.make_beam_options(beam_flags)
-    if not (engine.has_own_files(beam_options) or engine.is_dask(beam_options)):
+    if not engine.may_lack_files(beam_options):
         return
     places = [(f"--input {path}", path) for path in options.input]
     if index := index_table.only_index(options.input):

@@ -16,7 +16,7 @@ import pytest
 from apache_beam.transforms.combiners import ToList
 from apache_beam.transforms.window import GlobalWindows
 
-from pipelines import build, dask_engine, engine, index, predict
+from pipelines import build, dask_engine, engine, index, predict, verify
 from tests import building, making, making_models, processes
 from tests.engines import page
 from tests.engines.conftest import ENVIRONMENT, Engines
@@ -189,6 +189,10 @@ def test_predictions_are_the_same_byte_for_byte(flags, mini_imagenet, tmp_path):
         (tmp_path / f"{name}.parquet").read_bytes() for name in ("here", "dask")
     )
     assert dask == here
+
+
+def test_dataset_is_verified(flags, reference, tmp_path):
+    verify.main([str(reference), f"--work={tmp_path}", *flags])
 
 
 def test_dataset_in_a_bucket_is_the_same_byte_for_byte(
