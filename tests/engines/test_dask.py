@@ -191,8 +191,12 @@ def test_predictions_are_the_same_byte_for_byte(flags, mini_imagenet, tmp_path):
     assert dask == here
 
 
-def test_dataset_is_verified(flags, reference, tmp_path):
-    verify.main([str(reference), f"--work={tmp_path}", *flags])
+def test_dataset_is_verified(flags, reference, tmp_path, capfd):
+    words = [f"--work={tmp_path}", "--readers=tar_members", *flags]
+    with pytest.raises(SystemExit) as caught:
+        verify.main([str(reference), *words])
+    assert not caught.value.code
+    assert "90 decoded" in capfd.readouterr().out
 
 
 def test_dataset_in_a_bucket_is_the_same_byte_for_byte(
