@@ -45,7 +45,7 @@ from imagenet_tasks import (
 )
 
 SUBSETS = AssetAlias("imagenet_subset")  # every finished dataset is an Asset of it
-LAUNCHED = {"index", "build"}  # predict collects its tables on the launching machine
+LAUNCHED = {"index", "build"}  # all other steps run on the Airflow worker
 
 GROUPINGS = [
     *("all_classes", "confusion", "curated", "manual"),
