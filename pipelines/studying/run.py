@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.commands import Step
 from pipelines.studying import plan as study_plan
-from pipelines.studying import recipes, results, timing
+from pipelines.studying import measurements, recipes, results, timing
 from pipelines.studying.plan import Plan, SkippedRecipe
 from pipelines.studying.recipes import FULL, Recipe
 from pipelines.studying.steps import RefusedError, Runner, join_curves
@@ -76,6 +76,10 @@ class _StudyRun:
         references = steps[len(trainings) :]
         for step in trainings:
             self.run(step)
+        # Writes the correctness of these models, which the recipes are compared with.
+        plan = self._plan
+        curves = plan.steps.list_joined(FULL, plan.full)
+        measurements.read(plan.places, FULL, plan.full, curves)
         if self._has_tables(references):
             self._number += len(references)
         else:
