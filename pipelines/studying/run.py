@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.commands import Step
-from pipelines.studying import plan as study_plan
 from pipelines.studying import measurements, recipes, results, timing
+from pipelines.studying import plan as study_plan
 from pipelines.studying.plan import Plan, SkippedRecipe
 from pipelines.studying.recipes import FULL, Recipe
 from pipelines.studying.steps import RefusedError, Runner, join_curves
