@@ -12,6 +12,7 @@ from pipelines import evaluate, study
 from pipelines.cli import parse
 from pipelines.studying import recipes
 from pipelines.studying.options import StudyOptions
+from transforms.evaluation import correctness, designed
 
 FOLDER = Path(__file__).parents[2] / "docs" / "study"
 PAGE = (FOLDER / "README.md").read_text()
@@ -70,9 +71,22 @@ def test_commands_of_the_page_are_valid(monkeypatch):
     assert again[:3] == ["python", "-m", evaluate.__name__]
     assert all(Path(word).exists() for word in again if word.startswith("docs/"))
     for words in studies:
+        if words[:2] == ["cp", "-r"]:
+            assert Path(words[2]).is_dir()
+            continue
         assert words[:3] == ["python", "-m", study.__name__]
         options, *_ = parse(StudyOptions, words[3:], prog="study")
         assert recipes.read_recipes(options.recipes)
+
+
+def test_stored_correctness_agrees_with_the_curves():
+    stored = list((FOLDER / "trained/correctness").glob("*.npz"))
+    assert stored
+    for path in stored:
+        curves = str(FOLDER / f"trained/curves/{path.stem}.csv")
+        found = correctness.from_npz(path.read_bytes())
+        finals = designed.read_finals([curves], found.models)
+        assert found.correct.mean(axis=1) == pytest.approx(finals.accuracies[0])
 
 
 def test_training_free_page_agrees_with_its_table():
