@@ -19,7 +19,7 @@ from transforms.index import inventory
 from transforms.labels import wordnet
 from transforms.labels.wordnet import GroupNamer
 from transforms.options import flag
-from transforms.records import ImageClass, to_json
+from transforms.records import ImageClass, UsageError, to_json
 from transforms.reports import groups as group_report
 from transforms.reports import page as pages
 from transforms.reports.groups import GroupCounts, GroupsPage, make_page
@@ -95,7 +95,7 @@ def write_groups(
     result: Grouping,
     method_options: object,
 ) -> str:
-    """Write groups.csv, groups.json and groups.html, and return the folder.
+    """Write groups.json and groups.html, and return the folder.
 
     Args:
       options: flags of the job.
@@ -128,7 +128,6 @@ def write_groups(
         paths=group_report.find_paths(table, options.grouping),
     )
     root = storage.absolute(options.output or "")
-    storage.write(root, "groups.csv", groups.to_csv(table))
     storage.write(root, "groups.json", to_json(described))
     pages.write(root, "groups.html", make_page(page))
     return root
@@ -153,10 +152,8 @@ def _count_images(
     return counts
 
 
-def export_starter(
-    held: Sequence[ImageClass], path: str, table: GroupTable | None
-) -> None:
-    """Write a table of all classes for editing by hand.
+def make_starter(held: Sequence[ImageClass], table: GroupTable | None) -> bytes:
+    """Return a table of all classes for editing by hand, as CSV.
 
     Each row contains the WordNet path of its class, for sorting. The group comes from
     `table`, and is empty if `table` is None or lacks the class.
@@ -172,12 +169,34 @@ def export_starter(
         place = " > ".join(namer.name_path(c.wnid)) if c.wnid in known else ""
         row = [c.class_index, c.wnid, c.name, place, label_of.get(c.wnid, "")]
         writer.writerow(row)
-    folder, _, name = storage.absolute(path).rpartition("/")
-    storage.write(folder, name, text.getvalue().encode())
-    sys.stderr.write(
-        f"edit the column `group` of {path}, then build with --grouping=manual "
-        f"--groups={path}\n"
-    )
+    return text.getvalue().encode()
+
+
+def _write_tables(options: GroupOptions, tables: Mapping[str, bytes]) -> None:
+    """Write the tables of groups, by flag, unless they would replace edited ones.
+
+    Raises:
+      UsageError: lists the tables that exist with other content.
+    """
+    paths = {name: storage.absolute(getattr(options, name)) for name in tables}
+    if "output" in paths:
+        paths["output"] += "/groups.csv"
+    problems = [
+        f"--{name} {getattr(options, name)}: {path} exists with other content, perhaps "
+        "edited by hand; name another, or remove it"
+        for name, path in paths.items()
+        if storage.is_file(path) and storage.read(path) != tables[name]
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
+    for name, path in paths.items():
+        folder, _, file = path.rpartition("/")
+        storage.write(folder, file, tables[name])
+    if starter := options.export_starter:
+        sys.stderr.write(
+            f"edit the column `group` of {starter}, then build with --grouping=manual "
+            f"--groups={starter}\n"
+        )
 
 
 def method_options() -> dict[str, dict[str, type]]:
@@ -218,15 +237,20 @@ def _run(options: GroupOptions, options_of: Mapping[str, Any]) -> str:
             predictions=options.predictions,
             heldout=getattr(given, "heldout", None),
         )
+    starter = storage.absolute(options.export_starter or "")
     if not options.grouping:
-        export_starter(held, options.export_starter or "", None)
-        return storage.absolute(options.export_starter or "")
+        _write_tables(options, {"export_starter": make_starter(held, None)})
+        return starter
     chosen = options_of.get("grouping") or grouping_flags.load_options(options.grouping)
     table, result = grouping_flags.group_classes(held, options, chosen)
+    tables = {}
     if options.export_starter:
-        export_starter(held, options.export_starter, table)
-        if not options.output:
-            return storage.absolute(options.export_starter)
+        tables["export_starter"] = make_starter(held, table)
+    if options.output:
+        tables["output"] = groups.to_csv(table)
+    _write_tables(options, tables)
+    if not options.output:
+        return starter
     return write_groups(options, held, table, result, chosen)
 
 

@@ -146,6 +146,24 @@ def test_starter_can_start_from_a_methods_groups(tmp_path):
         assert {int(row["group"]) for row in csv.DictReader(file)} == set(range(30))
 
 
+def test_edited_tables_are_not_overwritten(tmp_path, capsys):
+    starter = f"--export_starter={tmp_path}/starter.csv"
+    flags = ["--grouping=random_groups", "--num_groups=4", starter]
+    _group(tmp_path, *flags)
+    written = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    _group(tmp_path, *flags)  # the same content
+    for name in ("groups.csv", "starter.csv"):
+        written[tmp_path / name] = (tmp_path / name).read_bytes() + b"\n"
+        (tmp_path / name).write_bytes(written[tmp_path / name])
+    with pytest.raises(SystemExit) as ended:
+        _group(tmp_path, *flags)
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    for name in ("groups.csv", "starter.csv"):
+        assert f"{tmp_path}/{name} exists with other content, perhaps edited" in err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == written
+
+
 def test_comparison_shows_all_methods(predictions, matrix, capsys, monkeypatch):
     monkeypatch.setenv("TQDM_MININTERVAL", "0")
     flags = ["--compare", "--grouping=confusion", "--num_groups=10"]
