@@ -1,6 +1,7 @@
 """Compare the ranking of models on a subset with that on the full set."""
 
 import dataclasses
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from transforms.grouping import groups_file
 from transforms.grouping.table import LEFT_OUT, make_table
 from transforms.options import flag
 from transforms.predictions.reading import NUM_CLASSES
-from transforms.records import UsageError
+from transforms.records import UsageError, list_names
 
 if TYPE_CHECKING:
     from transforms.evaluation.report import Evaluation
@@ -257,6 +258,35 @@ def evaluate(options: EvaluateOptions) -> str:
     return root
 
 
+def _check_files(options: EvaluateOptions) -> None:
+    """Check that the job replaces no files but those of its earlier runs.
+
+    Raises:
+      UsageError: the output folder has other files of the same names.
+    """
+    from transforms import storage  # noqa: PLC0415  # as above
+
+    names = ["report.json", "report.html"]
+    if options.training_free:
+        names = [f"training_free.{suffix}" for suffix in ("json", "csv", "html")]
+    names = [name for name in names if storage.is_file(f"{options.output}/{name}")]
+    # The JSON file is written first.
+    if names and not _is_report(storage.read(f"{options.output}/{names[0]}")):
+        raise UsageError(
+            f"--output {options.output}: contains {list_names(names)} not written by "
+            "this job; name another folder, or remove them"
+        )
+
+
+def _is_report(data: bytes) -> bool:
+    """Return whether a file is a report of this job, of any version."""
+    try:
+        report = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(report, dict) and {"version", "seed", "warnings"} <= set(report)
+
+
 def _compare_recipes(options: EvaluateOptions) -> str:
     """Compare all recipes without training, write the files; return their folder."""
     from pipelines.training_free import compare_recipes  # noqa: PLC0415  # as above
@@ -277,9 +307,9 @@ def _compare_recipes(options: EvaluateOptions) -> str:
     for line in training_free.summarize(table):
         sys.stderr.write(f"{line}\n")
     root = storage.absolute(options.output)
-    storage.write(root, "training_free.csv", training_free.to_csv(table))
     report = training_free.to_report(table, seed=options.seed)
     storage.write(root, "training_free.json", report)
+    storage.write(root, "training_free.csv", training_free.to_csv(table))
     page.write(root, "training_free.html", make_page(table))
     return root
 
@@ -391,6 +421,7 @@ def main(argv: Sequence[str]) -> None:
         options, _, _ = parse(EvaluateOptions, argv, prog=_PROG, takes_beam_flags=False)
         settle(options)
         check_output(options.output)
+        _check_files(options)
         root = evaluate(options)
         sys.stdout.write(f"{root}\n")
 

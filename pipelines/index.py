@@ -293,6 +293,7 @@ def main(argv: Sequence[str]) -> None:
         options.open_log()
         settle(options)
         check_bucket(options.output)
+        storage.check_replaceable(options.output, index_table.METADATA_KEY, "an index")
         light_imports.hide_pandas_from_arrow()
         _check_reach(options, beam_flags)
         with inputs.report_fetched():

@@ -22,6 +22,7 @@ from transforms.models.image_list import ImageSource
 from transforms.models.inference import InferenceSettings, ModelSpec
 from transforms.models.results import TableSettings
 from transforms.options import flag
+from transforms.predictions import table as predictions_table
 from transforms.processes import num_cores
 from transforms.records import UsageError
 
@@ -164,6 +165,10 @@ def _check(
     problems: list[str] = []
     with _collect(problems):
         _check_reach(options, beam_flags)
+    with _collect(problems):
+        storage.check_replaceable(
+            options.output, predictions_table.METADATA_KEY, "a file of predictions"
+        )
     table: GroupTable | None = None
     with _collect(problems):
         list_images = checks.prepare_source(

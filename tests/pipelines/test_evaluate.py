@@ -192,6 +192,20 @@ def test_models_whose_classes_have_another_order_are_warned_of(
         assert f"warning: {model} is no better than chance: its likeliest" in err
 
 
+@pytest.mark.parametrize("name", ["report.json", "report.html"])
+def test_foreign_reports_are_not_replaced(tmp_path, capsys, name):
+    (tmp_path / "table.csv").write_text("model,a,b\nx,1,2\ny,2,3\nz,4,1\n")
+    flags = ["--accuracies", tmp_path / "table.csv", "--columns", "a,b"]
+    flags += ["--key_columns", "model", "--output", tmp_path]
+    (tmp_path / name).write_text("[1]")
+    expected = f"--output {tmp_path}: contains {name} not written by this job"
+    assert expected in fails(capsys, *flags)
+    assert (tmp_path / name).read_text() == "[1]"
+    (tmp_path / name).unlink()
+    for _ in range(2):
+        evaluate.main([*map(str, flags)])
+
+
 def test_accuracy_tables_are_compared(tmp_path):
     for name, scores in (("one", (1, 2, 3)), ("two", (1, 3, 2))):
         lines = [f"{model},{score}" for model, score in zip("abc", scores, strict=True)]

@@ -209,6 +209,22 @@ def test_problems_are_named(flags, expected, tmp_path, monkeypatch, capfd):
     assert not list(tmp_path.iterdir())
 
 
+def test_files_of_another_kind_are_not_replaced(class_folders, tmp_path, capfd):
+    path = tmp_path / "mine.parquet"
+    flags = [f"--input={class_folders}", f"--output={path}"]
+    pq.write_table(pa.table({"mine": [1]}), path)
+    for content in (path.read_bytes(), b"mine"):
+        path.write_bytes(content)
+        with pytest.raises(SystemExit) as ended:
+            index.main(flags)
+        assert ended.value.code == 2
+        assert f"{path}: exists and is not an index; name" in capfd.readouterr().err
+        assert path.read_bytes() == content
+    path.write_bytes(b"")
+    for _ in range(2):
+        index.main(flags)
+
+
 def test_flags_set_the_splits_of_inputs(class_folders, tmp_path):
     for folder, name in (("train", "a"), ("val", "b")):
         shutil.copytree(class_folders / folder, tmp_path / name)

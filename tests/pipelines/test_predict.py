@@ -502,6 +502,14 @@ def test_all_problems_are_reported_at_once(models, tmp_path, capfd):
     assert not list(tmp_path.iterdir())
 
 
+def test_files_of_another_kind_are_not_replaced(models, tmp_path, capfd):
+    (tmp_path / "predictions.parquet").write_bytes(b"mine")
+    err = _fail(capfd, 2, tmp_path / "nowhere", tmp_path, model=models / "fine.onnx")
+    assert f"--output {tmp_path}/predictions.parquet: exists and is not a fi" in err
+    assert f"--input {tmp_path}/nowhere: no such file or folder" in err
+    assert (tmp_path / "predictions.parquet").read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [

@@ -35,7 +35,7 @@ from transforms.records import (
     list_names,
 )
 
-_METADATA_KEY = b"imagenet_subsets_index"
+METADATA_KEY = b"imagenet_subsets_index"
 _FORMAT_VERSION = 1
 ROW_GROUP_IMAGES = 1 << 16
 _BATCH_ROWS = 1 << 12
@@ -128,7 +128,7 @@ def write(
     ):
         for table in regroup(tables):
             writer.write_table(table, row_group_size=ROW_GROUP_IMAGES)
-        writer.add_key_value_metadata({_METADATA_KEY: json.dumps(describe_all())})
+        writer.add_key_value_metadata({METADATA_KEY: json.dumps(describe_all())})
 
 
 def describe(
@@ -206,7 +206,7 @@ def read_description(path: str) -> dict:
     storage.check_readable(path)
     try:
         metadata = pq.read_metadata(storage.for_arrow(path)).metadata or {}
-        described = json.loads(metadata[_METADATA_KEY])
+        described = json.loads(metadata[METADATA_KEY])
         version = described["version"]
         _check_description(described)
     except (

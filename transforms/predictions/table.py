@@ -29,7 +29,7 @@ class ModelClass(NamedTuple):
 
 NUM_TOP = 5
 ROWS_IN_GROUP = 1 << 16
-_METADATA_KEY = b"imagenet_subsets_predictions"
+METADATA_KEY = b"imagenet_subsets_predictions"
 _VERSION = 1
 _REMEDY = "make it again with python -m pipelines.predict"
 
@@ -161,7 +161,7 @@ def merge_parts(
     """
     schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
     described = {"version": _VERSION, "models": [asdict(model) for model in models]}
-    schema = schema.with_metadata({_METADATA_KEY: json.dumps(described)})
+    schema = schema.with_metadata({METADATA_KEY: json.dumps(described)})
     num_rows = 0
     with (
         storage.replacing(output) as file,
@@ -197,7 +197,7 @@ def read_models(path: str) -> tuple[ScoredModel, ...]:
     storage.check_readable(path)
     try:
         file = pq.ParquetFile(storage.for_arrow(path))
-        described = json.loads((file.metadata.metadata or {})[_METADATA_KEY])
+        described = json.loads((file.metadata.metadata or {})[METADATA_KEY])
         version = described["version"]
         models = tuple(
             ScoredModel(**{

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from transforms.records import DataError, JobError, UsageError, WrittenFile
 from transforms.storage import hub, local, remote
@@ -362,6 +363,30 @@ def rename_folder(source: str, target: str) -> None:
 def flush() -> None:
     """Flush all written files to disk with `sync`."""
     os.sync()
+
+
+def check_replaceable(path: str, key: bytes, what: str) -> None:
+    """Check that writing a Parquet file replaces no file of another kind.
+
+    Args:
+      path: the file to write.
+      key: key of the metadata that all files of its kind have.
+      what: the kind, e.g. "an index".
+
+    Raises:
+      UsageError: the path is a file of another kind, and is not empty.
+    """
+    if not is_file(path) or not num_bytes(path):
+        return
+    try:
+        is_same_kind = key in (pq.read_metadata(for_arrow(path)).metadata or {})
+    except (pa.ArrowException, OSError):
+        is_same_kind = False
+    if not is_same_kind:
+        raise UsageError(
+            f"--output {path}: exists and is not {what}; name another file, or remove "
+            "this one"
+        )
 
 
 @contextlib.contextmanager
