@@ -23,6 +23,7 @@ from transforms.grouping.table import (
     require_num_groups,
 )
 from transforms.labels import wordnet
+from transforms.labels.classes import display_name
 from transforms.labels.wordnet import GroupNamer, WordNetTree
 from transforms.options import flag
 from transforms.records import JSON, UsageError, list_names
@@ -70,7 +71,10 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
     if (path := request.confusion_file) is not None:
         confusion = confusion_matrix.read_confusion(path).select(wnids, source=path)
         rates = confusion_matrix.find_rates(confusion)
-    quality: dict[str, JSON] = {"fixes": _list_fixes(wnids, options)}
+    fixes = [fix for fix in load_fixes() if fix.wnid in wnids]
+    quality: dict[str, JSON] = {
+        "fixes": [fix._asdict() for fix in fixes if options.fixes]
+    }
     notes = []
     if len(parts) > num_groups:
         parts = merge_smallest(
@@ -89,6 +93,12 @@ def group_classes(request: GroupingRequest, options: Options) -> Grouping:
         parts = split_largest(parts, num_groups, tree)
         if confusion is not None:
             notes.append("the confusion matrix is not used: no categories are merged")
+    if fixes and not options.fixes:
+        example = f"{display_name(fixes[0].wnid)} in {fixes[0].from_category}"
+        notes.append(
+            f"the published table puts {len(fixes)} of these classes in the wrong "
+            f"category (e.g. {example}); --curated_fixes corrects them"
+        )
     return _to_grouping(
         sorted(parts, key=lambda part: part.wnids),
         GroupNamer(tree, word_of),
@@ -123,11 +133,6 @@ def _find_similarities(
     """Return similarity matrices, shape (classes, classes), the decisive one first."""
     by_wordnet = tree.similarities(wnids)
     return [by_wordnet] if confusion is None else [confusion, by_wordnet]
-
-
-def _list_fixes(wnids: list[str], options: Options) -> list[JSON]:
-    input_wnids = set(wnids) if options.fixes else set()
-    return [fix._asdict() for fix in load_fixes() if fix.wnid in input_wnids]
 
 
 def _to_grouping(
