@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import difflib
 import errno
+import functools
 import inspect
 import os
 import re
@@ -200,7 +201,16 @@ def _add_flags(
             settings["metavar"] = metavar or _METAVARS.get(kind, "TEXT")
         if is_list:
             settings |= {"action": "extend", "nargs": "+"}
-        group.add_argument(f"--{prefix}{field.name}", **settings)
+        action: Any = group.add_argument(f"--{prefix}{field.name}", **settings)
+        values = ("true", "false") if kind is bool else field.metadata.get("choices")
+        if values:  # argcomplete completes other values as paths
+            action.completer = functools.partial(_complete_value, values=values)
+
+
+def _complete_value(prefix: str, *, values: Collection[str], **_: object) -> list[str]:
+    """Return the completions of a value in the shell, of the last one in a list."""
+    before, comma = prefix.rpartition(",")[:2]
+    return [f"{before}{comma}{value}" for value in values]
 
 
 def describe_flag(field: dataclasses.Field, default: str | None = None) -> str:

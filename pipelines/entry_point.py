@@ -4,7 +4,6 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
 
 import argcomplete
 
@@ -43,22 +42,27 @@ def _describe_jobs() -> str:
     ])
 
 
-def _complete(words: Sequence[str]) -> None:
-    """Complete the job's name in the shell; the job's parser completes its flags."""
-    if len(words) > 1 and words[1] in JOBS:
+def _complete(line: str) -> str:
+    """Complete the job's name in the shell, or return it if the line goes on.
+
+    The job's parser completes its flags.
+    """
+    words = line.split()
+    if words[1:2] and words[1] in JOBS and (words[2:] or line[-1].isspace()):
         os.environ["_ARGCOMPLETE"] = "2"  # the job's name is the program
-        return
+        return words[1]
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("job", choices=JOBS)
-    argcomplete.autocomplete(parser)
+    argcomplete.autocomplete(parser)  # exits
+    return ""
 
 
 def main() -> None:
     """Run the job named by the first argument."""
     stop_at_once()
-    if "_ARGCOMPLETE" in os.environ:
-        _complete(os.environ["COMP_LINE"].split())
     name, *flags = sys.argv[1:] or ["--help"]
+    if "_ARGCOMPLETE" in os.environ:
+        name = _complete(os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])])
     if name in {"--help", "-h"}:
         sys.stdout.write(_describe_jobs())
     elif name == "--version":

@@ -1,4 +1,8 @@
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -320,3 +324,43 @@ def test_jobs_of_one_machine_say_so(job, capfd):
         "job runs on one machine; leave it out\n" in err
     )
     assert "error: --runer: unknown flag\n" in err
+
+
+ROOT = Path(__file__).parents[2]
+_COMPLETE = """
+eval "$(register-python-argcomplete imagenet-subsets)"
+while read -r COMP_LINE; do
+  COMP_POINT=${#COMP_LINE}
+  _python_argcomplete imagenet-subsets
+  echo "${COMPREPLY[@]}"
+done
+"""
+
+
+def test_jobs_flags_and_values_are_completed_in_bash(tmp_path):
+    command = tmp_path / "imagenet-subsets"
+    code = "from pipelines.entry_point import main; main()"
+    command.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{code}' \"$@\"\n")
+    command.chmod(0o700)
+    folders = (tmp_path, Path(sys.executable).parent, os.environ["PATH"])
+    completions = {
+        "bu": ["build"],
+        "build --pres": ["--preset"],
+        "build --grouping wo": ["wordnet"],
+        "build --formats=parquet,web": ["parquet,webdataset"],
+        "train --mo": ["--models"],
+    }
+    bash = subprocess.run(
+        ["bash", "-c", _COMPLETE],
+        input="".join(f"imagenet-subsets {words}\n" for words in completions),
+        env={
+            **os.environ,
+            "PATH": ":".join(map(str, folders)),
+            "PYTHONPATH": str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = bash.stdout.splitlines()
+    assert [line.split() for line in lines] == list(completions.values()), bash.stderr
