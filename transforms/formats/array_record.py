@@ -103,7 +103,7 @@ def sidecars(dataset: Dataset) -> dict[str, bytes]:
 def loading_snippet(directory: str, split: str) -> str:
     """Return Python code that loads one image."""
     return f"""\
-import tensorflow_datasets as tfds
+import tensorflow_datasets as tfds  # pip install tensorflow-datasets
 builder = tfds.builder_from_directory("{directory}/{FOLDER}")
 images = builder.as_data_source(split="{split}")
 example = images[0]  # example["image"], example["label"]"""

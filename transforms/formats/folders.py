@@ -77,7 +77,7 @@ def sidecars(dataset: Dataset) -> dict[str, bytes]:
 def loading_snippet(directory: str, split: str) -> str:
     """Return Python code that loads a batch of images."""
     return f"""\
-from keras.utils import image_dataset_from_directory
+from keras.utils import image_dataset_from_directory  # pip install tensorflow
 images = image_dataset_from_directory(
     "{directory}/{split_folder(split)}", image_size=(224, 224))
 batch, labels = next(iter(images))"""

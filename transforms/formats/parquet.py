@@ -208,7 +208,7 @@ def _front_matter(dataset: Dataset) -> dict[str, JSON]:
 def loading_snippet(directory: str, split: str) -> str:
     """Return Python code that loads one image."""
     return f"""\
-from datasets import load_dataset
+from datasets import load_dataset  # pip install datasets
 images = load_dataset("{directory}/{FOLDER}", split="{split}")
 image, label = images[0]["image"], images[0]["label"]"""
 

@@ -180,7 +180,7 @@ def name_problem(name: str) -> str | None:
 def loading_snippet(directory: str, split: str) -> str:
     """Return Python code that loads one image."""
     return f"""\
-import tensorflow_datasets as tfds
+import tensorflow_datasets as tfds  # pip install tensorflow-datasets
 builder = tfds.builder_from_directory("{directory}")
 images = builder.as_dataset(split="{split}")
 example = next(iter(images))  # example["image"], example["label"]"""

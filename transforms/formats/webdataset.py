@@ -147,7 +147,7 @@ def _describe_features(dataset: Dataset) -> JSON:
 def loading_snippet(directory: str, split: str) -> str:
     """Return Python code that loads one image."""
     return f"""\
-import glob, webdataset
+import glob, webdataset  # pip install webdataset
 shards = sorted(glob.glob("{directory}/{split}/*.tar"))
 images = webdataset.WebDataset(shards, shardshuffle=False).decode("pilrgb")
 image, label = next(iter(images.to_tuple("jpg", "cls")))"""

@@ -1,4 +1,5 @@
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ def test_written_files_are_described_correctly(name, root, dataset):
             content = (root / file.path).read_bytes()
             assert file.num_bytes == len(content)
             assert file.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("name", WRITTEN_HERE)
+def test_snippet_says_how_to_install_the_library(name):
+    first = formats.load(name).loading_snippet("place", "train").splitlines()[0]
+    assert re.fullmatch(r"(import|from) .*  # pip install [a-z-]+", first)
 
 
 @pytest.mark.parametrize("name", ["array_record", "parquet", "tfrecord", "webdataset"])
