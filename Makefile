@@ -31,6 +31,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the program and TensorFlow into .venv; this takes several minutes"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
