@@ -103,8 +103,8 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
     if not card_path:
         raise UsageError(
             f"has no card beside it ({PurePath(path).stem}.json or {CARD}) with its "
-            "classes and preprocessing; write one, or give it with --model_card. A "
-            f"minimal card:\n{MINIMAL_CARD}"
+            "classes and preprocessing; write one (docs/model_cards.md), or give it "
+            f"with --model_card. A minimal card:\n{MINIMAL_CARD}"
         )
     card = read_card(card_path)
     model_id = loaders.find_model_id(path)

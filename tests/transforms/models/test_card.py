@@ -1,6 +1,8 @@
 """Tests of writing and reading cards, and of every problem in them."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,17 @@ def test_card_is_read_as_it_was_written(tmp_path):
     (tmp_path / "m.json").write_bytes(model_card.to_bytes(written))
     assert read_card(str(tmp_path / "m.json")) == written
     assert not written.is_fine
+
+
+def test_the_page_about_cards_has_an_example_and_all_fields(tmp_path):
+    page = (Path(__file__).parents[3] / "docs/model_cards.md").read_text()
+    (tmp_path / "m.json").write_text(page.split("```json\n")[1].split("```")[0])
+    assert len(read_card(str(tmp_path / "m.json")).classes) == 1000
+    for kind in (ModelCard, Preprocessing, TrainedOn):
+        names = {field.name for field in dataclasses.fields(kind)} - {"unused"}
+        assert {name for name in names if f"`{name}`" not in page} == set()
+    outputs = json.loads(page.split("classes:\n`")[1].split("`")[0])
+    assert read_card(_write(tmp_path, classes=outputs)).num_outputs == 1001
 
 
 def test_classes_can_be_listed_in_several_ways(tmp_path):
