@@ -24,6 +24,7 @@ from pipelines.cli import exit_codes, parse
 from pipelines.input_flags import InputFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import progress, storage
+from transforms.dataset import paths
 from transforms.options import flag
 from transforms.processes import num_cores
 from transforms.records import UsageError, check_all_arrived
@@ -150,7 +151,7 @@ def find_problems(directory: str) -> Iterator[str]:
 def find_problem(directory: str) -> str:
     """Return why a path is not the folder of a dataset, with the remedy, or ""."""
     if not storage.is_folder(directory):
-        return "is not a folder; give OUTPUT/NAME/VERSION, as printed by build"
+        return paths.describe_missing(directory)
     if storage.is_folder(f"{directory}/__meta__"):
         return ""
     place = Path(directory)

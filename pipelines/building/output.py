@@ -51,7 +51,7 @@ class Place:
     @property
     def work(self) -> str:
         """The hidden work folder of an unfinished dataset."""
-        return f"{self.folder}/.{self.version}.partial"
+        return paths.name_partial(self.target)
 
     @property
     def root(self) -> str:

@@ -278,7 +278,7 @@ def test_other_settings_in_the_same_folder_are_rejected(trained, groups, capsys)
             {"validation_split": "train"},
             "--validation_split train: is the training split",
         ),
-        ({"dataset": "nowhere"}, "--dataset nowhere: no such folder; make one with"),
+        ({"dataset": "nowhere"}, "--dataset nowhere: is not a folder; give OUTPUT/NAM"),
         ({"model": "linear"}, "--model: unknown flag; did you mean --models?"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
@@ -337,6 +337,9 @@ def test_an_unfinished_dataset_is_rejected(groups, tmp_path, capsys):
     (unfinished / "__meta__/complete.json").unlink()
     err = fail(capsys, unfinished, tmp_path / "models")
     assert "is not a finished dataset (no __meta__/complete.json); finish it" in err
+    unfinished.rename(tmp_path / ".1.0.0.partial")
+    err = fail(capsys, tmp_path / "1.0.0", tmp_path / "models")
+    assert "is unfinished (" in err
 
 
 def test_a_broken_shard_fails_the_job(groups, tmp_path, capsys):

@@ -157,10 +157,11 @@ def test_invalid_dataset_exits_with_2_and_a_remedy(whole, capsys, inside, remedy
     assert re.search(remedy, capsys.readouterr().err)
 
 
-def test_unfinished_dataset_is_named(tmp_path, capsys):
+@pytest.mark.parametrize("name", [".1.0.0.partial", "1.0.0", "1.0.0/"])
+def test_unfinished_dataset_is_named(tmp_path, capsys, name):
     (tmp_path / ".1.0.0.partial").mkdir()
-    assert run_main(str(tmp_path / ".1.0.0.partial")) == 2
-    assert "--resume" in capsys.readouterr().err
+    assert run_main(f"{tmp_path}/{name}") == 2
+    assert re.search("is unfinished.*; run the same .* --r", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

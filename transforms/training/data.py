@@ -95,7 +95,7 @@ def read_training_set(
 
 def _describe_missing(directory: str) -> str:
     if not storage.is_folder(directory):
-        return "no such folder; make one with python -m pipelines.build"
+        return paths.describe_missing(directory)
     datasets = sorted(
         path.parent.parent.relative_to(directory).as_posix()
         for depth in ("*", "*/*")
