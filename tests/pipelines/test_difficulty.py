@@ -231,6 +231,12 @@ def test_all_invalid_files_are_reported_at_once(tmp_path, capsys):
     assert len(err.splitlines()) == 2
 
 
+def test_predictions_without_probabilities_are_named(tmp_path, capsys):
+    path = making_predictions.write_top5(tmp_path)[0]
+    err = _fails(capsys, "--predictions", path, "--output", tmp_path / "out")
+    assert f"{path}: an .npz file holds the five most probable classes, witho" in err
+
+
 def test_external_scores_are_imported_as_difficulty(tmp_path):
     scores = tmp_path / "el2n.csv"
     scores.write_text("key,score\nn02088364_1,0.2\nn02088364_2,1.3\n")

@@ -195,6 +195,12 @@ def read_models(path: str) -> tuple[ScoredModel, ...]:
             f"{path}: no such file; create it with python -m pipelines.predict"
         )
     storage.check_readable(path)
+    if path.endswith(".npz"):
+        raise UsageError(
+            f"{path}: an .npz file holds the five most probable classes, without the "
+            "probabilities that this job needs; give the .parquet file that python -m "
+            "pipelines.predict writes"
+        )
     try:
         file = pq.ParquetFile(storage.for_arrow(path))
         described = json.loads((file.metadata.metadata or {})[METADATA_KEY])
