@@ -112,6 +112,12 @@ def parse(
                 ]
                 problems += _drop_consequences(found, problems, implied)
     problems += _drop_consequences(options.problems(), problems, implied)
+    wrong = set(map(_find_flag, problems))
+    absent = [*_find_absent(options)]
+    for name, method_options in chosen.items():
+        prefix = f"{getattr(options, name)}_"
+        absent += _find_absent(method_options, prefix=prefix)
+    problems += [p for p in absent if _find_flag(p) not in wrong]
     if problems:
         raise UsageError("\n".join(problems))
     if takes_beam_flags and rest:
@@ -151,6 +157,26 @@ def _drop_consequences(
         wrong.update(_FLAG.findall(problem.partition(_SUGGESTION)[2]))
     wrong |= {name for flag in wrong for name in implied.get(flag, ())}
     return [problem for problem in found if wrong.isdisjoint(_FLAG.findall(problem))]
+
+
+def _find_absent(options: Any, *, prefix: str = "") -> Iterator[str]:
+    """Yield a message for each local file of the flags that does not exist."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        absent = field.metadata["absent"]
+        if not (value and absent):
+            continue
+        for path in value if isinstance(value, tuple) else [value]:
+            if path and "://" not in path and not os.path.lexists(path):
+                yield f"--{prefix}{field.name} {path}: {absent}{describe_pattern(path)}"
+
+
+def describe_pattern(path: str) -> str:
+    """Return a remedy if an absent path is an unexpanded pattern, otherwise ""."""
+    if not set("{*?[") & set(path):
+        return ""
+    folder = re.split(r"[^/]*[{*?[]", path, maxsplit=1)[0].rstrip("/") or "."
+    return f"; patterns are not expanded: give the folder of the files, {folder}"
 
 
 def _find_flag(problem: str) -> str:

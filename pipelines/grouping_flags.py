@@ -42,12 +42,14 @@ class GroupingFlags:
         "groups.csv of an earlier run",
         default=None,
         metavar="FILE",
+        absent="no such file",
     )
     confusion: str | None = flag(
         "confusion matrix written by pipelines.confusion, .npz or .csv; used by "
         "--grouping=confusion and curated, and to measure the groups of any method",
         default=None,
         metavar="FILE",
+        absent="no such file; make it with python -m pipelines.confusion",
     )
     images_per_group: int | None = flag(
         "training images per group, M; required, except with --folds=2, a published "

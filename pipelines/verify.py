@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.cli import exit_codes, parse
-from pipelines.input_flags import InputFlags
+from pipelines.input_flags import NO_PATH, InputFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import progress, storage
 from transforms.options import flag
@@ -85,6 +85,7 @@ class VerifyOptions(InputFlags, StoreFlags):
         "its source",
         default=(),
         metavar="PATH",
+        absent=NO_PATH,
     )
     images: str = flag(
         "number of images, selected by hash, to convert again from their source and "

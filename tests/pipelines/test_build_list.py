@@ -151,9 +151,10 @@ def test_lists_with_folds_need_two_folds(mini_index, tmp_path, capsys, fold):
 
 
 def test_a_damaged_list_is_refused_before_the_input_is_read(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
     (tmp_path / "list.txt").write_text("no name\n")
     flags = NO_COUNTS | {"sampling": "list", "images": tmp_path / "list.txt"}
-    said = refuse(tmp_path / "absent", tmp_path / "out", capsys, **flags)
+    said = refuse(tmp_path / "empty", tmp_path / "out", capsys, **flags)
     assert "line 1: 'no name' is not the name of an image" in said
     assert not (tmp_path / "out").exists()
 

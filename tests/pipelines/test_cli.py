@@ -47,6 +47,15 @@ class EggOptions:
 METHODS = {"method": {"boil": BoilOptions}}
 
 
+@pytest.fixture(autouse=True)
+def _given_files(tmp_path_factory, monkeypatch):
+    """Create the files that the command lines name, because missing ones are errors."""
+    folder = tmp_path_factory.mktemp("given")
+    monkeypatch.chdir(folder)
+    for name in ("i", "i.parquet", "g.csv", "c.npz", "d.parquet"):
+        (folder / name).touch()
+
+
 def _parse(*argv):
     return parse(EggOptions, argv, prog="cook", methods=METHODS)
 
@@ -209,6 +218,20 @@ def _build_errors(*words):
 def test_misspelt_flag_or_value_adds_no_second_problem(words):
     (line,) = _build_errors("--input=i", *words)
     assert "; did you mean " in line
+
+
+def test_all_missing_files_are_reported_with_the_other_problems():
+    words = ["--input", "no", "i", "*.tar", "--grouping=confusion", "--num_groups=5"]
+    words += ["--confusion=no.npz", "--confusion_heldout=no2.npz", "--difficulty=no3"]
+    made = "no such file; make it with python -m pipelines.confusion"
+    assert _build_errors(*words, "--images_per_group=9", "--output=gs://no") == [
+        "--difficulty no3: applies only with --sampling=difficulty",
+        "--confusion no.npz: " + made,
+        "--input no: no such file or folder",
+        "--input *.tar: no such file or folder; patterns are not expanded: give the "
+        "folder of the files, .",
+        "--confusion_heldout no2.npz: " + made,
+    ]
 
 
 def test_other_problems_are_reported_beside_a_misspelt_preset():
