@@ -228,7 +228,10 @@ def test_too_large_m_names_the_largest_that_works(mini_imagenet, tmp_path, capfd
         capfd, 2, mini_imagenet, tmp_path, images_per_group=41, min_validation_images=36
     )
     assert "--images_per_group 41: too many for 3 of 3 groups" in err
-    assert "the largest that works is 38" in err
+    assert (
+        "the largest that works is 38; training images are held out to reach "
+        "--min_validation_images: with 0 there, or --allow_small_validation, it is 40"
+    ) in err
     assert "40 training images, 2 of them held out for validation: at most 38" in err
     assert building.run(
         mini_imagenet, tmp_path, images_per_group=38, min_validation_images=36
