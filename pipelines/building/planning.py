@@ -337,10 +337,19 @@ def group_classes(
       UsageError: the grouping is not possible with these classes or options.
     """
     options = request.options
+    of_input = len(inventory.wnids())
     if fixed and not grouping_flags.reads_groups(options):
         inventory = fixed.restrict(inventory)
     classes = _list_classes(inventory, options.sampling, request.sampling_options)
-    return grouping_flags.group_classes(classes, options, request.grouping_options)
+    try:
+        return grouping_flags.group_classes(classes, options, request.grouping_options)
+    except UsageError as error:
+        if len(classes) == of_input:
+            raise
+        raise UsageError(
+            f"{error}\n--images {options.images}: its images are of {len(classes)} of "
+            f"the {of_input} classes of the input; only these are grouped"
+        ) from None
 
 
 def make_plan(
