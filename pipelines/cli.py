@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from pipelines import light_imports, stop_by_exception, stopping
+from transforms import __version__
 from transforms.records import JobError, UsageError, list_names
 from transforms.storage.clients import parse_location as parse_url
 
@@ -193,6 +194,8 @@ def _make_parser(
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    version = f"imagenet-subsets {__version__}"
+    parser.add_argument("--version", action="version", version=version)
     _add_flags(parser, options_class, prefix="")
     for classes in methods.values():
         for method, method_class in classes.items():
@@ -402,6 +405,9 @@ def _find_unknown(
         problems += [
             describe_unknown_flag(name, [*ours, *known]) for name in sorted(unknown)
         ]
+        if runner := engine.find_unknown_runner(others):
+            similar = suggest(runner, engine.RUNNERS)
+            problems.append(f"--runner {runner}: unknown runner{similar}")
         return [*problems, *engine.find_flag_problems(others)]
     _, of_beam = engine.find_unknown_flags([])
     names = (w.removeprefix("--").split("=", 1)[0] for w in others if w[:2] == "--")

@@ -6,6 +6,7 @@ from pipelines import cli, difficulty, evaluate, group, study, train
 from pipelines.building.options import BuildOptions, method_options
 from pipelines.cli import parse
 from pipelines.train import TrainOptions
+from transforms import __version__
 from transforms.images.settings import RESIZE_MODES, ImageSettings
 from transforms.options import flag
 from transforms.records import UsageError
@@ -178,6 +179,35 @@ def test_help_shows_flags_defaults_and_method_options(capsys):
         "(default: toast)",
     ):
         assert expected in text
+
+
+def test_every_job_prints_its_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        _parse("--version")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"imagenet-subsets {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("runner", "problem"),
+    [
+        (
+            "PortbleRunner",
+            "PortbleRunner: unknown runner; did you mean PortableRunner?",
+        ),
+        ("dask", "dask: unknown runner; did you mean DaskRunner?"),
+        ("Sun", "Sun: unknown runner"),
+    ],
+)
+def test_an_unknown_runner_is_named(runner, problem):
+    with pytest.raises(UsageError) as raised:
+        _parse("--method=fry", f"--runner={runner}")
+    assert str(raised.value) == f"--runner {problem}"
+
+
+@pytest.mark.parametrize("runner", ["direct", "FLINKRUNNER", "a.module.MyRunner"])
+def test_runners_may_be_written_as_beam_accepts_them(runner):
+    _parse("--method=fry", f"--runner={runner}")
 
 
 def test_dashes_are_corrected_where_beam_has_no_flags():
