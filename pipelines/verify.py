@@ -24,6 +24,7 @@ from pipelines.cli import exit_codes, parse
 from pipelines.input_flags import NO_PATH, InputFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import progress, storage
+from transforms.dataset import plan as dataset_plan
 from transforms.options import flag
 from transforms.processes import num_cores
 from transforms.records import UsageError, check_all_arrived
@@ -157,6 +158,8 @@ def find_problem(directory: str) -> str:
     place = Path(directory)
     if place.name.endswith(".partial"):
         return "is unfinished; run the same build with --resume"
+    if dataset_plan.is_plan(directory):
+        return dataset_plan.describe_unfinished(directory)
     inside = sorted(path.parent for path in place.glob("*/__meta__"))
     inside += sorted(path.parent for path in place.glob("*/*/__meta__"))
     if inside:
