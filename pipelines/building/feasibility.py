@@ -9,7 +9,7 @@ from transforms import sampling, storage
 from transforms.grouping.table import GroupTable
 from transforms.images.settings import ImageSettings
 from transforms.index.inventory import Inventory
-from transforms.records import cut_lines
+from transforms.records import cut_lines, describe_bytes
 from transforms.sampling.allocation import validation_top_up
 
 # Measured on ImageNet at quality 90, 4:2:0: 0.25 to 0.5 bytes per pixel.
@@ -252,6 +252,6 @@ def find_lack_of_space(path: str, needed: int) -> Iterator[str]:
     free = storage.free_bytes(path)
     if needed > free:
         yield (
-            f"--output {path}: needs about {needed / 1e9:.1f} GB, but only "
-            f"{free / 1e9:.1f} GB are free; free some space, or use another folder"
+            f"--output {path}: needs about {describe_bytes(needed)}, but only "
+            f"{describe_bytes(free)} are free; free some space, or use another folder"
         )

@@ -18,6 +18,7 @@ from transforms.dataset import shards as dataset_shards
 from transforms.dataset.commit import CommitSettings
 from transforms.evaluation import significance
 from transforms.grouping import table as groups
+from transforms.records import describe_bytes
 from transforms.reports import groups as group_report
 from transforms.reports.groups import GroupCounts, GroupsPage, make_page
 from transforms.reports.page import Page
@@ -186,7 +187,7 @@ def make_plan_page(plan: BuildPlan, place: Place, settings: CommitSettings) -> P
             ("official validation images", f"{sources['official']:,}"),
             ("held out of training", f"{sources['held_out']:,}"),
             ("shards", len(plan.shards)),
-            ("estimated output", f"{plan.num_bytes / 1e9:.2f} GB"),
+            ("estimated output", describe_bytes(plan.num_bytes)),
         ],
         notes=[
             *plan.recipe["grouping_notes"],
