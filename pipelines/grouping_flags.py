@@ -27,7 +27,7 @@ class GroupingFlags:
     preset: str | None = flag(
         "named recipe: nN_mM sets N groups and M images per group, with --grouping="
         f"{presets.DEFAULT_GROUPING} unless --grouping is given; the other names are "
-        "published lists of classes, see docs/presets.md (three of them are called "
+        "published lists of classes, see docs/presets.md (four of them are called "
         "ImageNet-100 in papers)",
         default=None,
         choices=presets.PRESETS,

@@ -84,7 +84,8 @@ def _list_indexed(path: str) -> Sequence[str]:
     )
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            return planning.resolve_input(request, scratch)[1].wnids()
+            _, inventory = planning.resolve_input(request, scratch, prints_counts=False)
+            return inventory.wnids()
     except UsageError as error:  # the path is usually given without its flag
         raise UsageError(str(error).replace(f"--input {path}", path)) from None
 

@@ -240,7 +240,11 @@ def _open_input(options: VerifyOptions, scratch: str) -> SourceIndex:
         sampling_options=None,
         beam_flags=(),
     )
-    path, inventory = planning.resolve_input(request, scratch)
+    path, inventory = planning.resolve_input(
+        request,
+        scratch,
+        prints_counts=False,  # the report has them
+    )
     return SourceIndex(path=path, inventory=inventory)
 
 
