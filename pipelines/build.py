@@ -57,6 +57,7 @@ def build(request: Request) -> str:
             )
             counts["images"] = sum(planned.num_images for planned in plan.shards)
             counts["shards"] = len(plan.shards)
+        fixed_images.report_missing(options, fixed)
         if options.export_images and not options.dry_run:
             fixed_images.export(plan.folder, plan.shards, options.export_images)
         if options.plan_only:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from pipelines import light_imports, stop_by_exception, stopping
+from transforms import __version__
 from transforms.records import JobError, UsageError, list_names
 from transforms.storage.clients import parse_location as parse_url
 
@@ -113,6 +114,12 @@ def parse(
                 ]
                 problems += _drop_consequences(found, problems, implied)
     problems += _drop_consequences(options.problems(), problems, implied)
+    wrong = set(map(_find_flag, problems))
+    absent = [*_find_absent(options)]
+    for name, method_options in chosen.items():
+        prefix = f"{getattr(options, name)}_"
+        absent += _find_absent(method_options, prefix=prefix)
+    problems += [p for p in absent if _find_flag(p) not in wrong]
     if problems:
         raise UsageError("\n".join(problems))
     if takes_beam_flags and rest:
@@ -154,6 +161,26 @@ def _drop_consequences(
     return [problem for problem in found if wrong.isdisjoint(_FLAG.findall(problem))]
 
 
+def _find_absent(options: Any, *, prefix: str = "") -> Iterator[str]:
+    """Yield a message for each local file of the flags that does not exist."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        absent = field.metadata["absent"]
+        if not (value and absent):
+            continue
+        for path in value if isinstance(value, tuple) else [value]:
+            if path and "://" not in path and not os.path.lexists(path):
+                yield f"--{prefix}{field.name} {path}: {absent}{describe_pattern(path)}"
+
+
+def describe_pattern(path: str) -> str:
+    """Return a remedy if an absent path is an unexpanded pattern, otherwise ""."""
+    if not set("{*?[") & set(path):
+        return ""
+    folder = re.split(r"[^/]*[{*?[]", path, maxsplit=1)[0].rstrip("/") or "."
+    return f"; patterns are not expanded: give the folder of the files, {folder}"
+
+
 def _find_flag(problem: str) -> str:
     """Return the flag name at the start of a message, with underscores."""
     return problem.split(":", 1)[0].split(maxsplit=1)[0].lstrip("-").replace("-", "_")
@@ -168,6 +195,8 @@ def _make_parser(
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    version = f"imagenet-subsets {__version__}"
+    parser.add_argument("--version", action="version", version=version)
     _add_flags(parser, options_class, prefix="")
     for classes in methods.values():
         for method, method_class in classes.items():
@@ -386,6 +415,9 @@ def _find_unknown(
         problems += [
             describe_unknown_flag(name, [*ours, *known]) for name in sorted(unknown)
         ]
+        if runner := engine.find_unknown_runner(others):
+            similar = suggest(runner, engine.RUNNERS)
+            problems.append(f"--runner {runner}: unknown runner{similar}")
         return [*problems, *engine.find_flag_problems(others)]
     _, of_beam = engine.find_unknown_flags([])
     names = (w.removeprefix("--").split("=", 1)[0] for w in others if w[:2] == "--")

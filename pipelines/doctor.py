@@ -22,6 +22,7 @@ from pipelines.cli import exit_codes, parse
 from transforms import __version__
 from transforms.options import flag
 from transforms.processes import num_cores
+from transforms.records import describe_bytes
 
 _PACKAGE = "imagenet-subsets"
 _MIN_MEMORY = 4 << 30  # a build takes about 1 GB, TensorFlow 2 GB
@@ -112,13 +113,13 @@ def _check_machine(output: str) -> Iterator[Check]:
     if memory is not None:
         remedy = "close other programs, or lower --threads"
         is_little = memory < _MIN_MEMORY
-        yield Check("free memory", _to_gb(memory), remedy if is_little else "")
+        yield Check("free memory", describe_bytes(memory), remedy if is_little else "")
     place = Path(output).absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     remedy = "--output on another disk, for subsets of 100,000 images and more"
-    yield Check("free disk", _to_gb(free), remedy if free < _MIN_DISK else "")
+    yield Check("free disk", describe_bytes(free), remedy if free < _MIN_DISK else "")
     if not os.access(place, os.W_OK):
         yield Check("output", f"{output}: not writable", "give another --output")
 
@@ -132,10 +133,6 @@ def _read_memory() -> int | None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return None
-
-
-def _to_gb(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.1f} GB"
 
 
 def _check_stores() -> Iterator[Check]:

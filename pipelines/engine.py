@@ -39,6 +39,8 @@ _RAISED = re.compile(
 )
 # Beam's DirectRunner may switch to Prism and download it; this runner never does.
 _EMBEDDED = "FnApiRunner"
+RUNNERS = (*StandardOptions.KNOWN_RUNNER_NAMES, "DaskRunner")
+_NO_SERVER = re.compile("Unable to fetch remote job server jar at ([^ ]*): (.*?>)")
 
 
 def find_unknown_flags(flags: Sequence[str]) -> tuple[set[str], set[str]]:
@@ -53,6 +55,17 @@ def find_unknown_flags(flags: Sequence[str]) -> tuple[set[str], set[str]]:
 
 def _is_not_about_flags(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Discarding unparseable args")
+
+
+def find_unknown_runner(flags: Sequence[str]) -> str | None:
+    """Return the name of the runner in the flags if it is not known."""
+    name = PipelineOptions(list(flags)).view_as(StandardOptions).runner or _EMBEDDED
+    if "." in name or is_dask(PipelineOptions(list(flags))):
+        return None
+    # Beam accepts any case, and names without "Runner".
+    names = {name.lower(), f"{name.lower()}runner"}
+    of_beam = {runner.lower() for runner in StandardOptions.KNOWN_RUNNER_NAMES}
+    return None if names & of_beam else name
 
 
 def find_flag_problems(flags: Sequence[str]) -> list[str]:
@@ -226,6 +239,13 @@ def _translate(error: Exception) -> BaseException:
     """Recover the error that a step raised from the message of a runner's error."""
     if str(error).startswith("KeyboardInterrupt"):
         return KeyboardInterrupt()
+    if no_server := _NO_SERVER.match(str(error)):
+        url, reason = no_server.groups()
+        engine = "spark" if "spark" in url else "flink"
+        return JobError(
+            f"{url} cannot be downloaded ({reason}); download it elsewhere, and name "
+            f"the file with --{engine}_job_server_jar"
+        )
     found = list(_RAISED.finditer(str(error)))
     for match in reversed(found):
         message = _WHERE.sub("", match.group(2))

@@ -38,6 +38,7 @@ class GroupOptions(GroupingFlags, StoreFlags):
         "index whose classes and image counts are used (default: the 1000 classes)",
         default=None,
         metavar="FILE",
+        absent="no such file; make an index with python -m pipelines.index",
     )
     output: str | None = flag(
         "folder of groups.csv, groups.json and groups.html",
@@ -54,6 +55,7 @@ class GroupOptions(GroupingFlags, StoreFlags):
         "repeatable",
         default=(),
         metavar="FILE",
+        absent="no such file; create it with python -m pipelines.predict",
     )
     export_starter: str | None = flag(
         "file to write: a table of all classes, to edit for --grouping=manual",

@@ -27,7 +27,7 @@ class GroupingFlags:
     preset: str | None = flag(
         "named recipe: nN_mM sets N groups and M images per group, with --grouping="
         f"{presets.DEFAULT_GROUPING} unless --grouping is given; the other names are "
-        "published lists of classes, see docs/presets.md (three of them are called "
+        "published lists of classes, see docs/presets.md (four of them are called "
         "ImageNet-100 in papers)",
         default=None,
         choices=presets.PRESETS,
@@ -42,12 +42,14 @@ class GroupingFlags:
         "groups.csv of an earlier run",
         default=None,
         metavar="FILE",
+        absent="no such file",
     )
     confusion: str | None = flag(
         "confusion matrix written by pipelines.confusion, .npz or .csv; used by "
         "--grouping=confusion and curated, and to measure the groups of any method",
         default=None,
         metavar="FILE",
+        absent="no such file; make it with python -m pipelines.confusion",
     )
     images_per_group: int | None = flag(
         "training images per group, M; required, except with --folds=2, a published "

@@ -82,8 +82,12 @@ def _list_indexed(path: str) -> Sequence[str]:
         sampling_options=None,
         beam_flags=(),
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        return planning.resolve_input(request, scratch)[1].wnids()
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            _, inventory = planning.resolve_input(request, scratch, prints_counts=False)
+            return inventory.wnids()
+    except UsageError as error:  # the path is usually given without its flag
+        raise UsageError(str(error).replace(f"--input {path}", path)) from None
 
 
 def _read_file(path: str) -> Mapping[str, str]:

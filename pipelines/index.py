@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import inputs, light_imports
 from pipelines.cli import check_bucket, exit_codes, parse
-from pipelines.input_flags import InputFlags
+from pipelines.input_flags import NO_PATH, InputFlags
 from pipelines.inputs import RecognizedInputs
 from pipelines.log_flags import LogFlags
 from pipelines.store_flags import StoreFlags, settle
@@ -39,6 +39,7 @@ class IndexOptions(InputFlags, StoreFlags, LogFlags):
         "hf://datasets/OWNER/NAME[@REVISION]; repeatable",
         default=(),
         metavar="PATH",
+        absent=NO_PATH,
     )
     output: str = flag("index to write, ending in .parquet", metavar="FILE")
     require_complete: bool = flag(

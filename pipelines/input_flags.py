@@ -8,6 +8,7 @@ from transforms.index import table as index_table
 from transforms.options import flag
 
 _HEADING = "raw ImageNet"
+NO_PATH = "no such file or folder"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class LabelFlags:
         "images are the official ones)",
         default=None,
         metavar="FILE",
+        absent="no such file",
         heading=_HEADING,
     )
     class_list: str | None = flag(
@@ -28,6 +30,7 @@ class LabelFlags:
         "1000 classes in the order of their wnids)",
         default=None,
         metavar="FILE",
+        absent="no such file",
         heading=_HEADING,
     )
 
@@ -40,12 +43,14 @@ class InputFlags(LabelFlags):
         "input to read as training images, regardless of names; repeatable",
         default=(),
         metavar="PATH",
+        absent=NO_PATH,
         heading=_HEADING,
     )
     validation_input: tuple[str, ...] = flag(
         "input to read as validation images, regardless of names; repeatable",
         default=(),
         metavar="PATH",
+        absent=NO_PATH,
         heading=_HEADING,
     )
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from pipelines.input_flags import InputFlags
+from pipelines.cli import describe_pattern
+from pipelines.input_flags import NO_PATH, InputFlags
 from transforms import folder_contents, layouts, splits, storage
 from transforms.images import read as image_reading
 from transforms.index import table as index_table
@@ -159,7 +160,7 @@ def _recognize_one(path: str, split: str, class_list: str) -> RecognizedInputs:
         raise UsageError("an index must be the only input of a build")
     absolute = storage.pin(path)
     if not storage.exists(absolute):
-        raise UsageError(_describe_absent(path))
+        raise UsageError(f"{NO_PATH}{describe_pattern(path)}")
     if problem := storage.find_read_problem(path):
         raise UsageError(problem)
     found = [_set_class_list(part, class_list) for part in layouts.find(absolute)]
@@ -196,16 +197,6 @@ def _recognize_one(path: str, split: str, class_list: str) -> RecognizedInputs:
 def _set_class_list(found: FoundParts, class_list: str) -> FoundParts:
     pieces = (dataclasses.replace(p, class_list=class_list) for p in found.pieces)
     return dataclasses.replace(found, pieces=tuple(pieces)) if class_list else found
-
-
-def _describe_absent(path: str) -> str:
-    if set("{*?[") & set(path):
-        folder = re.split(r"[^/]*[{*?[]", path, maxsplit=1)[0].rstrip("/") or "."
-        return (
-            f"no such file or folder; patterns are not expanded: give the folder of "
-            f"the files, {folder}"
-        )
-    return "no such file or folder"
 
 
 def _settle_all(

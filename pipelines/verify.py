@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.cli import exit_codes, parse
-from pipelines.input_flags import InputFlags
+from pipelines.input_flags import NO_PATH, InputFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import progress, storage
 from transforms.dataset import paths
+from transforms.dataset import plan as dataset_plan
 from transforms.options import flag
 from transforms.processes import num_cores
 from transforms.records import UsageError, check_all_arrived
@@ -86,6 +87,7 @@ class VerifyOptions(InputFlags, StoreFlags):
         "its source",
         default=(),
         metavar="PATH",
+        absent=NO_PATH,
     )
     images: str = flag(
         "number of images, selected by hash, to convert again from their source and "
@@ -157,6 +159,8 @@ def find_problem(directory: str) -> str:
     place = Path(directory)
     if place.name.endswith(".partial"):
         return "is unfinished; run the same build with --resume"
+    if dataset_plan.is_plan(directory):
+        return dataset_plan.describe_unfinished(directory)
     inside = sorted(path.parent for path in place.glob("*/__meta__"))
     inside += sorted(path.parent for path in place.glob("*/*/__meta__"))
     if inside:
@@ -237,7 +241,11 @@ def _open_input(options: VerifyOptions, scratch: str) -> SourceIndex:
         sampling_options=None,
         beam_flags=(),
     )
-    path, inventory = planning.resolve_input(request, scratch)
+    path, inventory = planning.resolve_input(
+        request,
+        scratch,
+        prints_counts=False,  # the report has them
+    )
     return SourceIndex(path=path, inventory=inventory)
 
 

@@ -22,6 +22,7 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
     split: str = "",
     allow_repeats: bool = False,
     metavar: str = "",
+    absent: str = "",
     heading: str = "",
     implies: Sequence[str] = (),
     default_note: str = "",
@@ -43,6 +44,8 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
         an argument of its own.
       allow_repeats: whether a list with a `split` separator may repeat a value.
       metavar: placeholder of the value in --help.
+      absent: message if the value is a local path that does not exist; "" does not
+        check it.
       heading: section of --help that lists the flag; "" for the first section.
       implies: flags that need not be given if this one is, because it sets them.
       default_note: description of the default in --help if its value depends on the
@@ -60,6 +63,7 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
         "split": split,
         "allow_repeats": allow_repeats,
         "metavar": metavar,
+        "absent": absent,
         "heading": heading,
         "implies": tuple(implies),
         "default_note": default_note,

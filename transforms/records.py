@@ -182,6 +182,12 @@ def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
     return f"{text} and {num_others} more" if num_others else text
 
 
+def describe_bytes(num_bytes: float) -> str:
+    """Format a size in GB, or in MB below 1 GB, e.g. "0.3 MB"."""
+    unit, size = ("GB", 1e9) if num_bytes >= 1e9 else ("MB", 1e6)
+    return f"{num_bytes / size:.1f} {unit}"
+
+
 def cut_lines(
     lines: Iterable[str], shown: int = SHOWN, *, more: str = "and {} more"
 ) -> list[str]:

@@ -9,7 +9,7 @@ from transforms import sampling, storage
 from transforms.grouping.table import GroupTable
 from transforms.images.settings import ImageSettings
 from transforms.index.inventory import Inventory
-from transforms.records import cut_lines
+from transforms.records import cut_lines, describe_bytes
 from transforms.sampling.allocation import validation_top_up
 
 # Measured on ImageNet at quality 90, 4:2:0: 0.25 to 0.5 bytes per pixel.
@@ -160,6 +160,7 @@ def find_short_groups(
         yield (
             f"--images_per_group {images_per_group}: too many for {len(short)} of "
             f"{table.num_groups} groups; the largest that works is {max(largest, 0)}"
+            f"{_describe_held_out(availability, min(availability.num_train.values()))}"
         )
     else:
         yield (
@@ -181,13 +182,29 @@ def find_short_set(
     """Yield an error if all groups together have fewer than N × M images."""
     labels = availability.num_train
     free = sum(map(availability.num_free, labels))
+    largest = sum(availability.num_train.values()) // len(labels)
     wanted = (images_per_group or 0) * len(labels)
     if wanted > free:
         yield (
             f"--images_per_group {images_per_group}: too many for {len(labels)} groups "
             f"with {free} training images; the largest that works is "
-            f"{free // len(labels)}"
+            f"{free // len(labels)}{_describe_held_out(availability, largest)}"
         )
+
+
+def _describe_held_out(availability: Availability, largest: int) -> str:
+    """Return the remedy if training images are held out for validation, or "".
+
+    Args:
+      availability: the available images.
+      largest: the largest feasible M if none were held out.
+    """
+    if not any(availability.top_ups.values()):
+        return ""
+    return (
+        "; training images are held out to reach --min_validation_images: with 0 "
+        f"there, or --allow_small_validation, it is {largest}"
+    )
 
 
 def find_small_validation(
@@ -235,6 +252,6 @@ def find_lack_of_space(path: str, needed: int) -> Iterator[str]:
     free = storage.free_bytes(path)
     if needed > free:
         yield (
-            f"--output {path}: needs about {needed / 1e9:.1f} GB, but only "
-            f"{free / 1e9:.1f} GB are free; free some space, or use another folder"
+            f"--output {path}: needs about {describe_bytes(needed)}, but only "
+            f"{describe_bytes(free)} are free; free some space, or use another folder"
         )

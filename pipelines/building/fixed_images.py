@@ -34,12 +34,14 @@ class FixedImages:
       folder: folder of the sampler's output (`sample_plan.write_splits`).
       num_named: number of training and validation images that the sampler selected.
       num_images: the same, including the validation images that are added to them.
+      missing: names of the images that the input lacks.
       notes: messages for the user.
     """
 
     folder: str
     num_named: Mapping[ClassSplit, int]
     num_images: Mapping[ClassSplit, int]
+    missing: Sequence[str]
     notes: tuple[str, ...]
 
     def restrict(self, inventory: Inventory) -> Inventory:
@@ -112,8 +114,11 @@ def select_images(
         ),
         request.sampling_options,
     )
-    if output.missing:
-        _report_missing(options, output.missing)
+    if len(output.missing) > options.max_missing:
+        raise UsageError(
+            f"{_describe_missing(options, output.missing)}; give the input that has "
+            f"them, or --max_missing {len(output.missing)}"
+        )
     used_splits = pc.unique(output.splits).to_pylist()
     if {"fold_a", "fold_b"}.intersection(used_splits) and options.folds == 1:
         raise UsageError(
@@ -136,17 +141,21 @@ def select_images(
         folder=folder,
         num_named=named,
         num_images=_count_images(images["wnid"], splits),
+        missing=output.missing,
         notes=output.notes,
     )
 
 
-def _report_missing(options: BuildOptions, missing: Sequence[str]) -> None:
-    """Write the names of missing images to a file; check that they are few enough.
+def report_missing(options: BuildOptions, fixed: FixedImages | None) -> None:
+    """Print how many listed images are missing, and write their names to a file."""
+    if fixed and fixed.missing:
+        sys.stderr.write(f"{_describe_missing(options, fixed.missing)}\n")
+
+
+def _describe_missing(options: BuildOptions, missing: Sequence[str]) -> str:
+    """Write the names of missing images to a file, and describe them.
 
     With --dry_run, no file is written.
-
-    Raises:
-      UsageError: there are more than --max_missing.
     """
     where = "--dry_run writes no list of them"
     if not options.dry_run:
@@ -155,16 +164,10 @@ def _report_missing(options: BuildOptions, missing: Sequence[str]) -> None:
         text = "".join(f"{line}\n" for line in missing)
         storage.write(storage.absolute(options.output), name, text.encode())
         where = f"all are named in {options.output}/{name}"
-    described = (
+    return (
         f"--images {options.images}: {len(missing)} of its images are not among the "
         f"usable images of the input ({list_names(missing)}); {where}"
     )
-    if len(missing) > options.max_missing:
-        raise UsageError(
-            f"{described}; give the input that has them, or --max_missing "
-            f"{len(missing)}"
-        )
-    sys.stderr.write(f"{described}\n")
 
 
 def _count_images(wnids: pa.ChunkedArray, splits: pa.Array) -> Mapping[ClassSplit, int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.grouping_flags import GroupingFlags
-from pipelines.input_flags import InputFlags
+from pipelines.input_flags import NO_PATH, InputFlags
 from pipelines.log_flags import LogFlags
 from pipelines.store_flags import StoreFlags
 from transforms import formats, grouping, sampling, storage
@@ -54,6 +54,7 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags, LogFlags):
         "pipelines.index has written",
         default=(),
         metavar="PATH",
+        absent=NO_PATH,
     )
     require_complete: bool = flag(
         "reject an input that is not the complete ImageNet (1,281,167 training images, "
@@ -71,12 +72,14 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags, LogFlags):
         "difficulty table for --sampling=difficulty, written by pipelines.difficulty",
         default=None,
         metavar="FILE",
+        absent="no such file; make it with python -m pipelines.difficulty",
     )
     images: str | None = flag(
         "list of the images to select, for --sampling=list: text, CSV or Parquet, with "
         "or without classes and splits",
         default=None,
         metavar="FILE",
+        absent="no such file",
     )
     max_missing: int = flag(
         "number of listed images that the input may lack; all are named in a file in "

@@ -196,7 +196,7 @@ def write_plan(
     }
     for path, data in files.items():
         storage.write(root, path, data)
-    write_page(root, "plan.html", page)
+    write_page(root, paths.PLAN_PAGE, page)
     dataset_plan.merge_parts(plan_folder, shards, f"{root}/images.parquet")
     if not place.is_remote:
         make_folder(place.folder)

@@ -62,12 +62,15 @@ def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
     engine.check_reach(beam_options, places)
 
 
-def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
+def resolve_input(
+    request: Request, scratch: str, *, prints_counts: bool = True
+) -> tuple[str, Inventory]:
     """Read the index given as --input, or index raw ImageNet on this machine.
 
     Args:
       request: the dataset to build.
       scratch: folder for the index of raw ImageNet.
+      prints_counts: whether to print the counts and warnings of the input.
 
     Returns:
       The path of the index, and its inventory.
@@ -100,7 +103,8 @@ def resolve_input(request: Request, scratch: str) -> tuple[str, Inventory]:
         )
     if request.is_demonstration:  # the user knows that the images are drawn
         inventory = dataclasses.replace(inventory, warnings=())
-    sys.stderr.write(inventory.describe() + "\n")
+    if prints_counts:
+        sys.stderr.write(inventory.describe() + "\n")
     if options.require_complete:
         inventory.check_complete()
     if not inventory.num_images:
@@ -337,10 +341,19 @@ def group_classes(
       UsageError: the grouping is not possible with these classes or options.
     """
     options = request.options
+    of_input = len(inventory.wnids())
     if fixed and not grouping_flags.reads_groups(options):
         inventory = fixed.restrict(inventory)
     classes = _list_classes(inventory, options.sampling, request.sampling_options)
-    return grouping_flags.group_classes(classes, options, request.grouping_options)
+    try:
+        return grouping_flags.group_classes(classes, options, request.grouping_options)
+    except UsageError as error:
+        if len(classes) == of_input:
+            raise
+        raise UsageError(
+            f"{error}\n--images {options.images}: its images are of {len(classes)} of "
+            f"the {of_input} classes of the input; only these are grouped"
+        ) from None
 
 
 def make_plan(

@@ -3,7 +3,8 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines import store_flags
@@ -17,6 +18,7 @@ from transforms.dataset import shards as dataset_shards
 from transforms.dataset.commit import CommitSettings
 from transforms.evaluation import significance
 from transforms.grouping import table as groups
+from transforms.records import describe_bytes
 from transforms.reports import groups as group_report
 from transforms.reports.groups import GroupCounts, GroupsPage, make_page
 from transforms.reports.page import Page
@@ -77,6 +79,7 @@ def describe_dataset(target: str) -> str:
         f"{described['subset_id'][:12]}",
         *_describe_splits(described),
         *_describe_totals(described),
+        *find_uneven_groups(described),
         f"  contact sheet: {target}/{paths.PREVIEW}",
         "",
         *(["copy it:", f"    {fetch}", ""] if fetch else []),
@@ -100,6 +103,26 @@ def _describe_splits(described: Mapping[str, Any]) -> list[str]:
             f"  {split}: {sum(counts)} images, {each} in each of {len(groups)} groups"
         )
     return lines + [f"  {line}" for line in statistics.describe_splits(described)]
+
+
+def find_uneven_groups(described: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a warning for each training split that failures made uneven.
+
+    Args:
+      described: contents of statistics.json.
+    """
+    for split in described["groups"][0]["written"]:
+        planned: Counter[int] = Counter()
+        for entry in described["classes"]:
+            planned[entry["label"]] += entry["chosen"].get(split, 0)
+        counts = [group["written"][split] for group in described["groups"]]
+        is_planned_even = len({planned[g["label"]] for g in described["groups"]}) == 1
+        if split != "validation" and is_planned_even and min(counts) < max(counts):
+            yield (
+                f"WARNING: unreadable images make the groups uneven: {min(counts)} to "
+                f"{max(counts)} {split} images; to use only readable images, build "
+                "from an index that python -m pipelines.index --inspect has written"
+            )
 
 
 def _describe_totals(described: Mapping[str, Any]) -> list[str]:
@@ -164,7 +187,7 @@ def make_plan_page(plan: BuildPlan, place: Place, settings: CommitSettings) -> P
             ("official validation images", f"{sources['official']:,}"),
             ("held out of training", f"{sources['held_out']:,}"),
             ("shards", len(plan.shards)),
-            ("estimated output", f"{plan.num_bytes / 1e9:.2f} GB"),
+            ("estimated output", describe_bytes(plan.num_bytes)),
         ],
         notes=[
             *plan.recipe["grouping_notes"],

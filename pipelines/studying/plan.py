@@ -30,7 +30,7 @@ from transforms.grouping.table import GroupTable
 from transforms.images.settings import ImageSettings
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
-from transforms.records import UsageError
+from transforms.records import UsageError, describe_bytes
 from transforms.training import architectures
 
 _BYTES_PER_PROBABILITY = 2
@@ -201,7 +201,7 @@ class Plan:
             "them on the full set"
         )
         needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
-        yield f"space: about {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB free"
+        yield f"space: about {describe_bytes(needed)} more, {describe_bytes(free)} free"
         yield timing.describe_time(self.list_step_times())
 
     def estimate_bytes(self) -> int:
@@ -234,8 +234,8 @@ class Plan:
         needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
         if needed > free:
             raise UsageError(
-                f"--output {self.options.output}: needs about {needed / 1e9:.1f} GB "
-                f"more, but only {free / 1e9:.1f} GB are free; free some space, use "
+                f"--output {self.options.output}: needs about {describe_bytes(needed)} "
+                f"more, but only {describe_bytes(free)} are free; free some space, use "
                 "another folder, or list fewer --recipes"
             )
 

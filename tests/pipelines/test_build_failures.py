@@ -58,11 +58,14 @@ def test_corrupt_image_fails_the_job_by_default(folders, tmp_path, capfd):
     assert "run again with --resume" in err
 
 
-def test_corrupt_image_becomes_a_failure(folders, tmp_path):
+def test_corrupt_image_becomes_a_failure(folders, tmp_path, capfd):
     whole = building.run(folders, tmp_path / "whole")
     row = _victims(whole)[3]
     _path(folders, row).write_bytes(b"this is no image".ljust(row["source_length"]))
+    assert "WARNING: unreadable" not in capfd.readouterr().err
     dataset = building.run(folders, tmp_path / "out", max_failure_fraction=0.02)
+    warning = "WARNING: unreadable images make the groups uneven: 19 to 20 train images"
+    assert warning in capfd.readouterr().err
     with (dataset / "__meta__/failures.csv").open() as file:
         (failure,) = csv.DictReader(file)
     assert failure == {
@@ -228,7 +231,10 @@ def test_too_large_m_names_the_largest_that_works(mini_imagenet, tmp_path, capfd
         capfd, 2, mini_imagenet, tmp_path, images_per_group=41, min_validation_images=36
     )
     assert "--images_per_group 41: too many for 3 of 3 groups" in err
-    assert "the largest that works is 38" in err
+    assert (
+        "the largest that works is 38; training images are held out to reach "
+        "--min_validation_images: with 0 there, or --allow_small_validation, it is 40"
+    ) in err
     assert "40 training images, 2 of them held out for validation: at most 38" in err
     assert building.run(
         mini_imagenet, tmp_path, images_per_group=38, min_validation_images=36

@@ -113,6 +113,20 @@ def test_missing_images_are_all_named_in_a_file(mini_index, tmp_path, capsys):
     assert "12 of 132 listed images are not" in recipe["sampling_notes"][0]
 
 
+def test_a_list_of_one_class_is_named_as_the_cause_and_leaves_no_file(
+    mini_index, tmp_path, capsys
+):
+    first, *others = read_keys(mini_index)
+    wnid = first.partition("_")[0]
+    keys = [first, *(key for key in others if key.startswith(wnid))]
+    path = write_list(tmp_path, [*keys, "n01440764_1000000"])
+    output = tmp_path / "out"
+    flags = NO_COUNTS | {"sampling": "list", "images": path, "max_missing": 1}
+    said = refuse(mini_index, output, capsys, **flags)
+    assert f"--images {path}: its images are of 1 of the 6 classes of the input" in said
+    assert not (output / "list_missing.txt").exists()
+
+
 def test_listed_images_outside_the_groups_are_accounted_for(
     mini_index, tmp_path, capsys
 ):
@@ -151,9 +165,10 @@ def test_lists_with_folds_need_two_folds(mini_index, tmp_path, capsys, fold):
 
 
 def test_a_damaged_list_is_refused_before_the_input_is_read(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
     (tmp_path / "list.txt").write_text("no name\n")
     flags = NO_COUNTS | {"sampling": "list", "images": tmp_path / "list.txt"}
-    said = refuse(tmp_path / "absent", tmp_path / "out", capsys, **flags)
+    said = refuse(tmp_path / "empty", tmp_path / "out", capsys, **flags)
     assert "line 1: 'no name' is not the name of an image" in said
     assert not (tmp_path / "out").exists()
 

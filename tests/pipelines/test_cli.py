@@ -10,6 +10,7 @@ from pipelines import cli, difficulty, evaluate, group, study, train
 from pipelines.building.options import BuildOptions, method_options
 from pipelines.cli import parse
 from pipelines.train import TrainOptions
+from transforms import __version__
 from transforms.images.settings import RESIZE_MODES, ImageSettings
 from transforms.options import flag
 from transforms.records import UsageError
@@ -49,6 +50,15 @@ class EggOptions:
 
 
 METHODS = {"method": {"boil": BoilOptions}}
+
+
+@pytest.fixture(autouse=True)
+def _given_files(tmp_path_factory, monkeypatch):
+    """Create the files that the command lines name, because missing ones are errors."""
+    folder = tmp_path_factory.mktemp("given")
+    monkeypatch.chdir(folder)
+    for name in ("i", "i.parquet", "g.csv", "c.npz", "d.parquet"):
+        (folder / name).touch()
 
 
 def _parse(*argv):
@@ -175,6 +185,35 @@ def test_help_shows_flags_defaults_and_method_options(capsys):
         assert expected in text
 
 
+def test_every_job_prints_its_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        _parse("--version")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"imagenet-subsets {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("runner", "problem"),
+    [
+        (
+            "PortbleRunner",
+            "PortbleRunner: unknown runner; did you mean PortableRunner?",
+        ),
+        ("dask", "dask: unknown runner; did you mean DaskRunner?"),
+        ("Sun", "Sun: unknown runner"),
+    ],
+)
+def test_an_unknown_runner_is_named(runner, problem):
+    with pytest.raises(UsageError) as raised:
+        _parse("--method=fry", f"--runner={runner}")
+    assert str(raised.value) == f"--runner {problem}"
+
+
+@pytest.mark.parametrize("runner", ["direct", "FLINKRUNNER", "a.module.MyRunner"])
+def test_runners_may_be_written_as_beam_accepts_them(runner):
+    _parse("--method=fry", f"--runner={runner}")
+
+
 def test_dashes_are_corrected_where_beam_has_no_flags():
     with pytest.raises(UsageError) as raised:
         parse(
@@ -213,6 +252,20 @@ def _build_errors(*words):
 def test_misspelt_flag_or_value_adds_no_second_problem(words):
     (line,) = _build_errors("--input=i", *words)
     assert "; did you mean " in line
+
+
+def test_all_missing_files_are_reported_with_the_other_problems():
+    words = ["--input", "no", "i", "*.tar", "--grouping=confusion", "--num_groups=5"]
+    words += ["--confusion=no.npz", "--confusion_heldout=no2.npz", "--difficulty=no3"]
+    made = "no such file; make it with python -m pipelines.confusion"
+    assert _build_errors(*words, "--images_per_group=9", "--output=gs://no") == [
+        "--difficulty no3: applies only with --sampling=difficulty",
+        "--confusion no.npz: " + made,
+        "--input no: no such file or folder",
+        "--input *.tar: no such file or folder; patterns are not expanded: give the "
+        "folder of the files, .",
+        "--confusion_heldout no2.npz: " + made,
+    ]
 
 
 def test_other_problems_are_reported_beside_a_misspelt_preset():

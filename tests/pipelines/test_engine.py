@@ -47,6 +47,19 @@ def test_error_of_the_machine_fails_the_job():
         engine.run(define, engine.make_beam_options([]))
 
 
+def test_a_job_server_that_cannot_be_downloaded_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    flags = ["--runner=SparkRunner", f"--jar_cache_dir={tmp_path}"]
+    with pytest.raises(JobError) as raised:
+        engine.run(
+            lambda root: root | beam.Create([1]), engine.make_beam_options(flags)
+        )
+    message = str(raised.value)
+    assert message.startswith("https://repo.maven.apache.org/maven2/org/apache/beam/")
+    assert "cannot be downloaded (<urlopen error" in message
+    assert message.endswith("and name the file with --spark_job_server_jar")
+
+
 class _Kept:
     """A job that cannot be cancelled."""
 

@@ -89,6 +89,15 @@ def test_differences_are_named(tmp_path, capsys):
     ]
 
 
+def test_many_differences_are_counted(tmp_path, capsys):
+    path = tmp_path / "classes.txt"
+    others = [f"n9{number:07d}" for number in range(30)]
+    path.write_text("\n".join([IMAGENETTE[0], *others]))
+    lines = run(capsys, path)
+    assert len(lines) < 30
+    assert lines[-1] == "  + 20 more"
+
+
 def test_groups_are_recognised(tmp_path, capsys):
     group.main(["--preset=breeds_living17", f"--output={tmp_path}"])
     capsys.readouterr()
@@ -113,7 +122,8 @@ def test_a_built_dataset_and_an_index_are_read(halves, mini_index, capsys):
 def test_anything_else_is_refused(tmp_path, capsys):
     assert "no such file or folder" in refuse(capsys, tmp_path / "absent")
     (tmp_path / "empty").mkdir()
-    assert "no ImageNet found here" in refuse(capsys, tmp_path / "empty")
+    error = refuse(capsys, tmp_path / "empty")
+    assert error.startswith(f"error: {tmp_path / 'empty'}: no ImageNet found here")
     path = tmp_path / "file"
     for data, expected in {
         b"": "contains neither wnids nor a class name per line",

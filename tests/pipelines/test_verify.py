@@ -20,10 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import build, verify
-from tests import making
+from tests import building, making
 from transforms import storage
 from transforms.archives import tfrecords
-from transforms.records import Record, to_json
+from transforms.models import image_list
+from transforms.records import Record, UsageError, to_json
+from transforms.training import data
 from transforms.verification import readers
 from transforms.verification import results as check_results
 
@@ -162,6 +164,16 @@ def test_unfinished_dataset_is_named(tmp_path, capsys, name):
     (tmp_path / ".1.0.0.partial").mkdir()
     assert run_main(f"{tmp_path}/{name}") == 2
     assert re.search("is unfinished.*; run the same .* --r", capsys.readouterr().err)
+
+
+def test_every_reader_of_datasets_names_a_plan(mini_index, tmp_path):
+    plan = str(building.run(mini_index, tmp_path, plan_only=True))
+    message = "is a plan without images; build the dataset with the same command"
+    assert message in verify.find_problem(plan)
+    with pytest.raises(UsageError, match=message):
+        data.read_training_set(plan, train_split="train", validation_split="validation")
+    with pytest.raises(UsageError, match=message):
+        image_list.read_dataset(plan, "train")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from transforms.records import cut_lines, list_names
+from transforms.records import cut_lines, describe_bytes, list_names
 
 
 def test_few_names_are_listed_in_full():
@@ -10,6 +10,12 @@ def test_few_names_are_listed_in_full():
 def test_more_names_are_counted():
     assert list_names(range(11)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1 more"
     assert list_names(iter("abcdef"), 2) == "a, b and 4 more"
+
+
+def test_sizes_have_a_unit_that_shows_them():
+    sizes = [0, 200_000, 2 * 10**8, 10**9, 6_400_000_000]
+    shown = ["0.0 MB", "0.2 MB", "200.0 MB", "1.0 GB", "6.4 GB"]
+    assert list(map(describe_bytes, sizes)) == shown
 
 
 def test_long_lists_of_lines_are_shortened():

@@ -12,6 +12,7 @@ PREVIEW = "__meta__/preview.jpg"
 DIFFICULTY = "__meta__/difficulty.svg"  # only with a difficulty table
 CROISSANT = "croissant.json"
 COMPLETE = "__meta__/complete.json"
+PLAN_PAGE = "plan.html"  # of a folder that --plan_only writes
 PLAN_ID = "plan_id"  # of the plan in progress; not the id of the dataset
 
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms import storage
+from transforms.dataset import paths
 from transforms.index import table as index_table
 from transforms.prefetch import prefetch
 from transforms.records import JobError, SelectedImage, Shard
@@ -291,3 +292,21 @@ def find_starts(split: str, num_images: int, images_per_shard: int) -> list[int]
     num_shards = count_shards(split, num_images, images_per_shard)
     size, longer = divmod(num_images, num_shards)
     return [number * size + min(number, longer) for number in range(num_shards)]
+
+
+def is_plan(directory: str) -> bool:
+    """Return whether `build --plan_only` has written a folder."""
+    return storage.exists(f"{directory}/{paths.PLAN_PAGE}")
+
+
+def describe_unfinished(directory: str) -> str:
+    """Return why a folder without a commit mark is no dataset, and the remedy."""
+    if is_plan(directory):
+        return (
+            "is a plan without images; build the dataset with the same command "
+            "without --plan_only"
+        )
+    return (
+        f"is not a finished dataset (no {paths.COMPLETE}); finish it with "
+        "python -m pipelines.build --resume"
+    )

@@ -120,7 +120,7 @@ def _describe_set(scored: ScoredSet) -> dict[str, Any]:
         model["runs"] = [
             {
                 "seed": run.seed,
-                "learning_rate": run.learning_rate,
+                "learning_rate": run.learning_rate or None,  # 0: the log has none
                 "final_accuracy": run.final,
                 "is_used": run in curve_set.best_runs(run.model),
             }

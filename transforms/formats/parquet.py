@@ -227,7 +227,7 @@ dataset = load_dataset("{place}", split="{train}")
 image, label = dataset[0]["image"], dataset[0]["label"]
 ```
 
-timm:
+timm, from Parquet:
 
 ```sh
 python train.py --dataset hfds/{place} --num-classes {len(dataset.labels)} \\

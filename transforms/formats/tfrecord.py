@@ -216,7 +216,7 @@ dataset = dataset.map(lambda record: tf.io.parse_single_example(record, features
 dataset = dataset.map(lambda x: (tf.io.decode_jpeg(x["image"], 3), x["label"]))
 ```
 
-timm:
+timm, from the TFRecord files:
 
 ```sh
 python train.py --dataset tfds/{dataset.name} --data-dir PATH/TO \\

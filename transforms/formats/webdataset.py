@@ -149,7 +149,7 @@ def loading_snippet(directory: str, split: str) -> str:
     return f"""\
 import glob, webdataset  # pip install webdataset
 shards = sorted(glob.glob("{directory}/{split}/*.tar"))
-images = webdataset.WebDataset(shards, shardshuffle=False).decode("pilrgb")
+images = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")
 image, label = next(iter(images.to_tuple("jpg", "cls")))"""
 
 
@@ -182,7 +182,7 @@ dataset = load_dataset("{place}", split="{train.name}")
 image, label = dataset[0]["jpg"], dataset[0]["cls"]
 ```
 
-timm:
+timm, from the tar files:
 
 ```sh
 python train.py --dataset wds/{dataset.name} --data-dir {place} \\

@@ -468,7 +468,13 @@ def _check_num_groups(
     collector: _GroupCollector, num_groups: int | None
 ) -> Iterator[GroupsFileProblem]:
     num_defined = len(collector.groups)
-    if num_groups is not None and num_defined != num_groups:
+    if not num_defined:
+        yield GroupsFileProblem(
+            _NO_LINE,
+            "defines no groups; give each class to keep a group, in a CSV file in the "
+            "column group",
+        )
+    elif num_groups is not None and num_defined != num_groups:
         yield GroupsFileProblem(
             _NO_LINE,
             f"defines {num_defined} groups, but --num_groups is {num_groups}; "

@@ -25,6 +25,7 @@ from transforms.records import (
     SkippedFile,
     UsageError,
     check_all_arrived,
+    cut_lines,
     list_names,
 )
 
@@ -302,16 +303,23 @@ def merge(
 IndexedPart = tuple[IndexPart, pa.Table]
 
 
-def begin(ticks: str | None) -> Callable[[tuple[int, InputPart]], IndexedPart]:
+def begin(
+    ticks: str | None,
+) -> Callable[[tuple[int, InputPart]], IndexedPart | UsageError]:
     """Return a function that lists and labels the images of a numbered part.
+
+    It returns errors, so that those of all parts are reported.
 
     Args:
       ticks: path of the `Ticker` for images found; None shows no progress.
     """
     ticker = Ticker(ticks)
 
-    def index_part(numbered: tuple[int, InputPart]) -> IndexedPart:
-        images = label_part(read_part(*numbered, ticker.tick))
+    def index_part(numbered: tuple[int, InputPart]) -> IndexedPart | UsageError:
+        try:
+            images = label_part(read_part(*numbered, ticker.tick))
+        except UsageError as error:
+            return error
         return summarize(images), index_table.make_table(images.refs)
 
     return index_part
@@ -328,14 +336,34 @@ def index_parts(
       pieces: the parts of the inputs.
       num_processes: number of processes; 1 starts none.
       ticks: as in `begin`.
+
+    Raises:
+      UsageError: lists every part that cannot be read.
     """
+    problems: list[str] = []
+    with closing(
+        _index_parts(pieces, num_processes=num_processes, ticks=ticks)
+    ) as results:
+        for result in results:
+            if isinstance(result, UsageError):
+                problems.append(str(result))
+            else:
+                yield result
+    if problems:
+        raise UsageError("\n".join(cut_lines(problems, more="and {} more")))
+
+
+def _index_parts(
+    pieces: Sequence[InputPart], *, num_processes: int, ticks: str | None
+) -> Generator[IndexedPart | UsageError]:
     rest = deque(enumerate(pieces))
     index_part = begin(ticks)
     num_images = 0
     while rest:
-        part, table = index_part(rest.popleft())
-        yield part, table
-        num_images += part.num_images
+        indexed = index_part(rest.popleft())
+        yield indexed
+        if not isinstance(indexed, UsageError):
+            num_images += indexed[0].num_images
         num_expected = num_images / (len(pieces) - len(rest)) * len(rest)
         if num_expected >= _LEAST_IN_PROCESSES and min(num_processes, len(rest)) > 1:
             break

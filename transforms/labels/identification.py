@@ -8,7 +8,6 @@ from transforms.labels.class_lists import PublishedSubset
 from transforms.records import cut_lines
 
 _WHOLE = "imagenet"
-_MAX_DIFFERENCES = 100  # of each kind, in a description
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,7 @@ def describe(group_of: Mapping[str, str]) -> list[str]:
     lines.append(f"differences from {nearest.subset.name}:")
     for sign, wnids in (("-", nearest.missing), ("+", nearest.extra)):
         shown = (f"  {sign} {_show(wnid)}" for wnid in wnids)
-        lines += cut_lines(shown, _MAX_DIFFERENCES, more=f"  {sign} {{}} more")
+        lines += cut_lines(shown, more=f"  {sign} {{}} more")
     return lines
 
 

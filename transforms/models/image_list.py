@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from transforms import formats, storage
 from transforms.dataset import manifest, paths
+from transforms.dataset import plan as dataset_plan
 from transforms.index import table as index_table
 from transforms.records import ImageRef, UsageError
 
@@ -177,10 +178,7 @@ def read_dataset(directory: str, split: str | None) -> ImageSource:
       UsageError: the dataset is unfinished or damaged, or the split is empty.
     """
     if not storage.exists(f"{directory}/{paths.COMPLETE}"):
-        raise UsageError(
-            f"{directory}: is not a finished dataset (no {paths.COMPLETE}); finish it "
-            "with python -m pipelines.build --resume"
-        )
+        raise UsageError(f"{directory}: {dataset_plan.describe_unfinished(directory)}")
     columns = ["key", "wnid", "split", "file", "offset", "length"]
     try:
         file = storage.for_arrow(f"{directory}/{paths.MANIFEST}")

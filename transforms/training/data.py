@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from transforms import formats, storage
 from transforms.dataset import manifest, paths
+from transforms.dataset import plan as dataset_plan
 from transforms.models import image_list
 from transforms.models.image_list import ImageSource
 from transforms.predictions.table import ModelClass
@@ -103,10 +104,7 @@ def _describe_missing(directory: str) -> str:
     )
     if datasets:
         return f"contains datasets; give one of them: {', '.join(datasets)}"
-    return (
-        f"is not a finished dataset (no {paths.COMPLETE}); finish it with "
-        "python -m pipelines.build --resume"
-    )
+    return dataset_plan.describe_unfinished(directory)
 
 
 def _read_classes(directory: str) -> tuple[ModelClass, ...]:

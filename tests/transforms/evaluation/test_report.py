@@ -51,6 +51,13 @@ def test_curves_are_reported_with_all_runs(by_curves):
     assert subset["pairs"]["contrary"] == []
 
 
+def test_an_unknown_learning_rate_is_null(tmp_path):
+    of_log = making_curves.write(tmp_path / "log.csv", rows(CURVES, learning_rate=0))
+    report = json.loads(make_report(evaluate_curves([of_log], []), seed=4))
+    rates = {r["learning_rate"] for m in report["full"]["models"] for r in m["runs"]}
+    assert rates == {None}
+
+
 def list_keys(value):
     if isinstance(value, dict):
         yield from value

@@ -281,6 +281,15 @@ def test_all_problems_are_found_at_once_and_twenty_shown(tmp_path):
     assert problems[-1] == "FILE: and 13 more problems"
 
 
+@pytest.mark.parametrize("num_groups", [None, 3])
+def test_a_template_without_groups_names_the_column_to_fill(tmp_path, num_groups):
+    path = _write(tmp_path, f"wnid,group\n{HEN},\n")
+    assert _problems(path, num_groups=num_groups, missing="drop") == [
+        "FILE: defines no groups; give each class to keep a group, in a CSV file in "
+        "the column group"
+    ]
+
+
 def test_one_group_is_too_few(tmp_path):
     path = _write(tmp_path, "a: [hen]\n", "g.yaml")
     assert _problems(path, missing="drop") == [

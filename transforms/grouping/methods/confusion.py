@@ -49,6 +49,7 @@ class Options:
         "capture there (confusion_b.npz for groups of confusion_a.npz)",
         default=None,
         metavar="FILE",
+        absent="no such file; make it with python -m pipelines.confusion",
     )
 
 
