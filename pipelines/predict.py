@@ -29,6 +29,7 @@ from transforms.records import UsageError
 if TYPE_CHECKING:
     import apache_beam as beam
     from apache_beam.ml.inference.base import ModelHandler
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 _PROG = "python -m pipelines.predict"
 _SPLITS = ("train", "validation", "fold_a", "fold_b")
@@ -81,11 +82,12 @@ class PredictOptions(InputFlags, StoreFlags):
         minimum=1,
         maximum=1024,
     )
-    share_models: bool = flag(
+    share_models: bool | None = flag(
         "load the models in one process per machine, which runs inference for all of "
-        "its worker processes, as GPUs need (default: if --resource_hints or "
-        "--dataflow_service_options request an accelerator)",
-        default=False,
+        "its worker processes, as GPUs need",
+        default=None,
+        default_note="true if --resource_hints or --dataflow_service_options request "
+        "an accelerator",
     )
     max_failure_fraction: float = flag(
         "share of the images that may be unreadable",
@@ -269,10 +271,7 @@ def _run_inference(
     define = functools.partial(
         define_pipeline,
         handler=steps.ScoreImages(
-            settings,
-            run.work,
-            shares_models=options.share_models
-            or engine.requests_accelerator(beam_options),
+            settings, run.work, shares_models=shares_models(options, beam_options)
         ),
         settings=table,
     )
@@ -290,6 +289,15 @@ def _run_inference(
         summary = results.read_summary(run.work) or []
         storage.remove_folder(run.work)
         return summary
+
+
+def shares_models(options: PredictOptions, beam_options: "PipelineOptions") -> bool:
+    """Return whether one process of each machine loads the models."""
+    from pipelines import engine  # noqa: PLC0415  # slow import
+
+    if options.share_models is None:
+        return engine.requests_accelerator(beam_options)
+    return options.share_models
 
 
 def main(argv: Sequence[str]) -> None:

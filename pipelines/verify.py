@@ -108,7 +108,8 @@ class VerifyOptions(InputFlags, StoreFlags):
         metavar="DIR",
     )
     threads: int = flag(
-        "processes that check files and run readers at the same time",
+        "processes that check files and run readers at the same time; with --runner, "
+        "used only to compare images with --input",
         default=num_cores(),
         default_note="one per core",
         minimum=1,
@@ -258,7 +259,8 @@ def _check(
 ) -> Iterator[Row]:
     dataset = DatasetFiles(storage.absolute(options.dataset), options.threads)
     with _run_tasks(options, dataset, work=work, beam_flags=beam_flags) as wait:
-        rows = {name: _run_check(name, dataset) for name in _CHECKS.keys() - _OF_FILES}
+        at_once = [name for name in _CHECKS if name not in _OF_FILES]
+        rows = {name: _run_check(name, dataset) for name in at_once}
         planned = wait()
     rows |= {name: _run_check(name, dataset) for name in _OF_FILES}
     yield from (rows[name] for name in _CHECKS)

@@ -87,6 +87,8 @@ def _list_parameters(
         if field.name in _EXCLUDED or (only and field.name not in only):
             continue
         name, kind = prefix + field.name, kinds[field.name]
+        if isinstance(kind, types.UnionType):
+            kind = next(k for k in typing.get_args(kind) if k is not type(None))
         choices = field.metadata.get("choices", ())
         if kind is bool:
             choices = ("true", "false")
@@ -116,7 +118,7 @@ def _describe(
     }
     if default:  # launch.py drops it, because `index` rejects flags of `build`
         described["defaultValue"] = default
-    if set(choices) == {"true", "false"}:
+    if set(choices) == {"true", "false"} and default:  # a switch is never empty
         described["paramType"] = "BOOLEAN"
     elif choices and default:  # an ENUM without a default has no empty choice
         described["paramType"] = "ENUM"
@@ -129,8 +131,6 @@ def _describe(
 
 def _make_pattern(name: str, kind: object, metadata: Mapping[str, Any]) -> str | None:
     """Return the pattern of a value: its choices, a number, or a bucket path."""
-    if isinstance(kind, types.UnionType):
-        kind = next(part for part in typing.get_args(kind) if part is not type(None))
     choices = "|".join(map(re.escape, metadata.get("choices", ())))
     if kind == tuple[str, ...]:
         one = f"({choices})" if choices else _PLACE

@@ -11,6 +11,7 @@ from apache_beam.pipeline import PipelineVisitor
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from pipelines import build, dataflow, engine, index, predict
+from pipelines.cli import parse
 from pipelines.inputs import RecognizedInputs
 from tests import building
 from transforms.index import table as index_table
@@ -210,11 +211,18 @@ def _make_prediction_job(*flags):
         max_failure_fraction=0,
         keeps_summary=False,
     )
-    words = [f"--{name}={value}" for name, value in DATAFLOW.items()]
-    options = engine.make_beam_options([*words, *flags])
-    handler = ScoreImages(
-        settings, work, shares_models=engine.requests_accelerator(options)
-    )
+    given = {
+        "input": f"{BUCKET}/imagenet",
+        "split": "train",
+        "model": "m.onnx",
+        "output": f"{BUCKET}/tables/p.parquet",
+        **DATAFLOW,
+    }
+    words = [f"--{name}={value}" for name, value in given.items()]
+    parsed, _, beam_flags = parse(predict.PredictOptions, [*words, *flags], prog="")
+    options = engine.make_beam_options(beam_flags)
+    shares_models = predict.shares_models(parsed, options)
+    handler = ScoreImages(settings, work, shares_models=shares_models)
     define = functools.partial(predict.define_pipeline, handler=handler, settings=table)
     return handler, engine.make_job(define, options)
 
@@ -250,6 +258,10 @@ def test_accelerators_are_requested_and_models_shared():
     assert list(environment.resource_hints.values()) == [hint.encode()]
     service = "--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1"
     assert _make_prediction_job(service)[0].share_model_across_processes()
+    refused, _ = _make_prediction_job(service, "--share_models=false")
+    assert not refused.share_model_across_processes()
+    requested, _ = _make_prediction_job("--share_models")
+    assert requested.share_model_across_processes()
 
 
 @pytest.mark.usefixtures("offline")

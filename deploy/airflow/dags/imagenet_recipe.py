@@ -1,6 +1,6 @@
 """Derive the flags of every job from a run's recipe, and check the recipe.
 
-This module does not import Airflow; the tasks of `imagenet_subset.py` call it.
+This module does not import Airflow; the tasks of `imagenet_tasks.py` call it.
 """
 
 import enum
