@@ -63,6 +63,7 @@ def parse(
     prog: str,
     methods: Mapping[str, Mapping[str, type]] | None = None,
     takes_beam_flags: bool = True,
+    finds_files: bool = True,
 ) -> tuple[OptionsT, dict[str, Any], list[str]]:
     """Parse a command line.
 
@@ -74,6 +75,7 @@ def parse(
         {"grouping": {"manual": manual.Options}}; its fields become
         `--<value>_<field>` flags.
       takes_beam_flags: whether flags that the job does not declare are Beam's.
+      finds_files: whether files that do not exist are problems.
 
     Returns:
       The options, the options of the selected methods by flag, and Beam's flags.
@@ -119,7 +121,8 @@ def parse(
     for name, method_options in chosen.items():
         prefix = f"{getattr(options, name)}_"
         absent += _find_absent(method_options, prefix=prefix)
-    problems += [p for p in absent if _find_flag(p) not in wrong]
+    if finds_files:
+        problems += [p for p in absent if _find_flag(p) not in wrong]
     if problems:
         raise UsageError("\n".join(problems))
     if takes_beam_flags and rest:

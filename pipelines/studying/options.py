@@ -51,7 +51,8 @@ class StudyOptions(TrainingFlags, LabelFlags):
         ),
     )
     seeds: tuple[int, ...] = flag(
-        "random seeds, separated by commas; every model is trained once per seed",
+        "random seeds, separated by commas; every model is trained once per seed, and "
+        "with as many following seeds on further draws of a recipe",
         default=(0,),
         metavar="N,N",
         minimum=0,
@@ -60,7 +61,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
     full_seeds: tuple[int, ...] = flag(
         "random seeds of the models on the full set, separated by commas; two or more "
         "others than --seeds show how well the full set agrees with itself (default: "
-        "--seeds)",
+        "--seeds; models with the same seed share initial weights and crops)",
         default=(),
         metavar="N,N",
         minimum=0,
@@ -109,11 +110,6 @@ class StudyOptions(TrainingFlags, LabelFlags):
         if self.output and "://" in self.output:
             yield f"--output {self.output}: models are trained locally; name a folder"
         yield from self._find_few_models()
-        if shared := sorted(set(self.seeds) & set(self.full_seeds)):
-            yield (
-                f"--full_seeds {shared[0]}: is also one of --seeds; models with the "
-                "same seed share initial weights and crops, so that they agree too well"
-            )
         for name in ("recipes", *TABLES):
             path = getattr(self, name)
             if path and "://" in path:

@@ -352,7 +352,7 @@ def _make_plan(
         words=options.train_words,
     )
     flags = _list_common_flags(options).items()
-    return Plan(
+    study_plan = Plan(
         options=options,
         places=places,
         inventory=inventory,
@@ -365,6 +365,16 @@ def _make_plan(
             seeds=options.seeds, epochs=options.subset_epochs or options.epochs
         ),
     )
+    used = {
+        seed for r in study_plan.recipes for seed in study_plan.training_of(r).seeds
+    }
+    if shared := sorted(used.intersection(options.full_seeds)):
+        raise UsageError(
+            f"--full_seeds {shared[0]}: is a seed of subsets too; models with the same "
+            "seed share initial weights and crops, so that they agree too well; give "
+            f"--seeds={max(options.full_seeds) + 1} or others above"
+        )
+    return study_plan
 
 
 def _choose_recipes(

@@ -258,6 +258,7 @@ def _make(listed: Listed, base: str, common: Common) -> Recipe:
         prog="",
         methods=method_options(),
         takes_beam_flags=False,
+        finds_files=False,  # of this study, which makes them later
     )
     return Recipe(
         name=listed.name,

@@ -331,6 +331,19 @@ def test_wrong_flags_are_named(mini_imagenet, tmp_path, capsys, flags, said):
     assert not (tmp_path / "study").exists()
 
 
+def test_seeds_of_the_full_set_are_not_those_of_any_draw(
+    mini_imagenet, tmp_path, capsys
+):
+    path = tmp_path / "recipes.json"
+    path.write_text(json.dumps([{**RECIPES[0], "draws": 2}]))
+    words = command_line(
+        mini_imagenet, tmp_path / "study", recipes=path, seeds="0", full_seeds="1,2"
+    )
+    said = refuse(capsys, [*words, "--dry_run"])
+    assert "--full_seeds 1: is a seed of subsets too" in said
+    assert "--seeds=3" in said
+
+
 def test_missing_index_is_rejected(tmp_path, capsys):
     words = command_line(tmp_path / "gone.parquet", tmp_path / "study")
     assert "gone.parquet" in refuse(capsys, words)
