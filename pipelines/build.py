@@ -31,7 +31,12 @@ def build(request: Request) -> str:
 
     options = request.options
     light_imports.hide_pandas_from_arrow()
-    planning.check_reach(options, request.beam_flags)
+    inputs.check_reach(
+        options.input,
+        options,
+        [(f"--output {options.output}", options.output)],
+        beam_flags=request.beam_flags,
+    )
     fixed_images.check_table(options)
     output.prepare(options)
     with (

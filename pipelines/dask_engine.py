@@ -146,23 +146,27 @@ def check_workers(address: str) -> None:
     here = describe_process()
     with connect(address) as client:
         reports = client.run(describe_process, on_error="return")
-    problems = []
+    workers_of: dict[str, list[str]] = collections.defaultdict(list)
     for worker, report in reports.items():
         if isinstance(report, BaseException):
-            problems.append(
-                f"Dask worker {worker}: cannot import the program ({report}); "
-                "install it in the environment of the workers"
-            )
+            workers_of[
+                f"cannot import the program ({report}); install it in the environment "
+                "of the workers"
+            ].append(worker)
         elif differing := [name for name in here if report.get(name) != here[name]]:
             versions = ", ".join(
                 f"{name} {report.get(name)} instead of {here[name]}"
                 for name in differing
             )
-            problems.append(
-                f"Dask worker {worker}: has {versions}; install the same versions"
+            workers_of[f"have {versions}; install the same versions"].append(worker)
+    if workers_of:
+        raise UsageError(
+            "\n".join(
+                f"{len(workers)} of {len(reports)} Dask workers "
+                f"({list_names(workers)}) {problem}"
+                for problem, workers in workers_of.items()
             )
-    if problems:
-        raise UsageError("\n".join(problems))
+        )
 
 
 def find_missing(paths: Iterable[str]) -> list[str]:

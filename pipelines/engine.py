@@ -406,20 +406,6 @@ def _check_dask_folders(
         dask_engine.check_folders(dask_engine.find_address(options), paths)
 
 
-def find_waiting_problems(options: PipelineOptions, job: str) -> Iterator[str]:
-    """Yield a message for the flag with which a job would not wait for its pipeline.
-
-    Args:
-      options: Beam's options.
-      job: the job's command, e.g. "python -m pipelines.verify".
-    """
-    if options.view_as(StandardOptions).no_wait_until_finish:
-        yield (
-            f"--no_wait_until_finish: {job} has more to do after its pipeline; leave "
-            "the flag out"
-        )
-
-
 def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401  # of any runner
     """Describe a submitted job and how to monitor it."""
     runner = options.view_as(StandardOptions).runner

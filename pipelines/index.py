@@ -279,9 +279,11 @@ def _check_reach(options: IndexOptions, beam_flags: Sequence[str]) -> None:
         return
     from pipelines import engine  # noqa: PLC0415
 
-    places = [(f"--input {path}", path) for path in options.input]
-    places.append((f"--output {options.output}", options.output))
-    places += options.places
+    places = [
+        *options.list_image_places(options.input),
+        *options.list_table_places(),
+        (f"--output {options.output}", options.output),
+    ]
     engine.check_reach(engine.make_beam_options(beam_flags), places)
 
 

@@ -62,20 +62,29 @@ class InputFlags(LabelFlags):
             splits.VALIDATION: self.validation_input,
         }
 
-    @property
-    def places(self) -> list[tuple[str, str]]:
-        """Pairs of "--FLAG PATH", for messages, and the path, which workers read."""
-        places = [
-            (f"{splits.FLAGS[split]} {path}", path)
-            for split, paths in self.inputs_of_splits.items()
+    def list_image_places(self, inputs: Sequence[str]) -> list[tuple[str, str]]:
+        """Return pairs of "--FLAG PATH", for messages, and the path of images.
+
+        Args:
+          inputs: the values of --input.
+        """
+        return [
+            (f"{name} {path}", path)
+            for name, paths in self._list_given(inputs).items()
             for path in paths
         ]
+
+    def list_table_places(self) -> list[tuple[str, str]]:
+        """Return pairs of "--FLAG PATH", for messages, and the path of a table."""
         tables = {
             "--validation_labels": self.validation_labels,
             "--class_list": self.class_list,
         }
-        places += [(f"{name} {path}", path) for name, path in tables.items() if path]
-        return places
+        return [(f"{name} {path}", path) for name, path in tables.items() if path]
+
+    def _list_given(self, inputs: Sequence[str]) -> dict[str, Sequence[str]]:
+        by_split = self.inputs_of_splits
+        return {"--input": inputs} | {splits.FLAGS[s]: by_split[s] for s in by_split}
 
     def find_input_problems(self, inputs: Sequence[str]) -> Iterator[str]:
         """Yield a message for each invalid input flag or combination of flags.
@@ -83,9 +92,7 @@ class InputFlags(LabelFlags):
         Args:
           inputs: the values of --input.
         """
-        given = {"--input": inputs}
-        given |= {splits.FLAGS[s]: paths for s, paths in self.inputs_of_splits.items()}
-        for name, paths in given.items():
+        for name, paths in self._list_given(inputs).items():
             if "" in paths:
                 yield f"{name}: is empty; give a path"
         index = index_table.only_index(inputs)

@@ -5,7 +5,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -98,6 +98,40 @@ def recognize(
     if problems:
         raise UsageError("\n".join(problems))
     return RecognizedInputs(parts=pieces, notes=notes, warnings=warnings)
+
+
+def check_reach(
+    paths: Sequence[str],
+    flags: InputFlags,
+    others: Iterable[tuple[str, str]],
+    *,
+    beam_flags: Sequence[str],
+) -> None:
+    """Check that workers can reach the images and other paths of a job.
+
+    Only the launcher reads an index and the tables of labels and classes.
+
+    Args:
+      paths: the values of --input.
+      flags: the other inputs.
+      others: pairs of a description, e.g. "--output subsets", and the path.
+      beam_flags: flags of the Beam runner.
+
+    Raises:
+      UsageError: lists the paths that workers cannot reach.
+    """
+    if not beam_flags:
+        return
+    from pipelines import engine  # noqa: PLC0415  # slow import
+
+    options = engine.make_beam_options(beam_flags)
+    if not engine.may_lack_files(options):
+        return
+    places = flags.list_image_places(paths)
+    if index := index_table.only_index(paths):
+        roots = index_table.read_description(index)["inputs"]
+        places = [(f"--input {index}: an index of images in {r}", r) for r in roots]
+    engine.check_reach(options, [*places, *others])
 
 
 def recognize_flags(paths: Sequence[str], flags: InputFlags) -> RecognizedInputs:

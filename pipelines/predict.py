@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import light_imports
+from pipelines import inputs, light_imports
 from pipelines.cli import check_output, exit_codes, parse
 from pipelines.input_flags import InputFlags
 from pipelines.predicting import checks
 from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.grouping.table import GroupTable
-from transforms.index import table as index_table
 from transforms.models import results
 from transforms.models.image_list import ImageSource
 from transforms.models.inference import InferenceSettings, ModelSpec
@@ -166,7 +165,15 @@ def _check(
     """
     problems: list[str] = []
     with _collect(problems):
-        _check_reach(options, beam_flags)
+        inputs.check_reach(
+            options.input,
+            options,
+            [
+                *((f"--model {path}", path) for path in options.model),
+                (f"--output {options.output}", options.output),
+            ],
+            beam_flags=beam_flags,
+        )
     with _collect(problems):
         storage.check_replaceable(
             options.output, predictions_table.METADATA_KEY, "a file of predictions"
@@ -186,34 +193,9 @@ def _check(
     with _collect(problems):
         models = checks.describe_models(options.model, options.model_card, table)
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError("\n".join(dict.fromkeys(problems)))
     checks.check_models(models, options.batch_size)
     return models, list_images
-
-
-def _check_reach(options: PredictOptions, beam_flags: Sequence[str]) -> None:
-    """Check that workers can read images and models, and write the table.
-
-    Raises:
-      UsageError: lists the paths that workers cannot reach.
-    """
-    from pipelines import engine  # noqa: PLC0415  # slow import
-
-    beam_options = engine.make_beam_options(beam_flags)
-    if not engine.may_lack_files(beam_options):
-        return
-    places = [(f"--input {path}", path) for path in options.input]
-    if index := index_table.only_index(options.input):
-        places += [
-            (f"--input {index}: an index of images in {root}", root)
-            for root in index_table.read_description(index)["inputs"]
-        ]
-    places += options.places
-    places += [(f"--model {path}", path) for path in options.model]
-    tables = {"model_card": options.model_card, "groups": options.groups}
-    places += [(f"--{name} {path}", path) for name, path in tables.items() if path]
-    places.append((f"--output {options.output}", options.output))
-    engine.check_reach(beam_options, places)
 
 
 @contextmanager

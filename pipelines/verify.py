@@ -198,8 +198,11 @@ def _check_engine(options: VerifyOptions, beam_flags: Sequence[str]) -> None:
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     beam_options = engine.make_beam_options(beam_flags)
-    if problems := list(engine.find_waiting_problems(beam_options, _PROG)):
-        raise UsageError("\n".join(problems))
+    if not engine.waits(beam_options):
+        raise UsageError(
+            f"--no_wait_until_finish: {_PROG} has more to do after its pipeline; leave "
+            "the flag out"
+        )
     if options.work is None and not engine.is_embedded(beam_options):
         raise UsageError(
             "--work: is required with --runner; give a folder or a bucket that the "

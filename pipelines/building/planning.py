@@ -39,29 +39,6 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
 
-def check_reach(options: BuildOptions, beam_flags: Sequence[str]) -> None:
-    """Check that workers can read every image and write the dataset.
-
-    Raises:
-      UsageError: workers cannot reach an input, a root of an index or the output;
-        lists all of them.
-    """
-    if not beam_flags:
-        return
-    from pipelines import engine  # noqa: PLC0415  # slow import
-
-    beam_options = engine.make_beam_options(beam_flags)
-    if not engine.may_lack_files(beam_options):
-        return
-    places = [(f"--input {path}", path) for path in options.input]
-    if index := index_table.only_index(options.input):
-        roots = index_table.read_description(index)["inputs"]
-        places = [(f"--input {index}: an index of images in {r}", r) for r in roots]
-    places += options.places
-    places.append((f"--output {options.output}", options.output))
-    engine.check_reach(beam_options, places)
-
-
 def resolve_input(
     request: Request, scratch: str, *, prints_counts: bool = True
 ) -> tuple[str, Inventory]:

@@ -271,18 +271,23 @@ main()
 """
 
 
-def test_worker_without_the_program_is_reported(client, flags, tmp_path):
+def test_workers_without_the_program_are_reported(client, flags, tmp_path):
     words = ["worker", _address(flags), "--no-nanny", "--no-dashboard", "--nthreads=1"]
-    worker = subprocess.Popen(
-        [sys.executable, "-c", _WITHOUT_PROGRAM, *words],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WITHOUT_PROGRAM, *words],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(2)
+    ]
     try:
-        client.wait_for_workers(3)
+        client.wait_for_workers(4)
         (problem,) = engine.find_flag_problems(flags)
     finally:
-        worker.kill()
-        worker.wait()
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert problem.startswith("2 of 4 Dask workers (tcp://127.0.0.1:")
     assert "cannot import the program (ModuleNotFoundError" in problem

@@ -278,9 +278,25 @@ def test_all_local_paths_of_predictions_are_reported_at_once(mini_index, capfd):
     words = [f"--{name}={value}" for name, value in flags.items()]
     err = _fail(capfd, predict.main, words)
     assert f"--input {mini_index}: an index of images in " in err
-    for name in ("model", "model_card", "groups", "output"):
+    for name in ("model", "output"):
         assert f"--{name} {flags[name]}: " in err
-    assert err.count("is on this machine, where workers of --runner=Data") == 6
+    # Only the launcher reads the others.
+    assert err.count("is on this machine, where workers of --runner=Data") == 3
+
+
+@pytest.mark.usefixtures("offline")
+def test_index_on_this_machine_of_images_in_a_bucket_is_predicted(bucket_index, capfd):
+    flags = {
+        "input": bucket_index,
+        "split": "train",
+        "model": "m.onnx",
+        "output": f"{BUCKET}/p.parquet",
+        **DATAFLOW,
+    }
+    words = [f"--{name}={value}" for name, value in flags.items()]
+    problems = _fail(capfd, predict.main, words).splitlines()
+    assert problems[0].startswith("error: --model m.onnx: ")
+    assert {line.split(": ")[1] for line in problems} == {"--model m.onnx"}
 
 
 def _fail(capfd, run, words):

@@ -112,8 +112,8 @@ def write_parts(
     return summarize(prefetch(write, parts))
 
 
-def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:
-    """Write a shard's plan file; return the shard with its number of images.
+def write_part(shard: Shard, images: pa.Table, *, folder: str) -> None:
+    """Write a shard's plan file.
 
     Args:
       shard: the shard.
@@ -122,7 +122,6 @@ def write_part(shard: Shard, images: pa.Table, *, folder: str) -> PlannedShard:
     """
     with storage.replacing(part_path(folder, shard)) as file:
         pq.write_table(images, file, compression="zstd")
-    return PlannedShard(shard, images.num_rows)
 
 
 def read_part(folder: str, shard: Shard) -> list[SelectedImage]:

@@ -20,7 +20,8 @@ def make_page(design: Design) -> Page:
     if shown:
         note = (
             "Dots show τ-b with the full set, averaged over draws, and bars its 95 % "
-            "interval over architectures; colours show the share of images looped."
+            "interval over architectures; colours show the images seen in training, as "
+            "a share of the full set's."
         )
         if design.ceiling.interval:
             note += (
@@ -92,7 +93,7 @@ def _draw_forest(shown: Sequence[Result], design: Design) -> "Figure":
 
 
 def _draw_costs(shown: Sequence[Result]) -> "Figure":
-    """Draw the τ-b of recipes, all of them defined, against the images looped."""
+    """Draw the τ-b of recipes, all of them defined, against the images seen."""
     places = charts.spread(
         [math.log10(r.recipe.num_looped) for r in shown],
         [r.estimate.tau or 0 for r in shown],
@@ -113,8 +114,8 @@ def _draw_costs(shown: Sequence[Result]) -> "Figure":
     ]
     return charts.draw_scatter(
         points,
-        label="τ-b with the full set against images looped, one mark per recipe",
-        x_label="images looped in training",
+        label="τ-b with the full set against images seen, one mark per recipe",
+        x_label="images seen in training",
         y_label="τ-b with the full set",
         is_share=False,
         is_log=True,

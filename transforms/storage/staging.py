@@ -22,8 +22,8 @@ def share_copy(path: str, identity: str, *, beside: tuple[str, ...] = ()) -> str
     Args:
       path: URL of an object or a prefix.
       identity: identifies the content; at least 8 characters.
-      beside: suffixes that, appended to `path`, name companion files to copy as well if
-        they exist.
+      beside: suffixes that, appended to the path of an object, name companion files to
+        copy as well if they exist.
 
     Returns:
       The local path of the copy.

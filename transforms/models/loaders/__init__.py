@@ -76,15 +76,11 @@ def stage(path: str, model_id: str) -> str:
     Raises:
       ModelError: the model has changed since.
     """
-    if not storage.is_remote(path):
-        local = path
-    elif storage.is_folder(path):
-        local = staging.share_copy(path, model_id)
-    else:
-        local = staging.share_copy(path, model_id, beside=(_WEIGHTS,))
-    if find_model_id(local) != model_id:
+    if storage.is_remote(path):
+        path = staging.share_copy(path, model_id, beside=(_WEIGHTS,))
+    if find_model_id(path) != model_id:
         raise ModelError("has changed since the job was started; run it again")
-    return local
+    return path
 
 
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
