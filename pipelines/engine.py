@@ -112,6 +112,8 @@ def has_one_process(options: PipelineOptions) -> bool:
 
 def waits(options: PipelineOptions) -> bool:
     """Return whether the launcher waits until the job has ended."""
+    if is_embedded(options):  # has ended when it returns
+        return True
     return not options.view_as(StandardOptions).no_wait_until_finish
 
 

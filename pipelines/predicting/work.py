@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import importlib.metadata
 import os
@@ -10,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from transforms import __version__, storage
@@ -17,6 +17,7 @@ from transforms.models import image_list, parts, results
 from transforms.models.image_list import Chunk
 from transforms.models.inference import InferenceSettings
 from transforms.records import JobError, UsageError, list_names, to_json
+from transforms.storage import local
 
 # Their versions decide the last digits of predictions.
 _LIBRARIES = (
@@ -121,17 +122,18 @@ def _lock(work: str) -> Iterator[None]:
     if storage.is_remote(work):  # two runs of the same settings write equal parts
         yield
         return
-    storage.make_folder(work)
-    descriptor = os.open(work, os.O_RDONLY)
+    while True:
+        storage.make_folder(work)
+        with contextlib.suppress(FileNotFoundError):  # another run has just removed it
+            descriptor = os.open(work, os.O_RDONLY)
+            if local.try_lock(descriptor, Path(work)):
+                break
+            os.close(descriptor)
+            if Path(work).exists():
+                raise UsageError(
+                    f"--output: another run holds the lock on {work}; wait for it"
+                )
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"--output: another run holds the lock on {work}; wait for it"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
         yield
     finally:
         os.close(descriptor)

@@ -64,6 +64,13 @@ def test_job_writes_matrix_halves_pairs_and_picture(predictions, tmp_path, capsy
     assert "Most confused pairs of classes" in figure.with_suffix(".svg").read_text()
 
 
+def test_a_job_of_this_machine_ends_also_if_nobody_waits(predictions, tmp_path, capsys):
+    _run(predictions, tmp_path / "out", "--no_wait_until_finish")
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == str(tmp_path / "out")
+    assert err == "25000 of 50000 images are misclassified by first\n"
+
+
 def test_models_at_chance_are_named_among_good_ones(predictions, tmp_path, capsys):
     """Classes in another order than that of the wnids."""
     with np.load(predictions / "second.npz") as file:

@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+import pytest
 
 from tests.stores.copying import upload
 from transforms import storage
@@ -54,3 +57,11 @@ def test_processes_share_a_copy_that_goes_with_the_last(google, tmp_path, monkey
     assert not file.exists()
     third.communicate("")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_of_a_missing_object_fails_at_once(google, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError):
+            staging.share_copy(f"{google}/models/gone.onnx", "4567abcd0123")

@@ -20,7 +20,7 @@ from transforms import formats, storage
 from transforms.dataset import manifest, paths
 from transforms.dataset import plan as dataset_plan
 from transforms.index import table as index_table
-from transforms.records import ImageRef, UsageError
+from transforms.records import ImageRef, JobError, UsageError
 
 _CHUNK_IMAGES = 1024
 _DIGEST_LENGTH = 16
@@ -87,14 +87,24 @@ def make(
 
 def _list_chunks(data: memoryview) -> Iterator[Chunk]:
     metadata = pq.read_metadata(pa.BufferReader(data))
+    for number, (start, end) in enumerate(_find_ranges(metadata)):
+        num_rows = metadata.row_group(number).num_rows
+        yield Chunk(number, num_rows, _digest(data[start:end]))
+
+
+def _find_ranges(metadata: pq.FileMetaData) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each row group in the file."""
     start = 4  # behind the magic number
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         columns = map(group.column, range(group.num_columns))
         end = start + sum(column.total_compressed_size for column in columns)
-        digest = hashlib.sha256(data[start:end]).hexdigest()[:_DIGEST_LENGTH]
-        yield Chunk(number, group.num_rows, digest)
+        yield start, end
         start = end
+
+
+def _digest(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()[:_DIGEST_LENGTH]
 
 
 def write(work: str, data: bytes) -> None:
@@ -107,10 +117,23 @@ def remove(work: str) -> None:
     storage.remove_file(f"{work}/{_FILE}")
 
 
-def read(work: str, number: int) -> Images:
-    """Read the images of chunk `number` of the list in a work folder."""
-    file = pq.ParquetFile(storage.for_arrow(f"{work}/{_FILE}"))
-    table = file.read_row_group(number)
+def read(work: str, chunk: Chunk) -> Images:
+    """Read the images of a chunk from the list in a work folder.
+
+    Raises:
+      JobError: another run has replaced the list.
+    """
+    path = f"{work}/{_FILE}"
+    file = pq.ParquetFile(storage.for_arrow(path))
+    ranges = list(_find_ranges(file.metadata))[chunk.number : chunk.number + 1]
+    if [_digest(storage.read_range(path, a, b - a)) for a, b in ranges] != [
+        chunk.digest
+    ]:
+        raise JobError(
+            f"{path}: another run has replaced this list of images; wait for it, then "
+            "run again"
+        )
+    table = file.read_row_group(chunk.number)
     refs = index_table.to_refs(table.select(index_table.SCHEMA.names))
     seen = table.column_names[len(index_table.SCHEMA) :]
     return Images(refs, [table[name].to_pylist() for name in seen])

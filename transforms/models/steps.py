@@ -65,7 +65,7 @@ class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
     ) -> list[ScoredChunk]:
         """Predict the chunks of `batch`, a batch in Beam's sense, not of images."""
         left = [c for c in batch if not parts.find_finished(self._work, c)]
-        images = [image_list.read(self._work, chunk.number) for chunk in left]
+        images = [image_list.read(self._work, chunk) for chunk in left]
         predictions = dict(zip(left, model.predict(images), strict=True))
         return [ScoredChunk(chunk, predictions.get(chunk)) for chunk in batch]
 

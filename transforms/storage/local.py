@@ -117,15 +117,23 @@ def share_folder(identity: str, fill: Callable[[Path], None]) -> Path:
     shared = where / f"{prefix}{identity[:8]}"
     complete = shared / identity
     while True:
-        with suppress(FileNotFoundError):
-            shared.mkdir(mode=0o700, exist_ok=True)
+        shared.mkdir(mode=0o700, exist_ok=True)
+        try:
             descriptor = os.open(shared, os.O_RDONLY | os.O_NOFOLLOW)
-            if os.fstat(descriptor).st_uid != os.getuid():
-                raise JobError(f"{shared}: belongs to another user; remove it")
-            if _fill_once(descriptor, complete, fill):
-                atexit.register(_release, descriptor, shared)
-                return complete
+        except FileNotFoundError:  # another process has just removed it
+            continue
+        if os.fstat(descriptor).st_uid != os.getuid():
             os.close(descriptor)
+            raise JobError(f"{shared}: belongs to another user; remove it")
+        try:
+            is_filled = _fill_once(descriptor, complete, fill)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if is_filled:
+            atexit.register(_release, descriptor, shared)
+            return complete
+        os.close(descriptor)
 
 
 def _fill_once(descriptor: int, complete: Path, fill: Callable[[Path], None]) -> bool:
@@ -136,7 +144,10 @@ def _fill_once(descriptor: int, complete: Path, fill: Callable[[Path], None]) ->
     """
     shared = complete.parent
     fcntl.flock(descriptor, fcntl.LOCK_SH)
-    if not os.path.samestat(os.fstat(descriptor), shared.stat()):
+    try:
+        if not os.path.samestat(os.fstat(descriptor), shared.stat()):
+            return False
+    except FileNotFoundError:
         return False
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -7,7 +7,7 @@ from transforms.images import decode
 from transforms.images.read import read_image_bytes
 from transforms.index import table as index_table
 from transforms.models import image_list
-from transforms.records import UsageError
+from transforms.records import JobError, UsageError
 
 KEYS = pa.array(["a", "b", "c"])
 
@@ -39,9 +39,20 @@ def test_chunks_are_whole_batches_and_together_all_images(mini_index, tmp_path):
     )
     assert [(chunk.number, chunk.num_images) for chunk in chunks] == [(0, 120)]
     image_list.write(str(tmp_path), listed)
-    chunk = image_list.read(str(tmp_path), 0)
+    chunk = image_list.read(str(tmp_path), chunks[0])
     assert [ref.key for ref in chunk.refs] == source.table["key"].to_pylist()
     assert chunk.seen == [[None] * 120, [True] * 120]
+
+
+def test_a_list_of_another_run_is_rejected(mini_index, tmp_path):
+    table = image_list.read_index(str(mini_index), "train").table
+    (data, _), (_, chunks) = (
+        image_list.make(part, seen=[], batch_size=1000)
+        for part in (table, table.slice(1))
+    )
+    image_list.write(str(tmp_path), data)
+    with pytest.raises(JobError, match="another run has replaced this list"):
+        image_list.read(str(tmp_path), chunks[0])
 
 
 def test_only_the_chunk_of_a_changed_image_is_another(mini_index, monkeypatch):
