@@ -3,7 +3,9 @@
 import re
 import shutil
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,34 @@ def test_killed_process_ends_the_job(dataset, monkeypatch, capfd):
     assert out == ""
     assert "error: a process of this job was ended by SIGKILL" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.timeout(30)
+def test_waiting_tasks_are_discarded(monkeypatch, tmp_path):
+    started, discarded, calls = threading.Event(), threading.Event(), []
+    shutdown = ThreadPoolExecutor.shutdown
+
+    def run_task(task, _):
+        calls.append(task.number)
+        started.set()
+        assert discarded.wait(20)
+        return 0
+
+    def note(self, **how):
+        shutdown(self, **how)
+        discarded.set()
+
+    monkeypatch.setattr(tasks, "run_task", run_task)
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", note)
+    settings = tasks.TaskSettings(
+        directory="", work=str(tmp_path), splits=(), other_files=[], group_folders=[]
+    )
+    running = tasks.LocalTasks(settings, 1, 0)
+    for number in range(3):
+        running.submit(tasks.Task(number, [], ()))
+    assert started.wait(20)
+    running.close()
+    assert calls == [0]
 
 
 @pytest.mark.parametrize(

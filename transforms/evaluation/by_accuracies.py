@@ -126,7 +126,7 @@ def advise(evaluation: AccuracyEvaluation) -> list[str]:
     """Say in sentences whether the second column can replace the first."""
     (first, second), ranks = evaluation.names, evaluation.ranks
     if ranks.tau is None:
-        return ["Recommendation: none, since all models tie in a column."]
+        return ["none, since all models tie in a column."]
     between, low, high = "", -1.0, 1.0
     if ranks.tau_interval is not None:
         low, high = ranks.tau_interval
@@ -140,8 +140,7 @@ def advise(evaluation: AccuracyEvaluation) -> list[str]:
         verdict = f"undecided whether {second} can stand in for {first}: {tau}"
     loss = "is also the best" if ranks.regret == 0 else f"loses {ranks.regret:.4g}"
     return [
-        f"Recommendation: {verdict}. The model that is best by {second} {loss} by "
-        f"{first}.",
+        f"{verdict}. The model that is best by {second} {loss} by {first}.",
         "The tables do not state the number of images, so the noise of the scores is "
         "unknown.",
     ]

@@ -189,17 +189,17 @@ def advise(evaluation: CurveEvaluation) -> list[str]:
     )
     if choice is None:
         reason = "no subset has value" if useless else "no subset can be ranked"
-        return [f"Recommendation: keep the full set, since {reason}."]
+        return [f"keep the full set, since {reason}."]
     best = next(s for s in subsets if s.curve_set.name == choice.best.name)
     interval = best.ranks.tau_interval
     if interval is None or interval.low <= 0:
         return [
-            f"Recommendation: undecided, since even {choice.best.name} (τ-b "
+            f"undecided, since even {choice.best.name} (τ-b "
             f"{choice.best.tau:.3f}, the highest) may rank the models like the full "
             "set by chance; train more models."
         ]
     lines = [
-        f"Recommendation: {choice.describe('images seen in training')}.",
+        f"{choice.describe('images seen in training')}.",
         f"Whether {choice.best.name} has value: {best.verdict}.",
     ]
     if useless:
@@ -252,9 +252,9 @@ def _format_row(subset: ScoredSubset) -> tuple[str, ...]:
         verdict.value,
         "-" if ranks.tau is None else f"{ranks.tau:.3f}",
         "-" if tau is None else f"{tau.low:.3f}…{tau.high:.3f}",
-        _percent(pairs.sign_agreement),
-        _percent(subset.ceiling.kept),
-        _percent(pairs.resolving_power),
+        recommendation.format_percent(pairs.sign_agreement),
+        recommendation.format_percent(subset.ceiling.kept),
+        recommendation.format_percent(pairs.resolving_power),
         f"{ranks.regret:.2%}",
         "-" if gain is None else f"{gain:.3g}",
         "-"
@@ -263,10 +263,6 @@ def _format_row(subset: ScoredSubset) -> tuple[str, ...]:
         "never" if images is None else str(images),
         str(subset.curve_set.train_images * subset.curve_set.epochs),
     )
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
 
 
 def _read_all(

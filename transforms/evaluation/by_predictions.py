@@ -669,9 +669,9 @@ def advise(
         families=discordance.find_families(models),
     )
     if choice is None:
-        return ["Recommendation: none, since no grouping can be ranked."]
+        return ["none, since no grouping can be ranked."]
     return [
-        f"Recommendation: {choice.describe('images')}.",
+        f"{choice.describe('images')}.",
         "The models were trained on the single classes: this says nothing about "
         "training on groups, and groups of unlike classes have an advantage.",
     ]
@@ -699,7 +699,7 @@ def _format_row(row: Comparison) -> tuple[str, ...]:
         str(sizes.num_classes),
         f"{sizes.smallest}/{sizes.median:g}/{sizes.largest}",
         f"{sizes.effective_groups:.1f}",
-        _percent(row.captured),
+        recommendation.format_percent(row.captured),
         str(score.num_images),
         tau,
         f"{_tau(interval.low)}…{_tau(interval.high)}"
@@ -709,15 +709,11 @@ def _format_row(row: Comparison) -> tuple[str, ...]:
         _tau(score.tau_balanced),
         _tau(score.halves.tau),
         _tau(score.halves.ceiling),
-        _percent(score.pairs.resolving_power),
-        _percent(score.ranks.regret, digits=2),
-        _percent(float(score.undecided.mean())),
+        recommendation.format_percent(score.pairs.resolving_power),
+        recommendation.format_percent(score.ranks.regret, digits=2),
+        recommendation.format_percent(float(score.undecided.mean())),
     )
 
 
 def _tau(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}%}"

@@ -106,6 +106,11 @@ def recommend(
     )
 
 
+def format_percent(value: float | None, digits: int = 1) -> str:
+    """Format a share (0 to 1) as a percentage, e.g. "12.5%"; None is "-"."""
+    return "-" if value is None else f"{value:.{digits}%}"
+
+
 def format_table(
     legend: Mapping[str, str],
     rows: Sequence[Sequence[str]],
@@ -135,4 +140,6 @@ def format_table(
         for cells in table
     ]
     explained = [f"{name}: {legend[name]}" for name in table[0]]
+    if advice:
+        advice = [f"Recommendation: {advice[0]}", *advice[1:]]
     return "\n".join([*lines, *notes, "", *explained, "- means undefined", "", *advice])

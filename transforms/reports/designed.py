@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from transforms import charts
 from transforms.charts import Point
 from transforms.evaluation.designed import Design, Result
-from transforms.reports.page import Chart, Page, render
+from transforms.reports.page import Chart, Page, format_percent, render
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.figure import Figure
@@ -62,7 +62,7 @@ def make_page(design: Design) -> Page:
 
 def describe_share(result: Result, design: Design) -> str:
     """Return the images seen in training, as a share of the full set's, e.g. "10 %"."""
-    return f"{result.recipe.num_looped / design.num_looped:.0%}".replace("%", " %")
+    return format_percent(result.recipe.num_looped / design.num_looped, digits=0)
 
 
 def _draw_forest(shown: Sequence[Result], design: Design) -> "Figure":

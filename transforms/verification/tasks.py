@@ -295,9 +295,9 @@ class LocalTasks:
         self._slots.shutdown(wait=False, cancel_futures=True)
         if self._pool:
             self._pool.close()
-        # `wait` never counts futures as done that were cancelled in the queue.
-        left = [future for future in self._futures if not future.cancelled()]
-        while wait(left, _INTERVAL_S).not_done:
+        # `wait` would wait forever for futures that `shutdown` has cancelled.
+        running = [future for future in self._futures if not future.cancelled()]
+        while wait(running, _INTERVAL_S).not_done:
             for process in list(_running):
                 process.kill()
 

@@ -448,12 +448,12 @@ def test_recommendation_names_ties_and_noise():
     full, rows = compare_groupings(COMPARED, {"all": ALL, "tens": TENS})
     line, limit = advise(full, [row.score for row in rows], "abc")
     assert line.startswith(
-        "Recommendation: use all: τ-b 1.000, which keeps the ranking within the noise "
+        "use all: τ-b 1.000, which keeps the ranking within the noise "
         "of 2,000 images; undecided between it and tens"
     )
     assert "trained on the single classes" in limit
     (nothing,) = advise(full, [], "abc")
-    assert nothing == "Recommendation: none, since no grouping can be ranked."
+    assert nothing == "none, since no grouping can be ranked."
 
 
 def test_models_whose_confusion_made_the_groups_are_warned_of():
