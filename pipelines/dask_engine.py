@@ -46,6 +46,7 @@ from transforms.images.settings import describe_libraries
 from transforms.records import JobError, UsageError, list_names
 
 if TYPE_CHECKING:
+    from dask.typing import Key
     from distributed import Client, Future
 
 _CONNECT_S = 10
@@ -406,7 +407,7 @@ class DaskJob(PipelineResult):
         self._client = client
         self._nodes = nodes
         self._id = uuid.uuid4().hex
-        self._futures: list[Future] = []
+        self._futures: dict[Key, Future] = {}  # of tasks without outputs
         self._collections: dict[PValue, _Collection] = {}
         self._num_consumers = collections.Counter(
             collection for node in nodes for collection in _list_inputs(node)
@@ -447,7 +448,7 @@ class DaskJob(PipelineResult):
         """Cancel all tasks, wait until none is running, and disconnect."""
         with suppress(OSError, RuntimeError):  # the scheduler may be lost
             if self._client.status == "running":
-                self._client.cancel(self._futures, force=True)
+                self._client.cancel(list(self._futures.values()), force=True)
             end = time.monotonic() + _STOP_S
             while self._client.status == "running" and time.monotonic() < end:
                 counts = self._client.run(count_running, self._id, on_error="ignore")
@@ -495,23 +496,27 @@ class DaskJob(PipelineResult):
         stage = self._client.submit(
             Stage, cloudpickle.dumps(steps), key=f"Stage-{key}", pure=False
         )
-        self._futures = self._client.map(
-            run_bundle,
-            [cloudpickle.dumps(bundle) for bundle in collection.bundles if bundle],
-            key=key,
-            pure=False,
-            stage=stage,
-            job=self._id,
-        )
-        num_tasks = len(self._futures)
+        self._futures = {
+            future.key: future
+            for future in self._client.map(
+                run_bundle,
+                [cloudpickle.dumps(bundle) for bundle in collection.bundles if bundle],
+                key=key,
+                pure=False,
+                stage=stage,
+                job=self._id,
+            )
+        }
+        tasks = list(self._futures)
+        num_tasks = len(tasks)
         with progress.make_bar(
             label, total=num_tasks, unit="task", is_hidden=num_tasks == 1
         ) as bar:
             outputs = {}
-            for future, pickled in self._gather():
-                outputs[future.key] = cloudpickle.loads(pickled)
+            for task, pickled in self._gather():
+                outputs[task] = cloudpickle.loads(pickled)
                 bar.update()
-        return [outputs[future.key] for future in self._futures]
+        return [outputs[task] for task in tasks]
 
     def _describe(self, node: AppliedPTransform) -> _Step:
         transform: Any = node.transform  # a ParDo
@@ -529,18 +534,18 @@ class DaskJob(PipelineResult):
         view: Any = type(side_input)
         return SideInputMap(view, side_input._view_options(), list(values))
 
-    def _gather(self) -> "Iterator[tuple[Future, bytes]]":
-        """Yield the finished tasks and their outputs.
+    def _gather(self) -> "Iterator[tuple[Key, bytes]]":
+        """Yield the keys and outputs of finished tasks.
 
         Raises:
           JobError: a task failed, workers died of it, or the scheduler is lost.
         """
         finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        for future in self._futures:
+        for future in self._futures.values():
             future.add_done_callback(finished.put)
-        num_left = len(self._futures)
+            del future  # see below
         has_workers = True
-        while num_left:
+        while self._futures:
             try:
                 batch = [finished.get(timeout=_POLL_S)]
             except queue.Empty:
@@ -548,13 +553,27 @@ class DaskJob(PipelineResult):
                 continue
             while not finished.empty():
                 batch.append(finished.get())
-            for future in batch:
-                if future.status == "cancelled":
-                    raise self._lost_scheduler()
-                if future.status == "error":
-                    raise _translate(future.exception())
-            yield from zip(batch, self._client.gather(batch), strict=True)
-            num_left -= len(batch)
+            self._raise_error(batch)
+            try:
+                outputs = self._client.gather(batch)
+            except Exception:
+                # A worker was lost with its outputs, and a task failed when repeated.
+                self._raise_error(batch)
+                raise
+            tasks = [future.key for future in batch]
+            # While a future exists, Dask repeats its task if the worker is lost.
+            batch.clear()
+            for task in tasks:
+                del self._futures[task]
+            yield from zip(tasks, outputs, strict=True)
+
+    def _raise_error(self, futures: "Iterable[Future]") -> None:
+        """Raise the error of the first task that failed, if any."""
+        for future in futures:
+            if future.status == "cancelled":
+                raise self._lost_scheduler()
+            if future.status == "error":
+                raise _translate(future.exception())
 
     def _report_workers(self, *, had_workers: bool) -> bool:
         """Print a message when the last worker is lost; return whether any is left."""

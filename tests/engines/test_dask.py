@@ -15,6 +15,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.transforms.combiners import ToList
 from apache_beam.transforms.window import GlobalWindows
+from distributed import Client
 
 from pipelines import build, dask_engine, engine, index, predict, verify
 from tests import building, making, making_models, processes
@@ -55,8 +56,8 @@ def _run(define, flags):
     engine.run(define, engine.make_beam_options(flags))
 
 
-def _wait_until(condition):
-    deadline = time.monotonic() + 120
+def _wait_until(condition, deadline_s=120):
+    deadline = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -233,6 +234,39 @@ def test_worker_that_is_killed_changes_nothing(client, flags, mini_imagenet, tmp
     assert building.checksums(dataset) == building.checksums(expected)
 
 
+def _wait_until_alone(element, address):
+    """Wait in the last task until the scheduler has forgotten all others."""
+    if not element:
+        with dask_engine.connect(address) as client:
+            _wait_until(
+                lambda: len(client.run_on_scheduler(_list_tasks)) == 1, deadline_s=20
+            )
+    return element
+
+
+def _list_tasks(dask_scheduler):
+    keys = map(str, dask_scheduler.tasks)
+    return [key for key in keys if not key.startswith("Stage-")]
+
+
+def test_finished_tasks_are_not_kept_for_repetition(flags):
+    """Dask repeats the tasks of a lost worker that it keeps, also during the commit."""
+
+    def define(root):
+        elements = root | beam.Create(range(4))
+        for label in ("first", "second"):
+            elements |= label >> beam.Map(_wait_until_alone, address=_address(flags))
+            elements |= f"after {label}" >> beam.Reshuffle()
+
+    _run(define, flags)
+
+
+def _exit_if_repeated(path):
+    if path.exists():
+        os._exit(1)
+    path.touch()
+
+
 @pytest.fixture
 def fragile(tmp_path, monkeypatch):
     """Start another cluster, which gives up a task when its first worker dies."""
@@ -241,6 +275,26 @@ def fragile(tmp_path, monkeypatch):
     started = Engines(tmp_path)
     yield started, started.start(DASK)
     started.stop()
+
+
+def test_loss_of_outputs_that_cannot_be_repeated(fragile, tmp_path, monkeypatch):
+    _, flags = fragile
+    gather = Client.gather
+
+    def lose_outputs(client, futures):
+        with dask_engine.connect(_address(flags)) as other:
+            lost = set(other.nthreads())
+            for pid in other.run(os.getpid).values():
+                os.kill(pid, signal.SIGKILL)
+            _wait_until(lambda: lost.isdisjoint(other.nthreads()))
+        return gather(client, futures)
+
+    def define(root):
+        _ = root | beam.Create([tmp_path / "ran"]) | beam.Map(_exit_if_repeated)
+
+    monkeypatch.setattr(Client, "gather", lose_outputs)
+    with pytest.raises(JobError, match=r"^a task ended its Dask worker 1 times"):
+        _run(define, flags)
 
 
 def test_loss_of_all_workers_and_of_the_scheduler(fragile, mini_imagenet, tmp_path):
