@@ -395,6 +395,8 @@ class DaskJob(PipelineResult):
       address: address of the scheduler.
       dashboard: URL of the scheduler's dashboard.
       num_workers: number of workers at the start.
+      num_running: number of tasks that still run after the job was stopped; None if
+        the scheduler is lost.
     """
 
     def __init__(
@@ -404,6 +406,7 @@ class DaskJob(PipelineResult):
         self.address = address
         self.dashboard = client.dashboard_link
         self.num_workers = len(client.nthreads())
+        self.num_running: int | None = None
         self._client = client
         self._nodes = nodes
         self._id = uuid.uuid4().hex
@@ -431,6 +434,8 @@ class DaskJob(PipelineResult):
             is_lost = isinstance(error, OSError) or self._client.status != "running"
             # The launcher removes temporary folders, to which tasks still write.
             self._stop()
+            if self.num_running:
+                sys.stderr.write(f"{describe_running(self.num_running)}\n")
             if is_lost:
                 raise self._lost_scheduler() from error
             raise
@@ -439,20 +444,25 @@ class DaskJob(PipelineResult):
         return self._state
 
     def cancel(self) -> str:
-        """Cancel all tasks, and wait for the running ones, which cannot be stopped."""
+        """Cancel all tasks, and wait for the running ones, up to a minute.
+
+        A running task cannot be stopped; `num_running` counts those that are left.
+        """
         self._stop()
         self._state = PipelineState.CANCELLED
         return self._state
 
     def _stop(self) -> None:
-        """Cancel all tasks, wait until none is running, and disconnect."""
+        """Cancel all tasks, wait for the running ones, and disconnect."""
+        self.num_running = None
         with suppress(OSError, RuntimeError):  # the scheduler may be lost
             if self._client.status == "running":
                 self._client.cancel(list(self._futures.values()), force=True)
             end = time.monotonic() + _STOP_S
-            while self._client.status == "running" and time.monotonic() < end:
+            while self._client.status == "running":
                 counts = self._client.run(count_running, self._id, on_error="ignore")
-                if not any(counts.values()):
+                self.num_running = sum(counts.values())
+                if not self.num_running or time.monotonic() > end:
                     break
                 time.sleep(progress.INTERVAL_S)
         self._client.close()
@@ -590,6 +600,17 @@ class DaskJob(PipelineResult):
             f"connection to the Dask scheduler {self.address} lost, so nothing is "
             "committed; start it, and run the job again"
         )
+
+
+def describe_running(num_tasks: int | None) -> str:
+    """Describe the tasks that still run after a job was stopped; None is unknown."""
+    if num_tasks == 0:
+        return "no task is running"
+    if num_tasks is None:
+        return "its tasks may still run; wait for them before you run again"
+    if num_tasks == 1:
+        return "1 task still runs; wait for it before you run again"
+    return f"{num_tasks} tasks still run; wait for them before you run again"
 
 
 def _list_inputs(node: AppliedPTransform) -> list[PValue]:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import apache_beam as beam
@@ -214,6 +215,39 @@ def test_dataset_in_a_bucket_is_the_same_byte_for_byte(
     )
     build.main([*command, *words])
     assert checksums(f"{folder}/out/small/1.0.0") == building.checksums(reference)
+
+
+def _fail_beside(element, folder, *, fails):
+    """Run a task until the file "end" exists; fail in the other one."""
+    if element:
+        (folder / "begun").touch()
+        _wait_until((folder / "end").exists)
+    elif fails:
+        _wait_until((folder / "begun").exists)
+        raise JobError("no")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_tasks_that_outlive_the_job_are_reported(
+    client, flags, tmp_path, monkeypatch, capfd, fails
+):
+    def define(root):
+        _ = root | beam.Create([0, 1]) | beam.Map(_fail_beside, tmp_path, fails=fails)
+
+    def interrupt():
+        _wait_until((tmp_path / "begun").exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(dask_engine, "_STOP_S", 0)
+    if not fails:
+        threading.Thread(target=interrupt).start()
+    with pytest.raises(JobError if fails else KeyboardInterrupt):
+        _run(define, flags)
+    (tmp_path / "end").touch()
+    said = capfd.readouterr().err
+    assert "1 task still runs; wait for it before you run again\n" in said
+    assert ("the job is cancelled, and 1 task" in said) != fails
+    _wait_until(lambda: not any(client.processing().values()))
 
 
 def _start(imagenet, folder, flags):
