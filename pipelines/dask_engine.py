@@ -25,6 +25,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 _CONNECT_S = 10
 _POLL_S = 5.0  # between two checks for lost workers
 _STOP_S = 60.0  # for tasks that run when a job is cancelled
+# Packages that only some jobs need.
+_OPTIONAL = ("tensorflow", "keras", "onnxruntime", "onnxruntime-gpu")
 _INSTALL = "pip install 'imagenet-subsets[dask]'"
 
 
@@ -128,13 +131,29 @@ def connect(address: str) -> "Client":
 
 def describe_process() -> dict[str, str]:
     """Return the versions that determine the output of a process."""
-    return {
+    versions = {
         "python": ".".join(platform.python_version_tuple()[:2]),
         "imagenet-subsets": __version__,
         "apache-beam": beam.__version__,
         "pyarrow": pa.__version__,
         **describe_libraries(),
     }
+    for name in _OPTIONAL:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def find_differences(launcher: Mapping[str, str], worker: Mapping[str, str]) -> str:
+    """Describe the versions of a worker that differ from those of the launcher.
+
+    A package that one of them lacks is no difference: a job that needs it reports it.
+    """
+    return ", ".join(
+        f"{name} {worker[name]} instead of {version}"
+        for name, version in launcher.items()
+        if worker.get(name, version) != version
+    )
 
 
 def check_workers(address: str) -> None:
@@ -154,16 +173,14 @@ def check_workers(address: str) -> None:
                 f"Dask worker {worker}: cannot import the program ({report}); "
                 "install it in the environment of the workers"
             )
-        elif differing := [name for name in here if report.get(name) != here[name]]:
-            versions = ", ".join(
-                f"{name} {report.get(name)} instead of {here[name]}"
-                for name in differing
-            )
-            problems.append(
-                f"Dask worker {worker}: has {versions}; install the same versions"
-            )
+        elif differences := find_differences(here, report):
+            problems.append(_describe_worker(worker, differences))
     if problems:
         raise UsageError("\n".join(problems))
+
+
+def _describe_worker(address: str, differences: str) -> str:
+    return f"Dask worker {address}: has {differences}; install the same versions"
 
 
 def find_missing(paths: Iterable[str]) -> list[str]:
@@ -278,20 +295,28 @@ class Stage:
 
     Dask keeps one in each worker process until the job has ended or its launcher has
     disappeared.
+
+    Args:
+      pickled: the steps.
+      versions: of the launcher, as `describe_process` returns them; a worker may have
+        joined after the launcher has checked the others.
     """
 
-    def __init__(self, pickled: bytes) -> None:
+    def __init__(self, pickled: bytes, versions: Mapping[str, str]) -> None:
         self._pickled = pickled
+        self._versions = versions
         self._idle: collections.deque[_Chain] = collections.deque()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Stage, (self._pickled,)
+        return Stage, (self._pickled, self._versions)
 
     def run(self, bundle: Iterable[Any]) -> list[Any]:
         """Run the ParDos on a bundle; several threads may call this."""
         try:
             chain = self._idle.pop()
         except IndexError:
+            if differences := find_differences(self._versions, describe_process()):
+                raise JobError(_describe_worker(_find_worker(), differences)) from None
             chain = _Chain(cloudpickle.loads(self._pickled))
         outputs = chain.run(bundle)
         self._idle.append(chain)
@@ -333,16 +358,21 @@ def run_bundle(pickled: bytes, stage: Stage, job: str) -> bytes:
             _num_running[job] -= 1
 
 
-def _describe_error(error: Exception) -> str:
+def _find_worker() -> str:
+    """Return the address of this worker."""
     from distributed import get_worker  # noqa: PLC0415  # as in `connect`
 
+    return get_worker().address
+
+
+def _describe_error(error: Exception) -> str:
     text = str(error).partition(" [while running")[0]
     if type(error) is not RuntimeError:  # otherwise Beam has added the type
         text = f"{type(error).__name__}: {text}"
     hint = ""
     if "FileNotFoundError" in text:
         hint = "; all machines must see local folders at the same path"
-    return f"{text} (on Dask worker {get_worker().address}){hint}"
+    return f"{text} (on Dask worker {_find_worker()}){hint}"
 
 
 class DaskRunner(PipelineRunner):
@@ -504,7 +534,11 @@ class DaskJob(PipelineResult):
         label = steps[0].label.rpartition("/")[2]
         key = f"{label}-{uuid.uuid4().hex}"  # two stages may have one label
         stage = self._client.submit(
-            Stage, cloudpickle.dumps(steps), key=f"Stage-{key}", pure=False
+            Stage,
+            cloudpickle.dumps(steps),
+            describe_process(),
+            key=f"Stage-{key}",
+            pure=False,
         )
         self._futures = {
             future.key: future

@@ -13,6 +13,8 @@ import threading
 import time
 
 import apache_beam as beam
+import cloudpickle
+import PIL
 import pytest
 from apache_beam.transforms.combiners import ToList
 from apache_beam.transforms.window import GlobalWindows
@@ -347,6 +349,18 @@ def test_loss_of_all_workers_and_of_the_scheduler(fragile, mini_imagenet, tmp_pa
     assert error.startswith(f"error: connection to the Dask scheduler {address} lost")
     assert "Traceback" not in job.said
     assert not list(tmp_path.glob("**/complete.json"))
+
+
+def test_worker_with_other_versions_that_joins_late_fails_its_task(client):
+    versions = {**dask_engine.describe_process(), "pillow": "1.0"}
+    no_steps = cloudpickle.dumps([])
+    stage = dask_engine.Stage(no_steps, versions)
+    task = client.submit(dask_engine.run_bundle, no_steps, stage, "job", pure=False)
+    with pytest.raises(JobError) as raised:
+        task.result()
+    worker, _, problem = str(raised.value).partition(": ")
+    assert worker.removeprefix("Dask worker ") in client.nthreads()
+    assert problem.startswith(f"has pillow {PIL.__version__} instead of 1.0; install")
 
 
 # Its environment has no program, as an image that was built for other jobs.
