@@ -25,6 +25,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +47,14 @@ from transforms.images.settings import describe_libraries
 from transforms.records import JobError, UsageError, list_names
 
 if TYPE_CHECKING:
+    from dask.typing import Key
     from distributed import Client, Future
 
 _CONNECT_S = 10
 _POLL_S = 5.0  # between two checks for lost workers
 _STOP_S = 60.0  # for tasks that run when a job is cancelled
+# Packages that only some jobs need.
+_OPTIONAL = ("tensorflow", "keras", "onnxruntime", "onnxruntime-gpu")
 _INSTALL = "pip install 'imagenet-subsets[dask]'"
 
 
@@ -127,13 +131,29 @@ def connect(address: str) -> "Client":
 
 def describe_process() -> dict[str, str]:
     """Return the versions that determine the output of a process."""
-    return {
+    versions = {
         "python": ".".join(platform.python_version_tuple()[:2]),
         "imagenet-subsets": __version__,
         "apache-beam": beam.__version__,
         "pyarrow": pa.__version__,
         **describe_libraries(),
     }
+    for name in _OPTIONAL:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def find_differences(launcher: Mapping[str, str], worker: Mapping[str, str]) -> str:
+    """Describe the versions of a worker that differ from those of the launcher.
+
+    A package that one of them lacks is no difference: a job that needs it reports it.
+    """
+    return ", ".join(
+        f"{name} {worker[name]} instead of {version}"
+        for name, version in launcher.items()
+        if worker.get(name, version) != version
+    )
 
 
 def check_workers(address: str) -> None:
@@ -153,12 +173,8 @@ def check_workers(address: str) -> None:
                 f"cannot import the program ({report}); install it in the environment "
                 "of the workers"
             ].append(worker)
-        elif differing := [name for name in here if report.get(name) != here[name]]:
-            versions = ", ".join(
-                f"{name} {report.get(name)} instead of {here[name]}"
-                for name in differing
-            )
-            workers_of[f"have {versions}; install the same versions"].append(worker)
+        elif differences := find_differences(here, report):
+            workers_of[f"have {differences}; install the same versions"].append(worker)
     if workers_of:
         raise UsageError(
             "\n".join(
@@ -167,6 +183,10 @@ def check_workers(address: str) -> None:
                 for problem, workers in workers_of.items()
             )
         )
+
+
+def _describe_worker(address: str, differences: str) -> str:
+    return f"Dask worker {address}: has {differences}; install the same versions"
 
 
 def find_missing(paths: Iterable[str]) -> list[str]:
@@ -281,20 +301,28 @@ class Stage:
 
     Dask keeps one in each worker process until the job has ended or its launcher has
     disappeared.
+
+    Args:
+      pickled: the steps.
+      versions: of the launcher, as `describe_process` returns them; a worker may have
+        joined after the launcher has checked the others.
     """
 
-    def __init__(self, pickled: bytes) -> None:
+    def __init__(self, pickled: bytes, versions: Mapping[str, str]) -> None:
         self._pickled = pickled
+        self._versions = versions
         self._idle: collections.deque[_Chain] = collections.deque()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Stage, (self._pickled,)
+        return Stage, (self._pickled, self._versions)
 
     def run(self, bundle: Iterable[Any]) -> list[Any]:
         """Run the ParDos on a bundle; several threads may call this."""
         try:
             chain = self._idle.pop()
         except IndexError:
+            if differences := find_differences(self._versions, describe_process()):
+                raise JobError(_describe_worker(_find_worker(), differences)) from None
             chain = _Chain(cloudpickle.loads(self._pickled))
         outputs = chain.run(bundle)
         self._idle.append(chain)
@@ -336,16 +364,21 @@ def run_bundle(pickled: bytes, stage: Stage, job: str) -> bytes:
             _num_running[job] -= 1
 
 
-def _describe_error(error: Exception) -> str:
+def _find_worker() -> str:
+    """Return the address of this worker."""
     from distributed import get_worker  # noqa: PLC0415  # as in `connect`
 
+    return get_worker().address
+
+
+def _describe_error(error: Exception) -> str:
     text = str(error).partition(" [while running")[0]
     if type(error) is not RuntimeError:  # otherwise Beam has added the type
         text = f"{type(error).__name__}: {text}"
     hint = ""
     if "FileNotFoundError" in text:
         hint = "; all machines must see local folders at the same path"
-    return f"{text} (on Dask worker {get_worker().address}){hint}"
+    return f"{text} (on Dask worker {_find_worker()}){hint}"
 
 
 class DaskRunner(PipelineRunner):
@@ -398,6 +431,8 @@ class DaskJob(PipelineResult):
       address: address of the scheduler.
       dashboard: URL of the scheduler's dashboard.
       num_workers: number of workers at the start.
+      num_running: number of tasks that still run after the job was stopped; None if
+        the scheduler is lost.
     """
 
     def __init__(
@@ -407,10 +442,11 @@ class DaskJob(PipelineResult):
         self.address = address
         self.dashboard = client.dashboard_link
         self.num_workers = len(client.nthreads())
+        self.num_running: int | None = None
         self._client = client
         self._nodes = nodes
         self._id = uuid.uuid4().hex
-        self._futures: list[Future] = []
+        self._futures: dict[Key, Future] = {}  # of tasks without outputs
         self._collections: dict[PValue, _Collection] = {}
         self._num_consumers = collections.Counter(
             collection for node in nodes for collection in _list_inputs(node)
@@ -434,6 +470,8 @@ class DaskJob(PipelineResult):
             is_lost = isinstance(error, OSError) or self._client.status != "running"
             # The launcher removes temporary folders, to which tasks still write.
             self._stop()
+            if self.num_running:
+                sys.stderr.write(f"{describe_running(self.num_running)}\n")
             if is_lost:
                 raise self._lost_scheduler() from error
             raise
@@ -442,20 +480,25 @@ class DaskJob(PipelineResult):
         return self._state
 
     def cancel(self) -> str:
-        """Cancel all tasks, and wait for the running ones, which cannot be stopped."""
+        """Cancel all tasks, and wait for the running ones, up to a minute.
+
+        A running task cannot be stopped; `num_running` counts those that are left.
+        """
         self._stop()
         self._state = PipelineState.CANCELLED
         return self._state
 
     def _stop(self) -> None:
-        """Cancel all tasks, wait until none is running, and disconnect."""
+        """Cancel all tasks, wait for the running ones, and disconnect."""
+        self.num_running = None
         with suppress(OSError, RuntimeError):  # the scheduler may be lost
             if self._client.status == "running":
-                self._client.cancel(self._futures, force=True)
+                self._client.cancel(list(self._futures.values()), force=True)
             end = time.monotonic() + _STOP_S
-            while self._client.status == "running" and time.monotonic() < end:
+            while self._client.status == "running":
                 counts = self._client.run(count_running, self._id, on_error="ignore")
-                if not any(counts.values()):
+                self.num_running = sum(counts.values())
+                if not self.num_running or time.monotonic() > end:
                     break
                 time.sleep(progress.INTERVAL_S)
         self._client.close()
@@ -497,25 +540,33 @@ class DaskJob(PipelineResult):
         label = steps[0].label.rpartition("/")[2]
         key = f"{label}-{uuid.uuid4().hex}"  # two stages may have one label
         stage = self._client.submit(
-            Stage, cloudpickle.dumps(steps), key=f"Stage-{key}", pure=False
-        )
-        self._futures = self._client.map(
-            run_bundle,
-            [cloudpickle.dumps(bundle) for bundle in collection.bundles if bundle],
-            key=key,
+            Stage,
+            cloudpickle.dumps(steps),
+            describe_process(),
+            key=f"Stage-{key}",
             pure=False,
-            stage=stage,
-            job=self._id,
         )
-        num_tasks = len(self._futures)
+        self._futures = {
+            future.key: future
+            for future in self._client.map(
+                run_bundle,
+                [cloudpickle.dumps(bundle) for bundle in collection.bundles if bundle],
+                key=key,
+                pure=False,
+                stage=stage,
+                job=self._id,
+            )
+        }
+        tasks = list(self._futures)
+        num_tasks = len(tasks)
         with progress.make_bar(
             label, total=num_tasks, unit="task", is_hidden=num_tasks == 1
         ) as bar:
             outputs = {}
-            for future, pickled in self._gather():
-                outputs[future.key] = cloudpickle.loads(pickled)
+            for task, pickled in self._gather():
+                outputs[task] = cloudpickle.loads(pickled)
                 bar.update()
-        return [outputs[future.key] for future in self._futures]
+        return [outputs[task] for task in tasks]
 
     def _describe(self, node: AppliedPTransform) -> _Step:
         transform: Any = node.transform  # a ParDo
@@ -533,18 +584,18 @@ class DaskJob(PipelineResult):
         view: Any = type(side_input)
         return SideInputMap(view, side_input._view_options(), list(values))
 
-    def _gather(self) -> "Iterator[tuple[Future, bytes]]":
-        """Yield the finished tasks and their outputs.
+    def _gather(self) -> "Iterator[tuple[Key, bytes]]":
+        """Yield the keys and outputs of finished tasks.
 
         Raises:
           JobError: a task failed, workers died of it, or the scheduler is lost.
         """
         finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        for future in self._futures:
+        for future in self._futures.values():
             future.add_done_callback(finished.put)
-        num_left = len(self._futures)
+            del future  # see below
         has_workers = True
-        while num_left:
+        while self._futures:
             try:
                 batch = [finished.get(timeout=_POLL_S)]
             except queue.Empty:
@@ -552,13 +603,27 @@ class DaskJob(PipelineResult):
                 continue
             while not finished.empty():
                 batch.append(finished.get())
-            for future in batch:
-                if future.status == "cancelled":
-                    raise self._lost_scheduler()
-                if future.status == "error":
-                    raise _translate(future.exception())
-            yield from zip(batch, self._client.gather(batch), strict=True)
-            num_left -= len(batch)
+            self._raise_error(batch)
+            try:
+                outputs = self._client.gather(batch)
+            except Exception:
+                # A worker was lost with its outputs, and a task failed when repeated.
+                self._raise_error(batch)
+                raise
+            tasks = [future.key for future in batch]
+            # While a future exists, Dask repeats its task if the worker is lost.
+            batch.clear()
+            for task in tasks:
+                del self._futures[task]
+            yield from zip(tasks, outputs, strict=True)
+
+    def _raise_error(self, futures: "Iterable[Future]") -> None:
+        """Raise the error of the first task that failed, if any."""
+        for future in futures:
+            if future.status == "cancelled":
+                raise self._lost_scheduler()
+            if future.status == "error":
+                raise _translate(future.exception())
 
     def _report_workers(self, *, had_workers: bool) -> bool:
         """Print a message when the last worker is lost; return whether any is left."""
@@ -575,6 +640,17 @@ class DaskJob(PipelineResult):
             f"connection to the Dask scheduler {self.address} lost, so nothing is "
             "committed; start it, and run the job again"
         )
+
+
+def describe_running(num_tasks: int | None) -> str:
+    """Describe the tasks that still run after a job was stopped; None is unknown."""
+    if num_tasks == 0:
+        return "no task is running"
+    if num_tasks is None:
+        return "its tasks may still run; wait for them before you run again"
+    if num_tasks == 1:
+        return "1 task still runs; wait for it before you run again"
+    return f"{num_tasks} tasks still run; wait for them before you run again"
 
 
 def _list_inputs(node: AppliedPTransform) -> list[PValue]:

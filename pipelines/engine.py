@@ -441,7 +441,8 @@ def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
     try:
         result.cancel()
         if is_dask(options):
-            return "the job is cancelled, and no task is running"
+            rest = dask_engine.describe_running(result.num_running)
+            return f"the job is cancelled, and {rest}"
     except Exception as error:  # noqa: BLE001  # each runner and its client has others
         return (
             f"the job could not be cancelled ({error}) and may continue\n"

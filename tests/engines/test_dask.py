@@ -9,12 +9,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import apache_beam as beam
+import cloudpickle
+import PIL
 import pytest
 from apache_beam.transforms.combiners import ToList
 from apache_beam.transforms.window import GlobalWindows
+from distributed import Client
 
 from pipelines import build, dask_engine, engine, index, predict, verify
 from tests import building, making, making_models, processes
@@ -55,8 +59,8 @@ def _run(define, flags):
     engine.run(define, engine.make_beam_options(flags))
 
 
-def _wait_until(condition):
-    deadline = time.monotonic() + 120
+def _wait_until(condition, deadline_s=120):
+    deadline = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -215,6 +219,39 @@ def test_dataset_in_a_bucket_is_the_same_byte_for_byte(
     assert checksums(f"{folder}/out/small/1.0.0") == building.checksums(reference)
 
 
+def _fail_beside(element, folder, *, fails):
+    """Run a task until the file "end" exists; fail in the other one."""
+    if element:
+        (folder / "begun").touch()
+        _wait_until((folder / "end").exists)
+    elif fails:
+        _wait_until((folder / "begun").exists)
+        raise JobError("no")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_tasks_that_outlive_the_job_are_reported(
+    client, flags, tmp_path, monkeypatch, capfd, fails
+):
+    def define(root):
+        _ = root | beam.Create([0, 1]) | beam.Map(_fail_beside, tmp_path, fails=fails)
+
+    def interrupt():
+        _wait_until((tmp_path / "begun").exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(dask_engine, "_STOP_S", 0)
+    if not fails:
+        threading.Thread(target=interrupt).start()
+    with pytest.raises(JobError if fails else KeyboardInterrupt):
+        _run(define, flags)
+    (tmp_path / "end").touch()
+    said = capfd.readouterr().err
+    assert "1 task still runs; wait for it before you run again\n" in said
+    assert ("the job is cancelled, and 1 task" in said) != fails
+    _wait_until(lambda: not any(client.processing().values()))
+
+
 def _start(imagenet, folder, flags):
     """Start a build; return it when the first shards are written."""
     command = building.command_line(imagenet, folder / "out", images_per_shard=1)
@@ -233,6 +270,39 @@ def test_worker_that_is_killed_changes_nothing(client, flags, mini_imagenet, tmp
     assert building.checksums(dataset) == building.checksums(expected)
 
 
+def _wait_until_alone(element, address):
+    """Wait in the last task until the scheduler has forgotten all others."""
+    if not element:
+        with dask_engine.connect(address) as client:
+            _wait_until(
+                lambda: len(client.run_on_scheduler(_list_tasks)) == 1, deadline_s=20
+            )
+    return element
+
+
+def _list_tasks(dask_scheduler):
+    keys = map(str, dask_scheduler.tasks)
+    return [key for key in keys if not key.startswith("Stage-")]
+
+
+def test_finished_tasks_are_not_kept_for_repetition(flags):
+    """Dask repeats the tasks of a lost worker that it keeps, also during the commit."""
+
+    def define(root):
+        elements = root | beam.Create(range(4))
+        for label in ("first", "second"):
+            elements |= label >> beam.Map(_wait_until_alone, address=_address(flags))
+            elements |= f"after {label}" >> beam.Reshuffle()
+
+    _run(define, flags)
+
+
+def _exit_if_repeated(path):
+    if path.exists():
+        os._exit(1)
+    path.touch()
+
+
 @pytest.fixture
 def fragile(tmp_path, monkeypatch):
     """Start another cluster, which gives up a task when its first worker dies."""
@@ -241,6 +311,26 @@ def fragile(tmp_path, monkeypatch):
     started = Engines(tmp_path)
     yield started, started.start(DASK)
     started.stop()
+
+
+def test_loss_of_outputs_that_cannot_be_repeated(fragile, tmp_path, monkeypatch):
+    _, flags = fragile
+    gather = Client.gather
+
+    def lose_outputs(client, futures):
+        with dask_engine.connect(_address(flags)) as other:
+            lost = set(other.nthreads())
+            for pid in other.run(os.getpid).values():
+                os.kill(pid, signal.SIGKILL)
+            _wait_until(lambda: lost.isdisjoint(other.nthreads()))
+        return gather(client, futures)
+
+    def define(root):
+        _ = root | beam.Create([tmp_path / "ran"]) | beam.Map(_exit_if_repeated)
+
+    monkeypatch.setattr(Client, "gather", lose_outputs)
+    with pytest.raises(JobError, match=r"^a task ended its Dask worker 1 times"):
+        _run(define, flags)
 
 
 def test_loss_of_all_workers_and_of_the_scheduler(fragile, mini_imagenet, tmp_path):
@@ -259,6 +349,18 @@ def test_loss_of_all_workers_and_of_the_scheduler(fragile, mini_imagenet, tmp_pa
     assert error.startswith(f"error: connection to the Dask scheduler {address} lost")
     assert "Traceback" not in job.said
     assert not list(tmp_path.glob("**/complete.json"))
+
+
+def test_worker_with_other_versions_that_joins_late_fails_its_task(client):
+    versions = {**dask_engine.describe_process(), "pillow": "1.0"}
+    no_steps = cloudpickle.dumps([])
+    stage = dask_engine.Stage(no_steps, versions)
+    task = client.submit(dask_engine.run_bundle, no_steps, stage, "job", pure=False)
+    with pytest.raises(JobError) as raised:
+        task.result()
+    worker, _, problem = str(raised.value).partition(": ")
+    assert worker.removeprefix("Dask worker ") in client.nthreads()
+    assert problem.startswith(f"has pillow {PIL.__version__} instead of 1.0; install")
 
 
 # Its environment has no program, as an image that was built for other jobs.

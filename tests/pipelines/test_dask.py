@@ -1,10 +1,11 @@
 """Test the flags of Dask clusters that cannot be used; tests/engines runs the jobs."""
 
+import functools
 import socket
 
 import pytest
 
-from pipelines import engine
+from pipelines import dask_engine, engine
 from pipelines.build import main
 from pipelines.building.options import BuildOptions
 from pipelines.cli import parse
@@ -56,6 +57,15 @@ def test_address_of_another_scheme_is_reported():
         (found,) = engine.find_flag_problems([DASK, f"--dask_client_address={address}"])
     assert "connection failed" in found
     assert "tcp://HOST:PORT" in found
+
+
+def test_versions_of_packages_that_both_have_are_compared():
+    here = {"pillow": "12.1", "keras": "3.12"}
+    differ = functools.partial(dask_engine.find_differences, here)
+    assert not differ({"pillow": "12.1", "onnxruntime": "1.24"})
+    assert differ({"pillow": "12.0", "keras": "3.11"}) == (
+        "pillow 12.0 instead of 12.1, keras 3.11 instead of 3.12"
+    )
 
 
 def test_job_must_wait_for_the_end():
