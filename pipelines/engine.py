@@ -111,10 +111,17 @@ def has_one_process(options: PipelineOptions) -> bool:
 
 
 def waits(options: PipelineOptions) -> bool:
-    """Return whether the launcher waits until the job has ended."""
-    if is_embedded(options):  # has ended when it returns
-        return True
-    return not options.view_as(StandardOptions).no_wait_until_finish
+    """Return whether the launcher waits until the job has ended.
+
+    The embedded runner always does. A template is a file that another launcher submits.
+    """
+    no_wait = options.view_as(StandardOptions).no_wait_until_finish
+    return is_embedded(options) or not (no_wait or _writes_template(options))
+
+
+def _writes_template(options: PipelineOptions) -> bool:
+    google = options.view_as(GoogleCloudOptions)
+    return dataflow.is_dataflow(options) and bool(google.template_location)
 
 
 def requests_accelerator(options: PipelineOptions) -> bool:
@@ -161,7 +168,7 @@ def run(
       is_complete: returns whether the last step has run; called when the job has ended.
 
     Returns:
-      Whether the job has ended; False only with --no_wait_until_finish or a template.
+      Whether the job has ended; False if the launcher does not wait (see `waits`).
 
     Raises:
       UsageError: flags contradict each other, or a step raised it, on any runner.
@@ -173,12 +180,11 @@ def run(
     silence()
     try:
         result = pipeline.run()
-        # With a template, the job is written to a file, which the launcher submits.
-        has_job = getattr(result, "has_job", True)
-        if not has_job or not PipelineState.is_terminal(result.state):
+        # A short job may have ended already, and Beam counts a template as ended.
+        if not waits(options) or not PipelineState.is_terminal(result.state):
             sys.stderr.write(f"{describe_job(result, options)}\n")
-            if not has_job or not waits(options):
-                return False
+        if not waits(options):
+            return False
         _wait(result, options)
     except (UsageError, JobError) as error:
         raise type(error)(_WHERE.sub("", str(error))) from error
@@ -419,7 +425,7 @@ def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401 
         )
     if not dataflow.is_dataflow(options):
         return f"submitted to {runner}, which shows the job's progress"
-    if not result.has_job:  # --template_location: Google's launcher submits it
+    if _writes_template(options):
         return f"the job was written to {google.template_location}"
     job = result.job_id()
     return (

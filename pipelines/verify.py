@@ -199,9 +199,11 @@ def _check_engine(options: VerifyOptions, beam_flags: Sequence[str]) -> None:
 
     beam_options = engine.make_beam_options(beam_flags)
     if not engine.waits(beam_options):
+        no_wait = "no_wait_until_finish"
+        is_given = beam_options.get_all_options()[no_wait]
+        name = no_wait if is_given else "template_location"
         raise UsageError(
-            f"--no_wait_until_finish: {_PROG} has more to do after its pipeline; leave "
-            "the flag out"
+            f"--{name}: {_PROG} has more to do after its pipeline; leave the flag out"
         )
     if options.work is None and not engine.is_embedded(beam_options):
         raise UsageError(

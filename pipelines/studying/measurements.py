@@ -23,8 +23,8 @@ class Measurements(NamedTuple):
 
     Attributes:
       finals: final accuracies of all models.
-      by_seed: the correctness of all models, for each seed; empty if it is unknown for
-        any seed.
+      by_seed: the correctness of all models, for each seed in ascending order as in
+        `finals`; empty if it is unknown for any seed.
     """
 
     finals: FinalAccuracies
@@ -45,11 +45,11 @@ class Measurements(NamedTuple):
         """
         if not self.by_seed or not other.by_seed:
             return None
-        keys = frozenset(other.by_seed[0].keys.tolist())
-        rows = [
-            row for one in self.by_seed if (row := one.measure_on(keys)) is not None
-        ]
-        return np.stack(rows) if rows else None
+        keys = other.by_seed[0].keys
+        if not all(np.isin(keys, one.keys).all() for one in self.by_seed):
+            return None
+        rows = [one.measure_on(keys.tolist()) for one in self.by_seed]
+        return np.stack([row for row in rows if row is not None])
 
 
 def read(
@@ -73,7 +73,9 @@ def read(
     finals = designed.read_finals(curves, training.models)
     by_seed = [
         _read_correctness(places, name, training._replace(seeds=(seed,)), accuracies)
-        for seed, accuracies in zip(training.seeds, finals.accuracies, strict=True)
+        for seed, accuracies in zip(
+            sorted(training.seeds), finals.accuracies, strict=True
+        )
     ]
     known = tuple(one for one in by_seed if one is not None)
     return Measurements(finals, known if len(known) == len(by_seed) else ())

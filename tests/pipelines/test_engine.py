@@ -20,6 +20,37 @@ def test_other_engines_can_be_named():
     assert options.get_all_options()["runner"] == "FlinkRunner"
 
 
+TEMPLATE = "--template_location=gs://bucket/job.json"
+
+
+@pytest.mark.parametrize(
+    ("flags", "waits"),
+    [
+        ([], True),
+        (["--no_wait_until_finish"], True),
+        ([TEMPLATE], True),
+        (["--runner=FlinkRunner", "--no_wait_until_finish"], False),
+        (["--runner=FlinkRunner", TEMPLATE], True),
+        (["--runner=DataflowRunner"], True),
+        (["--runner=DataflowRunner", "--no_wait_until_finish"], False),
+        (["--runner=DataflowRunner", TEMPLATE], False),
+    ],
+)
+def test_launcher_leaves_if_the_job_does_not_end_here(flags, waits):
+    options = engine.make_beam_options(flags)
+    assert engine.waits(options) == waits
+    left_out = [
+        problem.partition(":")[0]
+        for problem in engine.find_waiting_problems(options, "a job")
+    ]
+    assert waits or left_out == [flags[1].partition("=")[0]]
+
+
+def test_embedded_engine_ends_even_if_nobody_waits():
+    options = engine.make_beam_options(["--no_wait_until_finish"])
+    assert engine.run(lambda root: root | beam.Create([1]), options)
+
+
 def _raise(error):
     raise error
 
@@ -62,8 +93,6 @@ def test_a_job_server_that_cannot_be_downloaded_is_named(tmp_path, monkeypatch):
 
 class _Kept:
     """A job that cannot be cancelled."""
-
-    has_job = True
 
     def __init__(self, error):
         self._error = error

@@ -5,10 +5,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
+from tests import making_models
 from tests.stores.copying import upload
 from transforms import storage
+from transforms.models import loaders
 from transforms.storage import local, staging
 
 
@@ -26,6 +30,25 @@ def test_copies_in_use_are_no_left_overs(google, tmp_path):
         assert Path(file).read_bytes() == b"weights"
         assert Path(folder, "model.onnx").read_bytes() == b"weights"
     assert not Path(folder).exists()
+
+
+def test_all_weights_of_an_onnx_model_are_copied(google, tmp_path):
+    path = making_models.write_onnx(tmp_path / "models/m.onnx", 3)
+    model = onnx.load(path)
+    kernel, bias, _ = model.graph.initializer
+    for tensor, file in ((kernel, "m.onnx.data"), (bias, "w/b.bin")):
+        onnx.external_data_helper.set_external_data(tensor, file)
+        storage.write(str(path.parent), file, tensor.raw_data)
+        tensor.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    url = upload(path.parent, f"{google}/models") + "/m.onnx"
+    model_id = loaders.find_model_id(url)
+    assert model_id == loaders.find_model_id(str(path))
+    copy = loaders.stage(url, model_id)
+    shape = (2, making_models.SIDE_PX, making_models.SIDE_PX, 3)
+    batch = np.ones(shape, np.float32)
+    outputs = loaders.load(copy, shape, 3).predict(batch)
+    np.testing.assert_allclose(outputs, making_models.expect(batch, 3), atol=1e-6)
 
 
 _COPY = (

@@ -98,6 +98,7 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
     """
     try:
         loaders.check_kind(path)
+        model_id = loaders.find_model_id(path)
     except ModelError as error:
         raise UsageError(str(error)) from error
     if not card_path:
@@ -107,7 +108,6 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
             f"with --model_card. A minimal card:\n{MINIMAL_CARD}"
         )
     card = read_card(card_path)
-    model_id = loaders.find_model_id(path)
     if card.file_sha256 not in {"", model_id}:
         raise UsageError(
             f"{card_path}: belongs to another model file (its file_sha256 differs); "

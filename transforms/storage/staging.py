@@ -1,7 +1,7 @@
 """Copy objects to local files, for libraries that only read local files."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,9 @@ _AT_ONCE = 8
 _PREFIX = "copy-"
 
 
-def share_copy(path: str, identity: str, *, beside: tuple[str, ...] = ()) -> str:
+def share_copy(
+    path: str, identity: str, *, beside: Callable[[str], Iterable[str]] = lambda _: ()
+) -> str:
     """Copy an object or a prefix once for all processes of this user on this machine.
 
     The copy is removed when the last process has ended.
@@ -22,21 +24,22 @@ def share_copy(path: str, identity: str, *, beside: tuple[str, ...] = ()) -> str
     Args:
       path: URL of an object or a prefix.
       identity: identifies the content; at least 8 characters.
-      beside: suffixes that, appended to the path of an object, name companion files to
-        copy as well if they exist.
+      beside: returns, given the copy of an object, the paths of companion files
+        relative to its folder; these are copied as well if they exist.
 
     Returns:
       The local path of the copy.
     """
-    name = path.rpartition("/")[2]
+    folder, _, name = path.rpartition("/")
 
     def copy(target: Path) -> None:
         if storage.is_folder(path):
             _copy_all(path, target / name)
             return
-        for ending in ("", *beside):
-            if not ending or storage.is_file(f"{path}{ending}"):
-                _copy(f"{path}{ending}", target / f"{name}{ending}")
+        _copy(path, target / name)
+        for other in beside(str(target / name)):
+            if storage.is_file(f"{folder}/{other}"):
+                _copy(f"{folder}/{other}", target / other)
 
     return str(local.share_folder(identity, copy) / name)
 

@@ -4,8 +4,10 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from tests.transforms.formats.conftest import write_dataset
 from transforms.formats import tfrecord
 from transforms.records import Shard
+from transforms.verification.readers import tfds as tfds_reader
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,20 @@ def test_tfds_opens_the_directory(tfds, root, dataset, records, by_key):
     assert [x["file_name"].decode() for x in part] == [
         f"{key}.JPEG" for key in list(by_key)[4:6]
     ]
+
+
+@pytest.mark.parametrize("is_first_present", [True, False])
+def test_verify_reads_shards_without_images(records, tmp_path, is_first_present):
+    shards = dict(records)
+    shards[Shard("train", 1, 2)] = []
+    first = Shard("train", 0, 2)
+    write_dataset(tmp_path, shards)
+    if not is_first_present:
+        (tmp_path / tfrecord.shard_path("tiny", first)).unlink()
+        del shards[first]
+    images = list(tfds_reader.read_images(str(tmp_path), ()))
+    expected = [record.key for images in shards.values() for record in images]
+    assert [image.key for image in images] == expected
 
 
 def number(record):

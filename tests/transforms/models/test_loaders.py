@@ -1,7 +1,10 @@
 """Tests of loading every model format, and of the files that are rejected."""
 
+import hashlib
+import shutil
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +12,7 @@ import pytest
 
 from tests import making_models
 from transforms.models import loaders
+from transforms.models.loaders import onnx_file
 from transforms.models.loaders.loaded_model import ModelError, check_input, check_output
 
 BATCH_SHAPE = (4, making_models.SIDE_PX, making_models.SIDE_PX, 3)
@@ -126,6 +130,13 @@ def test_damaged_files_are_rejected(tmp_path, name, expected):
         loaders.load(str(tmp_path / name), BATCH_SHAPE, NUM_CLASSES)
 
 
+@pytest.mark.parametrize("size", [0, 1, 100, -1])
+def test_cut_onnx_file_has_no_id(folder, tmp_path, size):
+    (tmp_path / "m.onnx").write_bytes((folder / "tiny.onnx").read_bytes()[:size])
+    with pytest.raises(ModelError, match=r"is not a valid \.onnx file"):
+        loaders.find_model_id(str(tmp_path / "m.onnx"))
+
+
 def test_damaged_graph_is_rejected(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"rotten" * 100)
     with pytest.raises(ModelError, match=r"saved_model\.pb is damaged"):
@@ -178,8 +189,80 @@ def test_weights_beside_an_onnx_file_are_part_of_its_id(tmp_path):
     weights = tmp_path / "m.onnx.data"
     weights.write_bytes(b"x")
     first = loaders.find_model_id(str(path))
+    lines = f"{alone} .onnx\n{hashlib.sha256(b'x').hexdigest()} .data\n"
+    assert first == hashlib.sha256(lines.encode()).hexdigest()
     weights.write_bytes(b"y")
     assert len({alone, first, loaders.find_model_id(str(path))}) == 3
+
+
+def _save_externally(path, location):
+    model = onnx.load(path)
+    onnx.save_model(
+        model,
+        path,
+        save_as_external_data=True,
+        all_tensors_to_one_file=bool(location),
+        location=location,
+        size_threshold=50,  # shape inference needs the axes in the model
+    )
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "m.onnx_data", "m.onnx.data", ""])
+def test_all_weights_that_are_loaded_are_part_of_the_id(tmp_path, batch, location):
+    path = making_models.write_onnx(tmp_path / "m.onnx", NUM_CLASSES)
+    _save_externally(path, location)
+    weights = sorted(set(tmp_path.iterdir()) - {path})
+    ids = {loaders.find_model_id(str(path))}
+    before = loaders.load(str(path), BATCH_SHAPE, NUM_CLASSES).predict(batch)
+    for file in weights:
+        file.write_bytes(file.read_bytes()[::-1])
+        ids.add(loaders.find_model_id(str(path)))
+    assert len(ids) == len(weights) + 1
+    after = loaders.load(str(path), BATCH_SHAPE, NUM_CLASSES).predict(batch)
+    assert not np.array_equal(before, after)
+
+
+def test_files_that_are_not_loaded_are_no_part_of_the_id(folder, tmp_path):
+    path = Path(shutil.copy(folder / "tiny.onnx", tmp_path))
+    (tmp_path / "weights.bin").write_bytes(b"x")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert loaders.find_model_id(str(path)) == sha256
+
+
+def _make_external(name, location):
+    tensor = onnx.helper.make_tensor(
+        name, onnx.TensorProto.FLOAT, [1], b"1234", raw=True
+    )
+    onnx.external_data_helper.set_external_data(tensor, location)
+    return tensor
+
+
+def test_external_tensors_of_nodes_and_nested_graphs_are_listed(tmp_path):
+    helper = onnx.helper
+    constant = helper.make_node("Constant", [], ["c"], value=_make_external("c", "c"))
+    inner = helper.make_graph([constant], "g", [], [], [_make_external("i", "d/i")])
+    branches = {"then_branch": inner, "else_branch": inner}
+    outer = helper.make_graph(
+        [helper.make_node("If", ["x"], ["y"], **branches)], "o", [], []
+    )
+    sparse = outer.sparse_initializer.add()
+    sparse.values.CopyFrom(_make_external("v", "v"))
+    imports = [helper.make_opsetid("", 18)]
+    constant.attribute[0].t.CopyFrom(_make_external("f", "f"))
+    function = helper.make_function("a", "f", [], ["c"], [constant], imports)
+    model = helper.make_model(outer, functions=[function], opset_imports=imports)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert onnx_file.list_weights(str(path)) == ["c", "d/i", "f", "v"]
+
+
+@pytest.mark.parametrize("location", ["../w", "/etc/w", "a/../../w"])
+def test_weights_outside_the_folder_of_a_model_are_rejected(tmp_path, location):
+    graph = onnx.helper.make_graph([], "g", [], [], [_make_external("w", location)])
+    path = tmp_path / "m.onnx"
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    with pytest.raises(ModelError, match=f"has weights in {location}, outside its fol"):
+        loaders.find_model_id(str(path))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Load model files by format, without running code or unpickling data from them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
 from transforms import storage
@@ -46,16 +46,33 @@ def find_model_id(path: str) -> str:
     """Return a SHA-256 that identifies a model.
 
     For a single file, it is the hash of the file. For a model of several files (a
-    SavedModel folder, or NAME.onnx with NAME.onnx.data), it is the hash of the list of
-    file hashes and names.
+    SavedModel folder, or an ONNX model with external weights), it is the hash of the
+    list of file hashes and names.
+
+    Raises:
+      ModelError: an .onnx file is damaged or its weights are outside its folder.
     """
     if storage.is_folder(path):
-        files = {name: f"{path}/{name}" for name in storage.list_files(path)}
-    elif storage.is_file(weights := f"{path}{_WEIGHTS}"):
-        files = {PurePath(path).suffix: path, _WEIGHTS: weights}
-    else:
-        return _hash(path)
-    lines = "".join(f"{_hash(file)} {name}\n" for name, file in files.items())
+        return _hash_all((n, f"{path}/{n}") for n in storage.list_files(path))
+    folder, _, name = storage.absolute(path).rpartition("/")
+    with staging.stage_file(path) as local:
+        files = [(PurePath(path).suffix, local)]
+        for weights in _list_weights(local):
+            if storage.is_file(file := f"{folder}/{weights}"):
+                files.append((weights.removeprefix(name), file))
+        return _hash_all(files) if len(files) > 1 else _hash(local)
+
+
+def _list_weights(path: str) -> list[str]:
+    """List the files of weights, relative to its folder, that a local file may need."""
+    names = [f"{PurePath(path).name}{_WEIGHTS}"]
+    if PurePath(path).suffix.lower() == ".onnx":
+        names += onnx_file.list_weights(path)
+    return list(dict.fromkeys(names))
+
+
+def _hash_all(files: Iterable[tuple[str, str]]) -> str:
+    lines = "".join(f"{_hash(path)} {name}\n" for name, path in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -77,7 +94,7 @@ def stage(path: str, model_id: str) -> str:
       ModelError: the model has changed since.
     """
     if storage.is_remote(path):
-        path = staging.share_copy(path, model_id, beside=(_WEIGHTS,))
+        path = staging.share_copy(path, model_id, beside=_list_weights)
     if find_model_id(path) != model_id:
         raise ModelError("has changed since the job was started; run it again")
     return path

@@ -1,11 +1,14 @@
 """Load .onnx files with ONNX Runtime, an optional dependency."""
 
-from collections.abc import Sequence
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import util
+from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
+from transforms import storage
 from transforms.models.loaders.loaded_model import (
     LoadedModel,
     ModelError,
@@ -18,6 +21,23 @@ _LIBRARY = "onnxruntime"
 _REMEDY = "pip install 'imagenet-subsets[onnx]'"
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 _FATAL_ONLY = 4  # log level
+# Fields of onnx.proto that lead to the names of external files, by message.
+_FIELDS: Mapping[str, Mapping[int, str]] = {
+    "Model": {7: "Graph", 20: "TrainingInfo", 25: "Function"},
+    "TrainingInfo": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Node": {5: "Attribute"},
+    "Attribute": {
+        **dict.fromkeys((5, 10), "Tensor"),
+        **dict.fromkeys((6, 11), "Graph"),
+        **dict.fromkeys((22, 23), "SparseTensor"),
+    },
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {13: "ExternalData"},
+    "ExternalData": {},
+}
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # Protocol Buffers' wire types
 
 
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
@@ -61,6 +81,81 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
         return np.asarray(output)
 
     return LoadedModel(predict, is_on_gpu=session.get_providers()[0] == _PROVIDERS[0])
+
+
+def list_weights(path: str) -> list[str]:
+    """List the external files that store tensors of a local .onnx file.
+
+    The file is parsed here because neither ONNX Runtime nor Protocol Buffers' library
+    lists them without loading all weights.
+
+    Returns:
+      Their paths relative to the folder of the model, in ascending order.
+
+    Raises:
+      ModelError: the file is damaged, or an external file is outside its folder.
+    """
+    names = set()
+    try:
+        with (
+            storage.open_input(path) as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            pending = [("Model", 0, len(data))]
+            while pending:
+                message, start, end = pending.pop()
+                fields = list(_find_fields(data, start, end))
+                if message == "ExternalData":
+                    entry = {number: data[a:b] for number, a, b in fields}
+                    if entry.get(1) == b"location":
+                        names.add(entry.get(2, b"").decode())
+                nested = _FIELDS[message]
+                pending += [(nested[n], a, b) for n, a, b in fields if n in nested]
+    except (IndexError, ValueError):
+        raise ModelError("is not a valid .onnx file") from None
+    for name in names:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ModelError(
+                f"has weights in {name}, outside its folder; save them beside the model"
+            )
+    return sorted(names)
+
+
+def _find_fields(
+    data: mmap.mmap, start: int, end: int
+) -> Iterator[tuple[int, int, int]]:
+    """Yield the number, start and end of each field of bytes in a message.
+
+    Raises:
+      IndexError, ValueError: the message is damaged.
+    """
+    while start < end:
+        tag, start = _read_varint(data, start)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == _VARINT:
+            _, start = _read_varint(data, start)
+        elif wire_type == _BYTES:
+            length, start = _read_varint(data, start)
+            yield number, start, start + length
+            start += length
+        elif wire_type in {_FIXED64, _FIXED32}:
+            start += 8 if wire_type == _FIXED64 else 4
+        else:
+            raise ValueError(wire_type)
+    if start > end:
+        raise ValueError(start)
+
+
+def _read_varint(data: mmap.mmap, start: int) -> tuple[int, int]:
+    """Return a variable-length integer and the position after it."""
+    value = shift = 0
+    while True:
+        byte = data[start]
+        start += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return value, start
 
 
 def _to_shape(shape: Sequence[object]) -> list[int | None] | None:

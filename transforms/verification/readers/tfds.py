@@ -27,18 +27,22 @@ def read_images(
 ) -> Iterator[ReadImage]:
     """Read the shards in the dataset's TFDS metadata, without decoding the images.
 
-    Shards without a file are omitted, because the folder can be a part of a dataset.
+    Shards without a file are omitted, because the folder can be a part of a dataset,
+    and those without images, because TFDS raises an error if it selects no others.
     """
     tfds = importlib.import_module(LIBRARY)
     builder = tfds.builder_from_directory(directory)
     skip = {"image": tfds.decode.SkipDecoding()}
     for split, info in builder.info.splits.items():
-        exists = [Path(path).exists() for path in info.filepaths]
-        for is_present, run in itertools.groupby(
-            range(len(exists)), exists.__getitem__
+        is_read = [
+            length > 0 and Path(path).exists()
+            for path, length in zip(info.filepaths, info.shard_lengths, strict=True)
+        ]
+        for has_images, run in itertools.groupby(
+            range(len(is_read)), is_read.__getitem__
         ):
             shards = list(run)
-            if not is_present:
+            if not has_images:
                 continue
             batches = builder.as_dataset(
                 split=f"{split}[{shards[0]}shard:{shards[-1] + 1}shard]",
