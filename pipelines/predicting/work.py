@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import importlib.metadata
 import os
@@ -17,7 +18,6 @@ from transforms.models import image_list, parts, results
 from transforms.models.image_list import Chunk
 from transforms.models.inference import InferenceSettings
 from transforms.records import JobError, UsageError, list_names, to_json
-from transforms.storage import local
 
 # Their versions decide the last digits of predictions.
 _LIBRARIES = (
@@ -126,13 +126,18 @@ def _lock(work: str) -> Iterator[None]:
         storage.make_folder(work)
         with contextlib.suppress(FileNotFoundError):  # another run has just removed it
             descriptor = os.open(work, os.O_RDONLY)
-            if local.try_lock(descriptor, Path(work)):
-                break
-            os.close(descriptor)
-            if Path(work).exists():
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
                 raise UsageError(
                     f"--output: another run holds the lock on {work}; wait for it"
-                )
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+            if os.path.samestat(os.fstat(descriptor), Path(work).stat()):
+                break
+            os.close(descriptor)
     try:
         yield
     finally:
