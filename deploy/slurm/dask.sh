@@ -13,30 +13,50 @@
 set -uo pipefail
 
 folder=$(mktemp -d "$PWD/.dask-${SLURM_JOB_ID:-job}-XXXXXX") || exit 1
-address=$folder/scheduler.json
+address=$folder/scheduler.json scheduler="" workers=""
 finish() {
-  kill "$scheduler" "$workers"
+  kill $scheduler $workers
   wait
   rm -r "$folder"
 } 2> /dev/null
 trap finish EXIT
 
+# Other users can reach the ports, so each connection needs this key. Only this user can
+# read the folder.
+said=$(openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=imagenet-subsets \
+  -addext keyUsage=critical,digitalSignature,keyCertSign \
+  -keyout "$folder/key.pem" -out "$folder/cert.pem" 2>&1) || { echo "$said" >&2; exit 1; }
+export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=true
+export DASK_DISTRIBUTED__COMM__TLS__CA_FILE=$folder/cert.pem
+for role in SCHEDULER WORKER CLIENT; do
+  export "DASK_DISTRIBUTED__COMM__TLS__${role}__CERT=$folder/cert.pem"
+  export "DASK_DISTRIBUTED__COMM__TLS__${role}__KEY=$folder/key.pem"
+done
+
 # On the first node, as the job itself.
-dask scheduler --scheduler-file="$address" --port=0 --no-dashboard \
-  > "$folder/scheduler.log" 2>&1 &
+dask scheduler --protocol=tls --scheduler-file="$address" --port=0 --no-dashboard \
+  --dashboard-address=127.0.0.1:0 > "$folder/scheduler.log" 2>&1 &
 scheduler=$!
 # The others continue when a worker dies.
-srun --kill-on-bad-exit=0 dask worker --scheduler-file="$address" --nthreads=1 \
-  --death-timeout=300 --local-directory="${TMPDIR:-/tmp}" --no-dashboard \
+srun --kill-on-bad-exit=0 dask worker --protocol=tls --scheduler-file="$address" \
+  --nthreads=1 --death-timeout=300 --local-directory="${TMPDIR:-/tmp}" --no-dashboard \
   > "$folder/workers.log" 2>&1 &
 workers=$!
 
+fail() {
+  tail -n 20 "$folder"/*.log >&2
+  exit "$1"
+}
 until [ -s "$address" ]; do
-  kill -0 "$scheduler" 2> /dev/null || { cat "$folder/scheduler.log" >&2; exit 1; }
+  kill -0 "$scheduler" 2> /dev/null || fail 1
   sleep 1
 done
+# The launcher checks the workers that are present.
+python - "$address" 2> "$folder/waiting.log" << 'END' || fail 1
+import sys
+from distributed import Client
+
+Client(scheduler_file=sys.argv[1]).wait_for_workers(1, timeout=300)
+END
 python -m "pipelines.$1" "${@:2}" \
-  --runner=DaskRunner --dask_scheduler_file="$address" && exit
-code=$?
-tail -n 20 "$folder"/*.log >&2
-exit $code
+  --runner=DaskRunner --dask_scheduler_file="$address" || fail $?

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def test_build_is_the_same_byte_for_byte(mini_imagenet, tmp_path):
     code, out, err = _submit(tmp_path, "build", *command, "--resume")
     assert code == 0, err
     assert out == f"{tmp_path}/slurm/small/1.0.0\n"
+    assert re.search(r"on the Dask scheduler tls://\S+ with [12] workers;", err), err
     expected = building.checksums(building.run(mini_imagenet, tmp_path))
     assert building.checksums(tmp_path / "slurm/small/1.0.0") == expected
     assert not list(tmp_path.glob(".dask-*"))
