@@ -10,7 +10,6 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from transforms import storage
@@ -76,7 +75,7 @@ class ModelCard:
     """Metadata of a model file, as needed for inference.
 
     Attributes:
-      model: name of the model, e.g. resnet50.
+      model: name of the model, e.g. resnet50; "" if the card has none.
       classes: class or group of each output, in output order; `unused` outputs are
         omitted.
       preprocessing: preprocessing of the model's input images.
@@ -149,10 +148,9 @@ def read_card(path: str) -> ModelCard:
     if not isinstance(content, dict):
         raise UsageError(f"{path}: is not a card; it must be one JSON object")
     problems: list[str] = []
-    model = content.get("model") or Path(path).parent.name
     model_classes, unused = _read_classes(content.get("classes"), problems)
     card = ModelCard(
-        model=str(model),
+        model=str(content.get("model") or ""),
         classes=model_classes,
         preprocessing=_read_fields(
             Preprocessing, content.get("preprocessing"), "preprocessing", problems

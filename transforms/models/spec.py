@@ -108,6 +108,8 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
             f"with --model_card. A minimal card:\n{MINIMAL_CARD}"
         )
     card = read_card(card_path)
+    if not card.model:
+        card = dataclasses.replace(card, model=_find_name(path))
     if card.file_sha256 not in {"", model_id}:
         raise UsageError(
             f"{card_path}: belongs to another model file (its file_sha256 differs); "
@@ -134,6 +136,14 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
         right=output_map.outputs,
         keys_file=_find_keys(card, card_path),
     )
+
+
+def _find_name(path: str) -> str:
+    """Return the name of a model whose card has none."""
+    place = PurePath(storage.absolute(path))
+    if storage.is_folder(path):
+        return place.name
+    return place.parent.name if place.stem == PurePath(CARD).stem else place.stem
 
 
 def _find_keys(card: ModelCard, card_path: str) -> str:

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from tests import making_models
+from transforms import storage
 from transforms.models import loaders
 from transforms.models import spec as model_spec
 from transforms.models.card import read_card
@@ -43,6 +44,26 @@ def test_model_is_described_by_its_card(model):
     assert spec.scored.correct == "class"
     assert spec.right == {WNIDS[0]: (0,), WNIDS[1]: (1,)}
     assert spec.keys_file == str(model.with_name("keys.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("a/net_v1.5.onnx", "net_v1.5"), ("a/model.onnx", "a"), ("a/b/", "b")],
+)
+@pytest.mark.parametrize("is_relative", [True, False])
+def test_model_without_a_name_is_named_by_its_path(
+    tmp_path, monkeypatch, file, name, is_relative
+):
+    if file.endswith(".onnx"):
+        making_models.write_onnx(tmp_path / file, 2)
+    else:
+        storage.write(str(tmp_path / file), "saved_model.pb", b"")
+    making_models.write_card(tmp_path / "card.json", WNIDS, model=None)
+    if is_relative:
+        monkeypatch.chdir(tmp_path)
+    root = "" if is_relative else f"{tmp_path}/"
+    spec = model_spec.describe_model(f"{root}{file}", f"{root}card.json", None)
+    assert spec.card.model == spec.scored.model == name
 
 
 def test_preprocessing_is_hashed(model):
