@@ -125,10 +125,12 @@ def read(work: str, chunk: Chunk) -> Images:
     """
     path = f"{work}/{_FILE}"
     file = pq.ParquetFile(storage.for_arrow(path))
-    ranges = list(_find_ranges(file.metadata))[chunk.number : chunk.number + 1]
-    if [_digest(storage.read_range(path, a, b - a)) for a, b in ranges] != [
-        chunk.digest
-    ]:
+    digests = []
+    with storage.open_input(path) as source:
+        for start, end in list(_find_ranges(file.metadata))[chunk.number :][:1]:
+            source.seek(start)
+            digests.append(_digest(source.read(end - start)))
+    if digests != [chunk.digest]:
         raise JobError(
             f"{path}: another run has replaced this list of images; wait for it, then "
             "run again"
