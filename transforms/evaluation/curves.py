@@ -6,6 +6,7 @@ subset ID.
 
 import itertools
 import math
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ _UNKNOWN = (
 )
 _SHOWN = 5
 _SHORT_ID = 8
+_HASH = re.compile("[0-9a-f]{32,}")
 _DEFAULTS: Mapping[str, str] = {
     "dataset": "",
     "seed": "0",
@@ -87,8 +89,13 @@ class CurveSet:
 
     @property
     def name(self) -> str:
-        """The dataset name and the first eight characters of the subset ID."""
-        return f"{self.dataset} {self.subset_id[:_SHORT_ID]}".strip()
+        """The dataset name and the subset ID, of a hash its first eight characters.
+
+        Other IDs, as of curves that another program wrote, may share their beginning.
+        """
+        is_hash = _HASH.fullmatch(self.subset_id)
+        shown = self.subset_id[:_SHORT_ID] if is_hash else self.subset_id
+        return f"{self.dataset} {shown}".strip()
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def recommend(
 
     Args:
       full: shape (models,), accuracies on the full set.
-      candidates: candidates with distinct names.
+      candidates: the candidates; their names should be distinct for the reader.
       families: the family of each model. With fewer than six, all candidates tie.
 
     Returns:
@@ -89,20 +89,16 @@ def recommend(
     best, *others = sorted(candidates, key=lambda c: -c.tau)
     differences = recipe_differences.compare_recipes(
         full[None],
-        {c.name: c.draws for c in candidates},
+        {str(number): c.draws for number, c in enumerate((best, *others))},
         families=families,
-        against=best.name,
+        against="0",
     )
-    is_worse = {
-        name
-        for difference in differences
-        if difference.is_significant
-        for name in (difference.first, difference.second)
-    }
+    # The pairs are in the order of the candidates, so the best one is always the first.
+    worse = {int(d.second) for d in differences if d.is_significant}
     return Recommendation(
         best,
-        tuple(c for c in others if c.name not in is_worse),
-        tuple(c for c in others if c.name in is_worse),
+        tuple(c for number, c in enumerate(others, 1) if number not in worse),
+        tuple(c for number, c in enumerate(others, 1) if number in worse),
     )
 
 

@@ -34,6 +34,14 @@ def test_sets_are_distinguished_by_their_ids():
     assert warnings == []
 
 
+def test_names_of_sets_differ_if_their_ids_share_a_beginning():
+    ids = ["imagenet_random", "imagenet_hard", "a" * 64]
+    made = [row for set_id in ids for row in rows(THREE, subset_id=set_id)]
+    sets, _ = group_by_set(locate(made))
+    names = ["small imagenet_random", "small imagenet_hard", "small aaaaaaaa"]
+    assert [one.name for one in sets] == names
+
+
 def test_each_seeds_best_learning_rate_is_averaged():
     made = [
         *rows({"a": [0.5, 0.1]}, learning_rate=1),

@@ -30,6 +30,15 @@ def test_best_ties_cheaper_and_worse_are_named():
     )
 
 
+def test_candidates_of_one_name_are_told_apart():
+    candidates = [candidate("x", 0.99, 0.01, 1), candidate("x", 0.3, 3, 1)]
+    choice = recommend(ABILITY, candidates, families=range(30))
+    assert choice.best is candidates[0]
+    assert not choice.tied
+    (worse,) = choice.worse
+    assert worse is candidates[1]
+
+
 def test_few_families_cannot_tell_candidates_apart():
     candidates = [candidate("a", 0.9, 0, 1), candidate("b", 0.1, 9, 1)]
     choice = recommend(ABILITY, candidates, families=["x"] * 30)
