@@ -137,6 +137,12 @@ def test_cut_onnx_file_has_no_id(folder, tmp_path, size):
         loaders.find_model_id(str(tmp_path / "m.onnx"))
 
 
+def test_onnx_file_of_a_number_without_end_has_no_id(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"\xff" * (1 << 20))
+    with pytest.raises(ModelError, match=r"is not a valid \.onnx file"):
+        loaders.find_model_id(str(tmp_path / "m.onnx"))
+
+
 def test_damaged_graph_is_rejected(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"rotten" * 100)
     with pytest.raises(ModelError, match=r"saved_model\.pb is damaged"):

@@ -38,6 +38,7 @@ _FIELDS: Mapping[str, Mapping[int, str]] = {
     "ExternalData": {},
 }
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # Protocol Buffers' wire types
+_MAX_VARINT_BYTES = 10
 
 
 def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel:
@@ -147,15 +148,18 @@ def _find_fields(
 
 
 def _read_varint(data: mmap.mmap, start: int) -> tuple[int, int]:
-    """Return a variable-length integer and the position after it."""
-    value = shift = 0
-    while True:
-        byte = data[start]
-        start += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
+    """Return a variable-length integer and the position after it.
+
+    Raises:
+      IndexError, ValueError: the integer is damaged.
+    """
+    value = 0
+    for number in range(_MAX_VARINT_BYTES):
+        byte = data[start + number]
+        value |= (byte & 0x7F) << 7 * number
         if byte < 0x80:
-            return value, start
+            return value, start + number + 1
+    raise ValueError(start)
 
 
 def _to_shape(shape: Sequence[object]) -> list[int | None] | None:
