@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from pipelines import light_imports, stop_by_exception, stopping
+from pipelines.log_flags import LogFlags
 from transforms import __version__
 from transforms.records import JobError, UsageError, list_names
 from transforms.storage.clients import parse_location as parse_url
@@ -124,6 +125,8 @@ def parse(
     if finds_files:
         problems += [p for p in absent if _find_flag(p) not in wrong]
     if problems:
+        if isinstance(options, LogFlags):
+            options.open_log()
         raise UsageError("\n".join(problems))
     if takes_beam_flags and rest:
         options = _use_dask_defaults(options, given, rest)

@@ -174,10 +174,11 @@ def _check(
             ],
             beam_flags=beam_flags,
         )
-    with _collect(problems):
-        storage.check_replaceable(
-            options.output, predictions_table.METADATA_KEY, "a file of predictions"
-        )
+    if not problems:  # a store may have to be asked
+        with _collect(problems):
+            storage.check_replaceable(
+                options.output, predictions_table.METADATA_KEY, "a file of predictions"
+            )
     table: GroupTable | None = None
     with _collect(problems):
         list_images = checks.prepare_source(

@@ -241,10 +241,12 @@ def test_tasks_that_outlive_the_job_are_reported(
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(dask_engine, "_STOP_S", 0)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     if not fails:
         threading.Thread(target=interrupt).start()
     with pytest.raises(JobError if fails else KeyboardInterrupt):
         _run(define, flags)
+    signal.signal(signal.SIGINT, before)
     (tmp_path / "end").touch()
     said = capfd.readouterr().err
     assert "1 task still runs; wait for it before you run again\n" in said

@@ -252,7 +252,7 @@ def test_unrelated_folder_is_not_removed(folders, tmp_path, capfd):
         ({"dataset_version": "01.0.0"}, "--dataset_version 01.0.0: must be x.y.z"),
         (
             {"validation_labels": "/none.csv"},
-            "/none.csv: no such file of validation labels",
+            "/none.csv: no such file",
         ),
     ],
 )

@@ -1,6 +1,7 @@
 """Jobs fail, and commit nothing, on an engine that loses elements."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -74,13 +75,14 @@ def test_planning_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypat
     ],
 )
 def test_index_fails_and_the_old_one_is_not_mistaken_for_new(
-    step, message, class_archives, tmp_path, capfd, monkeypatch
+    step, message, class_archives, mini_index, tmp_path, capfd, monkeypatch
 ):
     path = tmp_path / "index.parquet"
-    path.write_bytes(b"old")
+    old = Path(mini_index).read_bytes()
+    path.write_bytes(old)
     flags = [f"--input={class_archives}", f"--output={path}"]
     assert re.search(message, _fail(index, flags, step, capfd, monkeypatch))
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
 
 
