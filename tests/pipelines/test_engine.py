@@ -1,6 +1,7 @@
 import apache_beam as beam
 import google.api_core.exceptions
 import pytest
+from apache_beam.utils.subprocess_server import JavaJarServer
 
 from pipelines import engine
 from transforms.records import JobError, UsageError
@@ -81,7 +82,8 @@ def test_a_job_server_that_cannot_be_downloaded_is_named(tmp_path, monkeypatch):
             lambda root: root | beam.Create([1]), engine.make_beam_options(flags)
         )
     message = str(raised.value)
-    assert message.startswith("https://repo.maven.apache.org/maven2/org/apache/beam/")
+    server = JavaJarServer.MAVEN_CENTRAL_REPOSITORY
+    assert message.startswith(f"{server}/org/apache/beam/")
     assert "cannot be downloaded (<urlopen error" in message
     assert message.endswith("and name the file with --spark_job_server_jar")
 
