@@ -15,7 +15,6 @@ from transforms.evaluation.designed import FinalAccuracies
 from transforms.records import UsageError
 
 FOLDER = "correctness"
-_MAX_DIFFERENCE = 0.001  # between the accuracies of a curve and of the predictions
 
 
 class Measurements(NamedTuple):
@@ -95,7 +94,9 @@ def _read_correctness(
 
     def is_current(one: SetCorrectness) -> bool:
         return one.models == tuple(training.models) and bool(
-            np.allclose(one.correct.mean(axis=1), accuracies, 0, _MAX_DIFFERENCE)
+            np.allclose(
+                one.correct.mean(axis=1), accuracies, 0, correctness.MAX_DIFFERENCE
+            )
         )
 
     folder, file = f"{places.root}/{FOLDER}", f"{name}_seed{training.seeds[0]}.npz"
@@ -106,7 +107,7 @@ def _read_correctness(
     except (FileNotFoundError, ValueError):
         pass
     paths = [
-        str(Path(path).with_name("predictions.parquet"))
+        str(Path(path).with_name(correctness.PREDICTIONS))
         for path in places.curves(name, training)
     ]
     if not all(Path(path).exists() for path in paths):

@@ -25,7 +25,12 @@ from transforms.evaluation import (
 )
 from transforms.evaluation.ceilings import Ceiling
 from transforms.evaluation.convergence import Convergence, TrainedSet
-from transforms.evaluation.correctness import RunCorrectness, read_run
+from transforms.evaluation.correctness import (
+    MAX_DIFFERENCE,
+    PREDICTIONS,
+    RunCorrectness,
+    read_run,
+)
 from transforms.evaluation.curves import CurveSet, Run, list_names
 from transforms.evaluation.log_sets import LocatedRow, LogSettings
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
@@ -43,8 +48,6 @@ from transforms.evaluation.verdict import (
 from transforms.records import UsageError
 
 ENOUGH_MODELS = 6
-_PREDICTIONS = "predictions.parquet"
-_MAX_DIFFERENCE = 0.001  # between the accuracies of a curve and of its predictions
 _SHOWN = 3
 _NO_SETTINGS = LogSettings()
 
@@ -452,7 +455,7 @@ def read_correctness(curve_set: CurveSet) -> Correctness:
         for run in curve_set.best_runs(model):
             num_runs += 1
             folder = _find_folder(run.path)
-            path = f"{folder}/{_PREDICTIONS}"
+            path = f"{folder}/{PREDICTIONS}"
             is_alone = len({(r.model, r.seed) for r in runs_in[folder]}) == 1
             if not is_alone or not storage.exists(path):
                 missing.append(f"{run.model}, seed {run.seed}")
@@ -473,7 +476,7 @@ def read_correctness(curve_set: CurveSet) -> Correctness:
     if 0 < len(missing) < num_runs:
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         notes.append(
-            f"{curve_set.name}: {_PREDICTIONS} is missing beside the curves of "
+            f"{curve_set.name}: {PREDICTIONS} is missing beside the curves of "
             f"{'; '.join(missing[:_SHOWN])}{more}; pairs are compared by accuracy"
         )
     return Correctness(None, tuple(notes))
@@ -514,7 +517,7 @@ def _check_run(
             f"{curve_set.validation_images}"
         )
     accuracy = float(predicted.correct.mean())
-    if abs(accuracy - run.final) > _MAX_DIFFERENCE:
+    if abs(accuracy - run.final) > MAX_DIFFERENCE:
         raise UsageError(
             f"its accuracy is {accuracy:.4f}, but the curve's is {run.final:.4f}: it "
             "is of another run"

@@ -18,6 +18,8 @@ from transforms.arrays import BoolArray, FloatArray, IntegerArray
 from transforms.predictions import table as predictions_table
 from transforms.records import UsageError
 
+PREDICTIONS = "predictions.parquet"  # beside the curves of a run
+MAX_DIFFERENCE = 0.001  # between the accuracies of a curve and of its predictions
 _COLUMNS = ["key", "wnid", "top5"]
 _ARRAYS = ("models", "keys", "labels", "correct")
 _MAX_BYTES = 1 << 28
