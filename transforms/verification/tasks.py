@@ -14,9 +14,16 @@ import subprocess  # nosec B404  # runs this package, without a shell
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -30,6 +37,7 @@ from transforms.storage.staging import stage_folder
 from transforms.verification import readers
 from transforms.verification.dataset import CheckedFile, CheckedImage, DatasetFiles
 from transforms.verification.images import ByteRanges, check_file
+from transforms.verification.reading import END
 from transforms.verification.results import UNREADABLE
 
 ARRIVED = "arrived.json"  # in the work folder: numbers of the finished tasks
@@ -108,8 +116,8 @@ def run_task(task: Task, settings: TaskSettings) -> int:
         storage.forget_open_files()
         data = json.dumps(checked).encode()
         storage.write(settings.work, f"{task.number}.json", data)
-        for reader in task.readers:
-            _run_reader(reader, task, settings, directory, ticker)
+        for names in readers.share_processes(task.readers):
+            _run_readers(names, task, settings, directory, ticker)
     return task.number
 
 
@@ -118,21 +126,60 @@ def name_lines(task: Task, reader: str) -> str:
     return f"{task.number}.{reader}"
 
 
-def _run_reader(
-    name: str, task: Task, settings: TaskSettings, directory: str, ticker: Ticker
+def _run_readers(
+    names: Sequence[str],
+    task: Task,
+    settings: TaskSettings,
+    directory: str,
+    ticker: Ticker,
 ) -> None:
-    """Write the output of a reader to the work folder; the last line is its error."""
-    limit_s = _LEAST_S + task.num_images / _IMAGES_PER_S
-    error, num_names = "", 1  # the first line has the names
-    with _replacing(settings.work, name_lines(task, name)) as file:
+    """Write the output of each reader to a file, whose last line is the error.
+
+    If a reader fails, another process runs the readers after it.
+    """
+    remaining = list(names)
+    while remaining:
+        limit_s = _LEAST_S + task.num_images * len(remaining) / _IMAGES_PER_S
+        output = read_lines(tuple(remaining), directory, settings.splits, limit_s)
+        rest, error = b"", ""
+        with closing(output):
+            while remaining and not error:
+                name = name_lines(task, remaining.pop(0))
+                with _replacing(settings.work, name) as file:
+                    try:
+                        rest = _copy_lines(rest, output, file, ticker)
+                    except ValueError as failed:
+                        error = str(failed)
+                    file.write(json.dumps({"error": error}).encode() + b"\n")
+
+
+def _copy_lines(
+    lines: bytes, output: Iterator[bytes], file: IO[bytes], ticker: Ticker
+) -> bytes:
+    """Copy one reader's lines to a file, and return those of the next reader.
+
+    Args:
+      lines: lines that have been read from `output`.
+      output: lines of several readers, each followed by `reading.END`.
+      file: file to write.
+      ticker: counts the images.
+
+    Raises:
+      ValueError: the reader failed or timed out.
+    """
+    num_names = 1  # the first line has the names
+    while True:
+        lines, end, rest = lines.partition(END)
+        if lines:
+            file.write(lines)
+            ticker.tick(lines.count(b"\n") - num_names)
+            num_names = 0
+        if end:
+            return rest
         try:
-            for lines in read_lines(name, directory, settings.splits, limit_s):
-                file.write(lines)
-                ticker.tick(lines.count(b"\n") - num_names)
-                num_names = 0
-        except ValueError as failed:
-            error = str(failed)
-        file.write(json.dumps({"error": error}).encode() + b"\n")
+            lines = next(output)
+        except StopIteration:
+            raise ValueError("the reader ended before its last image") from None
 
 
 @contextmanager
@@ -175,26 +222,26 @@ _running: set[subprocess.Popen[bytes]] = set()  # readers that this process runs
 
 
 def read_lines(
-    name: str, directory: str, splits: Sequence[str], limit_s: float
-) -> Iterator[bytes]:
-    """Run a reader in its own process and yield its output, in complete lines.
+    names: Sequence[str], directory: str, splits: Sequence[str], limit_s: float
+) -> Generator[bytes]:
+    """Run readers one after another in a process; yield complete lines of its output.
 
     Args:
-      name: name of the reader.
+      names: names of the readers.
       directory: local folder of the dataset, or of a part of it.
       splits: splits to read.
-      limit_s: seconds after which the reader is ended.
+      limit_s: seconds after which the process is ended.
 
     Raises:
-      ValueError: the reader failed or timed out.
+      ValueError: a reader failed or timed out.
     """
     module = "transforms.verification.reading"
-    command = [sys.executable, "-m", module, name, str(Path(directory).resolve())]
+    command = [sys.executable, "-m", module, ",".join(names)]
     with (
         tempfile.TemporaryDirectory() as scratch,
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(  # noqa: S603  # nosec B603  # this package
-            [*command, *splits],
+            [*command, str(Path(directory).resolve()), *splits],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -360,7 +407,10 @@ def plan_side_by_side(
     names: Sequence[str],
     num_threads: int,
 ) -> Iterator[Task]:
-    """Yield tasks that each run one reader, then tasks that each check some files.
+    """Yield tasks that run readers, then tasks that each check some files.
+
+    A task runs one reader. If there are more readers than threads, it runs those that
+    share a process.
 
     Args:
       dataset: a local dataset.
@@ -370,7 +420,14 @@ def plan_side_by_side(
     """
     numbers = itertools.count()
     num_images = sum(map(len, ranges.values()))
-    for name in names:
+    together: list[tuple[str, ...]] = [(name,) for name in names]
+    if num_threads < len(names):
+        together = readers.share_processes(names)
+    for shared in together:
+        if len(shared) > 1:
+            yield Task(next(numbers), (), shared, None, num_images)
+            continue
+        name = shared[0]
         format_name = readers.load(name).FORMAT
         num_parts = min(num_threads // len(names), num_images // _IMAGES_PER_PART)
         if num_parts < 2 or not formats.has_shard_files(format_name):

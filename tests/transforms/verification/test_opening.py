@@ -11,6 +11,7 @@ import pytest
 from tests import making
 from transforms import formats
 from transforms.verification import readers, tasks
+from transforms.verification.reading import END
 
 PICTURES = {
     "folders/train/000_a/n01_1.JPEG": b"one",
@@ -60,7 +61,9 @@ def test_process_writes_names_and_then_a_line_an_image(folders):
         capture_output=True,
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
     )
-    names, *lines = map(json.loads, done.stdout.splitlines())
+    lines, _, after = done.stdout.partition(END)
+    assert not after
+    names, *lines = map(json.loads, lines.splitlines())
     assert names == ["000_a", "001_b"]
     assert [line[:3] for line in lines] == [
         ["n01_1", "train", [0]],
@@ -70,9 +73,33 @@ def test_process_writes_names_and_then_a_line_an_image(folders):
 
 def test_reader_that_fails_is_quoted(tmp_path):
     with pytest.raises(ValueError, match=r"failed \(1\): FileNotFoundError: .*folders"):
-        list(tasks.read_lines("image_folders", str(tmp_path), ["train"], 300))
+        list(tasks.read_lines(["image_folders"], str(tmp_path), ["train"], 300))
 
 
 def test_reader_that_hangs_is_ended(folders):
     with pytest.raises(ValueError, match="and was ended"):
-        list(tasks.read_lines("image_folders", str(folders), ["train"], 0))
+        list(tasks.read_lines(["image_folders"], str(folders), ["train"], 0))
+
+
+def test_reader_after_one_that_fails_in_a_shared_process_runs(folders, tmp_path):
+    settings = tasks.TaskSettings(
+        directory=str(folders),
+        work=str(tmp_path),
+        splits=["train"],
+        other_files=(),
+        group_folders=(),
+    )
+    shared = ("tf_data", "array_record")  # the dataset has no shards for either
+    assert readers.share_processes(["tfds", "image_folders", *shared]) == [
+        ("tfds", *shared),
+        ("image_folders",),
+    ]
+    task = tasks.Task(0, (), ["tfds", *shared], None, 1)
+    tasks.run_task(task, settings)
+    ends = [
+        json.loads(
+            (tmp_path / tasks.name_lines(task, name)).read_bytes().splitlines()[-1]
+        )
+        for name in task.readers
+    ]
+    assert [bool(end["error"]) for end in ends] == [True, False, False]

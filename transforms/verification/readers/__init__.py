@@ -1,6 +1,6 @@
 """Read a dataset with the libraries that users load it with, one module per reader.
 
-Each reader runs in its own process. Its module defines:
+Readers run in processes of their own. The module of a reader defines:
 
 - `FORMAT`: name of the dataset format that it reads.
 - `LIBRARY`: Python package that must be installed; "" if none is needed.
@@ -13,6 +13,8 @@ Optional:
 
 - `NAMES_ARE_FOLDERS`: whether `read_names` returns the groups' folder names instead of
   their display names. Default: False.
+- `USES_TENSORFLOW`: whether the reader imports TensorFlow, which takes seconds; such
+  readers can share a process. Default: False.
 
 Readers import `LIBRARY` inside their functions, so that the module can be imported for
 its `FORMAT` even if the library is not installed.
@@ -20,7 +22,7 @@ its `FORMAT` even if the library is not installed.
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import util
 from types import ModuleType
 from typing import NamedTuple
@@ -57,3 +59,12 @@ def find_missing_libraries(names: Iterable[str]) -> list[str]:
 def names_are_folders(name: str) -> bool:
     """Return whether a reader's label names are folder names."""
     return getattr(load(name), "NAMES_ARE_FOLDERS", False)
+
+
+def share_processes(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Divide readers into those that one process runs one after another, in order."""
+    uses_tensorflow = {n: getattr(load(n), "USES_TENSORFLOW", False) for n in names}
+    shared: dict[str, list[str]] = {}
+    for name in names:
+        shared.setdefault("" if uses_tensorflow[name] else name, []).append(name)
+    return [tuple(together) for together in shared.values()]

@@ -10,6 +10,7 @@ from transforms.verification.readers.tf_data import parse_examples
 
 FORMAT = "array_record"
 LIBRARY = "array_record"
+USES_TENSORFLOW = True
 _BATCH = 256
 
 

@@ -8,6 +8,7 @@ from transforms.verification.readers import ReadImage
 
 FORMAT = "tfrecord"
 LIBRARY = "tensorflow"
+USES_TENSORFLOW = True
 _BATCH = 256
 
 

@@ -9,6 +9,7 @@ from transforms.verification.readers import ReadImage
 
 FORMAT = "tfrecord"
 LIBRARY = "tensorflow_datasets"
+USES_TENSORFLOW = True
 _BATCH = 256
 _COLUMNS = ("image", "label", "fine_label", "wnid", "file_name")
 
