@@ -23,7 +23,7 @@ NAMES = (  # modules of this folder, in the order of the table
     *("throughput", "peers", "training_tar", "resizing", "planning", "indexing"),
     "serial_steps",
     *("inspecting", "bytes_read", "memory", "buckets", "startup", "grouping"),
-    *("on_dask", "loading", "training", "verifying"),
+    *("predicting", "on_dask", "loading", "training", "verifying"),
 )
 
 

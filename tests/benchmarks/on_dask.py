@@ -1,15 +1,11 @@
 """Compare builds on a Dask cluster of two worker processes with the default engine."""
 
-import dataclasses
-import io
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from PIL import Image
 
 from pipelines import dask_engine
 from tests.benchmarks import children, photographs, throughput
@@ -18,28 +14,16 @@ from tests.benchmarks.settings import Row, Settings
 
 NUM_WORKERS = 2
 MAX_RATIO = 1.15
-_SIDE = 64  # pixels of small images
 
 
 def measure(settings: Settings) -> list[Row]:
     """Time builds of photographs, and of 2.5 × as many small images as by default."""
-    small = _shrink(settings)
+    small = photographs.shrink(settings)
     with _run_cluster() as address:
         return [
             _compare(small, int(2.5 * settings.images), "small images", address),
             _compare(settings, int(0.3 * settings.images), "photographs", address),
         ]
-
-
-def _shrink(settings: Settings) -> Settings:
-    """Write thumbnails of the photographs; return settings that use them."""
-    folder = settings.work / "small"
-    for path in settings.find_photographs():
-        place = folder / path.parent.name / path.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
-            image.convert("RGB").resize((_SIDE, _SIDE)).save(place, "JPEG")
-    return dataclasses.replace(settings, work=folder, photographs=folder)
 
 
 @contextmanager

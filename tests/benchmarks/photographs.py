@@ -1,12 +1,18 @@
 """Make official training archives of any size from some hundred photographs."""
 
+import dataclasses
+import io
 from collections.abc import Sequence
 from pathlib import Path
+
+from PIL import Image
 
 from tests import making
 from tests.benchmarks.settings import Settings
 from transforms.formats.webdataset import make_member
 from transforms.layouts.official_archives import TRAIN
+
+_SIDE = 64  # pixels of small images
 
 
 def make_archive(settings: Settings, num_images: int) -> Path:
@@ -24,6 +30,17 @@ def make_archive(settings: Settings, num_images: int) -> Path:
         unfinished.rename(archive)
     _warm(archive)
     return folder
+
+
+def shrink(settings: Settings) -> Settings:
+    """Write thumbnails of the photographs; return settings that use them."""
+    folder = settings.work / "small"
+    for path in settings.find_photographs():
+        place = folder / path.parent.name / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            image.convert("RGB").resize((_SIDE, _SIDE)).save(place, "JPEG")
+    return dataclasses.replace(settings, work=folder, photographs=folder)
 
 
 def _write(path: Path, photographs: Sequence[Path], num_images: int) -> None:
