@@ -116,14 +116,14 @@ def count_predictions(
         define = functools.partial(
             define_pipeline, pieces=surveyed.pieces, settings=settings
         )
-        is_done = engine.run(
-            define, beam_options, is_complete=lambda: storage.is_file(summary)
-        )
-        if not is_done:
-            return []
-        lines = json.loads(storage.read(summary))
-        storage.remove_file(summary)
-        return lines
+        try:
+            is_done = engine.run(
+                define, beam_options, is_complete=lambda: storage.is_file(summary)
+            )
+            return json.loads(storage.read(summary)) if is_done else []
+        finally:
+            if summary:
+                storage.remove_file(summary)
 
 
 def main(argv: Sequence[str]) -> None:

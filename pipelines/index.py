@@ -21,7 +21,7 @@ from transforms.layouts import InputPart
 from transforms.options import flag
 from transforms.processes import num_cores
 from transforms.progress import phase
-from transforms.records import JobError, UsageError
+from transforms.records import UsageError
 
 _MEAN_IMAGE_BYTES = 110_000  # of ImageNet
 _MANY_REQUESTS = 1000
@@ -192,7 +192,7 @@ def write_index(
                     options,
                     is_complete=lambda: not storage.is_file(unmerged),
                 )
-        except (UsageError, JobError):
+        except BaseException:  # Ctrl-C too
             storage.remove_folder(parts_folder)
             raise
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import fcntl
 import json
 import os
 import tempfile
@@ -256,27 +255,15 @@ def _acquire_folder(
 def _lock_folder(place: Place) -> int:
     """Lock the work folder and return its file descriptor.
 
-    Retry if another run renames or removes the folder in the meantime.
-
     Raises:
       UsageError: another run holds the lock, or the path is not a folder.
     """
     if storage.exists(place.work) and not storage.is_folder(place.work):
         raise UsageError(f"--output: {place.work} is not a folder; remove it")
-    while True:
-        storage.make_folder(place.work)
-        with suppress(FileNotFoundError):
-            descriptor = os.open(place.work, os.O_RDONLY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(descriptor), Path(place.work).stat()):
-                    return descriptor
-            except BlockingIOError:
-                os.close(descriptor)
-                raise _locked(place) from None
-            except FileNotFoundError:
-                pass
-            os.close(descriptor)
+    try:
+        return storage.lock_folder(place.work)
+    except BlockingIOError:
+        raise _locked(place) from None
 
 
 def _locked(place: Place) -> UsageError:

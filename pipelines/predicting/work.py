@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import importlib.metadata
 import os
@@ -10,7 +9,6 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from transforms import __version__, storage
@@ -122,22 +120,12 @@ def _lock(work: str) -> Iterator[None]:
     if storage.is_remote(work):  # two runs of the same settings write equal parts
         yield
         return
-    while True:
-        storage.make_folder(work)
-        with contextlib.suppress(FileNotFoundError):  # another run has just removed it
-            descriptor = os.open(work, os.O_RDONLY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                raise UsageError(
-                    f"--output: another run holds the lock on {work}; wait for it"
-                ) from None
-            except OSError:  # a file system without locks
-                pass
-            if os.path.samestat(os.fstat(descriptor), Path(work).stat()):
-                break
-            os.close(descriptor)
+    try:
+        descriptor = storage.lock_folder(work)
+    except BlockingIOError:
+        raise UsageError(
+            f"--output: another run holds the lock on {work}; wait for it"
+        ) from None
     try:
         yield
     finally:

@@ -2,7 +2,6 @@
 
 import codecs
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
@@ -199,18 +198,14 @@ def acquire_folder(root: str) -> Iterator[int]:
       UsageError: the folder is not writable, or another run holds it.
     """
     try:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(root, os.O_RDONLY)
-    except OSError as error:
-        raise cannot_write(root, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = storage.lock_folder(root)
     except BlockingIOError:
-        os.close(descriptor)
         raise UsageError(
             f"--output {root}: another run, or its last step, is running there; "
             "wait for it, or give another folder"
         ) from None
+    except OSError as error:
+        raise cannot_write(root, error) from error
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield descriptor

@@ -1,5 +1,6 @@
 """Test killed, interrupted and concurrent builds: identical bytes, or no dataset."""
 
+import errno
 import fcntl
 import os
 import pathlib
@@ -208,6 +209,17 @@ def test_folder_that_became_the_dataset_is_not_written(tmp_path, monkeypatch):
         flock(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
+    descriptor = output._lock_folder(place)
+    assert os.path.samestat(os.fstat(descriptor), Path(place.work).stat())
+    os.close(descriptor)
+
+
+def test_work_folder_is_used_on_file_systems_without_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    place = output.Place(output=str(tmp_path), name="small", version="1.0.0")
+    monkeypatch.setattr(fcntl, "flock", refuse)
     descriptor = output._lock_folder(place)
     assert os.path.samestat(os.fstat(descriptor), Path(place.work).stat())
     os.close(descriptor)

@@ -309,6 +309,11 @@ def make_folder(path: str) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
 
 
+def lock_folder(path: str) -> int:
+    """Create and lock a local folder, as `local.lock_folder` does."""
+    return local.lock_folder(Path(path))
+
+
 def check_bucket(path: str) -> None:
     """Check that the bucket of a path exists and responds.
 

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from transforms.records import DataError, JobError, UsageError, WrittenFile
@@ -39,15 +39,45 @@ def try_lock(descriptor: int, path: Path) -> bool:
       no files.
     """
     try:
+        _lock(descriptor)
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def lock_folder(path: Path) -> int:
+    """Create a folder, lock it until the returned descriptor is closed, and return it.
+
+    A folder that another process removes or renames meanwhile is created again. On file
+    systems without locks, the folder is not locked.
+
+    Raises:
+      BlockingIOError: another process holds the lock.
+      OSError: the folder cannot be created or opened.
+    """
+    while True:
+        path.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError), ExitStack() as on_failure:
+            descriptor = os.open(path, os.O_RDONLY)
+            on_failure.callback(os.close, descriptor)
+            _lock(descriptor)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                on_failure.pop_all()
+                return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file, except on file systems without locks.
+
+    Raises:
+      BlockingIOError: another process holds the lock.
+    """
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        raise
     except OSError:
         pass
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False
 
 
 def remove_stale(folder: Path, names: str) -> None:
