@@ -70,7 +70,7 @@ def define_pipeline(
 
     _ = (
         root
-        | "ListPieces" >> beam.Create(list(pieces))
+        | "ListPieces" >> beam.Create(confusion_counts.divide(pieces))
         | CountPredictions(settings.plan)
         | WriteMatrices(settings)
     )
@@ -103,11 +103,11 @@ def count_predictions(
         models=surveyed.models,
     )
     output = storage.absolute(options.output)
-    folder, _, name = output.rpartition("/")
+    name = output.rpartition("/")[2]
     with storage.scratch_folder(output, f".{name}.") as scratch:
         summary = f"{scratch}/summary.json"
         if storage.is_remote(output):  # reachable for remote workers
-            summary = f"{folder}/.{name}.{Path(scratch).name}.json"
+            summary = f"{output}/.{Path(scratch).name}.json"
         if not engine.waits(beam_options):
             summary = ""
         settings = MatrixSettings(

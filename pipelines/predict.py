@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -239,7 +240,7 @@ def _run_inference(
     output = storage.absolute(options.output)
     run = work_folders.Run(
         output=output,
-        run_id=work_folders.find_run_id(settings),
+        run_id=work_folders.find_run_id(settings, options.split),
         chunks=chunks,
     )
     table = TableSettings(
@@ -249,7 +250,8 @@ def _run_inference(
         num_images=Counter(source.table["wnid"].to_pylist()),
         chunks=chunks,
         max_failure_fraction=options.max_failure_fraction,
-        keeps_summary=engine.waits(beam_options),
+        # Several launchers may write the same table in a bucket.
+        summary=uuid.uuid4().hex if engine.waits(beam_options) else "",
     )
     define = functools.partial(
         define_pipeline,
@@ -265,11 +267,11 @@ def _run_inference(
             is_done = engine.run(
                 define,
                 beam_options,
-                is_complete=lambda: results.read_summary(run.work) is not None,
+                is_complete=lambda: results.read_summary(table) is not None,
             )
         if not is_done:
             return [f"the table is complete when {run.work} no longer exists"]
-        summary = results.read_summary(run.work) or []
+        summary = results.read_summary(table) or []
         storage.remove_folder(run.work)
         return summary
 

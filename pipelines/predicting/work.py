@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from transforms import __version__, storage
-from transforms.models import image_list, parts, results
+from transforms.models import image_list, parts
 from transforms.models.image_list import Chunk
 from transforms.models.inference import InferenceSettings
 from transforms.records import JobError, UsageError, list_names, to_json
@@ -48,8 +48,8 @@ class Run:
         return f"{folder}/.{name}.{self.run_id}.partial"
 
 
-def find_run_id(settings: InferenceSettings) -> str:
-    """Return an id of everything that decides the predictions of an image."""
+def find_run_id(settings: InferenceSettings, split: str) -> str:
+    """Return an id of the split and everything that decides an image's predictions."""
     models = [
         {
             "scored": dataclasses.asdict(spec.scored),
@@ -60,6 +60,7 @@ def find_run_id(settings: InferenceSettings) -> str:
     ]
     decisive: dict[str, Any] = {
         "models": models,
+        "split": split,
         "roots": settings.roots,
         "versions": settings.versions,
         "batch_size": settings.batch_size,
@@ -81,7 +82,8 @@ def _find_library_versions() -> dict[str, str]:
 def acquire(run: Run, listed: bytes) -> Iterator[int]:
     """Create or continue the work folder; a local folder is locked during the block.
 
-    If the block fails before any chunk is finished, the folder is removed.
+    If the block fails before any chunk is finished, a local folder is removed. A folder
+    in a bucket may be that of another run with the same settings.
 
     Args:
       run: the run.
@@ -94,7 +96,6 @@ def acquire(run: Run, listed: bytes) -> Iterator[int]:
       UsageError: another run of this machine holds the lock.
     """
     with _lock(run.work):
-        results.remove_summary(run.work)
         image_list.write(run.work, listed)
         for line in _find_others(run):
             sys.stderr.write(f"{line}\n")
@@ -110,7 +111,7 @@ def acquire(run: Run, listed: bytes) -> Iterator[int]:
         try:
             yield num_images - num_kept
         except (UsageError, JobError):
-            if not parts.list_finished(run.work, run.chunks):
+            if not storage.is_remote(run.work) and not parts.exist(run.work):
                 storage.remove_folder(run.work)
             raise
 

@@ -209,7 +209,6 @@ def _make_prediction_job(*flags):
         num_images={},
         chunks=[Chunk(number, 1024, "digest") for number in range(3)],
         max_failure_fraction=0,
-        keeps_summary=False,
     )
     given = {
         "input": f"{BUCKET}/imagenet",

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,13 +16,14 @@ import pytest
 
 from pipelines import predict
 from pipelines.predicting import checks
+from pipelines.predicting import work as work_folders
 from tests import building, making, making_models, processes
 from transforms.dataset import manifest
 from transforms.models import inference, parts
 from transforms.models import spec as model_spec
 from transforms.models.card import Preprocessing
 from transforms.predictions import table as predictions_table
-from transforms.records import UsageError
+from transforms.records import JobError, UsageError
 
 NUM_CLASSES = 6
 WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
@@ -468,6 +470,23 @@ def test_second_run_reports_the_running_one(killed, capfd):
     os.close(descriptor)
     assert ended.value.code == 2
     assert f"another run holds the lock on {work}" in capfd.readouterr().err
+
+
+def test_failed_run_keeps_the_finished_chunks_of_another_list(tmp_path):
+    run = work_folders.Run(output=str(tmp_path / "p.parquet"), run_id="a", chunks=())
+    mark = Path(run.work, "parts", "0000000-0123.json")
+
+    def fail() -> None:
+        with work_folders.acquire(run, b"list"):
+            raise JobError("stopped")
+
+    with pytest.raises(JobError):
+        fail()
+    assert not Path(run.work).exists()
+    making.write_files(Path(run.work), {"parts/0000000-0123.json": b"{}"})
+    with pytest.raises(JobError):
+        fail()
+    assert mark.exists()
 
 
 @pytest.mark.usefixtures("small_chunks")

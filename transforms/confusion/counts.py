@@ -31,6 +31,7 @@ _FLOAT16_UNITS = 1 << 24  # float16 values in [0, 1] are multiples of 2⁻²⁴
 UNITS = 31 * _FLOAT16_UNITS  # per image
 _HARD_WEIGHTS = (UNITS,)
 _SOFT_WEIGHTS = tuple(weight * _FLOAT16_UNITS for weight in (16, 8, 4, 2, 1))
+_MAX_GROUPS = 32  # of parts
 OUTSIDE = -1  # column of outputs that are not among the classes
 _REPEATED = ("wnid", "model", "model_id")  # columns with few distinct values
 
@@ -40,6 +41,10 @@ class PredictionPart(NamedTuple):
 
     path: str
     row_group: int  # 0 for .npz files
+
+    def __str__(self) -> str:
+        """Describe the part in messages."""
+        return f"row group {self.row_group} of {self.path}"
 
 
 class Cutoff(NamedTuple):
@@ -108,12 +113,14 @@ class ConfusionCounts:
         likeliest class is correct.
       num_undecided: number of images in no cell, because none of the classes was
         predicted.
+      parts: parts that were counted.
     """
 
     cells: IntArray
     num_images: IntArray
     accuracy: IntArray
     num_undecided: int = 0
+    parts: tuple[PredictionPart, ...] = ()
 
     @classmethod
     def empty(cls, size: int, num_models: int = 0) -> "ConfusionCounts":
@@ -130,6 +137,7 @@ class ConfusionCounts:
         self.num_images += other.num_images
         self.accuracy += other.accuracy
         self.num_undecided += other.num_undecided
+        self.parts += other.parts
 
     def to_confusions(self, plan: CountPlan, models: Sequence[str]) -> list[Confusion]:
         """Return three matrices: of all images, of half A and of half B.
@@ -242,15 +250,23 @@ def find_cutoffs(
     return tuple(Cutoff(int(hashes[n]), keys[n]) for n in order[last].tolist())
 
 
-def count(part: PredictionPart, plan: CountPlan) -> ConfusionCounts:
-    """Count the predictions in a part of a file.
+def divide(parts: Sequence[PredictionPart]) -> list[tuple[PredictionPart, ...]]:
+    """Divide parts into few groups, since counts take 16 MB for 1000 classes."""
+    num_groups = min(len(parts), _MAX_GROUPS)
+    return [tuple(parts[number::num_groups]) for number in range(num_groups)]
+
+
+def count(parts: Sequence[PredictionPart], plan: CountPlan) -> ConfusionCounts:
+    """Count the predictions in parts of files.
 
     Raises:
-      UsageError: the part has invalid values.
+      UsageError: a part has invalid values.
     """
     counts = ConfusionCounts.empty(len(plan.wnids), len(plan.models))
-    for batch in _read_batches(part, plan):
-        add_batch(batch, plan, counts)
+    for part in parts:
+        for batch in _read_batches(part, plan):
+            add_batch(batch, plan, counts)
+    counts.parts = tuple(parts)
     return counts
 
 

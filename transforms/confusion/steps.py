@@ -47,17 +47,17 @@ class SumCounts(beam.CombineFn):
 
 @dataclasses.dataclass
 class CountPredictions(beam.PTransform):
-    """Count the predictions in all parts of files; output one ConfusionCounts."""
+    """Count the predictions in groups of parts; output one ConfusionCounts."""
 
     plan: CountPlan
 
     def expand(
-        self, parts: PCollection[PredictionPart]
+        self, groups: PCollection[tuple[PredictionPart, ...]]
     ) -> PCollection[ConfusionCounts]:
-        """Distribute parts over workers, count each, and sum the counts."""
+        """Distribute groups over workers, count each, and sum the counts."""
         add_up = SumCounts(len(self.plan.wnids), len(self.plan.models))
         return (
-            parts
+            groups
             | "SpreadParts" >> beam.Reshuffle()
             | "CountParts" >> beam.Map(partial(confusion_counts.count, plan=self.plan))
             | "SumCounts" >> beam.CombineGlobally(add_up)

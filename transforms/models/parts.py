@@ -7,6 +7,7 @@ finished, so a run that is repeated keeps it.
 import json
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from transforms import storage
@@ -85,6 +86,11 @@ def list_finished(work: str, chunks: Iterable[Chunk]) -> list[Chunk]:
     """Return the finished chunks."""
     found = prefetch(partial(find_finished, work), chunks)
     return [part.chunk for part in found if part is not None]
+
+
+def exist(work: str) -> bool:
+    """Return whether a local work folder has finished chunks of any image list."""
+    return any(Path(work, _FOLDER).glob("*.json"))
 
 
 def remove(work: str) -> None:

@@ -31,7 +31,6 @@ from transforms.predictions.chance import (
 from transforms.prefetch import prefetch
 from transforms.records import Failure, JobError, check_all_arrived
 
-_SUMMARY = "summary.json"
 _REMEDY = "no table is written; run again, and without --runner if this repeats"
 
 
@@ -46,7 +45,7 @@ class TableSettings:
       num_images: number of listed images, by wnid.
       chunks: chunks of the image list.
       max_failure_fraction: share of the images that may be unreadable.
-      keeps_summary: whether the launcher waits to read the summary.
+      summary: name of the summary that the launcher waits for; "" for none.
     """
 
     work: str
@@ -55,7 +54,7 @@ class TableSettings:
     num_images: Mapping[str, int]
     chunks: Sequence[Chunk]
     max_failure_fraction: float
-    keeps_summary: bool = True
+    summary: str = ""
 
 
 def write_table(scored: Sequence[ScoredPart], settings: TableSettings) -> None:
@@ -100,25 +99,22 @@ def write_table(scored: Sequence[ScoredPart], settings: TableSettings) -> None:
             functools.reduce(AccuracyCounts.plus, accuracy_counts),
             _count_pairs(spec, paths[number]),
         )
-    storage.write(settings.work, _SUMMARY, json.dumps(summary).encode())
+    if settings.summary:
+        name = f"{settings.summary}.json"
+        storage.write(settings.work, name, json.dumps(summary).encode())
 
 
-def read_summary(work: str) -> list[str] | None:
+def read_summary(settings: TableSettings) -> list[str] | None:
     """Return the lines about every model; None until the table is written."""
     try:
-        return json.loads(storage.read(f"{work}/{_SUMMARY}"))
+        return json.loads(storage.read(f"{settings.work}/{settings.summary}.json"))
     except FileNotFoundError:
         return None
 
 
-def remove_summary(work: str) -> None:
-    """Remove the summary that a stopped launcher did not read."""
-    storage.remove_file(f"{work}/{_SUMMARY}")
-
-
 def clear(_: None, settings: TableSettings) -> None:
     """Remove the work folder, except for the summary if the launcher waits for it."""
-    if not settings.keeps_summary:
+    if not settings.summary:
         storage.remove_folder(settings.work)
         return
     parts.remove(settings.work)

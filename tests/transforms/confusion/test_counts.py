@@ -189,9 +189,11 @@ def test_probabilities_are_checked_where_they_are_counted(tmp_path, row, message
     probabilities = np.full((6, 8), 1 / 8)
     probabilities[2] = row
     path = _write(tmp_path, probabilities)
-    confusion_counts.count(PredictionPart(path, 0), _plan())  # hard counts ignore them
+    confusion_counts.count(
+        [PredictionPart(path, 0)], _plan()
+    )  # hard counts ignore them
     with pytest.raises(UsageError) as caught:
-        confusion_counts.count(PredictionPart(path, 0), _plan(is_soft=True))
+        confusion_counts.count([PredictionPart(path, 0)], _plan(is_soft=True))
     assert str(caught.value).startswith(f"{path}: {message}")
 
 

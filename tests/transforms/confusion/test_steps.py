@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from tests import making_predictions
 from transforms.confusion import counts as confusion_counts
+from transforms.confusion import results
 from transforms.confusion.counts import ConfusionCounts, CountPlan
+from transforms.confusion.results import MatrixSettings
 from transforms.confusion.steps import CountPredictions, SumCounts
 from transforms.labels.classes import load_classes
 from transforms.predictions import table as predictions_table
+from transforms.records import JobError
 
 SIZE = 3
 WNIDS = [info.wnid for info in load_classes()[:SIZE]]
@@ -73,13 +76,24 @@ def test_the_step_writes_the_sum_of_all_parts(surveyed, tmp_path, is_soft):
     with test_pipeline.TestPipeline() as root:
         _ = (
             root
-            | beam.Create(list(surveyed.pieces))
+            | beam.Create(confusion_counts.divide(surveyed.pieces))
             | CountPredictions(plan)
             | beam.Map(_write, path=output)
         )
     expected = ConfusionCounts.empty(SIZE)
     for piece in reversed(surveyed.pieces):
-        expected.add(confusion_counts.count(piece, plan))
+        expected.add(confusion_counts.count([piece], plan))
     assert len(surveyed.pieces) == 6
     assert expected.num_images.sum() == 40
     assert json.loads(output.read_text()) == _contents(expected)
+
+
+def test_a_lost_and_a_repeated_part_of_equal_size_are_an_error(surveyed, tmp_path):
+    plan = CountPlan(surveyed.wnids, surveyed.cutoffs, 0, is_soft=False)
+    first, _, *others = surveyed.pieces
+    counts = confusion_counts.count([first, first, *others], plan)
+    assert counts.num_images.sum() == surveyed.num_images
+    settings = MatrixSettings(output=str(tmp_path / "o"), survey=surveyed, plan=plan)
+    with pytest.raises(JobError, match=r"lost 1 of 6 .*: row group 1 of .*p\.pa"):
+        results.write_results(counts, settings)
+    assert not (tmp_path / "o").exists()
