@@ -226,9 +226,13 @@ def test_work_folder_is_used_on_file_systems_without_locks(tmp_path, monkeypatch
 
 
 def test_stale_files_are_removed_and_files_in_use_are_kept(tmp_path):
-    left = tmp_path / ".planning-imagenet_subsets-abcdefg1"
+    with local.folder(tmp_path, ".planning-") as first:
+        left = pathlib.Path(first)
     left.mkdir()
-    others = [tmp_path / ".planning-mine", tmp_path / "imagenet_subsets-abcdefg1"]
+    others = [
+        tmp_path / ".planning-mine",
+        tmp_path / ".planning-imagenet_subsets-0123abcd-abcdefg1",  # another machine
+    ]
     for other in others:
         other.mkdir()
     with local.folder(tmp_path, ".planning-") as first:

@@ -11,6 +11,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import platform
 import re
 import shutil
 import stat
@@ -109,7 +110,7 @@ def _remove_unless_held(path: Path) -> None:
 def folder(place: Path | None, prefix: str) -> Iterator[str]:
     """Create a locked temporary folder and remove it on exit.
 
-    Stale folders with the same prefix are removed first.
+    Stale folders with the same prefix, made on this machine, are removed first.
 
     Args:
       place: parent folder; None uses the system's temporary folder.
@@ -117,9 +118,11 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
     """
     where = place or Path(tempfile.gettempdir())
     where.mkdir(parents=True, exist_ok=True)
-    remove_stale(where, re.escape(prefix + _MARK) + _RANDOM)
+    # Locks of folders on network file systems hold on one machine only.
+    prefix = f"{prefix}{_MARK}{_find_machine()}-"
+    remove_stale(where, re.escape(prefix) + _RANDOM)
     while True:
-        made = Path(tempfile.mkdtemp(prefix=prefix + _MARK, dir=where))
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=where))
         descriptor = os.open(made, os.O_RDONLY)
         if try_lock(descriptor, made):
             break
@@ -129,6 +132,11 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
     finally:
         shutil.rmtree(made, ignore_errors=True)
         os.close(descriptor)
+
+
+def _find_machine() -> str:
+    """Return eight letters and digits that differ between machines."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def share_folder(identity: str, fill: Callable[[Path], None]) -> Path:
