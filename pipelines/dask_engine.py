@@ -467,7 +467,9 @@ class DaskJob(PipelineResult):
                     self._settle(collection)
         except Exception as error:
             self._state = PipelineState.FAILED
-            is_lost = isinstance(error, OSError) or self._client.status != "running"
+            is_lost = self._client.status != "running" or (
+                isinstance(error, OSError) and not isinstance(error, UsageError)
+            )
             # The launcher removes temporary folders, to which tasks still write.
             self._stop()
             if self.num_running:

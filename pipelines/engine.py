@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from transforms import storage
 from transforms.records import JobError, UsageError
 from transforms.storage.clients import CarriedSettings
 
+FILES_APPEAR_S = 60  # on other machines; the default of NFS for attributes of folders
+_INTERVAL_S = 0.5
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
 _RAISED = re.compile(
     r"^(?:\w+\.)*(UsageError|JobError|\w+Error): (.*?)(?= \[while running|\n\n|\Z)",
@@ -190,12 +193,23 @@ def run(
         raise type(error)(_WHERE.sub("", str(error))) from error
     except list_errors(options) as error:
         raise _translate(error) from error
-    if not is_complete():
+    if not _wait_for_files(is_complete, options):
         raise JobError(
             "the engine skipped the last step, so nothing is committed; run again, "
             "and without --runner if this repeats"
         )
     return True
+
+
+def _wait_for_files(is_complete: Callable[[], bool], options: PipelineOptions) -> bool:
+    """Return whether the last step has run.
+
+    A network file system may show a worker's new file to this machine only later.
+    """
+    deadline = time.monotonic() + (0 if is_embedded(options) else FILES_APPEAR_S)
+    while not (done := is_complete()) and time.monotonic() < deadline:
+        time.sleep(_INTERVAL_S)
+    return done
 
 
 def _wait(result: Any, options: PipelineOptions) -> None:  # noqa: ANN401  # of any runner

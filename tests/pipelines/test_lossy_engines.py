@@ -20,6 +20,7 @@ RUNNER = "--runner=tests.lossy_runner.LossyRunner"
 
 def _fail(job, flags, step, capfd, monkeypatch):
     monkeypatch.setattr(LossyRunner, "loses", step)
+    monkeypatch.setattr(engine, "FILES_APPEAR_S", 0)
     with pytest.raises(SystemExit) as ended:
         job.main([*flags, RUNNER])
     assert ended.value.code == 1
@@ -108,7 +109,7 @@ def test_predict_and_confusion_fail(predict_flags, tmp_path, capfd, monkeypatch)
     capfd.readouterr()
     flags = [f"--predictions={tmp_path}/p.parquet", f"--output={tmp_path}/c"]
     error = _fail(confusion, flags, "CountParts", capfd, monkeypatch)
-    assert re.search(r"counted 0 of \d+; no matrix is written", error)
+    assert re.search(r"lost 1 of 1 parts .*\n.*: no matrix is written", error)
     assert not list(tmp_path.glob("c/*"))
 
 
