@@ -28,7 +28,9 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.runner import PipelineState
 from apache_beam.runners.worker import sdk_worker
 
-from pipelines import dask_engine, dataflow, stopping
+from pipelines import dataflow, stopping
+from pipelines.dask_engine import cluster as dask_cluster
+from pipelines.dask_engine import runner as dask_runner
 from transforms import storage
 from transforms.records import JobError, UsageError
 from transforms.storage.clients import CarriedSettings
@@ -239,7 +241,7 @@ def make_job(
 def _make_pipeline(
     define: Callable[[beam.Pipeline], Any], options: PipelineOptions
 ) -> beam.Pipeline:
-    runner = dask_engine.DaskRunner() if is_dask(options) else None
+    runner = dask_runner.DaskRunner() if is_dask(options) else None
     try:
         pipeline = beam.Pipeline(runner, options)
     except ValueError as error:  # flags that contradict each other
@@ -304,7 +306,7 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
     if is_dask(options):
         yield from _find_dask_problems(options)
     else:
-        given = options.view_as(dask_engine.DaskOptions).get_all_options(
+        given = options.view_as(dask_cluster.DaskOptions).get_all_options(
             drop_default=True, current_only=True
         )
         yield from (
@@ -320,11 +322,11 @@ def _find_dask_problems(options: PipelineOptions) -> Iterator[str]:
             "after another; leave the flag out"
         )
     try:
-        address = dask_engine.find_address(options)
+        address = dask_cluster.find_address(options)
         # Dask's client tries a closed port for seconds before it reports it.
         if not _answers(address.rpartition("://")[2]):
-            raise dask_engine.no_connection(address)
-        dask_engine.check_workers(address)
+            raise dask_cluster.no_connection(address)
+        dask_cluster.check_workers(address)
     except UsageError as error:
         yield str(error)
 
@@ -425,7 +427,7 @@ def _check_dask_folders(
                         stack.enter_context(tempfile.TemporaryDirectory(dir=above))
                     )
             paths[str(place)] = what
-        dask_engine.check_folders(dask_engine.find_address(options), paths)
+        dask_cluster.check_folders(dask_cluster.find_address(options), paths)
 
 
 def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401  # of any runner
@@ -461,7 +463,7 @@ def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
     try:
         result.cancel()
         if is_dask(options):
-            rest = dask_engine.describe_running(result.num_running)
+            rest = dask_runner.describe_running(result.num_running)
             return f"the job is cancelled, and {rest}"
     except Exception as error:  # noqa: BLE001  # each runner and its client has others
         return (

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipelines import dask_engine
+from pipelines.dask_engine.cluster import connect
 from tests.benchmarks import children, photographs, throughput
 from tests.benchmarks.children import Usage
 from tests.benchmarks.settings import Row, Settings
@@ -39,7 +39,7 @@ def _run_cluster() -> Iterator[str]:
     commands += [worker] * NUM_WORKERS
     cluster = [subprocess.Popen(c, stderr=subprocess.DEVNULL) for c in commands]
     try:
-        with dask_engine.connect(address) as client:
+        with connect(address) as client:
             client.wait_for_workers(NUM_WORKERS)
         yield address
     finally:
@@ -51,7 +51,7 @@ def _run_cluster() -> Iterator[str]:
 def _build(folder, output, address: str) -> Usage:
     """Build on the cluster; add its CPU time to that of the launcher."""
     flags = ("--runner", "DaskRunner", "--dask_client_address", address)
-    with dask_engine.connect(address) as client:
+    with connect(address) as client:
 
         def read_cpu_s() -> float:
             workers = client.run(time.process_time)

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
-from pipelines import dask_engine
+from pipelines.dask_engine import cluster
 from tests import building, processes
 from tests.engines import install, page
 
@@ -60,7 +60,7 @@ def test_nothing_runs_on_dask_after_the_job(engines, mini_imagenet, tmp_path):
     flags = engines.start(DASK)
     said = _interrupt(mini_imagenet, tmp_path, flags)
     assert "the job is cancelled, and no task is running" in said
-    with dask_engine.connect(flags[-1].partition("=")[2]) as client:
+    with cluster.connect(flags[-1].partition("=")[2]) as client:
         assert client.processing() == dict.fromkeys(client.processing(), ())
     assert not list(tmp_path.glob("**/complete.json"))
 

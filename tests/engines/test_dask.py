@@ -20,7 +20,9 @@ from apache_beam.transforms.combiners import ToList
 from apache_beam.transforms.window import GlobalWindows
 from distributed import Client
 
-from pipelines import build, dask_engine, engine, index, predict, verify
+from pipelines import build, engine, index, predict, verify
+from pipelines.dask_engine import cluster, runner
+from pipelines.dask_engine import stage as dask_stage
 from tests import building, making, making_models, processes
 from tests.engines import page
 from tests.engines.conftest import ENVIRONMENT, Engines
@@ -41,7 +43,7 @@ folder, set_variable = stores.folder, stores.set_variable
 @pytest.fixture
 def client(engines):
     """Start the cluster if necessary, and connect to it."""
-    with dask_engine.connect(_address(engines.start(DASK))) as client:
+    with cluster.connect(_address(engines.start(DASK))) as client:
         client.wait_for_workers(2)
         yield client
 
@@ -240,7 +242,7 @@ def test_tasks_that_outlive_the_job_are_reported(
         _wait_until((tmp_path / "begun").exists)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(dask_engine, "_STOP_S", 0)
+    monkeypatch.setattr(runner, "_STOP_S", 0)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     if not fails:
         threading.Thread(target=interrupt).start()
@@ -275,7 +277,7 @@ def test_worker_that_is_killed_changes_nothing(client, flags, mini_imagenet, tmp
 def _wait_until_alone(element, address):
     """Wait in the last task until the scheduler has forgotten all others."""
     if not element:
-        with dask_engine.connect(address) as client:
+        with cluster.connect(address) as client:
             _wait_until(
                 lambda: len(client.run_on_scheduler(_list_tasks)) == 1, deadline_s=20
             )
@@ -320,7 +322,7 @@ def test_loss_of_outputs_that_cannot_be_repeated(fragile, tmp_path, monkeypatch)
     gather = Client.gather
 
     def lose_outputs(client, futures):
-        with dask_engine.connect(_address(flags)) as other:
+        with cluster.connect(_address(flags)) as other:
             lost = set(other.nthreads())
             for pid in other.run(os.getpid).values():
                 os.kill(pid, signal.SIGKILL)
@@ -354,10 +356,10 @@ def test_loss_of_all_workers_and_of_the_scheduler(fragile, mini_imagenet, tmp_pa
 
 
 def test_worker_with_other_versions_that_joins_late_fails_its_task(client):
-    versions = {**dask_engine.describe_process(), "pillow": "1.0"}
+    versions = {**cluster.describe_process(), "pillow": "1.0"}
     no_steps = cloudpickle.dumps([])
-    stage = dask_engine.Stage(no_steps, versions)
-    task = client.submit(dask_engine.run_bundle, no_steps, stage, "job", pure=False)
+    stage = dask_stage.Stage(no_steps, versions)
+    task = client.submit(dask_stage.run_bundle, no_steps, stage, "job", pure=False)
     with pytest.raises(JobError) as raised:
         task.result()
     worker, _, problem = str(raised.value).partition(": ")

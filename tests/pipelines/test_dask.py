@@ -5,10 +5,11 @@ import socket
 
 import pytest
 
-from pipelines import dask_engine, engine
+from pipelines import engine
 from pipelines.build import main
 from pipelines.building.options import BuildOptions
 from pipelines.cli import parse
+from pipelines.dask_engine import cluster
 from tests import building
 
 DASK = "--runner=DaskRunner"
@@ -61,7 +62,7 @@ def test_address_of_another_scheme_is_reported():
 
 def test_versions_of_packages_that_both_have_are_compared():
     here = {"pillow": "12.1", "keras": "3.12"}
-    differ = functools.partial(dask_engine.find_differences, here)
+    differ = functools.partial(cluster.find_differences, here)
     assert not differ({"pillow": "12.1", "onnxruntime": "1.24"})
     assert differ({"pillow": "12.0", "keras": "3.11"}) == (
         "pillow 12.0 instead of 12.1, keras 3.11 instead of 3.12"
