@@ -175,7 +175,7 @@ def _check(
             ],
             beam_flags=beam_flags,
         )
-    if not problems:  # a store may have to be asked
+    if not problems:  # it reads the store, which must be reachable
         with _collect(problems):
             storage.check_replaceable(
                 options.output, predictions_table.METADATA_KEY, "a file of predictions"
