@@ -233,27 +233,10 @@ def _make_work(folder: str) -> Iterator[str]:
 
 def _open_input(options: VerifyOptions, scratch: str) -> SourceIndex:
     """Open or create the index of the input, as `pipelines.build` does."""
-    # Beam's import takes a second, which other runs do not need.
-    from pipelines.building import planning  # noqa: PLC0415
-    from pipelines.building.options import BuildOptions, Request  # noqa: PLC0415
+    from pipelines.building import planning  # noqa: PLC0415  # slow import
 
-    request = Request(
-        options=BuildOptions(
-            input=options.input,
-            train_input=options.train_input,
-            validation_input=options.validation_input,
-            validation_labels=options.validation_labels,
-            class_list=options.class_list,
-        ),
-        grouping_options=None,
-        sampling_options=None,
-        beam_flags=(),
-    )
-    path, inventory = planning.resolve_input(
-        request,
-        scratch,
-        prints_counts=False,  # the report has them
-    )
+    path, inventory = planning.resolve_input(options.input, options, scratch)
+    inventory.check_usable()
     return SourceIndex(path=path, inventory=inventory)
 
 
