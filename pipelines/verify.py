@@ -40,7 +40,7 @@ from transforms.verification import (
     tasks,
 )
 from transforms.verification import results as check_results
-from transforms.verification.dataset import DatasetFiles
+from transforms.verification.dataset import DatasetFiles, FileResults
 from transforms.verification.input_comparison import SourceIndex
 from transforms.verification.local_tasks import LocalTasks
 from transforms.verification.results import Row
@@ -54,7 +54,6 @@ _REMEDY = "the dataset is not verified; run again, and without --runner if this 
 _NUM_COMPARED, _ALL = "1000", "all"
 _CHECKS = {
     "commit mark": checks.check_mark,
-    "files and checksums": checks.check_files,
     "list of files": checks.check_layout,
     "subset id": checks.check_subset_id,
     "groups": checks.check_groups,
@@ -67,9 +66,7 @@ _CHECKS = {
     "sidecars and card": sidecars.check_sidecars,
     "preview": sidecars.check_preview,
     "copies within splits": checks.check_repeats,
-    "images": images.check_images,
 }
-_OF_FILES = ("files and checksums", "images")  # they need the results of the tasks
 _WARNINGS = {
     "wording": sidecars.check_wording,
     "leaks between splits": checks.check_leaks,
@@ -257,12 +254,16 @@ def _check(
         closing(_make_runner(planned, settings, options, beam_flags)) as running,
     ):
         running.start()
-        at_once = [name for name in _CHECKS if name not in _OF_FILES]
-        rows = {name: _run_check(name, dataset) for name in at_once}
+        mark, *others = (
+            check_results.run(name, partial(check, dataset))
+            for name, check in _CHECKS.items()
+        )
         running.wait()
-        dataset.checked |= tasks.read_checked(planned, work)
-    rows |= {name: _run_check(name, dataset) for name in _OF_FILES}
-    yield from (rows[name] for name in _CHECKS)
+    results = FileResults(dataset, tasks.read_checked(planned, work))
+    yield mark
+    yield check_results.run("files and checksums", partial(checks.check_files, results))
+    yield from others
+    yield check_results.run("images", partial(images.check_images, results))
     for name, check in _WARNINGS.items():
         yield check_results.run(
             name, partial(check, dataset), found=check_results.WARNING
@@ -271,11 +272,7 @@ def _check(
         yield from input_comparison.compare(
             dataset, index, num_images=options.num_images
         )
-    yield from reader_comparison.compare_all(options.readers, dataset, planned, work)
-
-
-def _run_check(name: str, dataset: DatasetFiles) -> Row:
-    return check_results.run(name, partial(_CHECKS[name], dataset))
+    yield from reader_comparison.compare_all(options.readers, results, planned, work)
 
 
 def _plan_tasks(
