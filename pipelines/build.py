@@ -11,7 +11,6 @@ from pipelines.building.options import BuildOptions, Request, method_options
 from pipelines.cli import exit_codes, parse
 from pipelines.grouping_flags import load_options
 from pipelines.store_flags import settle
-from transforms.progress import phase
 
 
 def build(request: Request) -> str:
@@ -43,26 +42,7 @@ def build(request: Request) -> str:
         inputs.report_fetched(),
         output.scratch_folder(options) as scratch,
     ):
-        with phase("index") as counts:
-            index, inventory = planning.resolve_input(request, scratch)
-            fixed = fixed_images.select_images(request, index, inventory, scratch)
-            counts["images"] = sum(inventory.num_images.values())
-        with phase("group") as counts:
-            table, grouping = planning.group_classes(request, inventory, fixed)
-            counts["groups"] = table.num_groups
-        with phase("plan") as counts:
-            plan = planning.make_plan(
-                request,
-                index=index,
-                inventory=inventory,
-                table=table,
-                grouping=grouping,
-                scratch=scratch,
-                fixed=fixed,
-            )
-            counts["images"] = sum(planned.num_images for planned in plan.shards)
-            counts["shards"] = len(plan.shards)
-        fixed_images.report_missing(options, fixed)
+        plan = planning.plan_build(request, scratch)
         if options.export_images and not options.dry_run:
             fixed_images.export(plan.folder, plan.shards, options.export_images)
         if options.plan_only:
@@ -77,34 +57,44 @@ def build(request: Request) -> str:
         return run.write_dataset(request, plan, scratch)
 
 
+def parse_request(argv: Sequence[str]) -> Request:
+    """Parse the command line; configure the log and the stores of this process.
+
+    Without flags that determine the contents, draw the demonstration's input.
+
+    Raises:
+      UsageError: lists all problems of the flags.
+    """
+    options, chosen, beam_flags = parse(
+        BuildOptions,
+        argv,
+        prog="python -m pipelines.build",
+        methods=method_options(),
+    )
+    options.open_log()
+    settle(options)
+    is_demonstration = options.is_demonstration
+    if is_demonstration:
+        from pipelines.building import demonstration  # noqa: PLC0415  # as above
+
+        options = demonstration.choose(options)
+    for note in options.describe_preset():
+        sys.stderr.write(f"{note}\n")
+    options = options.expand_preset()
+    return Request(
+        options=options,
+        grouping_options=chosen.get("grouping") or load_options(options.grouping),
+        sampling_options=chosen["sampling"],
+        beam_flags=beam_flags,
+        is_demonstration=is_demonstration,
+    )
+
+
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
     stopped = "stopped; run the same command with --resume to continue"
     with exit_codes(when_stopped=stopped):
-        options, chosen, beam_flags = parse(
-            BuildOptions,
-            argv,
-            prog="python -m pipelines.build",
-            methods=method_options(),
-        )
-        options.open_log()
-        settle(options)
-        is_demonstration = options.is_demonstration
-        if is_demonstration:
-            from pipelines.building import demonstration  # noqa: PLC0415  # as above
-
-            options = demonstration.choose(options)
-        for note in options.describe_preset():
-            sys.stderr.write(f"{note}\n")
-        options = options.expand_preset()
-        request = Request(
-            options=options,
-            grouping_options=chosen.get("grouping") or load_options(options.grouping),
-            sampling_options=chosen["sampling"],
-            beam_flags=beam_flags,
-            is_demonstration=is_demonstration,
-        )
-        directory = build(request)
+        directory = build(parse_request(argv))
         sys.stdout.write(f"{directory}\n")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.cli import exit_codes, parse
+from pipelines.input_flags import InputFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import csv_tables, layouts, storage
 from transforms.csv_tables import CsvError
@@ -72,19 +73,12 @@ def _read_images(path: str) -> Mapping[str, str]:
 
 def _list_indexed(path: str) -> Sequence[str]:
     """Index the images and return their classes."""
-    # Beam's import takes a second, which other inputs do not need.
-    from pipelines.building import planning  # noqa: PLC0415
-    from pipelines.building.options import BuildOptions, Request  # noqa: PLC0415
+    from pipelines.building import planning  # noqa: PLC0415  # slow import
 
-    request = Request(
-        options=BuildOptions(input=(path,)),
-        grouping_options=None,
-        sampling_options=None,
-        beam_flags=(),
-    )
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            _, inventory = planning.resolve_input(request, scratch, prints_counts=False)
+            _, inventory = planning.resolve_input([path], InputFlags(), scratch)
+            inventory.check_usable()
             return inventory.wnids()
     except UsageError as error:  # the path is usually given without its flag
         raise UsageError(str(error).replace(f"--input {path}", path)) from None

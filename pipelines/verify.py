@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -32,16 +32,18 @@ from transforms.records import UsageError, check_all_arrived
 from transforms.verification import (
     checks,
     images,
-    opening,
+    input_comparison,
+    reader_comparison,
     readers,
     sidecars,
-    source,
+    task_planning,
     tasks,
 )
 from transforms.verification import results as check_results
-from transforms.verification.dataset import DatasetFiles
+from transforms.verification.dataset import DatasetFiles, FileResults
+from transforms.verification.input_comparison import SourceIndex
+from transforms.verification.local_tasks import LocalTasks
 from transforms.verification.results import Row
-from transforms.verification.source import SourceIndex
 from transforms.verification.tasks import Task, TaskSettings
 
 if TYPE_CHECKING:
@@ -52,7 +54,6 @@ _REMEDY = "the dataset is not verified; run again, and without --runner if this 
 _NUM_COMPARED, _ALL = "1000", "all"
 _CHECKS = {
     "commit mark": checks.check_mark,
-    "files and checksums": checks.check_files,
     "list of files": checks.check_layout,
     "subset id": checks.check_subset_id,
     "groups": checks.check_groups,
@@ -65,9 +66,7 @@ _CHECKS = {
     "sidecars and card": sidecars.check_sidecars,
     "preview": sidecars.check_preview,
     "copies within splits": checks.check_repeats,
-    "images": images.check_images,
 }
-_OF_FILES = ("files and checksums", "images")  # they need the results of the tasks
 _WARNINGS = {
     "wording": sidecars.check_wording,
     "leaks between splits": checks.check_leaks,
@@ -231,27 +230,10 @@ def _make_work(folder: str) -> Iterator[str]:
 
 def _open_input(options: VerifyOptions, scratch: str) -> SourceIndex:
     """Open or create the index of the input, as `pipelines.build` does."""
-    # Beam's import takes a second, which other runs do not need.
-    from pipelines.building import planning  # noqa: PLC0415
-    from pipelines.building.options import BuildOptions, Request  # noqa: PLC0415
+    from pipelines.building import planning  # noqa: PLC0415  # slow import
 
-    request = Request(
-        options=BuildOptions(
-            input=options.input,
-            train_input=options.train_input,
-            validation_input=options.validation_input,
-            validation_labels=options.validation_labels,
-            class_list=options.class_list,
-        ),
-        grouping_options=None,
-        sampling_options=None,
-        beam_flags=(),
-    )
-    path, inventory = planning.resolve_input(
-        request,
-        scratch,
-        prints_counts=False,  # the report has them
-    )
+    path, inventory = planning.resolve_input(options.input, options, scratch)
+    inventory.check_usable()
     return SourceIndex(path=path, inventory=inventory)
 
 
@@ -263,115 +245,112 @@ def _check(
     beam_flags: Sequence[str],
 ) -> Iterator[Row]:
     dataset = DatasetFiles(storage.absolute(options.dataset), options.threads)
-    with _run_tasks(options, dataset, work=work, beam_flags=beam_flags) as wait:
-        at_once = [name for name in _CHECKS if name not in _OF_FILES]
-        rows = {name: _run_check(name, dataset) for name in at_once}
-        planned = wait()
-    rows |= {name: _run_check(name, dataset) for name in _OF_FILES}
-    yield from (rows[name] for name in _CHECKS)
+    planned = _plan_tasks(options, dataset, is_on_engine=bool(beam_flags))
+    ticks = f"{work}/ticks" if planned and not beam_flags else None
+    settings = task_planning.make_settings(dataset, work, ticks)
+    total = task_planning.count_reads(planned)
+    with (
+        progress.show(ticks, total=total, what="verifying", unit="image"),
+        closing(_make_runner(planned, settings, options, beam_flags)) as running,
+    ):
+        running.start()
+        mark, *others = (
+            check_results.run(name, partial(check, dataset))
+            for name, check in _CHECKS.items()
+        )
+        running.wait()
+    results = FileResults(dataset, tasks.read_checked(planned, work))
+    yield mark
+    yield check_results.run("files and checksums", partial(checks.check_files, results))
+    yield from others
+    yield check_results.run("images", partial(images.check_images, results))
     for name, check in _WARNINGS.items():
         yield check_results.run(
             name, partial(check, dataset), found=check_results.WARNING
         )
     if index:
-        yield from source.compare(dataset, index, num_images=options.num_images)
-    yield from opening.compare_all(options.readers, dataset, planned, work)
+        yield from input_comparison.compare(
+            dataset, index, num_images=options.num_images
+        )
+    yield from reader_comparison.compare_all(options.readers, results, planned, work)
 
 
-def _run_check(name: str, dataset: DatasetFiles) -> Row:
-    return check_results.run(name, partial(_CHECKS[name], dataset))
-
-
-@contextmanager
-def _run_tasks(
-    options: VerifyOptions,
-    dataset: DatasetFiles,
-    *,
-    work: str,
-    beam_flags: Sequence[str],
-) -> Iterator[Callable[[], list[Task]]]:
-    """Run the tasks that read the dataset's files, while the block runs.
-
-    Yields:
-      A function that waits until `dataset` has their results, and returns the tasks.
-    """
-    names = opening.list_readers(options.readers, dataset)
-    names.sort(key=lambda name: not readers.load(name).LIBRARY)  # the slowest first
+def _plan_tasks(
+    options: VerifyOptions, dataset: DatasetFiles, *, is_on_engine: bool
+) -> list[Task]:
+    """Divide the reading of the files into tasks; unreadable datasets have none."""
     try:
         dataset.list_present()
     except check_results.UNREADABLE:  # as the checks report
-        yield list
-        return
-    ranges = _list_byte_ranges(dataset)
-    ticks = None if beam_flags else f"{work}/ticks"
-    settings = tasks.make_settings(dataset, work, ticks)
-    num_images = sum(map(len, ranges.values()))
-    num_threads = 1 if beam_flags else options.threads
-    if beam_flags or storage.is_remote(dataset.directory):
-        planned = list(tasks.plan_by_part(dataset, ranges, names, num_threads))
-    else:
-        planned = list(tasks.plan_side_by_side(dataset, ranges, names, num_threads))
-    if beam_flags:
-        run = _run_on_engine(planned, settings, beam_flags)
-    else:
-        run = _run_here(planned, settings, num_threads, num_images)
-    total = num_images * (1 + len(names))
-    with (
-        progress.show(ticks, total=total, what="verifying", unit="image"),
-        run as wait,
-    ):
-
-        def read_results() -> list[Task]:
-            wait()
-            dataset.checked |= tasks.read_checked(planned, work)
-            return planned
-
-        yield read_results
+        return []
+    names = reader_comparison.list_readers(options.readers, dataset)
+    names.sort(key=lambda name: not readers.load(name).LIBRARY)  # the slowest first
+    ranges: Mapping[str, images.ByteRanges] = {}
+    with suppress(*check_results.UNREADABLE):  # of the manifest, as above
+        ranges = images.list_byte_ranges(dataset)
+    num_threads = 1 if is_on_engine else options.threads
+    plan = task_planning.plan_side_by_side
+    if is_on_engine or storage.is_remote(dataset.directory):
+        plan = task_planning.plan_by_part
+    return list(plan(dataset, ranges, names, num_threads))
 
 
-def _list_byte_ranges(dataset: DatasetFiles) -> Mapping[str, images.ByteRanges]:
-    with suppress(*check_results.UNREADABLE):  # of the manifest, as the checks report
-        return images.list_byte_ranges(dataset)
-    return {}
-
-
-@contextmanager
-def _run_here(
+def _make_runner(
     planned: Sequence[Task],
     settings: TaskSettings,
-    num_threads: int,
-    num_images: int,
-) -> Iterator[Callable[[], None]]:
-    with closing(tasks.LocalTasks(settings, num_threads, num_images)) as running:
-        for task in planned:
-            running.submit(task)
-        yield running.wait
+    options: VerifyOptions,
+    beam_flags: Sequence[str],
+) -> "LocalTasks | EngineTasks":
+    if planned and beam_flags:
+        return EngineTasks(planned, settings, beam_flags)
+    return LocalTasks(planned, settings, options.threads)
 
 
-@contextmanager
-def _run_on_engine(
-    planned: Sequence[Task], settings: TaskSettings, beam_flags: Sequence[str]
-) -> Iterator[Callable[[], None]]:
-    from pipelines import engine  # noqa: PLC0415  # slow import
+class EngineTasks:
+    """Run tasks on Beam's runner, with the methods of `LocalTasks`.
 
-    for task in planned:
-        tasks.save_task(task, settings.work)
-    arrived = f"{settings.work}/{tasks.ARRIVED}"
+    Args:
+      planned: the tasks.
+      settings: settings of all tasks.
+      beam_flags: flags of Beam.
+    """
 
-    def run() -> None:
+    def __init__(
+        self, planned: Sequence[Task], settings: TaskSettings, beam_flags: Sequence[str]
+    ) -> None:
+        self._planned = planned
+        self._settings = settings
+        self._beam_flags = beam_flags
+
+    def start(self) -> None:
+        """Write the tasks for the workers; `wait` runs them."""
+        for task in self._planned:
+            tasks.save_task(task, self._settings.work)
+
+    def wait(self) -> None:
+        """Run all tasks.
+
+        Raises:
+          JobError: the engine failed or lost tasks.
+        """
+        from pipelines import engine  # noqa: PLC0415  # slow import
+
+        num_tasks = len(self._planned)
+        arrived = f"{self._settings.work}/{tasks.ARRIVED}"
         engine.run(
-            partial(define_pipeline, num_tasks=len(planned), settings=settings),
-            engine.make_beam_options(beam_flags),
+            partial(define_pipeline, num_tasks=num_tasks, settings=self._settings),
+            engine.make_beam_options(self._beam_flags),
             is_complete=lambda: storage.is_file(arrived),
         )
         check_all_arrived(
             json.loads(storage.read(arrived)),
-            range(len(planned)),
+            range(num_tasks),
             what="parts of the dataset",
             remedy=_REMEDY,
         )
 
-    yield run
+    def close(self) -> None:
+        """Do nothing: `wait` leaves no tasks that run."""
 
 
 def define_pipeline(

@@ -280,15 +280,6 @@ class Request:
     is_demonstration: bool = False
 
     @property
-    def is_embedded(self) -> bool:
-        """Whether the job uses the embedded runner, on this machine."""
-        if not self.beam_flags:
-            return True
-        from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
-
-        return engine.is_embedded(self.beam_options)
-
-    @property
     def beam_options(self) -> "PipelineOptions":
         """Beam options, created on each access because runners modify them."""
         from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines import grouping_flags, inputs
-from pipelines.building import feasibility
+from pipelines.building import feasibility, fixed_images
 from pipelines.building.feasibility import Availability
 from pipelines.building.fixed_images import FixedImages
 from pipelines.building.options import BuildOptions, Request
 from pipelines.building.output import Place
 from pipelines.building.recipe import make_recipe
 from pipelines.index import index_images
+from pipelines.input_flags import InputFlags
 from transforms import sampling, storage
 from transforms.dataset import plan as dataset_plan
 from transforms.dataset import statistics
@@ -30,6 +31,7 @@ from transforms.grouping.table import Grouping, GroupTable
 from transforms.index import table as index_table
 from transforms.index.inventory import Inventory, read_inventory
 from transforms.processes import num_cores
+from transforms.progress import phase
 from transforms.records import JSON, ImageClass, Shard, UsageError, list_names
 from transforms.sampling import plan as sample_plan
 from transforms.sampling.plan import SamplePlan, SamplerOutput, SamplingRequest
@@ -39,53 +41,101 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
 
+def plan_build(request: Request, scratch: str) -> "BuildPlan":
+    """Resolve the input, group its classes, and select and assign the images.
+
+    Args:
+      request: the dataset to build.
+      scratch: folder for the index of raw ImageNet and the plan's files.
+
+    Raises:
+      UsageError: the input or the configuration is invalid; lists every problem, with
+        the numbers that are feasible.
+      JobError: the runner failed.
+    """
+    options = request.options
+    with phase("index") as counts:
+        index, inventory = resolve_input(
+            options.input,
+            options,
+            scratch,
+            checks_images=not options.dry_run,
+            num_processes=min(options.threads, num_cores()),
+            beam_flags=request.beam_flags,
+        )
+        if request.is_demonstration:  # the user knows that the images are drawn
+            inventory = dataclasses.replace(inventory, warnings=())
+        sys.stderr.write(inventory.describe() + "\n")
+        if options.require_complete:
+            inventory.check_complete()
+        inventory.check_usable()
+        fixed = fixed_images.select_images(request, index, inventory, scratch)
+        counts["images"] = sum(inventory.num_images.values())
+    with phase("group") as counts:
+        table, grouping = _group_classes(request, inventory, fixed)
+        counts["groups"] = table.num_groups
+    with phase("plan") as counts:
+        plan = _make_plan(
+            request,
+            index=index,
+            inventory=inventory,
+            table=table,
+            grouping=grouping,
+            scratch=scratch,
+            fixed=fixed,
+        )
+        counts["images"] = sum(planned.num_images for planned in plan.shards)
+        counts["shards"] = len(plan.shards)
+    fixed_images.report_missing(options, fixed)
+    return plan
+
+
 def resolve_input(
-    request: Request, scratch: str, *, prints_counts: bool = True
+    paths: Sequence[str],
+    flags: InputFlags,
+    scratch: str,
+    *,
+    checks_images: bool = True,
+    num_processes: int = num_cores(),
+    beam_flags: Sequence[str] = (),
 ) -> tuple[str, Inventory]:
     """Read the index given as --input, or index raw ImageNet on this machine.
 
     Args:
-      request: the dataset to build.
+      paths: the values of --input.
+      flags: the other inputs.
       scratch: folder for the index of raw ImageNet.
-      prints_counts: whether to print the counts and warnings of the input.
+      checks_images: whether to check that the images of an index are where they were.
+      num_processes: processes that list local inputs.
+      beam_flags: flags of the Beam runner.
 
     Returns:
       The path of the index, and its inventory.
 
     Raises:
-      UsageError: the input is not readable, has changed since it was indexed, has no
-        usable images, or is incomplete and --require_complete is given.
+      UsageError: the input is not readable, or has changed since it was indexed.
       JobError: the runner failed.
     """
-    options = request.options
-    if index := index_table.only_index(options.input):
+    if index := index_table.only_index(paths):
         inventory = read_inventory(index)
-        if not options.dry_run:
+        if checks_images:
             _check_roots(index, inventory.roots)
             inputs.check_versions(index, inventory.versions)
             _report_newer(inventory.roots)
-    else:
-        recognised = inputs.recognize_flags(options.input, options)
-        if not request.is_embedded:
+        return index, inventory
+    recognised = inputs.recognize_flags(paths, flags)
+    if beam_flags:
+        from pipelines import engine  # noqa: PLC0415  # slow import
+
+        if not engine.is_embedded(engine.make_beam_options(beam_flags)):
             sys.stderr.write(
                 "listing the images on this machine; to use several machines, run "
                 "python -m pipelines.index --runner=... and build from its index\n"
             )
-        index = f"{scratch}/index.parquet"
-        inventory = index_images(
-            recognised,
-            output=index,
-            num_processes=min(options.threads, num_cores()),
-            beam_flags=request.beam_flags,
-        )
-    if request.is_demonstration:  # the user knows that the images are drawn
-        inventory = dataclasses.replace(inventory, warnings=())
-    if prints_counts:
-        sys.stderr.write(inventory.describe() + "\n")
-    if options.require_complete:
-        inventory.check_complete()
-    if not inventory.num_images:
-        raise UsageError(f"no usable images in {list_names(inventory.roots)}")
+    index = f"{scratch}/index.parquet"
+    inventory = index_images(
+        recognised, output=index, num_processes=num_processes, beam_flags=beam_flags
+    )
     return index, inventory
 
 
@@ -303,7 +353,7 @@ class BuildPlan:
         )
 
 
-def group_classes(
+def _group_classes(
     request: Request, inventory: Inventory, fixed: FixedImages | None
 ) -> tuple[GroupTable, Grouping]:
     """Assign the classes of the input to groups.
@@ -333,7 +383,7 @@ def group_classes(
         ) from None
 
 
-def make_plan(
+def _make_plan(
     request: Request,
     *,
     index: str,

@@ -12,10 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from pipelines.build import parse_request
 from pipelines.building import output, planning
-from pipelines.building.options import BuildOptions, Request, method_options
-from pipelines.cli import parse
-from pipelines.grouping_flags import load_options
 from tests import making
 from transforms import storage
 from transforms.dataset import manifest
@@ -43,33 +41,12 @@ def main(index: str, folder: str) -> None:
 
 
 def _write_parts(index: str, folder: str) -> CommitSettings:
-    options, chosen, _ = parse(
-        BuildOptions,
-        [
-            *("--input", index, "--output", folder, "--grouping", "all_classes"),
-            *("--formats", "webdataset", "--image_size", str(_SIDE_PX)),
-            *("--min_validation_images", "0"),
-        ],
-        prog="committing",
-        methods=method_options(),
-    )
-    request = Request(
-        options=options,
-        grouping_options=load_options(options.grouping),
-        sampling_options=chosen["sampling"],
-        beam_flags=(),
-    )
-    _, inventory = planning.resolve_input(request, folder)
-    table, grouping = planning.group_classes(request, inventory, None)
-    plan = planning.make_plan(
-        request,
-        index=index,
-        inventory=inventory,
-        table=table,
-        grouping=grouping,
-        scratch=folder,
-        fixed=None,
-    )
+    request = parse_request([
+        *("--input", index, "--output", folder, "--grouping", "all_classes"),
+        *("--formats", "webdataset", "--image_size", str(_SIDE_PX)),
+        *("--min_validation_images", "0"),
+    ])
+    plan = planning.plan_build(request, folder)
     settings = plan.commit_settings(output.find_place(plan.options))
     shards = [shard for shard, _ in plan.shards]
     paths = [str(webdataset.shard_path(settings.name, shard)) for shard in shards]

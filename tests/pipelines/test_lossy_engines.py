@@ -13,7 +13,7 @@ from transforms.dataset.manifest import Part
 from transforms.dataset.plan import PlannedShard
 from transforms.index import table as index_table
 from transforms.records import JobError, Shard, check_all_arrived
-from transforms.verification import tasks
+from transforms.verification import task_planning
 
 RUNNER = "--runner=tests.lossy_runner.LossyRunner"
 
@@ -123,7 +123,7 @@ def test_predict_and_confusion_fail(predict_flags, tmp_path, capfd, monkeypatch)
 def test_verify_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypatch):
     dataset = building.run(mini_imagenet, tmp_path, images_per_shard=10)
     capfd.readouterr()
-    monkeypatch.setattr(tasks, "_IMAGES_PER_PART", 30)
+    monkeypatch.setattr(task_planning, "_IMAGES_PER_PART", 30)
     flags = [str(dataset), "--readers=tar_members", f"--work={tmp_path}/work"]
     assert re.search(message, _fail(verify, flags, step, capfd, monkeypatch))
     assert not list(tmp_path.glob("work/*"))

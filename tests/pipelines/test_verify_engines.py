@@ -15,8 +15,10 @@ from tests import building
 from tests.process_tree import list_family, list_workers
 from tests.processes import RunningBuild
 from transforms import processes
+from transforms.verification import local_tasks, task_planning
 from transforms.verification import results as check_results
-from transforms.verification import tasks
+from transforms.verification.local_tasks import LocalTasks
+from transforms.verification.tasks import Task, TaskSettings
 
 READERS = ("arrow", "image_folders", "tar_members")
 PORTABLE = (
@@ -70,8 +72,8 @@ def _verify(root, *flags, readers=READERS, threads=1, work=None):
 @pytest.fixture
 def in_parts(monkeypatch):
     """Let small datasets be divided as large ones are."""
-    monkeypatch.setattr(tasks, "_IMAGES_PER_PART", 20)
-    monkeypatch.setattr(tasks, "_IMAGES_PER_TASK", 7)
+    monkeypatch.setattr(task_planning, "_IMAGES_PER_PART", 20)
+    monkeypatch.setattr(task_planning, "_IMAGES_PER_TASK", 7)
 
 
 @pytest.fixture
@@ -144,7 +146,7 @@ def test_waiting_tasks_are_discarded(monkeypatch, tmp_path):
     started, discarded, calls = threading.Event(), threading.Event(), []
     shutdown = ThreadPoolExecutor.shutdown
 
-    def run_task(task, _):
+    def run_task(task, *_):
         calls.append(task.number)
         started.set()
         assert discarded.wait(20)
@@ -154,14 +156,13 @@ def test_waiting_tasks_are_discarded(monkeypatch, tmp_path):
         shutdown(self, **how)
         discarded.set()
 
-    monkeypatch.setattr(tasks, "run_task", run_task)
+    monkeypatch.setattr(local_tasks, "run_task", run_task)
     monkeypatch.setattr(ThreadPoolExecutor, "shutdown", note)
-    settings = tasks.TaskSettings(
+    settings = TaskSettings(
         directory="", work=str(tmp_path), splits=(), other_files=[], group_folders=[]
     )
-    running = tasks.LocalTasks(settings, 1, 0)
-    for number in range(3):
-        running.submit(tasks.Task(number, [], ()))
+    running = LocalTasks([Task(number, ()) for number in range(3)], settings, 1)
+    running.start()
     assert started.wait(20)
     running.close()
     assert calls == [0]

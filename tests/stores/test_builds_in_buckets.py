@@ -14,7 +14,7 @@ from transforms.dataset import paths
 from transforms.dataset import shards as dataset_shards
 from transforms.miniature.archives import LABELS
 from transforms.records import UsageError
-from transforms.verification import tasks
+from transforms.verification import local_tasks, task_planning
 
 FORMATS = "webdataset,tfrecord"
 
@@ -221,11 +221,13 @@ def test_verify_copies_parts_of_a_dataset_in_a_bucket(
     readers = "--readers=huggingface,image_folders,tfds"
     local_result = _verify(capfd, str(root), readers)
     assert local_result[0] == 1
-    monkeypatch.setattr(tasks, "_BYTES_PER_PART", 60_000)
+    monkeypatch.setattr(task_planning, "_BYTES_PER_PART", 60_000)
     copied = []
-    run_task = tasks.run_task
+    run_task = local_tasks.run_task
     monkeypatch.setattr(
-        tasks, "run_task", lambda task, s: copied.append(task) or run_task(task, s)
+        local_tasks,
+        "run_task",
+        lambda task, *rest: copied.append(task) or run_task(task, *rest),
     )
     assert _verify(capfd, target, readers) == local_result
     assert len(copied) == len(list(root.glob("validation/*.tar"))) == 2

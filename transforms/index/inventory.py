@@ -23,7 +23,7 @@ from transforms.index import completeness
 from transforms.index import table as index_table
 from transforms.index.completeness import ClassSplit
 from transforms.input_warnings import InputWarning
-from transforms.records import UsageError
+from transforms.records import UsageError, list_names
 
 _SORTED_ROWS = 1 << 19  # rows in memory
 _SAMPLING_INTERVAL = 1 << 8
@@ -67,6 +67,15 @@ class Inventory:
           UsageError: images or splits are missing; one line per problem.
         """
         completeness.check_complete(self.warnings, self._num_found)
+
+    def check_usable(self) -> None:
+        """Check that the input has usable images.
+
+        Raises:
+          UsageError: there are none.
+        """
+        if not self.num_images:
+            raise UsageError(f"no usable images in {list_names(self.roots)}")
 
     def wnids(self) -> list[str]:
         """Return the sorted wnids of all classes, even those without usable images."""

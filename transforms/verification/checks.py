@@ -16,7 +16,12 @@ from transforms.dataset import statistics as dataset_statistics
 from transforms.images.settings import is_smaller_than_asked
 from transforms.labels import classes
 from transforms.verification import sidecars
-from transforms.verification.dataset import SHA256, CheckedFile, DatasetFiles
+from transforms.verification.dataset import (
+    SHA256,
+    CheckedFile,
+    DatasetFiles,
+    FileResults,
+)
 from transforms.verification.results import Problems
 
 Counts = Mapping[str, Mapping[str, int]]  # wnid → split → images
@@ -30,11 +35,12 @@ def check_mark(dataset: DatasetFiles) -> Problems:
     return f"subset {mark.subset_id[:12]}, {len(mark.files)} files"
 
 
-def check_files(dataset: DatasetFiles) -> Problems:
+def check_files(results: FileResults) -> Problems:
     """Check that the dataset has exactly the files and checksums in the commit mark.
 
     Empty folders are also reported, except group folders, which may be empty.
     """
+    dataset = results.dataset
     listed = dataset.mark.files
     found = dataset.sizes
     for path in sorted(found.keys() - {*listed, paths.COMPLETE}):
@@ -47,12 +53,12 @@ def check_files(dataset: DatasetFiles) -> Problems:
         elif found[path] is None:
             yield f"{path} is not a file"
     for path in dataset.list_present():
-        checked = dataset.checked.get(path, CheckedFile("", f"{path} was not read"))
+        checked = results.checked.get(path, CheckedFile("", f"{path} was not read"))
         if checked.problem:
             yield checked.problem
         elif checked.sha256 != listed[path]:
             yield f"{path} has other bytes: sha256 {checked.sha256[:12]}…"
-    hashed = [path for path, file in dataset.checked.items() if file.sha256]
+    hashed = [path for path, file in results.checked.items() if file.sha256]
     total = sum(found[path] or 0 for path in hashed)
     return f"{len(hashed)} files, {total / 1e6:,.1f} MB, sha256"
 

@@ -64,13 +64,6 @@ class DatasetFiles:
 
     directory: str
     num_threads: int = 1
-    # what tasks found in each file of the commit mark that exists
-    checked: dict[str, CheckedFile] = field(default_factory=dict)
-    # sha256 of each manifest row's image, in order, "" if its file is not intact; set
-    # by `check_images`
-    digests: list[str] = field(default_factory=list)
-    # key → sha256 and file of a copy in another format, for images without a digest
-    copies: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def read(self, path: str) -> bytes:
         """Read a sidecar; `path` is relative to the dataset.
@@ -140,24 +133,6 @@ class DatasetFiles:
                 if split := find_split(path):
                     files.setdefault((name, split), []).append(path)
         return files
-
-    def is_intact(self, path: str) -> bool:
-        """Return whether a file exists and has the checksum in the commit mark."""
-        expected = self.mark.files.get(path)
-        return path in self.checked and self.checked[path].sha256 == expected
-
-    def list_damaged(self, format_name: str) -> list[str]:
-        """List the damaged or missing files that affect readers of a format.
-
-        Only the format's image files and all sidecars are considered.
-        """
-        others = [formats.load(n) for n in self.formats if n != format_name]
-        return [
-            path
-            for path in self.mark.files
-            if not self.is_intact(path)
-            and all(module.find_split(path) is None for module in others)
-        ]
 
     @functools.cached_property
     def recipe(self) -> dict[str, Any]:
@@ -289,3 +264,37 @@ class DatasetFiles:
             folder=self.table.folders[label],
             file_name=f"{key}.JPEG",
         )
+
+
+@dataclass
+class FileResults:
+    """The results of reading all files of a dataset.
+
+    Attributes:
+      dataset: the dataset.
+      checked: results by path, for the files of the commit mark that exist.
+      digests: SHA-256 of each manifest row's image, in order, "" if its file is not
+        intact; `check_images` sets them.
+    """
+
+    dataset: DatasetFiles
+    checked: Mapping[str, CheckedFile]
+    digests: list[str] = field(default_factory=list)
+
+    def is_intact(self, path: str) -> bool:
+        """Return whether a file exists and has the checksum in the commit mark."""
+        expected = self.dataset.mark.files.get(path)
+        return path in self.checked and self.checked[path].sha256 == expected
+
+    def list_damaged(self, format_name: str) -> list[str]:
+        """List the damaged or missing files that affect readers of a format.
+
+        Only the format's image files and all sidecars are considered.
+        """
+        others = [formats.load(n) for n in self.dataset.formats if n != format_name]
+        return [
+            path
+            for path in self.dataset.mark.files
+            if not self.is_intact(path)
+            and all(module.find_split(path) is None for module in others)
+        ]

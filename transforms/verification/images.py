@@ -11,7 +11,12 @@ from transforms.images import read as image_reading
 from transforms.images.settings import target_size
 from transforms.records import DataError
 from transforms.verification import results as check_results
-from transforms.verification.dataset import CheckedFile, CheckedImage, DatasetFiles
+from transforms.verification.dataset import (
+    CheckedFile,
+    CheckedImage,
+    DatasetFiles,
+    FileResults,
+)
 from transforms.verification.results import Problems
 
 ByteRanges = Sequence[tuple[int, int]]  # offset and length of each image
@@ -111,24 +116,22 @@ def _make_locator(dataset: DatasetFiles) -> Callable[[_ImageRow], str]:
     )
 
 
-def check_images(dataset: DatasetFiles) -> Problems:
+def check_images(results: FileResults) -> Problems:
     """Check each image's file, byte range, JPEG data and size in pixels.
 
-    The hashes of the images are stored in `dataset.digests`. Images in damaged files
+    The hashes of the images are stored in `results.digests`. Images in damaged files
     get no hash, so that other formats are not compared with them.
     """
-    dataset.digests.clear()
-    dataset.copies.clear()
-    digests: list[str] = []
+    dataset, digests = results.dataset, results.digests
     num_bytes = 0
     find_target = functools.cache(
         functools.partial(target_size, settings=dataset.image_settings)
     )
-    remaining = {path: iter(file.images) for path, file in dataset.checked.items()}
+    remaining = {path: iter(file.images) for path, file in results.checked.items()}
     for row, misplaced in _locate(dataset):
         checked = CheckedImage("", misplaced)
         if not misplaced:
-            unread = dataset.checked[row.file].problem or "was not read"
+            unread = results.checked[row.file].problem or "was not read"
             checked = next(remaining[row.file], CheckedImage("", unread))
         problem, size = checked.problem, (checked.width, checked.height)
         if not problem and size != (row.width, row.height):
@@ -136,9 +139,8 @@ def check_images(dataset: DatasetFiles) -> Problems:
         # Resizing a resized image again must not change its size.
         elif not problem and find_target(*size) != size:
             problem = f"has {size[0]}x{size[1]} pixels, which contradicts the recipe"
-        digests.append(checked.sha256 if dataset.is_intact(row.file) else "")
+        digests.append(checked.sha256 if results.is_intact(row.file) else "")
         num_bytes += row.length
         if problem:
             yield f"{row.key} in {row.file}: {problem}"
-    dataset.digests.extend(digests)
     return f"{len(digests)} decoded, {num_bytes / 1e6:,.1f} MB"

@@ -11,7 +11,7 @@ import pytest
 from tests import making
 from transforms import formats
 from transforms.verification import readers, tasks
-from transforms.verification.reading import END
+from transforms.verification.reader_process import END, ReaderProcesses
 
 PICTURES = {
     "folders/train/000_a/n01_1.JPEG": b"one",
@@ -54,7 +54,7 @@ def test_folders_that_timm_orders_otherwise_are_refused(tmp_path):
 
 
 def test_process_writes_names_and_then_a_line_an_image(folders):
-    command = [sys.executable, "-m", "transforms.verification.reading"]
+    command = [sys.executable, "-m", "transforms.verification.reader_process"]
     done = subprocess.run(
         [*command, "image_folders", str(folders), "train"],
         check=True,
@@ -71,14 +71,26 @@ def test_process_writes_names_and_then_a_line_an_image(folders):
     ]
 
 
+def _read(folder: Path, *, limit_s: float) -> list[bytes]:
+    names, splits = ["image_folders"], ["train"]
+    return [*ReaderProcesses().read_lines(names, str(folder), splits, limit_s)]
+
+
 def test_reader_that_fails_is_quoted(tmp_path):
     with pytest.raises(ValueError, match=r"failed \(1\): FileNotFoundError: .*folders"):
-        list(tasks.read_lines(["image_folders"], str(tmp_path), ["train"], 300))
+        _read(tmp_path, limit_s=300)
 
 
 def test_reader_that_hangs_is_ended(folders):
     with pytest.raises(ValueError, match="and was ended"):
-        list(tasks.read_lines(["image_folders"], str(folders), ["train"], 0))
+        _read(folders, limit_s=0)
+
+
+def test_closed_processes_start_no_reader(folders):
+    processes = ReaderProcesses()
+    processes.close()
+    with pytest.raises(ValueError, match="the job ends"):
+        next(processes.read_lines(["image_folders"], str(folders), ["train"], 300))
 
 
 def test_reader_after_one_that_fails_in_a_shared_process_runs(folders, tmp_path):

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from transforms.records import list_names
 from transforms.storage.staging import stage_file
 from transforms.verification import readers
 from transforms.verification import results as check_results
-from transforms.verification.dataset import DatasetFiles
+from transforms.verification.dataset import DatasetFiles, FileResults
 from transforms.verification.images import check_file
 from transforms.verification.results import Problems, Row
 from transforms.verification.tasks import Task, name_lines
@@ -37,8 +37,8 @@ class _Expected(NamedTuple):
     number: int  # of the row in the manifest
     labels: _Labels
     shard: int
-    digest: str  # "" if `file` is not intact
-    file: str  # in the manifest's format
+    digest: str  # "" if no intact file with the image has been read
+    file: str  # with these bytes
 
 
 # Readers are compared with these files.
@@ -48,30 +48,34 @@ _REFERENCES = (paths.MANIFEST, paths.GROUPS, paths.RECIPE)
 def list_readers(names: Sequence[str], dataset: DatasetFiles) -> list[str]:
     """Hash the files with which readers are compared; return the usable readers."""
     try:
-        for path in dataset.list_present():
-            if path in _REFERENCES:
-                dataset.checked[path] = check_file(dataset.directory, path)
+        checked = {
+            path: check_file(dataset.directory, path)
+            for path in dataset.list_present()
+            if path in _REFERENCES
+        }
     except check_results.UNREADABLE:
         return []
-    return [name for name in names if _find_obstacle(name, dataset) is None]
+    references = FileResults(dataset, checked)
+    return [name for name in names if _find_obstacle(name, references) is None]
 
 
-def _find_obstacle(name: str, dataset: DatasetFiles) -> Row | None:
+def _find_obstacle(name: str, results: FileResults) -> Row | None:
     """Return the report row of a reader that cannot run, with the reason."""
     title, reader = f"opened with {name}", readers.load(name)
-    if problem := _find_damaged_reference(dataset):
+    if problem := _find_damaged_reference(results):
         return Row(title, check_results.NOT_RUN, problem)
-    if reader.FORMAT not in dataset.formats:
+    if reader.FORMAT not in results.dataset.formats:
         return Row(title, check_results.NOT_WRITTEN, reader.FORMAT)
     if readers.find_missing_libraries([name]):
         return Row(title, check_results.NOT_INSTALLED, f"pip install {reader.LIBRARY}")
     return None
 
 
-def _find_damaged_reference(dataset: DatasetFiles) -> str:
+def _find_damaged_reference(results: FileResults) -> str:
     """Return why there is nothing to compare readers with; "" if there is."""
+    dataset = results.dataset
     try:
-        damaged = [path for path in _REFERENCES if not dataset.is_intact(path)]
+        damaged = [path for path in _REFERENCES if not results.is_intact(path)]
         if damaged:
             return f"nothing to compare with: {', '.join(damaged)} is damaged"
         if not dataset.formats or not dataset.num_shards:
@@ -82,7 +86,7 @@ def _find_damaged_reference(dataset: DatasetFiles) -> str:
 
 
 def compare_all(
-    names: Sequence[str], dataset: DatasetFiles, tasks: Sequence[Task], work: str
+    names: Sequence[str], results: FileResults, tasks: Sequence[Task], work: str
 ) -> list[Row]:
     """Compare the output of several readers; return one report row per reader.
 
@@ -91,44 +95,44 @@ def compare_all(
 
     Args:
       names: names of the readers.
-      dataset: the dataset, after the check of its images.
+      results: the results of all files, after the check of the images.
       tasks: tasks that ran the readers.
       work: folder with the results of the tasks.
 
     Returns:
       The rows, in the order of `names`.
     """
-    expected: Mapping[str, _Expected] = {}
+    expected: dict[str, _Expected] = {}
     rows = {}
-    for name in sorted(names, key=lambda name: _has_damage(name, dataset)):
-        row = _find_obstacle(name, dataset)
-        if row is None and len(dataset.digests) != dataset.num_images:
+    for name in sorted(names, key=lambda name: _has_damage(name, results)):
+        row = _find_obstacle(name, results)
+        if row is None and len(results.digests) != results.dataset.num_images:
             problem = "nothing to compare with: the images could not be read"
             row = Row(f"opened with {name}", check_results.NOT_RUN, problem)
         if row is None:
-            expected = expected or dict(_list_expected(dataset))
+            expected = expected or dict(_list_expected(results))
             outputs = [
                 f"{work}/{name_lines(task, name)}"
                 for task in tasks
                 if name in task.readers
             ]
-            check = partial(check_reader, dataset, name, outputs, expected)
+            check = partial(check_reader, results, name, outputs, expected)
             row = check_results.run(f"opened with {name}", check)
         rows[name] = row
     return [rows[name] for name in names]
 
 
-def _has_damage(name: str, dataset: DatasetFiles) -> bool:
+def _has_damage(name: str, results: FileResults) -> bool:
     try:
-        return bool(dataset.list_damaged(readers.load(name).FORMAT))
+        return bool(results.list_damaged(readers.load(name).FORMAT))
     except check_results.UNREADABLE:
         return False
 
 
-def _list_expected(dataset: DatasetFiles) -> Iterator[tuple[str, _Expected]]:
+def _list_expected(results: FileResults) -> Iterator[tuple[str, _Expected]]:
     """Yield each image's key and the values that readers must return for it."""
     names = ("key", "split", "label", "fine_label", "wnid", "shard", "file")
-    rows = zip(dataset.rows(*names), dataset.digests, strict=True)
+    rows = zip(results.dataset.rows(*names), results.digests, strict=True)
     for number, (row, digest) in enumerate(rows):
         key, split, label, fine_label, wnid, shard, file = row
         labels = _Labels(split, label, fine_label, wnid, f"{key}.JPEG")
@@ -136,28 +140,30 @@ def _list_expected(dataset: DatasetFiles) -> Iterator[tuple[str, _Expected]]:
 
 
 def check_reader(
-    dataset: DatasetFiles,
+    results: FileResults,
     name: str,
     outputs: Sequence[str],
-    expected: Mapping[str, _Expected],
+    expected: dict[str, _Expected],
 ) -> Problems:
     """Check that a reader returned the expected label names, labels and image bytes.
 
     Args:
-      dataset: the dataset.
+      results: the results of all files.
       name: name of the reader.
       outputs: files with the output of the reader's processes.
-      expected: the expected values by key.
+      expected: the expected values by key; if there is no digest, that of the image
+        that this reader returns is added for the next readers.
 
     Raises:
       ValueError: the reader failed or timed out.
     """
-    comparison = _Comparison(dataset, readers.load(name).FORMAT, expected)
+    format_name = readers.load(name).FORMAT
+    comparison = _Comparison(results, format_name, expected)
     errors = []
     for lines in map(_read_output, outputs):
         # The last line is an object. It is the only one if the reader has failed early.
         if not isinstance(names := next(lines), dict):
-            comparison.problems += _compare_names(dataset, name, names)
+            comparison.problems += _compare_names(results.dataset, name, names)
         end = names
         for end in lines:
             if not isinstance(end, dict):
@@ -166,7 +172,7 @@ def check_reader(
     for _, problem in sorted(comparison.problems):
         yield problem
     if errors:
-        damaged = dataset.list_damaged(readers.load(name).FORMAT)
+        damaged = results.list_damaged(format_name)
         more = f"; damaged: {list_names(damaged)}" if damaged else ""
         raise ValueError(f"{errors[0]}{more}")
     yield from comparison.list_missing()
@@ -190,13 +196,13 @@ class _Comparison:
 
     def __init__(
         self,
-        dataset: DatasetFiles,
+        results: FileResults,
         format_name: str,
-        expected: Mapping[str, _Expected],
+        expected: dict[str, _Expected],
     ) -> None:
         self.problems: list[tuple[int, str]] = []
-        self.is_read = bytearray(dataset.num_images)
-        self._dataset = dataset
+        self.is_read = bytearray(results.dataset.num_images)
+        self._results = results
         self._format_name = format_name
         self._expected = expected
         self._not_compared: Counter[str] = Counter()
@@ -229,21 +235,18 @@ class _Comparison:
     def _find_differences(
         self, key: str, given: Sequence[_Labels], sha256: str, wanted: _Expected
     ) -> Iterator[str]:
-        dataset = self._dataset
         file = self._locate(key, wanted)
-        is_intact = dataset.is_intact(file)
+        is_intact = self._results.is_intact(file)
         shown = file if is_intact else f"{file} (damaged)"
         for labels in given:
             yield from _compare_labels(key, shown, labels, wanted.labels)
-        reference = dataset.copies.get(key)
         if wanted.digest:
-            reference = wanted.digest, wanted.file
-        if reference is None and is_intact:
-            dataset.copies[key] = sha256, file
-        elif reference is None:
+            if wanted.digest != sha256:
+                yield f"{key} has other bytes in {shown} than in {wanted.file}"
+        elif is_intact:
+            self._expected[key] = wanted._replace(digest=sha256, file=file)
+        else:
             self._not_compared[file] += 1
-        elif reference[0] != sha256:
-            yield f"{key} has other bytes in {shown} than in {reference[1]}"
 
     def list_missing(self) -> Iterator[str]:
         """Yield messages about images that were not read or not compared, by file."""
@@ -261,7 +264,7 @@ class _Comparison:
 
     def _locate(self, key: str, image: _Expected) -> str:
         split, label, *_ = image.labels
-        return self._dataset.locate_image(
+        return self._results.dataset.locate_image(
             self._format_name, split=split, shard=image.shard, label=label, key=key
         )
 
