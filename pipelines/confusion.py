@@ -108,7 +108,7 @@ def count_predictions(
         summary = f"{scratch}/summary.json"
         if storage.is_remote(output):  # reachable for remote workers
             summary = f"{output}/.{Path(scratch).name}.json"
-        if not engine.waits(beam_options):
+        if not engine.waits_for_end(beam_options):
             summary = ""
         settings = MatrixSettings(
             output=output, survey=surveyed, plan=plan, summary=summary

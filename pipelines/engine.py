@@ -86,7 +86,7 @@ def find_flag_problems(flags: Sequence[str]) -> list[str]:
             "or multi_processing"
         )
     problems += dataflow.find_flag_problems(options)
-    return [*problems, *find_problems(options)]
+    return [*problems, *find_unreachable(options)]
 
 
 def make_beam_options(flags: Sequence[str]) -> PipelineOptions:
@@ -115,7 +115,7 @@ def has_one_process(options: PipelineOptions) -> bool:
     return is_embedded(options) and direct.direct_running_mode == "in_memory"
 
 
-def waits(options: PipelineOptions) -> bool:
+def waits_for_end(options: PipelineOptions) -> bool:
     """Return whether the launcher waits until the job has ended.
 
     The embedded runner always does. A template is a file that another launcher submits.
@@ -139,7 +139,7 @@ def requests_accelerator(options: PipelineOptions) -> bool:
     return any("accelerator" in hint for hint in hints)
 
 
-def embed(flags: Sequence[str]) -> list[str]:
+def use_embedded_runner(flags: Sequence[str]) -> list[str]:
     """Return Beam's flags with the runner replaced by the embedded one.
 
     There are none for a job on Dask, which needs no other flags.
@@ -173,7 +173,7 @@ def run(
       is_complete: returns whether the last step has run; called when the job has ended.
 
     Returns:
-      Whether the job has ended; False if the launcher does not wait (see `waits`).
+      Whether the job has ended; False if the launcher does not wait (see `waits_for_end`).
 
     Raises:
       UsageError: flags contradict each other, or a step raised it, on any runner.
@@ -186,9 +186,9 @@ def run(
     try:
         result = pipeline.run()
         # A short job may have ended already, and Beam counts a template as ended.
-        if not waits(options) or not PipelineState.is_terminal(result.state):
+        if not waits_for_end(options) or not PipelineState.is_terminal(result.state):
             sys.stderr.write(f"{describe_job(result, options)}\n")
-        if not waits(options):
+        if not waits_for_end(options):
             return False
         _wait(result, options)
     except (UsageError, JobError) as error:
@@ -285,7 +285,7 @@ _TIMEOUT_S = 5.0
 _READER = "read_grpc_client_inputs"  # of apache_beam's data plane
 
 
-def find_problems(options: PipelineOptions) -> Iterator[str]:
+def find_unreachable(options: PipelineOptions) -> Iterator[str]:
     """Yield a message for each missing file or unreachable server named by a flag."""
     values = options.get_all_options()
     for flag in _FILES:
@@ -293,12 +293,16 @@ def find_problems(options: PipelineOptions) -> Iterator[str]:
         if place and "://" not in place and not Path(place).is_file():
             yield f"--{flag} {place}: no such file"
     endpoint = values["job_endpoint"]
-    if endpoint and endpoint != "embed" and not _answers(endpoint):
+    if endpoint and endpoint != "embed" and not _accepts_connections(endpoint):
         yield f"--job_endpoint {endpoint}: connection failed; start the job server"
     # For other runners, the address need not be reachable from this machine.
     is_here = endpoint == "embed" or values["runner"] == "PrismRunner"
     pool = values["environment_config"]
-    if is_here and values["environment_type"] == "EXTERNAL" and not _answers(pool):
+    if (
+        is_here
+        and values["environment_type"] == "EXTERNAL"
+        and not _accepts_connections(pool)
+    ):
         yield (
             f"--environment_config {pool}: connection failed; start a worker pool: "
             "python -m pipelines.worker_pool --address=HOST:PORT"
@@ -324,7 +328,7 @@ def _find_dask_problems(options: PipelineOptions) -> Iterator[str]:
     try:
         address = dask_cluster.find_address(options)
         # Dask's client tries a closed port for seconds before it reports it.
-        if not _answers(address.rpartition("://")[2]):
+        if not _accepts_connections(address.rpartition("://")[2]):
             raise dask_cluster.no_connection(address)
         dask_cluster.check_workers(address)
     except UsageError as error:
@@ -338,11 +342,11 @@ def silence() -> None:
     logging.getLogger().addFilter(_is_not_a_job_servers)
     # If steps run in this process (LOOPBACK), Beam also prints the errors. A name in
     # the module hides the builtin.
-    vars(sdk_worker)["print"] = _say_nothing
+    vars(sdk_worker)["print"] = _ignore
     # Beam's reader threads fail if the engine ends before them, e.g. after an error or
     # Ctrl-C.
     if threading.excepthook is threading.__excepthook__:
-        threading.excepthook = _say_unless_readers
+        threading.excepthook = _report_unless_readers
 
 
 def _is_not_a_job_servers(record: logging.LogRecord) -> bool:
@@ -350,17 +354,17 @@ def _is_not_a_job_servers(record: logging.LogRecord) -> bool:
     return record.module != "portable_runner"
 
 
-def _say_nothing(*_: object, **__: object) -> None:
+def _ignore(*_: object, **__: object) -> None:
     """Accept the arguments of `print` and print nothing."""
 
 
-def _say_unless_readers(failed: threading.ExceptHookArgs) -> None:
+def _report_unless_readers(failed: threading.ExceptHookArgs) -> None:
     is_reader = failed.thread is not None and failed.thread.name == _READER
     if not is_reader and not issubclass(failed.exc_type, grpc.RpcError):
         threading.__excepthook__(failed)
 
 
-def _answers(address: str | None) -> bool:
+def _accepts_connections(address: str | None) -> bool:
     """Return whether a server accepts connections at host:port."""
     host, _, port = (address or "").rpartition(":")
     try:
@@ -370,7 +374,7 @@ def _answers(address: str | None) -> bool:
     return True
 
 
-def has_own_files(options: PipelineOptions) -> bool:
+def workers_lack_local_files(options: PipelineOptions) -> bool:
     """Return whether workers cannot read this machine's files.
 
     True for Dataflow and Docker containers. False for all other workers, which may run
@@ -380,9 +384,9 @@ def has_own_files(options: PipelineOptions) -> bool:
     return dataflow.is_dataflow(options) or kind.upper() == "DOCKER"
 
 
-def may_lack_files(options: PipelineOptions) -> bool:
+def can_check_reach(options: PipelineOptions) -> bool:
     """Return whether `check_reach` can find files that workers cannot reach."""
-    return has_own_files(options) or is_dask(options)
+    return workers_lack_local_files(options) or is_dask(options)
 
 
 def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> None:
@@ -397,7 +401,7 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
     """
     if is_dask(options):
         _check_dask_folders(options, places)
-    if not has_own_files(options):
+    if not workers_lack_local_files(options):
         return
     runner = options.view_as(StandardOptions).runner
     problems = [

@@ -262,7 +262,7 @@ def index_images(
     if beam_flags:
         from pipelines import engine  # noqa: PLC0415  # slow import
 
-        beam_flags = engine.embed(beam_flags)
+        beam_flags = engine.use_embedded_runner(beam_flags)
     write_index(
         recognised, output=output, num_processes=num_processes, beam_flags=beam_flags
     )

@@ -125,7 +125,7 @@ def check_reach(
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     options = engine.make_beam_options(beam_flags)
-    if not engine.may_lack_files(options):
+    if not engine.can_check_reach(options):
         return
     places = flags.list_image_places(paths)
     if index := index_table.only_index(paths):

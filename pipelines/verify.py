@@ -197,7 +197,7 @@ def _check_engine(options: VerifyOptions, beam_flags: Sequence[str]) -> None:
     from pipelines import engine  # noqa: PLC0415  # slow import
 
     beam_options = engine.make_beam_options(beam_flags)
-    if not engine.waits(beam_options):
+    if not engine.waits_for_end(beam_options):
         no_wait = "no_wait_until_finish"
         is_given = beam_options.get_all_options()[no_wait]
         name = no_wait if is_given else "template_location"

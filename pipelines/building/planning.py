@@ -561,7 +561,7 @@ def _select_on_engine(
     """Select images and write the plan's files on the embedded runner."""
     from pipelines import engine  # noqa: PLC0415  # slow import
 
-    embedded = engine.embed(request.beam_flags)
+    embedded = engine.use_embedded_runner(request.beam_flags)
     if not embedded:
         return _select(request, plan_folder=plan_folder, **described)
     define = functools.partial(

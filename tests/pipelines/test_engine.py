@@ -39,7 +39,7 @@ TEMPLATE = "--template_location=gs://bucket/job.json"
 )
 def test_launcher_leaves_if_the_job_does_not_end_here(flags, waits):
     options = engine.make_beam_options(flags)
-    assert engine.waits(options) == waits
+    assert engine.waits_for_end(options) == waits
 
 
 def test_embedded_engine_ends_even_if_nobody_waits():
