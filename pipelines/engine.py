@@ -173,7 +173,7 @@ def run(
       is_complete: returns whether the last step has run; called when the job has ended.
 
     Returns:
-      Whether the job has ended; False if the launcher does not wait (see `waits_for_end`).
+      Whether the job has ended; False if the launcher does not wait for the end.
 
     Raises:
       UsageError: flags contradict each other, or a step raised it, on any runner.
