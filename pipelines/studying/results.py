@@ -34,12 +34,13 @@ from transforms.reports.study import StudyPage, make_page
 JSON_FILE, CSV_FILE = "study.json", "study.csv"
 SVG_FILE, PAGE_FILE = "study.svg", "study.html"
 DESIGN_PAGE = "recipes.html"
-_VERSION = 1
+_VERSION = 2
 _COLUMNS = (
     *("rank", "recipe", "is_tied_with_best", "num_groups", "images_per_group"),
     *("train_images", "epochs", "validation_images", "tau", "tau_low", "tau_high"),
-    *("spearman", "regret", "resolving_power", "sign_agreement", "images_looped_full"),
-    *("images_looped_subset", "gain", "verdict", "left_out"),
+    *("spearman", "regret", "resolving_power", "sign_agreement"),
+    *("images_until_convergence_full", "images_until_convergence_subset"),
+    *("gain", "verdict", "left_out"),
 )
 
 
@@ -105,7 +106,7 @@ def _analyze(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) ->
         name, training = recipe.name, outcome.trainings[recipe.name]
         draw = measurements.read(places, name, training, outcome.curves[name])
         draws.setdefault(recipe.base, []).append(draw)
-        share = draw.finals.num_looped / full.finals.num_looped
+        share = draw.finals.num_images_seen / full.finals.num_images_seen
         factors[recipe.base] = {
             "labels": name_labels(
                 recipe,
@@ -113,14 +114,16 @@ def _analyze(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) ->
                 num_classes=outcome.num_classes,
             ),
             "sampler": name_sampler(recipe),
-            "images looped": f"{100 * share:.2g} %",
+            "images seen": f"{100 * share:.2g} %",
             "epochs": str(training.epochs),
         }
     recipes = [
         designed.Recipe(
             name=name,
             factors=factors[name],
-            num_looped=round(np.mean([draw.finals.num_looped for draw in drawn])),
+            num_images_seen=round(
+                np.mean([draw.finals.num_images_seen for draw in drawn])
+            ),
             # Seeds of a draw share its images, so they are no further draws.
             accuracies=np.stack([draw.finals.mean_accuracies for draw in drawn]),
             balanced=_stack([draw.balanced for draw in drawn]),
@@ -129,7 +132,7 @@ def _analyze(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) ->
         for name, drawn in draws.items()
     ]
     finals = full.finals
-    return designed.analyze(models, finals.accuracies, recipes, finals.num_looped)
+    return designed.analyze(models, finals.accuracies, recipes, finals.num_images_seen)
 
 
 def _stack(arrays: Sequence[FloatArray | None]) -> FloatArray | None:
@@ -236,8 +239,8 @@ def _to_row(ranked: Ranked) -> Mapping[str, Any]:
         "regret": score.regret,
         "resolving_power": score.resolving_power,
         "sign_agreement": score.sign_agreement,
-        "images_looped_full": score.looped_full,
-        "images_looped_subset": score.looped_subset,
+        "images_until_convergence_full": score.images_until_convergence_full,
+        "images_until_convergence_subset": score.images_until_convergence_subset,
         "gain": score.gain,
         "verdict": score.verdict,
     }

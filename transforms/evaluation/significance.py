@@ -67,7 +67,7 @@ class PairTests(NamedTuple):
         return len(self.accuracies) * (len(self.accuracies) - 1) // 2
 
     @property
-    def num_decided(self) -> int:
+    def num_significant(self) -> int:
         """The number of pairs with a significant difference."""
         return int(np.count_nonzero(self.decisions)) // 2
 
@@ -170,7 +170,7 @@ def compare_all_pairs(
     if noise is not None:
         effective = _find_degrees(variance, between_seeds, noise.degrees)
     # Curves give the accuracies even where per-image correctness is known, so that no
-    # pair is decided against the curves.
+    # pair is significant against the curves.
     difference = accuracies[:, np.newaxis] - accuracies
     spread = np.sqrt(variance)
     limit = np.maximum(Z_95, stats.t.ppf(1 - _ALPHA / 2, effective))

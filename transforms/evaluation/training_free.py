@@ -160,7 +160,7 @@ class TrainingFree:
       donors: names of the models whose confusion determined groups; not ranked.
       num_families: number of families of the ranked models.
       num_images: number of validation images.
-      decided_full: share of the pairs of models that differ significantly over all
+      significant_full: share of the pairs of models that differ significantly over all
         classes and images.
       ceiling_at: τ-b between the rankings on a random sample and on all images, by
         sample size.
@@ -174,7 +174,7 @@ class TrainingFree:
     donors: tuple[str, ...]
     num_families: int
     num_images: int
-    decided_full: float
+    significant_full: float
     ceiling_at: Mapping[int, float | None]
     rows: tuple[Row, ...]
     choices: Mapping[str, Recommendation]
@@ -316,7 +316,7 @@ def score_recipes(
         donors=tuple(donors),
         num_families=len(set(full.families)),
         num_images=total,
-        decided_full=tests.num_decided / tests.num_pairs,
+        significant_full=tests.num_significant / tests.num_pairs,
         ceiling_at={n: ceilings[n] for n in sizes},
         rows=tuple(_rank(rows, choices)),
         choices=choices,
@@ -659,7 +659,7 @@ def to_report(table: TrainingFree, *, seed: int) -> bytes:
         "donors": list(table.donors),
         "num_families": table.num_families,
         "num_images": table.num_images,
-        "decided_full": round(table.decided_full, _DIGITS),
+        "significant_full": round(table.significant_full, _DIGITS),
         "ceiling_at": {
             str(n): None if tau is None else round(tau, _DIGITS)
             for n, tau in table.ceiling_at.items()
