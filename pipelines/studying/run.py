@@ -1,15 +1,16 @@
 """Run the steps of a study in order and write its results after every recipe."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipelines.commands import Step
+from pipelines.step_runner import RefusedError, Runner
 from pipelines.studying import measurements, recipes, results, timing
 from pipelines.studying import plan as study_plan
 from pipelines.studying.plan import Plan, SkippedRecipe
 from pipelines.studying.recipes import FULL, Recipe
-from pipelines.studying.steps import RefusedError, Runner, join_curves
+from pipelines.studying.steps import join_curves
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked
 from transforms.records import JobError, UsageError
@@ -114,20 +115,14 @@ class _StudyRun:
           UsageError: the step rejected its input.
           JobError: the step failed.
         """
-        try:
-            self._run(step)
-        except RefusedError as error:
-            lines = str(error).splitlines()
-            raise UsageError(
-                "\n".join(f"{step.name}: {line}" for line in lines)
-            ) from error
+        self._run(step, self._runner.run_required)
 
-    def _run(self, step: Step) -> None:
+    def _run(self, step: Step, run: Callable[[Step], None]) -> None:
         self._number += 1
         if self._runner.is_finished(step):
             return
         sys.stderr.write(f"step {self._number} of {self._total}: {step.name}\n")
-        self._runner.run(step)
+        run(step)
         if step.job == "train" and step.result.endswith(".csv"):
             join_curves(step)
         left_out = {recipe.name for recipe in self.left_out}
@@ -154,7 +149,7 @@ class _StudyRun:
                 if not self._runner.has_run(build):  # curves of another subset
                     for step in trainings:
                         Path(step.result).unlink(missing_ok=True)
-                self._run(build)
+                self._run(build, self._runner.run)
         except RefusedError as error:
             if self._has_other_dataset(recipe):
                 raise UsageError(f"{build.name}: {error}") from error
@@ -164,7 +159,7 @@ class _StudyRun:
         for step in trainings:
             self.run(step)
         try:
-            self._run(evaluation)
+            self._run(evaluation, self._runner.run)
         except RefusedError as error:
             self._leave_out(recipe, error)
         self.write_results()

@@ -17,10 +17,10 @@ import pytest
 from pipelines import study
 from pipelines.cli import parse
 from pipelines.commands import Step
+from pipelines.step_runner import Runner, acquire_folder
 from pipelines.studying import plan as study_plan
-from pipelines.studying import run, steps
+from pipelines.studying import run
 from pipelines.studying.options import StudyOptions
-from pipelines.studying.steps import Runner
 from transforms.records import UsageError
 
 RECIPES = [
@@ -81,7 +81,7 @@ def run_here(words: list[str]) -> None:
     """Run a study in this process."""
     options, _, _ = parse(StudyOptions, words, prog="", takes_beam_flags=False)
     root = options.output
-    with steps.acquire_folder(root) as lock:
+    with acquire_folder(root) as lock:
         runner = InThisProcess(root, lock)
         run.run_study(study_plan.plan(options, root, runner), runner)
 
@@ -112,7 +112,7 @@ def kill_behind(file: Path, words: list[str]) -> None:
 
 def is_held(root: Path) -> bool:
     try:
-        with steps.acquire_folder(str(root)):
+        with acquire_folder(str(root)):
             return False
     except UsageError:
         return True
@@ -260,7 +260,7 @@ def test_changed_recipe_is_rejected(killed, mini_imagenet, tmp_path, capsys):
 def test_second_study_in_one_folder_is_rejected(killed, mini_imagenet, recipes, capsys):
     root = killed
     words = command_line(mini_imagenet, root, recipes=recipes)
-    with steps.acquire_folder(str(root)):
+    with acquire_folder(str(root)):
         assert "another run, or its last step, is running there" in refuse(
             capsys, words
         )
