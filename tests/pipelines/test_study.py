@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -219,7 +220,9 @@ def test_changed_recipe_that_is_refused_has_no_old_result(
     assert [left["name"] for left in found["left_out"]] == ["pairs"]
 
 
-def test_moved_study_skips_a_recipe_that_build_rejects(killed, mini_imagenet, tmp_path):
+def test_moved_study_skips_a_recipe_that_build_rejects(
+    killed, mini_imagenet, tmp_path, capsys
+):
     root = shutil.copytree(killed, tmp_path / "moved")
     scores = pq.read_table(killed / "difficulty/difficulty.parquet")
     pq.write_table(scores.slice(5), tmp_path / "part.parquet")
@@ -232,6 +235,9 @@ def test_moved_study_skips_a_recipe_that_build_rejects(killed, mini_imagenet, tm
     path = tmp_path / "recipes.json"
     path.write_text(json.dumps([*RECIPES, short]))
     run_here(command_line(mini_imagenet, root, recipes=path))
+    # 9 steps are shared, and 3 belong to each recipe; only one of them is run.
+    numbers = re.findall("step (.*)", capsys.readouterr().err)
+    assert numbers == ["16 of 18: build_short"]
     found = read_json(root / "study.json")
     before = read_json(killed / "study.json")
     assert found["recipes"] == before["recipes"]
