@@ -4,9 +4,7 @@ study.json, study.csv, study.svg and study.html describe every subset; recipes.h
 the tables recipes.csv, differences.csv and effects.csv average over draws.
 """
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from pipelines.studying import measurements
 from pipelines.studying.measurements import Measurements
 from pipelines.studying.plan import SkippedRecipe
 from pipelines.studying.recipes import FULL, Recipe
-from transforms import storage
+from transforms import csv_tables, storage
 from transforms.arrays import FloatArray
 from transforms.evaluation import designed
 from transforms.evaluation import study as study_ranking
@@ -177,11 +175,7 @@ def _name_method(name: str, options: Any) -> str:  # noqa: ANN401  # of any meth
 
 def _to_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> bytes:
     """Serialise rows with a header; cells that a row lacks are empty."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue().encode()
+    return csv_tables.to_csv(columns, ([row.get(c) for c in columns] for row in rows))
 
 
 def _read_score(places: Places, recipe: Recipe, num_groups: int) -> RecipeScore:

@@ -31,7 +31,7 @@ from transforms.evaluation.correctness import (
     RunCorrectness,
     read_run,
 )
-from transforms.evaluation.curves import CurveSet, Run, list_names
+from transforms.evaluation.curves import CurveSet, Run
 from transforms.evaluation.log_sets import LocatedRow, LogSettings
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.recommendation import Candidate
@@ -45,7 +45,7 @@ from transforms.evaluation.verdict import (
     judge,
     widen,
 )
-from transforms.records import UsageError
+from transforms.records import UsageError, format_percent, list_names
 
 ENOUGH_MODELS = 6
 _SHOWN = 3
@@ -256,10 +256,10 @@ def _format_row(subset: ScoredSubset) -> tuple[str, ...]:
         verdict.value,
         "-" if ranks.tau is None else f"{ranks.tau:.3f}",
         "-" if tau is None else f"{tau.low:.3f}…{tau.high:.3f}",
-        recommendation.format_percent(pairs.sign_agreement),
-        recommendation.format_percent(subset.ceiling.kept),
-        recommendation.format_percent(pairs.resolving_power),
-        f"{ranks.regret:.2%}",
+        format_percent(pairs.sign_agreement),
+        format_percent(subset.ceiling.kept),
+        format_percent(pairs.resolving_power),
+        format_percent(ranks.regret, 2),
         "-" if gain is None else f"{gain:.3g}",
         "-"
         if verdict.gain_interval is None

@@ -28,8 +28,6 @@ from transforms.evaluation.ranking import TauEstimate
 from transforms.evaluation.recipe_differences import Difference
 from transforms.records import UsageError
 
-_TAIL = 0.025
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -278,7 +276,7 @@ def find_effects(
     size = np.abs(whole)
     ratio = np.divide(size, errors, out=np.where(size > 0, np.inf, 0), where=errors > 0)
     p_values = significance.holm(2 * stats.t.sf(ratio, num_families - 1))
-    half = stats.t.ppf(1 - _TAIL, num_families - 1) * errors
+    half = stats.t.ppf(1 - significance.TAIL, num_families - 1) * errors
     return [
         Effect(*name, float(d), Interval(float(d - h), float(d + h)), float(p))
         for name, d, h, p in zip(names, whole, half, p_values, strict=True)

@@ -6,14 +6,13 @@ the ranking by top-1 accuracy over the 1000 classes on all images. Its noise cei
 the τ-b of a ranking on as many images chosen at random.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from transforms import csv_tables
 from transforms.arrays import BoolArray, FloatArray, IntArray, IntegerArray
 from transforms.evaluation import (
     discordance,
@@ -659,12 +658,8 @@ def _list_cells(row: Row) -> dict[str, Any]:
 
 def to_csv(table: TrainingFree) -> bytes:
     """Return the content of training_free.csv; undefined values are empty cells."""
-    text = io.StringIO()
     rows = [_list_cells(row) for row in table.rows]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    return csv_tables.to_csv(rows[0], (row.values() for row in rows))
 
 
 def to_report(table: TrainingFree, *, seed: int) -> bytes:

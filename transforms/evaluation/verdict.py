@@ -18,6 +18,7 @@ from transforms.evaluation.ceilings import Ceiling
 from transforms.evaluation.convergence import Convergence
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.ranking import PairAgreement
+from transforms.records import list_names
 
 Value = Literal["useful", "not useful", "inconclusive"]
 
@@ -217,6 +218,5 @@ def _describe_convergence(evidence: Evidence) -> str:
 
 
 def _name_pairs(pairs: Sequence[tuple[int, int]], models: Sequence[str]) -> str:
-    shown = ", ".join(f"{models[a]} over {models[b]}" for a, b in pairs[:_SHOWN])
-    more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
-    return f"{shown}{more} on the full set"
+    names = (f"{models[a]} over {models[b]}" for a, b in pairs)
+    return f"{list_names(names, _SHOWN)} on the full set"

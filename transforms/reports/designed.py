@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from transforms import charts
 from transforms.charts import Point
 from transforms.evaluation.designed import Design, Result
-from transforms.reports.page import Chart, Page, format_percent, render
+from transforms.records import format_percent
+from transforms.reports.page import Chart, Page, render
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.figure import Figure

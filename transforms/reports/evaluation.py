@@ -16,11 +16,11 @@ from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.report import Evaluation
 from transforms.evaluation.significance import Z_95, PairTests
 from transforms.evaluation.verdict import describe_interval
+from transforms.records import format_percent
 from transforms.reports.page import (
     Chart,
     Page,
     format_fraction,
-    format_percent,
     make_stem,
     render,
 )
