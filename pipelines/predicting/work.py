@@ -56,7 +56,7 @@ def find_run_id(settings: InferenceSettings) -> str:
         {
             "scored": dataclasses.asdict(spec.scored),
             "card": spec.card.describe(),
-            "right": spec.right,
+            "right": spec.correct_outputs,  # another key would not resume older runs
         }
         for spec in settings.models
     ]
