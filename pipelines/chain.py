@@ -215,11 +215,7 @@ def run_chain(options: ChainOptions, places: Places) -> None:
         input, or the input has too few classes or images.
       JobError: a step failed.
     """
-    from pipelines.studying.steps import (  # noqa: PLC0415  # slow import
-        RefusedError,
-        Runner,
-        acquire_folder,
-    )
+    from pipelines.step_runner import Runner, acquire_folder  # noqa: PLC0415  # slow
 
     steps = list_steps(options, places)
     begun = time.monotonic()
@@ -235,13 +231,7 @@ def run_chain(options: ChainOptions, places: Places) -> None:
                     f"--output {options.output}: contains a chain of another --input; "
                     "give another folder"
                 )
-            try:
-                runner.run(step)
-            except RefusedError as error:
-                lines = str(error).splitlines()
-                raise UsageError(
-                    "\n".join(f"{step.name}: {line}" for line in lines)
-                ) from error
+            runner.run_required(step)
             if step.job == "index":
                 check_size(options, places.index)
     elapsed = datetime.timedelta(seconds=round(time.monotonic() - begun))

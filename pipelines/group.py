@@ -1,8 +1,6 @@
 """Group classes, or compare grouping methods, without reading images."""
 
-import csv
 import dataclasses
-import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ from pipelines import group_comparison, grouping_flags, presets
 from pipelines.cli import check_output, exit_codes, parse
 from pipelines.grouping_flags import GroupingFlags
 from pipelines.store_flags import StoreFlags, settle
-from transforms import grouping, storage
+from transforms import csv_tables, grouping, storage
 from transforms.grouping import table as groups
 from transforms.grouping.table import Grouping, GroupTable
 from transforms.index import inventory
@@ -161,17 +159,16 @@ def make_starter(held: Sequence[ImageClass], table: GroupTable | None) -> bytes:
     `table`, and is empty if `table` is None or lacks the class.
     """
     label_of = table.label_of if table else {}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["class_index", "wnid", "name", "wordnet_path", "group"])
+    rows = []
     known = wordnet.load_closure()
     tree, word_of = wordnet.grow_tree(c.wnid for c in held if c.wnid in known)
     namer = GroupNamer(tree, word_of)
     for c in held:
         place = " > ".join(namer.name_path(c.wnid)) if c.wnid in known else ""
-        row = [c.class_index, c.wnid, c.name, place, label_of.get(c.wnid, "")]
-        writer.writerow(row)
-    return text.getvalue().encode()
+        group = label_of.get(c.wnid)
+        rows.append((c.class_index, c.wnid, c.name, place, group))
+    columns = ("class_index", "wnid", "name", "wordnet_path", "group")
+    return csv_tables.to_csv(columns, rows)
 
 
 def _write_tables(options: GroupOptions, tables: Mapping[str, bytes]) -> None:

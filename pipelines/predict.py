@@ -19,8 +19,9 @@ from transforms import storage
 from transforms.grouping.table import GroupTable
 from transforms.models import results
 from transforms.models.image_list import ImageSource
-from transforms.models.inference import InferenceSettings, ModelSpec
+from transforms.models.inference import InferenceSettings
 from transforms.models.results import TableSettings
+from transforms.models.spec import ModelSpec
 from transforms.options import flag
 from transforms.predictions import table as predictions_table
 from transforms.processes import num_cores

@@ -18,15 +18,16 @@ def study(options: StudyOptions) -> str:
       JobError: a step failed.
     """
     # SciPy and Beam import slowly and are not needed for --help.
+    from pipelines.step_runner import Runner, acquire_folder  # noqa: PLC0415
     from pipelines.studying import plan as study_plan  # noqa: PLC0415
-    from pipelines.studying import run, steps  # noqa: PLC0415
+    from pipelines.studying import run  # noqa: PLC0415
 
     root = str(Path(options.output).absolute())
     if options.dry_run:
         plan = study_plan.plan_dry(options, root)
         return "\n".join(plan.describe())
-    with steps.acquire_folder(root) as lock:
-        runner = steps.Runner(root, lock)
+    with acquire_folder(root) as lock:
+        runner = Runner(root, lock)
         plan = study_plan.plan(options, root, runner)
         for line in plan.describe():
             sys.stderr.write(f"{line}\n")

@@ -1,10 +1,13 @@
-"""Read UTF-8 CSV tables from users, with size limits and line numbers in errors."""
+"""Read UTF-8 CSV tables from users, and write tables.
+
+Reading has size limits, and its errors have line numbers.
+"""
 
 import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from transforms import storage
@@ -45,6 +48,13 @@ class Row(NamedTuple):
     line: int
     cells: list[str]
     is_blank: bool
+
+
+def to_csv(columns: Iterable[object], rows: Iterable[Iterable[object]]) -> bytes:
+    """Serialise rows of cells with a header; None is an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue().encode()
 
 
 def read_text(path: str, *, max_bytes: int) -> str:

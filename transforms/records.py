@@ -182,6 +182,11 @@ def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
     return f"{text} and {num_others} more" if num_others else text
 
 
+def format_percent(value: float | None, digits: int = 1) -> str:
+    """Format a share (0 to 1) as a percentage, e.g. "12.5 %"; None is "-"."""
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
+
+
 def describe_bytes(num_bytes: float) -> str:
     """Format a size in GB, or in MB below 1 GB, e.g. "0.3 MB"."""
     unit, size = ("GB", 1e9) if num_bytes >= 1e9 else ("MB", 1e6)

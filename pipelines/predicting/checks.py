@@ -20,8 +20,8 @@ from transforms.models import image_list, inference
 from transforms.models import spec as model_spec
 from transforms.models.card import OUTPUTS
 from transforms.models.image_list import Chunk, ImageSource
-from transforms.models.inference import ModelSpec
 from transforms.models.loaders.loaded_model import ModelError
+from transforms.models.spec import ModelSpec
 from transforms.records import ImageClass, UsageError, list_names
 
 ListImages = Callable[[str], ImageSource]  # takes a scratch folder
@@ -178,7 +178,7 @@ def choose_images(source: ImageSource, models: Sequence[ModelSpec]) -> ImageSour
     }
     problems = []
     for spec in models:
-        unknown = sorted(counts.keys() - spec.right.keys())
+        unknown = sorted(counts.keys() - spec.correct_outputs.keys())
         if not unknown:
             continue
         shown = list_names(map(classes.display_name, unknown))
@@ -197,7 +197,7 @@ def choose_images(source: ImageSource, models: Sequence[ModelSpec]) -> ImageSour
             )
     if problems:
         raise UsageError("\n".join(problems))
-    known = sorted(set().union(*(spec.right for spec in models)))
+    known = sorted(set().union(*(spec.correct_outputs for spec in models)))
     is_known = pc.is_in(source.table["wnid"], value_set=pc.cast(known, "string"))
     return source._replace(table=source.table.filter(is_known))
 
@@ -226,7 +226,7 @@ def check_models(models: Sequence[ModelSpec], batch_size: int) -> None:
 def _find_output_problem(outputs: npt.NDArray[np.floating], kind: str) -> str:
     """Return how outputs contradict a card's `output`, with the remedy, or ""."""
     _, bad = inference.find_bad_row(outputs, kind) or (0, "")
-    values = inference.recognise(outputs)
+    values = inference.infer_output_type(outputs)
     if kind == "logits" and values == "probabilities":
         return (
             "has outputs from 0 to 1 that sum to 1: they are probabilities, not "

@@ -13,17 +13,11 @@ from pipelines import grouping_flags
 from pipelines.building import feasibility
 from pipelines.commands import FOLDS, Places, Step, Training
 from pipelines.grouping_flags import GroupingFlags
+from pipelines.step_runner import Runner, acquire_folder, read_seconds
 from pipelines.studying import recipes, timing
 from pipelines.studying.options import TABLES, StudyOptions
 from pipelines.studying.recipes import COMPUTED_TABLES, FULL, Common, Listed, Recipe
-from pipelines.studying.steps import (
-    RefusedError,
-    Runner,
-    Steps,
-    acquire_folder,
-    list_index_step,
-    read_seconds,
-)
+from pipelines.studying.steps import Steps, list_index_step
 from pipelines.studying.timing import ImagesSeen, StepTime
 from transforms import grouping, sampling, storage
 from transforms.grouping.table import GroupTable
@@ -286,10 +280,7 @@ def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
             f"--output {options.output}: contains a study of another --input; give "
             "another folder"
         )
-    try:
-        runner.run(step)
-    except RefusedError as error:
-        raise UsageError(str(error)) from error
+    runner.run_required(step)
     return places.index
 
 

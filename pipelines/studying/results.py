@@ -4,9 +4,7 @@ study.json, study.csv, study.svg and study.html describe every subset; recipes.h
 the tables recipes.csv, differences.csv and effects.csv average over draws.
 """
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from pipelines.studying import measurements
 from pipelines.studying.measurements import Measurements
 from pipelines.studying.plan import SkippedRecipe
 from pipelines.studying.recipes import FULL, Recipe
-from transforms import storage
+from transforms import csv_tables, storage
 from transforms.arrays import FloatArray
 from transforms.evaluation import designed
 from transforms.evaluation import study as study_ranking
@@ -34,12 +32,13 @@ from transforms.reports.study import StudyPage, make_page
 JSON_FILE, CSV_FILE = "study.json", "study.csv"
 SVG_FILE, PAGE_FILE = "study.svg", "study.html"
 DESIGN_PAGE = "recipes.html"
-_VERSION = 1
+_VERSION = 2
 _COLUMNS = (
     *("rank", "recipe", "is_tied_with_best", "num_groups", "images_per_group"),
     *("train_images", "epochs", "validation_images", "tau", "tau_low", "tau_high"),
-    *("spearman", "regret", "resolving_power", "sign_agreement", "images_looped_full"),
-    *("images_looped_subset", "gain", "verdict", "left_out"),
+    *("spearman", "regret", "resolving_power", "sign_agreement"),
+    *("images_until_convergence_full", "images_until_convergence_subset"),
+    *("gain", "verdict", "left_out"),
 )
 
 
@@ -105,7 +104,7 @@ def _analyze(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) ->
         name, training = recipe.name, outcome.trainings[recipe.name]
         draw = measurements.read(places, name, training, outcome.curves[name])
         draws.setdefault(recipe.base, []).append(draw)
-        share = draw.finals.num_looped / full.finals.num_looped
+        share = draw.finals.num_images_seen / full.finals.num_images_seen
         factors[recipe.base] = {
             "labels": name_labels(
                 recipe,
@@ -113,14 +112,16 @@ def _analyze(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) ->
                 num_classes=outcome.num_classes,
             ),
             "sampler": name_sampler(recipe),
-            "images looped": f"{100 * share:.2g} %",
+            "images seen": f"{100 * share:.2g} %",
             "epochs": str(training.epochs),
         }
     recipes = [
         designed.Recipe(
             name=name,
             factors=factors[name],
-            num_looped=round(np.mean([draw.finals.num_looped for draw in drawn])),
+            num_images_seen=round(
+                np.mean([draw.finals.num_images_seen for draw in drawn])
+            ),
             # Seeds of a draw share its images, so they are no further draws.
             accuracies=np.stack([draw.finals.mean_accuracies for draw in drawn]),
             balanced=_stack([draw.balanced for draw in drawn]),
@@ -129,7 +130,7 @@ def _analyze(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) ->
         for name, drawn in draws.items()
     ]
     finals = full.finals
-    return designed.analyze(models, finals.accuracies, recipes, finals.num_looped)
+    return designed.analyze(models, finals.accuracies, recipes, finals.num_images_seen)
 
 
 def _stack(arrays: Sequence[FloatArray | None]) -> FloatArray | None:
@@ -174,11 +175,7 @@ def _name_method(name: str, options: Any) -> str:  # noqa: ANN401  # of any meth
 
 def _to_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> bytes:
     """Serialise rows with a header; cells that a row lacks are empty."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue().encode()
+    return csv_tables.to_csv(columns, ([row.get(c) for c in columns] for row in rows))
 
 
 def _read_score(places: Places, recipe: Recipe, num_groups: int) -> RecipeScore:
@@ -236,8 +233,8 @@ def _to_row(ranked: Ranked) -> Mapping[str, Any]:
         "regret": score.regret,
         "resolving_power": score.resolving_power,
         "sign_agreement": score.sign_agreement,
-        "images_looped_full": score.looped_full,
-        "images_looped_subset": score.looped_subset,
+        "images_until_convergence_full": score.images_until_convergence_full,
+        "images_until_convergence_subset": score.images_until_convergence_subset,
         "gain": score.gain,
         "verdict": score.verdict,
     }

@@ -1,15 +1,16 @@
 """Run the steps of a study in order and write its results after every recipe."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipelines.commands import Step
+from pipelines.step_runner import RefusedError, Runner
 from pipelines.studying import measurements, recipes, results, timing
 from pipelines.studying import plan as study_plan
 from pipelines.studying.plan import Plan, SkippedRecipe
 from pipelines.studying.recipes import FULL, Recipe
-from pipelines.studying.steps import RefusedError, Runner, join_curves
+from pipelines.studying.steps import join_curves
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.study import Ranked
 from transforms.records import JobError, UsageError
@@ -53,10 +54,10 @@ class _StudyRun:
         self._plan = plan
         self._runner = runner
         self._evaluated: set[str] = set()  # saves hashing their files after every step
-        self._total = len(plan.list_shared_steps()) + sum(
-            len(plan.list_recipe_steps(recipe)) for recipe in plan.recipes
-        )
-        self._number = 0
+        steps = plan.list_shared_steps()
+        for recipe in plan.recipes:
+            steps += plan.list_recipe_steps(recipe)
+        self._number_of = {step.name: n for n, step in enumerate(steps, 1)}
 
     def run_shared(self) -> None:
         """Run the steps that all recipes share.
@@ -69,9 +70,7 @@ class _StudyRun:
         """
         build, *steps = self._plan.list_shared_steps()
         trainings = steps[: len(self._plan.full.seeds)]
-        if self._is_trained(build, trainings):
-            self._number += 1  # the dataset is not needed any more
-        else:
+        if not self._is_trained(build, trainings):
             self.run(build)
         references = steps[len(trainings) :]
         for step in trainings:
@@ -80,9 +79,7 @@ class _StudyRun:
         plan = self._plan
         curves = plan.steps.list_joined(FULL, plan.full)
         measurements.read(plan.places, FULL, plan.full, curves)
-        if self._has_tables(references):
-            self._number += len(references)
-        else:
+        if not self._has_tables(references):
             for step in references:
                 self.run(step)
 
@@ -114,20 +111,14 @@ class _StudyRun:
           UsageError: the step rejected its input.
           JobError: the step failed.
         """
-        try:
-            self._run(step)
-        except RefusedError as error:
-            lines = str(error).splitlines()
-            raise UsageError(
-                "\n".join(f"{step.name}: {line}" for line in lines)
-            ) from error
+        self._run(step, self._runner.run_required)
 
-    def _run(self, step: Step) -> None:
-        self._number += 1
+    def _run(self, step: Step, run: Callable[[Step], None]) -> None:
         if self._runner.is_finished(step):
             return
-        sys.stderr.write(f"step {self._number} of {self._total}: {step.name}\n")
-        self._runner.run(step)
+        number, total = self._number_of[step.name], len(self._number_of)
+        sys.stderr.write(f"step {number} of {total}: {step.name}\n")
+        run(step)
         if step.job == "train" and step.result.endswith(".csv"):
             join_curves(step)
         left_out = {recipe.name for recipe in self.left_out}
@@ -145,26 +136,22 @@ class _StudyRun:
         build, *trainings, evaluation = self._plan.list_recipe_steps(recipe)
         is_trained = self._is_trained(build, trainings)
         if is_trained and self._runner.is_finished(evaluation):
-            self._number += 2 + len(trainings)
             return
         try:
-            if is_trained:
-                self._number += 1  # the dataset is not needed any more
-            else:
+            if not is_trained:  # otherwise the dataset is not needed any more
                 if not self._runner.has_run(build):  # curves of another subset
                     for step in trainings:
                         Path(step.result).unlink(missing_ok=True)
-                self._run(build)
+                self._run(build, self._runner.run)
         except RefusedError as error:
             if self._has_other_dataset(recipe):
                 raise UsageError(f"{build.name}: {error}") from error
             self._leave_out(recipe, error)
-            self._number += 1 + len(trainings)
             return
         for step in trainings:
             self.run(step)
         try:
-            self._run(evaluation)
+            self._run(evaluation, self._runner.run)
         except RefusedError as error:
             self._leave_out(recipe, error)
         self.write_results()

@@ -51,7 +51,7 @@ def test_page_agrees_with_the_table(table):
             f"{row['num_groups']} × {row['images_per_group']}",
             f"{float(row['tau']):.2f} ({float(row['tau_low']):.2f} to "
             f"{float(row['tau_high']):.0f})",
-            f"{int(row['images_looped_subset']):,}",
+            f"{int(row['images_until_convergence_subset']):,}",
             row["verdict"],
         ]
         for row in table.values()

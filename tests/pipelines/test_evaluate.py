@@ -74,7 +74,7 @@ def test_curves_of_folders_are_evaluated(runs, tmp_path, capsys):
     assert (output / "report.html").read_bytes().startswith(b"<!doctype html>")
     # all pairs of the subset are told apart from the first epoch, those of the full
     # set are not: the list is strict enough
-    assert "small aaaaaaaa has value: it keeps the order of 15 of the 15 pairs" in err
+    assert "small aaaaaaaa: useful; it keeps the order of 15 of the 15 pairs" in err
     assert "warning: full ffffffff: the ranking converges in the last epoch only" in err
 
 

@@ -176,7 +176,7 @@ def test_comparison_shows_all_methods(predictions, matrix, capsys, monkeypatch):
     for method in grouping.METHODS:
         is_free = grouping.find_num_groups_source(method) == "flag"
         assert (method in table) == is_free
-    assert "100.0%" in table["confusion"]  # each class is confused with one other
+    assert "100.0 %" in table["confusion"]  # each class is confused with one other
     assert "manual: left out, it needs --groups FILE" in err
     assert re.search(r"grouping: +\d+%.*\d+/\d+ .*sweep", err)  # confusion is slow
     warning = "warning: the groups are made from the confusion of good, ranked here"

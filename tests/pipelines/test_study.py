@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,10 +18,10 @@ import pytest
 from pipelines import study
 from pipelines.cli import parse
 from pipelines.commands import Step
+from pipelines.step_runner import Runner, acquire_folder
 from pipelines.studying import plan as study_plan
-from pipelines.studying import run, steps
+from pipelines.studying import run
 from pipelines.studying.options import StudyOptions
-from pipelines.studying.steps import Runner
 from transforms.records import UsageError
 
 RECIPES = [
@@ -81,7 +82,7 @@ def run_here(words: list[str]) -> None:
     """Run a study in this process."""
     options, _, _ = parse(StudyOptions, words, prog="", takes_beam_flags=False)
     root = options.output
-    with steps.acquire_folder(root) as lock:
+    with acquire_folder(root) as lock:
         runner = InThisProcess(root, lock)
         run.run_study(study_plan.plan(options, root, runner), runner)
 
@@ -112,7 +113,7 @@ def kill_behind(file: Path, words: list[str]) -> None:
 
 def is_held(root: Path) -> bool:
     try:
-        with steps.acquire_folder(str(root)):
+        with acquire_folder(str(root)):
             return False
     except UsageError:
         return True
@@ -219,7 +220,9 @@ def test_changed_recipe_that_is_refused_has_no_old_result(
     assert [left["name"] for left in found["left_out"]] == ["pairs"]
 
 
-def test_moved_study_skips_a_recipe_that_build_rejects(killed, mini_imagenet, tmp_path):
+def test_moved_study_skips_a_recipe_that_build_rejects(
+    killed, mini_imagenet, tmp_path, capsys
+):
     root = shutil.copytree(killed, tmp_path / "moved")
     scores = pq.read_table(killed / "difficulty/difficulty.parquet")
     pq.write_table(scores.slice(5), tmp_path / "part.parquet")
@@ -232,6 +235,9 @@ def test_moved_study_skips_a_recipe_that_build_rejects(killed, mini_imagenet, tm
     path = tmp_path / "recipes.json"
     path.write_text(json.dumps([*RECIPES, short]))
     run_here(command_line(mini_imagenet, root, recipes=path))
+    # 9 steps are shared, and 3 belong to each recipe; only one of them is run.
+    numbers = re.findall("step (.*)", capsys.readouterr().err)
+    assert numbers == ["16 of 18: build_short"]
     found = read_json(root / "study.json")
     before = read_json(killed / "study.json")
     assert found["recipes"] == before["recipes"]
@@ -260,7 +266,7 @@ def test_changed_recipe_is_rejected(killed, mini_imagenet, tmp_path, capsys):
 def test_second_study_in_one_folder_is_rejected(killed, mini_imagenet, recipes, capsys):
     root = killed
     words = command_line(mini_imagenet, root, recipes=recipes)
-    with steps.acquire_folder(str(root)):
+    with acquire_folder(str(root)):
         assert "another run, or its last step, is running there" in refuse(
             capsys, words
         )

@@ -152,3 +152,11 @@ def test_files_that_are_missing_or_too_large_are_refused(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"a" * 2_000_001)
     with pytest.raises(CsvError, match="is larger than 2 MB"):
         csv_tables.read_text(str(tmp_path / "t.csv"), max_bytes=2_000_000)
+
+
+def test_written_cells_are_read_again():
+    data = csv_tables.to_csv(("a", "b"), iter([(1, None), ("x, y", 'the "z"')]))
+    assert data == b'a,b\n1,\n"x, y","the ""z"""\n'
+    header, rows = csv_tables.parse_table(data.decode())
+    assert header == ["a", "b"]
+    assert [row.cells for row in rows] == [["1", ""], ["x, y", 'the "z"']]

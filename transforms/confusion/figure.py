@@ -1,13 +1,11 @@
 """List the most confused class pairs of a matrix, and draw the matrix as a heat map."""
 
-import csv
-import io
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
-from transforms import figures
+from transforms import csv_tables, figures
 from transforms.arrays import FloatArray
 from transforms.confusion.matrix import Confusion, find_rates
 from transforms.labels.classes import display_name
@@ -76,12 +74,10 @@ def find_pairs(confusion: Confusion, most: int = _MAX_PAIRS) -> list[Pair]:
 
 def to_csv(pairs: list[Pair]) -> bytes:
     """Serialise class pairs, with a header, to the content of confusion.csv."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*Pair._fields[:5], "count"])
-    for pair in pairs:
-        writer.writerow([*pair[:4], f"{pair.rate:.6g}", f"{pair.num_images:.6g}"])
-    return text.getvalue().encode()
+    return csv_tables.to_csv(
+        (*Pair._fields[:5], "count"),
+        ((*pair[:4], f"{pair.rate:.6g}", f"{pair.num_images:.6g}") for pair in pairs),
+    )
 
 
 def draw(confusion: Confusion, pairs: list[Pair]) -> "Figure":

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms import storage
+from transforms import csv_tables, storage
 from transforms.prefetch import prefetch
 from transforms.records import Failure, JobError, Shard, WrittenFile
 
@@ -188,11 +188,7 @@ def check_failures(
 
 def write_failures(failures: Sequence[Failure]) -> bytes:
     """Format failures as the contents of failures.csv."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Failure._fields)
-    writer.writerows(failures)
-    return text.getvalue().encode()
+    return csv_tables.to_csv(Failure._fields, failures)
 
 
 def read_failures(data: bytes) -> list[Failure]:

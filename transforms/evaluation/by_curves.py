@@ -31,7 +31,7 @@ from transforms.evaluation.correctness import (
     RunCorrectness,
     read_run,
 )
-from transforms.evaluation.curves import CurveSet, Run, list_names
+from transforms.evaluation.curves import CurveSet, Run
 from transforms.evaluation.log_sets import LocatedRow, LogSettings
 from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.recommendation import Candidate
@@ -45,7 +45,7 @@ from transforms.evaluation.verdict import (
     judge,
     widen,
 )
-from transforms.records import UsageError
+from transforms.records import UsageError, format_percent, list_names
 
 ENOUGH_MODELS = 6
 _SHOWN = 3
@@ -65,7 +65,7 @@ class ScoredSet:
       tests: significance tests of the final accuracies of all pairs, with Holm's
         correction.
       noise: variance between seeds; None if every model has one seed.
-      clearness: convergence of the ranking of the pairs that are significant on the
+      convergence: convergence of the ranking of the pairs that are significant on the
         full set.
     """
 
@@ -73,7 +73,7 @@ class ScoredSet:
     curves: FloatArray
     tests: PairTests
     noise: SeedNoise | None
-    clearness: Convergence
+    convergence: Convergence
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -89,15 +89,15 @@ class ScoredSubset(ScoredSet):
       ranks: agreement of the rankings by final accuracy.
       pairs: agreement on pairs of models.
       ceiling: agreement of a subset whose only error is noise.
-      full_clearness: convergence of the full set's ranking of the same pairs. For both
-        sets, the share `ceiling.least_kept` of the pairs must be in order.
+      full_convergence: convergence of the full set's ranking of the same pairs. For
+        both sets, the share `ceiling.least_kept` of the pairs must be in order.
       verdict: whether the subset is useful for ranking models.
     """
 
     ranks: RankAgreement
     pairs: PairAgreement
     ceiling: Ceiling
-    full_clearness: Convergence
+    full_convergence: Convergence
     verdict: Verdict
 
 
@@ -164,7 +164,7 @@ def evaluate_curves(
 
 
 def _order(subset: ScoredSubset) -> tuple[float, float]:
-    tau, images = subset.ranks.tau, subset.clearness.images_seen
+    tau, images = subset.ranks.tau, subset.convergence.images_seen
     return (
         math.inf if tau is None else -tau,
         math.inf if images is None else images,
@@ -172,9 +172,9 @@ def _order(subset: ScoredSubset) -> tuple[float, float]:
 
 
 def advise(evaluation: CurveEvaluation) -> list[str]:
-    """Recommend a subset in sentences; subsets without value are left out."""
+    """Recommend a subset in sentences; subsets that are not useful are left out."""
     full, subsets = evaluation.full, evaluation.subsets
-    useless = [s.curve_set.name for s in subsets if s.verdict.value == "has none"]
+    useless = [s.curve_set.name for s in subsets if s.verdict.value == "not useful"]
     choice = recommendation.recommend(
         full.tests.accuracies,
         [
@@ -186,12 +186,12 @@ def advise(evaluation: CurveEvaluation) -> list[str]:
                 _describe_noise(subset),
             )
             for subset in subsets
-            if subset.ranks.tau is not None and subset.verdict.value != "has none"
+            if subset.ranks.tau is not None and subset.verdict.value != "not useful"
         ],
         families=discordance.find_families(full.models),
     )
     if choice is None:
-        reason = "no subset has value" if useless else "no subset can be ranked"
+        reason = "no subset is useful" if useless else "no subset can be ranked"
         return [f"keep the full set, since {reason}."]
     best = next(s for s in subsets if s.curve_set.name == choice.best.name)
     interval = best.ranks.tau_interval
@@ -203,16 +203,16 @@ def advise(evaluation: CurveEvaluation) -> list[str]:
         ]
     lines = [
         f"{choice.describe('images seen in training')}.",
-        f"Whether {choice.best.name} has value: {best.verdict}.",
+        f"Verdict on {choice.best.name}: {best.verdict}.",
     ]
     if useless:
-        lines.append(f"Without value, and not compared: {list_names(useless)}.")
+        lines.append(f"Not useful, and not compared: {list_names(useless)}.")
     return lines
 
 
 def _describe_noise(subset: ScoredSubset) -> str:
     pairs, least = subset.pairs, subset.ceiling.least_kept
-    if least is None or not pairs.decided_full:
+    if least is None or not pairs.significant_full:
         return ""
     words = "within" if is_within_ceiling(pairs, subset.ceiling) else "below"
     kept = f"{pairs.sign_agreement or 0:.1%} of the significant pairs"
@@ -221,7 +221,8 @@ def _describe_noise(subset: ScoredSubset) -> str:
 
 _LEGEND = {
     "subset": "sorted by tau, best first",
-    "value": "whether the subset is useful for ranking models; see the sentences above",
+    "verdict": "whether the subset is useful for ranking models; see the sentences "
+    "above",
     "tau": "Kendall's tau-b of the models' final accuracies on the subset with those "
     "on the full set",
     "95 %": "confidence interval of tau over the choice of models",
@@ -249,16 +250,16 @@ def format_subsets(evaluation: CurveEvaluation) -> str:
 
 def _format_row(subset: ScoredSubset) -> tuple[str, ...]:
     ranks, pairs, verdict = subset.ranks, subset.pairs, subset.verdict
-    tau, gain, images = ranks.tau_interval, verdict.gain, subset.clearness.images_seen
+    tau, gain, images = ranks.tau_interval, verdict.gain, subset.convergence.images_seen
     return (
         subset.curve_set.name,
         verdict.value,
         "-" if ranks.tau is None else f"{ranks.tau:.3f}",
         "-" if tau is None else f"{tau.low:.3f}…{tau.high:.3f}",
-        recommendation.format_percent(pairs.sign_agreement),
-        recommendation.format_percent(subset.ceiling.kept),
-        recommendation.format_percent(pairs.resolving_power),
-        f"{ranks.regret:.2%}",
+        format_percent(pairs.sign_agreement),
+        format_percent(subset.ceiling.kept),
+        format_percent(pairs.resolving_power),
+        format_percent(ranks.regret, 2),
         "-" if gain is None else f"{gain:.3g}",
         "-"
         if verdict.gain_interval is None
@@ -384,7 +385,7 @@ def _score(
         curves=mean_curves,
         tests=tests,
         noise=noise,
-        clearness=convergence.measure_convergence(trained, tests.decisions),
+        convergence=convergence.measure_convergence(trained, tests.decisions),
     )
 
 
@@ -399,7 +400,7 @@ def _compare(full: ScoredSet, subset: ScoredSet, *, seed: int) -> ScoredSubset:
         TrainedSet(full.curves, full.curve_set.train_images),
         TrainedSet(subset.curves, subset.curve_set.train_images),
     )
-    full_clearness, clearness = (
+    full_convergence, subset_convergence = (
         convergence.measure_convergence(one, decisions, share=share) for one in trained
     )
     gain_interval = convergence.bound_gain(
@@ -409,9 +410,11 @@ def _compare(full: ScoredSet, subset: ScoredSet, *, seed: int) -> ScoredSubset:
         models=full.models,
         pairs=pairs,
         ceiling=ceiling,
-        full=full_clearness,
-        subset=clearness,
-        gain_interval=widen(gain_interval, find_gain(full_clearness, clearness)),
+        full=full_convergence,
+        subset=subset_convergence,
+        gain_interval=widen(
+            gain_interval, find_gain(full_convergence, subset_convergence)
+        ),
         has_seeds=full.noise is not None and subset.noise is not None,
     )
     return ScoredSubset(
@@ -419,19 +422,19 @@ def _compare(full: ScoredSet, subset: ScoredSet, *, seed: int) -> ScoredSubset:
         curves=subset.curves,
         tests=subset.tests,
         noise=subset.noise,
-        clearness=clearness,
+        convergence=subset_convergence,
         ranks=ranking.compare_ranks(
             full.tests.accuracies, subset.tests.accuracies, families=families
         ),
         pairs=pairs,
         ceiling=ceiling,
-        full_clearness=full_clearness,
+        full_convergence=full_convergence,
         verdict=judge(evidence),
     )
 
 
 def _warn_of_convergence(scored: ScoredSet) -> Iterator[str]:
-    epoch = scored.clearness.convergence_epoch
+    epoch = scored.convergence.convergence_epoch
     if epoch == scored.curve_set.epochs > 1:
         yield (
             f"{scored.curve_set.name}: the ranking converges in the last epoch only, "

@@ -33,7 +33,7 @@ from transforms.grouping.table import LEFT_OUT, GroupSizes
 from transforms.labels import classes
 from transforms.predictions.chance import count_pairs, find_problem
 from transforms.predictions.reading import NUM_CLASSES, Predictions
-from transforms.records import UsageError, list_names
+from transforms.records import UsageError, format_percent, list_names
 
 MAX_UNDECIDED_SHARE = 0.02  # above it, the top 5 predictions do not suffice
 NEEDED_SHARES = (0.5, 0.8, 0.9, 0.95)
@@ -699,7 +699,7 @@ def _format_row(row: Comparison) -> tuple[str, ...]:
         str(sizes.num_classes),
         f"{sizes.smallest}/{sizes.median:g}/{sizes.largest}",
         f"{sizes.effective_groups:.1f}",
-        recommendation.format_percent(row.captured),
+        format_percent(row.captured),
         str(score.num_images),
         tau,
         f"{_tau(interval.low)}…{_tau(interval.high)}"
@@ -709,9 +709,9 @@ def _format_row(row: Comparison) -> tuple[str, ...]:
         _tau(score.tau_balanced),
         _tau(score.halves.tau),
         _tau(score.halves.ceiling),
-        recommendation.format_percent(score.pairs.resolving_power),
-        recommendation.format_percent(score.ranks.regret, digits=2),
-        recommendation.format_percent(float(score.undecided.mean())),
+        format_percent(score.pairs.resolving_power),
+        format_percent(score.ranks.regret, 2),
+        format_percent(float(score.undecided.mean())),
     )
 
 

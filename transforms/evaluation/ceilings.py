@@ -15,11 +15,10 @@ import numpy as np
 from transforms import seeds
 from transforms.arrays import BoolArray, IntArray, IntegerArray
 from transforms.evaluation import ranking
-from transforms.evaluation.significance import PairTests
+from transforms.evaluation.significance import TAIL, PairTests
 
 NUM_HALVES = 40
 _NUM_SIMULATIONS = 1000
-_TAIL = 0.025
 
 
 class HalfAgreement(NamedTuple):
@@ -212,5 +211,5 @@ def predict_ceiling(full: PairTests, subset: PairTests, *, seed: int = 0) -> Cei
     kept = (measured[:, better] > measured[:, worse]).mean(axis=1)
     # A simulated share that is as low as the measured one is no evidence against it.
     return Ceiling(
-        mean(taus), float(kept.mean()), float(np.quantile(kept, _TAIL, method="lower"))
+        mean(taus), float(kept.mean()), float(np.quantile(kept, TAIL, method="lower"))
     )

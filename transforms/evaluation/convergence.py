@@ -13,10 +13,9 @@ from transforms import seeds
 from transforms.arrays import BoolArray, FloatArray, IntArray
 from transforms.evaluation import ranking
 from transforms.evaluation.discordance import Interval
-from transforms.evaluation.significance import SignArray
+from transforms.evaluation.significance import TAIL, SignArray
 
 _NUM_RESAMPLES = 1000
-_TAIL = 0.025
 _ROUNDING = 1e-9
 
 
@@ -184,8 +183,8 @@ def bound_gain(
         smallest = low[0][is_measured] / high[1][is_measured]
         largest = high[0][is_measured] / low[1][is_measured]
     return Interval(
-        float(np.quantile(smallest, _TAIL, method="lower")),
-        float(np.quantile(largest, 1 - _TAIL, method="higher")),
+        float(np.quantile(smallest, TAIL, method="lower")),
+        float(np.quantile(largest, 1 - TAIL, method="higher")),
     )
 
 

@@ -4,7 +4,6 @@ A set is the data that models were trained on (ImageNet or a subset), identified
 subset ID.
 """
 
-import itertools
 import math
 import re
 from collections import defaultdict
@@ -21,7 +20,7 @@ from transforms.csv_tables import CsvError
 from transforms.evaluation import log_sets, training_logs
 from transforms.evaluation.log_sets import LocatedLog, LocatedRow
 from transforms.evaluation.training_logs import ANY_COLUMNS, NAME_COLUMNS, LogColumns
-from transforms.records import UsageError
+from transforms.records import UsageError, cut_lines, list_names
 from transforms.training.curves import CurveRow
 
 CURVES = "curves.csv"
@@ -183,7 +182,10 @@ def read_files(paths: Sequence[str], columns: LogColumns = ANY_COLUMNS) -> Curve
                 if _is_table_of_curves(path, text, columns):
                     rows, bad_rows = parse(text)
                     contents.rows.extend(LocatedRow(row, path) for row in rows)
-                    problems += [f"{path}: {row}" for row in _cut(bad_rows, "lines")]
+                    problems += [
+                        f"{path}: {row}"
+                        for row in cut_lines(bad_rows, _SHOWN, more="and {} more lines")
+                    ]
                 elif log := training_logs.read_log(text, columns):
                     contents.logs.append(LocatedLog(log, path, argument))
                 elif is_folder and log_sets.is_free_name(path):
@@ -382,9 +384,10 @@ def _drop_repeated(
         names = dict.fromkeys(item.row.model for item in dropped)
         warnings.append(
             f"{len(dropped)} rows repeat others exactly and are dropped: of "
-            f"{list_names(names)}"
+            f"{list_names(names, _SHOWN)}"
         )
-    return list(first_of.values()), warnings, _cut(problems, "rows")
+    problems = cut_lines(problems, _SHOWN, more="and {} more rows")
+    return list(first_of.values()), warnings, problems
 
 
 def _name_run(row: CurveRow) -> str:
@@ -403,12 +406,12 @@ def _find_problems(rows: Sequence[LocatedRow]) -> Iterator[str]:
             models_of[getattr(item.row, name)][item.row.model] = None
         if len(models_of) > 1:
             shown = "; ".join(
-                f"{value} ({list_names(models)})"
+                f"{value} ({list_names(models, _SHOWN)})"
                 for value, models in sorted(models_of.items())
             )
             yield f"its runs differ in {name}: {shown}; {remedy}"
     gaps = [text for _, run_rows in _split(rows) for text in _find_gaps(run_rows)]
-    yield from _cut(gaps, "runs")
+    yield from cut_lines(gaps, _SHOWN, more="and {} more runs")
 
 
 def _find_gaps(run_rows: Sequence[LocatedRow]) -> Iterator[str]:
@@ -418,7 +421,8 @@ def _find_gaps(run_rows: Sequence[LocatedRow]) -> Iterator[str]:
     last = max(present)
     if missing := [epoch for epoch in range(1, last) if epoch not in present]:
         yield (
-            f"{_name_run(row)} lacks epoch {list_names(missing)}; give the whole curve"
+            f"{_name_run(row)} lacks epoch {list_names(missing, _SHOWN)}; give the "
+            "whole curve"
         )
     if last < row.epochs:
         yield (
@@ -457,16 +461,3 @@ def _make_set(rows: Sequence[LocatedRow]) -> CurveSet:
             for key, run_rows in _split(rows)
         ),
     )
-
-
-def list_names(items: Iterable[object]) -> str:
-    """Join the first five items with commas; append "and N more" if there are more."""
-    words = [str(item) for item in items]
-    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
-    return ", ".join(itertools.islice(words, _SHOWN)) + more
-
-
-def _cut(problems: Sequence[str], what: str) -> list[str]:
-    """Keep the first five problems; append "and N more" if there are more."""
-    more = len(problems) - _SHOWN
-    return [*problems[:_SHOWN], *[f"and {more} more {what}"] * (more > 0)]

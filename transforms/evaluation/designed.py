@@ -28,8 +28,6 @@ from transforms.evaluation.ranking import TauEstimate
 from transforms.evaluation.recipe_differences import Difference
 from transforms.records import UsageError
 
-_TAIL = 0.025
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -38,7 +36,7 @@ class Recipe:
     Attributes:
       name: name of the recipe.
       factors: its level of each factor of the design, e.g. {"sampler": "uniform"}.
-      num_looped: training images that a model sees, counted in every epoch.
+      num_images_seen: training images that a model sees, counted in every epoch.
       accuracies: shape (draws, models), final accuracies.
       balanced: shape (draws, models), final accuracies averaged over groups with equal
         weight; None if unknown.
@@ -48,7 +46,7 @@ class Recipe:
 
     name: str
     factors: Mapping[str, str]
-    num_looped: int
+    num_images_seen: int
     accuracies: FloatArray
     balanced: FloatArray | None = None
     on_its_images: FloatArray | None = None
@@ -66,7 +64,8 @@ class Result(NamedTuple):
         and those with another seed on all images; None with one seed, or if unknown.
       regret: accuracy lost on the full set by selecting the best model of a draw, 0 to
         1, averaged over draws.
-      is_cheapest: whether no other recipe has a higher τ-b for as few images or fewer.
+      is_on_pareto_front: whether no other recipe has a higher τ-b for as few images or
+        fewer.
     """
 
     recipe: Recipe
@@ -74,7 +73,7 @@ class Result(NamedTuple):
     tau_balanced: float | None
     ceiling: float | None
     regret: float
-    is_cheapest: bool
+    is_on_pareto_front: bool
 
 
 class Effect(NamedTuple):
@@ -104,7 +103,7 @@ class Design:
     Attributes:
       models: names of the models.
       num_seeds: number of seeds on the full set.
-      num_looped: training images that a model sees on the full set, in all epochs.
+      num_images_seen: training images that a model sees on the full set, in all epochs.
       ceiling: mean τ-b between two seeds of the full set; its `tau` is None with one
         seed.
       results: recipes, best first.
@@ -114,7 +113,7 @@ class Design:
 
     models: tuple[str, ...]
     num_seeds: int
-    num_looped: int
+    num_images_seen: int
     ceiling: TauEstimate
     results: tuple[Result, ...]
     differences: tuple[Difference, ...]
@@ -130,7 +129,10 @@ class Design:
 
 
 def analyze(
-    models: Sequence[str], full: FloatArray, recipes: Sequence[Recipe], num_looped: int
+    models: Sequence[str],
+    full: FloatArray,
+    recipes: Sequence[Recipe],
+    num_images_seen: int,
 ) -> Design:
     """Compare all recipes with the full set and with each other.
 
@@ -138,7 +140,7 @@ def analyze(
       models: names of the models.
       full: shape (seeds, models), final accuracies on the full set.
       recipes: recipes whose models are trained.
-      num_looped: training images that a model sees on the full set, in all epochs.
+      num_images_seen: training images that a model sees on the full set, in all epochs.
     """
     families = discordance.find_families(models)
     mean = average(full)
@@ -157,19 +159,19 @@ def analyze(
             regret=float(
                 np.mean([ranking.top1_regret(mean, d) for d in recipe.accuracies])
             ),
-            is_cheapest=not any(
+            is_on_pareto_front=not any(
                 _order(other) > _order(estimate)
-                and cheaper.num_looped <= recipe.num_looped
+                and cheaper.num_images_seen <= recipe.num_images_seen
                 for cheaper, other in zip(recipes, estimates, strict=True)
             ),
         )
         for recipe, estimate in zip(recipes, estimates, strict=True)
     ]
-    results.sort(key=lambda r: (-_order(r.estimate), r.recipe.num_looped))
+    results.sort(key=lambda r: (-_order(r.estimate), r.recipe.num_images_seen))
     return Design(
         models=tuple(models),
         num_seeds=len(full),
-        num_looped=num_looped,
+        num_images_seen=num_images_seen,
         ceiling=_find_ceiling(full, families),
         results=tuple(results),
         differences=tuple(
@@ -274,7 +276,7 @@ def find_effects(
     size = np.abs(whole)
     ratio = np.divide(size, errors, out=np.where(size > 0, np.inf, 0), where=errors > 0)
     p_values = significance.holm(2 * stats.t.sf(ratio, num_families - 1))
-    half = stats.t.ppf(1 - _TAIL, num_families - 1) * errors
+    half = stats.t.ppf(1 - significance.TAIL, num_families - 1) * errors
     return [
         Effect(*name, float(d), Interval(float(d - h), float(d + h)), float(p))
         for name, d, h, p in zip(names, whole, half, p_values, strict=True)
@@ -304,11 +306,11 @@ class FinalAccuracies(NamedTuple):
 
     Attributes:
       accuracies: shape (seeds, models).
-      num_looped: training images that a model sees, counted in every epoch.
+      num_images_seen: training images that a model sees, counted in every epoch.
     """
 
     accuracies: FloatArray
-    num_looped: int
+    num_images_seen: int
 
     @property
     def mean_accuracies(self) -> FloatArray:
@@ -347,14 +349,14 @@ def to_tables(design: Design) -> dict[str, list[dict[str, object]]]:
                 "recipe": result.recipe.name,
                 **result.recipe.factors,
                 "draws": len(result.recipe.accuracies),
-                "images_looped": result.recipe.num_looped,
-                "share_looped": result.recipe.num_looped / design.num_looped,
+                "images_seen": result.recipe.num_images_seen,
+                "share_seen": result.recipe.num_images_seen / design.num_images_seen,
                 **_describe_tau(result.estimate),
                 "tau_balanced": result.tau_balanced,
                 "ceiling": result.ceiling,
                 "regret": result.regret,
                 "is_worse_than_best": design.is_worse(result.recipe.name),
-                "is_on_pareto_front": result.is_cheapest,
+                "is_on_pareto_front": result.is_on_pareto_front,
             }
             for result in design.results
         ],

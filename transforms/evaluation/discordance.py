@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from transforms.arrays import FloatArray, IntArray
+from transforms.evaluation.significance import TAIL
 
-_TAIL = 0.025
 _LIBRARIES = {"tf", "tv", "gluon", "legacy", "timm", "keras"}
 
 
@@ -128,10 +128,10 @@ def bound_tau(discordance: FloatArray, families: Sequence[str]) -> Interval | No
     )
     trials = max(1.0, num_pairs / excess)
     hits = share * trials
-    low = stats.beta.ppf(_TAIL, hits, trials - hits + 1) if hits > 0 else 0.0
+    low = stats.beta.ppf(TAIL, hits, trials - hits + 1) if hits > 0 else 0.0
     high = 1.0
     if hits < trials:
-        high = stats.beta.ppf(1 - _TAIL, hits + 1, trials - hits)
+        high = stats.beta.ppf(1 - TAIL, hits + 1, trials - hits)
     return Interval(1 - 2 * float(high), 1 - 2 * float(low))
 
 

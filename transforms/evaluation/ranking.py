@@ -60,27 +60,27 @@ class TauEstimate(NamedTuple):
 class PairAgreement(NamedTuple):
     """Agreement of the full set and a subset on pairs of models.
 
-    A pair is decided on a set if its difference is significant there, after Holm's
-    correction for the number of pairs if the tests are corrected.
+    A pair is significant on a set if its difference is, after Holm's correction for
+    the number of pairs if the tests are corrected.
 
     Attributes:
       num_pairs: number of pairs of models.
-      decided_full: number of pairs decided on the full set.
-      decided_subset: number of pairs decided on the subset.
-      sign_agreement: share of the pairs decided on the full set that have the same
+      significant_full: number of pairs significant on the full set.
+      significant_subset: number of pairs significant on the subset.
+      sign_agreement: share of the pairs significant on the full set with the same
         order on the subset; None if there are none.
-      resolving_power: share of the pairs decided on the full set that are decided with
-        the same sign on the subset; None if there are none.
+      resolving_power: share of the pairs significant on the full set that are also
+        significant, with the same sign, on the subset; None if there are none.
       noise_ceiling: τ-b of a subset whose only error is noise; None if it is undefined.
-      contrary: pairs decided on the full set that have the opposite order or tie on
+      contrary: pairs significant on the full set that have the opposite order or tie on
         the subset, as positions (better, worse) on the full set.
-      reversed: pairs of `contrary` that are decided with the opposite sign on the
+      reversed: pairs of `contrary` that are significant with the opposite sign on the
         subset.
     """
 
     num_pairs: int
-    decided_full: int
-    decided_subset: int
+    significant_full: int
+    significant_subset: int
     sign_agreement: float | None
     resolving_power: float | None
     noise_ceiling: float | None
@@ -124,8 +124,8 @@ def compare_pairs(
     is_reversed = (full.decisions == 1) & (subset.decisions == -1)
     return PairAgreement(
         num_pairs=full.num_pairs,
-        decided_full=full.num_decided,
-        decided_subset=subset.num_decided,
+        significant_full=full.num_significant,
+        significant_subset=subset.num_significant,
         sign_agreement=significance.sign_agreement(full.decisions, subset.accuracies),
         resolving_power=significance.resolving_power(full.decisions, subset.decisions),
         noise_ceiling=ceiling,

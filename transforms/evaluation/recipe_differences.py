@@ -14,8 +14,6 @@ from transforms.arrays import FloatArray, IntArray
 from transforms.evaluation import discordance, ranking, significance
 from transforms.evaluation.discordance import Interval
 
-_ALPHA = 0.05
-
 
 class Difference(NamedTuple):
     """The difference of two recipes.
@@ -37,7 +35,7 @@ class Difference(NamedTuple):
     @property
     def is_significant(self) -> bool:
         """Whether the difference is significant at 5 %."""
-        return self.p_value < _ALPHA
+        return self.p_value < significance.ALPHA
 
 
 class _Estimate(NamedTuple):
@@ -130,7 +128,7 @@ def compare_recipes(
     p_values = significance.holm(
         np.maximum(2 * stats.t.sf(ratio, num_families - 1), least)
     )
-    half = stats.t.ppf(1 - _ALPHA / 2, num_families - 1) * errors
+    half = stats.t.ppf(1 - significance.TAIL, num_families - 1) * errors
     return [
         Difference(a, b, float(d), Interval(float(d - h), float(d + h)), float(p))
         for (a, b), d, h, p in zip(pairs, differences, half, p_values, strict=True)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from transforms.arrays import FloatArray
 from transforms.evaluation import recipe_differences
+from transforms.records import list_names
 
 _SHOWN = 12
 _LEAST_SAVING = 0.95  # share of the best one's cost; a candidate below it is cheaper
@@ -66,9 +67,7 @@ class Recommendation(NamedTuple):
 
 
 def _list(candidates: Sequence[Candidate]) -> str:
-    shown = ", ".join(f"{c.name} ({c.tau:.3f})" for c in candidates[:_SHOWN])
-    hidden = len(candidates) - _SHOWN
-    return f"{shown} and {hidden} more" if hidden > 0 else shown
+    return list_names((f"{c.name} ({c.tau:.3f})" for c in candidates), _SHOWN)
 
 
 def recommend(
@@ -100,11 +99,6 @@ def recommend(
         tuple(c for number, c in enumerate(others, 1) if number not in worse),
         tuple(c for number, c in enumerate(others, 1) if number in worse),
     )
-
-
-def format_percent(value: float | None, digits: int = 1) -> str:
-    """Format a share (0 to 1) as a percentage, e.g. "12.5%"; None is "-"."""
-    return "-" if value is None else f"{value:.{digits}%}"
 
 
 def format_table(

@@ -29,7 +29,7 @@ from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.significance import PairTests
 from transforms.records import to_json
 
-VERSION = 2
+VERSION = 3
 _DIGITS = 6
 
 Evaluation = CurveEvaluation | PredictionEvaluation | AccuracyEvaluation
@@ -136,10 +136,10 @@ def _describe_set(scored: ScoredSet) -> dict[str, Any]:
         "pairs_compared_by": "images" if tests.is_paired else "accuracies",
         "seed_standard_deviation": None if noise is None else math.sqrt(noise.variance),
         "num_pairs": tests.num_pairs,
-        "num_decided": tests.num_decided,
-        "clear_epoch": scored.clearness.convergence_epoch,
-        "images_looped": scored.clearness.images_seen,
-        "tau_with_last_epoch": list(scored.clearness.taus),
+        "num_significant": tests.num_significant,
+        "convergence_epoch": scored.convergence.convergence_epoch,
+        "images_until_convergence": scored.convergence.images_seen,
+        "tau_with_last_epoch": list(scored.convergence.taus),
         "models": models,
     }
 
@@ -154,7 +154,7 @@ def _describe_subset(scored: ScoredSubset) -> dict[str, Any]:
         if verdict.gain_interval is None
         else list(verdict.gain_interval),
         "ceiling": scored.ceiling._asdict(),
-        "full_clear_epoch": scored.full_clearness.convergence_epoch,
+        "full_convergence_epoch": scored.full_convergence.convergence_epoch,
         "ranks": _describe_ranks(scored.ranks),
         "pairs": _describe_pairs(scored.pairs, scored.models),
     }
@@ -198,7 +198,7 @@ def _describe_predictions(evaluation: PredictionEvaluation) -> dict[str, Any]:
         "full": {
             "num_images": evaluation.num_images,
             "num_pairs": evaluation.full.num_pairs,
-            "num_decided": evaluation.full.num_decided,
+            "num_significant": evaluation.full.num_significant,
             "models": _list_models(models, evaluation.full),
         },
         "groupings": [_describe_group(score, models) for score in evaluation.scores],
@@ -230,7 +230,7 @@ def summarize(evaluation: Evaluation) -> Iterator[str]:
     if isinstance(evaluation, CurveEvaluation):
         for subset in evaluation.subsets:
             name = subset.curve_set.name
-            yield f"{name} {subset.verdict}: {subset.verdict.reason}"
+            yield f"{name}: {subset.verdict}; {subset.verdict.reason}"
         yield ""
         yield from format_subsets(evaluation).splitlines()
     elif isinstance(evaluation, AccuracyEvaluation):

@@ -20,7 +20,8 @@ SignArray = npt.NDArray[np.int8]
 
 Z_95 = 1.96  # two-sided, 95 %
 _Z_POWER = 0.8416  # of the normal distribution at 80 %
-_ALPHA = 0.05
+ALPHA = 0.05  # significance level
+TAIL = ALPHA / 2  # of two-sided tests and 95 % intervals
 TYPICAL_ACCURACY = 0.76
 # Two of 64 ImageNet models disagree on 0.117 of the images on average; independent
 # errors would give 2p(1−p) = 0.365.
@@ -67,7 +68,7 @@ class PairTests(NamedTuple):
         return len(self.accuracies) * (len(self.accuracies) - 1) // 2
 
     @property
-    def num_decided(self) -> int:
+    def num_significant(self) -> int:
         """The number of pairs with a significant difference."""
         return int(np.count_nonzero(self.decisions)) // 2
 
@@ -78,7 +79,7 @@ class PairTests(NamedTuple):
         """
         upper = np.triu_indices(len(self.accuracies), 1)
         is_significant = np.zeros(self.decisions.shape, dtype=bool)
-        is_significant[upper] = holm(self.p_values[upper]) < _ALPHA
+        is_significant[upper] = holm(self.p_values[upper]) < ALPHA
         is_significant |= is_significant.T
         return self._replace(decisions=self.decisions * is_significant)
 
@@ -170,10 +171,10 @@ def compare_all_pairs(
     if noise is not None:
         effective = _find_degrees(variance, between_seeds, noise.degrees)
     # Curves give the accuracies even where per-image correctness is known, so that no
-    # pair is decided against the curves.
+    # pair is significant against the curves.
     difference = accuracies[:, np.newaxis] - accuracies
     spread = np.sqrt(variance)
-    limit = np.maximum(Z_95, stats.t.ppf(1 - _ALPHA / 2, effective))
+    limit = np.maximum(Z_95, stats.t.ppf(1 - TAIL, effective))
     is_significant = np.abs(difference) > limit * spread
     size = np.abs(difference)
     # Without any spread, every difference is certain.

@@ -38,15 +38,16 @@ class RecipeScore:
         1.
       resolving_power: as in `ranking.PairAgreement`.
       sign_agreement: as in `ranking.PairAgreement`.
-      looped_full: training images seen, counted in every epoch, until the ranking on
-        the full set converges; None if it does not.
-      looped_subset: the same for the subset, whose ranking must keep the order of the
-        same share of the same pairs.
+      images_until_convergence_full: training images seen, counted in every epoch,
+        until the ranking on the full set converges; None if it does not.
+      images_until_convergence_subset: the same for the subset, whose ranking must
+        keep the order of the same share of the same pairs.
       trained_on: images seen in the whole training on the subset, training images ×
         epochs.
       full_accuracies: final accuracy of each model on the full set, by name.
       accuracies: the same on the subset, for the same models.
-      gain: `looped_full` / `looped_subset`; None if either is None.
+      gain: `images_until_convergence_full` / `images_until_convergence_subset`; None
+        if either is None.
       verdict: whether the subset is useful for ranking models.
       reason: the verdict with its reason, as a sentence.
       warnings: limitations of the measurements.
@@ -64,8 +65,8 @@ class RecipeScore:
     regret: float | None
     resolving_power: float | None
     sign_agreement: float | None
-    looped_full: int | None
-    looped_subset: int | None
+    images_until_convergence_full: int | None
+    images_until_convergence_subset: int | None
     trained_on: int
     full_accuracies: Mapping[str, float]
     accuracies: Mapping[str, float]
@@ -106,8 +107,8 @@ def rank(scores: Sequence[RecipeScore]) -> list[Ranked]:
 
 def _order(score: RecipeScore) -> tuple[float, float, str]:
     tau = -math.inf if score.tau is None else score.tau
-    looped = math.inf if score.looped_subset is None else score.looped_subset
-    return -tau, looped, score.name
+    images = score.images_until_convergence_subset
+    return -tau, math.inf if images is None else images, score.name
 
 
 def _find_tied(ordered: Sequence[RecipeScore]) -> set[str]:
@@ -163,7 +164,8 @@ def read_report(
         ranks, pairs, interval = subset["ranks"], subset["pairs"], None
         if ranks["tau_interval"] is not None:
             interval = Interval(*ranks["tau_interval"])
-        epoch, num_train = subset["full_clear_epoch"], report["full"]["train_images"]
+        epoch = subset["full_convergence_epoch"]
+        num_train = report["full"]["train_images"]
         return RecipeScore(
             name=name,
             flags=flags,
@@ -177,8 +179,8 @@ def read_report(
             regret=ranks["regret"],
             resolving_power=pairs["resolving_power"],
             sign_agreement=pairs["sign_agreement"],
-            looped_full=None if epoch is None else epoch * num_train,
-            looped_subset=subset["images_looped"],
+            images_until_convergence_full=None if epoch is None else epoch * num_train,
+            images_until_convergence_subset=subset["images_until_convergence"],
             trained_on=subset["train_images"] * subset["epochs"],
             full_accuracies=_read_accuracies(report["full"]),
             accuracies=_read_accuracies(subset),
@@ -189,7 +191,8 @@ def read_report(
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"the evaluation of {name} cannot be read ({type(error).__name__}: {error})"
+            f"the evaluation of {name} cannot be read ({type(error).__name__}: "
+            f"{error}); if another version wrote its report.json, delete that file"
         ) from error
 
 
@@ -207,11 +210,12 @@ def describe_best(ranked: Sequence[Ranked]) -> str:
     taus = [item.score.tau for item in ranked if item.score.tau is not None]
     if len(taus) > 1 and len(set(taus)) == 1:
         convergence = "the ranking does not converge on any subset"
-        if best.looped_subset is not None:
+        if best.images_until_convergence_subset is not None:
             fastest = [
                 item.score.name
                 for item in ranked
-                if item.score.looped_subset == best.looped_subset
+                if item.score.images_until_convergence_subset
+                == best.images_until_convergence_subset
             ]
             convergence = (
                 "the ranking converges after the fewest images on "

@@ -6,14 +6,13 @@ the ranking by top-1 accuracy over the 1000 classes on all images. Its noise cei
 the τ-b of a ranking on as many images chosen at random.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from transforms import csv_tables
 from transforms.arrays import BoolArray, FloatArray, IntArray, IntegerArray
 from transforms.evaluation import (
     discordance,
@@ -160,7 +159,7 @@ class TrainingFree:
       donors: names of the models whose confusion determined groups; not ranked.
       num_families: number of families of the ranked models.
       num_images: number of validation images.
-      decided_full: share of the pairs of models that differ significantly over all
+      significant_full: share of the pairs of models that differ significantly over all
         classes and images.
       ceiling_at: τ-b between the rankings on a random sample and on all images, by
         sample size.
@@ -174,7 +173,7 @@ class TrainingFree:
     donors: tuple[str, ...]
     num_families: int
     num_images: int
-    decided_full: float
+    significant_full: float
     ceiling_at: Mapping[int, float | None]
     rows: tuple[Row, ...]
     choices: Mapping[str, Recommendation]
@@ -214,6 +213,32 @@ class _Answers(NamedTuple):
     correct: BoolArray
     undecided: BoolArray | None
     groups: IntegerArray
+
+
+class _DrawScore(NamedTuple):
+    """Statistics of one draw.
+
+    Attributes:
+      accuracies: shape (models,), accuracy over groups.
+      num_images: number of counted images.
+      undecided: shape (models,), share of these images without a kept class in the
+        stored top 5.
+      halves: comparison with the other half of the images, over random halves.
+      tau_at: τ-b on random subsets of the images, by their number of images.
+
+    The other attributes are those of `Row`.
+    """
+
+    accuracies: FloatArray
+    num_images: int
+    undecided: FloatArray
+    tau_if_right: float | None
+    tau_balanced: float | None
+    halves: HalfAgreement
+    tau_at: Mapping[int, float | None]
+    top_half_tau: float | None
+    regret: float
+    resolving_power: float | None
 
 
 def exclude_donors(
@@ -316,7 +341,7 @@ def score_recipes(
         donors=tuple(donors),
         num_families=len(set(full.families)),
         num_images=total,
-        decided_full=tests.num_decided / tests.num_pairs,
+        significant_full=tests.num_significant / tests.num_pairs,
         ceiling_at={n: ceilings[n] for n in sizes},
         rows=tuple(_rank(rows, choices)),
         choices=choices,
@@ -389,19 +414,15 @@ def _score_recipe(
         # Each order of the images is used by one draw, if there are enough.
         numbers = range(number % NUM_HALVES, NUM_HALVES, num_draws)
         scores.append(_score_draw(full, draw, halves, numbers, sizes))
-    accuracies = np.stack([score["accuracies"] for score in scores])
+    accuracies = np.stack([score.accuracies for score in scores])
     estimate = ranking.estimate_tau(
         full.tests.accuracies, list(accuracies), families=full.families
     )
     agreement = HalfAgreement(
-        tuple(tau for score in scores for tau in score["halves"].taus),
-        tuple(tau for score in scores for tau in score["halves"].ceilings),
+        tuple(tau for score in scores for tau in score.halves.taus),
+        tuple(tau for score in scores for tau in score.halves.ceilings),
     )
     first = recipe.draws[0]
-
-    def average(name: str) -> float | None:
-        return mean(score[name] for score in scores)
-
     row = Row(
         name=recipe.name,
         num_groups=recipe.num_groups,
@@ -410,22 +431,22 @@ def _score_recipe(
         drawn_by=recipe.drawn_by,
         num_draws=num_draws,
         num_classes=int(np.count_nonzero(first != LEFT_OUT)),
-        num_images=round(float(np.mean([score["num_images"] for score in scores]))),
-        undecided=float(np.mean([score["undecided"].mean() for score in scores])),
-        undecided_most=float(np.max([score["undecided"].max() for score in scores])),
+        num_images=round(float(np.mean([score.num_images for score in scores]))),
+        undecided=float(np.mean([score.undecided.mean() for score in scores])),
+        undecided_most=float(np.max([score.undecided.max() for score in scores])),
         tau=estimate.tau,
         tau_interval=estimate.interval,
         tau_sd=estimate.deviation,
         ceiling=None,
         ceiling_halves=agreement.ceiling,
         halves_sd=agreement.deviation,
-        tau_at={n: mean(score["tau_at"].get(n) for score in scores) for n in sizes},
-        regret=float(np.mean([score["regret"] for score in scores])),
-        tau_if_right=average("tau_if_right"),
-        tau_balanced=average("tau_balanced"),
+        tau_at={n: mean(score.tau_at.get(n) for score in scores) for n in sizes},
+        regret=float(np.mean([score.regret for score in scores])),
+        tau_if_right=mean(score.tau_if_right for score in scores),
+        tau_balanced=mean(score.tau_balanced for score in scores),
         tau_halves=agreement.tau,
-        top_half_tau=average("top_half_tau"),
-        resolving_power=average("resolving_power"),
+        top_half_tau=mean(score.top_half_tau for score in scores),
+        resolving_power=mean(score.resolving_power for score in scores),
     )
     return row, accuracies
 
@@ -436,8 +457,8 @@ def _score_draw(
     halves: RandomHalves,
     numbers: Sequence[int],
     sizes: Sequence[int],
-) -> dict[str, Any]:
-    """Compute all statistics of one draw, by name.
+) -> _DrawScore:
+    """Compute all statistics of one draw.
 
     Args:
       full: results of all models over the 1000 classes.
@@ -456,24 +477,24 @@ def _score_draw(
     num_undecided = np.zeros(len(right), np.int64)
     if draw.undecided is not None:
         num_undecided = draw.undecided.sum(axis=0, dtype=np.int64)
-    return {
-        "accuracies": right / num_images,
-        "num_images": num_images,
-        "undecided": num_undecided / num_images,
-        "tau_if_right": _tau(whole, right + num_undecided)
+    return _DrawScore(
+        accuracies=right / num_images,
+        num_images=num_images,
+        undecided=num_undecided / num_images,
+        tau_if_right=_tau(whole, right + num_undecided)
         if draw.undecided is not None
         else None,
-        "tau_balanced": ranking.kendall_tau(
+        tau_balanced=ranking.kendall_tau(
             accuracies, balance_groups(draw.groups, draw.correct)
         ),
-        "halves": halves.compare(draw.counted, draw.correct, numbers),
-        "tau_at": _vary_images(whole, draw, halves, numbers, sizes),
-        "top_half_tau": ranking.top_half_tau(whole * 1.0, right * 1.0),
-        "regret": 100 * ranking.top1_regret(accuracies, right * 1.0),
-        "resolving_power": significance.resolving_power(
+        halves=halves.compare(draw.counted, draw.correct, numbers),
+        tau_at=_vary_images(whole, draw, halves, numbers, sizes),
+        top_half_tau=ranking.top_half_tau(whole * 1.0, right * 1.0),
+        regret=100 * ranking.top1_regret(accuracies, right * 1.0),
+        resolving_power=significance.resolving_power(
             full.tests.decisions, tests.decisions
         ),
-    }
+    )
 
 
 def _vary_images(
@@ -637,12 +658,8 @@ def _list_cells(row: Row) -> dict[str, Any]:
 
 def to_csv(table: TrainingFree) -> bytes:
     """Return the content of training_free.csv; undefined values are empty cells."""
-    text = io.StringIO()
     rows = [_list_cells(row) for row in table.rows]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    return csv_tables.to_csv(rows[0], (row.values() for row in rows))
 
 
 def to_report(table: TrainingFree, *, seed: int) -> bytes:
@@ -659,7 +676,7 @@ def to_report(table: TrainingFree, *, seed: int) -> bytes:
         "donors": list(table.donors),
         "num_families": table.num_families,
         "num_images": table.num_images,
-        "decided_full": round(table.decided_full, _DIGITS),
+        "significant_full": round(table.significant_full, _DIGITS),
         "ceiling_at": {
             str(n): None if tau is None else round(tau, _DIGITS)
             for n, tau in table.ceiling_at.items()

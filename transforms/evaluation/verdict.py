@@ -1,12 +1,12 @@
 """Judge whether a subset is useful for ranking models.
 
-A subset has value if noise explains every pair whose order it does not keep, among the
+A subset is useful if noise explains every pair whose order it does not keep, among the
 pairs that are significant on the full set; if at least half of these pairs are also
 significant on the subset; and if its ranking of these pairs converges after
-significantly fewer images. It has no value if it significantly reverses such a pair,
+significantly fewer images. It is not useful if it significantly reverses such a pair,
 loses more pairs than noise explains, or, by the confidence interval, does not converge
 after fewer images; this verdict requires several seeds on both sets. Otherwise the
-evidence is insufficient.
+verdict is inconclusive.
 """
 
 import math
@@ -18,10 +18,10 @@ from transforms.evaluation.ceilings import Ceiling
 from transforms.evaluation.convergence import Convergence
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.ranking import PairAgreement
+from transforms.records import list_names
 
-Value = Literal["has value", "has none", "cannot be told"]
+Value = Literal["useful", "not useful", "inconclusive"]
 
-UNTOLD_SUFFIX = "with this validation size and these models"
 _SHOWN = 3
 _ROUNDING = 1e-9
 _LEAST_RESOLVED = 0.5  # share of the pairs; with fewer, any subset seems to keep them
@@ -57,7 +57,7 @@ class Verdict:
     """The verdict on a subset.
 
     Attributes:
-      value: the verdict; "cannot be told" means that the evidence is insufficient.
+      value: the verdict; "inconclusive" means that the evidence is insufficient.
       reason: why, as a clause without capital or full stop.
       gain: images seen until convergence on the full set, divided by those on the
         subset; None if either set does not converge.
@@ -71,8 +71,9 @@ class Verdict:
     gain_interval: Interval | None
 
     def __str__(self) -> str:
-        is_open = self.value == "cannot be told"
-        return f"{self.value} {UNTOLD_SUFFIX}" if is_open else self.value
+        if self.value == "inconclusive":
+            return f"{self.value} with this validation size and these models"
+        return self.value
 
 
 def find_gain(full: Convergence, subset: Convergence) -> float | None:
@@ -113,33 +114,32 @@ def judge(evidence: Evidence) -> Verdict:
 
 def _decide(evidence: Evidence) -> tuple[Value, str]:
     pairs = evidence.pairs
-    if not pairs.decided_full:
-        return "cannot be told", (
-            f"the list of models is not strict enough: none of its {pairs.num_pairs} "
-            "pairs is significant on the full set; add models that differ more, seeds, "
-            "or validation images"
+    if not pairs.significant_full:
+        return "inconclusive", (
+            "no pair of models differs significantly on the full set; add models that "
+            "differ more, seeds, or validation images"
         )
     if fault := _find_fault(evidence):
         if evidence.has_seeds:
-            return "has none", fault
-        return "cannot be told", (
+            return "not useful", fault
+        return "inconclusive", (
             f"{fault}; with one seed per model on a set, another seed may change that: "
             "train with two seeds or more"
         )
     if doubt := _find_doubt(evidence):
-        return "cannot be told", doubt
-    return "has value", (
+        return "inconclusive", doubt
+    return "useful", (
         f"{_describe_kept(evidence)} ({_count_resolved(pairs)} of them are significant "
         f"on the subset), and {_describe_convergence(evidence)}"
     )
 
 
 def _find_fault(evidence: Evidence) -> str | None:
-    """Return why the subset has no value; None if the evidence does not show that."""
+    """Return why the subset is not useful; None if the evidence does not show that."""
     pairs, least = evidence.pairs, evidence.ceiling.least_kept
     if pairs.reversed:
         return (
-            f"on {len(pairs.reversed)} of the {pairs.decided_full} pairs that are "
+            f"on {len(pairs.reversed)} of the {pairs.significant_full} pairs that are "
             "significant on the full set it contradicts the full set significantly: "
             f"{_name_pairs(pairs.reversed, evidence.models)}"
         )
@@ -162,14 +162,14 @@ def _find_doubt(evidence: Evidence) -> str | None:
     pairs, interval = evidence.pairs, evidence.gain_interval
     if (pairs.resolving_power or 0) < _LEAST_RESOLVED:
         return (
-            f"only {_count_resolved(pairs)} of the {pairs.decided_full} pairs that are "
-            "significant on the full set are significant on the subset; use more "
+            f"only {_count_resolved(pairs)} of the {pairs.significant_full} pairs that "
+            "are significant on the full set are significant on the subset; use more "
             "validation images or seeds"
         )
     if evidence.full.convergence_epoch == 1:
         return (
-            "the list of models is not strict enough: on the full set, its final order "
-            "is reached in the first epoch; add models that are closer"
+            "the ranking on the full set converges in the first epoch; add models "
+            "with closer accuracies"
         )
     if interval is not None and interval.low < 1:  # the gain exceeds `low`
         return (
@@ -180,16 +180,16 @@ def _find_doubt(evidence: Evidence) -> str | None:
 
 
 def _count_resolved(pairs: PairAgreement) -> int:
-    return round((pairs.resolving_power or 0) * pairs.decided_full)
+    return round((pairs.resolving_power or 0) * pairs.significant_full)
 
 
 def _describe_kept(evidence: Evidence) -> str:
     pairs, kept = evidence.pairs, evidence.ceiling.kept
-    num_kept = pairs.decided_full - len(pairs.contrary)
+    num_kept = pairs.significant_full - len(pairs.contrary)
     expected = "" if kept is None else f", where noise alone would leave {kept:.1%}"
     return (
-        f"it keeps the order of {num_kept} of the {pairs.decided_full} pairs that are "
-        f"significant on the full set{expected}"
+        f"it keeps the order of {num_kept} of the {pairs.significant_full} pairs that "
+        f"are significant on the full set{expected}"
     )
 
 
@@ -218,6 +218,5 @@ def _describe_convergence(evidence: Evidence) -> str:
 
 
 def _name_pairs(pairs: Sequence[tuple[int, int]], models: Sequence[str]) -> str:
-    shown = ", ".join(f"{models[a]} over {models[b]}" for a, b in pairs[:_SHOWN])
-    more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
-    return f"{shown}{more} on the full set"
+    names = (f"{models[a]} over {models[b]}" for a, b in pairs)
+    return f"{list_names(names, _SHOWN)} on the full set"

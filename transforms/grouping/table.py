@@ -1,9 +1,7 @@
 """Define the input and output of grouping methods; build and write tables of groups."""
 
-import csv
 import functools
 import hashlib
-import io
 import re
 import statistics
 import unicodedata
@@ -12,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from transforms import csv_tables
 from transforms.labels.classes import is_wnid
 from transforms.records import JSON, ImageClass, UsageError
 
@@ -256,10 +255,10 @@ def describe_sizes(sizes: Sequence[int]) -> dict[str, JSON]:
 
 def to_csv(table: GroupTable) -> bytes:
     """Serialise a table as groups.csv; a left-out class has an empty group."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(GroupRow._fields)
-    for row in table.rows:
-        group = "" if row.group == LEFT_OUT else row.group
-        writer.writerow([*row[:3], group, row.group_name])
-    return text.getvalue().encode()
+    return csv_tables.to_csv(
+        GroupRow._fields,
+        (
+            (*row[:3], "" if row.group == LEFT_OUT else row.group, row.group_name)
+            for row in table.rows
+        ),
+    )

@@ -18,11 +18,12 @@ from transforms.images import decode, resize
 from transforms.images.read import CoalescedReader, PlacedRef, ReadImage, describe_place
 from transforms.images.settings import ImageSettings, target_size
 from transforms.models import loaders
-from transforms.models.card import ModelCard, Preprocessing
+from transforms.models.card import Preprocessing
 from transforms.models.image_list import Images
 from transforms.models.loaders.loaded_model import LoadedModel, ModelError
+from transforms.models.spec import ModelSpec
 from transforms.predictions import table as predictions_table
-from transforms.predictions.table import NUM_TOP, ScoredModel, Scores
+from transforms.predictions.table import NUM_TOP, Scores
 from transforms.prefetch import map_in_order
 from transforms.records import DataError, Failure, ImageRef, JobError
 
@@ -42,7 +43,7 @@ class AccuracyCounts(NamedTuple):
     num_images: int = 0
     num_top1: int = 0  # images whose likeliest output is correct
     num_top5: int = 0  # images with a correct output among the five likeliest
-    num_right: int = 0  # correct outputs, summed over all images
+    num_correct_outputs: int = 0  # correct outputs, summed over all images
     sum_correct: float = 0.0  # sum of p_correct
 
     def plus(self, other: "AccuracyCounts") -> "AccuracyCounts":
@@ -54,28 +55,9 @@ class AccuracyCounts(NamedTuple):
             self.num_images + other.num_images,
             self.num_top1 + other.num_top1,
             self.num_top5 + other.num_top5,
-            self.num_right + other.num_right,
+            self.num_correct_outputs + other.num_correct_outputs,
             self.sum_correct + other.sum_correct,
         )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """A model file, its card, and the outputs that are correct for each class.
-
-    Attributes:
-      path: path of the model file.
-      card: card of the model.
-      scored: metadata stored with the model's predictions.
-      right: indices of the correct outputs, by wnid; images of other wnids are skipped.
-      keys_file: Parquet file with the keys of the training images; "" if unknown.
-    """
-
-    path: str
-    card: ModelCard
-    scored: ScoredModel
-    right: Mapping[str, tuple[int, ...]]
-    keys_file: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -245,7 +227,7 @@ def find_bad_row(
     return row, next(problem for is_good, problem in checks if not is_good[row])
 
 
-def recognise(outputs: npt.NDArray[np.floating]) -> str:
+def infer_output_type(outputs: npt.NDArray[np.floating]) -> str:
     """Infer the type of a model's outputs from their values.
 
     Args:
@@ -297,7 +279,7 @@ def to_probabilities(
 
 def score(
     probabilities: npt.NDArray[np.float64],
-    right: Sequence[tuple[int, ...]],
+    correct_outputs: Sequence[tuple[int, ...]],
     *,
     keep_probabilities: bool,
 ) -> tuple[Scores, AccuracyCounts]:
@@ -305,14 +287,14 @@ def score(
 
     Args:
       probabilities: shape (images, outputs).
-      right: indices of the correct outputs of each image, in ascending order.
+      correct_outputs: indices of the correct outputs of each image, in ascending order.
       keep_probabilities: whether to return the probabilities of all outputs, as
         float16.
     """
     top = np.argsort(-probabilities, axis=1, kind="stable")[:, :NUM_TOP]
-    sums = np.zeros(len(right))
+    sums = np.zeros(len(correct_outputs))
     num_top1 = num_top5 = 0
-    for row, outputs in enumerate(right):
+    for row, outputs in enumerate(correct_outputs):
         for output in outputs:
             sums[row] += probabilities[row, output]
         likeliest = top[row].tolist()
@@ -324,15 +306,15 @@ def score(
         p_correct, top.astype(np.uint16), kept if keep_probabilities else None
     )
     sum_correct = float(p_correct.sum(dtype=np.float64))
-    num_right = sum(map(len, right))
+    num_correct_outputs = sum(map(len, correct_outputs))
     return scores, AccuracyCounts(
-        len(right), num_top1, num_top5, num_right, sum_correct
+        len(correct_outputs), num_top1, num_top5, num_correct_outputs, sum_correct
     )
 
 
 def find_chance(counts: AccuracyCounts, num_outputs: int) -> float:
     """Return the expected top-1 accuracy of uniform guessing, 0 to 1."""
-    return counts.num_right / (num_outputs * max(counts.num_images, 1))
+    return counts.num_correct_outputs / (num_outputs * max(counts.num_images, 1))
 
 
 def geometry(settings: Preprocessing) -> Preprocessing:
@@ -481,11 +463,13 @@ class Predictor:
         outputs: npt.NDArray[np.floating] = np.zeros((0, spec.card.num_outputs))
         if pixels is not None:
             outputs = self._predict_checked(model_number, images.refs, pixels)
-        rows = [n for n, ref in enumerate(images.refs) if ref.wnid in spec.right]
+        rows = [
+            n for n, ref in enumerate(images.refs) if ref.wnid in spec.correct_outputs
+        ]
         refs = [images.refs[row] for row in rows]
         scores, counts = score(
             to_probabilities(outputs[rows], spec.card.output, spec.card.unused),
-            [spec.right[ref.wnid] for ref in refs],
+            [spec.correct_outputs[ref.wnid] for ref in refs],
             keep_probabilities=self._settings.keep_probabilities,
         )
         table = predictions_table.make_table(

@@ -18,8 +18,9 @@ from transforms.arrays import IntArray, IntegerArray
 from transforms.dataset import manifest
 from transforms.models import image_list, inference, parts
 from transforms.models.image_list import Chunk
-from transforms.models.inference import AccuracyCounts, ModelSpec
+from transforms.models.inference import AccuracyCounts
 from transforms.models.parts import ScoredPart
+from transforms.models.spec import ModelSpec
 from transforms.predictions import table as predictions_table
 from transforms.predictions.chance import (
     are_flattened,
@@ -132,7 +133,7 @@ def _check_counts(
     wrong = []
     for number, spec in enumerate(settings.models):
         num_predicted = sum(part.accuracy_counts[number].num_images for part in scored)
-        num_readable = sum(readable[wnid] for wnid in spec.right)
+        num_readable = sum(readable[wnid] for wnid in spec.correct_outputs)
         if num_predicted != num_readable:
             wrong.append(
                 f"{spec.card.model}: {num_predicted} of {num_readable} readable images "

@@ -1,4 +1,4 @@
-"""Create a ModelSpec from a model's card, with the correct outputs of each class."""
+"""Describe a model by its file, its card and the correct outputs of each class."""
 
 import dataclasses
 import hashlib
@@ -11,7 +11,6 @@ from transforms import storage
 from transforms.grouping.table import GroupTable
 from transforms.models import loaders
 from transforms.models.card import CARD, ModelCard, read_card
-from transforms.models.inference import ModelSpec
 from transforms.models.loaders.loaded_model import ModelError
 from transforms.predictions.table import ScoredModel
 from transforms.records import UsageError, list_names, to_json
@@ -35,6 +34,25 @@ class OutputMap:
 
     outputs: Mapping[str, tuple[int, ...]]
     correct: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A model file, its card, and the outputs that are correct for each class.
+
+    Attributes:
+      path: path of the model file.
+      card: card of the model.
+      scored: metadata stored with the model's predictions.
+      correct_outputs: `OutputMap.outputs`; images of other wnids are skipped.
+      keys_file: Parquet file with the keys of the training images; "" if unknown.
+    """
+
+    path: str
+    card: ModelCard
+    scored: ScoredModel
+    correct_outputs: Mapping[str, tuple[int, ...]]
+    keys_file: str = ""
 
 
 def map_outputs(card: ModelCard, groups: GroupTable | None) -> OutputMap:
@@ -61,9 +79,9 @@ def map_outputs(card: ModelCard, groups: GroupTable | None) -> OutputMap:
     if straddling:
         raise UsageError(_describe_straddling(straddling))
     known = (wnid for output in card.classes for wnid in output.wnids)
-    right = {w: tuple(outputs_of[label_of[w]]) for w in known if w in label_of}
+    correct = {w: tuple(outputs_of[label_of[w]]) for w in known if w in label_of}
     is_fine = len(label_of) == groups.num_groups
-    return OutputMap(right, "class" if is_fine else "group")
+    return OutputMap(correct, "class" if is_fine else "group")
 
 
 def _describe_straddling(names: Sequence[str]) -> str:
@@ -133,7 +151,7 @@ def describe_model(path: str, card_path: str, groups: GroupTable | None) -> Mode
         path=path,
         card=card,
         scored=scored,
-        right=output_map.outputs,
+        correct_outputs=output_map.outputs,
         keys_file=_find_keys(card, card_path),
     )
 

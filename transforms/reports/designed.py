@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from transforms import charts
 from transforms.charts import Point
 from transforms.evaluation.designed import Design, Result
-from transforms.reports.page import Chart, Page, format_percent, render
+from transforms.records import format_percent
+from transforms.reports.page import Chart, Page, render
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.figure import Figure
@@ -62,7 +63,9 @@ def make_page(design: Design) -> Page:
 
 def describe_share(result: Result, design: Design) -> str:
     """Return the images seen in training, as a share of the full set's, e.g. "10 %"."""
-    return format_percent(result.recipe.num_looped / design.num_looped, digits=0)
+    return format_percent(
+        result.recipe.num_images_seen / design.num_images_seen, digits=0
+    )
 
 
 def _draw_forest(shown: Sequence[Result], design: Design) -> "Figure":
@@ -95,7 +98,7 @@ def _draw_forest(shown: Sequence[Result], design: Design) -> "Figure":
 def _draw_costs(shown: Sequence[Result]) -> "Figure":
     """Draw the τ-b of recipes, all of them defined, against the images seen."""
     places = charts.spread(
-        [math.log10(r.recipe.num_looped) for r in shown],
+        [math.log10(r.recipe.num_images_seen) for r in shown],
         [r.estimate.tau or 0 for r in shown],
     )
     labels = sorted({r.recipe.factors["labels"] for r in shown})
@@ -105,9 +108,9 @@ def _draw_costs(shown: Sequence[Result]) -> "Figure":
             x=10**place,
             y=result.estimate.tau or 0,
             color=labels.index(result.recipe.factors["labels"]),
-            is_hollow=not result.is_cheapest,
+            is_hollow=not result.is_on_pareto_front,
             labels=(charts.shorten(result.recipe.name, 24),)
-            if result.is_cheapest
+            if result.is_on_pareto_front
             else (),
         )
         for result, place in zip(shown, places, strict=True)

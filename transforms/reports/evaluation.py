@@ -16,11 +16,11 @@ from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.report import Evaluation
 from transforms.evaluation.significance import Z_95, PairTests
 from transforms.evaluation.verdict import describe_interval
+from transforms.records import format_percent
 from transforms.reports.page import (
     Chart,
     Page,
     format_fraction,
-    format_percent,
     make_stem,
     render,
 )
@@ -231,7 +231,7 @@ def _make_curves_page(evaluation: CurveEvaluation) -> Page:
 def _list_subset_facts(full: ScoredSet, subset: ScoredSubset) -> Facts:
     gain, interval = subset.verdict.gain, subset.verdict.gain_interval
     between = "" if interval is None else f", 95 %: {describe_interval(interval)}"
-    epoch = subset.full_clearness.convergence_epoch
+    epoch = subset.full_convergence.convergence_epoch
     return [
         (f"gain{between}", "-" if gain is None else f"{gain:.3g}×"),
         (
@@ -246,12 +246,12 @@ def _list_subset_facts(full: ScoredSet, subset: ScoredSubset) -> Facts:
 
 
 def _show_epoch(scored: ScoredSet) -> str:
-    epoch = scored.clearness.convergence_epoch
+    epoch = scored.convergence.convergence_epoch
     return "never" if epoch is None else f"{epoch} of {scored.curve_set.epochs}"
 
 
 def _find_mark(scored: ScoredSet) -> Mark | None:
-    epoch = scored.clearness.convergence_epoch
+    epoch = scored.convergence.convergence_epoch
     # The full set's pairs need not all be in order to converge, as noise may swap some.
     is_subset = isinstance(scored, ScoredSubset)
     what = "converged" if is_subset else "all pairs in order"
@@ -290,8 +290,8 @@ def _draw_ranks(scored: ScoredSet, where: str, name: str) -> Chart:
     )
     tests = scored.tests
     note = (
-        f"{tests.num_decided} of {tests.num_pairs} pairs are significant at the end; "
-        "convergence considers only their order."
+        f"{tests.num_significant} of {tests.num_pairs} pairs are significant at the "
+        "end; convergence considers only their order."
     )
     return Chart(name=name, title=f"Ranks on {where}", note=note, figure=figure)
 
@@ -313,7 +313,7 @@ def _draw_settling(full: ScoredSet, subset: ScoredSubset, name: str) -> Chart:
     """Draw τ-b between the ranking of each epoch and that of the last epoch."""
     figure = charts.draw_lines(
         [
-            Series(words, [tau or 0 for tau in scored.clearness.taus])
+            Series(words, [tau or 0 for tau in scored.convergence.taus])
             for words, scored in (("full set", full), ("subset", subset))
         ],
         label="τ-b with the ranking of the last epoch, by epoch",
@@ -328,8 +328,8 @@ def _draw_settling(full: ScoredSet, subset: ScoredSubset, name: str) -> Chart:
 
 def _draw_seen(full: ScoredSet, subsets: Sequence[ScoredSubset], name: str) -> Chart:
     """Draw images seen until convergence; for the full set, as the first subset."""
-    reached = [(full.curve_set.name, subsets[0].full_clearness)]
-    reached += [(subset.curve_set.name, subset.clearness) for subset in subsets]
+    reached = [(full.curve_set.name, subsets[0].full_convergence)]
+    reached += [(subset.curve_set.name, subset.convergence) for subset in subsets]
     texts = [
         f"{one.images_seen:,} (epoch {one.convergence_epoch})"
         if one.images_seen is not None
@@ -343,7 +343,7 @@ def _draw_seen(full: ScoredSet, subsets: Sequence[ScoredSubset], name: str) -> C
         texts=texts,
     )
     note = "Training images × convergence epoch; the full set first."
-    if len({subset.full_clearness.images_seen for subset in subsets}) > 1:
+    if len({subset.full_convergence.images_seen for subset in subsets}) > 1:
         note += " It converges to the same order of pairs as the first subset."
     return Chart(name=name, title=title, note=note, figure=figure)
 
@@ -424,11 +424,11 @@ def _list_rank_facts(ranks: RankAgreement, *, is_share: bool) -> Facts:
 
 
 def _list_pair_facts(pairs: PairAgreement) -> Facts:
-    kept = pairs.decided_full - len(pairs.contrary)
+    kept = pairs.significant_full - len(pairs.contrary)
     return [
         (
             "order kept, of the pairs that are significant on the full set",
-            f"{kept} of {pairs.decided_full}",
+            f"{kept} of {pairs.significant_full}",
         ),
         ("resolving power", format_percent(pairs.resolving_power)),
         ("noise ceiling of τ-b", format_fraction(pairs.noise_ceiling)),

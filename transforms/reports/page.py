@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from transforms import figures, storage
 from transforms.labels.classes import display_name
+from transforms.records import format_percent
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.figure import Figure
@@ -104,11 +105,6 @@ def format_fraction(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "-"
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
-
-
-def format_percent(value: float | None, digits: int = 1) -> str:
-    """Format a share (0 to 1) as a percentage, e.g. "12.5 %"; None is "-"."""
-    return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
 def _break_name(name: str) -> Markup:

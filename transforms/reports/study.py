@@ -14,7 +14,7 @@ from transforms.reports.page import Chart, Page, render
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.figure import Figure
 
-VERDICT_KINDS = {"has value": "good", "has none": "bad"}  # others are doubtful
+VERDICT_KINDS = {"useful": "good", "not useful": "bad"}  # others are doubtful
 _MAX_NAMED = 12  # of more recipes only the best is named, the others have their rank
 
 
@@ -55,15 +55,16 @@ def make_page(study: StudyPage) -> Page:
         )
         chart = Chart(name="study", title="τ-b against cost", note=note, figure=figure)
         drawn.append(chart)
-    looped = {one.score.looped_full for one in study.ranked}
+    images_full = {one.score.images_until_convergence_full for one in study.ranked}
     context = {
         "title": "Which subset is best?",
         "study": study,
         "best": study_ranking.describe_best(study.ranked),
         "charts": drawn,
         "kinds": VERDICT_KINDS,
-        "looped_full": sorted(
-            "never converges" if images is None else f"{images:,}" for images in looped
+        "images_full": sorted(
+            "never converges" if images is None else f"{images:,}"
+            for images in images_full
         ),
     }
     return render("study.html.j2", context, drawn)
@@ -86,9 +87,9 @@ def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
     legend = [Point(name, 0, 0, color=n) for n, name in enumerate(groupings)]
     if any(_is_by_difficulty(one.score) for one in shown):
         legend.append(Point("selected by difficulty", 0, 0, color=-1, is_square=True))
-    if any(one.score.looped_subset is None for one in shown):
+    if any(one.score.images_until_convergence_subset is None for one in shown):
         legend.append(Point("never converges", 0, 0, color=-1, is_hollow=True))
-    places = charts.spread([math.log10(_count_looped(one.score)) for one in shown])
+    places = charts.spread([math.log10(_count_images(one.score)) for one in shown])
     points = []
     for one, place in zip(shown, places, strict=True):
         score = one.score
@@ -102,7 +103,7 @@ def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
                 y_interval=score.tau_interval,
                 color=groupings.index(_find_grouping(score)),
                 is_square=_is_by_difficulty(score),
-                is_hollow=score.looped_subset is None,
+                is_hollow=score.images_until_convergence_subset is None,
                 labels=(name, str(one.rank)) if is_named else (str(one.rank),),
             )
         )
@@ -127,5 +128,5 @@ def _is_by_difficulty(score: RecipeScore) -> bool:
     return score.flags.get("sampling") == "difficulty"
 
 
-def _count_looped(score: RecipeScore) -> int:
-    return max(score.looped_subset or score.trained_on, 1)
+def _count_images(score: RecipeScore) -> int:
+    return max(score.images_until_convergence_subset or score.trained_on, 1)

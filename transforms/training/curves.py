@@ -1,9 +1,9 @@
 """Write curves.csv, one row per epoch of a training run."""
 
-import csv
-import io
 from collections.abc import Iterable
 from typing import NamedTuple
+
+from transforms import csv_tables
 
 
 class CurveRow(NamedTuple):
@@ -24,8 +24,4 @@ class CurveRow(NamedTuple):
 
 def to_csv(rows: Iterable[CurveRow]) -> bytes:
     """Serialise rows, with a header, to CSV; numbers are not rounded."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(CurveRow._fields)
-    writer.writerows(rows)
-    return file.getvalue().encode()
+    return csv_tables.to_csv(CurveRow._fields, rows)

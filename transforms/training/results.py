@@ -246,7 +246,7 @@ def _write_predictions(
         part = refs[rows]
         scores, _ = inference.score(
             inference.to_probabilities(outputs[rows], spec.card.output),
-            [spec.right[ref.wnid] for ref in part],
+            [spec.correct_outputs[ref.wnid] for ref in part],
             keep_probabilities=True,
         )
         table = predictions_table.make_table(

@@ -41,9 +41,9 @@ def small(curves, subset_id=SUBSET_ID, **settings):
 def test_subset_that_keeps_ranks_and_converges_sooner_has_value(tmp_path):
     found = evaluate(tmp_path, rows(FULL), small(SUBSET))
     (subset,) = found.subsets
-    assert found.full.clearness.convergence_epoch == 3
-    assert subset.clearness.convergence_epoch == 2
-    assert subset.verdict.value == "has value"
+    assert found.full.convergence.convergence_epoch == 3
+    assert subset.convergence.convergence_epoch == 2
+    assert subset.verdict.value == "useful"
     assert subset.verdict.gain == 3 * 1000 / (2 * 100)
     assert subset.verdict.gain_interval == (2 * 1000 / (2 * 100), 3 * 1000 / 100)
     assert subset.ceiling.least_kept == 1
@@ -56,11 +56,11 @@ def test_subset_that_reverses_a_pair_has_none(tmp_path):
     full = rows(FULL) + rows(FULL, seed=1)
     several = small(turned) + small(turned, seed=1)
     (subset,) = evaluate(tmp_path, full, several).subsets
-    assert subset.verdict.value == "has none"
+    assert subset.verdict.value == "not useful"
     assert subset.pairs.reversed == ((0, 1),)
-    assert subset.clearness.convergence_epoch is None
+    assert subset.convergence.convergence_epoch is None
     (one_seed,) = evaluate(tmp_path, rows(FULL), several).subsets
-    assert one_seed.verdict.value == "cannot be told"
+    assert one_seed.verdict.value == "inconclusive"
     assert subset.ranks.regret == pytest.approx(0.05)
 
 
@@ -68,7 +68,7 @@ def test_insignificant_reversal_cannot_be_told(tmp_path):
     turned = SUBSET | {"a": SUBSET["b"], "b": SUBSET["a"]}
     few = small(turned, validation_images=100)
     (subset,) = evaluate(tmp_path, rows(FULL), few).subsets
-    assert subset.verdict.value == "cannot be told"
+    assert subset.verdict.value == "inconclusive"
     assert "more validation images" in subset.verdict.reason
 
 
@@ -80,35 +80,35 @@ def test_seeds_that_differ_much_leave_a_pair_undecided(tmp_path):
         made += small(moved, seed=seed)
     (subset,) = evaluate(tmp_path, rows(FULL), made).subsets
     assert subset.noise.variance == pytest.approx(0.02)
-    assert subset.verdict.value == "cannot be told"
+    assert subset.verdict.value == "inconclusive"
 
 
 def test_models_that_are_always_far_apart_are_not_strict_enough(tmp_path):
     (subset,) = evaluate(tmp_path, rows(SLOW), small(SLOW)).subsets
-    assert subset.clearness.convergence_epoch == 1
-    assert subset.verdict.value == "cannot be told"
-    assert "not strict enough" in subset.verdict.reason
+    assert subset.convergence.convergence_epoch == 1
+    assert subset.verdict.value == "inconclusive"
+    assert "converges in the first epoch" in subset.verdict.reason
 
 
 def test_models_of_which_none_differs_are_not_strict_enough(tmp_path):
     same = dict.fromkeys(NAMES, SLOW["a"])
     found = evaluate(tmp_path, rows(same), small(SUBSET))
-    assert found.full.clearness.convergence_epoch is None
-    assert "not strict enough: none of its 15 pairs" in found.subsets[0].verdict.reason
+    assert found.full.convergence.convergence_epoch is None
+    assert "no pair of models differs significantly" in found.subsets[0].verdict.reason
     assert found.subsets[0].ranks.tau is None
 
 
 def test_subsets_are_distinguished_by_their_ids(tmp_path):
     found = evaluate(tmp_path, rows(FULL), small(SUBSET), small(FULL, "other"))
     assert [s.curve_set.subset_id for s in found.subsets] == [SUBSET_ID, "other"]
-    assert [s.clearness.convergence_epoch for s in found.subsets] == [2, 3]
+    assert [s.convergence.convergence_epoch for s in found.subsets] == [2, 3]
 
 
 def test_schedules_of_both_sets_may_differ(tmp_path):
     short = {name: own[1:] for name, own in SUBSET.items()}
     (subset,) = evaluate(tmp_path, rows(FULL), small(short)).subsets
-    assert subset.verdict.value == "has value"
-    assert subset.clearness.images_seen == 100
+    assert subset.verdict.value == "useful"
+    assert subset.convergence.images_seen == 100
     assert subset.verdict.gain_interval.high == math.inf
 
 
@@ -137,16 +137,16 @@ def test_gains_are_compared_over_the_same_share_of_the_same_pairs(tmp_path):
     few = small(SUBSET, validation_images=200)
     found = evaluate(tmp_path, rows(FULL), few)
     (subset,) = found.subsets
-    assert subset.tests.num_decided < found.full.tests.num_decided
+    assert subset.tests.num_significant < found.full.tests.num_significant
     assert 0.5 < subset.ceiling.least_kept < 1
-    for curves, clearness in (
-        (found.full.curves, subset.full_clearness),
-        (subset.curves, subset.clearness),
+    for curves, measured in (
+        (found.full.curves, subset.full_convergence),
+        (subset.curves, subset.convergence),
     ):
         epoch = convergence.find_convergence_epoch(
             curves, found.full.tests.decisions, share=subset.ceiling.least_kept
         )
-        assert clearness.convergence_epoch == epoch
+        assert measured.convergence_epoch == epoch
 
 
 def test_perfect_subsets_rarely_have_none(tmp_path):
@@ -168,7 +168,7 @@ def test_perfect_subsets_rarely_have_none(tmp_path):
             sets.append(made)
         (subset,) = evaluate(tmp_path, *sets).subsets
         values.append(subset.verdict.value)
-    assert values.count("has none") <= 1
+    assert values.count("not useful") <= 1
 
 
 @pytest.mark.parametrize(
@@ -353,5 +353,5 @@ def test_logs_give_the_evaluation_of_equal_curves(tmp_path, name, make, columns)
     ):
         assert one.models == other.models
         assert one.curves.tolist() == other.curves.tolist()
-        assert one.clearness.images_seen == other.clearness.images_seen
+        assert one.convergence.images_seen == other.convergence.images_seen
     assert of_logs.subsets[0].verdict == of_curves.subsets[0].verdict

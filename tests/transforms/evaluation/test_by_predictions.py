@@ -46,7 +46,7 @@ def test_models_are_scored_over_classes_and_over_groups():
     assert found.models == ("good", "fair", "poor")
     expected = [1 - -(-4000 // every) / 4000 for every in (13, 7, 3)]
     assert found.full.accuracies == pytest.approx(expected)
-    assert found.full.num_decided == 3
+    assert found.full.num_significant == 3
     assert not score.is_masked
     assert (score.num_images, score.shape.num_groups) == (4000, 500)
     assert score.ranks.num_models == 3

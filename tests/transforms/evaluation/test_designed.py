@@ -28,7 +28,7 @@ def simulate(seed: int, noises: dict[tuple[str, str], float]) -> designed.Design
         Recipe(
             name=f"{labels}_{sampler}",
             factors={"labels": labels, "sampler": sampler, "epochs": "10"},
-            num_looped=1000,
+            num_images_seen=1000,
             accuracies=draw(rng, skill, noise),
         )
         for (labels, sampler), noise in noises.items()
@@ -44,13 +44,13 @@ def test_models_that_differ_in_training_share_an_architecture():
 def test_recipes_are_ordered_and_a_clearly_worse_one_is_significant():
     design = simulate(0, {("c", "x"): 3.0, ("a", "x"): 0.1, ("b", "x"): 0.1})
     best, second, last = design.results
-    assert (last.recipe.name, last.recipe.num_looped) == ("c_x", 1000)
+    assert (last.recipe.name, last.recipe.num_images_seen) == ("c_x", 1000)
     assert best.estimate.tau >= second.estimate.tau > 0.85
     assert 0.1 < last.estimate.tau < 0.6
     assert design.is_worse("c_x")
     assert not design.is_worse(second.recipe.name)
     assert len(design.differences) == 3
-    assert [r.is_cheapest for r in design.results] == [True, False, False]
+    assert [r.is_on_pareto_front for r in design.results] == [True, False, False]
 
 
 def test_pareto_front_holds_cheaper_recipes():
@@ -58,17 +58,19 @@ def test_pareto_front_holds_cheaper_recipes():
     skill = rng.normal(size=len(MODELS))
     costs = {"best": (0.0, 4000), "cheap": (1.0, 1000), "bad": (3.0, 2000)}
     recipes = [
-        Recipe(name=name, factors={}, num_looped=cost, accuracies=draw(rng, skill, x))
+        Recipe(
+            name=name, factors={}, num_images_seen=cost, accuracies=draw(rng, skill, x)
+        )
         for name, (x, cost) in costs.items()
     ]
     results = designed.analyze(MODELS, skill[None], recipes, 10_000).results
-    assert {r.recipe.name for r in results if r.is_cheapest} == {"best", "cheap"}
+    assert {r.recipe.name for r in results if r.is_on_pareto_front} == {"best", "cheap"}
 
 
 def test_ceiling_is_the_agreement_of_seeds():
     rng = np.random.default_rng(1)
     full = draw(rng, rng.normal(size=len(MODELS)), 0.3)
-    recipe = Recipe(name="r", factors={"f": "x"}, num_looped=1, accuracies=full)
+    recipe = Recipe(name="r", factors={"f": "x"}, num_images_seen=1, accuracies=full)
     ceiling = designed.analyze(MODELS, full, [recipe], 10).ceiling
     assert ceiling.tau == pytest.approx(ranking.kendall_tau(full[0], full[1]))
     assert ceiling.interval.low < ceiling.tau < ceiling.interval.high
@@ -84,7 +86,7 @@ def test_a_perfect_recipe_has_the_ceiling_on_average():
         recipe = Recipe(
             name="r",
             factors={},
-            num_looped=1,
+            num_images_seen=1,
             accuracies=full[2:],
             on_its_images=full[None, :2],
         )
@@ -101,7 +103,7 @@ def test_own_ceiling_is_lower_on_fewer_images():
     full = draw(rng, rng.normal(size=len(MODELS)), 0.1)
     noisy = np.stack([draw(rng, full[0], 0.5), draw(rng, full[1], 0.5)], axis=1)
     recipe = Recipe(
-        name="r", factors={}, num_looped=1, accuracies=full, on_its_images=noisy
+        name="r", factors={}, num_images_seen=1, accuracies=full, on_its_images=noisy
     )
     design = designed.analyze(MODELS, full, [recipe], 10)
     (result,) = design.results
@@ -158,7 +160,7 @@ def test_finals_are_read_by_seed(tmp_path):
         making_curves.write(tmp_path / f"{seed}.csv", rows)
     finals = designed.read_finals(paths, ["cnn", "mlp"])
     assert finals.accuracies.tolist() == [[0.4, 0.2], [0.4, pytest.approx(0.3)]]
-    assert finals.num_looped == 2000
+    assert finals.num_images_seen == 2000
     assert finals.mean_accuracies == pytest.approx([0.4, 0.25])
     other = making_curves.rows({"mlp": [0.1]}, subset_id="other")
     making_curves.write(tmp_path / "2.csv", other)
@@ -184,7 +186,7 @@ def test_an_effect_of_epochs_is_not_one_of_labels():
         Recipe(
             name=f"{labels}_{epochs}",
             factors={"labels": labels, "epochs": epochs},
-            num_looped=1000,
+            num_images_seen=1000,
             accuracies=draw(rng, skill, noise_of[epochs], num_draws=4),
         )
         for labels, epochs in (("all", "1"), ("all", "10"), ("c20", "10"))

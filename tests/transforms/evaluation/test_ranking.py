@@ -183,7 +183,7 @@ def test_only_pairs_that_the_full_set_decides_can_be_lost():
     # the first two differ insignificantly, and the third is above the fourth
     subset = compare_all_pairs(np.array([0.599, 0.6, 0.4, 0.3]), 10_000)
     kept = compare_pairs(full, subset, ceiling=0.5)
-    assert (kept.num_pairs, kept.decided_full, kept.decided_subset) == (6, 5, 5)
+    assert (kept.num_pairs, kept.significant_full, kept.significant_subset) == (6, 5, 5)
     assert kept.contrary == ((0, 1),)
     assert kept.reversed == ()
     assert kept.sign_agreement == kept.resolving_power == 4 / 5

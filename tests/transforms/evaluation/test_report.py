@@ -32,15 +32,22 @@ def test_curves_are_reported_with_all_runs(by_curves):
     report = json.loads(make_report(by_curves, seed=4))
     assert (report["version"], report["kind"], report["seed"]) == (VERSION, "curves", 4)
     full, (subset,) = report["full"], report["subsets"]
-    assert (full["epochs"], full["train_images"], full["num_decided"]) == (2, 1000, 6)
-    assert full["clear_epoch"] == subset["clear_epoch"] == 2
-    assert (full["images_looped"], subset["images_looped"]) == (2000, 20)
+    assert (full["epochs"], full["train_images"], full["num_significant"]) == (
+        2,
+        1000,
+        6,
+    )
+    assert full["convergence_epoch"] == subset["convergence_epoch"] == 2
+    assert (full["images_until_convergence"], subset["images_until_convergence"]) == (
+        2000,
+        20,
+    )
     assert subset["gain"] == 100
     assert subset["gain_interval"] == [50, 200]
-    assert subset["full_clear_epoch"] == 2
+    assert subset["full_convergence_epoch"] == 2
     assert subset["ceiling"]["least_kept"] == 1
-    assert subset["verdict"]["value"] == "has value"
-    assert subset["verdict"]["text"].startswith("has value: it keeps the order of 6 ")
+    assert subset["verdict"]["value"] == "useful"
+    assert subset["verdict"]["text"].startswith("useful: it keeps the order of 6 ")
     assert full["seed_standard_deviation"] == 0
     assert subset["seed_standard_deviation"] is None
     assert full["pairs_compared_by"] == "accuracies"
@@ -146,18 +153,18 @@ def test_numbers_have_six_digits(by_curves):
 
 def test_summary_contains_the_verdict(by_curves):
     first, blank, header, row, *rest = summarize(by_curves)
-    assert first.startswith("small aaaaaaaa has value: it keeps")
+    assert first.startswith("small aaaaaaaa: useful; it keeps")
     assert not blank
     cells = dict(zip(re.split("  +", header), re.split("  +", row), strict=True))
     assert cells == {
         "subset": "small aaaaaaaa",
-        "value": "has value",
+        "verdict": "useful",
         "tau": "1.000",
         "95 %": "0.081…1.000",
-        "kept": "100.0%",
-        "ceiling": "100.0%",
-        "resolving": "100.0%",
-        "regret": "0.00%",
+        "kept": "100.0 %",
+        "ceiling": "100.0 %",
+        "resolving": "100.0 %",
+        "regret": "0.00 %",
         "gain": "100",
         "gain, 95 %": "50 to 200",
         "converges": "20",
@@ -168,7 +175,7 @@ def test_summary_contains_the_verdict(by_curves):
     assert rest[-2:] == [
         "Recommendation: use small aaaaaaaa: τ-b 1.000, which keeps the order of "
         "100.0% of the significant pairs, within noise (at least 100.0%).",
-        "Whether small aaaaaaaa has value: has value.",
+        "Verdict on small aaaaaaaa: useful.",
     ]
 
 
@@ -204,10 +211,10 @@ def test_subsets_are_sorted_and_ties_and_worse_ones_are_named(tmp_path):
     assert "significantly worse: mixed 00000000 (" in advice
 
 
-def test_a_subset_without_value_is_not_recommended(tmp_path):
+def test_a_subset_that_is_not_useful_is_not_recommended(tmp_path):
     evaluation = _evaluate_subsets(tmp_path, {"bad": list(range(20))[::-1]})
     *_, advice = summarize(evaluation)
-    assert advice == ("Recommendation: keep the full set, since no subset has value.")
+    assert advice == "Recommendation: keep the full set, since no subset is useful."
 
 
 def test_a_ranking_that_may_agree_by_chance_is_not_recommended(tmp_path):

@@ -209,7 +209,7 @@ def test_seed_noise_increases_the_required_difference():
     noise = measure_seed_noise([[0.68, 0.72], [0.71, 0.73], [0.80, 0.80]])
     plain = compare_all_pairs(accuracies, images)
     noisy = compare_all_pairs(accuracies, images, noise=noise)
-    assert plain.num_decided == plain.num_pairs == 3
+    assert plain.num_significant == plain.num_pairs == 3
     assert noisy.decisions[0].tolist() == [0, 0, -1]
     both = 0.7 * 0.3 / images + 0.72 * 0.28 / images + noise.variance
     assert noisy.spread[0, 1] == pytest.approx(both**0.5)
@@ -226,7 +226,7 @@ def test_pairs_of_equal_models_are_decided_one_time_in_twenty():
         finals = rng.binomial(50_000, truth) / 50_000
         noise = measure_seed_noise(finals.tolist())
         tests = compare_all_pairs(finals.mean(axis=1), 50_000, noise=noise)
-        decided += tests.num_decided
+        decided += tests.num_significant
         pairs += tests.num_pairs
         quantile = stats.t.ppf(0.975, noise.degrees)
         covered += (np.abs(tests.accuracies - 0.75) < quantile * tests.errors).sum()
@@ -245,8 +245,8 @@ def test_corrected_pairs_of_equal_models_are_rarely_decided():
     for _ in range(300):
         correct = rng.random((10, 1000)) < 0.7
         tests = compare_all_pairs(correct.mean(axis=1), 1000, correctness=correct)
-        plain += tests.num_decided > 0
-        wrong += tests.correct().num_decided > 0
+        plain += tests.num_significant > 0
+        wrong += tests.correct().num_significant > 0
     assert plain > 0.4 * 300
     assert wrong <= 0.05 * 300
 

@@ -20,7 +20,7 @@ def _list_models(accuracies):
 REPORT = {
     "warnings": ["few models"],
     "full": {
-        "images_looped": 12_000,
+        "images_until_convergence": 12_000,
         "train_images": 3000,
         "models": _list_models(SAME),
     },
@@ -29,10 +29,10 @@ REPORT = {
             "train_images": 300,
             "validation_images": 50,
             "epochs": 4,
-            "images_looped": 600,
-            "full_clear_epoch": 3,
+            "images_until_convergence": 600,
+            "full_convergence_epoch": 3,
             "gain": 15.0,
-            "verdict": {"value": "has value", "text": "has value: it keeps all."},
+            "verdict": {"value": "useful", "text": "useful: it keeps all."},
             "ranks": {
                 "tau": 0.8,
                 "tau_interval": [0.5, 1.0],
@@ -46,14 +46,16 @@ REPORT = {
 }
 
 
-def score(name, tau, interval=None, looped=1000, accuracies=SAME) -> RecipeScore:
+def score(
+    name, tau, interval=None, converges_after=1000, accuracies=SAME
+) -> RecipeScore:
     if interval is not None:
         interval = Interval(*interval)
     return dataclasses.replace(
         read(REPORT, name),
         tau=tau,
         tau_interval=interval,
-        looped_subset=looped,
+        images_until_convergence_subset=converges_after,
         accuracies={f"m:{n}x1": a for n, a in enumerate(accuracies)},
     )
 
@@ -80,9 +82,9 @@ def test_the_highest_tau_is_first_and_an_undefined_one_last():
 
 def test_equal_taus_are_ordered_by_images_seen_and_no_convergence_is_last():
     scores = [
-        score("never", 0.5, looped=None),
-        score("slow", 0.5, looped=900),
-        score("fast", 0.5, looped=100),
+        score("never", 0.5, converges_after=None),
+        score("slow", 0.5, converges_after=900),
+        score("fast", 0.5, converges_after=100),
     ]
     assert names(scores) == ["fast", "slow", "never"]
     assert names([score("b", 0.5), score("a", 0.5)]) == ["a", "b"]
@@ -147,7 +149,11 @@ def test_sentence_names_the_best_recipe_and_ties(scores, said):
 def test_a_report_is_read():
     found = read(REPORT)
     assert found.tau_interval == (0.5, 1.0)
-    assert (found.looped_full, found.looped_subset, found.trained_on) == (
+    assert (
+        found.images_until_convergence_full,
+        found.images_until_convergence_subset,
+        found.trained_on,
+    ) == (
         9000,
         600,
         1200,
@@ -201,14 +207,16 @@ def test_only_recipes_that_have_a_tau_are_cleared_of():
 
 
 @pytest.mark.parametrize(
-    ("looped", "expected"),
+    ("converges_after", "expected"),
     [
         (9000, "; the ranking converges after the fewest images on a and b."),
         (None, "; the ranking does not converge on any subset."),
     ],
 )
-def test_equal_recipes_are_not_called_better(looped, expected):
-    ranked = rank([score(n, 0.5, (0.2, 0.9), looped=looped) for n in "ab"])
+def test_equal_recipes_are_not_called_better(converges_after, expected):
+    ranked = rank([
+        score(n, 0.5, (0.2, 0.9), converges_after=converges_after) for n in "ab"
+    ])
     said = describe_best(ranked)
     assert "All recipes keep the order of the models equally well (τ-b 0.500)" in said
     assert expected in said

@@ -31,8 +31,8 @@ def judge_by(
 ):
     pairs = PairAgreement(
         num_pairs=6,
-        decided_full=decided,
-        decided_subset=5,
+        significant_full=decided,
+        significant_subset=5,
         sign_agreement=(6 - len(contrary)) / 6,
         resolving_power=resolved,
         noise_ceiling=None,
@@ -56,9 +56,9 @@ def judge_by(
 ONE = ((0, 1),)
 
 
-def test_kept_ranks_and_fewer_images_have_value():
+def test_subset_with_kept_ranks_and_fewer_images_is_useful():
     verdict = judge_by()
-    assert verdict.value == str(verdict) == "has value"
+    assert verdict.value == str(verdict) == "useful"
     assert verdict.gain == 40
     assert verdict.gain_interval == (20, 60)
     assert verdict.reason == (
@@ -71,7 +71,7 @@ def test_kept_ranks_and_fewer_images_have_value():
 
 
 def test_a_pair_that_noise_may_turn_does_not_cost_the_verdict():
-    assert judge_by(contrary=ONE, least=5 / 6).value == "has value"
+    assert judge_by(contrary=ONE, least=5 / 6).value == "useful"
 
 
 FAULTS = [
@@ -86,12 +86,12 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("evidence", "words"), FAULTS)
-def test_faults_have_none_with_several_seeds_only(evidence, words):
+def test_faults_make_a_subset_not_useful_with_several_seeds_only(evidence, words):
     verdict = judge_by(**evidence)
-    assert str(verdict) == "has none"
+    assert str(verdict) == "not useful"
     assert re.search(words, verdict.reason)
     alone = judge_by(**evidence, has_seeds=False)
-    assert alone.value == "cannot be told"
+    assert alone.value == "inconclusive"
     assert re.search(words, alone.reason)
     assert "with one seed per model" in alone.reason
 
@@ -99,24 +99,24 @@ def test_faults_have_none_with_several_seeds_only(evidence, words):
 @pytest.mark.parametrize(
     ("evidence", "words"),
     [
-        ({"decided": 0}, "not strict enough: none of its 6 pairs"),
+        ({"decided": 0}, "^no pair of models differs significantly"),
         ({"resolved": 1 / 3}, "^only 2 of the 6 pairs .* more validation images"),
-        ({"epochs": (1, 1)}, "not strict enough: on the full set, its final order"),
+        ({"epochs": (1, 1)}, "converges in the first epoch"),
         ({"interval": (0.9, 9)}, "95 %: 0.9 to 9.*may be by chance"),
     ],
-    ids=["none decided", "few resolved", "too easy", "no gain"],
+    ids=["none significant", "few resolved", "too easy", "no gain"],
 )
-def test_insufficient_evidence_cannot_be_told(evidence, words):
+def test_insufficient_evidence_is_inconclusive(evidence, words):
     verdict = judge_by(**evidence)
-    assert verdict.value == "cannot be told"
-    assert str(verdict) == ("cannot be told with this validation size and these models")
+    assert verdict.value == "inconclusive"
+    assert str(verdict) == "inconclusive with this validation size and these models"
     assert re.search(words, verdict.reason)
 
 
 @pytest.mark.parametrize("evidence", [{}, {"epochs": (1, 1)}, {"least": 0.9}])
 def test_more_resolved_pairs_are_never_worse(evidence):
     values = [judge_by(resolved=n / 6, **evidence).value for n in range(7)]
-    assert values == sorted(values)  # "cannot be told" < "has value"
+    assert values == sorted(values)  # "inconclusive" < "useful"
 
 
 def test_set_that_never_converges_has_no_gain():

@@ -11,8 +11,9 @@ from tests import making, making_models
 from transforms.models import inference
 from transforms.models.card import ModelCard, Preprocessing
 from transforms.models.image_list import Images
-from transforms.models.inference import InferenceSettings, ModelSpec, Predictor
+from transforms.models.inference import InferenceSettings, Predictor
 from transforms.models.loaders.loaded_model import LoadedModel, ModelError
+from transforms.models.spec import ModelSpec
 from transforms.predictions.table import ModelClass, ScoredModel
 from transforms.records import ByteRange, ImageRef, JobError
 
@@ -52,8 +53,10 @@ def _spec(**changes):
         trained_on_split="",
         correct="class",
     )
-    right = {wnid: (number,) for number, wnid in enumerate(WNIDS)}
-    spec = ModelSpec(path="tiny.onnx", card=card, scored=scored, right=right)
+    outputs = {wnid: (number,) for number, wnid in enumerate(WNIDS)}
+    spec = ModelSpec(
+        path="tiny.onnx", card=card, scored=scored, correct_outputs=outputs
+    )
     return dataclasses.replace(spec, **changes)
 
 
@@ -155,7 +158,7 @@ def test_several_models_share_decoded_images(images):
 
 
 def test_images_of_classes_without_an_output_are_left_out(images):
-    few = _spec(right={WNIDS[1]: (1,)})
+    few = _spec(correct_outputs={WNIDS[1]: (1,)})
     (some, all_of_them), accuracy_counts, _ = _predict(images, specs=[few, _spec()])
     assert set(some["wnid"].to_pylist()) == {WNIDS[1]}
     assert [counts.num_images for counts in accuracy_counts] == [7, NUM_IMAGES]

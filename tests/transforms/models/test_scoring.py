@@ -82,7 +82,7 @@ def test_logits_may_be_anything_finite():
 
 
 def test_chance_counts_every_correct_output():
-    assert inference.find_chance(AccuracyCounts(10, num_right=20), 8) == 0.25
+    assert inference.find_chance(AccuracyCounts(10, num_correct_outputs=20), 8) == 0.25
     assert inference.find_chance(AccuracyCounts(), 8) == 0
 
 
@@ -102,8 +102,8 @@ LOGITS = np.array([[2.0, 0.5, -1.0], [0.25, 3.0, 0.5]])
     ],
     ids=["probabilities", "percent", "sigmoid", "logarithms", "logits", "some", "nan"],
 )
-def test_outputs_are_recognised_by_their_values(outputs, expected):
-    assert inference.recognise(outputs) == expected
+def test_type_of_outputs_is_inferred_from_their_values(outputs, expected):
+    assert inference.infer_output_type(outputs) == expected
 
 
 @pytest.mark.parametrize("position", [0, 1, 3])

@@ -42,7 +42,7 @@ def test_model_is_described_by_its_card(model):
     assert spec.scored.model_id == sha256
     assert spec.scored.trained_on_split == "fold_a"
     assert spec.scored.correct == "class"
-    assert spec.right == {WNIDS[0]: (0,), WNIDS[1]: (1,)}
+    assert spec.correct_outputs == {WNIDS[0]: (0,), WNIDS[1]: (1,)}
     assert spec.keys_file == str(model.with_name("keys.parquet"))
 
 

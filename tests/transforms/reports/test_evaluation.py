@@ -145,7 +145,7 @@ def test_the_same_evaluation_makes_the_same_page(tmp_path):
 def test_one_subset_has_its_verdict_and_charts(tmp_path):
     found = outline(make_page(curves_of(tmp_path, SUBSET_ID)))
     assert found.pictures == 7
-    assert "Has value" in found.words
+    assert "Useful" in found.words
     assert "How good is small aaaaaaaa?" in found.words
     assert any(word.startswith("It keeps the order of 6") for word in found.words)
 

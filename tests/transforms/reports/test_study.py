@@ -30,7 +30,7 @@ def make(scores, **changes) -> str:
 
 
 BEST = score("best", 0.9, (0.7, 1.0))
-TIED = score("tied", 0.8, (0.6, 1.0), looped=None)
+TIED = score("tied", 0.8, (0.6, 1.0), converges_after=None)
 WORST = score("worst", -0.5, (-0.9, -0.1), accuracies=REVERSED)
 
 
@@ -69,7 +69,9 @@ def test_a_study_without_results_has_a_page():
 @pytest.mark.parametrize("count", [1, 3, 60])
 def test_the_figure_has_a_mark_and_a_label_for_each_recipe(count):
     scores = [
-        score(f"recipe_{n}", 0.9 - n / 100, (0.5, 1.0), looped=10 ** (2 + n % 3))
+        score(
+            f"recipe_{n}", 0.9 - n / 100, (0.5, 1.0), converges_after=10 ** (2 + n % 3)
+        )
         for n in range(count)
     ]
     figure = draw_study(rank(scores))
@@ -99,7 +101,9 @@ def test_recipes_without_convergence_are_hollow_and_in_the_legend():
 
 
 def test_recipes_that_saw_equally_many_images_are_drawn_side_by_side():
-    figure = draw_study(rank([score(f"r{n}", 0.9, looped=1000) for n in range(3)]))
+    figure = draw_study(
+        rank([score(f"r{n}", 0.9, converges_after=1000) for n in range(3)])
+    )
     places = [
         figure.axes[0].transData.transform(line.get_xydata()[0])[0]
         for line in figure.axes[0].lines

@@ -2,11 +2,8 @@
 
 import pytest
 
-from pipelines.building.options import BuildOptions
-from pipelines.commands import Places, Step, Training
-from pipelines.studying import steps
-from pipelines.studying.recipes import Recipe
-from pipelines.studying.steps import RefusedError, Runner, Steps
+from pipelines.commands import Step
+from pipelines.step_runner import RefusedError, Runner, acquire_folder
 from transforms.records import UsageError
 
 
@@ -19,7 +16,7 @@ def make_step(root, *words: str, files=()) -> Step:
 
 @pytest.fixture
 def runner(tmp_path):
-    with steps.acquire_folder(str(tmp_path)) as lock:
+    with acquire_folder(str(tmp_path)) as lock:
         yield Runner(str(tmp_path), lock)
 
 
@@ -62,16 +59,25 @@ def test_rejected_step_reports_the_reason_once(runner, tmp_path, capsys):
     assert "must be at least" not in capsys.readouterr().err
 
 
+def test_rejected_required_step_is_named_before_each_reason(runner, tmp_path):
+    step = make_step(tmp_path, "--num_groups=1", "--seed=x")
+    with pytest.raises(UsageError) as caught:
+        runner.run_required(step)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("group: --") for line in lines)
+
+
 def test_second_concurrent_study_is_rejected(tmp_path):
     with (
-        steps.acquire_folder(str(tmp_path)),
+        acquire_folder(str(tmp_path)),
         pytest.raises(
             UsageError, match="another run, or its last step, is running there"
         ),
-        steps.acquire_folder(str(tmp_path)),
+        acquire_folder(str(tmp_path)),
     ):
         pass
-    with steps.acquire_folder(str(tmp_path)):
+    with acquire_folder(str(tmp_path)):
         pass
 
 
@@ -79,32 +85,6 @@ def test_folder_that_cannot_be_created_is_rejected(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(UsageError, match="is not writable"),
-        steps.acquire_folder(str(tmp_path / "file" / "study")),
+        acquire_folder(str(tmp_path / "file" / "study")),
     ):
         pass
-
-
-def test_changed_contents_of_inputs_rerun_a_step(tmp_path):
-    """A rebuilt subset is trained again, and new curves are evaluated again."""
-    places = Places(str(tmp_path))
-    training = Training(("linear",), (0,), 2, ())
-    steps = Steps(places, str(tmp_path / "index.parquet"), ())
-    recipe = Recipe(
-        name="small",
-        base="small",
-        draw=0,
-        epochs=None,
-        flags={},
-        words=(),
-        options=BuildOptions(),
-        grouping_options=None,
-        sampling_options=None,
-    )
-    built, trained = steps.list_recipe(recipe, training)
-    judged = steps.list_evaluation(recipe, training, training, seed=0)
-    assert str(tmp_path / "index.parquet") in built.files
-    assert places.mark("small") in trained.files
-    for name in ("full", "small"):
-        (curves,) = places.curves(name, training)
-        assert curves in judged.files
-        assert curves.replace("curves.csv", "predictions.parquet") in judged.files
