@@ -187,7 +187,7 @@ def _find_access(words):
     return {k: v for k, v in environment.items() if k.startswith("AWS_")}
 
 
-def test_connection_alone_decides_the_access(amazon, monkeypatch):
+def test_connection_alone_decides_the_access(amazon, tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     words = ["build", "--input=s3://data/imagenet"]
@@ -201,11 +201,12 @@ def test_connection_alone_decides_the_access(amazon, monkeypatch):
         "AWS_ENDPOINT_URL_S3": amazon.meta.endpoint_url,
     }
     assert _find_access(words) == expected
+    (tmp_path / "config").write_text("[profile worker]\n")
     worker = {
         "AWS_DEFAULT_REGION": "eu-north-1",
         "AWS_REGION": "eu-north-1",
         "AWS_ENDPOINT_URL_S3": "https://store.example.org",
-        "AWS_CA_BUNDLE": "/etc/store.pem",
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
     }
     identity = {
         **{"AWS_PROFILE": "worker", "AWS_DEFAULT_PROFILE": "worker"},
