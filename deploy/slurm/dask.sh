@@ -21,11 +21,12 @@ finish() {
   rm -r "$folder"
 } 2> /dev/null
 trap finish EXIT
+trap 'exit 130' INT # until the job runs
 
 # Other users can reach the ports, so each connection needs this key. Only this user can
 # read the folder.
-openssl_output=$(openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=imagenet-subsets \
-  -addext keyUsage=critical,digitalSignature,keyCertSign \
+openssl_output=$(openssl req -x509 -newkey rsa:2048 -nodes -days 365 \
+  -subj /CN=imagenet-subsets -addext keyUsage=critical,digitalSignature,keyCertSign \
   -keyout "$folder/key.pem" -out "$folder/cert.pem" 2>&1) || {
   echo "$openssl_output" >&2
   exit 1
