@@ -13,19 +13,24 @@
 set -uo pipefail
 
 folder=$(mktemp -d "$PWD/.dask-${SLURM_JOB_ID:-job}-XXXXXX") || exit 1
-address=$folder/scheduler.json scheduler="" workers=""
+address=$folder/scheduler.json
 finish() {
-  kill $scheduler $workers
+  [ "$BASHPID" = $$ ] || return # a subshell that a signal ends before its exec
+  kill $(jobs -p)
   wait
   rm -r "$folder"
 } 2> /dev/null
 trap finish EXIT
+trap 'exit 130' INT # until the job runs
 
 # Other users can reach the ports, so each connection needs this key. Only this user can
 # read the folder.
-said=$(openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=imagenet-subsets \
-  -addext keyUsage=critical,digitalSignature,keyCertSign \
-  -keyout "$folder/key.pem" -out "$folder/cert.pem" 2>&1) || { echo "$said" >&2; exit 1; }
+openssl_output=$(openssl req -x509 -newkey rsa:2048 -nodes -days 365 \
+  -subj /CN=imagenet-subsets -addext keyUsage=critical,digitalSignature,keyCertSign \
+  -keyout "$folder/key.pem" -out "$folder/cert.pem" 2>&1) || {
+  echo "$openssl_output" >&2
+  exit 1
+}
 export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=true
 export DASK_DISTRIBUTED__COMM__TLS__CA_FILE=$folder/cert.pem
 for role in SCHEDULER WORKER CLIENT; do
@@ -33,7 +38,7 @@ for role in SCHEDULER WORKER CLIENT; do
   export "DASK_DISTRIBUTED__COMM__TLS__${role}__KEY=$folder/key.pem"
 done
 
-# On the first node, as the job itself.
+# The scheduler runs on the first node, like the job.
 dask scheduler --protocol=tls --scheduler-file="$address" --port=0 --no-dashboard \
   --dashboard-address=127.0.0.1:0 > "$folder/scheduler.log" 2>&1 &
 scheduler=$!
@@ -45,18 +50,39 @@ workers=$!
 
 fail() {
   tail -n 20 "$folder"/*.log >&2
+  [ $# = 1 ] || echo "error: $2" >&2
   exit "$1"
 }
+runs() { kill -0 "$1" 2> /dev/null; }
+# Wait for a process, but not longer than the workers run. (`wait -n` takes the ids of
+# processes only since bash 5.1.)
+wait_for() {
+  while runs "$1"; do
+    if ! runs "$workers"; then
+      kill -INT "$1"
+      wait "$1"
+      fail 1 "srun has ended, so no workers are left; see its last lines above"
+    fi
+    sleep 1
+  done
+  wait "$1" || fail $?
+}
 until [ -s "$address" ]; do
-  kill -0 "$scheduler" 2> /dev/null || fail 1
+  runs "$scheduler" || fail 1
   sleep 1
 done
-# The launcher checks the workers that are present.
-python - "$address" 2> "$folder/waiting.log" << 'END' || fail 1
+# The launcher checks the workers that are present. Background processes of a script
+# ignore SIGINT unless their subshell resets it.
+(trap - INT; exec python - "$address" 2> "$folder/waiting.log") << 'END' &
 import sys
 from distributed import Client
 
 Client(scheduler_file=sys.argv[1]).wait_for_workers(1, timeout=300)
 END
-python -m "pipelines.$1" "${@:2}" \
-  --runner=DaskRunner --dask_scheduler_file="$address" || fail $?
+wait_for $!
+(trap - INT; exec python -m "pipelines.$1" "${@:2}" \
+  --runner=DaskRunner --dask_scheduler_file="$address") &
+launcher=$!
+trap 'kill -INT "$launcher"' INT
+trap 'kill -TERM "$launcher"' TERM
+wait_for "$launcher"

@@ -42,7 +42,6 @@ os.environ |= {
         "append": True,
     }),
     "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # what an emulated bucket has not
-    "PYTHONPATH": str(ROOT),  # of the program, for any interpreter
 }
 sys.path.append(str(DAGS))  # as Airflow does
 KEYS = {"login": "somebody", "password": "a-secret-of-nobody"}  # of S3

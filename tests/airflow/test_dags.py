@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import imagenet_recipe
 import pytest
 from airflow.exceptions import ParamValidationError
 from airflow.models.taskinstance import TaskInstance
@@ -100,16 +101,19 @@ def test_invalid_value_creates_no_task_instance(dags):
 def test_choices_are_those_of_the_program(dags):
     code = (
         "import json; from transforms import formats, grouping, sampling;"
+        "from transforms.evaluation.ranking import MIN_MODELS;"
         "from transforms.images.settings import RESIZE_MODES as modes;"
-        "print(json.dumps([[*x] for x in"
-        " (grouping.METHODS, sampling.SAMPLERS, modes, formats.FORMATS)]))"
+        "print(json.dumps([MIN_MODELS, *([*x] for x in"
+        " (grouping.METHODS, sampling.SAMPLERS, modes, formats.FORMATS))]))"
     )
     output = subprocess.check_output([PYTHON, "-c", code], cwd=ROOT)
+    min_models, *lists = json.loads(output)
+    assert min_models == imagenet_recipe.LEAST_RANKED
     params = dags[LOCAL].params
     named = [params.get_param(n).schema for n in ("grouping", "sampling")]
     named += [params.get_param("resize_mode").schema]
     named += [params.get_param("formats").schema["items"]]
-    for choices, schema in zip(json.loads(output), named, strict=True):
+    for choices, schema in zip(lists, named, strict=True):
         assert sorted(choices) == sorted(schema["enum"])
 
 

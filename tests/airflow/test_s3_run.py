@@ -151,13 +151,25 @@ def test_failed_build_is_reported_with_its_last_lines(dags, amazon, mail):
     assert KEYS["password"] not in text
 
 
-def test_run_that_is_too_long_is_reported(dags, mail):
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("timed_out", "it exceeded its time limit"),
+        ("all_tasks_deadlocked", "none of its remaining tasks can start"),
+    ],
+)
+def test_run_that_fails_without_a_failed_task_is_reported(dags, mail, reason, message):
     dag = dags["imagenet_subset_in_s3"]
-    for reason in ("task_failure", "timed_out"):
-        dag.on_failure_callback({"dag": dag, "run_id": "r 1", "reason": reason})
+    # Airflow adds a task of the run, which need not have failed.
+    ti = SimpleNamespace(task_id="index", try_number=1)
+    context = {"dag": dag, "run_id": "r 1", "ti": ti}
+    for each in ("task_failure", reason):
+        dag.on_failure_callback({**context, "reason": each})
     (text,) = mail
-    assert "a task failed in run r 1\nthe run exceeded its time limit\n" in text
-    assert "--run-id 'r 1' --only-failed" in text
+    assert f"imagenet_subset_in_s3: run r 1 failed: {message}\n" in text
+    assert "index" not in text
+    # Airflow marks the tasks as skipped, so --only-failed clears none.
+    assert text.rstrip().endswith("clear imagenet_subset_in_s3 --run-id 'r 1'</pre>")
 
 
 def test_sensor_waits_for_the_marker(place, amazon):
@@ -170,21 +182,70 @@ def test_sensor_waits_for_the_marker(place, amazon):
     assert sensor.poke({})
 
 
-def test_connection_alone_decides_the_access(amazon, monkeypatch):
-    words = ["build", "--input=s3://data/imagenet"]
+def _find_access(words):
     environment = imagenet_tasks.find_environment(words)
-    access = {k: v for k, v in environment.items() if k.startswith("AWS_")}
-    assert access == {
+    return {k: v for k, v in environment.items() if k.startswith("AWS_")}
+
+
+def test_connection_alone_decides_the_access(amazon, tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    words = ["build", "--input=s3://data/imagenet"]
+    keys = {
         "AWS_ACCESS_KEY_ID": KEYS["login"],
         "AWS_SECRET_ACCESS_KEY": KEYS["password"],
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": amazon.meta.endpoint_url,
     }
-    assert imagenet_tasks.find_environment(["build", "--input=/data"]) == dict(
-        os.environ
-    )
+    expected = {
+        **keys,
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_S3": amazon.meta.endpoint_url,
+    }
+    assert _find_access(words) == expected
+    (tmp_path / "config").write_text("[profile worker]\n")
+    worker = {
+        "AWS_DEFAULT_REGION": "eu-north-1",
+        "AWS_REGION": "eu-north-1",
+        "AWS_ENDPOINT_URL_S3": "https://store.example.org",
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+    }
+    identity = {
+        **{"AWS_PROFILE": "worker", "AWS_DEFAULT_PROFILE": "worker"},
+        **{"AWS_SECURITY_TOKEN": "t", "AWS_SESSION_TOKEN": "t"},
+        **{"AWS_ROLE_ARN": "arn:aws:iam::1:role/w", "AWS_WEB_IDENTITY_TOKEN_FILE": "f"},
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials",
+    }
+    for name, value in (worker | identity).items():
+        monkeypatch.setenv(name, value)
+    assert _find_access(words) == worker | expected
+    assert _find_access(["build", "--input=/data"]) == worker | identity
+    only_keys = {"conn_type": "aws", **KEYS}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(only_keys))
+    assert _find_access(words) == worker | keys
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws"}))
-    assert imagenet_tasks.find_environment(words) == dict(os.environ)
+    assert _find_access(words) == worker | identity
+
+
+def test_jobs_inherit_nothing_of_airflow(monkeypatch):
+    monkeypatch.setenv("SUBSETS_OF_NOBODY", "1")
+    names = ("AIRFLOW__CORE__FERNET_KEY", "_AIRFLOW_PROCESS_CONTEXT")
+    for name in (*names, "__AIRFLOW_SUPERVISOR_FD", "PYTHONPATH", "PYTHONHOME"):
+        monkeypatch.setenv(name, "a-secret")
+    for words in (["build", "--input=/data"], ["build", "--input=s3://data/imagenet"]):
+        environment = imagenet_tasks.find_environment(words)
+        assert environment["SUBSETS_OF_NOBODY"] == "1"
+        assert not [k for k, v in environment.items() if v == "a-secret"]
+        assert not [k for k in environment if "AIRFLOW" in k]
+
+
+def test_local_run_reads_images_in_s3(dags, place, tmp_path, monkeypatch):
+    local = {**place, "output": str(tmp_path)}
+    monkeypatch.setenv("AIRFLOW_VAR_IMAGENET_SUBSET", json.dumps(local))
+    dag = dags["imagenet_subset"]
+    dates = {"logical_date": WHEN, "run_after": WHEN}
+    run = dag.test(**dates, run_conf=RECIPE, mark_success_pattern="verify|publish")
+    states = {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
+    assert states["build"] == "success"
+    assert list(tmp_path.glob("*/tiny/1.0.0/__meta__/complete.json"))
 
 
 def test_training_takes_the_newest_subset(dags, monkeypatch):

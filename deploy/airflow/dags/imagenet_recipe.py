@@ -10,14 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import imagenet_commands
-from imagenet_commands import COMPLETE, FOLDS, Places, Step
+from imagenet_commands import FOLDS, Places, Step
 
 Flags = dict[str, Any]
 Recipe = Mapping[str, Any]
+Settings = Mapping[str, Any]  # the content of a Variable
 
-_LEAST_RANKED = 3  # models; evaluate requires this number
-_PLACE = ("python", "output")
-_PLACE_ON_DATAFLOW = (*_PLACE, "template", "image", "project", "region")
+LEAST_RANKED = 3  # models; evaluate requires this number
+_SETTINGS = ("python", "output")  # of each Variable
+_SETTINGS_ON_DATAFLOW = (*_SETTINGS, "template", "image", "project", "region")
 _INPUTS = (
     *("input", "dataset", "model", "predictions", "groups", "images"),
     *("confusion", "confusion_heldout", "difficulty"),
@@ -68,12 +69,6 @@ def find_output(job: str, flags: Flags) -> str | None:
     return find_dataset(flags, output) if output and job == "build" else output
 
 
-def find_result(job: str, flags: Flags) -> str | None:
-    """Return the file that exists once index, predict or build has finished."""
-    output = find_output(job, flags)
-    return f"{output}/{COMPLETE}" if job == "build" else output
-
-
 def list_inputs(flags: Flags) -> list[str]:
     """Return the paths of all files and folders that a job reads."""
     values = [flags[name] for name in _INPUTS if name in flags]
@@ -109,7 +104,7 @@ def list_steps(recipe: Recipe, root: str) -> dict[str, Step]:
         steps.append(imagenet_commands.difficulty(places))
     if splits:
         steps.append(imagenet_commands.confusion(places, splits))
-    if len(recipe["models"]) >= _LEAST_RANKED and not is_circular(recipe):
+    if len(recipe["models"]) >= LEAST_RANKED and not is_circular(recipe):
         folder = f"{root}/evaluation"
         flags = {
             "predictions": [places.predictions("validation")],
@@ -150,11 +145,11 @@ def is_circular(recipe: Recipe) -> bool:
     return recipe["grouping"] == "confusion" and not recipe["fold_models"]
 
 
-def find_problems(recipe: Recipe, place: Recipe, store: Store) -> Iterator[str]:
+def find_problems(recipe: Recipe, settings: Settings, store: Store) -> Iterator[str]:
     """Yield a message for each missing value or invalid combination of values."""
     variable = f"Variable {store.dag_id}"
-    for name in _PLACE_ON_DATAFLOW if store is Store.GOOGLE else _PLACE:
-        if not place.get(name):
+    for name in _SETTINGS_ON_DATAFLOW if store is Store.GOOGLE else _SETTINGS:
+        if not settings.get(name):
             yield f"{variable}: has no {name}; see deploy/airflow/README.md"
     if not recipe["input"]:
         yield f"input: name raw ImageNet, here or in the {variable}"
@@ -169,7 +164,7 @@ def find_problems(recipe: Recipe, place: Recipe, store: Store) -> Iterator[str]:
         yield "groups: give the table of grouping=manual, and only with that grouping"
     if (recipe["sampling"] == "list") != (recipe["images"] is not None):
         yield "images: give the list of sampling=list, and only with that sampling"
-    yield from _find_path_problems(recipe, place.get("output") or "", store)
+    yield from _find_path_problems(recipe, settings.get("output") or "", store)
 
 
 def _find_path_problems(recipe: Recipe, output: str, store: Store) -> Iterator[str]:

@@ -27,7 +27,7 @@ from airflow.sdk import (
     task,
 )
 from airflow.sdk.exceptions import AirflowFailException
-from imagenet_commands import COMPLETE, FOLDS
+from imagenet_commands import COMPLETE, FOLDS, Step
 from imagenet_recipe import Store
 from imagenet_tasks import (
     AMAZON,
@@ -111,13 +111,14 @@ def list_params(store: Store) -> dict[str, Param]:
     return params
 
 
-def make_task(step: str, store: Store) -> BaseOperator:
+def make_task(step: Step, store: Store) -> BaseOperator:
     """Create the task of a step, which may launch a template on Dataflow."""
-    settings = {"task_id": step, "trigger_rule": "none_failed"}
-    if store is not Store.GOOGLE or step not in LAUNCHED:
-        return RunJob(flags=partial(render_flags, step), **settings)
+    settings = {"task_id": step.name, "trigger_rule": "none_failed"}
+    if store is not Store.GOOGLE or step.job not in LAUNCHED:
+        flags = partial(render_flags, step.name)
+        return RunJob(job=step.job, flags=flags, **settings)
     return LaunchJob(
-        body=partial(render_body, step),
+        body=partial(render_body, step.name),
         project_id=f"{{{{ var.json.{store.dag_id}.project }}}}",
         location=f"{{{{ var.json.{store.dag_id}.region }}}}",
         gcp_conn_id=GOOGLE,
@@ -136,8 +137,8 @@ def check(store: Store) -> str:
     Raises:
       AirflowFailException: lists all problems of the recipe.
     """
-    recipe, place, root = gather(get_current_context())
-    if problems := "\n".join(imagenet_recipe.find_problems(recipe, place, store)):
+    recipe, settings, root = gather(get_current_context())
+    if problems := "\n".join(imagenet_recipe.find_problems(recipe, settings, store)):
         raise AirflowFailException(problems)
     return imagenet_recipe.find_dataset(recipe, root)
 
@@ -195,7 +196,7 @@ def define(store: Store) -> DAG:
     with dag:
         models = {"models": ["m"] * 3, "halves": "h", "fold_models": ["a", "b"]}
         every_step = imagenet_recipe.list_steps({**dag.params, **models}, "")
-        tasks = {step: make_task(step, store) for step in every_step}
+        tasks = {name: make_task(step, store) for name, step in every_step.items()}
         halves = [tasks[f"predict_{fold}"] for fold in FOLDS]
         predictions, build = [tasks["predict_validation"], *halves], tasks["build"]
         first = check(store)

@@ -2,12 +2,13 @@
 
 import importlib
 import os
+import re
 import shlex
 import signal
 import subprocess
 import tempfile
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,12 +25,25 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 from airflow.sdk.lineage import get_hook_lineage_collector
-from imagenet_commands import to_words
+from imagenet_commands import Step, to_words
 from imagenet_recipe import Flags
 
 GOOGLE, AMAZON = "google_cloud_default", "aws_default"  # Airflow connections
-USERS_MISTAKE = 2  # exit code of a job; a retry does not help
+USAGE_ERROR = 2  # exit code of a job; a retry does not help
 LAST_LINES = 15  # of a failed job's output, repeated in its error
+# Variables of a worker's identity, which a connection with other keys replaces.
+CREDENTIALS = re.compile(
+    "AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|SECURITY_TOKEN|ROLE_ARN"
+    "|CREDENTIAL_EXPIRATION|(DEFAULT_)?PROFILE|WEB_IDENTITY_TOKEN_FILE|CONTAINER_.*)"
+)
+# Settings and secrets of Airflow, and Python packages that could hide the program's.
+FOREIGN = re.compile("_*AIRFLOW_.*|PYTHONPATH|PYTHONHOME")
+
+# How a run fails without a failed task.
+RUN_FAILURES = {
+    "timed_out": "it exceeded its time limit",
+    "all_tasks_deadlocked": "none of its remaining tasks can start",
+}
 
 Context = Mapping[str, Any]
 
@@ -40,7 +54,7 @@ def open_path(path: str) -> ObjectStoragePath:
     return ObjectStoragePath(path, conn_id=connection)
 
 
-def read_place(context: Context) -> Flags:
+def read_variable(context: Context) -> Flags:
     """Return the content of the Variable that is named as the DAG."""
     name = context["dag"].dag_id
     return Variable.get(name, default={}, deserialize_json=True)
@@ -48,40 +62,46 @@ def read_place(context: Context) -> Flags:
 
 def gather(context: Context) -> tuple[Flags, Flags, str]:
     """Return a run's recipe, the content of the Variable, and the run's folder."""
-    place = read_place(context)
+    settings = read_variable(context)
     recipe = dict(context["params"])
     if not recipe["input"]:
-        recipe["input"] = place.get("input", [])
-        recipe["marker"] = recipe.get("marker") or place.get("marker")
-    root = imagenet_recipe.find_root(place.get("output", ""), context["run_id"])
-    return recipe, place, root
+        recipe["input"] = settings.get("input", [])
+        recipe["marker"] = recipe.get("marker") or settings.get("marker")
+    root = imagenet_recipe.find_root(settings.get("output", ""), context["run_id"])
+    return recipe, settings, root
+
+
+def find_step(name: str, context: Context) -> Step | None:
+    """Return a step of a run; None if the recipe does not need it."""
+    recipe, _, root = gather(context)
+    return imagenet_recipe.list_steps(recipe, root).get(name)
 
 
 def render_flags(step: str, context: Context, jinja_env: object) -> Flags:  # noqa: ARG001  # Airflow's signature
     """Return the flags of a step's job; {} if the recipe does not need the step."""
-    recipe, _, root = gather(context)
-    needed = imagenet_recipe.list_steps(recipe, root).get(step)
+    needed = find_step(step, context)
     return dict(needed.flags) if needed else {}
 
 
-def render_body(step: str, context: Context, jinja_env: object) -> Flags:
+def render_body(step: str, context: Context, jinja_env: object) -> Flags:  # noqa: ARG001  # Airflow's signature
     """Return the request that launches a step's flex template; {} if not needed."""
-    recipe, place, root = gather(context)
-    flags = render_flags(step, context, jinja_env)
-    if not flags:
+    recipe, settings, root = gather(context)
+    needed = find_step(step, context)
+    if not needed:
         return {}
-    texts = {name: imagenet_recipe.to_text(value) for name, value in flags.items()}
-    environment = {**place.get("environment", {}), "maxWorkers": recipe["max_workers"]}
     launch = {
         # Only one job of a name can be active, so nothing is computed twice at once.
         "jobName": f"{step}-{PurePosixPath(root).name}".replace("_", "-"),
-        "containerSpecGcsPath": place["template"],
+        "containerSpecGcsPath": settings["template"],
         "parameters": {
-            "job": name_job(step),
-            "sdk_container_image": place["image"],
-            **texts,
+            "job": needed.job,
+            "sdk_container_image": settings["image"],
+            **{k: imagenet_recipe.to_text(v) for k, v in needed.flags.items()},
         },
-        "environment": environment,
+        "environment": {
+            **settings.get("environment", {}),
+            "maxWorkers": recipe["max_workers"],
+        },
     }
     return {"launchParameter": launch}
 
@@ -91,12 +111,7 @@ def render_marker(context: Context, jinja_env: object) -> str:  # noqa: ARG001  
     return gather(context)[0]["marker"] or ""
 
 
-def name_job(step: str) -> str:
-    """Return the name of a step's job, e.g. "predict" for predict_fold_a."""
-    return step.partition("_")[0]
-
-
-def report_lineage(task: BaseOperator, flags: Flags) -> None:
+def report_lineage(task: BaseOperator, job: str, flags: Flags) -> None:
     """Report the inputs and the output of a job; OpenLineage, if installed, sends them.
 
     Unlike a task's static inlets and outlets, these are the paths of the run.
@@ -104,7 +119,7 @@ def report_lineage(task: BaseOperator, flags: Flags) -> None:
     collector = get_hook_lineage_collector()
     for path in imagenet_recipe.list_inputs(flags):
         collector.add_input_asset(task, uri=to_uri(path))
-    if output := imagenet_recipe.find_output(name_job(task.task_id), flags):
+    if output := imagenet_recipe.find_output(job, flags):
         collector.add_output_asset(task, uri=to_uri(output))
 
 
@@ -113,20 +128,23 @@ def to_uri(path: str) -> str:
     return path if "://" in path else Path(path).absolute().as_uri()
 
 
-def find_environment(words: Sequence[str]) -> dict[str, str]:
+def find_environment(paths: Iterable[str]) -> dict[str, str]:
     """Return the environment of a job, with the access of the connection to S3.
 
     If the connection has no keys, role or profile, the worker's identity is used.
+
+    Args:
+      paths: the words of the job and its indirect inputs, e.g. images of an index.
     """
-    if not any("s3://" in word for word in words):
-        return {**os.environ}
+    inherited = {k: v for k, v in os.environ.items() if not FOREIGN.fullmatch(k)}
+    if not any("s3://" in path for path in paths):
+        return inherited
     hook = S3Hook(aws_conn_id=AMAZON)
     connection = hook.conn_config
     access = {
         "AWS_REGION": hook.region_name,
-        "AWS_ENDPOINT_URL": connection.get_service_endpoint_url("s3"),
+        "AWS_ENDPOINT_URL_S3": connection.get_service_endpoint_url("s3"),
     }
-    inherited = {**os.environ}
     if connection.aws_access_key_id or connection.role_arn or connection.profile_name:
         keys = hook.get_credentials()  # masked in logs by the hook
         access |= {
@@ -134,7 +152,7 @@ def find_environment(words: Sequence[str]) -> dict[str, str]:
             "AWS_SECRET_ACCESS_KEY": keys.secret_key,
             "AWS_SESSION_TOKEN": keys.token,
         }
-        inherited = {k: v for k, v in inherited.items() if not k.startswith("AWS_")}
+        inherited = {k: v for k, v in inherited.items() if not CREDENTIALS.fullmatch(k)}
     return inherited | {name: value for name, value in access.items() if value}
 
 
@@ -144,8 +162,9 @@ class RunJob(BaseOperator):
     template_fields = ("flags",)
     process: subprocess.Popen[bytes] | None = None
 
-    def __init__(self, *, flags: Flags, **settings: Any) -> None:  # noqa: ANN401  # of Airflow
+    def __init__(self, *, job: str, flags: Flags, **settings: Any) -> None:  # noqa: ANN401  # of Airflow
         super().__init__(**settings)
+        self.job = job
         self.flags = flags
 
     def execute(self, context: Context) -> None:
@@ -158,24 +177,28 @@ class RunJob(BaseOperator):
         """
         if not self.flags:
             raise AirflowSkipException("this recipe does not need it")
-        report_lineage(self, self.flags)
-        job = name_job(self.task_id)
-        if job in {"index", "predict"} and open_path(self.flags["output"]).exists():
-            self.log.info("%s exists already", self.flags["output"])
+        report_lineage(self, self.job, self.flags)
+        output = self.flags.get("output")
+        if self.job in {"index", "predict"} and open_path(output).exists():
+            self.log.info("%s exists already", output)
             return
-        python = read_place(context)["python"]
-        code, lines = self._run([
-            python,
-            "-m",
-            f"pipelines.{job}",
-            *to_words(self.flags),
-        ])
-        if code == USERS_MISTAKE:
-            raise AirflowFailException(f"{job} rejected its flags or input:\n{lines}")
+        settings = read_variable(context)
+        words = to_words(self.flags)
+        # The index, which other jobs read, has the paths of the images.
+        images = context["params"].get("input") or settings.get("input", [])
+        code, lines = self._run(
+            [settings["python"], "-m", f"pipelines.{self.job}", *words],
+            find_environment([*words, *images]),
+        )
+        if code == USAGE_ERROR:
+            message = f"{self.job} rejected its flags or input:\n{lines}"
+            raise AirflowFailException(message)
         if code:
-            raise AirflowException(f"{job}: exit code {code}:\n{lines}")
+            raise AirflowException(f"{self.job}: exit code {code}:\n{lines}")
 
-    def _run(self, words: Sequence[str]) -> tuple[int, str]:
+    def _run(
+        self, words: Sequence[str], environment: Mapping[str, str]
+    ) -> tuple[int, str]:
         """Run a command, log its output; return its exit code and last lines."""
         self.log.info("Running %s", shlex.join(words))
         last: deque[str] = deque(maxlen=LAST_LINES)
@@ -185,7 +208,7 @@ class RunJob(BaseOperator):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=folder,  # not one whose modules would hide the program's
-                env=find_environment(words),
+                env=environment,
                 start_new_session=True,
             )
             for data in self.process.stdout or ():
@@ -209,19 +232,19 @@ class LaunchJob(DataflowStartFlexTemplateOperator):
         Raises:
           AirflowSkipException: the recipe does not need the step.
         """
-        if not self.body:
+        step = find_step(self.task_id, context)
+        if not step:
             raise AirflowSkipException("this recipe does not need it")
-        report_lineage(self, render_flags(self.task_id, context, None))
-        flags = self.body["launchParameter"]["parameters"]
-        result = imagenet_recipe.find_result(flags["job"], flags)
-        if open_path(result).exists():
-            self.log.info("%s exists already", result)
+        report_lineage(self, step.job, dict(step.flags))
+        if open_path(step.result).exists():
+            self.log.info("%s exists already", step.result)
             return None
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: Flags) -> object:
         """Finish in another process than the one that launched the job."""
-        report_lineage(self, render_flags(self.task_id, context, None))
+        step = find_step(self.task_id, context)
+        report_lineage(self, step.job, dict(step.flags))
         return super().execute_complete(context, event)
 
 
@@ -247,12 +270,12 @@ class ReportFailure(BaseNotifier):
     """
 
     def notify(self, context: Context) -> None:
-        """Report a failed task, or a run that exceeded its time."""
-        if context.get("reason", "timed_out") != "timed_out":
-            return  # a failed run: its tasks are reported
+        """Report a failed task, or a run that failed without one."""
+        if context.get("reason") == "task_failure":
+            return  # its tasks are reported
         text = describe_failure(context)
         self.log.error("%s", text)
-        settings = dict(read_place(context).get("notifier", {}))
+        settings = dict(read_variable(context).get("notifier", {}))
         if settings:
             module, _, name = settings.pop("class").rpartition(".")
             notifier = getattr(importlib.import_module(module), name)
@@ -262,11 +285,17 @@ class ReportFailure(BaseNotifier):
 def describe_failure(context: Context) -> str:
     """Return what failed, the job's last lines, and how to resume."""
     run, dag = context["run_id"], context["dag"].dag_id
-    ti = context.get("ti")
-    what = f"task {ti.task_id} (attempt {ti.try_number})" if ti else "a task"
-    error = context.get("exception") or "the run exceeded its time limit"
+    if reason := context.get("reason"):  # of a run; its context may have any task
+        what = f"run {run} failed: {RUN_FAILURES.get(reason, reason)}"
+        # A time-out leaves its tasks skipped, not failed.
+        tasks, choice = "its tasks", ""
+    else:
+        ti = context["ti"]
+        what = f"task {ti.task_id} (attempt {ti.try_number}) failed in run {run}\n"
+        what += str(context.get("exception", ""))
+        tasks, choice = "the failed tasks", " --only-failed"
     return (
-        f"{dag}: {what} failed in run {run}\n{error}\n"
-        "To resume, remove the cause, then run the failed tasks again; finished work "
-        f"is kept:\nairflow dags clear {dag} --run-id {shlex.quote(run)} --only-failed"
+        f"{dag}: {what}\n"
+        f"To resume, remove the cause, then run {tasks} again; finished work "
+        f"is kept:\nairflow dags clear {dag} --run-id {shlex.quote(run)}{choice}"
     )

@@ -12,7 +12,7 @@ from typing import Any
 from airflow.sdk import DAG, AssetAlias, Param
 from airflow.sdk.exceptions import AirflowFailException
 from imagenet_recipe import Flags
-from imagenet_tasks import ReportFailure, RunJob, read_place
+from imagenet_tasks import ReportFailure, RunJob, read_variable
 
 SUBSETS = AssetAlias("imagenet_subset")
 
@@ -25,9 +25,9 @@ def render_flags(context: Mapping[str, Any], jinja_env: object) -> Flags:  # noq
         if not events:
             raise AirflowFailException("dataset: name one; no subset started this run")
         dataset = max(events, key=lambda event: event.timestamp).extra["directory"]
-    place = read_place(context)
-    output = f"{place['output']}/{PurePosixPath(dataset).parts[-3]}"
-    return {"dataset": dataset, "output": output, **place["flags"]}
+    settings = read_variable(context)
+    output = f"{settings['output']}/{PurePosixPath(dataset).parts[-3]}"
+    return {"dataset": dataset, "output": output, **settings["flags"]}
 
 
 with DAG(
@@ -43,4 +43,4 @@ with DAG(
     params={"dataset": Param(None, type=["null", "string"])},  # of a run by hand
     tags=["imagenet"],
 ):
-    RunJob(task_id="train", flags=render_flags, inlets=[SUBSETS])
+    RunJob(task_id="train", job="train", flags=render_flags, inlets=[SUBSETS])
