@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 FOLDS = ("fold_a", "fold_b")
 COMPLETE = "__meta__/complete.json"  # commit mark of a dataset
+# Other files of a dataset, such as its card, may change with the program's version.
+_MANIFEST = "__meta__/manifest.parquet"
 Flags = Mapping[str, Any]
 _NONE: Flags = MappingProxyType({})
 
@@ -26,6 +28,8 @@ class Step(NamedTuple):
       result: path of a file or folder that exists after the step.
       files: paths of input files; if their contents change, the step runs again.
       more_words: further command-line arguments.
+      identity: identifies inputs whose files differ between machines, or the format of
+        the result; if it changes, the step runs again.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Step(NamedTuple):
     result: str
     files: tuple[str, ...] = ()
     more_words: tuple[str, ...] = ()
+    identity: str = ""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -134,6 +139,7 @@ def build(
     source: str | None = None,
     files: Sequence[str] = (),
     more_words: Sequence[str] = (),
+    fingerprint: str = "",
 ) -> Step:
     """Return the step that builds a dataset, or continues an interrupted build.
 
@@ -144,6 +150,8 @@ def build(
       source: path of the index; by default that of the index step.
       files: paths of the tables that the flags name.
       more_words: further command-line arguments.
+      fingerprint: fingerprint of the index, which holds paths of its machine; by
+        default, the file is compared.
     """
     source = source or places.index
     return Step(
@@ -157,8 +165,9 @@ def build(
             "resume": True,
         },
         places.mark(name),
-        (source, *files),
+        tuple(files) if fingerprint else (source, *files),
         tuple(more_words),
+        fingerprint,
     )
 
 
@@ -186,7 +195,7 @@ def train(
                 "output": output,
             },
             f"{output}/{training.models[-1]}/seed{seed}/model.json",
-            (places.mark(dataset),),
+            (f"{places.dataset(dataset)}/{_MANIFEST}",),
             training.words,
         )
         for seed in training.seeds
@@ -230,7 +239,7 @@ def predict_halves(
             places,
             fold,
             {"input": halves, "model": model, **flags},
-            (str(Path(model).with_name("model.json")), f"{halves}/{COMPLETE}"),
+            (str(Path(model).with_name("model.json")), f"{halves}/{_MANIFEST}"),
         )
         for fold, model in zip(FOLDS, reversed(models), strict=True)
     ]

@@ -5,6 +5,7 @@ import functools
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +124,8 @@ def count_predictions(
             return json.loads(storage.read(summary)) if is_done else []
         finally:
             if summary:
-                storage.remove_file(summary)
+                with suppress(OSError):  # the first error counts
+                    storage.remove_file(summary)
 
 
 def main(argv: Sequence[str]) -> None:

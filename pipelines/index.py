@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -193,7 +194,8 @@ def write_index(
                     is_complete=lambda: not storage.is_file(unmerged),
                 )
         except BaseException:  # Ctrl-C too
-            storage.remove_folder(parts_folder)
+            with suppress(OSError):  # the first error counts
+                storage.remove_folder(parts_folder)
             raise
 
 

@@ -199,10 +199,12 @@ def _describe(root: str, step: Step) -> dict[str, Any]:
 
     The study's folder is replaced by ".", so that a study can be moved.
     """
+    identity = {"identity": step.identity} if step.identity else {}
     return {
         "job": step.job,
         "words": [word.replace(root, ".") for word in step.words],
         "files": [_hash(path) for path in step.files],
+        **identity,
     }
 
 

@@ -54,7 +54,7 @@ def find_run_id(settings: InferenceSettings, split: str) -> str:
         {
             "scored": dataclasses.asdict(spec.scored),
             "card": spec.card.describe(),
-            "right": spec.correct_outputs,  # another key would not resume older runs
+            "correct_outputs": spec.correct_outputs,
         }
         for spec in settings.models
     ]

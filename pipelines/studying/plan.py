@@ -347,7 +347,12 @@ def _make_plan(
         options=options,
         places=places,
         inventory=inventory,
-        steps=Steps(places, index, [f"--{name}={value}" for name, value in flags]),
+        steps=Steps(
+            places,
+            index,
+            inventory.fingerprint,
+            [f"--{name}={value}" for name, value in flags],
+        ),
         note=note,
         estimates=buildable,
         left_out=left_out,

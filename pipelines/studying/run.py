@@ -139,9 +139,6 @@ class _StudyRun:
             return
         try:
             if not is_trained:  # otherwise the dataset is not needed any more
-                if not self._runner.has_run(build):  # curves of another subset
-                    for step in trainings:
-                        Path(step.result).unlink(missing_ok=True)
                 self._run(build, self._runner.run)
         except RefusedError as error:
             if self._has_other_dataset(recipe):

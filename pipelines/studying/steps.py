@@ -8,6 +8,7 @@ from pipelines.commands import FOLDS, Places, Step, Training
 from pipelines.step_runner import has_run
 from pipelines.studying.recipes import FULL, HALVES, Recipe
 from transforms import storage
+from transforms.evaluation import report as evaluation_report
 from transforms.training import data as training_data
 
 
@@ -31,12 +32,16 @@ class Steps:
     Args:
       places: paths of the study.
       index: path of the index.
+      fingerprint: fingerprint of its images.
       common: flags of all datasets that the study builds.
     """
 
-    def __init__(self, places: Places, index: str, common: Sequence[str]) -> None:
+    def __init__(
+        self, places: Places, index: str, fingerprint: str, common: Sequence[str]
+    ) -> None:
         self._places = places
         self._index = _absolute(index)
+        self._fingerprint = fingerprint
         self._common = tuple(common)
 
     def list_full(self, training: Training) -> list[Step]:
@@ -111,10 +116,13 @@ class Steps:
             for list_files in (self._places.curves, self.list_joined)
         )
         has_single, has_joined = exist
-        # `has_run` reads all curves and predictions, so it is asked last.
-        if has_single or not has_joined or has_run(self._places.root, single):
+        if has_single or not has_joined:
             return single
-        return joined
+        # `has_run` reads all curves and predictions, so it is asked last.
+        is_finished = Path(single.result).exists() and has_run(
+            self._places.root, single
+        )
+        return single if is_finished else joined
 
     def _make_evaluation(
         self, recipe: Recipe, curves: Sequence[list[str]], seed: int
@@ -130,7 +138,8 @@ class Steps:
         folder = str(Path(report).parent)
         flags = {"full": full, "subset": subset, "output": folder, "seed": seed}
         name = f"evaluate_{recipe.name}"
-        return Step(name, "evaluate", flags, report, tuple(files))
+        version = f"version {evaluation_report.VERSION}"
+        return Step(name, "evaluate", flags, report, tuple(files), identity=version)
 
     def _build(
         self, name: str, words: Sequence[str], files: Sequence[str] = ()
@@ -142,6 +151,7 @@ class Steps:
             source=self._index,
             files=files,
             more_words=words,
+            fingerprint=self._fingerprint,
         )
 
 

@@ -72,8 +72,8 @@ def test_curves_of_folders_are_evaluated(runs, tmp_path, capsys):
     assert report["full"]["models"][0]["runs"][1]["seed"] == 1
     assert report["subsets"][0]["gain"] == 2
     assert (output / "report.html").read_bytes().startswith(b"<!doctype html>")
-    # all pairs of the subset are told apart from the first epoch, those of the full
-    # set are not: the list is strict enough
+    # all pairs of the subset differ significantly from the first epoch, those of the
+    # full set do not
     assert "small aaaaaaaa: useful; it keeps the order of 15 of the 15 pairs" in err
     assert "warning: full ffffffff: the ranking converges in the last epoch only" in err
 

@@ -60,7 +60,7 @@ def test_build_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypatch)
 def test_planning_fails(step, message, mini_imagenet, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(index_table, "ROW_GROUP_IMAGES", 50)
     # Planning uses the embedded engine, whatever the flags say.
-    monkeypatch.setattr(engine, "embed", lambda flags: flags)
+    monkeypatch.setattr(engine, "use_embedded_runner", lambda flags: flags)
     index.main([f"--input={mini_imagenet}", f"--output={tmp_path}/index.parquet"])
     capfd.readouterr()
     flags = building.command_line(tmp_path / "index.parquet", tmp_path / "out")

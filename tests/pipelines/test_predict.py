@@ -483,7 +483,7 @@ def test_failed_run_keeps_the_finished_chunks_of_another_list(tmp_path):
     with pytest.raises(JobError):
         fail()
     assert not Path(run.work).exists()
-    making.write_files(Path(run.work), {"parts/0000000-0123.json": b"{}"})
+    making.write_files(Path(run.work), {"parts/0000000-0123.json": b"[[8], [], []]"})
     with pytest.raises(JobError):
         fail()
     assert mark.exists()

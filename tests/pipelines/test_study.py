@@ -203,6 +203,22 @@ def test_finished_study_needs_no_models_and_datasets(
         assert (root / name).read_bytes() == (killed / name).read_bytes()
 
 
+def test_study_continues_on_another_machine_from_its_small_files(
+    killed, mini_imagenet, recipes, tmp_path, capsys
+):
+    root = tmp_path / "study"
+    for name in ("curves", "correctness", "confusion", "difficulty", ".steps"):
+        shutil.copytree(killed / name, root / name)
+    (root / ".steps/index.json").unlink()
+    imagenet = shutil.copytree(mini_imagenet, tmp_path / "elsewhere")
+    run_here(command_line(imagenet, root, recipes=recipes))
+    run_steps = re.findall("step .*: (.*)", capsys.readouterr().err)
+    assert run_steps == [f"evaluate_{recipe['name']}" for recipe in RECIPES]
+    assert not (root / "datasets").exists()
+    for name in ("recipes.csv", "differences.csv", "effects.csv"):
+        assert (root / name).read_bytes() == (killed / name).read_bytes()
+
+
 def test_changed_recipe_that_is_refused_has_no_old_result(
     killed, mini_imagenet, tmp_path
 ):

@@ -10,7 +10,7 @@ from transforms.confusion import matrix as confusion_matrix
 from transforms.confusion.counts import ConfusionCounts, CountPlan, PredictionSurvey
 from transforms.confusion.matrix import Confusion
 from transforms.predictions.chance import describe_chance, is_at_chance
-from transforms.records import check_all_arrived
+from transforms.records import JobError, check_all_arrived
 
 _NAMES = ("confusion", "confusion_a", "confusion_b")
 _MAX_UNDECIDED_SHARE = 0.02  # above it, top-5 classes are insufficient
@@ -37,7 +37,8 @@ def write_results(counts: ConfusionCounts, settings: MatrixSettings) -> None:
     """Write all files; a repeated call writes the same bytes.
 
     Raises:
-      JobError: the engine lost or repeated parts of the predictions.
+      JobError: the engine lost or repeated parts of the predictions, or a file has
+        changed.
     """
     check_all_arrived(
         counts.parts,
@@ -45,6 +46,12 @@ def write_results(counts: ConfusionCounts, settings: MatrixSettings) -> None:
         what="parts of the predictions",
         remedy="no matrix is written; run again, and without --runner if this repeats",
     )
+    num_counted, expected = int(counts.num_images.sum()), settings.survey.num_images
+    if num_counted != expected:
+        raise JobError(
+            f"counted {num_counted} of {expected} predictions: a file has changed "
+            "since the job was started; no matrix is written; run again"
+        )
     matrices = counts.to_confusions(settings.plan, settings.survey.models)
     write_matrices(settings.output, matrices)
     if settings.summary:

@@ -670,7 +670,7 @@ def to_report(table: TrainingFree, *, seed: int) -> bytes:
       seed: seed of the job.
     """
     return to_json({
-        "version": 1,
+        "version": 2,
         "seed": seed,
         "models": list(table.models),
         "donors": list(table.donors),

@@ -6,6 +6,7 @@ finished, so a run that is repeated keeps it.
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -90,7 +91,12 @@ def list_finished(work: str, chunks: Iterable[Chunk]) -> list[Chunk]:
 
 def exist(work: str) -> bool:
     """Return whether a local work folder has finished chunks of any image list."""
-    return any(Path(work, _FOLDER).glob("*.json"))
+    for path in Path(work, _FOLDER).glob("*.json"):
+        with suppress(ValueError):
+            _, _, failures = json.loads(path.read_bytes())
+            if not failures:
+                return True
+    return False
 
 
 def remove(work: str) -> None:

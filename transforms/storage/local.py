@@ -27,6 +27,7 @@ from transforms.storage import remote
 from transforms.storage.remote import Entry
 
 _MARK = "imagenet_subsets-"
+_MAX_AGE_S = 7 * 24 * 3600  # of another machine's scratch folder
 _SHARED = "shared-"
 _RANDOM = "[a-z0-9_]{8}"  # end of the names that tempfile generates
 
@@ -81,17 +82,19 @@ def _lock(descriptor: int) -> None:
         pass
 
 
-def remove_stale(folder: Path, names: str) -> None:
+def remove_stale(folder: Path, names: str, *, min_age_s: float = 0) -> None:
     """Remove unlocked files and folders in a folder.
 
     Args:
       folder: the folder; subfolders are not searched.
       names: regular expression that the whole name must match.
+      min_age_s: seconds since the last change of a folder's list of files.
     """
     for path in list(folder.iterdir()):
         if re.fullmatch(names, path.name):
             with suppress(OSError):  # removed meanwhile, or another user's
-                _remove_unless_held(path)
+                if time.time() - path.lstat().st_mtime >= min_age_s:
+                    _remove_unless_held(path)
 
 
 def _remove_unless_held(path: Path) -> None:
@@ -119,8 +122,10 @@ def folder(place: Path | None, prefix: str) -> Iterator[str]:
     where = place or Path(tempfile.gettempdir())
     where.mkdir(parents=True, exist_ok=True)
     # Locks of folders on network file systems hold on one machine only.
-    prefix = f"{prefix}{_MARK}{_find_machine()}-"
+    marked = prefix + _MARK
+    prefix = f"{marked}{_find_machine()}-"
     remove_stale(where, re.escape(prefix) + _RANDOM)
+    remove_stale(where, re.escape(marked) + ".*", min_age_s=_MAX_AGE_S)
     while True:
         made = Path(tempfile.mkdtemp(prefix=prefix, dir=where))
         descriptor = os.open(made, os.O_RDONLY)

@@ -15,7 +15,8 @@ from transforms.verification.tasks import Task, TaskSettings, count_images, run_
 class LocalTasks:
     """Run tasks in processes of this machine, several at once.
 
-    Few images are decoded in threads. A reader always has its own process.
+    Few images are decoded in threads. Readers always run in processes of their
+    own.
 
     Args:
       tasks: the tasks.

@@ -10,7 +10,7 @@ def test_changed_contents_of_inputs_rerun_a_step(tmp_path):
     """A rebuilt subset is trained again, and new curves are evaluated again."""
     places = Places(str(tmp_path))
     training = Training(("linear",), (0,), 2, ())
-    steps = Steps(places, str(tmp_path / "index.parquet"), ())
+    steps = Steps(places, str(tmp_path / "index.parquet"), "95c140", ())
     recipe = Recipe(
         name="small",
         base="small",
@@ -24,8 +24,8 @@ def test_changed_contents_of_inputs_rerun_a_step(tmp_path):
     )
     built, trained = steps.list_recipe(recipe, training)
     judged = steps.list_evaluation(recipe, training, training, seed=0)
-    assert str(tmp_path / "index.parquet") in built.files
-    assert places.mark("small") in trained.files
+    assert (built.identity, built.files) == ("95c140", ())  # an index has local paths
+    assert f"{places.dataset('small')}/__meta__/manifest.parquet" in trained.files
     for name in ("full", "small"):
         (curves,) = places.curves(name, training)
         assert curves in judged.files
