@@ -293,6 +293,11 @@ def find_unreachable(options: PipelineOptions) -> Iterator[str]:
         if place and "://" not in place and not Path(place).is_file():
             yield f"--{flag} {place}: no such file"
     endpoint = values["job_endpoint"]
+    if values["runner"] == "PortableRunner" and not endpoint:
+        yield (
+            "--runner PortableRunner: needs --job_endpoint, the address of a job "
+            "server; embed starts one in this process"
+        )
     if endpoint and endpoint != "embed" and not _accepts_connections(endpoint):
         yield f"--job_endpoint {endpoint}: connection failed; start the job server"
     # For other runners, the address need not be reachable from this machine.

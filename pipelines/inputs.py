@@ -191,7 +191,10 @@ def _recognize_one(path: str, split: str, class_list: str) -> RecognizedInputs:
       UsageError: the input is missing, unreadable, ambiguous or not ImageNet.
     """
     if index_table.is_index(path):
-        raise UsageError("an index must be the only input of a build")
+        raise UsageError(
+            f"{NO_PATH}is an index; build, predict and verify read it as their only "
+            "input, and index reads raw images"
+        )
     absolute = storage.pin(path)
     if not storage.exists(absolute):
         raise UsageError(f"{NO_PATH}{describe_pattern(path)}")

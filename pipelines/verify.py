@@ -372,9 +372,10 @@ def give_verdict(rows: Sequence[Row]) -> str:
         return f"MISMATCH in {len(bad)} of {len(rows)} checks: {', '.join(bad)}"
     warned = sum(row.result == check_results.WARNING for row in rows)
     absent = [row.check for row in rows if row.result == check_results.NOT_INSTALLED]
+    num_run = sum(row.result not in check_results.WITHOUT_CHECK for row in rows)
     notes = f", {warned} with a warning" if warned else ""
     notes += f", not {', '.join(absent)}" if absent else ""
-    return f"ok: {len(rows)} checks{notes}"
+    return f"ok: {num_run} checks{notes}"
 
 
 def name_positional(argv: Sequence[str]) -> list[str]:

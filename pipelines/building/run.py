@@ -74,6 +74,7 @@ def _run_pipeline(
         place, plan.plan_id, plan.folder, resume=plan.options.resume
     ) as has_work:
         if not has_work:
+            sys.stderr.write("the dataset is complete already; nothing is written\n")
             return True
         if plan.options.resume:
             sys.stderr.write(f"{report.describe_resumed(plan, settings)}\n")

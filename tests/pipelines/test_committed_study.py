@@ -1,97 +1,138 @@
-"""Test that curves, table and page of the study in docs agree."""
+"""Test that the committed measurements, tables and pages of the studies agree."""
 
 import csv
-import json
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipelines import evaluate, study
+from pipelines import study
 from pipelines.cli import parse
-from pipelines.studying import recipes
+from pipelines.commands import Places, Training
+from pipelines.studying import measurements, recipes
 from pipelines.studying.options import StudyOptions
 from transforms.evaluation import correctness, designed
+from transforms.evaluation.designed import Design
 
 FOLDER = Path(__file__).parents[2] / "docs" / "study"
+TRAINED = FOLDER / "trained"
 PAGE = (FOLDER / "README.md").read_text()
+FACTORS = ("labels", "sampler", "images seen", "epochs")
+
+
+def read_rows(name: str) -> list[dict[str, str]]:
+    with (FOLDER / name).open() as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
-def table():
-    with (FOLDER / "study.csv").open() as file:
-        return {row["recipe"]: row for row in csv.DictReader(file)}
+def design() -> Design:
+    """The analysis of the committed curves and correctness."""
+    models = correctness.from_npz(
+        (TRAINED / "correctness/full_seed0.npz").read_bytes()
+    ).models
+    full = _read("full", models, 0, 1)
 
-
-def test_curves_give_the_ranks_and_verdicts(table, tmp_path):
-    """Convergence needs per-image predictions, which are not committed."""
-    curves = FOLDER / "curves"
-    subsets = [str(path) for path in curves.glob("*.csv") if path.stem != "full"]
-    full = ["--full", str(curves / "full.csv"), "--output", str(tmp_path)]
-    evaluate.main([*full, "--subset", *subsets])
-    report = json.loads((tmp_path / "report.json").read_text())
-    found = {subset["dataset"]: subset for subset in report["subsets"]}
-    assert found.keys() == table.keys()
-    for name, row in table.items():
-        subset = found[name]
-        assert subset["ranks"]["tau"] == pytest.approx(float(row["tau"]), abs=1e-6)
-        assert subset["ranks"]["regret"] == float(row["regret"])
-        assert subset["verdict"]["value"] == row["verdict"]
-
-
-def test_page_agrees_with_the_table(table):
-    found = [
-        line.split(" | ") for line in PAGE.splitlines() if re.match(r"\| `.* × ", line)
-    ]
-    cells = [[cell.strip("| ") for cell in line] for line in found if len(line) == 7]
-    names = [re.match(r"`(\w+)`(, flat)?", line[0]).groups() for line in cells]
-    assert [[*line[1:3], line[4], line[6]] for line in cells] == [
-        [
-            f"{row['num_groups']} × {row['images_per_group']}",
-            f"{float(row['tau']):.2f} ({float(row['tau_low']):.2f} to "
-            f"{float(row['tau_high']):.0f})",
-            f"{int(row['images_until_convergence_subset']):,}",
-            row["verdict"],
+    def measure(row: dict[str, str]) -> designed.Recipe:
+        pattern = re.compile(rf"({row['recipe']}(?:_draw\d+)?)_seed(\d+)")
+        draws = [
+            _read(found[1], models, int(found[2]))
+            for path in sorted((TRAINED / "curves").iterdir())
+            if (found := pattern.fullmatch(path.stem))
         ]
-        for row in table.values()
+        assert len(draws) == int(row["draws"])
+        return designed.Recipe(
+            name=row["recipe"],
+            factors={factor: row[factor] for factor in FACTORS},
+            num_images_seen=draws[0].finals.num_images_seen,
+            accuracies=_stack(draw.finals.mean_accuracies for draw in draws),
+            balanced=_stack(draw.balanced for draw in draws),
+            on_its_images=_stack(full.measure_on(draw) for draw in draws),
+        )
+
+    measured = [measure(row) for row in read_rows("trained/recipes.csv")]
+    finals = full.finals
+    return designed.analyze(models, finals.accuracies, measured, finals.num_images_seen)
+
+
+def _read(name: str, models: tuple[str, ...], *seeds: int) -> measurements.Measurements:
+    curves = [str(TRAINED / f"curves/{name}_seed{seed}.csv") for seed in seeds]
+    training = Training(models, seeds, 0, ())
+    return measurements.read(Places(str(TRAINED)), name, training, curves)
+
+
+def _stack(arrays: Iterator) -> np.ndarray:
+    return np.stack(list(arrays))
+
+
+@pytest.mark.parametrize("table", ["recipes", "differences", "effects"])
+def test_measurements_give_the_tables(design, table):
+    given = read_rows(f"trained/{table}.csv")
+    computed = designed.to_tables(design)[table]
+    assert len(computed) == len(given) > 0
+    for row, expected in zip(computed, given, strict=True):
+        assert list(row) == list(expected)
+        for name, text in expected.items():
+            value = row[name]
+            if isinstance(value, float):
+                assert value == pytest.approx(float(text), abs=1e-9), name
+            else:
+                assert ("" if value is None else str(value)) == text
+
+
+def test_page_agrees_with_the_table():
+    shown = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in PAGE.splitlines()
+        if re.match(r"\| `\w+` \|", line)
     ]
-    assert [float(line[5].split()[0]) for line in cells] == [
-        round(float(row["gain"]), 1) for row in table.values()
+    assert shown == [
+        [
+            f"`{row['recipe']}`",
+            row["labels"],
+            row["sampler"],
+            row["epochs"],
+            row["images seen"],
+            f"{float(row['tau']):.2f} ({float(row['tau_low']):.2f} to "
+            f"{float(row['tau_high']):.2f})",
+            f"{float(row['ceiling']):.2f}",
+            f"{100 * float(row['regret']):.1f}",
+            "yes" if row["is_worse_than_best"] == "True" else "",
+        ]
+        for row in read_rows("trained/recipes.csv")
     ]
-    for (method, is_flat), recipe in zip(names, table, strict=True):
-        assert recipe.split("_n")[0] == method
-        assert recipe.endswith("_difficulty") == bool(is_flat)
 
 
 def test_commands_of_the_page_are_valid(monkeypatch):
     monkeypatch.chdir(FOLDER.parents[1])
     text = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
-    again, *studies = (shlex.split(c) for c in text.replace("\\\n", " ").splitlines())
-    assert again[:3] == ["python", "-m", evaluate.__name__]
-    assert all(Path(word).exists() for word in again if word.startswith("docs/"))
-    for words in studies:
-        if words[:2] == ["cp", "-r"]:
-            assert Path(words[2]).is_dir()
-            continue
-        assert words[:3] == ["python", "-m", study.__name__]
-        options, *_ = parse(StudyOptions, words[3:], prog="study")
-        assert recipes.read_recipes(options.recipes)
+    copy, command = (shlex.split(c) for c in text.replace("\\\n", " ").splitlines())
+    assert copy[:2] == ["cp", "-r"]
+    assert Path(copy[2]).is_dir()
+    assert command[:3] == ["python", "-m", study.__name__]
+    options, *_ = parse(StudyOptions, command[3:], prog="study")
+    assert options.output == copy[3]
+    planned = {recipe.name for recipe in recipes.read_recipes(options.recipes)}
+    assert {row["recipe"] for row in read_rows("trained/recipes.csv")} <= planned
 
 
 def test_stored_correctness_agrees_with_the_curves():
-    stored = list((FOLDER / "trained/correctness").glob("*.npz"))
-    assert stored
+    stored = list((TRAINED / "correctness").glob("*.npz"))
+    assert {path.stem for path in stored} == {
+        path.stem for path in (TRAINED / "curves").iterdir()
+    }
     for path in stored:
-        curves = str(FOLDER / f"trained/curves/{path.stem}.csv")
+        curves = str(TRAINED / f"curves/{path.stem}.csv")
         found = correctness.from_npz(path.read_bytes())
         finals = designed.read_finals([curves], found.models)
         assert found.correct.mean(axis=1) == pytest.approx(finals.accuracies[0])
 
 
 def test_training_free_page_agrees_with_its_table():
-    with (FOLDER / "training_free.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["answers"] == "all"]
+    rows = [row for row in read_rows("training_free.csv") if row["answers"] == "all"]
     expected = {
         (row["recipe"], row["num_groups"]): [
             f"{float(row['tau']):.3f} ({float(row['tau_low']):.3f} to "

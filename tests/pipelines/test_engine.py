@@ -1,3 +1,5 @@
+import urllib.request
+
 import apache_beam as beam
 import google.api_core.exceptions
 import pytest
@@ -76,6 +78,7 @@ def test_error_of_the_machine_fails_the_job():
 
 def test_a_job_server_that_cannot_be_downloaded_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.setattr(urllib.request, "_opener", None)  # made with other proxies
     flags = ["--runner=SparkRunner", f"--jar_cache_dir={tmp_path}"]
     with pytest.raises(JobError) as raised:
         engine.run(

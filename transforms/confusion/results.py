@@ -117,16 +117,25 @@ def _summarize(
                 else ""
             )
         )
-    yield _count_errors(whole, is_soft=is_soft)
+    yield _count_errors(whole, counts.num_undecided, is_soft=is_soft)
 
 
-def _count_errors(whole: Confusion, *, is_soft: bool) -> str:
-    total, models = int(whole.num_images.sum()), ", ".join(whole.models)
+def _count_errors(whole: Confusion, num_undecided: int, *, is_soft: bool) -> str:
+    """Describe the share of errors among predictions of a class of the matrix."""
+    models = ", ".join(whole.models)
+    num_decided = int(whole.num_images.sum()) - num_undecided
+    some = " with usable predictions" if num_undecided else ""
     if is_soft:
-        share = whole.num_errors / max(total, 1)
-        return f"{share:.1%} of the predicted probability is on wrong classes: {models}"
-    what = "images are" if len(whole.models) == 1 else "predictions are"
-    return f"{whole.num_errors:.0f} of {total} {what} misclassified by {models}"
+        share = whole.num_errors / max(whole.matrix.sum(), 1)
+        return (
+            f"{share:.1%} of the predicted probability"
+            f"{f' of images{some}' if some else ''} is on wrong classes: {models}"
+        )
+    what = "images" if len(whole.models) == 1 else "predictions"
+    return (
+        f"{whole.num_errors:.0f} of {num_decided} {what}{some} are misclassified by "
+        f"{models}"
+    )
 
 
 def _share(count: int, survey: PredictionSurvey) -> str:

@@ -208,6 +208,11 @@ def describe_best(ranked: Sequence[Ranked]) -> str:
     if best.tau is None:
         return "No recipe can be ranked: all models tie, so τ-b is undefined."
     taus = [item.score.tau for item in ranked if item.score.tau is not None]
+    if len(ranked) == 1:
+        return (
+            f"The only recipe, {best.name}, has τ-b {best.tau:.3f}; verdict: "
+            f"{best.verdict}."
+        )
     if len(taus) > 1 and len(set(taus)) == 1:
         convergence = "the ranking does not converge on any subset"
         if best.images_until_convergence_subset is not None:

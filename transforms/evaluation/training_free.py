@@ -557,7 +557,14 @@ def _choose(
     )
     for row, draws in ordered:
         if is_rankable(row) and row.answers == "all":
-            candidate = Candidate(row.name, row.tau or 0, draws, row.num_images)
+            remark = ", below the noise of as many images"
+            candidate = Candidate(
+                row.name,
+                row.tau or 0,
+                draws,
+                row.num_images,
+                "" if row.is_within_noise else remark,
+            )
             candidates.setdefault(row.section, []).append(candidate)
     choices = {
         section: recommendation.recommend(whole, members, families=families)

@@ -11,6 +11,7 @@ from transforms.records import DataError, UsageError
 
 OK, WARNING, MISMATCH = "ok", "warning", "MISMATCH"
 NOT_INSTALLED, NOT_WRITTEN, NOT_RUN = "not installed", "not written", "not run"
+WITHOUT_CHECK = (NOT_INSTALLED, NOT_WRITTEN, NOT_RUN)
 _EXAMPLES_SHOWN = 5
 _MAX_EXAMPLE_CHARACTERS = 300
 

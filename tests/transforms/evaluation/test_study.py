@@ -119,7 +119,7 @@ def test_ties_are_differences_that_are_not_significant(other, is_tied):
     [
         pytest.param([], "No recipe could be evaluated.", id="nothing"),
         pytest.param([score("a", None)], "No recipe can be ranked", id="no tau"),
-        pytest.param([score("a", 0.9)], "a keeps the order", id="alone"),
+        pytest.param([score("a", 0.9)], "only recipe, a, has τ-b 0.900", id="alone"),
         pytest.param(
             [score("a", 0.9), score("b", 0.1, accuracies=REVERSED)],
             ", significantly better than all others.",
