@@ -99,7 +99,13 @@ class DatasetFiles:
     @functools.cached_property
     def mark(self) -> CommitMark:
         """The validated commit mark; all its paths are inside the folder."""
-        value = self.read_json(paths.COMPLETE)
+        try:
+            value = self.read_json(paths.COMPLETE)
+        except FileNotFoundError:
+            raise ValueError(
+                f"no commit mark ({paths.COMPLETE}): the dataset is incomplete; copy "
+                "it again, or continue the build with --resume"
+            ) from None
         files = value.get("files")
         if value.keys() != {"subset_id", "files"} or not isinstance(files, dict):
             raise ValueError(f"{paths.COMPLETE} must contain only subset_id and files")
