@@ -53,7 +53,9 @@ def design() -> Design:
             on_its_images=_stack(full.measure_on(draw) for draw in draws),
         )
 
-    measured = [measure(row) for row in read_rows("trained/recipes.csv")]
+    rows = {row["recipe"]: row for row in read_rows("trained/recipes.csv")}
+    planned = recipes.read_recipes(str(TRAINED / "recipes.json"))
+    measured = [measure(rows[r.name]) for r in planned if r.name in rows]
     finals = full.finals
     return designed.analyze(models, finals.accuracies, measured, finals.num_images_seen)
 
