@@ -34,8 +34,8 @@ class JsonLines(io.TextIOBase):
         *lines, self._incomplete_line = (self._incomplete_line + text).split("\n")
         for line in filter(str.strip, lines):
             level, colon, message = line.partition(": ")
-            if colon and level in {"error", "warning"}:
-                self.log(level=level, message=message)
+            if colon and level.lower() in {"error", "warning"}:
+                self.log(level=level.lower(), message=message)
             else:
                 self.log(level="info", message=line)
         return len(text)

@@ -47,7 +47,7 @@ def test_phases_of_index_and_build(mini_imagenet, tmp_path, read_log):
         {"phase": "index"},
         {"phase": "count", "images": 150},
     ]
-    assert messages
+    assert {message["level"] for message in messages} == {"info", "warning"}
     flags = building.command_line(made, tmp_path)
     code, phases, messages = read_log(build, flags)
     assert code == 0
