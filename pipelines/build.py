@@ -58,7 +58,7 @@ def build(request: Request) -> str:
 
 
 def parse_request(argv: Sequence[str]) -> Request:
-    """Parse the command line; configure the log and the stores of this process.
+    """Parse the command line, and configure the stores of this process.
 
     Without flags that determine the contents, draw the demonstration's input.
 
@@ -71,7 +71,6 @@ def parse_request(argv: Sequence[str]) -> Request:
         prog="python -m pipelines.build",
         methods=method_options(),
     )
-    options.open_log()
     settle(options)
     is_demonstration = options.is_demonstration
     if is_demonstration:

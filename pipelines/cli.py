@@ -124,9 +124,9 @@ def parse(
         absent += _find_absent(method_options, prefix=prefix)
     if finds_files:
         problems += [p for p in absent if _find_flag(p) not in wrong]
+    if isinstance(options, LogFlags):
+        options.open_log()
     if problems:
-        if isinstance(options, LogFlags):
-            options.open_log()
         raise UsageError("\n".join(problems))
     if takes_beam_flags and rest:
         options = _use_dask_defaults(options, given, rest)

@@ -295,7 +295,6 @@ def main(argv: Sequence[str]) -> None:
         options, _, beam_flags = parse(
             IndexOptions, argv, prog="python -m pipelines.index"
         )
-        options.open_log()
         settle(options)
         check_bucket(options.output)
         storage.check_replaceable(options.output, index_table.METADATA_KEY, "an index")

@@ -252,7 +252,9 @@ def _run_inference(
         chunks=chunks,
         max_failure_fraction=options.max_failure_fraction,
         # Several launchers may write the same table in a bucket.
-        summary=uuid.uuid4().hex if engine.waits_for_end(beam_options) else "",
+        summary=f"{uuid.uuid4().hex}.json"
+        if engine.waits_for_end(beam_options)
+        else "",
     )
     define = functools.partial(
         define_pipeline,

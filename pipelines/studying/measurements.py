@@ -1,6 +1,6 @@
 """Read the final accuracies of the models on a set, and which images they get right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +49,38 @@ class Measurements(NamedTuple):
             return None
         rows = [one.measure_on(keys.tolist()) for one in self.by_seed]
         return np.stack([row for row in rows if row is not None])
+
+
+def make_recipe(
+    name: str,
+    factors: Mapping[str, str],
+    draws: Sequence[Measurements],
+    full: Measurements,
+) -> designed.Recipe:
+    """Combine the measurements of all draws of a recipe.
+
+    Args:
+      name: name of the recipe.
+      factors: its level of each factor of the design.
+      draws: measurements of the draws.
+      full: measurements of the full set.
+    """
+    num_seen = np.mean([draw.finals.num_images_seen for draw in draws])
+    return designed.Recipe(
+        name=name,
+        factors=factors,
+        num_images_seen=round(float(num_seen)),
+        # Seeds of a draw share its images, so they are no further draws.
+        accuracies=np.stack([draw.finals.mean_accuracies for draw in draws]),
+        balanced=_stack([draw.balanced for draw in draws]),
+        on_its_images=_stack([full.measure_on(draw) for draw in draws]),
+    )
+
+
+def _stack(arrays: Sequence[FloatArray | None]) -> FloatArray | None:
+    """Stack the arrays of all draws; None if one is unknown."""
+    known = [array for array in arrays if array is not None]
+    return np.stack(known) if len(known) == len(arrays) else None
 
 
 def read(

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipelines.commands import Places, Training
 from pipelines.studying import measurements
 from pipelines.studying.measurements import Measurements
 from pipelines.studying.plan import SkippedRecipe
 from pipelines.studying.recipes import FULL, Recipe
 from transforms import csv_tables, storage
-from transforms.arrays import FloatArray
 from transforms.evaluation import designed
 from transforms.evaluation import study as study_ranking
 from transforms.evaluation.designed import Design
@@ -116,27 +113,11 @@ def _analyze(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) ->
             "epochs": str(training.epochs),
         }
     recipes = [
-        designed.Recipe(
-            name=name,
-            factors=factors[name],
-            num_images_seen=round(
-                np.mean([draw.finals.num_images_seen for draw in drawn])
-            ),
-            # Seeds of a draw share its images, so they are no further draws.
-            accuracies=np.stack([draw.finals.mean_accuracies for draw in drawn]),
-            balanced=_stack([draw.balanced for draw in drawn]),
-            on_its_images=_stack([full.measure_on(draw) for draw in drawn]),
-        )
+        measurements.make_recipe(name, factors[name], drawn, full)
         for name, drawn in draws.items()
     ]
     finals = full.finals
     return designed.analyze(models, finals.accuracies, recipes, finals.num_images_seen)
-
-
-def _stack(arrays: Sequence[FloatArray | None]) -> FloatArray | None:
-    """Stack the arrays of all draws; None if one is unknown."""
-    known = [array for array in arrays if array is not None]
-    return np.stack(known) if len(known) == len(arrays) else None
 
 
 def name_labels(recipe: Recipe, *, num_groups: int, num_classes: int) -> str:

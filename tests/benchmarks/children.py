@@ -99,6 +99,21 @@ def alternate(
     return results
 
 
+def divide(over: Sequence[Usage], under: Sequence[Usage], what: str) -> list[float]:
+    """Return the ratio of a measure, e.g. "seconds", of each pair of runs."""
+    pairs = zip(over, under, strict=True)
+    return [getattr(a, what) / getattr(b, what) for a, b in pairs]
+
+
+def list_times(taken: Mapping[str, Sequence[Usage]]) -> dict[str, list[float]]:
+    """List the time and CPU time of all runs, by side and measure."""
+    return {
+        f"{name}_{what}": [getattr(usage, what) for usage in usages]
+        for name, usages in taken.items()
+        for what in ("seconds", "cpu_s")
+    }
+
+
 def median(values: Sequence[float]) -> float:
     """Return the median."""
     return statistics.median(values)

@@ -72,18 +72,13 @@ def _compare(settings: Settings, num_images: int, what: str, address: str) -> Ro
         },
         settings.repetitions,
     )
-    pairs = list(zip(taken["dask"], taken["here"], strict=True))
-    seconds = [dask.seconds / here.seconds for dask, here in pairs]
-    cpu = [dask.cpu_s / here.cpu_s for dask, here in pairs]
+    seconds = children.divide(taken["dask"], taken["here"], "seconds")
+    cpu = children.divide(taken["dask"], taken["here"], "cpu_s")
     return Row(
         what=f"build of {num_images:,} {what} on Dask, {NUM_WORKERS} workers: time",
         measured=f"{children.show(seconds)} × the default engine; CPU time "
         f"{children.show(cpu)} ×",
         target=f"≤ {MAX_RATIO} ×",
         reached=children.median(seconds) <= MAX_RATIO,
-        figures={
-            f"{name}_{measure}": [getattr(usage, measure) for usage in usages]
-            for name, usages in taken.items()
-            for measure in ("seconds", "cpu_s")
-        },
+        figures=children.list_times(taken),
     )

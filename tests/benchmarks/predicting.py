@@ -58,18 +58,13 @@ def _compare(settings: Settings, folder: Path, model: Path) -> Row:
         return children.run([str(word) for word in words])
 
     taken = children.alternate({"predict": predict, "loop": loop}, settings.repetitions)
-    pairs = list(zip(taken["loop"], taken["predict"], strict=True))
-    seconds = [loop.seconds / predict.seconds for loop, predict in pairs]
-    cpu = [loop.cpu_s / predict.cpu_s for loop, predict in pairs]
+    seconds = children.divide(taken["loop"], taken["predict"], "seconds")
+    cpu = children.divide(taken["loop"], taken["predict"], "cpu_s")
     return Row(
         what=f"predict of {int(0.3 * settings.images):,} photographs, {model.name}",
         measured=f"a plain loop takes {children.show(seconds)} of its time, "
         f"{children.show(cpu)} of its CPU time",
         target=f"≥ {TARGET}",
         reached=children.median(seconds) >= TARGET,
-        figures={
-            f"{name}_{measure}": [getattr(usage, measure) for usage in usages]
-            for name, usages in taken.items()
-            for measure in ("seconds", "cpu_s")
-        },
+        figures=children.list_times(taken),
     )

@@ -88,11 +88,7 @@ def describe(
     cpu_msec = [1000 * (build.cpu_s - p.cpu_s) / num_images for build, p, _ in turns]
     loop_msec = [1000 * loop.cpu_s / num_images for *_, loop in turns]
     rate = children.show([num_images / build.seconds for build, *_ in turns], 0)
-    figures = {
-        f"{name}_{what}": [getattr(usage, what) for usage in usages]
-        for name, usages in taken.items()
-        for what in ("seconds", "cpu_s")
-    }
+    figures = children.list_times(taken)
     return [
         Row(
             what=f"build of {num_images:,} images: CPU time, whole process",

@@ -6,6 +6,7 @@
 import shutil
 
 from tests.benchmarks import children, photographs, throughput
+from tests.benchmarks.children import Usage
 from tests.benchmarks.settings import Row, Settings
 
 
@@ -28,14 +29,14 @@ def _compare(
     """Time builds in both default formats, and `verify` with all readers after each."""
     folder = photographs.make_archive(settings, num_images)
     output = settings.work / "verifying"
-    pairs = []
+    taken: dict[str, list[Usage]] = {"build": [], "verify": []}
     for _ in range(settings.repetitions):
-        build = throughput.build_all(folder, output)
+        taken["build"].append(throughput.build_all(folder, output))
         dataset = output / "photographs" / "1.0.0"
-        pairs.append((build, children.run_module("pipelines.verify", dataset)))
+        taken["verify"].append(children.run_module("pipelines.verify", dataset))
         shutil.rmtree(output)
-    ratios = [verify.seconds / build.seconds for build, verify in pairs]
-    cpu_ratios = [verify.cpu_s / build.cpu_s for build, verify in pairs]
+    ratios = children.divide(taken["verify"], taken["build"], "seconds")
+    cpu_ratios = children.divide(taken["verify"], taken["build"], "cpu_s")
     return Row(
         what=f"verify of {num_images:,} {what} with all readers",
         measured=f"{children.show(ratios)} of the build's time, "
@@ -44,11 +45,7 @@ def _compare(
         reached=None if target is None else children.median(ratios) <= target,
         figures={
             "images": num_images,
-            **{
-                f"{name}_{measure}": [getattr(pair[number], measure) for pair in pairs]
-                for number, name in enumerate(("build", "verify"))
-                for measure in ("seconds", "cpu_s")
-            },
+            **children.list_times(taken),
             "ratio": ratios,
         },
     )

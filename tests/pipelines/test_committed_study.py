@@ -3,10 +3,8 @@
 import csv
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipelines import study
@@ -44,14 +42,8 @@ def design() -> Design:
             if (found := pattern.fullmatch(path.stem))
         ]
         assert len(draws) == int(row["draws"])
-        return designed.Recipe(
-            name=row["recipe"],
-            factors={factor: row[factor] for factor in FACTORS},
-            num_images_seen=draws[0].finals.num_images_seen,
-            accuracies=_stack(draw.finals.mean_accuracies for draw in draws),
-            balanced=_stack(draw.balanced for draw in draws),
-            on_its_images=_stack(full.measure_on(draw) for draw in draws),
-        )
+        factors = {factor: row[factor] for factor in FACTORS}
+        return measurements.make_recipe(row["recipe"], factors, draws, full)
 
     rows = {row["recipe"]: row for row in read_rows("trained/recipes.csv")}
     planned = recipes.read_recipes(str(TRAINED / "recipes.json"))
@@ -64,10 +56,6 @@ def _read(name: str, models: tuple[str, ...], *seeds: int) -> measurements.Measu
     curves = [str(TRAINED / f"curves/{name}_seed{seed}.csv") for seed in seeds]
     training = Training(models, seeds, 0, ())
     return measurements.read(Places(str(TRAINED)), name, training, curves)
-
-
-def _stack(arrays: Iterator) -> np.ndarray:
-    return np.stack(list(arrays))
 
 
 @pytest.mark.parametrize("table", ["recipes", "differences", "effects"])

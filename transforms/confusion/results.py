@@ -124,16 +124,17 @@ def _count_errors(whole: Confusion, num_undecided: int, *, is_soft: bool) -> str
     """Describe the share of errors among predictions of a class of the matrix."""
     models = ", ".join(whole.models)
     num_decided = int(whole.num_images.sum()) - num_undecided
-    some = " with usable predictions" if num_undecided else ""
+    usable = " with usable predictions" if num_undecided else ""
     if is_soft:
         share = whole.num_errors / max(whole.matrix.sum(), 1)
+        of_images = f" of images{usable}" if usable else ""
         return (
-            f"{share:.1%} of the predicted probability"
-            f"{f' of images{some}' if some else ''} is on wrong classes: {models}"
+            f"{share:.1%} of the predicted probability{of_images} is on wrong classes: "
+            f"{models}"
         )
     what = "images" if len(whole.models) == 1 else "predictions"
     return (
-        f"{whole.num_errors:.0f} of {num_decided} {what}{some} are misclassified by "
+        f"{whole.num_errors:.0f} of {num_decided} {what}{usable} are misclassified by "
         f"{models}"
     )
 

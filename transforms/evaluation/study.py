@@ -191,8 +191,7 @@ def read_report(
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"the evaluation of {name} cannot be read ({type(error).__name__}: "
-            f"{error}); if another version wrote its report.json, delete that file"
+            f"the evaluation of {name} cannot be read ({type(error).__name__}: {error})"
         ) from error
 
 

@@ -6,10 +6,9 @@ finished, so a run that is repeated keeps it.
 
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from transforms import storage
 from transforms.models.image_list import Chunk
@@ -70,15 +69,15 @@ def find_finished(work: str, chunk: Chunk) -> ScoredPart | None:
     sizes of the files are compared, as a crash of the machine may truncate them.
     """
     try:
-        mark = storage.read(f"{work}/{_name_mark(chunk)}")
-        sizes, counts, failures = json.loads(mark)
-        if failures or any(
+        mark = _read_mark(f"{work}/{_name_mark(chunk)}")
+        if mark is None or any(
             storage.num_bytes(find_path(work, chunk, model)) != size
-            for model, size in enumerate(sizes)
+            for model, size in enumerate(mark[0])
         ):
             return None
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         return None
+    sizes, counts = mark
     accuracy_counts = tuple(AccuracyCounts(*count) for count in counts)
     return ScoredPart(chunk, tuple(sizes), accuracy_counts, ())
 
@@ -91,12 +90,21 @@ def list_finished(work: str, chunks: Iterable[Chunk]) -> list[Chunk]:
 
 def exist(work: str) -> bool:
     """Return whether a local work folder has finished chunks of any image list."""
-    for path in Path(work, _FOLDER).glob("*.json"):
-        with suppress(ValueError):
-            _, _, failures = json.loads(path.read_bytes())
-            if not failures:
-                return True
-    return False
+    marks = Path(work, _FOLDER).glob("*.json")
+    return any(_read_mark(str(path)) is not None for path in marks)
+
+
+def _read_mark(path: str) -> tuple[list[int], list[Any]] | None:
+    """Read the sizes and accuracy counts of a chunk; None if it is not finished.
+
+    Raises:
+      FileNotFoundError: the chunk has no mark.
+    """
+    try:
+        sizes, counts, failures = json.loads(storage.read(path))
+    except ValueError:
+        return None
+    return None if failures else (sizes, counts)
 
 
 def remove(work: str) -> None:

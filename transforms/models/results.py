@@ -46,7 +46,7 @@ class TableSettings:
       num_images: number of listed images, by wnid.
       chunks: chunks of the image list.
       max_failure_fraction: share of the images that may be unreadable.
-      summary: name of the summary that the launcher waits for; "" for none.
+      summary: file name of the summary that the launcher waits for; "" for none.
     """
 
     work: str
@@ -101,14 +101,13 @@ def write_table(scored: Sequence[ScoredPart], settings: TableSettings) -> None:
             _count_pairs(spec, paths[number]),
         )
     if settings.summary:
-        name = f"{settings.summary}.json"
-        storage.write(settings.work, name, json.dumps(summary).encode())
+        storage.write(settings.work, settings.summary, json.dumps(summary).encode())
 
 
 def read_summary(settings: TableSettings) -> list[str] | None:
     """Return the lines about every model; None until the table is written."""
     try:
-        return json.loads(storage.read(f"{settings.work}/{settings.summary}.json"))
+        return json.loads(storage.read(f"{settings.work}/{settings.summary}"))
     except FileNotFoundError:
         return None
 

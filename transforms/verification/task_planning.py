@@ -1,13 +1,13 @@
 """Divide the verification of a dataset into tasks.
 
-For a local dataset, some tasks hash and decode files and others run one reader each.
+For a local dataset, some tasks hash and decode files and others run readers.
 For a dataset in a bucket, and on other engines, each task does everything for a range
 of shards, so that a file is fetched only once and few files are on a worker's disk.
 """
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -86,18 +86,16 @@ def plan_side_by_side(
     together: list[tuple[str, ...]] = [(name,) for name in names]
     if num_threads < len(names):
         together = readers.share_processes(names)
+    threads_per_reader = num_threads // max(len(names), 1)
+    num_parts = min(threads_per_reader, num_images // _IMAGES_PER_PART)
     for shared in together:
-        if len(shared) > 1:
-            yield Task(next(numbers), (), shared, None, num_images)
-            continue
-        name = shared[0]
-        format_name = readers.load(name).FORMAT
-        num_parts = min(num_threads // len(names), num_images // _IMAGES_PER_PART)
-        if num_parts < 2 or not formats.has_shard_files(format_name):
-            yield Task(next(numbers), (), [name], None, num_images)
-            continue
-        for part in _divide(dataset, [format_name], num_parts):
-            yield Task(next(numbers), (), [name], part, num_images)
+        format_name = readers.load(shared[0]).FORMAT
+        parts: Iterable[Sequence[str] | None] = [None]
+        if num_parts > 1 and formats.has_shard_files(format_name):
+            # With as many threads, `shared` is one reader.
+            parts = _divide(dataset, [format_name], num_parts)
+        for part in parts:
+            yield Task(next(numbers), (), shared, part, num_images)
     batch: list[tuple[str, ByteRanges]] = []
     size = 0
     for path in dataset.list_present():
