@@ -2,6 +2,7 @@
 
 import ast
 import pkgutil
+import re
 from pathlib import Path
 
 import apache_beam as beam
@@ -148,6 +149,15 @@ def test_only_storage_opens_files_and_buckets():
     for name, targets in TARGETS.items():
         if not name.startswith("transforms.storage"):
             assert not targets & doors, f"{name}: use transforms.storage"
+
+
+def test_only_storage_reads_parquet():
+    others = ("transforms/storage/", "transforms/verification/readers/")
+    for package in ("pipelines", "transforms"):
+        for path in Path(ROOT, package).rglob("*.py"):
+            name = path.relative_to(ROOT).as_posix()
+            reads = re.search(r"pq\.(read_table|ParquetFile)\(", path.read_text())
+            assert not reads or name.startswith(others), name
 
 
 def test_no_module_has_a_generic_name():

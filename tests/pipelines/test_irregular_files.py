@@ -49,7 +49,7 @@ def folders(class_folders, tmp_path):
         storage.read,
         storage.num_bytes,
         storage.open_input,
-        storage.for_arrow,
+        storage.open_parquet,
         storage.check_readable,
         index_table.read_description,
         difficulty_table.read_table,

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from pipelines import confusion, difficulty, evaluate, group, index, predict, train
@@ -65,7 +64,7 @@ def test_models_are_trained_and_asked_in_a_bucket(trained, halves, tmp_path, cap
         model = f"{root}/models/linear/seed0/model.keras"
         table = f"{root}/fold_b.parquet"
         predict.main(flags(input=dataset, split="fold_b", model=model, output=table))
-        tables.append(pq.read_table(storage.for_arrow(table)))
+        tables.append(storage.read_parquet(table))
     assert tables[0].num_rows == 60
     assert tables[0].equals(tables[1])
     assert tables[0]["seen"].to_pylist() == [False] * 60
@@ -104,7 +103,7 @@ def test_saved_models_are_folders_in_a_bucket(amazon, halves, tmp_path):
     for root in (amazon, str(tmp_path)):
         where = {"model": f"{root}/models/saved", "output": f"{root}/p.parquet"}
         predict.main(flags(input=halves, split="validation", **where))
-        tables.append(pq.read_table(storage.for_arrow(where["output"])))
+        tables.append(storage.read_parquet(where["output"]))
     first, second = tables
     assert first.num_rows == 30
     assert first.equals(second)

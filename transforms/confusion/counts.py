@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms import seeds, storage
 from transforms.arrays import BoolArray, IntArray
@@ -425,8 +424,7 @@ def _read_parquet(path: str) -> _File:
     described = prediction_files.describe(path)
     names = ["key", *_REPEATED, "seen"]
     try:
-        file = storage.for_arrow(path)
-        rows = pq.read_table(file, columns=names, read_dictionary=list(_REPEATED))
+        rows = storage.read_parquet(path, names, read_dictionary=list(_REPEATED))
         rows.validate(full=True)  # strings may be invalid UTF-8
     except (pa.ArrowException, OSError) as error:
         raise UsageError(

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from transforms import csv_tables, storage
 from transforms.arrays import FloatArray
@@ -167,7 +166,7 @@ def _read_scores_file(path: str, columns: Sequence[str]) -> pa.Table:
         if suffix == ".csv":
             table = _read_csv(path, storage.read(path), columns)
         elif suffix == ".parquet":
-            table = pq.read_table(storage.for_arrow(path))
+            table = storage.read_parquet(path)
         else:
             raise UsageError(f"--scores {path}: must be a .csv or .parquet file")
         _check_columns(path, table.column_names, columns)
@@ -303,7 +302,7 @@ def _find_remedy(scores: FloatArray) -> str:
 
 
 def _read_predictions(path: str) -> pa.Table:
-    file = pq.ParquetFile(storage.for_arrow(path))
+    file = storage.open_parquet(path)
     if not 0 < file.metadata.num_rows <= _MAX_ROWS:
         raise UsageError(
             f"{path}: has {file.metadata.num_rows} rows, not 1 to {_MAX_ROWS}; make it "

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms import npz, storage
 from transforms.arrays import BoolArray, FloatArray, IntegerArray
@@ -88,9 +87,7 @@ def read_run(path: str) -> RunCorrectness:
     labels: list[int] = []
     first: list[npt.NDArray[np.int64]] = []
     try:
-        for batch in pq.ParquetFile(storage.for_arrow(path)).iter_batches(
-            columns=_COLUMNS
-        ):
+        for batch in storage.open_parquet(path).iter_batches(columns=_COLUMNS):
             keys += batch["key"].to_pylist()
             labels += [label_of.get(wnid, -1) for wnid in batch["wnid"].to_pylist()]
             answers = pc.list_element(batch["top5"], 0)

@@ -141,7 +141,7 @@ def _read_row(path: str, row_group: int, row: int, version: str) -> bytes:
 @lru_cache(maxsize=_MAX_FOOTERS)
 def _read_footer(path: str, version: str) -> pq.FileMetaData:
     with storage.open_input(path, version=version) as file:
-        return pq.read_metadata(file)
+        return storage.open_parquet(file).metadata
 
 
 def _load_row_group(path: str, number: int, *, version: str) -> pa.ChunkedArray:
@@ -157,7 +157,7 @@ def _load_row_group(path: str, number: int, *, version: str) -> pa.ChunkedArray:
             raise DataError(f"the file has {footer.num_row_groups} row groups")
         _check_size(footer.row_group(number))
         with storage.open_input(path, version=version) as file:
-            opened = pq.ParquetFile(file, metadata=footer)
+            opened = storage.open_parquet(file, metadata=footer)
             table = opened.read_row_group(number, columns=[BYTES_COLUMN])
         return pc.struct_field(table[IMAGE_COLUMN], "bytes").cast(pa.binary())
     except (FileNotFoundError, NotADirectoryError):

@@ -177,7 +177,7 @@ def read_inventory(path: str) -> Inventory:
     described = index_table.read_description(path)
     roots = tuple(described["inputs"])
     with storage.parquet_errors(path, index_table.REMEDY):
-        file = pq.ParquetFile(storage.for_arrow(path))
+        file = storage.open_parquet(path)
         counts, order = _scan(file, path, len(roots))
         fingerprint = _hash(order.read(functools.partial(_read_good, file)), path)
     good = counts.filter(counts["is_good"])

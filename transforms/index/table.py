@@ -102,8 +102,8 @@ def merge_parts(parts: Sequence[str], output: str, **described: Any) -> None:  #
       output: path of the index.
       **described: arguments of `describe`.
     """
-    schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
-    tables = (pq.read_table(storage.for_arrow(part), schema=schema) for part in parts)
+    schema = storage.open_parquet(parts[0]).schema_arrow if parts else SCHEMA
+    tables = (storage.read_parquet(part).cast(schema) for part in parts)
     write(tables, output, schema=schema, describe_all=partial(describe, **described))
 
 
@@ -188,7 +188,7 @@ def _holds_images(path: str) -> bool:
     if storage.is_remote(path) or not storage.is_file(path):
         return False
     try:
-        return "image" in pq.read_schema(path).names
+        return "image" in storage.open_parquet(path).schema_arrow.names
     except (pa.ArrowException, OSError):
         return False
 
@@ -205,7 +205,7 @@ def read_description(path: str) -> dict:
         )
     storage.check_readable(path)
     try:
-        metadata = pq.read_metadata(storage.for_arrow(path)).metadata or {}
+        metadata = storage.open_parquet(path).metadata.metadata or {}
         described = json.loads(metadata[METADATA_KEY])
         version = described["version"]
         _check_description(described)
@@ -301,7 +301,7 @@ def describe_inspection(path: str) -> str:
     """Summarise the formats, colour modes and problems in an inspected index."""
     formats: Counter[str] = Counter()
     problems: Counter[str] = Counter()
-    file = pq.ParquetFile(storage.for_arrow(path))
+    file = storage.open_parquet(path)
     for batch in file.iter_batches(columns=["format", "mode", "problem"]):
         for image_format, mode, problem in zip(
             *(column.to_pylist() for column in batch.columns), strict=True
@@ -323,8 +323,8 @@ def _count(counts: Counter[str]) -> str:
 
 def find_places(path: str, key: str) -> list[str]:
     """Describe the locations of all images with a key, for messages."""
-    file = storage.for_arrow(path)
-    rows = pq.read_table(file, columns=SCHEMA.names, filters=[("key", "=", key)])
+    rows = storage.read_parquet(path, SCHEMA.names)
+    rows = rows.filter(pc.equal(rows["key"], key))
     return [image_reading.describe_place(ref) for ref in to_refs(rows)]
 
 
@@ -372,7 +372,7 @@ def read_row_group(
       UsageError: the index is damaged.
     """
     with storage.parquet_errors(path, REMEDY):
-        file = pq.ParquetFile(storage.for_arrow(path))
+        file = storage.open_parquet(path)
         is_inspected = "problem" in file.schema_arrow.names
         names = [*SCHEMA.names, *(["problem"] if is_inspected else [])]
         table = file.read_row_group(number, columns=names)

@@ -142,7 +142,7 @@ def _open(path: str) -> Iterator[pq.ParquetFile]:
     """
     try:
         with storage.open_input(path) as file, storage.parquet_errors(path):
-            yield pq.ParquetFile(file)
+            yield storage.open_parquet(file)
     except UsageError as error:
         what = signatures.explain(path)
         if what and "Parquet" not in what:

@@ -124,7 +124,7 @@ def read(work: str, chunk: Chunk) -> Images:
       JobError: another run has replaced the list.
     """
     path = f"{work}/{_FILE}"
-    file = pq.ParquetFile(storage.for_arrow(path))
+    file = storage.open_parquet(path)
     digests = []
     with storage.open_input(path) as source:
         for start, end in list(_find_ranges(file.metadata))[chunk.number :][:1]:
@@ -158,7 +158,7 @@ def find_seen(keys: pa.Array | pa.ChunkedArray, keys_file: str) -> pa.Array:
     if not keys_file:
         return pa.nulls(len(keys), pa.bool_())
     try:
-        file = pq.ParquetFile(storage.for_arrow(keys_file))
+        file = storage.open_parquet(keys_file)
         if file.metadata.num_rows > _MAX_KEYS:
             raise UsageError(f"{keys_file}: has more than {_MAX_KEYS} keys")
         known = file.read(columns=["key"])["key"].cast(pa.string())
@@ -178,7 +178,7 @@ def read_index(path: str, split: str | None) -> ImageSource:
     Raises:
       UsageError: the index has no images in this split.
     """
-    file = pq.ParquetFile(storage.for_arrow(path))
+    file = storage.open_parquet(path)
     table = file.read()
     if "problem" in table.column_names:
         table = table.filter(pc.equal(table["problem"], ""))
@@ -206,8 +206,7 @@ def read_dataset(directory: str, split: str | None) -> ImageSource:
         raise UsageError(f"{directory}: {dataset_plan.describe_unfinished(directory)}")
     columns = ["key", "wnid", "split", "file", "offset", "length"]
     try:
-        file = storage.for_arrow(f"{directory}/{paths.MANIFEST}")
-        rows = pq.read_table(file, columns=columns)
+        rows = storage.read_parquet(f"{directory}/{paths.MANIFEST}", columns)
         rows = rows.cast(pa.schema([manifest.SCHEMA.field(name) for name in columns]))
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise UsageError(

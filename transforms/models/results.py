@@ -11,7 +11,6 @@ from pathlib import PurePath
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.arrays import IntArray, IntegerArray
@@ -156,7 +155,7 @@ def _count_pairs(spec: ModelSpec, paths: Sequence[str]) -> IntArray:
 
 
 def _read_columns(path: str, columns: list[str]) -> pa.Table:
-    return pq.read_table(storage.for_arrow(path), columns=columns)
+    return storage.read_parquet(path, columns)
 
 
 def _write_failures(failures: Sequence[Failure], output: str) -> list[str]:

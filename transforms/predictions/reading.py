@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms import npz, storage
 from transforms.arrays import BoolArray, IntArray, IntegerArray
@@ -97,7 +96,7 @@ def describe(path: str) -> Description:
       UsageError: the file is invalid; one line per problem.
     """
     models = predictions_table.read_models(path)
-    file = pq.ParquetFile(storage.for_arrow(path))
+    file = storage.open_parquet(path)
     names = Counter((str(model.model), str(model.model_id)) for model in models)
     problems = [
         f"lists the model {name} more than once; {REMEDY}"
@@ -174,7 +173,7 @@ def read_batches(
         longest = max(len(model.classes) for model in described.models)
         num_rows = max(1, min(num_rows, _BATCH_NUMBERS // longest))
     try:
-        for part in pq.ParquetFile(storage.for_arrow(path)).iter_batches(
+        for part in storage.open_parquet(path).iter_batches(
             num_rows, row_groups=list(row_groups), columns=names
         ):
             table = pa.Table.from_batches([part])

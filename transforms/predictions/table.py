@@ -159,7 +159,7 @@ def merge_parts(
     Returns:
       The number of rows.
     """
-    schema = pq.read_schema(storage.for_arrow(parts[0])) if parts else SCHEMA
+    schema = storage.open_parquet(parts[0]).schema_arrow if parts else SCHEMA
     described = {"version": _VERSION, "models": [asdict(model) for model in models]}
     schema = schema.with_metadata({METADATA_KEY: json.dumps(described)})
     num_rows = 0
@@ -180,7 +180,7 @@ def merge_parts(
 
 
 def _read_part(path: str, schema: pa.Schema) -> pa.Table:
-    return pq.read_table(storage.for_arrow(path), schema=schema)
+    return storage.read_parquet(path).cast(schema)
 
 
 def read_models(path: str) -> tuple[ScoredModel, ...]:
@@ -202,7 +202,7 @@ def read_models(path: str) -> tuple[ScoredModel, ...]:
             "pipelines.predict writes"
         )
     try:
-        file = pq.ParquetFile(storage.for_arrow(path))
+        file = storage.open_parquet(path)
         described = json.loads((file.metadata.metadata or {})[METADATA_KEY])
         version = described["version"]
         models = tuple(

@@ -217,7 +217,7 @@ def _count_lines(labels: Sequence[str]) -> bool:
 
 def _read_parquet(path: str) -> _Rows:
     with storage.parquet_errors(path, "write it again"):
-        file = pq.ParquetFile(storage.for_arrow(path))
+        file = storage.open_parquet(path)
         if file.metadata.num_rows > _MAX_ROWS:
             raise CsvError(f"has more than {_MAX_ROWS} rows")
         schema = file.schema_arrow

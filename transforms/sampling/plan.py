@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import seeds
+from transforms import seeds, storage
 from transforms.arrays import IntArray, IntegerArray
 from transforms.index import table as index_table
 from transforms.records import UsageError
@@ -137,7 +137,7 @@ def write_parts(output: SamplerOutput, sizes: Sequence[int], folder: str) -> Non
 
 def join_part(images: pa.Table, folder: str, row_group: int) -> pa.Table:
     """Append the sampler's columns (part, and order if any) to a row group's images."""
-    columns = pq.read_table(_part_path(folder, row_group))
+    columns = storage.read_parquet(_part_path(folder, row_group))
     for name in columns.column_names:
         images = images.append_column(name, columns[name])
     return images

@@ -10,11 +10,12 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partialmethod
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -162,18 +163,55 @@ def open_input(path: str, *, version: str = "") -> BinaryIO:
     return Path(path).open("rb")
 
 
-def for_arrow(path: str) -> str | BinaryIO:
-    """Return a file that pyarrow accepts: a local path, or an opened object.
+class _OneThread(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
+    """A Parquet file that Arrow reads in the calling thread.
+
+    Arrow's own threads may still hold a Python file when the interpreter ends, which
+    aborts or hangs the process (https://github.com/apache/arrow/issues/50482).
+    """
+
+    read = partialmethod(pq.ParquetFile.read, use_threads=False)
+    read_row_group = partialmethod(pq.ParquetFile.read_row_group, use_threads=False)
+    iter_batches = partialmethod(pq.ParquetFile.iter_batches, use_threads=False)
+
+
+def open_parquet(source: str | BinaryIO, **settings: Any) -> pq.ParquetFile:  # noqa: ANN401  # of pyarrow
+    """Open a Parquet file and read its footer.
+
+    Args:
+      source: a path, or a file that stays open as long as it is read.
+      **settings: settings of `pyarrow.parquet.ParquetFile`.
 
     Raises:
-      OSError: the object is missing, or the path is a pipe, socket or device.
+      ArrowException: the file is damaged.
+      OSError: the file is missing, or is a pipe, socket or device.
       UsageError: the bucket does not exist.
     """
-    if is_remote(path):
-        return remote.open_input(path)
-    with contextlib.suppress(FileNotFoundError):  # pyarrow reports it
-        local.check_regular(path)
-    return path
+    if isinstance(source, str):
+        if not is_remote(source):
+            with contextlib.suppress(FileNotFoundError):  # pyarrow reports it
+                local.check_regular(source)
+            return pq.ParquetFile(source, **settings)
+        source = remote.open_input(source)
+    # Arrow reads ahead in other threads; opened objects have a buffer of their own.
+    return _OneThread(source, pre_buffer=False, **settings)
+
+
+def read_parquet(
+    path: str,
+    columns: Sequence[str] | None = None,
+    **settings: Any,  # noqa: ANN401  # of pyarrow
+) -> pa.Table:
+    """Read a Parquet file, or some of its columns in the given order.
+
+    Raises:
+      KeyError: a column is missing.
+      ArrowException, OSError, UsageError: as `open_parquet`.
+    """
+    if columns is None:
+        return open_parquet(path, **settings).read()
+    table = open_parquet(path, **settings).read(columns=list(columns))
+    return table.select(list(columns))
 
 
 def list_folder(path: str) -> list[Entry]:
@@ -384,7 +422,7 @@ def check_replaceable(path: str, key: bytes, what: str) -> None:
     if not is_file(path) or not num_bytes(path):
         return
     try:
-        is_same_kind = key in (pq.read_metadata(for_arrow(path)).metadata or {})
+        is_same_kind = key in (open_parquet(path).metadata.metadata or {})
     except (pa.ArrowException, OSError):
         is_same_kind = False
     if not is_same_kind:

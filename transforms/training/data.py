@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms import formats, storage
 from transforms.dataset import manifest, paths
@@ -117,7 +116,7 @@ def _read_classes(directory: str) -> tuple[ModelClass, ...]:
 
 def _read_rows(directory: str) -> pa.Table:
     columns = ["key", "split"]
-    rows = pq.read_table(f"{directory}/{paths.MANIFEST}", columns=columns)
+    rows = storage.read_parquet(f"{directory}/{paths.MANIFEST}", columns)
     rows = rows.cast(pa.schema([manifest.SCHEMA.field(name) for name in columns]))
     if any(column.null_count for column in rows.columns):
         raise ValueError("its manifest lacks keys or splits")

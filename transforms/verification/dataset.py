@@ -14,7 +14,6 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from transforms import formats, storage
 from transforms.dataset import manifest, paths
@@ -183,14 +182,14 @@ class DatasetFiles:
     def manifest(self) -> pa.Table:
         """The manifest, a table with one row per written image, in output order."""
         path = f"{self.directory}/{paths.MANIFEST}"
-        if not (found := pq.read_schema(storage.for_arrow(path))).equals(
+        if not (found := storage.open_parquet(path).schema_arrow).equals(
             manifest.SCHEMA
         ):
             missing = sorted(set(manifest.SCHEMA.names) ^ set(found.names))
             raise ValueError(
                 f"{paths.MANIFEST}: unexpected or missing columns: {missing or found}"
             )
-        table = pq.read_table(storage.for_arrow(path))
+        table = storage.read_parquet(path)
         for name in table.column_names:
             if count := table[name].null_count:
                 raise ValueError(

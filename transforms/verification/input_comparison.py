@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms import formats, seeds, storage
 from transforms.images import decode
@@ -54,7 +53,7 @@ class SourceIndex:
         The column `problem` is "" for usable images and for indexes without inspection.
         """
         with storage.parquet_errors(self.path, index_table.REMEDY):
-            file = pq.ParquetFile(storage.for_arrow(self.path))
+            file = storage.open_parquet(self.path)
             names = index_table.SCHEMA.names
             is_inspected = "problem" in file.schema_arrow.names
             for number in range(file.num_row_groups):
