@@ -51,7 +51,8 @@ def make_page(study: StudyPage) -> Page:
     if figure := draw_study(study.ranked):
         note = (
             "One mark per recipe, with the 95 % interval of τ-b and its rank in the "
-            "table below; the upper left is best."
+            "table below; the upper left is best. Marks of nearly equal cost are drawn "
+            "side by side; a ranking that never converges counts the whole training."
         )
         chart = Chart(name="study", title="τ-b against cost", note=note, figure=figure)
         drawn.append(chart)
