@@ -158,8 +158,7 @@ def draw_scatter(
     x_label: str,
     y_label: str,
     is_share: bool = True,
-    is_log: bool = False,
-    ends_at_one: bool = False,
+    x_is_cost: bool = False,
     band: tuple[float, float] | None = None,
     legend: Sequence[Point] = (),
 ) -> "Figure":
@@ -172,14 +171,14 @@ def draw_scatter(
       x_label: title of the x axis.
       y_label: title of the y axis.
       is_share: whether values are shares (0 to 1), shown as percentages.
-      is_log: whether the x axis is logarithmic.
-      ends_at_one: whether y values above 1 are impossible.
+      x_is_cost: whether x is a cost, on a logarithmic axis, and y a correlation, on an
+        axis that ends at 1.
       band: ends of a shaded range of y; None shades nothing.
       legend: one point per legend entry; only its name and marker style are used.
     """
     with figures.style(axes__xmargin=0.08, axes__ymargin=0.06):
         axes = _make_axes(380 + 10 * len(legend), label)
-        if is_log:
+        if x_is_cost:
             _make_logarithmic(axes, [point.x for point in points])
         size = 7 if any(point.labels for point in points) else 4
         for order, point in enumerate(reversed(points)):
@@ -191,7 +190,7 @@ def draw_scatter(
         if is_share:
             axes.xaxis.set_major_formatter(_show_percent)
             axes.yaxis.set_major_formatter(_show_percent)
-        if ends_at_one:
+        if x_is_cost:
             _end_at_one(axes.get_ylim, axes.set_ylim, [point.y for point in points])
         _draw_legend(axes, legend)
         return _label_points(axes, points)

@@ -21,7 +21,8 @@ def make_page(design: Design) -> Page:
     if shown:
         note = (
             "Dots show τ-b with the full set, averaged over draws, and bars its 95 % "
-            "interval over architectures."
+            "interval over architectures; colours show the images seen in training, as "
+            "a share of those of the full set."
         )
         if design.ceiling.interval:
             note += (
@@ -97,7 +98,7 @@ def _draw_forest(shown: Sequence[Result], design: Design) -> "Figure":
         x_label="τ-b with the full set",
         band=design.ceiling.interval,
         legend=[
-            Point(f"{cost} of the full set's images", 0, 0, color=n)
+            Point(f"{cost} of the images", 0, 0, color=n)
             for n, cost in enumerate(costs)
         ],
     )
@@ -139,8 +140,7 @@ def _draw_costs(shown: Sequence[Result], design: Design) -> "Figure":
         x_label="images seen in training",
         y_label="τ-b with the full set",
         is_share=False,
-        is_log=True,
-        ends_at_one=True,
+        x_is_cost=True,
         band=design.ceiling.interval,
         legend=legend,
     )

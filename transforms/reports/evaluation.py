@@ -176,7 +176,8 @@ def _draw_taus(evaluation: PredictionEvaluation) -> list[Chart]:
     )
     note = (
         "Dots show τ-b with the ranking by single classes on all images, lines its "
-        "95 % interval, upright marks the noise ceiling: single classes on as many random images."
+        "95 % interval, upright marks the noise ceiling: single classes on as many "
+        "random images."
     )
     return [Chart(name="tau", title="τ-b by grouping", note=note, figure=figure)]
 

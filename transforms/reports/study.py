@@ -114,8 +114,7 @@ def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
         x_label="images seen until convergence",
         y_label="τ-b with the full set",
         is_share=False,
-        is_log=True,
-        ends_at_one=True,
+        x_is_cost=True,
         legend=legend,
     )
 
