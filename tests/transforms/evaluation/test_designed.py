@@ -1,5 +1,7 @@
 """Test the analysis of designed studies on simulated accuracies."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 

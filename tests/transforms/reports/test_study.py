@@ -65,6 +65,7 @@ def test_long_lists_are_folded():
     page = make([BEST], models=models, warnings=[f"warning {n}" for n in range(13)])
     assert "<summary>All 13 models</summary>" in page
     assert "<summary>13 warnings</summary>" in page
+    assert "warnings</summary>" not in make([BEST], warnings=["few"])
     assert (
         "<summary>" not in make([BEST], warnings=["few"]).split("What these")[0][:-20]
     )
