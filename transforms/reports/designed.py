@@ -41,9 +41,10 @@ def make_page(design: Design) -> Page:
         note = (
             "The upper left is best. Named, filled marks are on the Pareto front: no "
             "other recipe has a higher τ-b for as few images, but differences may be "
-            "chance. The grey band is the noise ceiling. Marks of equal cost are drawn "
-            "side by side."
+            "chance. Marks of equal cost are drawn side by side."
         )
+        if design.ceiling.interval:
+            note += " The grey band is the noise ceiling."
         drawn.append(
             Chart(
                 name="costs",
