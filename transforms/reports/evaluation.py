@@ -416,7 +416,7 @@ def _name_all(points: Sequence[Point]) -> list[Point]:
 def _explain_dots(num_models: int) -> str:
     if num_models <= charts.MAX_NAMED:
         return "Each dot is a model."
-    return "Each dot is a model; those whose ranks differ most are orange and named."
+    return "Each dot is a model; those whose ranks differ most are orange."
 
 
 def _list_rank_facts(ranks: RankAgreement, *, is_share: bool) -> Facts:
