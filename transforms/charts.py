@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 MAX_NAMED = 24  # series or points; larger charts show names only as tooltips
 _MAX_CHARACTERS = 19  # of a name
 _WIDTH = 420  # points: 5.8 inches, and about the width of a figure in a page
-_BAND_OPACITY = 0.18
+_BAND: dict[str, Any] = {"color": SOFT, "alpha": 0.18, "linewidth": 0, "zorder": 0}
 _STEP = 0.026  # share of the x axis between marks of nearly equal x: a mark's width
 _MAX_SPREAD = 0.5  # share of the x axis that all marks of nearly equal x may take
 _MARK_HEIGHT = 0.035  # share of the range of y
@@ -158,8 +158,8 @@ def draw_scatter(
     x_label: str,
     y_label: str,
     is_share: bool = True,
-    is_log: bool = False,
-    ends_at_one: bool = False,
+    x_is_cost: bool = False,
+    band: tuple[float, float] | None = None,
     legend: Sequence[Point] = (),
 ) -> "Figure":
     """Draw points with error bars, and label those with free space around them.
@@ -171,28 +171,28 @@ def draw_scatter(
       x_label: title of the x axis.
       y_label: title of the y axis.
       is_share: whether values are shares (0 to 1), shown as percentages.
-      is_log: whether the x axis is logarithmic.
-      ends_at_one: whether y values above 1 are impossible.
+      x_is_cost: whether x is a cost, on a logarithmic axis, and y a correlation, on an
+        axis that ends at 1.
+      band: ends of a shaded range of y; None shades nothing.
       legend: one point per legend entry; only its name and marker style are used.
     """
     with figures.style(axes__xmargin=0.08, axes__ymargin=0.06):
         axes = _make_axes(380 + 10 * len(legend), label)
-        if is_log:
+        if x_is_cost:
             _make_logarithmic(axes, [point.x for point in points])
         size = 7 if any(point.labels for point in points) else 4
         for order, point in enumerate(reversed(points)):
             _draw_point(axes, point, markersize=size, zorder=3 + order)
+        if band:
+            axes.axhspan(*band, **_BAND)
         axes.set_xlabel(x_label, loc="right")
         axes.set_title(y_label)
         if is_share:
             axes.xaxis.set_major_formatter(_show_percent)
             axes.yaxis.set_major_formatter(_show_percent)
-        if ends_at_one:
+        if x_is_cost:
             _end_at_one(axes.get_ylim, axes.set_ylim, [point.y for point in points])
-        if legend:
-            handles = [axes.plot([], label=p.name, **_look(p))[0] for p in legend]
-            figure = figures.lay_out(axes, is_final=False)
-            figure.legend(handles=handles, loc="outside lower left", ncols=2)
+        _draw_legend(axes, legend)
         return _label_points(axes, points)
 
 
@@ -202,6 +202,7 @@ def draw_intervals(
     label: str,
     x_label: str,
     band: tuple[float, float] | None = None,
+    legend: Sequence[Point] = (),
 ) -> "Figure":
     """Draw a dot plot: one row per point with its x interval.
 
@@ -210,20 +211,22 @@ def draw_intervals(
       label: accessible name of the figure.
       x_label: title of the x axis.
       band: ends of a shaded range of x; None shades nothing.
+      legend: one point per legend entry, as in `draw_scatter`.
     """
     with figures.style(axes__grid__axis="x"):
-        axes = _make_axes(60 + 24 * len(points), label)
+        axes = _make_axes(60 + 24 * len(points) + 10 * len(legend), label)
         if band:
-            axes.axvspan(*band, color=SOFT, alpha=_BAND_OPACITY, linewidth=0, zorder=0)
+            axes.axvspan(*band, **_BAND)
         for place, point in enumerate(points):
             _draw_point(axes, point._replace(y=place), markersize=7)
             if point.limit is not None:
                 axes.plot([point.limit] * 2, [place - 0.36, place + 0.36], color=INK)
-        names = shorten_all([point.name for point in points], 28)
+        names = shorten_all([point.name for point in points], 32)
         axes.set_yticks(range(len(points)), names, color=INK)
         axes.set_ylim(len(points) - 0.5, -0.5)
         axes.set_xlabel(x_label)
         _end_at_one(axes.get_xlim, axes.set_xlim, [point.x for point in points])
+        _draw_legend(axes, legend)
         return figures.lay_out(axes)
 
 
@@ -263,6 +266,13 @@ def _make_axes(height: float, label: str) -> "Axes":
     figure = figures.make_figure(_WIDTH, height, label=label)
     figure.set_layout_engine("constrained")
     return figure.add_subplot()
+
+
+def _draw_legend(axes: "Axes", legend: Sequence[Point]) -> None:
+    if legend:
+        handles = [axes.plot([], label=p.name, **_look(p))[0] for p in legend]
+        figure = figures.lay_out(axes, is_final=False)
+        figure.legend(handles=handles, loc="outside lower left", ncols=2)
 
 
 def _end_at_one(

@@ -190,6 +190,7 @@ def make_plan_page(plan: BuildPlan, place: Place, settings: CommitSettings) -> P
             ("estimated output", describe_bytes(plan.num_bytes)),
         ],
         notes=[
+            *plan.inventory.describe().splitlines(),
             *plan.recipe["grouping_notes"],
             *statistics.describe_splits(planned),
             *find_warnings(planned, plan.recipe),

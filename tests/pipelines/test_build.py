@@ -1,6 +1,7 @@
 """Test the main job on the miniature ImageNet with its unusual images."""
 
 import csv
+import html
 import io
 import itertools
 import json
@@ -332,7 +333,10 @@ def test_held_out_images_are_told_in_the_summary_card_and_plan(
     said = capfd.readouterr().err
     assert f"  {sources}\n" in said
     assert warning in said
-    page = (plan / "plan.html").read_text()
+    page = html.unescape((plan / "plan.html").read_text())
+    warnings = [line for line in said.splitlines() if line.startswith("WARNING")]
+    assert len(warnings) > 1
+    assert all(line in page for line in warnings)
     assert sources in page
     assert warning in page
     directory = building.run(mini_imagenet, tmp_path, **change)

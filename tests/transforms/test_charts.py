@@ -75,7 +75,7 @@ DRAW = {
     "one point": lambda: scatter([Point("a", 0, 0)]),
     "logarithmic": lambda: scatter(
         [Point("a", 1e3, 0, labels=("a",)), Point("b", 2e6, 1, is_hollow=True)],
-        is_log=True,
+        x_is_cost=True,
         is_share=False,
         legend=[Point("hollow", 0, 0, color=-1, is_hollow=True)],
     ),
@@ -352,7 +352,7 @@ def test_axis_of_values_up_to_one_ends_at_one():
     (axes,) = charts.draw_intervals([point], label="a", x_label="x").axes
     assert 1 < axes.get_xlim()[1] < 1.02
     (axes,) = charts.draw_scatter(
-        [point], label="a", x_label="x", y_label="y", is_share=False, ends_at_one=True
+        [point], label="a", x_label="x", y_label="y", is_share=False, x_is_cost=True
     ).axes
     assert 1 < axes.get_ylim()[1] < 1.02
     point = Point("a", 0.3, 0.3)

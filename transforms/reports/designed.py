@@ -22,7 +22,7 @@ def make_page(design: Design) -> Page:
         note = (
             "Dots show τ-b with the full set, averaged over draws, and bars its 95 % "
             "interval over architectures; colours show the images seen in training, as "
-            "a share of the full set's."
+            "a share of those of the full set."
         )
         if design.ceiling.interval:
             note += (
@@ -39,22 +39,27 @@ def make_page(design: Design) -> Page:
             )
         )
         note = (
-            "The upper left is best. Filled marks are on the Pareto front: no other "
-            "recipe has a higher τ-b for as few images. Marks of equal cost are drawn "
-            "side by side."
+            "The upper left is best. Named, filled marks are on the Pareto front: no "
+            "other recipe has a higher τ-b for as few images, but differences may be "
+            "chance. Marks of equal cost are drawn side by side."
         )
+        if design.ceiling.interval:
+            note += " The grey band is the noise ceiling."
         drawn.append(
             Chart(
                 name="costs",
                 title="τ-b against cost",
                 note=note,
-                figure=_draw_costs(shown),
+                figure=_draw_costs(shown, design),
             )
         )
     context = {
         "title": "Which recipe keeps the ranking at which cost?",
         "design": design,
         "budgets": {r.recipe.name: describe_share(r, design) for r in design.results},
+        "num_undecided": sum(
+            not design.is_worse(r.recipe.name) for r in design.results[1:]
+        ),
         "significant": [d for d in design.differences if d.is_significant],
         "charts": drawn,
     }
@@ -75,10 +80,11 @@ def _draw_forest(shown: Sequence[Result], design: Design) -> "Figure":
       shown: results whose τ-b is defined, at least one.
       design: the study.
     """
-    costs = sorted({describe_share(r, design) for r in shown})
+    by_cost = sorted(shown, key=lambda result: result.recipe.num_images_seen)
+    costs = list(dict.fromkeys(describe_share(r, design) for r in by_cost))
     points = [
         Point(
-            name=f"{result.recipe.name}, {describe_share(result, design)}",
+            name=result.recipe.name,
             x=result.estimate.tau or 0,
             y=0,
             x_interval=result.estimate.interval,
@@ -92,22 +98,36 @@ def _draw_forest(shown: Sequence[Result], design: Design) -> "Figure":
         label="τ-b with the full set and its interval, by recipe",
         x_label="τ-b with the full set",
         band=design.ceiling.interval,
+        legend=[
+            Point(f"{cost} of the images", 0, 0, color=n)
+            for n, cost in enumerate(costs)
+        ],
     )
 
 
-def _draw_costs(shown: Sequence[Result]) -> "Figure":
-    """Draw the τ-b of recipes, all of them defined, against the images seen."""
+def _draw_costs(shown: Sequence[Result], design: Design) -> "Figure":
+    """Draw the τ-b of recipes, all of them defined, against the images seen.
+
+    Colours show the labels; squares are recipes with the less common samplers.
+    """
     places = charts.spread(
         [math.log10(r.recipe.num_images_seen) for r in shown],
         [r.estimate.tau or 0 for r in shown],
     )
     labels = sorted({r.recipe.factors["labels"] for r in shown})
+    samplers = [r.recipe.factors["sampler"] for r in shown]
+    usual = max(samplers, key=samplers.count)
+    legend = [Point(name, 0, 0, color=n) for n, name in enumerate(labels)]
+    if len(set(samplers)) > 1:
+        legend.append(Point(f"sampler {usual}", 0, 0, color=-1))
+        legend.append(Point("another sampler", 0, 0, color=-1, is_square=True))
     points = [
         Point(
             name=f"{result.recipe.name}: τ-b {result.estimate.tau:.3f}",
             x=10**place,
             y=result.estimate.tau or 0,
             color=labels.index(result.recipe.factors["labels"]),
+            is_square=result.recipe.factors["sampler"] != usual,
             is_hollow=not result.is_on_pareto_front,
             labels=(charts.shorten(result.recipe.name, 24),)
             if result.is_on_pareto_front
@@ -121,7 +141,7 @@ def _draw_costs(shown: Sequence[Result]) -> "Figure":
         x_label="images seen in training",
         y_label="τ-b with the full set",
         is_share=False,
-        is_log=True,
-        ends_at_one=True,
-        legend=[Point(name, 0, 0, color=n) for n, name in enumerate(labels)],
+        x_is_cost=True,
+        band=design.ceiling.interval,
+        legend=legend,
     )

@@ -77,7 +77,7 @@ def _make_accuracies_page(evaluation: AccuracyEvaluation) -> Page:
     chart = Chart(
         name="accuracies",
         title=f"{second} against {first}",
-        note="Each dot is a model.",
+        note=_explain_dots(len(evaluation.models)),
         figure=figure,
     )
     context = {
@@ -124,7 +124,8 @@ def _make_predictions_page(evaluation: PredictionEvaluation) -> Page:
             "chart": Chart(
                 name=make_stem("accuracies", f"{number:02}", score.title),
                 title="Accuracies",
-                note="With 95 % intervals.",
+                note=f"{_explain_dots(len(evaluation.models))} Lines are 95 % "
+                "intervals.",
                 figure=_draw_accuracies(
                     evaluation.models,
                     evaluation.full,
@@ -174,8 +175,9 @@ def _draw_taus(evaluation: PredictionEvaluation) -> list[Chart]:
         x_label="τ-b",
     )
     note = (
-        "With the ranking by single classes on all images. Lines are 95 % intervals, "
-        "upright marks the noise ceiling: single classes on as many random images."
+        "Dots show τ-b with the ranking by single classes on all images, lines its "
+        "95 % interval, upright marks the noise ceiling: single classes on as many "
+        "random images."
     )
     return [Chart(name="tau", title="τ-b by grouping", note=note, figure=figure)]
 
@@ -305,7 +307,10 @@ def _draw_finals(full: ScoredSet, subset: ScoredSubset, name: str) -> Chart:
         x_label="full set, %",
         y_label="subset, %",
     )
-    note = f"With 95 % intervals; τ-b = {format_fraction(subset.ranks.tau)}."
+    note = (
+        f"{_explain_dots(len(full.models))} Lines are 95 % intervals; τ-b = "
+        f"{format_fraction(subset.ranks.tau)}."
+    )
     return Chart(name=name, title="Final accuracies", note=note, figure=figure)
 
 
@@ -406,6 +411,12 @@ def _name_all(points: Sequence[Point]) -> list[Point]:
         point._replace(color=number, labels=(label,))
         for number, (point, label) in enumerate(zip(points, labels, strict=True))
     ]
+
+
+def _explain_dots(num_models: int) -> str:
+    if num_models <= charts.MAX_NAMED:
+        return "Each dot is a model."
+    return "Each dot is a model; those whose ranks differ most are orange."
 
 
 def _list_rank_facts(ranks: RankAgreement, *, is_share: bool) -> Facts:

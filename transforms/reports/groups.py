@@ -23,7 +23,7 @@ from transforms.reports.page import Chart, Page, render
 
 _MAX_DOTS = 60
 _LEAST_DIFFERENCE = 0.05  # of shares, for bars to be drawn
-_MAX_CHARACTERS = 23
+_MAX_CHARACTERS = 26
 _NUM_ENDS = 20  # groups shown at each end of more than `_MAX_DOTS`
 
 
@@ -224,10 +224,11 @@ def _draw_captured(names: Sequence[str], measured: MeasuredConfusion) -> Chart:
         x_label="captured share of errors",
     )
     models = list_names(measured.models) or "unknown models"
-    made = "do not depend on it" if measured.is_held_out else "are made from it"
+    made = "do not depend on" if measured.is_held_out else "are made from"
     note = (
-        f"Confusion of {models}; the groups {made}. Upright marks show what a random "
-        "group of this size captures."
+        f"Dots show the share of the errors of {models} that stay within a group; the "
+        f"groups {made} these errors. Upright marks show what a random group of this "
+        "size captures."
     )
     return Chart(name="captured", title=title, note=note, figure=figure)
 

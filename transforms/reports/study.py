@@ -51,7 +51,8 @@ def make_page(study: StudyPage) -> Page:
     if figure := draw_study(study.ranked):
         note = (
             "One mark per recipe, with the 95 % interval of τ-b and its rank in the "
-            "table below; the upper left is best."
+            "table below; the upper left is best. Marks of nearly equal cost are drawn "
+            "side by side; a ranking that never converges counts the whole training."
         )
         chart = Chart(name="study", title="τ-b against cost", note=note, figure=figure)
         drawn.append(chart)
@@ -113,8 +114,7 @@ def draw_study(ranked: Sequence[Ranked]) -> "Figure | None":
         x_label="images seen until convergence",
         y_label="τ-b with the full set",
         is_share=False,
-        is_log=True,
-        ends_at_one=True,
+        x_is_cost=True,
         legend=legend,
     )
 

@@ -20,7 +20,8 @@ def make_page(table: TrainingFree) -> Page:
         note = (
             "Dots show τ-b with the ranking by all classes and images, bars its 95 % "
             "interval over the choice of models, and vertical marks the noise ceiling: "
-            "τ-b of the same number of random images of all classes."
+            "τ-b of the same number of random images of all classes. Grouping methods "
+            "are blue, published lists of classes orange."
         )
         drawn = [
             Chart(name="training_free", title="τ-b by recipe", note=note, figure=figure)

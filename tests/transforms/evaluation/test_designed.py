@@ -1,5 +1,7 @@
 """Test the analysis of designed studies on simulated accuracies."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -175,6 +177,15 @@ def test_page_names_every_recipe_and_effect():
     assert all(f">{r.recipe.name}<" in html for r in design.results)
     assert {chart.name for chart in made.charts} == {"recipes", "costs"}
     assert html.count("undecided</td>") == 1
+    assert "1 of the 2 others is not significantly worse" in html
+    legend = "".join(chart.svg for chart in made.charts)
+    assert all(f">{words}<" in legend for words in ("sampler x", "another sampler"))
+
+
+def test_page_of_one_recipe_states_that_nothing_is_tested():
+    design = dataclasses.replace(simulate(0, {("a", "x"): 0.05}), differences=())
+    html = page.make_page(design).html.decode()
+    assert "Differences between recipes are not tested" in html
 
 
 def test_an_effect_of_epochs_is_not_one_of_labels():

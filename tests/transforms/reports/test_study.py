@@ -60,6 +60,17 @@ def test_left_out_and_waiting_recipes_and_warnings_are_escaped():
     assert "few models" in page
 
 
+def test_long_lists_are_folded():
+    models = [f"model {n}" for n in range(13)]
+    page = make([BEST], models=models, warnings=[f"warning {n}" for n in range(13)])
+    assert "<summary>All 13 models</summary>" in page
+    assert "<summary>13 warnings</summary>" in page
+    assert "warnings</summary>" not in make([BEST], warnings=["few"])
+    assert (
+        "<summary>" not in make([BEST], warnings=["few"]).split("What these")[0][:-20]
+    )
+
+
 def test_a_study_without_results_has_a_page():
     assert "No recipe could be evaluated." in make([])
     assert draw_study([]) is None

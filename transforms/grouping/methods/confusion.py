@@ -221,11 +221,12 @@ def _note(
         f"and hold {rate:.1%} of the rates of confusion; no groups of these sizes hold "
         f"more than {bound:.1%} (gap {gap:.1%})"
     )
+    smallest, largest = min(captured.sizes), max(captured.sizes)
+    sizes = smallest if smallest == largest else f"{smallest} to {largest}"
     low, middle, high = np.quantile(captured.shares, [0, 0.5, 1])
     yield (
         f"of the errors on its classes a group captures {low:.1%} to {high:.1%}, "
-        f"median {middle:.1%}; groups have {min(captured.sizes)} to "
-        f"{max(captured.sizes)} classes"
+        f"median {middle:.1%}; groups have {sizes} classes"
     )
     if captured.num_empty:
         yield f"{captured.num_empty} of {len(captured.sizes)} groups capture nothing"
