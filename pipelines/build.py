@@ -37,8 +37,8 @@ def build(request: Request) -> str:
         beam_flags=request.beam_flags,
     )
     fixed_images.check_table(options)
-    output.prepare(options)
     with (
+        output.prepare(options),
         inputs.report_fetched(),
         output.scratch_folder(options) as scratch,
     ):

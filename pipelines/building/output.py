@@ -72,14 +72,27 @@ def find_place(options: BuildOptions) -> Place:
     )
 
 
-def prepare(options: BuildOptions) -> None:
+@contextmanager
+def prepare(options: BuildOptions) -> Iterator[None]:
     """Create the output folder, unless --dry_run is given.
+
+    If the block fails, folders that were created and are empty are removed.
 
     Raises:
       UsageError: the output folder is not writable, or the bucket is not accessible.
     """
-    if not options.dry_run:
-        make_folder(options.output)
+    place = Path(options.output)
+    is_created = not (options.dry_run or storage.is_remote(options.output))
+    created = [p for p in (place, *place.parents) if is_created and not p.exists()]
+    try:
+        if not options.dry_run:
+            make_folder(options.output)
+        yield
+    except BaseException:
+        with suppress(OSError):  # not empty
+            for folder in created:
+                folder.rmdir()
+        raise
 
 
 def scratch_folder(options: BuildOptions) -> AbstractContextManager[str]:

@@ -227,9 +227,11 @@ def test_each_flag_rule_names_flag_value_and_remedy(
 
 
 def test_too_large_m_names_the_largest_that_works(mini_imagenet, tmp_path, capfd):
+    output = tmp_path / "new" / "subsets"
     err = _fail(
-        capfd, 2, mini_imagenet, tmp_path, images_per_group=41, min_validation_images=36
+        capfd, 2, mini_imagenet, output, images_per_group=41, min_validation_images=36
     )
+    assert not output.parent.exists()
     assert "--images_per_group 41: too many for 3 of 3 groups" in err
     assert (
         "the largest that works is 38; training images are held out to reach "
