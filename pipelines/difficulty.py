@@ -141,7 +141,7 @@ def read_thumbnails(
       JobError: the input could not be indexed.
     """
     # These import slowly, and other runs do not need them.
-    from pipelines.predicting.checks import prepare_source  # noqa: PLC0415
+    from pipelines.predicting.checks import prepare_source
 
     list_images = prepare_source(
         options.input,

@@ -21,7 +21,7 @@ class _Output(io.FileIO):
 
     _has_failed = False
 
-    def write(self, data: Any, /) -> int:  # noqa: ANN401  # any buffer
+    def write(self, data: Any, /) -> int:
         """Write bytes; discard them if stderr fails or stdout has no reader.
 
         Raises:

@@ -125,7 +125,7 @@ def resolve_input(
         return index, inventory
     recognised = inputs.recognize_flags(paths, flags)
     if beam_flags:
-        from pipelines import engine  # noqa: PLC0415  # slow import
+        from pipelines import engine
 
         if not engine.is_embedded(engine.make_beam_options(beam_flags)):
             sys.stderr.write(
@@ -201,7 +201,7 @@ def run_sampler(
     images: IndexedImages,
     *,
     sampler: str,
-    options: Any,  # noqa: ANN401  # each sampler has its own class
+    options: Any,
     difficulty_file: str | None,
     seed: int,
     folder: str,
@@ -556,10 +556,10 @@ def _select_on_engine(
     request: Request,
     *,
     plan_folder: str,
-    **described: Any,  # noqa: ANN401
+    **described: Any,
 ) -> PlanSummary:
     """Select images and write the plan's files on the embedded runner."""
-    from pipelines import engine  # noqa: PLC0415  # slow import
+    from pipelines import engine
 
     embedded = engine.use_embedded_runner(request.beam_flags)
     if not embedded:
@@ -593,9 +593,9 @@ def define_pipeline(
       images_per_shard: largest number of images per shard.
       plan_folder: folder to write to.
     """
-    import apache_beam as beam  # noqa: PLC0415  # slow import
+    import apache_beam as beam
 
-    from transforms.sampling.steps import SampleImages  # noqa: PLC0415
+    from transforms.sampling.steps import SampleImages
 
     _ = (
         root
