@@ -13,6 +13,7 @@ import numpy as np
 from pipelines import grouping_flags
 from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
+from pipelines.streams import print_warnings
 from transforms.arrays import IntegerArray
 from transforms.dataset import paths
 from transforms.evaluation.by_predictions import make_group_of
@@ -248,8 +249,7 @@ def evaluate(options: EvaluateOptions) -> str:
     if options.training_free:
         return _compare_recipes(options)
     evaluation = _evaluate(options)
-    for warning in evaluation.warnings:
-        sys.stderr.write(f"warning: {warning}\n")
+    print_warnings(evaluation.warnings)
     for line in summarize(evaluation):
         sys.stderr.write(f"{line}\n")
     root = storage.absolute(options.output)
@@ -302,8 +302,7 @@ def _compare_recipes(options: EvaluateOptions) -> str:
         donors=options.donors,
         seed=options.seed,
     )
-    for warning in table.warnings:
-        sys.stderr.write(f"warning: {warning}\n")
+    print_warnings(table.warnings)
     for line in training_free.summarize(table):
         sys.stderr.write(f"{line}\n")
     root = storage.absolute(options.output)

@@ -20,6 +20,7 @@ from pipelines.building.output import Place
 from pipelines.building.recipe import make_recipe
 from pipelines.index import index_images
 from pipelines.input_flags import InputFlags
+from pipelines.streams import print_warnings
 from transforms import sampling, storage
 from transforms.dataset import plan as dataset_plan
 from transforms.dataset import statistics
@@ -148,12 +149,12 @@ def _check_roots(index: str, roots: Sequence[str]) -> None:
 
 
 def _report_newer(roots: Sequence[str]) -> None:
-    for root in storage.list_revisions(roots):
-        if commit := storage.find_newer_commit(root):
-            sys.stderr.write(
-                f"WARNING: {root} is not the main branch, which is {commit} now; the "
-                "indexed commit is read\n"
-            )
+    print_warnings(
+        f"{root} is not the main branch, which is {commit} now; the indexed commit is "
+        "read"
+        for root in storage.list_revisions(roots)
+        if (commit := storage.find_newer_commit(root))
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
