@@ -25,8 +25,8 @@ def build(request: Request) -> str:
       JobError: too many images are unreadable, or the runner failed.
     """
     # These take half a second, which --help does not need.
-    from pipelines import inputs  # noqa: PLC0415
-    from pipelines.building import fixed_images, output, planning  # noqa: PLC0415
+    from pipelines import inputs
+    from pipelines.building import fixed_images, output, planning
 
     options = request.options
     light_imports.hide_pandas_from_arrow()
@@ -46,11 +46,11 @@ def build(request: Request) -> str:
         if options.export_images and not options.dry_run:
             fixed_images.export(plan.folder, plan.shards, options.export_images)
         if options.plan_only:
-            from pipelines.building import report  # noqa: PLC0415
+            from pipelines.building import report
 
             return report.write_plan(plan, scratch)
         light_imports.import_beam(request.beam_flags)
-        from pipelines.building import run  # noqa: PLC0415
+        from pipelines.building import run
 
         if options.dry_run:
             return run.print_dry_run(request, plan)
@@ -74,7 +74,7 @@ def parse_request(argv: Sequence[str]) -> Request:
     settle(options)
     is_demonstration = options.is_demonstration
     if is_demonstration:
-        from pipelines.building import demonstration  # noqa: PLC0415  # as above
+        from pipelines.building import demonstration
 
         options = demonstration.choose(options)
     for note in options.describe_preset():

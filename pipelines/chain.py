@@ -120,8 +120,8 @@ class ChainOptions:
 
 def list_steps(options: ChainOptions, places: Places) -> list[Step]:
     """List all steps of the chain in the order in which they run."""
-    from transforms import storage  # noqa: PLC0415  # pyarrow is slow to import
-    from transforms.training import data as training_data  # noqa: PLC0415
+    from transforms import storage
+    from transforms.training import data as training_data
 
     steps = []
     inputs, labels = options.input, options.validation_labels
@@ -184,7 +184,7 @@ def check_size(options: ChainOptions, index: str) -> None:
     Raises:
       UsageError: the input has too few classes or training images.
     """
-    from transforms.index.inventory import read_inventory  # noqa: PLC0415  # pyarrow
+    from transforms.index.inventory import read_inventory
 
     inventory = read_inventory(index)
     groups, images = options.num_groups, options.images_per_group
@@ -215,7 +215,7 @@ def run_chain(options: ChainOptions, places: Places) -> None:
         input, or the input has too few classes or images.
       JobError: a step failed.
     """
-    from pipelines.step_runner import Runner, acquire_folder  # noqa: PLC0415  # slow
+    from pipelines.step_runner import Runner, acquire_folder
 
     steps = list_steps(options, places)
     begun = time.monotonic()

@@ -89,7 +89,7 @@ def parse(
     if takes_beam_flags:
         parser.epilog = "All other flags are passed to Apache Beam, e.g. --runner."
     if "_ARGCOMPLETE" in os.environ:
-        import argcomplete  # noqa: PLC0415  # for completion only
+        import argcomplete
 
         argcomplete.autocomplete(parser)
     parsed, rest = parser.parse_known_args(argv)
@@ -137,7 +137,7 @@ def _use_dask_defaults(
     options: OptionsT, given: Mapping[str, Any], beam_flags: Sequence[str]
 ) -> OptionsT:
     """Replace the defaults of flags that have others on Dask."""
-    from pipelines import engine  # noqa: PLC0415  # as in `_find_unknown`
+    from pipelines import engine
 
     if not engine.is_dask(engine.make_beam_options(beam_flags)):
         return options
@@ -412,7 +412,7 @@ def _find_unknown(
         return problems
     if takes_beam_flags:
         light_imports.import_beam(others)
-    from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+    from pipelines import engine
 
     if takes_beam_flags:
         unknown, known = engine.find_unknown_flags(others)
@@ -513,7 +513,7 @@ def check_bucket(output: str | None) -> None:
     if not output or "://" not in output:
         return
     # This imports pyarrow, which takes a second; --help must not wait for it.
-    from transforms import storage  # noqa: PLC0415
+    from transforms import storage
 
     try:
         storage.check_bucket(output)

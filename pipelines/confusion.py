@@ -62,12 +62,9 @@ def define_pipeline(
       pieces: parts of the prediction files.
       settings: the output, and the classes and options of the count.
     """
-    import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
+    import apache_beam as beam
 
-    from transforms.confusion.steps import (  # noqa: PLC0415
-        CountPredictions,
-        WriteMatrices,
-    )
+    from transforms.confusion.steps import CountPredictions, WriteMatrices
 
     _ = (
         root
@@ -89,7 +86,7 @@ def count_predictions(
       JobError: the runner failed.
     """
     light_imports.import_beam(beam_flags)
-    from pipelines import engine  # noqa: PLC0415  # slow import
+    from pipelines import engine
 
     beam_options = engine.make_beam_options(beam_flags)
     places = [(f"--predictions {path}", path) for path in options.predictions]

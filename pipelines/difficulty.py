@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.input_flags import InputFlags
 from pipelines.store_flags import StoreFlags, settle
+from pipelines.streams import print_warnings
 from transforms import storage
 from transforms.difficulty import sources as difficulty_sources
 from transforms.difficulty import table as difficulty_table
@@ -117,7 +118,7 @@ def measure(options: DifficultyOptions) -> None:
                 f"{num_missing} of {len(keys)} images to show are not in --input or "
                 "cannot be read",
             )
-            sys.stderr.write(f"warning: {notes[-1]}\n")
+            print_warnings(notes[-1:])
     page = difficulty_page.make_page(
         table, source=source, notes=notes, thumbnails=thumbnails
     )
@@ -141,7 +142,7 @@ def read_thumbnails(
       JobError: the input could not be indexed.
     """
     # These import slowly, and other runs do not need them.
-    from pipelines.predicting.checks import prepare_source  # noqa: PLC0415
+    from pipelines.predicting.checks import prepare_source
 
     list_images = prepare_source(
         options.input,

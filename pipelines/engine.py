@@ -214,7 +214,7 @@ def _wait_for_files(is_complete: Callable[[], bool], options: PipelineOptions) -
     return done
 
 
-def _wait(result: Any, options: PipelineOptions) -> None:  # noqa: ANN401  # of any runner
+def _wait(result: Any, options: PipelineOptions) -> None:
     """Wait for a job; on Ctrl-C, cancel it, so that a remote job does not continue."""
     try:
         result.wait_until_finish()
@@ -439,7 +439,7 @@ def _check_dask_folders(
         dask_cluster.check_folders(dask_cluster.find_address(options), paths)
 
 
-def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401  # of any runner
+def describe_job(result: Any, options: PipelineOptions) -> str:
     """Describe a submitted job and how to monitor it."""
     runner = options.view_as(StandardOptions).runner
     google = options.view_as(GoogleCloudOptions)
@@ -464,7 +464,7 @@ def describe_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401 
     )
 
 
-def cancel_job(result: Any, options: PipelineOptions) -> str:  # noqa: ANN401
+def cancel_job(result: Any, options: PipelineOptions) -> str:
     """Cancel a job; return a message about the outcome."""
     runner = options.view_as(StandardOptions).runner
     if _ends_with_this_process(options):
@@ -498,10 +498,8 @@ def list_errors(options: PipelineOptions) -> tuple[type[Exception], ...]:
     if not dataflow.is_dataflow(options):
         return (RuntimeError,)
     # They take a while to import, and only Dataflow raises them.
-    from apache_beam.runners.dataflow.dataflow_runner import (  # noqa: PLC0415
-        DataflowRuntimeException,
-    )
-    from google.api_core.exceptions import GoogleAPIError  # noqa: PLC0415
-    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+    from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
 
     return RuntimeError, DataflowRuntimeException, GoogleAPIError, GoogleAuthError

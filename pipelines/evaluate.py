@@ -13,6 +13,7 @@ import numpy as np
 from pipelines import grouping_flags
 from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
+from pipelines.streams import print_warnings
 from transforms.arrays import IntegerArray
 from transforms.dataset import paths
 from transforms.evaluation.by_predictions import make_group_of
@@ -240,16 +241,15 @@ def evaluate(options: EvaluateOptions) -> str:
       UsageError: the input files are invalid.
     """
     # SciPy and pyarrow import slowly and are not needed for --help.
-    from transforms import storage  # noqa: PLC0415
-    from transforms.evaluation.report import make_report, summarize  # noqa: PLC0415
-    from transforms.reports import page  # noqa: PLC0415
-    from transforms.reports.evaluation import make_page  # noqa: PLC0415
+    from transforms import storage
+    from transforms.evaluation.report import make_report, summarize
+    from transforms.reports import page
+    from transforms.reports.evaluation import make_page
 
     if options.training_free:
         return _compare_recipes(options)
     evaluation = _evaluate(options)
-    for warning in evaluation.warnings:
-        sys.stderr.write(f"warning: {warning}\n")
+    print_warnings(evaluation.warnings)
     for line in summarize(evaluation):
         sys.stderr.write(f"{line}\n")
     root = storage.absolute(options.output)
@@ -264,7 +264,7 @@ def _check_files(options: EvaluateOptions) -> None:
     Raises:
       UsageError: the output folder has other files of the same names.
     """
-    from transforms import storage  # noqa: PLC0415  # as above
+    from transforms import storage
 
     names = ["report.json", "report.html"]
     if options.training_free:
@@ -289,11 +289,11 @@ def _is_report(data: bytes) -> bool:
 
 def _compare_recipes(options: EvaluateOptions) -> str:
     """Compare all recipes without training, write the files; return their folder."""
-    from pipelines.training_free import compare_recipes  # noqa: PLC0415  # as above
-    from transforms import storage  # noqa: PLC0415
-    from transforms.evaluation import training_free  # noqa: PLC0415
-    from transforms.reports import page  # noqa: PLC0415
-    from transforms.reports.training_free import make_page  # noqa: PLC0415
+    from pipelines.training_free import compare_recipes
+    from transforms import storage
+    from transforms.evaluation import training_free
+    from transforms.reports import page
+    from transforms.reports.training_free import make_page
 
     table = compare_recipes(
         options.predictions,
@@ -302,8 +302,7 @@ def _compare_recipes(options: EvaluateOptions) -> str:
         donors=options.donors,
         seed=options.seed,
     )
-    for warning in table.warnings:
-        sys.stderr.write(f"warning: {warning}\n")
+    print_warnings(table.warnings)
     for line in training_free.summarize(table):
         sys.stderr.write(f"{line}\n")
     root = storage.absolute(options.output)
@@ -317,9 +316,9 @@ def _compare_recipes(options: EvaluateOptions) -> str:
 def _evaluate(options: EvaluateOptions) -> "Evaluation":
     """Run the evaluation for the kind of input that was given."""
     if options.full:
-        from transforms.evaluation import by_curves  # noqa: PLC0415  # as above
-        from transforms.evaluation.log_sets import LogSettings  # noqa: PLC0415
-        from transforms.evaluation.training_logs import LogColumns  # noqa: PLC0415
+        from transforms.evaluation import by_curves
+        from transforms.evaluation.log_sets import LogSettings
+        from transforms.evaluation.training_logs import LogColumns
 
         logs = LogSettings(
             columns=LogColumns(options.epoch_column, options.accuracy_column),
@@ -331,15 +330,15 @@ def _evaluate(options: EvaluateOptions) -> "Evaluation":
             options.full, options.subset, logs=logs, seed=options.seed
         )
     if options.accuracies:
-        from transforms.evaluation import by_accuracies  # noqa: PLC0415  # as above
+        from transforms.evaluation import by_accuracies
 
         return by_accuracies.evaluate_accuracies(
             options.accuracies,
             key_columns=options.key_columns,
             columns=options.columns,
         )
-    from transforms.evaluation import by_predictions  # noqa: PLC0415
-    from transforms.predictions import reading as prediction_files  # noqa: PLC0415
+    from transforms.evaluation import by_predictions
+    from transforms.predictions import reading as prediction_files
 
     tables, confusion_models = read_group_tables(options.groups)
     return by_predictions.evaluate_predictions(

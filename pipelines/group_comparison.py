@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines import grouping_flags
 from pipelines.grouping_flags import GroupingFlags
+from pipelines.streams import print_warnings
 from transforms import grouping
 from transforms.arrays import IntegerArray
 from transforms.confusion import matrix as confusion_matrix
@@ -66,8 +67,7 @@ def compare_methods(
       UsageError: no method can group the classes, or a file is invalid.
     """
     model_predictions = read_predictions(predictions)
-    for warning in warn_of_order(model_predictions):
-        sys.stderr.write(f"warning: {warning}\n")
+    print_warnings(warn_of_order(model_predictions))
     tables: dict[str, IntegerArray] = {}
     models_of: dict[str, Sequence[str]] = {}
     for name, table, models in _group_all(held, flags, options_of):

@@ -128,7 +128,7 @@ def reads_groups(flags: GroupingFlags) -> bool:
     return grouping.find_num_groups_source(flags.grouping or "") == "table"
 
 
-def load_options(method: str | None) -> Any:  # noqa: ANN401  # each method has its own class
+def load_options(method: str | None) -> Any:
     """Return the default options of a method."""
     return grouping.load(method or "").Options()
 
@@ -159,7 +159,7 @@ def list_official_classes() -> tuple[ImageClass, ...]:
 def group_classes(
     held: Sequence[ImageClass],
     flags: GroupingFlags,
-    method_options: Any = None,  # noqa: ANN401  # each method has its own class
+    method_options: Any = None,
 ) -> tuple[GroupTable, Grouping]:
     """Group classes with the selected method and print its notes.
 

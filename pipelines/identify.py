@@ -73,7 +73,7 @@ def _read_images(path: str) -> Mapping[str, str]:
 
 def _list_indexed(path: str) -> Sequence[str]:
     """Index the images and return their classes."""
-    from pipelines.building import planning  # noqa: PLC0415  # slow import
+    from pipelines.building import planning
 
     try:
         with tempfile.TemporaryDirectory() as scratch:

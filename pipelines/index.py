@@ -94,13 +94,9 @@ def define_pipeline(
       ticks: file that progress is appended to; None shows no progress.
       may_start_processes: whether the inspection may start processes.
     """
-    import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
+    import apache_beam as beam
 
-    from transforms.index.steps import (  # noqa: PLC0415
-        FindImages,
-        LabelImages,
-        WriteIndex,
-    )
+    from transforms.index.steps import FindImages, LabelImages, WriteIndex
 
     _ = (
         root
@@ -164,7 +160,7 @@ def write_index(
                 )
         return True
     light_imports.import_beam(beam_flags)
-    from pipelines import engine  # noqa: PLC0415  # slow import
+    from pipelines import engine
 
     options = engine.make_beam_options(beam_flags)
     is_embedded = engine.is_embedded(options)
@@ -262,7 +258,7 @@ def index_images(
       JobError: the runner failed.
     """
     if beam_flags:
-        from pipelines import engine  # noqa: PLC0415  # slow import
+        from pipelines import engine
 
         beam_flags = engine.use_embedded_runner(beam_flags)
     write_index(
@@ -279,7 +275,7 @@ def _check_reach(options: IndexOptions, beam_flags: Sequence[str]) -> None:
     """
     if not beam_flags:
         return
-    from pipelines import engine  # noqa: PLC0415
+    from pipelines import engine
 
     places = [
         *options.list_image_places(options.input),

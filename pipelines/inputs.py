@@ -122,7 +122,7 @@ def check_reach(
     """
     if not beam_flags:
         return
-    from pipelines import engine  # noqa: PLC0415  # slow import
+    from pipelines import engine
 
     options = engine.make_beam_options(beam_flags)
     if not engine.can_check_reach(options):

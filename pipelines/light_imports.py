@@ -17,7 +17,7 @@ _OPTIONAL = ("apitools", "boto3", "google.auth", "pandas", "pymongo")
 def hide_pandas_from_arrow() -> None:
     """Make pyarrow work without pandas if the process runs a job."""
     if is_job():
-        from transforms import hidden_imports  # noqa: PLC0415  # imports pyarrow
+        from transforms import hidden_imports
 
         hidden_imports.hide_pandas_from_arrow()
 
@@ -30,7 +30,7 @@ def import_beam(beam_flags: Sequence[str]) -> None:
     """
     needs_few = not beam_flags or any(f.endswith("DaskRunner") for f in beam_flags)
     if is_job() and needs_few and "apache_beam" not in sys.modules:
-        from transforms.hidden_imports import hidden  # noqa: PLC0415  # as above
+        from transforms.hidden_imports import hidden
 
         with hidden(_OPTIONAL), _quiet(), _without_garbage_collection():
             importlib.import_module("pipelines.engine")

@@ -120,9 +120,9 @@ def define_pipeline(
       handler: loads the models and runs inference.
       settings: the chunks, the work folder and the table.
     """
-    import apache_beam as beam  # noqa: PLC0415  # slow import, not needed for --help
+    import apache_beam as beam
 
-    from transforms.models.steps import PredictImages, WriteTable  # noqa: PLC0415
+    from transforms.models.steps import PredictImages, WriteTable
 
     _ = (
         root
@@ -218,10 +218,10 @@ def _run_inference(
     ticks: str,
 ) -> list[str]:
     """Run the pipeline with a progress bar and return the lines of its summary."""
-    from pipelines import engine  # noqa: PLC0415  # slow import
-    from pipelines.predicting import work as work_folders  # noqa: PLC0415
-    from transforms import progress  # noqa: PLC0415
-    from transforms.models import steps  # noqa: PLC0415
+    from pipelines import engine
+    from pipelines.predicting import work as work_folders
+    from transforms import progress
+    from transforms.models import steps
 
     beam_options = engine.make_beam_options(beam_flags)
     models = tuple(  # workers may run in another folder
@@ -281,7 +281,7 @@ def _run_inference(
 
 def shares_models(options: PredictOptions, beam_options: "PipelineOptions") -> bool:
     """Return whether one process of each machine loads the models."""
-    from pipelines import engine  # noqa: PLC0415  # slow import
+    from pipelines import engine
 
     if options.share_models is None:
         return engine.requests_accelerator(beam_options)

@@ -1,4 +1,4 @@
-"""Keep a job running if a standard stream is closed or cannot encode a character.
+"""Keep a job running if a standard stream is closed or lacks a character; warn.
 
 A job that has written its dataset must succeed even if its output has no reader, or if
 the terminal's encoding lacks a character of a path.
@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 _ESCAPE = "imagenet_subsets.escape"
@@ -21,7 +22,7 @@ class _Output(io.FileIO):
 
     _has_failed = False
 
-    def write(self, data: Any, /) -> int:  # noqa: ANN401  # any buffer
+    def write(self, data: Any, /) -> int:
         """Write bytes; discard them if stderr fails or stdout has no reader.
 
         Raises:
@@ -52,6 +53,12 @@ def protect() -> None:
     codecs.register_error(_ESCAPE, _escape)
     sys.stdout = _open(_STDOUT, sys.stdout, errors=_ESCAPE)
     sys.stderr = _open(_STDERR, sys.stderr, errors="backslashreplace")
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Write warnings to stderr, each as a line."""
+    for warning in warnings:
+        sys.stderr.write(f"warning: {warning}\n")
 
 
 def _open(number: int, before: TextIO | None, *, errors: str) -> TextIO:

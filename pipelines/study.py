@@ -18,9 +18,9 @@ def study(options: StudyOptions) -> str:
       JobError: a step failed.
     """
     # SciPy and Beam import slowly and are not needed for --help.
-    from pipelines.step_runner import Runner, acquire_folder  # noqa: PLC0415
-    from pipelines.studying import plan as study_plan  # noqa: PLC0415
-    from pipelines.studying import run  # noqa: PLC0415
+    from pipelines.step_runner import Runner, acquire_folder
+    from pipelines.studying import plan as study_plan
+    from pipelines.studying import run
 
     root = str(Path(options.output).absolute())
     if options.dry_run:

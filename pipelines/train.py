@@ -202,10 +202,10 @@ def train(
       UsageError: an image size is too small for a model.
       JobError: training failed.
     """
-    from transforms.models.loaders import tensorflow_start  # noqa: PLC0415  # with TensorFlow
+    from transforms.models.loaders import tensorflow_start
 
     tensorflow_start.import_tensorflow(threads_per_operation=0)
-    from transforms.training.trainer import Runner  # noqa: PLC0415  # takes seconds
+    from transforms.training.trainer import Runner
 
     check_sizes(list(unfinished.values()), len(training_set.classes))
     passes = sum(len(s.learning_rate) * s.epochs for s in unfinished.values())

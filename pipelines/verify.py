@@ -194,7 +194,7 @@ def _check_engine(options: VerifyOptions, beam_flags: Sequence[str]) -> None:
     Raises:
       UsageError: lists all problems.
     """
-    from pipelines import engine  # noqa: PLC0415  # slow import
+    from pipelines import engine
 
     beam_options = engine.make_beam_options(beam_flags)
     if not engine.waits_for_end(beam_options):
@@ -230,7 +230,7 @@ def _make_work(folder: str) -> Iterator[str]:
 
 def _open_input(options: VerifyOptions, scratch: str) -> SourceIndex:
     """Open or create the index of the input, as `pipelines.build` does."""
-    from pipelines.building import planning  # noqa: PLC0415  # slow import
+    from pipelines.building import planning
 
     path, inventory = planning.resolve_input(options.input, options, scratch)
     inventory.check_usable()
@@ -333,7 +333,7 @@ class EngineTasks:
         Raises:
           JobError: the engine failed or lost tasks.
         """
-        from pipelines import engine  # noqa: PLC0415  # slow import
+        from pipelines import engine
 
         num_tasks = len(self._planned)
         arrived = f"{self._settings.work}/{tasks.ARRIVED}"
@@ -357,9 +357,9 @@ def define_pipeline(
     root: "beam.Pipeline", *, num_tasks: int, settings: TaskSettings
 ) -> None:
     """Wire the pipeline that checks the parts of a dataset."""
-    import apache_beam as beam  # noqa: PLC0415  # slow import
+    import apache_beam as beam
 
-    from transforms.verification.steps import RunTasks  # noqa: PLC0415  # as above
+    from transforms.verification.steps import RunTasks
 
     numbers = root | "ListTasks" >> beam.Create(range(num_tasks), reshuffle=False)
     _ = numbers | RunTasks(settings)

@@ -19,6 +19,7 @@ from apache_beam.runners.worker.worker_pool_main import (
 from apache_beam.utils import thread_pool_executor
 
 from pipelines.cli import exit_codes, parse
+from pipelines.streams import print_warnings
 from transforms.options import flag
 from transforms.records import JobError
 
@@ -50,10 +51,10 @@ def main(argv: Sequence[str]) -> None:
         server = serve(options.address)
         sys.stderr.write(f"listening on {options.address}\n")
         if not options.address.startswith(_LOCAL):
-            sys.stderr.write(
-                f"warning: anyone who can connect to {options.address} can run "
-                "arbitrary code as this user; use a trusted network\n"
-            )
+            print_warnings([
+                f"anyone who can connect to {options.address} can run arbitrary code "
+                "as this user; use a trusted network"
+            ])
         try:
             signal.pause()
         finally:

@@ -85,10 +85,10 @@ def write_onnx(
 
 def make_keras(num_classes: int) -> Any:
     """Return the Keras model with the same weights."""
-    from transforms.models.loaders.tensorflow_start import import_tensorflow  # noqa: PLC0415
+    from transforms.models.loaders.tensorflow_start import import_tensorflow
 
     import_tensorflow()
-    import keras  # noqa: PLC0415  # takes seconds that other tests save
+    import keras
 
     model = keras.Sequential([
         keras.Input((SIDE_PX, SIDE_PX, 3)),
@@ -109,7 +109,7 @@ def write_keras(path: Path, num_classes: int) -> Path:
 def write_saved_model(path: Path, num_classes: int, *, before: Any = None) -> Path:
     """Write a SavedModel whose graph first calls `before`."""
     model = make_keras(num_classes)
-    import tensorflow as tf  # noqa: PLC0415  # as above
+    import tensorflow as tf
 
     module = tf.Module()
     module.model = model
@@ -127,7 +127,7 @@ def write_saved_model(path: Path, num_classes: int, *, before: Any = None) -> Pa
 def write_lambda_keras(path: Path, num_classes: int) -> Path:
     """Write a .keras file that contains a Python function."""
     model = make_keras(num_classes)
-    import keras  # noqa: PLC0415  # as above
+    import keras
 
     keras.Sequential([*model.layers, keras.layers.Lambda(lambda x: x)]).save(path)
     return path

@@ -302,7 +302,7 @@ def _show_percent(value: float, _: float) -> str:
 
 def _make_logarithmic(axes: "Axes", values: Sequence[float]) -> None:
     """Make the x axis logarithmic; over a short range, label multiples of 10ⁿ too."""
-    from matplotlib.ticker import EngFormatter, LogLocator  # noqa: PLC0415
+    from matplotlib.ticker import EngFormatter, LogLocator
 
     decades = math.log10(max(values) / min(values))
     multiples = (1, 1.5, 2, 3, 4, 5, 7) if decades < 0.7 else (1, 2, 5)
@@ -368,7 +368,7 @@ def _look(point: Point) -> dict[str, Any]:
 def _draw_point(
     axes: "Axes",
     point: Point,
-    **settings: Any,  # noqa: ANN401  # matplotlib's
+    **settings: Any,
 ) -> None:
     bars: dict[str, Any] = {
         "color": _color(point.color),
@@ -390,7 +390,7 @@ def _label_points(axes: "Axes", points: Sequence[Point]) -> "Figure":
     A label covers no marker and no other label, and avoids error bars if possible. A
     point without free space gets no label.
     """
-    from matplotlib.transforms import Bbox  # noqa: PLC0415  # slow to import
+    from matplotlib.transforms import Bbox
 
     figure = figures.lay_out(axes)
     taken: list[Bbox] = []

@@ -85,7 +85,7 @@ def style(**more: object) -> Iterator[None]:
     Args:
       more: additional rcParams, with `__` instead of `.`: `axes__grid__axis="x"`.
     """
-    import matplotlib.style  # noqa: PLC0415  # slow to import
+    import matplotlib.style
 
     changes = {name.replace("__", "."): value for name, value in more.items()}
     with matplotlib.style.context(["default", _STYLE, changes]):
@@ -100,7 +100,7 @@ def make_figure(width: float, height: float, *, label: str) -> "Figure":
       height: height in points.
       label: accessible name.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 72, height / 72))
     figure.set_label(label)
@@ -231,7 +231,7 @@ def to_png(figure: "Figure", *, dpi: float) -> bytes:
     return _save(figure, format="png", dpi=dpi, metadata={"Software": None})
 
 
-def _save(figure: "Figure", **settings: Any) -> bytes:  # noqa: ANN401  # matplotlib's
+def _save(figure: "Figure", **settings: Any) -> bytes:
     data = io.BytesIO()
     with style():
         figure.savefig(data, **settings)

@@ -12,7 +12,7 @@ from typing import Any
 def flag(  # noqa: PLR0913  # each argument is a property of the flag
     help_text: str,
     *,
-    default: Any = dataclasses.MISSING,  # noqa: ANN401  # of the field's type
+    default: Any = dataclasses.MISSING,
     choices: Sequence[str] = (),
     expand: Callable[[str], Sequence[str]] | None = None,
     minimum: float | None = None,
@@ -26,8 +26,8 @@ def flag(  # noqa: PLR0913  # each argument is a property of the flag
     heading: str = "",
     implies: Sequence[str] = (),
     default_note: str = "",
-    dask_default: Any = None,  # noqa: ANN401  # of the field's type
-) -> Any:  # noqa: ANN401  # as dataclasses.field
+    dask_default: Any = None,
+) -> Any:
     """Declare a flag as a dataclass field; a flag without a default is required.
 
     Args:

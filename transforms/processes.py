@@ -124,7 +124,7 @@ class ProcessPool:
         self._end_processes()
         self._threads.shutdown(cancel_futures=True)
 
-    def _ask(self, request: object) -> Any:  # noqa: ANN401  # as the handler returns it
+    def _ask(self, request: object) -> Any:
         try:
             result, error = self._send(request).result()
         except BrokenProcessPool:
@@ -159,7 +159,7 @@ class ProcessPool:
                     running[process.sentinel] = process
             while running and (left_s := deadline - time.monotonic()) > 0:
                 for sentinel in connection.wait(list(running), left_s):
-                    del running[sentinel]  # type: ignore[arg-type]
+                    del running[sentinel]  # type: ignore[arg-type]  # an int
             for process in running.values():
                 process.kill()
             self._processes.shutdown(cancel_futures=True)
@@ -192,7 +192,7 @@ class _Context(SpawnContext):
         super().__init__()
         self.processes: list[SpawnProcess] = []
 
-    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: ANN401, N802
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802  # its name
         process = _Process(*args, **kwargs)
         self.processes.append(process)
         return process
@@ -278,7 +278,7 @@ def _handle(request: object) -> tuple[Any, Exception | None]:
         _Worker.is_busy = False
 
 
-def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # a handler's
     """Handle SIGTERM: end this process.
 
     If a request is running, it is interrupted by an exception first, so that it can
@@ -290,7 +290,7 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     _end()
 
 
-def _report_unraisable(unraisable: Any) -> None:  # noqa: ANN401  # has no public name
+def _report_unraisable(unraisable: Any) -> None:
     """End this process if `_StopError` was raised where exceptions are ignored.
 
     This happens in finalisers. Other ignored exceptions are reported as usual.

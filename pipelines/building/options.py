@@ -282,7 +282,7 @@ class Request:
     @property
     def beam_options(self) -> "PipelineOptions":
         """Beam options, created on each access because runners modify them."""
-        from pipelines import engine  # noqa: PLC0415  # Beam's import takes a second
+        from pipelines import engine
 
         return engine.make_beam_options(self.beam_flags)
 

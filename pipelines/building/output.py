@@ -198,7 +198,7 @@ def write_plan(
       The path of the folder.
     """
     # Jinja's import takes a twentieth of a second, which a build does not need.
-    from transforms.reports.page import write as write_page  # noqa: PLC0415
+    from transforms.reports.page import write as write_page
 
     root = place.plan_only if place.is_remote else f"{scratch}/plan_only"
     files = {

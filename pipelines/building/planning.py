@@ -20,6 +20,7 @@ from pipelines.building.output import Place
 from pipelines.building.recipe import make_recipe
 from pipelines.index import index_images
 from pipelines.input_flags import InputFlags
+from pipelines.streams import print_warnings
 from transforms import sampling, storage
 from transforms.dataset import plan as dataset_plan
 from transforms.dataset import statistics
@@ -125,7 +126,7 @@ def resolve_input(
         return index, inventory
     recognised = inputs.recognize_flags(paths, flags)
     if beam_flags:
-        from pipelines import engine  # noqa: PLC0415  # slow import
+        from pipelines import engine
 
         if not engine.is_embedded(engine.make_beam_options(beam_flags)):
             sys.stderr.write(
@@ -148,12 +149,12 @@ def _check_roots(index: str, roots: Sequence[str]) -> None:
 
 
 def _report_newer(roots: Sequence[str]) -> None:
-    for root in storage.list_revisions(roots):
-        if commit := storage.find_newer_commit(root):
-            sys.stderr.write(
-                f"WARNING: {root} is not the main branch, which is {commit} now; the "
-                "indexed commit is read\n"
-            )
+    print_warnings(
+        f"{root} is not the main branch, which is {commit} now; the indexed commit is "
+        "read"
+        for root in storage.list_revisions(roots)
+        if (commit := storage.find_newer_commit(root))
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -201,7 +202,7 @@ def run_sampler(
     images: IndexedImages,
     *,
     sampler: str,
-    options: Any,  # noqa: ANN401  # each sampler has its own class
+    options: Any,
     difficulty_file: str | None,
     seed: int,
     folder: str,
@@ -556,10 +557,10 @@ def _select_on_engine(
     request: Request,
     *,
     plan_folder: str,
-    **described: Any,  # noqa: ANN401
+    **described: Any,
 ) -> PlanSummary:
     """Select images and write the plan's files on the embedded runner."""
-    from pipelines import engine  # noqa: PLC0415  # slow import
+    from pipelines import engine
 
     embedded = engine.use_embedded_runner(request.beam_flags)
     if not embedded:
@@ -593,9 +594,9 @@ def define_pipeline(
       images_per_shard: largest number of images per shard.
       plan_folder: folder to write to.
     """
-    import apache_beam as beam  # noqa: PLC0415  # slow import
+    import apache_beam as beam
 
-    from transforms.sampling.steps import SampleImages  # noqa: PLC0415
+    from transforms.sampling.steps import SampleImages
 
     _ = (
         root

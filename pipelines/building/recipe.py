@@ -42,8 +42,8 @@ _COMMAND_FLAGS = {
 def make_recipe(
     options: BuildOptions,
     *,
-    grouping_options: object,
-    sampling_options: object,
+    grouping_options: Any,
+    sampling_options: Any,
     result: Grouping,
     sampling_notes: Sequence[str],
     table: GroupTable,
@@ -98,8 +98,8 @@ def make_recipe(
 def format_command(
     options: BuildOptions,
     *,
-    grouping_options: object,
-    sampling_options: object,
+    grouping_options: Any,
+    sampling_options: Any,
     inputs: Sequence[str] = ("PATH_TO_IMAGENET",),
 ) -> str:
     """Return the command that rebuilds the dataset, with placeholders for paths.
@@ -126,14 +126,14 @@ def format_command(
         (options.grouping, grouping_options),
         (options.sampling, sampling_options),
     ):
-        own = [f.name for f in dataclasses.fields(chosen)]  # type: ignore[arg-type]
+        own = [f.name for f in dataclasses.fields(chosen)]
         words += _list_flags(chosen, type(chosen)(), names=own, prefix=f"{method}_")
     return shlex.join(words)
 
 
 def _list_flags(
-    options: Any,  # noqa: ANN401  # each method has its own class
-    default: Any,  # noqa: ANN401
+    options: Any,
+    default: Any,
     *,
     names: Sequence[str],
     prefix: str = "",

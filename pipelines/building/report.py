@@ -119,7 +119,7 @@ def find_uneven_groups(described: Mapping[str, Any]) -> Iterator[str]:
         is_planned_even = len({planned[g["label"]] for g in described["groups"]}) == 1
         if split != "validation" and is_planned_even and min(counts) < max(counts):
             yield (
-                f"WARNING: unreadable images make the groups uneven: {min(counts)} to "
+                f"warning: unreadable images make the groups uneven: {min(counts)} to "
                 f"{max(counts)} {split} images; to use only readable images, build "
                 "from an index that python -m pipelines.index --inspect has written"
             )

@@ -80,10 +80,8 @@ def connect(address: str) -> "Client":
     """
     # Its import takes half a second, and only this engine needs it.
     try:
-        from distributed import Client  # noqa: PLC0415
-        from distributed.comm.addressing import (  # noqa: PLC0415
-            get_address_host_port,
-        )
+        from distributed import Client
+        from distributed.comm.addressing import get_address_host_port
     except ImportError as error:
         raise UsageError(
             f"--runner DaskRunner: needs the package distributed; {_INSTALL}"

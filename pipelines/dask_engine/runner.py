@@ -104,7 +104,7 @@ class DaskJob(PipelineResult):
             collection for node in nodes for collection in _list_inputs(node)
         )
 
-    def wait_until_finish(self, duration: int | None = None) -> str:  # noqa: ARG002
+    def wait_until_finish(self, duration: int | None = None) -> str:  # noqa: ARG002  # Beam's
         """Run all stages.
 
         Raises:
@@ -313,7 +313,7 @@ def _list_inputs(node: AppliedPTransform) -> list[PValue]:
 
 def _translate(error: BaseException) -> BaseException:
     """Return the error to raise for the error of a task."""
-    from distributed import KilledWorker  # noqa: PLC0415  # as in `cluster.connect`
+    from distributed import KilledWorker
 
     if isinstance(error, KilledWorker):
         return JobError(

@@ -167,7 +167,7 @@ def run_bundle(pickled: bytes, stage: Stage, job: str) -> bytes:
 
 def _find_worker() -> str:
     """Return the address of this worker."""
-    from distributed import get_worker  # noqa: PLC0415  # as in `cluster.connect`
+    from distributed import get_worker
 
     return get_worker().address
 

@@ -119,7 +119,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
                 yield f"--{name} {path}: {problem} file"
 
     def _find_few_models(self) -> Iterator[str]:
-        from transforms.evaluation import ranking  # noqa: PLC0415  # slow import: SciPy
+        from transforms.evaluation import ranking
 
         if len(self.models) < ranking.MIN_MODELS:
             yield (

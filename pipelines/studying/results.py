@@ -142,7 +142,7 @@ def name_sampler(recipe: Recipe) -> str:
     return f"{name} by class" if recipe.options.stratify_by_class else name
 
 
-def _name_method(name: str, options: Any) -> str:  # noqa: ANN401  # of any method
+def _name_method(name: str, options: Any) -> str:
     """Name a method with its rules and all other options that are not the default."""
     words = [name]
     for field in dataclasses.fields(options):

@@ -51,10 +51,10 @@ KEYS = {"login": "somebody", "password": "a-secret-of-nobody"}  # of S3
 def dags():
     words = [sys.executable, "-m", "airflow", "db", "migrate"]
     subprocess.run(words, check=True, capture_output=True)
-    from airflow.dag_processing.bundles.manager import (  # noqa: PLC0415  # reads HOME
+    from airflow.dag_processing.bundles.manager import (  # reads HOME
         DagBundlesManager,
     )
-    from airflow.dag_processing.dagbag import (  # noqa: PLC0415  # reads HOME
+    from airflow.dag_processing.dagbag import (  # reads HOME
         BundleDagBag,
         sync_bag_to_db,
     )
@@ -114,7 +114,7 @@ def amazon():
         [PYTHON, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         stderr=subprocess.DEVNULL,
     )
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # noqa: PLC0415  # reads HOME
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # reads HOME
 
     address = f"http://127.0.0.1:{port}"
     extra = {"endpoint_url": address, "region_name": "us-east-1"}
@@ -161,7 +161,7 @@ class _Mail(socketserver.StreamRequestHandler):
 
 @pytest.fixture
 def lineage():
-    from airflow.sdk.lineage import get_hook_lineage_collector  # noqa: PLC0415  # reads HOME
+    from airflow.sdk.lineage import get_hook_lineage_collector  # reads HOME
 
     get_hook_lineage_collector.cache_clear()  # of a process; here tests share one
     path = Path(HOME.name, "lineage.jsonl")

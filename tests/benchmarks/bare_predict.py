@@ -44,13 +44,13 @@ def _preprocess(named):
 def _load(path):
     """Return a function from pixels to probabilities, both with one row per image."""
     if path.endswith(".onnx"):
-        import onnxruntime  # noqa: PLC0415  # slow
+        import onnxruntime
 
         session = onnxruntime.InferenceSession(path)
         name = session.get_inputs()[0].name
         return lambda pixels: session.run(None, {name: pixels})[0]
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    import keras  # noqa: PLC0415  # slow
+    import keras
 
     model = keras.models.load_model(path, compile=False)
     return model.predict_on_batch

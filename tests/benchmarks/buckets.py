@@ -58,7 +58,7 @@ def _measure(settings: Settings, scheme: str, environment: Mapping[str, str]) ->
 
 @contextmanager
 def _run_google() -> Iterator[str]:
-    from tests.stores import gcs_emulator  # noqa: PLC0415  # other benchmarks need no emulator
+    from tests.stores import gcs_emulator  # other benchmarks need no emulator
 
     with gcs_emulator.run(_BUCKET) as address:
         yield address
@@ -66,7 +66,7 @@ def _run_google() -> Iterator[str]:
 
 @contextmanager
 def _run_amazon() -> Iterator[str]:
-    from tests.stores import fault_server  # noqa: PLC0415  # as above
+    from tests.stores import fault_server
 
     # Not moto: unlike S3, it closes every connection, and opening a new one costs the
     # client more than the read.

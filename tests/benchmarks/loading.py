@@ -61,7 +61,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def read_webdataset(directory: Path) -> Iterable[Any]:
-    import webdataset  # noqa: PLC0415 (each reader needs only its library)
+    import webdataset  # each reader needs only its library
 
     shards = sorted(map(str, (directory / SPLIT).glob("*.tar")))
     images = webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8")
@@ -75,7 +75,7 @@ def read_files(files: list[Path]) -> Iterable[Any]:
 
 
 def read_tfrecord(directory: Path) -> Iterable[Any]:
-    import tensorflow as tf  # noqa: PLC0415
+    import tensorflow as tf
 
     features = {
         "image": tf.io.FixedLenFeature([], tf.string),
@@ -91,7 +91,7 @@ def read_tfrecord(directory: Path) -> Iterable[Any]:
 
 
 def read_files_with_tensorflow(files: list[Path]) -> Iterable[Any]:
-    import tensorflow as tf  # noqa: PLC0415
+    import tensorflow as tf
 
     def decode(path: Any) -> Any:
         return tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
@@ -101,7 +101,7 @@ def read_files_with_tensorflow(files: list[Path]) -> Iterable[Any]:
 
 
 def _in_one_thread(data: Any) -> Iterable[Any]:
-    import tensorflow as tf  # noqa: PLC0415
+    import tensorflow as tf
 
     options = tf.data.Options()
     options.threading.private_threadpool_size = 1

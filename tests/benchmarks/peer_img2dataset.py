@@ -8,7 +8,7 @@ import sys
 
 def main(urls, output, num_processes, num_threads, images_per_shard):
     """Resize images to a shorter side of 256 and write them to tars at quality 90."""
-    import img2dataset  # noqa: PLC0415  # only the other environment has it
+    import img2dataset  # only the other environment has it
 
     img2dataset.download(
         url_list=urls,

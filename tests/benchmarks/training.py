@@ -77,7 +77,7 @@ def _time(run: Callable[[], None]) -> float:
 
 
 def _make_ours(model: str, dataset: str) -> Callable[[], None]:
-    from transforms.training import data, input_pipeline, trainer  # noqa: PLC0415  # slow
+    from transforms.training import data, input_pipeline, trainer
 
     training_set = data.read_training_set(
         dataset, train_split="train", validation_split="validation"
@@ -112,10 +112,10 @@ def _make_ours(model: str, dataset: str) -> Callable[[], None]:
 
 def _make_plain(name: str, num_images: int) -> Callable[[], None]:
     """Make a loop with no input pipeline: random crops of an array, in one graph."""
-    import keras  # noqa: PLC0415  # slow
-    import tensorflow as tf  # noqa: PLC0415  # slow
+    import keras
+    import tensorflow as tf
 
-    from transforms.training import architectures  # noqa: PLC0415  # slow
+    from transforms.training import architectures
 
     rng = np.random.default_rng(0)
     shape = (num_images, 2 * _IMAGE_PX, 2 * _IMAGE_PX, 3)

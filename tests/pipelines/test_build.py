@@ -325,7 +325,7 @@ def test_held_out_images_are_told_in_the_summary_card_and_plan(
 ):
     sources = "validation images: 30 official, 12 held out of training"
     warning = (
-        "WARNING: 12 of 42 validation images are training images, held out to reach "
+        "warning: 12 of 42 validation images are training images, held out to reach "
         "--min_validation_images 42; lower it to 30"
     )
     change = {"min_validation_images": 42, "images_per_group": 12}

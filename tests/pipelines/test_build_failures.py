@@ -62,9 +62,9 @@ def test_corrupt_image_becomes_a_failure(folders, tmp_path, capfd):
     whole = building.run(folders, tmp_path / "whole")
     row = _victims(whole)[3]
     _path(folders, row).write_bytes(b"this is no image".ljust(row["source_length"]))
-    assert "WARNING: unreadable" not in capfd.readouterr().err
+    assert "warning: unreadable" not in capfd.readouterr().err
     dataset = building.run(folders, tmp_path / "out", max_failure_fraction=0.02)
-    warning = "WARNING: unreadable images make the groups uneven: 19 to 20 train images"
+    warning = "warning: unreadable images make the groups uneven: 19 to 20 train images"
     assert warning in capfd.readouterr().err
     with (dataset / "__meta__/failures.csv").open() as file:
         (failure,) = csv.DictReader(file)

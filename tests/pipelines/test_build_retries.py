@@ -4,15 +4,13 @@ import pytest
 
 from pipelines import build
 from tests import building
-from tests.stores.conftest import (
-    faulty,  # noqa: F401
-    set_variable,  # noqa: F401
-)
+from tests.stores import conftest as stores
 from tests.stores.copying import checksums
 from transforms.storage import clients as store_clients
 
 FLAGS = {"images_per_shard": 20, "formats": "webdataset,tfrecord,folders,parquet"}
 BUCKET = "s3://photographs"
+faulty, set_variable = stores.faulty, stores.set_variable
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +43,7 @@ def test_other_engines_write_the_same_bytes(mini_imagenet, tmp_path, whole, engi
     ids=["a shard", "its part", "the commit mark"],
 )
 def test_bundle_that_fails_after_its_upload_is_retried(
-    mini_index,
-    whole,
-    faulty,  # noqa: F811
-    monkeypatch,
-    key,
-    times,
+    mini_index, whole, faulty, monkeypatch, key, times
 ):
     """The client does not retry, so the engine has to."""
     monkeypatch.setattr(store_clients, "_MAX_RETRIES", 0)

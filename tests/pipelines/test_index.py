@@ -54,7 +54,7 @@ def test_differences_from_imagenet_are_warnings_or_errors(
     ]
     printed = capfd.readouterr().err
     assert all(
-        f"WARNING: {warning.text}\n" in printed for warning in (*warnings, other)
+        f"warning: {warning.text}\n" in printed for warning in (*warnings, other)
     )
     with pytest.raises(SystemExit) as error:
         _index(mini_imagenet, tmp_path, "--require_complete")

@@ -172,7 +172,7 @@ def test_predict_writes_the_same_predictions(trained, groups, tmp_path):
 def test_an_interrupted_run_continues_to_the_same_results(
     trained, groups, tmp_path, monkeypatch, stopped_in
 ):
-    from transforms.training.trainer import Trainer  # noqa: PLC0415  # TensorFlow
+    from transforms.training.trainer import Trainer
 
     train_epoch, epochs = Trainer.train, []
 

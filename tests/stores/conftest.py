@@ -45,8 +45,8 @@ def google_address():
 
 @pytest.fixture(scope="session")
 def amazon_address():
-    import boto3  # noqa: PLC0415  # takes a second
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415
+    import boto3
+    from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()

@@ -81,8 +81,8 @@ def test_messages_hold_no_key(faulty, said, mini_imagenet, fault, monkeypatch):
 
 def make_service_account(path, token_uri):
     """Write the key file of a service account; return the key."""
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM,

@@ -21,7 +21,7 @@ import pytest
 from tests import building
 
 if importlib.util.find_spec("torch"):
-    import torch  # noqa: F401
+    import torch  # noqa: F401  # before TensorFlow
 else:
     collect_ignore_glob = ["test_*.py"]
 

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
 
-# ruff: noqa: PLC0415  # parsers are imported late: atheris instruments what it imports
-
+# Parsers are imported late: atheris instruments what it imports.
 
 _MAX_SECONDS, _MAX_MB = 10, 2048
 _MODULE = "tests.torture.fuzz_parsers"
@@ -70,7 +69,7 @@ def fuzz(name: str, words: Sequence[str]) -> None:
 
     packages = ["transforms", "pipelines", "csv", "json", "yaml", "zipfile"]
     with atheris.instrument_imports(include=packages):
-        from tests.torture import parsers  # noqa: F401
+        from tests.torture import parsers  # noqa: F401  # instruments them
     folder = Path(tempfile.mkdtemp(prefix="fuzz"))
 
     def run(data: bytes) -> None:

@@ -53,7 +53,7 @@ def _read_timm(folder: str) -> dict[str, int]:
     return lengths
 
 
-def _read_json(path: str) -> Any:  # noqa: ANN401  # untrusted
+def _read_json(path: str) -> Any:
     try:
         if not storage.is_file(path) or storage.num_bytes(path) > _MAX_BYTES:
             return {}

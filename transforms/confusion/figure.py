@@ -98,7 +98,7 @@ def draw(confusion: Confusion, pairs: list[Pair]) -> "Figure":
 
 def _draw_map(axes: "Axes", confusion: Confusion) -> None:
     """Draw the heat map on a log scale; each row is divided by its number of images."""
-    from matplotlib.colors import LinearSegmentedColormap, LogNorm  # noqa: PLC0415
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
     num_images = np.maximum(confusion.num_images, 1)
     shares = confusion.matrix / num_images[:, None]

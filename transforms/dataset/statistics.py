@@ -195,7 +195,7 @@ def find_warning(statistics: Mapping[str, Any], min_validation_images: int) -> s
         else "add the official validation images with --input, or set it to 0"
     )
     return (
-        f"WARNING: {num_held_out} of {num_official + num_held_out} validation images "
+        f"warning: {num_held_out} of {num_official + num_held_out} validation images "
         "are training images, held out to reach --min_validation_images "
         f"{min_validation_images}; {remedy}"
     )

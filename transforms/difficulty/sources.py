@@ -110,7 +110,7 @@ def to_p_correct(scores: FloatArray, kind: str) -> npt.NDArray[np.float32]:
     if kind == "probability":
         return np.minimum(scores, 1).astype(np.float32)
     easiness = scores if kind == "easiness" else -scores
-    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+    from scipy import stats
 
     ranks = stats.rankdata(easiness)  # 1 is the hardest; ties share the mean
     return ((ranks - 1) / max(len(ranks) - 1, 1)).astype(np.float32)

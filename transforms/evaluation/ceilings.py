@@ -190,7 +190,7 @@ def predict_ceiling(full: PairTests, subset: PairTests, *, seed: int = 0) -> Cei
     Source: posterior predictive check (Rubin, Annals of Statistics 1984), with a flat
       prior.
     """
-    from scipy import special  # noqa: PLC0415  # slower to import than Beam
+    from scipy import special
 
     num_models = len(full.accuracies)
     # The covariance of errors whose differences have these variances, up to a shift

@@ -248,7 +248,7 @@ def find_effects(
     Source: the interval is a jackknife over architectures (Efron and Stein, Annals of
       Statistics 1981), with Student's t.
     """
-    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+    from scipy import stats
 
     members = np.unique(list(families), return_inverse=True)[1]
     num_families = int(members.max(initial=-1)) + 1

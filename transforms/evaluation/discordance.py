@@ -112,7 +112,7 @@ def bound_tau(discordance: FloatArray, families: Sequence[str]) -> Interval | No
       the overdispersion, which a jackknife over families estimates (Efron and Stein,
       Annals of Statistics 1981).
     """
-    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+    from scipy import stats
 
     num_models = len(discordance)
     num_pairs = num_models * (num_models - 1) / 2

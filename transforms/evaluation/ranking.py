@@ -218,7 +218,7 @@ def spearman(first: FloatArray, second: FloatArray) -> float | None:
     Source: Spearman, "The proof and measurement of association between two things",
       American Journal of Psychology 1904.
     """
-    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+    from scipy import stats
 
     _check_shapes(first, second)
     if not (_has_order(first) and _has_order(second)):

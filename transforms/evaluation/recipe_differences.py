@@ -89,7 +89,7 @@ def compare_recipes(
       and Miller, JBES 2011); Student's t with one degree of freedom fewer than
       families; Holm 1979.
     """
-    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+    from scipy import stats
 
     _, members = np.unique(list(families), return_inverse=True)
     num_families = int(members.max(initial=-1)) + 1

@@ -58,7 +58,7 @@ def make_report(evaluation: Evaluation, *, seed: int) -> bytes:
     return to_json(_round(report))
 
 
-def _round(value: Any) -> Any:  # noqa: ANN401  # any JSON
+def _round(value: Any) -> Any:
     """Round floats, so that all machines agree; replace NaN and infinity by None."""
     if isinstance(value, Mapping):
         return {name: _round(part) for name, part in value.items()}

@@ -153,7 +153,7 @@ def compare_all_pairs(
       Biometrika 1947, and Satterthwaite, Biometrics Bulletin 1946, for the degrees of
       freedom.
     """
-    from scipy import stats  # noqa: PLC0415  # slower to import than Beam
+    from scipy import stats
 
     if not ((accuracies >= 0) & (accuracies <= 1)).all() or num_images < 1:
         raise ValueError("accuracies must be 0 to 1, of at least one image")

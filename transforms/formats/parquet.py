@@ -32,7 +32,7 @@ _SCHEMA = pa.schema([
 ])
 
 
-def shard_path(name: str, shard: Shard) -> str:  # noqa: ARG001
+def shard_path(name: str, shard: Shard) -> str:
     """Return the path of a shard, relative to the dataset's folder."""
     return f"{FOLDER}/data/{shard}.parquet"
 

@@ -388,7 +388,7 @@ def _evaluate(
       u: shape (classes,).
       ascending_sizes: shape (groups,); the largest size belongs to the largest λ.
     """
-    from scipy import linalg  # noqa: PLC0415  # takes a third of --help's start-up time
+    from scipy import linalg
 
     count, num_groups = len(weights), len(ascending_sizes)
     if num_groups > count // 8:

@@ -98,7 +98,7 @@ class Inventory:
 
     def describe(self) -> str:
         """Return the warnings and counts as lines of text."""
-        lines = [f"WARNING: {warning.text}" for warning in self.warnings]
+        lines = [f"warning: {warning.text}" for warning in self.warnings]
         lines += [
             f"{self.total('train')} training and {self.total('validation')} "
             f"validation images of {len(self.wnids())} classes"

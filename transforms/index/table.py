@@ -94,7 +94,7 @@ def make_table(
     return pa.table(arrays, schema=schema)
 
 
-def merge_parts(parts: Sequence[str], output: str, **described: Any) -> None:  # noqa: ANN401
+def merge_parts(parts: Sequence[str], output: str, **described: Any) -> None:
     """Concatenate index files to one index, in order.
 
     Args:

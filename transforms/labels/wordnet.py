@@ -89,7 +89,7 @@ class WordNetTree:
         rows = np.repeat(np.arange(len(paths)), [len(path) for path in paths])
         columns = [column_of[node] for path in paths for node in path]
         shape = (len(paths), len(column_of))
-        from scipy import sparse  # noqa: PLC0415  # a third of the time of --help
+        from scipy import sparse
 
         on_path = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
         shared = (
@@ -201,7 +201,7 @@ def read_synsets(
 
 
 def _open_nltk(outside: Sequence[str]) -> "WordNetCorpusReader":
-    import nltk.corpus  # noqa: PLC0415  # takes a second, and few users need it
+    import nltk.corpus
 
     what = f"--input: {_list_wnids(outside)} outside the 1000 classes"
     try:

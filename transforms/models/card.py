@@ -234,7 +234,7 @@ def _name(wnids: Sequence[str]) -> str:
     return classes.display_name(wnids[0]) if len(wnids) == 1 else f"{wnids[0]}, …"
 
 
-def _read_fields(kind: Any, content: object, name: str, problems: list[str]) -> Any:  # noqa: ANN401  # a dataclass
+def _read_fields(kind: Any, content: object, name: str, problems: list[str]) -> Any:
     """Convert a JSON object to a dataclass; return a placeholder if that is impossible.
 
     Args:

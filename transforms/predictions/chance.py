@@ -72,7 +72,7 @@ def count_better_order(counts: FloatArray | IntArray) -> float | None:
     total, num_rows = float(counts.sum()), int(counts.any(axis=1).sum())
     if len(counts) > _MAX_CLASSES or total < _MIN_CLASS_IMAGES * num_rows:
         return None
-    from scipy import optimize  # noqa: PLC0415  # slow import
+    from scipy import optimize
 
     rows, columns = optimize.linear_sum_assignment(counts, maximize=True)
     best = float(counts[rows, columns].sum())

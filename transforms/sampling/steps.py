@@ -107,5 +107,5 @@ class SampleImages(beam.PTransform):
         )
 
 
-def _read_selected(row_group: int, **described: Any) -> tuple[int, pa.Table]:  # noqa: ANN401
+def _read_selected(row_group: int, **described: Any) -> tuple[int, pa.Table]:
     return row_group, read_selected(row_group, **described)

@@ -175,7 +175,7 @@ class _OneThread(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
     iter_batches = partialmethod(pq.ParquetFile.iter_batches, use_threads=False)
 
 
-def open_parquet(source: str | BinaryIO, **settings: Any) -> pq.ParquetFile:  # noqa: ANN401  # of pyarrow
+def open_parquet(source: str | BinaryIO, **settings: Any) -> pq.ParquetFile:
     """Open a Parquet file and read its footer.
 
     Args:
@@ -200,7 +200,7 @@ def open_parquet(source: str | BinaryIO, **settings: Any) -> pq.ParquetFile:  # 
 def read_parquet(
     path: str,
     columns: Sequence[str] | None = None,
-    **settings: Any,  # noqa: ANN401  # of pyarrow
+    **settings: Any,
 ) -> pa.Table:
     """Read a Parquet file, or some of its columns in the given order.
 
@@ -295,7 +295,7 @@ def describe_file(root: str, path: str) -> WrittenFile | None:
     """Return the size and SHA-256 of a file below `root`; None if it is missing."""
     try:
         with open_input(f"{root}/{path}") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # has readinto
             return WrittenFile(path, file.tell(), digest)
     except FileNotFoundError:
         return None

@@ -169,11 +169,11 @@ def _open_google(bucket: str, settings: StoreSettings, retries: "RetryConfig") -
     return GCSStore(bucket, credential_provider=_find_google_credentials(), **common)
 
 
-def _find_google_credentials() -> Any:  # noqa: ANN401  # obstore has no name for it
+def _find_google_credentials() -> Any:
     # Both take a while to import, and only Google's store needs them.
-    import google.auth  # noqa: PLC0415
-    import google.auth.exceptions  # noqa: PLC0415
-    from obstore.auth.google import GoogleCredentialProvider  # noqa: PLC0415
+    import google.auth
+    import google.auth.exceptions
+    from obstore.auth.google import GoogleCredentialProvider
 
     try:
         credentials, _ = google.auth.default(scopes=[_SCOPE])
@@ -210,9 +210,9 @@ def _find_amazon_options() -> dict[str, Any]:
       UsageError: no credentials were found.
     """
     # All take a while to import, and only Amazon's store needs them.
-    import botocore.session  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
+    import botocore.session
+    from botocore.exceptions import BotoCoreError
+    from obstore.auth.boto3 import Boto3CredentialProvider
 
     session = botocore.session.Session()
     session.set_config_variable("metadata_service_num_attempts", _METADATA_TRIES)

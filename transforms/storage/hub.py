@@ -67,7 +67,7 @@ def _parse(path: str) -> _Place:
     return _Place(match["repo"], unquote(match["revision"] or ""), key)
 
 
-def _load(module: str) -> Any:  # noqa: ANN401  # a module of an optional package
+def _load(module: str) -> Any:
     try:
         return importlib.import_module(f"{_LIBRARY}{module}")
     except ModuleNotFoundError as error:
@@ -108,7 +108,7 @@ def _find_commit(repo: str, revision: str) -> str:
         return str(response.json()["sha"])
 
 
-def _request(url: str, **headers: str) -> Any:  # noqa: ANN401  # httpx2's response
+def _request(url: str, **headers: str) -> Any:
     utils = _load(".utils")
     response = utils.http_backoff(
         "GET", url, headers=utils.build_hf_headers() | headers, timeout=_TIMEOUT_S

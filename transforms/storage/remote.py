@@ -448,7 +448,7 @@ class _ObjectFile(io.RawIOBase):
         self._position = max(start[whence] + offset, 0)
         return self._position
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # a buffer there
         length = min(len(buffer), self._size - self._position, CHUNK_BYTES)
         if length <= 0:
             return 0

@@ -173,7 +173,7 @@ def build(name: str, image_size: int, num_classes: int, *, policy: str) -> Model
     Raises:
       ValueError: `image_size` is too small for the model.
     """
-    import keras  # noqa: PLC0415  # imports TensorFlow, which takes seconds
+    import keras
 
     architecture, _ = split_name(name)
     previous_policy = keras.config.dtype_policy()
@@ -189,9 +189,9 @@ def build(name: str, image_size: int, num_classes: int, *, policy: str) -> Model
 
 
 def _make_small(name: str, inputs: Tensor, num_classes: int) -> Tensor:
-    from keras import layers  # noqa: PLC0415  # as above
+    from keras import layers
 
-    from transforms.training import small_networks  # noqa: PLC0415  # as above
+    from transforms.training import small_networks
 
     pixels = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
     name = _SMALL.get(name, name)
@@ -205,7 +205,7 @@ def _make_small(name: str, inputs: Tensor, num_classes: int) -> Tensor:
 
 
 def _make_application(name: str, inputs: Tensor, num_classes: int) -> Tensor:
-    import keras  # noqa: PLC0415  # as above
+    import keras
 
     application = APPLICATIONS[name]
     if not application.rescales:

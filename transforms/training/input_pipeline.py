@@ -192,7 +192,7 @@ def _stream(settings: InputSettings, *, order: int, crop: int) -> tf.data.Datase
     return images.batch(settings.batch_size).map(augment, tf.data.AUTOTUNE)
 
 
-def _make_decoder(side: int) -> Any:  # noqa: ANN401  # a function of tensors
+def _make_decoder(side: int) -> Any:
     """Return a function that parses a record and resizes its image to a square.
 
     The decoder shrinks an image by a factor of up to 8, as long as its shorter side

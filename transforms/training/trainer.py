@@ -135,7 +135,7 @@ class Trainer:
             variable.assign(value)
         self.twin.set_weights(self._trained.get_weights())
 
-    def _train_steps(self, iterator: Any, num_steps: Tensor) -> None:  # noqa: ANN401
+    def _train_steps(self, iterator: Any, num_steps: Tensor) -> None:
         for _ in tf.range(num_steps):
             self._strategy.run(self._fitted.train_step, args=(next(iterator),))
 
@@ -153,7 +153,7 @@ def _build(settings: FitSettings, policy: str) -> architectures.Model:
     )
 
 
-def _make_optimizer(settings: FitSettings, model: architectures.Model) -> Any:  # noqa: ANN401
+def _make_optimizer(settings: FitSettings, model: architectures.Model) -> Any:
     num_steps = settings.epochs * settings.steps_per_epoch
     num_warm_up = int(_WARM_UP * num_steps)
     schedule = keras.optimizers.schedules.CosineDecay(

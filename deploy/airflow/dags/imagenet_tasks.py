@@ -77,13 +77,13 @@ def find_step(name: str, context: Context) -> Step | None:
     return imagenet_recipe.list_steps(recipe, root).get(name)
 
 
-def render_flags(step: str, context: Context, jinja_env: object) -> Flags:  # noqa: ARG001  # Airflow's signature
+def render_flags(step: str, context: Context, jinja_env: object) -> Flags:
     """Return the flags of a step's job; {} if the recipe does not need the step."""
     needed = find_step(step, context)
     return dict(needed.flags) if needed else {}
 
 
-def render_body(step: str, context: Context, jinja_env: object) -> Flags:  # noqa: ARG001  # Airflow's signature
+def render_body(step: str, context: Context, jinja_env: object) -> Flags:
     """Return the request that launches a step's flex template; {} if not needed."""
     recipe, settings, root = gather(context)
     needed = find_step(step, context)
@@ -106,7 +106,7 @@ def render_body(step: str, context: Context, jinja_env: object) -> Flags:  # noq
     return {"launchParameter": launch}
 
 
-def render_marker(context: Context, jinja_env: object) -> str:  # noqa: ARG001  # Airflow's signature
+def render_marker(context: Context, jinja_env: object) -> str:
     """Return the URL of the object that marks the input as complete; "" if none."""
     return gather(context)[0]["marker"] or ""
 
@@ -162,7 +162,7 @@ class RunJob(BaseOperator):
     template_fields = ("flags",)
     process: subprocess.Popen[bytes] | None = None
 
-    def __init__(self, *, job: str, flags: Flags, **settings: Any) -> None:  # noqa: ANN401  # of Airflow
+    def __init__(self, *, job: str, flags: Flags, **settings: Any) -> None:
         super().__init__(**settings)
         self.job = job
         self.flags = flags

@@ -17,7 +17,7 @@ from imagenet_tasks import ReportFailure, RunJob, read_variable
 SUBSETS = AssetAlias("imagenet_subset")
 
 
-def render_flags(context: Mapping[str, Any], jinja_env: object) -> Flags:  # noqa: ARG001  # Airflow's signature
+def render_flags(context: Mapping[str, Any], jinja_env: object) -> Flags:
     """Return the flags that train on the newest of the subsets that started the run."""
     dataset = context["params"]["dataset"]
     if not dataset:

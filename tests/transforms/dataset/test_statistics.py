@@ -92,7 +92,7 @@ def test_warning_names_the_flag_and_a_value_that_holds_out_nothing():
     found = {"train": {TENCH: 9}, "validation": {TENCH: 2}}
     chosen = {"train": {TENCH: 4}, "validation": {TENCH: 5}}
     assert statistics.find_warning(describe(found, chosen), 5) == (
-        "WARNING: 3 of 5 validation images are training images, held out to reach "
+        "warning: 3 of 5 validation images are training images, held out to reach "
         "--min_validation_images 5; lower it to 2 to validate on official images only"
     )
     without = describe({"train": {TENCH: 9}}, chosen)

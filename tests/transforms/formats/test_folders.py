@@ -39,7 +39,7 @@ def test_class_map_lists_the_folders_by_label(root):
 
 
 def test_keras_numbers_the_folders_as_the_labels(root, by_key):
-    import keras  # noqa: PLC0415 (slow to import)
+    import keras
 
     for split, num_images in (("train", 7), ("val", 3)):
         found = keras.utils.image_dataset_from_directory(

@@ -129,7 +129,7 @@ UNCOMMON = ("LOSSLESS", "ARITHMETIC", "PROGRESSIVE_ARITHMETIC")
 
 @pytest.mark.parametrize("kind", UNCOMMON)
 def test_none_encodes_jpegs_again_that_not_every_reader_decodes(kind):
-    import tensorflow as tf  # noqa: PLC0415  # takes seconds
+    import tensorflow as tf
 
     data = getattr(making_jpegs, kind)
     result = process(data, ImageSettings(resize_mode="none"))

@@ -12,7 +12,7 @@ from transforms.training.architectures import APPLICATIONS, SMALL
 @pytest.fixture(scope="module")
 def keras():
     import_tensorflow()
-    import keras  # noqa: PLC0415  # takes seconds
+    import keras
 
     return keras
 

@@ -78,7 +78,7 @@ def _hash_all(files: Iterable[tuple[str, str]]) -> str:
 
 def _hash(path: str) -> str:
     with storage.open_input(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # has readinto
 
 
 def stage(path: str, model_id: str) -> str:

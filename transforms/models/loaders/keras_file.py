@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
     """
     _check_sizes(path)
     tf = import_tensorflow()
-    import keras  # noqa: PLC0415  # imports TensorFlow, which takes seconds
+    import keras
 
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
@@ -61,7 +62,7 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
     )
 
 
-def compile_model(tf, function, batch_shape: Sequence[int]) -> LoadedModel:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def compile_model(tf: Any, function: Any, batch_shape: Sequence[int]) -> LoadedModel:
     """Compile an inference function to a TensorFlow graph for one batch shape.
 
     Args:

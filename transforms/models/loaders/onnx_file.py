@@ -50,7 +50,7 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
     """
     if util.find_spec(_LIBRARY) is None:
         raise ModelError(f"needs ONNX Runtime, which is not installed: {_REMEDY}")
-    import onnxruntime  # noqa: PLC0415  # an extra
+    import onnxruntime  # an extra
 
     onnxruntime.set_default_logger_severity(_FATAL_ONLY)
     settings = onnxruntime.SessionOptions()

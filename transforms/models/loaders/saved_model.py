@@ -53,14 +53,14 @@ def load(path: str, batch_shape: Sequence[int], num_outputs: int) -> LoadedModel
     first = min(outputs)
     check_output(_to_shape(outputs[first].shape), num_outputs)
 
-    def run_signature(batch: Any) -> Any:  # noqa: ANN401  # tensors
+    def run_signature(batch: Any) -> Any:
         return loaded.signatures[signature_name](**{name: batch})[first]
 
     signature_name = next(k for k, v in loaded.signatures.items() if v is signature)
     return compile_model(tf, run_signature, batch_shape)
 
 
-def _find_signature(signatures: Any) -> Any:  # noqa: ANN401  # TensorFlow has no types
+def _find_signature(signatures: Any) -> Any:
     if _SIGNATURE in signatures:
         return signatures[_SIGNATURE]
     if len(signatures) == 1:
@@ -68,7 +68,7 @@ def _find_signature(signatures: Any) -> Any:  # noqa: ANN401  # TensorFlow has n
     raise ValueError(f"has no signature {_SIGNATURE}")
 
 
-def _to_shape(shape: Any) -> list[int | None] | None:  # noqa: ANN401
+def _to_shape(shape: Any) -> list[int | None] | None:
     return None if shape.rank is None else shape.as_list()
 
 
@@ -86,7 +86,7 @@ def _check_graph(path: str) -> None:
     Raises:
       ModelError: the graph is damaged, unsafe or from TensorFlow 1.
     """
-    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
+    from tensorflow.core.protobuf import saved_model_pb2
 
     saved = saved_model_pb2.SavedModel()
     try:
@@ -103,7 +103,7 @@ def _check_graph(path: str) -> None:
         )
 
 
-def _find_unsafe(meta: Any) -> Iterator[str]:  # noqa: ANN401  # a protocol buffer
+def _find_unsafe(meta: Any) -> Iterator[str]:
     """Yield the names of unsafe operations in a meta graph.
 
     Operations of the saver, which writes and restores checkpoints, are ignored: they

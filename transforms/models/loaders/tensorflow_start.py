@@ -22,7 +22,7 @@ def _silence() -> Iterator[None]:
         os.close(null)
 
 
-def import_tensorflow(*, threads_per_operation: int = 1) -> Any:  # noqa: ANN401  # a module, which has no types
+def import_tensorflow(*, threads_per_operation: int = 1) -> Any:
     """Import and initialise TensorFlow, and return the module.
 
     With one thread per operation, floating-point sums do not depend on the number of
@@ -36,7 +36,7 @@ def import_tensorflow(*, threads_per_operation: int = 1) -> Any:  # noqa: ANN401
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silence():
-        import tensorflow as tf  # noqa: PLC0415  # takes seconds; not for --help
+        import tensorflow as tf
 
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(threads_per_operation)

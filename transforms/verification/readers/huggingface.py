@@ -20,10 +20,7 @@ def read_names(directory: str) -> Sequence[str]:
     return names
 
 
-def read_images(
-    directory: str,
-    splits: Sequence[str],  # noqa: ARG001
-) -> Iterator[ReadImage]:
+def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
     """Stream the images of every split in the dataset card, without a cache."""
     datasets = importlib.import_module(LIBRARY)
     for split, images in datasets.load_dataset(directory, streaming=True).items():

@@ -21,10 +21,7 @@ def read_names(directory: str) -> Sequence[str]:
     return names
 
 
-def read_images(
-    directory: str,
-    splits: Sequence[str],  # noqa: ARG001
-) -> Iterator[ReadImage]:
+def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
     """Stream the images of every split in the dataset card, without a cache.
 
     Raises:

@@ -26,7 +26,7 @@ def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
             yield from parse_examples(split, batch)
 
 
-def parse_examples(split: str, batch: Any) -> Iterator[ReadImage]:  # noqa: ANN401  # bytes
+def parse_examples(split: str, batch: Any) -> Iterator[ReadImage]:
     """Yield the images of serialized tf.train.Example messages, shape (images,)."""
     tf = importlib.import_module(LIBRARY)
     features = {

@@ -22,10 +22,7 @@ def read_names(directory: str) -> Sequence[str]:
     return names
 
 
-def read_images(
-    directory: str,
-    splits: Sequence[str],  # noqa: ARG001
-) -> Iterator[ReadImage]:
+def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
     """Read the shards in the dataset's TFDS metadata, without decoding the images.
 
     Shards without a file are omitted, because the folder can be a part of a dataset,
