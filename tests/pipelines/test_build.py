@@ -334,7 +334,7 @@ def test_held_out_images_are_told_in_the_summary_card_and_plan(
     assert f"  {sources}\n" in said
     assert warning in said
     page = html.unescape((plan / "plan.html").read_text())
-    warnings = [line for line in said.splitlines() if line.startswith("WARNING")]
+    warnings = [line for line in said.splitlines() if line.startswith("warning: ")]
     assert len(warnings) > 1
     assert all(line in page for line in warnings)
     assert sources in page
