@@ -485,8 +485,9 @@ class _Temporary:
         """Remove the temporary file; do nothing after `publish`."""
         if self._descriptor >= 0:
             self.path.unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = -1
+            # Ctrl-C can interrupt any line; a number must not be closed twice.
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
 
 
 _sweep_once = functools.cache(remove_stale_files)
