@@ -1,4 +1,4 @@
-"""Keep a job running if a standard stream is closed or lacks a character; warn.
+"""Print warnings, and keep a job running if a standard stream fails.
 
 A job that has written its dataset must succeed even if its output has no reader, or if
 the terminal's encoding lacks a character of a path.

@@ -81,12 +81,15 @@ def prepare(options: BuildOptions) -> Iterator[None]:
     Raises:
       UsageError: the output folder is not writable, or the bucket is not accessible.
     """
-    place = Path(options.output)
-    is_created = not (options.dry_run or storage.is_remote(options.output))
-    created = [p for p in (place, *place.parents) if is_created and not p.exists()]
+    if options.dry_run:
+        yield
+        return
+    created = []
+    if not storage.is_remote(options.output):
+        place = Path(options.output)
+        created = [path for path in (place, *place.parents) if not path.exists()]
     try:
-        if not options.dry_run:
-            make_folder(options.output)
+        make_folder(options.output)
         yield
     except BaseException:
         with suppress(OSError):  # not empty

@@ -215,12 +215,10 @@ def read_models(path: str) -> tuple[ScoredModel, ...]:
             for model in described["models"]
         )
         missing = set(SCHEMA.names) - set(file.schema_arrow.names)
-    except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
-        is_broken = isinstance(error, (pa.ArrowException, OSError))
-        what = (
-            "is damaged or no Parquet file" if is_broken else "contains no predictions"
-        )
-        raise UsageError(f"{path}: {what}; {_REMEDY}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise UsageError(f"{path}: is damaged or no Parquet file; {_REMEDY}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path}: contains no predictions; {_REMEDY}") from error
     if version != _VERSION:
         raise UsageError(
             f"{path}: has format version {version}, not {_VERSION}; {_REMEDY}"

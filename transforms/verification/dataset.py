@@ -182,14 +182,13 @@ class DatasetFiles:
     def manifest(self) -> pa.Table:
         """The manifest, a table with one row per written image, in output order."""
         path = f"{self.directory}/{paths.MANIFEST}"
-        if not (found := storage.open_parquet(path).schema_arrow).equals(
-            manifest.SCHEMA
-        ):
+        file = storage.open_parquet(path)
+        if not (found := file.schema_arrow).equals(manifest.SCHEMA):
             missing = sorted(set(manifest.SCHEMA.names) ^ set(found.names))
             raise ValueError(
                 f"{paths.MANIFEST}: unexpected or missing columns: {missing or found}"
             )
-        table = storage.read_parquet(path)
+        table = file.read()
         for name in table.column_names:
             if count := table[name].null_count:
                 raise ValueError(

@@ -73,8 +73,10 @@ def test_held_out_confusion_comes_first_with_chance_beside_it(tmp_path):
         ("97.6%", "captured confusion, not held out (by chance 3.8%)"),
     ]
     (chart,) = page.charts
-    assert "errors of other" in chart.note
-    assert "the groups do not depend on these errors" in chart.note
+    assert chart.note.startswith(
+        "Dots show the share of the errors of other that stay within a group; the "
+        "groups do not depend on these errors."
+    )
     assert len(chart.figure.axes[0].get_yticks()) == 20
 
 

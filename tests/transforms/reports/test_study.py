@@ -66,9 +66,7 @@ def test_long_lists_are_folded():
     assert "<summary>All 13 models</summary>" in page
     assert "<summary>13 warnings</summary>" in page
     assert "warnings</summary>" not in make([BEST], warnings=["few"])
-    assert (
-        "<summary>" not in make([BEST], warnings=["few"]).split("What these")[0][:-20]
-    )
+    assert make([BEST], warnings=["few"]).count("<summary>") == 1  # the glossary
 
 
 def test_a_study_without_results_has_a_page():
