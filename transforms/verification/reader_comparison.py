@@ -173,8 +173,8 @@ def check_reader(
         yield problem
     if errors:
         damaged = results.list_damaged(format_name)
-        more = f"; damaged: {list_names(damaged)}" if damaged else ""
-        raise ValueError(f"{errors[0]}{more}")
+        cause = f"damaged: {list_names(damaged)}; " if damaged else ""
+        raise ValueError(f"{cause}{errors[0]}")
     yield from comparison.list_missing()
     return f"{sum(comparison.is_read)} images: bytes, labels and names"
 
