@@ -94,6 +94,13 @@ def test_inspection_that_finds_no_damage_says_so(class_folders, tmp_path, capfd)
     line = "inspected 20 images: 20 can be decoded (19 JPEG RGB, 1 PNG RGB), 0 cannot\n"
     assert line in capfd.readouterr().err
     assert index_table.describe_inspection(str(path)) == line.rstrip()
+    before = path.read_bytes()
+    with pytest.raises(SystemExit) as ended:
+        _index(folder, tmp_path)
+    assert ended.value.code == 2
+    assert f"--output {path}: is an index with the res" in capfd.readouterr().err
+    assert path.read_bytes() == before
+    _index(folder, tmp_path, "--inspect")
 
 
 @pytest.mark.parametrize("least", [1, 40, 10_000])
