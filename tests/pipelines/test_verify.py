@@ -841,7 +841,7 @@ def test_images_that_a_reader_lacks_are_counted_by_file(copy):
     first.unlink()
     row = verify_with(copy, "image_folders")["opened with image_folders"]
     place = first.relative_to(copy).as_posix()
-    assert row.examples == (f"{place}: 1 images were not read ({first.stem})",)
+    assert row.examples == (f"{place}: 1 image not read ({first.stem})",)
 
 
 # Warnings

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from transforms.dataset import paths
-from transforms.records import list_names
+from transforms.records import describe_count, list_names
 from transforms.storage.staging import stage_file
 from transforms.verification import readers
 from transforms.verification import results as check_results
@@ -255,7 +255,8 @@ class _Comparison:
             if not self.is_read[wanted.number]:
                 not_read.setdefault(self._locate(key, wanted), []).append(key)
         for file, keys in not_read.items():
-            yield f"{file}: {len(keys)} images were not read ({list_names(keys, 3)})"
+            images = describe_count(len(keys), "image")
+            yield f"{file}: {images} not read ({list_names(keys, 3)})"
         for file, count in self._not_compared.items():
             yield (
                 f"{file} is damaged: no other copy of its {count} images to compare "
