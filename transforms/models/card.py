@@ -238,7 +238,7 @@ def _name(wnids: Sequence[str]) -> str:
 
 
 def _read_fields(kind: Any, content: object, name: str, problems: list[str]) -> Any:  # noqa: ANN401  # a dataclass
-    """Convert a JSON object to a dataclass, with placeholders for invalid fields.
+    """Convert a JSON object to a dataclass; return a placeholder if that is impossible.
 
     Args:
       kind: TrainedOn or Preprocessing.
