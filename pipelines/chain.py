@@ -11,6 +11,7 @@ from pathlib import Path
 from pipelines import commands
 from pipelines.cli import exit_codes, find_folder_problems, parse
 from pipelines.commands import FOLDS, Places, Step, Training
+from pipelines.input_flags import NO_PATH
 from transforms import formats
 from transforms.options import flag
 from transforms.records import UsageError
@@ -39,12 +40,14 @@ class ChainOptions:
         f"with {' '.join(_MINIATURE)})",
         default=(),
         metavar="PATH",
+        absent=NO_PATH,
     )
     validation_labels: str | None = flag(
         "table of the labels of validation images without class folders, as in "
         "pipelines.index",
         default=None,
         metavar="FILE",
+        absent="no such file",
     )
     output: str = flag("local folder of all results", default="chain", metavar="DIR")
     name: str = flag(

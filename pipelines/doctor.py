@@ -189,12 +189,14 @@ def _check_engines() -> Iterator[Check]:
     yield Check("Prism", prism or "none", "" if prism else "make engines")
     java = shutil.which("java")
     yield Check("Flink, Spark", "java found" if java else "no java", "")
-    has_dataflow = importlib.util.find_spec("apache_beam.runners.dataflow") is not None
-    yield Check(
-        "Dataflow",
-        "client installed" if has_dataflow else "none",
-        "" if has_dataflow else "pip install 'apache-beam[gcp]'",
-    )
+    for name, module, package in (
+        ("Dataflow", "apache_beam.runners.dataflow", "apache-beam[gcp]"),
+        ("Dask", "distributed", f"{_PACKAGE}[dask]"),
+    ):
+        if importlib.util.find_spec(module):
+            yield Check(name, "client installed")
+        else:
+            yield Check(name, "none", f"pip install '{package}'")
 
 
 def _check_network() -> Iterator[Check]:

@@ -45,7 +45,9 @@ _RAISED = re.compile(
 # Beam's DirectRunner may switch to Prism and download it; this runner never does.
 _EMBEDDED = "FnApiRunner"
 RUNNERS = (*StandardOptions.KNOWN_RUNNER_NAMES, "DaskRunner")
-_NO_SERVER = re.compile("Unable to fetch remote job server jar at ([^ ]*): (.*?>)")
+_NO_SERVER = re.compile(
+    "Unable to fetch remote (job server jar|prism binary) at ([^ ]*): (.*?>)"
+)
 
 
 def find_unknown_flags(flags: Sequence[str]) -> tuple[set[str], set[str]]:
@@ -264,11 +266,12 @@ def _translate(error: Exception) -> BaseException:
     if str(error).startswith("KeyboardInterrupt"):
         return KeyboardInterrupt()
     if no_server := _NO_SERVER.match(str(error)):
-        url, reason = no_server.groups()
-        engine = "spark" if "spark" in url else "flink"
+        kind, url, reason = no_server.groups()
+        flag = "spark_job_server_jar" if "spark" in url else "flink_job_server_jar"
+        flag = "prism_location" if kind == "prism binary" else flag
         return JobError(
             f"{url} cannot be downloaded ({reason}); download it elsewhere, and name "
-            f"the file with --{engine}_job_server_jar"
+            f"the file with --{flag}"
         )
     found = list(_RAISED.finditer(str(error)))
     for match in reversed(found):

@@ -294,6 +294,8 @@ def main(argv: Sequence[str]) -> None:
         settle(options)
         check_bucket(options.output)
         storage.check_replaceable(options.output, index_table.METADATA_KEY, "an index")
+        if not options.inspect:
+            index_table.check_inspection_kept(options.output)
         light_imports.hide_pandas_from_arrow()
         _check_reach(options, beam_flags)
         with inputs.report_fetched():

@@ -17,7 +17,7 @@ from transforms.index import table as index_table
 from transforms.input_warnings import InputWarning
 from transforms.labels import class_lists, classes, validation
 from transforms.layouts import FoundParts, InputPart, MisplacedImage
-from transforms.records import ImageRef, UsageError, list_names
+from transforms.records import ImageRef, UsageError, describe_count, list_names
 
 LABELS_FILE = "LOC_val_solution.csv"
 _EXPECTED = {
@@ -373,10 +373,11 @@ def _unite(listed: Sequence[_Listed | None]) -> _Listed | None:
 def _show_places(pieces: Sequence[InputPart], listed: _Listed | None) -> str:
     places = list(dict.fromkeys(piece.place for piece in pieces))
     wnids = {piece.wnid for piece in pieces} if listed is None else set(listed.counts)
-    num_images = "unknown number of" if listed is None else f"{listed.counts.total():,}"
-    counted = f"{num_images} images"
+    counted = "unknown number of images"
+    if listed is not None:
+        counted = describe_count(listed.counts.total(), "image")
     if "" not in wnids:
-        counted = f"{len(wnids)} classes, {counted}"
+        counted = f"{describe_count(len(wnids), 'class')}, {counted}"
     verb = "is" if len(places) == 1 else "are"
     return f"{list_names(places, _NEAREST_SHOWN)} ({counted}) {verb}"
 
@@ -518,7 +519,8 @@ def _describe_left_out(
     if names and read:
         lines.append(f"{path}: left out: {list_names(names)}")
     if num_system_files:
-        lines.append(f"{path}: {num_system_files} files of operating systems left out")
+        files = describe_count(num_system_files, "file")
+        lines.append(f"{path}: {files} of operating systems left out")
     return lines
 
 

@@ -290,7 +290,7 @@ def shares_models(options: PredictOptions, beam_options: "PipelineOptions") -> b
 
 def main(argv: Sequence[str]) -> None:
     """Run the job from the command line."""
-    stopped = "stopped; run the same command again to continue"
+    stopped = "stopped; the same command continues after the finished chunks, if any"
     with exit_codes(when_stopped=stopped):
         options, _, beam_flags = parse(PredictOptions, argv, prog=_PROG)
         settle(options)

@@ -182,6 +182,12 @@ def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
     return f"{text} and {num_others} more" if num_others else text
 
 
+def describe_count(number: int, noun: str) -> str:
+    """Format a number and a regular noun, e.g. "1 class" or "2,000 images"."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
 def format_percent(value: float | None, digits: int = 1) -> str:
     """Format a share (0 to 1) as a percentage, e.g. "12.5 %"; None is "-"."""
     return "-" if value is None else f"{100 * value:.{digits}f} %"

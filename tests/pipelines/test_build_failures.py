@@ -399,7 +399,7 @@ def test_known_bad_images_are_left_out(folders, tmp_path, capfd):
     (folders / "train/n02088364/n02088364_2.JPEG").write_bytes(b"GIF89a")
     path = tmp_path / "index.parquet"
     index.main([f"--input={folders}", f"--output={path}", "--inspect"])
-    assert "2 images are unusable and left out" in capfd.readouterr().err
+    assert "2 unusable images left out" in capfd.readouterr().err
     dataset = building.run(
         path,
         tmp_path / "out",

@@ -23,21 +23,24 @@ def _list_commands(capsys, *words: str) -> tuple[str, list[list[str]]]:
 
 def test_defaults_are_those_of_imagenet_or_of_the_miniature(capsys, tmp_path):
     flags = [f"--output={tmp_path}/chain"]
-    shown, listed = _list_commands(capsys, *flags, "--input=/data/Image Net")
+    (images := tmp_path / "Image Net").mkdir()
+    shown, listed = _list_commands(capsys, *flags, f"--input={images}")
     assert "20 groups of 5000 training images" in shown
     assert "224 pixels; resnet50 is trained on each half for 32 epochs" in shown
-    assert listed[0][2:5] == ["pipelines.index", "--input", "/data/Image Net"]
+    assert listed[0][2:5] == ["pipelines.index", "--input", str(images)]
     assert {"--models=resnet50", "--epochs=32"} < set(listed[2])
     assert {"--num_groups=20", "--image_size=224"} < set(listed[-1])
     shown, listed = _list_commands(capsys, *flags, "--epochs=3")
     assert "64 pixels; cnn_small is trained on each half for 3 epochs" in shown
     assert {"--models=cnn_small", "--epochs=3"} < set(listed[3])
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [images]
 
 
-def test_all_problems_are_reported_at_once(capsys):
+@pytest.mark.parametrize("path", ["", "/nowhere"])
+def test_all_problems_are_reported_at_once(capsys, path):
+    flags = [f"--input={path}", "--name=halves", "--model=resnet", "--dry_run"]
     with pytest.raises(SystemExit):
-        chain.main(["--output=gs://b/c", "--input=", "--name=halves", "--model=resnet"])
+        chain.main(["--output=gs://b/c", *flags])
     lines = capsys.readouterr().err.splitlines()
     flags = [line.removeprefix("error: ").split()[0].rstrip(":") for line in lines]
     assert sorted(flags) == ["--input", "--model", "--name", "--output"]

@@ -3,6 +3,7 @@ import urllib.request
 import apache_beam as beam
 import google.api_core.exceptions
 import pytest
+from apache_beam.runners.portability import prism_runner
 from apache_beam.utils.subprocess_server import JavaJarServer
 
 from pipelines import engine
@@ -76,19 +77,32 @@ def test_error_of_the_machine_fails_the_job():
         engine.run(define, engine.make_beam_options([]))
 
 
-def test_a_job_server_that_cannot_be_downloaded_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("runner", "flag", "place"),
+    [
+        (
+            "SparkRunner",
+            "spark_job_server_jar",
+            f"{JavaJarServer.MAVEN_CENTRAL_REPOSITORY}/org/apache/beam/",
+        ),
+        ("PrismRunner", "prism_location", prism_runner.GITHUB_DOWNLOAD_PREFIX),
+    ],
+)
+def test_a_job_server_that_cannot_be_downloaded_is_named(
+    tmp_path, monkeypatch, runner, flag, place
+):
+    monkeypatch.setattr(prism_runner.PrismJobServer, "BIN_CACHE", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     monkeypatch.setattr(urllib.request, "_opener", None)  # made with other proxies
-    flags = ["--runner=SparkRunner", f"--jar_cache_dir={tmp_path}"]
+    flags = [f"--runner={runner}", f"--jar_cache_dir={tmp_path}"]
     with pytest.raises(JobError) as raised:
         engine.run(
             lambda root: root | beam.Create([1]), engine.make_beam_options(flags)
         )
     message = str(raised.value)
-    server = JavaJarServer.MAVEN_CENTRAL_REPOSITORY
-    assert message.startswith(f"{server}/org/apache/beam/")
+    assert message.startswith(place)
     assert "cannot be downloaded (<urlopen error" in message
-    assert message.endswith("and name the file with --spark_job_server_jar")
+    assert message.endswith(f"and name the file with --{flag}")
 
 
 class _Kept:

@@ -180,6 +180,7 @@ def test_comparison_shows_all_methods(predictions, matrix, capsys, monkeypatch):
     assert "manual: left out, it needs --groups FILE" in err
     assert re.search(r"grouping: +\d+%.*\d+/\d+ .*sweep", err)  # confusion is slow
     warning = "warning: the groups are made from the confusion of good, ranked here"
+    assert "3 models are few: with less than 6 a rank correlation is unreliab" in out
     warned = [line.split(":")[0] for line in out.splitlines() if warning in line]
     assert sorted(warned) == ["confusion", "curated"]
 

@@ -70,7 +70,7 @@ def test_inspection_records_the_kind_of_each_image(class_folders, tmp_path, capf
     broken.write_bytes(broken.read_bytes()[:500])
     rows = {row["key"]: row for row in _rows(_index(folder, tmp_path, "--inspect"))}
     err = capfd.readouterr().err
-    assert "1 images are unusable" in err
+    assert "1 unusable image left out" in err
     assert (
         "inspected 150 images: 149 can be decoded (145 JPEG RGB, 2 JPEG L, "
         "1 JPEG CMYK, 1 PNG RGB), 1 cannot (1 truncated image)\n"
@@ -94,6 +94,13 @@ def test_inspection_that_finds_no_damage_says_so(class_folders, tmp_path, capfd)
     line = "inspected 20 images: 20 can be decoded (19 JPEG RGB, 1 PNG RGB), 0 cannot\n"
     assert line in capfd.readouterr().err
     assert index_table.describe_inspection(str(path)) == line.rstrip()
+    before = path.read_bytes()
+    with pytest.raises(SystemExit) as ended:
+        _index(folder, tmp_path)
+    assert ended.value.code == 2
+    assert f"--output {path}: is an index with the res" in capfd.readouterr().err
+    assert path.read_bytes() == before
+    _index(folder, tmp_path, "--inspect")
 
 
 @pytest.mark.parametrize("least", [1, 40, 10_000])
@@ -185,7 +192,7 @@ def test_strays_are_reported(class_folders, tmp_path, capfd):
     shutil.copytree(class_folders, folder)
     (folder / "train/n02088364/Thumbs.db").write_bytes(b"x")
     _index(folder, tmp_path)
-    assert "1 files are not images and are left out (train/n02088364/Thumbs.db" in (
+    assert "1 non-image file left out (train/n02088364/Thumbs.db" in (
         capfd.readouterr().err
     )
 

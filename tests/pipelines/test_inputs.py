@@ -205,7 +205,7 @@ def test_archive_is_read_if_it_was_extracted_in_part(tmp_path):
     assert read(tmp_path) == ({"train": 6}, [])
     (note,) = find_notes(tmp_path)
     assert note == (
-        f"{tmp_path}/train (1 classes, 3 images) is left out: {tmp_path}/"
+        f"{tmp_path}/train (1 class, 3 images) is left out: {tmp_path}/"
         "ILSVRC2012_img_train.tar (2 classes, 6 images) is read, which has more images"
     )
 
@@ -272,7 +272,7 @@ def test_layouts_that_both_have_more_of_a_class_are_refused(tmp_path, kind):
     making.write_files(tmp_path / "train", more)
     write_whole(tmp_path, kind)
     said = refuse(tmp_path)
-    assert f"{tmp_path}/train (1 classes, 9 images) is beside it" in said
+    assert f"{tmp_path}/train (1 class, 9 images) is beside it" in said
     assert "(2 classes, 6 images)" in said
     assert "give the one to read with --input" in said
 
@@ -301,7 +301,7 @@ def test_flat_validation_archive_beside_some_sorted_images(tmp_path):
     making.write_files(tmp_path, put("val", other))
     said = refuse(tmp_path)
     assert f"{tmp_path}/ILSVRC2012_img_val.tar (2 images)" in said
-    assert f"{tmp_path}/val (1 classes, 2 images)" in said
+    assert f"{tmp_path}/val (1 class, 2 images)" in said
 
 
 def test_layouts_with_different_classes_are_read_together(tmp_path):
@@ -347,7 +347,7 @@ def test_files_of_operating_systems_are_passed_over(tmp_path, files):
 def test_files_of_operating_systems_are_counted(tmp_path):
     files = {"n01440764.tar": class_tar(CLASSES[0]), "._n01440764.tar": b"x"}
     notes = find_notes(making.write_files(tmp_path, files))
-    assert notes == [f"{tmp_path}: 1 files of operating systems left out"]
+    assert notes == [f"{tmp_path}: 1 file of operating systems left out"]
 
 
 # Inputs that hold no ImageNet

@@ -396,7 +396,7 @@ def test_unreadable_images_are_listed_when_allowed(broken, models, tmp_path, cap
     failures = manifest.read_failures(listed.read_bytes())
     assert [failure.key for failure in failures] == keys
     assert failures[1].reason == "not an image"
-    assert f"2 images cannot be read: {listed}" in capfd.readouterr().err
+    assert f"2 unreadable images: {listed}" in capfd.readouterr().err
     for broken_key in keys:
         next(folder.glob(f"val/*/{broken_key}.JPEG")).unlink()
     _run(folder, tmp_path / "o", model=model)
@@ -458,6 +458,20 @@ def test_killed_run_continues_to_the_same_bytes(
     assert int(kept[2]) == 8 * int(kept[1])
     assert (folder / "predictions.parquet").read_bytes() == whole.read_bytes()
     assert list(folder.iterdir()) == [folder / "predictions.parquet"]
+
+
+def test_stopping_before_a_chunk_is_finished_promises_none(
+    mini_imagenet, models, tmp_path, capfd, monkeypatch
+):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checks, "check_models", stop)
+    err = _fail(capfd, 130, mini_imagenet, tmp_path, model=models / "fine.onnx")
+    assert (
+        "stopped; the same command continues after the finished chunks, if any" in err
+    )
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -799,6 +800,24 @@ def test_one_flipped_byte_blames_its_file_and_no_healthy_format(copy, path, read
     assert "manifest" not in told  # which has no checksum of written images
 
 
+def test_truncated_tar_is_named_with_a_remedy(copy):
+    images = pq.read_table(copy / MANIFEST).to_pylist()
+    lost = [i for i in images if i["file"] == TAR][-3:]
+    size = lost[0]["offset"] + 1
+    os.truncate(copy / TAR, size)
+    rows = verify_with(copy, "tar_members")
+    (problem,) = rows["files and checksums"].examples
+    assert problem.startswith(f"{TAR} has other bytes (sha256 ")
+    assert problem.endswith("copy it again, or build the dataset again")
+    decoded = f"{len(images) - len(lost)} decoded, "
+    assert rows["images"].detail.startswith(f"{len(lost)} problems; {decoded}")
+    needed = f"{lost[0]['offset']} to {lost[0]['offset'] + lost[0]['length']}"
+    shown = f": needs bytes {needed} of a file of {size} bytes"
+    assert rows["images"].examples[0].endswith(shown)
+    *_, problem = rows["opened with tar_members"].examples
+    assert problem.startswith(f"ValueError: damaged: {TAR}; the reader failed (1): ")
+
+
 def test_damage_without_an_intact_copy_is_named(mini_imagenet, tmp_path):
     root = build_small(tmp_path, mini_imagenet, formats="webdataset")
     flip_in_picture(root, TAR)
@@ -822,7 +841,7 @@ def test_images_that_a_reader_lacks_are_counted_by_file(copy):
     first.unlink()
     row = verify_with(copy, "image_folders")["opened with image_folders"]
     place = first.relative_to(copy).as_posix()
-    assert row.examples == (f"{place}: 1 images were not read ({first.stem})",)
+    assert row.examples == (f"{place}: 1 image not read ({first.stem})",)
 
 
 # Warnings

@@ -206,7 +206,7 @@ def test_verify_proves_a_dataset_in_a_bucket(folder, local, capfd):
     assert code == 1
     assert f"{first} is missing" in out
     assert "more.txt exists, but complete.json does not list it" in out
-    assert re.search(rf"{first}: \d+ images were not read", out)
+    assert re.search(rf"{first}: \d+ images? not read", out)
 
 
 def test_verify_copies_parts_of_a_dataset_in_a_bucket(

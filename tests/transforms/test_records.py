@@ -1,4 +1,9 @@
-from transforms.records import cut_lines, describe_bytes, list_names
+from transforms.records import (
+    cut_lines,
+    describe_bytes,
+    describe_count,
+    list_names,
+)
 
 
 def test_few_names_are_listed_in_full():
@@ -25,3 +30,9 @@ def test_long_lists_of_lines_are_shortened():
         "a",
         "f: and 2 more rows",
     ]
+
+
+def test_counts_have_their_plural():
+    shown = [describe_count(n, noun) for noun in ("image", "class") for n in (1, 2000)]
+    assert shown == ["1 image", "2,000 images", "1 class", "2,000 classes"]
+    assert describe_count(0, "image") == "0 images"

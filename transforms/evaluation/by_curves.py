@@ -47,7 +47,6 @@ from transforms.evaluation.verdict import (
 )
 from transforms.records import UsageError, format_percent, list_names
 
-ENOUGH_MODELS = 6
 _SHOWN = 3
 _NO_SETTINGS = LogSettings()
 
@@ -333,7 +332,8 @@ def _match_models(
         names = f": {list_names(sorted(shared))}" if shared else ""
         raise UsageError(
             f"--full, --subset: {len(shared)} models are trained on all sets{names}; "
-            f"a ranking needs {ranking.MIN_MODELS}, better {ENOUGH_MODELS} or more"
+            f"a ranking needs {ranking.MIN_MODELS}, better {ranking.ENOUGH_MODELS} or "
+            "more"
         )
     warnings = [
         f"{curve_set.name}: {list_names(left_out)} left out, since not every set has "
@@ -341,11 +341,7 @@ def _match_models(
         for curve_set in sets
         if (left_out := [name for name in curve_set.models if name not in shared])
     ]
-    if len(shared) < ENOUGH_MODELS:
-        warnings.append(
-            f"{len(shared)} models are few: with less than {ENOUGH_MODELS} a rank "
-            "correlation is unreliable"
-        )
+    warnings += ranking.warn_of_few(len(shared))
     full, *others = (curve_set.keep(shared) for curve_set in sets)
     return full, others, warnings
 

@@ -674,6 +674,7 @@ def advise(
         f"{choice.describe('images')}.",
         "The models were trained on the single classes: this says nothing about "
         "training on groups, and groups of unlike classes have an advantage.",
+        *(f"{warning}." for warning in ranking.warn_of_few(len(models))),
     ]
 
 

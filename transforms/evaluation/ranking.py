@@ -6,7 +6,7 @@ that all tie, is None, never NaN.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,16 @@ from transforms.evaluation.discordance import Interval
 from transforms.evaluation.significance import PairTests
 
 MIN_MODELS = 3  # two models are a single pair, too few for an interval
+ENOUGH_MODELS = 6
+
+
+def warn_of_few(num_models: int) -> Iterator[str]:
+    """Yield a warning if a ranking has fewer models than a correlation needs."""
+    if num_models < ENOUGH_MODELS:
+        yield (
+            f"{num_models} models are few: with less than {ENOUGH_MODELS} a rank "
+            "correlation is unreliable"
+        )
 
 
 class RankAgreement(NamedTuple):

@@ -23,7 +23,7 @@ from transforms.index import completeness
 from transforms.index import table as index_table
 from transforms.index.completeness import ClassSplit
 from transforms.input_warnings import InputWarning
-from transforms.records import UsageError, list_names
+from transforms.records import UsageError, describe_count, list_names
 
 _SORTED_ROWS = 1 << 19  # rows in memory
 _SAMPLING_INTERVAL = 1 << 8
@@ -104,12 +104,12 @@ class Inventory:
             f"validation images of {len(self.wnids())} classes"
         ]
         if bad := sum(self.num_bad.values()):
-            lines.append(f"{bad} images are unusable and left out (column `problem`)")
+            images = describe_count(bad, "unusable image")
+            lines.append(f"{images} left out (column `problem`)")
         if self.num_strays:
             first = "; ".join(self.first_strays)
-            lines.append(
-                f"{self.num_strays} files are not images and are left out ({first})"
-            )
+            files = describe_count(self.num_strays, "non-image file")
+            lines.append(f"{files} left out ({first})")
         return "\n".join(lines)
 
 

@@ -297,6 +297,21 @@ def find_problems(table: pa.Table, num_inputs: int) -> list[str]:
     ]
 
 
+def check_inspection_kept(path: str) -> None:
+    """Check that a new index without inspection replaces none with inspection.
+
+    Raises:
+      UsageError: the path is an index that --inspect wrote.
+    """
+    if not storage.is_file(path) or not storage.num_bytes(path):
+        return
+    if "problem" in storage.open_parquet(path).schema_arrow.names:
+        raise UsageError(
+            f"--output {path}: is an index with the results of --inspect, which would "
+            "be lost; add --inspect, name another file, or remove this one"
+        )
+
+
 def describe_inspection(path: str) -> str:
     """Summarise the formats, colour modes and problems in an inspected index."""
     formats: Counter[str] = Counter()

@@ -187,6 +187,7 @@ def _read_classes(
         )
         return (), ()
     outputs: list[ModelClass | None] = []
+    invalid: list[str] = []
     for item in value:
         if item == IMAGENET:
             outputs += imagenet_classes()
@@ -199,18 +200,20 @@ def _read_classes(
         elif isinstance(wnids, list) and _are_wnids(wnids):
             outputs.append(ModelClass(str(name or _name(wnids)), tuple(wnids)))
         else:
-            problems.append(
-                f"classes: output {len(outputs)} has no valid wnids ({item!r:.60}); "
-                "give null for an output that is no class"
-            )
-            return (), ()
+            invalid.append(f"output {len(outputs)} has no valid wnids ({item!r:.60})")
+            outputs.append(None)
+    if invalid:
+        problems.append(
+            f"classes: {list_names(invalid)}; give null for an output that is no class"
+        )
     model_classes = tuple(output for output in outputs if output is not None)
     counts = Counter(wnid for c in model_classes for wnid in c.wnids)
     if repeated := sorted(wnid for wnid, count in counts.items() if count > 1):
         problems.append(f"classes: {list_names(repeated)} belong to several outputs")
-    if len(model_classes) < 2:
+    if len(model_classes) < 2 and not invalid:
         problems.append(
-            f"classes: {len(model_classes)} outputs are classes, not 2 or more"
+            f"classes: {len(model_classes)} of {len(outputs)} outputs are classes, not "
+            "2 or more"
         )
     return model_classes, tuple(n for n, o in enumerate(outputs) if o is None)
 
@@ -243,28 +246,26 @@ def _read_fields(kind: Any, content: object, name: str, problems: list[str]) -> 
       name: name of the card's field, for messages.
       problems: list to which problems are appended.
     """
-    fallback = (
-        TrainedOn() if kind is TrainedOn else Preprocessing(resize_px=1, crop_px=1)
-    )
+    values: dict[str, Any] = {}
+    if kind is Preprocessing:  # placeholders that contradict no other value
+        values = {"resize_px": _MAX_SIDE_PX, "crop_px": 1}
     if not isinstance(content, dict):
         problems.append(f"{name}: is missing; it must be an object")
-        return fallback
+        return kind(**values)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if unknown := sorted(set(content) - set(fields)):
         problems.append(f"{name}: unknown field {', '.join(unknown)}")
     required = {n for n, f in fields.items() if f.default is dataclasses.MISSING}
     if missing := sorted(required - set(content)):
         problems.append(f"{name}: {', '.join(missing)} is missing")
-        return fallback
-    values = {}
-    for key in set(content) & set(fields):
+    for key in sorted(set(content) & set(fields)):
         value = content[key]
         if isinstance(value, list):
             value = tuple(value)
         if not _has_right_type(value, key, required):
             problems.append(f"{name}: {key} cannot be {content[key]!r:.60}")
-            return fallback
-        values[key] = value
+        else:
+            values[key] = value
     instance = kind(**values)
     if isinstance(instance, Preprocessing):
         problems += [f"{name}: {problem}" for problem in instance.problems()]

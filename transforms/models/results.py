@@ -29,7 +29,7 @@ from transforms.predictions.chance import (
     is_at_chance,
 )
 from transforms.prefetch import prefetch
-from transforms.records import Failure, JobError, check_all_arrived
+from transforms.records import Failure, JobError, check_all_arrived, describe_count
 
 _REMEDY = "no table is written; run again, and without --runner if this repeats"
 
@@ -170,7 +170,8 @@ def _write_failures(failures: Sequence[Failure], output: str) -> list[str]:
     if not failures:
         return []
     storage.write(folder, name, manifest.write_failures(failures))
-    return [f"{len(failures)} images cannot be read: {folder}/{name}"]
+    images = describe_count(len(failures), "unreadable image")
+    return [f"{images}: {folder}/{name}"]
 
 
 def describe_accuracy(

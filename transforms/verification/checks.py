@@ -57,7 +57,10 @@ def check_files(results: FileResults) -> Problems:
         if checked.problem:
             yield checked.problem
         elif checked.sha256 != listed[path]:
-            yield f"{path} has other bytes: sha256 {checked.sha256[:12]}…"
+            yield (
+                f"{path} has other bytes (sha256 {checked.sha256[:12]}…): it is "
+                "damaged or was changed; copy it again, or build the dataset again"
+            )
     hashed = [path for path, file in results.checked.items() if file.sha256]
     total = sum(found[path] or 0 for path in hashed)
     return f"{len(hashed)} files, {total / 1e6:,.1f} MB, sha256"

@@ -100,8 +100,8 @@ def _locate(dataset: DatasetFiles) -> Iterator[tuple[_ImageRow, str]]:
         elif row.file not in files:
             problem = "complete.json does not list the file"
         elif row.offset < 0 or not 0 < row.length <= size - row.offset:
-            location = f"{row.length} bytes at byte {row.offset}"
-            problem = f"has {location} of a file of {size} bytes"
+            end = row.offset + row.length
+            problem = f"needs bytes {row.offset} to {end} of a file of {size} bytes"
         yield row, problem
 
 
@@ -123,7 +123,7 @@ def check_images(results: FileResults) -> Problems:
     get no hash, so that other formats are not compared with them.
     """
     dataset, digests = results.dataset, results.digests
-    num_bytes = 0
+    num_bytes = num_decoded = 0
     find_target = functools.cache(
         functools.partial(target_size, settings=dataset.image_settings)
     )
@@ -141,6 +141,7 @@ def check_images(results: FileResults) -> Problems:
             problem = f"has {size[0]}x{size[1]} pixels, which contradicts the recipe"
         digests.append(checked.sha256 if results.is_intact(row.file) else "")
         num_bytes += row.length
+        num_decoded += size != (0, 0)
         if problem:
             yield f"{row.key} in {row.file}: {problem}"
-    return f"{len(digests)} decoded, {num_bytes / 1e6:,.1f} MB"
+    return f"{num_decoded} decoded, {num_bytes / 1e6:,.1f} MB"

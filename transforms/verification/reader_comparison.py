@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from transforms.dataset import paths
-from transforms.records import list_names
+from transforms.records import describe_count, list_names
 from transforms.storage.staging import stage_file
 from transforms.verification import readers
 from transforms.verification import results as check_results
@@ -173,8 +173,8 @@ def check_reader(
         yield problem
     if errors:
         damaged = results.list_damaged(format_name)
-        more = f"; damaged: {list_names(damaged)}" if damaged else ""
-        raise ValueError(f"{errors[0]}{more}")
+        cause = f"damaged: {list_names(damaged)}; " if damaged else ""
+        raise ValueError(f"{cause}{errors[0]}")
     yield from comparison.list_missing()
     return f"{sum(comparison.is_read)} images: bytes, labels and names"
 
@@ -255,7 +255,8 @@ class _Comparison:
             if not self.is_read[wanted.number]:
                 not_read.setdefault(self._locate(key, wanted), []).append(key)
         for file, keys in not_read.items():
-            yield f"{file}: {len(keys)} images were not read ({list_names(keys, 3)})"
+            images = describe_count(len(keys), "image")
+            yield f"{file}: {images} not read ({list_names(keys, 3)})"
         for file, count in self._not_compared.items():
             yield (
                 f"{file} is damaged: no other copy of its {count} images to compare "

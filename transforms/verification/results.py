@@ -68,7 +68,7 @@ def run(name: str, check: Callable[[], Problems], *, found: str = MISMATCH) -> R
         examples = [*examples[: _EXAMPLES_SHOWN - 1], describe_error(error)]
         detail = "check aborted"
     if count:
-        shown = f"{count} found" if count > 1 else "1 found"
+        shown = f"{count} problems" if count > 1 else "1 problem"
         detail = f"{shown}; {detail}" if detail else shown
     return Row(name, result, detail, tuple(examples))
 

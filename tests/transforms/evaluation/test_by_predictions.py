@@ -446,7 +446,8 @@ def test_table_is_aligned_with_notes_legend_and_advice_below():
 
 def test_recommendation_names_ties_and_noise():
     full, rows = compare_groupings(COMPARED, {"all": ALL, "tens": TENS})
-    line, limit = advise(full, [row.score for row in rows], "abc")
+    line, limit, few = advise(full, [row.score for row in rows], "abc")
+    assert few.startswith("3 models are few: with less than 6 a rank corr")
     assert line.startswith(
         "use all: τ-b 1.000, which keeps the ranking within the noise "
         "of 2,000 images; undecided between it and tens"

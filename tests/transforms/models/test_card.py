@@ -104,7 +104,7 @@ def test_imagenet_stands_for_its_classes_in_a_list(tmp_path):
         ({"classes": [*WNIDS, ["background", "x"]]}, "output 2 has no valid wnids"),
         (
             {"classes": [WNIDS[0], None]},
-            "classes: 1 outputs are classes, not 2 or more",
+            "classes: 1 of 2 outputs are classes, not 2 or more",
         ),
         ({"classes": ["imagenet", WNIDS[0]]}, "n02088364 belong to several outputs"),
         ({"classes": [*WNIDS, {"name": "dog"}]}, "output 2 has no valid wnids"),
@@ -143,6 +143,31 @@ def test_problems_of_preprocessing_are_named(tmp_path, changes, expected):
     with pytest.raises(UsageError) as caught:
         read_card(_write(tmp_path, preprocessing=changed))
     assert f"preprocessing: {expected}" in str(caught.value)
+
+
+def test_all_problems_are_reported_at_once(tmp_path):
+    changes = {
+        "classes": ["dog", WNIDS[0], "cat", WNIDS[0]],
+        "preprocessing": {"resize_px": "9", "mean": [1], "layout": "x", "size": 3},
+        "output": "scores",
+        "trained_on": {"split": 3, "subset_id": 4},
+    }
+    with pytest.raises(UsageError) as caught:
+        read_card(_write(tmp_path, **changes))
+    lines = str(caught.value).replace(f"{tmp_path}/m.json: ", "").splitlines()
+    assert lines == [
+        "classes: output 0 has no valid wnids ('dog'), output 2 has no valid wnids "
+        "('cat'); give null for an output that is no class",
+        "classes: n02088364 belong to several outputs",
+        "preprocessing: unknown field size",
+        "preprocessing: crop_px is missing",
+        "preprocessing: mean cannot be [1]",
+        "preprocessing: resize_px cannot be '9'",
+        "preprocessing: layout x: must be channels_last or channels_first",
+        "trained_on: split cannot be 3",
+        "trained_on: subset_id cannot be 4",
+        "output 'scores': must be probabilities or logits",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,14 @@ def yield_then(*problems: str, error: Exception | None = None) -> Problems:
 def test_check_without_problems_is_ok():
     row = check_results.run("name", yield_then)
     assert row == Row("name", check_results.OK, "what was seen")
+    row = check_results.run("name", lambda: yield_then("a"))
+    assert row.detail == "1 problem; what was seen"
 
 
 def test_problems_are_counted_and_five_are_shown():
     row = check_results.run("name", lambda: yield_then(*"abcdefg"))
     assert row == Row(
-        "name", check_results.MISMATCH, "7 found; what was seen", tuple("abcde")
+        "name", check_results.MISMATCH, "7 problems; what was seen", tuple("abcde")
     )
 
 
@@ -47,7 +49,7 @@ def test_warning_stays_a_warning_unless_a_file_is_unreadable():
 def test_what_damage_raises_is_one_line(error, text):
     row = check_results.run("", lambda: yield_then(*"abcdef", error=error))
     assert row.examples == (*"abcd", text)
-    assert row.detail == "7 found; check aborted"
+    assert row.detail == "7 problems; check aborted"
 
 
 def test_fault_of_ours_is_raised():
@@ -58,11 +60,11 @@ def test_fault_of_ours_is_raised():
 def test_table_is_aligned():
     table = check_results.format_table([
         Row("keys", check_results.OK, "60 written"),
-        Row("counts", check_results.MISMATCH, "1 found", ("totals differ",)),
+        Row("counts", check_results.MISMATCH, "1 problem", ("totals differ",)),
     ])
     assert table.splitlines()[2:] == [
         "keys   | ok       | 60 written",
-        "counts | MISMATCH | 1 found",
+        "counts | MISMATCH | 1 problem",
         "       |          |   totals differ",
     ]
     assert {line.index("|") for line in table.splitlines() if "|" in line} == {7}
