@@ -242,7 +242,7 @@ def evaluate(options: EvaluateOptions) -> str:
     """
     # SciPy and pyarrow import slowly and are not needed for --help.
     from transforms import storage
-    from transforms.evaluation.report import make_report, summarize
+    from transforms.evaluation.report import make_report, summarise
     from transforms.reports import page
     from transforms.reports.evaluation import make_page
 
@@ -250,7 +250,7 @@ def evaluate(options: EvaluateOptions) -> str:
         return _compare_recipes(options)
     evaluation = _evaluate(options)
     print_warnings(evaluation.warnings)
-    for line in summarize(evaluation):
+    for line in summarise(evaluation):
         sys.stderr.write(f"{line}\n")
     root = storage.absolute(options.output)
     storage.write(root, "report.json", make_report(evaluation, seed=options.seed))
@@ -303,7 +303,7 @@ def _compare_recipes(options: EvaluateOptions) -> str:
         seed=options.seed,
     )
     print_warnings(table.warnings)
-    for line in training_free.summarize(table):
+    for line in training_free.summarise(table):
         sys.stderr.write(f"{line}\n")
     root = storage.absolute(options.output)
     report = training_free.to_report(table, seed=options.seed)

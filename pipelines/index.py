@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipelines import inputs, light_imports
 from pipelines.cli import check_bucket, exit_codes, parse
 from pipelines.input_flags import NO_PATH, InputFlags
-from pipelines.inputs import RecognizedInputs
+from pipelines.inputs import RecognisedInputs
 from pipelines.log_flags import LogFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import layouts, progress, storage
@@ -75,7 +75,7 @@ class IndexOptions(InputFlags, StoreFlags, LogFlags):
 
 def define_pipeline(
     root: "beam.Pipeline",
-    recognised: RecognizedInputs,
+    recognised: RecognisedInputs,
     *,
     output: str,
     parts_folder: str,
@@ -116,7 +116,7 @@ def define_pipeline(
 
 
 def write_index(
-    recognised: RecognizedInputs,
+    recognised: RecognisedInputs,
     *,
     output: str,
     num_inspect_threads: int = 0,
@@ -239,7 +239,7 @@ def count_index(output: str) -> Inventory:
 
 
 def index_images(
-    recognised: RecognizedInputs,
+    recognised: RecognisedInputs,
     *,
     output: str,
     num_processes: int = num_cores(),
@@ -300,7 +300,7 @@ def main(argv: Sequence[str]) -> None:
         _check_reach(options, beam_flags)
         with inputs.report_fetched():
             with phase("list") as counts:
-                recognised = inputs.recognize_flags(options.input, options)
+                recognised = inputs.recognise_flags(options.input, options)
                 counts["parts"] = len(recognised.parts)
             with phase("index"):
                 is_done = write_index(

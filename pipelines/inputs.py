@@ -30,7 +30,7 @@ _NEAREST_SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RecognizedInputs:
+class RecognisedInputs:
     """The parts of all inputs, with notes and warnings about them.
 
     Attributes:
@@ -45,12 +45,12 @@ class RecognizedInputs:
     warnings: Sequence[InputWarning]
 
 
-def recognize(
+def recognise(
     inputs: Sequence[str],
     validation_labels: str | None,
     inputs_of_splits: Mapping[str, Sequence[str]] | None = None,
     class_list: str | None = None,
-) -> RecognizedInputs:
+) -> RecognisedInputs:
     """Recognise raw inputs and find the labels of their validation images.
 
     Args:
@@ -78,7 +78,7 @@ def recognize(
         class_list = None
     for position, (name, path, split) in enumerate(given):
         try:
-            recognised = _recognize_one(path, split, class_list or "")
+            recognised = _recognise_one(path, split, class_list or "")
             notes += recognised.notes
             warnings += recognised.warnings
             pieces += [
@@ -97,7 +97,7 @@ def recognize(
         problems.append(str(error))
     if problems:
         raise UsageError("\n".join(problems))
-    return RecognizedInputs(parts=pieces, notes=notes, warnings=warnings)
+    return RecognisedInputs(parts=pieces, notes=notes, warnings=warnings)
 
 
 def check_reach(
@@ -134,9 +134,9 @@ def check_reach(
     engine.check_reach(options, [*places, *others])
 
 
-def recognize_flags(paths: Sequence[str], flags: InputFlags) -> RecognizedInputs:
-    """Recognise the inputs of a job as `recognize` does, and print the notes."""
-    recognised = recognize(
+def recognise_flags(paths: Sequence[str], flags: InputFlags) -> RecognisedInputs:
+    """Recognise the inputs of a job as `recognise` does, and print the notes."""
+    recognised = recognise(
         paths, flags.validation_labels, flags.inputs_of_splits, flags.class_list
     )
     for line in recognised.notes:
@@ -179,7 +179,7 @@ def check_versions(index: str, versions: Mapping[str, str]) -> None:
         )
 
 
-def _recognize_one(path: str, split: str, class_list: str) -> RecognizedInputs:
+def _recognise_one(path: str, split: str, class_list: str) -> RecognisedInputs:
     """Find the parts of one input in every layout and determine their splits.
 
     Args:
@@ -224,7 +224,7 @@ def _recognize_one(path: str, split: str, class_list: str) -> RecognizedInputs:
     for part in settled:
         notes += [part.description, *part.notes]
     notes += left_out
-    return RecognizedInputs(
+    return RecognisedInputs(
         parts=[piece for part in settled for piece in part.pieces],
         notes=[*_describe_left_out(absolute, settled, notes), *notes],
         warnings=[warning for part in settled for warning in part.warnings],

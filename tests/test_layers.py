@@ -10,7 +10,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines import confusion, index, predict, verify
 from pipelines.building import planning, run
-from pipelines.inputs import RecognizedInputs
+from pipelines.inputs import RecognisedInputs
 from transforms.confusion.counts import CountPlan
 from transforms.confusion.results import MatrixSettings
 from transforms.dataset.commit import CommitSettings
@@ -194,7 +194,7 @@ def test_step_names_are_pinned():
     matrices = MatrixSettings(
         output="", survey=None, plan=CountPlan((), (), 0, is_soft=False)
     )
-    nothing = RecognizedInputs(parts=[], notes=[], warnings=[])
+    nothing = RecognisedInputs(parts=[], notes=[], warnings=[])
     assert _top_level_steps(
         lambda root: index.define_pipeline(root, nothing, output="", parts_folder="")
     ) == ["ListPieces", "FindImages", "LabelImages", "WriteIndex"]

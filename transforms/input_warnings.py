@@ -137,7 +137,7 @@ def combine(observations: Iterable[Observation]) -> list[Observation]:
     ]
 
 
-def summarize(observations: Iterable[Observation]) -> list[InputWarning]:
+def summarise(observations: Iterable[Observation]) -> list[InputWarning]:
     """Return one warning per kind of observation, in the order of `KINDS`.
 
     Raises:

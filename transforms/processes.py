@@ -99,7 +99,7 @@ class ProcessPool:
         self._processes = ProcessPoolExecutor(
             num_processes,
             mp_context=self._context,
-            initializer=_initialize,
+            initializer=_initialise,
             initargs=(module.__name__, settings),
         )
         # One thread per process waits for results and translates errors.
@@ -238,7 +238,7 @@ class _Worker:
     is_busy = False
 
 
-def _initialize(module: str, settings: JSON) -> None:
+def _initialise(module: str, settings: JSON) -> None:
     """Set up signals, output and settings in a new process of a pool."""
     os.setpgid(0, 0)  # Ctrl-C goes to the job, which ends its processes
     signal.signal(signal.SIGINT, signal.SIG_IGN)

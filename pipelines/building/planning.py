@@ -124,7 +124,7 @@ def resolve_input(
             inputs.check_versions(index, inventory.versions)
             _report_newer(inventory.roots)
         return index, inventory
-    recognised = inputs.recognize_flags(paths, flags)
+    recognised = inputs.recognise_flags(paths, flags)
     if beam_flags:
         from pipelines import engine
 

@@ -145,7 +145,7 @@ def prepare_source(
     if prepared:
         source = image_list.read_dataset(prepared[0], split)
         return lambda _: source
-    recognised = inputs.recognize(
+    recognised = inputs.recognise(
         paths, validation_labels, inputs_of_splits, class_list
     )
     splits = {part.split for part in recognised.parts}

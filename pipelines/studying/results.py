@@ -80,7 +80,7 @@ def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
     page = make_page(_make_page(places, ranked, outcome))
     for chart in page.charts:
         files[SVG_FILE] = chart.svg.encode()
-    design = _analyze(places, scores, outcome) if scores else None
+    design = _analyse(places, scores, outcome) if scores else None
     for table, rows in (designed.to_tables(design) if design else {}).items():
         files[f"{table}.csv"] = _to_csv(rows, list(rows[0])) if rows else b""
     for name, data in files.items():
@@ -91,7 +91,7 @@ def write_results(places: Places, outcome: Outcome) -> list[Ranked]:
     return ranked
 
 
-def _analyze(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) -> Design:
+def _analyse(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) -> Design:
     """Average the recipes over their draws, and test their differences."""
     models = outcome.full.models
     full = measurements.read(places, FULL, outcome.full, outcome.curves[FULL])
@@ -117,7 +117,7 @@ def _analyze(places: Places, scores: Sequence[RecipeScore], outcome: Outcome) ->
         for name, drawn in draws.items()
     ]
     finals = full.finals
-    return designed.analyze(models, finals.accuracies, recipes, finals.num_images_seen)
+    return designed.analyse(models, finals.accuracies, recipes, finals.num_images_seen)
 
 
 def name_labels(recipe: Recipe, *, num_groups: int, num_classes: int) -> str:

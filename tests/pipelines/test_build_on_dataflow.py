@@ -12,7 +12,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 
 from pipelines import build, dataflow, engine, index, predict
 from pipelines.cli import parse
-from pipelines.inputs import RecognizedInputs
+from pipelines.inputs import RecognisedInputs
 from tests import building
 from transforms.index import table as index_table
 from transforms.layouts import InputPart
@@ -182,7 +182,7 @@ def test_index_is_written_entirely_by_its_graph():
     ]
     define = functools.partial(
         index.define_pipeline,
-        recognised=RecognizedInputs(parts=pieces, notes=[], warnings=[]),
+        recognised=RecognisedInputs(parts=pieces, notes=[], warnings=[]),
         output=f"{BUCKET}/index.parquet",
         parts_folder=f"{BUCKET}/.parts",
     )

@@ -49,7 +49,7 @@ def design() -> Design:
     planned = recipes.read_recipes(str(TRAINED / "recipes.json"))
     measured = [measure(rows[r.name]) for r in planned if r.name in rows]
     finals = full.finals
-    return designed.analyze(models, finals.accuracies, measured, finals.num_images_seen)
+    return designed.analyse(models, finals.accuracies, measured, finals.num_images_seen)
 
 
 def _read(name: str, models: tuple[str, ...], *seeds: int) -> measurements.Measurements:

@@ -37,13 +37,13 @@ FLAT_TAR = making.tar_bytes(FLAT)
 
 def read(*paths, **of_splits):
     """Count the images of inputs by split; return the warnings too."""
-    recognised = inputs.recognize(list(map(str, paths)), None, of_splits)
+    recognised = inputs.recognise(list(map(str, paths)), None, of_splits)
     counts, observations = Counter(), []
     for number, part in enumerate(recognised.parts):
         images = index_parts.read_part(number, part)
         counts += Counter(ref.split for ref in images.refs)
         observations += images.observations
-    warnings = [*recognised.warnings, *input_warnings.summarize(observations)]
+    warnings = [*recognised.warnings, *input_warnings.summarise(observations)]
     return dict(counts), [warning.text for warning in warnings]
 
 
@@ -54,7 +54,7 @@ def refuse(*paths, **of_splits):
 
 
 def find_notes(path):
-    notes = inputs.recognize([str(path)], None).notes
+    notes = inputs.recognise([str(path)], None).notes
     return [note for note in notes if "left out" in note]
 
 
@@ -113,7 +113,7 @@ def test_names_of_images_decide_where_the_folder_says_nothing(tmp_path):
     )
     assert read(tmp_path / "a", tmp_path / "b") == ({"train": 6, "validation": 2}, [])
     assert read(tmp_path / "c") == ({"validation": 2}, [])
-    (note, _) = inputs.recognize([str(tmp_path / "b")], None).notes
+    (note, _) = inputs.recognise([str(tmp_path / "b")], None).notes
     assert note == (
         f"{tmp_path}/b: taken as validation images by the names of its images "
         "(ILSVRC2012_val_00000001, ILSVRC2012_val_00000002)"
@@ -422,7 +422,7 @@ def test_tables_and_logs_of_a_split_are_no_missing_images(tmp_path):
 
 def test_a_class_folder_that_vanishes_is_named(tmp_path):
     making.write_files(tmp_path / "train", TRAIN)
-    parts = inputs.recognize([str(tmp_path)], None).parts
+    parts = inputs.recognise([str(tmp_path)], None).parts
     shutil.rmtree(tmp_path / "train" / CLASSES[1])
     with pytest.raises(UsageError, match=rf"train/{CLASSES[1]}: No such file"):
         [index_parts.read_part(number, part) for number, part in enumerate(parts)]
@@ -478,11 +478,11 @@ def test_validation_images_that_the_table_lists_and_that_are_missing(tmp_path):
     table = "ImageId,PredictionString\n" + rows
     making.write_files(tmp_path, put("val", FLAT))
     (tmp_path / "LOC_val_solution.csv").write_text(table)
-    parts = inputs.recognize([str(tmp_path)], None).parts
+    parts = inputs.recognise([str(tmp_path)], None).parts
     (images,) = (
         index_parts.label_part(index_parts.read_part(0, part)) for part in parts
     )
-    (warning,) = input_warnings.summarize(images.observations)
+    (warning,) = input_warnings.summarise(images.observations)
     assert warning.is_missing
     assert "(LOC_val_solution.csv: 3 of 5 are missing)" in warning.text
 

@@ -111,7 +111,7 @@ def test_irregular_file_among_the_images_is_a_failure(
 def test_link_to_no_file_is_a_data_error(folders, target):
     place = folders / f"train/{WNID}/{WNID}_88.JPEG"
     place.symlink_to(target)
-    assert len(inputs.recognize([str(folders)], None).parts) > 1
+    assert len(inputs.recognise([str(folders)], None).parts) > 1
     uri = f"train/{WNID}/{WNID}_88.JPEG"
     ref = ImageRef("k", WNID, "train", 0, uri, ByteRange(0, 0))
     with pytest.raises(DataError, match=r"the file is gone|is a device"):
@@ -132,7 +132,7 @@ def test_input_that_is_no_file_is_refused_by_name(tmp_path, make, reason):
     path = tmp_path / "input"
     make(path)
     with pytest.raises(UsageError) as raised:
-        inputs.recognize([str(path)], None)
+        inputs.recognise([str(path)], None)
     assert str(raised.value) == f"--input {path}: {reason}"
 
 
@@ -142,7 +142,7 @@ def test_all_irregular_archives_of_an_input_are_named_at_once(tmp_path):
     for wnid in ("n01440764", "n01443537"):
         os.mkfifo(folder / f"{wnid}.tar")
     with pytest.raises(UsageError) as raised:
-        inputs.recognize([str(folder)], None)
+        inputs.recognise([str(folder)], None)
     assert str(raised.value) == (
         f"--input {folder}: n01440764.tar, n01443537.tar: is a pipe, {REASON}"
     )

@@ -152,7 +152,7 @@ def _write_labels(folder: Path, images: Mapping[str, _Image]) -> None:
 
 def _read_input(folder: Path) -> tuple[list[ImageRef], list[str]]:
     """Read the images and all messages about an input."""
-    recognised = inputs.recognize([str(folder)], None)
+    recognised = inputs.recognise([str(folder)], None)
     parts = [
         index_parts.label_part(index_parts.read_part(number, part))
         for number, part in enumerate(recognised.parts)
@@ -160,7 +160,7 @@ def _read_input(folder: Path) -> tuple[list[ImageRef], list[str]]:
     refs = [ref for part in parts for ref in part.refs]
     warnings = [
         *recognised.warnings,
-        *input_warnings.summarize(seen for part in parts for seen in part.observations),
+        *input_warnings.summarise(seen for part in parts for seen in part.observations),
     ]
     skipped = [skipped.name for part in parts for skipped in part.strays]
     return refs, [*(warning.text for warning in warnings), *skipped]

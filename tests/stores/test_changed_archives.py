@@ -138,7 +138,7 @@ def test_version_costs_less_than_a_millisecond(tmp_path):
 
 def test_archive_that_changes_while_it_is_listed_is_an_error(class_archives, tmp_path):
     source = shutil.copytree(class_archives, tmp_path / "in")
-    parts = inputs.recognize([str(source)], None).parts
+    parts = inputs.recognise([str(source)], None).parts
     part = next(part for part in parts if part.uri.endswith(".tar"))
     files = making.read_tar(Path(part.path))
     other = making.tar_bytes(dict(reversed(files.items())))

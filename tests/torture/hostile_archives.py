@@ -301,11 +301,11 @@ def write_all(folder: Path) -> dict[str, Path]:
 def read_input(path: str) -> str:
     """Index an input, and read and process its images; return the outcome."""
     try:
-        pieces = inputs.recognize([path], None).parts
+        pieces = inputs.recognise([path], None).parts
         found = [
             index_parts.read_part(number, piece) for number, piece in enumerate(pieces)
         ]
-        input_warnings.summarize(seen for part in found for seen in part.observations)
+        input_warnings.summarise(seen for part in found for seen in part.observations)
     except UsageError as error:
         return f"refused: {error}"
     num_good, failures = 0, []

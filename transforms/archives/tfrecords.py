@@ -35,7 +35,7 @@ def masked_crc(data: bytes) -> bytes:
 
 
 def encode_record(record: Record) -> tuple[bytes, int]:
-    """Return the serialized tf.train.Example and the byte offset of the image in it."""
+    """Return the serialised tf.train.Example and the byte offset of the image in it."""
     image = _encode_entry("image", record.image)
     before = _encode_features({
         "file_name": record.file_name.encode(),
@@ -104,7 +104,7 @@ class Example(NamedTuple):
     """The integer and bytes features of a record that have exactly one value, by name.
 
     Attributes:
-      start: byte offset of the serialized example in the file.
+      start: byte offset of the serialised example in the file.
       integers: values of integer features.
       spans: byte ranges of the values of bytes features in the file.
       texts: decoded values of the bytes features of at most 256 bytes.

@@ -55,7 +55,7 @@ def write_results(counts: ConfusionCounts, settings: MatrixSettings) -> None:
     matrices = counts.to_confusions(settings.plan, settings.survey.models)
     write_matrices(settings.output, matrices)
     if settings.summary:
-        lines = list(_summarize(counts, matrices[0], settings))
+        lines = list(_summarise(counts, matrices[0], settings))
         folder, _, name = settings.summary.rpartition("/")
         storage.write(folder, name, json.dumps(lines).encode())
 
@@ -80,7 +80,7 @@ def write_matrices(folder: str, matrices: Sequence[Confusion]) -> None:
     storage.write(folder, "figures/confusion.pdf", figures.to_pdf(figure))
 
 
-def _summarize(
+def _summarise(
     counts: ConfusionCounts, whole: Confusion, settings: MatrixSettings
 ) -> Iterator[str]:
     """Yield the notes and warnings about the counted predictions, and their errors."""

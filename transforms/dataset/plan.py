@@ -109,7 +109,7 @@ def write_parts(
         return part
 
     parts = assign_shards(images, seed=seed, images_per_shard=images_per_shard)
-    return summarize(prefetch(write, parts))
+    return summarise(prefetch(write, parts))
 
 
 def write_part(shard: Shard, images: pa.Table, *, folder: str) -> None:
@@ -156,10 +156,10 @@ def read_summary(folder: str) -> PlanSummary:
     def read(shard: Shard) -> tuple[Shard, pa.Table]:
         return shard, _read(folder, shard, ["key", "wnid", "label", "length"])
 
-    return summarize(prefetch(read, sorted(shards)))
+    return summarise(prefetch(read, sorted(shards)))
 
 
-def summarize(parts: Iterable[tuple[Shard, pa.Table]]) -> PlanSummary:
+def summarise(parts: Iterable[tuple[Shard, pa.Table]]) -> PlanSummary:
     """Count and hash the images of a plan.
 
     Args:

@@ -128,7 +128,7 @@ class Design:
         )
 
 
-def analyze(
+def analyse(
     models: Sequence[str],
     full: FloatArray,
     recipes: Sequence[Recipe],

@@ -225,7 +225,7 @@ def _describe_accuracies(evaluation: AccuracyEvaluation) -> dict[str, Any]:
     }
 
 
-def summarize(evaluation: Evaluation) -> Iterator[str]:
+def summarise(evaluation: Evaluation) -> Iterator[str]:
     """Yield lines with the main results, a legend and a recommendation."""
     if isinstance(evaluation, CurveEvaluation):
         for subset in evaluation.subsets:

@@ -694,7 +694,7 @@ def to_report(table: TrainingFree, *, seed: int) -> bytes:
     })
 
 
-def summarize(table: TrainingFree) -> Iterator[str]:
+def summarise(table: TrainingFree) -> Iterator[str]:
     """Yield the recommendations line by line, then the number of unranked rows."""
     yield from recommend(table)
     if num_unranked := sum(row.rank is None for row in table.rows):

@@ -259,7 +259,7 @@ def _line(node: yaml.Node) -> int:
 class _Group:
     """A group of a groups file."""
 
-    identifier: str  # as first spelled
+    identifier: str  # as first spelt
     line: int
     name: str = ""
     wnids: list[str] = field(default_factory=list)  # classes that the input contains
@@ -501,8 +501,8 @@ def _to_grouping(
     names: dict[GroupId, str] = {}
     for key, group in collector.groups.items():
         assignment |= dict.fromkeys(group.wnids, key)
-        spelled_name = "" if key.isdecimal() else group.identifier
-        names[key] = group.name or spelled_name
+        spelt_name = "" if key.isdecimal() else group.identifier
+        names[key] = group.name or spelt_name
     if absent := sorted(collector.line_of.keys() - collector.input_wnids):
         notes.append(f"{_count(absent, 'of the groups file')} not in the input")
     notes += _note_renumbering(number_groups(assignment))

@@ -248,7 +248,7 @@ class IndexPart(NamedTuple):
     labels: PartLabels
 
 
-def summarize(images: PartImages, path: str = "") -> IndexPart:
+def summarise(images: PartImages, path: str = "") -> IndexPart:
     """Return the summary of a part whose images are written at `path`."""
     return IndexPart(
         images.number,
@@ -320,7 +320,7 @@ def begin(
             images = label_part(read_part(*numbered, ticker.tick))
         except UsageError as error:
             return error
-        return summarize(images), index_table.make_table(images.refs)
+        return summarise(images), index_table.make_table(images.refs)
 
     return index_part
 
@@ -451,7 +451,7 @@ def judge(parts: Sequence[IndexPart], roots: Sequence[str]) -> list[InputWarning
     problems: list[str] = []
     try:
         observations = (seen for part in parts for seen in part.observations)
-        warnings += input_warnings.summarize(observations)
+        warnings += input_warnings.summarise(observations)
     except UsageError as error:
         problems.append(str(error))
     for number, root in enumerate(roots):

@@ -27,7 +27,7 @@ from transforms.index.parts import (
     list_roots,
     merge,
     read_part,
-    summarize,
+    summarise,
 )
 from transforms.input_warnings import InputWarning
 from transforms.layouts import InputPart
@@ -147,7 +147,7 @@ class _WriteParts(beam.DoFn):
         path = f"{self._folder}/{images.number:07d}.parquet"
         index_table.write_part(path, images.refs, inspections)
         self._counter.inc(len(images.refs))
-        return summarize(images, path)
+        return summarise(images, path)
 
 
 class _WritePartsInProcesses(_WriteParts):

@@ -458,7 +458,7 @@ def _sample_names(pieces: Sequence[InputPart]) -> list[str]:
                 elif isinstance(item, Observation):
                     observations.append(item)
             if not (names or piece.split):
-                input_warnings.summarize(observations)  # may raise the reason
+                input_warnings.summarise(observations)  # may raise the reason
         except UsageError:
             if not piece.split:
                 raise

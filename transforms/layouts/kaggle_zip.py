@@ -107,7 +107,7 @@ def find(path: str) -> FoundParts | None:
         description=f"zip ({', '.join(described)})",
         pieces=tuple(pieces),
         notes=tuple(notes),
-        warnings=tuple(input_warnings.summarize(observations)),
+        warnings=tuple(input_warnings.summarise(observations)),
         names=names,
     )
 

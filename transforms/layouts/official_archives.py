@@ -58,7 +58,7 @@ def find(path: str) -> FoundParts | None:
         notes=(f"{len(skipped)} files of operating systems in archives are left out",)
         if skipped
         else (),
-        warnings=tuple(input_warnings.summarize(observations)),
+        warnings=tuple(input_warnings.summarise(observations)),
     )
 
 

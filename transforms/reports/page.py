@@ -120,7 +120,7 @@ def _format_number(value: float, spec: str) -> str:
     return f"{value:{spec}}"
 
 
-def _capitalize(text: str) -> str:
+def _capitalise(text: str) -> str:
     """Capitalise the first letter and leave the others unchanged."""
     return text[:1].upper() + text[1:]
 
@@ -143,7 +143,7 @@ def _make_environment() -> jinja2.Environment:
     environment.filters |= {
         "base64": _encode,
         "breakable": _break_name,
-        "capitalized": _capitalize,
+        "capitalised": _capitalise,
         "class_name": display_name,
         "fraction": format_fraction,
         "number": _format_number,

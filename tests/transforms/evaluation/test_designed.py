@@ -35,7 +35,7 @@ def simulate(seed: int, noises: dict[tuple[str, str], float]) -> designed.Design
         )
         for (labels, sampler), noise in noises.items()
     ]
-    return designed.analyze(MODELS, draw(rng, skill, 0.05), recipes, 10_000)
+    return designed.analyse(MODELS, draw(rng, skill, 0.05), recipes, 10_000)
 
 
 def test_models_that_differ_in_training_share_an_architecture():
@@ -65,7 +65,7 @@ def test_pareto_front_holds_cheaper_recipes():
         )
         for name, (x, cost) in costs.items()
     ]
-    results = designed.analyze(MODELS, skill[None], recipes, 10_000).results
+    results = designed.analyse(MODELS, skill[None], recipes, 10_000).results
     assert {r.recipe.name for r in results if r.is_on_pareto_front} == {"best", "cheap"}
 
 
@@ -73,10 +73,10 @@ def test_ceiling_is_the_agreement_of_seeds():
     rng = np.random.default_rng(1)
     full = draw(rng, rng.normal(size=len(MODELS)), 0.3)
     recipe = Recipe(name="r", factors={"f": "x"}, num_images_seen=1, accuracies=full)
-    ceiling = designed.analyze(MODELS, full, [recipe], 10).ceiling
+    ceiling = designed.analyse(MODELS, full, [recipe], 10).ceiling
     assert ceiling.tau == pytest.approx(ranking.kendall_tau(full[0], full[1]))
     assert ceiling.interval.low < ceiling.tau < ceiling.interval.high
-    assert designed.analyze(MODELS, full[:1], [recipe], 10).ceiling.tau is None
+    assert designed.analyse(MODELS, full[:1], [recipe], 10).ceiling.tau is None
 
 
 def test_a_perfect_recipe_has_the_ceiling_on_average():
@@ -92,7 +92,7 @@ def test_a_perfect_recipe_has_the_ceiling_on_average():
             accuracies=full[2:],
             on_its_images=full[None, :2],
         )
-        design = designed.analyze(MODELS, full[:2], [recipe], 10)
+        design = designed.analyse(MODELS, full[:2], [recipe], 10)
         (result,) = design.results
         assert result.ceiling == pytest.approx(design.ceiling.tau)
         excess.append(result.estimate.tau - design.ceiling.tau)
@@ -107,7 +107,7 @@ def test_own_ceiling_is_lower_on_fewer_images():
     recipe = Recipe(
         name="r", factors={}, num_images_seen=1, accuracies=full, on_its_images=noisy
     )
-    design = designed.analyze(MODELS, full, [recipe], 10)
+    design = designed.analyse(MODELS, full, [recipe], 10)
     (result,) = design.results
     assert result.ceiling < design.ceiling.tau - 0.05
     expected = [
@@ -202,7 +202,7 @@ def test_an_effect_of_epochs_is_not_one_of_labels():
         )
         for labels, epochs in (("all", "1"), ("all", "10"), ("c20", "10"))
     ]
-    effects = designed.analyze(MODELS, draw(rng, skill, 0.05), recipes, 10).effects
+    effects = designed.analyse(MODELS, draw(rng, skill, 0.05), recipes, 10).effects
     found = {e.factor: e for e in effects}
     assert found["epochs"].interval.high < 0
     assert found["labels"].interval.low < 0 < found["labels"].interval.high

@@ -10,7 +10,7 @@ from tests.making_curves import SUBSET_ID, rows
 from transforms.evaluation.by_accuracies import evaluate_accuracies
 from transforms.evaluation.by_curves import evaluate_curves
 from transforms.evaluation.by_predictions import evaluate_predictions
-from transforms.evaluation.report import VERSION, make_report, summarize
+from transforms.evaluation.report import VERSION, make_report, summarise
 from transforms.predictions.reading import Predictions
 
 CURVES = {"a": [0.1, 0.9], "b": [0.2, 0.8], "c": [0.3, 0.7], "d": [0.4, 0.6]}
@@ -114,7 +114,7 @@ def test_predictions_are_reported_by_grouping(by_predictions):
     assert [n["share_of_pairs"] for n in one["validation_images_needed"]] == [
         0.5, 0.8, 0.9, 0.95,
     ]  # fmt: skip
-    lines = list(summarize(found))
+    lines = list(summarise(found))
     header, *_, advice, limit = lines
     assert header.split()[:3] == ["grouping", "groups", "classes"]
     assert {line.split("  ")[0] for line in lines[1:3]} == {"some", "some, own classes"}
@@ -140,7 +140,7 @@ def test_undefined_values_are_null_and_never_nan(tmp_path):
     data = make_report(found, seed=0)
     assert json.loads(data)["ranks"]["tau"] is None
     assert b"NaN" not in data
-    *_, line = summarize(found)
+    *_, line = summarise(found)
     assert line == "Recommendation: none, since all models tie in a column."
 
 
@@ -152,7 +152,7 @@ def test_numbers_have_six_digits(by_curves):
 
 
 def test_summary_contains_the_verdict(by_curves):
-    first, blank, header, row, *rest = summarize(by_curves)
+    first, blank, header, row, *rest = summarise(by_curves)
     assert first.startswith("small aaaaaaaa: useful; it keeps")
     assert not blank
     cells = dict(zip(re.split("  +", header), re.split("  +", row), strict=True))
@@ -205,7 +205,7 @@ def test_subsets_are_sorted_and_ties_and_worse_ones_are_named(tmp_path):
     )
     names = [subset.curve_set.dataset for subset in evaluation.subsets]
     assert names == ["same", "close", "mixed"]
-    advice = next(s for s in summarize(evaluation) if s.startswith("Recommendation"))
+    advice = next(s for s in summarise(evaluation) if s.startswith("Recommendation"))
     assert advice.startswith("Recommendation: use same 22222222: τ-b 1.000")
     assert "undecided between it and close 11111111 (0.989)" in advice
     assert "significantly worse: mixed 00000000 (" in advice
@@ -213,7 +213,7 @@ def test_subsets_are_sorted_and_ties_and_worse_ones_are_named(tmp_path):
 
 def test_a_subset_that_is_not_useful_is_not_recommended(tmp_path):
     evaluation = _evaluate_subsets(tmp_path, {"bad": list(range(20))[::-1]})
-    *_, advice = summarize(evaluation)
+    *_, advice = summarise(evaluation)
     assert advice == "Recommendation: keep the full set, since no subset is useful."
 
 
@@ -224,7 +224,7 @@ def test_a_ranking_that_may_agree_by_chance_is_not_recommended(tmp_path):
         [making_curves.write(tmp_path / "full.csv", full)],
         [making_curves.write(tmp_path / "subset.csv", small)],
     )
-    *_, advice = summarize(evaluation)
+    *_, advice = summarise(evaluation)
     assert advice == (
         "Recommendation: undecided, since even small aaaaaaaa (τ-b 1.000, the highest) "
         "may rank the models like the full set by chance; train more models."
@@ -241,7 +241,7 @@ def test_columns_are_recommended_only_if_they_rank_alike(tmp_path):
         ("mixed", "undecided whether mixed can stand in for one: τ-b "),
     ):
         found = evaluate_accuracies([str(path)], columns=["one", column])
-        *_, advice, _ = summarize(found)
+        *_, advice, _ = summarise(found)
         assert advice.startswith(f"Recommendation: {said}")
 
 

@@ -27,7 +27,7 @@ def test_every_truncated_archive_is_named(tmp_path, monkeypatch, num_processes):
     folder.mkdir()
     for number in range(5):
         _write_tar(folder / f"n0144076{number}.tar", is_cut=number in {0, 2, 4})
-    recognised = inputs.recognize([str(tmp_path)], None)
+    recognised = inputs.recognise([str(tmp_path)], None)
     output = tmp_path / "index.parquet"
     with pytest.raises(UsageError) as raised:
         parts.write_index(recognised.parts, str(output), num_processes=num_processes)

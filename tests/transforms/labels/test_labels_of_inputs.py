@@ -21,7 +21,7 @@ OFFICIAL = validation.official_labels()
 
 def read(path, class_list=None):
     """Return (key, wnid) of all images of an input, sorted, and the warnings."""
-    recognised = inputs.recognize([str(path)], None, class_list=class_list)
+    recognised = inputs.recognise([str(path)], None, class_list=class_list)
     labelled = [
         index_parts.label_part(index_parts.read_part(number, piece))
         for number, piece in enumerate(recognised.parts)

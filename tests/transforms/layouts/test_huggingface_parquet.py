@@ -227,7 +227,7 @@ def test_one_file_by_its_name(tmp_path):
     assert (ref.uri, ref.split) == (path.name, "train")
     assert not index_table.is_index(str(path))
     path.rename(tmp_path / "a.parquet")
-    (piece,) = inputs.recognize([str(tmp_path / "a.parquet")], None).parts
+    (piece,) = inputs.recognise([str(tmp_path / "a.parquet")], None).parts
     assert (piece.uri, piece.split) == ("a.parquet", "train")
 
 

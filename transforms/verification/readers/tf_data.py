@@ -27,7 +27,7 @@ def read_images(directory: str, splits: Sequence[str]) -> Iterator[ReadImage]:
 
 
 def parse_examples(split: str, batch: Any) -> Iterator[ReadImage]:
-    """Yield the images of serialized tf.train.Example messages, shape (images,)."""
+    """Yield the images of serialised tf.train.Example messages, shape (images,)."""
     tf = importlib.import_module(LIBRARY)
     features = {
         name: tf.io.FixedLenFeature([], kind)
