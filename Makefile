@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach version,$(VERSIONS),$(call find_python,$(version
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help install install-dev demo chain test test-versions test-torch test-airflow engines browser \
+.PHONY: help install install-dev demo chain test coverage test-versions test-torch test-airflow engines browser \
   bench torture audit package docs lint format clean
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make chain         run the jobs from raw images to a subset with a flat difficulty histogram,"
 	@echo "                   on the miniature or with IMAGENET=... N=20 M=5000 SIDE=224 MODEL=resnet50 EPOCHS=32"
 	@echo "make test          install, lint and test; all suites except the following"
+	@echo "make coverage      the same tests with their coverage, which takes longer"
 	@echo "make test-versions    install, demonstration and fast tests on other Pythons"
 	@echo "make test-torch, test-airflow   tests with large packages of their own"
 	@echo "make engines, browser           install Prism and Chromium for make test"
@@ -68,9 +69,12 @@ format: install-dev
 
 # SUBSETS_REAL_DATA, a folder of real photographs, adds the tests that read them.
 MARKED := -m "not torch$(if $(SUBSETS_REAL_DATA),, and not real)"
+PYTEST = $(BIN)/pytest $(MARKED) --numprocesses=2 --dist=worksteal --durations=10
 test: lint
-	$(BIN)/pytest $(MARKED) --numprocesses=2 --dist=worksteal --cov=pipelines --cov=transforms --cov-branch \
-	  --cov-report=term:skip-covered --durations=10
+	$(PYTEST)
+
+coverage: install-dev
+	$(PYTEST) --cov=pipelines --cov=transforms --cov-branch --cov-report=term:skip-covered
 
 # The other versions of Python: the demonstration has the same bytes, and tests that need
 # no reader pass.
