@@ -146,9 +146,7 @@ def read_thumbnails(
 
     list_images = prepare_source(
         options.input,
-        options.validation_labels,
-        options.inputs_of_splits,
-        options.class_list,
+        options,
         split=None,
         beam_flags=(),
     )

@@ -73,11 +73,11 @@ def _read_images(path: str) -> Mapping[str, str]:
 
 def _list_indexed(path: str) -> Sequence[str]:
     """Index the images and return their classes."""
-    from pipelines.building import planning
+    from pipelines.index import resolve_input
 
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            _, inventory = planning.resolve_input([path], InputFlags(), scratch)
+            _, inventory = resolve_input([path], InputFlags(), scratch)
             inventory.check_usable()
             return inventory.wnids()
     except UsageError as error:  # the path is usually given without its flag

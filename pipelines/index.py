@@ -14,6 +14,7 @@ from pipelines.input_flags import NO_PATH, InputFlags
 from pipelines.inputs import RecognisedInputs
 from pipelines.log_flags import LogFlags
 from pipelines.store_flags import StoreFlags, settle
+from pipelines.streams import print_warnings
 from transforms import layouts, progress, storage
 from transforms.index import parts
 from transforms.index import table as index_table
@@ -265,6 +266,73 @@ def index_images(
         recognised, output=output, num_processes=num_processes, beam_flags=beam_flags
     )
     return count_index(output)
+
+
+def resolve_input(
+    paths: Sequence[str],
+    flags: InputFlags,
+    scratch: str,
+    *,
+    checks_images: bool = True,
+    num_processes: int = num_cores(),
+    beam_flags: Sequence[str] = (),
+) -> tuple[str, Inventory]:
+    """Read the index given as --input, or index raw ImageNet on this machine.
+
+    Args:
+      paths: the values of --input.
+      flags: the other inputs.
+      scratch: folder for the index of raw ImageNet.
+      checks_images: whether to check that the images of an index are where they were.
+      num_processes: processes that list local inputs.
+      beam_flags: flags of the Beam runner.
+
+    Returns:
+      The path of the index, and its inventory.
+
+    Raises:
+      UsageError: the input is not readable, or has changed since it was indexed.
+      JobError: the runner failed.
+    """
+    if index := index_table.only_index(paths):
+        inventory = read_inventory(index)
+        if checks_images:
+            check_images(index, inventory)
+        return index, inventory
+    recognised = inputs.recognise_flags(paths, flags)
+    if beam_flags:
+        from pipelines import engine
+
+        if not engine.is_embedded(engine.make_beam_options(beam_flags)):
+            sys.stderr.write(
+                "listing the images on this machine; to use several machines, run "
+                "python -m pipelines.index --runner=... and build from its index\n"
+            )
+    index = f"{scratch}/index.parquet"
+    inventory = index_images(
+        recognised, output=index, num_processes=num_processes, beam_flags=beam_flags
+    )
+    return index, inventory
+
+
+def check_images(index: str, inventory: Inventory) -> None:
+    """Check that the images of an index are where they were, and warn of newer ones.
+
+    Raises:
+      UsageError: an input was moved, changed or deleted after it was indexed.
+    """
+    if moved := [root for root in inventory.roots if not storage.exists(root)]:
+        raise UsageError(
+            f"--input {index}: refers to images in {moved[0]}, which does not exist; "
+            "restore it, or rebuild the index with python -m pipelines.index"
+        )
+    inputs.check_versions(index, inventory.versions)
+    print_warnings(
+        f"{root} is not the main branch, which is {commit} now; the indexed commit is "
+        "read"
+        for root in storage.list_revisions(inventory.roots)
+        if (commit := storage.find_newer_commit(root))
+    )
 
 
 def _check_reach(options: IndexOptions, beam_flags: Sequence[str]) -> None:

@@ -1,7 +1,6 @@
 """Recognise raw inputs and find the labels of their validation images."""
 
 import dataclasses
-import re
 import sys
 import tempfile
 from collections import Counter
@@ -221,12 +220,12 @@ def _recognise_one(path: str, split: str, class_list: str) -> RecognisedInputs:
         )
     if problems:
         raise UsageError("; ".join(problems))
+    others = _describe_left_out(absolute, found)
     for part in settled:
         notes += [part.description, *part.notes]
-    notes += left_out
     return RecognisedInputs(
         parts=[piece for part in settled for piece in part.pieces],
-        notes=[*_describe_left_out(absolute, settled, notes), *notes],
+        notes=[*others, *notes, *left_out],
         warnings=[warning for part in settled for warning in part.warnings],
     )
 
@@ -488,21 +487,18 @@ def _list_read(path: str, recognised: Sequence[FoundParts]) -> set[str]:
     }
 
 
-def _describe_left_out(
-    path: str, recognised: Sequence[FoundParts], notes: Sequence[str]
-) -> list[str]:
+def _describe_left_out(path: str, found: Sequence[FoundParts]) -> list[str]:
     """Describe skipped folders and archives beside the input parts.
 
     Args:
       path: the input.
-      recognised: the parts of the input that are read.
-      notes: notes that already describe some of them.
+      found: the parts found in the input; their notes describe some skipped folders.
     """
-    is_flat = any(piece.uri == "." for part in recognised for piece in part.pieces)
+    is_flat = any(piece.uri == "." for part in found for piece in part.pieces)
     if not storage.is_folder(path) or is_flat:
         return []
-    read = _list_read(path, recognised)
-    note_text = " ".join(notes)
+    read = _list_read(path, found)
+    notes = [note for part in found for note in part.notes]
     names, num_system_files = [], 0
     for entry in storage.list_folder(path):
         is_holder = entry.is_folder or folder_contents.is_archive(entry.name)
@@ -512,7 +508,7 @@ def _describe_left_out(
             is_holder
             and entry.name not in read
             and entry.name[0] not in "._"
-            and not re.search(rf"\b{re.escape(entry.name)}\b", note_text)
+            and not any(_mentions(note, path, entry.name) for note in notes)
         ):
             names.append(entry.name)
     lines = []
@@ -522,6 +518,12 @@ def _describe_left_out(
         files = describe_count(num_system_files, "file")
         lines.append(f"{path}: {files} of operating systems left out")
     return lines
+
+
+def _mentions(note: str, path: str, name: str) -> bool:
+    """Return whether a note is about an entry of a folder or lists it as left out."""
+    listed = note.removeprefix(f"{path}: ").partition("left out: ")[2].split(", ")
+    return note.startswith(f"{path}/{name} ") or name in listed
 
 
 def _find_labels(

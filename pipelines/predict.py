@@ -185,9 +185,7 @@ def _check(
     with _collect(problems):
         list_images = checks.prepare_source(
             options.input,
-            options.validation_labels,
-            options.inputs_of_splits,
-            options.class_list,
+            options,
             split=options.split,
             beam_flags=beam_flags,
         )

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.cli import exit_codes, parse
+from pipelines.index import resolve_input
 from pipelines.input_flags import NO_PATH, InputFlags
 from pipelines.store_flags import StoreFlags, settle
 from transforms import progress, storage
@@ -230,9 +231,7 @@ def _make_work(folder: str) -> Iterator[str]:
 
 def _open_input(options: VerifyOptions, scratch: str) -> SourceIndex:
     """Open or create the index of the input, as `pipelines.build` does."""
-    from pipelines.building import planning
-
-    path, inventory = planning.resolve_input(options.input, options, scratch)
+    path, inventory = resolve_input(options.input, options, scratch)
     inventory.check_usable()
     return SourceIndex(path=path, inventory=inventory)
 

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines import grouping_flags, inputs
+from pipelines import grouping_flags
 from pipelines.building import feasibility, fixed_images
 from pipelines.building.feasibility import Availability
 from pipelines.building.fixed_images import FixedImages
 from pipelines.building.options import BuildOptions, Request
 from pipelines.building.output import Place
 from pipelines.building.recipe import make_recipe
-from pipelines.index import index_images
-from pipelines.input_flags import InputFlags
-from pipelines.streams import print_warnings
+from pipelines.index import resolve_input
 from transforms import sampling, storage
 from transforms.dataset import plan as dataset_plan
 from transforms.dataset import statistics
@@ -30,7 +28,7 @@ from transforms.difficulty import histogram
 from transforms.difficulty import table as difficulty_table
 from transforms.grouping.table import Grouping, GroupTable
 from transforms.index import table as index_table
-from transforms.index.inventory import Inventory, read_inventory
+from transforms.index.inventory import Inventory
 from transforms.processes import num_cores
 from transforms.progress import phase
 from transforms.records import JSON, ImageClass, Shard, UsageError, list_names
@@ -89,72 +87,6 @@ def plan_build(request: Request, scratch: str) -> "BuildPlan":
         counts["shards"] = len(plan.shards)
     fixed_images.report_missing(options, fixed)
     return plan
-
-
-def resolve_input(
-    paths: Sequence[str],
-    flags: InputFlags,
-    scratch: str,
-    *,
-    checks_images: bool = True,
-    num_processes: int = num_cores(),
-    beam_flags: Sequence[str] = (),
-) -> tuple[str, Inventory]:
-    """Read the index given as --input, or index raw ImageNet on this machine.
-
-    Args:
-      paths: the values of --input.
-      flags: the other inputs.
-      scratch: folder for the index of raw ImageNet.
-      checks_images: whether to check that the images of an index are where they were.
-      num_processes: processes that list local inputs.
-      beam_flags: flags of the Beam runner.
-
-    Returns:
-      The path of the index, and its inventory.
-
-    Raises:
-      UsageError: the input is not readable, or has changed since it was indexed.
-      JobError: the runner failed.
-    """
-    if index := index_table.only_index(paths):
-        inventory = read_inventory(index)
-        if checks_images:
-            _check_roots(index, inventory.roots)
-            inputs.check_versions(index, inventory.versions)
-            _report_newer(inventory.roots)
-        return index, inventory
-    recognised = inputs.recognise_flags(paths, flags)
-    if beam_flags:
-        from pipelines import engine
-
-        if not engine.is_embedded(engine.make_beam_options(beam_flags)):
-            sys.stderr.write(
-                "listing the images on this machine; to use several machines, run "
-                "python -m pipelines.index --runner=... and build from its index\n"
-            )
-    index = f"{scratch}/index.parquet"
-    inventory = index_images(
-        recognised, output=index, num_processes=num_processes, beam_flags=beam_flags
-    )
-    return index, inventory
-
-
-def _check_roots(index: str, roots: Sequence[str]) -> None:
-    if moved := [root for root in roots if not storage.exists(root)]:
-        raise UsageError(
-            f"--input {index}: refers to images in {moved[0]}, which does not exist; "
-            "restore it, or rebuild the index with python -m pipelines.index"
-        )
-
-
-def _report_newer(roots: Sequence[str]) -> None:
-    print_warnings(
-        f"{root} is not the main branch, which is {commit} now; the indexed commit is "
-        "read"
-        for root in storage.list_revisions(roots)
-        if (commit := storage.find_newer_commit(root))
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

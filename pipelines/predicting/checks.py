@@ -1,14 +1,15 @@
 """Resolve and check the images, groups and models of the predict job."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
 from pipelines import inputs
-from pipelines.index import index_images
+from pipelines.index import check_images, index_images
+from pipelines.input_flags import InputFlags
 from transforms.grouping import groups_file
 from transforms.grouping import table as groups
 from transforms.grouping.table import GroupTable
@@ -103,9 +104,7 @@ def _find_same(paths: Sequence[str], models: Sequence[ModelSpec]) -> Iterator[st
 
 def prepare_source(
     paths: Sequence[str],
-    validation_labels: str | None,
-    inputs_of_splits: Mapping[str, Sequence[str]],
-    class_list: str | None,
+    flags: InputFlags,
     *,
     split: str | None,
     beam_flags: Sequence[str],
@@ -117,9 +116,7 @@ def prepare_source(
 
     Args:
       paths: raw ImageNet, or one index or dataset.
-      validation_labels: path of the labels table, or None.
-      inputs_of_splits: paths of raw ImageNet whose split is known, by split.
-      class_list: path of the list of classes for integer labels, or None.
+      flags: the other inputs.
       split: split to list; None lists all.
       beam_flags: flags of the Beam runner.
 
@@ -127,26 +124,24 @@ def prepare_source(
       UsageError: the inputs are invalid.
     """
     prepared = [p for p in paths if index_table.is_index(p) or image_list.is_dataset(p)]
-    if prepared and (len(paths) > 1 or any(inputs_of_splits.values())):
+    if prepared and (len(paths) > 1 or any(flags.inputs_of_splits.values())):
         raise UsageError(
             f"--input {prepared[0]}: an index or a dataset must be the only input"
         )
-    tables = {"validation_labels": validation_labels, "class_list": class_list}
-    for name, path in tables.items():
-        if prepared and path:
+    for name in ("validation_labels", "class_list"):
+        if prepared and (path := getattr(flags, name)):
             raise UsageError(
                 f"--{name} {path}: applies to raw ImageNet only; leave it out"
             )
     if prepared and index_table.is_index(prepared[0]):
-        inventory = read_inventory(prepared[0])
-        inputs.check_versions(prepared[0], inventory.versions)
+        check_images(prepared[0], read_inventory(prepared[0]))
         source = image_list.read_index(prepared[0], split)
         return lambda _: source
     if prepared:
         source = image_list.read_dataset(prepared[0], split)
         return lambda _: source
     recognised = inputs.recognise(
-        paths, validation_labels, inputs_of_splits, class_list
+        paths, flags.validation_labels, flags.inputs_of_splits, flags.class_list
     )
     splits = {part.split for part in recognised.parts}
     if split is not None and split not in splits:

@@ -71,6 +71,16 @@ def test_skipped_archives_and_folders_are_reported(webdataset_tars, tmp_path):
     ]
 
 
+def test_skipped_folders_are_reported_whatever_their_names(class_folders, tmp_path):
+    folder = shutil.copytree(class_folders, tmp_path / "images")
+    for name in ("class", "folders", "images", "in", "left", "out"):
+        (folder / name).mkdir()
+    (folder / "test").mkdir()
+    assert find_notes(folder)[:1] == [
+        f"{folder}: left out: class, folders, images, in, left, out"
+    ]
+
+
 def test_folders_beside_train_and_val_are_reported_once(class_folders, tmp_path):
     folder = shutil.copytree(class_folders, tmp_path / "images")
     (folder / "valid").mkdir()

@@ -567,6 +567,23 @@ def test_bad_flags_are_named(mini_imagenet, models, tmp_path, capfd, flags, expe
     assert expected in _fail(capfd, 2, mini_imagenet, tmp_path / "o", **flags)
 
 
+def test_index_whose_images_moved_is_an_error(
+    mini_imagenet, mini_index, models, tmp_path, capfd
+):
+    metadata = pq.read_metadata(mini_index).metadata
+    elsewhere = str(tmp_path / "elsewhere")
+    moved = {
+        key: value.replace(str(mini_imagenet).encode(), elsewhere.encode())
+        for key, value in metadata.items()
+        if key != b"ARROW:schema"
+    }
+    table = pq.read_table(mini_index).replace_schema_metadata(moved)
+    pq.write_table(table, tmp_path / "moved.parquet")
+    model = models / "fine.onnx"
+    err = _fail(capfd, 2, tmp_path / "moved.parquet", tmp_path / "o", model=model)
+    assert f"{elsewhere}, which does not exist; restore it" in err
+
+
 def test_index_is_the_only_input_and_needs_no_labels(
     mini_imagenet, mini_index, models, tmp_path, capfd
 ):
