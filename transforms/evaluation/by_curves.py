@@ -149,11 +149,12 @@ def evaluate_curves(
     full_sets, subsets, warnings = _read_all(full_paths, subset_paths, logs)
     full, subsets, match_warnings = _match_models(full_sets, subsets)
     warnings += match_warnings
-    scored_full = _score(full, warnings)
+    lender = next((s for s in (full, *subsets) if _measure_noise(s)), None)
+    scored_full = _score(full, warnings, lender=lender)
     warnings += _warn_of_convergence(scored_full)
     scored = []
     for subset in subsets:
-        scored_subset = _score(subset, warnings, borrowed=scored_full.noise)
+        scored_subset = _score(subset, warnings, lender=lender)
         scored.append(_compare(scored_full, scored_subset, seed=seed))
         warnings += _warn_of_convergence(scored[-1])
     scored.sort(key=_order)
@@ -346,28 +347,33 @@ def _match_models(
     return full, others, warnings
 
 
+def _measure_noise(curve_set: CurveSet) -> SeedNoise | None:
+    """Estimate the variance between seeds; return None if all models have one seed."""
+    return significance.measure_seed_noise([
+        [run.final for run in curve_set.best_runs(model)] for model in curve_set.models
+    ])
+
+
 def _score(
-    curve_set: CurveSet, warnings: list[str], *, borrowed: SeedNoise | None = None
+    curve_set: CurveSet, warnings: list[str], *, lender: CurveSet | None
 ) -> ScoredSet:
     """Test all pairs of models on a set.
 
     Args:
       curve_set: the runs on the set.
       warnings: extended by the limitations of the measurements.
-      borrowed: variance between seeds on the full set, for a set with one seed.
+      lender: set whose variance between seeds a set with one seed is assumed to have;
+        None if all sets have one seed.
     """
     correctness = read_correctness(curve_set)
     warnings += correctness.notes
     mean_curves = curve_set.mean_curves()
-    noise = significance.measure_seed_noise([
-        [run.final for run in curve_set.best_runs(model)] for model in curve_set.models
-    ])
-    assumed = noise
-    if noise is None and borrowed is not None:
+    noise = assumed = _measure_noise(curve_set)
+    if noise is None and lender and (borrowed := _measure_noise(lender)):
         assumed = borrowed._replace(num_seeds=np.ones(len(curve_set.models)))
         warnings.append(
             f"{curve_set.name}: has one seed; its accuracies are assumed to vary "
-            "between seeds as those of the full set"
+            f"between seeds as those of {lender.name}"
         )
     tests = significance.compare_all_pairs(
         mean_curves[:, -1],

@@ -84,7 +84,7 @@ class Effect(NamedTuple):
       level: the level.
       reference: the level that it is compared with, the commonest one.
       difference: τ-b of `level` minus τ-b of `reference`.
-      interval: 95 % confidence interval of `difference` over architectures.
+      interval: 95 % confidence interval of `difference` over architectures and draws.
       p_value: two-sided, after Holm's correction for all effects.
     """
 
@@ -245,8 +245,9 @@ def find_effects(
       One effect per level except the reference levels; empty with fewer than three
       architectures, or with too few draws to fit the levels.
 
-    Source: the interval is a jackknife over architectures (Efron and Stein, Annals of
-      Statistics 1981), with Student's t.
+    Source: the variance is that of a jackknife over architectures (Efron and Stein,
+      Annals of Statistics 1981) plus that between draws, pooled over the recipes; the
+      interval is Student's t.
     """
     from scipy import stats
 
@@ -272,7 +273,15 @@ def find_effects(
 
     whole = fit(np.ones(len(members), bool))
     parts = np.stack([fit(members != number) for number in range(num_families)])
-    errors = np.sqrt((num_families - 1) * parts.var(axis=0))
+    # What all models share in a draw does not vary over architectures.
+    draw_variance = recipe_differences.pool_draw_variance(
+        full, [recipe.accuracies for recipe in recipes], families
+    )
+    weights = np.linalg.pinv(design)[1:]
+    errors = np.sqrt(
+        (num_families - 1) * parts.var(axis=0)
+        + draw_variance * (weights**2).sum(axis=1)
+    )
     size = np.abs(whole)
     ratio = np.divide(size, errors, out=np.where(size > 0, np.inf, 0), where=errors > 0)
     p_values = significance.holm(2 * stats.t.sf(ratio, num_families - 1))

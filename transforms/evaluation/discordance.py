@@ -63,10 +63,11 @@ def find_families(models: Sequence[str]) -> tuple[str, ...]:
 
     The name of a library at the start, such as "tf", and a trailing v (mobilenetv3) are
     ignored. A family whose name starts with that of another, or else ends with it,
-    joins it: "inceptionresnet" and "bninception" join "inception". A name that does not
-    start with a letter is a family by itself. 64 published ImageNet models have 13
-    families. A learning rate after "@" is ignored, and each width and depth is a family
-    by itself: "cnn:16x3@0.001" and "cnn:16x3@0.003", but not "cnn:32x3@0.001".
+    joins it, in one step: "inceptionresnet" and "bninception" join "inception". A name
+    that does not start with a letter is a family by itself. 64 published ImageNet
+    models have 13 families. A learning rate after "@" is ignored, and each width and
+    depth is a family by itself: "cnn:16x3@0.001" and "cnn:16x3@0.003", but not
+    "cnn:32x3@0.001".
     """
     stems = []
     for name in models:

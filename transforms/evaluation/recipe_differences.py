@@ -5,7 +5,7 @@ two recipes may overlap although their difference is significant.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -100,12 +100,11 @@ def compare_recipes(
         for name, draws in recipes.items()
         if (estimate := _estimate(full, draws, members)) is not None
     }
-    extras = {name: e.draw_variance for name, e in estimates.items()}
-    if pools_draws and (known := [x for x in extras.values() if x is not None]):
-        extras = dict.fromkeys(extras, float(np.mean(known)))
+    pooled = _pool(estimates.values()) if pools_draws else None
     draw_variances = {
-        name: max(0.0, extra or 0.0) / len(recipes[name])
-        for name, extra in extras.items()
+        name: max(0.0, (e.draw_variance or 0.0) if pooled is None else pooled)
+        / len(recipes[name])
+        for name, e in estimates.items()
     }
     pairs = [
         pair
@@ -133,6 +132,29 @@ def compare_recipes(
         Difference(a, b, float(d), Interval(float(d - h), float(d + h)), float(p))
         for (a, b), d, h, p in zip(pairs, differences, half, p_values, strict=True)
     ]
+
+
+def pool_draw_variance(
+    full: FloatArray, recipes: Iterable[FloatArray], families: Sequence[str]
+) -> float:
+    """Estimate the variance of τ-b between draws, beyond the noise of single models.
+
+    Args:
+      full: shape (seeds, models), accuracies on the full set.
+      recipes: of each recipe, shape (draws, models), accuracies on its subsets.
+      families: the family of each model; at least three different ones.
+
+    Returns:
+      The mean over the recipes with several draws, at least 0; 0 if there is none.
+    """
+    members = np.unique(list(families), return_inverse=True)[1]
+    estimates = [_estimate(full, draws, members) for draws in recipes]
+    return max(0.0, _pool(e for e in estimates if e is not None) or 0.0)
+
+
+def _pool(estimates: Iterable[_Estimate]) -> float | None:
+    known = [e.draw_variance for e in estimates if e.draw_variance is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _estimate(

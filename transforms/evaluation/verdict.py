@@ -5,8 +5,8 @@ pairs that are significant on the full set; if at least half of these pairs are 
 significant on the subset; and if its ranking of these pairs converges after
 significantly fewer images. It is not useful if it significantly reverses such a pair,
 loses more pairs than noise explains, or, by the confidence interval, does not converge
-after fewer images; this verdict requires several seeds on both sets. Otherwise the
-verdict is inconclusive.
+after fewer images; this verdict requires several seeds on both sets. Otherwise, or if
+the full set converges in its first epoch, the verdict is inconclusive.
 """
 
 import math

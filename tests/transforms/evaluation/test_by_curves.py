@@ -78,9 +78,15 @@ def test_seeds_that_differ_much_leave_a_pair_undecided(tmp_path):
     for seed, shift in enumerate((-0.1, 0.1)):
         moved = {n: [x + shift for x in own] for n, own in turned.items()}
         made += small(moved, seed=seed)
-    (subset,) = evaluate(tmp_path, rows(FULL), made).subsets
+    compared = evaluate(tmp_path, rows(FULL), made)
+    (subset,) = compared.subsets
     assert subset.noise.variance == pytest.approx(0.02)
     assert subset.verdict.value == "inconclusive"
+    assert subset.pairs.significant_full == 0  # the full set has one seed
+    assert any(
+        f"between seeds as those of {subset.curve_set.name}" in warning
+        for warning in compared.warnings
+    )
 
 
 def test_models_that_are_always_far_apart_are_not_strict_enough(tmp_path):

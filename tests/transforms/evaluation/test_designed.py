@@ -147,6 +147,31 @@ def test_effects_without_difference_are_rarely_significant():
     assert sum(any(x.is_significant for x in d.differences) for d in designs) <= 5
 
 
+def test_effects_are_rarely_significant_if_draws_differ_in_noise():
+    """Noise that all models share in a draw does not vary over architectures."""
+    num_significant = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        skill = rng.normal(size=20)
+        recipes = [
+            Recipe(
+                name=f"{sampler}{number}",
+                factors={"sampler": sampler},
+                num_images_seen=1000,
+                accuracies=np.concatenate([
+                    draw(rng, skill, 0.4 * np.exp(rng.normal(0, 0.5)), num_draws=1)
+                    for _ in range(3)
+                ]),
+            )
+            for sampler in "xy"
+            for number in range(3)
+        ]
+        full = draw(rng, skill, 0.2)
+        (effect,) = designed.find_effects(full, recipes, ARCHITECTURES[:20])
+        num_significant += effect.p_value < 0.05
+    assert num_significant <= 4  # 10 %
+
+
 def test_levels_that_cannot_be_separated_are_omitted():
     design = simulate(3, {("a", "x"): 0.1, ("b", "y"): 0.2, ("b", "x"): 0.2})
     assert {e.factor for e in design.effects} == {"labels", "sampler"}
