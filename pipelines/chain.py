@@ -82,19 +82,19 @@ class ChainOptions:
         "epochs on each half; 32 take as many steps as 16 epochs on all of ImageNet",
         default=32,
         minimum=1,
-        maximum=10_000,
+        maximum=architectures.MAX_EPOCHS,
     )
     learning_rate: float = flag(
         "peak learning rate, as in pipelines.train",
         default=0.003,
         above=0,
-        maximum=100,
+        maximum=architectures.MAX_LEARNING_RATE,
     )
     batch_size: int = flag(
         "images per training step; smaller batches need less GPU memory",
         default=128,
         minimum=1,
-        maximum=65_536,
+        maximum=architectures.MAX_BATCH_SIZE,
     )
     dry_run: bool = flag("print the commands without running them", default=False)
 

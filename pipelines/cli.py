@@ -504,6 +504,16 @@ def find_folder_problems(output: str | None) -> Iterator[str]:
         yield f"--output {output}: is a file, or inside one; name a folder"
 
 
+def find_file_problems(output: str | None, suffix: str) -> Iterator[str]:
+    """Yield the problems if --output lacks the suffix or is a folder."""
+    if not output:
+        return
+    if not output.endswith(suffix):
+        yield f"--output {output}: must end in {suffix}"
+    if "://" not in output and Path(output).is_dir():
+        yield f"--output {output}: is a folder; name a file"
+
+
 def check_bucket(output: str | None) -> None:
     """Check that the bucket of an output URL is accessible; ignore other outputs.
 

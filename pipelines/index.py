@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import inputs, light_imports
-from pipelines.cli import check_bucket, exit_codes, parse
+from pipelines.cli import check_bucket, exit_codes, find_file_problems, parse
 from pipelines.input_flags import NO_PATH, InputFlags
 from pipelines.inputs import RecognisedInputs
 from pipelines.log_flags import LogFlags
@@ -67,11 +67,7 @@ class IndexOptions(InputFlags, StoreFlags, LogFlags):
         yield from self.find_input_problems(self.input)
         if not (self.input or self.train_input or self.validation_input):
             yield "--input: is required"
-        if self.output and not self.output.endswith(index_table.SUFFIX):
-            yield f"--output {self.output}: must end in .parquet"
-        is_local = not storage.is_remote(self.output or "")
-        if self.output and is_local and Path(self.output).is_dir():
-            yield f"--output {self.output}: is a folder; name a file"
+        yield from find_file_problems(self.output, index_table.SUFFIX)
 
 
 def define_pipeline(

@@ -18,7 +18,6 @@ from transforms.labels import class_lists, classes, validation
 from transforms.layouts import FoundParts, InputPart, MisplacedImage
 from transforms.records import ImageRef, UsageError, describe_count, list_names
 
-LABELS_FILE = "LOC_val_solution.csv"
 _EXPECTED = {
     True: "nXXXXXXXX/*.JPEG or nXXXXXXXX.tar, named by wnids (val: images too)",
     False: "nXXXXXXXX.tar archives, or images",
@@ -553,7 +552,7 @@ def _labels_beside(piece: InputPart) -> str:
     if not storage.is_folder(folder):
         folder = folder.rpartition("/")[0]
     for _ in range(_LEVELS_UP):
-        path = f"{folder}/{LABELS_FILE}"
+        path = f"{folder}/{validation.KAGGLE_TABLE}"
         if storage.is_file(path):
             return path
         folder = folder.rpartition("/")[0]

@@ -7,11 +7,10 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import inputs, light_imports
-from pipelines.cli import check_output, exit_codes, parse
+from pipelines.cli import check_output, exit_codes, find_file_problems, parse
 from pipelines.input_flags import InputFlags
 from pipelines.predicting import checks
 from pipelines.store_flags import StoreFlags, settle
@@ -103,11 +102,7 @@ class PredictOptions(InputFlags, StoreFlags):
         yield from self.find_input_problems(self.input)
         if not (self.input or self.train_input or self.validation_input):
             yield "--input: is required"
-        if self.output and not self.output.endswith(".parquet"):
-            yield f"--output {self.output}: must end in .parquet"
-        is_local = not storage.is_remote(self.output or "")
-        if self.output and is_local and Path(self.output).is_dir():
-            yield f"--output {self.output}: is a folder; name a file"
+        yield from find_file_problems(self.output, ".parquet")
 
 
 def define_pipeline(

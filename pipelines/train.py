@@ -42,7 +42,10 @@ class TrainingFlags:
         split=",",
     )
     epochs: int = flag(
-        "passes over the training images", default=20, minimum=1, maximum=10_000
+        "passes over the training images",
+        default=20,
+        minimum=1,
+        maximum=architectures.MAX_EPOCHS,
     )
     learning_rate: tuple[float, ...] = flag(
         "peak learning rates, separated by commas; every model is trained with each, "
@@ -54,7 +57,10 @@ class TrainingFlags:
         split=",",
     )
     batch_size: int = flag(
-        "images per training step", default=128, minimum=1, maximum=65_536
+        "images per training step",
+        default=128,
+        minimum=1,
+        maximum=architectures.MAX_BATCH_SIZE,
     )
 
 

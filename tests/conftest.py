@@ -29,9 +29,9 @@ from PIL import Image
 
 from pipelines import index
 from tests import building, making, making_layouts
+from transforms.labels.validation import KAGGLE_TABLE
 from transforms.layouts.official_archives import TRAIN, VALIDATION
 from transforms.miniature import archives as miniature
-from transforms.miniature.archives import LABELS
 
 NUM_CLASSES, NUM_TRAIN, NUM_VALIDATION = 6, 20, 5
 collect_ignore = ["airflow"]  # has a separate environment: make test-airflow
@@ -98,7 +98,7 @@ def class_archives(
 def class_folders(
     mini_imagenet: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    wnids = making.read_labels(mini_imagenet / LABELS)
+    wnids = making.read_labels(mini_imagenet / KAGGLE_TABLE)
     files = _train_files(mini_imagenet)
     for name, data in making.read_tar(mini_imagenet / VALIDATION).items():
         files[f"val/{wnids[Path(name).stem]}/{name}"] = data
@@ -112,7 +112,7 @@ def kaggle_tree(mini_imagenet: Path, tmp_path_factory: pytest.TempPathFactory) -
     files |= {f"val/{name}": data for name, data in validation.items()}
     root = tmp_path_factory.mktemp("kaggle")
     making.write_files(root / "ILSVRC/Data/CLS-LOC", files)
-    (root / LABELS).write_bytes((mini_imagenet / LABELS).read_bytes())
+    (root / KAGGLE_TABLE).write_bytes((mini_imagenet / KAGGLE_TABLE).read_bytes())
     return root
 
 
@@ -122,7 +122,7 @@ def kaggle_zip(
 ) -> Path:
     path = tmp_path_factory.mktemp("zip") / "imagenet.zip"
     images = making_layouts.read_class_folders(class_folders)
-    labels = (mini_imagenet / LABELS).read_bytes()
+    labels = (mini_imagenet / KAGGLE_TABLE).read_bytes()
     return making_layouts.write_kaggle_zip(path, images, labels)
 
 

@@ -1,7 +1,6 @@
 """Declare the flags of the build job and check their combinations."""
 
 import dataclasses
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -37,7 +36,6 @@ _HOW_FLAGS = {
     "export_images",
     "log_format",
 }
-_VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -214,8 +212,8 @@ class BuildOptions(GroupingFlags, InputFlags, StoreFlags, LogFlags):
                     f"--formats {name}: needs a package that is not installed; "
                     f"pip install 'imagenet-subsets[{extra}]'"
                 )
-        if not _VERSION.fullmatch(self.dataset_version):
-            yield f"--dataset_version {self.dataset_version}: must be x.y.z, e.g. 1.0.0"
+        if problem := formats.find_version_problem(self.dataset_version):
+            yield f"--dataset_version {self.dataset_version}: {problem}"
         yield from self.find_store_problems()
         if self.is_demonstration and storage.is_remote(self.output):
             yield (

@@ -72,7 +72,7 @@ class StudyOptions(TrainingFlags, LabelFlags):
         "(default: as many as --epochs)",
         default=None,
         minimum=1,
-        maximum=10_000,
+        maximum=architectures.MAX_EPOCHS,
     )
     image_size: int = flag(
         "side of the images of the built datasets in pixels",

@@ -12,6 +12,7 @@ from pipelines.cli import parse
 from pipelines.grouping_flags import load_options
 from transforms import formats, grouping, sampling
 from transforms.records import UsageError
+from transforms.training.architectures import MAX_EPOCHS
 
 # Tables that the study computes if recipes need them and none is given.
 COMPUTED_TABLES = ("confusion", "difficulty")
@@ -20,7 +21,7 @@ FULL, HALVES = "full", "halves"
 _MAX_BYTES, _MAX_RECIPES = 1 << 20, 1000
 # Keys of a recipe that are not flags of the build job.
 _NAME, _EPOCHS, _DRAWS = "name", "epochs", "draws"
-_MAX_EPOCHS, _MAX_DRAWS = 10_000, 100
+_MAX_DRAWS = 100
 # The study sets these flags for all recipes.
 _STUDY_FLAGS = (
     "input",
@@ -173,7 +174,7 @@ def _find_form_problems(item: object) -> Iterator[str]:
         return
     if not isinstance(item.get(_NAME), str):
         yield "has no name; give it one (a-z, 0-9 and _)"
-    for key, most in ((_EPOCHS, _MAX_EPOCHS), (_DRAWS, _MAX_DRAWS)):
+    for key, most in ((_EPOCHS, MAX_EPOCHS), (_DRAWS, _MAX_DRAWS)):
         value = item.get(key, 1)
         if type(value) is not int or not 1 <= value <= most:
             yield f"{key} must be a whole number from 1 to {most}"

@@ -12,7 +12,7 @@ from tests.stores.copying import checksums, upload
 from transforms import storage
 from transforms.dataset import paths
 from transforms.dataset import shards as dataset_shards
-from transforms.miniature.archives import LABELS
+from transforms.labels.validation import KAGGLE_TABLE
 from transforms.records import UsageError
 from transforms.verification import local_tasks, task_planning
 
@@ -243,7 +243,7 @@ def test_verify_of_no_dataset_is_a_mistake(google, capfd):
 def test_predictions_of_images_in_a_bucket_are_those_of_local_ones(
     google, mini_imagenet, local, tmp_path
 ):
-    labels = making.read_labels(mini_imagenet / LABELS)
+    labels = making.read_labels(mini_imagenet / KAGGLE_TABLE)
     making_models.write_onnx(tmp_path / "model.onnx", 6)
     making_models.write_card(tmp_path / "model.json", sorted(set(labels.values())))
     dataset = local("mini_imagenet")

@@ -8,8 +8,8 @@ from tests import making, making_layouts, making_models
 from tests.stores.copying import upload
 from transforms import storage
 from transforms.images.read import CoalescedReader, PlacedRef
+from transforms.labels.validation import KAGGLE_TABLE
 from transforms.layouts.official_archives import TRAIN
-from transforms.miniature.archives import LABELS
 from transforms.records import ByteRange, DataError, ImageRef
 from transforms.storage import remote
 
@@ -125,7 +125,7 @@ def test_gone_archive_is_told_of_each_image():
 def test_deflated_members_are_inflated(faulty, mini_imagenet, class_folders, tmp_path):
     (tmp_path / "zip").mkdir()
     images = making_layouts.read_class_folders(class_folders)
-    labels = (mini_imagenet / LABELS).read_bytes()
+    labels = (mini_imagenet / KAGGLE_TABLE).read_bytes()
     path = making_layouts.write_kaggle_zip(tmp_path / "zip/i.zip", images, labels)
     source = upload(tmp_path / "zip", f"{BUCKET}/zip") + "/i.zip"
     inspected = run_index(source, tmp_path / "bucket.parquet", "--inspect")

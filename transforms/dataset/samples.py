@@ -51,7 +51,6 @@ from transforms.records import (
 from transforms.sampling import selected
 
 _KEY = re.compile(KEY_PATTERN)
-_VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 _SPLITS = ("train", "validation")
 _SPOOL = "images"
 _MAX_LABEL = 9_999_999
@@ -112,8 +111,8 @@ class SampleOptions:
                 yield f"formats: {name} is not a format; give some of {known}"
         if not self.formats or len(set(self.formats)) < len(self.formats):
             yield "formats: give at least one, and each once"
-        if not _VERSION.fullmatch(self.version):
-            yield f"version {self.version}: must be x.y.z, e.g. 1.0.0"
+        if problem := formats.find_version_problem(self.version):
+            yield f"version {self.version}: {problem}"
         if self.images_per_shard < 1:
             yield f"images_per_shard {self.images_per_shard}: must be at least 1"
         if self.num_processes < 0:

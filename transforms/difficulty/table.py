@@ -102,14 +102,15 @@ def read_table(path: str) -> pa.Table:
         raise UsageError(f"{path}: is a folder; give the file difficulty.parquet in it")
     storage.check_readable(path)
     try:
-        names = storage.open_parquet(path).schema_arrow.names
+        file = storage.open_parquet(path)
+        names = file.schema_arrow.names
         if "top5" in names:
             raise UsageError(f"{path}: holds predictions; {_FROM_PREDICTIONS}")
         if missing := sorted({"key", "p_correct"} - set(names)):
             raise UsageError(
                 f"{path}: is not a difficulty table (no {missing[0]}); {_REMEDY}"
             )
-        table = storage.read_parquet(path, ["key", "p_correct"])
+        table = file.read(columns=["key", "p_correct"])
         table.validate(full=True)  # strings may be invalid UTF-8
     except (pa.ArrowException, ValueError, OSError) as error:
         raise UsageError(f"{path}: is not a difficulty table; {_REMEDY}") from error

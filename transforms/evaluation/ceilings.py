@@ -6,14 +6,13 @@ sides. `predict_ceiling` simulates it from standard errors, for sets that have o
 images or training.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from transforms import seeds
-from transforms.arrays import BoolArray, IntArray, IntegerArray
+from transforms.arrays import BoolArray, IntArray
 from transforms.evaluation import ranking
 from transforms.evaluation.significance import TAIL, PairTests
 
@@ -36,12 +35,12 @@ class HalfAgreement(NamedTuple):
     @property
     def tau(self) -> float | None:
         """The mean of `taus`; None if there are none."""
-        return mean(self.taus)
+        return ranking.mean(self.taus)
 
     @property
     def ceiling(self) -> float | None:
         """The mean of `ceilings`; None if there are none."""
-        return mean(self.ceilings)
+        return ranking.mean(self.ceilings)
 
     @property
     def deviation(self) -> float:
@@ -99,7 +98,7 @@ class RandomHalves:
             self.places[number, order] = np.arange(total, dtype=np.int32)
         first = count_correct(correct, self.places < self._half)
         self._second_half = self._whole - first  # shape (orders, models)
-        self._overlapping = {total: _tau(self._whole, self._whole)}
+        self._overlapping = {total: ranking.kendall_tau(self._whole, self._whole)}
         self._known: dict[tuple[int, int], float | None] = {}
 
     def compare(
@@ -122,11 +121,11 @@ class RandomHalves:
             numbers, inside.sum(axis=1).tolist(), counts, strict=True
         ):
             other = self._second_half[number]
-            taus.append(_tau(other, right))
+            taus.append(ranking.kendall_tau(other, right))
             if (number, size) not in self._known:
                 first = self.places[number] < size
                 chance = self._correct[first].sum(axis=0, dtype=np.int64)
-                self._known[number, size] = _tau(other, chance)
+                self._known[number, size] = ranking.kendall_tau(other, chance)
             ceilings.append(self._known[number, size])
         return HalfAgreement(
             tuple(tau for tau in taus if tau is not None),
@@ -145,8 +144,8 @@ class RandomHalves:
           The mean τ-b by number of images.
         """
         for size in set(sizes) - set(self._overlapping):
-            self._overlapping[size] = mean(
-                _tau(self._whole, right)
+            self._overlapping[size] = ranking.mean(
+                ranking.kendall_tau(self._whole, right)
                 for right in count_correct(self._correct, self.places < size)
             )
         return {size: self._overlapping[size] for size in sorted(set(sizes))}
@@ -163,16 +162,6 @@ def count_correct(correct: BoolArray, chosen: BoolArray) -> IntArray:
     """
     sums = chosen.astype(np.float32) @ correct.astype(np.float32)
     return sums.astype(np.int64)
-
-
-def _tau(first: IntegerArray, second: IntegerArray) -> float | None:
-    return ranking.kendall_tau(first.astype(np.float64), second.astype(np.float64))
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean of the values that are not None; None without any."""
-    defined = [value for value in values if value is not None]
-    return math.fsum(defined) / len(defined) if defined else None
 
 
 def predict_ceiling(full: PairTests, subset: PairTests, *, seed: int = 0) -> Ceiling:
@@ -207,9 +196,11 @@ def predict_ceiling(full: PairTests, subset: PairTests, *, seed: int = 0) -> Cei
     taus = [ranking.kendall_tau(full.accuracies, draw) for draw in measured]
     better, worse = np.nonzero(full.decisions == 1)
     if not len(better):
-        return Ceiling(mean(taus), None, None)
+        return Ceiling(ranking.mean(taus), None, None)
     kept = (measured[:, better] > measured[:, worse]).mean(axis=1)
     # A simulated share that is as low as the measured one is no evidence against it.
     return Ceiling(
-        mean(taus), float(kept.mean()), float(np.quantile(kept, TAIL, method="lower"))
+        ranking.mean(taus),
+        float(kept.mean()),
+        float(np.quantile(kept, TAIL, method="lower")),
     )

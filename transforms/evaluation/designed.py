@@ -16,7 +16,6 @@ import numpy as np
 
 from transforms.arrays import BoolArray, FloatArray
 from transforms.evaluation import (
-    ceilings,
     curves,
     discordance,
     ranking,
@@ -154,7 +153,7 @@ def analyse(
             estimate=estimate,
             tau_balanced=None
             if recipe.balanced is None
-            else ceilings.mean(ranking.mean_tau(full, d) for d in recipe.balanced),
+            else ranking.mean(ranking.mean_tau(full, d) for d in recipe.balanced),
             ceiling=_find_own_ceiling(full, recipe.on_its_images),
             regret=float(
                 np.mean([ranking.top1_regret(mean, d) for d in recipe.accuracies])
@@ -221,7 +220,7 @@ def _find_own_ceiling(full: FloatArray, on_images: FloatArray | None) -> float |
     """
     if on_images is None or len(full) == 1:
         return None
-    return ceilings.mean(
+    return ranking.mean(
         ranking.mean_tau(np.delete(full, number, axis=0), seed)
         for draw in on_images
         for number, seed in enumerate(draw)

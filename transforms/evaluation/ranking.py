@@ -6,12 +6,12 @@ that all tie, is None, never NaN.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from transforms.arrays import FloatArray
+from transforms.arrays import FloatArray, IntArray
 from transforms.evaluation import discordance, significance
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.significance import PairTests
@@ -144,7 +144,9 @@ def compare_pairs(
     )
 
 
-def kendall_tau(first: FloatArray, second: FloatArray) -> float | None:
+def kendall_tau(
+    first: FloatArray | IntArray, second: FloatArray | IntArray
+) -> float | None:
     """Compute Kendall's τ-b, the rank correlation that allows for ties.
 
     (concordant − discordant) / √(pairs untied in first × pairs untied in second)
@@ -169,6 +171,12 @@ def kendall_tau(first: FloatArray, second: FloatArray) -> float | None:
     return float((signs_1 * signs_2).sum()) / math.sqrt(untied) if untied else None
 
 
+def mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are not None; None without any."""
+    defined = [value for value in values if value is not None]
+    return math.fsum(defined) / len(defined) if defined else None
+
+
 def mean_tau(full: FloatArray, subset: FloatArray) -> float | None:
     """Average τ-b over the repetitions of the full set for which it is defined.
 
@@ -179,12 +187,7 @@ def mean_tau(full: FloatArray, subset: FloatArray) -> float | None:
     Returns:
       The mean; None if τ-b is undefined for every repetition.
     """
-    taus = [
-        tau
-        for row in np.atleast_2d(full)
-        if (tau := kendall_tau(row, subset)) is not None
-    ]
-    return math.fsum(taus) / len(taus) if taus else None
+    return mean(kendall_tau(row, subset) for row in np.atleast_2d(full))
 
 
 def estimate_tau(
@@ -199,9 +202,8 @@ def estimate_tau(
       families: the family of each model; see `discordance.bound_tau`.
     """
     taus = [t for draw in draws if (t := mean_tau(full, draw)) is not None]
-    if not taus:
+    if (tau := mean(taus)) is None:
         return TauEstimate(None, None, None)
-    tau = math.fsum(taus) / len(taus)
     interval = None
     if full.shape[-1] >= MIN_MODELS:
         discordant = [discordance.find_mean_discordance(full, draw) for draw in draws]
@@ -285,7 +287,7 @@ def top1_regret(full: FloatArray, subset: FloatArray) -> float:
     return float(regrets.mean())
 
 
-def _check_shapes(first: FloatArray, second: FloatArray) -> None:
+def _check_shapes(first: FloatArray | IntArray, second: FloatArray | IntArray) -> None:
     if first.ndim != 1 or first.shape != second.shape:
         raise ValueError(f"shapes {first.shape}, {second.shape} are not (models,) each")
     if not (np.isfinite(first).all() and np.isfinite(second).all()):

@@ -32,7 +32,6 @@ from transforms.evaluation.ceilings import (
     RandomHalves,
     count_correct,
     is_within_noise,
-    mean,
 )
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.recommendation import Candidate, Recommendation
@@ -440,13 +439,15 @@ def _score_recipe(
         ceiling=None,
         ceiling_halves=agreement.ceiling,
         halves_sd=agreement.deviation,
-        tau_at={n: mean(score.tau_at.get(n) for score in scores) for n in sizes},
+        tau_at={
+            n: ranking.mean(score.tau_at.get(n) for score in scores) for n in sizes
+        },
         regret=float(np.mean([score.regret for score in scores])),
-        tau_if_right=mean(score.tau_if_right for score in scores),
-        tau_balanced=mean(score.tau_balanced for score in scores),
+        tau_if_right=ranking.mean(score.tau_if_right for score in scores),
+        tau_balanced=ranking.mean(score.tau_balanced for score in scores),
         tau_halves=agreement.tau,
-        top_half_tau=mean(score.top_half_tau for score in scores),
-        resolving_power=mean(score.resolving_power for score in scores),
+        top_half_tau=ranking.mean(score.top_half_tau for score in scores),
+        resolving_power=ranking.mean(score.resolving_power for score in scores),
     )
     return row, accuracies
 
@@ -481,7 +482,7 @@ def _score_draw(
         accuracies=right / num_images,
         num_images=num_images,
         undecided=num_undecided / num_images,
-        tau_if_right=_tau(whole, right + num_undecided)
+        tau_if_right=ranking.kendall_tau(whole, right + num_undecided)
         if draw.undecided is not None
         else None,
         tau_balanced=ranking.kendall_tau(
@@ -521,14 +522,14 @@ def _vary_images(
         if size < total:
             last = np.partition(places, size - 1, axis=1)[:, size - 1 : size]
             counts = count_correct(draw.correct, places <= last)
-            taus[size] = mean(_tau(whole, correct) for correct in counts)
+            taus[size] = ranking.mean(
+                ranking.kendall_tau(whole, correct) for correct in counts
+            )
         elif size == total:
-            taus[size] = _tau(whole, draw.correct.sum(axis=0, dtype=np.int64))
+            taus[size] = ranking.kendall_tau(
+                whole, draw.correct.sum(axis=0, dtype=np.int64)
+            )
     return taus
-
-
-def _tau(first: IntArray, second: IntArray) -> float | None:
-    return ranking.kendall_tau(first.astype(np.float64), second.astype(np.float64))
 
 
 def is_rankable(row: Row) -> bool:

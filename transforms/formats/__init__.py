@@ -41,6 +41,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -62,6 +63,7 @@ CITATION = """\
   year = {2015}, volume = {115}, number = {3}, pages = {211-252},
   doi = {10.1007/s11263-015-0816-y}
 }"""
+_VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 
 
 # Hugging Face asks readers of a dataset to accept these terms.
@@ -237,6 +239,12 @@ def find_name_problem(dataset_name: str) -> str | None:
         if find_problem and (problem := find_problem(dataset_name)):
             return str(problem)
     return None
+
+
+def find_version_problem(dataset_version: str) -> str | None:
+    """Return why a dataset version is invalid; None if it is valid."""
+    is_valid = _VERSION.fullmatch(dataset_version)
+    return None if is_valid else "must be x.y.z, e.g. 1.0.0"
 
 
 def list_group_folders() -> tuple[str, ...]:

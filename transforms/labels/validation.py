@@ -13,11 +13,12 @@ from transforms.csv_tables import CsvError, Row
 from transforms.labels import classes, image_names
 from transforms.records import UsageError, cut_lines
 
+KAGGLE_TABLE = "LOC_val_solution.csv"
 NUM_OFFICIAL = 50_000
 STEM = "ILSVRC2012_val_"
 _COLUMNS = ("ImageId", "PredictionString")
 _REMEDY = (
-    "give Kaggle's LOC_val_solution.csv or a table like it, with the header "
+    f"give Kaggle's {KAGGLE_TABLE} or a table like it, with the header "
     f"{','.join(_COLUMNS)}"
 )
 

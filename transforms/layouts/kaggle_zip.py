@@ -8,6 +8,7 @@ from typing import NamedTuple
 from transforms import input_warnings, splits, storage
 from transforms.archives import zips
 from transforms.input_warnings import Observation
+from transforms.labels.validation import KAGGLE_TABLE
 from transforms.layouts import (
     FoundParts,
     InputPart,
@@ -22,7 +23,6 @@ from transforms.records import ByteRange
 
 LOOKED_FOR = "ILSVRC/Data/CLS-LOC or nXXXXXXXX/*.JPEG in a zip"
 KAGGLE = "imagenet-object-localization-challenge.zip"
-LABELS = "LOC_val_solution.csv"
 # A part has few enough directory entries that its references take little memory.
 _ENTRIES_PER_PIECE = 1 << 16
 _MAX_FOLDERS = 1 << 14
@@ -158,7 +158,7 @@ def _scan(
             if is_image_name(name) and not is_system_file(name):
                 deeper = deeper or name
                 num_deeper += 1
-        has_labels |= path == LABELS.encode()
+        has_labels |= path == KAGGLE_TABLE.encode()
         if kind not in kinds:
             kinds[kind] = _Counted(entry.position, zips.decode_name(entry))
         kinds[kind].add(entry, is_labelled=kind is None or kind.is_labelled)
@@ -176,7 +176,9 @@ def _scan(
             is_labelled=kind.is_labelled,
             offset=start,
             length=end - start,
-            labels=f"{archive}/{LABELS}" if has_labels and not kind.is_labelled else "",
+            labels=f"{archive}/{KAGGLE_TABLE}"
+            if has_labels and not kind.is_labelled
+            else "",
         )
         for kind, counted in sorted(
             parts.items(), key=lambda item: item[0].split, reverse=True

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from transforms import storage
+from transforms.labels.validation import KAGGLE_TABLE
 from transforms.layouts.official_archives import TRAIN, VALIDATION
 from transforms.miniature import drawing
 
-LABELS = "LOC_val_solution.csv"
 CLASSES = (  # related classes are adjacent, so that the first few include pairs
     "n02088364",  # beagle
     "n02099601",  # golden retriever
@@ -63,7 +63,9 @@ def ensure_miniature(
       num_validation: number of validation images per class.
       seed: random seed of the drawings.
     """
-    if not all(Path(folder, name).is_file() for name in (TRAIN, VALIDATION, LABELS)):
+    if not all(
+        Path(folder, name).is_file() for name in (TRAIN, VALIDATION, KAGGLE_TABLE)
+    ):
         write_miniature(
             folder,
             num_classes=num_classes,
@@ -96,7 +98,7 @@ def write_miniature(
     validation = list(_list_validation(wnids, num_validation))
     rows = [f"{Path(i.name).stem},{i.wnid} 0 0 1 1\n" for i in validation]
     labels = "ImageId,PredictionString\n" + "".join(rows)
-    storage.write(folder, LABELS, labels.encode())
+    storage.write(folder, KAGGLE_TABLE, labels.encode())
     storage.write(folder, VALIDATION, _pack(_draw(validation, seed)))
     archives = _draw_class_archives(wnids, num_train, seed)
     storage.write(folder, TRAIN, _pack(archives))

@@ -104,12 +104,7 @@ def write_splits(splits: pa.Array, sizes: Sequence[int], folder: str) -> None:
       sizes: number of usable images of each row group.
       folder: folder to write to.
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    start = 0
-    for number, size in enumerate(sizes):
-        table = pa.table({"subset_split": splits.slice(start, size)})
-        pq.write_table(table, _part_path(folder, number))
-        start += size
+    _write_slices(pa.table({"subset_split": splits}), sizes, folder)
 
 
 def write_parts(output: SamplerOutput, sizes: Sequence[int], folder: str) -> None:
@@ -120,18 +115,18 @@ def write_parts(output: SamplerOutput, sizes: Sequence[int], folder: str) -> Non
       sizes: number of these images in each row group of the index.
       folder: the folder to write to; created if missing.
     """
+    columns = {"part": pa.array(output.parts, pa.int16())}
+    if output.orders is not None:
+        columns["order"] = pa.array(output.orders, pa.int64())
+    schema = pa.schema([_SCHEMA.field(name) for name in columns])
+    _write_slices(pa.table(columns, schema=schema), sizes, folder)
+
+
+def _write_slices(table: pa.Table, sizes: Sequence[int], folder: str) -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
     start = 0
     for number, size in enumerate(sizes):
-        part = slice(start, start + size)
-        columns = {"part": pa.array(output.parts[part], pa.int16())}
-        schema = _SCHEMA
-        if output.orders is None:
-            schema = pa.schema([_SCHEMA.field("part")])
-        else:
-            columns["order"] = pa.array(output.orders[part], pa.int64())
-        table = pa.table(columns, schema=schema)
-        pq.write_table(table, _part_path(folder, number))
+        pq.write_table(table.slice(start, size), _part_path(folder, number))
         start += size
 
 

@@ -11,6 +11,8 @@ Tensor: TypeAlias = Any  # Keras has no types
 Model: TypeAlias = Any  # Keras has no types
 
 MAX_LEARNING_RATE = 100
+MAX_EPOCHS = 10_000
+MAX_BATCH_SIZE = 65_536
 SMALL_PX = 32  # side of the input of the small models
 
 

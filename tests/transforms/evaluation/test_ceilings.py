@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from transforms.evaluation import ceilings, ranking
+from transforms.evaluation import ranking
 from transforms.evaluation.ceilings import (
     RandomHalves,
     is_within_noise,
@@ -90,5 +90,5 @@ def test_without_noise_the_ceiling_is_one_and_without_pairs_undefined():
 
 
 def test_mean_ignores_undefined_values():
-    assert ceilings.mean([1, None, 2]) == 1.5
-    assert ceilings.mean([None]) is None
+    assert ranking.mean([1, None, 2]) == 1.5
+    assert ranking.mean([None]) is None
