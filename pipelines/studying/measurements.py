@@ -18,7 +18,7 @@ FOLDER = "correctness"
 
 
 class Measurements(NamedTuple):
-    """What was measured on one set.
+    """Measurements of one set.
 
     Attributes:
       finals: final accuracies of all models.
@@ -31,10 +31,10 @@ class Measurements(NamedTuple):
 
     @property
     def balanced(self) -> FloatArray | None:
-        """Accuracies over groups with equal weight, (models,); None if unknown."""
+        """Accuracies over groups with equal weight, (seeds, models), or None."""
         if not self.by_seed:
             return None
-        return designed.average(np.stack([one.balance() for one in self.by_seed]))
+        return np.stack([one.balance() for one in self.by_seed])
 
     def measure_on(self, other: "Measurements") -> FloatArray | None:
         """Return the accuracies on the validation images of another set.
@@ -70,8 +70,7 @@ def make_recipe(
         name=name,
         factors=factors,
         num_images_seen=round(float(num_seen)),
-        # Seeds of a draw share its images, so they are no further draws.
-        accuracies=np.stack([draw.finals.mean_accuracies for draw in draws]),
+        accuracies=np.stack([draw.finals.accuracies for draw in draws]),
         balanced=_stack([draw.balanced for draw in draws]),
         on_its_images=_stack([full.measure_on(draw) for draw in draws]),
     )

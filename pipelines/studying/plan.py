@@ -194,9 +194,20 @@ class Plan:
             f"{'s' if seeds > 1 else ''}{others} see {images:,} images, {on_full:,} of "
             "them on the full set"
         )
+        if shared := self.list_shared_seeds():
+            yield (
+                f"warning: seed {shared[0]} is that of the full set and of subsets, "
+                "whose models agree too well, since they share initial weights and "
+                "crops; give the full set others with --full_seeds"
+            )
         needed, free = self.estimate_bytes(), storage.free_bytes(self.places.root)
         yield f"space: about {describe_bytes(needed)} more, {describe_bytes(free)} free"
         yield timing.describe_time(self.list_step_times())
+
+    def list_shared_seeds(self) -> list[int]:
+        """List the seeds that train both the full set and subsets."""
+        used = {seed for r in self.recipes for seed in self.training_of(r).seeds}
+        return sorted(used.intersection(self.full.seeds))
 
     def estimate_bytes(self) -> int:
         """Estimate the bytes that remain to be written."""
@@ -361,10 +372,7 @@ def _make_plan(
             seeds=options.seeds, epochs=options.subset_epochs or options.epochs
         ),
     )
-    used = {
-        seed for r in study_plan.recipes for seed in study_plan.training_of(r).seeds
-    }
-    if shared := sorted(used.intersection(options.full_seeds)):
+    if options.full_seeds and (shared := study_plan.list_shared_seeds()):
         raise UsageError(
             f"--full_seeds {shared[0]}: is a seed of subsets too; models with the same "
             "seed share initial weights and crops, so that they agree too well; give "

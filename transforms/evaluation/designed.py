@@ -1,10 +1,10 @@
 """Analyse a designed study: compare recipes with each other and a noise ceiling.
 
 Each recipe has one or more draws: random repetitions of its selection and its training.
-A draw is compared with every training of the full set, and τ-b averaged over these, so
-that it can be compared with the τ-b between two trainings of the full set, the noise
-ceiling. Models of one architecture that differ in their training only are treated as
-dependent.
+Every training on a draw is compared with every training of the full set, and τ-b
+averaged over these pairs, so that it can be compared with the τ-b between two trainings
+of the full set, the noise ceiling. Models of one architecture that differ in their
+training only are treated as dependent.
 """
 
 import itertools
@@ -36,9 +36,9 @@ class Recipe:
       name: name of the recipe.
       factors: its level of each factor of the design, e.g. {"sampler": "uniform"}.
       num_images_seen: training images that a model sees, counted in every epoch.
-      accuracies: shape (draws, models), final accuracies.
-      balanced: shape (draws, models), final accuracies averaged over groups with equal
-        weight; None if unknown.
+      accuracies: shape (draws, seeds, models), final accuracies.
+      balanced: shape (draws, seeds, models), final accuracies averaged over groups with
+        equal weight; None if unknown.
       on_its_images: shape (draws, seeds, models), accuracies of the models of the full
         set, over its classes, on the validation images of a draw; None if unknown.
     """
@@ -156,7 +156,10 @@ def analyse(
             else ranking.mean(ranking.mean_tau(full, d) for d in recipe.balanced),
             ceiling=_find_own_ceiling(full, recipe.on_its_images),
             regret=float(
-                np.mean([ranking.top1_regret(mean, d) for d in recipe.accuracies])
+                np.mean([
+                    ranking.top1_regret(mean, accuracies)
+                    for accuracies in recipe.accuracies.reshape(-1, len(models))
+                ])
             ),
             is_on_pareto_front=not any(
                 _order(other) > _order(estimate)
@@ -266,7 +269,7 @@ def find_effects(
         return []
 
     def fit(kept: BoolArray) -> FloatArray:
-        taus = [ranking.mean_tau(full[:, kept], d[kept]) or 0.0 for _, d in rows]
+        taus = [ranking.mean_tau(full[:, kept], d[..., kept]) or 0.0 for _, d in rows]
         solution: FloatArray = np.linalg.lstsq(design, np.array(taus))[0][1:]
         return solution
 
@@ -319,11 +322,6 @@ class FinalAccuracies(NamedTuple):
 
     accuracies: FloatArray
     num_images_seen: int
-
-    @property
-    def mean_accuracies(self) -> FloatArray:
-        """The mean over seeds, shape (models,); equal totals give equal means."""
-        return average(self.accuracies)
 
 
 def average(accuracies: FloatArray) -> FloatArray:

@@ -44,16 +44,20 @@ def find_discordance(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def find_mean_discordance(full: FloatArray, subset: FloatArray) -> FloatArray:
-    """Average the discordance of a subset over repetitions of the full set.
+    """Average the discordance over all pairs of repetitions of both sets.
 
     Args:
       full: shape (models,) or (repetitions, models).
-      subset: shape (models,).
+      subset: shape (models,) or (repetitions, models).
 
     Returns:
       Shape (models, models), as of `find_discordance`.
     """
-    rows = [find_discordance(row, subset) for row in np.atleast_2d(full)]
+    rows = [
+        find_discordance(first, second)
+        for first in np.atleast_2d(full)
+        for second in np.atleast_2d(subset)
+    ]
     mean: FloatArray = np.mean(rows, axis=0)
     return mean
 

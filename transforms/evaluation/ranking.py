@@ -178,16 +178,20 @@ def mean(values: Iterable[float | None]) -> float | None:
 
 
 def mean_tau(full: FloatArray, subset: FloatArray) -> float | None:
-    """Average τ-b over the repetitions of the full set for which it is defined.
+    """Average τ-b over all pairs of repetitions for which it is defined.
 
     Args:
       full: shape (models,) or (repetitions, models).
-      subset: shape (models,).
+      subset: shape (models,) or (repetitions, models).
 
     Returns:
-      The mean; None if τ-b is undefined for every repetition.
+      The mean; None if τ-b is undefined for every pair.
     """
-    return mean(kendall_tau(row, subset) for row in np.atleast_2d(full))
+    return mean(
+        kendall_tau(first, second)
+        for first in np.atleast_2d(full)
+        for second in np.atleast_2d(subset)
+    )
 
 
 def estimate_tau(
@@ -198,7 +202,8 @@ def estimate_tau(
     Args:
       full: shape (models,) or (repetitions, models), scores on the full set; higher is
         better. τ-b is averaged over its repetitions.
-      draws: one or more repetitions of the subset, each of shape (models,).
+      draws: one or more repetitions of the subset, each of shape (models,), or
+        (seeds, models) to average τ-b over its seeds.
       families: the family of each model; see `discordance.bound_tau`.
     """
     taus = [t for draw in draws if (t := mean_tau(full, draw)) is not None]

@@ -74,7 +74,8 @@ def compare_recipes(
       full: shape (seeds, models), accuracies on the full set; τ-b is averaged over its
         seeds.
       recipes: by name of the recipe, shape (draws, models), accuracies of each random
-        repetition of the selection, the training, or both.
+        repetition of the selection, the training, or both; or (draws, seeds, models)
+        to average τ-b over the trainings of a selection.
       families: the family of each model.
       against: name of a recipe; only pairs with it are tested. None tests all pairs.
       pools_draws: whether the variance over draws is the same for all recipes, and is
@@ -141,7 +142,8 @@ def pool_draw_variance(
 
     Args:
       full: shape (seeds, models), accuracies on the full set.
-      recipes: of each recipe, shape (draws, models), accuracies on its subsets.
+      recipes: of each recipe, shape (draws, models) or (draws, seeds, models),
+        accuracies on its subsets.
       families: the family of each model; at least three different ones.
 
     Returns:
@@ -164,7 +166,8 @@ def _estimate(
 
     Args:
       full: shape (seeds, models), accuracies on the full set.
-      draws: shape (draws, models), accuracies on the recipe's subsets.
+      draws: shape (draws, models) or (draws, seeds, models), accuracies on the recipe's
+        subsets.
       members: shape (models,), the number of each model's family.
     """
     taus = [t for draw in draws if (t := ranking.mean_tau(full, draw)) is not None]
