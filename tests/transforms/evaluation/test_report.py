@@ -115,13 +115,14 @@ def test_predictions_are_reported_by_grouping(by_predictions):
         0.5, 0.8, 0.9, 0.95,
     ]  # fmt: skip
     lines = list(summarise(found))
-    header, *_, advice, limit = lines
+    header, *_, advice, limit, few = lines
     assert header.split()[:3] == ["grouping", "groups", "classes"]
     assert {line.split("  ")[0] for line in lines[1:3]} == {"some", "some, own classes"}
     for column in ("grouping", "tau", "95 %", "ceiling", "undecided"):
         assert any(line.startswith(f"{column}: ") for line in lines)
     assert advice.startswith("Recommendation: use some")
     assert "trained on the single classes" in limit
+    assert "3 models" in few
 
 
 def test_accuracies_are_reported_with_their_columns(by_accuracies):
