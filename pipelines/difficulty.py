@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.input_flags import InputFlags
 from pipelines.store_flags import StoreFlags, settle
-from pipelines.streams import print_warnings
 from transforms import storage
 from transforms.difficulty import sources as difficulty_sources
 from transforms.difficulty import table as difficulty_table
@@ -114,11 +113,12 @@ def measure(options: DifficultyOptions) -> None:
         keys = [image["key"] for strip in shown for image in strip.images]
         thumbnails = read_thumbnails(options, keys)
         if num_missing := len(set(keys) - thumbnails.keys()):
-            notes += (
-                f"{num_missing} of {len(keys)} images to show are not in --input or "
-                "cannot be read",
+            note = (
+                f"warning: {num_missing} of {len(keys)} images to show are not in "
+                "--input or cannot be read"
             )
-            print_warnings(notes[-1:])
+            notes += (note,)
+            sys.stderr.write(f"{note}\n")
     page = difficulty_page.make_page(
         table, source=source, notes=notes, thumbnails=thumbnails
     )

@@ -26,7 +26,7 @@ def compare_recipes(
     group_counts: Sequence[int],
     num_draws: int,
     donors: Sequence[str] = (),
-    seed: int = 0,
+    seed: int,
 ) -> TrainingFree:
     """Score all groupings at several N and all published lists of classes.
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-JOBS = ("build", "index", "predict")  # jobs that keep nothing on the launching machine
 # Each parameter is a single string; these hold several paths, separated by commas.
 _LISTS = ("input", "model")
 # The image contains everything that workers import, so no session is saved.
@@ -24,11 +23,11 @@ def make_command(argv: Sequence[str]) -> list[str]:
       ValueError: --job names another job.
     """
     # The console sends the defaults of all parameters, of which other jobs know few.
-    defaults = {
-        described["name"]: described.get("defaultValue", "")
-        for described in json.loads(_METADATA.read_bytes())["parameters"]
-    }
-    job = JOBS[0]
+    parameters = json.loads(_METADATA.read_bytes())["parameters"]
+    defaults = {p["name"]: p.get("defaultValue", "") for p in parameters}
+    (options,) = (p["enumOptions"] for p in parameters if p["name"] == "job")
+    jobs = [option["value"] for option in options]
+    job = defaults["job"]
     words: list[str] = []
     for word in argv:
         name, is_given, value = word.removeprefix("--").partition("=")
@@ -38,8 +37,8 @@ def make_command(argv: Sequence[str]) -> list[str]:
             words += [f"--{name}", *value.split(",")]
         elif not is_given or value not in {"", defaults.get(name)}:
             words.append(word)
-    if job not in JOBS:
-        raise ValueError(f"--job {job}: is not one of {', '.join(JOBS)}")
+    if job not in jobs:
+        raise ValueError(f"--job {job}: is not one of {', '.join(jobs)}")
     return [sys.executable, "-m", f"pipelines.{job}", *words, *_ALWAYS]
 
 

@@ -18,11 +18,7 @@ from pipelines.index import IndexOptions
 from pipelines.predict import PredictOptions
 
 FILE = Path(__file__).with_name("metadata.json")
-JOBS = (
-    "build",
-    "index",
-    "predict",
-)  # as in launch.py, which the image contains as a single file
+JOBS = ("build", "index", "predict")  # jobs that keep nothing on the launching machine
 
 # With these flags no job is submitted, but Google's launcher expects one.
 _EXCLUDED = {"plan_only", "dry_run"}
@@ -33,17 +29,7 @@ _OF_PREDICT = {field.name for field in dataclasses.fields(PredictOptions)} - {
 _PLACE = r"(gs|s3)://[^,]+"
 _NUMBERS = {int: r"[0-9]+", float: r"[0-9]+(\.[0-9]+)?"}  # never negative
 # The launcher has no access to the user's files: all paths must be in buckets.
-_TABLES = {
-    "groups",
-    "model_card",
-    "confusion",
-    "confusion_heldout",
-    "difficulty",
-    "images",
-    "export_images",
-    "validation_labels",
-    "class_list",
-}
+_FILE = "gs://.+"
 
 
 def make_metadata() -> dict[str, Any]:
@@ -114,7 +100,7 @@ def _describe(
         "label": name.replace("_", " ").capitalize(),
         "helpText": help_text,
         "isOptional": default is not None,
-        "paramType": "GCS_READ_FILE" if name in _TABLES else "TEXT",
+        "paramType": "GCS_READ_FILE" if pattern == _FILE else "TEXT",
     }
     if default:  # launch.py drops it, because `index` rejects flags of `build`
         described["defaultValue"] = default
@@ -139,9 +125,9 @@ def _make_pattern(name: str, kind: object, metadata: Mapping[str, Any]) -> str |
         return choices
     if kind is bool:
         return "true|false"
-    if name in _TABLES:
-        return "gs://.+"
-    return _PLACE if name == "output" else _NUMBERS.get(kind)
+    if name == "output":
+        return _PLACE
+    return _FILE if metadata.get("metavar") == "FILE" else _NUMBERS.get(kind)
 
 
 def _show(field: dataclasses.Field) -> str | None:

@@ -78,6 +78,7 @@ def _time(run: Callable[[], None]) -> float:
 
 def _make_ours(model: str, dataset: str) -> Callable[[], None]:
     from transforms.training import data, input_pipeline, trainer
+    from transforms.training.settings import TrainSettings
 
     training_set = data.read_training_set(
         dataset, train_split="train", validation_split="validation"
@@ -94,18 +95,23 @@ def _make_ours(model: str, dataset: str) -> Callable[[], None]:
         )
     )
     fitted = trainer.Trainer(
-        trainer.FitSettings(
+        TrainSettings(
+            subset_id=training_set.subset_id,
+            train_split="train",
+            validation_split="validation",
             model=model,
             image_size=_IMAGE_PX,
-            num_classes=_CLASSES,
             epochs=20,
-            steps_per_epoch=-(-num_images // _BATCH),
-            learning_rate=0.003,
+            learning_rate=(0.003,),
+            batch_size=_BATCH,
             label_smoothing=0.1,
             weight_decay=0.05,
             seed=0,
             mixed_precision="false",
-        )
+        ),
+        learning_rate=0.003,
+        num_classes=_CLASSES,
+        steps_per_epoch=-(-num_images // _BATCH),
     )
     return lambda: fitted.train(pipeline.make_epoch(1), lambda _: None)
 

@@ -296,7 +296,7 @@ def test_images_that_cannot_be_read_are_named_on_the_page(
         class_folders / path.relative_to(folder) for path in (first, second)
     ]
     assert page.count('<div class="missing">not available</div>') == 2
-    message = "2 of 40 images to show are not in --input or cannot be read"
+    message = "warning: 2 of 40 images to show are not in --input or cannot be read"
     assert message in page
     assert message in capsys.readouterr().err
 

@@ -181,18 +181,6 @@ def find_rates(confusion: Confusion) -> FloatArray:
     return rates
 
 
-def read_confusion_rates(path: str, wnids: Sequence[str]) -> FloatArray:
-    """Read the confusion rates of some classes from a matrix file.
-
-    Returns:
-      The rates as in `find_rates`, shape (wnids, wnids).
-
-    Raises:
-      UsageError: the file is invalid or lacks some of the classes.
-    """
-    return find_rates(read_confusion(path).select(wnids, source=path))
-
-
 def find_order_problem(confusion: Confusion) -> Iterator[str]:
     """Yield a warning for models at chance or with their classes in the wrong order.
 

@@ -130,7 +130,7 @@ def evaluate_curves(
     subset_paths: Sequence[str],
     *,
     logs: LogSettings = _NO_SETTINGS,
-    seed: int = 0,
+    seed: int,
 ) -> CurveEvaluation:
     """Compare subsets with the full set by the training curves of the same models.
 

@@ -287,7 +287,7 @@ def score_groupings(
     predictions: Sequence[Predictions],
     groupings: Sequence[tuple[str, IntegerArray, bool]],
     *,
-    seed: int = 0,
+    seed: int,
 ) -> tuple[PairTests, list[GroupScore]]:
     """Compute all statistics of each grouping.
 
@@ -463,7 +463,7 @@ def evaluate_predictions(
     tables: Mapping[str, IntegerArray],
     *,
     confusion_models: Mapping[str, Sequence[str]] | None = None,
-    seed: int = 0,
+    seed: int,
 ) -> PredictionEvaluation:
     """Evaluate how well models are ranked by their accuracies over groups.
 
@@ -529,7 +529,7 @@ def compare_groupings(
     *,
     confusion: Confusion | None = None,
     confusion_models: Mapping[str, Sequence[str]] | None = None,
-    seed: int = 0,
+    seed: int,
 ) -> tuple[PairTests, list[Comparison]]:
     """Compare groupings by how well their grouped accuracies rank the models.
 

@@ -164,7 +164,7 @@ def count_correct(correct: BoolArray, chosen: BoolArray) -> IntArray:
     return sums.astype(np.int64)
 
 
-def predict_ceiling(full: PairTests, subset: PairTests, *, seed: int = 0) -> Ceiling:
+def predict_ceiling(full: PairTests, subset: PairTests, *, seed: int) -> Ceiling:
     """Simulate subsets with the true ranking of the full set and the noise of a subset.
 
     Each simulation draws accuracies around those of the full set, with the sum of both

@@ -125,7 +125,7 @@ def bound_gain(
     decisions: SignArray,
     share: float,
     families: Sequence[str],
-    seed: int = 0,
+    seed: int,
 ) -> Interval | None:
     """Compute a 95 % confidence interval of the gain over the choice of models.
 

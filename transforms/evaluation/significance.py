@@ -23,9 +23,9 @@ _Z_POWER = 0.8416  # of the normal distribution at 80 %
 ALPHA = 0.05  # significance level
 TAIL = ALPHA / 2  # of two-sided tests and 95 % intervals
 TYPICAL_ACCURACY = 0.76
-# Two of 64 ImageNet models disagree on 0.117 of the images on average; independent
-# errors would give 2p(1−p) = 0.365.
-_TYPICAL_RATIO = 0.32
+# Share of the images on which exactly one of two models is correct: the mean over the
+# pairs of 64 ImageNet models. Independent errors would give 2p(1−p) = 0.365.
+TYPICAL_DISAGREEMENT = 0.32 * 2 * TYPICAL_ACCURACY * (1 - TYPICAL_ACCURACY)
 
 
 class SeedNoise(NamedTuple):
@@ -322,44 +322,26 @@ class Power:
     group_gap: float
 
 
-def typical_disagreement(accuracy: float) -> float:
-    """Estimate the share of images on which exactly one of two models is correct.
-
-    Args:
-      accuracy: approximate accuracy of both models, 0 to 1.
-
-    Source: this project; measured on 64 ImageNet models.
-    """
-    return _TYPICAL_RATIO * 2 * accuracy * (1 - accuracy)
-
-
-def measure_power(
-    num_validation: int,
-    num_groups: int,
-    *,
-    accuracy: float = TYPICAL_ACCURACY,
-    disagreement: float | None = None,
-) -> Power:
+def measure_power(num_validation: int, num_groups: int) -> Power:
     """Compute the smallest differences that a number of validation images can resolve.
+
+    The models are typical of ImageNet.
 
     Args:
       num_validation: total number of validation images of all groups.
       num_groups: number of groups that share these images equally.
-      accuracy: accuracy of a typical model, 0 to 1.
-      disagreement: share of images on which exactly one of two models is correct; by
-        default that of typical ImageNet models of this accuracy.
 
     Raises:
-      ValueError: a number is out of range.
+      ValueError: a number is less than one.
     """
-    if num_validation < 1 or num_groups < 1 or not 0 <= accuracy <= 1:
-        raise ValueError("at least one image and group, and an accuracy of 0 to 1")
-    share = typical_disagreement(accuracy) if disagreement is None else disagreement
-    paired = smallest_paired_gap(num_validation, disagreement=share)
+    if num_validation < 1 or num_groups < 1:
+        raise ValueError("at least one image and group")
+    variance = TYPICAL_ACCURACY * (1 - TYPICAL_ACCURACY)
+    paired = smallest_paired_gap(num_validation, disagreement=TYPICAL_DISAGREEMENT)
     return Power(
-        standard_error=math.sqrt(accuracy * (1 - accuracy) / num_validation),
+        standard_error=math.sqrt(variance / num_validation),
         paired_gap=paired,
-        unpaired_gap=smallest_gap(num_validation, accuracy=accuracy),
+        unpaired_gap=smallest_gap(num_validation, accuracy=TYPICAL_ACCURACY),
         images_per_group=num_validation / num_groups,
         group_gap=paired * math.sqrt(num_groups),
     )

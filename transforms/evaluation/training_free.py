@@ -298,7 +298,7 @@ def score_recipes(
     recipes: Sequence[Recipe],
     *,
     donors: Sequence[str] = (),
-    seed: int = 0,
+    seed: int,
 ) -> TrainingFree:
     """Score and rank recipes.
 

@@ -43,7 +43,7 @@ from transforms.training.settings import (
     TrainSettings,
 )
 
-MAX_CACHED_BYTES = 1 << 30
+_MAX_CACHED_BYTES = 1 << 30
 _BATCH_IMAGES = 256
 _PREDICTION_ROWS = 4096  # images scored at once
 _NUM_THREADS = num_cores()
@@ -57,21 +57,15 @@ ImageBatch: TypeAlias = npt.NDArray[np.uint8]
 class ValidationImages:
     """Iterable of batches of preprocessed validation images, in the source's order.
 
-    The batches are cached in memory if they fit in `max_cached_bytes`.
+    The batches are cached in memory if they take at most 1 GiB.
     """
 
-    def __init__(
-        self,
-        source: ImageSource,
-        settings: Preprocessing,
-        *,
-        max_cached_bytes: int = MAX_CACHED_BYTES,
-    ) -> None:
+    def __init__(self, source: ImageSource, settings: Preprocessing) -> None:
         self.refs = index_table.to_refs(source.table)
         self._root = source.roots[0]
         self._settings = settings
         num_bytes = len(self.refs) * settings.crop_px**2 * 3
-        self._is_small = num_bytes <= max_cached_bytes
+        self._is_small = num_bytes <= _MAX_CACHED_BYTES
         self._cache: list[ImageBatch] = []
 
     def __iter__(self) -> Iterator[ImageBatch]:

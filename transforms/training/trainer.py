@@ -8,7 +8,7 @@ that inference precision does not depend on the machine.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
@@ -35,6 +35,7 @@ from transforms.training.settings import TrainSettings, mark_started
 Variable: TypeAlias = Any  # Keras has no types
 Batches: TypeAlias = Any  # a tf.data.Dataset; TensorFlow has no types
 Tensor: TypeAlias = Any
+Schedule: TypeAlias = Any  # Keras has no types
 
 _WARM_UP = 0.05  # share of the steps in which the learning rate rises
 _MIN_CAPABILITY = (8, 0)  # CUDA capability of GPUs with fast bfloat16
@@ -42,39 +43,42 @@ _MAX_SEED = 1 << 31  # of Keras
 _STEPS_PER_CALL = 32  # training steps that are executed without returning to Python
 
 
-@dataclass(frozen=True, kw_only=True)
-class FitSettings:
-    """Settings for training one model with one learning rate."""
-
-    model: str
-    image_size: int
-    num_classes: int
-    epochs: int
-    steps_per_epoch: int
-    learning_rate: float  # peak
-    label_smoothing: float
-    weight_decay: float
-    seed: int  # of the initial weights
-    mixed_precision: str  # auto | true | false
-
-
 class Trainer:
     """Trains a model and copies its weights to a float32 twin for inference."""
 
-    def __init__(self, settings: FitSettings) -> None:
+    def __init__(
+        self,
+        settings: TrainSettings,
+        *,
+        learning_rate: float,
+        num_classes: int,
+        steps_per_epoch: int,
+    ) -> None:
+        """Build the model and its twin.
+
+        Args:
+          settings: settings of the training run.
+          learning_rate: peak learning rate, one of those of the settings.
+          num_classes: number of outputs of the model.
+          steps_per_epoch: number of batches of one epoch.
+        """
         keras.backend.clear_session()  # restarts the numbering of layer names
         seed = seeds.order(settings.seed, "draw", "weights") % _MAX_SEED
         keras.utils.set_random_seed(seed)
-        self.twin = _build(settings, "float32")
-        self._num_steps = settings.steps_per_epoch
+        build = partial(
+            architectures.build, settings.model, settings.image_size, num_classes
+        )
+        self.twin = build(policy="float32")
+        self._num_steps = steps_per_epoch
         self._strategy = _all_gpus()
         with self._strategy.scope():
-            trained = _build(settings, _choose_policy(settings.mixed_precision))
+            trained = build(policy=_choose_policy(settings.mixed_precision))
             trained.set_weights(self.twin.get_weights())
             self._trained = trained
             # The loss of logits is more exact than that of probabilities.
             self._fitted = keras.Model(trained.inputs, trained.layers[-1].input)
-            self._optimizer = _make_optimizer(settings, trained)
+            schedule = _make_schedule(learning_rate, settings.epochs * steps_per_epoch)
+            self._optimizer = _make_optimizer(trained, schedule, settings.weight_decay)
             self._fitted.compile(
                 optimizer=self._optimizer,
                 loss=keras.losses.CategoricalCrossentropy(
@@ -147,22 +151,20 @@ class Trainer:
         return [*self._fitted.variables, *self._optimizer.variables]
 
 
-def _build(settings: FitSettings, policy: str) -> architectures.Model:
-    return architectures.build(
-        settings.model, settings.image_size, settings.num_classes, policy=policy
-    )
-
-
-def _make_optimizer(settings: FitSettings, model: architectures.Model) -> Any:
-    num_steps = settings.epochs * settings.steps_per_epoch
+def _make_schedule(learning_rate: float, num_steps: int) -> Schedule:
     num_warm_up = int(_WARM_UP * num_steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if num_warm_up else settings.learning_rate,
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if num_warm_up else learning_rate,
         decay_steps=num_steps - num_warm_up,
-        warmup_target=settings.learning_rate if num_warm_up else None,
+        warmup_target=learning_rate if num_warm_up else None,
         warmup_steps=num_warm_up,
     )
-    optimizer = keras.optimizers.AdamW(schedule, settings.weight_decay)
+
+
+def _make_optimizer(
+    model: architectures.Model, schedule: Schedule, weight_decay: float
+) -> Any:
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay)
     # Weight decay is not applied to biases and normalisation parameters.
     vectors = [v for v in model.trainable_variables if len(v.shape) < 2]
     if vectors:
@@ -335,18 +337,10 @@ class Runner:
 
     def _make_trainer(self, settings: TrainSettings, learning_rate: float) -> Trainer:
         return Trainer(
-            FitSettings(
-                model=settings.model,
-                image_size=settings.image_size,
-                num_classes=len(self._set.classes),
-                epochs=settings.epochs,
-                steps_per_epoch=-(-self._num_images // settings.batch_size),
-                learning_rate=learning_rate,
-                label_smoothing=settings.label_smoothing,
-                weight_decay=settings.weight_decay,
-                seed=settings.seed,
-                mixed_precision=settings.mixed_precision,
-            )
+            settings,
+            learning_rate=learning_rate,
+            num_classes=len(self._set.classes),
+            steps_per_epoch=-(-self._num_images // settings.batch_size),
         )
 
     @property

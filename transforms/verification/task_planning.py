@@ -112,7 +112,7 @@ def plan_by_part(
     dataset: DatasetFiles,
     ranges: Mapping[str, ByteRanges],
     names: Sequence[str],
-    num_threads: int = 1,
+    num_threads: int,
 ) -> Iterator[Task]:
     """Yield tasks that each check a range of shards, with every reader.
 

@@ -59,8 +59,11 @@ def test_a_class_without_errors_or_images_has_rate_zero():
 
 def test_rates_have_the_requested_order(tmp_path):
     path = _npz(tmp_path)
-    rates = confusion_matrix.read_confusion_rates(path, WNIDS)
-    back = confusion_matrix.read_confusion_rates(path, WNIDS[::-1])
+    confusion = confusion_matrix.read_confusion(path)
+    rates, back = (
+        confusion_matrix.find_rates(confusion.select(wnids, source=path))
+        for wnids in (WNIDS, WNIDS[::-1])
+    )
     assert (back == rates[::-1, ::-1]).all()
 
 

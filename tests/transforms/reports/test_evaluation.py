@@ -74,6 +74,7 @@ def curves_of(tmp_path, *subset_ids, turned=False):
     return evaluate_curves(
         [making_curves.write(tmp_path / "full.csv", full)],
         [making_curves.write(tmp_path / "subset.csv", small)],
+        seed=0,
     )
 
 
@@ -86,7 +87,9 @@ def predictions_of(_):
         top5 = np.stack([first, *(first + n for n in (2, 3, 4, 5))], axis=1)
         models.append(Predictions(name, top5, truth))
     some = np.where(np.arange(1000) < 8, np.arange(1000) // 2, -1)
-    return evaluate_predictions(models, {"some": some, "all": np.arange(1000) // 2})
+    return evaluate_predictions(
+        models, {"some": some, "all": np.arange(1000) // 2}, seed=0
+    )
 
 
 def accuracies_of(tmp_path):
