@@ -17,7 +17,7 @@ from pipelines.store_flags import StoreFlags, settle
 from transforms import storage
 from transforms.grouping.table import GroupTable
 from transforms.models import results
-from transforms.models.image_list import ImageSource
+from transforms.models.image_source import ImageSource
 from transforms.models.inference import InferenceSettings
 from transforms.models.results import TableSettings
 from transforms.models.spec import ModelSpec

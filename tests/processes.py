@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipelines import build, index, predict, verify
 from transforms import processes
-from transforms.models import image_list
+from transforms.models import image_chunks
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.processes", "pipelines.building.run"])
@@ -95,7 +95,7 @@ def _run(
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     os.environ.update(environment)
     processes.LEAST_IMAGES = 1  # small builds use processes as large ones do
-    image_list._CHUNK_IMAGES = 8  # and small predictions have many chunks
+    image_chunks._CHUNK_IMAGES = 8  # and small predictions have many chunks
     jobs = {"build": build, "index": index, "predict": predict, "verify": verify}
     jobs[job].main(command)
 

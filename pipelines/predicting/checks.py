@@ -17,10 +17,11 @@ from transforms.index import table as index_table
 from transforms.index.inventory import read_inventory
 from transforms.labels import classes
 from transforms.labels.classes import is_wnid
-from transforms.models import image_list, inference
+from transforms.models import image_chunks, image_source, inference
 from transforms.models import spec as model_spec
 from transforms.models.card import OUTPUTS
-from transforms.models.image_list import Chunk, ImageSource
+from transforms.models.image_chunks import Chunk
+from transforms.models.image_source import ImageSource
 from transforms.models.loaders.loaded_model import ModelError
 from transforms.models.spec import ModelSpec
 from transforms.records import ImageClass, UsageError, list_names
@@ -123,7 +124,9 @@ def prepare_source(
     Raises:
       UsageError: the inputs are invalid.
     """
-    prepared = [p for p in paths if index_table.is_index(p) or image_list.is_dataset(p)]
+    prepared = [
+        p for p in paths if index_table.is_index(p) or image_source.is_dataset(p)
+    ]
     if prepared and (len(paths) > 1 or any(flags.inputs_of_splits.values())):
         raise UsageError(
             f"--input {prepared[0]}: an index or a dataset must be the only input"
@@ -135,10 +138,10 @@ def prepare_source(
             )
     if prepared and index_table.is_index(prepared[0]):
         check_images(prepared[0], read_inventory(prepared[0]))
-        source = image_list.read_index(prepared[0], split)
+        source = image_source.read_index(prepared[0], split)
         return lambda _: source
     if prepared:
-        source = image_list.read_dataset(prepared[0], split)
+        source = image_source.read_dataset(prepared[0], split)
         return lambda _: source
     recognised = inputs.recognise(
         paths, flags.validation_labels, flags.inputs_of_splits, flags.class_list
@@ -156,7 +159,7 @@ def prepare_source(
         path = f"{scratch}/index.parquet"
         inventory = index_images(recognised, output=path, beam_flags=beam_flags)
         sys.stderr.write(f"{inventory.describe()}\n")
-        return image_list.read_index(path, split)
+        return image_source.read_index(path, split)
 
     return index
 
@@ -258,5 +261,5 @@ def make_list(
       UsageError: a card names a file of training image keys that cannot be read.
     """
     keys = source.table["key"].combine_chunks()
-    seen = [image_list.find_seen(keys, spec.keys_file) for spec in models]
-    return image_list.make(source.table, seen=seen, batch_size=batch_size)
+    seen = [image_chunks.find_seen(keys, spec.keys_file) for spec in models]
+    return image_chunks.make(source.table, seen=seen, batch_size=batch_size)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from transforms import __version__, storage
-from transforms.models import image_list, parts
-from transforms.models.image_list import Chunk
+from transforms.models import image_chunks, parts
+from transforms.models.image_chunks import Chunk
 from transforms.models.inference import InferenceSettings
 from transforms.records import JobError, UsageError, list_names, to_json
 
@@ -96,7 +96,7 @@ def acquire(run: Run, listed: bytes) -> Iterator[int]:
       UsageError: another run of this machine holds the lock.
     """
     with _lock(run.work):
-        image_list.write(run.work, listed)
+        image_chunks.write(run.work, listed)
         for line in _find_others(run):
             sys.stderr.write(f"{line}\n")
         kept = parts.list_finished(run.work, run.chunks)

@@ -30,6 +30,22 @@ EDGES = {
     "evaluate": set(),
     "publish": set(),
 }
+# Run by the program's Python.
+CHOICES = """
+import json
+from transforms import formats, grouping, sampling
+from transforms.evaluation.ranking import MIN_MODELS
+from transforms.images.settings import RESIZE_MODES
+methods, samplers = list(grouping.METHODS), list(sampling.SAMPLERS)
+source = grouping.find_num_groups_source
+print(json.dumps([
+    MIN_MODELS,
+    [method for method in methods if source(method) == "flag"],
+    [(method, grouping.list_tables(method)) for method in methods]
+    + [(sampler, sampling.list_tables(sampler)) for sampler in samplers],
+    *(methods, samplers, list(RESIZE_MODES), list(formats.FORMATS)),
+]))
+"""
 
 
 @pytest.mark.parametrize("dag_id", [LOCAL, CLOUD, AMAZON])
@@ -99,16 +115,13 @@ def test_invalid_value_creates_no_task_instance(dags):
 
 
 def test_choices_are_those_of_the_program(dags):
-    code = (
-        "import json; from transforms import formats, grouping, sampling;"
-        "from transforms.evaluation.ranking import MIN_MODELS;"
-        "from transforms.images.settings import RESIZE_MODES as modes;"
-        "print(json.dumps([MIN_MODELS, *([*x] for x in"
-        " (grouping.METHODS, sampling.SAMPLERS, modes, formats.FORMATS))]))"
-    )
-    output = subprocess.check_output([PYTHON, "-c", code], cwd=ROOT)
-    min_models, *lists = json.loads(output)
+    output = subprocess.check_output([PYTHON, "-c", CHOICES], cwd=ROOT)
+    min_models, takes_num_groups, tables, *lists = json.loads(output)
     assert min_models == imagenet_recipe.LEAST_RANKED
+    assert {*takes_num_groups} == imagenet_recipe.TAKES_NUM_GROUPS
+    assert {method: [*flags] for method, flags in tables if flags} == {
+        method: [flag] for method, flag in imagenet_recipe.TABLES.items()
+    }
     params = dags[LOCAL].params
     named = [params.get_param(n).schema for n in ("grouping", "sampling")]
     named += [params.get_param("resize_mode").schema]

@@ -63,6 +63,10 @@ def test_cuda_is_added_to_a_pinned_image_with_our_tensorflow():
     text = (ROOT / GPU).read_text()
     assert f"tensorflow[and-cuda]=={version('tensorflow')}" in text
     assert _of(GPU, "USER")[-1] == ["${RUN_AS}"]
+    (commands,) = _of(GPU, "RUN")
+    removed, installed = " ".join(commands).split(" && ")
+    assert removed == "pip uninstall --yes onnxruntime"
+    assert "onnxruntime-gpu" in installed
 
 
 def test_program_runs_as_a_user_without_privileges():

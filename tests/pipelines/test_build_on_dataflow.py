@@ -16,7 +16,7 @@ from pipelines.inputs import RecognisedInputs
 from tests import building
 from transforms.index import table as index_table
 from transforms.layouts import InputPart
-from transforms.models.image_list import Chunk
+from transforms.models.image_chunks import Chunk
 from transforms.models.inference import InferenceSettings
 from transforms.models.results import TableSettings
 from transforms.models.steps import ScoreImages

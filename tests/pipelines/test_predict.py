@@ -151,7 +151,7 @@ def test_finished_dataset_is_an_input(mini_imagenet, models, tmp_path):
 def test_workers_bundles_and_threads_change_no_byte(
     mini_imagenet, models, tmp_path, flags, monkeypatch
 ):
-    monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 16)
+    monkeypatch.setattr("transforms.models.image_chunks._CHUNK_IMAGES", 16)
     words = ["--keep_probabilities", f"--model={models / 'coarse.onnx'}"]
     once = _run(
         mini_imagenet, tmp_path / "a", *words, model=models / "fine.onnx", split="train"
@@ -181,7 +181,7 @@ sys.addaudithook(note)
 def test_processes_of_a_machine_share_models(
     mini_imagenet, models, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 16)
+    monkeypatch.setattr("transforms.models.image_chunks._CHUNK_IMAGES", 16)
     model = models / "fine.onnx"
     once = _run(mini_imagenet, tmp_path / "once", model=model)
     (tmp_path / "sitecustomize.py").write_text(_NOTE_OPENED_MODELS)
@@ -405,7 +405,7 @@ def test_unreadable_images_are_listed_when_allowed(broken, models, tmp_path, cap
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 8)
+    monkeypatch.setattr("transforms.models.image_chunks._CHUNK_IMAGES", 8)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from pipelines import build, verify
 from tests import building, making
 from transforms import storage
 from transforms.archives import tfrecords
-from transforms.models import image_list
+from transforms.models import image_source
 from transforms.records import Record, UsageError, to_json
 from transforms.training import data
 from transforms.verification import readers
@@ -174,7 +174,7 @@ def test_every_reader_of_datasets_names_a_plan(mini_index, tmp_path):
     with pytest.raises(UsageError, match=message):
         data.read_training_set(plan, train_split="train", validation_split="validation")
     with pytest.raises(UsageError, match=message):
-        image_list.read_dataset(plan, "train")
+        image_source.read_dataset(plan, "train")
 
 
 @pytest.mark.parametrize(

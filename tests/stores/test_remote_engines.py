@@ -154,7 +154,7 @@ def test_store_flags_reach_workers_in_other_processes(
 @pytest.fixture
 def prediction_flags(mini_imagenet, tmp_path, monkeypatch):
     """Return a function that uploads images and a model, and returns flags."""
-    monkeypatch.setattr("transforms.models.image_list._CHUNK_IMAGES", 8)
+    monkeypatch.setattr("transforms.models.image_chunks._CHUNK_IMAGES", 8)
     labels = making.read_labels(mini_imagenet / "LOC_val_solution.csv")
     wnids = sorted(set(labels.values()))
     making_models.write_onnx(tmp_path / "models/m.onnx", len(wnids))

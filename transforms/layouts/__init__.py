@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import NamedTuple, TypeAlias
 
 from transforms import input_warnings, splits, storage
@@ -230,25 +230,6 @@ def find_undeclared(
     return (InputWarning(text, is_missing=True),)
 
 
-def shard_pattern(uri: str) -> str:
-    """Replace all numbers of two or more digits by *, e.g. train-*-of-*.parquet."""
-    return re.sub(r"\d{2,}", "*", uri)
-
-
-def describe_unlabelled(path: str, names: Collection[ShardName]) -> list[str]:
-    """Return a note for each test split whose files are left out for lack of labels.
-
-    Args:
-      path: path of the input, for the notes.
-      names: the parsed names of all files.
-    """
-    return [
-        f"{path}: the files of {split} are left out"
-        for split in sorted({name.split for name in names})
-        if splits.parse_split(split) == splits.TEST
-    ]
-
-
 def find_missing(names: Collection[ShardName]) -> tuple[InputWarning, ...]:
     """Return a warning for each split with missing shards, except test splits.
 
@@ -286,6 +267,72 @@ def find_missing(names: Collection[ShardName]) -> tuple[InputWarning, ...]:
             )
             warnings.append(InputWarning(text, is_missing=True))
     return tuple(warnings)
+
+
+def make_shard_parts(
+    root: str,
+    shards: Mapping[str, ShardName],
+    *,
+    layout: str,
+    lengths: Mapping[str, int | None] = MappingProxyType({}),
+) -> tuple[InputPart, ...]:
+    """Make the part of each shard, except of test splits, which have no labels.
+
+    Args:
+      root: folder of the input.
+      shards: the parsed names of the shards, by uri.
+      layout: the module of `transforms.layouts` that reads the parts.
+      lengths: declared number of images of each shard, by uri.
+    """
+    return tuple(
+        InputPart(
+            layout=layout,
+            root=root,
+            uri=uri,
+            # All numbers of two or more digits become *: train-*-of-*.parquet.
+            container=re.sub(r"\d{2,}", "*", uri),
+            split=splits.parse_split(name.split),
+            is_labelled=True,
+            num_declared=lengths.get(uri),
+        )
+        for uri, name in shards.items()
+        if splits.parse_split(name.split) != splits.TEST
+    )
+
+
+def describe_shards(
+    path: str,
+    pieces: tuple[InputPart, ...],
+    shards: Mapping[str, ShardName],
+    *,
+    kind: str,
+    lengths: Mapping[str, int] = MappingProxyType({}),
+) -> FoundParts:
+    """Describe the parts of an input's shards, with notes and warnings.
+
+    Test splits are noted as left out; missing shards are warned about.
+
+    Args:
+      path: path of the input; of a single file, no other shards are expected.
+      pieces: the parts, at least one.
+      shards: the parsed names of all shards, by uri.
+      kind: kind of the files, for the user.
+      lengths: declared number of images of each shard that should exist, by uri.
+
+    Raises:
+      UsageError: the shards belong to several datasets or dataset versions.
+    """
+    named = [name for name in shards.values() if name.split]
+    tests = {n.split for n in named if splits.parse_split(n.split) == splits.TEST}
+    warnings: tuple[InputWarning, ...] = ()
+    if pieces[0].root == path:
+        warnings = *find_missing(named), *find_undeclared(lengths, shards)
+    return FoundParts(
+        description=f"{kind} ({len(pieces)} files in {path})",
+        pieces=pieces,
+        notes=tuple(f"{path}: the files of {s} are left out" for s in sorted(tests)),
+        warnings=warnings,
+    )
 
 
 # Files that operating systems leave among images; all layouts skip them.

@@ -21,11 +21,10 @@ from transforms.layouts import (
     InputPart,
     PartItem,
     ShardName,
-    describe_unlabelled,
-    find_missing,
+    describe_shards,
     list_entries,
     make_ref,
-    shard_pattern,
+    make_shard_parts,
 )
 from transforms.records import ParquetRow, UsageError, list_names
 
@@ -63,18 +62,7 @@ def find(path: str) -> FoundParts | None:
         root, found = path, _find_files(path)
     else:
         found = {name: _parse_name(name, "")} if name.endswith(_SUFFIX) else {}
-    pieces = tuple(
-        InputPart(
-            layout="huggingface_parquet",
-            root=root,
-            uri=uri,
-            container=shard_pattern(uri),
-            split=splits.parse_split(name.split),
-            is_labelled=True,
-        )
-        for uri, name in found.items()
-        if splits.parse_split(name.split) != splits.TEST
-    )
+    pieces = make_shard_parts(root, found, layout="huggingface_parquet")
     if not pieces:
         return None
     first = pieces[0].path
@@ -86,13 +74,7 @@ def find(path: str) -> FoundParts | None:
         if is_usual or root != path:
             raise
         return None  # tables of any kind may be called train.parquet
-    is_folder = root == path
-    return FoundParts(
-        description=f"Hugging Face's Parquet ({len(pieces)} files in {path})",
-        pieces=pieces,
-        notes=tuple(describe_unlabelled(path, found.values())),
-        warnings=find_missing(found.values()) if is_folder else (),
-    )
+    return describe_shards(path, pieces, found, kind="Hugging Face's Parquet")
 
 
 def _find_files(path: str) -> dict[str, ShardName]:

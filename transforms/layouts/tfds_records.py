@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from transforms import splits, storage
+from transforms import storage
 from transforms.archives import declared_counts, tfrecords
 from transforms.labels import class_lists, image_names
 from transforms.labels.image_names import LabelReader
@@ -13,11 +13,10 @@ from transforms.layouts import (
     InputPart,
     PartItem,
     ShardName,
-    describe_unlabelled,
-    find_missing,
+    describe_shards,
     list_entries,
     make_ref,
-    shard_pattern,
+    make_shard_parts,
 )
 from transforms.records import ByteRange, UsageError
 
@@ -44,29 +43,12 @@ def find(path: str) -> FoundParts | None:
     if len(names) > 1:
         raise UsageError(f"records of several datasets ({', '.join(names)}); give one")
     folders = {uri: f"{root}/{uri}".rpartition("/")[0] for uri in found}
-    lengths = {f: declared_counts.read_lengths(f) for f in set(folders.values())}
-    pieces = tuple(
-        InputPart(
-            layout="tfds_records",
-            root=root,
-            uri=uri,
-            container=shard_pattern(uri),
-            split=splits.parse_split(name.split),
-            is_labelled=True,
-            num_declared=lengths[folders[uri]].get(uri.rpartition("/")[2]),
-        )
-        for uri, name in found.items()
-        if splits.parse_split(name.split) != splits.TEST
-    )
+    declared = {f: declared_counts.read_lengths(f) for f in set(folders.values())}
+    lengths = {u: declared[f].get(u.rpartition("/")[2]) for u, f in folders.items()}
+    pieces = make_shard_parts(root, found, layout="tfds_records", lengths=lengths)
     if not pieces:
         return None
-    is_folder = root == path
-    return FoundParts(
-        description=f"TensorFlow Datasets' records ({len(pieces)} files in {path})",
-        pieces=pieces,
-        notes=tuple(describe_unlabelled(path, found.values())),
-        warnings=find_missing(found.values()) if is_folder else (),
-    )
+    return describe_shards(path, pieces, found, kind="TensorFlow Datasets' records")
 
 
 def _find_files(path: str) -> dict[str, ShardName]:

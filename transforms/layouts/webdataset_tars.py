@@ -17,15 +17,13 @@ from transforms.layouts import (
     InputPart,
     PartItem,
     ShardName,
-    describe_unlabelled,
-    find_missing,
-    find_undeclared,
+    describe_shards,
     is_image_name,
     is_system_file,
     list_entries,
     make_ref,
+    make_shard_parts,
     parse_class_tar,
-    shard_pattern,
 )
 from transforms.records import (
     ByteRange,
@@ -62,30 +60,13 @@ def find(path: str) -> FoundParts | None:
         found = {name: _parse_name(name, "") or ShardName("", 0, 0)}
     else:
         return None
+    found = dict(sorted(found.items()))
     lengths = declared_counts.read_lengths(root)
-    pieces = tuple(
-        InputPart(
-            layout="webdataset_tars",
-            root=root,
-            uri=uri,
-            container=shard_pattern(uri),
-            split=splits.parse_split(shard.split),
-            is_labelled=True,
-            num_declared=lengths.get(uri),
-        )
-        for uri, shard in sorted(found.items())
-        if splits.parse_split(shard.split) != splits.TEST
-    )
+    pieces = make_shard_parts(root, found, layout="webdataset_tars", lengths=lengths)
     if not pieces or not _holds_samples(pieces[0].path):
         return None
-    shards = [shard for shard in found.values() if shard.split]
-    return FoundParts(
-        description=f"WebDataset's tars ({len(pieces)} files in {path})",
-        pieces=pieces,
-        notes=tuple(describe_unlabelled(path, shards)),
-        warnings=(*find_missing(shards), *find_undeclared(lengths, found))
-        if root == path
-        else (),
+    return describe_shards(
+        path, pieces, found, kind="WebDataset's tars", lengths=lengths
     )
 
 

@@ -19,7 +19,7 @@ from transforms.images.read import CoalescedReader, PlacedRef, ReadImage, descri
 from transforms.images.settings import ImageSettings, target_size
 from transforms.models import loaders
 from transforms.models.card import Preprocessing
-from transforms.models.image_list import Images
+from transforms.models.image_chunks import Images
 from transforms.models.loaders.loaded_model import LoadedModel, ModelError
 from transforms.models.spec import ModelSpec
 from transforms.predictions import table as predictions_table

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from transforms import storage
-from transforms.models.image_list import Chunk
+from transforms.models.image_chunks import Chunk
 from transforms.models.inference import AccuracyCounts, ChunkPredictions
 from transforms.predictions import table as predictions_table
 from transforms.prefetch import prefetch

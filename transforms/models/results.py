@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from transforms import storage
 from transforms.arrays import IntArray, IntegerArray
 from transforms.dataset import manifest
-from transforms.models import image_list, inference, parts
-from transforms.models.image_list import Chunk
+from transforms.models import image_chunks, inference, parts
+from transforms.models.image_chunks import Chunk
 from transforms.models.inference import AccuracyCounts
 from transforms.models.parts import ScoredPart
 from transforms.models.spec import ModelSpec
@@ -117,7 +117,7 @@ def clear(_: None, settings: TableSettings) -> None:
         storage.remove_folder(settings.work)
         return
     parts.remove(settings.work)
-    image_list.remove(settings.work)
+    image_chunks.remove(settings.work)
 
 
 def _check_counts(

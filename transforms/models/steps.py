@@ -12,8 +12,8 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.combiners import ToList
 
-from transforms.models import image_list, parts, results
-from transforms.models.image_list import Chunk
+from transforms.models import image_chunks, parts, results
+from transforms.models.image_chunks import Chunk
 from transforms.models.inference import ChunkPredictions, InferenceSettings, Predictor
 from transforms.models.parts import ScoredPart
 from transforms.models.results import TableSettings
@@ -65,7 +65,7 @@ class ScoreImages(ModelHandler[Chunk, ScoredChunk, Predictor]):
     ) -> list[ScoredChunk]:
         """Predict the chunks of `batch`, a batch in Beam's sense, not of images."""
         left = [c for c in batch if not parts.find_finished(self._work, c)]
-        images = [image_list.read(self._work, chunk) for chunk in left]
+        images = [image_chunks.read(self._work, chunk) for chunk in left]
         predictions = dict(zip(left, model.predict(images), strict=True))
         return [ScoredChunk(chunk, predictions.get(chunk)) for chunk in batch]
 

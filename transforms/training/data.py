@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from transforms import formats, storage
 from transforms.dataset import manifest, paths
 from transforms.dataset import plan as dataset_plan
-from transforms.models import image_list
-from transforms.models.image_list import ImageSource
+from transforms.models import image_source
+from transforms.models.image_source import ImageSource
 from transforms.predictions.table import ModelClass
 from transforms.records import UsageError
 from transforms.storage import staging
@@ -89,7 +89,7 @@ def read_training_set(
         classes=classes,
         shards=_find_shards(directory, train_split),
         train_keys=train["key"].combine_chunks(),
-        validation=image_list.read_dataset(directory, validation_split),
+        validation=image_source.read_dataset(directory, validation_split),
     )
 
 

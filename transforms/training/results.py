@@ -25,7 +25,7 @@ from transforms.models import card as model_card
 from transforms.models import inference, loaders
 from transforms.models import spec as model_spec
 from transforms.models.card import ModelCard, Preprocessing, TrainedOn
-from transforms.models.image_list import ImageSource
+from transforms.models.image_source import ImageSource
 from transforms.predictions import table as predictions_table
 from transforms.processes import num_cores
 from transforms.records import DataError, ImageRef, JobError

@@ -27,6 +27,21 @@ _COPIED = (
     *("grouping", "sampling", "image_size", "resize_mode", "formats", "seed"),
     *("min_validation_images", "max_failure_fraction", "name", "dataset_version"),
 )
+# The groupings that take --num_groups, and the flag of the file that a grouping or a
+# sampler requires. A test compares both with the program.
+TAKES_NUM_GROUPS = {
+    "confusion",
+    "curated",
+    "random_classes",
+    "random_groups",
+    "wordnet",
+}
+TABLES = {
+    "confusion": "confusion",
+    "difficulty": "difficulty",
+    "list": "images",
+    "manual": "groups",
+}
 
 
 class Store(enum.Enum):
@@ -117,22 +132,19 @@ def list_steps(recipe: Recipe, root: str) -> dict[str, Step]:
 
 def _list_build_flags(recipe: Recipe, places: Places) -> Flags:
     flags = {name: recipe[name] for name in _COPIED}
-    grouping = recipe["grouping"]
-    if recipe["sampling"] == "list":
-        flags["images"] = recipe["images"]
-    elif grouping != "all_classes":
+    grouping, sampling = recipe["grouping"], recipe["sampling"]
+    if sampling != "list" and grouping != "all_classes":
         flags["images_per_group"] = recipe["images_per_group"]
-    if grouping == "manual":
-        flags["groups"] = recipe["groups"]
-    elif grouping != "all_classes" and not grouping.startswith("breeds_"):
+    if grouping in TAKES_NUM_GROUPS:
         flags["num_groups"] = recipe["num_groups"]
+    computed = {"confusion": places.confusion, "difficulty": places.difficulty}
+    files = {**recipe, **computed}
+    for method in (grouping, sampling):
+        if table := TABLES.get(method):
+            flags[table] = files[table]
     if is_circular(recipe):
         flags["confusion"] = places.half_confusion("a")
         flags["confusion_heldout"] = places.half_confusion("b")
-    elif grouping == "confusion":
-        flags["confusion"] = places.confusion
-    if recipe["sampling"] == "difficulty":
-        flags["difficulty"] = places.difficulty
     return flags
 
 

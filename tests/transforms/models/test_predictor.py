@@ -10,7 +10,7 @@ import pytest
 from tests import making, making_models
 from transforms.models import inference
 from transforms.models.card import ModelCard, Preprocessing
-from transforms.models.image_list import Images
+from transforms.models.image_chunks import Images
 from transforms.models.inference import InferenceSettings, Predictor
 from transforms.models.loaders.loaded_model import LoadedModel, ModelError
 from transforms.models.spec import ModelSpec

@@ -12,7 +12,7 @@ from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from transforms.models import parts
-from transforms.models.image_list import Chunk
+from transforms.models.image_chunks import Chunk
 from transforms.models.inference import AccuracyCounts, ChunkPredictions
 from transforms.models.steps import PredictImages, ScoredChunk
 from transforms.predictions.table import ModelClass, ScoredModel, Scores, make_table

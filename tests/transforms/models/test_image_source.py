@@ -6,10 +6,8 @@ from tests import building
 from transforms.images import decode
 from transforms.images.read import read_image_bytes
 from transforms.index import table as index_table
-from transforms.models import image_list
-from transforms.records import JobError, UsageError
-
-KEYS = pa.array(["a", "b", "c"])
+from transforms.models import image_source
+from transforms.records import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +17,7 @@ def dataset(mini_imagenet, tmp_path_factory):
 
 def test_images_are_read_from_files_of_blocks(mini_imagenet, dataset, tmp_path):
     root = building.run(mini_imagenet, tmp_path, formats="array_record")
-    source = image_list.read_dataset(str(root), "train")
+    source = image_source.read_dataset(str(root), "train")
     sizes = {r["key"]: (r["width"], r["height"]) for r in building.manifest(root)}
     for ref in index_table.to_refs(source.table):
         data = read_image_bytes(source.roots[0], ref)
@@ -28,51 +26,6 @@ def test_images_are_read_from_files_of_blocks(mini_imagenet, dataset, tmp_path):
         assert image.size == sizes[ref.key]
     sheets = [(x / "__meta__/preview.jpg").read_bytes() for x in (root, dataset)]
     assert sheets[0] == sheets[1]
-
-
-def test_chunks_are_whole_batches_and_together_all_images(mini_index, tmp_path):
-    source = image_list.read_index(str(mini_index), "train")
-    unknown = pa.nulls(120, pa.bool_())
-    known = pa.array([True] * 120)
-    listed, chunks = image_list.make(
-        source.table, seen=[unknown, known], batch_size=1000
-    )
-    assert [(chunk.number, chunk.num_images) for chunk in chunks] == [(0, 120)]
-    image_list.write(str(tmp_path), listed)
-    chunk = image_list.read(str(tmp_path), chunks[0])
-    assert [ref.key for ref in chunk.refs] == source.table["key"].to_pylist()
-    assert chunk.seen == [[None] * 120, [True] * 120]
-
-
-def test_a_list_of_another_run_is_rejected(mini_index, tmp_path):
-    table = image_list.read_index(str(mini_index), "train").table
-    (data, _), (_, chunks) = (
-        image_list.make(part, seen=[], batch_size=1000)
-        for part in (table, table.slice(1))
-    )
-    image_list.write(str(tmp_path), data)
-    with pytest.raises(JobError, match="another run has replaced this list"):
-        image_list.read(str(tmp_path), chunks[0])
-
-
-def test_only_the_chunk_of_a_changed_image_is_another(mini_index, monkeypatch):
-    monkeypatch.setattr(image_list, "_CHUNK_IMAGES", 50)
-    table = image_list.read_index(str(mini_index), "train").table
-    seen = pa.nulls(120, pa.bool_())
-    marked = pa.concat_arrays([seen[:60], pa.array([True]), seen[61:]])
-    one, other = (
-        image_list.make(table, seen=[column], batch_size=10)[1]
-        for column in (seen, marked)
-    )
-    assert [chunk.num_images for chunk in one] == [50, 50, 20]
-    assert [a == b for a, b in zip(one, other, strict=True)] == [True, False, True]
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "expected"), [(1, 1024), (64, 1024), (100, 1000), (4096, 4096)]
-)
-def test_chunk_size_is_a_multiple_of_the_batch_size(batch_size, expected):
-    assert image_list.chunk_size(batch_size) == expected
 
 
 def test_images_with_a_problem_are_left_out(mini_index, tmp_path):
@@ -84,12 +37,12 @@ def test_images_with_a_problem_are_left_out(mini_index, tmp_path):
     pq.write_table(table, tmp_path / "index.parquet")
     split = table["split"][0].as_py()
     for path, missing in ((mini_index, 0), (tmp_path / "index.parquet", 1)):
-        source = image_list.read_index(str(path), split)
+        source = image_source.read_index(str(path), split)
         assert len(source.table) == table["split"].to_pylist().count(split) - missing
 
 
 def test_images_of_a_dataset_are_in_its_shards(dataset):
-    source = image_list.read_dataset(str(dataset), "validation")
+    source = image_source.read_dataset(str(dataset), "validation")
     assert source.roots == (str(dataset),)
     rows = [r for r in building.manifest(dataset) if r["split"] == "validation"]
     assert source.table["key"].to_pylist() == [row["key"] for row in rows]
@@ -101,16 +54,16 @@ def test_images_of_a_dataset_are_in_its_shards(dataset):
 def test_absent_split_is_an_error_that_names_the_others(dataset, mini_index):
     message = r"--split fold_a: .* it has train \(60 images\), validation \(30 images\)"
     with pytest.raises(UsageError, match=message):
-        image_list.read_dataset(str(dataset), "fold_a")
+        image_source.read_dataset(str(dataset), "fold_a")
     with pytest.raises(UsageError, match=r"it has train \(120 images\)"):
-        image_list.read_index(str(mini_index), "fold_a")
+        image_source.read_index(str(mini_index), "fold_a")
 
 
 def test_unfinished_dataset_is_an_error(tmp_path):
     (tmp_path / "__meta__").mkdir()
-    assert image_list.is_dataset(str(tmp_path))
+    assert image_source.is_dataset(str(tmp_path))
     with pytest.raises(UsageError, match="is not a finished dataset"):
-        image_list.read_dataset(str(tmp_path), "train")
+        image_source.read_dataset(str(tmp_path), "train")
 
 
 @pytest.mark.parametrize(
@@ -129,27 +82,11 @@ def test_damaged_manifest_is_an_error(dataset, tmp_path, column, value):
     )
     named = "uri" if column == "file" else column
     with pytest.raises(UsageError, match=f"invalid values in {named}"):
-        image_list.read_dataset(str(tmp_path), "train")
+        image_source.read_dataset(str(tmp_path), "train")
 
 
 def test_dataset_without_manifest_is_an_error(tmp_path):
     (tmp_path / "__meta__").mkdir()
     (tmp_path / "__meta__/complete.json").write_text("{}")
     with pytest.raises(UsageError, match="its manifest cannot be read"):
-        image_list.read_dataset(str(tmp_path), "train")
-
-
-def test_seen_follows_the_keys(tmp_path):
-    pq.write_table(pa.table({"key": ["c", "x"]}), tmp_path / "keys.parquet")
-    seen = image_list.find_seen(KEYS, str(tmp_path / "keys.parquet"))
-    assert seen.to_pylist() == [False, False, True]
-    assert image_list.find_seen(KEYS, "").to_pylist() == [None] * 3
-
-
-def test_file_without_keys_is_an_error(tmp_path):
-    pq.write_table(pa.table({"keys": ["c"]}), tmp_path / "keys.parquet")
-    for name in ("keys.parquet", "nowhere.parquet"):
-        with pytest.raises(
-            UsageError, match="is not a Parquet file with a column `key`"
-        ):
-            image_list.find_seen(KEYS, str(tmp_path / name))
+        image_source.read_dataset(str(tmp_path), "train")
