@@ -61,7 +61,7 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/hadolint deploy/Dockerfile deploy/dataflow/Dockerfile
+	$(BIN)/hadolint deploy/Dockerfile deploy/*/Dockerfile
 
 format: install-dev
 	$(BIN)/ruff check --fix .
