@@ -192,7 +192,7 @@ def _check_counts(parts: Sequence[Part], planned: Sequence[PlannedShard]) -> Non
 def _read_part(work: str, shard: Shard) -> Part:
     part = manifest.read_part(work, shard)
     if part is None:
-        raise JobError(f"shard {shard} is gone; run again with --resume")
+        raise JobError(f"shard {shard} is gone or damaged; run again with --resume")
     return part
 
 
