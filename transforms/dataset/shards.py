@@ -136,11 +136,13 @@ class ShardBuilder:
             self._ticker.tick(kept.num_images)
             return kept
         images = dataset_plan.read_part(settings.plan_folder, shard)
-        writers = {name: self._open(name, shard) for name in settings.formats}
+        writers: dict[str, ShardWriter] = {}
         rows: list[ManifestRow] = []
         failures: list[Failure] = []
         conversions: Counter[str] = Counter()
         try:
+            for name in settings.formats:
+                writers[name] = self._open(name, shard)
             for image, prepared in self._prepare_all(images):
                 if isinstance(prepared, DataError):
                     failures.append(_describe_failure(image, prepared))

@@ -9,11 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from transforms.dataset import manifest
+from transforms.dataset import plan as dataset_plan
 from transforms.dataset import shards as dataset_shards
 from transforms.dataset.manifest import ManifestRow, Part
 from transforms.dataset.shards import ShardSettings
+from transforms.formats import parquet
 from transforms.images.settings import ImageSettings
 from transforms.records import Shard, UsageError, WrittenFile
+from transforms.sampling import selected
 
 SHARD = Shard("train", 0, 1)
 
@@ -55,6 +58,21 @@ def test_settings_reach_a_process(monkeypatch):
         json.loads(json.dumps(dataset_shards.settings_to_json(settings)))
     )
     assert builders == [settings]
+
+
+def test_writer_that_cannot_be_opened_leaves_no_temporary_file(tmp_path):
+    (tmp_path / parquet.FOLDER).touch()
+    settings = ShardSettings(
+        root=str(tmp_path), work=str(tmp_path), plan_folder=str(tmp_path / "plan"),
+        roots=[], versions={}, name="small", formats=["webdataset", "parquet"],
+        folders=["000_dog"], images=ImageSettings(image_size=64), num_threads=1,
+    )  # fmt: skip
+    (tmp_path / "plan").mkdir()
+    no_images = selected.IMAGE_SCHEMA.empty_table()
+    dataset_plan.write_part(SHARD, no_images, folder=settings.plan_folder)
+    with pytest.raises(NotADirectoryError):
+        dataset_shards.ShardBuilder(settings).make(SHARD)
+    assert list(tmp_path.rglob(".*")) == []
 
 
 @pytest.fixture
