@@ -145,13 +145,18 @@ def merge_parts(root: str, shards: Sequence[Shard], output: str) -> None:
         storage.replacing(output) as path,
         pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer,
     ):
-        for table in prefetch(partial(_read_rows, root), shards):
+        for table in prefetch(partial(read_part_rows, root), shards):
             writer.write_table(table)
 
 
-def _read_rows(root: str, shard: Shard) -> pa.Table:
+def read_part_rows(root: str, shard: Shard) -> pa.Table:
+    """Read the rows of a shard's manifest part.
+
+    Raises:
+      UsageError: the rows are damaged.
+    """
     path = part_path(root, shard)
-    remedy = "remove it and run again with --resume"
+    remedy = "run again with --resume, which writes the shard again"
     with storage.parquet_errors(path, remedy), storage.open_parquet(path) as file:
         return file.read(use_threads=False).replace_schema_metadata(None)
 

@@ -104,7 +104,8 @@ def test_damaged_part_is_no_part(part_file, tmp_path):
     for data in [whole[:n] for n in lengths] + zeros + [bytes(200) + whole[-8:]]:
         part_file.write_bytes(data)
         assert manifest.read_part(str(tmp_path), SHARD) is None
-        assert dataset_shards.list_resumable("", [SHARD], work=str(tmp_path)) == []
+        places = {"work": str(tmp_path), "plan_folder": str(tmp_path / "plan")}
+        assert dataset_shards.list_resumable("", [SHARD], **places) == []
     pq.write_table(pa.table({"key": ["of another program"]}), part_file)
     assert manifest.read_part(str(tmp_path), SHARD) is None
 
@@ -116,10 +117,11 @@ def test_part_that_cannot_be_opened_is_an_error(part_file, tmp_path):
         manifest.read_part(str(tmp_path), SHARD)
 
 
-def test_part_with_damaged_rows_is_named(part_file, tmp_path):
+def test_part_with_damaged_rows_is_written_again(part_file, tmp_path):
     whole = part_file.read_bytes()
     part_file.write_bytes(whole[:4] + bytes(400) + whole[404:])
     assert manifest.read_part(str(tmp_path), SHARD), "its footer is whole"
-    remedy = rf"{re.escape(str(part_file))}: .*; remove it and run again with --resume"
-    with pytest.raises(UsageError, match=remedy):
+    places = {"work": str(tmp_path), "plan_folder": str(tmp_path / "plan")}
+    assert dataset_shards.find_written_shard("", SHARD, **places) is None
+    with pytest.raises(UsageError, match=rf"{re.escape(str(part_file))}: .*--resume"):
         manifest.merge_parts(str(tmp_path), [SHARD], str(tmp_path / "m.parquet"))
