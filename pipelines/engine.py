@@ -273,6 +273,12 @@ def _translate(error: Exception) -> BaseException:
             f"{url} cannot be downloaded ({reason}); download it elsewhere, and name "
             f"the file with --{flag}"
         )
+    if isinstance(error, grpc.RpcError):
+        what = error.details() if isinstance(error, grpc.Call) else str(error)
+        return JobError(
+            f"connection to the engine lost ({what}); run again; --resume continues a "
+            "build"
+        )
     found = list(_RAISED.finditer(str(error)))
     for match in reversed(found):
         message = _WHERE.sub("", match.group(2))
@@ -499,7 +505,7 @@ def _ends_with_this_process(options: PipelineOptions) -> bool:
 def list_errors(options: PipelineOptions) -> tuple[type[Exception], ...]:
     """Return the types of exceptions that the runner raises when a job fails."""
     if not dataflow.is_dataflow(options):
-        return (RuntimeError,)
+        return RuntimeError, grpc.RpcError
     # They take a while to import, and only Dataflow raises them.
     from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
     from google.api_core.exceptions import GoogleAPIError

@@ -241,7 +241,10 @@ def _find_contact_sheet(plan: BuildPlan, place: Place) -> bytes | None:
 def describe_resumed(plan: BuildPlan, settings: CommitSettings) -> str:
     """Describe how many complete shards --resume keeps."""
     shards = [planned.shard for planned in plan.shards]
-    kept = dataset_shards.list_resumable(settings.root, shards, work=settings.work)
+    work = settings.work
+    kept = dataset_shards.list_resumable(
+        settings.root, shards, work=work, plan_folder=f"{work}/plan"
+    )
     if not kept:
         return f"--resume: no shard is complete; all {len(shards)} will be written"
     num_images = sum(part.num_images for part in kept)

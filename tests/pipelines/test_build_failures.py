@@ -14,6 +14,7 @@ import pytest
 
 from pipelines import build, index
 from tests import building, making
+from transforms.dataset import manifest
 from transforms.layouts.official_archives import TRAIN
 
 VICTIM = "n02088364_1"
@@ -131,6 +132,27 @@ def test_resume_does_not_count_shards_of_another_size(folders, tmp_path, capfd):
         building.run(folders, tmp_path / "out", resume=True)
     err = capfd.readouterr().err
     assert "--resume: no shard is complete; all 5 will be written" in err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda _: b"", lambda data: bytes(len(data))],
+    ids=["truncated", "zeros"],
+)
+def test_shard_that_changes_during_the_commit_is_an_error(
+    mini_imagenet, tmp_path, capfd, monkeypatch, damage
+):
+    merge = manifest.merge_parts
+
+    def merge_and_damage(work, shards, output):
+        merge(work, shards, output)
+        shard = next(Path(work, "train").iterdir())
+        shard.write_bytes(damage(shard.read_bytes()))
+
+    monkeypatch.setattr(manifest, "merge_parts", merge_and_damage)
+    err = _fail(capfd, 1, mini_imagenet, tmp_path)
+    assert "a shard changed while it was committed" in err
+    assert "run again with --resume" in err
 
 
 @pytest.mark.parametrize("resume", [None, True], ids=["again", "resumed"])

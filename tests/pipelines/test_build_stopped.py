@@ -193,6 +193,21 @@ def test_shards_of_another_plan_are_never_kept(
     assert "an unfinished dataset of another plan" in capfd.readouterr().err
 
 
+def test_shards_of_another_layout_are_written_again(
+    mini_imagenet, class_folders, tmp_path, monkeypatch, capfd
+):
+    """The plan is the same, but the manifest states where images were read."""
+    flags = {**FLAGS, "images_per_shard": 25}
+    whole = building.run(class_folders, tmp_path / "whole", **flags)
+    with monkeypatch.context() as patch:
+        patch.setattr("transforms.dataset.steps.commit", _stop)
+        with pytest.raises(SystemExit):
+            building.run(mini_imagenet, tmp_path / "out", **flags)
+    resumed = building.run(class_folders, tmp_path / "out", **flags, resume=True)
+    assert "--resume: no shard is complete; all 5 will be" in capfd.readouterr().err
+    assert building.checksums(resumed) == building.checksums(whole)
+
+
 def _stop(*_, **__):
     raise KeyboardInterrupt
 

@@ -97,8 +97,8 @@ def test_stopped_build_is_no_dataset_and_goes_on(
     kept = []
     find_kept = dataset_shards.find_written_shard
 
-    def note(root, shard, *, work):
-        part = find_kept(root, shard, work=work)
+    def note(*args, **settings):
+        part = find_kept(*args, **settings)
         kept.append(part is not None)
         return part
 

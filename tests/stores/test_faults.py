@@ -8,8 +8,8 @@ from pipelines import build
 from tests import building
 from tests.stores.copying import checksums, upload
 from transforms import storage
-from transforms.dataset import paths
-from transforms.records import DataError
+from transforms.dataset import manifest, paths
+from transforms.records import DataError, Shard
 from transforms.storage import clients as store_clients
 
 BUCKET = "s3://photographs"
@@ -55,6 +55,18 @@ def test_a_store_that_stays_busy_is_an_error_not_damage(faulty):
     with pytest.raises(OSError, match="503") as error:
         storage.read_range(f"{BUCKET}/416", 0, 100)
     assert error.value.filename == f"{BUCKET}/416"
+
+
+def test_a_part_that_cannot_be_read_is_not_taken_for_damaged(faulty):
+    shard = Shard("train", 0, 1)
+    faulty.objects[manifest.part_path("w", shard)] = bytes(200)
+    assert manifest.read_part(f"{BUCKET}/w", shard) is None
+    faulty.fail(503, times=99)
+    with pytest.raises(OSError, match="503"):
+        manifest.read_part(f"{BUCKET}/w", shard)
+    faulty.denied = "GET"
+    with pytest.raises(PermissionError):
+        manifest.read_part(f"{BUCKET}/w", shard)
 
 
 def test_no_permission_is_said_so(faulty):

@@ -23,6 +23,7 @@ from transforms.grouping import table as groups
 from transforms.grouping.table import GroupTable
 from transforms.prefetch import prefetch
 from transforms.records import (
+    DataError,
     Failure,
     JobError,
     Shard,
@@ -138,7 +139,7 @@ def _write_sidecars(
     """Write the manifest and all sidecars; return the contents of the commit mark.
 
     Raises:
-      JobError: too many images failed, or the files of a shard are missing.
+      JobError: too many images failed, or the files of a shard are missing or changed.
     """
     root = settings.root
     parts = list(prefetch(partial(_read_part, settings.work), shards))
@@ -166,7 +167,12 @@ def _write_sidecars(
     manifest_file = _describe(root, paths.MANIFEST)
     written.append(manifest_file)
     written += [_describe(root, path) for path in settings.more_files]
-    sheet = contact_sheet.make_preview(root, settings.table)
+    try:
+        sheet = contact_sheet.make_preview(root, settings.table)
+    except DataError as error:
+        raise JobError(
+            f"a shard changed while it was committed ({error}); run again with --resume"
+        ) from error
     for path, data in [
         (paths.PREVIEW, sheet),
         *sidecars,
@@ -192,7 +198,7 @@ def _check_counts(parts: Sequence[Part], planned: Sequence[PlannedShard]) -> Non
 def _read_part(work: str, shard: Shard) -> Part:
     part = manifest.read_part(work, shard)
     if part is None:
-        raise JobError(f"shard {shard} is gone; run again with --resume")
+        raise JobError(f"shard {shard} is gone or damaged; run again with --resume")
     return part
 
 

@@ -14,7 +14,7 @@ from transforms import formats
 from transforms.dataset import manifest, paths
 from transforms.grouping.table import GroupTable
 from transforms.images import resize
-from transforms.records import ImageLocation
+from transforms.records import DataError, ImageLocation
 
 _PAPER, _INK, _EMPTY = (255, 255, 255), (38, 38, 38), (241, 241, 241)
 _JPEG_QUALITY = 88
@@ -130,9 +130,12 @@ def _thumbnails(images: Sequence[bytes], layout: _Layout) -> Iterator[Image.Imag
     size = (layout.thumbnail_px, layout.thumbnail_px)
     shown = images[: layout.images_per_group]
     for data in shown:
-        with Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", size)  # decodes at reduced size, which is faster
-            decoded = image.convert("RGB")
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                image.draft("RGB", size)  # decodes at reduced size, which is faster
+                decoded = image.convert("RGB")
+        except OSError as error:
+            raise DataError("not an image, or a truncated one") from error
         yield resize.resize(decoded, size, resize.middle_square(*decoded.size))
     for _ in range(layout.images_per_group - len(shown)):
         yield Image.new("RGB", size, _EMPTY)
@@ -144,6 +147,9 @@ def make_preview(root: str, table: GroupTable) -> bytes:
     Args:
       root: folder of the dataset.
       table: the groups.
+
+    Raises:
+      DataError: an image is missing or damaged.
     """
     wanted = images_per_group_shown(table.num_groups)
     first: dict[int, list[bytes]] = {label: [] for label in range(table.num_groups)}

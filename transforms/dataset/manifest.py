@@ -102,23 +102,35 @@ def write_part(root: str, part: Part, rows: Sequence[ManifestRow]) -> None:
 
 
 def read_part(root: str, shard: Shard) -> Part | None:
-    """Read a shard's manifest part without its rows; return None if there is none."""
-    path = part_path(root, shard)
+    """Read a shard's manifest part without its rows.
+
+    Returns:
+      None if there is no part, or a damaged one: parts are not flushed to disk, so a
+      power failure can leave an empty or truncated file.
+
+    Raises:
+      OSError: the store does not respond or refuses access.
+    """
     try:
-        metadata = storage.open_parquet(path).metadata
-    except FileNotFoundError:
+        with storage.open_parquet(part_path(root, shard)) as file:
+            metadata = file.metadata
+        described = json.loads(metadata.metadata[_METADATA_KEY])
+        return Part(
+            shard=Shard(*described["shard"]),
+            files={
+                name: tuple(WrittenFile(*file) for file in files)
+                for name, files in described["files"].items()
+            },
+            failures=tuple(Failure(*failure) for failure in described["failures"]),
+            conversions=described["oddities"],
+            num_images=metadata.num_rows,
+        )
+    except (FileNotFoundError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
-    described = json.loads(metadata.metadata[_METADATA_KEY])
-    return Part(
-        shard=Shard(*described["shard"]),
-        files={
-            name: tuple(WrittenFile(*file) for file in files)
-            for name, files in described["files"].items()
-        },
-        failures=tuple(Failure(*failure) for failure in described["failures"]),
-        conversions=described["oddities"],
-        num_images=metadata.num_rows,
-    )
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return None  # Arrow's own error, about the contents
 
 
 def merge_parts(root: str, shards: Sequence[Shard], output: str) -> None:
@@ -133,12 +145,19 @@ def merge_parts(root: str, shards: Sequence[Shard], output: str) -> None:
         storage.replacing(output) as path,
         pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer,
     ):
-        for table in prefetch(partial(_read_rows, root), shards):
+        for table in prefetch(partial(read_part_rows, root), shards):
             writer.write_table(table)
 
 
-def _read_rows(root: str, shard: Shard) -> pa.Table:
-    with storage.open_parquet(part_path(root, shard)) as file:
+def read_part_rows(root: str, shard: Shard) -> pa.Table:
+    """Read the rows of a shard's manifest part.
+
+    Raises:
+      UsageError: the rows are damaged.
+    """
+    path = part_path(root, shard)
+    remedy = "run again with --resume, which writes the shard again"
+    with storage.parquet_errors(path, remedy), storage.open_parquet(path) as file:
         return file.read(use_threads=False).replace_schema_metadata(None)
 
 

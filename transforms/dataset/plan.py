@@ -131,6 +131,11 @@ def read_part(folder: str, shard: Shard) -> list[SelectedImage]:
     return [SelectedImage(shard.split, label, ref) for label, ref in rows]
 
 
+def read_sources(folder: str, shard: Shard) -> pa.Table:
+    """Return the columns `uri`, `offset` and `length` of a shard's plan file."""
+    return _read(folder, shard, ["uri", "offset", "length"])
+
+
 def _read(
     folder: str, shard: Shard, columns: Sequence[str] = tuple(IMAGE_SCHEMA.names)
 ) -> pa.Table:

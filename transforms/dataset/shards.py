@@ -30,6 +30,7 @@ from transforms.records import (
     Record,
     SelectedImage,
     Shard,
+    UsageError,
 )
 
 # Enough waiting images that no thread idles while results are taken in order.
@@ -74,30 +75,64 @@ def encode_image(ref: ImageRef, settings: ShardSettings) -> EncodedImage | DataE
         return error
 
 
-def find_written_shard(root: str, shard: Shard, *, work: str) -> Part | None:
-    """Return the manifest part of a shard that an earlier run completed, else None.
+def _read_usable_part(work: str, plan_folder: str, shard: Shard) -> Part | None:
+    """Return the manifest part of a shard unless it must be written again.
 
-    Checksums of all files are compared. Shards with failed images are not returned, so
-    that they are written again, because the images may have been repaired.
+    That is so if the part is missing or damaged, if images failed, because they may
+    have been repaired, and if the images were read from other places than planned: the
+    plan id does not depend on the layout of the input, but the manifest does.
     """
     part = manifest.read_part(work, shard)
     if part is None or part.failures:
+        return None
+    try:
+        rows = manifest.read_part_rows(work, shard)
+    except UsageError:  # damaged
+        return None
+    planned = dataset_plan.read_sources(plan_folder, shard)
+    sources = rows.select(["source", "source_offset", "source_length"])
+    return part if sources.columns == planned.columns else None
+
+
+def find_written_shard(
+    root: str, shard: Shard, *, work: str, plan_folder: str
+) -> Part | None:
+    """Return the manifest part of a shard that an earlier run completed, else None.
+
+    Checksums of all files are compared.
+
+    Args:
+      root: folder of the dataset while it is written.
+      shard: the shard.
+      work: folder for parts of the manifest.
+      plan_folder: folder of the plan.
+    """
+    part = _read_usable_part(work, plan_folder, shard)
+    if part is None:
         return None
     files = (file for files in part.files.values() for file in files)
     whole = all(storage.describe_file(root, file.path) == file for file in files)
     return part if whole else None
 
 
-def list_resumable(root: str, shards: Sequence[Shard], *, work: str) -> list[Part]:
+def list_resumable(
+    root: str, shards: Sequence[Shard], *, work: str, plan_folder: str
+) -> list[Part]:
     """List the manifest parts of shards whose files have the sizes recorded earlier.
 
-    Shards with failed images are omitted. Checksums are not compared here;
-    `ShardBuilder` compares them and may therefore write some of these shards again.
+    Checksums are not compared here; `ShardBuilder` compares them and may therefore
+    write some of these shards again.
+
+    Args:
+      root: folder of the dataset while it is written.
+      shards: all shards.
+      work: folder for parts of the manifest.
+      plan_folder: folder of the plan.
     """
 
     def find(shard: Shard) -> Part | None:
-        part = manifest.read_part(work, shard)
-        if part is None or part.failures:
+        part = _read_usable_part(work, plan_folder, shard)
+        if part is None:
             return None
         files = (file for files in part.files.values() for file in files)
         try:
@@ -132,15 +167,19 @@ class ShardBuilder:
     def make(self, shard: Shard) -> Part:
         """Write one shard unless an earlier run has; return its manifest part."""
         settings = self._settings
-        if kept := find_written_shard(settings.root, shard, work=settings.work):
+        if kept := find_written_shard(
+            settings.root, shard, work=settings.work, plan_folder=settings.plan_folder
+        ):
             self._ticker.tick(kept.num_images)
             return kept
         images = dataset_plan.read_part(settings.plan_folder, shard)
-        writers = {name: self._open(name, shard) for name in settings.formats}
+        writers: dict[str, ShardWriter] = {}
         rows: list[ManifestRow] = []
         failures: list[Failure] = []
         conversions: Counter[str] = Counter()
         try:
+            for name in settings.formats:
+                writers[name] = self._open(name, shard)
             for image, prepared in self._prepare_all(images):
                 if isinstance(prepared, DataError):
                     failures.append(_describe_failure(image, prepared))

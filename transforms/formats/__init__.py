@@ -159,7 +159,10 @@ class ShardWriter(Protocol):
         """Move the files to their final paths; return them and the image locations."""
 
     def discard(self) -> None:
-        """Remove the written files; do nothing after `close`."""
+        """Remove temporary files; do nothing after `close`.
+
+        Never remove a final path, which another attempt at the shard may have written.
+        """
 
 
 FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))

@@ -46,7 +46,6 @@ class ShardWriter:
         self._folders = place.folders
         self._written: list[WrittenFile] = []
         self._locations: list[ImageLocation] = []
-        self._closed = False
 
     def add(self, record: Record) -> None:
         """Write an image to its group's folder."""
@@ -59,14 +58,14 @@ class ShardWriter:
         """Create missing group folders; return the files and image locations."""
         for folder in self._folders:
             storage.make_folder(f"{self._root}/{split_folder(self._split)}/{folder}")
-        self._closed = True
         return WrittenShard(tuple(self._written), tuple(self._locations))
 
     def discard(self) -> None:
-        """Remove the written files; do nothing after `close`."""
-        if not self._closed:
-            for file in self._written:
-                storage.remove_file(f"{self._root}/{file.path}")
+        """Do nothing: the commit removes the images of an unfinished shard.
+
+        Images have their final paths at once. Another attempt at the shard may have
+        finished meanwhile, and its part lists the same paths.
+        """
 
 
 def sidecars(dataset: Dataset) -> dict[str, bytes]:

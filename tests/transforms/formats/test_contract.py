@@ -1,5 +1,6 @@
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,12 +70,29 @@ def test_text_files_contain_no_local_path(root):
         assert str(root).encode() not in (root / path).read_bytes()
 
 
-def test_discarded_shard_leaves_no_file(open_writer, tmp_path):
+def test_discarded_shard_leaves_no_temporary_file(open_writer, tmp_path):
     writer = open_writer()
     writer.add(RECORD)
     writer.discard()
     writer.discard()
-    assert list(storage.list_files(str(tmp_path))) == []
+    left = set(storage.list_files(str(tmp_path)))
+    assert left <= {"folders/train/000_fish/n01440764_1.JPEG"}, "only whole images"
+
+
+def test_interrupted_attempt_keeps_the_shard_of_another(open_writer, tmp_path):
+    interrupted = open_writer()
+    interrupted.add(RECORD)
+
+    def write():
+        writer = open_writer()
+        writer.add(RECORD)
+        return writer.close()
+
+    with ThreadPoolExecutor(1) as other:  # temporary names contain the thread's id
+        (file,), _ = other.submit(write).result()
+    interrupted.discard()
+    assert storage.describe_file(str(tmp_path), file.path) == file
+    assert list(storage.list_files(str(tmp_path))) == [file.path]
 
 
 def test_discard_after_close_keeps_the_shard(open_writer, tmp_path):
