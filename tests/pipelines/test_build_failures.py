@@ -329,7 +329,7 @@ def test_duplicate_keys_are_an_error(folders, tmp_path, capfd):
     source = folders / f"train/n02088364/{VICTIM}.JPEG"
     shutil.copy(source, folders / f"train/n02099601/{VICTIM}.JPEG")
     err = _fail(capfd, 2, folders, tmp_path / "out")
-    assert f"1 image names are repeated in the input ({VICTIM})" in err
+    assert f"1 image name is repeated in the input ({VICTIM})" in err
     assert "train/n02088364" in err
     assert "train/n02099601" in err
 

@@ -265,6 +265,41 @@ def test_folder_of_empty_classes_is_an_error(tmp_path, capfd):
     assert "no usable images in" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("engine", [[], ["--inspect"]])
+def test_failing_run_keeps_the_earlier_index(class_folders, tmp_path, capfd, engine):
+    (tmp_path / "empty/n02088364").mkdir(parents=True)
+    (tmp_path / "bad/n02088364").mkdir(parents=True)
+    (tmp_path / "bad/n02088364/n02088364_1.JPEG").write_bytes(b"no image")
+    for name in ("a", "b"):
+        shutil.copytree(
+            class_folders / "train/n02088364", tmp_path / name / "n02088364"
+        )
+    output = tmp_path / "out"
+    path = _index(class_folders, output, *engine)
+    before = path.read_bytes()
+    for flags, message in [
+        (
+            [f"--train_input={tmp_path}/{name}" for name in ("a", "b")],
+            f"20 image names are repeated in the input (n02088364_1, n02088364_10, "
+            f"n02088364_11, n02088364_12, n02088364_13), the first at {tmp_path}/a/"
+            f"n02088364/n02088364_1.JPEG at byte 0; {tmp_path}/b/n02088364/",
+        ),
+        ([f"--train_input={tmp_path}/empty"], f"no usable images in {tmp_path}/empty"),
+        (
+            [f"--train_input={tmp_path}/bad", "--inspect"],
+            f"no usable images in {tmp_path}/bad: inspected 1 images: 0 can be decoded",
+        ),
+        ([f"--input={class_folders}", "--require_complete"], "--require_complete: fo"),
+    ]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            index.main([*flags, *engine, f"--output={path}"])
+        assert ended.value.code == 2
+        assert f"error: {message}" in capfd.readouterr().err
+        assert path.read_bytes() == before
+        assert list(output.iterdir()) == [path]
+
+
 @pytest.mark.real
 def test_tiny_imagenet_is_indexed_completely(real_data, tmp_path):
     inventory = read_inventory(str(_index(real_data / "tiny_imagenet", tmp_path)))
