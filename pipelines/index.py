@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import inputs, light_imports
-from pipelines.cli import check_bucket, exit_codes, find_file_problems, parse
+from pipelines.cli import check_output, exit_codes, find_file_problems, parse
 from pipelines.input_flags import NO_PATH, InputFlags
 from pipelines.inputs import RecognisedInputs
 from pipelines.log_flags import LogFlags
@@ -345,7 +345,7 @@ def main(argv: Sequence[str]) -> None:
             IndexOptions, argv, prog="python -m pipelines.index"
         )
         settle(options)
-        check_bucket(options.output)
+        check_output(options.output)
         storage.check_replaceable(options.output, index_table.METADATA_KEY, "an index")
         if not options.inspect:
             index_table.check_inspection_kept(options.output)
