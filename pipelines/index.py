@@ -3,9 +3,9 @@
 import dataclasses
 import functools
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import inputs, light_imports
@@ -169,8 +169,8 @@ def write_index(
     is_embedded = engine.is_embedded(options)
     with storage.scratch_folder(place, f".{name}.") as folder:
         parts_folder = f"{folder}/parts"
-        if storage.is_remote(place) and not is_embedded:  # reachable for remote workers
-            parts_folder = f"{beside}/.{Path(folder).name}"
+        if not is_embedded:  # workers may be elsewhere, and outlive this process
+            parts_folder = f"{beside}/.{name}.{uuid.uuid4().hex}.partial"
         ticks = f"{folder}/ticks" if is_embedded else None
         define = functools.partial(
             define_pipeline,
