@@ -1,6 +1,7 @@
 """Test the index job: every image once, with the location of its bytes."""
 
 import shutil
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -326,6 +327,15 @@ def test_damaged_index_is_named(class_folders, tmp_path):
     with pytest.raises(
         UsageError, match=r"index\.parquet: not a complete Parquet file"
     ):
+        read_inventory(str(path))
+
+
+@pytest.mark.parametrize("num_bytes", [0, 4, 1000, -1])
+def test_truncated_index_is_named(mini_index, tmp_path, num_bytes):
+    path = tmp_path / "index.parquet"
+    path.write_bytes(Path(mini_index).read_bytes()[:num_bytes])
+    message = r"index\.parquet: is damaged or no Parquet file; make it again with pyth"
+    with pytest.raises(UsageError, match=message):
         read_inventory(str(path))
 
 

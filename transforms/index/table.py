@@ -207,7 +207,9 @@ def read_description(path: str) -> dict:
     """Read the metadata of an index: inputs, skipped files, versions and warnings.
 
     Raises:
-      UsageError: the file is missing, is not an index, or has another format version.
+      UsageError: the file is missing, damaged, not an index, or has another format
+        version.
+      OSError: the bucket did not respond, or refuses access.
     """
     if not storage.exists(path):
         raise UsageError(
@@ -219,14 +221,11 @@ def read_description(path: str) -> dict:
         described = json.loads(metadata[METADATA_KEY])
         version = described["version"]
         _check_description(described)
-    except (
-        pa.ArrowException,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        OSError,
-    ) as error:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise UsageError(f"{path}: is damaged or no Parquet file; {REMEDY}") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UsageError(
             f"{path}: is not an index; make one with "
             "python -m pipelines.index --input IMAGENET --output FILE"
