@@ -514,14 +514,12 @@ def find_file_problems(output: str | None, suffix: str) -> Iterator[str]:
         yield f"--output {output}: is a folder; name a file"
 
 
-def check_bucket(output: str | None) -> None:
-    """Check that the bucket of an output URL is accessible; ignore other outputs.
+def _check_bucket(output: str) -> None:
+    """Check that the bucket of an output URL is accessible.
 
     Raises:
       UsageError: the bucket is not accessible.
     """
-    if not output or "://" not in output:
-        return
     # This imports pyarrow, which takes a second; --help must not wait for it.
     from transforms import storage
 
@@ -540,13 +538,15 @@ def check_output(output: str | None) -> None:
     Raises:
       UsageError: the output is not writable.
     """
-    check_bucket(output)
-    if not output or "://" in output:
+    if not output:
+        return
+    if "://" in output:
+        _check_bucket(output)
         return
     place = Path(output).absolute()
-    above = next(parent for parent in place.parents if parent.exists())
-    folder = place if place.is_dir() else above  # mkdtemp fails if it is a file
     try:
+        above = next(parent for parent in place.parents if parent.exists())
+        folder = place if place.is_dir() else above  # mkdtemp fails if it is a file
         Path(tempfile.mkdtemp(prefix=".", dir=folder)).rmdir()
     except OSError as error:
         raise cannot_write(output, error) from error
@@ -554,6 +554,8 @@ def check_output(output: str | None) -> None:
 
 def cannot_write(output: str, error: OSError) -> UsageError:
     """Create the `UsageError` for an output that is not writable."""
+    if isinstance(error, FileExistsError):
+        return UsageError(f"--output {output}: is a file; give a folder")
     remedies = {
         errno.EACCES: "give the credentials write permission, or ",
         errno.ENOENT: "create the bucket, or ",

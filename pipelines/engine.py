@@ -19,7 +19,6 @@ from apache_beam.options.pipeline_options import (
     DirectOptions,
     GoogleCloudOptions,
     PipelineOptions,
-    PortableOptions,
     StandardOptions,
     TestOptions,
 )
@@ -44,6 +43,7 @@ _RAISED = re.compile(
 )
 # Beam's DirectRunner may switch to Prism and download it; this runner never does.
 _EMBEDDED = "FnApiRunner"
+_LOCAL_FLINK = {"[local]", "[auto]"}
 RUNNERS = (*StandardOptions.KNOWN_RUNNER_NAMES, "DaskRunner")
 _NO_SERVER = re.compile(
     "Unable to fetch remote (job server jar|prism binary) at ([^ ]*): (.*?>)"
@@ -394,8 +394,28 @@ def workers_lack_local_files(options: PipelineOptions) -> bool:
     True for Dataflow and Docker containers. False for all other workers, which may run
     on this machine or share its file system.
     """
-    kind = options.view_as(PortableOptions).environment_type or ""
-    return dataflow.is_dataflow(options) or kind.upper() == "DOCKER"
+    return dataflow.is_dataflow(options) or _starts_containers(options)
+
+
+def _starts_containers(options: PipelineOptions) -> bool:
+    """Return whether workers run in Docker containers, the default of most runners.
+
+    Source: `default_environment` of Beam's portable runners.
+    """
+    values = options.get_all_options()
+    if kind := values["environment_type"]:
+        return "DOCKER" in kind.upper()
+    runs_here = {
+        "portable": False,
+        "flink": values["flink_master"] in _LOCAL_FLINK,
+        "spark": re.match(r"local(\[.+\])?$", values["spark_master_url"]),
+        "prism": True,
+        "kafkastreams": True,
+    }
+    name = str(values["runner"]).rpartition(".")[2].lower().removesuffix("runner")
+    return name in runs_here and bool(
+        values["output_executable_path"] or not runs_here[name]
+    )
 
 
 def can_check_reach(options: PipelineOptions) -> bool:
@@ -418,9 +438,14 @@ def check_reach(options: PipelineOptions, places: Iterable[tuple[str, str]]) -> 
     if not workers_lack_local_files(options):
         return
     runner = options.view_as(StandardOptions).runner
+    remedy = "use a path in a bucket"
+    if not dataflow.is_dataflow(options):
+        remedy += (
+            ", or --environment_type=LOOPBACK or EXTERNAL if workers share this disk"
+        )
     problems = [
         f"{what}: {storage.absolute(path)} is on this machine, where workers of "
-        f"--runner={runner} cannot reach it; use a path in a bucket"
+        f"--runner={runner} cannot reach it; {remedy}"
         for what, path in places
         if not storage.is_remote(path)
     ]
@@ -498,7 +523,7 @@ def _ends_with_this_process(options: PipelineOptions) -> bool:
         return values["job_endpoint"] == "embed"
     name = str(values["runner"]).rpartition(".")[2]
     if name == "FlinkRunner":
-        return values["flink_master"] in {"[local]", "[auto]"}
+        return values["flink_master"] in _LOCAL_FLINK
     return name == "PrismRunner"
 
 

@@ -3,13 +3,13 @@
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import inputs, light_imports
-from pipelines.cli import check_bucket, exit_codes, find_file_problems, parse
+from pipelines.cli import check_output, exit_codes, find_file_problems, parse
 from pipelines.input_flags import NO_PATH, InputFlags
 from pipelines.inputs import RecognisedInputs
 from pipelines.log_flags import LogFlags
@@ -18,7 +18,7 @@ from pipelines.streams import print_warnings
 from transforms import layouts, progress, storage
 from transforms.index import parts
 from transforms.index import table as index_table
-from transforms.index.inventory import Inventory, read_inventory
+from transforms.index.inventory import Inventory, check_index, read_inventory
 from transforms.layouts import InputPart
 from transforms.options import flag
 from transforms.processes import num_cores
@@ -76,6 +76,7 @@ def define_pipeline(
     *,
     output: str,
     parts_folder: str,
+    check: Callable[[str], object] | None = None,
     num_inspect_threads: int = 0,
     ticks: str | None = None,
     may_start_processes: bool = False,
@@ -87,6 +88,7 @@ def define_pipeline(
       recognised: the parts of the inputs.
       output: path of the index.
       parts_folder: folder for the parts of the index, readable by all workers.
+      check: reads the new index before it replaces an earlier one.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
       ticks: file that progress is appended to; None shows no progress.
       may_start_processes: whether the inspection may start processes.
@@ -105,6 +107,7 @@ def define_pipeline(
             parts_folder=parts_folder,
             pieces=recognised.parts,
             warnings=recognised.warnings,
+            check=check,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks if num_inspect_threads else None,
             has_processes=may_start_processes,
@@ -116,6 +119,7 @@ def write_index(
     recognised: RecognisedInputs,
     *,
     output: str,
+    check: Callable[[str], object] | None = None,
     num_inspect_threads: int = 0,
     num_processes: int = num_cores(),
     beam_flags: Sequence[str],
@@ -127,6 +131,7 @@ def write_index(
     Args:
       recognised: the parts of the inputs.
       output: path of the index.
+      check: reads the new index before it replaces an earlier one.
       num_inspect_threads: threads that inspect images; 0 skips the inspection.
       num_processes: processes that list local inputs.
       beam_flags: flags of the Beam runner.
@@ -135,7 +140,7 @@ def write_index(
       Whether the job has finished; False if it was only submitted.
 
     Raises:
-      UsageError: an archive, label or image name is invalid.
+      UsageError: an archive, label or image name is invalid, or `check` failed.
       JobError: the runner failed.
     """
     if cost := describe_cost(recognised.parts):
@@ -152,6 +157,7 @@ def write_index(
                     recognised.parts,
                     place,
                     recognised.warnings,
+                    check=check,
                     num_processes=num_processes,
                     ticks=ticks,
                 )
@@ -163,14 +169,15 @@ def write_index(
     is_embedded = engine.is_embedded(options)
     with storage.scratch_folder(place, f".{name}.") as folder:
         parts_folder = f"{folder}/parts"
-        if storage.is_remote(place) and not is_embedded:  # reachable for remote workers
-            parts_folder = f"{beside}/.{Path(folder).name}"
+        if not is_embedded:  # workers may be elsewhere, and outlive this process
+            parts_folder = f"{beside}/.{name}.{uuid.uuid4().hex}.partial"
         ticks = f"{folder}/ticks" if is_embedded else None
         define = functools.partial(
             define_pipeline,
             recognised=recognised,
             output=place,
             parts_folder=parts_folder,
+            check=check,
             num_inspect_threads=num_inspect_threads,
             ticks=ticks,
             may_start_processes=engine.has_one_process(options),
@@ -217,24 +224,6 @@ def describe_cost(pieces: Sequence[InputPart]) -> str:
     )
 
 
-def count_index(output: str) -> Inventory:
-    """Count the images of a new index; remove the index if it is unusable.
-
-    Raises:
-      UsageError: the index has duplicate image names, or no usable images.
-    """
-    place = storage.absolute(output)
-    try:
-        inventory = read_inventory(place)
-    except UsageError:
-        storage.remove_file(place)
-        raise
-    if not inventory.num_images:
-        storage.remove_file(place)
-        raise UsageError("no usable images in " + ", ".join(inventory.roots))
-    return inventory
-
-
 def index_images(
     recognised: RecognisedInputs,
     *,
@@ -261,7 +250,7 @@ def index_images(
     write_index(
         recognised, output=output, num_processes=num_processes, beam_flags=beam_flags
     )
-    return count_index(output)
+    return check_index(output)
 
 
 def resolve_input(
@@ -356,7 +345,7 @@ def main(argv: Sequence[str]) -> None:
             IndexOptions, argv, prog="python -m pipelines.index"
         )
         settle(options)
-        check_bucket(options.output)
+        check_output(options.output)
         storage.check_replaceable(options.output, index_table.METADATA_KEY, "an index")
         if not options.inspect:
             index_table.check_inspection_kept(options.output)
@@ -370,6 +359,9 @@ def main(argv: Sequence[str]) -> None:
                 is_done = write_index(
                     recognised,
                     output=options.output,
+                    check=functools.partial(
+                        check_index, require_complete=options.require_complete
+                    ),
                     num_inspect_threads=options.threads if options.inspect else 0,
                     num_processes=min(options.threads, num_cores()),
                     beam_flags=beam_flags,
@@ -379,11 +371,9 @@ def main(argv: Sequence[str]) -> None:
                 line = index_table.describe_inspection(options.output)
                 sys.stderr.write(f"{line}\n")
             with phase("count") as counts:
-                inventory = count_index(options.output)
+                inventory = read_inventory(options.output)
                 counts["images"] = sum(inventory.num_images.values())
             sys.stderr.write(f"{inventory.describe()}\n")
-            if options.require_complete:
-                inventory.check_complete()
         sys.stdout.write(f"{storage.absolute(options.output)}\n")
 
 

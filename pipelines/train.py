@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipelines.cli import check_bucket, exit_codes, find_folder_problems, parse
+from pipelines.cli import check_output, exit_codes, find_folder_problems, parse
 from pipelines.store_flags import StoreFlags, settle
 from transforms import progress, storage
 from transforms.options import flag
@@ -254,7 +254,7 @@ def main(argv: Sequence[str]) -> None:
     with exit_codes(when_stopped="interrupted; run the same command again to continue"):
         options, _, _ = parse(TrainOptions, argv, prog=_PROG, takes_beam_flags=False)
         settle(options)
-        check_bucket(options.output)
+        check_output(options.output)
         with (
             training_data.stage_dataset(
                 options.dataset, options.validation_split

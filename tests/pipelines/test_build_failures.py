@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import build, index
@@ -313,9 +315,9 @@ def test_every_bad_input_is_named(tmp_path, capfd):
 
 def test_file_other_than_an_index_is_an_error(tmp_path, capfd):
     path = tmp_path / "index.parquet"
-    path.write_bytes(b"PAR1 but no more")
+    pq.write_table(pa.table({"mine": [1]}), path)
     err = _fail(capfd, 2, path, tmp_path / "out")
-    assert "not an index; make one with python -m pipelines.index" in err
+    assert f"{path}: is not an index; make one with python -m pipelines.index" in err
 
 
 def test_truncated_archive_is_an_error(mini_imagenet, tmp_path, capfd):
@@ -351,7 +353,7 @@ def test_duplicate_keys_are_an_error(folders, tmp_path, capfd):
     source = folders / f"train/n02088364/{VICTIM}.JPEG"
     shutil.copy(source, folders / f"train/n02099601/{VICTIM}.JPEG")
     err = _fail(capfd, 2, folders, tmp_path / "out")
-    assert f"1 image names are repeated in the input ({VICTIM})" in err
+    assert f"1 image name is repeated in the input ({VICTIM})" in err
     assert "train/n02088364" in err
     assert "train/n02099601" in err
 

@@ -1,13 +1,15 @@
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pipelines import cli, difficulty, evaluate, group, study, train
+from pipelines import cli, difficulty, evaluate, group, index, study, train
 from pipelines.building.options import BuildOptions, method_options
+from pipelines.building.output import make_folder
 from pipelines.cli import parse
 from pipelines.train import TrainOptions
 from transforms import __version__
@@ -359,6 +361,22 @@ def test_outputs_that_cannot_be_written_are_refused(output):
     message = f"--output {output}: is not writable .*; use another path"
     with pytest.raises(UsageError, match=message):
         cli.check_output(output)
+
+
+@pytest.mark.parametrize("output", ["/proc/new/i.parquet", "/dev/null/i.parquet"])
+def test_index_checks_its_output_before_the_input(output, capfd, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        index.main([f"--input={tmp_path}", f"--output={output}"])
+    assert ended.value.code == 2
+    err = capfd.readouterr().err
+    assert re.fullmatch(rf"error: --output {output}: is not writable \(.*\n", err)
+
+
+def test_output_folder_that_is_a_file_is_named(tmp_path):
+    file = tmp_path / "recipes.json"
+    file.touch()
+    with pytest.raises(UsageError, match=r"recipes\.json: is a file; give a folder"):
+        make_folder(str(file))
 
 
 def test_checking_an_output_leaves_nothing(tmp_path):

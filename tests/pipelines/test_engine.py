@@ -150,3 +150,31 @@ def test_message_states_whether_the_engine_ends_with_the_process(flags, is_child
     said = engine.cancel_job(_Kept(ConnectionError("no")), options)
     assert ("end with this process" in said) == is_child
     assert ("may continue" in said) != is_child
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_refused"),
+    [
+        ("PortableRunner --job_endpoint=h:1", True),
+        ("PortableRunner --job_endpoint=embed --environment_type=EXTERNAL", False),
+        ("PortableRunner --job_endpoint=h:1 --environment_type=docker", True),
+        ("FlinkRunner --flink_master=h:8081", True),
+        ("flink --flink_master=h:8081", True),
+        ("FlinkRunner --flink_master=h:8081 --environment_type=LOOPBACK", False),
+        ("FlinkRunner --flink_master=[local]", False),
+        ("FlinkRunner", False),
+        ("FlinkRunner --output_executable_path=job.jar", True),
+        ("SparkRunner --spark_master_url=spark://h:7077", True),
+        ("SparkRunner --spark_master_url=local[2]", False),
+        ("SparkRunner", False),
+        ("PrismRunner", False),
+        ("DirectRunner", False),
+    ],
+)
+def test_local_paths_are_refused_if_workers_run_in_containers(flags, is_refused):
+    options = engine.make_beam_options(f"--runner={flags}".split())
+    assert engine.workers_lack_local_files(options) == is_refused
+    if is_refused:
+        remedy = "a bucket, or --environment_type=LOOPBACK or EXTERNAL if workers share"
+        with pytest.raises(UsageError, match=f"--output o: .* {remedy} this disk"):
+            engine.check_reach(options, [("--output o", "/tmp/o")])

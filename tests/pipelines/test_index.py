@@ -1,6 +1,7 @@
 """Test the index job: every image once, with the location of its bytes."""
 
 import shutil
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -265,6 +266,41 @@ def test_folder_of_empty_classes_is_an_error(tmp_path, capfd):
     assert "no usable images in" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("engine", [[], ["--inspect"]])
+def test_failing_run_keeps_the_earlier_index(class_folders, tmp_path, capfd, engine):
+    (tmp_path / "empty/n02088364").mkdir(parents=True)
+    (tmp_path / "bad/n02088364").mkdir(parents=True)
+    (tmp_path / "bad/n02088364/n02088364_1.JPEG").write_bytes(b"no image")
+    for name in ("a", "b"):
+        shutil.copytree(
+            class_folders / "train/n02088364", tmp_path / name / "n02088364"
+        )
+    output = tmp_path / "out"
+    path = _index(class_folders, output, *engine)
+    before = path.read_bytes()
+    for flags, message in [
+        (
+            [f"--train_input={tmp_path}/{name}" for name in ("a", "b")],
+            f"20 image names are repeated in the input (n02088364_1, n02088364_10, "
+            f"n02088364_11, n02088364_12, n02088364_13), the first at {tmp_path}/a/"
+            f"n02088364/n02088364_1.JPEG at byte 0; {tmp_path}/b/n02088364/",
+        ),
+        ([f"--train_input={tmp_path}/empty"], f"no usable images in {tmp_path}/empty"),
+        (
+            [f"--train_input={tmp_path}/bad", "--inspect"],
+            f"no usable images in {tmp_path}/bad: inspected 1 images: 0 can be decoded",
+        ),
+        ([f"--input={class_folders}", "--require_complete"], "--require_complete: fo"),
+    ]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            index.main([*flags, *engine, f"--output={path}"])
+        assert ended.value.code == 2
+        assert f"error: {message}" in capfd.readouterr().err
+        assert path.read_bytes() == before
+        assert list(output.iterdir()) == [path]
+
+
 @pytest.mark.real
 def test_tiny_imagenet_is_indexed_completely(real_data, tmp_path):
     inventory = read_inventory(str(_index(real_data / "tiny_imagenet", tmp_path)))
@@ -291,6 +327,15 @@ def test_damaged_index_is_named(class_folders, tmp_path):
     with pytest.raises(
         UsageError, match=r"index\.parquet: not a complete Parquet file"
     ):
+        read_inventory(str(path))
+
+
+@pytest.mark.parametrize("num_bytes", [0, 4, 1000, -1])
+def test_truncated_index_is_named(mini_index, tmp_path, num_bytes):
+    path = tmp_path / "index.parquet"
+    path.write_bytes(Path(mini_index).read_bytes()[:num_bytes])
+    message = r"index\.parquet: is damaged or no Parquet file; make it again with pyth"
+    with pytest.raises(UsageError, match=message):
         read_inventory(str(path))
 
 

@@ -82,6 +82,16 @@ def test_parts_of_an_index_lie_beside_it_and_go(google, source, capfd, monkeypat
     assert list(storage.list_files(f"{google}/tables")) == ["i.parquet"]
 
 
+def test_parts_of_a_local_index_outlive_the_launcher(class_folders, tmp_path):
+    flags = [f"--{name}={value}" for name, value in ENGINE.items()]
+    flags += [f"--input={class_folders}", f"--output={tmp_path}/i.parquet"]
+    index.main([*flags, "--no_wait_until_finish"])
+    _wait_for(lambda: [path.name for path in tmp_path.iterdir()] == ["i.parquet"])
+    with pytest.raises(SystemExit):
+        index.main([*flags, "--require_complete"])
+    assert [path.name for path in tmp_path.iterdir()] == ["i.parquet"]
+
+
 @contextlib.contextmanager
 def _record_connections():
     """Run a server that counts the connections it receives and closes them."""

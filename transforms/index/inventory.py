@@ -200,6 +200,25 @@ def read_inventory(path: str) -> Inventory:
     )
 
 
+def check_index(path: str, *, require_complete: bool = False) -> Inventory:
+    """Read the inventory of a new index, and check that jobs can use the index.
+
+    Raises:
+      UsageError: the index has repeated keys or no usable images, or is not of the
+        complete ImageNet although that is required.
+    """
+    inventory = read_inventory(path)
+    if inventory.num_bad and not inventory.num_images:
+        raise UsageError(
+            f"no usable images in {list_names(inventory.roots)}: "
+            f"{index_table.describe_inspection(path)}"
+        )
+    inventory.check_usable()
+    if require_complete:
+        inventory.check_complete()
+    return inventory
+
+
 def _scan(
     file: pq.ParquetFile, path: str, num_inputs: int
 ) -> tuple[pa.Table, KeyOrder]:
@@ -320,8 +339,9 @@ def _hash(ordered: Iterable[pa.Table], path: str) -> str:
 def _describe_repeated(path: str, count: int, first: Sequence[str]) -> str:
     shown = ", ".join(first)
     places = "; ".join(index_table.find_places(path, first[0]))
+    names = describe_count(count, "image name")
+    verb = "is" if count == 1 else "are"
     return (
-        f"{count} image names are repeated in the input ({shown}), the first at "
-        f"{places}; give each image once; rename different images, e.g. with the "
-        "class in front"
+        f"{names} {verb} repeated in the input ({shown}), the first at {places}; give "
+        "each image once; rename different images, e.g. with the class in front"
     )

@@ -268,6 +268,7 @@ def merge(
     output: str,
     pieces: Sequence[InputPart],
     warnings: Sequence[InputWarning] = (),
+    check: Callable[[str], object] | None = None,
 ) -> int:
     """Merge the index files of all parts into the index, in the order of the parts.
 
@@ -278,13 +279,14 @@ def merge(
       output: path of the index.
       pieces: all parts of the inputs.
       warnings: earlier warnings about the inputs, e.g. from finding the parts.
+      check: as in `index_table.write`.
 
     Returns:
       The number of images.
 
     Raises:
-      UsageError: the labels or images of an input are not acceptable, or an archive
-        changed while it was read; one line per problem.
+      UsageError: the labels or images of an input are not acceptable, an archive
+        changed while it was read, or `check` failed; one line per problem.
       JobError: the engine lost parts.
     """
     check_all_arrived(
@@ -296,7 +298,7 @@ def merge(
     ordered = sorted(parts)
     described = _describe(ordered, list_roots(pieces), warnings)
     paths = [part.path for part in ordered]
-    index_table.merge_parts(paths, output, **described)
+    index_table.merge_parts(paths, output, check, **described)
     return sum(part.num_images for part in ordered)
 
 
@@ -381,6 +383,7 @@ def write_index(
     output: str,
     warnings: Sequence[InputWarning] = (),
     *,
+    check: Callable[[str], object] | None = None,
     num_processes: int = 1,
     ticks: str | None = None,
 ) -> None:
@@ -390,12 +393,13 @@ def write_index(
       pieces: the parts of the inputs.
       output: path of the index.
       warnings: earlier warnings about the inputs, e.g. from finding the parts.
+      check: as in `index_table.write`.
       num_processes: number of processes; 1 starts none.
       ticks: path of the `Ticker` for images found; None shows no progress.
 
     Raises:
-      UsageError: the labels or images of an input are not acceptable, or an archive
-        changed while it was read; one line per problem.
+      UsageError: the labels or images of an input are not acceptable, an archive
+        changed while it was read, or `check` failed; one line per problem.
       JobError: a process was killed.
     """
     parts: list[IndexPart] = []
@@ -415,6 +419,7 @@ def write_index(
             describe_all=lambda: index_table.describe(
                 **_describe(parts, roots, warnings)
             ),
+            check=check,
         )
 
 

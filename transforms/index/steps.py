@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -238,6 +238,7 @@ class WriteIndex(beam.PTransform):
       parts_folder: folder for the index files of the parts; removed at the end.
       pieces: all parts of the inputs.
       warnings: earlier warnings about the inputs, e.g. from finding the parts.
+      check: as in `index_table.write`.
       num_inspect_threads: number of threads that inspect images; 0: no inspection.
       ticks: path of the `progress.Ticker` for inspected images; None: no progress.
       has_processes: whether child processes may inspect images.
@@ -247,6 +248,7 @@ class WriteIndex(beam.PTransform):
     parts_folder: str
     pieces: Sequence[InputPart]
     warnings: Sequence[InputWarning] = ()
+    check: Callable[[str], object] | None = None
     num_inspect_threads: int = 0
     ticks: str | None = None
     has_processes: bool = False
@@ -273,7 +275,11 @@ class WriteIndex(beam.PTransform):
             | "GatherParts" >> ToList()
             | "MergeParts"
             >> beam.Map(
-                merge, output=self.output, pieces=self.pieces, warnings=self.warnings
+                merge,
+                output=self.output,
+                pieces=self.pieces,
+                warnings=self.warnings,
+                check=self.check,
             )
             # Prevents fusion, so that no runner merges again once the parts are gone.
             | "SettleIndex" >> beam.Reshuffle()

@@ -94,17 +94,24 @@ def make_table(
     return pa.table(arrays, schema=schema)
 
 
-def merge_parts(parts: Sequence[str], output: str, **described: Any) -> None:
+def merge_parts(
+    parts: Sequence[str],
+    output: str,
+    check: Callable[[str], object] | None = None,
+    **described: Any,
+) -> None:
     """Concatenate index files to one index, in order.
 
     Args:
       parts: paths of files written by `write_part`.
       output: path of the index.
+      check: as in `write`.
       **described: arguments of `describe`.
     """
     schema = storage.open_parquet(parts[0]).schema_arrow if parts else SCHEMA
     tables = (storage.read_parquet(part).cast(schema) for part in parts)
-    write(tables, output, schema=schema, describe_all=partial(describe, **described))
+    describe_all = partial(describe, **described)
+    write(tables, output, schema=schema, describe_all=describe_all, check=check)
 
 
 def write(
@@ -113,6 +120,7 @@ def write(
     *,
     schema: pa.Schema = SCHEMA,
     describe_all: Callable[[], Mapping[str, Any]],
+    check: Callable[[str], object] | None = None,
 ) -> None:
     """Write an index with row groups of bounded size.
 
@@ -121,14 +129,16 @@ def write(
       output: path of the index.
       schema: schema of the tables.
       describe_all: returns the metadata; called after the last table.
+      check: reads the new index at a temporary path, and raises an error to keep an
+        earlier index at `output`.
     """
-    with (
-        storage.replacing(output) as file,
-        pq.ParquetWriter(file, schema, compression="zstd") as writer,
-    ):
-        for table in regroup(tables):
-            writer.write_table(table, row_group_size=ROW_GROUP_IMAGES)
-        writer.add_key_value_metadata({METADATA_KEY: json.dumps(describe_all())})
+    with storage.replacing(output) as file:
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for table in regroup(tables):
+                writer.write_table(table, row_group_size=ROW_GROUP_IMAGES)
+            writer.add_key_value_metadata({METADATA_KEY: json.dumps(describe_all())})
+        if check:
+            check(file)
 
 
 def describe(
@@ -197,7 +207,9 @@ def read_description(path: str) -> dict:
     """Read the metadata of an index: inputs, skipped files, versions and warnings.
 
     Raises:
-      UsageError: the file is missing, is not an index, or has another format version.
+      UsageError: the file is missing, damaged, not an index, or has another format
+        version.
+      OSError: the bucket did not respond, or refuses access.
     """
     if not storage.exists(path):
         raise UsageError(
@@ -209,14 +221,11 @@ def read_description(path: str) -> dict:
         described = json.loads(metadata[METADATA_KEY])
         version = described["version"]
         _check_description(described)
-    except (
-        pa.ArrowException,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        OSError,
-    ) as error:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise UsageError(f"{path}: is damaged or no Parquet file; {REMEDY}") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UsageError(
             f"{path}: is not an index; make one with "
             "python -m pipelines.index --input IMAGENET --output FILE"
@@ -338,9 +347,14 @@ def _count(counts: Counter[str]) -> str:
 
 def find_places(path: str, key: str) -> list[str]:
     """Describe the locations of all images with a key, for messages."""
+    roots = read_description(path)["inputs"]
     rows = storage.read_parquet(path, SCHEMA.names)
     rows = rows.filter(pc.equal(rows["key"], key))
-    return [image_reading.describe_place(ref) for ref in to_refs(rows)]
+    return [
+        (f"{roots[ref.input]}/" if len(roots) > 1 else "")
+        + image_reading.describe_place(ref)
+        for ref in to_refs(rows)
+    ]
 
 
 def join_lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
