@@ -54,16 +54,16 @@ fail() {
   exit "$1"
 }
 runs() { kill -0 "$1" 2> /dev/null; }
-# Wait for a process, but not longer than the workers run. (`wait -n` takes the ids of
-# processes only since bash 5.1.)
+# Wait for a process, but send it a signal when the workers end. (`wait -n` takes the ids
+# of processes only since bash 5.1.)
 wait_for() {
   while runs "$1"; do
+    sleep 1 # a new subshell ignores SIGINT until it resets it
     if ! runs "$workers"; then
-      kill -INT "$1"
+      kill "-$2" "$1"
       wait "$1"
       fail 1 "srun has ended, so no workers are left; see its last lines above"
     fi
-    sleep 1
   done
   wait "$1" || fail $?
 }
@@ -79,10 +79,10 @@ from distributed import Client
 
 Client(scheduler_file=sys.argv[1]).wait_for_workers(1, timeout=300)
 END
-wait_for $!
+wait_for $! TERM
 (trap - INT; exec python -m "pipelines.$1" "${@:2}" \
   --runner=DaskRunner --dask_scheduler_file="$address") &
 launcher=$!
 trap 'kill -INT "$launcher"' INT
 trap 'kill -TERM "$launcher"' TERM
-wait_for "$launcher"
+wait_for "$launcher" INT
