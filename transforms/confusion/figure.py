@@ -21,6 +21,7 @@ _NUM_LISTED = 30
 _NUM_TICKS = 20
 _MAX_CELLS = 350  # along a side
 _MIN_SHARE = 1e-3  # smaller shares, as in soft predictions, are left white
+_SHORT_SCALE = 0.01  # scales that start above it are also labelled at 2 and 5
 _MAX_NAME = 20
 _MAX_NAMED = 120  # with more classes, only some are named
 _MAX_WRITTEN = 20  # with more classes, cells show no numbers
@@ -99,6 +100,7 @@ def draw(confusion: Confusion, pairs: list[Pair]) -> "Figure":
 def _draw_map(axes: "Axes", confusion: Confusion) -> None:
     """Draw the heat map on a log scale; each row is divided by its number of images."""
     from matplotlib.colors import LinearSegmentedColormap, LogNorm
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     num_images = np.maximum(confusion.num_images, 1)
     shares = confusion.matrix / num_images[:, None]
@@ -124,7 +126,10 @@ def _draw_map(axes: "Axes", confusion: Confusion) -> None:
         side.set_color(_FAINT)
     bar = axes.figure.colorbar(image, cax=axes.inset_axes((1.02, 0, 0.02, 1)))
     bar.set_label("share of the true class's images", fontsize=10, color=_FAINT)
+    if least > _SHORT_SCALE:  # else the scale has too few powers of ten
+        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     bar.ax.yaxis.set_major_formatter("{x:.1%}")
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.ax.tick_params(labelsize=9, color=_FAINT)
 
 
