@@ -2,8 +2,9 @@
 # newest supported Python of this machine, or the one that PYTHON names.
 VERSIONS := 3.13 3.12 3.11
 # The Python of a version, on the PATH or installed by pyenv; nothing if there is none.
+# Debian's has venv, but not ensurepip, without its package python3-venv.
 find_python = $(shell for python in python$(1) $$HOME/.pyenv/versions/$(1).*/bin/python; do \
-  $$python -c 'import venv' 2> /dev/null && echo $$python && break; done)
+  $$python -c 'import ensurepip, venv' 2> /dev/null && echo $$python && break; done)
 PYTHON ?= $(firstword $(foreach version,$(VERSIONS),$(call find_python,$(version))))
 BIN := .venv/bin
 RUN := $(BIN)/python
@@ -25,13 +26,14 @@ help:
 	@echo "make docs          build the documentation site in site/"
 	@echo "make lint          ruff, mypy and hadolint;  make format  ruff format"
 
-$(BIN)/python:
+# pip is installed last: an environment without it is incomplete.
+$(BIN)/pip:
 	@test -n "$(PYTHON)" || { echo "error: no Python $(VERSIONS) found: looked for" \
 	  "python3.13, python3.12 and python3.11 with venv on the PATH and in ~/.pyenv;" \
 	  "install one (on Debian and Ubuntu python3-venv too), or give PYTHON=PATH" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/installed: pyproject.toml constraints.txt | $(BIN)/python
+.venv/installed: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "installing the program and TensorFlow into .venv; this takes several minutes"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	@touch $@

@@ -6,10 +6,9 @@ This is the main job. `build` calls its steps, which are in `pipelines/building/
 import sys
 from collections.abc import Sequence
 
-from pipelines import light_imports
+from pipelines import grouping_flags, light_imports
 from pipelines.building.options import BuildOptions, Request, method_options
 from pipelines.cli import exit_codes, parse
-from pipelines.grouping_flags import load_options
 from pipelines.store_flags import settle
 
 
@@ -37,6 +36,7 @@ def build(request: Request) -> str:
         beam_flags=request.beam_flags,
     )
     fixed_images.check_table(options)
+    grouping_flags.check_tables(options)
     with (
         output.prepare(options),
         inputs.report_fetched(),
@@ -82,7 +82,8 @@ def parse_request(argv: Sequence[str]) -> Request:
     options = options.expand_preset()
     return Request(
         options=options,
-        grouping_options=chosen.get("grouping") or load_options(options.grouping),
+        grouping_options=chosen.get("grouping")
+        or grouping_flags.load_options(options.grouping),
         sampling_options=chosen["sampling"],
         beam_flags=beam_flags,
         is_demonstration=is_demonstration,

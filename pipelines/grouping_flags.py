@@ -1,14 +1,16 @@
 """Declare the flags of the jobs that group classes, and call the selected method."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from pipelines import presets
-from transforms import grouping
+from transforms import grouping, storage
 from transforms.confusion import matrix as confusion_matrix
 from transforms.confusion.matrix import Confusion
+from transforms.grouping import groups_file
 from transforms.grouping import table as groups
 from transforms.grouping.table import Grouping, GroupingRequest, GroupTable
 from transforms.index.completeness import ClassSplit
@@ -118,6 +120,8 @@ class GroupingFlags:
         if self.groups and method not in readers:
             named = " or ".join(f"--grouping={name}" for name in readers)
             yield f"--groups {self.groups}: applies only with {named}"
+        elif self.groups and os.path.lexists(self.groups):  # else remote or absent
+            yield from groups_file.check_groups_file(self.groups)
         is_flag = grouping.find_num_groups_source(method) == "flag"
         if is_flag and expanded.num_groups is None:
             yield "--num_groups: is required (number of groups)"
@@ -126,6 +130,24 @@ class GroupingFlags:
 def reads_groups(flags: GroupingFlags) -> bool:
     """Return whether the grouping method reads the groups from a table."""
     return grouping.find_num_groups_source(flags.grouping or "") == "table"
+
+
+def check_tables(flags: GroupingFlags) -> None:
+    """Check the tables that `problems` does not read, before the input is read.
+
+    Raises:
+      UsageError: a table of groups in a bucket or a confusion matrix is invalid.
+    """
+    problems = list[str]()
+    if flags.groups and storage.is_remote(flags.groups):
+        problems += groups_file.check_groups_file(flags.groups)
+    if flags.confusion:
+        try:
+            _read_confusion(flags.confusion)
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError("\n".join(problems))
 
 
 def load_options(method: str | None) -> Any:

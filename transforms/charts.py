@@ -16,6 +16,7 @@ MAX_NAMED = 24  # series or points; larger charts show names only as tooltips
 _MAX_CHARACTERS = 19  # of a name
 _WIDTH = 420  # points: 5.8 inches, and about the width of a figure in a page
 _BAND: dict[str, Any] = {"color": SOFT, "alpha": 0.18, "linewidth": 0, "zorder": 0}
+_MIN_DECADES = 1.0  # of an axis of costs, so that moved marks keep their place
 _STEP = 0.026  # share of the x axis between marks of nearly equal x: a mark's width
 _MAX_SPREAD = 0.5  # share of the x axis that all marks of nearly equal x may take
 _MARK_HEIGHT = 0.035  # share of the range of y
@@ -191,6 +192,7 @@ def draw_scatter(
             axes.xaxis.set_major_formatter(_show_percent)
             axes.yaxis.set_major_formatter(_show_percent)
         if x_is_cost:
+            _widen(axes)
             _end_at_one(axes.get_ylim, axes.set_ylim, [point.y for point in points])
         _draw_legend(axes, legend)
         return _label_points(axes, points)
@@ -301,15 +303,22 @@ def _show_percent(value: float, _: float) -> str:
 
 
 def _make_logarithmic(axes: "Axes", values: Sequence[float]) -> None:
-    """Make the x axis logarithmic; over a short range, label multiples of 10ⁿ too."""
+    """Make the x axis logarithmic; over a short range, label 2 and 5 × 10ⁿ too."""
     from matplotlib.ticker import EngFormatter, LogLocator
 
     decades = math.log10(max(values) / min(values))
-    multiples = (1, 1.5, 2, 3, 4, 5, 7) if decades < 0.7 else (1, 2, 5)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=multiples if decades < 1.5 else (1,)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.5 else (1,)))
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.minorticks_off()
+
+
+def _widen(axes: "Axes") -> None:
+    """Widen a logarithmic x axis to `_MIN_DECADES` around its middle."""
+    low, high = axes.get_xlim()
+    missing = _MIN_DECADES - math.log10(high / low)
+    if missing > 0:
+        axes.set_xlim(low / 10 ** (missing / 2), high * 10 ** (missing / 2))
 
 
 def _draw_series(axes: "Axes", series: Sequence[Series], mark: Mark | None) -> None:
@@ -438,14 +447,14 @@ def spread(xs: Sequence[float], ys: Sequence[float] | None = None) -> list[float
     """Move marks of nearly equal x apart, so that they do not overlap.
 
     Args:
-      xs: x of each mark, linear in the position on the axis.
+      xs: x of each mark on an axis of costs, in decades.
       ys: y of each mark; only marks of nearly equal y are moved, away from the first
         of them. None moves all of nearly equal x, to both sides of their mean.
 
     Returns:
       The new x of each mark.
     """
-    width = max(xs) - min(xs) or 1.0
+    width = max(max(xs) - min(xs), _MIN_DECADES)
     clusters: list[list[int]] = []
     for number in sorted(range(len(xs)), key=lambda n: (xs[n], n)):
         if clusters and xs[number] - xs[clusters[-1][-1]] < _STEP * width:

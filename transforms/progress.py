@@ -113,7 +113,7 @@ def make_bar(
     return tqdm(
         desc=what,
         total=total,
-        unit=unit,
+        unit=unit if unit == "B" else f" {unit}",
         unit_scale=unit == "B",
         file=sys.stderr,
         leave=leave,

@@ -193,6 +193,13 @@ def format_percent(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
+def format_fraction(value: float | None, digits: int = 3) -> str:
+    """Format a number with a fixed number of decimals, e.g. "−0.250"; None is "-"."""
+    if value is None:
+        return "-"
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
 def describe_bytes(num_bytes: float) -> str:
     """Format a size in GB, or in MB below 1 GB, e.g. "0.3 MB"."""
     unit, size = ("GB", 1e9) if num_bytes >= 1e9 else ("MB", 1e6)

@@ -252,9 +252,7 @@ def plan(options: StudyOptions, root: str, runner: Runner) -> Plan:
       UsageError: lists all problems of the recipes, or of the input.
     """
     places = Places(root)
-    listed = recipes.read_recipes(options.recipes) if options.recipes else None
-    if listed:
-        _make_recipes(listed, options, places)  # report errors before a long run
+    listed = _read_recipes(options, places)
     index = _find_index(options, places, runner)
     return _make_plan(options, places, index, listed)
 
@@ -262,9 +260,7 @@ def plan(options: StudyOptions, root: str, runner: Runner) -> Plan:
 def plan_dry(options: StudyOptions, root: str) -> Plan:
     """Plan the study without writing to its output."""
     places = Places(root)
-    listed = recipes.read_recipes(options.recipes) if options.recipes else None
-    if listed:
-        _make_recipes(listed, options, places)
+    listed = _read_recipes(options, places)
     with tempfile.TemporaryDirectory() as scratch, acquire_folder(scratch) as lock:
         index = places.index
         if not Path(index).exists():
@@ -293,6 +289,15 @@ def _find_index(options: StudyOptions, places: Places, runner: Runner) -> str:
         )
     runner.run_required(step)
     return places.index
+
+
+def _read_recipes(options: StudyOptions, places: Places) -> list[Listed] | None:
+    """Read --recipes, if given, and check them before a long run."""
+    if not options.recipes:
+        return None
+    return recipes.read_recipes(
+        options.recipes, lambda listed: _make_recipes(listed, options, places)
+    )
 
 
 def _make_recipes(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,11 +129,18 @@ class Size(NamedTuple):
         return self.num_groups * self.images_per_group
 
 
-def read_recipes(path: str) -> list[Listed]:
+def read_recipes(
+    path: str, check: Callable[[Sequence[Listed]], object] | None = None
+) -> list[Listed]:
     """Read recipes from a JSON file.
 
+    Args:
+      path: path of the file.
+      check: raises UsageError for problems of well-formed recipes, which are reported
+        with those of malformed ones.
+
     Raises:
-      UsageError: the file cannot be read, or recipes are malformed.
+      UsageError: the file cannot be read; or lists the problems of all recipes.
     """
     try:
         if Path(path).stat().st_size > _MAX_BYTES:
@@ -150,22 +157,26 @@ def read_recipes(path: str) -> list[Listed]:
             f"--recipes {path}: must be a list of 1 to {_MAX_RECIPES} recipes, each "
             '{"name": …, "grouping": …, "num_groups": …, "images_per_group": …}'
         )
-    problems = [
-        f"--recipes {path}: recipe {number}: {problem}"
-        for number, item in enumerate(items, 1)
-        for problem in _find_form_problems(item)
-    ]
-    if problems:
-        raise UsageError("\n".join(problems))
-    return [
-        Listed(
+    listed, problems = list[Listed](), list[str]()
+    for number, item in enumerate(items, 1):
+        if malformed := list(_find_form_problems(item)):
+            problems += [f"--recipes {path}: recipe {number}: {p}" for p in malformed]
+            continue
+        recipe = Listed(
             item.pop(_NAME),
             epochs=item.pop(_EPOCHS, None),
             draws=item.pop(_DRAWS, 1),
             flags={flag: _to_text(value) for flag, value in item.items()},
         )
-        for item in items
-    ]
+        listed.append(recipe)
+    if check:
+        try:
+            check(listed)
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError("\n".join(problems))
+    return listed
 
 
 def _find_form_problems(item: object) -> Iterator[str]:
@@ -180,7 +191,12 @@ def _find_form_problems(item: object) -> Iterator[str]:
             yield f"{key} must be a whole number from 1 to {most}"
     for flag, value in item.items():
         listed = value if isinstance(value, list) else [value]
-        if not all(isinstance(v, str | int | float) for v in listed):
+        if flag == "flags" or isinstance(value, dict):
+            yield (
+                f"{flag}: flags of build are keys of the recipe itself: "
+                '{"name": …, "grouping": …}'
+            )
+        elif not all(isinstance(v, str | int | float) for v in listed):
             yield f"{flag} is neither text, a number, true or false, nor a list of them"
 
 

@@ -311,7 +311,7 @@ def test_last_line_is_the_directory_and_the_rest_is_stderr(
     for expected in (
         f"found official archives ({TRAIN} and {VALIDATION})",
         "120 training and 30 validation images of 6 classes",
-        "finding: 150image",
+        "finding: 150 image",
         "writing: 100%",
         "train: 60 images, 20 in each of 3 groups",
         "of 150 images found, 60 were left out, 0 failed",

@@ -18,6 +18,7 @@ from pipelines import build, index
 from tests import building, making
 from transforms.dataset import manifest
 from transforms.layouts.official_archives import TRAIN
+from transforms.records import UsageError
 
 VICTIM = "n02088364_1"
 
@@ -404,6 +405,41 @@ def test_bad_group_file_is_an_error_with_its_lines(mini_imagenet, tmp_path, capf
     err = _fail(capfd, 2, mini_imagenet, tmp_path / "out", **flags)
     assert "groups.csv:2: " in err
     assert "did you mean" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("groups", None, ": must end in .csv, .tsv, .yaml or .yml"),
+        ("groups.csv", None, ": is a directory"),
+        ("groups.csv", b"class,super\n1,2\n", ":1: the header is 'class,super'; it"),
+        ("groups.csv", b"\xe9", ": is not UTF-8"),
+        ("groups.csv", b"wnid,group\n", ": holds no classes"),
+        ("groups.yaml", b"- a", ":1: is not a mapping"),
+    ],
+)
+def test_bad_group_files_are_reported_with_the_other_flags(
+    tmp_path, name, content, problem
+):
+    path = tmp_path / name
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    flags = f"--input={tmp_path} --grouping=manual --groups={path} --jpeg_quality=0"
+    with pytest.raises(UsageError) as caught:
+        build.parse_request(flags.split())
+    assert f"--groups {path}{problem}" in str(caught.value)
+    assert "--jpeg_quality 0: must be" in str(caught.value)
+
+
+def test_a_bad_confusion_matrix_is_reported_before_the_input_is_read(tmp_path):
+    matrix = tmp_path / "confusion.npz"
+    matrix.write_bytes(b"")
+    flags = f"--input={tmp_path} --output={tmp_path}/out --grouping=confusion "
+    flags += f"--confusion={matrix} --num_groups=2 --images_per_group=1"
+    with pytest.raises(UsageError, match=f"^--confusion {matrix}: "):
+        build.build(build.parse_request(flags.split()))
 
 
 def test_missing_image_is_a_failure(folders, tmp_path, capfd):

@@ -242,7 +242,7 @@ def test_caveats_of_a_matrix_are_reported(tmp_path, capsys):
         tmp_path / "p.parquet", range(100), outputs=WNIDS[:200], seen=True, keep=False
     )
     confusion.main([file, f"--output={tmp_path}/out"])
-    seen, unknown, _ = capsys.readouterr().err.splitlines()
+    seen, unknown, errors = capsys.readouterr().err.splitlines()
     assert seen.startswith(
         "warning: models were trained on 100 of 100 images (100.00%): confusion on "
         "training images is too low"
@@ -250,7 +250,18 @@ def test_caveats_of_a_matrix_are_reported(tmp_path, capsys):
     assert unknown.startswith("warning: no prediction is usable for ")
     assert unknown.endswith("keep all probabilities (--keep_probabilities of predict)")
     whole = _read(tmp_path / "out")[0]
-    assert whole.matrix.sum() == 100 - int(unknown.split()[6])
+    num_usable = 100 - int(unknown.split()[6])
+    assert whole.matrix.sum() == num_usable
+    num_errors = whole.num_errors
+    scope = "among the 5 classes of the images"
+    assert errors == (
+        f"{num_errors:.0f} of {num_usable} images with usable predictions are "
+        f"misclassified by cnn, {scope}"
+    )
+    assert (
+        f"Confusion of cnn: {num_errors / num_usable:.1%} of images with usable "
+        f"predictions go to another class {scope}"
+    ) in (tmp_path / "out/figures/confusion.svg").read_text()
 
 
 def test_invalid_predictions_leave_no_files(tmp_path, capsys):

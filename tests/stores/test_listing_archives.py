@@ -29,9 +29,9 @@ def test_images_and_their_rate_are_shown(faulty, tmp_path, capfd, monkeypatch):
     put_class(faulty, "n01443537", 21)
     run_index(tmp_path)
     bars = capfd.readouterr().err.split("\r")
-    assert "finding: 0image [" in bars[1]
-    assert "finding: 55image [" in bars[-1]
-    assert "image/s]" in bars[-1]
+    assert "finding: 0 image [" in bars[1]
+    assert "finding: 55 image [" in bars[-1]
+    assert " image/s]" in bars[-1]
 
 
 def test_cost_is_said_before_the_images_are_listed(

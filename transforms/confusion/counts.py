@@ -65,6 +65,14 @@ class PredictionSurvey:
     num_seen: int  # predictions of images in the training set of their model
     by_probabilities: tuple[str, ...]  # files with probabilities
     by_rank: tuple[str, ...]  # files without
+    has_other_outputs: bool  # whether a model has outputs that are not in `wnids`
+
+    @property
+    def scope(self) -> str:
+        """The classes that predictions are limited to, for messages; "" if to none."""
+        if not self.has_other_outputs:
+            return ""
+        return f"among the {len(self.wnids)} classes of the images"
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,7 @@ class _File(NamedTuple):
     rows: pa.Table
     num_parts: int
     has_probabilities: bool
+    outputs: frozenset[str]  # wnids of the outputs of all models
 
 
 class _Codes(NamedTuple):
@@ -226,6 +235,7 @@ def survey(paths: Sequence[str], *, seed: int) -> PredictionSurvey:
         num_seen=pc.sum(rows["seen"], min_count=0).as_py(),
         by_probabilities=tuple(f.path for f in files if f.has_probabilities),
         by_rank=tuple(f.path for f in files if not f.has_probabilities),
+        has_other_outputs=any(f.outputs - set(classes.values) for f in files),
     )
 
 
@@ -406,7 +416,8 @@ def _read_file(path: str) -> _File:
     if PurePosixPath(path).suffix == prediction_files.SUFFIX:
         return _read_parquet(path)
     (predictions,) = read_predictions([path])
-    wnids = np.array([info.wnid for info in load_classes()])[predictions.truth]
+    outputs = [info.wnid for info in load_classes()]
+    wnids = np.array(outputs)[predictions.truth]
     columns = {
         "wnid": pa.array(wnids),
         "model": pa.repeat(predictions.model, len(wnids)),
@@ -417,7 +428,13 @@ def _read_file(path: str) -> _File:
         **{name: column.dictionary_encode() for name, column in columns.items()},
         "seen": pa.repeat(pa.scalar(value=False), len(wnids)),
     })
-    return _File(path, rows, num_parts=1, has_probabilities=False)
+    return _File(
+        path,
+        rows,
+        num_parts=1,
+        has_probabilities=False,
+        outputs=frozenset(outputs),
+    )
 
 
 def _read_parquet(path: str) -> _File:
@@ -440,6 +457,9 @@ def _read_parquet(path: str) -> _File:
         rows.replace_schema_metadata(),
         described.num_row_groups,
         described.has_probabilities,
+        frozenset(
+            w for m in described.models for w in prediction_files.find_outputs(m)
+        ),
     )
 
 

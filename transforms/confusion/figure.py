@@ -21,6 +21,7 @@ _NUM_LISTED = 30
 _NUM_TICKS = 20
 _MAX_CELLS = 350  # along a side
 _MIN_SHARE = 1e-3  # smaller shares, as in soft predictions, are left white
+_SHORT_SCALE = 0.01  # scales that start above it are also labelled at 2 and 5
 _MAX_NAME = 20
 _MAX_NAMED = 120  # with more classes, only some are named
 _MAX_WRITTEN = 20  # with more classes, cells show no numbers
@@ -80,18 +81,23 @@ def to_csv(pairs: list[Pair]) -> bytes:
     )
 
 
-def draw(confusion: Confusion, pairs: list[Pair]) -> "Figure":
+def draw(confusion: Confusion, pairs: list[Pair], scope: str = "") -> "Figure":
     """Draw the matrix as a heat map, next to a list of the most confused class pairs.
 
     Args:
       confusion: the confusion matrix.
       pairs: result of `find_pairs`; only the first 30 are listed.
+      scope: the classes that predictions are limited to, for the title; "" for none.
     """
+    title = _describe(confusion)
     is_named = len(confusion.wnids) <= _MAX_NAMED
     with figures.style(**_MAP_STYLE):
-        figure = figures.make_figure(*_SIZE, label=_describe(confusion))
+        figure = figures.make_figure(*_SIZE, label=f"{title} {scope}".strip())
         figure.set_facecolor(_PAPER)
-        _draw_map(figure.add_axes(_NAMED if is_named else _WIDE), confusion)
+        axes = figure.add_axes(_NAMED if is_named else _WIDE)
+        _draw_map(axes, confusion)
+        title = f"{title}\n{scope}".strip()
+        axes.set_title(title, fontsize=12, color=_INK, loc="left", pad=12)
         _draw_pairs(figure.add_axes((0.755, 0.065, 0.23, 0.86)), pairs[:_NUM_LISTED])
     return figure
 
@@ -99,6 +105,7 @@ def draw(confusion: Confusion, pairs: list[Pair]) -> "Figure":
 def _draw_map(axes: "Axes", confusion: Confusion) -> None:
     """Draw the heat map on a log scale; each row is divided by its number of images."""
     from matplotlib.colors import LinearSegmentedColormap, LogNorm
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     num_images = np.maximum(confusion.num_images, 1)
     shares = confusion.matrix / num_images[:, None]
@@ -119,12 +126,14 @@ def _draw_map(axes: "Axes", confusion: Confusion) -> None:
     axes.tick_params(color=_FAINT)
     large = f", each cell drawn {width} × {width} classes large" if width > 1 else ""
     axes.set_xlabel(f"predicted class{large}", fontsize=10, color=_FAINT)
-    axes.set_title(_describe(confusion), fontsize=12, color=_INK, loc="left", pad=12)
     for side in axes.spines.values():
         side.set_color(_FAINT)
     bar = axes.figure.colorbar(image, cax=axes.inset_axes((1.02, 0, 0.02, 1)))
     bar.set_label("share of the true class's images", fontsize=10, color=_FAINT)
+    if least > _SHORT_SCALE:  # else the scale has too few powers of ten
+        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     bar.ax.yaxis.set_major_formatter("{x:.1%}")
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.ax.tick_params(labelsize=9, color=_FAINT)
 
 
@@ -171,11 +180,12 @@ def _write_shares(axes: "Axes", shares: FloatArray, least: float) -> None:
 
 
 def _describe(confusion: Confusion) -> str:
-    wrong = confusion.num_errors / max(1, int(confusion.num_images.sum()))
     models = list_names(confusion.models, 3) or "unknown model"
     is_soft = bool((confusion.matrix != np.rint(confusion.matrix)).any())
     what = "of the probability goes to" if is_soft else "of images go to"
-    return f"Confusion of {models}: {wrong:.1%} {what} another class"
+    if not is_soft and confusion.matrix.sum() < confusion.num_images.sum():
+        what = "of images with usable predictions go to"
+    return f"Confusion of {models}: {confusion.error_rate:.1%} {what} another class"
 
 
 def _draw_pairs(axes: "Axes", pairs: list[Pair]) -> None:

@@ -56,6 +56,11 @@ class Confusion:
         return float(self.matrix.sum() - np.trace(self.matrix))
 
     @property
+    def error_rate(self) -> float:
+        """The share of errors among the predictions of classes of the matrix."""
+        return self.num_errors / float(self.matrix.sum() or 1)
+
+    @property
     def described_models(self) -> str:
         """The names of the models, or a placeholder if unknown, for messages."""
         return list_names(self.models) or "the model it was made with"

@@ -53,19 +53,20 @@ def write_results(counts: ConfusionCounts, settings: MatrixSettings) -> None:
             "since the job was started; no matrix is written; run again"
         )
     matrices = counts.to_confusions(settings.plan, settings.survey.models)
-    write_matrices(settings.output, matrices)
+    write_matrices(settings.output, matrices, settings.survey.scope)
     if settings.summary:
         lines = list(_summarise(counts, matrices[0], settings))
         folder, _, name = settings.summary.rpartition("/")
         storage.write(folder, name, json.dumps(lines).encode())
 
 
-def write_matrices(folder: str, matrices: Sequence[Confusion]) -> None:
+def write_matrices(folder: str, matrices: Sequence[Confusion], scope: str) -> None:
     """Write the matrices, the most confused pairs and the figure.
 
     Args:
       folder: output folder.
       matrices: matrices of all images, of half a and of half b.
+      scope: the classes that predictions are limited to, for the title of the figure.
     """
     for name, confusion in zip(_NAMES, matrices, strict=True):
         data = confusion_matrix.to_npz(confusion)
@@ -73,7 +74,7 @@ def write_matrices(folder: str, matrices: Sequence[Confusion]) -> None:
     whole = matrices[0]
     pairs = confusion_figure.find_pairs(whole)
     storage.write(folder, "confusion.csv", confusion_figure.to_csv(pairs))
-    figure = confusion_figure.draw(whole, pairs)
+    figure = confusion_figure.draw(whole, pairs, scope)
     png = figures.to_png(figure, dpi=confusion_figure.DPI)
     storage.write(folder, "confusion.png", png)
     storage.write(folder, "figures/confusion.svg", figures.to_svg(figure).encode())
@@ -117,7 +118,8 @@ def _summarise(
                 else ""
             )
         )
-    yield _count_errors(whole, counts.num_undecided, is_soft=is_soft)
+    errors = _count_errors(whole, counts.num_undecided, is_soft=is_soft)
+    yield f"{errors}, {survey.scope}" if survey.scope else errors
 
 
 def _count_errors(whole: Confusion, num_undecided: int, *, is_soft: bool) -> str:
@@ -126,11 +128,10 @@ def _count_errors(whole: Confusion, num_undecided: int, *, is_soft: bool) -> str
     num_decided = int(whole.num_images.sum()) - num_undecided
     usable = " with usable predictions" if num_undecided else ""
     if is_soft:
-        share = whole.num_errors / max(whole.matrix.sum(), 1)
         of_images = f" of images{usable}" if usable else ""
         return (
-            f"{share:.1%} of the predicted probability{of_images} is on wrong classes: "
-            f"{models}"
+            f"{whole.error_rate:.1%} of the predicted probability{of_images} is on "
+            f"wrong classes: {models}"
         )
     what = "images" if len(whole.models) == 1 else "predictions"
     return (

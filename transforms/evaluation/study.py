@@ -15,7 +15,7 @@ import numpy as np
 from transforms.evaluation import discordance, recommendation
 from transforms.evaluation.discordance import Interval
 from transforms.evaluation.recommendation import Candidate
-from transforms.records import UsageError
+from transforms.records import UsageError, format_fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,10 +207,13 @@ def describe_best(ranked: Sequence[Ranked]) -> str:
     if best.tau is None:
         return "No recipe can be ranked: all models tie, so τ-b is undefined."
     taus = [item.score.tau for item in ranked if item.score.tau is not None]
+    tau = format_fraction(best.tau)
     if len(ranked) == 1:
+        return f"The only recipe, {best.name}, has τ-b {tau}; verdict: {best.verdict}."
+    if best.tau <= 0:
         return (
-            f"The only recipe, {best.name}, has τ-b {best.tau:.3f}; verdict: "
-            f"{best.verdict}."
+            f"No recipe keeps the order of the models: the highest τ-b is {tau} "
+            f"({best.name})."
         )
     if len(taus) > 1 and len(set(taus)) == 1:
         convergence = "the ranking does not converge on any subset"
@@ -227,10 +230,10 @@ def describe_best(ranked: Sequence[Ranked]) -> str:
             )
         return (
             "All recipes keep the order of the models equally well "
-            f"(τ-b {best.tau:.3f}); {convergence}."
+            f"(τ-b {tau}); {convergence}."
         )
     tied = [item.score.name for item in ranked if item.is_tied]
-    sentence = f"{best.name} keeps the order of the models best (τ-b {best.tau:.3f})"
+    sentence = f"{best.name} keeps the order of the models best (τ-b {tau})"
     return f"{sentence}{_describe_ties(tied, num_others=len(taus) - 1)}."
 
 

@@ -124,6 +124,8 @@ def _fill(
 def read_groups_file(path: str) -> GroupsFile:
     """Read and parse a groups file; its suffix determines the format.
 
+    A file without entries has at least one problem.
+
     Raises:
       UsageError: the file is missing, not text, too large or of an unknown type.
     """
@@ -135,8 +137,23 @@ def read_groups_file(path: str) -> GroupsFile:
     except CsvError as error:
         raise UsageError(f"--groups {path}: {error}") from None
     if suffix in _YAML:
-        return parse_yaml(text)
-    return parse_groups_csv(text, csv_tables.DELIMITERS[suffix])
+        file = parse_yaml(text)
+    else:
+        file = parse_groups_csv(text, csv_tables.DELIMITERS[suffix])
+    if not (file.entries or file.problems):
+        file.problems.append(GroupsFileProblem(_NO_LINE, "holds no classes"))
+    return file
+
+
+def check_groups_file(path: str) -> Iterator[str]:
+    """Yield the problems of a groups file that do not depend on the classes."""
+    try:
+        file = read_groups_file(path)
+    except UsageError as error:
+        yield str(error)
+        return
+    for line in _show(sorted(file.problems), path):
+        yield f"--groups {line}"
 
 
 def parse_groups_csv(text: str, delimiter: str) -> GroupsFile:
@@ -386,8 +403,6 @@ def read_groups(
         problems += _place_missing(collector, unnamed, missing, notes, remedy)
         if not file.problems:
             problems += _check_num_groups(collector, num_groups)
-    elif not problems:
-        problems = [GroupsFileProblem(_NO_LINE, "holds no classes")]
     if problems:
         raise UsageError("\n".join(_show(problems, path)))
     models = find_confusion_models(path)

@@ -16,14 +16,8 @@ from transforms.evaluation.ranking import PairAgreement, RankAgreement
 from transforms.evaluation.report import Evaluation
 from transforms.evaluation.significance import Z_95, PairTests
 from transforms.evaluation.verdict import describe_interval
-from transforms.records import format_percent
-from transforms.reports.page import (
-    Chart,
-    Page,
-    format_fraction,
-    make_stem,
-    render,
-)
+from transforms.records import format_fraction, format_percent
+from transforms.reports.page import Chart, Page, make_stem, render
 from transforms.reports.study import VERDICT_KINDS
 
 if TYPE_CHECKING:  # matplotlib is slow to import

@@ -1,5 +1,6 @@
 """Describe groups before the build: quality measures, groups.json and an HTML page."""
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from transforms.reports.page import Chart, Page, render
 _MAX_DOTS = 60
 _LEAST_DIFFERENCE = 0.05  # of shares, for bars to be drawn
 _MAX_CHARACTERS = 26
+_COUNT = re.compile(r" \(?\+\d+( more\))?$")  # of further kinds, at a name's end
 _NUM_ENDS = 20  # groups shown at each end of more than `_MAX_DOTS`
 
 
@@ -234,9 +236,12 @@ def _draw_captured(names: Sequence[str], measured: MeasuredConfusion) -> Chart:
 
 
 def _fit(name: str) -> str:
-    """Shorten a name for the axis of a chart to its first part."""
+    """Shorten a name for the axis of a chart to its first part and its count."""
     first, _, rest = name.partition(", ")
-    return f"{first} …" if rest and len(name) > _MAX_CHARACTERS else name
+    if not rest or len(name) <= _MAX_CHARACTERS:
+        return name
+    count = _COUNT.search(rest)
+    return f"{first} …{count[0] if count else ''}"
 
 
 def _describe_use(count: GroupCounts, most: int) -> dict[str, Any]:

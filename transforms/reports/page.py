@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from transforms import figures, storage
 from transforms.labels.classes import display_name
-from transforms.records import format_percent
+from transforms.records import format_fraction, format_percent
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.figure import Figure
@@ -98,13 +98,6 @@ def make_stem(*words: str) -> str:
     Runs of characters other than letters, digits, "_", "." and "-" become "_".
     """
     return re.sub(r"[^\w.-]+", "_", "_".join(words)).strip("._-") or "figure"
-
-
-def format_fraction(value: float | None, digits: int = 3) -> str:
-    """Format a number with a fixed number of decimals, e.g. "−0.250"; None is "-"."""
-    if value is None:
-        return "-"
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def _break_name(name: str) -> Markup:

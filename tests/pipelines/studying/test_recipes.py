@@ -116,6 +116,30 @@ def test_invalid_recipe_file_is_rejected(tmp_path, text, said):
         recipes.read_recipes(str(path))
 
 
+def test_problems_of_malformed_and_other_recipes_are_reported_at_once(tmp_path):
+    path = tmp_path / "r.json"
+    items = [
+        {"name": "a", "flags": {"grouping": "wordnet"}},
+        {"name": "b", "flags": ["--grouping=wordnet"]},
+        {**GOOD, "seed": None},
+        {**GOOD, "name": "c", "num_groups": 1},
+    ]
+    path.write_text(json.dumps(items))
+    with pytest.raises(UsageError) as caught:
+        recipes.read_recipes(
+            str(path), lambda listed: recipes.make_recipes(listed, COMMON, source="f")
+        )
+    nested = 'flags: flags of build are keys of the recipe itself: {"name": …, "gr'
+    starts = [
+        f"--recipes {path}: recipe 1: {nested}",
+        f"--recipes {path}: recipe 2: {nested}",
+        f"--recipes {path}: recipe 3: seed is neither text",
+        "f: c: --num_groups 1: must be at least 2",
+    ]
+    for line, start in zip(str(caught.value).splitlines(), starts, strict=True):
+        assert line.startswith(start)
+
+
 def test_sizes_of_imagenet_are_those_of_the_presets():
     sizes, note = recipes.choose_sizes(1000, 1_281_167)
     assert sizes[:3] == [Size(200, 500), Size(100, 1000), Size(20, 5000)]

@@ -57,3 +57,24 @@ def test_every_class_is_named_where_there_is_room(size):
     plain = draw(shared, [])
     assert draw(other, []) != plain  # named at any size
     assert (draw(second, []) != plain) == (size <= 120)
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 5, 6, 20, 50, 1000])
+def test_the_colour_bar_has_two_or_more_labels_all_in_percent(num_images):
+    matrix = num_images * np.eye(4)
+    confusion = Confusion(matrix, WNIDS, np.array([num_images] * 4))
+    figure = confusion_figure.draw(confusion, [])
+    figure.draw_without_rendering()
+    (map_axes, _) = figure.axes
+    (bar,) = map_axes.child_axes
+    axis, (low, high) = bar.yaxis, bar.get_ylim()
+    shown = [
+        text
+        for minor in (False, True)
+        for place, label in zip(
+            axis.get_ticklocs(minor=minor), axis.get_ticklabels(minor), strict=True
+        )
+        if low <= place <= high and (text := label.get_text())
+    ]
+    assert 2 <= len(shown) <= 10
+    assert all(text.endswith("%") and "$" not in text for text in shown)

@@ -247,3 +247,12 @@ def test_an_effect_of_epochs_is_not_one_of_labels():
     found = {e.factor: e for e in effects}
     assert found["epochs"].interval.high < 0
     assert found["labels"].interval.low < 0 < found["labels"].interval.high
+
+
+@pytest.mark.parametrize(("noise", "said"), [(0.1, "not "), (3.0, "")])
+def test_the_page_of_two_recipes_speaks_of_the_other_one(noise, said):
+    design = simulate(0, {("a", "x"): 0.1, ("b", "x"): noise})
+    html = page.make_page(design).html.decode()
+    assert f"The other recipe is {said}significantly worse." in html
+    assert "1 others" not in html
+    assert "1 differences" not in html

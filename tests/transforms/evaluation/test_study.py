@@ -136,6 +136,14 @@ def test_ties_are_differences_that_are_not_significant(other, is_tied):
             id="all tie",
         ),
         pytest.param(
+            [score("a", -0.3333), score("b", -0.5, accuracies=REVERSED)],
+            "No recipe keeps the order of the models: the highest τ-b is −0.333 (a).",
+            id="none",
+        ),
+        pytest.param(
+            [score("a", 0.0), score("b", 0.0)], "highest τ-b is 0.000 (a)", id="zero"
+        ),
+        pytest.param(
             [*(score(n, 0.9) for n in "abc"), score("d", 0, accuracies=REVERSED)],
             "but 2 of the 3 others cannot be distinguished from it",
             id="some tie",

@@ -99,6 +99,23 @@ def test_dot_plot_shows_groups_of_several_classes(tmp_path, num_groups, num_rows
         assert len(charts["captured"].figure.axes[0].get_yticks()) == num_rows
 
 
+def test_shortened_names_of_the_dot_plot_keep_their_counts(tmp_path):
+    table = _make_table(5)
+    path = _write(tmp_path, "a.npz", shift=1, model="m")
+    confusions = measure_confusions(table, {}, confusion=path, heldout=None)
+    names = {
+        "primate, musteline mammal +23": "primate … +23",
+        "tench, Tinca tinca + goldfish (+18 more)": "tench … (+18 more)",
+        "terrier, hound +9": "terrier, hound +9",
+        "lesser panda, red panda, bear cat": "lesser panda …",
+        "snake": "snake",
+    }
+    page = _make_page(table, confusions, brief_names=tuple(names))
+    (chart,) = (chart for chart in page.charts if chart.name == "captured")
+    shown = [t.get_text() for t in chart.figure.axes[0].get_yticklabels()]
+    assert sorted(shown) == [f"{n} · {name}" for n, name in enumerate(names.values())]
+
+
 def test_groups_have_brief_names_unless_people_named_them():
     table = _make_table(2, {0: "mine", 1: "yours"})
     assert name_briefly(table, "manual") == ("mine", "yours")

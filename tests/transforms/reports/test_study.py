@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import re
 import xml.etree.ElementTree as ET
 
@@ -120,3 +121,18 @@ def test_recipes_that_saw_equally_many_images_are_drawn_side_by_side():
     ]
     gaps = [b - a for a, b in itertools.pairwise(sorted(places))]
     assert min(gaps) > 5
+
+
+def test_marks_of_one_cost_stay_near_it():
+    scores = [score(n, t, converges_after=480) for n, t in (("a", 0.9), ("b", 0.5))]
+    (axes,) = draw_study(rank(scores)).axes
+    low, high = axes.get_xlim()
+    assert high / low >= 9.999
+    places = [
+        line.get_xdata()[0]
+        for line in axes.lines
+        if (line.get_gid() or "").startswith("tooltip:")
+    ]
+    assert len(set(places)) == 2
+    for place in places:
+        assert abs(math.log(place / 480) / math.log(high / low)) < 0.02
