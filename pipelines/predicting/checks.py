@@ -112,8 +112,9 @@ def prepare_source(
 ) -> ListImages:
     """Check the inputs and return a function that lists the images of the split.
 
-    Listing a raw input is slow and needs a scratch folder for its index, so it is
-    deferred until all other checks have passed.
+    Listing a raw input is slow and needs a scratch folder for its index, and the images
+    of an index may be in a bucket, so both are deferred until all other checks have
+    passed.
 
     Args:
       paths: raw ImageNet, or one index or dataset.
@@ -137,9 +138,13 @@ def prepare_source(
                 f"--{name} {path}: applies to raw ImageNet only; leave it out"
             )
     if prepared and index_table.is_index(prepared[0]):
-        check_images(prepared[0], read_inventory(prepared[0]))
         source = image_source.read_index(prepared[0], split)
-        return lambda _: source
+
+        def check(_: str) -> ImageSource:
+            check_images(prepared[0], read_inventory(prepared[0]))
+            return source
+
+        return check
     if prepared:
         source = image_source.read_dataset(prepared[0], split)
         return lambda _: source
